@@ -1,0 +1,66 @@
+"""The programs that the checks need and pip does not have: brought from Debian when that is possible.
+
+Only `manage.py test` comes here; the product itself needs none of them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from serving_ui.start.problem import StartProblem
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package and the program that shows that it is there."""
+
+    name: str
+    program: str
+    elsewhere: str = ""  # where Debian keeps the program when not on the path
+
+    def is_here(self) -> bool:
+        return shutil.which(self.program) is not None or bool(glob.glob(self.elsewhere))
+
+
+NEEDED = (
+    Package("chromium", "chromium"),
+    Package("redis-server", "redis-server"),
+    Package("postgresql", "postgres", elsewhere="/usr/lib/postgresql/*/bin/postgres"),
+)
+
+
+def bring(packages: tuple[Package, ...]) -> None:
+    """Install those that are missing, or say which they are."""
+    missing = [package.name for package in packages if not package.is_here()]
+    if not missing:
+        return
+    names = " ".join(missing)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise StartProblem(
+            f"The checks need {names}, which only the system can install. "
+            f"Install it (on Debian: sudo apt-get install {names}) and start again."
+        )
+    print(f"Installing {names} with apt-get.", file=sys.stderr, flush=True)
+    _apt_get("update")
+    _apt_get("install", "--yes", "--no-install-recommends", *missing)
+
+
+def _apt_get(*arguments: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        ["apt-get", "--quiet=2", *arguments],  # noqa: S607 -- wherever the system keeps it
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise StartProblem(
+            f"apt-get {arguments[0]} failed, and its last words were: {words[-1]} Repair that and start again."
+        )

@@ -1,0 +1,55 @@
+"""What manage.py does once it knows that this Python is new enough.
+
+Brings the environment, then hands over: `test` to the checks, everything else to Django. Imports
+nothing but Python itself at the top, because it runs before anything has been installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from serving_ui.start import environment
+from serving_ui.start.problem import StartProblem
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def run(argv: list[str]) -> int:
+    """Carry out one command line; the answer is the exit code."""
+    try:
+        return _run(argv)
+    except StartProblem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    command = argv[1] if len(argv) > 1 else "help"
+    environment.enter(ROOT, argv, tests=command == "test")
+    if command == "test":
+        from serving_ui.start import suite
+
+        return suite.run(ROOT, argv[2:])
+    return _django(command, argv)
+
+
+def _django(command: str, argv: list[str]) -> int:
+    """Django's command line. What its settings rely on is put in place first."""
+    from django.core.management import execute_from_command_line
+
+    from serving_ui.lib.env import EnvError
+    from serving_ui.start import data_folder, options
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
+    try:
+        data_folder.make(data_folder.path(ROOT))
+        if command == "up":
+            options.announce(options.read(argv[2:]))
+        execute_from_command_line(argv)
+    except EnvError as error:
+        raise StartProblem(str(error)) from error
+    return 0

@@ -1,0 +1,64 @@
+"""Where `up` listens, and how that is told to the settings and to the processes it starts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+PORT = 8080
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- recognised, not bound
+
+
+@dataclass(frozen=True)
+class Options:
+    host: str
+    port: int
+
+    @property
+    def reachable_host(self) -> str:
+        """The address at which this machine itself finds the server."""
+        return _EVERY_ADDRESS.get(self.host, self.host)
+
+    @property
+    def url(self) -> str:
+        """What a person opens."""
+        return _url(self.host, self.port)
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine itself finds the server."""
+        return _url(self.reachable_host, self.port)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `up`, for its own early reading and for Django's command line."""
+    parser.add_argument("--host", default=HOST, help=f"address to listen on (default {HOST})")
+    parser.add_argument("--port", default=PORT, type=_port, help=f"port to listen on (default {PORT})")
+
+
+def read(arguments: list[str]) -> Options:
+    """What `up` was told, before Django exists. Anything else on the line is Django's to judge."""
+    parser = argparse.ArgumentParser(prog="manage.py up", add_help=False)
+    add_arguments(parser)
+    known, _ = parser.parse_known_args(arguments)
+    return Options(host=known.host, port=known.port)
+
+
+def announce(options: Options) -> None:
+    """Tell the settings, here and in every child, where the server is; what a person has set wins."""
+    os.environ["SERVING_UI_HOST"] = options.host
+    os.environ["SERVING_UI_PORT"] = str(options.port)
+    os.environ.setdefault("SERVING_UI_BASE_URL_SANDBOX", options.local_url)
+    os.environ.setdefault("SERVING_UI_GATEWAY_URL", options.local_url)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is no port; give a number from 1 to 65535.")
