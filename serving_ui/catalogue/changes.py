@@ -1,0 +1,56 @@
+"""What tells two configs apart, in the words of the form, and where a config's secrets may go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from serving_ui.catalogue.entities import ConfigSpec, ServedEntity
+from serving_ui.catalogue.external import ExternalModel
+from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.wire import Addresses
+
+
+def destinations(config: ConfigSpec, addresses: Addresses) -> frozenset[str]:
+    """The origins that the config's secrets may be sent to, of all its served entities."""
+    models = [entity.external_model for entity in config.served_entities]
+    return frozenset().union(*(model.described.destinations(model.config, addresses) for model in models))
+
+
+def differences(old: ConfigSpec, new: ConfigSpec) -> list[Text]:
+    """The labels of what changed, each once, in the order of the form."""
+    return list(dict.fromkeys(_differences(old, new)))
+
+
+def _differences(old: ConfigSpec, new: ConfigSpec) -> Iterator[Text]:
+    if len(old.served_entities) != len(new.served_entities):
+        yield _("Served entities")
+    else:
+        for before, after in zip(old.served_entities, new.served_entities, strict=True):
+            yield from _entity_differences(before, after)
+    if _shares(old) != _shares(new):
+        yield _("Traffic")
+
+
+def _shares(config: ConfigSpec) -> list[int]:
+    share = {route.served_entity_name: route.traffic_percentage for route in config.traffic_config.routes}
+    return [share.get(entity.name, 0) for entity in config.served_entities]
+
+
+def _entity_differences(old: ServedEntity, new: ServedEntity) -> Iterator[Text]:
+    yield from _model_differences(old.external_model, new.external_model)
+    if old.name != new.name:
+        yield _("Served entity name")
+
+
+def _model_differences(old: ExternalModel, new: ExternalModel) -> Iterator[Text]:
+    if old.provider != new.provider:
+        yield _("Provider")
+    if old.name != new.name:
+        yield _("External model name")
+    if old.task != new.task:
+        yield _("Task")
+    if old.provider == new.provider:
+        before, after = old.config.flat(), new.config.flat()
+        for field in new.config.fields():
+            if before.get(field.name) != after.get(field.name):
+                yield field.label

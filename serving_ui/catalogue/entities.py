@@ -1,0 +1,251 @@
+"""The config of an endpoint: its served entities and how traffic is divided among them.
+
+A served entity is an external model, for now the only kind. What is stored holds no plaintext secret, and what the API shows
+holds nothing of a secret but its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+
+from serving_ui.catalogue import names
+from serving_ui.catalogue.config import TRUSTED
+from serving_ui.catalogue.external import ExternalModel
+from serving_ui.catalogue.problems import (
+    Path,
+    Problem,
+    SpecErrors,
+    as_validation_error,
+    from_validation_error,
+    refusal,
+)
+from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+
+MOST_ENTITIES = 10
+Spell = Callable[[str, Secret], dict[str, Any]]
+
+COMPUTE_FIELDS = (
+    "entity_name",
+    "entity_version",
+    "workload_size",
+    "workload_type",
+    "scale_to_zero_enabled",
+    "min_provisioned_throughput",
+    "max_provisioned_throughput",
+    "min_provisioned_concurrency",
+    "max_provisioned_concurrency",
+    "provisioned_model_units",
+    "burst_scaling_enabled",
+    "environment_vars",
+    "instance_profile_arn",
+)
+"""What the API knows for models that run here; an external model has none of it."""
+
+
+class Body(BaseModel):
+    """A part of an API body. A field that is null counts as not given."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: object) -> object:
+        if isinstance(data, Mapping):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+
+class Reported(Body):
+    """A whole body that remembers what was given and has no effect; that makes no difference between two bodies."""
+
+    _unknown: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Paths of fields that were given and are not known here."""
+        return self._unknown
+
+    def remember_unknown(self, paths: list[str]) -> None:
+        self._unknown.extend(paths)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _fit_for_entity(name: str) -> str:
+    if problem := names.entity_name_problem(name):
+        raise refusal(problem)
+    return name
+
+
+class ServedEntity(Body):
+    name: Annotated[str, AfterValidator(_fit_for_entity)] = ""
+    external_model: ExternalModel
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: object) -> object:
+        if not isinstance(data, Mapping):
+            return data
+        message = _(
+            "%(field)s cannot be given with an external model, which runs at its provider. Leave it out."
+        )
+        strangers = [name for name in COMPUTE_FIELDS if data.get(name) is not None]
+        if strangers and data.get("external_model") is not None:
+            raise as_validation_error(
+                Problem((name,), message.fill(field=name), "not_applicable") for name in strangers
+            )
+        model = data.get("external_model")
+        model_name = model.get("name") if isinstance(model, Mapping) else None
+        if data.get("name") in (None, "") and isinstance(model_name, str) and model_name.strip():
+            return {**data, "name": names.default_entity_name(model_name.strip())}
+        return data
+
+
+class Route(Body):
+    served_entity_name: str
+    traffic_percentage: Annotated[StrictInt, Field(ge=0, le=100)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_name(cls, data: object) -> object:
+        """The API has two names for the same; both are accepted, and shown."""
+        if not isinstance(data, Mapping) or data.get("served_model_name") is None:
+            return data
+        older = data["served_model_name"]
+        if data.get("served_entity_name") not in (None, older):
+            message = _(
+                "served_entity_name and served_model_name must be the same. Give only served_entity_name."
+            )
+            raise as_validation_error([Problem(("served_entity_name",), message)])
+        return {**data, "served_entity_name": older}
+
+
+class TrafficConfig(Body):
+    routes: list[Route] = Field(default_factory=list)
+
+
+class ConfigSpec(Reported):
+    served_entities: Annotated[list[ServedEntity], Field(min_length=1, max_length=MOST_ENTITIES)]
+    traffic_config: TrafficConfig = Field(default_factory=TrafficConfig)
+
+    @model_validator(mode="after")
+    def _all_to_the_only_one(self) -> Self:
+        if len(self.served_entities) == 1 and not self.traffic_config.routes:
+            whole = Route(served_entity_name=self.served_entities[0].name, traffic_percentage=100)
+            self.traffic_config.routes.append(whole)
+        return self
+
+    @property
+    def task(self) -> Task:
+        return self.served_entities[0].external_model.task
+
+    @property
+    def is_external(self) -> bool:
+        return True
+
+    def secrets(self) -> dict[Path, Secret]:
+        """Every secret that is given, by its path in the body."""
+        return {
+            (*prefix, *path): secret
+            for prefix, model in self._models()
+            for path, secret in model.config.secrets().items()
+        }
+
+    def _models(self) -> Iterator[tuple[Path, ExternalModel]]:
+        for position, entity in enumerate(self.served_entities):
+            model = entity.external_model
+            yield ("served_entities", position, "external_model", model.described.config_key), model
+
+    def with_secrets(self, secrets: Mapping[Path, Secret]) -> ConfigSpec:
+        """The same config with other secrets in the given places."""
+        entities = list(self.served_entities)
+        for position, (prefix, model) in enumerate(self._models()):
+            mine = {_names(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
+            if mine:
+                changed = model.model_copy(update={"config": model.config.with_secrets(mine)})
+                entities[position] = entities[position].model_copy(update={"external_model": changed})
+        return self.model_copy(update={"served_entities": entities})
+
+    def stored(self) -> dict[str, Any]:
+        """For the database: references as they are, stored secrets by their id. ValueError on a plaintext."""
+        return self._dumped(_spell_for_storage)
+
+    def public(self) -> dict[str, Any]:
+        """For an answer of the API: references as given, nothing of any other secret."""
+        return self._dumped(_spell_for_everyone)
+
+    def _dumped(self, spell: Spell) -> dict[str, Any]:
+        return {
+            "served_entities": [
+                {"name": entity.name, "external_model": entity.external_model.dump(spell)}
+                for entity in self.served_entities
+            ],
+            "traffic_config": {
+                "routes": [
+                    {
+                        "served_entity_name": route.served_entity_name,
+                        "served_model_name": route.served_entity_name,
+                        "traffic_percentage": route.traffic_percentage,
+                    }
+                    for route in self.traffic_config.routes
+                ]
+            },
+        }
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> ConfigSpec:
+        """Read `stored()` back. SpecErrors when it cannot be understood any more."""
+        try:
+            return cls.model_validate(_with_stored_secrets(stored), context=TRUSTED)
+        except ValidationError as error:
+            problems = from_validation_error(error)
+        raise SpecErrors(problems)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    return tuple(str(part) for part in path)
+
+
+def _spell_for_storage(name: str, secret: Secret) -> dict[str, Any]:
+    if secret.kind == "reference":
+        return {name: secret.reference}
+    if secret.kind == "stored":
+        return {name + TWIN: {"stored": secret.stored_id}}
+    raise ValueError("A plaintext secret cannot be stored. Put it into the vault first.")
+
+
+def _spell_for_everyone(name: str, secret: Secret) -> dict[str, Any]:
+    return {name: secret.reference} if secret.kind == "reference" else {}
+
+
+def _with_stored_secrets(part: Any) -> Any:
+    """Ids of stored secrets become secrets. Only here: from outside, an id would be a claim to another's secret."""
+    if isinstance(part, Mapping):
+        return dict(_read_stored(name, value) for name, value in part.items())
+    if isinstance(part, list):
+        return [_with_stored_secrets(each) for each in part]
+    return part
+
+
+def _read_stored(name: str, value: Any) -> tuple[str, Any]:
+    if name.endswith(TWIN) and isinstance(value, Mapping) and isinstance(value.get("stored"), str):
+        return name.removesuffix(TWIN), Secret.from_stored(value["stored"])
+    return name, _with_stored_secrets(value)

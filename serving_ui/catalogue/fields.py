@@ -1,0 +1,266 @@
+"""How a provider's file declares the fields of its config.
+
+A declaration carries all that form, validation and documentation need: label, help, kind, when it is shown, when it must be
+given. The builders return what pydantic wants as a field's default; `config.py` gives the declarations their meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from serving_ui.catalogue.text import Text, _, has_control_characters
+
+Kind = Literal["text", "url", "choice", "secret"]
+Condition = tuple[str, frozenset[str]]
+Choices = tuple[tuple[str, Text], ...]
+
+NOTHING = Text("")
+DEFAULT_MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a provider's file says about one field. As `json_schema_extra` it also names the field in JSON schemas."""
+
+    label: Text
+    help: Text = NOTHING
+    kind: Kind = "text"
+    required: bool = False
+    required_when: Condition | None = None
+    default: str | None = None
+    choices: Choices = ()
+    any_case: bool = False
+    placeholder: str = ""
+    multiline: bool = False
+    pattern: str | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+    shown_when: Condition | None = None
+    group: type[Any] | None = None
+    """The model of a nested block; such a declaration is no field itself, its fields are."""
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        schema["title"] = str(self.label)
+        if self.help:
+            schema["description"] = str(self.help)
+
+    def problem(self, value: str) -> Text | None:
+        """What is wrong with a value that was given, if anything."""
+        if self.kind == "choice":
+            return self._choice_problem(value)
+        if has_control_characters(value):
+            return _("%(label)s contains a line break or another character that cannot be part of it.").fill(
+                label=self.label
+            )
+        if len(value) > self.max_length:
+            return _("%(label)s can have at most %(limit)s characters.").fill(
+                label=self.label, limit=self.max_length
+            )
+        if self.kind == "url":
+            return _url_problem(self.label, value)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return self._pattern_problem()
+        return None
+
+    def _choice_problem(self, value: str) -> Text | None:
+        known = [name for name, _label in self.choices]
+        if value in known:
+            return None
+        return _("%(label)s must be one of: %(known)s.").fill(label=self.label, known=known)
+
+    def _pattern_problem(self) -> Text:
+        if self.placeholder:
+            return _("%(label)s is not in the expected form. An example: %(example)s.").fill(
+                label=self.label, example=self.placeholder
+            )
+        return _("%(label)s contains a character that cannot be part of it.").fill(label=self.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigField:
+    """One field of a provider's config, flat: nested names are joined by `__`."""
+
+    name: str
+    path: tuple[str, ...]
+    """Where the API has it; empty when it is a choice of the form only."""
+    label: Text
+    help: Text = NOTHING
+    kind: Kind = "text"
+    required: bool = False
+    required_when: Condition | None = None
+    default: str | None = None
+    choices: Choices = ()
+    placeholder: str = ""
+    multiline: bool = False
+    pattern: str | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+    shown_when: Condition | None = None
+
+    @property
+    def virtual(self) -> bool:
+        return not self.path
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A choice that only the form has: the API tells it from which fields are given."""
+
+    name: str
+    label: Text
+    choices: Mapping[str, Text]
+    help: Text = field(default=NOTHING)
+
+    @property
+    def default(self) -> str:
+        return next(iter(self.choices))
+
+    def as_field(self) -> ConfigField:
+        return ConfigField(
+            name=self.name,
+            path=(),
+            label=self.label,
+            help=self.help,
+            kind="choice",
+            required=True,
+            default=self.default,
+            choices=tuple(self.choices.items()),
+        )
+
+
+When = Mapping[str, tuple[str, ...]]
+
+
+def text(
+    label: Text,
+    *,
+    help: Text = NOTHING,
+    required: bool = True,
+    required_when: When | None = None,
+    placeholder: str = "",
+    shown_when: When | None = None,
+    pattern: str | None = None,
+    max_length: int = DEFAULT_MAX_LENGTH,
+) -> Any:
+    """One line of plain text."""
+    return _declared(
+        Declaration(
+            label=label,
+            help=help,
+            required=required,
+            required_when=_condition(required_when),
+            placeholder=placeholder,
+            shown_when=_condition(shown_when),
+            pattern=pattern,
+            max_length=max_length,
+        )
+    )
+
+
+def url(
+    label: Text,
+    *,
+    help: Text = NOTHING,
+    required: bool = True,
+    required_when: When | None = None,
+    placeholder: str = "",
+    shown_when: When | None = None,
+) -> Any:
+    """An http or https address without user name, query or fragment."""
+    return _declared(
+        Declaration(
+            label=label,
+            help=help,
+            kind="url",
+            required=required,
+            required_when=_condition(required_when),
+            placeholder=placeholder,
+            shown_when=_condition(shown_when),
+        )
+    )
+
+
+def choice(
+    label: Text,
+    *,
+    choices: Mapping[str, Text],
+    help: Text = NOTHING,
+    required: bool = True,
+    default: str | None = None,
+    shown_when: When | None = None,
+    any_case: bool = False,
+) -> Any:
+    """One of a few values; `any_case` accepts them in capitals too."""
+    return _declared(
+        Declaration(
+            label=label,
+            help=help,
+            kind="choice",
+            required=required,
+            default=default,
+            choices=tuple(choices.items()),
+            shown_when=_condition(shown_when),
+            any_case=any_case,
+        )
+    )
+
+
+def secret(
+    label: Text,
+    *,
+    help: Text = NOTHING,
+    required: bool = True,
+    shown_when: When | None = None,
+    multiline: bool = False,
+) -> Any:
+    """A secret: `X` takes a reference, its twin `X_plaintext` the secret itself."""
+    return _declared(
+        Declaration(
+            label=label,
+            help=help,
+            kind="secret",
+            required=required,
+            shown_when=_condition(shown_when),
+            multiline=multiline,
+            max_length=65_536 if multiline else 8_192,
+        )
+    )
+
+
+def block(group: type[Any], label: Text, *, shown_when: When | None = None) -> Any:
+    """A nested block of further fields."""
+    return _declared(Declaration(label=label, group=group, shown_when=_condition(shown_when)))
+
+
+def _declared(declaration: Declaration) -> Any:
+    # The default is never checked: that a required field is given is `config.py`'s rule, with a better sentence.
+    return Field(default=declaration.default, json_schema_extra=declaration)
+
+
+def _condition(when: When | None) -> Condition | None:
+    if when is None:
+        return None
+    ((name, answers),) = when.items()
+    return (name, frozenset(answers))
+
+
+def _url_problem(label: Text, value: str) -> Text | None:
+    malformed = _("%(label)s must be an address such as https://example.com/v1.").fill(label=label)
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return malformed
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\<>\"{}|^`]", value):
+        return malformed
+    if "@" in parts.netloc:
+        return _("%(label)s cannot contain a user name or password. Give the key in its own field.").fill(
+            label=label
+        )
+    if "?" in value or "#" in value:
+        return _("%(label)s cannot contain ? or #. Give the address only.").fill(label=label)
+    return None

@@ -1,0 +1,56 @@
+"""The rules for names: endpoints, served entities, external models."""
+
+from __future__ import annotations
+
+import re
+
+from serving_ui.catalogue.text import Text, _
+
+LONGEST_NAME = 63
+LONGEST_MODEL = 256
+NAME_PATTERN = r"[A-Za-z0-9_-]{1,63}"
+"""For the `pattern` attribute of a form's field; the other rules need a sentence each."""
+
+RESERVED = frozenset({"create", "pt", "chat", "completions", "embeddings", "models", "responses"})
+"""An endpoint of such a name would stand in the way of an address of the pages, the API or the gateway."""
+
+_UNFIT_FOR_ENTITY = re.compile(r"[^A-Za-z0-9_-]")
+_UNFIT_FOR_MODEL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def endpoint_name_problem(name: str) -> Text | None:
+    """What is wrong with an endpoint's name, if anything. That it is not taken is for the domain to say."""
+    if problem := entity_name_problem(name):
+        return problem
+    if name.lower().startswith("databricks-"):
+        return _("Names that start with databricks- are reserved. Choose another name.")
+    if name.lower() in RESERVED:
+        return _("%(name)s is part of this server's own addresses. Choose another name.").fill(name=name)
+    return None
+
+
+def entity_name_problem(name: str) -> Text | None:
+    """What is wrong with a served entity's name, if anything."""
+    if not name:
+        return _("Name is missing. Give it and try again.")
+    if len(name) > LONGEST_NAME:
+        return _("A name can have at most %(limit)s characters.").fill(limit=LONGEST_NAME)
+    if not re.fullmatch(NAME_PATTERN, name):
+        return _("A name can have only letters (a to z), digits, hyphens and underscores.")
+    return None
+
+
+def model_name_problem(name: str) -> Text | None:
+    """What is wrong with an external model's name, if anything. Any model may exist at the provider."""
+    if not name:
+        return _("External model name is missing. Give the provider's name of the model.")
+    if len(name) > LONGEST_MODEL:
+        return _("External model name can have at most %(limit)s characters.").fill(limit=LONGEST_MODEL)
+    if _UNFIT_FOR_MODEL.search(name):
+        return _("External model name cannot contain spaces or line breaks.")
+    return None
+
+
+def default_entity_name(model: str) -> str:
+    """The served entity's name when none is given: the model's name with what a name cannot have as hyphens."""
+    return _UNFIT_FOR_ENTITY.sub("-", model)[:LONGEST_NAME]

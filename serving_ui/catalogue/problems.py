@@ -1,0 +1,147 @@
+"""What is wrong with what was given, as sentences with the path of the field that each belongs to.
+
+pydantic's own errors become sentences here. A sentence never repeats what was given: it may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from serving_ui.catalogue.text import Text, _
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    path: Path
+    message: Text
+    code: str = "invalid"
+
+    def under(self, *prefix: str | int) -> Problem:
+        return Problem((*prefix, *self.path), self.message, self.code)
+
+
+class SpecErrors(Exception):
+    """What was given is not a valid spec. Every problem has a path and a sentence."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__(" ".join(problem.message for problem in self.problems))
+
+
+def refusal(message: Text, code: str = "invalid") -> PydanticCustomError:
+    """For a validator of one field: pydantic puts the path to it."""
+    return PydanticCustomError("problem", "{text}", {"text": message, "code": code})
+
+
+def as_validation_error(problems: Iterable[Problem]) -> ValidationError:
+    """For use inside pydantic validators: keeps every path, and pydantic puts the outer path before it."""
+    return ValidationError.from_exception_data(
+        "spec",
+        [
+            InitErrorDetails(
+                type=refusal(problem.message, problem.code),
+                loc=problem.path,
+                input=None,
+            )
+            for problem in problems
+        ],
+        hide_input=True,
+    )
+
+
+def from_validation_error(error: ValidationError, labels: Mapping[str, str] | None = None) -> list[Problem]:
+    """One problem for each pydantic error, in our words."""
+    details = error.errors(include_url=False, include_input=False)
+    return [
+        _from_detail(detail["loc"], detail["type"], detail.get("ctx", {}), labels or {}) for detail in details
+    ]
+
+
+def _from_detail(path: Path, kind: str, context: Mapping[str, Any], labels: Mapping[str, str]) -> Problem:
+    if kind == "problem":
+        return Problem(path, context["text"], context["code"])
+    return Problem(path, sentence(kind, _label(path, labels), context), _CODES.get(kind, "invalid"))
+
+
+def _label(path: Path, labels: Mapping[str, str]) -> str:
+    """The name of the field: the last part of its path that is not a position in a list."""
+    names = [part for part in path if isinstance(part, str)]
+    if not names:
+        return _("The body")
+    return labels.get(names[-1]) or _LABELS.get(names[-1]) or names[-1]
+
+
+def sentence(kind: str, label: str, context: Mapping[str, Any]) -> Text:
+    """What pydantic calls `kind`, said to a person."""
+    template = (
+        _SENTENCES.get(kind) or _by_ending(kind) or _("%(label)s is not valid. Check it and try again.")
+    )
+    return template.fill(label=label, **{name: context[name] for name in _LIMITS if name in context})
+
+
+def _by_ending(kind: str) -> Text | None:
+    return next((template for ending, template in _ENDINGS.items() if kind.startswith(ending)), None)
+
+
+_LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of", "expected")
+_CODES = {"missing": "required"}
+_NOT_TEXT = _("%(label)s must be text.")
+_NOT_WHOLE = _("%(label)s must be a whole number.")
+_NOT_LIST = _("%(label)s must be a list.")
+_NOT_OBJECT = _("%(label)s must be an object.")
+_SENTENCES: dict[str, Text] = {
+    "missing": _("%(label)s is missing. Give it and try again."),
+    "string_unicode": _("%(label)s contains characters that are not valid text."),
+    "string_too_short": _("%(label)s must have at least %(min_length)s characters."),
+    "string_too_long": _("%(label)s can have at most %(max_length)s characters."),
+    "too_short": _("%(label)s must have at least %(min_length)s items."),
+    "too_long": _("%(label)s can have at most %(max_length)s items."),
+    "greater_than_equal": _("%(label)s must be %(ge)s or more."),
+    "greater_than": _("%(label)s must be more than %(gt)s."),
+    "less_than_equal": _("%(label)s must be %(le)s or less."),
+    "less_than": _("%(label)s must be less than %(lt)s."),
+    "multiple_of": _("%(label)s must be a multiple of %(multiple_of)s."),
+    "literal_error": _("%(label)s must be one of: %(expected)s."),
+    "enum": _("%(label)s must be one of: %(expected)s."),
+    "finite_number": _("%(label)s must be a number."),
+}
+_ENDINGS: dict[str, Text] = {
+    "string_": _NOT_TEXT,
+    "int_": _NOT_WHOLE,
+    "float_": _("%(label)s must be a number."),
+    "bool_": _("%(label)s must be true or false."),
+    "list_": _NOT_LIST,
+    "tuple_": _NOT_LIST,
+    "dict_": _NOT_OBJECT,
+    "mapping_": _NOT_OBJECT,
+    "model_": _NOT_OBJECT,
+    "url_": _("%(label)s must be an address such as https://example.com/v1."),
+    "none_": _("%(label)s must be left out."),
+    "recursion_": _("%(label)s is nested too deeply."),
+}
+_LABELS: dict[str, Text] = {
+    "name": _("Name"),
+    "description": _("Description"),
+    "config": _("Config"),
+    "served_entities": _("Served entities"),
+    "external_model": _("External model"),
+    "provider": _("Provider"),
+    "task": _("Task"),
+    "traffic_config": _("Traffic"),
+    "routes": _("Routes"),
+    "served_entity_name": _("Served entity name"),
+    "traffic_percentage": _("Traffic (%)"),
+    "rate_limits": _("Rate limits"),
+    "calls": _("Calls"),
+    "renewal_period": _("Renewal period"),
+    "tags": _("Tags"),
+    "key": _("Key"),
+    "value": _("Value"),
+}

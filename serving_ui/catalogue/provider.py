@@ -1,0 +1,68 @@
+"""What a provider is: everything that its one file declares, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import Text
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest, origin
+
+Build = Callable[[dict[str, Any], Any, str, Addresses], UpstreamRequest]
+"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request."""
+
+Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
+
+
+def _no_check(_config: Any, _model: str, _task: Task, _addresses: Addresses) -> UpstreamRequest | None:
+    return None
+
+
+def _nowhere_else(_config: Any, _addresses: Addresses) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """A provider's file makes exactly one. `config` arguments of the functions are instances of its `config`."""
+
+    name: str
+    label: Text
+    config: type[ProviderConfig]
+    models: Mapping[Task, tuple[str, ...]]
+    """Suggested models; the keys are the tasks that the provider has."""
+    base_url: Callable[[Any, Addresses], str]
+    config_key: str = ""
+    """The API's name of the config block; empty for the name with `_config`."""
+    hidden: bool = False
+    """Not offered in the dialog, accepted everywhere else."""
+    suggest: Callable[[Task, Mapping[str, Any]], tuple[str, ...]] | None = None
+    """Suggested models that depend on other answers (flat values)."""
+    also_sends_to: Callable[[Any, Addresses], tuple[str, ...]] = _nowhere_else
+    """Further addresses that a secret goes to, such as a token server."""
+    check: Check = _no_check
+    """The request that proves the credentials; None when the provider has no such call."""
+    wire: Mapping[Task, Build] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not self.config_key:
+            object.__setattr__(self, "config_key", self.name.replace("-", "_") + "_config")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(self.models)
+
+    def suggestions(self, task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The models to suggest for a task and the answers given so far."""
+        if self.suggest is not None:
+            return self.suggest(task, values)
+        return self.models.get(task, ())
+
+    def destinations(self, config: ProviderConfig, addresses: Addresses) -> frozenset[str]:
+        """The origins that the config's secrets may be sent to."""
+        urls = (self.base_url(config, addresses), *self.also_sends_to(config, addresses))
+        return frozenset(origin(url) for url in urls)

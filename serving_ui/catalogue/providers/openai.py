@@ -1,0 +1,204 @@
+"""OpenAI, Azure OpenAI with a key, and Azure OpenAI with Microsoft Entra ID: one provider, three API types.
+
+Vendor facts as of November 2026. OpenAI: platform.openai.com/docs/api-reference. Azure: learn.microsoft.com/rest/api/azureopenai
+(`{endpoint}/openai/deployments/{deployment}/…`, `GET {endpoint}/openai/models`, header `api-key`; Entra tokens have the scope
+https://cognitiveservices.azure.com/.default). Any OpenAI-compatible host works through the API base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import choice, secret, text, url
+from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, ClientCredentials, UpstreamRequest
+
+DEFAULT_BASE = "https://api.openai.com/v1"
+LOGIN = "https://login.microsoftonline.com"
+ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
+
+_AZURE = {"openai_api_type": ("azure", "azuread")}
+_ENTRA = {"openai_api_type": ("azuread",)}
+_WITH_KEY = {"openai_api_type": ("openai", "azure")}
+
+
+class OpenAIConfig(ProviderConfig):
+    openai_api_type: str = choice(
+        _("OpenAI API type"),
+        choices={
+            "openai": _("OpenAI"),
+            "azure": _("Azure OpenAI"),
+            "azuread": _("Azure OpenAI with Microsoft Entra ID"),
+        },
+        default="openai",
+        required=False,
+        help=_("Choose OpenAI for any other server that speaks the OpenAI API, too."),
+    )
+    openai_api_key: Secret | None = secret(_("OpenAI API key"), shown_when=_WITH_KEY)
+    microsoft_entra_tenant_id: str | None = text(
+        _("Microsoft Entra tenant ID"),
+        shown_when=_ENTRA,
+        pattern=r"[A-Za-z0-9][A-Za-z0-9.-]*",
+        placeholder="72f988bf-86f1-41af-91ab-2d7cd011db47",
+    )
+    microsoft_entra_client_id: str | None = text(_("Microsoft Entra client ID"), shown_when=_ENTRA)
+    microsoft_entra_client_secret: Secret | None = secret(
+        _("Microsoft Entra client secret"), shown_when=_ENTRA
+    )
+    openai_api_base: str | None = url(
+        _("OpenAI API base"),
+        required=False,
+        required_when=_AZURE,
+        help=_(
+            "Where requests go. For OpenAI, leave it empty for https://api.openai.com/v1, or give another "
+            "OpenAI-compatible address. For Azure, the address of the resource, such as "
+            "https://my-resource.openai.azure.com."
+        ),
+    )
+    openai_deployment_name: str | None = text(
+        _("OpenAI deployment name"),
+        shown_when=_AZURE,
+        help=_("The name of the deployment in the Azure resource."),
+    )
+    openai_api_version: str | None = text(
+        _("OpenAI API version"),
+        shown_when=_AZURE,
+        pattern=r"\d{4}-\d{2}-\d{2}(-[a-z0-9]+)*",
+        placeholder="2024-10-21",
+        help=_("The version of the Azure OpenAI API, a date."),
+    )
+    openai_organization: str | None = text(
+        _("OpenAI organization"),
+        required=False,
+        shown_when=_WITH_KEY,
+        pattern=r"[\x21-\x7e]+",
+        placeholder="org-a1b2c3",
+        help=_("Only needed when the key belongs to several organizations."),
+    )
+
+    @property
+    def is_azure(self) -> bool:
+        return self.openai_api_type in _AZURE["openai_api_type"]
+
+
+_MODELS = {
+    Task.CHAT: (
+        "gpt-4o",
+        "gpt-4o-mini",
+        "gpt-4o-2024-05-13",
+        "gpt-4-turbo",
+        "gpt-4-turbo-2024-04",
+        "gpt-4",
+        "gpt-3.5-turbo",
+        "o1",
+        "o1-mini",
+        "o1-mini-2024-09-12",
+    ),
+    Task.COMPLETIONS: ("gpt-3.5-turbo-instruct", "babbage-002", "davinci-002"),
+    Task.EMBEDDINGS: ("text-embedding-3-large", "text-embedding-3-small", "text-embedding-ada-002"),
+}
+_AZURE_MODELS = {
+    Task.CHAT: (
+        "gpt-4o",
+        "gpt-4o-mini",
+        "gpt-4-turbo",
+        "gpt-4",
+        "gpt-4-32k",
+        "gpt-35-turbo",
+        "gpt-35-turbo-16k",
+        "o1",
+        "o1-mini",
+    ),
+    Task.COMPLETIONS: ("gpt-35-turbo-instruct", "text-davinci-003"),
+    Task.EMBEDDINGS: _MODELS[Task.EMBEDDINGS],
+}
+
+
+def _suggest(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
+    azure = values.get("openai_api_type") in _AZURE["openai_api_type"]
+    return (_AZURE_MODELS if azure else _MODELS).get(task, ())
+
+
+def _base_url(config: OpenAIConfig, addresses: Addresses) -> str:
+    if config.openai_api_base is None:
+        return addresses.vendor(DEFAULT_BASE, "openai")
+    return config.openai_api_base.rstrip("/")
+
+
+def _token_url(config: OpenAIConfig, addresses: Addresses) -> str:
+    tenant = wire.segment(config.microsoft_entra_tenant_id or "")
+    return addresses.vendor(f"{LOGIN}/{tenant}/oauth2/v2.0/token", "microsoft-entra")
+
+
+def _also_sends_to(config: OpenAIConfig, addresses: Addresses) -> tuple[str, ...]:
+    return (_token_url(config, addresses),) if config.openai_api_type == "azuread" else ()
+
+
+def _auth(config: OpenAIConfig, addresses: Addresses) -> ClientCredentials | None:
+    if config.openai_api_type != "azuread" or config.microsoft_entra_client_secret is None:
+        return None
+    return ClientCredentials(
+        token_url=_token_url(config, addresses),
+        client_id=config.microsoft_entra_client_id or "",
+        client_secret=config.microsoft_entra_client_secret,
+        scope=ENTRA_SCOPE,
+    )
+
+
+def _headers(config: OpenAIConfig) -> wire.Headers:
+    if config.openai_api_type == "azuread":
+        return ()
+    key = config.openai_api_key
+    headers = wire.header("api-key", key) if config.is_azure else wire.bearer(key)
+    if config.openai_organization:
+        return (headers, ("OpenAI-Organization", config.openai_organization))
+    return (headers,)
+
+
+def _azure_url(config: OpenAIConfig, addresses: Addresses, path: str) -> str:
+    # The portal shows the address with and without /openai at its end.
+    base = _base_url(config, addresses).removesuffix("/openai")
+    return f"{base}/openai{path}?api-version={wire.segment(config.openai_api_version or '')}"
+
+
+def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
+    if config.is_azure:
+        address = _azure_url(config, addresses, "/models")
+    else:
+        address = _base_url(config, addresses) + "/models"
+    return wire.get(address, _headers(config), auth=_auth(config, addresses))
+
+
+def _builder(path: str) -> Build:
+    def build(
+        body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
+    ) -> UpstreamRequest:
+        if config.is_azure:
+            deployment = wire.segment(config.openai_deployment_name or "")
+            address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
+            sent = wire.openai_body(body, model=None)
+        else:
+            address = _base_url(config, addresses) + path
+            sent = wire.openai_body(body, model=model)
+        return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
+
+    return build
+
+
+PROVIDER = Provider(
+    name="openai",
+    label=_("OpenAI"),
+    config=OpenAIConfig,
+    models=_MODELS,
+    suggest=_suggest,
+    base_url=_base_url,
+    also_sends_to=_also_sends_to,
+    check=_check,
+    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+)

@@ -1,0 +1,54 @@
+"""The built-in sandbox: canned replies, no model and no key. It is what the ready-made endpoints use.
+
+Hidden in the dialog. It speaks the OpenAI wire at `/sandbox/v1` of this server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+DEFAULT_BASE = "http://127.0.0.1:8080/sandbox/v1"
+
+
+class SandboxConfig(ProviderConfig):
+    """Nothing to configure."""
+
+
+def _base_url(_config: SandboxConfig, addresses: Addresses) -> str:
+    return addresses.vendor(DEFAULT_BASE, "sandbox")
+
+
+def _check(config: SandboxConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
+    return wire.get(_base_url(config, addresses) + "/models")
+
+
+def _builder(path: str) -> Build:
+    def build(
+        body: dict[str, Any], config: SandboxConfig, model: str, addresses: Addresses
+    ) -> UpstreamRequest:
+        return wire.post_json(_base_url(config, addresses) + path, wire.openai_body(body, model=model))
+
+    return build
+
+
+PROVIDER = Provider(
+    name="sandbox",
+    label=_("Sandbox"),
+    config=SandboxConfig,
+    models={
+        Task.CHAT: ("sandbox-chat",),
+        Task.COMPLETIONS: ("sandbox-completions",),
+        Task.EMBEDDINGS: ("sandbox-embeddings",),
+    },
+    base_url=_base_url,
+    check=_check,
+    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+    hidden=True,
+)

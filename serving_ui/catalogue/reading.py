@@ -1,0 +1,222 @@
+"""Reads one block of the API against its declarations: pairs of secrets, types, forms of values, and the two rules.
+
+Everything wrong becomes a problem at the path of the field concerned; nothing is raised here, so that a person sees all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving_ui.catalogue import conditions
+from serving_ui.catalogue.fields import Condition, Declaration, Selector
+from serving_ui.catalogue.problems import Problem
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.text import Text, _, has_control_characters
+
+TWIN = "_plaintext"
+Declarations = Mapping[str, Declaration]
+
+
+@dataclass
+class Reading:
+    """What a block gives: values by name, names that are there but empty, and what is wrong."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse(self, name: str, message: Text, code: str = "invalid") -> None:
+        self.problems.append(Problem((name,), message, code))
+
+    @property
+    def refused(self) -> set[str | int]:
+        return {problem.path[0] for problem in self.problems if problem.path}
+
+
+def read(declarations: Declarations, data: object, *, trusted: bool) -> Reading:
+    """Take the declared fields out of `data`; `trusted` leaves the form of values unchecked."""
+    reading = Reading()
+    if not isinstance(data, Mapping):
+        reading.problems.append(Problem((), _("This must be an object with the fields of the provider.")))
+        return reading
+    for name, declaration in declarations.items():
+        if declaration.kind == "secret":
+            _read_secret(reading, name, declaration, data, trusted)
+        elif declaration.group is not None:
+            if data.get(name) is not None:
+                reading.given[name] = data[name]
+        else:
+            _read_text(reading, name, declaration, data.get(name), trusted)
+    return reading
+
+
+def _read_text(reading: Reading, name: str, declaration: Declaration, value: object, trusted: bool) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        reading.refuse(name, _("%(label)s must be text.").fill(label=declaration.label))
+        return
+    value = value.strip()
+    if not value:
+        reading.empty.add(name)
+        return
+    if declaration.any_case:
+        value = value.lower()
+    problem = None if trusted else declaration.problem(value)
+    if problem:
+        reading.refuse(name, problem)
+    else:
+        reading.given[name] = value
+
+
+def _read_secret(
+    reading: Reading, name: str, declaration: Declaration, data: Mapping[Any, Any], trusted: bool
+) -> None:
+    reference, plaintext = data.get(name), data.get(name + TWIN)
+    given = [value for value in (reference, plaintext) if not _is_blank(value)]
+    if len(given) == 2:
+        both = _("Give %(label)s either as a secret reference or as the secret itself, not both.")
+        reading.refuse(name, both.fill(label=declaration.label))
+    elif not given:
+        if reference is not None or plaintext is not None:
+            reading.empty.add(name)
+    else:
+        secret = (
+            _as_reference(reference)
+            if plaintext is None or _is_blank(plaintext)
+            else _as_plaintext(plaintext)
+        )
+        problem = _secret_problem(secret, name, declaration, trusted)
+        if problem:
+            reading.refuse(name, problem)
+        else:
+            reading.given[name] = secret
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _as_reference(value: object) -> Secret | Text:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        return _("%(label)s must be text: a secret reference such as {{secrets/scope/key}}.")
+    try:
+        return Secret.from_reference(value)
+    except ValueError:
+        return _(
+            "%(label)s must be a secret reference such as {{secrets/scope/key}}. "
+            "The secret itself can be given as %(twin)s instead."
+        )
+
+
+def _as_plaintext(value: object) -> Secret | Text:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        return _("%(label)s must be text: the secret itself, given as %(twin)s.")
+    if value.strip().startswith("{{secrets/"):
+        return _(
+            "%(twin)s holds a secret reference. Give the reference as %(name)s, or the secret itself here."
+        )
+    return Secret.from_plaintext(value.strip())
+
+
+def _secret_problem(secret: Secret | Text, name: str, declaration: Declaration, trusted: bool) -> Text | None:
+    if isinstance(secret, Text):
+        return secret.fill(label=declaration.label, name=name, twin=name + TWIN)
+    if trusted or secret.kind != "plaintext":
+        return None
+    return _value_problem(secret.reveal(), declaration)
+
+
+def _value_problem(value: str, declaration: Declaration) -> Text | None:
+    """A single-line secret travels in a header: what a header cannot carry was pasted wrongly."""
+    if len(value) > declaration.max_length:
+        limit = _("%(label)s can have at most %(limit)s characters.")
+        return limit.fill(label=declaration.label, limit=declaration.max_length)
+    allowed = "\n\r\t" if declaration.multiline else ""
+    if has_control_characters(value, allowed=allowed) or not (declaration.multiline or value.isascii()):
+        wrong = _("%(label)s contains a line break or another character that no key has. Copy it again.")
+        return wrong.fill(label=declaration.label)
+    return None
+
+
+def broken_rules(
+    declarations: Declarations, selectors: tuple[Selector, ...], reading: Reading
+) -> list[Problem]:
+    """A field that is shown and required must be given; a field that is not shown must not be."""
+    answers = _answers(declarations, selectors, reading)
+    refused = reading.refused
+    problems = []
+    for name, declaration in declarations.items():
+        doubtful = declaration.shown_when is not None and declaration.shown_when[0] in refused
+        if name in refused or doubtful:
+            continue
+        given = name in reading.given
+        if not conditions.holds(declaration.shown_when, answers):
+            if given:
+                message = _out_of_place(declaration, declarations, selectors)
+                problems.append(Problem((name,), message, "not_applicable"))
+        elif not given and _is_required(declaration, answers):
+            problems.append(Problem((name,), _missing(declaration), "required"))
+    return problems
+
+
+def _is_required(declaration: Declaration, answers: Mapping[str, str]) -> bool:
+    needed = conditions.required(declaration.required, declaration.required_when, answers)
+    return needed and declaration.default is None
+
+
+def _answers(declarations: Declarations, selectors: tuple[Selector, ...], reading: Reading) -> dict[str, str]:
+    answers = {
+        name: reading.given.get(name, declaration.default)
+        for name, declaration in declarations.items()
+        if declaration.kind == "choice"
+    }
+    for selector in selectors:
+        spoken = [_condition(declarations, name) for name in reading.given]
+        touched = [_condition(declarations, name) for name in reading.empty | _names(reading.refused)]
+        answer = conditions.implied(selector, spoken) or conditions.implied(selector, touched)
+        answers[selector.name] = answer or selector.default
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def _names(refused: set[str | int]) -> set[str]:
+    return {name for name in refused if isinstance(name, str)}
+
+
+def _condition(declarations: Declarations, name: str) -> Condition | None:
+    return declarations[name].shown_when
+
+
+def _missing(declaration: Declaration) -> Text:
+    if declaration.kind == "secret":
+        return _(
+            "%(label)s is missing. Give a secret reference such as {{secrets/scope/key}}, or the secret itself."
+        ).fill(label=declaration.label)
+    if declaration.kind == "choice":
+        known = [name for name, _label in declaration.choices]
+        return _("%(label)s is missing. Choose one of: %(known)s.").fill(label=declaration.label, known=known)
+    return _("%(label)s is missing. Give it and try again.").fill(label=declaration.label)
+
+
+def _out_of_place(
+    declaration: Declaration, declarations: Declarations, selectors: tuple[Selector, ...]
+) -> Text:
+    other, answers = declaration.shown_when or ("", frozenset())
+    choices: dict[str, tuple[Text, tuple[tuple[str, Text], ...]]] = {
+        name: (each.label, each.choices) for name, each in declarations.items()
+    }
+    choices |= {each.name: (each.label, tuple(each.choices.items())) for each in selectors}
+    label, known = choices[other]
+    wanted = [name for value, name in known if value in answers]
+    message = _(
+        "%(label)s can only be given when %(other)s is one of: %(wanted)s. Leave it out, or change that."
+    )
+    if len(wanted) == 1:
+        message = _("%(label)s can only be given when %(other)s is %(wanted)s. Leave it out, or change that.")
+    return message.fill(label=declaration.label, other=label, wanted=wanted)

@@ -1,0 +1,32 @@
+"""The providers, one line each, in the order of the dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from serving_ui.catalogue.provider import Provider
+
+_FILES = (
+    "openai",
+    "sandbox",
+)
+
+
+def _load(file: str) -> Provider:
+    provider: Provider = import_module(f"serving_ui.catalogue.providers.{file}").PROVIDER
+    return provider
+
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType({each.name: each for each in map(_load, _FILES)})
+
+
+def get(name: str) -> Provider:
+    """The provider of that name, hidden or not. KeyError when there is none; `PROVIDERS.get` asks more gently."""
+    return PROVIDERS[name]
+
+
+def offered() -> list[Provider]:
+    """The providers to show in the dialog."""
+    return [provider for provider in PROVIDERS.values() if not provider.hidden]

@@ -1,0 +1,221 @@
+"""The bodies of the serving API. `parse_endpoint` and `parse_config` are the doors for what a person or a program gives.
+
+Everything wrong is raised at once, as `SpecErrors`: problems with the path of a field and a sentence. `ConfigSpec.load` is the
+door for what the database gives back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+)
+
+from serving_ui.catalogue import names, unknown
+from serving_ui.catalogue.changes import destinations, differences
+from serving_ui.catalogue.entities import Body, ConfigSpec, Reported, Route, ServedEntity, TrafficConfig
+from serving_ui.catalogue.external import ExternalModel
+from serving_ui.catalogue.problems import (
+    Problem,
+    SpecErrors,
+    as_validation_error,
+    from_validation_error,
+    refusal,
+)
+from serving_ui.catalogue.text import Text, _, has_control_characters
+
+LONGEST_DESCRIPTION = 2000
+LONGEST_TAG_KEY = 127
+LONGEST_TAG_VALUE = 255
+MOST_CALLS = 1_000_000_000
+
+
+def _trimmed(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _one_line(value: str) -> str:
+    if has_control_characters(value):
+        raise refusal(
+            _("This contains a line break or another character that cannot be shown. Type it again.")
+        )
+    return value
+
+
+def _some_lines(value: str) -> str:
+    if has_control_characters(value, allowed="\n\r\t"):
+        raise refusal(_("This contains a character that cannot be shown. Type it again."))
+    return value
+
+
+def _endpoint_name(name: str) -> str:
+    if problem := names.endpoint_name_problem(name):
+        raise refusal(problem)
+    return name
+
+
+class Tag(Body):
+    key: Annotated[
+        str,
+        BeforeValidator(_trimmed),
+        Field(min_length=1, max_length=LONGEST_TAG_KEY),
+        AfterValidator(_one_line),
+    ]
+    value: Annotated[
+        str, BeforeValidator(_trimmed), Field(max_length=LONGEST_TAG_VALUE), AfterValidator(_one_line)
+    ] = ""
+
+
+class RateLimit(Body):
+    calls: Annotated[StrictInt, Field(ge=0, le=MOST_CALLS)]
+    key: Literal["user", "endpoint"] = "endpoint"
+    renewal_period: Literal["minute"] = "minute"
+
+
+def _each_once(keys: Iterable[str], message: Text) -> None:
+    seen: set[str] = set()
+    problems = []
+    for position, key in enumerate(keys):
+        if key in seen:
+            problems.append(Problem((position, "key"), message.fill(key=key), "duplicate"))
+        seen.add(key)
+    if problems:
+        raise as_validation_error(problems)
+
+
+def _distinct_tags(tags: list[Tag]) -> list[Tag]:
+    _each_once((tag.key for tag in tags), _("There is more than one tag with this key. Give each key once."))
+    return tags
+
+
+def _distinct_limits(limits: list[RateLimit]) -> list[RateLimit]:
+    _each_once(
+        (limit.key for limit in limits), _("There is more than one rate limit for %(key)s. Give one at most.")
+    )
+    return limits
+
+
+Tags = Annotated[list[Tag], AfterValidator(_distinct_tags)]
+RateLimits = Annotated[list[RateLimit], AfterValidator(_distinct_limits)]
+_TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
+_RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
+
+
+class EndpointSpec(Reported):
+    name: Annotated[str, AfterValidator(_endpoint_name)]
+    description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_some_lines)] = ""
+    config: ConfigSpec
+    rate_limits: RateLimits = Field(default_factory=list)
+    tags: Tags = Field(default_factory=list)
+
+
+def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
+    """Read the body that creates an endpoint. `several` allows more than one external model."""
+    spec: EndpointSpec = _validated(EndpointSpec.model_validate, body)
+    _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
+    spec.remember_unknown(unknown.in_endpoint(body))
+    return spec
+
+
+def parse_config(body: object, *, several: bool = False) -> ConfigSpec:
+    """Read the body that updates a config. `several` allows more than one external model."""
+    config: ConfigSpec = _validated(ConfigSpec.model_validate, body)
+    _refuse(list(_config_problems(config, several=several)))
+    config.remember_unknown(unknown.in_config(body))
+    return config
+
+
+def parse_tags(body: object) -> list[Tag]:
+    """Read a list of tags."""
+    tags: list[Tag] = _validated(_TAGS.validate_python, body, "tags")
+    return tags
+
+
+def parse_rate_limits(body: object) -> list[RateLimit]:
+    """Read a list of rate limits."""
+    limits: list[RateLimit] = _validated(_RATE_LIMITS.validate_python, body, "rate_limits")
+    return limits
+
+
+def _validated(validate: Any, body: object, *prefix: str) -> Any:
+    try:
+        return validate(body)
+    except ValidationError as error:
+        problems = [problem.under(*prefix) for problem in from_validation_error(error)]
+    # Raised out here so that the pydantic error, which holds what was given, is no part of the traceback.
+    raise SpecErrors(problems)
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise SpecErrors(problems)
+
+
+def _config_problems(config: ConfigSpec, *, several: bool) -> Iterator[Problem]:
+    entities = config.served_entities
+    if len(entities) > 1 and not several:
+        message = _("An endpoint with an external model has exactly one served entity. Remove the others.")
+        yield Problem(("served_entities",), message, "several")
+        return
+    taken = Counter(entity.name for entity in entities)
+    for position, entity in enumerate(entities):
+        if taken[entity.name] > 1:
+            message = _("Another served entity has this name. Give each its own name.")
+            yield Problem(("served_entities", position, "name"), message, "duplicate")
+        if entity.external_model.task != config.task:
+            message = _("All external models of an endpoint have the same task. Choose %(task)s here, too.")
+            path = ("served_entities", position, "external_model", "task")
+            yield Problem(path, message.fill(task=config.task.label))
+    yield from _traffic_problems(config)
+
+
+def _traffic_problems(config: ConfigSpec) -> Iterator[Problem]:
+    entities = {entity.name for entity in config.served_entities}
+    routed = Counter(route.served_entity_name for route in config.traffic_config.routes)
+    path = ("traffic_config", "routes")
+    if not routed:
+        yield Problem(path, _("Say how traffic is divided among the served entities."), "required")
+        return
+    for position, route in enumerate(config.traffic_config.routes):
+        if route.served_entity_name not in entities:
+            message = _("There is no served entity of this name. Use the name of one in served_entities.")
+            yield Problem((*path, position, "served_entity_name"), message)
+        elif routed[route.served_entity_name] > 1:
+            message = _("There is more than one route to this served entity. Give one for each.")
+            yield Problem((*path, position, "served_entity_name"), message, "duplicate")
+    if entities - routed.keys():
+        yield Problem(
+            path, _("Every served entity needs a route. Give 0 to one that gets no traffic."), "required"
+        )
+    total = sum(route.traffic_percentage for route in config.traffic_config.routes)
+    if total != 100:
+        yield Problem(
+            path, _("Traffic must add up to 100 percent; it adds up to %(total)s.").fill(total=total)
+        )
+
+
+__all__ = [
+    "ConfigSpec",
+    "EndpointSpec",
+    "ExternalModel",
+    "RateLimit",
+    "Route",
+    "ServedEntity",
+    "SpecErrors",
+    "Tag",
+    "TrafficConfig",
+    "destinations",
+    "differences",
+    "parse_config",
+    "parse_endpoint",
+    "parse_rate_limits",
+    "parse_tags",
+]

@@ -1,0 +1,20 @@
+"""The tasks that an external model can have, as the API spells them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from serving_ui.catalogue.text import Text, _
+
+
+class Task(StrEnum):
+    CHAT = "llm/v1/chat"
+    COMPLETIONS = "llm/v1/completions"
+    EMBEDDINGS = "llm/v1/embeddings"
+
+    @property
+    def label(self) -> Text:
+        return _LABELS[self]
+
+
+_LABELS = {Task.CHAT: _("Chat"), Task.COMPLETIONS: _("Completions"), Task.EMBEDDINGS: _("Embeddings")}

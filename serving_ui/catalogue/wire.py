@@ -1,0 +1,157 @@
+"""Requests to a provider, as data: what to send where, and which signature or token the sender must add.
+
+Pure: nothing here opens a connection, reads a clock or fetches a token. A provider's file builds these from an OpenAI-shaped body
+and a config whose secrets are plaintexts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import Text, _
+
+Headers = tuple[tuple[str, str], ...]
+
+OPENAI_PATHS = {
+    Task.CHAT: "/chat/completions",
+    Task.COMPLETIONS: "/completions",
+    Task.EMBEDDINGS: "/embeddings",
+}
+"""What an upstream that speaks the OpenAI wire has under its base address."""
+
+GATEWAY_FIELDS = ("usage_context", "client_request_id", "extra_params")
+"""Meant for this server and not for the provider."""
+
+
+class RequestRefused(Exception):
+    """The caller's request cannot be passed on; the text is a sentence for the caller."""
+
+
+class SecretUnusable(Exception):
+    """A resolved secret cannot be sent, whatever the request; the text is a sentence and holds nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSigV4:
+    """Sign the request with AWS Signature Version 4."""
+
+    service: str
+    region: str
+    access_key_id: Secret
+    secret_access_key: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleServiceAccount:
+    """Exchange a JWT signed with the service account's key at `token_url` for a bearer token."""
+
+    key_json: Secret
+    scope: str
+    token_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """Ask `token_url` for a bearer token with the OAuth client credentials grant."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    scope: str
+
+
+Auth = AwsSigV4 | GoogleServiceAccount | ClientCredentials
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    method: str
+    url: str
+    headers: Headers = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    auth: Auth | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Replaced vendor addresses, by provider name (and "microsoft-entra")."""
+
+    replaced: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def vendor(self, default_url: str, name: str) -> str:
+        """A vendor's default address, with scheme, host and port replaced when `name` is; the path stays."""
+        replacement = self.replaced.get(name)
+        if replacement is None:
+            return default_url
+        target = urlsplit(replacement)
+        return urlunsplit(urlsplit(default_url)._replace(scheme=target.scheme, netloc=target.netloc))
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address, always with the port."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return f"{parts.scheme.lower()}://{host}:{port}"
+
+
+def get(url: str, headers: Iterable[tuple[str, str]] = (), *, auth: Auth | None = None) -> UpstreamRequest:
+    return UpstreamRequest("GET", url, (("Accept", "application/json"), *headers), None, auth)
+
+
+def post_json(
+    url: str, body: Mapping[str, Any], headers: Iterable[tuple[str, str]] = (), *, auth: Auth | None = None
+) -> UpstreamRequest:
+    accept = "text/event-stream" if body.get("stream") is True else "application/json"
+    fixed = (("Content-Type", "application/json"), ("Accept", accept))
+    return UpstreamRequest("POST", url, (*fixed, *headers), _encoded(body), auth)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]:
+    """The caller's body for an upstream that speaks the OpenAI wire.
+
+    Unknown fields pass through. `extra_params` is merged in and never overrides what stands in the body itself; whether to
+    stream is not an extra, because the gateway decides how to answer before. `model` None leaves it to the address.
+    """
+    extra = body.get("extra_params")
+    if extra is not None and not isinstance(extra, Mapping):
+        raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+    extra = {name: value for name, value in (extra or {}).items() if name != "stream"}
+    sent = {**extra, **{name: value for name, value in body.items() if name not in GATEWAY_FIELDS}}
+    sent.pop("model", None)
+    return sent if model is None else {"model": model, **sent}
+
+
+def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, str]:
+    """A header with a secret in it. White space around a key is a slip of the hand and never part of it."""
+    value = secret.reveal().strip() if secret is not None else ""
+    if not value or not value.isascii() or not value.isprintable():
+        message: Text = _(
+            "The stored secret is empty or contains a character that cannot be sent. Store it again."
+        )
+        raise SecretUnusable(message)
+    return (name, prefix + value)
+
+
+def bearer(secret: Secret | None) -> tuple[str, str]:
+    return header("Authorization", secret, prefix="Bearer ")
+
+
+def segment(value: str) -> str:
+    """A value as one segment of a path."""
+    return quote(value, safe="")
