@@ -46,6 +46,8 @@ class Provider:
     """Further addresses that a secret goes to, such as a token server."""
     check: Check = _no_check
     """The request that proves the credentials; None when the provider has no such call."""
+    refusals: frozenset[int] = frozenset({401})
+    """The statuses by which the check says that the credentials are wrong, and not merely that it cannot tell."""
     wire: Mapping[Task, Build] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:

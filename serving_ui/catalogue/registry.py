@@ -10,6 +10,14 @@ from serving_ui.catalogue.provider import Provider
 
 _FILES = (
     "openai",
+    "anthropic",
+    "cohere",
+    "amazon_bedrock",
+    "google_cloud_vertex_ai",
+    "databricks_model_serving",
+    "ai21labs",
+    "palm",
+    "custom",
     "sandbox",
 )
 

@@ -1,0 +1,151 @@
+"""Amazon Bedrock: models of several makers in an AWS region, with access keys, an instance profile or a service credential.
+
+Vendor facts as of November 2026, docs.aws.amazon.com: runtime at https://bedrock-runtime.{region}.amazonaws.com, Signature V4.
+STS GetCallerIdentity needs no permission at all, so that 403 there can only mean wrong keys. Regions in China end with .com.cn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import Selector, choice, secret, text
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, AwsSigV4, UpstreamRequest
+
+_KEYS = {"credentials": ("access_keys",)}
+
+
+class AmazonBedrockConfig(ProviderConfig):
+    selectors = (
+        Selector(
+            name="credentials",
+            label=_("Credentials"),
+            choices={
+                "access_keys": _("Access keys"),
+                "instance_profile": _("Instance profile"),
+                "service_credential": _("Service credential"),
+            },
+        ),
+    )
+
+    aws_region: str = text(
+        _("AWS region"),
+        pattern=r"[a-z]{2}(-[a-z]+)+-\d{1,2}",
+        placeholder="us-east-1",
+        help=_("Amazon Bedrock has to be enabled in this region."),
+    )
+    bedrock_provider: str = choice(
+        _("Bedrock provider"),
+        choices={
+            "anthropic": _("Anthropic"),
+            "cohere": _("Cohere"),
+            "ai21labs": _("AI21 Labs"),
+            "amazon": _("Amazon"),
+            "grok": _("Grok"),
+        },
+        any_case=True,
+        help=_("Who made the model."),
+    )
+    aws_access_key_id: Secret | None = secret(_("AWS access key ID"), shown_when=_KEYS)
+    aws_secret_access_key: Secret | None = secret(_("AWS secret access key"), shown_when=_KEYS)
+    instance_profile_arn: str | None = text(
+        _("Instance profile ARN"),
+        pattern=r"arn:aws[a-z-]*:iam::\d{12}:instance-profile/[\w+=,.@/-]+",
+        placeholder="arn:aws:iam::123456789012:instance-profile/bedrock",
+        shown_when={"credentials": ("instance_profile",)},
+    )
+    uc_service_credential_name: str | None = text(
+        _("Service credential name"), shown_when={"credentials": ("service_credential",)}
+    )
+
+
+_MODELS_BY_MAKER: Mapping[str, Mapping[Task, tuple[str, ...]]] = {
+    "anthropic": {
+        Task.CHAT: (
+            "claude-3-5-sonnet-20241022-v2:0",
+            "claude-3-5-haiku-20241022-v1:0",
+            "claude-3-opus-20240229-v1:0",
+            "claude-3-sonnet-20240229-v1:0",
+            "claude-3-5-sonnet-20240620-v1:0",
+        ),
+        Task.COMPLETIONS: ("claude-instant-v1", "claude-v2"),
+    },
+    "cohere": {
+        Task.CHAT: ("command-r-plus-v1:0", "command-r-v1:0"),
+        Task.COMPLETIONS: ("command-text-v14", "command-light-text-v14"),
+        Task.EMBEDDINGS: ("embed-english-v3", "embed-multilingual-v3"),
+    },
+    "ai21labs": {
+        Task.COMPLETIONS: (
+            "j2-grande-instruct",
+            "j2-jumbo-instruct",
+            "j2-mid",
+            "j2-mid-v1",
+            "j2-ultra",
+            "j2-ultra-v1",
+        ),
+    },
+    "amazon": {
+        Task.CHAT: ("nova-lite-v1:0", "nova-micro-v1:0", "nova-pro-v1:0"),
+        Task.EMBEDDINGS: ("titan-embed-text-v2:0", "titan-embed-g1-text-02", "titan-embed-text-v1"),
+    },
+    "grok": {},
+}
+
+
+def _all_makers(task: Task) -> tuple[str, ...]:
+    return tuple(model for models in _MODELS_BY_MAKER.values() for model in models.get(task, ()))
+
+
+def _suggest(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
+    models = _MODELS_BY_MAKER.get(str(values.get("bedrock_provider")))
+    return _all_makers(task) if models is None else models.get(task, ())
+
+
+def _host(service: str, config: AmazonBedrockConfig, addresses: Addresses) -> str:
+    domain = "amazonaws.com.cn" if config.aws_region.startswith("cn-") else "amazonaws.com"
+    return addresses.vendor(f"https://{service}.{config.aws_region}.{domain}", "amazon-bedrock")
+
+
+def _base_url(config: AmazonBedrockConfig, addresses: Addresses) -> str:
+    return _host("bedrock-runtime", config, addresses)
+
+
+def _also_sends_to(config: AmazonBedrockConfig, addresses: Addresses) -> tuple[str, ...]:
+    return (_host("sts", config, addresses),)
+
+
+def _check(
+    config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Addresses
+) -> UpstreamRequest | None:
+    key_id, key = config.aws_access_key_id, config.aws_secret_access_key
+    if key_id is None or key is None:
+        return None
+    return UpstreamRequest(
+        method="POST",
+        url=_host("sts", config, addresses) + "/",
+        headers=(
+            ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+            ("Accept", "application/json"),
+        ),
+        body=b"Action=GetCallerIdentity&Version=2011-06-15",
+        auth=AwsSigV4(service="sts", region=config.aws_region, access_key_id=key_id, secret_access_key=key),
+    )
+
+
+PROVIDER = Provider(
+    name="amazon-bedrock",
+    label=_("Amazon Bedrock"),
+    config=AmazonBedrockConfig,
+    models={task: _all_makers(task) for task in Task},
+    suggest=_suggest,
+    base_url=_base_url,
+    also_sends_to=_also_sends_to,
+    check=_check,
+    refusals=frozenset({401, 403}),
+)

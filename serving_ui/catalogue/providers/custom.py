@@ -1,0 +1,105 @@
+"""Custom provider: any host that speaks the OpenAI wire, with a bearer token, a header of its own, or neither.
+
+The URL is a base such as http://localhost:11434/v1; the full address of one operation is understood as well, because that is
+what Databricks asks for in the same field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import Block, ProviderConfig
+from serving_ui.catalogue.fields import Selector, block, secret, text, url
+from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+# A header of these names would change what the request is, not who sends it.
+_HEADER_NAME = (
+    r"(?i)(?!(?:host|connection|content-length|content-type|content-encoding|transfer-encoding|te|trailer|upgrade|expect)$)"
+    r"[!#$%&'*+.^_`|~0-9a-z-]+"
+)
+
+
+class BearerTokenAuth(Block):
+    token: Secret = secret(_("Bearer token"))
+
+
+class ApiKeyAuth(Block):
+    key: str = text(
+        _("API key name"),
+        pattern=_HEADER_NAME,
+        placeholder="X-API-Key",
+        max_length=128,
+        help=_("The name of the header that the key is sent in."),
+    )
+    value: Secret = secret(_("API key value"))
+
+
+class CustomProviderConfig(ProviderConfig):
+    selectors = (
+        Selector(
+            name="authentication",
+            label=_("Authentication"),
+            choices={"none": _("None"), "bearer_token": _("Bearer token"), "api_key": _("API key")},
+        ),
+    )
+
+    custom_provider_url: str = url(
+        _("Custom provider URL"),
+        placeholder="https://models.example.com/v1",
+        help=_(
+            "The base address of a server that speaks the OpenAI API. /chat/completions, /completions or /embeddings "
+            "is added for the task, unless the address already ends with it."
+        ),
+    )
+    bearer_token_auth: BearerTokenAuth | None = block(
+        BearerTokenAuth, _("Bearer token"), shown_when={"authentication": ("bearer_token",)}
+    )
+    api_key_auth: ApiKeyAuth | None = block(
+        ApiKeyAuth, _("API key"), shown_when={"authentication": ("api_key",)}
+    )
+
+
+def _base_url(config: CustomProviderConfig, _addresses: Addresses) -> str:
+    address = config.custom_provider_url.rstrip("/")
+    # /chat/completions comes before /completions, which it ends with.
+    ending = next((path for path in wire.OPENAI_PATHS.values() if address.endswith(path)), "")
+    return address.removesuffix(ending)
+
+
+def _headers(config: CustomProviderConfig) -> wire.Headers:
+    if config.bearer_token_auth is not None:
+        return (wire.bearer(config.bearer_token_auth.token),)
+    if config.api_key_auth is not None:
+        return (wire.header(config.api_key_auth.key, config.api_key_auth.value),)
+    return ()
+
+
+def _check(config: CustomProviderConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
+    return wire.get(_base_url(config, addresses) + "/models", _headers(config))
+
+
+def _builder(path: str) -> Build:
+    def build(
+        body: dict[str, Any], config: CustomProviderConfig, model: str, addresses: Addresses
+    ) -> UpstreamRequest:
+        sent = wire.openai_body(body, model=model)
+        return wire.post_json(_base_url(config, addresses) + path, sent, _headers(config))
+
+    return build
+
+
+PROVIDER = Provider(
+    name="custom",
+    label=_("Custom provider"),
+    config_key="custom_provider_config",
+    config=CustomProviderConfig,
+    models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
+    base_url=_base_url,
+    check=_check,
+    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+)

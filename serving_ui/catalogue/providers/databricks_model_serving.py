@@ -1,0 +1,60 @@
+"""Databricks Model Serving: an endpoint of another workspace. The model's name is that endpoint's name.
+
+Vendor facts as of November 2026, docs.databricks.com/api/workspace/servingendpoints: `POST {workspace}/serving-endpoints/{name}/
+invocations` takes the OpenAI-shaped body without a model; `GET {workspace}/api/2.0/serving-endpoints/{name}` tells of the endpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import secret, url
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+
+class DatabricksModelServingConfig(ProviderConfig):
+    databricks_workspace_url: str = url(
+        _("Databricks workspace URL"),
+        placeholder="https://my-workspace.cloud.databricks.com",
+        help=_("The address of the workspace that has the serving endpoint."),
+    )
+    databricks_api_token: Secret = secret(
+        _("Databricks API token"),
+        help=_("A token of someone who may query that serving endpoint."),
+    )
+
+
+def _base_url(config: DatabricksModelServingConfig, _addresses: Addresses) -> str:
+    return config.databricks_workspace_url.rstrip("/")
+
+
+def _check(
+    config: DatabricksModelServingConfig, model: str, _task: Task, addresses: Addresses
+) -> UpstreamRequest:
+    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints/{wire.segment(model)}"
+    return wire.get(address, (wire.bearer(config.databricks_api_token),))
+
+
+def _build(
+    body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
+) -> UpstreamRequest:
+    address = f"{_base_url(config, addresses)}/serving-endpoints/{wire.segment(model)}/invocations"
+    sent = wire.openai_body(body, model=None)
+    return wire.post_json(address, sent, (wire.bearer(config.databricks_api_token),))
+
+
+PROVIDER = Provider(
+    name="databricks-model-serving",
+    label=_("Databricks Model Serving"),
+    config=DatabricksModelServingConfig,
+    models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
+    base_url=_base_url,
+    check=_check,
+    wire=dict.fromkeys(Task, _build),
+)

@@ -1,0 +1,83 @@
+"""Google Cloud Vertex AI: models of a project in a region, with the JSON key of a service account.
+
+Vendor facts as of November 2026, cloud.google.com/vertex-ai/docs/reference/rest: https://{region}-aiplatform.googleapis.com (without
+the region for `global`), tokens from https://oauth2.googleapis.com/token. Listing a project's models changes nothing. The token
+address in the key itself is never used: whoever writes the key could send the signed claim anywhere.
+"""
+
+from __future__ import annotations
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import secret, text
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, GoogleServiceAccount, UpstreamRequest
+
+TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+class GoogleCloudVertexAIConfig(ProviderConfig):
+    project_id: str = text(
+        _("Project ID"), pattern=r"[a-z0-9][a-z0-9.:-]*", placeholder="my-project-123456", max_length=128
+    )
+    region: str = text(
+        _("Region"),
+        pattern=r"global|[a-z]+-[a-z]+\d{1,2}",
+        placeholder="us-central1",
+        help=_("Some models are only in some regions."),
+    )
+    private_key: Secret = secret(
+        _("Private key"),
+        multiline=True,
+        help=_("The JSON key of a service account, the whole file."),
+    )
+
+
+_MODELS = {
+    Task.CHAT: (
+        "gemini-2.0-flash",
+        "gemini-1.5-pro",
+        "gemini-1.5-flash",
+        "gemini-1.0-pro",
+        "gemini-pro",
+        "chat-bison",
+    ),
+    Task.COMPLETIONS: ("text-bison",),
+    Task.EMBEDDINGS: ("text-embedding-005", "text-embedding-004", "textembedding-gecko"),
+}
+
+
+def _base_url(config: GoogleCloudVertexAIConfig, addresses: Addresses) -> str:
+    host = "aiplatform" if config.region == "global" else f"{config.region}-aiplatform"
+    return addresses.vendor(f"https://{host}.googleapis.com", "google-cloud-vertex-ai")
+
+
+def _token_url(addresses: Addresses) -> str:
+    return addresses.vendor(TOKEN_URL, "google-cloud-vertex-ai")
+
+
+def _also_sends_to(_config: GoogleCloudVertexAIConfig, addresses: Addresses) -> tuple[str, ...]:
+    return (_token_url(addresses),)
+
+
+def _check(
+    config: GoogleCloudVertexAIConfig, _model: str, _task: Task, addresses: Addresses
+) -> UpstreamRequest:
+    place = f"projects/{wire.segment(config.project_id)}/locations/{wire.segment(config.region)}"
+    auth = GoogleServiceAccount(key_json=config.private_key, scope=SCOPE, token_url=_token_url(addresses))
+    return wire.get(f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1", auth=auth)
+
+
+PROVIDER = Provider(
+    name="google-cloud-vertex-ai",
+    label=_("Google Cloud Vertex AI"),
+    config=GoogleCloudVertexAIConfig,
+    models=_MODELS,
+    base_url=_base_url,
+    also_sends_to=_also_sends_to,
+    check=_check,
+)

@@ -1,0 +1,47 @@
+"""PaLM: retired by Google, still a provider of the serving API, so accepted but not offered.
+
+Vendor facts as of November 2026, ai.google.dev/api: `GET https://generativelanguage.googleapis.com/v1beta/models` with the header
+`x-goog-api-key`. A wrong key is answered with 400 (API_KEY_INVALID).
+"""
+
+from __future__ import annotations
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import secret
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+DEFAULT_BASE = "https://generativelanguage.googleapis.com"
+
+
+class PalmConfig(ProviderConfig):
+    palm_api_key: Secret = secret(_("PaLM API key"))
+
+
+def _base_url(_config: PalmConfig, addresses: Addresses) -> str:
+    return addresses.vendor(DEFAULT_BASE, "palm")
+
+
+def _check(config: PalmConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
+    address = _base_url(config, addresses) + "/v1beta/models?pageSize=1"
+    return wire.get(address, (wire.header("x-goog-api-key", config.palm_api_key),))
+
+
+PROVIDER = Provider(
+    name="palm",
+    label=_("PaLM"),
+    config=PalmConfig,
+    models={
+        Task.CHAT: ("chat-bison-001",),
+        Task.COMPLETIONS: ("text-bison-001",),
+        Task.EMBEDDINGS: ("embedding-gecko-001",),
+    },
+    base_url=_base_url,
+    check=_check,
+    refusals=frozenset({400, 401}),
+    hidden=True,
+)
