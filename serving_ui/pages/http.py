@@ -1,0 +1,54 @@
+"""The typed request of these views, and the few ways in which they answer. Holds no domain knowledge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django_htmx.middleware import HtmxDetails
+
+from serving_ui.accounts.models import User
+from serving_ui.endpoints import queries
+from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.permissions import Action
+
+
+class PageRequest(HttpRequest):
+    """A request of a signed-in person."""
+
+    user: User  # type: ignore[assignment]
+    htmx: HtmxDetails
+
+
+class SeeOther(HttpResponseRedirect):
+    """303: the answer to a POST is to be fetched from another address."""
+
+    status_code = 303
+
+
+def see_other(to: str, *args: str) -> SeeOther:
+    """303 to a named URL or a path."""
+    return SeeOther(resolve_url(to, *args))
+
+
+def fragment(request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    """A piece of a page, preceded in #messages by what is to be said."""
+    response = render(request, template, context, status=status)
+    if len(messages.get_messages(request)):
+        spoken = render(request, "components/messages.html", {"out_of_band": True})
+        response.content = response.content + spoken.content
+    return response
+
+
+def the_endpoint(request: PageRequest, name: str, action: Action = Action.VIEW) -> Endpoint:
+    """The endpoint, if the person may do `action` with it; else the 404 or 403 page."""
+    try:
+        return queries.get_endpoint(name=name, actor=request.user, action=action)
+    except EndpointNotFound as error:
+        raise Http404(str(error)) from None
+    except NotAllowed as error:
+        raise PermissionDenied(str(error)) from None

@@ -1,0 +1,83 @@
+"""Who may open a URL: each view declares `public`, `signed_in` or `admin`; a view that declares nothing answers 403.
+
+Rights on one endpoint are not decided here but by the domain, which every view asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django_htmx.http import HttpResponseClientRedirect
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Policy(StrEnum):
+    """Who passes."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed_in"
+    ADMIN = "admin"
+
+
+def _declare(view: View, policy: Policy) -> View:
+    view.policy = policy  # type: ignore[attr-defined]
+    return view
+
+
+def public(view: View) -> View:
+    """Anyone; also the machine faces, which look at the bearer token themselves."""
+    return _declare(view, Policy.PUBLIC)
+
+
+def signed_in(view: View) -> View:
+    """Any person with a session."""
+    return _declare(view, Policy.SIGNED_IN)
+
+
+def admin(view: View) -> View:
+    """Admins only."""
+    return _declare(view, Policy.ADMIN)
+
+
+class DenyByDefault:
+    """Carries the policies out. Redirects strangers to the sign-in page, in htmx's way when htmx asked."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """None lets the view run."""
+        policy = getattr(view, "policy", None)
+        if policy is Policy.PUBLIC:
+            return None
+        if policy is None:
+            raise PermissionDenied(_("This address is not open to anyone."))
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        if policy is Policy.ADMIN and not request.user.is_admin:
+            raise PermissionDenied(_("Only an admin may open this page. Ask an admin."))
+        return None
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    # After signing in, a person wants the page back, not a fragment or the repetition of a POST.
+    htmx = request.htmx  # type: ignore[attr-defined]
+    wanted = (htmx.current_url_abs_path or "/") if htmx else request.get_full_path()
+    if not htmx and request.method != "GET":
+        wanted = "/"
+    address = f"{reverse('sign-in')}?{urlencode({'next': wanted})}"
+    return HttpResponseClientRedirect(address) if htmx else redirect(address)

@@ -1,0 +1,58 @@
+"""Small marks used by every template: icons, dates, provider tiles. Reads nothing from the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from serving_ui.lib import clock
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """An icon of the sprite, silent for screen readers: words stand beside it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', static("icons.svg"), name
+    )
+
+
+@register.filter
+def when(moment: datetime | None) -> SafeString | str:
+    """How long ago, with the full timestamp as its title."""
+    if moment is None:
+        return "–"
+    seconds = (clock.now() - moment).total_seconds()
+    words = _("just now") if seconds < 60 else _("%(time)s ago") % {"time": timesince(moment, clock.now(), depth=1)}
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}">{}</time>', moment.isoformat(), full(moment), words
+    )
+
+
+@register.filter
+def stamp(moment: datetime | None) -> SafeString | str:
+    """The full timestamp."""
+    if moment is None:
+        return "–"
+    return format_html('<time class="nowrap" datetime="{}">{}</time>', moment.isoformat(), full(moment))
+
+
+@register.filter
+def tile(label: str) -> SafeString:
+    """The letter tile that stands for a provider. Ours, no vendor's logo."""
+    return format_html('<span class="mark" aria-hidden="true">{}</span>', label[:1].upper())
+
+
+def full(moment: datetime) -> str:
+    """2026-11-22 14:03:07 UTC."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
