@@ -1,0 +1,93 @@
+"""Every change of accounts: keyword-only, one transaction each. Prints and renders nothing."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
+
+LINK_LIFETIME = timedelta(hours=24)
+FIRST_ADMIN = "admin@localhost.localdomain"
+TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
+
+
+class AccountError(Exception):
+    """A refused change of accounts; the text is a sentence for a person."""
+
+
+class LinkInvalid(AccountError):
+    """The sign-in link is unknown, used or too old."""
+
+
+def ensure_user(*, email: str, admin: bool = False) -> User:
+    """The person with this e-mail, made if missing; `admin` raises, and never lowers."""
+    email = email.strip()
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise AccountError(_("%(email)s is not an e-mail address.") % {"email": email}) from None
+    with transaction.atomic():
+        user = User.objects.named(email) or User.objects.create(email=email, is_admin=admin)
+        if admin and not user.is_admin:
+            user.is_admin = True
+            user.save(update_fields=["is_admin"])
+    return user
+
+
+def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK_LIFETIME) -> str:
+    """A path that signs `user` in once: `/welcome/<43 characters>`."""
+    value = secrets.token_urlsafe(32)
+    SignInLink.objects.create(digest=digest_of(value), user=user, expires_at=now + lifetime)
+    return f"/welcome/{value}"
+
+
+def first_sign_in_link(*, now: datetime) -> str | None:
+    """A link for the first admin while no one has ever signed in, else None. Earlier unused ones stop working."""
+    if User.objects.filter(last_login__isnull=False).exists():
+        return None
+    admin = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
+    admin = admin or ensure_user(email=FIRST_ADMIN, admin=True)
+    SignInLink.objects.filter(user=admin, used_at=None).delete()
+    return create_sign_in_link(user=admin, now=now)
+
+
+def redeem_sign_in_link(*, value: str, now: datetime) -> User:
+    """The person whose link this is; the link works no second time. Raises LinkInvalid."""
+    used = SignInLink.objects.filter(
+        digest=digest_of(value), used_at=None, expires_at__gt=now, user__is_active=True
+    ).update(used_at=now)  # one statement: of two racing clicks one wins
+    if not used:
+        raise LinkInvalid(
+            _(
+                "This sign-in link has been used or is too old. Ask an admin for a new one, or make one at the server."
+            )
+        )
+    return SignInLink.objects.select_related("user").get(digest=digest_of(value)).user
+
+
+def create_access_token(
+    *, user: User, comment: str = "", lifetime: timedelta | None = None, now: datetime
+) -> tuple[AccessToken, str]:
+    """A new token and its value, which is not kept anywhere."""
+    value = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = AccessToken.objects.create(
+        user=user,
+        comment=comment.strip()[:200],
+        digest=digest_of(value),
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
+    return token, value
+
+
+def revoke_access_token(*, user: User, token_id: str, now: datetime) -> None:
+    """Ends one of the person's own tokens. Ending it twice is no error."""
+    token = AccessToken.objects.filter(user=user, pk=token_id).first()
+    if token:
+        token.delete()

@@ -1,0 +1,1 @@
+"""The domain: endpoints, their life, their config versions, who may do what. Faces call its commands and queries."""

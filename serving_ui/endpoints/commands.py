@@ -1,0 +1,215 @@
+"""Every change that a person makes to an endpoint: keyword-only, takes `actor` and `now`, one durable transaction.
+
+Faces only translate to and from these. Bad input raises SpecErrors, everything else an EndpointError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.problems import Problem, SpecErrors
+from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
+from serving_ui.catalogue.text import Text
+from serving_ui.endpoints import nudge, publication, queries
+from serving_ui.endpoints.admission import admit
+from serving_ui.endpoints.errors import EndpointNotFound, StaleEdit, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.lifecycle import NEW, Event
+from serving_ui.endpoints.models import Endpoint, Grant, Workspace
+from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.transitions import drop, record, retried, submit, swap
+from serving_ui.vault import commands as vault
+
+
+def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoint:
+    """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
+    try:
+        with transaction.atomic(durable=True):
+            problem = queries.name_problem(name=spec.name, actor=actor)
+            problems = [Problem(path=("name",), message=Text(problem), code="name")] if problem else []
+            config = _admitted(
+                spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
+            )
+            endpoint = Endpoint.objects.create(
+                workspace=Workspace.here(),
+                name=spec.name,
+                description=spec.description,
+                creator=actor,
+                created_at=now,
+                modified_at=now,
+                ready=NEW.ready,
+                config_update=NEW.update,
+                tags=_tags(spec.tags),
+                rate_limits=[limit.model_dump(mode="json") for limit in spec.rate_limits],
+            )
+            submit(endpoint, config, actor=actor, now=now)
+            record(endpoint, Kind.CREATED, now=now, actor=actor)
+            nudge.reconcile(endpoint.pk)
+    except IntegrityError:  # a racing create took the name between the check and the insert
+        message = queries.name_problem(name=spec.name, actor=actor) or ""
+        raise SpecErrors([Problem(path=("name",), message=Text(message), code="name")]) from None
+    return endpoint
+
+
+@retried
+def update_config(
+    *, name: str, config: ConfigSpec, generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Makes `config` the pending version. Raises SpecErrors, UpdateInProgress, StaleEdit, NotAllowed."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_running(endpoint)
+        _refuse_stale(endpoint, generation)
+        earlier = [version.config for version in queries.versions(endpoint=endpoint)]
+        shown = endpoint.shown_version
+        problems = []
+        if shown and shown.config.is_external != config.is_external:
+            message = _(
+                "An endpoint never changes its kind: one made for an external model keeps serving one."
+            )
+            problems.append(Problem(path=("served_entities",), message=Text(message), code="kind"))
+        config = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
+        version = submit(endpoint, config, actor=actor, now=now)
+        record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
+        nudge.reconcile(endpoint.pk)
+    return endpoint
+
+
+@retried
+def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
+    """Stops the running update; the active config keeps serving. Raises UpdateNotRunning."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        if not endpoint.is_updating:
+            raise UpdateNotRunning(_("No update is running, so there is nothing to cancel."))
+        drop(endpoint, Event.CANCEL, actor=actor, now=now)
+    return endpoint
+
+
+@retried
+def retry_update(*, name: str, number: int | None = None, actor: User, now: datetime) -> Endpoint:
+    """Makes an earlier config pending again, as a new version; the newest one if `number` is not given."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_running(endpoint)
+        versions = queries.versions(endpoint=endpoint)
+        chosen = next((v for v in versions if number in (None, v.number)), None)
+        if chosen is None:
+            raise EndpointNotFound(
+                _("This endpoint has no configuration version %(number)s.") % {"number": number}
+            )
+        earlier = [version.config for version in versions]
+        config = admit(chosen.config, earlier=earlier, actor=actor, now=now)
+        version = submit(endpoint, config, actor=actor, now=now)
+        record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
+        nudge.reconcile(endpoint.pk)
+    return endpoint
+
+
+@retried
+def set_tags(
+    *, name: str, tags: Sequence[Tag], generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Replaces the tags at once; no config version is made."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_stale(endpoint, generation)
+        swap(endpoint, tags=_tags(tags), modified_at=now)
+        record(endpoint, Kind.TAGS, now=now, actor=actor)
+    return endpoint
+
+
+@retried
+def set_rate_limits(
+    *, name: str, rate_limits: Sequence[RateLimit], generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Replaces the rate limits at once; no config version is made."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_stale(endpoint, generation)
+        limits = [limit.model_dump(mode="json") for limit in rate_limits]
+        swap(endpoint, rate_limits=limits, modified_at=now)
+        record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
+        publication.bump()
+    return endpoint
+
+
+def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
+    """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
+        vault.forget(ids={s.stored_id for s in found if s.stored_id})
+        endpoint.delete()
+        publication.bump()
+
+
+def grant(*, name: str, email: str, level: Level, actor: User, now: datetime) -> None:
+    """Gives a person a level, or takes it with NONE. A grant never exceeds its grantor: only managers get here."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        user = User.objects.named(email)
+        if user is None:
+            message = _(
+                "There is no person with the e-mail %(email)s here. They must have signed in or hold a token."
+            )
+            raise SpecErrors(
+                [Problem(path=("email",), message=Text(message % {"email": email}), code="email")]
+            )
+        if level == Level.NONE:
+            Grant.objects.filter(endpoint=endpoint, user=user).delete()
+        else:
+            Grant.objects.update_or_create(endpoint=endpoint, user=user, defaults={"level": level})
+        swap(endpoint)
+        record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=user.email, level=level.name)
+        publication.bump()
+
+
+def _admitted(
+    config: ConfigSpec,
+    *,
+    prefix: tuple[str, ...] = (),
+    earlier: list[ConfigSpec],
+    problems: list[Problem],
+    actor: User,
+    now: datetime,
+) -> ConfigSpec:
+    """`admit`, with earlier problems told in one go with its own, whose paths start at `prefix`."""
+    try:
+        config = admit(config, earlier=earlier, actor=actor, now=now)
+    except SpecErrors as errors:
+        problems = [*problems, *(problem.under(*prefix) for problem in errors.problems)]
+    if problems:
+        raise SpecErrors(problems)
+    return config
+
+
+def _refuse_running(endpoint: Endpoint) -> None:
+    if endpoint.is_updating:
+        number = endpoint.pending.number if endpoint.pending else "?"
+        raise UpdateInProgress(
+            _(
+                "An update of %(name)s to version %(number)s is running. Wait until it ends, or cancel it first."
+            )
+            % {"name": endpoint.name, "number": number}
+        )
+
+
+def _refuse_stale(endpoint: Endpoint, generation: int | None) -> None:
+    if generation is None or generation == endpoint.generation:
+        return
+    changes = queries.changes_since(endpoint=endpoint, generation=generation)
+    if changes:
+        raise StaleEdit(
+            _("The endpoint was changed after you opened this form. Compare, then save again."),
+            changes=changes,
+        )
+
+
+def _tags(tags: Sequence[Tag]) -> list[dict[str, str]]:
+    return sorted((tag.model_dump(mode="json") for tag in tags), key=lambda tag: str(tag["key"]))

@@ -1,0 +1,45 @@
+"""The kinds of events and the sentence of each. One row a change; nothing is said twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+
+class Kind(StrEnum):
+    CREATED = "ENDPOINT_CREATION_EVENT"
+    SUBMITTED = "ENDPOINT_UPDATE_EVENT"
+    VERIFIED = "SERVED_ENTITY_VERIFIED_EVENT"
+    UNVERIFIED = "SERVED_ENTITY_UNVERIFIED_EVENT"
+    SUCCEEDED = "ENDPOINT_UPDATE_SUCCEEDED_EVENT"
+    FAILED = "ENDPOINT_UPDATE_FAILED_EVENT"
+    CANCELED = "ENDPOINT_UPDATE_CANCELED_EVENT"
+    TAGS = "ENDPOINT_TAGS_EVENT"
+    RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
+    PERMISSIONS = "ENDPOINT_PERMISSIONS_EVENT"
+    PARKED = "ENDPOINT_PARKED_EVENT"
+
+
+SENTENCES: dict[str, str] = {
+    Kind.CREATED: _("Created by %(actor)s with configuration version 1."),
+    Kind.SUBMITTED: _("Configuration version %(version)s submitted by %(actor)s."),
+    Kind.VERIFIED: _("The provider accepted the credentials."),
+    Kind.UNVERIFIED: _("The credentials could not be verified and are used as given. %(message)s"),
+    Kind.SUCCEEDED: _("Configuration version %(version)s is active."),
+    Kind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
+    Kind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
+    Kind.TAGS: _("Tags changed by %(actor)s."),
+    Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
+    Kind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
+    Kind.PARKED: _("The update is set aside for an hour after an unexpected error. %(message)s"),
+}
+
+
+def sentence(kind: str, params: Mapping[str, Any], actor: str) -> str:
+    """What happened, in the reader's language."""
+    known: dict[str, Any] = {"version": "?", "message": "", "principal": "", "level": ""}
+    return (gettext(SENTENCES[kind]) % {**known, **params, "actor": actor or gettext("Serving UI")}).strip()

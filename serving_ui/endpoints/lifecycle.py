@@ -1,0 +1,66 @@
+"""The life of an endpoint as data: which event moves which state to which. No Django, no clock, no database.
+
+    ready          config_update                          event    becomes
+    any            NOT_UPDATING, UPDATE_FAILED/_CANCELED  submit   same ready, IN_PROGRESS
+    any            IN_PROGRESS                            succeed  READY, NOT_UPDATING
+    any            IN_PROGRESS                            fail     same ready, UPDATE_FAILED
+    any            IN_PROGRESS                            cancel   same ready, UPDATE_CANCELED
+
+Every other pair is refused. `ready` rises on success and never falls back.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Ready(StrEnum):
+    NOT_READY = "NOT_READY"
+    READY = "READY"
+
+
+class Update(StrEnum):
+    NOT_UPDATING = "NOT_UPDATING"
+    IN_PROGRESS = "IN_PROGRESS"
+    UPDATE_FAILED = "UPDATE_FAILED"
+    UPDATE_CANCELED = "UPDATE_CANCELED"
+
+
+class Event(StrEnum):
+    SUBMIT = "submit"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+class State(NamedTuple):
+    """What an endpoint is: can it answer, and what became of its last update."""
+
+    ready: Ready
+    update: Update
+
+
+class Refused(Exception):
+    """The event does not fit the state."""
+
+
+NEW = State(Ready.NOT_READY, Update.NOT_UPDATING)
+SETTLED = (Update.NOT_UPDATING, Update.UPDATE_FAILED, Update.UPDATE_CANCELED)
+
+TABLE: dict[tuple[State, Event], State] = {}
+for _ready in Ready:
+    _running = State(_ready, Update.IN_PROGRESS)
+    for _settled in SETTLED:
+        TABLE[State(_ready, _settled), Event.SUBMIT] = _running
+    TABLE[_running, Event.SUCCEED] = State(Ready.READY, Update.NOT_UPDATING)
+    TABLE[_running, Event.FAIL] = State(_ready, Update.UPDATE_FAILED)
+    TABLE[_running, Event.CANCEL] = State(_ready, Update.UPDATE_CANCELED)
+
+
+def step(state: State, event: Event) -> State:
+    """The state after `event`. Raises Refused when the event does not fit."""
+    try:
+        return TABLE[state, event]
+    except KeyError:
+        raise Refused(f"{event} does not fit {state.ready}, {state.update}") from None

@@ -1,0 +1,213 @@
+"""Rows of endpoints. Only `commands` and `reconcile` write them.
+
+An endpoint's state, generation and lease are columns of one row, so that one compare-and-swap decides every race.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import cached_property
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from serving_ui.catalogue.spec import ConfigSpec
+from serving_ui.endpoints.events import Kind, sentence
+from serving_ui.endpoints.lifecycle import Ready, State, Update
+from serving_ui.endpoints.permissions import Level
+
+HERE = "this server"
+
+
+def new_id() -> str:
+    """32 hex digits, as clients of the original know it."""
+    return uuid.uuid4().hex
+
+
+class Workspace(models.Model):
+    """This server, or later a connected Databricks workspace. Endpoint names are unique in one."""
+
+    name = models.CharField(max_length=100, unique=True)
+    several_external_models = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """This server's row, made at the first call."""
+        return cls.objects.get_or_create(name=HERE)[0]
+
+
+class Endpoint(models.Model):
+    """What a team names, queries and governs. Name, creator and kind never change."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="endpoints")
+    name = models.CharField(max_length=63)
+    description = models.TextField(blank=True)
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    modified_at = models.DateTimeField(db_index=True)
+    tags = models.JSONField(default=list)  # [{"key", "value"}], by key
+    rate_limits = models.JSONField(default=list)  # [{"key", "calls", "renewal_period"}]
+    is_ready_made = models.BooleanField(default=False)
+
+    ready = models.CharField(
+        max_length=9, default=Ready.NOT_READY, choices=[(r.value, r.value) for r in Ready]
+    )
+    config_update = models.CharField(
+        max_length=15, default=Update.NOT_UPDATING, choices=[(u.value, u.value) for u in Update]
+    )
+    active = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
+    pending = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
+    latest = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
+
+    generation = models.PositiveIntegerField(
+        default=1
+    )  # rises with every change; the compare-and-swap column
+    next_poll_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)  # polls of the running update
+    lease_until = models.DateTimeField(null=True)
+    lease_token = models.PositiveBigIntegerField(
+        default=0
+    )  # rises with every claim: a late worker's writes miss
+
+    level: Level  # what the asking person may do; set by queries
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="endpoint_name_once"),
+            models.CheckConstraint(
+                condition=~Q(config_update=Update.IN_PROGRESS) | Q(next_poll_at__isnull=False),
+                name="running_update_is_polled",
+            ),
+        ]
+        # For the sweep, which asks every second what is due.
+        indexes: ClassVar = [
+            models.Index(
+                fields=["next_poll_at"], name="endpoint_due", condition=Q(next_poll_at__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def state(self) -> State:
+        return State(Ready(self.ready), Update(self.config_update))
+
+    @property
+    def is_updating(self) -> bool:
+        return self.config_update == Update.IN_PROGRESS
+
+    @property
+    def shown_version(self) -> ConfigVersion | None:
+        """What the endpoint is about: the active config, else the newest one."""
+        return self.active or self.pending or self.latest
+
+    @property
+    def task(self) -> str:
+        return self.shown_version.config.task if self.shown_version else ""
+
+
+class ConfigVersion(models.Model):
+    """One submitted config, kept for ever with who made it and what became of it."""
+
+    class Outcome(models.TextChoices):
+        PENDING = "PENDING"
+        ACTIVE = "ACTIVE"
+        REPLACED = "REPLACED"
+        FAILED = "FAILED"
+        CANCELED = "CANCELED"
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    spec = models.JSONField()  # ConfigSpec.stored(): no secret value
+    creator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    outcome = models.CharField(max_length=8, default=Outcome.PENDING, choices=Outcome.choices)
+    message = models.TextField(
+        blank=True
+    )  # the last thing known: progress, or why it failed, in the provider's words
+    settled_at = models.DateTimeField(null=True)
+    deadline = models.DateTimeField()
+    published_revision = models.PositiveBigIntegerField(null=True)  # since this snapshot gateways serve it
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["endpoint", "number"], name="version_number_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} version {self.number}"
+
+    @cached_property
+    def config(self) -> ConfigSpec:
+        return ConfigSpec.load(self.spec)
+
+
+class EndpointEvent(models.Model):
+    """One row a change. The sentence is made when read, in the reader's language."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    type = models.CharField(max_length=48, choices=[(kind.value, kind.value) for kind in Kind])
+    entity = models.CharField(max_length=63, blank=True)
+    params = models.JSONField(default=dict)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    generation = models.PositiveIntegerField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["endpoint", "-at"], name="event_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.type} of {self.endpoint_id}"
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.type, self.params, self.actor.email if self.actor else "")
+
+
+class Grant(models.Model):
+    """What a person other than creator and admins may do with an endpoint."""
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    level = models.PositiveSmallIntegerField(choices=[(level.value, level.name) for level in Level])
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["endpoint", "user"], name="grant_once_a_user")
+        ]
+
+    def __str__(self) -> str:
+        return f"{Level(self.level).name} of {self.user_id} on {self.endpoint_id}"
+
+
+class Revision(models.Model):
+    """One row: the number of the newest snapshot. Every change that gateways must follow raises it."""
+
+    number = models.PositiveBigIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class GatewayProcess(models.Model):
+    """A gateway process that follows the snapshot, and how far it has come."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    revision = models.PositiveBigIntegerField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.id

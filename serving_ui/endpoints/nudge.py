@@ -1,0 +1,29 @@
+"""Asks Celery for work by task name once the transaction has committed; the domain does not know the tasks.
+
+A nudge may be lost: the sweep finds the row by its due time, so a lost one costs a second and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+RECONCILE = "serving_ui.reconcile_endpoint"
+SWEEP = "serving_ui.sweep"
+log = logging.getLogger(__name__)
+
+
+def reconcile(endpoint_id: str) -> None:
+    """Has the endpoint reconciled as soon as this transaction has committed."""
+    transaction.on_commit(lambda: send(endpoint_id))
+
+
+def send(endpoint_id: str) -> None:
+    """Sends the task now. A broker that is away is logged and left to the sweep."""
+    try:
+        current_app.send_task(RECONCILE, kwargs={"endpoint_id": endpoint_id}, retry=False, expires=60)
+    except (OperationalError, OSError) as error:
+        log.warning("The broker did not take the nudge for endpoint %s: %s", endpoint_id, error)

@@ -1,0 +1,27 @@
+"""Who may do what with an endpoint. Levels are those of the original; nobody manages a ready-made endpoint."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """What a person may do; a higher one includes the lower."""
+
+    NONE = 0
+    CAN_VIEW = 1
+    CAN_QUERY = 2
+    CAN_MANAGE = 3
+
+
+class Action(IntEnum):
+    """What is asked for; its number is the level that it needs."""
+
+    VIEW = Level.CAN_VIEW
+    QUERY = Level.CAN_QUERY
+    MANAGE = Level.CAN_MANAGE
+
+
+def allows(level: Level, action: Action) -> bool:
+    """Whether a person with `level` may do `action`."""
+    return int(level) >= int(action)

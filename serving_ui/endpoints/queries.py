@@ -1,0 +1,128 @@
+"""Reads of endpoints, each bound to what the asking person may see. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.names import endpoint_name_problem
+from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, Grant
+from serving_ui.endpoints.permissions import Action, Level, allows
+
+
+@dataclass(frozen=True)
+class EndpointPage:
+    """One page of the list: its rows, and how many there are in all."""
+
+    rows: list[Endpoint]
+    total: int
+    page: int
+    pages: int
+
+
+def visible(*, actor: User) -> QuerySet[Endpoint]:
+    """Every endpoint that the person may know of, with creator and configs, in one query."""
+    found = Endpoint.objects.select_related("creator", "active", "pending", "latest")
+    if actor.is_admin:
+        return found
+    granted = Grant.objects.filter(user=actor, level__gte=Level.CAN_VIEW).values("endpoint")
+    return found.filter(Q(creator=actor) | Q(pk__in=granted) | Q(is_ready_made=True))
+
+
+def list_endpoints(
+    *, actor: User, search: str = "", owned: bool = False, page: int = 1, per_page: int = 25
+) -> EndpointPage:
+    """A page of the person's endpoints, last modified first; a page beyond the last is the last. Two queries."""
+    found = visible(actor=actor).filter(is_ready_made=False)
+    if search.strip():
+        found = found.filter(name__icontains=search.strip())
+    if owned:
+        found = found.filter(creator=actor)
+    total = found.count()
+    pages = max(1, -(-total // per_page))
+    page = min(max(1, page), pages)
+    start = (page - 1) * per_page
+    rows = list(found.order_by("-modified_at", "name")[start : start + per_page])
+    return EndpointPage(rows=rows, total=total, page=page, pages=pages)
+
+
+def ready_made(*, actor: User) -> list[Endpoint]:
+    """The endpoints that every installation has from its first start."""
+    return list(visible(actor=actor).filter(is_ready_made=True).order_by("created_at", "name"))
+
+
+def level_of(*, endpoint: Endpoint, actor: User) -> Level:
+    """What the person may do with the endpoint."""
+    if endpoint.is_ready_made:
+        return Level.CAN_QUERY
+    if actor.is_admin or endpoint.creator_id == actor.pk:
+        return Level.CAN_MANAGE
+    given = Grant.objects.filter(endpoint=endpoint, user=actor).values_list("level", flat=True).first()
+    return Level(given or Level.NONE)
+
+
+def get_endpoint(*, name: str, actor: User, action: Action = Action.VIEW) -> Endpoint:
+    """The endpoint, with `level` set. Raises EndpointNotFound (also when invisible) or NotAllowed."""
+    endpoint = visible(actor=actor).filter(name=name).first()
+    if endpoint is None:
+        raise EndpointNotFound(
+            _(
+                "There is no endpoint named %(name)s that you may see. Check the name, or ask its owner for access."
+            )
+            % {"name": name}
+        )
+    endpoint.level = level_of(endpoint=endpoint, actor=actor)
+    if not allows(endpoint.level, action):
+        raise NotAllowed(_not_allowed(endpoint, action))
+    return endpoint
+
+
+def _not_allowed(endpoint: Endpoint, action: Action) -> str:
+    if endpoint.is_ready_made:
+        return _("%(name)s is ready-made and cannot be changed.") % {"name": endpoint.name}
+    level = _("Can manage") if action == Action.MANAGE else _("Can query")
+    return _("You need the permission %(level)s on %(name)s. Ask its owner for it.") % {
+        "level": level,
+        "name": endpoint.name,
+    }
+
+
+def name_problem(*, name: str, actor: User) -> str | None:
+    """What is wrong with a name for a new endpoint, in a sentence; None when it can be had."""
+    problem = endpoint_name_problem(name)
+    if problem:
+        return problem.translated(_)
+    if Endpoint.objects.filter(name=name).exists():
+        return _("An endpoint named %(name)s exists already. Choose another name.") % {"name": name}
+    return None
+
+
+def events(*, endpoint: Endpoint, limit: int = 200) -> list[EndpointEvent]:
+    """What happened to the endpoint, newest first."""
+    return list(endpoint.events.select_related("actor").order_by("-at", "-pk")[:limit])
+
+
+def versions(*, endpoint: Endpoint) -> list[ConfigVersion]:
+    """Every config that was ever submitted, newest first."""
+    return list(endpoint.versions.select_related("creator").order_by("-number"))
+
+
+def changes_since(*, endpoint: Endpoint, generation: int) -> list[EndpointEvent]:
+    """What people changed after `generation`, oldest first; the engine's own steps do not count."""
+    newer = endpoint.events.filter(generation__gt=generation, actor__isnull=False)
+    return list(newer.select_related("actor").order_by("at", "pk"))
+
+
+def grants(*, endpoint: Endpoint) -> list[Grant]:
+    """Who else may do what, by e-mail."""
+    return list(endpoint.grants.select_related("user").order_by("user__email"))
+
+
+def served() -> QuerySet[Endpoint]:
+    """Every endpoint as gateways need it: configs and grants in two queries."""
+    askers = Prefetch("grants", queryset=Grant.objects.filter(level__gte=Level.CAN_QUERY), to_attr="askers")
+    return Endpoint.objects.select_related("active", "pending").prefetch_related(askers)

@@ -1,0 +1,38 @@
+"""The endpoints that exist from the first start: they answer from the built-in sandbox, so a newcomer can query at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from serving_ui.catalogue.spec import parse_config
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints import nudge
+from serving_ui.endpoints.models import Endpoint, Workspace
+from serving_ui.endpoints.transitions import submit
+from serving_ui.lib import clock
+
+SANDBOX = (("sandbox-chat", Task.CHAT), ("sandbox-embeddings", Task.EMBEDDINGS))
+
+
+def ensure() -> None:
+    """Makes those that are missing. Safe to call at every start and from several processes."""
+    now = clock.now()
+    for name, task in SANDBOX:
+        if not Endpoint.objects.filter(name=name).exists():
+            _make(name, task, now)
+
+
+def _make(name: str, task: Task, now: datetime) -> None:
+    model: dict[str, object] = {"name": name, "provider": "sandbox", "task": task.value, "sandbox_config": {}}
+    config = parse_config({"served_entities": [{"name": name, "external_model": model}]})
+    with transaction.atomic():
+        endpoint, is_new = Endpoint.objects.get_or_create(
+            workspace=Workspace.here(),
+            name=name,
+            defaults={"created_at": now, "modified_at": now, "is_ready_made": True},
+        )
+        if is_new:
+            submit(endpoint, config, actor=None, now=now)
+            nudge.reconcile(endpoint.pk)

@@ -1,0 +1,168 @@
+"""One step of an update: observe, then move the endpoint by compare-and-swap, or say when to look again.
+
+Level-triggered: the row is the truth, so a step may be lost, doubled or late without harm. The step checks the
+credentials, publishes the config to the gateways, and succeeds once every live gateway serves it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.catalogue.spec import ConfigSpec
+from serving_ui.endpoints import leases, outbound, publication
+from serving_ui.endpoints.errors import Overtaken
+from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.leases import Clock
+from serving_ui.endpoints.lifecycle import Event, Refused
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.resolution import Unresolved, resolve
+from serving_ui.endpoints.transitions import drop, record, succeed, swap
+
+log = logging.getLogger(__name__)
+LONGEST_WAIT = timedelta(seconds=15)
+UNEXPECTED_TRIES = 3
+PARKED = timedelta(hours=1)
+ACKNOWLEDGEMENT_SECONDS = 2.0
+ACKNOWLEDGEMENT_POLL = 0.02
+
+
+def reconcile(*, endpoint_id: str, clock: Clock) -> None:
+    """Takes the endpoint's running update as far as it goes now. Does nothing if another worker holds it."""
+    token = leases.claim(endpoint_id=endpoint_id, now=clock())
+    if token is None:
+        return
+    next_poll_at = clock() + PARKED
+    try:
+        with leases.kept(endpoint_id=endpoint_id, token=token, clock=clock):
+            next_poll_at = _step(endpoint_id, token, clock)
+    except (Overtaken, Refused):
+        next_poll_at = clock()  # somebody changed the endpoint meanwhile: what we saw is no longer so
+    except Exception as error:  # the outermost edge: one poisonous row must not stop the others
+        log.exception("Endpoint %s could not be reconciled", endpoint_id)
+        next_poll_at = _after_unexpected(endpoint_id, token, error, clock())
+    finally:
+        leases.release(endpoint_id=endpoint_id, token=token, next_poll_at=next_poll_at)
+
+
+def _step(endpoint_id: str, token: int, clock: Clock) -> datetime:
+    endpoint = _held(endpoint_id, token)
+    version = endpoint.pending
+    if version is None:
+        return clock()
+    if version.published_revision is None:
+        verdict = _verdict(version)
+        # The person may have cancelled or another worker taken over while the provider was asked.
+        endpoint = _held(endpoint_id, token, pending=version)
+        if verdict.outcome is Outcome.REJECTED:
+            return _fail(endpoint, verdict.message, clock())
+        if verdict.outcome is Outcome.RETRY:
+            return _try_later(endpoint, version, verdict, clock())
+        _publish(endpoint, version, verdict, clock())
+    return _finish(endpoint, version, clock)
+
+
+def _held(endpoint_id: str, token: int, pending: ConfigVersion | None = None) -> Endpoint:
+    """The endpoint as it is now; raises Overtaken when this worker no longer holds it or the update has ended."""
+    row = Endpoint.objects.select_related("pending", "active").filter(pk=endpoint_id, lease_token=token)
+    endpoint = (row.filter(pending=pending) if pending else row).first()
+    if endpoint is None or not endpoint.is_updating:
+        raise Overtaken(_("The update has ended."))
+    return endpoint
+
+
+def _verdict(version: ConfigVersion) -> Verdict:
+    """What the provider says of the config's credentials; the worst of its entities counts."""
+    try:
+        resolved: ConfigSpec = resolve(version.config)
+    except Unresolved as reason:
+        return Verdict(Outcome.REJECTED, str(reason))
+    verdicts = [
+        check_credentials(entity, addresses=outbound.addresses(), policy=outbound.policy())
+        for entity in resolved.served_entities
+    ]
+    return max(verdicts, key=lambda verdict: verdict.outcome)
+
+
+def _try_later(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: datetime) -> datetime:
+    """Backs off 1, 2, 4 … 15 s, as long as the vendor asks if it does, and fails at the deadline with the last reason."""
+    wait = max(
+        min(timedelta(seconds=2**endpoint.attempts), LONGEST_WAIT), timedelta(seconds=verdict.retry_after)
+    )
+    if now + wait > version.deadline:
+        message = _("%(reason)s Gave up after %(seconds)d seconds.") % {
+            "reason": verdict.message,
+            "seconds": (now - version.created_at).total_seconds(),
+        }
+        return _fail(endpoint, message, now)
+    with transaction.atomic(durable=True):
+        swap(endpoint, attempts=endpoint.attempts + 1)
+        ConfigVersion.objects.filter(pk=version.pk).update(message=verdict.message)
+    return now + wait
+
+
+def _publish(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: datetime) -> None:
+    """Puts the config into the snapshot: each gateway serves it from the moment that it takes the snapshot up."""
+    verified = verdict.outcome is Outcome.VERIFIED
+    with transaction.atomic(durable=True):
+        swap(endpoint)
+        version.published_revision = publication.bump()
+        ConfigVersion.objects.filter(pk=version.pk).update(
+            published_revision=version.published_revision, message=verdict.message
+        )
+        kind = Kind.VERIFIED if verified else Kind.UNVERIFIED
+        record(
+            endpoint, kind, now=now, entity=version.config.served_entities[0].name, message=verdict.message
+        )
+
+
+def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> datetime:
+    """Succeeds once every live gateway has acknowledged; waits for them a moment, then lets the next step look."""
+    revision = version.published_revision or 0
+    pause = threading.Event()
+    waited = 0.0
+    while late := publication.lagging(revision=revision, now=clock()):
+        if clock() > version.deadline:
+            message = _(
+                "These gateway processes did not take the configuration up: %(late)s. Restart them, then retry."
+            )
+            return _fail(endpoint, message % {"late": ", ".join(late)}, clock())
+        if waited >= ACKNOWLEDGEMENT_SECONDS:
+            return clock() + timedelta(seconds=1)
+        pause.wait(ACKNOWLEDGEMENT_POLL)
+        waited += ACKNOWLEDGEMENT_POLL
+    with transaction.atomic(durable=True):
+        succeed(endpoint, version, now=clock())
+    return clock()
+
+
+def _fail(endpoint: Endpoint, message: str, now: datetime) -> datetime:
+    with transaction.atomic(durable=True):
+        drop(endpoint, Event.FAIL, message=message, now=now)
+    return now
+
+
+def _after_unexpected(endpoint_id: str, token: int, error: Exception, now: datetime) -> datetime:
+    """Tries a few times more, then fails the update; if even that cannot be done, sets the row aside for an hour."""
+    message = _(
+        "Serving UI met an unexpected error (%(kind)s). Retry; if it stays, tell an admin to look at the log."
+    )
+    message %= {"kind": type(error).__name__}
+    try:
+        endpoint = _held(endpoint_id, token)
+        if endpoint.attempts + 1 < UNEXPECTED_TRIES:
+            swap(endpoint, attempts=endpoint.attempts + 1)
+            return now + timedelta(seconds=2**endpoint.attempts)
+        return _fail(endpoint, message, now)
+    except (Overtaken, Refused):
+        return now
+    except Exception:
+        log.exception("Endpoint %s is set aside for an hour", endpoint_id)
+        endpoint = Endpoint.objects.get(pk=endpoint_id)
+        record(endpoint, Kind.PARKED, now=now, message=message)
+        return now + PARKED

@@ -1,0 +1,101 @@
+"""Builds what gateways serve from the rows: endpoints with resolved secrets, tokens by digest, who may query.
+
+Runs beside the gateway, in its process. One endpoint that cannot be built is served with its reason; the others go on.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from pydantic import ValidationError
+
+from serving_ui.accounts.models import AccessToken, User
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints import outbound, publication, queries
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.resolution import Unresolved, references_of, resolve
+from serving_ui.gateway import snapshot as gateway
+from serving_ui.vault import queries as vault
+
+Built = tuple[tuple[gateway.Entity, ...], str | None]  # entities, or why there are none
+Cache = dict[tuple[int, frozenset[object]], Built]  # by config version and the dates of its secrets
+
+
+class SnapshotBuilder:
+    """Remembers what it has built, so that a change of one endpoint does not decrypt the secrets of all."""
+
+    def __init__(self) -> None:
+        self._built: Cache = {}
+
+    def build(self) -> gateway.Snapshot:
+        """The newest snapshot. The revision is read first: what follows can only be newer."""
+        revision = publication.current()
+        before, self._built = self._built, {}
+        rows = list(queries.served())
+        people = {user.pk: user for user in User.objects.filter(is_active=True)}
+        endpoints = {row.name: self._endpoint(row, before) for row in rows}
+        return gateway.Snapshot(
+            revision=revision,
+            endpoints=endpoints,
+            tokens=_tokens(),
+            pass_key=settings.PASS_KEY,
+            principals={pk: _principal(user) for pk, user in people.items()},
+            egress=outbound.policy(),
+            addresses=outbound.addresses(),
+        )
+
+    def _endpoint(self, row: Endpoint, before: Cache) -> gateway.Endpoint:
+        version = row.pending if row.pending and row.pending.published_revision else row.active
+        entities, problem = self._entities(version, before) if version else ((), None)
+        users = {grant.user_id for grant in row.askers} | {row.creator_id}  # type: ignore[attr-defined]
+        return gateway.Endpoint(
+            id=row.pk,
+            name=row.name,
+            task=Task(version.config.task) if version else Task.CHAT,
+            entities=entities,
+            config_version=version.number if version else 0,
+            ready=bool(entities),
+            problem=problem,
+            users=frozenset(user for user in users if user),
+            everyone=row.is_ready_made,
+            rate_limits=tuple((limit["key"], limit["calls"]) for limit in row.rate_limits),
+        )
+
+    def _entities(self, version: ConfigVersion, before: Cache) -> Built:
+        try:
+            named = references_of(version.config)
+            key = (version.pk, frozenset(vault.dates(references=named).items()) if named else frozenset())
+            built = before.get(key) or self._built.get(key)
+            if built is None:
+                built = (_resolved(version), None)
+        except (Unresolved, SpecErrors, ValidationError) as reason:
+            return (), str(reason)
+        self._built[key] = built
+        return built
+
+
+def _resolved(version: ConfigVersion) -> tuple[gateway.Entity, ...]:
+    return tuple(
+        gateway.Entity(
+            name=entity.name,
+            provider=entity.external_model.provider,
+            model=entity.external_model.name,
+            task=entity.external_model.task,
+            config=entity.external_model.config,
+        )
+        for entity in resolve(version.config).served_entities
+    )
+
+
+def _principal(user: User) -> gateway.Principal:
+    return gateway.Principal(id=user.pk, email=user.email, is_admin=user.is_admin)
+
+
+def _tokens() -> dict[bytes, gateway.TokenEntry]:
+    rows = AccessToken.objects.filter(user__is_active=True).select_related("user")
+    return {
+        bytes.fromhex(row.digest): gateway.TokenEntry(
+            principal=_principal(row.user), expires_at=row.expires_at.timestamp() if row.expires_at else None
+        )
+        for row in rows
+    }

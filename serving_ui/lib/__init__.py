@@ -1,0 +1,1 @@
+"""Ground floor: environment, clock and outbound policy. No models; imports nothing of the product."""

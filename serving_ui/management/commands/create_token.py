@@ -1,0 +1,28 @@
+"""`manage.py create_token EMAIL [--admin]`: prints a bearer token and nothing else on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from serving_ui.accounts import commands
+from serving_ui.lib import clock
+
+
+class Command(BaseCommand):
+    help = "Prints a new access token for a person, who is made if missing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("--admin", action="store_true", help="make the person an admin")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            user = commands.ensure_user(email=options["email"], admin=options["admin"])
+        except commands.AccountError as refusal:
+            raise CommandError(str(refusal)) from None
+        _token, value = commands.create_access_token(
+            user=user, comment="manage.py create_token", now=clock.now()
+        )
+        self.stdout.write(value)

@@ -1,0 +1,25 @@
+"""`manage.py sign_in_link EMAIL`: prints the path of a one-time sign-in link and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from serving_ui.accounts import commands
+from serving_ui.lib import clock
+
+
+class Command(BaseCommand):
+    help = "Prints a one-time sign-in path for a person, who is made if missing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("--admin", action="store_true", help="make the person an admin")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            user = commands.ensure_user(email=options["email"], admin=options["admin"])
+        except commands.AccountError as refusal:
+            raise CommandError(str(refusal)) from None
+        self.stdout.write(commands.create_sign_in_link(user=user, now=clock.now()))

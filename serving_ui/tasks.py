@@ -1,0 +1,22 @@
+"""The Celery face: short, idempotent tasks with ids only. Each calls one domain function; none returns anything."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from serving_ui.endpoints import leases, nudge
+from serving_ui.endpoints.reconcile import reconcile
+from serving_ui.lib import clock
+
+
+@shared_task(name=nudge.RECONCILE, ignore_result=True)
+def reconcile_endpoint(*, endpoint_id: str, **_newer: object) -> None:
+    """Takes one endpoint's running update a step further."""
+    reconcile(endpoint_id=endpoint_id, clock=clock.now)
+
+
+@shared_task(name=nudge.SWEEP, ignore_result=True)
+def sweep(**_newer: object) -> None:
+    """Finds what is due, so that a lost nudge costs a moment and nothing else."""
+    for endpoint_id in leases.due(now=clock.now()):
+        nudge.send(endpoint_id)

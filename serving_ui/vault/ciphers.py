@@ -1,0 +1,60 @@
+"""Encryption with named keys: values are sealed by the first key of the ring and opened by whichever sealed them.
+
+The key's id stands beside each ciphertext, so that re-wrapping can be counted and a key in use can be refused retirement.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from serving_ui.lib.env import EnvError
+
+
+class Unreadable(Exception):
+    """A value cannot be decrypted with the keys at hand."""
+
+
+class KeyRing:
+    """The vault's keys, from lines `<id> <key>`; the first encrypts."""
+
+    def __init__(self, lines: list[str]) -> None:
+        pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            raise EnvError(
+                "The vault's keys cannot be read. Each line must hold an id and a key, separated by a space."
+            )
+        try:
+            self.keys = {key_id: Fernet(key) for key_id, key in pairs}
+        except ValueError:
+            raise EnvError(
+                "A vault key is not 32 url-safe base64-encoded bytes. Restore the key file."
+            ) from None
+        self.primary_id = pairs[0][0]
+        self.all = MultiFernet(list(self.keys.values()))
+
+    def seal(self, value: str) -> tuple[str, str]:
+        """(key id, ciphertext)."""
+        return self.primary_id, self.keys[self.primary_id].encrypt(value.encode()).decode()
+
+    def open(self, key_id: str, ciphertext: str) -> str:
+        """The value. Raises Unreadable when its key is missing or wrong."""
+        key = self.keys.get(key_id)
+        if key is None:
+            raise Unreadable(f"its key {key_id} is not among the vault's keys")
+        try:
+            return key.decrypt(ciphertext.encode()).decode()
+        except InvalidToken:
+            raise Unreadable(f"its key {key_id} does not fit") from None
+
+
+@lru_cache(maxsize=4)
+def _ring(lines: tuple[str, ...]) -> KeyRing:
+    return KeyRing(list(lines))
+
+
+def ring() -> KeyRing:
+    """The ring of the settings."""
+    return _ring(tuple(settings.VAULT_KEYS))

@@ -1,0 +1,1 @@
+"""The tests, mirrored to the rooms of the house."""

@@ -1,0 +1,102 @@
+"""One-time links and access tokens."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from serving_ui.accounts import commands
+from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
+from serving_ui.lib import clock
+
+
+def value_of(path: str) -> str:
+    return path.removeprefix("/welcome/")
+
+
+def test_a_link_signs_in_once(owner: User):
+    value = value_of(commands.create_sign_in_link(user=owner, now=clock.now()))
+    assert commands.redeem_sign_in_link(value=value, now=clock.now()) == owner
+    with pytest.raises(commands.LinkInvalid):
+        commands.redeem_sign_in_link(value=value, now=clock.now())
+
+
+def test_an_old_link_is_refused(owner: User):
+    value = value_of(commands.create_sign_in_link(user=owner, now=clock.now() - timedelta(days=2)))
+    with pytest.raises(commands.LinkInvalid):
+        commands.redeem_sign_in_link(value=value, now=clock.now())
+
+
+def test_a_deactivated_person_cannot_sign_in(owner: User):
+    value = value_of(commands.create_sign_in_link(user=owner, now=clock.now()))
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    with pytest.raises(commands.LinkInvalid):
+        commands.redeem_sign_in_link(value=value, now=clock.now())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_racing_clicks_on_one_link_one_wins():
+    user = commands.ensure_user(email="racer@example.com")
+    value = value_of(commands.create_sign_in_link(user=user, now=clock.now()))
+
+    def click(_: int) -> bool:
+        try:
+            commands.redeem_sign_in_link(value=value, now=clock.now())
+        except commands.LinkInvalid:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(click, range(8))) == 1
+
+
+def test_the_first_link_is_for_an_admin_and_given_until_somebody_has_signed_in(db: None):
+    first = commands.first_sign_in_link(now=clock.now())
+    second = commands.first_sign_in_link(now=clock.now())
+    assert first and second and first != second
+    with pytest.raises(commands.LinkInvalid):
+        commands.redeem_sign_in_link(value=value_of(first), now=clock.now())
+    user = commands.redeem_sign_in_link(value=value_of(second), now=clock.now())
+    assert user.is_admin
+    User.objects.filter(pk=user.pk).update(last_login=clock.now())
+    assert commands.first_sign_in_link(now=clock.now()) is None
+
+
+def test_neither_link_nor_token_is_stored(owner: User):
+    path = commands.create_sign_in_link(user=owner, now=clock.now())
+    token, value = commands.create_access_token(user=owner, now=clock.now())
+    stored = repr([*SignInLink.objects.values(), *AccessToken.objects.values()])
+    assert value not in stored
+    assert value_of(path) not in stored
+    assert token.digest == digest_of(value)
+
+
+def test_create_token_prints_the_token_and_nothing_else(db: None, capsys: pytest.CaptureFixture[str]):
+    call_command("create_token", "New.Person@example.com", "--admin")
+    printed = capsys.readouterr().out
+    token = AccessToken.objects.select_related("user").get(digest=digest_of(printed.strip()))
+    assert printed == printed.strip() + "\n"
+    assert token.user.is_admin
+
+
+def test_sign_in_link_prints_a_path_and_nothing_else(db: None, capsys: pytest.CaptureFixture[str]):
+    call_command("sign_in_link", "person@example.com")
+    printed = capsys.readouterr().out
+    assert printed.startswith("/welcome/")
+    assert len(printed.splitlines()) == 1
+    assert (
+        commands.redeem_sign_in_link(value=value_of(printed.strip()), now=clock.now()).email
+        == "person@example.com"
+    )
+
+
+def test_an_e_mail_is_one_person_whatever_its_capitals(owner: User):
+    assert commands.ensure_user(email="OWNER@example.com") == owner
+    with pytest.raises(commands.AccountError):
+        commands.ensure_user(email="not an address")

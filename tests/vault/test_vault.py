@@ -1,0 +1,86 @@
+"""Scopes, keys, encryption and drafts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from serving_ui.accounts.models import User
+from serving_ui.lib import clock
+from serving_ui.vault import ciphers, commands, drafts, errors, queries
+from serving_ui.vault.models import StoredSecret
+
+VALUE = "sk-very-secret-value"
+
+
+def put(actor: User, scope: str = "prod", key: str = "openai", value: str = VALUE) -> None:
+    if not queries.scopes(actor=actor).filter(name=scope).exists():
+        commands.create_scope(name=scope, actor=actor, now=clock.now())
+    commands.put_secret(scope=scope, key=key, value=value, actor=actor, now=clock.now())
+
+
+def test_a_value_is_put_and_read_back_for_deployment_only(owner: User):
+    put(owner)
+    assert queries.values(references=[("prod", "openai"), ("prod", "none")]) == {("prod", "openai"): VALUE}
+    assert VALUE not in repr(list(StoredSecret.objects.values()))
+
+
+def test_putting_again_replaces(owner: User):
+    put(owner)
+    put(owner, value="second")
+    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): "second"}
+    assert StoredSecret.objects.count() == 1
+
+
+def test_a_stranger_does_not_learn_that_a_scope_exists(owner: User, stranger: User, admin: User):
+    put(owner)
+    assert list(queries.scopes(actor=stranger)) == []
+    with pytest.raises(errors.ScopeNotFound):
+        commands.put_secret(scope="prod", key="openai", value="x", actor=stranger, now=clock.now())
+    with pytest.raises(errors.ScopeNotFound):
+        commands.delete_scope(name="prod", actor=stranger, now=clock.now())
+    assert [scope.name for scope in queries.scopes(actor=admin)] == ["prod"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 129, "{{"])
+def test_bad_names_are_refused_beside_their_field(owner: User, name: str):
+    with pytest.raises(errors.BadName) as refusal:
+        commands.create_scope(name=name, actor=owner, now=clock.now())
+    assert refusal.value.field == "scope"
+
+
+def test_a_name_is_taken_once(owner: User, admin: User):
+    put(owner)
+    with pytest.raises(errors.NameTaken):
+        commands.create_scope(name="prod", actor=admin, now=clock.now())
+
+
+def test_keys_rotate_online_and_an_old_one_is_needed_until_rewrapped(owner: User, settings: Any):
+    put(owner)
+    old = settings.VAULT_KEYS[0]
+    settings.VAULT_KEYS = [f"second {Fernet.generate_key().decode()}", old]
+    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): VALUE}
+    assert commands.rewrap() == 0
+    settings.VAULT_KEYS = settings.VAULT_KEYS[:1]
+    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): VALUE}
+
+
+def test_a_missing_key_is_told_and_no_value_is_invented(owner: User, settings: Any):
+    put(owner)
+    settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
+    with pytest.raises(ciphers.Unreadable):
+        queries.values(references=[("prod", "openai")])
+
+
+def test_a_draft_opens_for_its_purpose_only():
+    token = drafts.seal(VALUE, purpose="1:openai_api_key")
+    assert VALUE not in token
+    assert drafts.unseal(token, purpose="1:openai_api_key") == VALUE
+    with pytest.raises(drafts.DraftInvalid):
+        drafts.unseal(token, purpose="2:openai_api_key")
+    with pytest.raises(drafts.DraftInvalid):
+        drafts.unseal(token + "x", purpose="1:openai_api_key")
+    with pytest.raises(drafts.DraftInvalid):
+        drafts.unseal(token, purpose="1:openai_api_key", max_age=-1)
