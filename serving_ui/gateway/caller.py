@@ -1,0 +1,125 @@
+"""The caller's side of one query: what ASGI says of the request, and the answer that is written back.
+
+It knows HTTP and JSON and nothing of endpoints. Every answer carries a request id and how long the gateway itself took.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from serving_ui.gateway.errors import GatewayError, invalid
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+MOST_BYTES = 4 * 1024 * 1024
+_JSON = (b"content-type", b"application/json")
+_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class Gone(Exception):
+    """The caller left before the request was complete. There is nobody to answer."""
+
+
+class Caller:
+    """One request. `answer` or `begin` … `push` … `end`, once."""
+
+    __slots__ = (
+        "_headers",
+        "_send",
+        "_started",
+        "_waited",
+        "began",
+        "method",
+        "path",
+        "receive",
+        "request_id",
+    )
+
+    def __init__(self, *, scope: Scope, receive: Receive, send: Send) -> None:
+        self._started = perf_counter()
+        self._waited = 0.0
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._send = send
+        self.receive = receive
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.began = False
+        given = self._headers.get(b"x-request-id", b"")
+        self.request_id = given if _ID.fullmatch(given) else os.urandom(16).hex().encode()
+
+    @property
+    def bearer(self) -> str:
+        kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
+
+    async def body(self) -> bytes:
+        """The whole body. Raises when it is longer than is taken, before reading more of it than that."""
+        declared = self._headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > MOST_BYTES:
+            raise _too_long()
+        message = await self.receive()
+        content: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if message["type"] == "http.disconnect":
+                raise Gone
+            return content
+        parts, size = [content], len(content)
+        while message.get("more_body"):
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > MOST_BYTES:
+                raise _too_long()
+        return b"".join(parts)
+
+    def waited(self, seconds: float) -> None:
+        """Time that went by at the provider and is not the gateway's own."""
+        self._waited += seconds
+
+    async def answer(self, status: int, content: bytes, *extra: Header) -> None:
+        headers = [_JSON, (b"content-length", str(len(content)).encode()), *self._own_headers(), *extra]
+        self.began = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def refuse(self, error: GatewayError) -> None:
+        """The error as a JSON answer or, when a stream has begun, as its last event."""
+        if self.began:
+            await self.push(error.event)
+            await self.end()
+        else:
+            await self.answer(error.status, error.body, *error.headers)
+
+    async def begin(self, *extra: Header) -> None:
+        self.began = True
+        headers = [*_STREAM, *self._own_headers(), *extra]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def push(self, content: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": content, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def _own_headers(self) -> list[Header]:
+        own = (perf_counter() - self._started - self._waited) * 1000
+        return [(b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)]
+
+
+def _too_long() -> GatewayError:
+    return invalid(f"The request is larger than {MOST_BYTES // (1024 * 1024)} MB. Send a smaller one.")

@@ -1,0 +1,192 @@
+"""Every way in which the gateway says no: a status, an error code and a sentence, as the Databricks API words them.
+
+GatewayError
+├── made here           unauthenticated, invalid, not_found, denied, not_ready, not_implemented, limited, …
+├── made from a reply   `from_reply`: what a provider answered, in its own words
+└── made from a fault   upstream.UpstreamFault: it did not answer, or not properly
+
+Statuses are only those that clients understand (400 401 403 404 409 429 499 500 501 503 504): any other one is retried for
+minutes by the MLflow client. 401 and 404 speak of the *caller's* token and endpoint and never of the provider's: when a
+provider refuses the endpoint's key, the caller gets 400, which no client retries, and a sentence that says whose key it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from math import ceil, isfinite
+
+from pydantic_core import from_json, to_json
+
+MOST_WORDS = 2000
+_NOT_SECRET = frozenset({"content-type", "accept", "user-agent", "openai-organization", "accept-encoding"})
+# Some vendors repeat a part of the key that they refuse: "Incorrect API key provided: sk-ab***yz".
+_LOOKS_SECRET = re.compile(
+    r"\b(?:sk|pk|dapi|key|ghp|xox[abp])[-_][\w*.\-]{6,}|\bdapi[0-9a-f]{16,}|\bBearer\s+\S{6,}", re.I
+)
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    409: "RESOURCE_CONFLICT",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    499: "CANCELLED",
+    500: "INTERNAL_ERROR",
+    501: "NOT_IMPLEMENTED",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class GatewayError(Exception):
+    """An answer that is an error. `str` is the sentence."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code or _CODES[status]
+        self.retry_after = retry_after
+
+    @property
+    def body(self) -> bytes:
+        return to_json({"error_code": self.code, "message": self.message})
+
+    @property
+    def event(self) -> bytes:
+        """The same as the last event of a stream: the OpenAI client raises on `error`, MLflow yields the object."""
+        error = {"message": self.message, "type": "upstream_error", "code": self.code}
+        return (
+            b"data: " + to_json({"error": error, "error_code": self.code, "message": self.message}) + b"\n\n"
+        )
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [] if self.retry_after is None else [(b"retry-after", str(self.retry_after).encode())]
+
+
+def invalid(message: str) -> GatewayError:
+    """The caller's request cannot be understood or asked of this endpoint."""
+    return GatewayError(400, message, code="INVALID_PARAMETER_VALUE")
+
+
+def unauthenticated() -> GatewayError:
+    return GatewayError(
+        401, "The request carries no valid access token. Send the header Authorization: Bearer <token>."
+    )
+
+
+def no_endpoint(name: str) -> GatewayError:
+    """The same whether it does not exist or the caller may not know of it."""
+    return GatewayError(
+        404, f"Endpoint {_shown(name)} does not exist, or you may not query it. Check its name."
+    )
+
+
+def not_queryable(name: str) -> GatewayError:
+    return GatewayError(
+        403, f"You may see endpoint {_shown(name)} but not query it. Ask its owner for Can query."
+    )
+
+
+def from_reply(
+    *, status: int, headers: Mapping[str, str], body: bytes, endpoint: str, secrets: Iterable[str]
+) -> GatewayError:
+    """What a provider's refusal means for the caller."""
+    words = vendor_words(body, secrets=secrets)
+    said = f" The provider said: {words}" if words else ""
+    if status in {401, 403}:
+        return GatewayError(
+            400,
+            f"The provider refused the credentials of endpoint {endpoint} ({status}); your own token is fine. "
+            f"The person who manages the endpoint must check them.{said}",
+        )
+    if 300 <= status < 400:
+        return GatewayError(
+            400,
+            f"The provider answered with a redirect ({status}), which is never followed. "
+            f"The person who manages endpoint {endpoint} must give the final address.",
+        )
+    if status == 429:
+        return _limited_there(headers, body, said)
+    if status in {408, 504}:
+        return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{said}")
+    if status == 409:
+        return GatewayError(409, f"The provider reported a conflict (409).{said}")
+    if status == 500:
+        return GatewayError(500, f"The provider failed (500).{said}")
+    if status == 501:
+        return GatewayError(501, f"The provider cannot do this (501).{said}")
+    if status > 501:
+        after = _retry_after(headers, default=2)
+        return GatewayError(
+            503, f"The provider is not available ({status}). Try again later.{said}", retry_after=after
+        )
+    return GatewayError(400, f"The provider refused the request ({status}).{said}")
+
+
+def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> GatewayError:
+    if b"insufficient_quota" in body:
+        # Waiting does not fill an empty account, and on a 429 clients wait for minutes.
+        return GatewayError(400, f"The provider's quota for this endpoint is used up (429).{said}")
+    after = _retry_after(headers, default=1)
+    return GatewayError(
+        429,
+        f"The provider's own limit for this endpoint has been reached (429). Try again in {after} s.{said}",
+        code="RESOURCE_EXHAUSTED",
+        retry_after=after,
+    )
+
+
+def _retry_after(headers: Mapping[str, str], *, default: int) -> int:
+    """Whole seconds: the SDK reads nothing else."""
+    try:
+        seconds = float(headers.get("retry-after", default))
+    except ValueError:
+        return default
+    return min(max(1, ceil(seconds)), 300) if isfinite(seconds) else default
+
+
+def vendor_words(body: bytes, *, secrets: Iterable[str]) -> str:
+    """The message of a provider's error body, without any secret, at most 2 kB."""
+    text = _message(body)
+    for secret in sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    text = _LOOKS_SECRET.sub("[secret]", text)
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    words = " ".join(printable.split())
+    return words if len(words) <= MOST_WORDS else words[:MOST_WORDS] + "…"
+
+
+def _message(body: bytes) -> str:
+    try:
+        content = from_json(body)
+    except ValueError:
+        text = body[: 8 * MOST_WORDS].decode("utf-8", "replace").strip()
+        return "a web page instead of JSON." if text.startswith("<") else text
+    if isinstance(content, list) and content:
+        content = content[0]
+    for key in ("error", "message", "detail", "error_description"):
+        inner = content.get(key) if isinstance(content, dict) else None
+        if isinstance(inner, dict):
+            inner = inner.get("message")
+        if inner and key == "error" and isinstance(content.get("error_description"), str):
+            inner = content["error_description"]
+        if isinstance(inner, str) and inner.strip():
+            return inner
+    return to_json(content, inf_nan_mode="null").decode()
+
+
+def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
+    """What of an upstream request must never come back in an error: header values, their parts, query values."""
+    values = [value for name, value in headers if name.lower() not in _NOT_SECRET]
+    query = url.partition("?")[2]
+    parts = [part.partition("=")[2] for part in query.split("&") if not part.startswith("api-version=")]
+    return [*values, *(value.rpartition(" ")[2] for value in values if " " in value), *parts]
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 80 else name[:80] + "…"

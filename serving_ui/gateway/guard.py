@@ -1,0 +1,80 @@
+"""Watches over one query while a provider answers it: deadlines, and whether the caller is still there.
+
+On the fast path it costs one timer. Only a query that takes longer than a moment gets a listener for the caller's leaving;
+from then on the upstream connection is cut as soon as the caller goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
+
+_FIRST_LOOK = 0.1
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds are waited for a connection, for the first byte of the reply, and for the whole of it."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    total: float = 297.0
+
+
+class Guard:
+    """Make it when the query begins, `hold` each connection that works for it, `release` it at the end."""
+
+    __slots__ = ("_connection", "_fault", "_listener", "_loop", "_patience", "_receive", "_started", "_timer")
+
+    def __init__(self, *, receive: Receive, patience: Patience) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._receive = receive
+        self._patience = patience
+        self._started = self._loop.time()
+        self._connection: Connection | None = None
+        self._fault: UpstreamFault | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(min(_FIRST_LOOK, patience.first_byte), self._look)
+
+    def hold(self, connection: Connection) -> None:
+        """From now on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
+        if self._fault is not None:
+            connection.close()
+            raise self._fault
+        self._connection = connection
+
+    def release(self) -> None:
+        self._connection = None
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+
+    def _look(self) -> None:
+        self._listener = self._loop.create_task(self._listen())
+        self._timer = self._loop.call_at(self._started + self._patience.first_byte, self._first_byte_due)
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._end(CallerGone("the caller has left"))
+
+    def _first_byte_due(self) -> None:
+        if self._connection is None or not self._connection.replied:
+            self._end(Late(f"it did not begin to answer within {self._patience.first_byte:g} s"))
+        else:
+            self._timer = self._loop.call_at(self._started + self._patience.total, self._total_due)
+
+    def _total_due(self) -> None:
+        self._end(Late(f"it did not finish its answer within {self._patience.total:g} s"))
+
+    def _end(self, fault: UpstreamFault) -> None:
+        if self._fault is None:
+            self._fault = fault
+        if self._connection is not None:
+            self._connection.fail(fault)

@@ -1,0 +1,242 @@
+"""The sandbox as an ASGI application: the OpenAI wire at /sandbox/v1 (chat/completions, completions, embeddings, models).
+
+Replies are canned and say so. Any API key is accepted, and none; the key `sandbox-invalid` is always refused with 401, so that
+a person can see what a refused key looks like. `sandbox_app` is the one inside the product; `make_sandbox(control=...)` adds the
+test knobs of control.py. `manage.py sandbox --port N` runs it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+from serving_ui.sandbox import replies
+from serving_ui.sandbox.control import Asked, Control, Knobs
+from serving_ui.sandbox.replies import Unanswerable
+
+ROOT = "/sandbox/v1/"
+CONTROL = "/sandbox/control"
+INVALID_KEY = "sandbox-invalid"
+_MOST_BYTES = 4 * 1024 * 1024
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Body = dict[str, Any]
+
+_WHOLE: dict[str, Callable[[Body], dict[str, Any]]] = {
+    "chat/completions": replies.chat,
+    "completions": replies.completion,
+    "embeddings": replies.embeddings,
+}
+_STREAMED: dict[str, Callable[[Body], Iterator[dict[str, Any]]]] = {
+    "chat/completions": replies.chat_events,
+    "completions": replies.completion_events,
+}
+
+
+def handles(path: str) -> bool:
+    """Whether the path is the sandbox's."""
+    return path.startswith("/sandbox/")
+
+
+class Refused(Exception):
+    """An error answer of the OpenAI wire."""
+
+    def __init__(self, status: int, message: str, kind: str = "invalid_request_error") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+class Sandbox:
+    """The ASGI callable. Without a control it has no knobs and keeps nothing."""
+
+    def __init__(self, control: Control | None = None) -> None:
+        self._control = control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif self._control is not None and scope["path"] == CONTROL:
+            await _answer_control(self._control, scope["method"], receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = scope["path"].removeprefix(ROOT) if scope["path"].startswith(ROOT) else ""
+        content = await _read(receive)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        answering = _Answering(call, scope["method"], headers, content, send)
+        if self._control is None:
+            await answering.answer(Knobs())
+            return
+        asked = Asked(call, answering.key, answering.shown_body(), headers)
+        self._control.note(asked)
+        work = asyncio.ensure_future(self._controlled(self._control, call, answering))
+        leaving = asyncio.ensure_future(_gone(receive))
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        asked.gone = not work.done()
+        asked.answered = work.done()
+        work.cancel()
+        leaving.cancel()
+        await asyncio.wait({work, leaving})
+        if not work.cancelled():
+            work.result()
+
+    async def _controlled(self, control: Control, call: str, answering: _Answering) -> None:
+        await asyncio.sleep(control.knobs(call).latency)
+        await control.released(call)
+        await answering.answer(control.knobs(call))
+
+
+class _Answering:
+    """One call and its answer."""
+
+    def __init__(self, call: str, method: str, headers: dict[str, str], content: bytes, send: Send) -> None:
+        self.call = call
+        self.key = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("api-key", "")
+        self._method = method
+        self._content = content
+        self._send = send
+
+    def shown_body(self) -> Any:
+        try:
+            return json.loads(self._content)
+        except ValueError:
+            return None
+
+    async def answer(self, knobs: Knobs) -> None:
+        try:
+            self._check(knobs)
+            if knobs.html:
+                await _whole(self._send, 200, "text/html", b"<!doctype html><title>Not an API</title>")
+                return
+            if self.call == "models":
+                await _json(self._send, 200, replies.models())
+                return
+            body = self._body()
+            if body.get("stream") is True and self.call in _STREAMED:
+                await self._stream(_STREAMED[self.call](body), knobs)
+            else:
+                await _json(self._send, 200, _WHOLE[self.call](body), cut=knobs.cut_after is not None)
+        except Unanswerable as problem:
+            await _json(self._send, 400, Refused(400, str(problem)).body)
+        except Refused as refusal:
+            extra = {"retry-after": knobs.retry_after, "location": knobs.location}
+            await _json(self._send, refusal.status, refusal.body, extra=extra)
+
+    def _check(self, knobs: Knobs) -> None:
+        if self.call != "models" and self.call not in _WHOLE:
+            raise Refused(404, "The sandbox has no such path.")
+        if self._method != ("GET" if self.call == "models" else "POST"):
+            raise Refused(405, "Use GET for models and POST for everything else.")
+        if self.key == INVALID_KEY or (knobs.keys is not None and self.key not in knobs.keys):
+            raise Refused(401, "Incorrect API key provided.", "authentication_error")
+        if knobs.status:
+            raise Refused(knobs.status, knobs.message, "sandbox_error")
+
+    def _body(self) -> Body:
+        if len(self._content) > _MOST_BYTES:
+            raise Refused(400, "The request is larger than 4 MB.")
+        body = self.shown_body()
+        if not isinstance(body, dict):
+            raise Refused(400, "The body must be a JSON object.")
+        return body
+
+    async def _stream(self, events: Iterator[dict[str, Any]], knobs: Knobs) -> None:
+        first = next(events)  # a bad request is refused before the stream begins
+        await _start(self._send, 200, {"content-type": "text/event-stream"})
+        for number, event in enumerate([first, *events]):
+            await asyncio.sleep(knobs.pause)
+            if number == knobs.cut_after:
+                return  # the server closes the connection of an answer that was not finished
+            if number == knobs.malformed_after:
+                await _push(self._send, b'data: {"choices": [\n\n')
+            if number == knobs.failed_after:
+                await _push(
+                    self._send, b"data: " + json.dumps(Refused(500, knobs.message).body).encode() + b"\n\n"
+                )
+            await _push(self._send, b"data: " + json.dumps(event).encode() + b"\n\n")
+        if not knobs.no_done:
+            await _push(self._send, b"data: [DONE]\n\n")
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+async def _answer_control(control: Control, method: str, receive: Receive, send: Send) -> None:
+    content = await _read(receive)
+    try:
+        if method == "POST":
+            control.turn(json.loads(content))
+        elif method == "DELETE":
+            control.reset()
+    except (ValueError, TypeError, AttributeError) as problem:
+        await _json(send, 400, Refused(400, str(problem)).body)
+        return
+    await _json(send, 200, control.report())
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": f"{message['type']}.complete"})
+
+
+async def _read(receive: Receive) -> bytes:
+    """The body, but never more of it than a gateway would send."""
+    parts: list[bytes] = []
+    more, size = True, 0
+    while more and size <= _MOST_BYTES:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = bool(message.get("more_body"))
+    return b"".join(parts)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _json(
+    send: Send, status: int, body: dict[str, Any], *, extra: dict[str, str] | None = None, cut: bool = False
+) -> None:
+    await _whole(send, status, "application/json", json.dumps(body).encode(), extra=extra, cut=cut)
+
+
+async def _whole(
+    send: Send,
+    status: int,
+    kind: str,
+    content: bytes,
+    *,
+    extra: dict[str, str] | None = None,
+    cut: bool = False,
+) -> None:
+    headers = {"content-type": kind, "content-length": str(len(content)), **(extra or {})}
+    await _start(send, status, {name: value for name, value in headers.items() if value})
+    if cut:
+        await _push(send, content[: len(content) // 2])
+        return  # the server closes the connection of an answer that was not finished
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _start(send: Send, status: int, headers: dict[str, str]) -> None:
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+async def _push(send: Send, content: bytes) -> None:
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+
+
+def make_sandbox(*, control: Control | None = None) -> Sandbox:
+    """A sandbox of its own; with a control it has knobs."""
+    return Sandbox(control)
+
+
+sandbox_app = make_sandbox()

@@ -1,0 +1,1 @@
+"""The data plane, driven over real sockets."""

@@ -1,0 +1,145 @@
+"""A gateway on a real port with a hand-made snapshot, and a sandbox behind it on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import requests
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.guard import Patience
+from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
+from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.lib.egress import EgressPolicy
+from tests.support.sandbox import SandboxServer, running_sandbox
+from tests.support.servers import serve
+
+CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
+OWNER = Principal("1", "owner@example.com")
+STRANGER = Principal("2", "stranger@example.com")
+ADMIN = Principal("3", "admin@example.com", is_admin=True)
+TOKENS = {"token-owner": OWNER, "token-stranger": STRANGER, "token-admin": ADMIN}
+MODELS = {
+    Task.CHAT: "gpt-4o",
+    Task.COMPLETIONS: "gpt-3.5-turbo-instruct",
+    Task.EMBEDDINGS: "text-embedding-3-small",
+}
+CHAT = {"messages": [{"role": "user", "content": "Say hello."}]}
+
+
+def entity(
+    *, base: str, task: Task = Task.CHAT, key: str = CANARY, name: str = "entity-1", **config: Any
+) -> Entity:
+    """A served entity of the provider openai that leads to `base`."""
+    given = {"openai_api_base": base, "openai_api_key": Secret.from_plaintext(key), **config}
+    made = PROVIDERS["openai"].config.model_validate(
+        {name: value for name, value in given.items() if value is not None}
+    )
+    return Entity(name=name, provider="openai", model=MODELS[task], task=task, config=made)
+
+
+def endpoint(name: str, served: Entity, **changes: Any) -> Endpoint:
+    made = Endpoint(
+        id=f"id-{name}", name=name, task=served.task, entities=(served,), users=frozenset({OWNER.id})
+    )
+    return replace(made, **changes)
+
+
+@dataclass
+class GatewayServer:
+    """The gateway's address, and its world to change."""
+
+    url: str
+    holder: SnapshotHolder = field(repr=False)
+    gateway: Gateway = field(repr=False)
+
+    def publish(self, *endpoints: Endpoint, **changes: Any) -> None:
+        """Make these the endpoints, and change what else the snapshot has."""
+        current = self.holder.current
+        named = {each.name: each for each in endpoints} or current.endpoints
+        self.holder.replace(replace(current, endpoints=named, revision=current.revision + 1, **changes))
+
+    def post(
+        self, path: str, body: Any = None, *, token: str | None = "token-owner", **options: Any
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= options.pop("headers", {})
+        content = {"data": body} if isinstance(body, bytes) else {"json": body}
+        return requests.post(
+            f"{self.url}/serving-endpoints/{path}", headers=headers, timeout=20, **content, **options
+        )
+
+    def query(self, name: str = "chat", body: Any = CHAT, **options: Any) -> requests.Response:
+        return self.post(f"{name}/invocations", body, **options)
+
+
+class Application:
+    """The gateway with the lifespan that the product gives it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self.gateway(scope, receive, send)
+            return
+        await receive()
+        await self.gateway.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def first_snapshot() -> Snapshot:
+    tokens = {sha256(token.encode()).digest(): TokenEntry(who) for token, who in TOKENS.items()}
+    return Snapshot(
+        revision=1,
+        tokens=tokens,
+        principals={who.id: who for who in TOKENS.values()},
+        pass_key=b"a pass key of the tests",
+        egress=EgressPolicy(loopback=True),
+    )
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[SandboxServer]:
+    with running_sandbox() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(_sandbox: SandboxServer) -> SandboxServer:
+    _sandbox.reset()
+    return _sandbox
+
+
+@pytest.fixture(scope="session")
+def _gateway() -> Iterator[GatewayServer]:
+    made = Gateway(SnapshotHolder(), patience=Patience(connect=2, first_byte=3, total=6))
+    with serve(Application(made)) as running:
+        yield GatewayServer(running.url, made.holder, made)
+
+
+@pytest.fixture
+def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
+    """Endpoints chat, text and vectors, which lead to the sandbox."""
+    _gateway.holder.replace(first_snapshot())
+    _gateway.publish(
+        endpoint("chat", entity(base=sandbox.base)),
+        endpoint("text", entity(base=sandbox.base, task=Task.COMPLETIONS)),
+        endpoint("vectors", entity(base=sandbox.base, task=Task.EMBEDDINGS)),
+    )
+    return _gateway
+
+
+@pytest.fixture
+def patient_client() -> UpstreamClient:
+    return UpstreamClient()

@@ -1,0 +1,150 @@
+"""What the gateway refuses by itself, each with a status that clients understand and a sentence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.passes import make_pass
+from serving_ui.gateway.snapshot import Entity, TokenEntry
+from tests.gateway.conftest import CHAT, OWNER, STRANGER, GatewayServer, endpoint, entity
+from tests.support.sandbox import SandboxServer
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "sup_nonsense", "sup_a.b", ""])
+def test_a_query_without_a_valid_token_is_401(gateway: GatewayServer, token: str | None):
+    answer = gateway.query(token=token)
+    assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
+
+
+def test_an_ended_token_is_401(gateway: GatewayServer):
+    tokens = dict(gateway.holder.current.tokens)
+    tokens[sha256(b"old").digest()] = TokenEntry(OWNER, expires_at=time.time() - 1)
+    tokens[sha256(b"young").digest()] = TokenEntry(OWNER, expires_at=time.time() + 60)
+    gateway.publish(tokens=tokens)
+    assert gateway.query(token="old").status_code == 401
+    assert gateway.query(token="young").status_code == 200
+
+
+def test_a_pass_opens_what_its_user_may_query(gateway: GatewayServer):
+    key = gateway.holder.current.pass_key
+
+    def status(user_id: str, *, key: bytes = key, seconds: float = 60) -> int:
+        value = make_pass(key=key, user_id=user_id, expires=time.time() + seconds)
+        return gateway.query(token=value).status_code
+
+    assert status(OWNER.id) == 200
+    assert status(STRANGER.id) == 404
+    assert status("unknown") == 401
+    assert status(OWNER.id, seconds=-1) == 401
+    assert status(OWNER.id, key=b"another") == 401
+
+
+def test_no_pass_is_good_without_a_key(gateway: GatewayServer):
+    value = make_pass(key=gateway.holder.current.pass_key, user_id=OWNER.id, expires=time.time() + 60)
+    gateway.publish(pass_key=b"")
+    assert gateway.query(token=value).status_code == 401
+
+
+def test_an_endpoint_of_others_looks_as_if_it_did_not_exist(gateway: GatewayServer):
+    hidden, missing = gateway.query(token="token-stranger"), gateway.query("nothing", token="token-stranger")
+    assert (hidden.status_code, hidden.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert hidden.json()["message"] == missing.json()["message"].replace("nothing", "chat")
+    assert gateway.query(token="token-admin").status_code == 200
+
+
+def test_who_may_only_see_it_is_told_so(gateway: GatewayServer):
+    chat = gateway.holder.current.endpoints["chat"]
+    gateway.publish(replace(chat, viewers=frozenset({STRANGER.id})))
+    answer = gateway.query(token="token-stranger")
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+def test_an_endpoint_that_is_not_ready_says_so(gateway: GatewayServer):
+    chat = gateway.holder.current.endpoints["chat"]
+    gateway.publish(replace(chat, ready=False, entities=(), problem="The provider refused the key."))
+    answer = gateway.query()
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"] == "Endpoint chat is not ready. The provider refused the key."
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "word"),
+    [
+        ("chat", {}, "messages"),
+        ("chat", {"prompt": "x"}, "messages"),
+        ("chat", {"messages": "hello"}, "messages"),
+        ("chat", {"messages": []}, "messages"),
+        ("text", {"messages": []}, "prompt"),
+        ("text", {"prompt": 7}, "prompt"),
+        ("vectors", {"text": "x"}, "input"),
+        ("chat", {**CHAT, "stream": "yes"}, "stream"),
+        ("vectors", {"input": "a", "stream": True}, "stream"),
+        ("chat", {**CHAT, "extra_params": "x"}, "extra_params"),
+    ],
+)
+def test_a_body_that_the_task_cannot_use_is_refused_by_field(
+    gateway: GatewayServer, name: str, body: Any, word: str
+):
+    answer = gateway.query(name, body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert word in answer.json()["message"]
+    assert answer.json()["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'"text"', b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}']
+)
+def test_a_body_that_is_not_a_json_object_is_refused(gateway: GatewayServer, content: bytes):
+    answer = gateway.query(body=content)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_four_megabytes_is_refused(gateway: GatewayServer, sandbox: SandboxServer, chunked: bool):
+    content = b'{"messages": [{"role": "user", "content": "' + b"x" * (4 * 1024 * 1024) + b'"}]}'
+    if chunked:
+        answer = gateway.post("chat/invocations", None, data=iter([content[:3_000_000], content[3_000_000:]]))
+    else:
+        answer = gateway.query(body=content)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "4 MB" in answer.json()["message"]
+    assert sandbox.asked() == []
+
+
+def test_a_model_must_be_named_on_the_openai_paths(gateway: GatewayServer):
+    assert "model" in gateway.post("chat/completions", CHAT).json()["message"]
+    assert gateway.post("chat/completions", {"model": "nothing", **CHAT}).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["chat", "chat/other", "", "chat/served-models/entity-1"])
+def test_other_paths_are_404_as_json(gateway: GatewayServer, path: str):
+    answer = gateway.post(path, CHAT)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "NOT_FOUND")
+
+
+def test_a_provider_without_a_wire_answers_501(gateway: GatewayServer):
+    without = next(provider for provider in PROVIDERS.values() if not provider.wire)
+    task = without.tasks[0]
+    served = Entity("e", without.name, "model", task, without.config.model_construct())
+    gateway.publish(endpoint("other", served))
+    body = {Task.CHAT: CHAT, Task.COMPLETIONS: {"prompt": "x"}, Task.EMBEDDINGS: {"input": "x"}}[task]
+    answer = gateway.query("other", body)
+    assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+
+
+def test_a_key_that_no_header_can_carry_is_refused(gateway: GatewayServer, sandbox: SandboxServer):
+    served = entity(base=sandbox.base)
+    object.__setattr__(served.config, "openai_api_key", Secret.from_plaintext("sk-a\r\nX-Evil: 1"))
+    gateway.publish(endpoint("chat", served))
+    answer = gateway.query()
+    assert answer.status_code == 400
+    assert "Evil" not in answer.text
+    assert sandbox.asked() == []

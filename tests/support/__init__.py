@@ -1,0 +1,1 @@
+"""Real servers and other things that several test folders share."""

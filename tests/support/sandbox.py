@@ -1,0 +1,61 @@
+"""A sandbox of a test's own, on a free port, with its knobs in the test's hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from serving_ui.sandbox.app import make_sandbox
+from serving_ui.sandbox.control import Control
+from tests.support.servers import serve, wait_until
+
+
+@dataclass
+class SandboxServer:
+    """`base` is what is given as OpenAI API base."""
+
+    url: str
+
+    @property
+    def base(self) -> str:
+        return f"{self.url}/sandbox/v1"
+
+    def turn(self, **knobs: Any) -> None:
+        """Set knobs, such as `turn(on="models", status=401)`. See serving_ui/sandbox/control.py."""
+        answer = requests.post(f"{self.url}/sandbox/control", json=knobs, timeout=5)
+        assert answer.status_code == 200, answer.text
+
+    def hold(self, *calls: str) -> None:
+        """Answer nothing to these calls (all, when none is named) until `release`."""
+        self.turn(on=list(calls) or "*", hold=True)
+
+    def release(self, *calls: str) -> None:
+        self.turn(on=list(calls) or "*", hold=False)
+
+    def reset(self) -> None:
+        requests.delete(f"{self.url}/sandbox/control", timeout=5)
+
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = requests.get(f"{self.url}/sandbox/control", timeout=5).json()
+        return report
+
+    def asked(self, call: str | None = None) -> list[dict[str, Any]]:
+        """What has come in: dicts with call, key, body, headers, gone, answered."""
+        return [each for each in self.report()["requests"] if call is None or each["call"] == call]
+
+    def wait_for(self, call: str, *, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+        """Wait until `call` has been asked `count` times."""
+        found: list[dict[str, Any]] = wait_until(
+            lambda: asked if len(asked := self.asked(call)) >= count else None, seconds=seconds
+        )
+        return found
+
+
+@contextmanager
+def running_sandbox() -> Iterator[SandboxServer]:
+    with serve(make_sandbox(control=Control())) as running:
+        yield SandboxServer(running.url)

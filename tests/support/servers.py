@@ -1,0 +1,86 @@
+"""Real servers on free ports for tests: an ASGI app under the product's own server, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+DEADLINE = 10.0
+
+
+@dataclass
+class Running:
+    """An application that answers at `url`. `run` runs a coroutine in its event loop."""
+
+    url: str
+    port: int
+    server: uvicorn.Server = field(repr=False)
+    loop: asyncio.AbstractEventLoop = field(repr=False)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(DEADLINE)
+
+
+@contextmanager
+def serve(
+    app: Callable[..., Awaitable[None]], *, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+) -> Iterator[Running]:
+    """Runs `app` until the block ends. It is listening when the block begins."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, loop="uvloop", http="httptools", lifespan="on",
+        timeout_graceful_shutdown=1, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    started = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.002)
+        started.set()
+        await serving
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run, name=f"server-{port}", daemon=True)
+    thread.start()
+    if not started.wait(DEADLINE) or not server.started:
+        raise RuntimeError("The test server did not start.")
+    try:
+        scheme = "https" if ssl_certfile else "http"
+        yield Running(f"{scheme}://127.0.0.1:{port}", port, server, loops[0])
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE)
+        listener.close()
+
+
+def free_port() -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = DEADLINE) -> Any:
+    """The first true value of `condition`, asked again and again; fails after `seconds`."""
+    clock = threading.Event()
+    waited = 0.0
+    while not (value := condition()):
+        if waited >= seconds:
+            raise AssertionError(f"It did not become true within {seconds:g} s.")
+        clock.wait(0.02)
+        waited += 0.02
+    return value
