@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -53,10 +54,14 @@ def run(root: str, arguments: list[str]) -> int:
 
 
 def _carry_out(root: str, check: Check) -> int:
-    """One check in its own process, as a person would run it by hand. Ctrl-C reaches it by itself."""
-    process = subprocess.Popen([sys.executable, *check.command], cwd=root, env=os.environ)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+    """One check in its own process, without the person's own settings and data. Ctrl-C reaches it by itself."""
+    with tempfile.TemporaryDirectory(prefix="serving-ui-test-") as data:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
+        process = subprocess.Popen(
+            [sys.executable, *check.command], cwd=root, env={**clean, "SERVING_UI_DATA": data}
+        )
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue

@@ -1,0 +1,1 @@
+"""What holds the house together: floors, sizes, names, policies, locks. One test a rule."""

@@ -1,0 +1,57 @@
+"""Imports go downwards only; the vocabulary and the data plane stay free of the web framework."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+PURE = (
+    "serving_ui.catalogue.registry",
+    "serving_ui.gateway.app",
+    "serving_ui.sandbox.app",
+    "serving_ui.endpoints.lifecycle",
+)
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that a fresh Python holds after importing the module."""
+    code = f"import json, sys, {module}; print(json.dumps([n.partition('.')[0] for n in sys.modules]))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(answer.stdout))
+
+
+def test_the_floors_hold():
+    code = "from importlinter.cli import lint_imports_command as lint; lint()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_brings_no_framework_along(module):
+    assert not loaded_by(module) & {"django", "celery", "kombu", "requests"}
+
+
+def test_the_catalogue_brings_nothing_but_pydantic_along():
+    foreign = loaded_by("serving_ui.catalogue.registry") & {
+        "aiohttp",
+        "granian",
+        "uvicorn",
+        "botocore",
+        "google",
+    }
+    assert not foreign
+
+
+def test_the_way_to_the_environment_needs_nothing_but_python():
+    """Without site-packages, as on a machine where nothing has been installed yet."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving_ui.start.main, serving_ui.start.install"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

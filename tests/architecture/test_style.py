@@ -1,0 +1,81 @@
+"""How every module opens, what none is called, and what no reader should have to look for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tests.architecture.sources import ROOT, asset_files, name, python_files, tree
+
+NAMES_THAT_SAY_NOTHING = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "manager",
+    "managers",
+    "common",
+    "misc",
+    "base",
+}
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX)\b")
+INLINE = re.compile(
+    r"""<script(?![^>]*\bsrc=)(?![^>]*type="application/json")|\sstyle\s*=|\son[a-z]+\s*=\s*["']"""
+)
+
+
+def test_every_module_opens_with_a_docstring():
+    silent = [path for path in python_files("serving_ui", "tests") if not ast.get_docstring(tree(path))]
+    assert not [name(path) for path in silent if path.read_text().strip()]
+
+
+def test_every_module_postpones_its_annotations():
+    missing = []
+    for path in python_files("serving_ui"):
+        imports = [node for node in tree(path).body if isinstance(node, ast.ImportFrom | ast.Import)]
+        first = imports[0] if imports else None
+        if first and not (isinstance(first, ast.ImportFrom) and first.module == "__future__"):
+            missing.append(name(path))
+    assert not missing
+
+
+def test_no_file_has_a_name_that_says_nothing():
+    files: list[Path] = [*python_files("serving_ui", "tests"), *asset_files("static", ".css", ".js")]
+    folders = {folder for path in files for folder in path.relative_to(ROOT).parent.parts}
+    vague = [name(path) for path in files if path.stem in NAMES_THAT_SAY_NOTHING and path.suffix == ".py"]
+    assert not vague
+    assert not folders & NAMES_THAT_SAY_NOTHING
+
+
+def test_nothing_is_left_unfinished():
+    files = [*python_files("serving_ui", "tests"), *asset_files("templates", ".html")]
+    this = Path(__file__)
+    assert not [name(path) for path in files if path != this and UNFINISHED.search(path.read_text())]
+
+
+def test_a_broad_except_says_why_it_is_the_outermost_edge():
+    unexplained = []
+    for path in python_files("serving_ui"):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if re.search(r"except (Exception|BaseException)\b|except:", line) and "#" not in line:
+                unexplained.append(f"{name(path)}:{number}")
+    assert not unexplained
+
+
+def test_no_test_waits_for_time_to_pass():
+    sleeping = []
+    for path in python_files("tests"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}:
+                sleeping.append(f"{name(path)}:{node.lineno}")
+    assert not sleeping
+
+
+def test_no_template_has_inline_script_or_style():
+    found = {
+        name(path): match.group()
+        for path in asset_files("templates", ".html")
+        if (match := INLINE.search(path.read_text()))
+    }
+    assert not found

@@ -1,0 +1,218 @@
+"""The environment on a clone of its own: made once, entered ever after, repaired when it was left half made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.start.checkout import Checkout, digest, make_wheel
+from tests.start.running import running
+from tests.start.waiting import free_port, offspring, until
+
+FIRST = "First start: making .venv and installing the locked requirements. This takes a minute or two.\n"
+PYTHON = getattr(sys, "_base_executable", sys.executable)
+Finished = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def start(checkout: Checkout, *arguments: str, **env: str) -> Finished:
+    """`python3 manage.py …`, by a Python that has nothing of ours."""
+    return subprocess.run(
+        [PYTHON, "manage.py", *arguments],
+        cwd=checkout.root,
+        env={**checkout.env, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refusal(done: Finished) -> str:
+    """The sentence of a start that could not go on, and nothing else."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr.removeprefix(FIRST).rstrip("\n")
+
+
+class HeldIndex(BaseHTTPRequestHandler):
+    """A package index that keeps pip waiting until it is let go."""
+
+    wheel: Path
+    asked: threading.Event
+    let_go: threading.Event
+
+    def do_GET(self) -> None:
+        self.asked.set()
+        self.let_go.wait(30)
+        page = f'<a href="/{self.wheel.name}#sha256={digest(self.wheel)}">{self.wheel.name}</a>'.encode()
+        body = self.wheel.read_bytes() if self.path.endswith(".whl") else page
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def held_index(checkout: Checkout) -> Iterator[type[HeldIndex]]:
+    handler = type(
+        "Index",
+        (HeldIndex,),
+        {
+            "wheel": make_wheel(checkout.wheels),
+            "asked": threading.Event(),
+            "let_go": threading.Event(),
+        },
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        checkout.env = {name: value for name, value in checkout.env.items() if name != "PIP_NO_INDEX"}
+        checkout.env["PIP_FIND_LINKS"] = ""
+        checkout.env["PIP_INDEX_URL"] = f"http://127.0.0.1:{server.server_port}/simple"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield handler
+        handler.let_go.set()
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_the_first_start_makes_the_environment_and_the_second_only_enters_it(checkout):
+    first = start(checkout, "create_token", "ada@example.com")
+    assert (first.returncode, first.stderr) == (0, FIRST)
+    version, prefix, argv = json.loads(first.stdout)
+    assert (version, prefix) == ("1.0", str(checkout.venv))
+    assert argv == ["manage.py", "create_token", "ada@example.com"]
+    second = start(checkout, "create_token", "ada@example.com")
+    assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
+
+
+@pytest.mark.slow
+def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(checkout):
+    start(checkout, "help")
+    checkout.lock(version="2.0")
+    changed = start(checkout, "help")
+    assert changed.stderr == "Installing the requirements that changed since the last start.\n"
+    assert json.loads(changed.stdout)[0] == "2.0"
+
+    checkout.lock(version="3.0", sha256="0" * 64)
+    said = refusal(start(checkout, "help"))
+    assert "pip could not install the requirements. Its last error was: " in said
+
+    checkout.lock(version="3.0")
+    repaired = start(checkout, "help")
+    assert json.loads(repaired.stdout)[0] == "3.0"
+    assert repaired.stderr == FIRST  # what a failed installation leaves is not trusted
+
+
+@pytest.mark.slow
+def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(checkout, held_index):
+    with running([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
+        until(held_index.asked.is_set, what="pip to ask the index", seconds=60)
+        for process in {program.process.pid, *offspring(program.process.pid)}:
+            os.kill(process, signal.SIGKILL)
+    held_index.let_go.set()
+    done = start(checkout, "help")
+    assert (done.returncode, done.stderr) == (0, FIRST)
+    assert json.loads(done.stdout)[1] == str(checkout.venv)
+
+
+@pytest.mark.slow
+def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
+    command = [PYTHON, "manage.py", "help"]
+    with running(command, cwd=checkout.root, env=checkout.env) as first:
+        until(held_index.asked.is_set, what="pip to ask the index", seconds=60)
+        with running(command, cwd=checkout.root, env=checkout.env) as second:
+            until(lambda: second.err, what="the second start to say that it waits")
+            held_index.let_go.set()
+            assert (first.ends(seconds=60), second.ends(seconds=60)) == (0, 0)
+    assert second.err == ["Another start is installing the requirements; waiting for it."]
+    assert first.out == second.out
+
+
+@pytest.mark.slow
+def test_an_environment_whose_python_is_gone_is_made_anew(checkout):
+    start(checkout, "help")
+    (checkout.venv / "bin" / "python").unlink()
+    done = start(checkout, "help")
+    assert (done.returncode, done.stderr) == (0, FIRST)
+
+
+@pytest.mark.slow
+def test_without_a_network_the_person_is_told_so(checkout):
+    checkout.env = {name: value for name, value in checkout.env.items() if name != "PIP_NO_INDEX"}
+    env = {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/simple",
+        "PIP_RETRIES": "1",
+        "PIP_FIND_LINKS": "",
+    }
+    said = refusal(start(checkout, "up", **env))
+    assert said.startswith(
+        "The requirements could not be downloaded, because pip does not reach its package index."
+    )
+    assert "pip's last error was: ERROR: No matching distribution found for standin==1.0" in said
+    assert said.endswith(".")
+
+
+def test_a_python_without_venv_is_told_what_to_install(checkout, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
+    said = refusal(start(checkout, "up", PYTHONPATH=str(tmp_path)))
+    assert said == (
+        "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
+        "Install it (on Debian: apt-get install python3-venv) and start again."
+    )
+
+
+def test_a_checkout_that_cannot_be_written_is_named(checkout):
+    checkout.venv.touch()
+    said = refusal(start(checkout, "up"))
+    assert said == (
+        f"The virtual environment {checkout.venv} cannot be written (not a directory). "
+        "Give yourself the right to write there, or clone the project to a folder of your own."
+    )
+
+
+def test_a_checkout_without_its_lock_is_told_so(checkout):
+    (checkout.root / "requirements.lock").unlink()
+    said = refusal(start(checkout, "up"))
+    assert said == (
+        "requirements.lock cannot be read (no such file or directory). "
+        "Take it from a fresh clone and start again."
+    )
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user"
+)
+def test_a_checkout_of_another_user_is_named(checkout, tmp_path):
+    """As a person without rights: root may write everywhere."""
+    for folder in [tmp_path, *tmp_path.parents][:-1]:
+        if folder.owner() == "root" and folder.is_relative_to("/tmp/pytest-of-root"):
+            folder.chmod(0o755)
+    code = "import sys; sys.path.insert(0, '.'); from serving_ui.start.main import run; sys.exit(run(['manage.py', 'up']))"
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code],
+        cwd=checkout.root,
+        env=checkout.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cannot be written (permission denied)" in refusal(done)
