@@ -154,7 +154,7 @@ STORAGES = {
 WHITENOISE_MAX_AGE = 3600
 
 # Celery. The filesystem broker serves one machine; SERVING_UI_BROKER_URL=redis://… serves many.
-BROKER_URL = env.text("BROKER_URL") or "filesystem://"
+BROKER_URL = env.text("BROKER_URL") or "filesystem://localhost"
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
 

@@ -36,7 +36,7 @@ class User(AbstractBaseUser):
     """A person. Signs in by one-time link; calls the API by access token. Has no password."""
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
-    password = None
+    password = None  # type: ignore[assignment]
     email = models.EmailField(_("e-mail"), unique=True)
     name = models.CharField(_("name"), max_length=200, blank=True)
     is_admin = models.BooleanField(default=False)
@@ -57,7 +57,7 @@ class User(AbstractBaseUser):
         """A session ends when its person is deactivated; there is no password to change."""
         return digest_of(f"{self.id}:{self.is_active}")
 
-    def get_session_auth_fallback_hash(self) -> list[str]:  # type: ignore[override]
+    def get_session_auth_fallback_hash(self) -> list[str]:  
         return []
 
 

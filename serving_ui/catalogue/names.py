@@ -11,8 +11,8 @@ LONGEST_MODEL = 256
 NAME_PATTERN = r"[A-Za-z0-9_-]{1,63}"
 """For the `pattern` attribute of a form's field; the other rules need a sentence each."""
 
-RESERVED = frozenset({"create", "pt", "chat", "completions", "embeddings", "models", "responses"})
-"""An endpoint of such a name would stand in the way of an address of the pages, the API or the gateway."""
+RESERVED = frozenset({"create", "pt"})
+"""An endpoint of such a name would stand in the way of an address of the pages or the API."""
 
 _UNFIT_FOR_ENTITY = re.compile(r"[^A-Za-z0-9_-]")
 _UNFIT_FOR_MODEL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -24,7 +24,7 @@ def endpoint_name_problem(name: str) -> Text | None:
         return problem
     if name.lower().startswith("databricks-"):
         return _("Names that start with databricks- are reserved. Choose another name.")
-    if name.lower() in RESERVED:
+    if name in RESERVED:
         return _("%(name)s is part of this server's own addresses. Choose another name.").fill(name=name)
     return None
 

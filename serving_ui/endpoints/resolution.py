@@ -28,11 +28,7 @@ def resolve(config: ConfigSpec) -> ConfigSpec:
         ) from None
     plain: dict[tuple[str | int, ...], Secret] = {}
     for path, secret in found.items():
-        value = (
-            values.get((secret.scope, secret.key))
-            if secret.kind == "reference"
-            else pasted.get(secret.stored_id)
-        )
+        value = pasted.get(secret.stored_id) if secret.stored_id else values.get(_named(secret))
         if value is None:
             raise Unresolved(_missing(secret))
         plain[path] = Secret.from_plaintext(value)

@@ -35,5 +35,5 @@ def unseal(token: str, *, purpose: str, max_age: int = 3600) -> str:
 
 def _cipher() -> Fernet:
     # Its own key, derived: a draft can never be opened as, or mistaken for, a stored secret.
-    digest = hashlib.sha256(b"serving-ui draft:" + settings.SECRET_KEY.encode()).digest()
+    digest = hashlib.sha256(b"serving-ui draft:" + settings.PASS_KEY).digest()
     return Fernet(base64.urlsafe_b64encode(digest))

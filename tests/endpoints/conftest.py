@@ -1,0 +1,46 @@
+"""A provider of the tests' own, and reconciling by hand: the worker has tests with real processes elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from serving_ui.accounts.models import User
+from serving_ui.endpoints import commands
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.reconcile import reconcile
+from serving_ui.lib import clock
+from tests.conftest import spec
+from tests.support.sandbox import SandboxServer, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    with running_sandbox() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
+    yield sandbox_server
+    sandbox_server.reset()
+
+
+def settle(endpoint: Endpoint) -> Endpoint:
+    """One step by hand."""
+    reconcile(endpoint_id=endpoint.pk, clock=clock.now)
+    return Endpoint.objects.select_related("active", "pending", "latest").get(pk=endpoint.pk)
+
+
+@pytest.fixture
+def deployed(sandbox: SandboxServer, owner: User) -> Callable[..., Endpoint]:
+    """An endpoint of the owner's that is READY."""
+
+    def make(name: str = "chat", **options: Any) -> Endpoint:
+        options.setdefault("base", sandbox.base)
+        made = commands.create_endpoint(spec=spec(name, **options), actor=owner, now=clock.now())
+        return settle(made)
+
+    return make

@@ -1,0 +1,231 @@
+"""Deploying: what each answer of a provider leads to, and what happens when something is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from serving_ui.accounts.models import User
+from serving_ui.endpoints import commands, leases, publication
+from serving_ui.endpoints.models import Endpoint, EndpointEvent
+from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES, reconcile
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.lib import clock
+from serving_ui.vault import commands as vault
+from tests.conftest import CANARY, spec
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Endpoint]
+
+
+def create(owner: User, base: str) -> Endpoint:
+    return commands.create_endpoint(spec=spec(base=base), actor=owner, now=clock.now())
+
+
+def step_at(endpoint: Endpoint, moment: datetime) -> Endpoint:
+    """One step as if it were `moment`."""
+    reconcile(endpoint_id=endpoint.pk, clock=lambda: moment)
+    return Endpoint.objects.get(pk=endpoint.pk)
+
+
+def types(endpoint: Endpoint) -> list[str]:
+    return list(EndpointEvent.objects.filter(endpoint=endpoint).order_by("at", "pk").values_list("type", flat=True))
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 501])
+def test_a_provider_without_such_a_call_is_used_unverified(owner: User, sandbox: SandboxServer, status: int):
+    sandbox.turn(on="models", status=status)
+    ready = settle(create(owner, sandbox.base))
+    assert ready.ready == "READY"
+    assert "SERVED_ENTITY_UNVERIFIED_EVENT" in types(ready)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServer, status: int):
+    sandbox.turn(on="models", status=status)
+    waiting = settle(create(owner, sandbox.base))
+    assert waiting.config_update == "IN_PROGRESS"
+    assert waiting.next_poll_at is not None
+    assert waiting.next_poll_at > clock.now()
+    assert str(status) in waiting.versions.get().message
+    sandbox.reset()
+    assert settle(waiting).ready == "READY"
+
+
+def test_the_wait_follows_retry_after_and_backs_off(owner: User, sandbox: SandboxServer):
+    sandbox.turn(on="models", status=429, retry_after="7")
+    start = clock.now()
+    waiting = step_at(create(owner, sandbox.base), start)
+    assert waiting.next_poll_at == start + timedelta(seconds=7)
+    sandbox.turn(on="models", status=429, retry_after="")
+    waits = []
+    for _ in range(3):
+        waiting = step_at(waiting, start)
+        assert waiting.next_poll_at is not None
+        waits.append((waiting.next_poll_at - start).total_seconds())
+    assert waits == [2, 4, 8]
+
+
+def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: SandboxServer):
+    sandbox.turn(on="models", status=503, message="Overloaded.")
+    made = create(owner, sandbox.base)
+    failed = step_at(made, clock.now() + timedelta(seconds=61))
+    assert failed.config_update == "UPDATE_FAILED"
+    assert "Overloaded." in failed.versions.get().message
+
+
+def test_an_unreachable_provider_is_said_to_be_so(owner: User):
+    made = create(owner, f"http://127.0.0.1:{free_port()}/v1")
+    waiting = settle(made)
+    assert "cannot be reached" in waiting.versions.get().message
+
+
+def test_a_refused_key_is_quoted_by_nobody(owner: User, sandbox: SandboxServer):
+    sandbox.turn(on="models", status=401, message=f"Incorrect API key provided: {CANARY}.")
+    failed = settle(create(owner, sandbox.base))
+    assert failed.config_update == "UPDATE_FAILED"
+    assert CANARY not in repr([*failed.versions.values(), *failed.events.values()])
+
+
+def test_a_redirect_is_not_followed(owner: User, sandbox: SandboxServer):
+    sandbox.turn(on="models", status=302, location="http://127.0.0.1:1/stolen")
+    assert settle(create(owner, sandbox.base)).ready == "READY"
+    assert len(sandbox.asked()) == 1
+
+
+def test_an_address_that_may_not_be_reached_is_refused_beside_its_field(owner: User, settings: Any):
+    settings.EGRESS_LOOPBACK = False
+    settings.EGRESS_LISTED = ()
+    from serving_ui.catalogue.problems import SpecErrors
+
+    with pytest.raises(SpecErrors) as refusal:
+        create(owner, "http://169.254.169.254/latest")
+    (problem,) = refusal.value.problems
+    assert problem.path == ("config", "served_entities", 0, "external_model", "openai_config", "openai_api_base")
+
+
+def test_a_name_that_resolves_to_a_forbidden_address_fails_at_connect(owner: User, settings: Any):
+    settings.EGRESS_LOOPBACK = False
+    settings.EGRESS_LISTED = ()
+    made = create(owner, "https://localhost.localdomain.example/v1")
+    Endpoint.objects.filter(pk=made.pk).update()
+    version = made.versions.get()
+    block = version.spec["served_entities"][0]["external_model"]["openai_config"]
+    block["openai_api_base"] = "http://localhost:9/v1"
+    version.save()
+    failed = settle(made)
+    assert failed.config_update == "UPDATE_FAILED"
+    assert "localhost" in failed.versions.get().message
+
+
+def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(owner: User, sandbox: SandboxServer):
+    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+    waiting = settle(create(owner, sandbox.base))
+    assert waiting.config_update == "IN_PROGRESS"
+    assert SnapshotBuilder().build().endpoints["chat"].ready  # published: a gateway may serve it already
+    publication.acknowledge(process="slow", revision=publication.current(), now=clock.now())
+    assert settle(waiting).ready == "READY"
+
+
+def test_a_silent_gateway_is_not_waited_for(owner: User, sandbox: SandboxServer):
+    publication.acknowledge(process="dead", revision=1, now=clock.now() - timedelta(seconds=30))
+    assert settle(create(owner, sandbox.base)).ready == "READY"
+
+
+def test_cancel_after_publishing_takes_the_config_back(deployed: Make, owner: User, sandbox: SandboxServer):
+    from tests.endpoints.test_rules import served_model, update
+
+    deployed()
+    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+    settle(update("chat", sandbox.base, owner))
+    before = publication.current()
+    commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    assert publication.current() > before
+    assert served_model() == "gpt-4"
+
+
+def test_a_reference_is_resolved_at_deployment_and_again_when_it_changes(owner: User, sandbox: SandboxServer):
+    from serving_ui.catalogue.spec import parse_endpoint
+    from tests.conftest import openai_body
+
+    now = clock.now()
+    vault.create_scope(name="prod", actor=owner, now=now)
+    vault.put_secret(scope="prod", key="openai", value="first", actor=owner, now=now)
+    body = openai_body(base=sandbox.base)
+    block = body["config"]["served_entities"][0]["external_model"]["openai_config"]
+    block.clear()
+    block.update(openai_api_key="{{secrets/prod/openai}}", openai_api_base=sandbox.base)
+    made = commands.create_endpoint(spec=parse_endpoint(body), actor=owner, now=now)
+    settle(made)
+    assert sandbox.asked("models")[-1]["key"] == "first"
+    builder = SnapshotBuilder()
+
+    def key() -> str:
+        entity = builder.build().endpoints["chat"].entities[0]
+        return str(entity.config.secrets()[("openai_api_key",)].reveal())
+
+    assert key() == "first"
+    before = publication.current()
+    vault.put_secret(scope="prod", key="openai", value="second", actor=owner, now=clock.now())
+    assert publication.current() > before
+    assert key() == "second"
+
+
+def test_a_reference_that_is_gone_fails_with_what_to_do(owner: User, stranger: User, sandbox: SandboxServer):
+    from serving_ui.catalogue.problems import SpecErrors
+    from serving_ui.catalogue.spec import parse_endpoint
+    from tests.conftest import openai_body
+
+    body = openai_body(base=sandbox.base)
+    block = body["config"]["served_entities"][0]["external_model"]["openai_config"]
+    block.clear()
+    block.update(openai_api_key="{{secrets/prod/openai}}", openai_api_base=sandbox.base)
+    with pytest.raises(SpecErrors):
+        commands.create_endpoint(spec=parse_endpoint(body), actor=owner, now=clock.now())
+    vault.create_scope(name="prod", actor=owner, now=clock.now())
+    vault.put_secret(scope="prod", key="openai", value="v", actor=owner, now=clock.now())
+    with pytest.raises(SpecErrors):
+        commands.create_endpoint(spec=parse_endpoint(body), actor=stranger, now=clock.now())
+    made = commands.create_endpoint(spec=parse_endpoint(body), actor=owner, now=clock.now())
+    vault.delete_secret(scope="prod", key="openai", actor=owner, now=clock.now())
+    failed = settle(made)
+    assert failed.config_update == "UPDATE_FAILED"
+    assert "Secrets page" in failed.versions.get().message
+
+
+def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: User, sandbox: SandboxServer):
+    poisonous = create(owner, sandbox.base)
+    version = poisonous.versions.get()
+    version.spec = {"served_entities": 7}
+    version.save()
+    for _ in range(UNEXPECTED_TRIES):
+        after = settle(poisonous)
+    assert after.config_update == "UPDATE_FAILED"
+    assert "log" in after.versions.get().message
+    healthy = commands.create_endpoint(spec=spec("healthy", base=sandbox.base), actor=owner, now=clock.now())
+    assert settle(healthy).ready == "READY"
+
+
+def test_due_rows_are_sent_once_and_again_when_nothing_happens(owner: User, sandbox: SandboxServer):
+    made = create(owner, sandbox.base)
+    now = clock.now()
+    assert leases.due(now=now) == [made.pk]
+    assert leases.due(now=now) == []
+    assert leases.due(now=now + timedelta(seconds=2)) == [made.pk]
+
+
+def test_a_held_row_is_left_alone_until_its_lease_ends(owner: User, sandbox: SandboxServer):
+    made = create(owner, sandbox.base)
+    now = clock.now()
+    first = leases.claim(endpoint_id=made.pk, now=now)
+    assert first is not None
+    assert leases.claim(endpoint_id=made.pk, now=now) is None
+    second = leases.claim(endpoint_id=made.pk, now=now + timedelta(seconds=3))
+    assert second is not None
+    assert second > first

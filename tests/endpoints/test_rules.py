@@ -1,0 +1,315 @@
+"""The rules of an endpoint's life, one test or more each, named after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_rate_limits, parse_tags
+from serving_ui.endpoints import commands, leases, queries
+from serving_ui.endpoints.errors import NotAllowed, StaleEdit, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.permissions import Level
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.lib import clock
+from tests.conftest import CANARY, openai_body, spec
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Endpoint]
+
+
+def config(base: str, model: str = "gpt-4o", **secret: str) -> ConfigSpec:
+    body = openai_body(base=base, model=model)["config"]
+    if secret:
+        block = body["served_entities"][0]["external_model"]["openai_config"]
+        del block["openai_api_key_plaintext"]
+        block.update(secret)
+    return parse_config(body)
+
+
+def update(name: str, base: str, actor: User, model: str = "gpt-4o", **options: Any) -> Endpoint:
+    return commands.update_config(name=name, config=config(base, model), actor=actor, now=clock.now(), **options)
+
+
+def served_model(name: str = "chat") -> str | None:
+    entity = SnapshotBuilder().build().endpoints[name].entity(None)
+    return entity.model if entity else None
+
+
+def test_rule_1_create_makes_a_not_ready_endpoint_with_pending_version_1(owner: User, sandbox: SandboxServer):
+    made = commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now())
+    assert (made.ready, made.config_update) == ("NOT_READY", "IN_PROGRESS")
+    assert made.pending is not None
+    assert made.pending.number == 1
+    assert served_model() is None
+    ready = settle(made)
+    assert (ready.ready, ready.config_update, ready.pending) == ("READY", "NOT_UPDATING", None)
+    assert served_model() == "gpt-4"
+
+
+def test_rule_2_the_old_config_answers_until_the_new_one_is_ready(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
+    deployed()
+    sandbox.hold("models")
+    updating = update("chat", sandbox.base, owner)
+    thread = Thread(target=lambda: (settle(updating), connection.close()))
+    thread.start()
+    sandbox.wait_for("models", count=2)
+    assert served_model() == "gpt-4"
+    sandbox.release("models")
+    thread.join(10)
+    assert served_model() == "gpt-4o"
+
+
+@pytest.mark.parametrize("end", ["fail", "cancel"])
+def test_rule_2_ready_never_falls_back(deployed: Make, owner: User, sandbox: SandboxServer, end: str):
+    deployed()
+    updating = update("chat", sandbox.base, owner)
+    if end == "fail":
+        sandbox.turn(on="models", status=401)
+        settle(updating)
+    else:
+        commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    after = Endpoint.objects.get(pk=updating.pk)
+    assert after.ready == "READY"
+    assert after.config_update == {"fail": "UPDATE_FAILED", "cancel": "UPDATE_CANCELED"}[end]
+    assert served_model() == "gpt-4"
+
+
+def test_rule_3_no_second_update_while_one_is_running(deployed: Make, owner: User, sandbox: SandboxServer):
+    deployed()
+    update("chat", sandbox.base, owner)
+    with pytest.raises(UpdateInProgress) as refusal:
+        update("chat", sandbox.base, owner, model="gpt-5")
+    assert (refusal.value.status, refusal.value.code) == (409, "RESOURCE_CONFLICT")
+
+
+def test_rule_3_of_racing_updates_exactly_one_wins(deployed: Make, owner: User, sandbox: SandboxServer):
+    endpoint = deployed()
+
+    def race(number: int) -> bool:
+        try:
+            update("chat", sandbox.base, owner, model=f"gpt-{number}")
+        except UpdateInProgress:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(race, range(16))) == 1
+    assert endpoint.versions.count() == 2
+
+
+def test_rule_3_of_racing_creates_exactly_one_wins(owner: User):
+    def race(_: int) -> bool:
+        try:
+            commands.create_endpoint(spec=spec("raced"), actor=owner, now=clock.now())
+        except SpecErrors as errors:
+            assert [problem.path for problem in errors.problems] == [("name",)]
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(race, range(8))) == 1
+
+
+def test_rule_4_a_late_worker_cannot_resurrect_a_cancelled_update(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
+    deployed()
+    sandbox.hold("models")
+    updating = update("chat", sandbox.base, owner)
+    thread = Thread(target=lambda: (settle(updating), connection.close()))
+    thread.start()
+    sandbox.wait_for("models", count=2)
+    commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    sandbox.release("models")
+    thread.join(10)
+    after = Endpoint.objects.get(pk=updating.pk)
+    assert (after.ready, after.config_update, after.pending) == ("READY", "UPDATE_CANCELED", None)
+    assert after.active is not None
+    assert after.active.number == 1
+    assert served_model() == "gpt-4"
+
+
+def test_rule_4_a_worker_whose_lease_was_taken_over_writes_nothing(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
+    deployed()
+    sandbox.hold("models")
+    updating = update("chat", sandbox.base, owner)
+    thread = Thread(target=lambda: (settle(updating), connection.close()))
+    thread.start()
+    sandbox.wait_for("models", count=2)
+    later = clock.now() + timedelta(seconds=60)
+    taken = leases.claim(endpoint_id=updating.pk, now=later)
+    assert taken is not None
+    sandbox.release("models")
+    thread.join(10)
+    assert Endpoint.objects.get(pk=updating.pk).config_update == "IN_PROGRESS"
+    leases.release(endpoint_id=updating.pk, token=taken, next_poll_at=clock.now())
+    assert settle(updating).config_update == "NOT_UPDATING"
+
+
+def test_rule_4_cancel_is_refused_when_nothing_is_pending(deployed: Make, owner: User):
+    deployed()
+    with pytest.raises(UpdateNotRunning):
+        commands.cancel_update(name="chat", actor=owner, now=clock.now())
+
+
+def test_rule_4_a_first_deployment_can_be_cancelled(make_endpoint: Make, owner: User):
+    make_endpoint()
+    after = commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    assert (after.ready, after.config_update) == ("NOT_READY", "UPDATE_CANCELED")
+
+
+def test_rule_5_one_served_entity_with_an_external_model():
+    body = openai_body()["config"]
+    second = {**body["served_entities"][0], "name": "second"}
+    with pytest.raises(SpecErrors):
+        parse_config({"served_entities": [*body["served_entities"], second]})
+
+
+def test_rule_6_name_creator_and_kind_never_change(deployed: Make, owner: User, sandbox: SandboxServer):
+    before = deployed()
+    settle(update("chat", sandbox.base, owner))
+    after = Endpoint.objects.get(pk=before.pk)
+    assert (after.name, after.creator_id) == (before.name, owner.pk)
+    registered = {"served_entities": [{"entity_name": "catalog.schema.model", "entity_version": "1"}]}
+    with pytest.raises(SpecErrors):
+        parse_config(registered)
+
+
+def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Make, owner: User):
+    endpoint = deployed()
+    now = clock.now()
+    limits = parse_rate_limits([{"key": "user", "calls": 5}])
+    commands.set_tags(name="chat", tags=parse_tags([{"key": "team", "value": "x"}]), actor=owner, now=now)
+    commands.set_rate_limits(name="chat", rate_limits=limits, actor=owner, now=now)
+    after = Endpoint.objects.get(pk=endpoint.pk)
+    assert after.tags == [{"key": "team", "value": "x"}]
+    assert SnapshotBuilder().build().endpoints["chat"].rate_limits == (("user", 5),)
+    assert (after.versions.count(), after.config_update) == (1, "NOT_UPDATING")
+
+
+def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner: User):
+    made = make_endpoint()
+    commands.set_tags(name="chat", tags=parse_tags([{"key": "a"}]), actor=owner, now=clock.now())
+    assert Endpoint.objects.get(pk=made.pk).is_updating
+
+
+def test_rule_8_a_failure_says_why_stays_visible_and_can_be_retried(
+    owner: User, sandbox: SandboxServer
+):
+    sandbox.turn(on="models", status=401, message="Incorrect API key provided.")
+    failed = settle(commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now()))
+    assert (failed.ready, failed.config_update) == ("NOT_READY", "UPDATE_FAILED")
+    version = failed.versions.get()
+    assert version.outcome == "FAILED"
+    assert "Incorrect API key provided." in version.message
+    assert "update" in version.message
+    sandbox.reset()
+    retried = settle(commands.retry_update(name="chat", actor=owner, now=clock.now()))
+    assert (retried.ready, retried.versions.count()) == ("READY", 2)
+
+
+def test_rule_9_every_version_stays_and_can_be_made_pending_again(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
+    deployed()
+    settle(update("chat", sandbox.base, owner))
+    commands.retry_update(name="chat", number=1, actor=owner, now=clock.now())
+    commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    settle(commands.retry_update(name="chat", number=1, actor=owner, now=clock.now()))
+    endpoint = queries.get_endpoint(name="chat", actor=owner)
+    found = [(version.number, version.outcome, version.creator) for version in queries.versions(endpoint=endpoint)]
+    outcome = ConfigVersion.Outcome
+    assert found == [
+        (4, outcome.ACTIVE, owner),
+        (3, outcome.CANCELED, owner),
+        (2, outcome.REPLACED, owner),
+        (1, outcome.REPLACED, owner),
+    ]
+    assert served_model() == "gpt-4"
+
+
+def test_a_second_tab_is_told_what_changed(deployed: Make, owner: User, admin: User, sandbox: SandboxServer):
+    opened = deployed().generation
+    commands.set_tags(name="chat", tags=parse_tags([{"key": "a"}]), actor=admin, now=clock.now())
+    with pytest.raises(StaleEdit) as stale:
+        update("chat", sandbox.base, owner, generation=opened)
+    assert [change.sentence for change in stale.value.changes] == ["Tags changed by admin@example.com."]
+    fresh = Endpoint.objects.get(name="chat").generation
+    assert update("chat", sandbox.base, owner, generation=fresh).is_updating
+
+
+def test_the_engines_own_steps_are_no_conflict(owner: User, sandbox: SandboxServer):
+    made = commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now())
+    opened = Endpoint.objects.get(pk=made.pk).generation
+    settle(made)
+    assert update("chat", sandbox.base, owner, generation=opened).is_updating
+
+
+def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, sandbox: SandboxServer):
+    endpoint = deployed()
+    assert endpoint.active is not None
+    kept = endpoint.active.config
+    elsewhere = openai_body(base="https://elsewhere.example.com/v1")["config"]
+    moved = parse_config(elsewhere).with_secrets(kept.secrets())
+    with pytest.raises(SpecErrors) as refusal:
+        commands.update_config(name="chat", config=moved, actor=owner, now=clock.now())
+    assert [problem.code for problem in refusal.value.problems] == ["secret_bound"]
+    assert refusal.value.problems[0].path[-1] == "openai_api_key"
+    renamed = config(sandbox.base, "gpt-5").with_secrets(kept.secrets())
+    assert settle(
+        commands.update_config(name="chat", config=renamed, actor=owner, now=clock.now())
+    ).config_update == "NOT_UPDATING"
+
+
+def test_another_endpoints_stored_secret_cannot_be_claimed(deployed: Make, owner: User, sandbox: SandboxServer):
+    other = deployed("other")
+    assert other.active is not None
+    deployed("mine")
+    claimed = config(sandbox.base).with_secrets(other.active.config.secrets())
+    with pytest.raises(SpecErrors):
+        commands.update_config(name="mine", config=claimed, actor=owner, now=clock.now())
+
+
+def test_permissions_of_owner_teammate_and_stranger(
+    deployed: Make, owner: User, teammate: User, stranger: User, sandbox: SandboxServer
+):
+    deployed()
+    now = clock.now()
+    commands.grant(name="chat", email=teammate.email, level=Level.CAN_QUERY, actor=owner, now=now)
+    assert queries.get_endpoint(name="chat", actor=teammate).level == Level.CAN_QUERY
+    with pytest.raises(NotAllowed):
+        update("chat", sandbox.base, teammate)
+    with pytest.raises(NotAllowed):
+        commands.grant(name="chat", email=stranger.email, level=Level.CAN_VIEW, actor=teammate, now=now)
+    assert queries.list_endpoints(actor=stranger).total == 0
+    endpoint = SnapshotBuilder().build().endpoints["chat"]
+    assert endpoint.users == {owner.pk, teammate.pk}
+    commands.grant(name="chat", email=teammate.email, level=Level.NONE, actor=owner, now=now)
+    assert queries.list_endpoints(actor=teammate).total == 0
+
+
+def test_delete_forgets_pasted_secrets_and_what_gateways_serve(deployed: Make, owner: User):
+    endpoint = deployed()
+    assert CANARY not in repr(list(endpoint.versions.values()))
+    commands.delete_endpoint(name="chat", actor=owner, now=clock.now())
+    assert not Endpoint.objects.filter(name="chat").exists()
+    assert "chat" not in SnapshotBuilder().build().endpoints
