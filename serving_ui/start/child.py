@@ -18,12 +18,15 @@ LINES_KEPT = 10
 class Child:
     """A command that should always run. It belongs to the supervisor, which decides when."""
 
-    def __init__(self, *, name: str, command: list[str], ended: Callable[[Child], None]) -> None:
+    def __init__(
+        self, *, name: str, command: list[str], env: dict[str, str] | None, ended: Callable[[Child], None]
+    ) -> None:
         self.name = name
         self.last_lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.started_at = 0.0
         self.is_over = True  # ended, and everything that it started ended too
         self._command = command
+        self._env = env
         self._ended = ended
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -39,6 +42,7 @@ class Child:
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
+            env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

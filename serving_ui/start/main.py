@@ -46,7 +46,10 @@ def _django(command: str, argv: list[str]) -> int:
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
     try:
-        data_folder.make(data_folder.path(ROOT))
+        os.environ["SERVING_UI_DATA"] = data_folder.path(
+            ROOT
+        )  # the same for every process, wherever it starts
+        data_folder.make(os.environ["SERVING_UI_DATA"])
         if command == "up":
             options.announce(options.read(argv[2:]))
         execute_from_command_line(argv)

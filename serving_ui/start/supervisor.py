@@ -34,12 +34,14 @@ class Supervisor:
         self,
         commands: dict[str, list[str]],
         *,
+        env: dict[str, str] | None = None,
         is_ready: Callable[[], bool],
         when_ready: Callable[[], None],
     ) -> None:
         self._news: SimpleQueue[Child | None] = SimpleQueue()  # a child that has ended; None: stop
         self._children = [
-            Child(name=name, command=command, ended=self._news.put) for name, command in commands.items()
+            Child(name=name, command=command, env=env, ended=self._news.put)
+            for name, command in commands.items()
         ]
         self._failures = dict.fromkeys(commands, 0)
         self._starts: dict[Child, float] = {}  # when to start those that have ended

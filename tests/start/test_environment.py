@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -196,23 +195,3 @@ def test_a_checkout_without_its_lock_is_told_so(checkout):
         "requirements.lock cannot be read (no such file or directory). "
         "Take it from a fresh clone and start again."
     )
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user"
-)
-def test_a_checkout_of_another_user_is_named(checkout, tmp_path):
-    """As a person without rights: root may write everywhere."""
-    for folder in [tmp_path, *tmp_path.parents][:-1]:
-        if folder.owner() == "root" and folder.is_relative_to("/tmp/pytest-of-root"):
-            folder.chmod(0o755)
-    code = "import sys; sys.path.insert(0, '.'); from serving_ui.start.main import run; sys.exit(run(['manage.py', 'up']))"
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code],
-        cwd=checkout.root,
-        env=checkout.env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "cannot be written (permission denied)" in refusal(done)

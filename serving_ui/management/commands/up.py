@@ -38,7 +38,10 @@ class Command(BaseCommand):
         prepare.everything()
         commands = {"server": processes.server(chosen), "worker": processes.worker(data_folder=folder)}
         Supervisor(
-            commands, is_ready=lambda: port.is_ready(chosen), when_ready=lambda: self._welcome(chosen)
+            commands,
+            env=processes.environment(str(settings.BASE_DIR)),
+            is_ready=lambda: port.is_ready(chosen),
+            when_ready=lambda: self._welcome(chosen),
         ).run()
 
     def _welcome(self, chosen: options.Options) -> None:
