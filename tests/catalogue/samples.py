@@ -1,0 +1,117 @@
+"""Valid configs for every provider, made from the declarations alone, so that a new provider is covered without a word here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from serving_ui.catalogue import registry
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+
+CANARY = "sk-canary-catalogue-5d21"
+REFERENCE = "{{secrets/team/key}}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way through a provider's form: the answers to the choices that other fields depend on."""
+
+    provider: Provider
+    answers: dict[str, str]
+
+    def __str__(self) -> str:
+        return "-".join([self.provider.name, *self.answers.values()])
+
+    @property
+    def config(self) -> type[ProviderConfig]:
+        return self.provider.config
+
+    def shown(self) -> list[ConfigField]:
+        return self.config.shown(self.answers)
+
+    def hidden(self) -> list[ConfigField]:
+        shown = {field.name for field in self.shown()}
+        return [field for field in self.config.fields() if field.name not in shown]
+
+    def required(self) -> list[ConfigField]:
+        return [field for field in self.shown() if field.required and field.path and field.default is None]
+
+    def speaks_for_a_form_only_choice(self, field: ConfigField) -> bool:
+        """Whether the API knows of the answer by this field; without it, another answer would be understood."""
+        virtual = {each.name for each in self.config.fields() if each.virtual}
+        return field.shown_when is not None and field.shown_when[0] in virtual
+
+    def minimal(self) -> dict[str, Any]:
+        """The smallest block of the API that is valid."""
+        required = {field.name for field in self.required()}
+        flat = {field.name: sample(field) for field in self.shown() if field.name in required}
+        return self.config.nested({**flat, **self.answers})
+
+    def full(self) -> dict[str, Any]:
+        """A block with every field that is shown."""
+        flat = {field.name: sample(field) for field in self.shown() if field.path}
+        return self.config.nested({**flat, **self.answers})
+
+
+def sample(field: ConfigField) -> str:
+    """A valid value of a field."""
+    if field.kind == "secret":
+        return REFERENCE
+    if field.kind == "choice":
+        return field.choices[0][0]
+    if field.kind == "url":
+        return field.placeholder or "https://models.example.com/v1"
+    return field.placeholder or "anything"
+
+
+def variants(provider: Provider) -> Iterator[Variant]:
+    controlling = {
+        condition[0]
+        for field in provider.config.fields()
+        for condition in (field.shown_when, field.required_when)
+        if condition is not None
+    }
+    choices = [field for field in provider.config.fields() if field.name in controlling]
+    for answers in product(*([value for value, _label in field.choices] for field in choices)):
+        yield Variant(provider, dict(zip((field.name for field in choices), answers, strict=True)))
+
+
+VARIANTS = [variant for provider in registry.PROVIDERS.values() for variant in variants(provider)]
+
+
+def external_model(provider: Provider, task: Task, block: dict[str, Any]) -> dict[str, Any]:
+    return {"provider": provider.name, "name": "a-model", "task": task.value, provider.config_key: block}
+
+
+def config_body(*models: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"served_entities": [{"external_model": model} for model in models], **more}
+
+
+def endpoint_body(**more: Any) -> dict[str, Any]:
+    """The smallest endpoint, with changes."""
+    block = {"openai_api_key": REFERENCE}
+    model = external_model(registry.get("openai"), Task.CHAT, block)
+    return {"name": "an-endpoint", "config": config_body(model), **more}
+
+
+def resolved(config: ProviderConfig, value: str = CANARY) -> ProviderConfig:
+    """The config as the gateway has it: every secret a plaintext."""
+    return config.with_secrets({path: Secret.from_plaintext(value) for path in config.secrets()})
+
+
+def put(block: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        block = block.setdefault(name, {})
+    block[path[-1]] = value
+
+
+def drop(block: dict[str, Any], path: tuple[str, ...]) -> None:
+    for name in path[:-1]:
+        block = block[name]
+    del block[path[-1]]

@@ -1,0 +1,132 @@
+"""What tells two configs apart, in the words of the form, and where secrets may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving_ui.catalogue import registry
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.spec import ConfigSpec, destinations, differences, parse_config
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import Addresses
+from tests.catalogue.samples import REFERENCE, config_body, external_model
+
+
+def config(provider: str = "openai", **block: Any) -> ConfigSpec:
+    """A config of a provider; `task` and `name` are the model's, the rest is the block."""
+    task, name = block.pop("task", Task.CHAT), block.pop("name", "m")
+    if provider == "openai" and not block:
+        block = {"openai_api_key": REFERENCE}
+    model = external_model(registry.get(provider), task, block) | {"name": name}
+    return parse_config(config_body(model))
+
+
+OPENAI = config()
+
+
+@pytest.mark.parametrize(
+    ("new", "labels"),
+    [
+        (config(), []),
+        (config(openai_api_type="openai", openai_api_key=REFERENCE), []),
+        (config(name="other"), ["External model name", "Served entity name"]),
+        (config(task=Task.EMBEDDINGS), ["Task"]),
+        (config(openai_api_key=REFERENCE, openai_api_base="https://host/v1"), ["OpenAI API base"]),
+        (config(openai_api_key="{{secrets/team/other}}"), ["OpenAI API key"]),
+        (config(openai_api_key_plaintext="sk-1"), ["OpenAI API key"]),
+        (config("anthropic", anthropic_api_key=REFERENCE), ["Provider"]),
+        (config("custom", custom_provider_url="http://host"), ["Provider"]),
+    ],
+    ids=["same", "default", "model", "task", "base", "reference", "plaintext", "provider", "custom"],
+)
+def test_differences_are_labels_of_the_form(new: ConfigSpec, labels: list[str]) -> None:
+    assert differences(OPENAI, new) == labels
+
+
+def test_a_form_only_choice_is_a_difference_too() -> None:
+    old = config("custom", custom_provider_url="http://host")
+    new = config("custom", custom_provider_url="http://host", bearer_token_auth={"token": REFERENCE})
+    assert differences(old, new) == ["Authentication", "Bearer token"]
+
+
+def test_a_stored_secret_that_is_kept_is_no_difference() -> None:
+    (path,) = OPENAI.secrets()
+    kept = [OPENAI.with_secrets({path: Secret.from_stored(stored)}) for stored in ("a", "a", "b")]
+    assert differences(kept[0], kept[1]) == []
+    assert differences(kept[0], kept[2]) == ["OpenAI API key"]
+
+
+def test_the_number_of_entities_and_their_traffic_are_differences() -> None:
+    model = external_model(registry.get("openai"), Task.CHAT, {"openai_api_key": REFERENCE})
+    two = [model | {"name": name} for name in ("m", "n")]
+
+    def divided(m: int, n: int) -> ConfigSpec:
+        shares = {"m": m, "n": n}
+        routes = [{"served_entity_name": name, "traffic_percentage": share} for name, share in shares.items()]
+        return parse_config(config_body(*two, traffic_config={"routes": routes}), several=True)
+
+    assert differences(OPENAI, divided(50, 50)) == ["Served entities", "Traffic"]
+    assert differences(divided(60, 40), divided(50, 50)) == ["Traffic"]
+
+
+AZURE = {
+    "openai_api_base": "https://my.openai.azure.com/",
+    "openai_api_version": "2024-10-21",
+    "openai_deployment_name": "d",
+}
+ENTRA = {
+    "microsoft_entra_tenant_id": "t",
+    "microsoft_entra_client_id": "c",
+    "microsoft_entra_client_secret": REFERENCE,
+}
+BEDROCK = {
+    "aws_region": "eu-west-1",
+    "bedrock_provider": "amazon",
+    "aws_access_key_id": REFERENCE,
+    "aws_secret_access_key": REFERENCE,
+}
+VERTEX = {"project_id": "p", "region": "us-central1", "private_key": REFERENCE}
+
+
+@pytest.mark.parametrize(
+    ("spec", "origins"),
+    [
+        (OPENAI, {"https://api.openai.com:443"}),
+        (config(openai_api_key=REFERENCE, openai_api_base="http://HOST:8000/v1"), {"http://host:8000"}),
+        (config(openai_api_key=REFERENCE, openai_api_base="http://[::1]/v1"), {"http://[::1]:80"}),
+        (
+            config(openai_api_type="azure", openai_api_key=REFERENCE, **AZURE),
+            {"https://my.openai.azure.com:443"},
+        ),
+        (
+            config(openai_api_type="azuread", **AZURE, **ENTRA),
+            {"https://my.openai.azure.com:443", "https://login.microsoftonline.com:443"},
+        ),
+        (
+            config("amazon-bedrock", **BEDROCK),
+            {
+                "https://bedrock-runtime.eu-west-1.amazonaws.com:443",
+                "https://sts.eu-west-1.amazonaws.com:443",
+            },
+        ),
+        (
+            config("google-cloud-vertex-ai", **VERTEX),
+            {"https://us-central1-aiplatform.googleapis.com:443", "https://oauth2.googleapis.com:443"},
+        ),
+        (config("cohere", cohere_api_key=REFERENCE), {"https://api.cohere.com:443"}),
+    ],
+    ids=["openai", "base", "ipv6", "azure", "azuread", "bedrock", "vertex", "cohere"],
+)
+def test_destinations_are_origins(spec: ConfigSpec, origins: set[str]) -> None:
+    assert destinations(spec, Addresses()) == origins
+
+
+def test_replaced_addresses_are_destinations_and_given_ones_stay() -> None:
+    addresses = Addresses({"openai": "http://127.0.0.1:9000", "microsoft-entra": "http://127.0.0.1:9001"})
+    assert destinations(OPENAI, addresses) == {"http://127.0.0.1:9000"}
+    assert destinations(config(openai_api_type="azuread", **AZURE, **ENTRA), addresses) == {
+        "https://my.openai.azure.com:443",
+        "http://127.0.0.1:9001",
+    }

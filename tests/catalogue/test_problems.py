@@ -1,0 +1,50 @@
+"""Every error that pydantic knows becomes a sentence, and sentences can be said in another language."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import get_args
+
+import pytest
+from pydantic_core.core_schema import ErrorType
+
+from serving_ui.catalogue.problems import Problem, SpecErrors, sentence
+from serving_ui.catalogue.text import Text, _
+
+# Every kind of error that pydantic can report, with whatever numbers one of them may want to tell.
+KINDS = get_args(ErrorType)
+CONTEXT = dict.fromkeys(("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of"), 5) | {
+    "expected": "a or b"
+}
+JARGON = ("input", "Extra", "frozenset", "dictionary", "iterable", "%(", "valid string", "parse")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_pydantic_error_is_a_sentence(kind: str) -> None:
+    said = sentence(kind, "Calls", CONTEXT)
+    assert said.startswith("Calls ")
+    assert said.endswith(".")
+    assert not [word for word in JARGON if word in said]
+
+
+def test_all_problems_are_in_the_error() -> None:
+    error = SpecErrors([Problem(("a",), _("One.")), Problem(("b", 0), _("Two."))])
+    assert str(error) == "One. Two."
+    assert error.problems[1].under("x", 1).path == ("x", 1, "b", 0)
+
+
+FRENCH = {"%(label)s is one of: %(known)s.": "%(label)s : %(known)s.", "Key": "Clé", "A": "Un"}
+
+
+def test_a_text_can_be_said_again_in_another_language() -> None:
+    said = _("%(label)s is one of: %(known)s.").fill(label=_("Key"), known=[_("A"), "A"])
+    assert said == "Key is one of: A, A."
+    for same in (said, copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
+        assert isinstance(same, Text)
+        assert same.translated(lambda text: FRENCH.get(text, text)) == "Clé : Un, A."
+
+
+def test_a_text_without_parts_may_have_percent_signs_and_braces() -> None:
+    assert _("100 % of {{secrets/scope/key}}") == "100 % of {{secrets/scope/key}}"
+    assert _("100 %").translated(str) == "100 %"
