@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from time import monotonic, perf_counter, time
+from time import monotonic_ns, perf_counter, time
 from typing import Any
 
 from pydantic_core import to_json
@@ -107,7 +107,7 @@ class Gateway:
         if not endpoint.rate_limits:
             return
         refusal = self._limits.admit(
-            endpoint_id=endpoint.id, user_id=principal.id, rules=endpoint.rate_limits, now=monotonic()
+            endpoint_id=endpoint.id, user_id=principal.id, rules=endpoint.rate_limits, now=monotonic_ns()
         )
         if refusal is not None:
             raise GatewayError(429, refusal.sentence, retry_after=refusal.retry_after)

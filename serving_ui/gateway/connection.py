@@ -147,7 +147,10 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.fail(self._fault or Garbled("the reply is not proper HTTP"))
+            if self._complete:
+                self.close()  # what follows the reply; the reply itself stands
+            else:
+                self.fail(self._fault or Garbled("the reply is not proper HTTP"))
         if self._size > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -162,6 +165,10 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("A second reply to one request.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)

@@ -66,6 +66,10 @@ class GatewayServer:
         named = {each.name: each for each in endpoints} or current.endpoints
         self.holder.replace(replace(current, endpoints=named, revision=current.revision + 1, **changes))
 
+    def add(self, *endpoints: Endpoint) -> None:
+        """Publish these beside those that there are."""
+        self.publish(*self.holder.current.endpoints.values(), *endpoints)
+
     def post(
         self, path: str, body: Any = None, *, token: str | None = "token-owner", **options: Any
     ) -> requests.Response:

@@ -1,0 +1,79 @@
+"""A server that answers with exactly the bytes it is told to, for what no proper server would send."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+_END = b"\r\n\r\n"
+
+
+@dataclass
+class RawServer:
+    """`answer` sets the bytes; `requests` are what came in."""
+
+    port: int
+    host: str = "127.0.0.1"
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    _bytes: bytes = b""
+    _close: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def answer(self, content: bytes, *, close: bool = True) -> None:
+        self._bytes, self._close = content, close
+
+    def talk(self, connection: socket.socket) -> None:
+        """Read one request after another, and answer each with the same bytes."""
+        self.connections += 1
+        with connection, suppress(OSError):
+            while request := _read(connection):
+                self.requests.append(request)
+                connection.sendall(self._bytes)
+                if self._close:
+                    return
+
+
+def _read(connection: socket.socket) -> bytes:
+    content = b""
+    while _END not in content:
+        portion = connection.recv(65536)
+        if not portion:
+            return b""
+        content += portion
+    head, _, body = content.partition(_END)
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    missing = (int(lengths[0].partition(b":")[2]) if lengths else 0) - len(body)
+    while missing > 0:
+        portion = connection.recv(65536)
+        content += portion
+        missing -= len(portion)
+    return content
+
+
+@contextmanager
+def raw_server(host: str = "127.0.0.1") -> Iterator[RawServer]:
+    listener = socket.create_server((host, 0))
+    server = RawServer(listener.getsockname()[1], host)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=server.talk, args=[connection], daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)

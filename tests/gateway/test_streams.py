@@ -1,0 +1,161 @@
+"""A stream reaches the caller as it comes and ends in one of two ways: [DONE], or an error event."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
+from tests.gateway.raw import RawServer, raw_server
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
+
+STREAM = {**CHAT, "stream": True}
+EVENT = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+LAST = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+
+
+def payloads(answer: requests.Response) -> list[Any]:
+    """The data of each event; every line that is not empty must be `data: …`, as the MLflow client wants it."""
+    lines = [line for line in answer.content.decode().split("\n") if line]
+    assert all(line.startswith("data: ") for line in lines)
+    return [line[6:] if line == "data: [DONE]" else json.loads(line[6:]) for line in lines]
+
+
+def assert_ended_with_an_error(answer: requests.Response, *, code: str = "TEMPORARILY_UNAVAILABLE") -> str:
+    *_, last = payloads(answer)
+    assert b"[DONE]" not in answer.content
+    assert last["error"]["message"] == last["message"]
+    assert last["error_code"] == code
+    assert CANARY not in answer.text
+    return str(last["message"])
+
+
+@pytest.fixture
+def raw(gateway: GatewayServer) -> Iterator[RawServer]:
+    """A server that answers with the bytes it is told to."""
+    with raw_server() as server:
+        gateway.add(endpoint("raw", entity(base=server.url)))
+        yield server
+
+
+@pytest.mark.parametrize(("name", "body"), [("chat", STREAM), ("text", {"prompt": "x", "stream": True})])
+def test_a_clean_stream_ends_with_exactly_one_done(gateway: GatewayServer, name: str, body: Any):
+    answer = gateway.query(name, body)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["served-model-name"] == "entity-1"
+    events = payloads(answer)
+    assert events[-1] == "[DONE]"
+    assert events.count("[DONE]") == 1
+    assert len(events) > 3
+
+
+def test_events_arrive_when_they_are_sent(gateway: GatewayServer, sandbox: SandboxServer):
+    sandbox.turn(pause=0.05)
+    began = time.monotonic()
+    with gateway.query(body=STREAM, stream=True) as answer:
+        moments = [time.monotonic() - began for line in answer.iter_lines() if line]
+    assert moments[0] < 0.3
+    assert moments[-1] - moments[0] > 0.5
+
+
+def test_usage_comes_in_the_stream_when_it_is_asked_for(gateway: GatewayServer):
+    answer = gateway.query(body={**STREAM, "stream_options": {"include_usage": True}})
+    assert payloads(answer)[-2]["usage"]["total_tokens"] > 0
+
+
+def test_a_cut_stream_ends_with_an_error_event(gateway: GatewayServer, sandbox: SandboxServer):
+    sandbox.turn(cut_after=3)
+    answer = gateway.query(body=STREAM)
+    assert answer.status_code == 200
+    assert len(payloads(answer)) == 4
+    assert_ended_with_an_error(answer)
+
+
+def test_a_stream_that_is_cut_before_its_first_event_is_an_ordinary_error(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    sandbox.turn(cut_after=0)
+    answer = gateway.query(body=STREAM)
+    assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+def test_a_malformed_event_ends_the_stream_with_an_error_event(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    sandbox.turn(malformed_after=2)
+    answer = gateway.query(body=STREAM)
+    assert len(payloads(answer)) == 3
+    assert_ended_with_an_error(answer)
+
+
+def test_an_error_event_of_the_provider_ends_the_stream_without_its_secrets(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    sandbox.turn(failed_after=2, message=f"Overloaded {CANARY} today")
+    answer = gateway.query(body=STREAM)
+    message = assert_ended_with_an_error(answer, code="INTERNAL_ERROR")
+    assert "Overloaded [secret] today" in message
+
+
+def test_a_stream_without_done_is_whole_only_when_it_said_why_it_finished(
+    gateway: GatewayServer, sandbox: SandboxServer, raw: RawServer
+):
+    sandbox.turn(no_done=True)
+    assert payloads(gateway.query(body=STREAM))[-1] == "[DONE]"
+    raw.answer(HEAD + b"connection: close\r\n\r\n" + EVENT)
+    assert_ended_with_an_error(gateway.query("raw", STREAM))
+
+
+def test_comments_names_and_ids_are_not_passed_on(gateway: GatewayServer, raw: RawServer):
+    noise = b": keep-alive\n\nevent: message\nid: 7\nretry: 10\n" + EVENT.replace(b"\n", b"\r\n")
+    raw.answer(HEAD + b"connection: close\r\n\r\n" + noise + LAST + b"data: [DONE]\n\ndata: [DONE]\n\n")
+    assert payloads(gateway.query("raw", STREAM))[-2:] == [
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        "[DONE]",
+    ]
+
+
+def test_an_event_over_several_lines_comes_out_as_one(gateway: GatewayServer, raw: RawServer):
+    raw.answer(HEAD + b'connection: close\r\n\r\ndata: {"choices":\ndata: []}\n\ndata: [DONE]')
+    assert payloads(gateway.query("raw", STREAM)) == [{"choices": []}, "[DONE]"]
+
+
+def test_a_provider_that_does_not_stream_is_told_of(gateway: GatewayServer, raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+    answer = gateway.query("raw", STREAM)
+    assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+
+
+def test_a_stream_that_never_ends_is_ended(gateway: GatewayServer, sandbox: SandboxServer):
+    sandbox.turn(pause=0.45)  # some twenty events, so longer than the six seconds of the test's gateway
+    answer = gateway.query(body=STREAM)
+    assert "6 s" in assert_ended_with_an_error(answer, code="DEADLINE_EXCEEDED")
+
+
+def test_a_caller_who_leaves_a_stream_ends_it_at_the_provider(gateway: GatewayServer, sandbox: SandboxServer):
+    sandbox.turn(pause=0.2)
+    with gateway.query(body=STREAM, stream=True) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=1)
+
+
+def test_a_caller_who_leaves_before_the_answer_ends_the_question(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    sandbox.hold("chat/completions")
+    with pytest.raises(requests.Timeout):
+        requests.post(
+            f"{gateway.url}/serving-endpoints/chat/invocations",
+            json=CHAT,
+            headers={"Authorization": "Bearer token-owner"},
+            timeout=0.4,
+        )
+    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=1)
