@@ -20,7 +20,7 @@ from serving_ui.endpoints.permissions import Action
 class PageRequest(HttpRequest):
     """A request of a signed-in person."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: HtmxDetails
 
 
@@ -35,7 +35,9 @@ def see_other(to: str, *args: str) -> SeeOther:
     return SeeOther(resolve_url(to, *args))
 
 
-def fragment(request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+def fragment(
+    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
     """A piece of a page, preceded in #messages by what is to be said."""
     response = render(request, template, context, status=status)
     if len(messages.get_messages(request)):

@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from serving_ui.lib import clock
+from serving_ui.pages.words import said
 
 register = template.Library()
 
@@ -22,7 +23,9 @@ register = template.Library()
 def icon(name: str) -> SafeString:
     """An icon of the sprite, silent for screen readers: words stand beside it."""
     return format_html(
-        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', static("icons.svg"), name
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        static("icons.svg"),
+        name,
     )
 
 
@@ -32,7 +35,11 @@ def when(moment: datetime | None) -> SafeString | str:
     if moment is None:
         return "–"
     seconds = (clock.now() - moment).total_seconds()
-    words = _("just now") if seconds < 60 else _("%(time)s ago") % {"time": timesince(moment, clock.now(), depth=1)}
+    words = (
+        _("just now")
+        if seconds < 60
+        else _("%(time)s ago") % {"time": timesince(moment, clock.now(), depth=1)}
+    )
     return format_html(
         '<time class="nowrap" datetime="{}" title="{}">{}</time>', moment.isoformat(), full(moment), words
     )
@@ -56,3 +63,9 @@ def full(moment: datetime) -> str:
     """2026-11-22 14:03:07 UTC."""
     local = timezone.localtime(moment)
     return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
+
+
+@register.filter(name="said")
+def in_words(text: str) -> str:
+    """A sentence of the catalogue in the reader's language."""
+    return said(text)

@@ -1,0 +1,175 @@
+"""What has been typed into an endpoint's form so far, whichever provider it was typed for.
+
+A pasted key is held sealed only (`<name>__kept`), so that no redraw can echo it. Nothing is judged here: see `body`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.vault import drafts
+
+KEPT = "__kept"
+MODEL = "external_model_name"
+PLAIN = (
+    "name",
+    "description",
+    "provider",
+    "task",
+    "served_entity_name",
+    "rate_limit_endpoint",
+    "rate_limit_user",
+)
+TAG = re.compile(r"tags-(\d{1,4})-key")
+MOST_TAGS = 50
+
+
+def input_name(provider: Provider, name: str) -> str:
+    """The form's name of a provider's field: unique, so that no vendor's key can slip into another vendor's field."""
+    return f"{provider.name}__{name}"
+
+
+@cache
+def secret_inputs() -> frozenset[str]:
+    """The inputs of every provider's secrets."""
+    return frozenset(
+        input_name(provider, each.name)
+        for provider in PROVIDERS.values()
+        for each in provider.config.fields()
+        if each.kind == "secret"
+    )
+
+
+@cache
+def provider_inputs() -> tuple[str, ...]:
+    """Every input that belongs to one provider, in the order of the catalogue."""
+    return tuple(
+        input_name(provider, name)
+        for provider in PROVIDERS.values()
+        for name in ("task", MODEL, *(each.name for each in provider.config.fields()))
+    )
+
+
+@dataclass
+class Draft:
+    """The answers by input name, and the rows of tags. Belongs to the person whose id seals its keys."""
+
+    user_id: str
+    values: dict[str, str] = field(default_factory=dict)
+    tags: list[tuple[str, str]] = field(default_factory=list)
+    stored: Mapping[str, Secret] = field(default_factory=dict)
+    """Secrets kept with the endpoint's config, by input name. On an edit, empty means: keep."""
+
+    @classmethod
+    def typed(cls, post: Mapping[str, str], actor: User, stored: Mapping[str, Secret] | None = None) -> Draft:
+        """What the browser sent; pasted keys are sealed at once."""
+        draft = cls(user_id=actor.pk, stored=stored or {})
+        draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
+        for name in secret_inputs():
+            if pasted := post.get(name + TWIN, "").strip():
+                draft.values[name + KEPT] = drafts.seal(pasted, purpose=draft.purpose(name))
+            elif kept := post.get(name + KEPT):
+                draft.values[name + KEPT] = kept
+        rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)[:MOST_TAGS]
+        draft.tags = [(post.get(f"tags-{row}-key", ""), post.get(f"tags-{row}-value", "")) for row in rows]
+        return draft.settled()
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
+        """What is in force, for editing; stored secrets are only named."""
+        entity = version.config.served_entities[0]
+        model, provider = entity.external_model, entity.external_model.described
+        draft = cls(user_id=actor.pk, stored=stored_secrets(version))
+        draft.values = {
+            "name": endpoint.name,
+            "description": endpoint.description,
+            "provider": model.provider,
+            "task": model.task.value,
+            "served_entity_name": entity.name,
+            input_name(provider, MODEL): model.name,
+        }
+        for name, value in model.config.flat().items():
+            text = value.reference if isinstance(value, Secret) and value.kind == "reference" else value
+            if isinstance(text, str):
+                draft.values[input_name(provider, name)] = text
+        for limit in endpoint.rate_limits:
+            draft.values[f"rate_limit_{limit['key']}"] = str(limit["calls"])
+        draft.tags = [(tag["key"], tag["value"]) for tag in endpoint.tags]
+        return draft
+
+    def purpose(self, name: str) -> str:
+        """What a sealed key is bound to: the person and the field."""
+        return f"{self.user_id}:{name}"
+
+    @property
+    def provider(self) -> Provider | None:
+        return PROVIDERS.get(self.values.get("provider", ""))
+
+    @property
+    def task(self) -> Task:
+        """The chosen task; `settled` has seen to it that the provider has it."""
+        return Task(self.values["task"])
+
+    def config_values(self, provider: Provider) -> dict[str, str]:
+        """The answers to a provider's fields, by the catalogue's names."""
+        return {
+            each.name: self.values[name]
+            for each in provider.config.fields()
+            if (name := input_name(provider, each.name)) in self.values
+        }
+
+    def shown(self, provider: Provider) -> list[ConfigField]:
+        """The provider's fields that these answers call for."""
+        return provider.config.shown(self.config_values(provider))
+
+    def carried(self, visible: set[str]) -> Iterator[tuple[str, str]]:
+        """Answers that have no visible input now and shall survive nevertheless."""
+        for name in provider_inputs():
+            if name in self.values and name not in visible:
+                yield name, self.values[name]
+            if name + KEPT in self.values and name not in visible:
+                yield name + KEPT, self.values[name + KEPT]
+
+    def settled(self) -> Draft:
+        """Replaces a leftover task that the provider lacks by its first one."""
+        if self.provider and self.values.get("task") not in self.provider.tasks:
+            self.values["task"] = self.provider.tasks[0].value
+        return self
+
+    def choose(self, name: str) -> None:
+        """Switches the provider. Its earlier task comes back, and so do all other answers for it."""
+        chosen = PROVIDERS.get(name)
+        if chosen is None:
+            return
+        if self.provider:
+            self.values[input_name(self.provider, "task")] = self.values["task"]
+        self.values["provider"] = name
+        earlier = self.values.pop(input_name(chosen, "task"), None)
+        if earlier:
+            self.values["task"] = earlier
+        self.settled()
+
+    def forget(self, name: str) -> None:
+        """Drops a pasted key."""
+        self.values.pop(name + KEPT, None)
+
+
+def stored_secrets(version: ConfigVersion) -> dict[str, Secret]:
+    """The secrets pasted into a config earlier, by input name."""
+    model = version.config.served_entities[0].external_model
+    return {
+        input_name(model.described, name): value
+        for name, value in model.config.flat().items()
+        if isinstance(value, Secret) and value.kind == "stored"
+    }

@@ -1,0 +1,300 @@
+"""The endpoint's form: Django fields made from the catalogue's, around a draft. It shows; it does not judge.
+
+Redrawn it is unbound, so nothing is called wrong before it was sent; after a refusal `show` puts each problem beside its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+
+from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.names import LONGEST_MODEL, LONGEST_NAME
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.registry import offered
+from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
+from serving_ui.pages.words import said
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the provider's configuration; a secret has a second input, for pasting."""
+
+    field: forms.BoundField
+    paste: forms.BoundField | None = None
+    is_kept: bool = False
+    is_stored: bool = False
+    redraws: bool = False
+
+
+@dataclass(frozen=True)
+class TagRow:
+    """The two inputs of a tag."""
+
+    number: int
+    key: forms.BoundField
+    value: forms.BoundField
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A problem in the summary on top, with the input that it leads to."""
+
+    target: str
+    label: str
+    message: str
+
+
+class EndpointForm(forms.Form):
+    """All inputs for one draft. `fields_url` is where a controlling choice has the dependent part redrawn."""
+
+    def __init__(
+        self, draft: Draft, *, fields_url: str, editing: bool = False, references: Iterable[str] = ()
+    ) -> None:
+        values = {**draft.values, **_tag_values(draft)}
+        super().__init__(initial=values)
+        self.draft, self.editing, self.fields_url = draft, editing, fields_url
+        self.references = list(references)
+        self.general_problems: list[str] = []
+        self.shown_fields = draft.shown(draft.provider) if draft.provider else []
+        self._add_general()
+        if draft.provider:
+            self._add_model(draft.provider)
+            for each in self.shown_fields:
+                self._add_config(draft.provider, each)
+        for row in range(len(draft.tags)):
+            self.fields[f"tags-{row}-key"] = _line(_("Key"), max_length=127)
+            self.fields[f"tags-{row}-value"] = _line(_("Value"), max_length=255, optional=True)
+
+    # Building
+
+    def _add_general(self) -> None:
+        if not self.editing:
+            self.fields["name"] = _line(
+                _("Name"),
+                max_length=LONGEST_NAME,
+                help=_("Letters, digits, hyphens and underscores. It cannot be changed later."),
+            )
+            self.fields["description"] = _area(_("Description"), optional=True)
+        self.fields["served_entity_name"] = _line(
+            _("Served entity name"),
+            max_length=LONGEST_NAME,
+            optional=True,
+            help=_("Empty for the model's name, with a hyphen for what a name cannot have."),
+        )
+        for key, label in (
+            ("rate_limit_endpoint", _("Calls per minute, whole endpoint")),
+            ("rate_limit_user", _("Calls per minute, each user")),
+        ):
+            self.fields[key] = _line(
+                label, max_length=12, optional=True, inputmode="numeric", placeholder=_("No limit")
+            )
+
+    def _add_model(self, provider: Provider) -> None:
+        self.fields["task"] = forms.CharField(
+            label=_("Task"),
+            required=False,
+            widget=forms.Select(
+                choices=[(task.value, said(task.label)) for task in provider.tasks], attrs=self._redraw()
+            ),
+        )
+        self.fields[input_name(provider, MODEL)] = _line(
+            _("External model name"),
+            max_length=LONGEST_MODEL,
+            help=_("Choose a suggestion or type any model that the provider has."),
+            list="model-suggestions",
+        )
+
+    def _add_config(self, provider: Provider, each: ConfigField) -> None:
+        name = input_name(provider, each.name)
+        if each.kind == "secret":
+            self._add_secret(name, each)
+        elif each.kind == "choice":
+            attrs = self._redraw() if self._controls(each.name) else {}
+            choices = [(value, said(label)) for value, label in each.choices]
+            if each.default is None:
+                choices.insert(0, ("", _("Choose one")))
+            self.initial.setdefault(name, each.default)
+            widget = forms.Select(choices=choices, attrs=attrs)
+            self.fields[name] = _optional(
+                forms.CharField(
+                    label=said(each.label), help_text=said(each.help), required=False, widget=widget
+                ),
+                False,
+            )
+        else:
+            self.fields[name] = _line(
+                said(each.label),
+                max_length=each.max_length,
+                optional=not each.required,
+                help=said(each.help),
+                placeholder=each.placeholder or each.default or "",
+                inputmode="url" if each.kind == "url" else "text",
+            )
+
+    def _add_secret(self, name: str, each: ConfigField) -> None:
+        self.fields[name] = _line(
+            said(each.label),
+            max_length=300,
+            optional=not each.required,
+            help=said(each.help),
+            placeholder="{{secrets/<scope>/<key>}}",
+            list="secret-references",
+        )
+        attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
+        is_kept, is_stored = name + KEPT in self.draft.values, self._is_stored(name)
+        attrs["placeholder"] = (
+            _("Pasted. Leave empty to keep.")
+            if is_kept
+            else _("Stored. Leave empty to keep.")
+            if is_stored
+            else ""
+        )
+        widget = (
+            forms.Textarea(attrs={**attrs, "rows": 3, "class": "code"})
+            if each.multiline
+            else forms.PasswordInput(attrs=attrs)
+        )
+        self.fields[name + TWIN] = forms.CharField(required=False, label=_("or paste the key"), widget=widget)
+
+    def _is_stored(self, name: str) -> bool:
+        return (
+            name in self.draft.stored
+            and not self.draft.values.get(name)
+            and name + KEPT not in self.draft.values
+        )
+
+    def _controls(self, name: str) -> bool:
+        provider = self.draft.provider
+        conditions = (
+            [c for f in provider.config.fields() for c in (f.shown_when, f.required_when)] if provider else []
+        )
+        suggests = provider is not None and provider.suggest is not None
+        return suggests or any(condition and condition[0] == name for condition in conditions)
+
+    def _redraw(self) -> dict[str, str]:
+        return {
+            "hx-post": self.fields_url,
+            "hx-trigger": "change",
+            "hx-include": "closest form",
+            "hx-target": "#dependent-fields",
+            "hx-swap": "outerHTML",
+            "hx-sync": "closest form:replace",
+            "hx-indicator": "#redrawing",
+        }
+
+    # Showing
+
+    def show(self, problems: Iterable[tuple[str | None, str]]) -> None:
+        """Puts each sentence beside its input; those without one go to the top."""
+        self.is_bound, self.data = True, self.initial
+        self.full_clean()
+        for name, sentence in problems:
+            if name in self.fields:
+                self.add_error(name, sentence)
+            else:
+                self.general_problems.append(sentence)
+                if name == "provider":
+                    self.provider_problem = sentence
+
+    provider_problem = ""
+
+    def problems(self) -> list[Shown]:
+        """The summary on top."""
+        found = [
+            Shown("entity-button" if text == self.provider_problem else "", _("Entity"), text)
+            for text in self.general_problems
+        ]
+        for name, errors in self.errors.items():
+            field = self[name]
+            found += [Shown(field.auto_id, str(field.label), str(error)) for error in errors]
+        return found
+
+    def _rows(self, fields: list[ConfigField]) -> list[Row]:
+        provider = self.draft.provider
+        return [self._row(input_name(provider, each.name), each) for each in fields] if provider else []
+
+    def _row(self, name: str, each: ConfigField) -> Row:
+        if each.kind != "secret":
+            return Row(self[name], redraws=each.kind == "choice" and self._controls(each.name))
+        return Row(self[name], self[name + TWIN], name + KEPT in self.draft.values, self._is_stored(name))
+
+    def _split(self) -> int:
+        """Where the redrawn part begins: after the last choice that controls, so that focus stays on it; but no
+        field that depends on a choice stands before it."""
+        fields = self.shown_fields
+        last = max(
+            (at + 1 for at, each in enumerate(fields) if each.kind == "choice" and self._controls(each.name)),
+            default=0,
+        )
+        first = next(
+            (at for at, each in enumerate(fields) if each.shown_when or each.required_when), len(fields)
+        )
+        return min(last, first)
+
+    def steady_rows(self) -> list[Row]:
+        """The provider's fields that no other answer changes, and the choice that changes the others."""
+        return self._rows(self.shown_fields[: self._split()])
+
+    def dependent_rows(self) -> list[Row]:
+        """The provider's fields after it."""
+        return self._rows(self.shown_fields[self._split() :])
+
+    def carried(self) -> list[tuple[str, str]]:
+        """Hidden answers: of other providers, of fields not shown now, and pasted keys."""
+        visible = {name for name in self.fields if name + TWIN not in self.fields}
+        shown_secrets = {name for name in self.fields if name + TWIN in self.fields}
+        return [each for each in self.draft.carried(visible) if each[0] not in shown_secrets]
+
+    def suggestions(self) -> tuple[str, ...]:
+        """Models to suggest for the task and the answers so far."""
+        draft, provider = self.draft, self.draft.provider
+        return provider.suggestions(draft.task, draft.config_values(provider)) if provider else ()
+
+    def model(self) -> forms.BoundField | None:
+        return self[input_name(self.draft.provider, MODEL)] if self.draft.provider else None
+
+    def tag_rows(self) -> list[TagRow]:
+        return [
+            TagRow(row, self[f"tags-{row}-key"], self[f"tags-{row}-value"])
+            for row in range(len(self.draft.tags))
+        ]
+
+    def offered(self) -> list[Provider]:
+        """The providers of the dialog; a hidden one only where it is chosen already."""
+        chosen = self.draft.provider
+        return [*offered(), *([chosen] if chosen and chosen.hidden else [])]
+
+
+def _tag_values(draft: Draft) -> dict[str, str]:
+    keys = {f"tags-{row}-key": key for row, (key, _value) in enumerate(draft.tags)}
+    return keys | {f"tags-{row}-value": value for row, (_key, value) in enumerate(draft.tags)}
+
+
+def _line(
+    label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
+) -> forms.CharField:
+    # The length is the browser's hint only: a longer value comes back whole, with the catalogue's sentence.
+    given = {name: value for name, value in attrs.items() if value}
+    widget = forms.TextInput(
+        attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **given}
+    )
+    return _optional(
+        forms.CharField(label=label, required=False, help_text=help, widget=widget, strip=False), optional
+    )
+
+
+def _area(label: str, *, optional: bool) -> forms.CharField:
+    return _optional(
+        forms.CharField(label=label, required=False, widget=forms.Textarea(attrs={"rows": 2})), optional
+    )
+
+
+def _optional(field: forms.CharField, is_optional: bool) -> forms.CharField:
+    field.is_optional = is_optional  # type: ignore[attr-defined]
+    return field

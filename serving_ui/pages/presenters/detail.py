@@ -1,0 +1,144 @@
+"""The endpoint's page: its configs, how often to look again, its tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from zlib import crc32
+
+from django.utils.translation import gettext as _
+
+from serving_ui.catalogue.entities import ServedEntity
+from serving_ui.endpoints.lifecycle import Update
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.permissions import Action, allows
+from serving_ui.pages.presenters import state
+from serving_ui.pages.presenters.listing import task_label
+from serving_ui.pages.words import said
+
+Outcome = ConfigVersion.Outcome
+_HEADINGS = {
+    Outcome.PENDING: lambda: _("Pending configuration"),
+    Outcome.FAILED: lambda: _("Failed configuration"),
+    Outcome.CANCELED: lambda: _("Canceled configuration"),
+}
+_WORDS = {
+    Outcome.PENDING: lambda: _("Pending"),
+    Outcome.FAILED: lambda: _("Failed"),
+    Outcome.CANCELED: lambda: _("Canceled"),
+}
+
+
+@dataclass(frozen=True)
+class EntityRow:
+    """A served entity in the table of a config."""
+
+    model: str
+    provider: str
+    name: str
+    task: str
+    badge: state.Badge
+    traffic: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One side of the toggle between configs."""
+
+    key: str
+    label: str
+    is_current: bool
+    is_moving: bool
+
+
+@dataclass(frozen=True)
+class ConfigView:
+    """The config on show."""
+
+    heading: str
+    key: str
+    number: int
+    rows: list[EntityRow]
+    choices: list[Choice]
+
+
+def other_version(endpoint: Endpoint) -> ConfigVersion | None:
+    """The config beside the active one: pending, or the last one if it failed or was cancelled."""
+    if endpoint.pending:
+        return endpoint.pending
+    if (
+        endpoint.config_update in (Update.UPDATE_FAILED, Update.UPDATE_CANCELED)
+        and endpoint.latest != endpoint.active
+    ):
+        return endpoint.latest
+    return None
+
+
+def config_view(endpoint: Endpoint, wanted: str) -> ConfigView | None:
+    """The config asked for (`active` or `pending`); by default the pending one while an update runs, else the active."""
+    other = other_version(endpoint)
+    if wanted not in ("active", "pending"):
+        wanted = "pending" if endpoint.pending else "active"
+    version = (other if wanted == "pending" else endpoint.active) or endpoint.active or other
+    if version is None:
+        return None
+    is_active = version == endpoint.active
+    key = "active" if is_active else "pending"
+    choices = []
+    if endpoint.active and other:
+        word = _WORDS[Outcome(other.outcome)]()
+        moving = other.outcome == Outcome.PENDING
+        choices = [
+            Choice("active", _("Active"), is_active, False),
+            Choice("pending", word, not is_active, moving),
+        ]
+    heading = _("Active configuration") if is_active else _HEADINGS[Outcome(version.outcome)]()
+    return ConfigView(heading, key, version.number, entity_rows(version), choices)
+
+
+def entity_rows(version: ConfigVersion) -> list[EntityRow]:
+    """The served entities of a config, with their share of traffic."""
+    share = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
+    badge = state.of_entity(version)
+    return [
+        _entity_row(entity, badge, share.get(entity.name, 0)) for entity in version.config.served_entities
+    ]
+
+
+def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> EntityRow:
+    model = entity.external_model
+    return EntityRow(
+        model.name, said(model.described.label), entity.name, task_label(model.task.value), badge, traffic
+    )
+
+
+def poll_interval(endpoint: Endpoint, now: datetime) -> str:
+    """How soon the browser looks again: every second in the first minute of an update, then less often."""
+    since = (now - endpoint.pending.created_at).total_seconds() if endpoint.pending else 0
+    return "1s" if since < 60 else "3s" if since < 600 else "10s"
+
+
+def state_mark(endpoint: Endpoint) -> str:
+    """Changes whenever the state fragment would; `?v=` of a poll."""
+    progress = endpoint.pending.message if endpoint.pending else ""
+    return f"{endpoint.generation}-{crc32(progress.encode()):x}"
+
+
+def rate_limits(endpoint: Endpoint) -> str:
+    """The limits in one line."""
+    words = {"endpoint": _("%(calls)s a minute"), "user": _("%(calls)s a minute for each user")}
+    return ", ".join(words[limit["key"]] % {"calls": limit["calls"]} for limit in endpoint.rate_limits) or _(
+        "None"
+    )
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the reader may do, for showing only what would be allowed; the domain decides again."""
+
+    manage: bool
+    query: bool
+
+
+def rights(endpoint: Endpoint) -> Rights:
+    return Rights(allows(endpoint.level, Action.MANAGE), allows(endpoint.level, Action.QUERY))

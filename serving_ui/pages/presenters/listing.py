@@ -1,0 +1,94 @@
+"""The rows of the list page and its pager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2s
+from urllib.parse import urlencode
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.pages.presenters import state
+from serving_ui.pages.words import said
+
+
+@dataclass(frozen=True)
+class Served:
+    """One served entity, in short."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True)
+class ListRow:
+    """One endpoint of the list."""
+
+    name: str
+    badge: state.Badge
+    served: list[Served]
+    tags: list[dict[str, str]]
+    task: str
+    creator: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class PagerItem:
+    """A page to go to; without a number, a gap."""
+
+    number: int | None
+    query: str = ""
+    is_current: bool = False
+
+
+@dataclass(frozen=True)
+class Pager:
+    """The numbered pages below a table."""
+
+    pages: int
+    items: list[PagerItem]
+
+
+def task_label(task: str) -> str:
+    """Chat, Completions or Embeddings."""
+    return said(Task(task).label) if task else ""
+
+
+def served(endpoint: Endpoint) -> list[Served]:
+    """The served entities of what the endpoint is about."""
+    version = endpoint.shown_version
+    models = [entity.external_model for entity in version.config.served_entities] if version else []
+    return [Served(said(model.described.label), model.name) for model in models]
+
+
+def row(endpoint: Endpoint) -> ListRow:
+    """An endpoint as the list shows it. Needs creator and configs fetched already."""
+    return ListRow(
+        name=endpoint.name,
+        badge=state.of_endpoint(endpoint),
+        served=served(endpoint),
+        tags=endpoint.tags,
+        task=task_label(endpoint.task),
+        creator=endpoint.creator.email if endpoint.creator else "",
+        modified_at=endpoint.modified_at,
+    )
+
+
+def fingerprint(endpoints: Iterable[Endpoint]) -> str:
+    """Changes when any of the rows does; lets a poll be answered with nothing."""
+    text = ",".join(f"{each.pk}.{each.generation}" for each in endpoints)
+    return blake2s(text.encode(), digest_size=8).hexdigest()
+
+
+def pager(page: int, pages: int, filters: dict[str, str]) -> Pager:
+    """First, last and the neighbours of the current page."""
+    near = sorted({1, pages, *range(max(1, page - 2), min(pages, page + 2) + 1)})
+    items: list[PagerItem] = []
+    for before, number in zip([0, *near], near, strict=False):
+        if number - before > 1:
+            items.append(PagerItem(None))
+        items.append(PagerItem(number, urlencode({**filters, "page": number}), number == page))
+    return Pager(pages, items)

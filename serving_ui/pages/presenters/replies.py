@@ -1,0 +1,62 @@
+"""What a reply says, for people: the words of a stream, or its JSON laid out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from serving_ui.pages.relay import WholeReply
+
+
+@dataclass(frozen=True)
+class ShownReply:
+    """A reply as the query page shows it."""
+
+    is_good: bool
+    status: str
+    seconds: str
+    text: str
+    raw: str
+
+
+def shown(reply: WholeReply) -> ShownReply:
+    """The reply's words first, and all of it as it came."""
+    streams = reply.content_type == "text/event-stream"
+    text = "".join(_deltas(reply.text)) if streams else _laid_out(reply.text)
+    raw = reply.text if streams else ""
+    phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
+    return ShownReply(
+        reply.status < 400, f"{reply.status} {phrase}".strip(), f"{reply.seconds:.2f} s", text, raw
+    )
+
+
+def _laid_out(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def _deltas(stream: str) -> Iterator[str]:
+    for line in stream.splitlines():
+        if line.startswith("data:") and line[5:].strip() != "[DONE]":
+            yield from _words(line[5:])
+
+
+def _words(data: str) -> Iterator[str]:
+    try:
+        event: Any = json.loads(data)
+    except ValueError:
+        return
+    if not isinstance(event, dict):
+        return
+    if "choices" not in event:  # an error event
+        yield json.dumps(event, indent=2, ensure_ascii=False)
+        return
+    for choice in event["choices"]:
+        words = choice.get("text") or (choice.get("delta") or {}).get("content")
+        if isinstance(words, str):
+            yield words

@@ -1,0 +1,102 @@
+"""Carries a request of the query page to the gateway and its reply back, so that pages and programs use one path.
+
+The person is represented by a pass of one minute; the gateway decides what it may do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from django.conf import settings
+from django.http import HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
+
+from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.gateway.connection import UpstreamFault
+from serving_ui.gateway.passes import make_pass
+from serving_ui.gateway.upstream import Reply, UpstreamClient
+from serving_ui.lib.egress import EgressPolicy, EgressRefused
+
+PASS_SECONDS = 60
+LONGEST_WAIT = 300
+LARGEST_REPLY = 4 * 1024 * 1024
+# The reply comes from a stranger: it is shown as text, never run as a page of ours.
+SAFE_TYPES = ("application/json", "text/event-stream")
+FAULTS = (UpstreamFault, EgressRefused, TimeoutError)
+
+
+@dataclass(frozen=True)
+class WholeReply:
+    """A reply that has arrived."""
+
+    status: int
+    content_type: str
+    text: str
+    seconds: float
+
+
+async def whole(*, name: str, user_id: str, body: str) -> WholeReply:
+    """Waits for all of the reply."""
+    began = time.monotonic()
+    client = UpstreamClient()
+    try:
+        reply = await _send(client, name, user_id, body)
+        async with asyncio.timeout(LONGEST_WAIT):
+            text = (await reply.body(most=LARGEST_REPLY)).decode(errors="replace")
+        return WholeReply(reply.status, _type(reply), text, time.monotonic() - began)
+    except FAULTS:
+        return WholeReply(502, "application/json", json.dumps(_unreachable()), time.monotonic() - began)
+    finally:
+        client.stop()
+
+
+async def streamed(*, name: str, user_id: str, body: str) -> HttpResponseBase:
+    """Passes the reply on piece by piece, with the status that it has."""
+    client = UpstreamClient()
+    try:
+        reply = await _send(client, name, user_id, body)
+    except FAULTS:
+        return JsonResponse(_unreachable(), status=502)
+    content_type = _type(reply) if _type(reply) in SAFE_TYPES else "text/plain"
+    response = StreamingHttpResponse(_pieces(client, reply), status=reply.status, content_type=content_type)
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncIterator[bytes]:
+    # Closed by the server when the reader goes away; the gateway then sees its own caller go.
+    try:
+        while piece := await reply.read():
+            yield piece
+    finally:
+        reply.done()
+        client.stop()
+
+
+async def _send(client: UpstreamClient, name: str, user_id: str, body: str) -> Reply:
+    token = make_pass(key=settings.PASS_KEY, user_id=user_id, expires=time.time() + PASS_SECONDS)
+    request = UpstreamRequest(
+        method="POST",
+        url=f"{settings.GATEWAY_URL}/serving-endpoints/{quote(name, safe='')}/invocations",
+        headers=(("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")),
+        body=body.encode(),
+    )
+    # Our own gateway, wherever it stands: this address and no other.
+    policy = EgressPolicy(listed=(urlsplit(settings.GATEWAY_URL).netloc,), loopback=True)
+    async with asyncio.timeout(LONGEST_WAIT):
+        return await client.send(request, policy=policy)
+
+
+def _type(reply: Reply) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unreachable() -> dict[str, str]:
+    sentence = _("The gateway did not answer. Wait a moment and send the request again.")
+    return {"error_code": "TEMPORARILY_UNAVAILABLE", "message": sentence}

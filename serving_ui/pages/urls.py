@@ -1,0 +1,34 @@
+"""The addresses of the pages. The name of an address is its view's; every view declares its policy."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from serving_ui.pages.views import access, actions, create, detail, edit, listing, query, secrets, sessions
+
+ENDPOINT = "ml/endpoints/<str:name>"
+
+urlpatterns = [
+    path("", listing.home, name="home"),
+    path("ml/endpoints", listing.endpoint_list, name="endpoint-list"),
+    path("ml/endpoints/create", create.endpoint_create, name="endpoint-create"),
+    path("ml/endpoints/create/fields", create.endpoint_fields, name="endpoint-fields"),
+    path("ml/endpoints/create/check-name", create.check_name, name="endpoint-check-name"),
+    path(ENDPOINT, detail.endpoint_detail, name="endpoint-detail"),
+    path(f"{ENDPOINT}/state", detail.endpoint_state, name="endpoint-state"),
+    path(f"{ENDPOINT}/edit", edit.endpoint_edit, name="endpoint-edit"),
+    path(f"{ENDPOINT}/edit/fields", edit.edit_fields, name="endpoint-edit-fields"),
+    path(f"{ENDPOINT}/cancel", actions.cancel, name="endpoint-cancel"),
+    path(f"{ENDPOINT}/retry", actions.retry, name="endpoint-retry"),
+    path(f"{ENDPOINT}/delete", actions.delete, name="endpoint-delete"),
+    path(f"{ENDPOINT}/permissions", access.permissions, name="endpoint-permissions"),
+    path(f"{ENDPOINT}/query", query.endpoint_query, name="endpoint-query"),
+    path("ml/secrets", secrets.secret_list, name="secrets"),
+    path("ml/secrets/scopes", secrets.scope_create, name="secret-scope-create"),
+    path("ml/secrets/<str:scope>/put", secrets.secret_put, name="secret-put"),
+    path("ml/secrets/<str:scope>/delete", secrets.secret_delete, name="secret-delete"),
+    path("settings", access.settings_page, name="settings"),
+    path("sign-in", sessions.sign_in, name="sign-in"),
+    path("sign-out", sessions.sign_out, name="sign-out"),
+    path("welcome/<str:value>", sessions.welcome, name="welcome"),
+]

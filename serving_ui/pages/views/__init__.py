@@ -1,0 +1,1 @@
+"""Views: read the request, call the domain once, answer with a page."""

@@ -1,0 +1,68 @@
+"""Who may do what with an endpoint, and a person's own access tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from serving_ui.accounts import queries
+from serving_ui.accounts.commands import create_access_token, revoke_access_token
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.endpoints import commands
+from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.lib import clock
+from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
+from serving_ui.pages.policy import signed_in
+from serving_ui.pages.views.detail import detail_page
+from serving_ui.pages.words import said
+
+LIFETIMES = (30, 90, 365)
+
+
+@signed_in
+@require_POST
+def permissions(request: PageRequest, name: str) -> HttpResponse:
+    """Gives a person a level, or takes it (level NONE)."""
+    endpoint = the_endpoint(request, name, Action.MANAGE)
+    email, level = request.POST.get("email", "").strip(), request.POST.get("level", "")
+    if level not in Level.__members__:
+        raise BadRequest("There is no such level.")
+    try:
+        commands.grant(name=name, email=email, level=Level[level], actor=request.user, now=clock.now())
+    except SpecErrors as errors:
+        problem = " ".join(said(each.message) for each in errors.problems)
+        refused = {"grant_problem": problem, "grant_email": email}
+        return detail_page(request, endpoint, status=422, tab="permissions", **refused)
+    messages.success(request, _("The permissions of %(email)s are in force.") % {"email": email})
+    address = see_other("endpoint-detail", name).url
+    return SeeOther(f"{address}?tab=permissions")
+
+
+@signed_in
+@never_cache
+@require_http_methods(["GET", "POST"])
+def settings_page(request: PageRequest) -> HttpResponse:
+    """A person's access tokens. A new one is shown in the answer to its creation and never again."""
+    context: dict[str, Any] = {"lifetimes": LIFETIMES}
+    if request.method == "POST" and "revoke" in request.POST:
+        revoke_access_token(user=request.user, token_id=request.POST["revoke"], now=clock.now())
+        messages.success(request, _("The access token works no longer."))
+        return see_other("settings")
+    if request.method == "POST":
+        days = request.POST.get("days", "")
+        lifetime = timedelta(days=int(days)) if days in map(str, LIFETIMES) else None
+        comment = request.POST.get("comment", "")
+        _token, value = create_access_token(
+            user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
+        )
+        context["new_token"] = value
+    context["tokens"] = queries.access_tokens(user=request.user)
+    return render(request, "accounts/settings.html", context)

@@ -1,0 +1,148 @@
+"""Create serving endpoint: the page, its redraws and the check of a name. A redraw changes nothing and judges nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import parse_endpoint
+from serving_ui.endpoints import commands, queries
+from serving_ui.lib import clock
+from serving_ui.pages.forms.body import body_of
+from serving_ui.pages.forms.draft import MOST_TAGS, Draft
+from serving_ui.pages.forms.endpoint import EndpointForm
+from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.policy import signed_in
+from serving_ui.vault import queries as vault
+
+STEPS = ("_select", "_confirm", "_redraw", "_add_tag", "_remove_tag", "_forget")
+
+
+@signed_in
+@never_cache
+@require_http_methods(["GET", "POST"])
+def endpoint_create(request: PageRequest) -> HttpResponse:
+    """The empty form; a redraw without JavaScript; or the creation, 303 to the new endpoint or 422 with what is wrong."""
+    draft = Draft.typed(request.POST, request.user)
+    if request.method == "GET" or is_step(request):
+        take_step(request, draft)
+        return _page(request, create_form(request, draft))
+    return _create(request, draft)
+
+
+def _create(request: PageRequest, draft: Draft) -> HttpResponse:
+    body = body_of(draft)
+    try:
+        spec = parse_endpoint(body.whole())
+        if body.problems:
+            raise SpecErrors(body.problems)
+        endpoint = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
+    except SpecErrors as errors:
+        found = body.by_input(errors)
+        taken = queries.name_problem(name=body.name, actor=request.user)
+        if taken and all(name != "name" for name, _sentence in found):
+            found.insert(0, ("name", taken))
+        form = create_form(request, draft)
+        form.show(found)
+        return _page(request, form, status=422)
+    messages.info(request, _("%(name)s is being created.") % {"name": endpoint.name})
+    return see_other("endpoint-detail", endpoint.name)
+
+
+@signed_in
+@never_cache
+@require_POST
+def endpoint_fields(request: PageRequest) -> HttpResponse:
+    """The part of the form that an answer changes, around what has been typed."""
+    draft = Draft.typed(request.POST, request.user)
+    part = take_step(request, draft)
+    return redrawn(request, create_form(request, draft), part)
+
+
+@signed_in
+@require_GET
+def check_name(request: PageRequest) -> HttpResponse:
+    """What is wrong with a name, for the place below its input. An empty one is not wrong yet."""
+    name = request.GET.get("name", "").strip()
+    problem = queries.name_problem(name=name, actor=request.user) if name else None
+    return render(request, "endpoints/form.html#name-problem", {"sentences": [problem] if problem else []})
+
+
+def create_form(request: PageRequest, draft: Draft) -> EndpointForm:
+    """The form around a draft, for a new endpoint."""
+    return EndpointForm(draft, fields_url=reverse("endpoint-fields"), references=references(request))
+
+
+def references(request: PageRequest) -> list[str]:
+    """The secret references that the person may use, as suggestions."""
+    scopes = vault.scopes(actor=request.user)
+    return [
+        "{{secrets/" + f"{scope.name}/{secret.key}" + "}}"
+        for scope in scopes
+        for secret in scope.secrets.all()
+    ]
+
+
+def is_step(request: HttpRequest) -> bool:
+    """Whether a button of the form itself was pressed, rather than the one that sends it."""
+    return any(step in request.POST for step in STEPS)
+
+
+def take_step(request: HttpRequest, draft: Draft) -> str:
+    """Does what the pressed button or changed choice says; returns the part of the form that it changes."""
+    post = request.POST
+    if "_confirm" in post:
+        draft.choose(post.get("dialog_provider", ""))
+        return "entity"
+    if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
+        draft.tags.append(("", ""))
+        return "tags"
+    if "_remove_tag" in post:
+        row = post["_remove_tag"]
+        if row.isascii() and row.isdigit() and int(row[:4]) < len(draft.tags):
+            del draft.tags[int(row[:4])]
+        return "tags"
+    if "_forget" in post:
+        draft.forget(post["_forget"])
+        return "entity"
+    return "dependent-fields"
+
+
+def redrawn(request: PageRequest, form: EndpointForm, part: str) -> HttpResponse:
+    """A part of the form for htmx. The server names it; the summary follows where it may have changed."""
+    context = form_context(request, form)
+    html = render(request, f"endpoints/form_parts.html#{part}", context)
+    if part != "tags":
+        html.content += render(
+            request, "endpoints/form_parts.html#summary", {**context, "out_of_band": True}
+        ).content
+    if part == "dependent-fields":
+        html.content += render(
+            request, "endpoints/form_parts.html#suggestions", {**context, "out_of_band": True}
+        ).content
+    return html
+
+
+def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
+    """What the form's template needs beside the form."""
+    return {
+        "form": form,
+        "draft": form.draft,
+        "fields_url": form.fields_url,
+        "dialog_open": "_select" in request.POST,
+        "added_tag": "_add_tag" in request.POST,
+        "host": request.build_absolute_uri("/serving-endpoints/"),
+        "sandbox_base": request.build_absolute_uri("/sandbox/v1"),
+    }
+
+
+def _page(request: PageRequest, form: EndpointForm, status: int = 200) -> HttpResponse:
+    return render(request, "endpoints/form.html", form_context(request, form), status=status)

@@ -1,0 +1,114 @@
+"""An endpoint's page, and the fragment of it that is asked for while an update runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+from django_htmx.http import trigger_client_event
+
+from serving_ui.endpoints import queries
+from serving_ui.endpoints.lifecycle import Update
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.permissions import Level
+from serving_ui.lib import clock
+from serving_ui.pages.http import PageRequest, fragment, the_endpoint
+from serving_ui.pages.policy import signed_in
+from serving_ui.pages.presenters import detail, state
+from serving_ui.pages.presenters.listing import task_label
+
+TABS = ("events", "versions", "permissions")
+LEVELS = (Level.CAN_VIEW, Level.CAN_QUERY, Level.CAN_MANAGE)
+
+
+@signed_in
+@require_GET
+def endpoint_detail(request: PageRequest, name: str) -> HttpResponse:
+    """The whole page, with the tab and the config that the address names."""
+    return detail_page(request, the_endpoint(request, name))
+
+
+@signed_in
+@require_GET
+def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
+    """State and configs; 204 while nothing changed. Without a trigger once nothing moves, which ends the polling."""
+    endpoint = the_endpoint(request, name)
+    if request.GET.get("v") == detail.state_mark(endpoint) and endpoint.is_updating:
+        return HttpResponse(status=204)
+    if not endpoint.is_updating:
+        _announce(request, endpoint)
+    return state_fragment(request, endpoint)
+
+
+def state_fragment(request: PageRequest, endpoint: Endpoint) -> HttpResponse:
+    """The polled section with the update's buttons; tells the events below to look again."""
+    context = state_context(request, endpoint) | {"out_of_band": True}
+    response = fragment(request, "endpoints/detail.html#live", context)
+    return trigger_client_event(response, "endpoint-changed")
+
+
+def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, **extra: Any) -> HttpResponse:
+    """The page of an endpoint; `extra` carries a refused form of a tab."""
+    tab = extra.pop("tab", request.GET.get("tab", ""))
+    tab = tab if tab in TABS else "events"
+    context = state_context(request, endpoint) | {
+        "tab": tab,
+        "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
+        "task": task_label(endpoint.task),
+        "limits": detail.rate_limits(endpoint),
+        **_tab(endpoint, tab),
+        **extra,
+    }
+    return render(request, "endpoints/detail.html", context, status=status)
+
+
+def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
+    """What state and configs are drawn from."""
+    wanted = request.GET.get("config", "")
+    failed = detail.other_version(endpoint) if endpoint.config_update == Update.UPDATE_FAILED else None
+    return {
+        "endpoint": endpoint,
+        "rights": detail.rights(endpoint),
+        "badge": state.of_endpoint(endpoint),
+        "config": detail.config_view(endpoint, wanted),
+        "config_wanted": wanted if wanted in ("active", "pending") else "",
+        "failed": failed,
+        "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
+        "live": endpoint.is_updating,
+        "interval": detail.poll_interval(endpoint, clock.now()),
+        "mark": detail.state_mark(endpoint),
+    }
+
+
+def _tab(endpoint: Endpoint, tab: str) -> dict[str, Any]:
+    if tab == "events":
+        return {"events": queries.events(endpoint=endpoint)}
+    if tab == "versions":
+        versions = queries.versions(endpoint=endpoint)
+        return {"versions": [{"row": each, "badge": state.of_version(each)} for each in versions]}
+    words = {
+        Level.CAN_VIEW: _("Can view"),
+        Level.CAN_QUERY: _("Can query"),
+        Level.CAN_MANAGE: _("Can manage"),
+    }
+    found = queries.grants(endpoint=endpoint)
+    return {
+        "grants": [{"email": each.user.email, "level": words[Level(each.level)]} for each in found],
+        "levels": [(level.name, words[level]) for level in LEVELS],
+    }
+
+
+def _announce(request: PageRequest, endpoint: Endpoint) -> None:
+    """Says in the live region how the update ended; the polled section itself is silent."""
+    label = state.of_endpoint(endpoint).label
+    text = _("Serving endpoint state: %(state)s.") % {"state": label}
+    if endpoint.config_update == Update.UPDATE_FAILED:
+        messages.error(request, text)
+    elif endpoint.config_update == Update.UPDATE_CANCELED:
+        messages.warning(request, text)
+    else:
+        messages.success(request, text)

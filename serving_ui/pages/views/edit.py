@@ -1,0 +1,210 @@
+"""Edit an endpoint: the same form, prefilled. Tags and limits change at once, a changed config becomes a pending version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
+from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
+from serving_ui.endpoints.lifecycle import Update
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.permissions import Action
+from serving_ui.lib import clock
+from serving_ui.pages.forms.body import Body, body_of
+from serving_ui.pages.forms.draft import Draft, stored_secrets
+from serving_ui.pages.forms.endpoint import EndpointForm
+from serving_ui.pages.http import PageRequest, see_other, the_endpoint
+from serving_ui.pages.policy import signed_in
+from serving_ui.pages.views.create import form_context, is_step, redrawn, references, take_step
+
+Outcome = ConfigVersion.Outcome
+T = TypeVar("T")
+
+
+@dataclass
+class Edit:
+    """An edit under way: the endpoint, the config version that the form was opened on, and what has been typed."""
+
+    endpoint: Endpoint
+    version: ConfigVersion
+    draft: Draft
+    generation: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the form asks for, checked."""
+
+    config: ConfigSpec
+    tags: list[Tag]
+    rate_limits: list[RateLimit]
+
+
+@signed_in
+@never_cache
+@require_http_methods(["GET", "POST"])
+def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
+    """The form; a redraw without JavaScript; or the update: 303, 409 when others were quicker, 422 with what is wrong."""
+    endpoint = the_endpoint(request, name, Action.MANAGE)
+    if request.method == "GET":
+        version = _opened_on(endpoint)
+        draft = Draft.of(endpoint, version, request.user)
+        return _page(request, Edit(endpoint, version, draft, endpoint.generation))
+    edit = _edit(request, endpoint)
+    if is_step(request):
+        take_step(request, edit.draft)
+        return _page(request, edit)
+    return _save(request, edit)
+
+
+@signed_in
+@never_cache
+@require_POST
+def edit_fields(request: PageRequest, name: str) -> HttpResponse:
+    """The part of the form that an answer changes."""
+    edit = _edit(request, the_endpoint(request, name, Action.MANAGE))
+    part = take_step(request, edit.draft)
+    return redrawn(request, _form(request, edit), part)
+
+
+def _opened_on(endpoint: Endpoint) -> ConfigVersion:
+    """What editing starts from: a config that failed, so that it can be put right; else the active one."""
+    failed = endpoint.config_update == Update.UPDATE_FAILED
+    version = (endpoint.latest if failed else endpoint.active) or endpoint.latest
+    if version is None:
+        raise Http404  # only while another request is still creating it
+    return version
+
+
+def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
+    post = request.POST
+    try:
+        number, generation = int(post["based_on"]), int(post["generation"])
+    except (KeyError, ValueError):
+        raise BadRequest("The form does not say what it was opened on.") from None
+    version = next((each for each in queries.versions(endpoint=endpoint) if each.number == number), None)
+    if version is None:
+        raise BadRequest("The form was opened on a config version that does not exist.")
+    draft = Draft.typed(post, request.user, stored_secrets(version))
+    draft.values["name"] = endpoint.name
+    return Edit(endpoint, version, draft, generation)
+
+
+def _save(request: PageRequest, edit: Edit) -> HttpResponse:
+    body = body_of(edit.draft)
+    try:
+        wanted = _parsed(body)
+        changed = _apply(request, edit, wanted)
+    except SpecErrors as errors:
+        form = _form(request, edit)
+        form.show(body.by_input(errors))
+        return _page(request, edit, form=form, status=422)
+    except StaleEdit as stale:
+        edit.generation = the_endpoint(request, edit.endpoint.name, Action.MANAGE).generation
+        return _page(request, edit, refusal=stale, status=409)
+    except UpdateInProgress as refusal:
+        return _page(request, edit, refusal=refusal, status=409)
+    _tell(request, changed)
+    return see_other("endpoint-detail", edit.endpoint.name)
+
+
+def _parsed(body: Body) -> Wanted:
+    """Everything at once, so that all problems are told together."""
+    problems = list(body.problems)
+
+    def checked(parse: Callable[[object], T], given: object) -> T | None:
+        try:
+            return parse(given)
+        except SpecErrors as errors:
+            problems.extend(errors.problems)
+            return None
+
+    config = checked(parse_config, body.config)
+    tags = checked(parse_tags, body.tags)
+    limits = checked(parse_rate_limits, body.rate_limits)
+    if problems or config is None or tags is None or limits is None:
+        raise SpecErrors(problems)
+    return Wanted(config, tags, limits)
+
+
+def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
+    """What was changed. Tags and limits come first: an update that begins raises the generation by itself."""
+    name, actor, now = edit.endpoint.name, request.user, clock.now()
+    changed = []
+    if _plain(wanted.tags) != edit.endpoint.tags:
+        saved = commands.set_tags(
+            name=name, tags=wanted.tags, generation=edit.generation, actor=actor, now=now
+        )
+        edit.generation = saved.generation
+        changed.append("tags")
+    if _by_key(_plain(wanted.rate_limits)) != _by_key(edit.endpoint.rate_limits):
+        limits = wanted.rate_limits
+        saved = commands.set_rate_limits(
+            name=name, rate_limits=limits, generation=edit.generation, actor=actor, now=now
+        )
+        edit.generation = saved.generation
+        changed.append("rate_limits")
+    if _is_new(edit, wanted.config):
+        commands.update_config(
+            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
+        )
+        changed.append("config")
+    return changed
+
+
+def _is_new(edit: Edit, config: ConfigSpec) -> bool:
+    active = edit.endpoint.active
+    if active and config == active.config:
+        return False
+    # An unchanged config that failed or was cancelled is sent again.
+    return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
+
+
+def _plain(items: list[Tag] | list[RateLimit]) -> list[dict[str, str]]:
+    return sorted((item.model_dump(mode="json") for item in items), key=lambda item: str(item["key"]))
+
+
+def _by_key(items: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(items, key=lambda item: item["key"])
+
+
+def _tell(request: PageRequest, changed: list[str]) -> None:
+    if "config" in changed:
+        messages.info(
+            request, _("The update has begun. The active configuration answers until the new one is ready.")
+        )
+    elif changed:
+        messages.success(request, _("The changes are in force."))
+    else:
+        messages.info(request, _("Nothing was changed, so nothing was updated."))
+
+
+def _form(request: PageRequest, edit: Edit) -> EndpointForm:
+    url = reverse("endpoint-edit-fields", args=[edit.endpoint.name])
+    return EndpointForm(edit.draft, fields_url=url, editing=True, references=references(request))
+
+
+def _page(
+    request: PageRequest,
+    edit: Edit,
+    *,
+    form: EndpointForm | None = None,
+    refusal: EndpointError | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context = form_context(request, form or _form(request, edit))
+    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal}
+    return render(request, "endpoints/form.html", context, status=status)

@@ -1,0 +1,71 @@
+"""The page Serving endpoints: ready-made cards, search, table. Rows in motion are asked for again, all in one request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_safe
+
+from serving_ui.endpoints import queries
+from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.policy import signed_in
+from serving_ui.pages.presenters import listing
+
+
+@signed_in
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """There is one place to start."""
+    return see_other("endpoint-list")
+
+
+@signed_in
+@require_GET
+def endpoint_list(request: PageRequest) -> HttpResponse:
+    """The whole page, or for htmx the table alone; 204 to a poll that would change nothing."""
+    # The browser's history asks for whole pages in htmx's name.
+    whole = not request.htmx or request.htmx.history_restore_request
+    if not whole and request.GET.get("part") == "cards":
+        return render(request, "endpoints/list.html#cards", _cards(request))
+    context = _table(request)
+    if whole:
+        response = render(request, "endpoints/list.html", context | _cards(request))
+    elif request.GET.get("v") == context["mark"]:
+        response = HttpResponse(status=204)
+    else:
+        response = render(request, "endpoints/list.html#table", context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _table(request: PageRequest) -> dict[str, Any]:
+    search, owned = request.GET.get("search", "").strip()[:200], request.GET.get("owned") == "1"
+    wanted = request.GET.get("page", "1")
+    page = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else 1
+    found = queries.list_endpoints(actor=request.user, search=search, owned=owned, page=page)
+    filters = {name: value for name, value in (("search", search), ("owned", "1" if owned else "")) if value}
+    return {
+        "rows": [listing.row(endpoint) for endpoint in found.rows],
+        "total": found.total,
+        "page": found.page,
+        "pager": listing.pager(found.page, found.pages, filters),
+        "filters": filters,
+        "live": any(endpoint.is_updating for endpoint in found.rows),
+        "mark": listing.fingerprint(found.rows),
+    }
+
+
+def _cards(request: PageRequest) -> dict[str, Any]:
+    found = queries.ready_made(actor=request.user)
+    cards = [
+        {
+            "row": listing.row(endpoint),
+            "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
+            "title": endpoint.name.replace("-", " ").capitalize(),
+        }
+        for endpoint in found
+    ]
+    return {"cards": cards, "cards_live": any(endpoint.is_updating for endpoint in found)}

@@ -1,0 +1,51 @@
+"""Query an endpoint from its page: the request goes the way of every program's, through the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints.permissions import Action
+from serving_ui.pages import relay
+from serving_ui.pages.http import PageRequest, the_endpoint
+from serving_ui.pages.policy import signed_in
+from serving_ui.pages.presenters import detail, replies, samples, state
+
+
+@signed_in
+@never_cache
+@require_http_methods(["GET", "POST"])
+async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
+    """The page; or, sent, the reply: streamed to the script that asked for it so, else in the page."""
+    if request.method == "GET":
+        return await sync_to_async(_page)(request, name)
+    endpoint = await sync_to_async(the_endpoint)(request, name, Action.QUERY)
+    asked = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
+    if request.headers.get("X-Reply") == "stream":
+        return await relay.streamed(**asked)
+    reply = replies.shown(await relay.whole(**asked))
+    return await sync_to_async(_page)(request, name, typed=asked["body"], reply=reply)
+
+
+def _page(request: PageRequest, name: str, **answered: Any) -> HttpResponse:
+    endpoint = the_endpoint(request, name, Action.QUERY)
+    task = Task(endpoint.task)
+    example = samples.request_body(task)
+    base = request.build_absolute_uri("/").rstrip("/")
+    context = {
+        "endpoint": endpoint,
+        "badge": state.of_endpoint(endpoint),
+        "rights": detail.rights(endpoint),
+        "task": task,
+        "example": example,
+        "typed": example,
+        "programs": samples.programs(name=endpoint.name, task=task, base=base),
+        **answered,
+    }
+    return render(request, "endpoints/query.html", context)

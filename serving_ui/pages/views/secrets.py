@@ -1,0 +1,88 @@
+"""Secret scopes and their keys. A value goes in and is never shown again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from serving_ui.lib import clock
+from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.policy import signed_in
+from serving_ui.vault import commands, queries
+from serving_ui.vault.errors import ScopeNotFound, SecretNotFound, VaultError
+
+
+@signed_in
+@never_cache
+@require_GET
+def secret_list(request: PageRequest) -> HttpResponse:
+    """The person's scopes with the names of their keys."""
+    return _page(request)
+
+
+@signed_in
+@require_POST
+def scope_create(request: PageRequest) -> HttpResponse:
+    """A new scope."""
+    name = request.POST.get("scope", "").strip()
+    try:
+        commands.create_scope(name=name, actor=request.user, now=clock.now())
+    except VaultError as refusal:
+        return _page(request, status=422, scope_problem=str(refusal), typed_scope=name)
+    messages.success(request, _("Secret scope %(scope)s was created. Put a key into it.") % {"scope": name})
+    return see_other("secrets")
+
+
+@signed_in
+@sensitive_post_parameters("value")
+@require_POST
+def secret_put(request: PageRequest, scope: str) -> HttpResponse:
+    """Sets a key. A refused value has to be given again: it is not put back into the page."""
+    key, value = request.POST.get("key", "").strip(), request.POST.get("value", "")
+    try:
+        commands.put_secret(scope=scope, key=key, value=value.strip(), actor=request.user, now=clock.now())
+    except ScopeNotFound as refusal:
+        raise Http404(str(refusal)) from None
+    except VaultError as refusal:
+        refused = {
+            "put_scope": scope,
+            "put_field": refusal.field,
+            "put_problem": str(refusal),
+            "put_key": key,
+        }
+        return _page(request, status=422, **refused)
+    reference = "{{secrets/" + f"{scope}/{key}" + "}}"
+    messages.success(request, _("%(reference)s is set.") % {"reference": reference})
+    return see_other("secrets")
+
+
+@signed_in
+@require_http_methods(["GET", "POST"])
+def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
+    """Asks, then deletes a key, or the whole scope when no key is named."""
+    key = (request.POST if request.method == "POST" else request.GET).get("key", "")
+    try:
+        found = queries.readable_scope(name=scope, actor=request.user)
+        if request.method == "GET":
+            return render(request, "vault/delete.html", {"scope": found, "key": key})
+        if key:
+            commands.delete_secret(scope=scope, key=key, actor=request.user, now=clock.now())
+        else:
+            commands.delete_scope(name=scope, actor=request.user, now=clock.now())
+    except (ScopeNotFound, SecretNotFound) as refusal:
+        raise Http404(str(refusal)) from None
+    gone = "{{secrets/" + f"{scope}/{key}" + "}}" if key else scope
+    messages.success(request, _("%(name)s was deleted.") % {"name": gone})
+    return see_other("secrets")
+
+
+def _page(request: PageRequest, status: int = 200, **refused: Any) -> HttpResponse:
+    context = {"scopes": queries.scopes(actor=request.user), **refused}
+    return render(request, "vault/secrets.html", context, status=status)

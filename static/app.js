@@ -1,0 +1,234 @@
+/* What pages do beyond htmx: dialogs, copying, mirrored text, tabs, and the streamed reply of the query page.
+   Everything here is a convenience; without it each button is a plain submit or link. */
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  const on = (type, selector, act) =>
+    document.addEventListener(type, (event) => {
+      const found = event.target.closest?.(selector);
+      if (found) act(event, found);
+    });
+
+  /* Dialogs. The button that opens one is a submit or a link, which is what happens without script. */
+  on("click", "[data-dialog]", (event, opener) => {
+    const dialog = document.getElementById(opener.dataset.dialog);
+    if (!dialog) return;
+    event.preventDefault();
+    opener.closest("details.menu")?.removeAttribute("open");
+    dialog.close();
+    prepare(dialog);
+    dialog.showModal();
+  });
+  on("click", "[data-dialog-close]", (event, button) => {
+    const dialog = button.closest("dialog");
+    if (!dialog) return; // the same form stands alone on a page of its own
+    event.preventDefault();
+    dialog.close();
+  });
+  on("click", "[data-dialog-confirm]", (event, button) => button.closest("dialog").close());
+
+  function prepare(dialog) {
+    const confirm = dialog.querySelector("[data-dialog-confirm]");
+    if (!confirm) return;
+    const current = document.querySelector("#entity [name=provider]")?.value;
+    const radios = [...dialog.querySelectorAll(`[name=${confirm.dataset.dialogConfirm}]`)];
+    radios.forEach((radio) => (radio.checked = radio.value === current));
+    const follow = () => (confirm.disabled = !radios.some((radio) => radio.checked));
+    radios.forEach((radio) => (radio.onchange = follow));
+    follow();
+  }
+
+  /* Enter inside the entity dialog confirms it, instead of sending the form around it. */
+  on("keydown", "#entity-dialog input", (event, input) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    const confirm = input.closest("dialog").querySelector("[data-dialog-confirm]");
+    if (!confirm.disabled) confirm.click();
+  });
+
+  on("input", "[data-must-equal]", (event, input) => matchName(input));
+  function matchName(input) {
+    const button = input.form.querySelector(".button-danger");
+    button.disabled = input.value.trim() !== input.dataset.mustEqual;
+  }
+
+  /* Menus close when the focus or a click goes elsewhere. */
+  document.addEventListener("click", (event) => closeMenus(event.target));
+  document.addEventListener("focusin", (event) => closeMenus(event.target));
+  function closeMenus(target) {
+    document.querySelectorAll("details.menu[open]").forEach((menu) => {
+      if (!menu.contains(target)) menu.open = false;
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+
+  /* Copying; the live region says that it was done. */
+  on("click", "[data-copy]", async (event, button) => {
+    const area = document.createElement("textarea");
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      area.value = button.dataset.copy; // an address without https has no clipboard API
+      area.className = "visually-hidden";
+      button.after(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      button.focus();
+    }
+    say(button.dataset.copied);
+  });
+  function say(text) {
+    const note = document.createElement("div");
+    note.className = "note note-good";
+    note.textContent = text;
+    document.getElementById("messages").replaceChildren(note);
+    setTimeout(() => note.remove(), 4000);
+  }
+
+  /* Text that repeats what is typed: the URL preview and the summary. */
+  document.addEventListener("input", (event) => event.target.id && mirror(event.target));
+  document.addEventListener("change", (event) => event.target.id && mirror(event.target));
+  function mirror(input) {
+    document.querySelectorAll(`[data-mirror="${CSS.escape(input.id)}"]`).forEach((copy) => {
+      copy.textContent = input.value.trim() || copy.dataset.empty;
+    });
+  }
+
+  /* A hidden page does not poll, and a form is sent once. */
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    const button = event.target.querySelector("[data-once]");
+    if (button) setTimeout(() => (button.disabled = true));
+  });
+  window.addEventListener("pageshow", () => {
+    document.querySelectorAll("[data-once]").forEach((button) => (button.disabled = false));
+  });
+
+  /* Tabs of program texts: arrow keys move, as in every tab list. */
+  function tabs(box) {
+    const list = [...box.querySelectorAll("[role=tab]")];
+    const choose = (tab) =>
+      list.forEach((each) => {
+        each.setAttribute("aria-selected", String(each === tab));
+        each.tabIndex = each === tab ? 0 : -1;
+        const panel = document.getElementById(each.getAttribute("aria-controls"));
+        panel.setAttribute("role", "tabpanel");
+        panel.setAttribute("aria-labelledby", each.id);
+        panel.hidden = each !== tab;
+      });
+    list.forEach((tab, at) => {
+      tab.onclick = () => choose(tab);
+      tab.onkeydown = (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!step) return;
+        const next = list[(at + step + list.length) % list.length];
+        choose(next);
+        next.focus();
+      };
+    });
+    choose(list[0]);
+  }
+  document.querySelectorAll("[data-tabs]").forEach(tabs);
+
+  /* The query page. */
+  const form = document.querySelector("[data-query]");
+  if (form) query(form);
+
+  function query(form) {
+    const request = form.elements.request;
+    const [send, stop] = [document.getElementById("send"), document.getElementById("stop-reply")];
+    const [reply, raw, rawBox] = ["reply", "raw", "raw-reply"].map((id) => document.getElementById(id));
+    const meta = document.getElementById("reply-meta");
+    let running = null;
+
+    form.querySelector("[data-reset]").onclick = () => (request.value = request.dataset.example);
+    stop.onclick = () => running?.abort();
+    request.onkeydown = (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      if (running) return;
+      running = new AbortController();
+      const began = performance.now();
+      const seconds = () => `${((performance.now() - began) / 1000).toFixed(2)} s`;
+      [reply.textContent, raw.textContent, rawBox.hidden] = ["", "", true];
+      [send.disabled, stop.hidden] = [true, false];
+      show("busy", meta.dataset.busy, "");
+      try {
+        const options = { method: "POST", body: new FormData(form), headers: { "X-Reply": "stream" }, signal: running.signal };
+        const answer = await fetch(form.action, options);
+        const tone = answer.ok ? "good" : "bad";
+        const status = `${answer.status} ${answer.statusText}`.trim();
+        const streams = answer.headers.get("content-type")?.startsWith("text/event-stream");
+        await read(answer, streams, () => show(tone, status, seconds()));
+        show(tone, status, seconds());
+      } catch (error) {
+        if (error.name === "AbortError") show("still", "–", seconds());
+        else show("bad", meta.dataset.failed, seconds());
+      } finally {
+        [send.disabled, stop.hidden, running] = [false, true, null];
+      }
+    };
+
+    function show(tone, words, time) {
+      const state = document.createElement("span");
+      state.className = `state state-${tone}`;
+      state.textContent = words;
+      const muted = document.createElement("span");
+      muted.className = "muted";
+      muted.textContent = time;
+      meta.replaceChildren(state, muted);
+    }
+
+    async function read(answer, streams, tick) {
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let whole = "";
+      let rest = "";
+      for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+        whole += value;
+        tick();
+        if (!streams) continue;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        reply.append(lines.map(words).join(""));
+        raw.textContent = whole;
+        rawBox.hidden = false;
+      }
+      if (!streams) reply.textContent = laidOut(whole);
+    }
+  }
+
+  function words(line) {
+    if (!line.startsWith("data:") || line.includes("[DONE]")) return "";
+    try {
+      const event = JSON.parse(line.slice(5));
+      if (!event.choices) return JSON.stringify(event, null, 2);
+      return event.choices.map((choice) => choice.delta?.content ?? choice.text ?? "").join("");
+    } catch {
+      return "";
+    }
+  }
+
+  function laidOut(text) {
+    try {
+      return JSON.stringify(JSON.parse(text), null, 2);
+    } catch {
+      return text;
+    }
+  }
+
+  document.querySelectorAll("dialog [data-must-equal]").forEach(matchName);
+  document.querySelector("[data-focus]")?.focus();
+})();
