@@ -13,8 +13,9 @@ import requests
 
 from serving_ui.backends.outbound import CredentialsRefused, EgressRefused, send, words_of
 from serving_ui.catalogue import registry
+from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.spec import ServedEntity
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire import Addresses, SecretUnusable, UpstreamRequest
 from serving_ui.lib.egress import EgressPolicy
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
@@ -42,15 +43,19 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, policy: Egr
     """Asks the provider once whether it takes the (resolved) credentials of `entity`."""
     external = entity.external_model
     provider = registry.get(external.provider)
-    request = provider.check(external.config, external.name, external.task, addresses)
+    try:
+        request = provider.check(external.config, external.name, external.task, addresses)
+    except SecretUnusable as error:
+        return Verdict(Outcome.REJECTED, str(error))
     if request is None:
         return Verdict(Outcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
-    secrets = [secret.reveal() for secret in external.config.flat().values() if hasattr(secret, "reveal")]
-    verdict = _ask(request, provider.label, policy)
+    verdict = _ask(request, provider, policy)
+    secrets = [secret.reveal() for secret in external.config.secrets().values()]
     return Verdict(verdict.outcome, _without(secrets, verdict.message), verdict.retry_after)
 
 
-def _ask(request: UpstreamRequest, label: str, policy: EgressPolicy) -> Verdict:
+def _ask(request: UpstreamRequest, provider: Provider, policy: EgressPolicy) -> Verdict:
+    label = provider.label
     try:
         response = send(request, policy=policy)
     except EgressRefused as refusal:
@@ -64,20 +69,20 @@ def _ask(request: UpstreamRequest, label: str, policy: EgressPolicy) -> Verdict:
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         return Verdict(Outcome.RETRY, f"{label} cannot be reached. Check the address and the network.")
     except requests.HTTPError as error:
-        return _judged(error.response, label)
+        return _judged(error.response, provider)
     except (requests.RequestException, KeyError, ValueError):
         return Verdict(
             Outcome.REJECTED, f"{label} gave an answer that cannot be understood. Check the address."
         )
-    return _judged(response, label)
+    return _judged(response, provider)
 
 
-def _judged(response: requests.Response, label: str) -> Verdict:
+def _judged(response: requests.Response, provider: Provider) -> Verdict:
     status, words = response.status_code, words_of(response)
     if status < 300:
         return Verdict(Outcome.VERIFIED)
-    said = f"{label} answered {status}: {words}"
-    if status == 401:
+    said = f"{provider.label} answered {status}: {words}"
+    if status in provider.refusals:
         return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
     if status in RETRYABLE:
         return Verdict(Outcome.RETRY, said, _retry_after(response))
@@ -87,7 +92,7 @@ def _judged(response: requests.Response, label: str) -> Verdict:
 def _retry_after(response: requests.Response) -> int:
     """Whole seconds of the Retry-After header, 0 without one, at most a minute."""
     value = response.headers.get("Retry-After", "")
-    return min(int(value), 60) if value.isdigit() else 0
+    return min(int(value), 60) if value.isascii() and value.isdigit() else 0
 
 
 def _without(secrets: list[str], message: str) -> str:

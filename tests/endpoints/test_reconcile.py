@@ -35,7 +35,9 @@ def step_at(endpoint: Endpoint, moment: datetime) -> Endpoint:
 
 
 def types(endpoint: Endpoint) -> list[str]:
-    return list(EndpointEvent.objects.filter(endpoint=endpoint).order_by("at", "pk").values_list("type", flat=True))
+    return list(
+        EndpointEvent.objects.filter(endpoint=endpoint).order_by("at", "pk").values_list("type", flat=True)
+    )
 
 
 @pytest.mark.parametrize("status", [403, 404, 405, 501])
@@ -107,7 +109,14 @@ def test_an_address_that_may_not_be_reached_is_refused_beside_its_field(owner: U
     with pytest.raises(SpecErrors) as refusal:
         create(owner, "http://169.254.169.254/latest")
     (problem,) = refusal.value.problems
-    assert problem.path == ("config", "served_entities", 0, "external_model", "openai_config", "openai_api_base")
+    assert problem.path == (
+        "config",
+        "served_entities",
+        0,
+        "external_model",
+        "openai_config",
+        "openai_api_base",
+    )
 
 
 def test_a_name_that_resolves_to_a_forbidden_address_fails_at_connect(owner: User, settings: Any):

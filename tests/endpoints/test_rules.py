@@ -38,7 +38,9 @@ def config(base: str, model: str = "gpt-4o", **secret: str) -> ConfigSpec:
 
 
 def update(name: str, base: str, actor: User, model: str = "gpt-4o", **options: Any) -> Endpoint:
-    return commands.update_config(name=name, config=config(base, model), actor=actor, now=clock.now(), **options)
+    return commands.update_config(
+        name=name, config=config(base, model), actor=actor, now=clock.now(), **options
+    )
 
 
 def served_model(name: str = "chat") -> str | None:
@@ -212,9 +214,7 @@ def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner
     assert Endpoint.objects.get(pk=made.pk).is_updating
 
 
-def test_rule_8_a_failure_says_why_stays_visible_and_can_be_retried(
-    owner: User, sandbox: SandboxServer
-):
+def test_rule_8_a_failure_says_why_stays_visible_and_can_be_retried(owner: User, sandbox: SandboxServer):
     sandbox.turn(on="models", status=401, message="Incorrect API key provided.")
     failed = settle(commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now()))
     assert (failed.ready, failed.config_update) == ("NOT_READY", "UPDATE_FAILED")
@@ -236,7 +236,9 @@ def test_rule_9_every_version_stays_and_can_be_made_pending_again(
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
     settle(commands.retry_update(name="chat", number=1, actor=owner, now=clock.now()))
     endpoint = queries.get_endpoint(name="chat", actor=owner)
-    found = [(version.number, version.outcome, version.creator) for version in queries.versions(endpoint=endpoint)]
+    found = [
+        (version.number, version.outcome, version.creator) for version in queries.versions(endpoint=endpoint)
+    ]
     outcome = ConfigVersion.Outcome
     assert found == [
         (4, outcome.ACTIVE, owner),
@@ -275,12 +277,17 @@ def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, san
     assert [problem.code for problem in refusal.value.problems] == ["secret_bound"]
     assert refusal.value.problems[0].path[-1] == "openai_api_key"
     renamed = config(sandbox.base, "gpt-5").with_secrets(kept.secrets())
-    assert settle(
-        commands.update_config(name="chat", config=renamed, actor=owner, now=clock.now())
-    ).config_update == "NOT_UPDATING"
+    assert (
+        settle(
+            commands.update_config(name="chat", config=renamed, actor=owner, now=clock.now())
+        ).config_update
+        == "NOT_UPDATING"
+    )
 
 
-def test_another_endpoints_stored_secret_cannot_be_claimed(deployed: Make, owner: User, sandbox: SandboxServer):
+def test_another_endpoints_stored_secret_cannot_be_claimed(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
     other = deployed("other")
     assert other.active is not None
     deployed("mine")

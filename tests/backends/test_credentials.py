@@ -1,0 +1,189 @@
+"""What each provider is asked before a deployment, and what its answers mean, on a real port in the vendor's place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.catalogue import registry
+from serving_ui.catalogue.spec import parse_config
+from serving_ui.catalogue.wire import Addresses
+from serving_ui.lib.egress import EgressPolicy
+from tests.catalogue.samples import CANARY, VARIANTS, Variant, config_body, external_model, resolved
+from tests.support.servers import serve
+
+POLICY = EgressPolicy(listed=(), loopback=True)
+
+
+@dataclass
+class Vendor:
+    """A vendor's cloud: remembers what it was asked, answers as told."""
+
+    status: int = 200
+    body: dict[str, Any] = field(default_factory=lambda: {"access_token": "issued-token", "expires_in": 3600})
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for answer in ("lifespan.startup", "lifespan.shutdown"):
+                await receive()
+                await send({"type": f"{answer}.complete"})
+            return
+        body = b""
+        while (message := await receive()).get("more_body"):
+            body += message["body"]
+        body += message.get("body", b"")
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append({"path": scope["path"], "headers": headers, "body": body.decode()})
+        answered = [(b"content-type", b"application/json")]
+        answered += [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": answered})
+        await send({"type": "http.response.body", "body": json.dumps(self.body).encode()})
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    made = Vendor()
+    with serve(made) as running:
+        made.url = running.url
+        yield made
+
+
+def service_account() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    stolen = "http://127.0.0.1:1/stolen"  # a key may name any token address; ours is used
+    return json.dumps(
+        {
+            "type": "service_account",
+            "private_key": key.decode(),
+            "client_email": "a@b.iam",
+            "token_uri": stolen,
+        }
+    )
+
+
+def check(variant: Variant, vendor: Vendor, secret: str = "a-secret-value") -> Verdict:
+    block = variant.minimal()
+    for each in variant.shown():
+        if each.kind == "url" and each.path and len(each.path) == 1 and each.path[0] in block:
+            block[each.path[0]] = vendor.url
+    task = variant.provider.tasks[0]
+    spec = parse_config(config_body(external_model(variant.provider, task, block)))
+    entity = spec.served_entities[0]
+    if variant.provider.name == "google-cloud-vertex-ai" and secret == "a-secret-value":
+        secret = service_account()
+    model = entity.external_model.model_copy(
+        update={"config": resolved(entity.external_model.config, secret)}
+    )
+    addresses = Addresses(dict.fromkeys([*registry.PROVIDERS, "microsoft-entra"], vendor.url))
+    return check_credentials(
+        entity.model_copy(update={"external_model": model}), addresses=addresses, policy=POLICY
+    )
+
+
+CHECKED = [v for v in VARIANTS if "instance_profile" not in v.answers.values()]
+CHECKED = [v for v in CHECKED if "service_credential" not in v.answers.values()]
+
+
+@pytest.mark.parametrize("variant", CHECKED, ids=str)
+def test_a_provider_that_takes_the_credentials_verifies_them(variant: Variant, vendor: Vendor):
+    assert check(variant, vendor).outcome is Outcome.VERIFIED
+    assert vendor.asked
+
+
+@pytest.mark.parametrize("variant", CHECKED, ids=str)
+@pytest.mark.parametrize("where", ["error", "message"])
+def test_a_401_is_told_in_the_providers_words(variant: Variant, vendor: Vendor, where: str):
+    vendor.status = 401
+    vendor.body = {"error": {"message": "No such key."}} if where == "error" else {"message": "No such key."}
+    verdict = check(variant, vendor)
+    assert verdict.outcome is Outcome.REJECTED
+    assert "No such key." in verdict.message
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_vendor_is_asked_again_when_it_says(vendor: Vendor, status: int):
+    vendor.status, vendor.headers = status, {"retry-after": "7"}
+    verdict = check(VARIANTS[0], vendor)
+    assert (verdict.outcome, verdict.retry_after) == (Outcome.RETRY, 7)
+
+
+def test_bedrock_is_asked_with_a_signature_and_refuses_with_403(vendor: Vendor):
+    variant = next(v for v in CHECKED if v.provider.name == "amazon-bedrock")
+    assert check(variant, vendor, CANARY).outcome is Outcome.VERIFIED
+    signature = vendor.asked[-1]["headers"]["authorization"]
+    assert signature.startswith("AWS4-HMAC-SHA256 Credential=")
+    assert "Signature=" in signature
+    vendor.status = 403
+    assert check(variant, vendor, CANARY).outcome is Outcome.REJECTED
+
+
+def test_vertex_exchanges_a_signed_claim_at_googles_address_only(vendor: Vendor):
+    variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
+    assert check(variant, vendor).outcome is Outcome.VERIFIED
+    exchange, listing = vendor.asked
+    assert exchange["path"] == "/token"
+    assert parse_qs(exchange["body"])["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    assert listing["headers"]["authorization"] == "Bearer issued-token"
+
+
+def test_a_vertex_key_that_is_no_key_file_is_said_to_be_so(vendor: Vendor):
+    variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
+    for key in (
+        "not json",
+        "{}",
+        "[1]",
+        '"text"',
+        '{"type": "service_account", "private_key": "x", "client_email": "y"}',
+    ):
+        verdict = check(variant, vendor, key)
+        assert verdict.outcome is Outcome.REJECTED
+        assert "service account" in verdict.message
+    assert not vendor.asked
+
+
+def test_entra_exchanges_the_client_secret_and_its_refusal_is_told(vendor: Vendor):
+    variant = next(v for v in CHECKED if "azuread" in v.answers.values())
+    assert check(variant, vendor).outcome is Outcome.VERIFIED
+    exchange, listing = vendor.asked
+    assert exchange["path"].endswith("/oauth2/v2.0/token")
+    assert parse_qs(exchange["body"])["client_secret"] == ["a-secret-value"]
+    assert listing["headers"]["authorization"] == "Bearer issued-token"
+    vendor.status, vendor.body = (
+        401,
+        {"error": "invalid_client", "error_description": "Invalid client secret."},
+    )
+    verdict = check(variant, vendor)
+    assert verdict.outcome is Outcome.REJECTED
+    assert "Invalid client secret." in verdict.message
+
+
+def test_a_vendor_that_quotes_the_key_is_not_repeated(vendor: Vendor):
+    vendor.status, vendor.body = 401, {"error": {"message": f"Incorrect API key provided: {CANARY}."}}
+    verdict = check(VARIANTS[0], vendor, CANARY)
+    assert verdict.outcome is Outcome.REJECTED
+    assert CANARY not in verdict.message
+
+
+def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
+    vendor.status, vendor.body = 401, ["x" * 5000]  # type: ignore[assignment]
+    assert len(check(VARIANTS[0], vendor).message) < 700
+
+
+@pytest.mark.parametrize("secret", ["line\nbreak", "\x00"])
+def test_a_secret_that_cannot_be_sent_is_refused_with_a_sentence(vendor: Vendor, secret: str):
+    verdict = check(VARIANTS[0], vendor, secret)
+    assert verdict.outcome is Outcome.REJECTED
+    assert not vendor.asked
