@@ -14,6 +14,9 @@ from serving_ui.start.problem import StartProblem
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+BEFORE_UP = frozenset({"create_token", "sign_in_link"})
+ON_DATA = BEFORE_UP | {"up"}  # what these write is for their owner's eyes alone
+
 
 def run(argv: list[str]) -> int:
     """Carry out one command line; the answer is the exit code."""
@@ -52,7 +55,21 @@ def _django(command: str, argv: list[str]) -> int:
         data_folder.make(os.environ["SERVING_UI_DATA"])
         if command == "up":
             options.announce(options.read(argv[2:]))
+        if command in ON_DATA:
+            os.umask(0o077)
+        if command in BEFORE_UP:
+            _bring_tables()
         execute_from_command_line(argv)
     except EnvError as error:
         raise StartProblem(str(error)) from error
     return 0
+
+
+def _bring_tables() -> None:
+    """A token may be made before the first `up`."""
+    import django
+
+    from serving_ui.start import prepare
+
+    django.setup()
+    prepare.tables()

@@ -1,4 +1,8 @@
-"""The commands of the two processes that `up` runs: the server, and the Celery worker with its beat."""
+"""The processes that `up` runs: the server, the Celery worker, and beat.
+
+Beat is a process of its own, though `celery worker --beat` exists: embedded, it would be a child of the worker that
+nobody starts again when it is killed, and without its sweep a lost message would never be made up for.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ import sys
 from serving_ui.start.options import Options
 
 # Not the folder in which the person happens to stand: a file there could be taken for a module of ours.
-_PYTHON = (sys.executable, "-P", "-m")
+_RUN = ("-P", "-m")
 
 
 def environment(root: str) -> dict[str, str]:
-    """What both are started with, besides what `up` itself has."""
+    """What they are started with, besides what `up` itself has."""
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "CELERY_SKIP_CHECKS": "1"}  # the tests have made the checks
 
@@ -20,7 +24,8 @@ def environment(root: str) -> dict[str, str]:
 def server(options: Options) -> list[str]:
     """Pages, API and gateway in one process."""
     return [
-        *_PYTHON,
+        sys.executable,
+        *_RUN,
         *("uvicorn", "--host", options.host, "--port", str(options.port)),
         *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on"),
         *("--no-access-log", "--log-level", "warning", "--no-server-header"),
@@ -29,12 +34,20 @@ def server(options: Options) -> list[str]:
     ]
 
 
-def worker(*, data_folder: str) -> list[str]:
-    """Deployments, and the sweep that finds those that are due."""
+def worker() -> list[str]:
+    """Deployments."""
     return [
-        *_PYTHON,
-        *("celery", "--app", "serving_ui", "--quiet", "worker", "--loglevel", "warning"),
-        *("--beat", "--schedule", f"{data_folder}/beat"),
-        *("--pool", "threads", "--concurrency", "4"),
+        *_celery(),
+        *("worker", "--loglevel", "warning", "--pool", "threads", "--concurrency", "4"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
+
+
+def beat(*, data_folder: str) -> list[str]:
+    """The sweep that finds the deployments that are due."""
+    return [*_celery(), "beat", "--loglevel", "warning", "--schedule", os.path.join(data_folder, "beat")]
+
+
+def _celery() -> list[str]:
+    quiet_about_root = "ignore:You're running the worker with superuser privileges"  # usual in a container
+    return [sys.executable, "-W", quiet_about_root, *_RUN, "celery", "--app", "serving_ui", "--quiet"]

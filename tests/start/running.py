@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tests.start.waiting import offspring, until
 
@@ -36,10 +37,10 @@ class Running:
         for reader in self._readers:
             reader.start()
 
-    def _read(self, stream: Iterator[str], lines: list[str]) -> None:
-        lines.extend([])
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+    def _read(self, stream: IO[str], lines: list[str]) -> None:
+        with stream:
+            for line in stream:
+                lines.append(line.rstrip("\n"))
 
     @property
     def text(self) -> str:
@@ -59,9 +60,13 @@ class Running:
     def ends(self, *, seconds: float = 12.0) -> int:
         """Wait for the end; the exit code."""
         code = self.process.wait(timeout=seconds)
+        self.heard_out()
+        return code
+
+    def heard_out(self) -> None:
+        """Everything that was said has been read."""
         for reader in self._readers:
             reader.join(timeout=5)
-        return code
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -85,3 +90,4 @@ def running(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str])
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         program.process.wait()
+        program.heard_out()

@@ -36,9 +36,12 @@ class Command(BaseCommand):
         data_folder.claim(folder)
         port.check_free(chosen)
         prepare.everything()
-        commands = {"server": processes.server(chosen), "worker": processes.worker(data_folder=folder)}
         Supervisor(
-            commands,
+            {
+                "server": processes.server(chosen),
+                "worker": processes.worker(),
+                "beat": processes.beat(data_folder=folder),
+            },
             env=processes.environment(str(settings.BASE_DIR)),
             is_ready=lambda: port.is_ready(chosen),
             when_ready=lambda: self._welcome(chosen),
