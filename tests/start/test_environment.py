@@ -73,7 +73,7 @@ class HeldIndex(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def held_index(checkout: Checkout) -> Iterator[type[HeldIndex]]:
-    handler = type(
+    handler: Any = type(
         "Index",
         (HeldIndex,),
         {

@@ -38,7 +38,7 @@ class Product:
         self.env = {**clean, "SERVING_UI_DATA": str(self.data)}
 
     def up(self) -> contextlib.AbstractContextManager[Running]:
-        command = [sys.executable, ROOT / "manage.py", "up", "--port", str(self.port)]
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
         return running(command, cwd=self.data.parent, env=self.env)
 
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
