@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 
 from django.core.asgi import get_asgi_application
 
-pages = get_asgi_application()
+pages: Any = get_asgi_application()
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway

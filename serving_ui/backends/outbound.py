@@ -73,8 +73,8 @@ def _aws(request: UpstreamRequest, auth: AwsSigV4) -> dict[str, str]:
 def _google(auth: GoogleServiceAccount, session: requests.Session) -> str:
     try:
         info = {**json.loads(auth.key_json.reveal()), "token_uri": auth.token_url}
-        make = service_account.Credentials.from_service_account_info
-        account: Any = make(info, scopes=[auth.scope])
+        make: Any = service_account.Credentials.from_service_account_info
+        account = make(info, scopes=[auth.scope])
     except (ValueError, TypeError, AttributeError, GoogleAuthError):
         raise CredentialsRefused("The private key is not the JSON file of a service account.") from None
     try:

@@ -21,7 +21,6 @@ class Kind(StrEnum):
     TAGS = "ENDPOINT_TAGS_EVENT"
     RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
     PERMISSIONS = "ENDPOINT_PERMISSIONS_EVENT"
-    PARKED = "ENDPOINT_PARKED_EVENT"
 
 
 SENTENCES: dict[str, str] = {
@@ -35,7 +34,6 @@ SENTENCES: dict[str, str] = {
     Kind.TAGS: _("Tags changed by %(actor)s."),
     Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
     Kind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
-    Kind.PARKED: _("The update is set aside for an hour after an unexpected error. %(message)s"),
 }
 
 

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 
 from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.endpoints.events import Kind, sentence
+from serving_ui.endpoints.events import sentence
 from serving_ui.endpoints.lifecycle import Ready, State, Update
 from serving_ui.endpoints.permissions import Level
 
@@ -158,7 +158,7 @@ class EndpointEvent(models.Model):
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()
-    type = models.CharField(max_length=48, choices=[(kind.value, kind.value) for kind in Kind])
+    type = models.CharField(max_length=48)  # a Kind
     entity = models.CharField(max_length=63, blank=True)
     params = models.JSONField(default=dict)
     actor = models.ForeignKey(

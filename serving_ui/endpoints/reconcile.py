@@ -27,7 +27,6 @@ from serving_ui.endpoints.transitions import drop, record, succeed, swap
 log = logging.getLogger(__name__)
 LONGEST_WAIT = timedelta(seconds=15)
 UNEXPECTED_TRIES = 3
-PARKED = timedelta(hours=1)
 ACKNOWLEDGEMENT_SECONDS = 2.0
 ACKNOWLEDGEMENT_POLL = 0.02
 
@@ -37,7 +36,7 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
     token = leases.claim(endpoint_id=endpoint_id, now=clock())
     if token is None:
         return
-    next_poll_at = clock() + PARKED
+    next_poll_at = clock() + LONGEST_WAIT
     try:
         with leases.kept(endpoint_id=endpoint_id, token=token, clock=clock):
             next_poll_at = _step(endpoint_id, token, clock)
@@ -148,7 +147,7 @@ def _fail(endpoint: Endpoint, message: str, now: datetime) -> datetime:
 
 
 def _after_unexpected(endpoint_id: str, token: int, error: Exception, now: datetime) -> datetime:
-    """Tries a few times more, then fails the update; if even that cannot be done, sets the row aside for an hour."""
+    """Tries a few times more, then sets the poisonous row aside: its update fails, with a reason on its page."""
     message = _(
         "Serving UI met an unexpected error (%(kind)s). Retry; if it stays, tell an admin to look at the log."
     )
@@ -161,8 +160,3 @@ def _after_unexpected(endpoint_id: str, token: int, error: Exception, now: datet
         return _fail(endpoint, message, now)
     except (Overtaken, Refused):
         return now
-    except Exception:
-        log.exception("Endpoint %s is set aside for an hour", endpoint_id)
-        endpoint = Endpoint.objects.get(pk=endpoint_id)
-        record(endpoint, Kind.PARKED, now=now, message=message)
-        return now + PARKED
