@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from serving_ui.start.problem import StartProblem
 
+LINES_OF_AN_ERROR = 4
 _NO_NETWORK = (
     "NewConnectionError",
     "NameResolutionError",
@@ -105,11 +106,11 @@ def _explanation(code: int, output: list[str]) -> str:
 
 
 def _last(output: list[str]) -> str:
-    """The last line that reports an error, else the last line at all, ended like a sentence."""
-    lines = [line.strip() for line in output if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")]
-    line = (errors or lines or ["nothing"])[-1]
-    return line if line.endswith((".", "!", "?")) else f"{line}."
+    """The last error with what pip lists below it, else the last line at all, ended like a sentence."""
+    lines = [line.strip() for line in output if line.strip()] or ["nothing"]
+    errors = [number for number, line in enumerate(lines) if line.lower().startswith("error")]
+    words = " ".join(lines[errors[-1] :][:LINES_OF_AN_ERROR] if errors else lines[-1:])
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _say(sentence: str) -> None:
