@@ -57,7 +57,7 @@ class User(AbstractBaseUser):
         """A session ends when its person is deactivated; there is no password to change."""
         return digest_of(f"{self.id}:{self.is_active}")
 
-    def get_session_auth_fallback_hash(self) -> list[str]:  
+    def get_session_auth_fallback_hash(self) -> list[str]:
         return []
 
 
