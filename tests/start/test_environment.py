@@ -94,12 +94,12 @@ def held_index(checkout: Checkout) -> Iterator[type[HeldIndex]]:
 
 @pytest.mark.slow
 def test_the_first_start_makes_the_environment_and_the_second_only_enters_it(checkout):
-    first = start(checkout, "create_token", "ada@example.com")
+    first = start(checkout, "check", "--deploy")
     assert (first.returncode, first.stderr) == (0, FIRST)
     version, prefix, argv = json.loads(first.stdout)
     assert (version, prefix) == ("1.0", str(checkout.venv))
-    assert argv == ["manage.py", "create_token", "ada@example.com"]
-    second = start(checkout, "create_token", "ada@example.com")
+    assert argv == ["manage.py", "check", "--deploy"]
+    second = start(checkout, "check", "--deploy")
     assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
 
 
