@@ -1,0 +1,49 @@
+"""The product as a person starts it: `manage.py up`, on a free port and with a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.architecture.sources import ROOT
+from tests.start.running import running
+from tests.start.waiting import free_port
+
+READY = "Serving page ready at "
+LINK = "Open this link once to begin: "
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product that runs."""
+
+    url: str
+    first_link: str
+    env: dict[str, str]
+
+    def command(self, *arguments: str) -> str:
+        """What a command of manage.py prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.env, capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def running_product(data: Path) -> Iterator[Product]:
+    port = free_port()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
+    # An update held for the sake of a test must not run into the deadline of a check.
+    env = {**clean, "SERVING_UI_DATA": str(data), "SERVING_UI_CHECK_DEADLINE_SECONDS": "600"}
+    with running(
+        [sys.executable, ROOT / "manage.py", "up", "--port", str(port)], cwd=ROOT, env=env
+    ) as program:
+        program.says(READY)
+        link = program.says(LINK).partition(LINK)[2]
+        yield Product(url=f"http://127.0.0.1:{port}", first_link=link, env=env)
