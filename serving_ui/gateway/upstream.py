@@ -152,9 +152,9 @@ class UpstreamClient:
         try:
             connection.begin(message, now=asyncio.get_running_loop().time())
             await connection.head()
-        except BaseException:
-            connection.close()
-            raise
+        finally:
+            if connection.status < 200:  # cut, late, cancelled: whatever the reason, nobody will read this reply
+                connection.close()
         return Reply(connection=connection, origin=target.origin)
 
     def _target(self, url: str) -> _Target:

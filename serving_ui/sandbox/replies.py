@@ -51,7 +51,8 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
         raise Unanswerable("input must be a text or a list of texts.")
     if isinstance(texts[0], int):
         texts = [texts]  # one text, given as its tokens
-    size = body.get("dimensions") or DIMENSIONS
+    asked = body.get("dimensions")
+    size = DIMENSIONS if asked is None else asked
     if not isinstance(size, int) or not 1 <= size <= _MOST_DIMENSIONS:
         raise Unanswerable(f"dimensions must be a whole number from 1 to {_MOST_DIMENSIONS}.")
     if len(texts) * size > _MOST_NUMBERS:

@@ -1,0 +1,1 @@
+"""Measurements. Run by hand; nothing here is a test."""

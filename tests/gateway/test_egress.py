@@ -1,0 +1,237 @@
+"""The outbound policy by itself, and at the moment when the gateway connects."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import requests
+
+from serving_ui.lib.egress import EgressPolicy, EgressRefused
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.raw import raw_server
+from tests.support.sandbox import SandboxServer
+
+METADATA = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fe80::1",
+    "fe80::1%eth0",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+    "ff02::1",
+    "240.0.0.1",
+    "255.255.255.255",
+]
+PRIVATE = [
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "fc00::1",
+    "::ffff:10.1.2.3",
+    "64:ff9b::a01:203",
+]
+LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"]
+PUBLIC = ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+EVERYTHING = EgressPolicy(
+    listed=("0.0.0.0/0", "::/0", "metadata.google.internal", "example.com"), loopback=True
+)
+
+
+def allowed(policy: EgressPolicy, address: str, *, host: str = "example.com", port: int = 443) -> bool:
+    try:
+        policy.check_address(host=host, port=port, address=address)
+    except EgressRefused as refusal:
+        assert str(refusal).endswith(".")
+        return False
+    return True
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_metadata_and_nonsense_addresses_are_never_allowed(address: str):
+    assert not allowed(EVERYTHING, address)
+
+
+@pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "metadata"])
+def test_metadata_names_are_never_allowed(host: str):
+    assert not allowed(EVERYTHING, "8.8.8.8", host=host)
+    with pytest.raises(EgressRefused):
+        EVERYTHING.check_url(f"http://{host}/v1")
+
+
+@pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK])
+def test_private_and_loopback_addresses_are_allowed_only_when_listed(address: str):
+    assert not allowed(EgressPolicy(), address)
+    assert allowed(EgressPolicy(listed=("example.com",)), address)
+    assert allowed(EgressPolicy(listed=("example.com:443",)), address)
+    assert not allowed(EgressPolicy(listed=("example.com:80",)), address)
+    assert not allowed(EgressPolicy(listed=("example.org",)), address)
+
+
+def test_networks_and_addresses_can_be_listed():
+    assert allowed(EgressPolicy(listed=("10.0.0.0/8",)), "10.1.2.3")
+    assert allowed(EgressPolicy(listed=("10.1.2.3",)), "10.1.2.3")
+    assert allowed(EgressPolicy(listed=("10.1.2.3:443",)), "10.1.2.3")
+    assert not allowed(EgressPolicy(listed=("10.1.2.3:80",)), "10.1.2.3")
+    assert not allowed(EgressPolicy(listed=("10.0.0.0/8",)), "192.168.1.1")
+    assert allowed(EgressPolicy(listed=("fc00::/7",)), "fc00::1")
+    assert allowed(EgressPolicy(listed=("[::1]:9000",)), "::1", host="::1", port=9000)
+
+
+@pytest.mark.parametrize("address", LOOPBACK)
+def test_loopback_is_allowed_where_it_counts_as_listed(address: str):
+    assert allowed(EgressPolicy(loopback=True), address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_allowed(address: str):
+    assert allowed(EgressPolicy(), address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com",
+        "file:///etc/passwd",
+        "//example.com",
+        "example.com",
+        "http://",
+        "https://user:password@example.com",
+        "https://example.com@127.0.0.1",
+        "https://example.com:99999",
+        "https://exa mple.com",
+        "https://example.com\\@evil.test",
+        "https://example.com/\r\nx",
+        "http://127.0.0.1",
+        "http://127.1",
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://0177.0.0.1",
+        "http://[::1]",
+        "http://[::ffff:7f00:1]",
+        "http://localhost:8000",
+        "http://x.localhost",
+        "http://10.0.0.1",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1%25eth0]",
+        "",
+    ],
+)
+def test_a_url_that_can_never_be_right_is_refused_when_it_is_saved(url: str):
+    with pytest.raises(EgressRefused, match=r"\.$"):
+        EgressPolicy().check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.openai.com/v1", "http://example.com:8080", "https://8.8.8.8", "HTTPS://Example.com"]
+)
+def test_other_urls_may_be_saved(url: str):
+    EgressPolicy().check_url(url)
+
+
+def test_loopback_urls_may_be_saved_where_loopback_is_listed():
+    EgressPolicy(loopback=True).check_url("http://localhost:8000/v1")
+    EgressPolicy(listed=("127.0.0.1:8000",)).check_url("http://127.0.0.1:8000/v1")
+    with pytest.raises(EgressRefused):
+        EgressPolicy(listed=("127.0.0.1:8000",)).check_url("http://127.0.0.1:8001/v1")
+
+
+def test_a_name_with_allowed_and_forbidden_addresses_leads_to_the_allowed_ones(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    resolve_as(
+        monkeypatch, {"mixed.test": ["169.254.169.254", "8.8.8.8", "10.0.0.1"], "bad.test": ["10.0.0.1"]}
+    )
+    assert EgressPolicy().resolve(host="mixed.test", port=443) == ["8.8.8.8"]
+    with pytest.raises(EgressRefused):
+        EgressPolicy().resolve(host="bad.test", port=443)
+
+
+def resolve_as(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
+    """Stands in for the name server, which tests must not ask; gives the list of what has been asked."""
+    real, asked = socket.getaddrinfo, list[str]()
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(host)
+        if host not in names:
+            return real(host, port, *args, **kwargs)
+        family = {True: socket.AF_INET6, False: socket.AF_INET}
+        return [(family[":" in each], socket.SOCK_STREAM, 6, "", (each, port)) for each in names[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def test_the_gateway_refuses_loopback_where_it_is_not_listed(gateway: GatewayServer, sandbox: SandboxServer):
+    gateway.publish(egress=EgressPolicy())
+    answer = gateway.query()
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert "this machine, which is not allowed" in answer.json()["message"]
+    assert sandbox.asked() == []
+
+
+def test_a_name_that_leads_to_metadata_is_refused_when_the_gateway_connects(
+    gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch
+):
+    resolve_as(monkeypatch, {"innocent.test": ["169.254.169.254"]})
+    gateway.publish(endpoint("chat", entity(base="http://innocent.test/v1")), egress=EVERYTHING)
+    answer = gateway.query()
+    assert answer.status_code == 400
+    assert "can never be used" in answer.json()["message"]
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
+    gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    names = {"rebinding.test": ["127.0.0.1"]}
+    asked = resolve_as(monkeypatch, names)
+    base = sandbox.base.replace("127.0.0.1", "rebinding.test")
+    gateway.publish(endpoint("chat", entity(base=base)))
+    assert gateway.query().status_code == 200
+    assert asked.count("rebinding.test") == 1
+    (got,) = sandbox.asked()
+    assert got["headers"]["host"].startswith("rebinding.test:")
+
+
+def test_the_next_address_is_tried_when_the_first_does_not_answer(
+    gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    resolve_as(monkeypatch, {"two.test": ["127.0.0.2", "127.0.0.1"]})
+    gateway.publish(endpoint("chat", entity(base=sandbox.base.replace("127.0.0.1", "two.test"))))
+    assert gateway.query().status_code == 200
+
+
+def test_a_stricter_policy_closes_connections_that_are_already_open(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    assert gateway.query().status_code == 200
+    gateway.publish(egress=EgressPolicy())
+    assert gateway.query().status_code == 400
+    gateway.publish(egress=replace(EgressPolicy(), listed=("127.0.0.0/8",)))
+    assert gateway.query().status_code == 200
+
+
+def test_no_proxy_of_the_environment_is_used(
+    gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    with raw_server() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        with requests.Session() as direct:
+            direct.trust_env = False
+            headers = {"Authorization": "Bearer token-owner"}
+            url = f"{gateway.url}/serving-endpoints/chat/invocations"
+            assert direct.post(url, json=CHAT, headers=headers, timeout=5).status_code == 200
+        assert proxy.requests == []

@@ -1,0 +1,115 @@
+"""Tokens of Microsoft Entra are fetched once, kept, renewed early, and dropped when the provider refuses them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import Addresses
+from serving_ui.gateway.snapshot import Entity
+from tests.gateway.conftest import GatewayServer, endpoint
+from tests.gateway.raw import RawServer, raw_server
+
+SECRET = "entra-canary-93b885adfe0da089cdf634904fd59f71"
+
+
+def token_reply(value: str, *, seconds: int = 3600) -> bytes:
+    return http(200, json.dumps({"token_type": "Bearer", "access_token": value, "expires_in": seconds}))
+
+
+def http(status: int, body: str) -> bytes:
+    return b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        status, len(body), body.encode(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def login() -> Iterator[RawServer]:
+    with raw_server() as server:
+        server.answer(token_reply("token-1"))
+        yield server
+
+
+@pytest.fixture
+def azure(gateway: GatewayServer, login: RawServer) -> Iterator[RawServer]:
+    """An Azure resource, and the endpoint `azure` that leads to it with client credentials."""
+    with raw_server() as server:
+        server.answer(http(200, '{"object": "chat.completion"}'))
+        given: dict[str, Any] = {
+            "openai_api_type": "azuread",
+            "openai_api_base": server.url,
+            "openai_api_version": "2024-10-21",
+            "openai_deployment_name": "my-deployment",
+            "microsoft_entra_tenant_id": f"tenant-{login.port}",
+            "microsoft_entra_client_id": "client",
+            "microsoft_entra_client_secret": Secret.from_plaintext(SECRET),
+        }
+        config = PROVIDERS["openai"].config.model_validate(given)
+        served = Entity("azure-1", "openai", "gpt-4o", Task.CHAT, config)
+        gateway.publish(endpoint("azure", served), addresses=Addresses({"microsoft-entra": login.url}))
+        yield server
+
+
+def test_a_token_is_fetched_once_and_sent(gateway: GatewayServer, login: RawServer, azure: RawServer):
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda _: gateway.query("azure"), range(16)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(login.requests) == 1
+    head, _, form = login.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(f"POST /tenant-{login.port}/oauth2/v2.0/token ".encode())
+    asked = parse_qs(form.decode())
+    assert asked["grant_type"] == ["client_credentials"]
+    assert asked["client_secret"] == [SECRET]
+    assert len(azure.requests) == 16
+    assert all(b"authorization: Bearer token-1\r\n" in request for request in azure.requests)
+    assert azure.requests[0].startswith(
+        b"POST /openai/deployments/my-deployment/chat/completions?api-version=2024-10-21"
+    )
+
+
+def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, login: RawServer, azure: RawServer):
+    login.answer(token_reply("short", seconds=0))
+    gateway.query("azure")
+    gateway.query("azure")
+    assert len(login.requests) == 2
+
+
+def test_a_token_that_the_provider_refuses_is_not_used_again(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    azure.answer(http(401, '{"error": {"message": "Token token-1 was revoked."}}'))
+    answer = gateway.query("azure")
+    assert answer.status_code == 400
+    assert "token-1" not in answer.text
+    login.answer(token_reply("token-2"))
+    azure.answer(http(200, "{}"))
+    assert gateway.query("azure").status_code == 200
+    assert b"Bearer token-2" in azure.requests[-1]
+
+
+def test_refused_client_credentials_are_told_in_the_servers_words(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    login.answer(
+        http(401, f'{{"error": "invalid_client", "error_description": "AADSTS7000215: {SECRET} is wrong."}}')
+    )
+    answer = gateway.query("azure")
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert "AADSTS7000215" in answer.json()["message"]
+    assert SECRET not in answer.text
+    assert azure.requests == []
+
+
+def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, login: RawServer, azure: RawServer):
+    login.answer(http(503, "{}"))
+    assert gateway.query("azure").status_code == 503
+    login.answer(b"")
+    assert gateway.query("azure").status_code == 503

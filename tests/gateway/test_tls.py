@@ -1,0 +1,97 @@
+"""TLS is verified against the host's name, although the connection goes to an address that was resolved before."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.sandbox.app import make_sandbox
+from tests.gateway.conftest import Application, GatewayServer, endpoint, entity, first_snapshot
+from tests.gateway.test_egress import resolve_as
+from tests.support.servers import Running, serve
+
+NAME = "provider.test"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for provider.test that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(secret)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def provider(certificate: tuple[Path, Path]) -> Iterator[Running]:
+    cert, key = certificate
+    with serve(make_sandbox(), ssl_certfile=str(cert), ssl_keyfile=str(key)) as running:
+        yield running
+
+
+@pytest.fixture
+def trusting(certificate: tuple[Path, Path]) -> Iterator[GatewayServer]:
+    """A gateway that trusts the certificate above and no other."""
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    made = Gateway(SnapshotHolder(first_snapshot()), client=UpstreamClient(tls=context))
+    with serve(Application(made)) as running:
+        yield GatewayServer(running.url, made.holder, made)
+
+
+def test_the_certificate_must_be_that_of_the_host(
+    trusting: GatewayServer, provider: Running, monkeypatch: pytest.MonkeyPatch
+):
+    resolve_as(monkeypatch, {NAME: ["127.0.0.1"], "other.test": ["127.0.0.1"]})
+    trusting.publish(
+        endpoint("right", entity(base=f"https://{NAME}:{provider.port}/sandbox/v1")),
+        endpoint("wrong", entity(base=f"https://other.test:{provider.port}/sandbox/v1")),
+        endpoint("address", entity(base=f"https://127.0.0.1:{provider.port}/sandbox/v1")),
+    )
+    assert trusting.query("right").status_code == 200
+    for name in ("wrong", "address"):
+        answer = trusting.query(name)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+        assert "certificate" in answer.json()["message"]
+
+
+def test_an_unknown_authority_is_not_trusted(
+    gateway: GatewayServer, provider: Running, monkeypatch: pytest.MonkeyPatch
+):
+    resolve_as(monkeypatch, {NAME: ["127.0.0.1"]})
+    gateway.add(endpoint("tls", entity(base=f"https://{NAME}:{provider.port}/sandbox/v1")))
+    answer = gateway.query("tls")
+    assert answer.status_code == 400
+    assert "certificate" in answer.json()["message"]
+
+
+def test_plain_http_where_tls_is_expected_is_an_error(trusting: GatewayServer, provider: Running):
+    trusting.publish(endpoint("plain", entity(base=f"http://127.0.0.1:{provider.port}/sandbox/v1")))
+    assert trusting.query("plain").status_code in {400, 503}
