@@ -6,8 +6,10 @@ import argparse
 import os
 from dataclasses import dataclass
 
+from serving_ui.lib import env
+
 HOST = "127.0.0.1"
-PORT = 8080
+PORT = "8080"
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- recognised, not bound
 
 
@@ -34,8 +36,9 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `up`, for its own early reading and for Django's command line."""
-    parser.add_argument("--host", default=HOST, help=f"address to listen on (default {HOST})")
-    parser.add_argument("--port", default=PORT, type=_port, help=f"port to listen on (default {PORT})")
+    host, number = env.text("HOST") or HOST, env.text("PORT") or PORT
+    parser.add_argument("--host", default=host, help=f"address to listen on (default {host})")
+    parser.add_argument("--port", default=number, type=_port, help=f"port to listen on (default {number})")
 
 
 def read(arguments: list[str]) -> Options:

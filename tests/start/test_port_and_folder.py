@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 import subprocess
@@ -80,12 +81,21 @@ def test_a_listener_on_every_address_is_found_on_loopback(host, page, local):
     assert (options.url, options.local_url) == (page, local)
 
 
+def test_a_setting_is_the_default_and_the_command_line_wins(monkeypatch):
+    monkeypatch.setenv("SERVING_UI_PORT", "9000")
+    monkeypatch.setenv("SERVING_UI_HOST", "::1")
+    assert read([]) == Options(host="::1", port=9000)
+    assert read(["--port", "9001", "--host", "127.0.0.1"]) == Options(host="127.0.0.1", port=9001)
+    monkeypatch.delenv("SERVING_UI_PORT")
+    monkeypatch.delenv("SERVING_UI_HOST")
+    assert read([]) == Options(host="127.0.0.1", port=8080)
+
+
 def test_what_a_person_has_set_wins(monkeypatch):
     for name in ("SERVING_UI_HOST", "SERVING_UI_PORT", "SERVING_UI_GATEWAY_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SERVING_UI_BASE_URL_SANDBOX", "http://127.0.0.1:9")
     announce(Options(host="127.0.0.1", port=82))
-    import os
 
     assert os.environ["SERVING_UI_BASE_URL_SANDBOX"] == "http://127.0.0.1:9"
     assert os.environ["SERVING_UI_GATEWAY_URL"] == "http://127.0.0.1:82"

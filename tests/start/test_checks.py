@@ -1,0 +1,118 @@
+"""`manage.py test`: what it brings from the system, what it runs, and when it stops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving_ui.start import debian, suite
+from serving_ui.start.debian import Package
+from serving_ui.start.problem import StartProblem
+from serving_ui.start.suite import Check
+from tests.architecture.sources import ROOT
+
+APT_GET = """#!/bin/sh
+echo "$@" >> "{log}"
+{then}
+"""
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch) -> Path:
+    """A path for programs with nothing on it but what a test puts there."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def with_apt_get(system: Path, then: str) -> Path:
+    log = system / "calls"
+    program = system / "apt-get"
+    program.write_text(APT_GET.format(log=log, then=then))
+    program.chmod(0o755)
+    return log
+
+
+MISSING = (
+    Package("tea", "brew-tea"),
+    Package("python3", "python3"),
+    Package("milk", "pour", elsewhere="/nowhere/*"),
+)
+
+
+def test_what_is_missing_is_installed_and_what_is_there_is_not(system, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    log = with_apt_get(system, "exit 0")
+    debian.bring(MISSING)
+    assert log.read_text().splitlines() == [
+        "--quiet=2 update",
+        "--quiet=2 install --yes --no-install-recommends tea milk",
+    ]
+
+
+def test_apt_get_is_left_alone_when_nothing_is_missing(system, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    log = with_apt_get(system, "exit 0")
+    debian.bring((Package("python3", "python3"), Package("shell", "no-such", elsewhere="/bin/s[h]")))
+    assert not log.exists()
+
+
+def test_without_the_right_to_install_the_person_is_told_what_to_install(system, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with_apt_get(system, "exit 0")
+    with pytest.raises(StartProblem) as problem:
+        debian.bring(MISSING)
+    assert str(problem.value) == (
+        "The checks need tea milk, which only the system can install. "
+        "Install it (on Debian: sudo apt-get install tea milk) and start again."
+    )
+
+
+def test_a_failing_apt_get_is_quoted(system, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with_apt_get(system, "echo 'E: no such host' >&2; exit 100")
+    with pytest.raises(StartProblem, match="apt-get update failed, and its last words were: E: no such host"):
+        debian.bring(MISSING)
+
+
+@pytest.fixture
+def checks(monkeypatch) -> None:
+    monkeypatch.setattr(debian, "NEEDED", ())
+    monkeypatch.setattr(
+        suite,
+        "CHECKS",
+        (
+            Check("good", ("-c", "pass")),
+            Check("bad", ("-c", "raise SystemExit(3)")),
+            Check("later", ("-c", "pass")),
+        ),
+    )
+
+
+@pytest.mark.usefixtures("checks")
+def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
+    assert suite.run(str(ROOT), []) == 3
+    said = capsys.readouterr().err
+    assert [line.split()[:2] for line in said.splitlines() if line.endswith(" s")] == [
+        ["good", "ok"],
+        ["bad", "failed"],
+    ]
+    assert said.endswith("Not run: later.\n")
+
+
+@pytest.mark.usefixtures("checks")
+def test_with_arguments_only_pytest_runs_and_gets_them(capfd):
+    assert suite.run(str(ROOT), ["--version"]) == 0
+    said = capfd.readouterr()
+    assert "pytest" in said.out + said.err
+    assert "Only pytest runs, because arguments were given." in said.err
+
+
+def test_a_check_sees_nothing_of_the_persons_own_settings_and_data(monkeypatch, capfd):
+    monkeypatch.setattr(debian, "NEEDED", ())
+    monkeypatch.setenv("SERVING_UI_SECRET_KEY", "mine")
+    show = "import os; print([(n, v) for n, v in os.environ.items() if n.startswith('SERVING_UI_')])"
+    monkeypatch.setattr(suite, "CHECKS", (Check("show", ("-c", show)),))
+    assert suite.run(str(ROOT), []) == 0
+    assert "mine" not in capfd.readouterr().out
