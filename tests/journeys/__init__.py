@@ -1,0 +1,1 @@
+"""Journeys through the whole product, each part of it a process of its own."""

@@ -1,0 +1,139 @@
+"""What is left when a process is killed or a message is lost: an endpoint that settles all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.start.waiting import until
+from tests.support.asking import asking
+from tests.support.product import BEAT, SERVER, WORKER, Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("journeys")]
+
+
+def messages(product: Product) -> list[Path]:
+    return list((product.data / "broker" / "messages").glob("*.msg"))
+
+
+@contextmanager
+def stopped(product: Product, part: str) -> Iterator[None]:
+    """The process stands still until the block ends."""
+    process = product.process(part)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    asked = len(provider.asked("models"))
+    provider.hold("models")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    provider.wait_for("models", count=asked + 1)
+    killed = product.kill(WORKER)
+    until(lambda: provider.asked("models")[-1]["gone"], what="the check to be abandoned")
+    provider.release("models")
+    assert owner.state(name) == "Ready (Updating)"
+    took = owner.wait_for_state(name, "Ready")
+    assert took < 10
+    assert product.process(WORKER) != killed
+    assert owner.ask(name).model == "gpt-4o"
+    assert owner.get(f"/ml/endpoints/{name}?tab=versions").text.count("Replaced") == 1
+
+
+def test_a_server_killed_during_an_update_comes_back_and_the_update_settles(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.hold("models")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    provider.wait_for("models")
+    killed = product.kill(SERVER)
+    provider.release("models")
+    product.wait_for_another(SERVER, killed)
+    until(lambda: owner.ask(name).status == 200, what="the gateway to answer again")
+    owner.wait_for_state(name, "Ready")
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_a_killed_beat_is_replaced_and_sweeps_again(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    killed = product.kill(BEAT)
+    product.wait_for_another(BEAT, killed)
+    lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
+    owner.wait_for_state(name, "Ready")
+
+
+def test_a_lost_message_costs_one_sweep(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
+    assert owner.wait_for_state(name, "Ready") < 4
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def lose_the_messages_of(product: Product, action: Callable[[], object]) -> None:
+    """Does it while the worker stands still and deletes what was sent to it."""
+    with stopped(product, WORKER):
+        action()
+        assert messages(product)
+        for message in messages(product):
+            message.unlink()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"body":', b"\xff\xfe"])
+def test_a_broken_message_harms_nobody(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy, content: bytes
+):
+    """A server that is killed while it writes, or read while it writes, leaves such a message."""
+    name = deploy()
+    with stopped(product, WORKER):
+        broken = product.data / "broker" / "messages" / "1_broken.celery.msg"
+        broken.write_bytes(content)
+        before = product.process(WORKER)
+    until(lambda: not broken.exists(), what="the message to be taken")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    assert owner.wait_for_state(name, "Ready") < 4
+    assert product.process(WORKER) == before
+
+
+def test_everything_killed_at_once_still_settles(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.hold("models")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    provider.wait_for("models")
+    for part in (BEAT, WORKER, SERVER):
+        os.kill(product.process(part), signal.SIGKILL)
+    provider.release("models")
+    until(lambda: owner.ask(name).status == 200, what="the gateway to answer again")
+    owner.wait_for_state(name, "Ready")
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_the_gateway_answers_while_the_database_is_locked(product: Product, owner: Person, deploy: Deploy):
+    name = deploy()
+    with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with asking(owner, name) as queries:
+            queries.wait_for_more(200)
+        database.execute("ROLLBACK")
+    database.close()
+    assert queries.statuses == {200}

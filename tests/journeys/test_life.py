@@ -1,0 +1,119 @@
+"""The life of an endpoint with real processes: pages, gateway, Celery worker and beat."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.start.waiting import until
+from tests.support.asking import asking
+from tests.support.product import Person
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("journeys")]
+
+
+def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider: SandboxServer):
+    owner.create("first", base=provider.base)
+    took = owner.wait_for_state("first", "Ready")
+    assert took < 5
+    answer = owner.ask("first")
+    assert (answer.status, answer.model) == (200, "gpt-4")
+    assert "Hello" in answer.body["choices"][0]["message"]["content"]
+
+
+def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_query_fails(
+    owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    with asking(owner, name) as queries:
+        provider.hold("models")
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        provider.wait_for("models")
+        assert owner.state(name) == "Ready (Updating)"
+        queries.wait_for_more(50)
+        assert queries.models == ["gpt-4"]
+        provider.release("models")
+        owner.wait_for_state(name, "Ready")
+        queries.wait_for_more()
+    assert queries.models == ["gpt-4", "gpt-4o"]
+    assert queries.statuses == {200}
+
+
+def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late(
+    owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    with asking(owner, name) as queries:
+        provider.hold("models")
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        provider.wait_for("models", count=1)
+        owner.cancel(name)
+        assert owner.state(name) == "Ready (Update canceled)"
+        provider.release("models")
+        until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
+        queries.wait_for_more(100)
+        assert owner.state(name) == "Ready (Update canceled)"
+    assert queries.models == ["gpt-4"]
+    assert queries.statuses == {200}
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    owner.wait_for_state(name, "Ready")
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_a_failed_update_says_why_and_the_old_config_goes_on(
+    owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.turn(on="models", status=401, message="This key was withdrawn.")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    owner.wait_for_state(name, "Ready (Update failed)")
+    assert "This key was withdrawn." in owner.get(f"/ml/endpoints/{name}").text
+    assert owner.ask(name).model == "gpt-4"
+    provider.reset()
+    owner.post(f"/ml/endpoints/{name}/retry", {})
+    owner.wait_for_state(name, "Ready")
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_a_provider_that_is_busy_for_a_moment_is_asked_again(owner: Person, provider: SandboxServer):
+    provider.turn(on="models", status=503)
+    owner.create("patient", base=provider.base)
+    provider.wait_for("models", count=2)
+    assert owner.state("patient") == "Not ready (Updating)"
+    provider.reset()
+    owner.wait_for_state("patient", "Ready")
+
+
+def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServer):
+    owner.post("/ml/secrets/scopes", {"scope": "rotation"})
+    owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-first-key"})
+    owner.create("rotating", base=provider.base, openai_api_key="{{secrets/rotation/openai}}")
+    owner.wait_for_state("rotating", "Ready")
+    assert owner.ask("rotating").status == 200
+    assert provider.asked("chat/completions")[-1]["key"] == "the-first-key"
+    with asking(owner, "rotating") as queries:
+        owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-second-key"})
+        until(
+            lambda: provider.asked("chat/completions")[-1]["key"] == "the-second-key",
+            what="the new key to be sent",
+            seconds=3,
+        )
+    keys = [call["key"] for call in provider.asked("chat/completions")]
+    assert keys == sorted(keys), "never the old one again"
+    assert queries.statuses == {200}
+
+
+def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy: Deploy):
+    name = deploy()
+    token = owner.new_token("to be revoked")
+    until(lambda: owner.ask(name, token=token).status == 200, what="the token to be known", seconds=3)
+    owner.revoke_token("to be revoked")
+    until(lambda: owner.ask(name, token=token).status == 401, what="the token to be refused", seconds=3)
+    assert owner.ask(name).status == 200
+
+
+def test_a_deleted_endpoint_answers_no_more(owner: Person, deploy: Deploy):
+    name = deploy()
+    owner.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
+    until(lambda: owner.ask(name).status == 404, what="the gateway to have forgotten it", seconds=3)

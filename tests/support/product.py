@@ -1,0 +1,201 @@
+"""The whole product with real processes, on a port and a data folder of its own, and people who use it through its pages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.architecture.sources import ROOT
+from tests.conftest import CANARY
+from tests.start.running import Running, running
+from tests.start.waiting import command_line, free_port, is_alive, until
+
+SERVER, WORKER, BEAT = "uvicorn", "--quiet worker", "--quiet beat"
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+_STATE = re.compile(r'Serving endpoint state:.*?class="state [^>]*>.*?<span>([^<]*)</span>', re.S)
+
+Heard = Callable[[requests.Response], None]
+
+
+class Product:
+    """What `manage.py up` runs, and its other commands. `heard` gets every answer of the server."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.data = folder / "data"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.heard: Heard | None = None
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
+        self.env = {**clean, "SERVING_UI_DATA": str(self.data), **settings}
+        self.program: Running
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[Product]:
+        """Runs it until the block ends; it is ready when the block begins."""
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with running(command, cwd=self.data.parent, env=self.env) as self.program:
+            self.program.says("Serving page ready at", seconds=60)
+            yield self
+
+    def command(self, *arguments: str) -> str:
+        """What a command of manage.py prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @contextlib.contextmanager
+    def person(self, email: str) -> Iterator[Person]:
+        """Somebody signed in, with an access token."""
+        with requests.Session() as session:
+            if self.heard:
+                heard = self.heard
+                session.hooks["response"].append(lambda response, **_options: heard(response))
+            welcome = session.get(self.url + self.command("sign_in_link", email), timeout=20)
+            assert welcome.status_code == 200, welcome.text
+            someone = Person(self, session)
+            someone.token = someone.new_token("for queries")
+            yield someone
+
+    def process(self, part: str) -> int:
+        """The process that runs this part now."""
+        found: list[int] = []
+
+        def look() -> bool:
+            found[:] = [each for each in self.program.offspring() if part in command_line(each)]
+            return len(found) == 1
+
+        until(look, what=f"one process of {part!r}")
+        return found[0]
+
+    def kill(self, part: str) -> int:
+        """SIGKILL: no farewell, no cleaning up."""
+        process = self.process(part)
+        os.kill(process, signal.SIGKILL)
+        until(lambda: not is_alive(process), what=f"the end of {part!r}")
+        return process
+
+    def wait_for_another(self, part: str, than: int) -> None:
+        """The supervisor has started a successor."""
+        until(lambda: self.process(part) != than, what=f"another {part!r}")
+
+
+@dataclass
+class Answer:
+    """What one query brought. `status` 0: nobody answered."""
+
+    status: int
+    model: str = ""
+    body: Any = None
+
+
+@dataclass
+class Person:
+    """Uses the pages as a browser does, and the gateway as a program does."""
+
+    product: Product
+    session: requests.Session
+    token: str = ""
+
+    def get(self, path: str) -> requests.Response:
+        return self.session.get(self.product.url + path, timeout=20)
+
+    def post(self, path: str, form: Mapping[str, str], *, status: int = 303) -> requests.Response:
+        """Sends a form. Fails unless the answer is `status`."""
+        with_mark = {**form, "csrfmiddlewaretoken": self.session.cookies.get("serving_ui_csrf", "")}
+        answer = self.session.post(self.product.url + path, with_mark, timeout=20, allow_redirects=False)
+        assert answer.status_code == status, f"{answer.status_code} for {path}:\n{_problems(answer.text)}"
+        return answer
+
+    def new_token(self, comment: str) -> str:
+        """An access token, made on the Settings page."""
+        self.get("/settings")
+        page = self.post("/settings", {"comment": comment, "days": "30"}, status=200).text
+        found = re.search(r'id="token-value">([^<]+)<', page)
+        assert found
+        return found[1]
+
+    def revoke_token(self, comment: str) -> None:
+        page = self.get("/settings").text
+        row = page[page.index(comment) :]
+        found = re.search(r'name="revoke" value="([^"]+)"', row)
+        assert found
+        self.post("/settings", {"revoke": found[1]})
+
+    def create(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
+        """An endpoint for an OpenAI model, through the form."""
+        return self.post("/ml/endpoints/create", {"name": name, **openai(base, **answers)}, status=status)
+
+    def edit(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
+        """The form of an existing endpoint; the stored key is kept unless another is given."""
+        page = self.get(f"/ml/endpoints/{name}/edit").text
+        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation")}
+        answers.setdefault("openai_api_key_plaintext", "")
+        form = {**opened, **openai(base, **answers)}
+        return self.post(f"/ml/endpoints/{name}/edit", form, status=status)
+
+    def cancel(self, name: str) -> None:
+        self.post(f"/ml/endpoints/{name}/cancel", {})
+
+    def state(self, name: str) -> str:
+        """As the endpoint's page says it, such as `Ready (Updating)`."""
+        page = self.get(f"/ml/endpoints/{name}").text
+        found = _STATE.search(page)
+        assert found, page
+        return found[1]
+
+    def wait_for_state(self, name: str, state: str, *, seconds: float = 15) -> float:
+        """Waits until the page says it; how long that took."""
+        began = time.monotonic()
+        until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
+        return time.monotonic() - began
+
+    def ask(self, name: str, *, token: str | None = None) -> Answer:
+        """One query through the gateway."""
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        url = f"{self.product.url}/serving-endpoints/{name}/invocations"
+        try:
+            reply = self.session.post(url, json=QUESTION, headers=headers, timeout=20)
+        except requests.RequestException:
+            return Answer(0)
+        body = reply.json()
+        return Answer(reply.status_code, body.get("model", ""), body)
+
+
+def openai(base: str, *, model: str = "gpt-4", **answers: str) -> dict[str, str]:
+    """The answers of the form for an OpenAI model. Those named like a field of the provider are put in its place."""
+    if "openai_api_key" not in answers:
+        answers.setdefault("openai_api_key_plaintext", CANARY)
+    return {
+        "provider": "openai",
+        "task": "llm/v1/chat",
+        "served_entity_name": "entity",
+        "openai__external_model_name": model,
+        "openai__openai_api_base": base,
+        **{f"openai__{name}": value for name, value in answers.items()},
+    }
+
+
+def _hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return found[1]
+
+
+def _problems(page: str) -> str:
+    """What the form complains of, for a failure's message."""
+    return "\n".join(re.findall(r'class="error"[^>]*>(.*?)</', page, re.S)) or page[:2000]
