@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 ENDPOINTS = 1_000
 ROUNDS = 60
@@ -71,7 +72,7 @@ def measure(call: Callable[[], object]) -> tuple[list[float], int]:
     return sorted(times), len(getattr(answer, "content", b""))
 
 
-def fill() -> object:
+def fill() -> Any:
     """A person with ENDPOINTS endpoints, each with an active config, tags and events."""
     from serving_ui.accounts.commands import ensure_user
     from serving_ui.catalogue.spec import parse_endpoint
