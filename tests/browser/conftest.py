@@ -17,10 +17,15 @@ from tests.browser.product import Product, running_product
 from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer, running_sandbox
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SECONDS = 15
 OWNER = "owner@example.com"
 Cookies = list[dict[str, str]]

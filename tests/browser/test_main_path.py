@@ -39,7 +39,6 @@ def sign_in(page: Page, product: Product) -> None:
     page.goto(product.first_link)
     expect(page).to_have_url(f"{product.url}/ml/endpoints")
     expect(page.get_by_role("heading", name="Serving endpoints", level=1)).to_be_visible()
-    expect(page.get_by_role("heading", name="No serving endpoints yet")).to_be_visible()
 
 
 def ready_made_cards_answer(page: Page) -> None:
@@ -79,7 +78,7 @@ def create_held(page: Page, upstream: SandboxServer) -> None:
     page.get_by_label("Key of tag 1").fill("team")
     page.get_by_label("Value of tag 1").fill("search")
     steps.press(page, "Create")
-    expect(page).to_have_url(f"{product_url(page)}/ml/endpoints/{NAME}")
+    expect(page).to_have_url(re.compile(f"/ml/endpoints/{NAME}$"))
     expect(steps.state(page)).to_have_text("Not ready (Updating)")
     expect(page.get_by_role("heading", name="Pending configuration")).to_be_visible()
     expect(page.get_by_text("team: search")).to_be_visible()
@@ -212,7 +211,3 @@ def delete(page: Page, product: Product, token: str) -> None:
     expect(page).to_have_url(f"{product.url}/ml/endpoints")
     expect(page.get_by_role("status").get_by_text(f"{NAME} was deleted.")).to_be_visible()
     assert programs.ask(product.url, NAME, token).status_code == 404
-
-
-def product_url(page: Page) -> str:
-    return str(page.evaluate("location.origin"))

@@ -51,7 +51,9 @@ class Body:
             (self.input_of(problem.path), said(problem.message)) for problem in (*self.problems, *others)
         ]
         if any(name == "provider" for name, _sentence in found):  # all else about the entity follows from it
-            found = [each for each in found if each[0] not in (None, "task", "served_entity_name")]
+            found = [each for each in found if each[0] not in (None, "task")]
+        if not self.config["served_entities"][0]["name"]:  # it follows the model's name, so that one is to blame
+            found = [each for each in found if each[0] != "served_entity_name"]
         return list(dict.fromkeys(found))
 
     def input_of(self, path: Path) -> str | None:
@@ -82,7 +84,9 @@ def body_of(draft: Draft) -> Body:
 def _entity(draft: Draft) -> dict[str, Any]:
     names = ("provider", "task")
     external: dict[str, Any] = {name: draft.values[name] for name in names if name in draft.values}
-    return {"name": draft.values.get("served_entity_name", "").strip(), "external_model": external}
+    typed = draft.values.get("served_entity_name", "").strip()
+    # Left out when empty: without a model there is nothing to name it after, and that is said beside the model.
+    return {**({"name": typed} if typed else {}), "external_model": external}
 
 
 def _add_config(body: Body, draft: Draft, provider: Provider) -> None:

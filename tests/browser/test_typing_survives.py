@@ -1,0 +1,109 @@
+"""What was typed survives every redraw, and a pasted key is sent to the provider and to nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import steps
+from tests.browser.conftest import OpenPage
+from tests.browser.watch import Watch
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+NAME = "five-switches"
+OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-9f2d41c07be3", "sk-ant-77ab0c15e2d9"
+SWITCHES = ("Anthropic", "Cohere", "Amazon Bedrock", "Google Cloud Vertex AI", "AI21 Labs")
+VALUES = "[...document.querySelectorAll('input, textarea, select')].map((each) => each.value).join('\\n')"
+
+
+def test_five_switches_of_provider_and_back_lose_nothing(
+    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+) -> None:
+    page = open_page("/ml/endpoints/create")
+    fill_general(page)
+    steps.choose_provider(page, "OpenAI")
+    fill_openai(page, upstream)
+    for label in SWITCHES:
+        steps.choose_provider(page, label)
+        keeps_no_key(page, watch)
+        page.get_by_label("External model name").fill(f"model of {label}")
+        if label == "Anthropic":
+            page.get_by_label("or paste the key (Anthropic API key)").fill(ANTHROPIC_KEY)
+    steps.choose_provider(page, "Anthropic")
+    expect(page.get_by_label("External model name")).to_have_value("model of Anthropic")
+    expect(page.get_by_text("Pasted.")).to_be_visible()
+    steps.choose_provider(page, "OpenAI")
+    openai_is_as_typed(page, upstream)
+    keeps_no_key(page, watch)
+    steps.press(page, "Create")
+    expect(steps.state(page)).to_have_text("Ready")
+    keeps_no_key(page, watch)
+    assert {asked["key"] for asked in upstream.asked()} == {OPENAI_KEY}
+
+
+def fill_general(page: Page) -> None:
+    page.get_by_label("Name", exact=True).fill(NAME)
+    page.get_by_label("Description").fill("Kept through everything.")
+    page.get_by_label("Calls per minute, whole endpoint").fill("60")
+    page.get_by_role("button", name="Add tag").click()
+    page.get_by_label("Key of tag 1").fill("team")
+    page.get_by_label("Value of tag 1").fill("search & ads")
+
+
+def fill_openai(page: Page, upstream: SandboxServer) -> None:
+    steps.answer_for_openai(page, upstream, model="gpt-4o-mini", key=OPENAI_KEY)
+    page.get_by_label("OpenAI organization").fill("org-kept")
+    page.get_by_text("Advanced configuration").click()
+    page.get_by_label("Served entity name").fill("kept-entity")
+
+
+def keeps_no_key(page: Page, watch: Watch) -> None:
+    """Neither the page, its inputs, its address nor any reply of the server holds a key."""
+    places = [page.content(), page.url, page.evaluate(VALUES), *watch.texts()]
+    assert not [place for place in places if OPENAI_KEY in place or ANTHROPIC_KEY in place]
+
+
+def openai_is_as_typed(page: Page, upstream: SandboxServer) -> None:
+    for label, value in {
+        "External model name": "gpt-4o-mini",
+        "OpenAI API base": upstream.base,
+        "OpenAI organization": "org-kept",
+        "Served entity name": "kept-entity",
+        "Description": "Kept through everything.",
+        "Calls per minute, whole endpoint": "60",
+        "Key of tag 1": "team",
+        "Value of tag 1": "search & ads",
+    }.items():
+        expect(page.get_by_label(label)).to_have_value(value)
+    expect(page.get_by_label("Name", exact=True)).to_have_value(NAME)
+    expect(page.get_by_text("Pasted.")).to_be_visible()
+
+
+def test_a_refused_form_keeps_everything_and_leads_to_each_wrong_answer(
+    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+) -> None:
+    watch.expect_status(422)
+    page = open_page("/ml/endpoints/create")
+    fill_general(page)
+    page.get_by_label("Name", exact=True).fill("databricks-mine")
+    page.get_by_label("Calls per minute, whole endpoint").fill("many")
+    steps.choose_provider(page, "OpenAI")
+    steps.answer_for_openai(page, upstream, key=OPENAI_KEY)
+    page.get_by_label("External model name").fill("")
+    steps.press(page, "Create")
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    assert "3 answers" in summary.inner_text(), summary.inner_text()
+    for label in ("Name", "Calls per minute, whole endpoint", "External model name"):
+        summary.get_by_role("link", name=label, exact=True).click()
+        field = page.get_by_label(label, exact=True)
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("aria-invalid", "true")
+    keeps_no_key(page, watch)
+    page.get_by_label("Name", exact=True).fill("put-right")
+    page.get_by_label("Calls per minute, whole endpoint").fill("60")
+    page.get_by_label("External model name").fill("gpt-4o")
+    steps.press(page, "Create")
+    expect(steps.state(page)).to_have_text("Ready")
+    assert {asked["key"] for asked in upstream.asked()} == {OPENAI_KEY}
