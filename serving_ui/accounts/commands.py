@@ -59,16 +59,23 @@ def first_sign_in_link(*, now: datetime) -> str | None:
 
 def redeem_sign_in_link(*, value: str, now: datetime) -> User:
     """The person whose link this is; the link works no second time. Raises LinkInvalid."""
-    used = SignInLink.objects.filter(
-        digest=digest_of(value), used_at=None, expires_at__gt=now, user__is_active=True
-    ).update(used_at=now)  # one statement: of two racing clicks one wins
-    if not used:
+    link = (
+        SignInLink.objects.select_related("user")
+        .filter(digest=digest_of(value), user__is_active=True)
+        .first()
+    )
+    # One statement on columns of the one row, so that of two racing clicks one wins. With a condition on the person it
+    # would hold a subquery, which PostgreSQL does not ask again after it has waited for the winner.
+    used = link and SignInLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(
+        used_at=now
+    )
+    if not (link and used):
         raise LinkInvalid(
             _(
                 "This sign-in link has been used or is too old. Ask an admin for a new one, or make one at the server."
             )
         )
-    return SignInLink.objects.select_related("user").get(digest=digest_of(value)).user
+    return link.user
 
 
 def create_access_token(
