@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig, apps
+from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
 FOLLOWED = ("accounts.AccessToken", "accounts.User", "vault.Scope", "vault.StoredSecret")
@@ -25,8 +26,11 @@ class ServingUI(AppConfig):
             import_module(f"serving_ui.{module}")
         publication = import_module("serving_ui.endpoints.publication")
 
-        def changed(**_signal: object) -> None:
-            publication.bump()
+        def changed(instance: Model, **_signal: object) -> None:
+            # A value pasted into a config is not served before the config is. To raise the revision for it would lock
+            # that row before the endpoint's, all others lock it after: PostgreSQL ends one of the two as a deadlock.
+            if getattr(instance, "scope_id", True):
+                publication.bump()
 
         for name in FOLLOWED:
             model = apps.get_model(name)

@@ -49,6 +49,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
             )
             submit(endpoint, config, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
+            publication.bump()  # gateways shall call it not ready, rather than unknown
             nudge.reconcile(endpoint.pk)
     except IntegrityError:  # a racing create took the name between the check and the insert
         message = queries.name_problem(name=spec.name, actor=actor) or ""
