@@ -1,4 +1,7 @@
-"""The surroundings of a test run, set before Django reads its settings: a data folder of its own, no local leftovers."""
+"""The surroundings of a test run, set before Django reads its settings: a data folder of its own, no local leftovers.
+
+TEST_DATABASE_URL names the server to make the test database on, such as a PostgreSQL; without it a SQLite file is used.
+"""
 
 from __future__ import annotations
 
@@ -13,3 +16,5 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     data = tempfile.mkdtemp(prefix="serving-ui-test-")
     os.environ["SERVING_UI_DATA"] = data
     atexit.register(shutil.rmtree, data, ignore_errors=True)
+    if os.environ.get("TEST_DATABASE_URL"):
+        os.environ["SERVING_UI_DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]

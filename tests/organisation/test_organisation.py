@@ -1,0 +1,121 @@
+"""The life of an endpoint on PostgreSQL and Redis, also while one of them is away, and with two gateways."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.organisation.conftest import Broker, Database
+from tests.start.waiting import until
+from tests.support.asking import asking
+from tests.support.product import WORKER, Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("organisation")]
+
+
+def deployed(owner: Person, provider: SandboxServer, name: str) -> str:
+    owner.create(name, base=provider.base)
+    owner.wait_for_state(name, "Ready")
+    return name
+
+
+def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
+    tests = ["tests/endpoints", "tests/accounts", "tests/vault"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *tests],
+        cwd=ROOT,
+        env={**os.environ, "TEST_DATABASE_URL": postgresql.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
+    name = deployed(owner, provider, "life")
+    with asking(owner, name) as queries:
+        provider.hold("models")
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        provider.wait_for("models")
+        queries.wait_for_more(50)
+        assert queries.models == ["gpt-4"]
+        owner.cancel(name)
+        provider.release("models")
+        until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
+        assert owner.state(name) == "Ready (Update canceled)"
+        owner.edit(name, base=provider.base, model="gpt-5")
+        queries.wait_for_model("gpt-5")
+    assert queries.models == ["gpt-4", "gpt-5"]
+    assert queries.statuses == {200}
+
+
+def test_a_killed_worker_costs_a_moment(product: Product, owner: Person, provider: SandboxServer):
+    name = deployed(owner, provider, "killed")
+    provider.hold("models")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    provider.wait_for("models")
+    product.kill(WORKER)
+    provider.release("models")
+    assert owner.wait_for_state(name, "Ready") < 10
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
+    postgresql: Database, owner: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "away")
+    with asking(owner, name) as queries:
+        postgresql.service.stop()
+        try:
+            queries.wait_for_more(200)
+            assert owner.get("/ml/endpoints").status_code >= 500
+        finally:
+            postgresql.service.start()
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        owner.wait_for_state(name, "Ready")
+        queries.wait_for_more()
+    assert queries.models == ["gpt-4", "gpt-4o"]
+    assert queries.statuses == {200}
+
+
+def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
+    broker: Broker, owner: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "unheard")
+    broker.service.stop(signal.SIGTERM)
+    try:
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        assert owner.state(name) == "Ready (Updating)"
+    finally:
+        broker.service.start()
+    owner.wait_for_state(name, "Ready", seconds=30)
+    assert owner.ask(name).model == "gpt-4o"
+
+
+def test_ready_means_that_every_gateway_serves_the_new_config(
+    owner: Person, second: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "both")
+    for model in ("gpt-4o", "gpt-5", "gpt-4"):
+        owner.edit(name, base=provider.base, model=model)
+        until(lambda: owner.state(name) != "Ready (Updating)", what="the update to settle")
+        assert second.ask(name).model == owner.ask(name).model == model
+
+
+def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
+    owner: Person, second: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "still")
+    process = second.product.program.process.pid
+    os.kill(process, signal.SIGSTOP)
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    assert owner.wait_for_state(name, "Ready") < 8
+    os.kill(process, signal.SIGCONT)
+    until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up", seconds=3)
