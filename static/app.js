@@ -2,8 +2,6 @@
    Everything here is a convenience; without it each button is a plain submit or link. */
 (() => {
   "use strict";
-  const root = document.documentElement;
-  root.classList.add("js");
 
   const on = (type, selector, act) =>
     document.addEventListener(type, (event) => {
@@ -85,6 +83,7 @@
     }
     say(button.dataset.copied);
   });
+  on("click", "[data-dismiss]", (event, button) => button.closest(".note").remove());
   function say(text) {
     const note = document.createElement("div");
     note.className = "note note-good";
@@ -162,7 +161,10 @@
       if (running) return;
       running = new AbortController();
       const began = performance.now();
-      const seconds = () => `${((performance.now() - began) / 1000).toFixed(2)} s`;
+      const seconds = () => {
+        const taken = performance.now() - began;
+        return taken < 1000 ? `${Math.round(taken)} ms` : `${(taken / 1000).toFixed(1)} s`;
+      };
       [reply.textContent, raw.textContent, rawBox.hidden] = ["", "", true];
       [send.disabled, stop.hidden] = [true, false];
       show("busy", meta.dataset.busy, "");

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -46,13 +47,16 @@ async def whole(*, name: str, user_id: str, body: str) -> WholeReply:
     client = UpstreamClient()
     try:
         reply = await _send(client, name, user_id, body)
-        async with asyncio.timeout(LONGEST_WAIT):
-            text = (await reply.body(most=LARGEST_REPLY)).decode(errors="replace")
+        content = b""
+        async with asyncio.timeout(LONGEST_WAIT), aclosing(_pieces(client, reply)) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) > LARGEST_REPLY:
+                    break
+        text = content[:LARGEST_REPLY].decode(errors="replace")
         return WholeReply(reply.status, _type(reply), text, time.monotonic() - began)
     except FAULTS:
         return WholeReply(502, "application/json", json.dumps(_unreachable()), time.monotonic() - began)
-    finally:
-        client.stop()
 
 
 async def streamed(*, name: str, user_id: str, body: str) -> HttpResponseBase:
@@ -69,7 +73,7 @@ async def streamed(*, name: str, user_id: str, body: str) -> HttpResponseBase:
     return response
 
 
-async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncIterator[bytes]:
+async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncGenerator[bytes, None]:
     # Closed by the server when the reader goes away; the gateway then sees its own caller go.
     try:
         while piece := await reply.read():
@@ -77,6 +81,7 @@ async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncIterator[bytes]:
     finally:
         reply.done()
         client.stop()
+        await asyncio.sleep(0)  # the event loop closes the socket in its next round
 
 
 async def _send(client: UpstreamClient, name: str, user_id: str, body: str) -> Reply:

@@ -52,8 +52,6 @@ class Body:
         ]
         if any(name == "provider" for name, _sentence in found):  # all else about the entity follows from it
             found = [each for each in found if each[0] not in (None, "task")]
-        if not self.config["served_entities"][0]["name"]:  # it follows the model's name, so that one is to blame
-            found = [each for each in found if each[0] != "served_entity_name"]
         return list(dict.fromkeys(found))
 
     def input_of(self, path: Path) -> str | None:

@@ -12,6 +12,7 @@ from functools import cache
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.registry import PROVIDERS
@@ -96,7 +97,7 @@ class Draft:
             "description": endpoint.description,
             "provider": model.provider,
             "task": model.task.value,
-            "served_entity_name": entity.name,
+            "served_entity_name": "" if entity.name == default_entity_name(model.name) else entity.name,
             input_name(provider, MODEL): model.name,
         }
         for name, value in model.config.flat().items():

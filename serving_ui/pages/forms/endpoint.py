@@ -91,9 +91,7 @@ class EndpointForm(forms.Form):
             ("rate_limit_endpoint", _("Calls per minute, whole endpoint")),
             ("rate_limit_user", _("Calls per minute, each user")),
         ):
-            self.fields[key] = _line(
-                label, max_length=12, optional=True, inputmode="numeric", placeholder=_("No limit")
-            )
+            self.fields[key] = _line(label, max_length=12, inputmode="numeric", placeholder=_("No limit"))
 
     def _add_model(self, provider: Provider) -> None:
         self.fields["task"] = forms.CharField(

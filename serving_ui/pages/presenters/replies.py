@@ -28,9 +28,11 @@ def shown(reply: WholeReply) -> ShownReply:
     text = "".join(_deltas(reply.text)) if streams else _laid_out(reply.text)
     raw = reply.text if streams else ""
     phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
-    return ShownReply(
-        reply.status < 400, f"{reply.status} {phrase}".strip(), f"{reply.seconds:.2f} s", text, raw
-    )
+    return ShownReply(reply.status < 400, f"{reply.status} {phrase}".strip(), _time(reply.seconds), text, raw)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _laid_out(text: str) -> str:

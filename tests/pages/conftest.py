@@ -1,0 +1,67 @@
+"""A person at a browser without script, and endpoints in every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from serving_ui.accounts.models import User
+from serving_ui.endpoints.lifecycle import Event
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.transitions import drop, succeed
+from serving_ui.lib import clock
+
+HTMX = {"HX-Request": "true"}
+CREATE, FIELDS = "/ml/endpoints/create", "/ml/endpoints/create/fields"
+
+
+@pytest.fixture(autouse=True)
+def a_static_folder(settings: Any) -> None:
+    """An empty one: WhiteNoise warns when there is none, and a warning is an error here."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture
+def browser(owner: User) -> Client:
+    """The owner, signed in."""
+    return signed_in(owner)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def settle(endpoint: Endpoint, outcome: str, message: str = "") -> Endpoint:
+    """Ends the running update as a worker would: active, failed or canceled."""
+    endpoint = Endpoint.objects.select_related("pending", "creator").get(pk=endpoint.pk)
+    assert endpoint.pending
+    if outcome == "active":
+        succeed(endpoint, endpoint.pending, now=clock.now())
+    else:
+        event = Event.FAIL if outcome == "failed" else Event.CANCEL
+        drop(endpoint, event, message=message, actor=endpoint.creator, now=clock.now())
+    return endpoint
+
+
+@pytest.fixture
+def ready(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
+    """An endpoint named chat whose first config is active."""
+    return settle(make_endpoint(), "active")
+
+
+def openai(**more: Any) -> dict[str, Any]:
+    """A filled-in create form for OpenAI."""
+    return {
+        "name": "my-chat",
+        "provider": "openai",
+        "task": "llm/v1/chat",
+        "openai__external_model_name": "gpt-4o",
+        "openai__openai_api_type": "openai",
+        "openai__openai_api_key_plaintext": "sk-typed-by-hand",
+    } | more

@@ -1,0 +1,171 @@
+"""Edit an endpoint: prefilled, secrets kept, two tabs told apart, and nothing done that nothing asked for."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.spec import Tag
+from serving_ui.endpoints import commands
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib import clock
+from tests.conftest import CANARY
+from tests.pages.conftest import HTMX, settle
+from tests.support.pages import Page
+
+EDIT = "/ml/endpoints/chat/edit"
+KEY = "openai__openai_api_key"
+
+
+def opened(browser: Client) -> dict[str, str]:
+    """What the edit form holds when it is opened."""
+    return Page(browser.get(EDIT)).fields()
+
+
+def current() -> Endpoint:
+    return Endpoint.objects.select_related("active", "pending", "latest").get(name="chat")
+
+
+def test_it_is_prefilled_and_shows_a_stored_key_as_stored(browser: Client, ready):
+    response = browser.get(EDIT)
+    page = Page(response)
+    fields = page.fields()
+    assert (fields["provider"], fields["task"]) == ("openai", "llm/v1/chat")
+    assert fields["openai__external_model_name"] == "gpt-4"
+    assert fields["served_entity_name"] == "entity"
+    assert fields[KEY] == fields[KEY + "_plaintext"] == ""
+    assert page.id(f"id_{KEY}_plaintext").attrs["placeholder"] == "Stored. Leave empty to keep."
+    assert CANARY not in page.html
+    stored = current().active.config.secrets()  # type: ignore[union-attr]
+    assert all(str(secret.stored_id) not in page.html for secret in stored.values())
+    assert "Update" in page.buttons()
+    assert not page.has("id_name")
+
+
+def test_an_update_makes_a_pending_version_and_keeps_the_key(browser: Client, ready):
+    response = browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-4o"})
+    assert (response.status_code, response["Location"]) == (303, "/ml/endpoints/chat")
+    endpoint = current()
+    assert endpoint.pending
+    assert endpoint.pending.config.served_entities[0].external_model.name == "gpt-4o"
+    assert endpoint.active
+    assert endpoint.pending.config.secrets() == endpoint.active.config.secrets()
+    page = Page(browser.get("/ml/endpoints/chat"))
+    assert page.state() == "Ready (Updating)"
+    assert "The update has begun." in page.messages()
+
+
+def test_nothing_changed_means_nothing_is_updated(browser: Client, ready):
+    generation = current().generation
+    assert browser.post(EDIT, opened(browser)).status_code == 303
+    assert current().generation == generation
+    assert "Nothing was changed" in Page(browser.get("/ml/endpoints/chat")).messages()
+
+
+def test_tags_and_limits_change_at_once_and_make_no_version(browser: Client, ready):
+    fields = opened(browser) | {"tags-0-key": "team", "tags-0-value": "a", "rate_limit_user": "7"}
+    assert browser.post(EDIT, fields).status_code == 303
+    endpoint = current()
+    assert endpoint.tags == [{"key": "team", "value": "a"}]
+    assert endpoint.rate_limits == [{"calls": 7, "key": "user", "renewal_period": "minute"}]
+    assert not endpoint.is_updating
+    assert "in force" in Page(browser.get("/ml/endpoints/chat")).messages()
+
+
+def test_they_change_even_while_an_update_runs(browser: Client, make_endpoint):
+    make_endpoint("chat")
+    assert browser.post(EDIT, opened(browser) | {"rate_limit_user": "7"}).status_code == 303
+    assert current().is_updating
+    assert current().rate_limits
+
+
+def test_a_second_update_is_refused_with_a_sentence_and_what_was_typed_is_kept(browser: Client, ready):
+    first = opened(browser)
+    browser.post(EDIT, first | {"openai__external_model_name": "gpt-4o"})
+    second = opened(browser) | {"openai__external_model_name": "o1", KEY + "_plaintext": "sk-new"}
+    response = browser.post(EDIT, second)
+    page = Page(response)
+    assert response.status_code == 409
+    assert "An update of chat to version 2 is running." in page.id("refusal").text
+    assert page.fields()["openai__external_model_name"] == "o1"
+    assert "sk-new" not in page.html
+
+
+def test_the_second_of_two_tabs_is_told_what_changed_and_may_save_over_it(
+    browser: Client, ready, owner: User
+):
+    mine = opened(browser) | {"openai__external_model_name": "o1"}
+    commands.set_tags(name="chat", tags=[Tag(key="by", value="other")], actor=owner, now=clock.now())
+    response = browser.post(EDIT, mine)
+    page = Page(response)
+    assert response.status_code == 409
+    assert "Tags changed by owner@example.com." in page.id("refusal").text
+    assert page.fields()["openai__external_model_name"] == "o1"
+    assert browser.post(EDIT, page.fields()).status_code == 303
+    assert current().pending
+
+
+def test_the_steps_of_the_engine_make_no_edit_stale(browser: Client, make_endpoint):
+    endpoint = make_endpoint("chat")
+    mine = opened(browser)
+    settle(endpoint, "active")
+    assert browser.post(EDIT, mine | {"openai__external_model_name": "o1"}).status_code == 303
+
+
+def test_another_address_asks_for_the_key_again(browser: Client, ready):
+    response = browser.post(
+        EDIT, opened(browser) | {"openai__openai_api_base": "https://elsewhere.example.com/v1"}
+    )
+    page = Page(response)
+    assert response.status_code == 422
+    assert "Give it again." in page.errors()[KEY]
+    again = page.fields() | {KEY + "_plaintext": "sk-for-elsewhere"}
+    assert browser.post(EDIT, again).status_code == 303
+
+
+def test_problems_stand_beside_their_inputs(browser: Client, ready):
+    response = browser.post(
+        EDIT, opened(browser) | {"openai__external_model_name": "", "rate_limit_user": "-1"}
+    )
+    assert response.status_code == 422
+    assert set(Page(response).errors()) == {"openai__external_model_name", "rate_limit_user"}
+
+
+def test_a_failed_config_is_what_editing_starts_from_and_updating_sends_it_again(browser: Client, ready):
+    browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-wrong"})
+    settle(current(), "failed", "no such model")
+    fields = opened(browser)
+    assert fields["openai__external_model_name"] == "gpt-wrong"
+    assert browser.post(EDIT, fields).status_code == 303
+    assert current().pending
+
+
+def test_after_a_failure_going_back_to_the_active_config_needs_no_update(browser: Client, ready):
+    browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-wrong"})
+    settle(current(), "failed")
+    assert browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-4"}).status_code == 303
+    assert not current().is_updating
+
+
+def test_a_redraw_keeps_the_key_stored_and_another_provider_does_not_get_it(browser: Client, ready):
+    fields = opened(browser)
+    page = Page(browser.post(EDIT + "/fields", fields, headers=HTMX))
+    assert page.id(f"id_{KEY}_plaintext").attrs["placeholder"] == "Stored. Leave empty to keep."
+    other = Page(browser.post(EDIT, fields | {"_confirm": "1", "dialog_provider": "cohere"}))
+    assert other.id("id_cohere__cohere_api_key_plaintext").attrs["placeholder"] == ""
+    back = Page(browser.post(EDIT, other.fields() | {"_confirm": "1", "dialog_provider": "openai"}))
+    assert back.id(f"id_{KEY}_plaintext").attrs["placeholder"] == "Stored. Leave empty to keep."
+
+
+def test_a_stored_key_can_be_replaced_by_a_new_one(browser: Client, ready):
+    browser.post(EDIT, opened(browser) | {KEY + "_plaintext": "sk-new"})
+    endpoint = current()
+    assert endpoint.pending
+    assert endpoint.active
+    assert endpoint.pending.config.secrets() != endpoint.active.config.secrets()
+
+
+@pytest.mark.parametrize("broken", [{"generation": "x"}, {"based_on": "99"}, {"based_on": ""}])
+def test_a_form_that_was_tampered_with_is_a_bad_request(browser: Client, ready, broken):
+    assert browser.post(EDIT, opened(browser) | broken).status_code == 400

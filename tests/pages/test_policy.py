@@ -1,0 +1,82 @@
+"""Who may open what: deny by default, sign in by one-time link, sign out."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.test import Client, RequestFactory
+
+from serving_ui.accounts.commands import create_sign_in_link
+from serving_ui.accounts.models import User
+from serving_ui.lib import clock
+from serving_ui.pages.policy import DenyByDefault, admin
+from tests.pages.conftest import HTMX, signed_in
+from tests.support.pages import Page
+
+
+@pytest.mark.parametrize("path", ["/", "/ml/endpoints", "/ml/endpoints/create", "/ml/secrets", "/settings"])
+def test_a_stranger_to_the_server_is_sent_to_the_sign_in_page(db, client: Client, path):
+    response = client.get(path)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/sign-in?next=")
+
+
+def test_htmx_is_told_to_go_to_the_sign_in_page_and_then_back_to_the_whole_page(db, client: Client):
+    headers = {**HTMX, "HX-Current-URL": "http://testserver/ml/endpoints/chat?tab=events"}
+    response = client.get("/ml/endpoints/chat/state", headers=headers)
+    assert response["HX-Redirect"] == "/sign-in?next=%2Fml%2Fendpoints%2Fchat%3Ftab%3Devents"
+    assert b"<html" not in response.content
+
+
+def test_a_view_that_declares_no_policy_answers_403(rf: RequestFactory, owner: User):
+    request = rf.get("/")
+    request.user = owner
+    with pytest.raises(PermissionDenied):
+        DenyByDefault(lambda _request: None).process_view(request, lambda _request: None, (), {})  # type: ignore[arg-type,return-value]
+
+
+def test_an_admin_page_is_closed_to_others(rf: RequestFactory, owner: User):
+    request = rf.get("/")
+    request.user = owner
+    with pytest.raises(PermissionDenied, match=r"Only an admin"):
+        DenyByDefault(lambda _request: None).process_view(request, admin(lambda _request: None), (), {})  # type: ignore[arg-type,return-value]
+
+
+def test_a_link_signs_in_once_and_leads_to_where_the_person_was_going(owner: User, client: Client):
+    client.get("/sign-in?next=/ml/secrets")
+    link = create_sign_in_link(user=owner, now=clock.now())
+    response = client.get(link)
+    assert (response.status_code, response["Location"]) == (303, "/ml/secrets")
+    assert client.get("/ml/secrets").status_code == 200
+    assert Client().get(link).status_code == 403
+    assert "has been used or is too old" in Page(Client().get(link)).text
+
+
+@pytest.mark.parametrize(
+    "wanted", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_the_next_page_is_one_of_ours(owner: User, client: Client, wanted):
+    client.get("/sign-in", {"next": wanted})
+    assert client.get(create_sign_in_link(user=owner, now=clock.now()))["Location"] == "/ml/endpoints"
+    assert client.get("/sign-in", {"next": wanted})["Location"] == "/ml/endpoints"
+
+
+def test_signing_out_ends_the_session_and_needs_a_post(owner: User):
+    browser = signed_in(owner)
+    assert browser.get("/sign-out").status_code == 405
+    assert browser.post("/sign-out").status_code == 303
+    assert browser.get("/ml/endpoints").status_code == 302
+
+
+def test_changes_need_the_token_of_the_form(owner: User):
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(owner)
+    response = browser.post("/ml/secrets/scopes", {"scope": "keys"})
+    assert response.status_code == 403
+    assert "Nothing was changed" in Page(response).text
+
+
+def test_error_pages_have_the_look_of_the_product(owner: User):
+    page = Page(signed_in(owner).get("/no/such/page"))
+    assert page.root.one("h1").text == "Not found"
+    assert page.root.all("link", rel="stylesheet")

@@ -1,0 +1,141 @@
+"""The query page: its prepared requests, its programs, and the way to the gateway over real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient, Client
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.passes import read_pass
+from serving_ui.pages.presenters import samples
+from tests.support.pages import Page
+from tests.support.servers import Running, free_port, serve
+
+QUERY = "/ml/endpoints/chat/query"
+EVENTS = [
+    b'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n',
+    b'data: {"choices": [{"delta": {"content": "Hel"}}]}\n\ndata: {"choices": [{"del',
+    b'ta": {"content": "lo"}}]}\n\ndata: [DONE]\n\n',
+]
+
+
+class Upstream:
+    """Stands where the gateway stands, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.status, self.content_type, self.pieces = 200, b"text/event-stream", EVENTS
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        body = (await receive())["body"]
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked = {"path": scope["path"], "headers": headers, "body": body}
+        start = {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": [(b"content-type", self.content_type)],
+        }
+        await send(start)
+        for piece in self.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+def gateway(upstream: Upstream, settings: Any) -> Iterator[Running]:
+    with serve(upstream) as running:
+        settings.GATEWAY_URL = running.url
+        yield running
+
+
+def test_the_request_is_prepared_for_the_task(browser: Client, ready):
+    page = Page(browser.get(QUERY))
+    assert json.loads(page.fields()["request"])["stream"] is True
+    assert [tab.text for tab in page.root.all("button", role="tab")] == [
+        "Curl",
+        "Python (OpenAI client)",
+        "Python (MLflow)",
+    ]
+    assert "Send request" in page.buttons()
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_program_can_be_pasted(task):
+    for program in samples.programs(name="my-chat", task=task, base="https://serving.example.com"):
+        assert "https://serving.example.com" in program.code
+        assert program.code.count("<token>") == 1
+        if program.key != "curl":
+            compile(program.code, program.key, "exec")
+    assert json.loads(samples.request_body(task))
+
+
+def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gateway, upstream, settings):
+    page = Page(browser.post(QUERY, {"request": '{"messages": []}'}))
+    assert page.id("reply").text == "Hello"
+    assert "200 OK" in page.id("reply-meta").text
+    assert "[DONE]" in page.id("raw").text
+    assert page.fields()["request"] == '{"messages": []}'
+    assert upstream.asked["path"] == "/serving-endpoints/chat/invocations"
+    assert upstream.asked["body"] == b'{"messages": []}'
+    token = upstream.asked["headers"]["authorization"].removeprefix("Bearer ")
+    assert read_pass(key=settings.PASS_KEY, value=token, now=0) == ready.creator_id
+    assert token not in page.html
+
+
+def test_an_error_is_shown_as_it_came(browser: Client, ready, gateway, upstream):
+    upstream.status, upstream.content_type = 429, b"application/json"
+    upstream.pieces = [b'{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"<b>Wait.</b>"}']
+    response = browser.post(QUERY, {"request": "{}"})
+    assert response.status_code == 200
+    assert "429 Too Many Requests" in Page(response).id("reply-meta").text
+    assert "<b>Wait" not in response.content.decode()
+    assert json.loads(Page(response).id("reply").text)["error_code"] == "REQUEST_LIMIT_EXCEEDED"
+
+
+def test_a_gateway_that_is_away_is_told_in_a_sentence(browser: Client, ready, settings):
+    settings.GATEWAY_URL = f"http://127.0.0.1:{free_port()}"
+    page = Page(browser.post(QUERY, {"request": "{}"}))
+    assert "The gateway did not answer." in page.id("reply").text
+    assert "502" in page.id("reply-meta").text
+
+
+def streamed(user: User, headers: dict[str, str]) -> tuple[Any, list[bytes]]:
+    """What a script on the page gets, piece by piece."""
+
+    async def ask() -> tuple[Any, list[bytes]]:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        response: Any = await client.post(QUERY, {"request": "{}"}, headers=headers)
+        return response, [piece async for piece in response.streaming_content]
+
+    return async_to_sync(ask)()
+
+
+def test_a_script_gets_the_reply_piece_by_piece(ready, owner: User, gateway):
+    response, pieces = streamed(owner, {"X-Reply": "stream"})
+    assert (response.status_code, response["Content-Type"]) == (200, "text/event-stream")
+    assert b"".join(pieces) == b"".join(EVENTS)
+
+
+def test_a_reply_is_never_run_as_a_page_of_ours(ready, owner: User, gateway, upstream):
+    upstream.content_type, upstream.pieces = b"text/html", [b"<script>alert(1)</script>"]
+    response, pieces = streamed(owner, {"X-Reply": "stream"})
+    assert response["Content-Type"] == "text/plain"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert pieces == [b"<script>alert(1)</script>"]

@@ -1,0 +1,96 @@
+"""The pages Secrets and Settings: values go in, or come out once, and are never shown again."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from serving_ui.accounts.models import AccessToken, User
+from serving_ui.lib import clock
+from serving_ui.vault import commands as vault
+from serving_ui.vault.models import Scope, StoredSecret
+from tests.pages.conftest import signed_in
+from tests.support.pages import Page
+
+VALUE = "sk-never-shown-again"
+
+
+@pytest.fixture
+def scope(owner: User) -> Scope:
+    return vault.create_scope(name="keys", actor=owner, now=clock.now())
+
+
+def test_a_scope_is_made_and_a_key_put_into_it(browser: Client):
+    assert "No secret scopes yet" in Page(browser.get("/ml/secrets")).text
+    assert browser.post("/ml/secrets/scopes", {"scope": "keys"}).status_code == 303
+    assert browser.post("/ml/secrets/keys/put", {"key": "openai", "value": f" {VALUE}\n"}).status_code == 303
+    page = Page(browser.get("/ml/secrets"))
+    assert "{{secrets/keys/openai}}" in page.id("main").text
+    assert VALUE not in page.html
+
+
+@pytest.mark.parametrize("name", ["", "no good", "x" * 200, "keys"])
+def test_a_bad_scope_name_is_refused_beside_its_field(browser: Client, scope: Scope, name):
+    response = browser.post("/ml/secrets/scopes", {"scope": name})
+    page = Page(response)
+    assert response.status_code == 422
+    assert page.id("scope-problem").text.endswith(".")
+    assert page.id("scope-name").attrs["value"] == name
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"), [("", VALUE, "key"), ("a b", VALUE, "key"), ("k", "", "value")]
+)
+def test_a_refused_key_is_told_beside_its_field_and_its_value_is_not_echoed(
+    browser: Client, scope: Scope, key, value, wrong
+):
+    response = browser.post("/ml/secrets/keys/put", {"key": key, "value": value})
+    page = Page(response)
+    assert response.status_code == 422
+    assert page.id(f"{wrong}-{scope.pk}").attrs["aria-invalid"] == "true"
+    assert VALUE not in page.html
+
+
+def test_deleting_asks_first(browser: Client, scope: Scope, owner: User):
+    vault.put_secret(scope="keys", key="openai", value=VALUE, actor=owner, now=clock.now())
+    assert "Delete key openai of keys?" in Page(browser.get("/ml/secrets/keys/delete?key=openai")).text
+    assert StoredSecret.objects.exists()
+    assert browser.post("/ml/secrets/keys/delete", {"key": "openai"}).status_code == 303
+    assert not StoredSecret.objects.exists()
+    assert browser.post("/ml/secrets/keys/delete", {"key": "openai"}).status_code == 404
+    assert browser.post("/ml/secrets/keys/delete", {"key": ""}).status_code == 303
+    assert not Scope.objects.exists()
+
+
+def test_a_scope_is_its_makers_and_admins(scope: Scope, stranger: User, admin: User):
+    assert "keys" not in Page(signed_in(stranger).get("/ml/secrets")).id("main").text.replace("keys into", "")
+    assert signed_in(stranger).post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 404
+    assert signed_in(stranger).get("/ml/secrets/keys/delete").status_code == 404
+    assert signed_in(stranger).post("/ml/secrets/keys/delete").status_code == 404
+    assert signed_in(admin).post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 303
+
+
+def test_a_token_is_shown_once(browser: Client):
+    response = browser.post("/settings", {"comment": "notebook", "days": "90"})
+    page = Page(response)
+    value = page.id("token-value").text
+    assert value.startswith("sui_")
+    assert "no-store" in response["Cache-Control"]
+    after = Page(browser.get("/settings"))
+    assert value not in after.html
+    assert "notebook" in after.text
+
+
+@pytest.mark.parametrize("days", ["30", "", "9999", "x"])
+def test_a_token_lives_as_long_as_one_of_the_choices(browser: Client, days):
+    browser.post("/settings", {"comment": "c", "days": days})
+    assert (AccessToken.objects.get().expires_at is not None) is (days == "30")
+
+
+def test_a_token_is_revoked_by_its_owner_only(browser: Client, stranger: User):
+    browser.post("/settings", {"comment": "c", "days": "30"})
+    token = AccessToken.objects.get()
+    signed_in(stranger).post("/settings", {"revoke": token.pk})
+    assert AccessToken.objects.exists()
+    assert browser.post("/settings", {"revoke": token.pk}).status_code == 303
+    assert not AccessToken.objects.exists()
