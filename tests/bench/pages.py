@@ -35,29 +35,33 @@ def main() -> None:
         user = fill()
         client = Client()
         client.force_login(user)
-        form = {
             "name": "new",
             "provider": "openai",
             "task": "llm/v1/chat",
             "openai__openai_api_type": "azure",
         }
-        figures: list[tuple[str, float, Callable[[], object]]] = [
-            (
-                "form redraw",
-                15,
-                lambda: client.post("/ml/endpoints/create/fields", form, headers={"HX-Request": "true"}),
-            ),
-            ("list", 40, lambda: client.get("/ml/endpoints")),
-            ("list, searched", 40, lambda: client.get("/ml/endpoints?search=endpoint-77")),
-            ("endpoint's page", 40, lambda: client.get("/ml/endpoints/endpoint-500")),
-            ("polled state, unchanged", 40, lambda: client.get("/ml/endpoints/endpoint-500/state?v=1")),
-        ]
         print(f"{'page':28}{'median ms':>10}{'p95 ms':>10}{'budget ms':>11}{'kB':>8}")
-        for name, budget, call in figures:
+        for name, budget, call in calls(client):
             times, size = measure(call)
             p95 = times[int(len(times) * 0.95)]
             print(f"{name:28}{statistics.median(times):10.1f}{p95:10.1f}{budget:11.0f}{size / 1000:8.1f}")
         connection.close()
+
+
+def calls(client: Any) -> list[tuple[str, float, Callable[[], object]]]:
+    """What is measured: its name, its budget in milliseconds, and the request."""
+    form = {
+    return [
+        (
+            "form redraw",
+            15,
+            lambda: client.post("/ml/endpoints/create/fields", form, headers={"HX-Request": "true"}),
+        ),
+        ("list", 40, lambda: client.get("/ml/endpoints")),
+        ("list, searched", 40, lambda: client.get("/ml/endpoints?search=endpoint-77")),
+        ("endpoint's page", 40, lambda: client.get("/ml/endpoints/endpoint-500")),
+        ("polled state, unchanged", 40, lambda: client.get("/ml/endpoints/endpoint-500/state?v=1")),
+    ]
 
 
 def measure(call: Callable[[], object]) -> tuple[list[float], int]:
