@@ -150,6 +150,7 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         publication.bump()
 
 
+@retried
 def grant(*, name: str, email: str, level: Level, actor: User, now: datetime) -> None:
     """Gives a person a level, or takes it with NONE. A grant never exceeds its grantor: only managers get here."""
     with transaction.atomic(durable=True):
