@@ -134,6 +134,8 @@ class Gateway:
                 caller.waited(perf_counter() - began)
             try:
                 await self._relay(reply, endpoint, entity, signed, caller, stream=stream)
+                guard.release()  # to the server an answered caller has left; that must not cut the connection
+                await reply.settle()
             finally:
                 reply.done()
         except CallerGone:
