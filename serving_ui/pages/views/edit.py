@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from serving_ui.catalogue.changes import differences
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, queries
@@ -28,7 +29,10 @@ from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
+from serving_ui.pages.presenters import changes
+from serving_ui.pages.presenters.changes import Change
 from serving_ui.pages.views.create import form_context, is_step, redrawn, references, take_step
+from serving_ui.pages.words import said
 
 Outcome = ConfigVersion.Outcome
 T = TypeVar("T")
@@ -113,12 +117,21 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         form.show(body.by_input(errors))
         return _page(request, edit, form=form, status=422)
     except StaleEdit as stale:
-        edit.generation = the_endpoint(request, edit.endpoint.name, Action.MANAGE).generation
-        return _page(request, edit, refusal=stale, status=409)
+        fresh = the_endpoint(request, edit.endpoint.name, Action.MANAGE)
+        edit.generation = fresh.generation
+        versions = queries.versions(endpoint=fresh)
+        told = changes.since(edit.version, events=stale.changes, versions=versions)
+        return _page(request, edit, refusal=stale, told=told, status=409)
     except UpdateInProgress as refusal:
         return _page(request, edit, refusal=refusal, status=409)
     _tell(request, changed)
     return see_other("endpoint-detail", edit.endpoint.name)
+
+
+def _differing(edit: Edit) -> str:
+    """What others changed in the config since the form was opened on it: the labels of the fields."""
+    newest = edit.endpoint.pending or _opened_on(edit.endpoint)
+    return ", ".join(said(label) for label in differences(edit.version.config, newest.config))
 
 
 def _parsed(body: Body) -> Wanted:
@@ -203,8 +216,9 @@ def _page(
     *,
     form: EndpointForm | None = None,
     refusal: EndpointError | None = None,
+    told: Sequence[Change] = (),
     status: int = 200,
 ) -> HttpResponse:
     context = form_context(request, form or _form(request, edit))
-    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal}
+    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal, "told": told}
     return render(request, "endpoints/form.html", context, status=status)
