@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from serving_ui.catalogue.changes import differences
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, queries
@@ -32,7 +31,6 @@ from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes
 from serving_ui.pages.presenters.changes import Change
 from serving_ui.pages.views.create import form_context, is_step, redrawn, references, take_step
-from serving_ui.pages.words import said
 
 Outcome = ConfigVersion.Outcome
 T = TypeVar("T")
@@ -126,12 +124,6 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         return _page(request, edit, refusal=refusal, status=409)
     _tell(request, changed)
     return see_other("endpoint-detail", edit.endpoint.name)
-
-
-def _differing(edit: Edit) -> str:
-    """What others changed in the config since the form was opened on it: the labels of the fields."""
-    newest = edit.endpoint.pending or _opened_on(edit.endpoint)
-    return ", ".join(said(label) for label in differences(edit.version.config, newest.config))
 
 
 def _parsed(body: Body) -> Wanted:
