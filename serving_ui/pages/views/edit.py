@@ -146,9 +146,15 @@ def _parsed(body: Body) -> Wanted:
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
-    """What was changed. Tags and limits come first: an update that begins raises the generation by itself."""
+    """What was changed. The config comes first: it alone can still be refused, and then nothing is saved."""
     name, actor, now = edit.endpoint.name, request.user, clock.now()
     changed = []
+    if _is_new(edit, wanted.config):
+        saved = commands.update_config(
+            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
+        )
+        edit.generation = saved.generation
+        changed.append("config")
     if _plain(wanted.tags) != edit.endpoint.tags:
         saved = commands.set_tags(
             name=name, tags=wanted.tags, generation=edit.generation, actor=actor, now=now
@@ -162,11 +168,6 @@ def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
         )
         edit.generation = saved.generation
         changed.append("rate_limits")
-    if _is_new(edit, wanted.config):
-        commands.update_config(
-            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
-        )
-        changed.append("config")
     return changed
 
 
