@@ -20,7 +20,7 @@ from tests.support.canary import Search, files, tables
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer, running_sandbox
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("canary")]
+pytestmark = pytest.mark.slow
 
 KINDS = ("pasted", "edited", "scope", "replaced", "refused", "unfinished", "misplaced", "failing", "typed")
 # Characters that every encoding on the way changes in its own manner.
@@ -44,7 +44,7 @@ class Traces:
         self.answers.append((where, headers.encode() + b"\n\n" + response.content))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     product = Product(tmp_path_factory.mktemp("canary"), SERVING_UI_LOG_LEVEL="DEBUG")
     with running_sandbox() as provider:
@@ -149,7 +149,7 @@ def look_around(owner: Person, provider: SandboxServer, found: Traces) -> None:
     owner.post("/ml/endpoints/failing/delete", {"typed_name": "failing"})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def search() -> Search:
     return Search(CANARIES.values())
 
