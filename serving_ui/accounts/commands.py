@@ -18,7 +18,10 @@ TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
 
 
 class AccountError(Exception):
-    """A refused change of accounts; the text is a sentence for a person."""
+    """A refused change of accounts; the text is a sentence for a person, with the REST error code and status of it."""
+
+    code = "INVALID_PARAMETER_VALUE"
+    status = 400
 
 
 class LinkInvalid(AccountError):
