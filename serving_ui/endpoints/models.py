@@ -55,6 +55,8 @@ class Endpoint(models.Model):
     modified_at = models.DateTimeField(db_index=True)
     tags = models.JSONField(default=list)  # [{"key", "value"}], by key
     rate_limits = models.JSONField(default=list)  # [{"key", "calls", "renewal_period"}]
+    ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
+    email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     is_ready_made = models.BooleanField(default=False)
 
     ready = models.CharField(
@@ -178,19 +180,26 @@ class EndpointEvent(models.Model):
 
 
 class Grant(models.Model):
-    """What a person other than creator and admins may do with an endpoint."""
+    """What a principal other than creator and admins, or everybody in a group, may do with an endpoint."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="grants")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    group = models.ForeignKey("accounts.Group", null=True, on_delete=models.CASCADE, related_name="+")
     level = models.PositiveSmallIntegerField(choices=[(level.value, level.name) for level in Level])
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["endpoint", "user"], name="grant_once_a_user")
+            models.UniqueConstraint(fields=["endpoint", "user"], name="grant_once_a_user"),
+            models.UniqueConstraint(fields=["endpoint", "group"], name="grant_once_a_group"),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="grant_to_one",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{Level(self.level).name} of {self.user_id} on {self.endpoint_id}"
+        return f"{Level(self.level).name} on {self.endpoint_id}"
 
 
 class Revision(models.Model):
