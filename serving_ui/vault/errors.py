@@ -1,7 +1,8 @@
 """What the vault refuses, with the REST error code and status that say so.
 
 VaultError                          400
-├── ScopeNotFound, SecretNotFound   404
+├── ScopeNotFound, SecretNotFound,
+│   GrantNotFound                   404
 ├── NameTaken, BadName, BadValue    400
 └── NotAllowed                      403
 """
@@ -28,6 +29,12 @@ class ScopeNotFound(VaultError):
 
 class SecretNotFound(VaultError):
     """The scope has no such key."""
+
+    code, status = "RESOURCE_DOES_NOT_EXIST", 404
+
+
+class GrantNotFound(VaultError):
+    """The principal was given no right on the scope."""
 
     code, status = "RESOURCE_DOES_NOT_EXIST", 404
 
