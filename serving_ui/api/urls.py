@@ -5,10 +5,13 @@ from __future__ import annotations
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from serving_ui.api import errors, neighbours
+from serving_ui.api import errors, neighbours, serving
+from serving_ui.api.description import views as description
 from serving_ui.lib.policy import public
 
 urlpatterns = [
+    *description.urlpatterns,
+    *serving.urlpatterns,
     *neighbours.urlpatterns,
     re_path("", csrf_exempt(public(errors.not_found))),
 ]
