@@ -15,6 +15,7 @@ VaultError and AccountError with their code and status, `errors.Refused` for the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -25,9 +26,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import User
-from serving_ui.api import errors
+from serving_ui.api import errors, idempotency
 from serving_ui.api.errors import Refused
 from serving_ui.api.reading import has_no_text, json_object
+from serving_ui.endpoints import publication
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
 
@@ -71,12 +73,27 @@ def _answered(
         operation = _chosen(request, operations)
         _refuse_unspeakable(chain(parts.values(), *request.GET.lists()))
         asked = _prepared(request, session=session)
-        answer = operation(asked, **parts)
-        if isinstance(answer, HttpResponseBase):
-            return answer
-        return JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
+        perform = partial(_performed, asked, partial(operation, asked, **parts))
+        key = request.headers.get("Idempotency-Key")
+        if key is None or request.method != "POST":
+            return perform()
+        whole = [request.path.rstrip("/"), request.META["QUERY_STRING"], asked.given]
+        return idempotency.once(key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform)
     except Exception as error:  # the outermost edge: whatever happens, a client gets JSON
         return errors.reply_to(error)
+
+
+def _performed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]) -> HttpResponseBase:
+    """Answers once what was changed is in force in every gateway; one that is late is named in the answer."""
+    changes = asked.method in WITH_BODY
+    before = publication.current() if changes else 0
+    answer = operation()
+    if changes and (revision := publication.current()) != before:
+        for process in publication.await_gateways(revision=revision, clock=clock.now):
+            asked.warn(_("The gateway process %(name)s does not serve this change yet.") % {"name": process})
+    if isinstance(answer, HttpResponseBase):
+        return answer
+    return JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
 
 
 def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation:

@@ -24,7 +24,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as an object; an empty body is an empty object. Raises Refused."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > LARGEST_BODY:
+    length = str(request.META.get("CONTENT_LENGTH") or 0)
+    if length.isascii() and length.isdigit() and int(length) > LARGEST_BODY:
         raise _too_large()
     raw = request.read(LARGEST_BODY + 1)
     if len(raw) > LARGEST_BODY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
@@ -67,6 +68,16 @@ class GatewayRateLimit(Body):
         return self
 
 
+def is_carried_out(limit: Mapping[str, Any]) -> bool:
+    """Whether the gateway carries a stored rate limit out: calls of the endpoint, or of each user."""
+    return (
+        "calls" in limit
+        and "tokens" not in limit
+        and "principal" not in limit
+        and limit.get("key", "endpoint") in ("endpoint", "user")
+    )
+
+
 class AiGateway(Reported):
     fallback_config: Fallback | None = None
     guardrails: Guardrails | None = None
@@ -80,12 +91,8 @@ class AiGateway(Reported):
 
     def without_effect(self) -> list[str]:
         """What is kept and not carried out by this version, by path."""
-        limits = self.rate_limits or []
-        found = [
-            f"rate_limits[{position}]"
-            for position, limit in enumerate(limits)
-            if limit.calls is None or limit.tokens is not None or limit.key not in ("endpoint", "user")
-        ]
+        limits = self.stored().get("rate_limits", [])
+        found = [f"rate_limits[{n}]" for n, limit in enumerate(limits) if not is_carried_out(limit)]
         switched = {
             "fallback_config": self.fallback_config and self.fallback_config.enabled,
             "guardrails": self.guardrails,

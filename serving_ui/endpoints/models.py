@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from serving_ui.catalogue.governance import is_carried_out
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints.events import sentence
 from serving_ui.endpoints.lifecycle import Ready, State, Update
@@ -106,6 +107,12 @@ class Endpoint(models.Model):
     @property
     def is_updating(self) -> bool:
         return self.config_update == Update.IN_PROGRESS
+
+    @property
+    def limits(self) -> tuple[tuple[str, int], ...]:
+        """What the gateway carries out: (key, calls a minute), of the rate limits and of those of the AI gateway."""
+        more = [limit for limit in self.ai_gateway.get("rate_limits", []) if is_carried_out(limit)]
+        return tuple((limit.get("key", "endpoint"), limit["calls"]) for limit in (*self.rate_limits, *more))
 
     @property
     def shown_version(self) -> ConfigVersion | None:

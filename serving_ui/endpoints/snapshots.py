@@ -66,7 +66,7 @@ class SnapshotBuilder:
             users=frozenset(user for user in users if user),
             everyone=row.is_ready_made
             or any(grant.group and grant.group.name == EVERYONE for grant in grants),
-            rate_limits=tuple((limit["key"], limit["calls"]) for limit in row.rate_limits),
+            rate_limits=row.limits,
         )
 
     def _entities(self, version: ConfigVersion, before: Cache) -> Built:

@@ -28,7 +28,7 @@ class Reply:
         self.status: int = response.status_code
         self.headers = response.headers
         streamed = isinstance(response, StreamingHttpResponse)
-        self.content: bytes = b"".join(response) if streamed else response.content  # type: ignore[arg-type]
+        self.content: bytes = b"".join(response) if streamed else response.content
 
     @property
     def body(self) -> dict[str, Any]:
