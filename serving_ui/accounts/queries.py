@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import ADMINS, EVERYONE, AccessToken, Group, Membership, User, digest_of
+from serving_ui.accounts.refusals import NotFound
 
 
 def access_tokens(*, user: User) -> list[AccessToken]:
@@ -84,3 +86,21 @@ def find_principal(*, name: str) -> User | Group | None:
 def _built_in() -> list[Group]:
     found = {group.name: group for group in Group.objects.filter(name__in=(ADMINS, EVERYONE))}
     return [found.get(name) or Group.built_in(name) for name in (ADMINS, EVERYONE)]
+
+
+def principal_by_id(*, user_id: str, kind: User.Kind) -> User:
+    """The person or service principal with this id. Raises NotFound."""
+    found = User.objects.filter(pk=user_id, kind=kind).first()
+    if found is None:
+        raise NotFound(_("Nobody here has the id %(id)s. List them to see the ids.") % {"id": user_id})
+    return found
+
+
+def group_by_id(*, group_id: str) -> Group:
+    """The group with this id. Raises NotFound."""
+    found = Group.objects.filter(pk=group_id).first()
+    if found is None:
+        raise NotFound(
+            _("No group here has the id %(id)s. List the groups to see the ids.") % {"id": group_id}
+        )
+    return found

@@ -30,12 +30,15 @@ def own(*, token_id: str, user: User) -> AccessToken:
 def managed(
     *, actor: User, created_by_username: str = "", created_by_id: str = "", now: datetime
 ) -> list[AccessToken]:
-    """Everybody's tokens that still work, newest first, or those that one principal made. For admins."""
+    """Everybody's tokens that still work, newest first, or those that one principal made. For admins.
+
+    `created_by_id` may be the beginning of an id.
+    """
     found = _of_everybody(actor).filter(_still(now))
     if created_by_username:
-        found = found.filter(_made_by(email=created_by_username))
+        found = found.filter(_made_by("email__iexact", created_by_username.strip()))
     if created_by_id:
-        found = found.filter(_made_by(pk=created_by_id))
+        found = found.filter(_made_by("pk__startswith", created_by_id))
     return list(found.order_by("-created_at"))
 
 
@@ -81,9 +84,7 @@ def _of_everybody(actor: User) -> QuerySet[AccessToken]:
     return AccessToken.objects.select_related("user", "created_by")
 
 
-def _made_by(**principal: str) -> Q:
-    [(name, value)] = principal.items()
-    lookup = f"{name}__iexact" if name == "email" else name
+def _made_by(lookup: str, value: str) -> Q:
     return Q(**{f"created_by__{lookup}": value}) | Q(**{f"user__{lookup}": value, "created_by": None})
 
 

@@ -28,12 +28,15 @@ class Grantee:
     group_id: str | None = None
 
 
-def create_scope(*, name: str, actor: Actor, now: datetime) -> Scope:
-    """A new, empty scope of the person's own."""
+def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now: datetime) -> Scope:
+    """A new, empty scope of the person's own; `manager` manages it, too."""
     _check_name(name, field="scope")
     try:
         with transaction.atomic():
-            return Scope.objects.create(name=name, creator_id=actor.pk, created_at=now)
+            scope = Scope.objects.create(name=name, creator_id=actor.pk, created_at=now)
+            if manager:
+                grant(scope=name, to=manager, right=Right.MANAGE, actor=actor, now=now)
+            return scope
     except IntegrityError:
         raise errors.NameTaken(
             _("A secret scope named %(scope)s exists already. Choose another name.") % {"scope": name},

@@ -22,10 +22,13 @@ class Scope(models.Model):
     creator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
 
-    right: int  # what the asking person may do; set by queries
-
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def right(self) -> int:
+        """What the asking person may do: a Right, or 0. Queries annotate it."""
+        return int(self.__dict__.get("right_of_actor", 0))
 
     @property
     def may_write(self) -> bool:

@@ -34,8 +34,8 @@ def scopes(*, actor: Actor) -> QuerySet[Scope]:
     """The scopes that the person may read, by name, with `right`; each with its secrets (names and dates) in two queries."""
     names = StoredSecret.objects.defer("ciphertext").order_by("key")
     return (
-        Scope.objects.annotate(right=_right_of(actor))
-        .filter(right__gte=Right.READ)
+        Scope.objects.annotate(right_of_actor=_right_of(actor))
+        .filter(right_of_actor__gte=Right.READ)
         .select_related("creator")
         .order_by("name")
         .prefetch_related(Prefetch("secrets", queryset=names))
