@@ -90,8 +90,9 @@ class Endpoint(models.Model):
                 name="running_update_is_polled",
             ),
         ]
-        # For the sweep, which asks every second what is due.
+        # By name everything is asked for; what is due, the sweep asks every second.
         indexes: ClassVar = [
+            models.Index(fields=["name"], name="endpoint_by_name"),
             models.Index(
                 fields=["next_poll_at"], name="endpoint_due", condition=Q(next_poll_at__isnull=False)
             )
