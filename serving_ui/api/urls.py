@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from serving_ui.api import errors, neighbours, serving
+from serving_ui.api import errors, mlflow_gateway, neighbours, serving
 from serving_ui.api.description import views as description
 from serving_ui.lib.policy import public
 
 urlpatterns = [
     *description.urlpatterns,
     *serving.urlpatterns,
+    *mlflow_gateway.urlpatterns,
     *neighbours.urlpatterns,
     re_path("", csrf_exempt(public(errors.not_found))),
 ]
