@@ -3,7 +3,7 @@
 Replies are canned and say so. Any API key is accepted, and none; the key `sandbox-invalid` is always refused with 401, so that
 a person can see what a refused key looks like. `sandbox_app` is the one inside the product; `make_sandbox(control=...)` adds the
 test knobs of control.py. `manage.py sandbox --port N` runs it alone; there the wire also stands at /v1, where vendors have it, so
-that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` makes the sandbox of every OpenAI model.
+that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` sends to it whatever is meant for OpenAI.
 """
 
 from __future__ import annotations
