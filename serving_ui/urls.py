@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from serving_ui.api import errors as api
-from serving_ui.api.description.views import docs
+from serving_ui.api.description.views import docs, docs_operation
 from serving_ui.pages import errors as pages
 
 urlpatterns = [
     path("api/2.0/", include("serving_ui.api.urls")),
     path("docs/api", docs, name="api-docs"),
+    path("docs/api/<str:name>", docs_operation, name="api-operation"),
     path("", include("serving_ui.pages.urls")),
 ]
 

@@ -27,9 +27,9 @@ MEANINGS = {
     409: "It is in conflict with what there is now, such as a running update.",
     429: "Too many calls; Retry-After says when to come back, in seconds.",
     499: "The caller went away.",
-    500: "The provider failed, or this server did.",
+    500: "The provider failed, or this server did, whose log has the reason.",
     501: "This is not offered here.",
-    503: "The provider cannot be reached now; Retry-After says when to come back, in seconds.",
+    503: "The provider, or this server's database, cannot be reached now; Retry-After says when to come back, in seconds.",
     504: "The provider did not answer in time.",
 }
 INTRODUCTION = (
@@ -38,6 +38,7 @@ INTRODUCTION = (
     "known here are accepted, have no effect and are named in warnings."
 )
 Schema = dict[str, Any]
+BROKEN = {str(status): {"$ref": f"#/components/responses/{status}"} for status in (500, 503)}
 
 
 @cache
@@ -54,6 +55,7 @@ def _document() -> Schema:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": schemas(),
+            "responses": {str(status): _refusal(status) for status in (500, 503)},
         },
     }
 
@@ -104,7 +106,10 @@ def described(operation: Operation) -> Schema:
         "tags": [operation.group],
         "summary": str(operation.summary),
         "parameters": [*_parameters(operation)],
-        "responses": {str(status): _response(operation, status) for status in operation.statuses},
+        "responses": {
+            **{str(status): _response(operation, status) for status in operation.statuses},
+            **({} if operation.public else BROKEN),
+        },
     }
     if operation.text:
         found["description"] = str(operation.text)
@@ -146,17 +151,25 @@ def _parameter(parameter: Parameter, place: str) -> Schema:
 
 
 def _response(operation: Operation, status: int) -> Schema:
-    response: Schema = {"description": MEANINGS[status]}
     if status != 200:
-        response["content"] = {"application/json": {"schema": _ref(shapes.Error)}}
-        if status in (429, 503):
-            response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
-    elif operation.media != "application/json":
+        return _refusal(status)
+    response: Schema = {"description": MEANINGS[status]}
+    if operation.media != "application/json":
         response["content"] = {operation.media: {"schema": {"type": "string"}}}
     else:
         response["content"] = {"application/json": {"schema": _ref(operation.answer or shapes.Nothing)}}
         if operation.body in (given.Question, given.NamedQuestion):
             response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    return response
+
+
+def _refusal(status: int) -> Schema:
+    response: Schema = {
+        "description": MEANINGS[status],
+        "content": {"application/json": {"schema": _ref(shapes.Error)}},
+    }
+    if status in (429, 503):
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
     return response
 
 

@@ -46,18 +46,28 @@ EXAMPLE = Subject(config=serving.CONFIG, tags=serving.TAGS, rate_limits=serving.
 class Program:
     """What a tab shows."""
 
+    operation: str
     key: str
     label: Text
     code: str
 
+    @property
+    def id(self) -> str:
+        return f"{self.operation}-{self.key}"
+
+    @property
+    def code_id(self) -> str:
+        return f"code-{self.id}"
+
 
 def programs(operation: Operation, subject: Subject = EXAMPLE) -> list[Program]:
     """The operation called in every way that there is."""
-    found = [Program("curl", _("curl"), _curl(operation, subject))]
+    name = operation.name
+    found = [Program(name, "curl", _("curl"), _curl(operation, subject))]
     if operation.sdk or not (operation.public or operation.path.startswith(INVOCATIONS)):
-        found.append(Program("sdk", _("Databricks SDK"), _sdk(operation, subject)))
+        found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, subject)))
     if operation.mlflow:
-        found.append(Program("mlflow", _("MLflow"), _mlflow(operation, subject)))
+        found.append(Program(name, "mlflow", _("MLflow"), _mlflow(operation, subject)))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from serving_ui.api.description.document import schemas
 
 Schema = Mapping[str, Any]
+OPERATIONS_OF = {"AiGateway": "set_ai_gateway", "EmailNotifications": "set_notifications"}
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,8 @@ class Row:
     required: bool
     text: str
     choices: tuple[str, ...] = ()
-    provider: bool = False
-    """Its fields are those of the providers, in a section of their own."""
-
-    @property
-    def depth(self) -> int:
-        return self.path.count(".")
+    fields_of: str = ""
+    """Where its own fields are listed: `providers`, or the name of an operation."""
 
 
 def rows(schema: Schema) -> list[Row]:
@@ -39,12 +36,18 @@ def _rows(schema: Schema, at: str) -> Iterator[Row]:
         found = _resolved(given)
         inner = _resolved(found["items"]) if found.get("type") == "array" else found
         path = f"{at}{name}" + ("[]" if inner is not found else "")
-        of_providers = "oneOf" in inner or "provider" in inner.get("properties", {})
+        elsewhere = _elsewhere(given, inner)
         yield Row(
-            path, _type(found, inner), name in required, _text(found, inner), _choices(inner), of_providers
+            path, _type(found, inner), name in required, _text(found, inner), _choices(inner), elsewhere
         )
-        if not of_providers:
+        if not elsewhere:
             yield from _rows(inner, path + ".")
+
+
+def _elsewhere(given: Schema, inner: Schema) -> str:
+    if "oneOf" in inner or "provider" in inner.get("properties", {}):
+        return "providers"
+    return OPERATIONS_OF.get(given.get("$ref", "").rpartition("/")[2], "")
 
 
 def _resolved(schema: Schema) -> dict[str, Any]:

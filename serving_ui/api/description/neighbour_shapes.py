@@ -13,11 +13,11 @@ AclLevel = Literal["READ", "WRITE", "MANAGE"]
 
 class ShownScope(Shape):
     name: str
-    backend_type: Literal["DATABRICKS"] = sometimes()
+    backend_type: Literal["DATABRICKS"]
 
 
 class ScopeList(Shape):
-    scopes: list[ShownScope] = sometimes("Those that you may read.")
+    scopes: list[ShownScope] = Field(description="Those that you may read.")
 
 
 class SecretMetadata(Shape):
@@ -26,7 +26,7 @@ class SecretMetadata(Shape):
 
 
 class SecretList(Shape):
-    secrets: list[SecretMetadata] = sometimes("Keys only; values are never listed.")
+    secrets: list[SecretMetadata] = Field(description="Keys only; values are never listed.")
 
 
 class SecretValue(Shape):
@@ -40,19 +40,20 @@ class AclItem(Shape):
 
 
 class AclList(Shape):
-    items: list[AclItem] = sometimes()
+    items: list[AclItem] = Field(description="The creator first.")
 
 
 class GivenLevel(Shape):
     permission_level: Level
     inherited: bool
+    inherited_from_object: list[str] = sometimes()
 
 
 class AccessControl(Shape):
     user_name: str = sometimes("One of the three names.")
     group_name: str = sometimes()
     service_principal_name: str = sometimes()
-    display_name: str = sometimes()
+    display_name: str
     all_permissions: list[GivenLevel]
 
 
@@ -71,66 +72,91 @@ class LevelList(Shape):
     permission_levels: list[LevelDescription]
 
 
-class TokenInfo(Shape):
+class ShownToken(Shape):
     token_id: str
     comment: str
     creation_time: Milliseconds
     expiry_time: int = Field(description="Milliseconds since 1970; -1 when it does not end.")
 
 
-class NewToken(Shape):
+class TokenMade(Shape):
     token_value: str = Field(description="Shown only this once.")
-    token_info: TokenInfo
+    token_info: ShownToken
 
 
 class TokenList(Shape):
-    token_infos: list[TokenInfo] = sometimes()
+    token_infos: list[ShownToken]
 
 
-class ManagedToken(TokenInfo):
-    created_by_username: str = sometimes()
-    owner_id: Any = sometimes()
+class ManagedToken(ShownToken):
+    owner_id: int
+    created_by_id: int
+    created_by_username: str
+
+
+class ManagedTokenMade(Shape):
+    token_value: str = Field(description="Shown only this once.")
+    token_info: ManagedToken
 
 
 class ManagedTokenList(Shape):
-    token_infos: list[ManagedToken] = sometimes()
+    token_infos: list[ManagedToken]
 
 
 class OneManagedToken(Shape):
     token_info: ManagedToken
 
 
-class ComplexValue(Shape):
+class ScimReference(Shape):
     value: str
     display: str = sometimes()
+    type: str = sometimes()
+    primary: bool = sometimes()
 
 
-class ScimUser(Shape):
+class _Resource(Shape):
+    """Attributes that were not asked for, or asked to be left out, are."""
+
     id: str
-    userName: str
+    schemas: list[str]
+    externalId: str = sometimes("The id that a directory gave it.")
     displayName: str = sometimes()
+    groups: list[ScimReference] = sometimes()
+    entitlements: list[ScimReference] = sometimes()
+    roles: list[ScimReference] = sometimes()
+
+
+class ScimUser(_Resource):
+    userName: str = sometimes("E-mail.")
     active: bool = sometimes()
     name: dict[str, Any] = sometimes()
-    emails: list[ComplexValue] = sometimes()
-    groups: list[ComplexValue] = sometimes()
-    entitlements: list[ComplexValue] = sometimes()
+    emails: list[ScimReference] = sometimes()
 
 
-class ScimGroup(Shape):
-    id: str
-    displayName: str
-    members: list[ComplexValue] = sometimes()
+class ScimServicePrincipal(_Resource):
+    applicationId: str = sometimes()
+    active: bool = sometimes()
+
+
+class ScimGroup(_Resource):
+    members: list[ScimReference] = sometimes()
+    meta: dict[str, Any] = sometimes()
 
 
 class _Page(Shape):
+    schemas: list[str]
     totalResults: int
-    startIndex: int = sometimes()
-    itemsPerPage: int = sometimes()
+    startIndex: int
+    itemsPerPage: int
 
 
 class ScimUserList(_Page):
-    Resources: list[ScimUser] = sometimes()
+    Resources: list[ScimUser]
+
+
+class ScimServicePrincipalList(_Page):
+    Resources: list[ScimServicePrincipal]
 
 
 class ScimGroupList(_Page):
-    Resources: list[ScimGroup] = sometimes()
+    Resources: list[ScimGroup]

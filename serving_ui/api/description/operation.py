@@ -43,7 +43,7 @@ class Operation:
     """One method of one address.
 
     `example` is a body that works; `sdk` and `mlflow` name what a client calls for it (`serving_endpoints.create`). `refusals` are
-    the statuses that it may have beside 200 and 401.
+    the statuses that it may have beside those of every operation.
     """
 
     method: Method
@@ -88,4 +88,6 @@ class Operation:
     def statuses(self) -> list[int]:
         """Every status that it may answer, the good one first."""
         good = [] if self.refused else [200]
-        return good + sorted({*self.refusals, *(() if self.public else (401,))})
+        always = set() if self.public else {400, 401}
+        repeated = {409} if self.method == "POST" and self.path.startswith("/api/2.0/") else set()
+        return good + sorted(always | repeated | set(self.refusals))

@@ -17,6 +17,7 @@ from serving_ui.catalogue.registry import offered
 from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
 
+FIRST = ("create_endpoint", "query")
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
@@ -39,19 +40,17 @@ class Entry:
     refusals: list[Refusal]
     programs: list[Program]
 
-    @property
-    def is_open(self) -> bool:
-        """What most people come for is not folded."""
-        return self.operation.name in ("create_endpoint", "query")
-
 
 @dataclass(frozen=True)
 class Group:
     """Operations that belong together."""
 
-    key: str
     label: str
-    entries: list[Entry]
+    operations: list[Operation]
+
+    @property
+    def key(self) -> str:
+        return self.label.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,21 @@ class Block:
     fields: list[Row]
 
 
-def entries(subject: Subject) -> list[Group]:
-    """Every operation, by group, with programs about this endpoint."""
-    return [
-        Group(
-            key=group.lower().replace(" ", "-"),
-            label=group,
-            entries=[_entry(each, subject) for each in OPERATIONS if each.group == group],
-        )
-        for group in groups()
-    ]
+@cache
+def grouped() -> list[Group]:
+    """Every operation, by group."""
+    return [Group(label, [each for each in OPERATIONS if each.group == label]) for label in groups()]
+
+
+def entry(name: str, subject: Subject) -> Entry | None:
+    """The operation of this name, with programs about this endpoint."""
+    operation = next((each for each in OPERATIONS if each.name == name), None)
+    return _entry(operation, subject) if operation else None
+
+
+def first_entries(subject: Subject) -> list[Entry]:
+    """What most people come for."""
+    return [_entry(each, subject) for each in OPERATIONS if each.name in FIRST]
 
 
 @cache

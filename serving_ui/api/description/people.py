@@ -1,66 +1,99 @@
-"""The operations on people and groups, which are the same for both; and the documents about the server itself."""
+"""The operations on people, service principals and groups, which are the same for each; and the documents about the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from serving_ui.api.description import given, shapes
-from serving_ui.api.description import neighbour_shapes as neighbours
-from serving_ui.api.description.neighbours import PAGE, SCIM
+from serving_ui.api import scim_bodies as bodies
+from serving_ui.api.description import neighbour_shapes as shown
+from serving_ui.api.description import shapes
+from serving_ui.api.description.neighbours import PAGE, PARTS, SCIM
 from serving_ui.api.description.operation import Operation
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.text import Text, _
 
 GROUP = "People and groups"
-PATCH = {"Operations": [{"op": "replace", "path": "displayName", "value": "Analysts"}]}
+SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 
-def _collection(
-    kind: str, one: type[BaseModel], many: type[BaseModel], body: type[BaseModel], example: dict[str, Any]
-) -> Iterator[Operation]:
-    path, noun = f"{SCIM}/{kind}", kind.lower()
-    shared: dict[str, Any] = {"group": GROUP, "admins": True}
-    yield Operation(
-        method="GET", path=path, group=GROUP, name=f"list_{noun}", summary=_("List %(kind)s").fill(kind=noun),
-        query=PAGE, answer=many, refusals=(400, 403), sdk=f"{noun}.list",
-    )  # fmt: skip
-    yield Operation(
-        method="GET", path=path + "/{id}", group=GROUP, name=f"get_{noun}", summary=_("Get one of the %(kind)s").fill(kind=noun),
-        answer=one, refusals=(403, 404), sdk=f"{noun}.get",
-    )  # fmt: skip
-    yield Operation(
-        method="POST", path=path, name=f"create_{noun}", summary=_("Create one of the %(kind)s").fill(kind=noun),
-        body=body, answer=one, refusals=(400, 403, 409), example=example, **shared,
-    )  # fmt: skip
-    yield Operation(
-        method="PATCH", path=path + "/{id}", name=f"change_{noun}", summary=_("Change one of the %(kind)s").fill(kind=noun),
-        body=given.ScimPatch, answer=one, refusals=(400, 403, 404, 409), example=PATCH, **shared,
-    )  # fmt: skip
-    yield Operation(
-        method="DELETE", path=path + "/{id}", name=f"delete_{noun}", summary=_("Delete one of the %(kind)s").fill(kind=noun),
-        refusals=(400, 403, 404, 409), sdk=f"{noun}.delete", **shared,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Kind:
+    """What SCIM has a collection of, and how the words of its operations are."""
+
+    path: str
+    name: str
+    one: type[BaseModel]
+    many: type[BaseModel]
+    body: type[BaseModel]
+    example: dict[str, Any]
+    summaries: tuple[Text, Text, Text, Text, Text, Text]
+    sdk: str
 
 
-PEOPLE = (
-    Operation(
-        method="GET", path=SCIM + "/Me", group=GROUP, name="get_me", summary=_("Get yourself"),
-        answer=neighbours.ScimUser, sdk="current_user.me",
+def _operations(kind: Kind) -> Iterator[Operation]:
+    many, one = f"{SCIM}/{kind.path}", f"{SCIM}/{kind.path}/{{id}}"
+    listing, getting, creating, replacing, changing, deleting = kind.summaries
+    read: dict[str, Any] = {"method": "GET", "group": GROUP}
+    write: dict[str, Any] = {"group": GROUP, "admins": True, "refusals": (403, 404, 409)}
+    change = {"op": "replace", "path": "displayName", "value": "A new name"}
+    yield Operation(path=many, name=f"list_{kind.name}s", summary=listing, query=(*PAGE, *PARTS), answer=kind.many, sdk=f"{kind.sdk}.list", **read)  # fmt: skip
+    yield Operation(path=one, name=f"get_{kind.name}", summary=getting, query=PARTS, answer=kind.one, refusals=(404,), sdk=f"{kind.sdk}.get", **read)  # fmt: skip
+    yield Operation(
+        method="POST", path=many, name=f"create_{kind.name}", summary=creating, body=kind.body, answer=kind.one, example=kind.example, **write,
+    )  # fmt: skip
+    yield Operation(
+        method="PUT", path=one, name=f"replace_{kind.name}", summary=replacing, body=kind.body, answer=kind.one, example=kind.example, **write,
+    )  # fmt: skip
+    yield Operation(
+        method="PATCH", path=one, name=f"change_{kind.name}", summary=changing, body=bodies.Changes, answer=kind.one,
+        example={"schemas": [SCHEMA], "Operations": [change]}, **write,
+    )  # fmt: skip
+    yield Operation(method="DELETE", path=one, name=f"delete_{kind.name}", summary=deleting, sdk=f"{kind.sdk}.delete", **write)  # fmt: skip
+
+
+PEOPLE = Kind(
+    "Users", "user", shown.ScimUser, shown.ScimUserList, bodies.GivenUser,
+    {"userName": "new@example.com", "displayName": "New Colleague"},
+    (_("List people"), _("Get a person"), _("Create a person"), _("Replace a person"), _("Change a person"), _("Delete a person")),
+    "users",
+)  # fmt: skip
+PROGRAMS = Kind(
+    "ServicePrincipals", "service_principal", shown.ScimServicePrincipal, shown.ScimServicePrincipalList, bodies.GivenServicePrincipal,
+    {"applicationId": "nightly-job", "displayName": "Nightly job"},
+    (
+        _("List service principals"), _("Get a service principal"), _("Create a service principal"),
+        _("Replace a service principal"), _("Change a service principal"), _("Delete a service principal"),
     ),
-    *_collection("Users", neighbours.ScimUser, neighbours.ScimUserList, given.GivenUser, {"userName": "new@example.com"}),
-    *_collection("Groups", neighbours.ScimGroup, neighbours.ScimGroupList, given.GivenGroup, {"displayName": "Analysts"}),
+    "service_principals",
+)  # fmt: skip
+GROUPS = Kind(
+    "Groups", "group", shown.ScimGroup, shown.ScimGroupList, bodies.GivenGroup,
+    {"displayName": "Analysts", "members": []},
+    (_("List groups"), _("Get a group"), _("Create a group"), _("Replace a group"), _("Change a group"), _("Delete a group")),
+    "groups",
+)  # fmt: skip
+ME = Operation(
+    method="GET", path=SCIM + "/Me", group=GROUP, name="get_me", summary=_("Get yourself"), query=PARTS,
+    answer=shown.ScimUser, sdk="current_user.me",
 )  # fmt: skip
 SERVER = (
     Operation(
-        method="GET", path="/api/2.0/openapi.json", group="This document", name="get_openapi", summary=_("Get the OpenAPI document of the whole API"),
-        answer=shapes.Document, ours=True,
+        method="GET", path="/api/2.0/openapi.json", group="This server", name="get_openapi", ours=True,
+        summary=_("Get the OpenAPI document of the whole API"), answer=shapes.Document,
     ),
     Operation(
-        method="GET", path="/.well-known/databricks-config", group="This document", name="get_databricks_config",
+        method="GET", path="/.well-known/databricks-config", group="This server", name="get_databricks_config",
         summary=_("Get what clients ask before they sign in"), text=_("Empty, which means: access tokens only."),
         answer=shapes.DatabricksConfig, public=True,
     ),
 )  # fmt: skip
-OPERATIONS: tuple[Operation, ...] = (*PEOPLE, *SERVER)
+OPERATIONS: tuple[Operation, ...] = (
+    ME,
+    *_operations(PEOPLE),
+    *_operations(PROGRAMS),
+    *_operations(GROUPS),
+    *SERVER,
+)

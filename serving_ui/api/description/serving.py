@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving_ui.api import bodies
 from serving_ui.api.description import given, shapes
 from serving_ui.api.description.operation import ENDPOINTS, Operation, Parameter
 from serving_ui.catalogue.governance import AiGateway
@@ -28,7 +29,7 @@ LIFE = (
         method="POST", path=ENDPOINTS, group=GROUP, name="create_endpoint",
         summary=_("Create an endpoint"),
         text=_("Answers at once, with the config pending as version 1; the endpoint is ready when state.ready is READY. A name that is taken is refused with 409 RESOURCE_ALREADY_EXISTS, who made it, when, and whether its config is the same."),
-        body=EndpointSpec, answer=shapes.ShownEndpoint, refusals=(400, 403, 409),
+        body=EndpointSpec, answer=shapes.ShownEndpoint, refusals=(409,),
         example={"name": "my-chat", "config": CONFIG, "rate_limits": LIMITS, "tags": TAGS},
         sdk="serving_endpoints.create", mlflow="create_endpoint",
     ),
@@ -47,7 +48,7 @@ LIFE = (
         method="PUT", path=ONE + "/config", group=GROUP, name="update_config",
         summary=_("Update the config"),
         text=_("Makes a new config version. The old one answers every query until the new one is ready. While an update runs, another is refused with 409 RESOURCE_CONFLICT."),
-        body=ConfigSpec, answer=shapes.ShownEndpoint, refusals=(400, 403, 404, 409),
+        body=ConfigSpec, answer=shapes.ShownEndpoint, refusals=(403, 404, 409),
         example=CONFIG, sdk="serving_endpoints.update_config", mlflow="update_endpoint_config",
     ),
     Operation(
@@ -60,27 +61,27 @@ GOVERNANCE = (
     Operation(
         method="PATCH", path=ONE + "/tags", group=GROUP, name="change_tags",
         summary=_("Add and delete tags"), text=_("At once; no config version is made."),
-        body=given.TagChanges, answer=shapes.ShownTags, refusals=(400, 403, 404, 409),
+        body=bodies.TagChanges, answer=shapes.ShownTags, refusals=(403, 404, 409),
         example={"add_tags": TAGS, "delete_tags": ["trial"]},
         sdk="serving_endpoints.patch", mlflow="update_endpoint_tags",
     ),
     Operation(
         method="PUT", path=ONE + "/rate-limits", group=GROUP, name="set_rate_limits",
         summary=_("Set the rate limits"), text=_("Replaces them at once; no config version is made. A call over a limit is answered 429 with Retry-After."),
-        body=given.NewRateLimits, answer=shapes.ShownRateLimits, refusals=(400, 403, 404, 409),
+        body=bodies.NewRateLimits, answer=shapes.ShownRateLimits, refusals=(403, 404, 409),
         example={"rate_limits": LIMITS}, sdk="serving_endpoints.put", mlflow="update_endpoint_rate_limits",
     ),
     Operation(
         method="PUT", path=ONE + "/ai-gateway", group=GROUP, name="set_ai_gateway",
         summary=_("Set the AI gateway"), text=_("Replaces the whole of it at once; an empty body clears it."),
-        body=AiGateway, answer=AiGateway, refusals=(400, 403, 404, 409),
+        body=AiGateway, answer=AiGateway, refusals=(403, 404, 409),
         example={"usage_tracking_config": {"enabled": True}},
         sdk="serving_endpoints.put_ai_gateway", mlflow="update_endpoint_ai_gateway",
     ),
     Operation(
         method="PATCH", path=ONE + "/notifications", group=GROUP, name="set_notifications",
         summary=_("Set the notifications"), text=_("Who is told when an update succeeds or fails."),
-        body=given.Notifications, answer=shapes.ShownNotifications, refusals=(400, 403, 404, 409),
+        body=bodies.Notifications, answer=shapes.ShownNotifications, refusals=(403, 404, 409),
         example={"email_notifications": {"on_update_failure": ["team@example.com"]}},
         sdk="serving_endpoints.update_notifications",
     ),
@@ -89,7 +90,7 @@ OBSERVATION = (
     Operation(
         method="GET", path=ONE + "/metrics", group=GROUP, name="get_metrics",
         summary=_("Get metrics"), text=_("In the text format of Prometheus."),
-        media="text/plain", refusals=(403, 404), sdk="serving_endpoints.export_metrics",
+        media="text/plain", refusals=(404,), sdk="serving_endpoints.export_metrics",
     ),
     Operation(
         method="GET", path=ONE + "/openapi", group=GROUP, name="get_endpoint_openapi",
@@ -99,19 +100,19 @@ OBSERVATION = (
     Operation(
         method="GET", path=SERVED + "/logs", group=GROUP, name="get_logs",
         summary=_("Get the logs of a served entity"), text=_("For an external model: what happened to it, since nothing runs here."),
-        answer=shapes.Logs, refusals=(403, 404), sdk="serving_endpoints.logs",
+        answer=shapes.Logs, refusals=(404,), sdk="serving_endpoints.logs",
     ),
     Operation(
         method="GET", path=SERVED + "/build-logs", group=GROUP, name="get_build_logs",
         summary=_("Get the build logs of a served entity"), text=_("An external model is not built; the answer says so."),
-        answer=shapes.Logs, refusals=(403, 404), sdk="serving_endpoints.build_logs",
+        answer=shapes.Logs, refusals=(404,), sdk="serving_endpoints.build_logs",
     ),
 )  # fmt: skip
 OURS = (
     Operation(
         method="POST", path=ONE + "/config:cancel", group=GROUP, name="cancel_update",
         summary=_("Cancel the running update"), text=_("The pending config is dropped, and the active one answers as before. Refused with 409 when no update runs."),
-        body=given.Empty, body_required=False, answer=shapes.ShownEndpoint, refusals=(400, 403, 404, 409), ours=True,
+        body=given.Empty, body_required=False, answer=shapes.ShownEndpoint, refusals=(403, 404, 409), ours=True,
     ),
     Operation(
         method="GET", path=ONE + "/events", group=GROUP, name="list_events",
@@ -126,18 +127,18 @@ OURS = (
 REFUSED = (
     Operation(
         method="PATCH", path=ONE + "/telemetry-config", group=GROUP, name="set_telemetry",
-        summary=_("Set where telemetry goes"), text=_("Not offered here; the answer says what is."),
-        body=given.Telemetry, refusals=(400, 403, 404, 501), sdk="serving_endpoints.patch_telemetry_config", refused=True,
+        summary=_("Remove where telemetry goes"), text=_("Telemetry to tables is not offered: removing it is done, setting it is refused."),
+        body=bodies.Telemetry, body_required=False, answer=shapes.ShownEndpoint, refusals=(403, 404), sdk="serving_endpoints.patch_telemetry_config",
     ),
     Operation(
         method="POST", path=ENDPOINTS + "/pt", group=GROUP, name="create_provisioned",
         summary=_("Create an endpoint with provisioned throughput"), text=_("Not offered until foundation models are."),
-        body=given.NamedProvisioned, refusals=(400, 501), sdk="serving_endpoints.create_provisioned_throughput_endpoint", refused=True,
+        body=given.NamedProvisioned, sdk="serving_endpoints.create_provisioned_throughput_endpoint", refused=True,
     ),
     Operation(
         method="PUT", path=ENDPOINTS + "/pt/{name}/config", group=GROUP, name="update_provisioned",
         summary=_("Update the config of provisioned throughput"), text=_("Not offered until foundation models are."),
-        body=given.Provisioned, refusals=(400, 403, 404, 501), refused=True,
+        body=given.Provisioned, refusals=(403, 404), refused=True,
         sdk="serving_endpoints.update_provisioned_throughput_endpoint_config",
     ),
 )  # fmt: skip

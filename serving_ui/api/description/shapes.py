@@ -35,8 +35,6 @@ class Shape(BaseModel):
 class Nothing(Shape):
     """An empty object."""
 
-    model_config = ConfigDict(extra="forbid")
-
 
 class ProblemDetail(Shape):
     field: str = Field(description="Where in the body, such as config.served_entities[0].name.")
@@ -99,33 +97,40 @@ class PendingConfig(ShownConfig):
     start_time: Milliseconds = sometimes("When the update began.")
 
 
-class ShownEndpoint(Shape):
-    """An endpoint."""
+class ListedEndpoint(Shape):
+    """An endpoint, as the list has it."""
 
     name: str
     id: Id
     creator: str = sometimes("E-mail. Left out when the endpoint is ready-made.")
-    creator_display_name: str = sometimes()
-    creator_kind: str = sometimes()
     creation_timestamp: Milliseconds
     last_updated_timestamp: Milliseconds
     state: EndpointState
-    config: ShownConfig = sometimes("The active config; it answers every query.")
-    pending_config: PendingConfig = sometimes("While an update runs: the config that it leads to.")
+    config: ShownConfig = sometimes(
+        "The active config, which answers every query; before there is one, the newest."
+    )
     task: str = sometimes()
-    endpoint_type: Literal["EXTERNAL_MODEL"] = sometimes()
-    description: str = sometimes()
-    tags: list[Tag] = sometimes()
+    endpoint_type: Literal["EXTERNAL_MODEL"]
+    description: str
+    tags: list[Tag]
     rate_limits: list[RateLimit] = sometimes()
     ai_gateway: AiGateway = sometimes()
+
+
+class ShownEndpoint(ListedEndpoint):
+    """An endpoint."""
+
+    creator_display_name: str = sometimes()
+    creator_kind: Literal["User"] = sometimes()
+    pending_config: PendingConfig = sometimes("While an update runs: the config that it leads to.")
     email_notifications: EmailNotifications = sometimes()
-    permission_level: Level = sometimes("What you may do with it.")
-    route_optimized: Literal[False] = sometimes()
-    warnings: list[str] = sometimes("Fields that were given and have no effect here.")
+    permission_level: Level = Field(description="What you may do with it.")
+    route_optimized: Literal[False]
+    warnings: list[str] = sometimes("What was given and has no effect here.")
 
 
 class EndpointList(Shape):
-    endpoints: list[ShownEndpoint] = Field(description="Those that you may see.")
+    endpoints: list[ListedEndpoint] = Field(description="Those that you may see.")
 
 
 class ShownTags(Shape):
@@ -133,7 +138,7 @@ class ShownTags(Shape):
 
 
 class ShownRateLimits(Shape):
-    rate_limits: list[RateLimit] = sometimes()
+    rate_limits: list[RateLimit]
 
 
 class ShownNotifications(Shape):
@@ -149,6 +154,9 @@ class ShownEvent(Shape):
     timestamp: Milliseconds
     type: str = Field(examples=["ENDPOINT_UPDATE_SUCCEEDED_EVENT"])
     message: str
+    actor: str = sometimes("E-mail of whoever did it. Left out when the engine did.")
+    served_entity_name: str = sometimes()
+    config_version: int = sometimes()
 
 
 class EventList(Shape):
@@ -157,8 +165,14 @@ class EventList(Shape):
 
 class ShownVersion(Shape):
     config_version: int
-    creation_timestamp: Milliseconds = sometimes()
+    outcome: Literal["PENDING", "ACTIVE", "REPLACED", "FAILED", "CANCELED"]
+    message: str = Field(
+        description="The last thing known: progress, or why it failed, in the provider's words."
+    )
+    creation_timestamp: Milliseconds
     creator: str = sometimes()
+    settled_timestamp: Milliseconds = sometimes("When its outcome was known.")
+    config: ShownConfig
 
 
 class VersionList(Shape):
