@@ -65,14 +65,18 @@ def change_principal(
 ) -> User:
     """Changes what is given. Whoever is deactivated is out at once: sessions and tokens work no longer."""
     need_admin(actor)
+    changes: dict[str, str | bool] = {}
+    if name is not None:
+        changes["name"] = _fit(name)
+    if external_id is not None:
+        changes["external_id"] = _fit(external_id)
+    if active is not None:
+        changes["is_active"] = active
     with transaction.atomic():
-        if name is not None:
-            user.name = _fit(name)
-        if external_id is not None:
-            user.external_id = _fit(external_id)
-        if active is not None:
-            user.is_active = active
-        user.save()
+        _lock_admins()
+        for field, value in changes.items():
+            setattr(user, field, value)
+        user.save(update_fields=list(changes))
         _need_someone_in_charge()
     return user
 
@@ -82,6 +86,7 @@ def delete_principal(*, user: User, actor: User) -> None:
     need_admin(actor)
     try:
         with transaction.atomic():
+            _lock_admins()
             user.delete()
             _need_someone_in_charge()
     except ProtectedError:
@@ -175,16 +180,20 @@ def _create(*, email: str, name: str, external_id: str, **more: object) -> User:
 
 
 def _set_admins(joining: set[str], leaving: set[str]) -> None:
+    _lock_admins()
     for user in User.objects.filter(pk__in=joining | leaving):
         user.is_admin = user.pk in joining
         user.save(update_fields=["is_admin"])
     _need_someone_in_charge()
 
 
+def _lock_admins() -> None:
+    """Before anything is written, so that two who remove each other do not both succeed, and none waits in a circle."""
+    list(User.objects.select_for_update().filter(is_admin=True).order_by("pk").values_list("pk"))
+
+
 def _need_someone_in_charge() -> None:
-    """Locks the admins first, so that two who remove each other at the same moment do not both succeed."""
-    admins = User.objects.select_for_update().filter(is_admin=True, kind=User.Kind.PERSON)
-    if not any(admin.is_active for admin in admins):
+    if not User.objects.filter(is_admin=True, is_active=True, kind=User.Kind.PERSON).exists():
         raise InUse(_("This is the last active admin. Make somebody else an admin first."))
 
 

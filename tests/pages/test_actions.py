@@ -93,6 +93,21 @@ def test_access_is_given_shown_and_taken(browser: Client, ready, teammate: User)
     assert signed_in(teammate).get(PAGE).status_code == 404
 
 
+def test_access_is_given_to_everybody(browser: Client, ready, stranger: User):
+    browser.post(PAGE + "/permissions", {"principal": "Users", "level": "CAN_VIEW"})
+    panel = Page(browser.get(PAGE + "?tab=permissions")).id("tab-panel")
+    assert "users Can view" in panel.text
+    assert signed_in(stranger).get(PAGE).status_code == 200
+    browser.post(PAGE + "/permissions", {"principal": "users", "level": "NONE"})
+    assert signed_in(stranger).get(PAGE).status_code == 404
+
+
+def test_the_creator_keeps_managing(browser: Client, ready, owner: User):
+    response = browser.post(PAGE + "/permissions", {"principal": owner.email, "level": "CAN_VIEW"})
+    assert response.status_code == 422
+    assert "keeps the permission" in Page(response).id("grant-problem").text
+
+
 def test_access_for_someone_unknown_is_refused_beside_the_field(browser: Client, ready):
     response = browser.post(PAGE + "/permissions", {"principal": "nobody@example.com", "level": "CAN_VIEW"})
     page = Page(response)
