@@ -122,7 +122,7 @@ TOKENS = (
     Operation(
         method="POST", path="/api/2.0/token-management/on-behalf-of/tokens", group="Tokens", name="create_token_on_behalf",
         summary=_("Create an access token for a service principal"), body=tokens.TokenOnBehalf, answer=neighbours.ManagedTokenMade,
-        refusals=(403, 404), example={"application_id": "nightly-job", "comment": "for the nightly job"},
+        refusals=(403, 404), example={"application_id": "1b2c3d4e-5f60-4718-a293-a4b5c6d7e8f9", "comment": "for the nightly job"},
         sdk="token_management.create_obo_token", admins=True,
     ),
     Operation(

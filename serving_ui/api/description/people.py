@@ -62,7 +62,7 @@ PEOPLE = Kind(
 )  # fmt: skip
 PROGRAMS = Kind(
     "ServicePrincipals", "service_principal", shown.ScimServicePrincipal, shown.ScimServicePrincipalList, bodies.GivenServicePrincipal,
-    {"applicationId": "nightly-job", "displayName": "Nightly job"},
+    {"applicationId": "1b2c3d4e-5f60-4718-a293-a4b5c6d7e8f9", "displayName": "Nightly job"},
     (
         _("List service principals"), _("Get a service principal"), _("Create a service principal"),
         _("Replace a service principal"), _("Change a service principal"), _("Delete a service principal"),
