@@ -110,6 +110,20 @@ def test_an_update_keeps_the_old_config_until_the_new_one_is_ready(
     assert ready["state"]["config_update"] == "NOT_UPDATING"
 
 
+def test_what_was_accepted_is_told_as_it_was_even_if_a_worker_is_quick(
+    api: Caller, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    """The task runs before the answer is written, as a worker beside may."""
+    monkeypatch.setattr("serving_ui.endpoints.nudge.send", lambda pk: settle(Endpoint.objects.get(pk=pk)))
+    made = api.done("POST", B, openai_body("chat", base=sandbox.base))
+    assert made["state"]["config_update"] == "IN_PROGRESS"
+    assert made["pending_config"]["config_version"] == 1
+    assert api.get(f"{B}/chat")["state"] == {"ready": "READY", "config_update": "NOT_UPDATING"}
+    updating = api.done("PUT", f"{B}/chat/config", config_body(sandbox))
+    assert updating["pending_config"]["config_version"] == 2
+    assert api.get(f"{B}/chat")["config"]["config_version"] == 2
+
+
 def test_an_update_while_one_runs_is_refused(api: Caller, make_endpoint: Make, sandbox: SandboxServer):
     make_endpoint("chat", base=sandbox.base)
     refused = api.ask("PUT", f"{B}/chat/config", config_body(sandbox))

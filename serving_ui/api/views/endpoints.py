@@ -11,7 +11,7 @@ from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.catalogue.text import _
 from serving_ui.endpoints import commands, queries, repeats
-from serving_ui.endpoints.models import Workspace
+from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
 
 # mlflow's update_endpoint sends whatever it is given here; what has an address of its own is not dropped in silence.
@@ -35,7 +35,7 @@ def create(request: ApiRequest) -> Json:
         if any(problem.code == commands.TAKEN for problem in errors.problems):
             raise repeats.refusal(name=spec.name, config=spec.config, actor=request.user) from None
         raise
-    return _shown(request, made.name)
+    return _accepted(request, made)
 
 
 def get(request: ApiRequest, name: str) -> Json:
@@ -55,8 +55,8 @@ def update_config(request: ApiRequest, name: str) -> Json:
     _refuse_elsewhere(request.given)
     config = parse_config(request.given, several=Workspace.here().several_external_models)
     warn.of_unknown(request, config.unknown)
-    commands.update_config(name=name, config=config, actor=request.user, now=clock.now())
-    return _shown(request, name)
+    changed = commands.update_config(name=name, config=config, actor=request.user, now=clock.now())
+    return _accepted(request, changed)
 
 
 def cancel_update(request: ApiRequest, name: str) -> Json:
@@ -84,6 +84,12 @@ def update_provisioned(request: ApiRequest, name: str) -> Json:
 
 def _shown(request: ApiRequest, name: str) -> Json:
     return serializers.endpoint_detail(queries.get_endpoint(name=name, actor=request.user))
+
+
+def _accepted(request: ApiRequest, endpoint: Endpoint) -> Json:
+    """As it was when it was accepted; a quick worker may have settled it by now, and the caller looks again anyway."""
+    endpoint.level = queries.level_of(endpoint=endpoint, actor=request.user)
+    return serializers.endpoint_detail(endpoint)
 
 
 def _refuse_elsewhere(given: Json) -> None:
