@@ -38,7 +38,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
         return
     path: str = scope["path"]
-    if path.startswith("/serving-endpoints/"):
+    if path.startswith(("/serving-endpoints/", "/endpoints/")):
         await gateway(scope, receive, send)
     elif path.startswith("/sandbox/v1/"):
         await sandbox_app(scope, receive, send)

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "serving_ui.accounts",
     "serving_ui.vault",
     "serving_ui.endpoints",
+    "serving_ui.api",
     "serving_ui.pages",
 ]
 MIDDLEWARE = [

@@ -11,7 +11,7 @@ from django.apps import AppConfig, apps
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-FOLLOWED = ("accounts.AccessToken", "accounts.User", "vault.Scope", "vault.StoredSecret")
+FOLLOWED = ("accounts.AccessToken", "accounts.Group", "accounts.User", "vault.Scope", "vault.StoredSecret")
 
 
 class ServingUI(AppConfig):

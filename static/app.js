@@ -68,12 +68,13 @@
   });
 
   /* Copying; the live region says that it was done. */
-  on("click", "[data-copy]", async (event, button) => {
+  on("click", "[data-copy], [data-copy-of]", async (event, button) => {
     const area = document.createElement("textarea");
+    const text = button.dataset.copy ?? document.getElementById(button.dataset.copyOf).textContent;
     try {
-      await navigator.clipboard.writeText(button.dataset.copy);
+      await navigator.clipboard.writeText(text);
     } catch {
-      area.value = button.dataset.copy; // an address without https has no clipboard API
+      area.value = text; // an address without https has no clipboard API
       area.className = "visually-hidden";
       button.after(area);
       area.select();

@@ -1,1 +1,1 @@
-"""People and their access: users, one-time sign-in links, access tokens. Knows nothing of endpoints or secrets."""
+"""People and their access: users, service principals, groups, one-time sign-in links, access tokens. Knows nothing of endpoints or secrets."""

@@ -18,7 +18,10 @@ TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
 
 
 class AccountError(Exception):
-    """A refused change of accounts; the text is a sentence for a person."""
+    """A refused change of accounts; the text is a sentence for a person, with the REST error code and status of it."""
+
+    code = "INVALID_PARAMETER_VALUE"
+    status = 400
 
 
 class LinkInvalid(AccountError):
@@ -78,15 +81,21 @@ def redeem_sign_in_link(*, value: str, now: datetime) -> User:
 
 
 def create_access_token(
-    *, user: User, comment: str = "", lifetime: timedelta | None = None, now: datetime
+    *,
+    user: User,
+    comment: str = "",
+    lifetime: timedelta | None = None,
+    now: datetime,
+    created_by: User | None = None,
 ) -> tuple[AccessToken, str]:
-    """A new token and its value, which is not kept anywhere."""
+    """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else."""
     value = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = AccessToken.objects.create(
         user=user,
         comment=comment.strip()[:200],
         digest=digest_of(value),
         created_at=now,
+        created_by=created_by,
         expires_at=now + lifetime if lifetime else None,
     )
     return token, value

@@ -1,4 +1,4 @@
-"""Rows of accounts: User (the e-mail is the name), SignInLink and AccessToken.
+"""Rows of accounts: User (a person or a service principal), Group with its Memberships, SignInLink and AccessToken.
 
 Links and tokens are kept as SHA-256 digests of 256-bit random values: a copied database opens nothing.
 """
@@ -33,12 +33,21 @@ class People(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person. Signs in by one-time link; calls the API by access token. Has no password."""
+    """A person, or a service principal: a program's own account, whose `email` is its application id instead.
+
+    A person signs in by one-time link; both call the API by access token. There are no passwords.
+    """
+
+    class Kind(models.TextChoices):
+        PERSON = "user"
+        SERVICE_PRINCIPAL = "service_principal"
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     password = None  # type: ignore[assignment]
     email = models.EmailField(_("e-mail"), unique=True)
     name = models.CharField(_("name"), max_length=200, blank=True)
+    kind = models.CharField(max_length=17, default=Kind.PERSON, choices=Kind.choices)
+    external_id = models.CharField(max_length=200, blank=True)  # the directory's own, kept for it
     is_admin = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -59,6 +68,57 @@ class User(AbstractBaseUser):
 
     def get_session_auth_fallback_hash(self) -> list[str]:
         return []
+
+    @property
+    def is_person(self) -> bool:
+        return self.kind == self.Kind.PERSON
+
+    def group_ids(self) -> models.QuerySet[Group, str]:
+        """The ids of the groups that this principal is in, as a part of other queries."""
+        member = models.Q(pk__in=Membership.objects.filter(user=self).values("group"))
+        built_in = {EVERYONE, ADMINS} if self.is_admin else {EVERYONE}
+        return Group.objects.filter(member | models.Q(name__in=built_in)).values_list("pk", flat=True)
+
+
+EVERYONE = "users"
+ADMINS = "admins"
+
+
+class Group(models.Model):
+    """A named set of principals. The two built-in ones have no members of their own: all principals, and all admins."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    external_id = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(Lower("name"), name="group_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.name in (EVERYONE, ADMINS)
+
+    @classmethod
+    def built_in(cls, name: str) -> Group:
+        """The group of everyone or of admins, made at the first call."""
+        return cls.objects.get_or_create(name=name)[0]
+
+
+class Membership(models.Model):
+    """A principal is in a group. Written in bulk; the group is saved after, which is what the gateways follow."""
+
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["group", "user"], name="member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.group_id}"
 
 
 class SignInLink(models.Model):
@@ -81,6 +141,8 @@ class AccessToken(models.Model):
     comment = models.CharField(max_length=200, blank=True)
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
+    # The admin who made it for somebody else; None: its owner did.
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     expires_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

@@ -7,12 +7,13 @@ door for what the database gives back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     Field,
+    StrictBool,
     StrictInt,
     StringConstraints,
     TypeAdapter,
@@ -23,6 +24,7 @@ from serving_ui.catalogue import names, unknown
 from serving_ui.catalogue.changes import destinations, differences
 from serving_ui.catalogue.entities import Body, ConfigSpec, Reported, Route, ServedEntity, TrafficConfig
 from serving_ui.catalogue.external import ExternalModel
+from serving_ui.catalogue.governance import AiGateway, EmailNotifications
 from serving_ui.catalogue.problems import (
     Problem,
     SpecErrors,
@@ -106,12 +108,23 @@ _TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
 _RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
 
 
+def _not_optimized(value: bool) -> bool:
+    if value:
+        raise refusal(
+            _("Route optimization is not offered: every query takes the one direct way. Leave it out.")
+        )
+    return value
+
+
 class EndpointSpec(Reported):
     name: Annotated[str, AfterValidator(_endpoint_name)]
     description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_some_lines)] = ""
     config: ConfigSpec
     rate_limits: RateLimits = Field(default_factory=list)
     tags: Tags = Field(default_factory=list)
+    ai_gateway: AiGateway | None = None
+    email_notifications: EmailNotifications | None = None
+    route_optimized: Annotated[StrictBool, AfterValidator(_not_optimized)] = False
 
 
 def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
@@ -119,6 +132,9 @@ def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
     spec: EndpointSpec = _validated(EndpointSpec.model_validate, body)
     _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
     spec.remember_unknown(unknown.in_endpoint(body))
+    for name, model in (("ai_gateway", AiGateway), ("email_notifications", EmailNotifications)):
+        part = body.get(name) if isinstance(body, Mapping) else None
+        spec.remember_unknown([f"{name}.{path}" for path in unknown.in_model(model, part)])
     return spec
 
 

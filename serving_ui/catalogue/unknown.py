@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
+from typing import get_args
+
+from pydantic import BaseModel
 
 from serving_ui.catalogue.config import Block
 from serving_ui.catalogue.entities import COMPUTE_FIELDS
@@ -11,7 +14,16 @@ from serving_ui.catalogue.registry import PROVIDERS
 
 MOST_REPORTED = 50
 
-_ENDPOINT = {"name", "description", "config", "rate_limits", "tags"}
+_ENDPOINT = {
+    "name",
+    "description",
+    "config",
+    "rate_limits",
+    "tags",
+    "ai_gateway",
+    "email_notifications",
+    "route_optimized",
+}
 # Clients of the serving API always send the endpoint's name inside the config as well.
 _CONFIG = {"name", "served_entities", "traffic_config"}
 _ENTITY = {"name", "external_model", *COMPUTE_FIELDS}
@@ -29,6 +41,28 @@ def in_endpoint(body: object) -> list[str]:
 def in_config(body: object) -> list[str]:
     """Unknown fields of the body that updates a config."""
     return list(islice(_config(body, ""), MOST_REPORTED))
+
+
+def in_model(model: type[BaseModel], body: object) -> list[str]:
+    """Unknown fields of a body that is nothing but pydantic fields, some of them models or lists of models."""
+    return list(islice(_modelled(model, body, ""), MOST_REPORTED))
+
+
+def _modelled(model: type[BaseModel], body: object, at: str) -> Iterator[str]:
+    yield from _others(body, model.model_fields.keys(), at)
+    for name, info in model.model_fields.items():
+        inner = next(_models_in(info.annotation), None)
+        if inner is not None:
+            yield from _modelled(inner, _part(body, name), f"{at}{name}.")
+            for item, here in _items(body, name, at):
+                yield from _modelled(inner, item, here)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 def _endpoint(body: object) -> Iterator[str]:

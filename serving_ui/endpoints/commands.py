@@ -20,18 +20,19 @@ from serving_ui.endpoints.admission import admit
 from serving_ui.endpoints.errors import EndpointNotFound, StaleEdit, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
-from serving_ui.endpoints.models import Endpoint, Grant, Workspace
-from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.models import Endpoint, Workspace
+from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.transitions import drop, record, retried, submit, swap
 from serving_ui.vault import commands as vault
+
+TAKEN = "taken"  # the code of the problem with a name that another endpoint has
 
 
 def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoint:
     """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
     try:
         with transaction.atomic(durable=True):
-            problem = queries.name_problem(name=spec.name, actor=actor)
-            problems = [Problem(path=("name",), message=Text(problem), code="name")] if problem else []
+            problems = _name_problems(spec.name, actor)
             config = _admitted(
                 spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
             )
@@ -46,14 +47,15 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 config_update=NEW.update,
                 tags=_tags(spec.tags),
                 rate_limits=[limit.model_dump(mode="json") for limit in spec.rate_limits],
+                ai_gateway=spec.ai_gateway.stored() if spec.ai_gateway else {},
+                email_notifications=spec.email_notifications.stored() if spec.email_notifications else {},
             )
             submit(endpoint, config, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
             publication.bump()  # gateways shall call it not ready, rather than unknown
             nudge.reconcile(endpoint.pk)
     except IntegrityError:  # a racing create took the name between the check and the insert
-        message = queries.name_problem(name=spec.name, actor=actor) or ""
-        raise SpecErrors([Problem(path=("name",), message=Text(message), code="name")]) from None
+        raise SpecErrors(_name_problems(spec.name, actor)) from None
     return endpoint
 
 
@@ -152,26 +154,12 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         publication.bump()
 
 
-@retried
-def grant(*, name: str, email: str, level: Level, actor: User, now: datetime) -> None:
-    """Gives a person a level, or takes it with NONE. A grant never exceeds its grantor: only managers get here."""
-    with transaction.atomic(durable=True):
-        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        user = User.objects.named(email)
-        if user is None:
-            message = _(
-                "There is no person with the e-mail %(email)s here. They must have signed in or hold a token."
-            )
-            raise SpecErrors(
-                [Problem(path=("email",), message=Text(message % {"email": email}), code="email")]
-            )
-        if level == Level.NONE:
-            Grant.objects.filter(endpoint=endpoint, user=user).delete()
-        else:
-            Grant.objects.update_or_create(endpoint=endpoint, user=user, defaults={"level": level})
-        swap(endpoint)
-        record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=user.email, level=level.name)
-        publication.bump()
+def _name_problems(name: str, actor: User) -> list[Problem]:
+    message = queries.name_problem(name=name, actor=actor)
+    if not message:
+        return []
+    code = TAKEN if queries.is_taken(name=name) else "name"
+    return [Problem(path=("name",), message=Text(message), code=code)]
 
 
 def _admitted(

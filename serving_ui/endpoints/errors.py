@@ -2,6 +2,7 @@
 
 EndpointError
 ├── EndpointNotFound  404   also when the person may not see it
+├── EndpointExists    409   the name is taken
 ├── NotAllowed        403
 ├── UpdateInProgress  409   ├── UpdateNotRunning 409   ├── StaleEdit 409
 └── Overtaken         409   another change came between read and write; commands try again
@@ -23,6 +24,10 @@ class EndpointError(Exception):
 
 class EndpointNotFound(EndpointError):
     code, status = "RESOURCE_DOES_NOT_EXIST", 404
+
+
+class EndpointExists(EndpointError):
+    code, status = "RESOURCE_ALREADY_EXISTS", 409
 
 
 class NotAllowed(EndpointError):

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     CANCELED = "ENDPOINT_UPDATE_CANCELED_EVENT"
     TAGS = "ENDPOINT_TAGS_EVENT"
     RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
+    AI_GATEWAY = "ENDPOINT_AI_GATEWAY_EVENT"
+    NOTIFICATIONS = "ENDPOINT_NOTIFICATIONS_EVENT"
     PERMISSIONS = "ENDPOINT_PERMISSIONS_EVENT"
 
 
@@ -33,6 +35,8 @@ SENTENCES: dict[str, str] = {
     Kind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
     Kind.TAGS: _("Tags changed by %(actor)s."),
     Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
+    Kind.AI_GATEWAY: _("AI gateway settings changed by %(actor)s."),
+    Kind.NOTIFICATIONS: _("E-mail notifications changed by %(actor)s."),
     Kind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
 }
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from serving_ui.catalogue.governance import is_carried_out
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints.events import sentence
 from serving_ui.endpoints.lifecycle import Ready, State, Update
@@ -55,6 +56,8 @@ class Endpoint(models.Model):
     modified_at = models.DateTimeField(db_index=True)
     tags = models.JSONField(default=list)  # [{"key", "value"}], by key
     rate_limits = models.JSONField(default=list)  # [{"key", "calls", "renewal_period"}]
+    ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
+    email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     is_ready_made = models.BooleanField(default=False)
 
     ready = models.CharField(
@@ -87,11 +90,12 @@ class Endpoint(models.Model):
                 name="running_update_is_polled",
             ),
         ]
-        # For the sweep, which asks every second what is due.
+        # By name everything is asked for; what is due, the sweep asks every second.
         indexes: ClassVar = [
+            models.Index(fields=["name"], name="endpoint_by_name"),
             models.Index(
                 fields=["next_poll_at"], name="endpoint_due", condition=Q(next_poll_at__isnull=False)
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -104,6 +108,12 @@ class Endpoint(models.Model):
     @property
     def is_updating(self) -> bool:
         return self.config_update == Update.IN_PROGRESS
+
+    @property
+    def limits(self) -> tuple[tuple[str, int], ...]:
+        """What the gateway carries out: (key, calls a minute), of the rate limits and of those of the AI gateway."""
+        more = [limit for limit in self.ai_gateway.get("rate_limits", []) if is_carried_out(limit)]
+        return tuple((limit.get("key", "endpoint"), limit["calls"]) for limit in (*self.rate_limits, *more))
 
     @property
     def shown_version(self) -> ConfigVersion | None:
@@ -178,19 +188,26 @@ class EndpointEvent(models.Model):
 
 
 class Grant(models.Model):
-    """What a person other than creator and admins may do with an endpoint."""
+    """What a principal other than creator and admins, or everybody in a group, may do with an endpoint."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="grants")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    group = models.ForeignKey("accounts.Group", null=True, on_delete=models.CASCADE, related_name="+")
     level = models.PositiveSmallIntegerField(choices=[(level.value, level.name) for level in Level])
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["endpoint", "user"], name="grant_once_a_user")
+            models.UniqueConstraint(fields=["endpoint", "user"], name="grant_once_a_user"),
+            models.UniqueConstraint(fields=["endpoint", "group"], name="grant_once_a_group"),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="grant_to_one",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{Level(self.level).name} of {self.user_id} on {self.endpoint_id}"
+        return f"{Level(self.level).name} on {self.endpoint_id}"
 
 
 class Revision(models.Model):

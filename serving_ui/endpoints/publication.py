@@ -6,6 +6,8 @@ acknowledges its revision; an update succeeds once every live process has acknow
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db.models import F
@@ -14,6 +16,9 @@ from serving_ui.endpoints.models import GatewayProcess, Revision
 
 # A gateway says that it lives every second; one that was silent for this long is not waited for.
 LIVE = timedelta(seconds=3)
+# So long a change waits for gateways to serve it before it is answered, and so often it looks.
+PATIENCE = timedelta(seconds=2)
+LOOK_SECONDS = 0.02
 
 
 def current() -> int:
@@ -46,3 +51,14 @@ def lagging(*, revision: int, now: datetime) -> list[str]:
     """The live gateway processes that do not serve `revision` yet."""
     behind = GatewayProcess.objects.filter(revision__lt=revision, seen_at__gte=now - LIVE)
     return list(behind.values_list("pk", flat=True))
+
+
+def await_gateways(*, revision: int, clock: Callable[[], datetime]) -> list[str]:
+    """Waits until every live gateway process serves `revision`; returns those that were too late."""
+    until = clock() + PATIENCE
+    pause = threading.Event()
+    while late := lagging(revision=revision, now=clock()):
+        if clock() >= until:
+            break
+        pause.wait(LOOK_SECONDS)
+    return late

@@ -31,6 +31,8 @@ def resolve(config: ConfigSpec) -> ConfigSpec:
         value = pasted.get(secret.stored_id) if secret.stored_id else values.get(_named(secret))
         if value is None:
             raise Unresolved(_missing(secret))
+        if not _is_text(value):
+            raise Unresolved(_no_text(secret))
         plain[path] = Secret.from_plaintext(value)
     return config.with_secrets(plain)
 
@@ -51,3 +53,15 @@ def _missing(secret: Secret) -> str:
             "key": secret.key,
         }
     return _("A pasted secret is gone. Edit the endpoint and give it again.")
+
+
+def _is_text(value: str) -> bool:
+    """False for bytes that a client of the API put: they are kept as they are, and no provider can be sent them."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _no_text(secret: Secret) -> str:
+    return _("The value of key %(key)s in secret scope %(scope)s is not text. Put a text there.") % {
+        "scope": secret.scope,
+        "key": secret.key,
+    }

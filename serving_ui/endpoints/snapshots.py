@@ -5,18 +5,22 @@ Runs beside the gateway, in its process. One endpoint that cannot be built is se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
 from django.conf import settings
 from pydantic import ValidationError
 
-from serving_ui.accounts.models import AccessToken, User
+from serving_ui.accounts.models import EVERYONE, AccessToken, Membership, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import outbound, publication, queries
-from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.resolution import Unresolved, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
 from serving_ui.vault import queries as vault
 
+Members = Mapping[str, AbstractSet[str]]  # by group
 Built = tuple[tuple[gateway.Entity, ...], str | None]  # entities, or why there are none
 Cache = dict[tuple[int, frozenset[object]], Built]  # by config version and the dates of its secrets
 
@@ -33,7 +37,8 @@ class SnapshotBuilder:
         before, self._built = self._built, {}
         rows = list(queries.served())
         people = {user.pk: user for user in User.objects.filter(is_active=True)}
-        endpoints = {row.name: self._endpoint(row, before) for row in rows}
+        members = _members(rows)
+        endpoints = {row.name: self._endpoint(row, before, members) for row in rows}
         return gateway.Snapshot(
             revision=revision,
             endpoints=endpoints,
@@ -44,10 +49,12 @@ class SnapshotBuilder:
             addresses=outbound.addresses(),
         )
 
-    def _endpoint(self, row: Endpoint, before: Cache) -> gateway.Endpoint:
+    def _endpoint(self, row: Endpoint, before: Cache, members: Members) -> gateway.Endpoint:
         version = row.pending if row.pending and row.pending.published_revision else row.active
         entities, problem = self._entities(version, before) if version else ((), None)
-        users = {grant.user_id for grant in row.askers} | {row.creator_id}  # type: ignore[attr-defined]
+        grants: list[Grant] = row.askers  # type: ignore[attr-defined]
+        users = {grant.user_id for grant in grants} | {row.creator_id}
+        users = users.union(*(members.get(grant.group_id or "", frozenset()) for grant in grants))
         return gateway.Endpoint(
             id=row.pk,
             name=row.name,
@@ -57,8 +64,9 @@ class SnapshotBuilder:
             ready=bool(entities),
             problem=problem,
             users=frozenset(user for user in users if user),
-            everyone=row.is_ready_made,
-            rate_limits=tuple((limit["key"], limit["calls"]) for limit in row.rate_limits),
+            everyone=row.is_ready_made
+            or any(grant.group and grant.group.name == EVERYONE for grant in grants),
+            rate_limits=row.limits,
         )
 
     def _entities(self, version: ConfigVersion, before: Cache) -> Built:
@@ -72,6 +80,16 @@ class SnapshotBuilder:
             return (), str(reason)
         self._built[key] = built
         return built
+
+
+def _members(rows: list[Endpoint]) -> Members:
+    """Who is in each group that may query something. One query, and none when no group may."""
+    groups = {grant.group_id for row in rows for grant in row.askers if grant.group_id}  # type: ignore[attr-defined]
+    found: dict[str, set[str]] = {}
+    if groups:
+        for group, user in Membership.objects.filter(group__in=groups).values_list("group", "user"):
+            found.setdefault(group, set()).add(user)
+    return found
 
 
 def _resolved(version: ConfigVersion) -> tuple[gateway.Entity, ...]:

@@ -14,6 +14,8 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError, invalid
 
 ROOT = "/serving-endpoints"
+# Where MLflow sends queries when its target is this server's address: `get_deploy_client("http://HOST:PORT")`.
+MLFLOW_ROOT = "/endpoints"
 _OPENAI = {
     "chat/completions": Task.CHAT,
     "completions": Task.COMPLETIONS,
@@ -41,11 +43,12 @@ class Address:
 
 def handles(path: str) -> bool:
     """Whether the path is the gateway's."""
-    return path.startswith(ROOT + "/") or path == ROOT
+    return path.startswith((ROOT + "/", MLFLOW_ROOT + "/")) or path == ROOT
 
 
 def read_path(path: str) -> Address:
-    rest = path[len(ROOT) :].strip("/")
+    root = MLFLOW_ROOT if path.startswith(MLFLOW_ROOT + "/") else ROOT
+    rest = path[len(root) :].strip("/")
     task = _OPENAI.get(rest)
     if task is not None:
         return Address(task=task)

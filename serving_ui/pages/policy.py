@@ -1,4 +1,4 @@
-"""Who may open a URL: each view declares `public`, `signed_in` or `admin`; a view that declares nothing answers 403.
+"""Carries out who may open a URL: a view declares it with `lib.policy`; one that declares nothing answers 403.
 
 Rights on one endpoint are not decided here but by the domain, which every view asks.
 """
@@ -6,8 +6,7 @@ Rights on one endpoint are not decided here but by the domain, which every view 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
@@ -17,35 +16,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
-View = TypeVar("View", bound=Callable[..., Any])
+from serving_ui.lib.policy import Policy, admin, public, signed_in
 
-
-class Policy(StrEnum):
-    """Who passes."""
-
-    PUBLIC = "public"
-    SIGNED_IN = "signed_in"
-    ADMIN = "admin"
-
-
-def _declare(view: View, policy: Policy) -> View:
-    view.policy = policy  # type: ignore[attr-defined]
-    return view
-
-
-def public(view: View) -> View:
-    """Anyone; also the machine faces, which look at the bearer token themselves."""
-    return _declare(view, Policy.PUBLIC)
-
-
-def signed_in(view: View) -> View:
-    """Any person with a session."""
-    return _declare(view, Policy.SIGNED_IN)
-
-
-def admin(view: View) -> View:
-    """Admins only."""
-    return _declare(view, Policy.ADMIN)
+__all__ = ["DenyByDefault", "Policy", "admin", "public", "signed_in"]
 
 
 class DenyByDefault:

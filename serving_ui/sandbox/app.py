@@ -2,7 +2,8 @@
 
 Replies are canned and say so. Any API key is accepted, and none; the key `sandbox-invalid` is always refused with 401, so that
 a person can see what a refused key looks like. `sandbox_app` is the one inside the product; `make_sandbox(control=...)` adds the
-test knobs of control.py. `manage.py sandbox --port N` runs it alone.
+test knobs of control.py. `manage.py sandbox --port N` runs it alone; there the wire also stands at /v1, where vendors have it, so
+that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` sends to it whatever is meant for OpenAI.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from serving_ui.sandbox.control import Asked, Control, Knobs
 from serving_ui.sandbox.replies import Unanswerable
 
 ROOT = "/sandbox/v1/"
+VENDORS_ROOT = "/v1/"
 CONTROL = "/sandbox/control"
 INVALID_KEY = "sandbox-invalid"
 _MOST_BYTES = 4 * 1024 * 1024
@@ -67,7 +69,8 @@ class Sandbox:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = scope["path"].removeprefix(ROOT) if scope["path"].startswith(ROOT) else ""
+        root = next((each for each in (ROOT, VENDORS_ROOT) if scope["path"].startswith(each)), None)
+        call = "" if root is None else scope["path"].removeprefix(root)
         content = await _read(receive)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         answering = _Answering(call, scope["method"], headers, content, send)

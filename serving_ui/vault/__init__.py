@@ -1,1 +1,1 @@
-"""Secrets: scopes and keys, encrypted values, drafts. Knows nothing of endpoints; never shows a value to a face."""
+"""Secrets: scopes and keys, rights on them, encrypted values, drafts. Knows nothing of endpoints; no page ever shows a value."""

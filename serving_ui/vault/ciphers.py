@@ -13,6 +13,16 @@ from django.conf import settings
 from serving_ui.lib.env import EnvError
 
 
+def as_text(value: bytes) -> str:
+    """Any bytes as a string that `as_bytes` turns back exactly; text in UTF-8 becomes that text."""
+    return value.decode(errors="surrogateescape")
+
+
+def as_bytes(value: str) -> bytes:
+    """The bytes that a string stands for."""
+    return value.encode(errors="surrogateescape")
+
+
 class Unreadable(Exception):
     """A value cannot be decrypted with the keys at hand."""
 
@@ -37,7 +47,7 @@ class KeyRing:
 
     def seal(self, value: str) -> tuple[str, str]:
         """(key id, ciphertext)."""
-        return self.primary_id, self.keys[self.primary_id].encrypt(value.encode()).decode()
+        return self.primary_id, self.keys[self.primary_id].encrypt(as_bytes(value)).decode()
 
     def open(self, key_id: str, ciphertext: str) -> str:
         """The value. Raises Unreadable when its key is missing or wrong."""
@@ -45,7 +55,7 @@ class KeyRing:
         if key is None:
             raise Unreadable(f"its key {key_id} is not among the vault's keys")
         try:
-            return key.decrypt(ciphertext.encode()).decode()
+            return as_text(key.decrypt(ciphertext.encode()))
         except InvalidToken:
             raise Unreadable(f"its key {key_id} does not fit") from None
 

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.vault import ciphers, errors
-from serving_ui.vault.models import Scope, StoredSecret
-from serving_ui.vault.queries import Actor, readable_scope
+from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
+from serving_ui.vault.queries import Actor, usable_scope
+from serving_ui.vault.rights import Right
 
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,128}")
 LARGEST_VALUE = 128 * 1024  # characters
 
 
-def create_scope(*, name: str, actor: Actor, now: datetime) -> Scope:
-    """A new, empty scope of the person's own."""
+@dataclass(frozen=True)
+class Grantee:
+    """Who is given a right: a principal or a group, by id, with the name that people know."""
+
+    name: str
+    user_id: str | None = None
+    group_id: str | None = None
+
+
+def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now: datetime) -> Scope:
+    """A new, empty scope of the person's own; `manager` manages it, too."""
     _check_name(name, field="scope")
     try:
         with transaction.atomic():
-            return Scope.objects.create(name=name, creator_id=actor.pk, created_at=now)
+            scope = Scope.objects.create(name=name, creator_id=actor.pk, created_at=now)
+            if manager:
+                grant(scope=name, to=manager, right=Right.MANAGE, actor=actor, now=now)
+            return scope
     except IntegrityError:
         raise errors.NameTaken(
             _("A secret scope named %(scope)s exists already. Choose another name.") % {"scope": name},
@@ -33,7 +47,7 @@ def create_scope(*, name: str, actor: Actor, now: datetime) -> Scope:
 def delete_scope(*, name: str, actor: Actor, now: datetime) -> None:
     """Removes a scope with all that it holds. Endpoints that refer to it keep their last deployment only."""
     with transaction.atomic():
-        readable_scope(name=name, actor=actor).delete()
+        usable_scope(name=name, actor=actor, right=Right.MANAGE).delete()
 
 
 def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime) -> None:
@@ -43,7 +57,7 @@ def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime)
         raise errors.BadValue(_("Give a value of 1 to 131,072 characters."), field="value")
     key_id, ciphertext = ciphers.ring().seal(value)
     with transaction.atomic():
-        row = readable_scope(name=scope, actor=actor)
+        row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
         fresh = {"key_id": key_id, "ciphertext": ciphertext, "updated_at": now}
         StoredSecret.objects.update_or_create(scope=row, key=key, defaults=fresh)
 
@@ -51,12 +65,53 @@ def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime)
 def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
     """Removes one key."""
     with transaction.atomic():
-        secret = StoredSecret.objects.filter(scope=readable_scope(name=scope, actor=actor), key=key).first()
+        row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
+        secret = StoredSecret.objects.filter(scope=row, key=key).first()
         if secret is None:
             raise errors.SecretNotFound(
                 _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
             )
         secret.delete()
+
+
+def grant(*, scope: str, to: Grantee, right: Right, actor: Actor, now: datetime) -> None:
+    """Gives a principal or a group a right, or another one than before. Never more than the grantor has: only managers may."""
+    with transaction.atomic():
+        row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
+        if _manages_anyway(row, to):
+            if right < Right.MANAGE:
+                raise _keeps_managing(row)
+            return
+        ScopeGrant.objects.update_or_create(
+            scope=row, user_id=to.user_id, group_id=to.group_id, defaults={"right": right}
+        )
+
+
+def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
+    """Takes away what was given. Raises GrantNotFound."""
+    with transaction.atomic():
+        row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
+        if _manages_anyway(row, of):
+            raise _keeps_managing(row)
+        gone, _rows = ScopeGrant.objects.filter(scope=row, user_id=of.user_id, group_id=of.group_id).delete()
+        if not gone:
+            raise errors.GrantNotFound(
+                _("%(principal)s was given no right on secret scope %(scope)s.")
+                % {"principal": of.name, "scope": scope},
+                field="principal",
+            )
+
+
+def _manages_anyway(scope: Scope, principal: Grantee) -> bool:
+    return principal.user_id is not None and principal.user_id == scope.creator_id
+
+
+def _keeps_managing(scope: Scope) -> errors.BadValue:
+    return errors.BadValue(
+        _("%(creator)s made secret scope %(scope)s and keeps the right MANAGE on it.")
+        % {"creator": scope.creator, "scope": scope.name},
+        field="principal",
+    )
 
 
 def store(*, value: str, now: datetime) -> str:

@@ -1,4 +1,7 @@
-"""Rows of the vault. One table holds every encrypted value: a scope's keys and the values pasted into endpoints."""
+"""Rows of the vault. One table holds every encrypted value: a scope's keys and the values pasted into endpoints.
+
+Users and groups are named by their tables alone: accounts are strangers to the vault.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
+
+from serving_ui.vault.rights import Right
 
 
 class Scope(models.Model):
-    """A named set of secrets. Its creator and admins read and change it."""
+    """A named set of secrets. Its creator and admins manage it; a ScopeGrant gives others a right on it."""
 
     name = models.CharField(max_length=128, unique=True)
     creator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -18,6 +24,42 @@ class Scope(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def right(self) -> int:
+        """What the asking person may do: a Right, or 0. Queries annotate it."""
+        return int(self.__dict__.get("right_of_actor", 0))
+
+    @property
+    def may_write(self) -> bool:
+        return self.right >= Right.WRITE
+
+    @property
+    def may_manage(self) -> bool:
+        return self.right >= Right.MANAGE
+
+
+class ScopeGrant(models.Model):
+    """What a principal, or everybody in a group, may do with a scope."""
+
+    scope = models.ForeignKey(Scope, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    group = models.ForeignKey("accounts.Group", null=True, on_delete=models.CASCADE, related_name="+")
+    right = models.PositiveSmallIntegerField(choices=[(right.value, right.name) for right in Right])
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["scope", "user"], name="scope_grant_once_a_user"),
+            models.UniqueConstraint(fields=["scope", "group"], name="scope_grant_once_a_group"),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="scope_grant_to_one",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{Right(self.right).name} on {self.scope_id}"
 
 
 def new_id() -> str:

@@ -1,17 +1,22 @@
-"""Reads of the vault. `values` and `stored_value` are for deployment alone; faces get names and dates."""
+"""Reads of the vault. `values` and `stored_values` are for deployment alone; faces get names and dates.
+
+The one exception is `value_of`, which gives a key's value to a program of somebody who may read its scope.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Case, IntegerField, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from serving_ui.vault import ciphers
-from serving_ui.vault.errors import ScopeNotFound
-from serving_ui.vault.models import Scope, StoredSecret
+from serving_ui.vault.errors import NotAllowed, ScopeNotFound, SecretNotFound
+from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
+from serving_ui.vault.rights import Right
 
 Reference = tuple[str, str]  # scope, key
 
@@ -22,16 +27,44 @@ class Actor(Protocol):
     pk: str
     is_admin: bool
 
+    def group_ids(self) -> QuerySet[Any, str]: ...
+
 
 def scopes(*, actor: Actor) -> QuerySet[Scope]:
-    """The scopes that the person may read, by name, each with its secrets (names and dates) in two queries."""
-    visible = Scope.objects.all() if actor.is_admin else Scope.objects.filter(creator_id=actor.pk)
+    """The scopes that the person may read, by name, with `right`; each with its secrets (names and dates) in two queries."""
     names = StoredSecret.objects.defer("ciphertext").order_by("key")
     return (
-        visible.select_related("creator")
+        Scope.objects.annotate(right_of_actor=_right_of(actor))
+        .filter(right_of_actor__gte=Right.READ)
+        .select_related("creator")
         .order_by("name")
         .prefetch_related(Prefetch("secrets", queryset=names))
     )
+
+
+def _right_of(actor: Actor) -> Any:
+    """The highest right that the person has on a scope, as a part of a query; 0 for none."""
+    if actor.is_admin:
+        return Value(int(Right.MANAGE), output_field=IntegerField())
+    given = ScopeGrant.objects.filter(Q(user_id=actor.pk) | Q(group_id__in=actor.group_ids()))
+    highest = given.filter(scope=OuterRef("pk")).values("scope").annotate(highest=Max("right"))
+    return Case(
+        When(creator_id=actor.pk, then=Value(int(Right.MANAGE))),
+        default=Coalesce(Subquery(highest.values("highest")), 0),
+        output_field=IntegerField(),
+    )
+
+
+def usable_scope(*, name: str, actor: Actor, right: Right) -> Scope:
+    """The scope, if the person has `right` on it. Raises ScopeNotFound (also when it may not be read) or NotAllowed."""
+    scope = readable_scope(name=name, actor=actor)
+    if scope.right < right:
+        raise NotAllowed(
+            _("You need the right %(right)s on secret scope %(scope)s. Ask %(creator)s for it.")
+            % {"right": right.name, "scope": name, "creator": scope.creator},
+            field="scope",
+        )
+    return scope
 
 
 def readable_scope(*, name: str, actor: Actor) -> Scope:
@@ -44,6 +77,23 @@ def readable_scope(*, name: str, actor: Actor) -> Scope:
             field="scope",
         )
     return scope
+
+
+def value_of(*, scope: str, key: str, actor: Actor) -> bytes:
+    """A key's value as it was put. Raises ScopeNotFound, SecretNotFound, ciphers.Unreadable."""
+    found = StoredSecret.objects.filter(scope=readable_scope(name=scope, actor=actor), key=key).first()
+    if found is None:
+        raise SecretNotFound(
+            _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
+        )
+    return ciphers.as_bytes(ciphers.ring().open(found.key_id, found.ciphertext))
+
+
+def grants(*, scope: str, actor: Actor) -> list[ScopeGrant]:
+    """Who else has which right on a scope; for those who manage it. Its creator and admins are none of these."""
+    row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
+    found = row.grants.select_related("scope__creator", "user", "group")
+    return list(found.order_by("user__email", "group__name"))
 
 
 def missing(*, references: Iterable[Reference]) -> set[Reference]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue import registry
+from serving_ui.catalogue.entities import shown
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
@@ -82,9 +83,23 @@ def test_stored_secrets_survive_the_database_and_are_not_shown(variant: Variant)
     kept = config.with_secrets({path: Secret.from_stored("id-1") for path in config.secrets()})
     stored = json.dumps(kept.stored())
     assert ConfigSpec.load(json.loads(stored)) == kept
-    for shown in (stored, json.dumps(kept.public()), json.dumps(config.public())):
-        assert CANARY not in shown
+    for spelled in (stored, json.dumps(kept.public()), json.dumps(config.public())):
+        assert CANARY not in spelled
     assert "id-1" not in json.dumps(kept.public())
+
+
+@every_variant
+def test_what_is_stored_is_shown_without_models_as_with_them(variant: Variant) -> None:
+    for given in (variant.full(), pasted(variant)):
+        config = parsed(variant, given)
+        kept = config.with_secrets(
+            {
+                path: Secret.from_stored("id-1")
+                for path, s in config.secrets().items()
+                if s.kind == "plaintext"
+            }
+        )
+        assert shown(json.loads(json.dumps(kept.stored()))) == kept.public()
 
 
 @every_variant

@@ -284,9 +284,9 @@ def test_unknown_fields_are_accepted_and_reported() -> None:
     model["surprise"] = 1
     config = config_body(model, name="the-name-that-clients-always-send", auto_capture_config={})
     config["served_entities"][0]["colour"] = "red"
-    spec = parse_endpoint(endpoint_body(config=config, ai_gateway={}, tags=[{"key": "a", "x": 1}]))
+    spec = parse_endpoint(endpoint_body(config=config, budget_policy_id="x", tags=[{"key": "a", "x": 1}]))
     assert spec.unknown == [
-        "ai_gateway",
+        "budget_policy_id",
         "config.auto_capture_config",
         "config.served_entities[0].colour",
         "config.served_entities[0].external_model.surprise",

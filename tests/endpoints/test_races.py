@@ -14,6 +14,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.errors import EndpointError
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.reconcile import reconcile
@@ -38,7 +39,7 @@ def test_racing_changes_of_one_endpoint_either_happen_or_are_refused(
         lambda: commands.set_rate_limits(rate_limits=limits, now=clock.now(), **to_chat),
         lambda: commands.set_tags(tags=parse_tags([{"key": "a"}]), now=clock.now(), **to_chat),
         lambda: commands.cancel_update(now=clock.now(), **to_chat),
-        lambda: commands.grant(email=teammate.email, level=Level.CAN_QUERY, now=clock.now(), **to_chat),
+        lambda: grant(to=teammate.email, level=Level.CAN_QUERY, now=clock.now(), **to_chat),
     ]
 
     def race(change: Callable[[], object]) -> None:

@@ -16,6 +16,7 @@ from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, leases, queries
 from serving_ui.endpoints.errors import NotAllowed, StaleEdit, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.snapshots import SnapshotBuilder
@@ -307,16 +308,16 @@ def test_permissions_of_owner_teammate_and_stranger(
 ):
     deployed()
     now = clock.now()
-    commands.grant(name="chat", email=teammate.email, level=Level.CAN_QUERY, actor=owner, now=now)
+    grant(name="chat", to=teammate.email, level=Level.CAN_QUERY, actor=owner, now=now)
     assert queries.get_endpoint(name="chat", actor=teammate).level == Level.CAN_QUERY
     with pytest.raises(NotAllowed):
         update("chat", sandbox.base, teammate)
     with pytest.raises(NotAllowed):
-        commands.grant(name="chat", email=stranger.email, level=Level.CAN_VIEW, actor=teammate, now=now)
+        grant(name="chat", to=stranger.email, level=Level.CAN_VIEW, actor=teammate, now=now)
     assert queries.list_endpoints(actor=stranger).total == 0
     endpoint = SnapshotBuilder().build().endpoints["chat"]
     assert endpoint.users == {owner.pk, teammate.pk}
-    commands.grant(name="chat", email=teammate.email, level=Level.NONE, actor=owner, now=now)
+    grant(name="chat", to=teammate.email, level=Level.NONE, actor=owner, now=now)
     assert queries.list_endpoints(actor=teammate).total == 0
 
 

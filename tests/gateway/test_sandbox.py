@@ -34,6 +34,11 @@ def client(plain: Running) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{plain.url}/sandbox/v1", api_key="any", max_retries=0)
 
 
+def test_the_wire_also_stands_where_vendors_have_it(plain: Running):
+    assert requests.get(f"{plain.url}/v1/models", timeout=5).json()["data"]
+    assert requests.get(f"{plain.url}/v2/models", timeout=5).status_code == 404
+
+
 def test_a_reply_says_that_it_is_canned_and_what_was_asked(client: openai.OpenAI):
     reply = client.chat.completions.create(model="m", messages=MESSAGES, tools=[], n=2)
     content = reply.choices[1].message.content or ""

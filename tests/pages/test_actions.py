@@ -83,23 +83,41 @@ def test_changes_are_not_made_by_get(browser: Client, ready, action):
 
 
 def test_access_is_given_shown_and_taken(browser: Client, ready, teammate: User):
-    give = browser.post(PAGE + "/permissions", {"email": teammate.email, "level": "CAN_QUERY"})
+    give = browser.post(PAGE + "/permissions", {"principal": teammate.email, "level": "CAN_QUERY"})
     assert give["Location"] == PAGE + "?tab=permissions"
     panel = Page(browser.get(PAGE + "?tab=permissions")).id("tab-panel")
     assert "teammate@example.com Can query" in panel.text
     theirs = Page(signed_in(teammate).get(PAGE + "?tab=permissions"))
     assert not theirs.id("tab-panel").all("form")
-    browser.post(PAGE + "/permissions", {"email": teammate.email, "level": "NONE"})
+    browser.post(PAGE + "/permissions", {"principal": teammate.email, "level": "NONE"})
     assert signed_in(teammate).get(PAGE).status_code == 404
 
 
+def test_access_is_given_to_everybody(browser: Client, ready, stranger: User):
+    browser.post(PAGE + "/permissions", {"principal": "Users", "level": "CAN_VIEW"})
+    panel = Page(browser.get(PAGE + "?tab=permissions")).id("tab-panel")
+    assert "users Can view" in panel.text
+    assert signed_in(stranger).get(PAGE).status_code == 200
+    browser.post(PAGE + "/permissions", {"principal": "users", "level": "NONE"})
+    assert signed_in(stranger).get(PAGE).status_code == 404
+
+
+def test_the_creator_keeps_managing(browser: Client, ready, owner: User):
+    response = browser.post(PAGE + "/permissions", {"principal": owner.email, "level": "CAN_VIEW"})
+    assert response.status_code == 422
+    assert "keeps the permission" in Page(response).id("grant-problem").text
+
+
 def test_access_for_someone_unknown_is_refused_beside_the_field(browser: Client, ready):
-    response = browser.post(PAGE + "/permissions", {"email": "nobody@example.com", "level": "CAN_VIEW"})
+    response = browser.post(PAGE + "/permissions", {"principal": "nobody@example.com", "level": "CAN_VIEW"})
     page = Page(response)
     assert response.status_code == 422
     assert "nobody@example.com" in page.id("grant-problem").text
-    assert page.id("grant-email").attrs["aria-describedby"] == "grant-problem"
+    assert page.id("grant-to").attrs["aria-describedby"] == "grant-problem"
 
 
 def test_a_level_that_does_not_exist_is_a_bad_request(browser: Client, ready, teammate: User):
-    assert browser.post(PAGE + "/permissions", {"email": teammate.email, "level": "OWNER"}).status_code == 400
+    assert (
+        browser.post(PAGE + "/permissions", {"principal": teammate.email, "level": "OWNER"}).status_code
+        == 400
+    )

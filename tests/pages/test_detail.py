@@ -9,6 +9,7 @@ from django.test import Client
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import commands, ready_made
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
@@ -142,7 +143,7 @@ def test_events_and_versions_tell_the_whole_story_without_secrets(
 )
 def test_what_a_teammate_may_do(ready, owner: User, teammate: User, level, statuses):
     page_status, edit_status, query_status = statuses
-    commands.grant(name="chat", email=teammate.email, level=level, actor=owner, now=clock.now())
+    grant(name="chat", to=teammate.email, level=level, actor=owner, now=clock.now())
     browser = signed_in(teammate)
     page = browser.get(PAGE)
     assert page.status_code == page_status

@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import commands, ready_made
+from serving_ui.endpoints import ready_made
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
@@ -70,9 +71,9 @@ def test_search_and_owned_by_me_narrow_the_list(browser: Client, make_endpoint, 
     make_endpoint("search-chat")
     make_endpoint("other")
     make_endpoint("search-foreign", actor=teammate)
-    commands.grant(
+    grant(
         name="search-foreign",
-        email="owner@example.com",
+        to="owner@example.com",
         level=Level.CAN_VIEW,
         actor=teammate,
         now=clock.now(),
@@ -135,7 +136,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
 
 
 def test_people_see_what_they_may_see(ready, teammate: User, stranger: User, admin: User, owner: User):
-    commands.grant(name="chat", email=teammate.email, level=Level.CAN_VIEW, actor=owner, now=clock.now())
+    grant(name="chat", to=teammate.email, level=Level.CAN_VIEW, actor=owner, now=clock.now())
     seen = {
         user.email: names(Page(signed_in(user).get("/ml/endpoints"))) for user in (owner, teammate, admin)
     }

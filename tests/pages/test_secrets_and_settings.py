@@ -9,6 +9,7 @@ from serving_ui.accounts.models import AccessToken, User
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
 from serving_ui.vault.models import Scope, StoredSecret
+from serving_ui.vault.rights import Right
 from tests.pages.conftest import signed_in
 from tests.support.pages import Page
 
@@ -68,6 +69,22 @@ def test_a_scope_is_its_makers_and_admins(scope: Scope, stranger: User, admin: U
     assert signed_in(stranger).get("/ml/secrets/keys/delete").status_code == 404
     assert signed_in(stranger).post("/ml/secrets/keys/delete").status_code == 404
     assert signed_in(admin).post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 303
+
+
+def test_a_right_to_read_shows_the_keys_and_no_button(scope: Scope, owner: User, teammate: User):
+    now, theirs = clock.now(), signed_in(teammate)
+    vault.put_secret(scope="keys", key="openai", value=VALUE, actor=owner, now=now)
+    reader = vault.Grantee(teammate.email, user_id=teammate.pk)
+    vault.grant(scope="keys", to=reader, right=Right.READ, actor=owner, now=now)
+    page = Page(theirs.get("/ml/secrets"))
+    assert "{{secrets/keys/openai}}" in page.id("main").text
+    assert not {"Put key", "Delete openai", "Delete scope keys"} & set(page.buttons())
+    assert theirs.post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 403
+    assert theirs.get("/ml/secrets/keys/delete").status_code == 403
+    assert theirs.post("/ml/secrets/keys/delete", {"key": "openai"}).status_code == 403
+    vault.grant(scope="keys", to=reader, right=Right.WRITE, actor=owner, now=now)
+    assert {"Put key", "Delete openai"} <= set(Page(theirs.get("/ml/secrets")).buttons())
+    assert theirs.post("/ml/secrets/keys/delete", {"key": "openai"}).status_code == 303
 
 
 def test_a_token_is_shown_once(browser: Client):

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from serving_ui.accounts import queries
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.endpoints import commands
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
@@ -30,18 +30,18 @@ LIFETIMES = (30, 90, 365)
 @signed_in
 @require_POST
 def permissions(request: PageRequest, name: str) -> HttpResponse:
-    """Gives a person a level, or takes it (level NONE)."""
+    """Gives a person, a group or a service principal a level, or takes it (level NONE)."""
     endpoint = the_endpoint(request, name, Action.MANAGE)
-    email, level = request.POST.get("email", "").strip(), request.POST.get("level", "")
+    principal, level = request.POST.get("principal", "").strip(), request.POST.get("level", "")
     if level not in Level.__members__:
         raise BadRequest("There is no such level.")
     try:
-        commands.grant(name=name, email=email, level=Level[level], actor=request.user, now=clock.now())
+        grant(name=name, to=principal, level=Level[level], actor=request.user, now=clock.now())
     except SpecErrors as errors:
         problem = " ".join(said(each.message) for each in errors.problems)
-        refused = {"grant_problem": problem, "grant_email": email}
+        refused = {"grant_problem": problem, "grant_to": principal}
         return detail_page(request, endpoint, status=422, tab="permissions", **refused)
-    messages.success(request, _("The permissions of %(email)s are in force.") % {"email": email})
+    messages.success(request, _("The permissions of %(name)s are in force.") % {"name": principal})
     address = see_other("endpoint-detail", name).url
     return SeeOther(f"{address}?tab=permissions")
 

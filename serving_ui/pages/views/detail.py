@@ -97,7 +97,9 @@ def _tab(endpoint: Endpoint, tab: str) -> dict[str, Any]:
     }
     found = queries.grants(endpoint=endpoint)
     return {
-        "grants": [{"email": each.user.email, "level": words[Level(each.level)]} for each in found],
+        "grants": [
+            {"name": str(each.user or each.group), "level": words[Level(each.level)]} for each in found
+        ],
         "levels": [(level.name, words[level]) for level in LEVELS],
     }
 

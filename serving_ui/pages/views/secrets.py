@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -16,7 +17,8 @@ from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import commands, queries
-from serving_ui.vault.errors import ScopeNotFound, SecretNotFound, VaultError
+from serving_ui.vault.errors import NotAllowed, ScopeNotFound, SecretNotFound, VaultError
+from serving_ui.vault.rights import Right
 
 
 @signed_in
@@ -50,6 +52,8 @@ def secret_put(request: PageRequest, scope: str) -> HttpResponse:
         commands.put_secret(scope=scope, key=key, value=value.strip(), actor=request.user, now=clock.now())
     except ScopeNotFound as refusal:
         raise Http404(str(refusal)) from None
+    except NotAllowed as refusal:
+        raise PermissionDenied(str(refusal)) from None
     except VaultError as refusal:
         refused = {
             "put_scope": scope,
@@ -69,8 +73,9 @@ def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
     """Asks, then deletes a key, or the whole scope when no key is named."""
     key = (request.POST if request.method == "POST" else request.GET).get("key", "")
     try:
-        found = queries.readable_scope(name=scope, actor=request.user)
         if request.method == "GET":
+            right = Right.WRITE if key else Right.MANAGE
+            found = queries.usable_scope(name=scope, actor=request.user, right=right)
             return render(request, "vault/delete.html", {"scope": found, "key": key})
         if key:
             commands.delete_secret(scope=scope, key=key, actor=request.user, now=clock.now())
@@ -78,6 +83,8 @@ def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
             commands.delete_scope(name=scope, actor=request.user, now=clock.now())
     except (ScopeNotFound, SecretNotFound) as refusal:
         raise Http404(str(refusal)) from None
+    except NotAllowed as refusal:
+        raise PermissionDenied(str(refusal)) from None
     gone = "{{secrets/" + f"{scope}/{key}" + "}}" if key else scope
     messages.success(request, _("%(name)s was deleted.") % {"name": gone})
     return see_other("secrets")

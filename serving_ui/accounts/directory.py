@@ -1,0 +1,226 @@
+"""Every change of who is here: people, service principals and groups. For admins alone; keyword-only, one transaction each.
+
+Someone must always be left who can change things: the last active admin is neither deactivated nor made an ordinary person.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.commands import AccountError
+from serving_ui.accounts.models import ADMINS, Group, Membership, User
+from serving_ui.accounts.refusals import InUse, NameTaken, NotAllowed, NotFound
+
+LONGEST_NAME = 200
+
+
+def need_admin(actor: User) -> None:
+    """Raises NotAllowed for anybody else."""
+    if not actor.is_admin:
+        raise NotAllowed(_("Only an admin may do this. Ask an admin."))
+
+
+def create_person(
+    *, email: str, name: str = "", active: bool = True, external_id: str = "", actor: User
+) -> User:
+    """A new person, who signs in with a link that `manage.py sign_in_link` prints. Raises NameTaken."""
+    need_admin(actor)
+    email = email.strip()
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise AccountError(_("%(email)s is not an e-mail address.") % {"email": email}) from None
+    return _create(email=email, name=name, is_active=active, external_id=external_id)
+
+
+def create_service_principal(
+    *, application_id: str = "", name: str = "", active: bool = True, external_id: str = "", actor: User
+) -> User:
+    """A program's own account. It cannot sign in; admins make its tokens. Without an id it gets one."""
+    need_admin(actor)
+    try:
+        identity = str(uuid.UUID(application_id)) if application_id else str(uuid.uuid4())
+    except ValueError:
+        raise AccountError(
+            _("An application id is a UUID such as 1b2c3d4e-0000-4000-8000-123456789abc. Or leave it out.")
+        ) from None
+    kind = User.Kind.SERVICE_PRINCIPAL
+    return _create(email=identity, name=name, is_active=active, external_id=external_id, kind=kind)
+
+
+def change_principal(
+    *,
+    user: User,
+    name: str | None = None,
+    active: bool | None = None,
+    external_id: str | None = None,
+    actor: User,
+) -> User:
+    """Changes what is given. Whoever is deactivated is out at once: sessions and tokens work no longer."""
+    need_admin(actor)
+    changes: dict[str, str | bool] = {}
+    if name is not None:
+        changes["name"] = _fit(name)
+    if external_id is not None:
+        changes["external_id"] = _fit(external_id)
+    if active is not None:
+        changes["is_active"] = active
+    with transaction.atomic():
+        _lock_admins()
+        for field, value in changes.items():
+            setattr(user, field, value)
+        user.save(update_fields=list(changes))
+        _need_someone_in_charge()
+    return user
+
+
+def delete_principal(*, user: User, actor: User) -> None:
+    """Removes them with their tokens and what was granted to them. Raises InUse for whoever made something."""
+    need_admin(actor)
+    try:
+        with transaction.atomic():
+            _lock_admins()
+            user.delete()
+            _need_someone_in_charge()
+    except ProtectedError:
+        raise InUse(
+            _(
+                "%(name)s made endpoints, configs or secret scopes that are still here, so the name must stay. "
+                "Deactivate them instead: set active to false."
+            )
+            % {"name": user.email}
+        ) from None
+
+
+def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] = (), actor: User) -> Group:
+    """A new group. Raises NameTaken, NotFound."""
+    need_admin(actor)
+    name = _group_name(name)
+    with transaction.atomic():
+        if Group.objects.filter(name__iexact=name).exists():
+            raise _group_exists(name)
+        try:
+            with transaction.atomic():
+                group = Group.objects.create(name=name, external_id=_fit(external_id))
+        except IntegrityError:  # a racing create took it
+            raise _group_exists(name) from None
+        change_members(group=group, add=member_ids, actor=actor)
+    return group
+
+
+def change_group(
+    *, group: Group, name: str | None = None, external_id: str | None = None, actor: User
+) -> Group:
+    """Renames a group, or keeps the directory's id of it."""
+    need_admin(actor)
+    if name is not None and name.strip() != group.name:
+        if group.is_built_in:
+            raise AccountError(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
+        name = _group_name(name)
+        if Group.objects.filter(name__iexact=name).exclude(pk=group.pk).exists():
+            raise _group_exists(name)
+        group.name = name
+    if external_id is not None:
+        group.external_id = _fit(external_id)
+    with transaction.atomic():
+        group.save()
+    return group
+
+
+def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[str] = (), actor: User) -> None:
+    """Puts principals into a group and takes others out, by id. Raises NotFound for an id that nobody has."""
+    need_admin(actor)
+    joining = set(add)
+    leaving = set(remove) - joining
+    if not (joining or leaving):
+        return
+    with transaction.atomic():
+        _need_principals(joining)
+        if group.name == ADMINS:
+            _set_admins(joining, leaving)
+        elif group.is_built_in:
+            raise AccountError(
+                _("Everybody is in the group %(name)s. It cannot be changed.") % {"name": group.name}
+            )
+        else:
+            present = set(group.memberships.filter(user__in=joining).values_list("user", flat=True))
+            group.memberships.filter(user__in=leaving).delete()
+            Membership.objects.bulk_create(
+                (Membership(group=group, user_id=pk) for pk in sorted(joining - present)),
+                ignore_conflicts=True,
+            )
+            group.save()  # gateways follow the group, not each membership
+
+
+def delete_group(*, group: Group, actor: User) -> None:
+    """Removes a group with what was granted to it."""
+    need_admin(actor)
+    if group.is_built_in:
+        raise AccountError(_("The group %(name)s is built in and stays.") % {"name": group.name})
+    with transaction.atomic():
+        group.delete()
+
+
+def _create(*, email: str, name: str, external_id: str, **more: object) -> User:
+    taken = NameTaken(_("%(name)s is here already.") % {"name": email})
+    if User.objects.named(email):
+        raise taken
+    try:
+        with transaction.atomic():
+            return User.objects.create(email=email, name=_fit(name), external_id=_fit(external_id), **more)
+    except IntegrityError:  # a racing create took it
+        raise taken from None
+
+
+def _set_admins(joining: set[str], leaving: set[str]) -> None:
+    _lock_admins()
+    for user in User.objects.filter(pk__in=joining | leaving):
+        user.is_admin = user.pk in joining
+        user.save(update_fields=["is_admin"])
+    _need_someone_in_charge()
+
+
+def _lock_admins() -> None:
+    """Before anything is written, so that two who remove each other do not both succeed, and none waits in a circle."""
+    list(User.objects.select_for_update().filter(is_admin=True).order_by("pk").values_list("pk"))
+
+
+def _need_someone_in_charge() -> None:
+    if not User.objects.filter(is_admin=True, is_active=True, kind=User.Kind.PERSON).exists():
+        raise InUse(_("This is the last active admin. Make somebody else an admin first."))
+
+
+def _need_principals(ids: set[str]) -> None:
+    missing = ids - set(User.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    if missing:
+        raise NotFound(
+            _("There is no person or service principal with the id %(id)s. A group holds no other groups.")
+            % {"id": sorted(missing)[0]}
+        )
+
+
+def _group_name(name: str) -> str:
+    name = name.strip()
+    if not name or "@" in name:
+        raise AccountError(
+            _("Give the group a name without @, which is how e-mail addresses are told apart.")
+        )
+    return _fit(name)
+
+
+def _group_exists(name: str) -> NameTaken:
+    return NameTaken(_("A group named %(name)s exists already. Choose another name.") % {"name": name})
+
+
+def _fit(text: str) -> str:
+    text = text.strip()
+    if len(text) > LONGEST_NAME:
+        raise AccountError(_("A name can have at most %(limit)s characters.") % {"limit": LONGEST_NAME})
+    return text

@@ -1,0 +1,26 @@
+"""Reads the query of an address. Raises Refused with the name of the parameter."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from serving_ui.api.errors import Refused
+from serving_ui.api.http import ApiRequest
+
+
+def needed(request: ApiRequest, name: str) -> str:
+    """A parameter that must be there."""
+    value = request.GET.get(name, "")
+    if not value:
+        raise Refused(_("The parameter %(name)s is missing. Add it to the address.") % {"name": name})
+    return value
+
+
+def whole_number(request: ApiRequest, name: str, *, default: int, most: int) -> int:
+    """A number from 0 to `most`; a larger one counts as `most`."""
+    value = request.GET.get(name, "")
+    if not value:
+        return default
+    if not (value.isascii() and value.isdigit()):
+        raise Refused(_("The parameter %(name)s must be a whole number.") % {"name": name})
+    return min(int(value[:12]), most)

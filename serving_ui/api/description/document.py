@@ -1,0 +1,177 @@
+"""The OpenAPI 3.1 document, made from the table of operations and the models of pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from serving_ui.api.description import asking, given, neighbours, people, providers, serving, shapes
+from serving_ui.api.description.operation import Operation, Parameter
+
+OPERATIONS: tuple[Operation, ...] = (
+    *serving.OPERATIONS,
+    *asking.OPERATIONS,
+    *neighbours.OPERATIONS,
+    *people.OPERATIONS,
+)
+MEANINGS = {
+    200: "It is done.",
+    400: "What was given is wrong; the message names the field and what would be right.",
+    401: "The access token is missing, wrong or expired.",
+    403: "You may not do this.",
+    404: "There is no such thing, or you may not see it.",
+    409: "It is in conflict with what there is now, such as a running update.",
+    429: "Too many calls; Retry-After says when to come back, in seconds.",
+    499: "The caller went away.",
+    500: "The provider failed, or this server did, whose log has the reason.",
+    501: "This is not offered here.",
+    503: "The provider, or this server's database, cannot be reached now; Retry-After says when to come back, in seconds.",
+    504: "The provider did not answer in time.",
+}
+INTRODUCTION = (
+    "The serving API of Databricks as its SDK, the MLflow Deployments client and the OpenAI client use it. Every address under "
+    "/api/2.0/ works with and without a trailing slash. Every refusal is JSON with error_code and message. Fields that are not "
+    "known here are accepted, have no effect and are named in warnings."
+)
+Schema = dict[str, Any]
+BROKEN = {str(status): {"$ref": f"#/components/responses/{status}"} for status in (500, 503)}
+
+
+@cache
+def _document() -> Schema:
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Serving UI", "version": "2.0", "description": INTRODUCTION},
+        "security": [{"token": []}],
+        "tags": [{"name": group} for group in groups()],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas(),
+            "responses": {str(status): _refusal(status) for status in (500, 503)},
+        },
+    }
+
+
+def document(*, base: str) -> Schema:
+    """The document of the whole API of the server at `base`."""
+    return {**_document(), "servers": [{"url": base}]}
+
+
+def groups() -> list[str]:
+    """The groups of the operations, in their order."""
+    return list(dict.fromkeys(operation.group for operation in OPERATIONS))
+
+
+@cache
+def schemas() -> Schema:
+    """Every named schema that the operations speak of."""
+    models: set[type[BaseModel]] = {shapes.Error, shapes.Nothing}
+    for operation in OPERATIONS:
+        models |= {model for model in (operation.body, operation.answer) if model is not None}
+    _refs, found = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    named: Schema = {name: _tidy(each) for name, each in found["$defs"].items()}
+    named["ExternalModel"] = providers.external_model()
+    named["ShownExternalModel"] = providers.shown_model()
+    named.pop("ProviderConfig", None)
+    return named
+
+
+def _tidy(part: Any) -> Any:
+    """Without what pydantic adds: titles made of field names, and null, which is the same as leaving a field out."""
+    if isinstance(part, Mapping):
+        choices = [each for each in part.get("anyOf", ()) if each != {"type": "null"}]
+        if len(choices) == 1:
+            rest = {name: value for name, value in part.items() if name not in ("anyOf", "default")}
+            return _tidy({**choices[0], **rest})
+        kept = {k: v for k, v in part.items() if not (k == "title" and isinstance(v, str))}
+        return {name: _tidy(value) for name, value in kept.items()}
+    return [_tidy(each) for each in part] if isinstance(part, list) else part
+
+
+def described(operation: Operation) -> Schema:
+    """The operation object of the document."""
+    found: Schema = {
+        "operationId": operation.name,
+        "tags": [operation.group],
+        "summary": str(operation.summary),
+        "parameters": [*_parameters(operation)],
+        "responses": {
+            **{str(status): _response(operation, status) for status in operation.statuses},
+            **({} if operation.public else BROKEN),
+        },
+    }
+    if operation.text:
+        found["description"] = str(operation.text)
+    if operation.body is not None:
+        content: Schema = {"schema": _ref(operation.body)}
+        if operation.example is not None:
+            content["example"] = dict(operation.example)
+        found["requestBody"] = {
+            "required": operation.body_required,
+            "content": {"application/json": content},
+        }
+    if operation.public:
+        found["security"] = []
+    if operation.ours:
+        found["x-addition"] = True
+    return found
+
+
+def _parameters(operation: Operation) -> Iterable[Schema]:
+    known = {each.name: each for each in serving.PATH_PARAMETERS}
+    for name in operation.holes:
+        yield _parameter(known[name], "path")
+    for parameter in operation.query:
+        yield _parameter(parameter, "query")
+    if operation.is_idempotent_by_key:
+        text = "For a day, a repeated call with the same key gets the first answer again and does nothing."
+        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
+        yield {"name": "Idempotency-Key", "in": "header", "description": text, "schema": schema}
+
+
+def _parameter(parameter: Parameter, place: str) -> Schema:
+    return {
+        "name": parameter.name,
+        "in": place,
+        "required": parameter.required,
+        "description": str(parameter.text),
+        "schema": parameter.schema,
+    }
+
+
+def _response(operation: Operation, status: int) -> Schema:
+    if status != 200:
+        return _refusal(status)
+    response: Schema = {"description": MEANINGS[status]}
+    if operation.media != "application/json":
+        response["content"] = {operation.media: {"schema": {"type": "string"}}}
+    else:
+        response["content"] = {"application/json": {"schema": _ref(operation.answer or shapes.Nothing)}}
+        if operation.body in (given.Question, given.NamedQuestion):
+            response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    return response
+
+
+def _refusal(status: int) -> Schema:
+    response: Schema = {
+        "description": MEANINGS[status],
+        "content": {"application/json": {"schema": _ref(shapes.Error)}},
+    }
+    if status in (429, 503):
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
+    return response
+
+
+def _ref(model: type[BaseModel]) -> Schema:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -1,0 +1,87 @@
+"""The rows of the tables on the page: the fields of a schema, each with its path, as the document has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_ui.api.description.document import schemas
+
+Schema = Mapping[str, Any]
+OPERATIONS_OF = {"AiGateway": "set_ai_gateway", "EmailNotifications": "set_notifications"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field."""
+
+    path: str
+    type: str
+    required: bool
+    text: str
+    choices: tuple[str, ...] = ()
+    fields_of: str = ""
+    """Where its own fields are listed: `providers`, or the name of an operation."""
+
+
+def rows(schema: Schema) -> list[Row]:
+    """Every field of an object, those of inner objects below their own."""
+    return list(_rows(_resolved(schema), ""))
+
+
+def _rows(schema: Schema, at: str) -> Iterator[Row]:
+    required = schema.get("required", ())
+    for name, given in schema.get("properties", {}).items():
+        found = _resolved(given)
+        inner = _resolved(found["items"]) if found.get("type") == "array" else found
+        path = f"{at}{name}" + ("[]" if inner is not found else "")
+        elsewhere = _elsewhere(given, inner)
+        yield Row(
+            path, _type(found, inner), name in required, _text(found, inner), _choices(inner), elsewhere
+        )
+        if not elsewhere:
+            yield from _rows(inner, path + ".")
+
+
+def _elsewhere(given: Schema, inner: Schema) -> str:
+    if "oneOf" in inner or "provider" in inner.get("properties", {}):
+        return "providers"
+    return OPERATIONS_OF.get(given.get("$ref", "").rpartition("/")[2], "")
+
+
+def _resolved(schema: Schema) -> dict[str, Any]:
+    """The schema behind a reference; what is said beside the reference stays."""
+    if "$ref" not in schema:
+        return dict(schema)
+    named = schemas()[schema["$ref"].rpartition("/")[2]]
+    return {**named, **{name: value for name, value in schema.items() if name != "$ref"}}
+
+
+def _type(found: Schema, inner: Schema) -> str:
+    kind = "object" if "oneOf" in inner else inner.get("type", "any")
+    return f"list of {kind}" if inner is not found else str(kind)
+
+
+def _text(found: Schema, inner: Schema) -> str:
+    said = [str(found.get("description") or inner.get("description") or "")]
+    limits = [f"{word} {inner[name]}" for name, word in _LIMITS.items() if name in inner]
+    if limits:
+        said.append(", ".join(limits).capitalize() + ".")
+    if inner.get("default") not in (None, "", [], {}):
+        said.append(f"Default: {inner['default']}.")
+    return " ".join(part for part in said if part)
+
+
+_LIMITS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "maxLength": "characters at most",
+    "maxItems": "items at most",
+}
+
+
+def _choices(schema: Schema) -> tuple[str, ...]:
+    if "const" in schema:
+        return (str(schema["const"]).lower() if schema["const"] is False else str(schema["const"]),)
+    return tuple(str(each) for each in schema.get("enum", ()))

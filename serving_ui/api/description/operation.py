@@ -1,0 +1,93 @@
+"""What is said about one operation of the API. The document, the page, the examples and the tests all read the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from serving_ui.catalogue.text import Text
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+ENDPOINTS = "/api/2.0/serving-endpoints"
+INVOCATIONS = "/serving-endpoints"
+_HOLE = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One value in the address: a part of its path or of its query."""
+
+    name: str
+    text: Text
+    required: bool = False
+    type: str = "string"
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"type": self.type}
+        if self.choices:
+            found["enum"] = list(self.choices)
+        if self.pattern:
+            found["pattern"] = self.pattern
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one address.
+
+    `example` is a body that works; `sdk` and `mlflow` name what a client calls for it (`serving_endpoints.create`). `refusals` are
+    the statuses that it may have beside those of every operation.
+    """
+
+    method: Method
+    path: str
+    group: str
+    name: str
+    """Unique; snake case, as the SDK would call it: `list_endpoints`."""
+    summary: Text
+    text: Text = field(default_factory=lambda: Text(""))
+    query: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | None = None
+    body_required: bool = True
+    answer: type[BaseModel] | None = None
+    """None: an empty object."""
+    media: str = "application/json"
+    refusals: tuple[int, ...] = ()
+    example: Mapping[str, Any] | None = None
+    sdk: str = ""
+    mlflow: str = ""
+    ours: bool = False
+    """The original has no such operation."""
+    refused: bool = False
+    """There for its clients, and always refused with a sentence."""
+    admins: bool = False
+    public: bool = False
+
+    @property
+    def holes(self) -> list[str]:
+        """The names in the path, in order."""
+        return _HOLE.findall(self.path)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.method, self.path
+
+    @property
+    def is_idempotent_by_key(self) -> bool:
+        """Whether the header Idempotency-Key is honoured."""
+        return self.method == "POST" and self.path.startswith("/api/2.0/") and not self.refused
+
+    @property
+    def statuses(self) -> list[int]:
+        """Every status that it may answer, the good one first."""
+        good = [] if self.refused else [200]
+        always = set() if self.public else {400, 401}
+        repeated = {409} if self.method == "POST" and self.path.startswith("/api/2.0/") else set()
+        return good + sorted(always | repeated | set(self.refusals))

@@ -1,0 +1,148 @@
+"""What the page at /docs/api shows: the operations by group, each with its fields and its programs, and the providers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from serving_ui.api.description import examples, providers
+from serving_ui.api.description.document import MEANINGS, OPERATIONS, groups
+from serving_ui.api.description.examples import Program, Subject
+from serving_ui.api.description.fields import Row, rows
+from serving_ui.api.description.operation import Operation, Parameter
+from serving_ui.api.description.serving import PATH_PARAMETERS
+from serving_ui.catalogue.registry import offered
+from serving_ui.catalogue.secret import Secret
+from serving_ui.endpoints.models import Endpoint
+
+FIRST = ("create_endpoint", "query")
+PLACEHOLDER = "{{secrets/my_scope/my_key}}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A status that an operation may answer with, and what it means."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One operation on the page."""
+
+    operation: Operation
+    parameters: list[Parameter]
+    body: list[Row]
+    answer: list[Row]
+    refusals: list[Refusal]
+    programs: list[Program]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operations that belong together."""
+
+    label: str
+    operations: list[Operation]
+
+    @property
+    def key(self) -> str:
+        return self.label.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Block:
+    """The fields of one provider's config."""
+
+    key: str
+    label: str
+    tasks: str
+    fields: list[Row]
+
+
+@cache
+def grouped() -> list[Group]:
+    """Every operation, by group."""
+    return [Group(label, [each for each in OPERATIONS if each.group == label]) for label in groups()]
+
+
+def entry(name: str, subject: Subject) -> Entry | None:
+    """The operation of this name, with programs about this endpoint."""
+    operation = next((each for each in OPERATIONS if each.name == name), None)
+    return _entry(operation, subject) if operation else None
+
+
+def first_entries(subject: Subject) -> list[Entry]:
+    """What most people come for."""
+    return [_entry(each, subject) for each in OPERATIONS if each.name in FIRST]
+
+
+@cache
+def blocks() -> list[Block]:
+    """The config blocks of the providers that can be chosen."""
+    return [
+        Block(
+            key=provider.config_key,
+            label=f"{provider.label}: {provider.name}",
+            tasks=", ".join(provider.tasks),
+            fields=rows(providers.block(provider.config)),
+        )
+        for provider in offered()
+    ]
+
+
+def subject_of(endpoint: Endpoint) -> Subject:
+    """The endpoint at hand, with references in place of secrets that were pasted."""
+    version = endpoint.shown_version
+    if version is None:
+        return Subject(**{**vars(examples.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
+    pasted = {path: secret for path, secret in version.config.secrets().items() if secret.kind == "stored"}
+    named = version.config.with_secrets({path: Secret.from_reference(PLACEHOLDER) for path in pasted})
+    return Subject(
+        name=endpoint.name,
+        id=endpoint.pk,
+        task=version.config.task,
+        config=dict(_without_sole_traffic(named.public())),
+        tags=endpoint.tags,
+        rate_limits=endpoint.rate_limits,
+    )
+
+
+def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A single served entity gets all of the traffic without a word."""
+    alone = len(config["served_entities"]) == 1
+    yield from ((name, value) for name, value in config.items() if not (alone and name == "traffic_config"))
+
+
+def _entry(operation: Operation, subject: Subject) -> Entry:
+    return Entry(
+        operation=operation,
+        parameters=_parameters(operation),
+        body=_fields(operation)[0],
+        answer=_fields(operation)[1],
+        refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
+        programs=examples.programs(operation, subject),
+    )
+
+
+def _parameters(operation: Operation) -> list[Parameter]:
+    known = {each.name: each for each in PATH_PARAMETERS}
+    return [*(known[name] for name in operation.holes), *operation.query]
+
+
+@cache
+def _tables() -> dict[str, tuple[list[Row], list[Row]]]:
+    return {
+        each.name: (
+            rows({"$ref": f"/{each.body.__name__}"}) if each.body else [],
+            rows({"$ref": f"/{each.answer.__name__}"}) if each.answer else [],
+        )
+        for each in OPERATIONS
+    }
+
+
+def _fields(operation: Operation) -> tuple[list[Row], list[Row]]:
+    return _tables()[operation.name]

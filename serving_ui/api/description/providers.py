@@ -1,0 +1,143 @@
+"""The schema of an external model, from what the providers' files declare: a new provider is described without a word here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue.config import Block
+from serving_ui.catalogue.fields import Declaration
+from serving_ui.catalogue.names import LONGEST_MODEL
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.registry import PROVIDERS, offered
+from serving_ui.catalogue.tasks import Task
+
+Schema = dict[str, Any]
+REFERENCE = r"^\s*\{\{secrets/[^/{}\s]+/[^/{}\s]+\}\}\s*$"
+
+
+def external_model() -> Schema:
+    """An external model as it is given: one alternative for each provider."""
+    return {
+        "description": "A model that a provider hosts. The block of fields is that of the provider, and no other.",
+        "oneOf": [_alternative(provider) for provider in PROVIDERS.values()],
+    }
+
+
+def shown_model() -> Schema:
+    """An external model as it is answered: references as they were given, nothing of any other secret."""
+    return {
+        "type": "object",
+        "description": "As it was given, without the secrets that were given themselves.",
+        "required": ["provider", "name", "task"],
+        "properties": {
+            "provider": {"type": "string", "enum": list(PROVIDERS)},
+            "name": {"type": "string"},
+            "task": {"type": "string", "enum": [task.value for task in Task]},
+            **{provider.config_key: _shown(provider) for provider in PROVIDERS.values()},
+        },
+    }
+
+
+def _alternative(provider: Provider) -> Schema:
+    needs_block = any(declaration.required for declaration in provider.config.declarations().values())
+    return {
+        "title": str(provider.label),
+        "type": "object",
+        "required": ["provider", "name", "task", *([provider.config_key] if needs_block else [])],
+        "properties": {
+            "provider": {"type": "string", "const": provider.name},
+            "name": {
+                "type": "string",
+                "description": "The provider's name of the model.",
+                "minLength": 1,
+                "maxLength": LONGEST_MODEL,
+                "pattern": r"^\S+$",
+            },
+            "task": {"type": "string", "enum": [task.value for task in provider.tasks]},
+            provider.config_key: block(provider.config),
+        },
+    }
+
+
+def block(config: type[Block]) -> Schema:
+    """A provider's config block, or a nested part of one. Which fields belong together is in their descriptions."""
+    properties: Schema = {}
+    for name, declaration in config.declarations().items():
+        properties |= _properties(name, declaration)
+    required = [
+        name
+        for name, declaration in config.declarations().items()
+        if declaration.required
+        and declaration.kind != "secret"
+        and declaration.default is None
+        and declaration.shown_when is None
+    ]
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _properties(name: str, declaration: Declaration) -> Schema:
+    if declaration.group is not None:
+        return {name: {**block(declaration.group), **_words(declaration, declaration.group)}}
+    if declaration.kind != "secret":
+        return {name: {**_words(declaration), **_form(declaration)}}
+    reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
+    given = {"type": "string", "writeOnly": True, "maxLength": declaration.max_length}
+    return {
+        name: {**_words(declaration, note=f"A secret reference; or give {name}{TWIN}."), **reference},
+        name + TWIN: {**_words(declaration, note=f"The secret itself, instead of {name}."), **given},
+    }
+
+
+def _form(declaration: Declaration) -> Schema:
+    schema: Schema = {"type": "string", "maxLength": declaration.max_length}
+    if declaration.kind == "choice":
+        schema = {"type": "string", "enum": [value for value, _label in declaration.choices]}
+        if declaration.default is not None:
+            schema["default"] = declaration.default
+    elif declaration.kind == "url":
+        schema["format"] = "uri"
+    if declaration.placeholder:
+        schema["examples"] = [declaration.placeholder]
+    return schema
+
+
+def _words(declaration: Declaration, group: type[Block] | None = None, *, note: str = "") -> Schema:
+    parts = [str(declaration.label) + ".", note, str(declaration.help), _condition(declaration)]
+    return {"description": " ".join(part for part in parts if part)}
+
+
+def _condition(declaration: Declaration) -> str:
+    said = []
+    if declaration.shown_when is not None:
+        said.append(f"Only when {_when(declaration.shown_when)}.")
+    if declaration.required_when is not None:
+        said.append(f"Required when {_when(declaration.required_when)}.")
+    return " ".join(said)
+
+
+def _when(condition: tuple[str, frozenset[str]]) -> str:
+    name, answers = condition
+    return f"{name} is {' or '.join(sorted(answers))}"
+
+
+def _shown(provider: Provider) -> Schema:
+    return _without_twins(block(provider.config))
+
+
+def _without_twins(schema: Mapping[str, Any]) -> Schema:
+    properties = {
+        name: _without_twins(each) if "properties" in each else each
+        for name, each in schema["properties"].items()
+        if not each.get("writeOnly")
+    }
+    return {**{k: v for k, v in schema.items() if k != "required"}, "properties": properties}
+
+
+def provider_names() -> list[str]:
+    """Those that a person may choose, in the order of the dialog."""
+    return [provider.name for provider in offered()]

@@ -1,0 +1,107 @@
+"""The document, and the page that people read."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from serving_ui.accounts.models import User
+from serving_ui.api.description import page
+from serving_ui.api.description.document import document
+from serving_ui.api.description.examples import EXAMPLE, Subject
+from serving_ui.api.description.of_endpoint import document_of
+from serving_ui.api.http import ApiRequest, route
+from serving_ui.endpoints import queries
+from serving_ui.endpoints.errors import EndpointNotFound
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib.policy import signed_in
+
+
+class SignedIn(HttpRequest):
+    """A request of a person with a session."""
+
+    user: User
+
+
+def get_openapi(request: ApiRequest) -> HttpResponse:
+    """The whole API."""
+    return JsonResponse(document(base=_base(request)))
+
+
+def get_endpoint_openapi(request: ApiRequest, name: str) -> HttpResponse:
+    """How one endpoint is queried."""
+    endpoint = queries.get_endpoint(name=name, actor=request.user)
+    return JsonResponse(document_of(endpoint, base=_base(request)))
+
+
+@signed_in
+@never_cache
+@require_safe
+def docs(request: SignedIn) -> HttpResponse:
+    """The page; `?endpoint=` names the one that its programs are about."""
+    endpoint = _chosen(request)
+    context = {
+        "endpoint": endpoint,
+        "query": _query(endpoint),
+        "names": _names(request.user),
+        "base": _base(request),
+        "first": page.first_entries(_subject(endpoint)),
+        "groups": page.grouped(),
+        "blocks": page.blocks(),
+    }
+    return render(request, "api/docs.html", context)
+
+
+@signed_in
+@never_cache
+@require_safe
+def docs_operation(request: SignedIn, name: str) -> HttpResponse:
+    """One operation with every field; `?endpoint=` as above."""
+    endpoint = _chosen(request)
+    entry = page.entry(name, _subject(endpoint))
+    if entry is None:
+        raise Http404("There is no such operation.")
+    context = {
+        "endpoint": endpoint,
+        "query": _query(endpoint),
+        "entry": entry,
+        "operation": entry.operation,
+        "group": page.Group(entry.operation.group, []),
+    }
+    return render(request, "api/operation.html", context)
+
+
+def _chosen(request: SignedIn) -> Endpoint | None:
+    name = request.GET.get("endpoint", "").strip()
+    if not name:
+        return None
+    try:
+        return queries.get_endpoint(name=name, actor=request.user)
+    except EndpointNotFound as error:
+        raise Http404(str(error)) from None
+
+
+def _subject(endpoint: Endpoint | None) -> Subject:
+    return page.subject_of(endpoint) if endpoint else EXAMPLE
+
+
+def _query(endpoint: Endpoint | None) -> str:
+    """Keeps the choice on the way to another page."""
+    return f"?endpoint={endpoint.name}" if endpoint else ""
+
+
+def _base(request: HttpRequest) -> str:
+    return request.build_absolute_uri("/").rstrip("/")
+
+
+def _names(user: User) -> list[str]:
+    """A choice of endpoints, last modified first; others are reached from their own page."""
+    return [row.name for row in queries.list_endpoints(actor=user, per_page=50).rows]
+
+
+urlpatterns = [
+    *route("openapi.json", session=True, GET=get_openapi),
+    *route("serving-endpoints/<str:name>/openapi", session=True, GET=get_endpoint_openapi),
+]

@@ -1,0 +1,119 @@
+"""Every refusal as the JSON that clients of the original understand: `error_code`, `message` and, for fields, `details`.
+
+Only statuses that no client repeats for ever: 400, 401, 403, 404, 409, 429, 500, 501 and 503.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.commands import AccountError
+from serving_ui.catalogue.problems import Problem, SpecErrors
+from serving_ui.endpoints.errors import EndpointError
+from serving_ui.vault.errors import VaultError
+
+MOST_DETAILS = 50
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """What the API itself refuses; the text is a sentence for a person."""
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        code: str = "INVALID_PARAMETER_VALUE",
+        status: int = 400,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def reply(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    details: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JsonResponse:
+    """An error as JSON."""
+    body: dict[str, Any] = {"error_code": code, "message": message}
+    if details:
+        body["details"] = list(details)
+    return JsonResponse(body, status=status, headers=dict(headers or {}))
+
+
+def reply_to(error: Exception) -> JsonResponse:
+    """The answer to whatever was raised while a request was handled."""
+    if isinstance(error, SpecErrors):
+        return _fields_refused(error.problems)
+    if isinstance(error, Refused):
+        return reply(error.status, error.code, str(error), headers=error.headers)
+    if isinstance(error, VaultError):
+        details = [{"field": error.field, "message": str(error)}] if error.field else []
+        return reply(error.status, error.code, str(error), details=details)
+    if isinstance(error, EndpointError | AccountError):
+        return reply(error.status, error.code, str(error))
+    if isinstance(error, OperationalError | InterfaceError):
+        log.warning("The database did not answer: %s", error)
+        message = _("The database did not answer. Wait a moment and send the request again.")
+        return reply(503, "TEMPORARILY_UNAVAILABLE", message, headers={"Retry-After": "1"})
+    log.error("A request of the API failed.", exc_info=error)
+    message = _("Serving UI met an error of its own (%(kind)s). Tell an admin to look at the log.")
+    return reply(500, "INTERNAL_ERROR", message % {"kind": type(error).__name__})
+
+
+def _fields_refused(problems: Sequence[Problem]) -> JsonResponse:
+    """Names each field as a program would write it, with what would be right."""
+    details = [
+        {"field": spelled(problem.path), "message": problem.message.translated(_)}
+        for problem in problems[:MOST_DETAILS]
+    ]
+    sentences = [
+        f"{detail['field']}: {detail['message']}" if detail["field"] else detail["message"]
+        for detail in details
+    ]
+    return reply(400, "INVALID_PARAMETER_VALUE", " ".join(sentences), details=details)
+
+
+def spelled(path: Sequence[str | int]) -> str:
+    """`config.served_entities[0].name`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 of Django itself, such as for a host name that is not ours."""
+    message = _(
+        "The request cannot be read. Use the address under which the pages are opened, and plain HTTP."
+    )
+    return reply(400, "BAD_REQUEST", message)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403 of Django itself."""
+    return reply(403, "PERMISSION_DENIED", _("This address is not open to anyone."))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """404 for an address that the API does not have."""
+    message = _("The API has nothing at %(path)s. The addresses that it has are listed at /docs/api.")
+    return reply(404, "ENDPOINT_NOT_FOUND", message % {"path": request.path[:300]})
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500 from outside the views."""
+    return reply(
+        500, "INTERNAL_ERROR", _("Serving UI met an error of its own. Tell an admin to look at the log.")
+    )

@@ -1,0 +1,152 @@
+"""How SCIM asks for a part of a list: a filter, an order, a page, and a choice of attributes.
+
+Of the filter language there is what clients use: comparisons joined by `and` and `or` (the former first), no brackets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from serving_ui.api.asked import whole_number
+from serving_ui.api.errors import Refused
+from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.reading import has_no_text
+
+USER_FIELDS = {
+    "id": "pk",
+    "username": "email",
+    "applicationid": "email",
+    "emails": "email",
+    "emails.value": "email",
+    "displayname": "name",
+    "externalid": "external_id",
+    "active": "is_active",
+}
+GROUP_FIELDS = {"id": "pk", "displayname": "name", "externalid": "external_id"}
+LOOKUPS = {
+    "eq": "iexact",
+    "ne": "iexact",
+    "co": "icontains",
+    "sw": "istartswith",
+    "ew": "iendswith",
+}
+TERM = re.compile(r'\s*([\w.]+)\s+(\w+)(?:\s+("(?:[^"\\]|\\.)*"|true|false))?\s*', re.IGNORECASE)
+JOINT = re.compile(r"(and|or)\s", re.IGNORECASE)
+LONGEST_FILTER = 2000
+USUAL_COUNT, MOST = 100, 10_000
+LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Some of the rows that fit."""
+
+    rows: list[Row]
+    total: int
+    start: int
+
+    def answer(self, resources: list[Json]) -> Json:
+        return {
+            "schemas": [LIST],
+            "totalResults": self.total,
+            "startIndex": self.start,
+            "itemsPerPage": len(resources),
+            "Resources": resources,
+        }
+
+
+def page(request: ApiRequest, found: QuerySet[Row], fields: Mapping[str, str]) -> Page[Row]:
+    """The asked-for part of what is found. Two queries."""
+    found = found.filter(condition(request.GET.get("filter", ""), fields))
+    order = fields.get(request.GET.get("sortBy", "").lower())
+    if order:
+        down = request.GET.get("sortOrder", "").lower() == "descending"
+        found = found.order_by(f"-{order}" if down else order, "pk")
+    start = max(1, whole_number(request, "startIndex", default=1, most=10**9))
+    count = whole_number(request, "count", default=USUAL_COUNT, most=MOST)
+    return Page(list(found[start - 1 : start - 1 + count]), found.count(), start)
+
+
+def attributes(request: ApiRequest, resource: Json) -> Json:
+    """The resource with only, or without, the attributes that are named. Its id is always there."""
+    only, without = _names(request, "attributes"), _names(request, "excludedAttributes")
+    kept = {
+        name: value
+        for name, value in resource.items()
+        if name in ("id", "schemas") or ((not only or name.lower() in only) and name.lower() not in without)
+    }
+    return kept
+
+
+def condition(text: str, fields: Mapping[str, str]) -> Q:
+    """The filter as a part of a query. Raises Refused."""
+    if not text.strip():
+        return Q()
+    if len(text) > LONGEST_FILTER:
+        raise _unreadable()
+    either, both, at = Q(pk__in=[]), Q(), 0
+    while True:
+        term = TERM.match(text, at)
+        if term is None:
+            raise _unreadable()
+        attribute, operator, written = term.groups()
+        both, at = both & _compared(attribute, operator, written, fields), term.end()
+        if at == len(text):
+            return either | both
+        joint = JOINT.match(text, at)
+        if joint is None:
+            raise _unreadable()
+        if joint.group(1).lower() == "or":
+            either, both = either | both, Q()
+        at = joint.end()
+
+
+def _compared(attribute: str, operator: str, written: str | None, fields: Mapping[str, str]) -> Q:
+    field = fields.get(attribute.lower())
+    operator = operator.lower()
+    if field is None:
+        known = ", ".join(sorted(fields))
+        raise Refused(
+            _("filter cannot ask for %(attribute)s. Use one of: %(known)s.")
+            % {"attribute": attribute[:100], "known": known}
+        )
+    if operator == "pr" and written is None:
+        return Q() if field in ("pk", "is_active") else ~Q(**{field: ""})
+    if operator not in LOOKUPS or written is None:
+        raise _unreadable()
+    value = _value(written)
+    if (field == "is_active") != isinstance(value, bool):
+        raise _unreadable()
+    lookup = field if isinstance(value, bool) else f"{field}__{LOOKUPS[operator]}"
+    found = Q(**{lookup: value})
+    return ~found if operator == "ne" else found
+
+
+def _value(written: str) -> str | bool:
+    try:
+        value: Any = json.loads(written if written.startswith('"') else written.lower())
+    except ValueError:
+        raise _unreadable() from None
+    if isinstance(value, str) and has_no_text(value):
+        raise _unreadable()
+    return bool(value) if isinstance(value, bool) else str(value)
+
+
+def _names(request: ApiRequest, parameter: str) -> set[str]:
+    """Top-level attributes: of `name.givenName` the whole name."""
+    given = request.GET.get(parameter, "").split(",")
+    return {name.strip().split(".")[0].lower() for name in given if name.strip()}
+
+
+def _unreadable() -> Refused:
+    return Refused(
+        _('filter cannot be read. Write it like userName eq "a@example.com", joined by and or by or.')
+    )

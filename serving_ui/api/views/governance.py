@@ -1,0 +1,67 @@
+"""What changes at once and makes no config version: tags, rate limits, AI gateway, notifications; telemetry is refused."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from serving_ui.api import serializers, warn
+from serving_ui.api.bodies import NewRateLimits, Notifications, TagChanges, Telemetry
+from serving_ui.api.errors import Refused
+from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.reading import read
+from serving_ui.catalogue import unknown
+from serving_ui.catalogue.governance import parse_ai_gateway, parse_email_notifications
+from serving_ui.endpoints import commands, governance, queries
+from serving_ui.endpoints.permissions import Action
+from serving_ui.lib import clock
+
+
+def change_tags(request: ApiRequest, name: str) -> Json:
+    """PATCH serving-endpoints/{name}/tags."""
+    changes = read(TagChanges, request.given)
+    warn.of_unknown(request, unknown.in_model(TagChanges, request.given))
+    endpoint = governance.change_tags(
+        name=name, add=changes.add_tags, delete=changes.delete_tags, actor=request.user, now=clock.now()
+    )
+    return {"tags": endpoint.tags}
+
+
+def set_rate_limits(request: ApiRequest, name: str) -> Json:
+    """PUT serving-endpoints/{name}/rate-limits."""
+    wanted = read(NewRateLimits, request.given)
+    warn.of_unknown(request, unknown.in_model(NewRateLimits, request.given))
+    endpoint = commands.set_rate_limits(
+        name=name, rate_limits=wanted.rate_limits, actor=request.user, now=clock.now()
+    )
+    return {"rate_limits": endpoint.rate_limits}
+
+
+def set_ai_gateway(request: ApiRequest, name: str) -> Json:
+    """PUT serving-endpoints/{name}/ai-gateway."""
+    settings = parse_ai_gateway(request.given)
+    warn.of_unknown(request, settings.unknown)
+    warn.of_no_effect(request, settings.without_effect())
+    endpoint = governance.set_ai_gateway(name=name, settings=settings, actor=request.user, now=clock.now())
+    return dict(endpoint.ai_gateway)
+
+
+def set_notifications(request: ApiRequest, name: str) -> Json:
+    """PATCH serving-endpoints/{name}/notifications."""
+    wanted = read(Notifications, request.given)
+    notifications = parse_email_notifications(wanted.email_notifications)
+    warn.of_unknown(request, [f"email_notifications.{path}" for path in notifications.unknown])
+    endpoint = governance.set_notifications(
+        name=name, notifications=notifications, actor=request.user, now=clock.now()
+    )
+    return {"name": endpoint.name, "email_notifications": endpoint.email_notifications}
+
+
+def set_telemetry(request: ApiRequest, name: str) -> Json:
+    """PATCH serving-endpoints/{name}/telemetry-config: removing what is not there is fine, setting it is refused."""
+    wanted = read(Telemetry, request.given)
+    endpoint = queries.get_endpoint(name=name, actor=request.user, action=Action.MANAGE)
+    if wanted.telemetry_config:
+        message = _("Telemetry to tables is not offered here. Read %(address)s instead.")
+        address = f"/api/2.0/serving-endpoints/{name}/metrics"
+        raise Refused(message % {"address": address}, code="BAD_REQUEST")
+    return serializers.endpoint_detail(endpoint)

@@ -1,0 +1,62 @@
+"""What an endpoint does and did: metrics, logs, events, config versions."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.utils.translation import gettext as _
+
+from serving_ui.api import serializers
+from serving_ui.api.errors import Refused
+from serving_ui.api.http import ApiRequest, Json
+from serving_ui.endpoints import queries
+from serving_ui.endpoints.models import Endpoint
+
+MOST_EVENTS = 1000
+
+
+def metrics(request: ApiRequest, name: str) -> HttpResponse:
+    """GET serving-endpoints/{name}/metrics."""
+    endpoint = queries.get_endpoint(name=name, actor=request.user)
+    return HttpResponse(
+        serializers.metrics(endpoint), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+def logs(request: ApiRequest, name: str, entity: str) -> Json:
+    """GET serving-endpoints/{name}/served-models/{entity}/logs: nothing runs here, so they tell what happened to it."""
+    endpoint = _with_entity(request, name, entity)
+    rows = [row for row in queries.events(endpoint=endpoint, limit=MOST_EVENTS) if row.entity in ("", entity)]
+    return {"logs": serializers.log(reversed(rows))}
+
+
+def build_logs(request: ApiRequest, name: str, entity: str) -> Json:
+    """GET serving-endpoints/{name}/served-models/{entity}/build-logs."""
+    _with_entity(request, name, entity)
+    return {"logs": _("Nothing is built for an external model: it runs at its provider.") + "\n"}
+
+
+def events(request: ApiRequest, name: str) -> Json:
+    """GET serving-endpoints/{name}/events, an addition of ours: what happened, newest first."""
+    endpoint = queries.get_endpoint(name=name, actor=request.user)
+    rows = queries.events(endpoint=endpoint, limit=MOST_EVENTS)
+    return {"events": [serializers.event(row) for row in rows]}
+
+
+def config_versions(request: ApiRequest, name: str) -> Json:
+    """GET serving-endpoints/{name}/config-versions, an addition of ours: every config that was ever submitted."""
+    endpoint = queries.get_endpoint(name=name, actor=request.user)
+    return {"config_versions": [serializers.config_version(v) for v in queries.versions(endpoint=endpoint)]}
+
+
+def _with_entity(request: ApiRequest, name: str, entity: str) -> Endpoint:
+    """The endpoint, if one of its configs serves, or served, an entity of this name."""
+    endpoint = queries.get_endpoint(name=name, actor=request.user)
+    for version in queries.versions(endpoint=endpoint):
+        if any(served["name"] == entity for served in version.spec["served_entities"]):
+            return endpoint
+    raise Refused(
+        _("%(name)s has no served entity named %(entity)s. Its names are in the config's served_entities.")
+        % {"name": name, "entity": entity},
+        code="RESOURCE_DOES_NOT_EXIST",
+        status=404,
+    )

@@ -1,0 +1,58 @@
+"""What the REST API changes beside the config, at once and with no config version: single tags, AI gateway, notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.governance import AiGateway, EmailNotifications
+from serving_ui.catalogue.spec import Tag
+from serving_ui.endpoints import publication, queries
+from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.permissions import Action
+from serving_ui.endpoints.transitions import record, retried, swap
+
+
+@retried
+def change_tags(
+    *, name: str, add: Sequence[Tag], delete: Iterable[str], actor: User, now: datetime
+) -> Endpoint:
+    """Adds or replaces some tags, then deletes some; a key that is not there is no error."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        tags = {tag["key"]: tag["value"] for tag in endpoint.tags}
+        tags |= {tag.key: tag.value for tag in add}
+        for key in delete:
+            tags.pop(key, None)
+        changed = [{"key": key, "value": tags[key]} for key in sorted(tags)]
+        if changed != endpoint.tags:
+            swap(endpoint, tags=changed, modified_at=now)
+            record(endpoint, Kind.TAGS, now=now, actor=actor)
+    return endpoint
+
+
+@retried
+def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime) -> Endpoint:
+    """Replaces the AI gateway settings; empty ones clear them."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        swap(endpoint, ai_gateway=settings.stored(), modified_at=now)
+        record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
+        publication.bump()
+    return endpoint
+
+
+@retried
+def set_notifications(
+    *, name: str, notifications: EmailNotifications, actor: User, now: datetime
+) -> Endpoint:
+    """Replaces who is told by e-mail when an update succeeds or fails."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        swap(endpoint, email_notifications=notifications.stored(), modified_at=now)
+        record(endpoint, Kind.NOTIFICATIONS, now=now, actor=actor)
+    return endpoint

@@ -1,0 +1,51 @@
+"""Whether a create that is refused for its name is the repetition of one that succeeded, whose answer was lost."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.spec import ConfigSpec
+from serving_ui.endpoints import queries
+from serving_ui.endpoints.errors import EndpointError, EndpointExists
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.permissions import Action, allows
+from serving_ui.vault import ciphers
+from serving_ui.vault import queries as vault
+
+
+def refusal(*, name: str, config: ConfigSpec, actor: User) -> EndpointExists:
+    """Says who has made the endpoint of that name, when, and, to who manages it, whether its config is this one."""
+    taken = _("An endpoint named %(name)s exists already.") % {"name": name}
+    try:
+        endpoint = queries.get_endpoint(name=name, actor=actor)
+    except EndpointError:
+        return EndpointExists(_("%(taken)s You may not see it. Choose another name.") % {"taken": taken})
+    made = _("It was made by %(creator)s at %(at)s.") % {
+        "creator": endpoint.creator.email if endpoint.creator else _("Serving UI"),
+        "at": f"{endpoint.created_at:%Y-%m-%d %H:%M:%S} UTC",
+    }
+    return EndpointExists(f"{taken} {made} {_comparison(endpoint, config)}".strip())
+
+
+def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:
+    if not allows(endpoint.level, Action.MANAGE) or endpoint.latest is None:
+        return _("Choose another name.")
+    if says_the_same(endpoint.latest.config, config):
+        return _("Its newest config is the same as the one given, so there is nothing left to do.")
+    return _("Its newest config differs from the one given. Update it, or choose another name.")
+
+
+def says_the_same(stored: ConfigSpec, given: ConfigSpec) -> bool:
+    """Whether two configs mean the same; a pasted secret is compared by its value."""
+    if stored.public() != given.public():
+        return False
+    pasted = {path: secret.stored_id for path, secret in stored.secrets().items() if secret.stored_id}
+    typed = {path: secret for path, secret in given.secrets().items() if secret.kind == "plaintext"}
+    if pasted.keys() != typed.keys():
+        return False
+    try:
+        values = vault.stored_values(ids=set(pasted.values())) if pasted else {}
+    except ciphers.Unreadable:
+        return False
+    return all(values.get(stored_id) == typed[path].reveal() for path, stored_id in pasted.items())

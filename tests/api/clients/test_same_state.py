@@ -1,0 +1,200 @@
+"""The page and the API tell the same of an endpoint at every moment of its life, whoever of the two changed it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from databricks.sdk import WorkspaceClient
+
+from tests.api.clients.bodies import B, config, ready, settle
+from tests.api.clients.conftest import Account
+from tests.start.waiting import until
+from tests.support.pages import Page
+from tests.support.product import Person
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
+
+READY = {"READY": "Ready", "NOT_READY": "Not ready"}
+UPDATE = {
+    "NOT_UPDATING": "",
+    "IN_PROGRESS": " (Updating)",
+    "UPDATE_FAILED": " (Update failed)",
+    "UPDATE_CANCELED": " (Update canceled)",
+}
+DEPLOYMENT = {
+    "DEPLOYMENT_CREATING": "Creating",
+    "DEPLOYMENT_READY": "Ready",
+    "DEPLOYMENT_FAILED": "Failed",
+    "DEPLOYMENT_ABORTED": "Aborted",
+}
+
+
+class Watching:
+    """Reads one endpoint both ways."""
+
+    def __init__(self, account: Account, person: Person, name: str) -> None:
+        self.account, self.person, self.name = account, person, name
+
+    def settle(self) -> None:
+        settle(self.account.client(), self.name)
+
+    def api(self) -> Any:
+        return self.account.call("GET", f"{B}/{self.name}").json()
+
+    def agreed(self) -> str:
+        """Compares all that both show; the state. Reads again when the endpoint changed in between."""
+        while True:
+            before = self.api()
+            told = {key: self.page(key) for key in ("active", "pending")}
+            if before == self.api():
+                return self.compare(before, told)
+
+    def page(self, which: str) -> Page:
+        return Page(self.person.get(f"/ml/endpoints/{self.name}?config={which}"))
+
+    def compare(self, said: Any, told: dict[str, Page]) -> str:
+        state = READY[said["state"]["ready"]] + UPDATE[said["state"]["config_update"]]
+        page = told["active"]
+        assert page.state() == state
+        assert page.is_polling() == (said["state"]["config_update"] == "IN_PROGRESS")
+        assert row(page, "Created by:") == said["creator"]
+        assert row(page, "Tags:") == (
+            " ".join(f"{tag['key']}: {tag['value']}" for tag in said["tags"]) or "None"
+        )
+        limits = ", ".join(
+            f"{limit['calls']} a minute for each user" for limit in said.get("rate_limits", ())
+        )
+        assert row(page, "Rate limits:") == (limits or "None")
+        assert configuration(page) == expected(said["config"])
+        if "pending_config" in said:
+            assert configuration(told["pending"]) == expected(said["pending_config"])
+        return state
+
+
+def row(page: Page, title: str) -> str:
+    """What stands beside a title."""
+    [found] = [each for each in page.root.all("dt") if each.text == title and each.parent]
+    assert found.parent is not None
+    return found.parent.one("dd").text
+
+
+def configuration(page: Page) -> tuple[str, list[list[str]]]:
+    """The number of the config on show, and its rows: model, name, state, traffic."""
+    section = page.id("endpoint-config")
+    heading = section.one("div", class_="section-head").all("span", class_="muted")[0].text
+    rows = [[cell.text for cell in line.all("td")] for line in section.one("tbody").all("tr")]
+    return heading, [[cells[0].split()[-1], *cells[2:]] for cells in rows]
+
+
+def expected(shown: Any) -> tuple[str, list[list[str]]]:
+    share = {
+        each["served_entity_name"]: each["traffic_percentage"] for each in shown["traffic_config"]["routes"]
+    }
+    rows = [
+        [
+            entity["external_model"]["name"],
+            entity["name"],
+            DEPLOYMENT[entity["state"]["deployment"]],
+            str(share[entity["name"]]),
+        ]
+        for entity in shown["served_entities"]
+    ]
+    return f"version {shown['config_version']}", rows
+
+
+@pytest.fixture
+def watching(owner: Account, person: Person, name: str) -> Watching:
+    return Watching(owner, person, name)
+
+
+def test_while_an_endpoint_becomes_ready(watching: Watching, owner: Account, name: str, secret: str):
+    owner.call("POST", B, {"name": name, "config": config(secret), "tags": [{"key": "a", "value": "b"}]})
+    states: list[str] = []
+
+    def is_ready() -> bool:
+        states.append(watching.agreed())
+        return states[-1] == "Ready"
+
+    until(is_ready, what=f"{name} to be ready on both sides")
+    assert set(states) <= {"Not ready (Updating)", "Ready"}
+
+
+def test_an_endpoint_of_the_page_is_updated_cancelled_and_retried_from_both_sides(
+    watching: Watching,
+    owner: Account,
+    person: Person,
+    provider: SandboxServer,
+    secret: str,
+):
+    name = watching.name
+    provider.hold("models")
+    person.create(name, base="", openai_api_key=secret)
+    assert watching.agreed() == "Not ready (Updating)"
+    provider.release("models")
+    watching.settle()
+    assert watching.agreed() == "Ready"
+
+    provider.hold("models")
+    owner.call("PUT", f"{B}/{name}/config", config(secret, model="gpt-4o"))
+    assert watching.agreed() == "Ready (Updating)"
+    person.cancel(name)
+    assert watching.agreed() == "Ready (Update canceled)"
+    assert watching.api()["config"]["config_version"] == 1
+
+    person.post(f"/ml/endpoints/{name}/retry", {})
+    assert watching.agreed() == "Ready (Updating)"
+    cancelled = owner.call("POST", f"{B}/{name}/config:cancel")
+    assert cancelled.json()["state"] == {"ready": "READY", "config_update": "UPDATE_CANCELED"}
+    assert watching.agreed() == "Ready (Update canceled)"
+    provider.reset()
+
+    person.edit(name, base="", model="gpt-4o", openai_api_key=secret)
+    watching.settle()
+    assert watching.agreed() == "Ready"
+    assert watching.api()["config"]["served_entities"][0]["external_model"]["name"] == "gpt-4o"
+    outcomes = [
+        each["outcome"] for each in owner.call("GET", f"{B}/{name}/config-versions").json()["config_versions"]
+    ]
+    assert outcomes == ["ACTIVE", "CANCELED", "CANCELED", "REPLACED"]
+
+
+def test_a_cancelled_and_a_failed_first_version(
+    watching: Watching, owner: Account, provider: SandboxServer, secret: str
+):
+    name = watching.name
+    provider.hold("models")
+    owner.call("POST", B, {"name": name, "config": config(secret)})
+    owner.call("POST", f"{B}/{name}/config:cancel")
+    assert watching.agreed() == "Not ready (Update canceled)"
+    provider.reset()
+    provider.turn(on="models", status=401, message="This key was withdrawn.")
+    owner.call("PUT", f"{B}/{name}/config", config(secret))
+    watching.settle()
+    assert watching.agreed() == "Not ready (Update failed)"
+    [entity] = watching.api()["config"]["served_entities"]
+    assert "This key was withdrawn." in entity["state"]["deployment_state_message"]
+    assert "This key was withdrawn." in watching.page("pending").text
+
+
+def test_governance_and_deletion(
+    watching: Watching, workspace: WorkspaceClient, owner: Account, person: Person, secret: str
+):
+    name = watching.name
+    ready(workspace, name, secret)
+    owner.call("PATCH", f"{B}/{name}/tags", {"add_tags": [{"key": "team", "value": "gen-ai"}]})
+    limits = [{"calls": 7, "key": "user", "renewal_period": "minute"}]
+    owner.call("PUT", f"{B}/{name}/rate-limits", {"rate_limits": limits})
+    assert watching.agreed() == "Ready"
+    assert row(watching.page("active"), "Rate limits:") == "7 a minute for each user"
+    events = [each["message"] for each in owner.call("GET", f"{B}/{name}/events").json()["events"]]
+    page = watching.page("active").text
+    assert all(event in page for event in events)
+    owner.call("DELETE", f"{B}/{name}")
+    assert person.get(f"/ml/endpoints/{name}").status_code == 404
+    assert name not in person.get("/ml/endpoints").text
+
+    ready(workspace, f"{name}-again", secret)
+    person.post(f"/ml/endpoints/{name}-again/delete", {"typed_name": f"{name}-again"})
+    assert owner.call("GET", f"{B}/{name}-again").status_code == 404

@@ -1,0 +1,158 @@
+"""Every refusal is JSON with a code, a sentence and a status that no client repeats for ever."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from serving_ui.accounts.commands import create_access_token
+from serving_ui.accounts.models import User
+from serving_ui.api.reading import LARGEST_BODY
+from serving_ui.lib import clock
+from tests.api.conftest import Caller
+from tests.conftest import CANARY, openai_body
+
+pytestmark = pytest.mark.django_db(transaction=True)
+B = "/serving-endpoints"
+
+
+def test_without_a_token_nothing_is_answered(anonymous: Caller):
+    for method, path in (("GET", B), ("POST", B), ("DELETE", f"{B}/chat"), ("GET", f"{B}/chat/events")):
+        refused = anonymous.ask(method, path)
+        assert refused.error == (401, "UNAUTHENTICATED")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer wrong", "Basic abc", "Bearer \u00e9", "x" * 5000])
+def test_a_wrong_token_is_refused(header: str):
+    answer = Client().get("/api/2.0/serving-endpoints", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.json()["error_code"] == "UNAUTHENTICATED"
+
+
+def test_an_expired_token_is_refused(owner: User):
+    made = clock.now() - timedelta(hours=2)
+    _token, value = create_access_token(user=owner, lifetime=timedelta(hours=1), now=made)
+    assert Caller(value).ask("GET", B).status == 401
+
+
+def test_a_token_of_a_deactivated_person_is_refused(api: Caller, owner: User):
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert api.ask("GET", B).status == 401
+
+
+def test_a_session_is_no_token(owner: User):
+    browser = Client()
+    browser.force_login(owner)
+    assert browser.get("/api/2.0/serving-endpoints").status_code == 401
+
+
+def test_an_unknown_address_is_answered_in_json(api: Caller, anonymous: Caller):
+    for program in (api, anonymous):
+        for path in ("", "/", "/nothing", f"{B}/a/b/c", f"{B}//config"):
+            assert program.ask("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
+
+
+def test_a_method_that_is_not_there_is_told_which_are(api: Caller):
+    refused = api.ask("PUT", B)
+    assert refused.error == (404, "ENDPOINT_NOT_FOUND")
+    assert refused.headers["Allow"] == "GET, POST"
+
+
+def test_a_foreign_host_name_is_answered_in_json(api: Caller):
+    answer = Client().get("/api/2.0/serving-endpoints", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\xff",
+        b"NaN",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b"[" * 100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b'{"name": "\\ud800"}',
+        b'{"name": "a\\u0000b"}',
+        b'{"\\u0000": 1}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_body_that_is_no_object_is_refused(api: Caller, body: bytes):
+    refused = api.ask("POST", B, body)
+    assert refused.status == 400
+    assert refused.body["error_code"] in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
+
+
+def test_a_body_that_is_too_large_is_refused(api: Caller):
+    refused = api.ask("POST", B, json.dumps({"name": "a" * LARGEST_BODY}).encode())
+    assert refused.error == (400, "INVALID_PARAMETER_VALUE")
+    assert "4 MB" in refused.body["message"]
+
+
+def test_an_address_with_what_is_no_text_is_refused(api: Caller):
+    assert api.ask("GET", f"{B}/a%00b").status == 400
+    assert api.ask("GET", f"{B}?a=%00").status == 400
+
+
+def test_a_message_names_every_wrong_field_and_repeats_no_secret(api: Caller):
+    body: dict[str, Any] = openai_body("not a name", tags=[{"key": 1}], description=5)
+    body["config"]["served_entities"][0]["external_model"]["openai_config"]["openai_api_base"] = CANARY
+    body["config"]["served_entities"][0]["external_model"]["task"] = "sing"
+    refused = api.ask("POST", B, body)
+    assert refused.error == (400, "INVALID_PARAMETER_VALUE")
+    fields = {detail["field"] for detail in refused.body["details"]}
+    assert fields == {
+        "name",
+        "description",
+        "config.served_entities[0].external_model.task",
+        "config.served_entities[0].external_model.openai_config.openai_api_base",
+        "tags[0].key",
+    }
+    assert all(field in refused.body["message"] for field in fields)
+    assert CANARY not in refused.content.decode()
+
+
+def test_a_body_with_thousands_of_faults_names_some_of_them(api: Caller):
+    refused = api.ask("POST", B, openai_body(tags=[{"key": 1}] * 5000))
+    assert len(refused.body["details"]) == 50
+    assert len(refused.content) < 20_000
+
+
+def test_an_error_of_our_own_is_told_without_its_inside(api: Caller, make_endpoint: Any, owner: User):
+    made = make_endpoint("chat")
+    made.versions.update(spec={"broken": CANARY})
+    refused = api.ask("GET", f"{B}/chat")
+    assert refused.error == (500, "INTERNAL_ERROR")
+    assert CANARY not in refused.content.decode()
+    assert "Unexpected error" not in refused.body["message"]  # a phrase that makes the SDK try for minutes
+
+
+def test_every_address_of_the_api_asks_for_a_token(anonymous: Caller):
+    """Those that need none are listed here."""
+    public = {"nothing"}
+    for pattern in _patterns(get_resolver()):
+        operations = getattr(pattern.callback, "operations", None)
+        if operations is None or str(pattern.pattern).rstrip("/") in public:
+            continue
+        path = "/" + str(pattern.pattern).replace("<str:", "<")
+        for method in operations:
+            refused = anonymous.ask(method, path.replace("<", "").replace(">", ""))
+            assert refused.error == (401, "UNAUTHENTICATED"), path
+
+
+def _patterns(resolver: URLResolver) -> list[URLPattern]:
+    found: list[URLPattern] = []
+    for each in resolver.url_patterns:
+        found += _patterns(each) if isinstance(each, URLResolver) else [each]
+    return found

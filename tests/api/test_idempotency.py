@@ -1,0 +1,100 @@
+"""An Idempotency-Key makes a repeated POST harmless for a day."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from serving_ui.api.idempotency import KEPT, LONGEST_RUN
+from serving_ui.api.models import IdempotentReply
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib import clock
+from tests.api.conftest import Caller, Reply
+from tests.conftest import CANARY, openai_body
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+B = "/serving-endpoints"
+KEY = "7c2f1f0e-6a7e-4c39-8a3e-0f3f4b1f6d1a"
+
+
+def create(api: Caller, sandbox: SandboxServer, name: str = "chat", key: str = KEY) -> Reply:
+    return api.ask("POST", B, openai_body(name, base=sandbox.base), Idempotency_Key=key)
+
+
+def grow_older(age: timedelta) -> None:
+    IdempotentReply.objects.update(created_at=clock.now() - age)
+
+
+def test_the_same_key_and_body_are_answered_as_the_first_time(api: Caller, sandbox: SandboxServer):
+    first, again = create(api, sandbox), create(api, sandbox)
+    assert (first.status, again.status) == (200, 200)
+    assert again.body == first.body
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert Endpoint.objects.count() == 1
+
+
+def test_the_same_key_with_another_body_is_refused(api: Caller, sandbox: SandboxServer):
+    create(api, sandbox)
+    assert create(api, sandbox, "other").error == (400, "INVALID_PARAMETER_VALUE")
+    assert Endpoint.objects.count() == 1
+
+
+def test_a_key_belongs_to_its_person(api: Caller, as_stranger: Caller, sandbox: SandboxServer):
+    create(api, sandbox)
+    assert create(as_stranger, sandbox, "other").status == 200
+    assert Endpoint.objects.count() == 2
+
+
+def test_a_refused_request_may_be_put_right_under_its_key(api: Caller, sandbox: SandboxServer):
+    assert create(api, sandbox, "not a name").status == 400
+    assert create(api, sandbox).status == 200
+
+
+def test_a_key_is_forgotten_after_a_day(api: Caller, sandbox: SandboxServer):
+    create(api, sandbox)
+    grow_older(KEPT + timedelta(minutes=1))
+    assert create(api, sandbox, "other").status == 200
+
+
+def test_while_the_first_request_runs_the_second_waits_for_it(api: Caller, sandbox: SandboxServer):
+    create(api, sandbox)
+    IdempotentReply.objects.update(reply="")
+    running = create(api, sandbox)
+    assert running.error == (409, "RESOURCE_CONFLICT")
+    assert running.headers["Retry-After"] == "1"
+    grow_older(LONGEST_RUN + timedelta(seconds=1))
+    taken_over = create(api, sandbox)  # its process died: it is carried out, and says what it finds
+    assert taken_over.error == (409, "RESOURCE_ALREADY_EXISTS")
+    assert "the same" in taken_over.body["message"]
+
+
+def test_of_racing_repetitions_one_is_carried_out(api: Caller, sandbox: SandboxServer):
+    def race(_number: int) -> int:
+        try:
+            return create(api, sandbox).status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(race, range(4)))
+    assert 200 in statuses
+    assert set(statuses) <= {200, 409}
+    assert Endpoint.objects.count() == 1
+
+
+def test_a_kept_reply_is_encrypted_and_holds_no_secret(api: Caller, sandbox: SandboxServer):
+    create(api, sandbox)
+    row = IdempotentReply.objects.get()
+    assert row.reply
+    assert "chat" not in row.reply
+    assert CANARY not in f"{row.reply} {row.request_digest}"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_that_is_none_is_refused(api: Caller, sandbox: SandboxServer, key: str):
+    assert create(api, sandbox, key=key).error == (400, "INVALID_PARAMETER_VALUE")

@@ -1,0 +1,85 @@
+"""Metrics, logs, events and config versions of an endpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from serving_ui.endpoints.models import Endpoint
+from tests.api.conftest import Caller
+from tests.conftest import openai_body
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Make = Callable[..., Endpoint]
+CHAT = "/serving-endpoints/chat"
+SAMPLE = re.compile(r'[a-z_]+\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} -?\d+(\.\d+)?')
+
+
+def update(api: Caller, sandbox: SandboxServer) -> None:
+    api.done("PUT", f"{CHAT}/config", openai_body(base=sandbox.base, model="gpt-4o")["config"])
+
+
+def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
+    deployed("chat", rate_limits=[{"calls": 7}])
+    reply = api.ask("GET", f"{CHAT}/metrics")
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    lines = reply.content.decode().splitlines()
+    assert 'serving_ui_endpoint_ready{endpoint="chat"} 1' in lines
+    assert 'serving_ui_endpoint_rate_limit_calls{endpoint="chat",key="endpoint"} 7' in lines
+    assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
+
+
+def test_events_say_what_happened_newest_first(api: Caller, deployed: Make, sandbox: SandboxServer):
+    deployed("chat")
+    update(api, sandbox)
+    api.done("POST", f"{CHAT}/config:cancel")
+    events = api.get(f"{CHAT}/events")["events"]
+    assert events[0]["type"] == "ENDPOINT_UPDATE_CANCELED_EVENT"
+    assert events[0]["actor"] == "owner@example.com"
+    assert events[0]["config_version"] == 2
+    assert events[-1]["type"] == "ENDPOINT_CREATION_EVENT"
+    assert "owner@example.com" in events[-1]["message"]
+    times = [event["timestamp"] for event in events]
+    assert times == sorted(times, reverse=True)
+
+
+def test_config_versions_keep_everything_that_was_submitted(
+    api: Caller, deployed: Make, sandbox: SandboxServer
+):
+    deployed("chat")
+    sandbox.turn(on="models", status=401)
+    update(api, sandbox)
+    settle(Endpoint.objects.get(name="chat"))
+    newest, oldest = api.get(f"{CHAT}/config-versions")["config_versions"]
+    assert (newest["config_version"], newest["outcome"]) == (2, "FAILED")
+    assert newest["message"]
+    assert newest["settled_timestamp"] >= newest["creation_timestamp"]
+    assert newest["creator"] == "owner@example.com"
+    assert (oldest["config_version"], oldest["outcome"]) == (1, "ACTIVE")
+    assert oldest["config"] == api.get(CHAT)["config"]
+
+
+def test_logs_tell_what_happened_since_nothing_runs_here(api: Caller, deployed: Make):
+    deployed("chat")
+    logs = api.get(f"{CHAT}/served-models/entity/logs")["logs"].splitlines()
+    assert "Created by owner@example.com" in logs[0]
+    assert "version 1 is active" in logs[-1]
+    assert "Nothing is built" in api.get(f"{CHAT}/served-models/entity/build-logs")["logs"]
+
+
+@pytest.mark.parametrize("kind", ["logs", "build-logs"])
+def test_an_entity_that_is_not_there_has_no_logs(api: Caller, deployed: Make, kind: str):
+    deployed("chat")
+    refused = api.ask("GET", f"{CHAT}/served-models/other/{kind}")
+    assert refused.error == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize("path", ["metrics", "events", "config-versions", "served-models/entity/logs"])
+def test_a_stranger_learns_nothing(as_stranger: Caller, deployed: Make, path: str):
+    deployed("chat")
+    assert as_stranger.ask("GET", f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -1,0 +1,285 @@
+"""People, service principals and groups through the API."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from serving_ui.accounts.models import Group, User
+from tests.api.conftest import Caller, Calling
+
+pytestmark = pytest.mark.django_db
+SCIM = "/preview/scim/v2"
+USERS, GROUPS, PROGRAMS = f"{SCIM}/Users", f"{SCIM}/Groups", f"{SCIM}/ServicePrincipals"
+
+
+def group(api: Caller, name: str = "Analysts", *members: User) -> dict[str, Any]:
+    body = {"displayName": name, "members": [{"value": member.pk} for member in members]}
+    return api.done("POST", GROUPS, body)
+
+
+def patched(api: Caller, path: str, *operations: dict[str, Any]) -> dict[str, Any]:
+    return api.done("PATCH", path, {"Operations": list(operations)})
+
+
+def members(shown: dict[str, Any]) -> set[str]:
+    return {member["value"] for member in shown["members"]}
+
+
+def names(api: Caller, path: str, field: str = "userName") -> list[str]:
+    return [each[field] for each in api.get(path)["Resources"]]
+
+
+def test_me(api: Caller, owner: User, as_admin: Caller):
+    me = api.get(f"{SCIM}/Me")
+    assert (me["id"], me["userName"], me["active"], me["name"]) == (owner.pk, owner.email, True, {})
+    assert me["emails"] == [{"value": owner.email, "type": "work", "primary": True}]
+    assert [each["display"] for each in me["groups"]] == ["users"]
+    assert [each["display"] for each in as_admin.get(f"{SCIM}/Me")["groups"]] == ["admins", "users"]
+
+
+def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller):
+    name = {"givenName": "Ada", "familyName": "Lovelace"}
+    made = as_admin.done("POST", USERS, {"userName": "ada@example.com", "name": name, "externalId": "42"})
+    path = f"{USERS}/{made['id']}"
+    assert api.get(path) == made
+    assert (made["displayName"], made["name"], made["externalId"]) == ("Ada Lovelace", name, "42")
+    changed = patched(
+        as_admin,
+        path,
+        {"op": "Replace", "path": "name.familyName", "value": "King"},
+        {"op": "replace", "value": {"active": False, "externalId": "43"}},
+    )
+    assert (changed["displayName"], changed["active"], changed["externalId"]) == ("Ada King", False, "43")
+    replaced = as_admin.done("PUT", path, {"userName": "ada@example.com", "displayName": "Ada"})
+    assert (replaced["displayName"], replaced["active"], "externalId" in replaced) == ("Ada", True, False)
+    assert as_admin.done("DELETE", path) == {}
+    assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", USERS, {"userName": "new@example.com"}),
+        ("POST", GROUPS, {"displayName": "new"}),
+        ("POST", PROGRAMS, {}),
+        ("PATCH", USERS + "/{owner}", {"Operations": [{"op": "replace", "path": "active", "value": True}]}),
+        ("PATCH", GROUPS + "/{admins}", {"Operations": [{"op": "add", "path": "members", "value": []}]}),
+        ("PUT", USERS + "/{owner}", {"displayName": "Me"}),
+        ("PUT", GROUPS + "/{admins}", {"displayName": "admins"}),
+        ("DELETE", USERS + "/{owner}", None),
+        ("DELETE", GROUPS + "/{admins}", None),
+    ],
+)
+def test_only_admins_change(api: Caller, owner: User, method: str, path: str, body: dict[str, Any] | None):
+    path = path.format(owner=owner.pk, admins=Group.built_in("admins").pk)
+    assert api.ask(method, path, body).error == (403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"userName": "not an e-mail"}, 400),
+        ({"userName": "OWNER@example.com"}, 409),
+        ({"userName": "a@example.com", "active": "yes"}, 400),
+        ({"userName": "a@example.com", "displayName": "x" * 201}, 400),
+        ({"userName": 1}, 400),
+    ],
+)
+def test_what_is_no_new_person_is_refused(as_admin: Caller, owner: User, body: dict[str, Any], status: int):
+    assert as_admin.ask("POST", USERS, body).status == status
+    assert User.objects.count() == 2
+
+
+def test_what_has_no_effect_is_named(as_admin: Caller):
+    body = {"userName": "a@example.com", "entitlements": [{"value": "workspace-access"}]}
+    made = as_admin.done("POST", USERS, body)
+    assert "entitlements" in made["warnings"][0]
+    operation = {"op": "add", "path": "entitlements", "value": [{"value": "workspace-access"}]}
+    assert "entitlements" in patched(as_admin, f"{USERS}/{made['id']}", operation)["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "move", "path": "displayName", "value": "x"},
+        {"op": "replace", "value": "x"},
+        {"op": "replace", "path": "displayName", "value": 1},
+        {"op": "replace", "path": "active", "value": "perhaps"},
+        {"op": "replace", "path": "userName", "value": "other@example.com"},
+        {"op": "replace", "path": "shoeSize", "value": 44},
+        {"path": "displayName"},
+    ],
+)
+def test_an_operation_that_cannot_be_is_refused(as_admin: Caller, owner: User, operation: dict[str, Any]):
+    reply = as_admin.ask("PATCH", f"{USERS}/{owner.pk}", {"Operations": [operation]})
+    assert reply.error == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_the_last_admin_stays(as_admin: Caller, admin: User, owner: User):
+    out = {"op": "replace", "path": "active", "value": False}
+    mine = f"{USERS}/{admin.pk}"
+    assert as_admin.ask("PATCH", mine, {"Operations": [out]}).error == (409, "RESOURCE_CONFLICT")
+    assert as_admin.ask("DELETE", mine).error == (409, "RESOURCE_CONFLICT")
+    admins = f"{GROUPS}/{Group.built_in('admins').pk}"
+    gone = {"op": "remove", "path": f'members[value eq "{admin.pk}"]'}
+    assert as_admin.ask("PATCH", admins, {"Operations": [gone]}).error == (409, "RESOURCE_CONFLICT")
+    both = patched(as_admin, admins, {"op": "add", "path": "members", "value": [{"value": owner.pk}]})
+    assert members(both) == {admin.pk, owner.pk}
+    assert members(patched(as_admin, admins, gone)) == {owner.pk}
+    assert as_admin.ask("DELETE", f"{USERS}/{owner.pk}").error == (403, "PERMISSION_DENIED")
+
+
+def test_whoever_made_something_is_deactivated_instead(api: Caller, as_admin: Caller, owner: User):
+    api.done("POST", "/secrets/scopes/create", {"scope": "prod"})
+    path = f"{USERS}/{owner.pk}"
+    refused = as_admin.ask("DELETE", path)
+    assert refused.error == (409, "RESOURCE_CONFLICT")
+    assert "active" in refused.body["message"]
+    patched(as_admin, path, {"op": "replace", "path": "active", "value": "False"})
+    assert api.ask("GET", f"{SCIM}/Me").error == (401, "UNAUTHENTICATED")
+
+
+def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller, owner: User, teammate: User):
+    made = group(as_admin, "Analysts", owner)
+    path = f"{GROUPS}/{made['id']}"
+    assert api.get(path) == made
+    assert [each["display"] for each in api.get(f"{SCIM}/Me")["groups"]] == ["users", "Analysts"]
+    join = {"op": "add", "path": "members", "value": [{"value": teammate.pk}, {"value": owner.pk}]}
+    assert members(patched(as_admin, path, join)) == {owner.pk, teammate.pk}
+    leave = {"op": "remove", "path": f'members[value eq "{owner.pk}"]'}
+    rename = {"op": "replace", "path": "displayName", "value": "Readers"}
+    changed = patched(as_admin, path, leave, rename)
+    assert (members(changed), changed["displayName"]) == ({teammate.pk}, "Readers")
+    only = {"op": "replace", "value": {"members": [{"value": owner.pk}]}}
+    assert members(patched(as_admin, path, only)) == {owner.pk}
+    assert members(patched(as_admin, path, {"op": "remove", "path": "members"})) == set()
+    replaced = as_admin.done("PUT", path, {"displayName": "All", "members": [{"value": owner.pk}]})
+    assert (members(replaced), replaced["displayName"]) == ({owner.pk}, "All")
+    assert as_admin.done("DELETE", path) == {}
+    assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_a_patch_happens_whole_or_not_at_all(as_admin: Caller, owner: User):
+    path = f"{GROUPS}/{group(as_admin)['id']}"
+    join = {"op": "add", "path": "members", "value": [{"value": owner.pk}]}
+    unknown = {"op": "add", "path": "members", "value": [{"value": "nobody"}]}
+    refused = as_admin.ask("PATCH", path, {"Operations": [join, unknown]})
+    assert refused.error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_admin.get(path)["members"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("", 400), ("a@b", 400), ("analysts", 409), ("ADMINS", 409), ("x" * 201, 400)]
+)
+def test_what_is_no_new_group_is_refused(as_admin: Caller, name: str, status: int):
+    group(as_admin)
+    Group.built_in("admins")
+    assert as_admin.ask("POST", GROUPS, {"displayName": name}).status == status
+
+
+def test_the_built_in_groups_stay(as_admin: Caller, api: Caller, owner: User):
+    found = {each["displayName"]: each for each in api.get(GROUPS)["Resources"]}
+    assert set(found) == {"admins", "users"}
+    assert owner.pk in members(found["users"])
+    for each in found.values():
+        path = f"{GROUPS}/{each['id']}"
+        assert as_admin.ask("DELETE", path).status == 400
+        rename = {"op": "replace", "path": "displayName", "value": "others"}
+        assert as_admin.ask("PATCH", path, {"Operations": [rename]}).status == 400
+    leave = {"op": "remove", "path": "members", "value": [{"value": owner.pk}]}
+    everyone = f"{GROUPS}/{found['users']['id']}"
+    assert as_admin.ask("PATCH", everyone, {"Operations": [leave]}).status == 400
+
+
+def test_a_service_principal(as_admin: Caller, api: Caller):
+    made = as_admin.done("POST", PROGRAMS, {"displayName": "Deploys"})
+    path = f"{PROGRAMS}/{made['id']}"
+    assert api.get(path) == made
+    assert len(made["applicationId"]) == 36
+    assert names(api, PROGRAMS, "displayName") == ["Deploys"]
+    assert made["id"] not in [each["id"] for each in api.get(USERS)["Resources"]]
+    assert api.ask("GET", f"{USERS}/{made['id']}").status == 404
+    assert as_admin.ask("POST", PROGRAMS, {"applicationId": "no uuid"}).status == 400
+    assert as_admin.ask("POST", PROGRAMS, {"applicationId": made["applicationId"]}).status == 409
+    renamed = patched(as_admin, path, {"op": "replace", "path": "displayName", "value": "Robot"})
+    assert renamed["displayName"] == "Robot"
+    assert as_admin.done("PUT", path, {"displayName": "R2"})["displayName"] == "R2"
+    assert as_admin.done("DELETE", path) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ('userName eq "OWNER@example.com"', {"owner"}),
+        ('userName co "ner"', {"owner"}),
+        ('userName sw "t"', {"teammate"}),
+        ('userName ew "example.com" and userName ne "owner@example.com"', {"teammate"}),
+        ('userName eq "x" or userName sw "owner" and active eq true', {"owner"}),
+        ("active eq false", set()),
+        ("externalId pr", set()),
+        ('displayName eq "a \\"b\\""', set()),
+        ('emails.value eq "owner@example.com"', {"owner"}),
+    ],
+)
+def test_a_filter_narrows_the_list(api: Caller, teammate: User, asked: str, found: set[str]):
+    assert {name.split("@")[0] for name in names(api, f"{USERS}?filter={quote(asked)}")} == found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "filter=userName",
+        "filter=" + quote('userName eq "a" and'),
+        "filter=" + quote('(userName eq "a")'),
+        "filter=" + quote('userName gt "a"'),
+        "filter=" + quote('shoeSize eq "44"'),
+        "filter=" + quote('active eq "x"'),
+        "filter=" + quote("userName eq true"),
+        "filter=" + quote('userName eq "\\u0000"'),
+        "filter=" + "a" * 3000,
+        "count=many",
+        "startIndex=-1",
+    ],
+)
+def test_what_cannot_be_asked_is_refused(api: Caller, query: str):
+    assert api.ask("GET", f"{USERS}?{query}").error == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_list_comes_in_pages(api: Caller, teammate: User, stranger: User):
+    first = api.get(f"{USERS}?startIndex=1&count=2")
+    assert (first["totalResults"], first["startIndex"], first["itemsPerPage"]) == (3, 1, 2)
+    second = api.get(f"{USERS}?startIndex=3&count=10000")
+    assert [each["userName"] for each in second["Resources"]] == ["teammate@example.com"]
+    assert api.get(f"{USERS}?startIndex=4")["Resources"] == []
+    backwards = names(api, f"{USERS}?sortBy=userName&sortOrder=descending")
+    assert backwards == ["teammate@example.com", "stranger@example.com", "owner@example.com"]
+
+
+def test_attributes_are_chosen(api: Caller):
+    [user] = api.get(f"{USERS}?attributes=userName,name.givenName")["Resources"]
+    assert set(user) == {"schemas", "id", "userName", "name"}
+    for found in api.get(f"{GROUPS}?excludedAttributes=members")["Resources"]:
+        assert "members" not in found
+
+
+def test_a_list_needs_a_constant_number_of_queries(
+    api: Caller, as_admin: Caller, django_assert_num_queries: Any
+):
+    people = [User.objects.create(email=f"p{number}@example.com") for number in range(20)]
+    group(as_admin, "Small", *people[:1])
+    group(as_admin, "Large", *people)
+    api.get(GROUPS)  # makes the built-in groups
+    with django_assert_num_queries(5):
+        assert api.get(USERS)["totalResults"] == 22
+    with django_assert_num_queries(7):
+        assert api.get(GROUPS)["totalResults"] == 4
+
+
+def test_a_service_principal_calls_as_itself(calling: Calling, as_admin: Caller):
+    made = as_admin.done("POST", PROGRAMS, {"displayName": "Deploys"})
+    me = calling(User.objects.get(pk=made["id"])).get(f"{SCIM}/Me")
+    assert (me["userName"], me["emails"]) == (made["applicationId"], [])

@@ -1,0 +1,78 @@
+"""A long list is written while it is read, by the server that people run as well as by Django's own test client."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection
+from django.test import AsyncClient
+from django.test.utils import CaptureQueriesContext
+
+from serving_ui.accounts.commands import create_access_token
+from serving_ui.accounts.models import User
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.publication import PATIENCE, acknowledge, await_gateways, bump
+from serving_ui.lib import clock
+from tests.api.conftest import Caller
+
+pytestmark = pytest.mark.django_db(transaction=True)
+B = "/api/2.0/serving-endpoints"
+
+
+def grow(first: Endpoint, count: int) -> None:
+    """As many endpoints as `count` in all."""
+    Endpoint.objects.bulk_create(
+        Endpoint(
+            workspace_id=first.workspace_id,
+            name=f"e{number}",
+            creator_id=first.creator_id,
+            created_at=first.created_at,
+            modified_at=first.modified_at,
+            latest_id=first.latest_id,
+        )
+        for number in range(1, count)
+    )
+
+
+@pytest.mark.parametrize("count", [199, 200, 201, 1500])
+def test_a_list_of_any_length_is_whole(api: Caller, make_endpoint, count: int):
+    grow(make_endpoint("e0"), count)
+    with CaptureQueriesContext(connection) as queries:
+        names = [item["name"] for item in api.get("/serving-endpoints")["endpoints"]]
+    assert sorted(names) == sorted(f"e{number}" for number in range(count))
+    assert len(queries) <= 3, [query["sql"] for query in queries]
+
+
+def test_the_asynchronous_server_sends_it_in_pieces(owner: User, make_endpoint):
+    grow(make_endpoint("e0"), 1500)
+    value = create_access_token(user=owner, now=clock.now())[1]
+
+    async def ask() -> list[bytes]:
+        response: Any = await AsyncClient().get(B, headers={"Authorization": f"Bearer {value}"})
+        assert response.is_async
+        return [piece async for piece in response]
+
+    pieces = async_to_sync(ask)()
+    assert len(pieces) > 3
+    assert len(json.loads(b"".join(pieces))["endpoints"]) == 1500
+
+
+def test_a_change_names_the_gateway_that_is_late(api: Caller, make_endpoint):
+    make_endpoint("chat")
+    revision = bump()
+    acknowledge(process="web-1", revision=revision, now=clock.now() + timedelta(minutes=1))
+    answer = api.done("PUT", "/serving-endpoints/chat/rate-limits", {"rate_limits": [{"calls": 1}]})
+    assert "web-1" in answer["warnings"][0]
+
+
+def test_a_change_waits_for_a_gateway_no_longer_than_its_patience():
+    began = clock.now()
+    acknowledge(process="web-1", revision=0, now=began + timedelta(minutes=1))
+    assert await_gateways(revision=1, clock=clock.now) == ["web-1"]
+    assert clock.now() - began < PATIENCE * 2
+    acknowledge(process="web-1", revision=1, now=clock.now())
+    assert await_gateways(revision=1, clock=clock.now) == []

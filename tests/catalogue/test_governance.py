@@ -1,0 +1,96 @@
+"""AI gateway settings and notifications: whatever is accepted is kept as given, and what has no effect is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_ui.catalogue.governance import AiGateway, parse_ai_gateway, parse_email_notifications
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import parse_endpoint
+
+WHOLE: dict[str, Any] = {
+    "fallback_config": {"enabled": True},
+    "guardrails": {
+        "input": {
+            "invalid_keywords": ["secret"],
+            "pii": {"behavior": "BLOCK"},
+            "safety": True,
+            "valid_topics": ["cats"],
+        },
+        "output": {"pii": {"behavior": "MASK"}},
+    },
+    "inference_table_config": {
+        "catalog_name": "main",
+        "enabled": True,
+        "schema_name": "logs",
+        "table_name_prefix": "chat",
+    },
+    "rate_limits": [
+        {"calls": 5, "key": "user", "renewal_period": "minute"},
+        {"tokens": 50, "key": "user_group", "principal": "team", "renewal_period": "minute"},
+    ],
+    "usage_tracking_config": {"enabled": True},
+}
+
+
+def test_everything_that_the_api_knows_is_kept_as_given():
+    settings = parse_ai_gateway(WHOLE)
+    assert settings.stored() == WHOLE
+    assert settings.unknown == []
+    assert settings.without_effect() == [
+        "fallback_config",
+        "guardrails",
+        "inference_table_config",
+        "usage_tracking_config",
+        "rate_limits[1]",
+    ]
+
+
+def test_what_is_switched_off_needs_no_warning():
+    off = {name: {"enabled": False} for name in ("fallback_config", "usage_tracking_config")}
+    assert parse_ai_gateway(off).without_effect() == []
+
+
+def test_null_is_as_good_as_nothing():
+    assert parse_ai_gateway(dict.fromkeys(WHOLE)).stored() == {}
+
+
+def test_unknown_fields_are_named_with_their_path():
+    body = {"guardrails": {"input": {"pii": {"mood": 1}}}, "rate_limits": [{"calls": 1, "hue": 2}], "x": 3}
+    assert parse_ai_gateway(body).unknown == ["x", "guardrails.input.pii.mood", "rate_limits[0].hue"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(AiGateway.model_fields, json_values)))
+def test_any_body_is_accepted_or_refused_with_paths(body):
+    try:
+        settings = parse_ai_gateway(body)
+    except SpecErrors as errors:
+        assert all(problem.path and problem.message for problem in errors.problems)
+    else:
+        assert parse_ai_gateway(settings.stored()) == settings
+
+
+def test_an_address_of_a_notification_must_be_one():
+    assert parse_email_notifications({"on_update_success": ["a@b.c"]}).stored() == {
+        "on_update_success": ["a@b.c"]
+    }
+    with pytest.raises(SpecErrors) as caught:
+        parse_email_notifications({"on_update_success": ["a@b.c", "a b"]})
+    assert caught.value.problems[0].path == ("email_notifications", "on_update_success", 1)
+
+
+def test_route_optimization_is_refused_where_it_is_asked_for():
+    with pytest.raises(SpecErrors) as caught:
+        parse_endpoint({"name": "chat", "config": {}, "route_optimized": True})
+    assert ("route_optimized",) in {problem.path for problem in caught.value.problems}

@@ -1,0 +1,144 @@
+"""Grants: never more than the grantor has, to people and to groups, and followed by the gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TransactionTestCase
+
+from serving_ui.accounts import directory
+from serving_ui.accounts.models import EVERYONE, Group, Membership, User
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints.errors import EndpointError
+from serving_ui.endpoints.granting import Given, grant, set_permissions
+from serving_ui.endpoints.models import Endpoint, Grant
+from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.lib import clock
+from tests.conftest import spec
+
+Make = Callable[..., Endpoint]
+
+
+def give(to: str, level: Level, actor: User) -> None:
+    grant(name="chat", to=to, level=level, actor=actor, now=clock.now())
+
+
+def may_query() -> frozenset[str]:
+    return SnapshotBuilder().build().endpoints["chat"].users
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_of_people_may_query(make_endpoint: Make, owner: User, teammate: User, admin: User):
+    make_endpoint()
+    group = directory.create_group(name="Analysts", actor=admin)
+    give("analysts", Level.CAN_QUERY, owner)
+    assert may_query() == {owner.pk}
+    directory.change_members(group=group, add=[teammate.pk], actor=admin)
+    assert may_query() == {owner.pk, teammate.pk}
+    assert queries.list_endpoints(actor=teammate).total == 1
+    assert queries.get_endpoint(name="chat", actor=teammate, action=Action.QUERY).level == Level.CAN_QUERY
+    directory.change_members(group=group, remove=[teammate.pk], actor=admin)
+    assert may_query() == {owner.pk}
+    assert queries.list_endpoints(actor=teammate).total == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_everybody_may_query(make_endpoint: Make, owner: User, stranger: User):
+    make_endpoint()
+    give(EVERYONE, Level.CAN_QUERY, owner)
+    assert SnapshotBuilder().build().endpoints["chat"].everyone
+    assert queries.get_endpoint(name="chat", actor=stranger).level == Level.CAN_QUERY
+    give(EVERYONE, Level.NONE, owner)
+    assert not SnapshotBuilder().build().endpoints["chat"].everyone
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_highest_of_several_levels_counts(make_endpoint: Make, owner: User, teammate: User):
+    make_endpoint()
+    give(EVERYONE, Level.CAN_MANAGE, owner)
+    give(teammate.email, Level.CAN_VIEW, owner)
+    assert queries.get_endpoint(name="chat", actor=teammate).level == Level.CAN_MANAGE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_of_members_reaches_the_gateways(make_endpoint: Make, owner: User, admin: User):
+    from serving_ui.endpoints import publication
+
+    make_endpoint()
+    group = directory.create_group(name="Analysts", actor=admin)
+    changes = (
+        lambda: directory.change_members(group=group, add=[owner.pk], actor=admin),
+        lambda: directory.change_members(group=group, remove=[owner.pk], actor=admin),
+        lambda: directory.delete_group(group=group, actor=admin),
+    )
+    for change in changes:
+        before = publication.current()
+        change()
+        assert publication.current() > before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_levels_cost_as_many_queries_as_before_groups(
+    make_endpoint: Make, owner: User, teammate: User, django_assert_num_queries
+):
+    make_endpoint()
+    give(EVERYONE, Level.CAN_VIEW, owner)
+    with django_assert_num_queries(2):
+        queries.list_endpoints(actor=teammate)
+    with django_assert_num_queries(2):
+        queries.get_endpoint(name="chat", actor=teammate)
+
+
+class AGrantNeverExceedsItsGrantor(TransactionTestCase):
+    """Whatever people try: at no time has anybody more than a manager has given, and only managers change anything."""
+
+    attempts = st.tuples(
+        st.integers(0, 3),
+        st.integers(0, 5),
+        st.sampled_from(Level),
+        st.sampled_from(["grant", "put", "patch"]),
+    )
+
+    def setUp(self) -> None:
+        self.people = [User.objects.create(email=f"p{number}@example.com") for number in range(4)]
+        self.group = Group.objects.create(name="Analysts")
+        Membership.objects.create(group=self.group, user=self.people[2])
+        self.principals: list[User | Group] = [*self.people, self.group, Group.built_in(EVERYONE)]
+        self.endpoint = commands.create_endpoint(spec=spec(), actor=self.people[0], now=clock.now())
+
+    def levels(self) -> list[Level]:
+        return [queries.level_of(endpoint=self.endpoint, actor=person) for person in self.people]
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(attempts, max_size=6))
+    def test_it(self, attempts: list[tuple[int, int, Level, str]]) -> None:
+        Grant.objects.all().delete()
+        for who, whom, level, how in attempts:
+            actor, to = self.people[who], self.principals[whom]
+            before = self.levels()
+            rows = sorted(Grant.objects.values_list("user", "group", "level"), key=str)
+            try:
+                self.attempt(actor, to, level, how)
+            except (EndpointError, SpecErrors):
+                assert sorted(Grant.objects.values_list("user", "group", "level"), key=str) == rows
+                continue
+            assert before[who] == Level.CAN_MANAGE
+            assert all(now <= max(then, before[who]) for then, now in zip(before, self.levels(), strict=True))
+            assert self.levels()[0] == Level.CAN_MANAGE
+
+    def attempt(self, actor: User, to: User | Group, level: Level, how: str) -> None:
+        if how == "grant":
+            give(str(to), level, actor)
+        else:
+            set_permissions(
+                endpoint_id=self.endpoint.pk,
+                given=[Given(to, level)],
+                replace=how == "put",
+                actor=actor,
+                now=clock.now(),
+            )
