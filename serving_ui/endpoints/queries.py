@@ -152,6 +152,7 @@ def grants(*, endpoint: Endpoint) -> list[Grant]:
 
 def served() -> QuerySet[Endpoint]:
     """Every endpoint as gateways need it: configs and grants in two queries."""
-    may_query = Grant.objects.filter(level__gte=Level.CAN_QUERY).select_related("group")
-    askers = Prefetch("grants", queryset=may_query, to_attr="askers")
-    return Endpoint.objects.select_related("active", "pending").prefetch_related(askers)
+    given = Grant.objects.filter(level__gte=Level.CAN_VIEW).select_related("group")
+    return Endpoint.objects.select_related("active", "pending").prefetch_related(
+        Prefetch("grants", queryset=given, to_attr="given")
+    )

@@ -16,6 +16,7 @@ from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import outbound, publication, queries
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
+from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
 from serving_ui.vault import queries as vault
@@ -52,9 +53,9 @@ class SnapshotBuilder:
     def _endpoint(self, row: Endpoint, before: Cache, members: Members) -> gateway.Endpoint:
         version = row.pending if row.pending and row.pending.published_revision else row.active
         entities, problem = self._entities(version, before) if version else ((), None)
-        grants: list[Grant] = row.askers  # type: ignore[attr-defined]
-        users = {grant.user_id for grant in grants} | {row.creator_id}
-        users = users.union(*(members.get(grant.group_id or "", frozenset()) for grant in grants))
+        given: list[Grant] = row.given  # type: ignore[attr-defined]
+        querying = [grant for grant in given if allows(Level(grant.level), Action.QUERY)]
+        users = _who(querying, members) | {row.creator_id}
         return gateway.Endpoint(
             id=row.pk,
             name=row.name,
@@ -64,8 +65,9 @@ class SnapshotBuilder:
             ready=bool(entities),
             problem=problem,
             users=frozenset(user for user in users if user),
-            everyone=row.is_ready_made
-            or any(grant.group and grant.group.name == EVERYONE for grant in grants),
+            viewers=frozenset(user for user in _who(given, members) - users if user),
+            everyone=row.is_ready_made or _name_everyone(querying),
+            everyone_sees=_name_everyone(given),
             rate_limits=row.limits,
         )
 
@@ -83,13 +85,23 @@ class SnapshotBuilder:
 
 
 def _members(rows: list[Endpoint]) -> Members:
-    """Who is in each group that may query something. One query, and none when no group may."""
-    groups = {grant.group_id for row in rows for grant in row.askers if grant.group_id}  # type: ignore[attr-defined]
+    """Who is in each group that was given something. One query, and none when no group was."""
+    groups = {grant.group_id for row in rows for grant in row.given if grant.group_id}  # type: ignore[attr-defined]
     found: dict[str, set[str]] = {}
     if groups:
         for group, user in Membership.objects.filter(group__in=groups).values_list("group", "user"):
             found.setdefault(group, set()).add(user)
     return found
+
+
+def _who(grants: list[Grant], members: Members) -> set[str | None]:
+    """The principals that these name, by themselves or by a group."""
+    groups = (members.get(grant.group_id or "", frozenset()) for grant in grants)
+    return {grant.user_id for grant in grants}.union(*groups)
+
+
+def _name_everyone(grants: list[Grant]) -> bool:
+    return any(grant.group and grant.group.name == EVERYONE for grant in grants)
 
 
 def _resolved(version: ConfigVersion) -> tuple[gateway.Entity, ...]:

@@ -48,7 +48,8 @@ class Entity:
 class Endpoint:
     """One endpoint as it is in force.
 
-    `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal.
+    `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal, and
+    `everyone_sees` shows it to each.
     `rate_limits` are (key, calls a minute) with the keys "endpoint" and "user". `problem` says why it is not ready.
     `routes` are (entity name, percentage); one entity needs none.
     """
@@ -63,6 +64,7 @@ class Endpoint:
     users: frozenset[str] = frozenset()
     viewers: frozenset[str] = frozenset()
     everyone: bool = False
+    everyone_sees: bool = False
     rate_limits: tuple[tuple[str, int], ...] = ()
     routes: tuple[tuple[str, int], ...] = ()
 
@@ -76,7 +78,7 @@ class Endpoint:
         return self.everyone or principal.is_admin or principal.id in self.users
 
     def may_see(self, principal: Principal) -> bool:
-        return self.may_query(principal) or principal.id in self.viewers
+        return self.everyone_sees or self.may_query(principal) or principal.id in self.viewers
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,24 @@ def test_everybody_may_query(make_endpoint: Make, owner: User, stranger: User):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_gateway_tells_who_may_only_see_from_who_may_not_know(
+    make_endpoint: Make, owner: User, teammate: User, stranger: User
+):
+    def sees() -> set[str]:
+        built = SnapshotBuilder().build()
+        endpoint = built.endpoints["chat"]
+        assert not any(endpoint.may_query(built.principals[who.pk]) for who in (teammate, stranger))
+        return {pk for pk, principal in built.principals.items() if endpoint.may_see(principal)}
+
+    make_endpoint()
+    assert sees() == {owner.pk}
+    give(teammate.email, Level.CAN_VIEW, owner)
+    assert sees() == {owner.pk, teammate.pk}
+    give(EVERYONE, Level.CAN_VIEW, owner)
+    assert sees() == {owner.pk, teammate.pk, stranger.pk}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_highest_of_several_levels_counts(make_endpoint: Make, owner: User, teammate: User):
     make_endpoint()
     give(EVERYONE, Level.CAN_MANAGE, owner)

@@ -1,7 +1,9 @@
-"""One running product, whose OpenAI is the sandbox, and the people whose programs use it."""
+"""One running product, for which the sandbox stands in for every vendor, and the people whose programs use it."""
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,6 +13,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
+from serving_ui.catalogue import registry
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer, running_sandbox
 
@@ -46,7 +49,7 @@ class Account:
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[SandboxServer]:
-    """What stands at OpenAI's own address."""
+    """What stands at the vendors' own addresses."""
     with running_sandbox() as server:
         yield server
 
@@ -57,9 +60,19 @@ def well_behaved_provider(provider: SandboxServer) -> Iterator[None]:
     provider.reset()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clients_of_a_suite() -> Iterator[None]:
+    """The clients leave their connections to the garbage collector; later suites must not be told of them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory, provider: SandboxServer) -> Iterator[Product]:
-    settings = {"SERVING_UI_BASE_URL_OPENAI": provider.url}
+    vendors = [*registry.PROVIDERS, "microsoft-entra"]
+    settings = {f"SERVING_UI_BASE_URL_{each.upper().replace('-', '_')}": provider.url for each in vendors}
     with Product(tmp_path_factory.mktemp("clients"), **settings).up() as started:
         yield started
 

@@ -141,6 +141,23 @@ def test_embeddings_are_queried(deployments: Any, workspace: WorkspaceClient, na
     assert len(answer["data"]) == 2
 
 
+def test_it_works_without_the_databricks_sdk_below(
+    deployments: Any,
+    workspace: WorkspaceClient,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    secret: str,
+):
+    monkeypatch.setenv("MLFLOW_ENABLE_DB_SDK", "false")
+    made = deployments.create_endpoint(name=name, config=config(secret))
+    settle(workspace, name)
+    assert deployments.get_endpoint(name)["id"] == made["id"]
+    assert name in {each["name"] for each in deployments.list_endpoints()}
+    again = refusal(deployments.create_endpoint, name=name, config=config(secret))
+    assert status(again) == 409
+    deployments.delete_endpoint(name)
+
+
 def test_a_refusal_has_the_status_and_the_sentence(
     deployments: Any, workspace: WorkspaceClient, provider: Any, name: str, secret: str
 ):

@@ -6,9 +6,11 @@ import base64
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.common.types.fieldmask import FieldMask
 from databricks.sdk.errors import PermissionDenied, ResourceDoesNotExist, Unauthenticated
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.iam import AccessControlRequest, PermissionLevel
+from databricks.sdk.service.settings import PublicTokenInfo
 from databricks.sdk.service.workspace import AclPermission, ScopeBackendType
 
 from tests.api.clients.bodies import ready
@@ -94,6 +96,8 @@ def test_tokens(workspace: WorkspaceClient, environment: Account):
     assert lifetime == pytest.approx(3_600_000, abs=2000)
     assert WorkspaceClient(host=environment.url, token=made.token_value).current_user.me().user_name == OWNER
     assert {each.token_id: each.comment for each in api.list()}[token_id] == "for a test"
+    api.update(token_id, PublicTokenInfo(comment="renamed"), FieldMask(["comment"]))
+    assert {each.token_id: each.comment for each in api.list()}[token_id] == "renamed"
     api.delete(token_id)
     assert token_id not in {each.token_id for each in api.list()}
     revoked = WorkspaceClient(host=environment.url, token=made.token_value)

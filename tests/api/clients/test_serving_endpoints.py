@@ -12,6 +12,7 @@ from databricks.sdk.errors import OperationFailed
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service import serving
 from databricks.sdk.service.serving import (
+    AiGatewayConfig,
     AiGatewayRateLimit,
     AiGatewayRateLimitRenewalPeriod,
     AiGatewayUsageTrackingConfig,
@@ -58,6 +59,8 @@ def test_create_and_wait_gives_the_whole_endpoint(workspace: WorkspaceClient, na
         config=core(secret),
         tags=[EndpointTag("team", "gen-ai")],
         rate_limits=[LIMIT],
+        email_notifications=EmailNotifications(on_update_success=[OWNER]),
+        ai_gateway=AiGatewayConfig(usage_tracking_config=AiGatewayUsageTrackingConfig(enabled=True)),
         description="For tests",
         timeout=MINUTE,
     )
@@ -68,6 +71,9 @@ def test_create_and_wait_gives_the_whole_endpoint(workspace: WorkspaceClient, na
     assert made.permission_level is ServingEndpointDetailedPermissionLevel.CAN_MANAGE
     assert made.tags == [EndpointTag("team", "gen-ai")]
     assert made.route_optimized is False
+    assert made.email_notifications == EmailNotifications(on_update_success=[OWNER])
+    assert made.ai_gateway is not None
+    assert made.ai_gateway.usage_tracking_config == AiGatewayUsageTrackingConfig(enabled=True)
     assert made.pending_config is None
     assert made.config is not None
     assert made.config.config_version == 1
@@ -129,6 +135,18 @@ def test_an_update_shows_the_old_config_and_the_pending_one(
     done = waiting.result(timeout=MINUTE)
     assert (models(done), done.pending_config) == (["gpt-4o"], None)
     assert workspace.serving_endpoints.wait_get_serving_endpoint_not_updating(name).name == name
+
+
+def test_the_waiter_of_a_cancelled_update_raises(
+    workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str
+):
+    ready(workspace, name, secret)
+    provider.hold("models")
+    waiting = workspace.serving_endpoints.update_config(name, served_entities=served(secret, model="gpt-4o"))
+    workspace.api_client.do("POST", f"/api/2.0/serving-endpoints/{name}/config:cancel")
+    with pytest.raises(OperationFailed):
+        waiting.result(timeout=MINUTE)
+    assert models(workspace.serving_endpoints.get(name)) == ["gpt-4"]
 
 
 def test_list_and_delete(workspace: WorkspaceClient, name: str, secret: str):

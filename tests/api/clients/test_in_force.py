@@ -1,0 +1,76 @@
+"""Answered is in force: the very next query meets what a call of the API has changed."""
+
+from __future__ import annotations
+
+import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.iam import AccessControlRequest, PermissionLevel
+from databricks.sdk.service.serving import RateLimit, RateLimitKey, RateLimitRenewalPeriod
+
+from tests.api.clients.bodies import MESSAGES, ready
+from tests.api.clients.conftest import KEY, OTHER, OWNER, SCOPE, Account
+from tests.support.sandbox import SandboxServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
+
+
+def ask(account: Account, name: str) -> int:
+    """The status of one query."""
+    body = {"messages": MESSAGES}
+    return account.call("POST", f"/serving-endpoints/{name}/invocations", body).status_code
+
+
+def test_a_token(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+    ready(workspace, name, secret)
+    made = workspace.tokens.create(comment="for one query")
+    program = Account(OWNER, owner.url, made.token_value or "")
+    assert ask(program, name) == 200
+    assert made.token_info is not None
+    workspace.tokens.delete(made.token_info.token_id or "")
+    assert ask(program, name) == 401
+
+
+def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, secret: str):
+    endpoint_id = ready(workspace, name, secret).id or ""
+    assert ask(other, name) == 404
+    for level, status in (
+        (PermissionLevel.CAN_QUERY, 200),
+        (PermissionLevel.CAN_VIEW, 403),
+        (PermissionLevel.CAN_MANAGE, 200),
+    ):
+        given = AccessControlRequest(user_name=OTHER, permission_level=level)
+        workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[given])
+        assert ask(other, name) == status
+    everyone = AccessControlRequest(group_name="users", permission_level=PermissionLevel.CAN_QUERY)
+    workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[everyone])
+    assert ask(other, name) == 200
+    workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[])
+    assert ask(other, name) == 404
+
+
+def test_a_limit_and_the_end(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+    ready(workspace, name, secret)
+    none = RateLimit(calls=0, key=RateLimitKey.ENDPOINT, renewal_period=RateLimitRenewalPeriod.MINUTE)
+    workspace.serving_endpoints.put(name, rate_limits=[none])
+    assert ask(owner, name) == 429
+    workspace.serving_endpoints.put(name, rate_limits=[])
+    assert ask(owner, name) == 200
+    workspace.serving_endpoints.delete(name)
+    assert ask(owner, name) == 404
+
+
+def test_a_secret(
+    workspace: WorkspaceClient, owner: Account, provider: SandboxServer, name: str, secret: str
+):
+    ready(workspace, name, secret)
+    for value in ("sk-the-next", "sk-the-one-after"):
+        workspace.secrets.put_secret(SCOPE, KEY, string_value=value)
+        assert ask(owner, name) == 200
+        assert provider.asked("chat/completions")[-1]["key"] == value
+
+
+def test_an_endpoint_is_there_for_queries_once_it_is_ready(
+    workspace: WorkspaceClient, owner: Account, name: str, secret: str
+):
+    ready(workspace, name, secret)
+    assert ask(owner, name) == 200
