@@ -71,8 +71,8 @@ def _answered(
 ) -> HttpResponseBase:
     try:
         operation = _chosen(request, operations)
-        _refuse_unspeakable(chain(parts.values(), *request.GET.lists()))
         asked = _prepared(request, session=session)
+        _refuse_unspeakable(chain(parts.values(), *request.GET.lists()))
         perform = partial(_performed, asked, partial(operation, asked, **parts))
         key = request.headers.get("Idempotency-Key")
         if key is None or request.method != "POST":

@@ -11,6 +11,7 @@ from serving_ui.catalogue.text import _
 GROUP = "Queries"
 REFUSALS = (400, 403, 404, 409, 429, 499, 500, 501, 503, 504)
 HELLO = {"messages": [{"role": "user", "content": "What is a serving endpoint?"}]}
+MLFLOW = "MLflow by address"
 _SHARED: dict[str, Any] = {
     "method": "POST",
     "group": GROUP,
@@ -44,5 +45,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="GET", path=INVOCATIONS + "/models", group=GROUP, name="list_models",
         summary=_("List what you may query, as the OpenAI client does"), answer=shapes.ModelList, refusals=(),
+    ),
+    Operation(
+        method="GET", path="/api/2.0/endpoints", group=MLFLOW, name="list_mlflow_endpoints", summary=_("List endpoints, as MLflow's own gateway does"),
+        text=_("For get_deploy_client(\"http://HOST:PORT\"), which sends the token of MLFLOW_TRACKING_TOKEN and can read and query."),
+        answer=shapes.MLflowEndpointList,
+    ),
+    Operation(
+        method="GET", path="/api/2.0/endpoints/{name}", group=MLFLOW, name="get_mlflow_endpoint", summary=_("Get an endpoint, as MLflow's own gateway does"),
+        answer=shapes.MLflowEndpoint, refusals=(404,),
+    ),
+    Operation(
+        method="POST", path="/endpoints/{name}/invocations", group=MLFLOW, name="query_mlflow_endpoint", summary=_("Query an endpoint, as MLflow's own gateway does"),
+        body=given.Question, example=HELLO, answer=shapes.Completion, refusals=REFUSALS,
     ),
 )  # fmt: skip

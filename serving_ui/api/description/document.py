@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving_ui.api.description import asking, given, neighbours, people, providers, serving, shapes
+from serving_ui.api.description import asking, given, neighbours, people, providers, serving, shapes, words
 from serving_ui.api.description.operation import Operation, Parameter
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -84,6 +84,7 @@ def schemas() -> Schema:
     named["ExternalModel"] = providers.external_model()
     named["ShownExternalModel"] = providers.shown_model()
     named.pop("ProviderConfig", None)
+    words.say(named)
     return named
 
 

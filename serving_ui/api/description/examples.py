@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from serving_ui.api.description import asking, serving
-from serving_ui.api.description.operation import INVOCATIONS, Operation
+from serving_ui.api.description import given as given_bodies
+from serving_ui.api.description.literals import as_json, as_python
+from serving_ui.api.description.operation import Operation
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text, _
 
@@ -64,7 +65,8 @@ def programs(operation: Operation, subject: Subject = EXAMPLE) -> list[Program]:
     """The operation called in every way that there is."""
     name = operation.name
     found = [Program(name, "curl", _("curl"), _curl(operation, subject))]
-    if operation.sdk or not (operation.public or operation.path.startswith(INVOCATIONS)):
+    by_hand = not operation.public and operation.group not in (asking.GROUP, asking.MLFLOW)
+    if operation.sdk or by_hand:
         found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, subject)))
     if operation.mlflow:
         found.append(Program(name, "mlflow", _("MLflow"), _mlflow(operation, subject)))
@@ -85,9 +87,9 @@ def given(operation: Operation, subject: Subject) -> Body | None:
         "update_config": dict(subject.config),
         "set_rate_limits": {"rate_limits": subject.rate_limits or serving.LIMITS},
     }
-    if operation.group == asking.GROUP and "{name}" in operation.path:
+    if operation.body is given_bodies.Question:
         return dict(QUESTIONS[subject.task])
-    if operation.group == asking.GROUP and _suits(operation, subject):
+    if operation.body is given_bodies.NamedQuestion and _suits(operation, subject):
         return {"model": subject.name, **QUESTIONS[subject.task]}
     return made.get(operation.name) or dict(operation.example)
 
@@ -117,7 +119,7 @@ def _curl(operation: Operation, subject: Subject) -> str:
         lines.append('  -H "Authorization: Bearer $DATABRICKS_TOKEN"')
     if body is not None:
         # A single quote ends the shell's string; it is put outside of it.
-        text = json.dumps(body, indent=2, ensure_ascii=False).replace("'", "'\\''")
+        text = as_json(body).replace("'", "'\\''")
         lines += ['  -H "Content-Type: application/json"', f"  -d '{text}'"]
     return " \\\n".join(lines)
 
@@ -162,7 +164,7 @@ def _done_by_hand(operation: Operation, subject: Subject) -> str:
     body = given(operation, subject)
     arguments = [f'"{operation.method}"', f'"{address(operation, subject)}"']
     if body is not None:
-        arguments.append(f"body={_python(body)}")
+        arguments.append(f"body={as_python(body)}")
     return f"answer = w.api_client.do({', '.join(arguments)})\nprint(answer)"
 
 
@@ -172,29 +174,29 @@ def _arguments(
     service = operation.sdk.partition(".")[0]
     filled = {"name": subject.name, "served_model_name": subject.entity, "id": _id(operation, subject)}
     for hole in operation.holes:
-        yield _HOLES.get(service, {}).get(hole, hole), _python(filled[hole])
+        yield _HOLES.get(service, {}).get(hole, hole), as_python(filled[hole])
     for parameter in operation.query:
         if parameter.required:
-            yield parameter.name, _python(_QUERY[parameter.name])
+            yield parameter.name, as_python(_QUERY[parameter.name])
     for name, value in (given(operation, subject) or {}).items():
         if name in _OBJECTS:
             imports.setdefault("serving", set()).add(_OBJECTS[name])
-            yield name, f"{_OBJECTS[name]}.from_dict({_python(value)})"
+            yield name, f"{_OBJECTS[name]}.from_dict({as_python(value)})"
         elif name in _LISTS:
             imports.setdefault("serving", set()).add(_LISTS[name])
-            yield name, f"[{', '.join(f'{_LISTS[name]}.from_dict({_python(each)})' for each in value)}]"
+            yield name, f"[{', '.join(f'{_LISTS[name]}.from_dict({as_python(each)})' for each in value)}]"
         elif name == "permission":
             imports.setdefault("workspace", set()).add("AclPermission")
             yield name, f"AclPermission.{value}"
         else:
-            yield name, _python(value)
+            yield name, as_python(value)
 
 
 def _mlflow(operation: Operation, subject: Subject) -> str:
     body = given(operation, subject)
-    arguments = {"endpoint": _python(subject.name)} if operation.holes else {}
+    arguments = {"endpoint": as_python(subject.name)} if operation.holes else {}
     if body is not None:
-        arguments["inputs" if operation.mlflow == "predict" else "config"] = _python(body)
+        arguments["inputs" if operation.mlflow == "predict" else "config"] = as_python(body)
     call = _call(f"client.{operation.mlflow}", arguments)
     return (
         "from mlflow.deployments import get_deploy_client\n\n"
@@ -208,16 +210,3 @@ def _call(function: str, arguments: Mapping[str, str]) -> str:
         return short
     lines = (f"    {name}={value}," for name, value in arguments.items())
     return f"{function}(\n" + "\n".join(line.replace("\n", "\n    ") for line in lines) + "\n)"
-
-
-def _python(value: Any) -> str:
-    """A literal, laid out like JSON."""
-    if isinstance(value, Mapping) and value:
-        inner = ",\n".join(f"{_python(name)}: {_python(each)}" for name, each in value.items())
-        return "{\n    " + inner.replace("\n", "\n    ") + ",\n}"
-    if isinstance(value, list) and value:
-        inner = ", ".join(map(_python, value))
-        return f"[{inner}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)

@@ -9,6 +9,7 @@ from typing import Any
 from serving_ui.api.description.document import schemas
 
 Schema = Mapping[str, Any]
+REPEATED = {"pending_config"}  # its fields are those of config
 OPERATIONS_OF = {"AiGateway": "set_ai_gateway", "EmailNotifications": "set_notifications"}
 
 
@@ -23,6 +24,15 @@ class Row:
     choices: tuple[str, ...] = ()
     fields_of: str = ""
     """Where its own fields are listed: `providers`, or the name of an operation."""
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.text or self.choices or self.fields_of)
+
+    @property
+    def parts(self) -> list[str]:
+        """The path in pieces, between which a line may break."""
+        return [part + "." for part in self.path.split(".")[:-1]] + [self.path.rpartition(".")[2]]
 
 
 def rows(schema: Schema) -> list[Row]:
@@ -40,7 +50,7 @@ def _rows(schema: Schema, at: str) -> Iterator[Row]:
         yield Row(
             path, _type(found, inner), name in required, _text(found, inner), _choices(inner), elsewhere
         )
-        if not elsewhere:
+        if not elsewhere and name not in REPEATED:
             yield from _rows(inner, path + ".")
 
 
@@ -65,20 +75,26 @@ def _type(found: Schema, inner: Schema) -> str:
 
 def _text(found: Schema, inner: Schema) -> str:
     said = [str(found.get("description") or inner.get("description") or "")]
-    limits = [f"{word} {inner[name]}" for name, word in _LIMITS.items() if name in inner]
-    if limits:
-        said.append(", ".join(limits).capitalize() + ".")
+    said += [
+        words % inner[name]
+        for name, words in _LIMITS.items()
+        if name in inner and not _said(said, inner[name])
+    ]
     if inner.get("default") not in (None, "", [], {}):
         said.append(f"Default: {inner['default']}.")
     return " ".join(part for part in said if part)
 
 
 _LIMITS = {
-    "minimum": "at least",
-    "maximum": "at most",
-    "maxLength": "characters at most",
-    "maxItems": "items at most",
+    "minimum": "At least %s.",
+    "maximum": "At most %s.",
+    "maxLength": "At most %s characters.",
+    "maxItems": "At most %s items.",
 }
+
+
+def _said(parts: list[str], limit: object) -> bool:
+    return f"at most {limit}" in " ".join(parts).lower()
 
 
 def _choices(schema: Schema) -> tuple[str, ...]:

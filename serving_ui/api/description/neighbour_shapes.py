@@ -112,6 +112,7 @@ class ScimReference(Shape):
     display: str = sometimes()
     type: str = sometimes()
     primary: bool = sometimes()
+    ref: str = sometimes(alias="$ref")
 
 
 class _Resource(Shape):

@@ -49,7 +49,7 @@ PERMISSIONS = (
 SCOPES = (
     Operation(
         method="POST", path=SECRETS + "/scopes/create", group="Secrets", name="create_scope", summary=_("Create a secret scope"),
-        body=secrets.NewScope, refusals=(403,), example={"scope": "my_scope"}, sdk="secrets.create_scope",
+        body=secrets.NewScope, refusals=(403, 404), example={"scope": "my_scope"}, sdk="secrets.create_scope",
     ),
     Operation(
         method="GET", path=SECRETS + "/scopes/list", group="Secrets", name="list_scopes", summary=_("List secret scopes"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue.config import Block
-from serving_ui.catalogue.fields import Declaration
+from serving_ui.catalogue.fields import Condition, Declaration
 from serving_ui.catalogue.names import LONGEST_MODEL
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
@@ -65,7 +65,7 @@ def block(config: type[Block]) -> Schema:
     """A provider's config block, or a nested part of one. Which fields belong together is in their descriptions."""
     properties: Schema = {}
     for name, declaration in config.declarations().items():
-        properties |= _properties(name, declaration)
+        properties |= _properties(name, declaration, config)
     required = [
         name
         for name, declaration in config.declarations().items()
@@ -80,16 +80,16 @@ def block(config: type[Block]) -> Schema:
     return schema
 
 
-def _properties(name: str, declaration: Declaration) -> Schema:
+def _properties(name: str, declaration: Declaration, owner: type[Block]) -> Schema:
     if declaration.group is not None:
-        return {name: {**block(declaration.group), **_words(declaration, declaration.group)}}
+        return {name: {**block(declaration.group), **_words(declaration, owner)}}
     if declaration.kind != "secret":
-        return {name: {**_words(declaration), **_form(declaration)}}
+        return {name: {**_words(declaration, owner), **_form(declaration)}}
     reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
     given = {"type": "string", "writeOnly": True, "maxLength": declaration.max_length}
     return {
-        name: {**_words(declaration, note=f"A secret reference; or give {name}{TWIN}."), **reference},
-        name + TWIN: {**_words(declaration, note=f"The secret itself, instead of {name}."), **given},
+        name: {**_words(declaration, owner, note=f"A secret reference; or give {name}{TWIN}."), **reference},
+        name + TWIN: {**_words(declaration, owner, note=f"The secret itself, instead of {name}."), **given},
     }
 
 
@@ -106,23 +106,27 @@ def _form(declaration: Declaration) -> Schema:
     return schema
 
 
-def _words(declaration: Declaration, group: type[Block] | None = None, *, note: str = "") -> Schema:
-    parts = [str(declaration.label) + ".", note, str(declaration.help), _condition(declaration)]
+def _words(declaration: Declaration, owner: type[Block], *, note: str = "") -> Schema:
+    parts = [str(declaration.label) + ".", note, str(declaration.help), _condition(declaration, owner)]
     return {"description": " ".join(part for part in parts if part)}
 
 
-def _condition(declaration: Declaration) -> str:
+def _condition(declaration: Declaration, owner: type[Block]) -> str:
     said = []
     if declaration.shown_when is not None:
-        said.append(f"Only when {_when(declaration.shown_when)}.")
+        said.append(f"Only {_when(declaration.shown_when, owner)}.")
     if declaration.required_when is not None:
-        said.append(f"Required when {_when(declaration.required_when)}.")
+        said.append(f"Required {_when(declaration.required_when, owner)}.")
     return " ".join(said)
 
 
-def _when(condition: tuple[str, frozenset[str]]) -> str:
+def _when(condition: Condition, owner: type[Block]) -> str:
     name, answers = condition
-    return f"{name} is {' or '.join(sorted(answers))}"
+    for selector in owner.selectors:
+        if selector.name == name:  # a choice of the form, which the API tells from the fields that are given
+            chosen = [str(label) for answer, label in selector.choices.items() if answer in answers]
+            return f"for {selector.label}: {' or '.join(chosen)}"
+    return f"when {name} is {' or '.join(sorted(answers))}"
 
 
 def _shown(provider: Provider) -> Schema:

@@ -21,9 +21,9 @@ def _left_out(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-def sometimes(text: str = "") -> Any:
+def sometimes(text: str = "", *, alias: str | None = None) -> Any:
     """A field that is left out when there is nothing to say."""
-    return Field(default=None, description=text or None, json_schema_extra=_left_out)
+    return Field(default=None, description=text or None, json_schema_extra=_left_out, alias=alias)
 
 
 class Shape(BaseModel):
@@ -122,7 +122,9 @@ class ShownEndpoint(ListedEndpoint):
 
     creator_display_name: str = sometimes()
     creator_kind: Literal["User"] = sometimes()
-    pending_config: PendingConfig = sometimes("While an update runs: the config that it leads to.")
+    pending_config: PendingConfig = sometimes(
+        "While an update runs: the config that it leads to, with the fields of config, and start_time."
+    )
     email_notifications: EmailNotifications = sometimes()
     permission_level: Level = Field(description="What you may do with it.")
     route_optimized: Literal[False]
@@ -197,3 +199,20 @@ class Completion(Shape):
 class ModelList(Shape):
     object: Literal["list"]
     data: list[dict[str, Any]] = Field(description="The endpoints that you may query.")
+
+
+class MLflowModel(Shape):
+    name: Any
+    provider: str
+
+
+class MLflowEndpoint(Shape):
+    name: str
+    endpoint_type: str = Field(description="The task.")
+    model: MLflowModel
+    endpoint_url: str
+    limit: Any = Field(description="The first rate limit, or null.")
+
+
+class MLflowEndpointList(Shape):
+    endpoints: list[MLflowEndpoint]
