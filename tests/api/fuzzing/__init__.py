@@ -1,1 +1,0 @@
-"""The API under requests that nobody would write by hand."""
