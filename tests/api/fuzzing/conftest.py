@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.architecture.sources import ROOT
-from tests.start.running import running
-from tests.start.waiting import free_port, until
+from tests.support.server_alone import ServerAlone
 
 API = "/api/2.0"
 REFERENCE = "{{secrets/known-scope/known-key}}"
@@ -76,34 +70,12 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    data, port = tmp_path_factory.mktemp("fuzzing"), free_port()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
-    env = {**clean, "SERVING_UI_DATA": str(data), "SERVING_UI_PORT": str(port)}
-    _manage(env, "migrate", "--verbosity", "0")
+    alone = ServerAlone(tmp_path_factory.mktemp("fuzzing"))
+    alone.command("migrate", "--verbosity", "0")
     tokens = {
-        "admin": _manage(env, "create_token", "admin@example.com", "--admin"),
-        "member": _manage(env, "create_token", "member@example.com"),
+        "admin": alone.command("create_token", "admin@example.com", "--admin"),
+        "member": alone.command("create_token", "member@example.com"),
         "nobody": "",
     }
-    command = [sys.executable, "-m", "uvicorn", "serving_ui.asgi:application", "--port", str(port)]
-    with running([*command, "--log-level", "warning", "--no-access-log"], cwd=ROOT, env=env) as program:
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: _is_ready(url) or program.process.poll() is not None, what="the server", seconds=30)
-        assert program.process.poll() is None, program.text
-        yield Server(url, tokens)
-
-
-def _manage(env: Mapping[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(Path(ROOT) / "manage.py"), *arguments],
-        cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/readyz", timeout=2).status_code == 200
-    except requests.RequestException:
-        return False
+    with alone.up():
+        yield Server(alone.url, tokens)
