@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Literal
 
 from django.utils.translation import gettext as _
@@ -188,7 +187,7 @@ def _value(wanted: NewSecret) -> str:
         return wanted.string_value or ""
     try:
         return ciphers.as_text(base64.b64decode(wanted.bytes_value, validate=True))
-    except binascii.Error:
+    except ValueError:  # what is no ASCII, too
         raise BadValue(
             _("bytes_value is not valid base64. Encode the value, or give it as string_value."),
             field="bytes_value",

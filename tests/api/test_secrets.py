@@ -58,6 +58,7 @@ def test_text_comes_back_in_base64(api: Caller):
         ({"string_value": "a", "bytes_value": "YQ=="}, "string_value"),
         ({"string_value": ""}, "value"),
         ({"bytes_value": "no base64!"}, "bytes_value"),
+        ({"bytes_value": "ÅÅÅÅ"}, "bytes_value"),
         ({"bytes_value": ""}, "value"),
         ({"string_value": 1}, "string_value"),
     ],

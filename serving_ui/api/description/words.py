@@ -44,6 +44,7 @@ DESCRIPTIONS = {
     },
     "NewRateLimits": {"rate_limits": "All of them; left out or empty, there are none."},
     "Notifications": {"email_notifications": "Left out: nobody is told."},
+    "Telemetry": {"telemetry_config": "Left out: none, which is what there is."},
     "EmailNotifications": {
         "on_update_success": "E-mail addresses.",
         "on_update_failure": "E-mail addresses.",

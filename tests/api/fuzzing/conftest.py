@@ -1,0 +1,81 @@
+"""The server alone, on a port and a data folder of its own. No worker: nothing that is made up here may be connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.server_alone import ServerAlone
+
+API = "/api/2.0"
+REFERENCE = "{{secrets/known-scope/known-key}}"
+MODEL = {
+    "name": "gpt-4o",
+    "provider": "openai",
+    "task": "llm/v1/chat",
+    "openai_config": {"openai_api_key": REFERENCE},
+}
+ENDPOINT = {
+    "name": "known",
+    "config": {"served_entities": [{"name": "known-entity", "external_model": MODEL}]},
+}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "Users": {"userName": "known@example.com"},
+    "ServicePrincipals": {"displayName": "Known program"},
+    "Groups": {"displayName": "Known"},
+}
+
+
+@dataclass
+class Server:
+    """Its address, and the tokens of an admin, of somebody who is none, and of nobody."""
+
+    url: str
+    tokens: Mapping[str, str] = field(repr=False)
+    known: dict[str, str] = field(default_factory=dict)
+
+    def headers(self, caller: str) -> dict[str, str]:
+        token = self.tokens[caller]
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def ask(self, method: str, path: str, body: Any = None, *, caller: str = "admin") -> requests.Response:
+        return requests.request(
+            method, self.url + API + path, json=body, headers=self.headers(caller), timeout=30
+        )
+
+    def furnish(self) -> None:
+        """Makes sure of one thing of each kind, whatever a test has done to it."""
+        if not self._has("/secrets/get?scope=known-scope&key=known-key"):
+            self.ask("POST", "/secrets/scopes/create", {"scope": "known-scope"})
+            secret = {"scope": "known-scope", "key": "known-key", "string_value": "sk-known"}
+            self.ask("POST", "/secrets/put", secret)
+        if not self._has("/serving-endpoints/known"):
+            self.known["endpoint"] = self.ask("POST", "/serving-endpoints", ENDPOINT).json()["id"]
+        if not self._has(f"/token-management/tokens/{self.known.get('token', '-')}"):
+            made = self.ask("POST", "/token/create", {"comment": "known"}).json()
+            self.known["token"] = made["token_info"]["token_id"]
+        for kind, body in KINDS.items():
+            if not self._has(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
+                self.known[kind] = self.ask("POST", f"/preview/scim/v2/{kind}", body).json()["id"]
+
+    def _has(self, path: str) -> bool:
+        return self.ask("GET", path).status_code == 200
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    alone = ServerAlone(tmp_path_factory.mktemp("fuzzing"))
+    alone.command("migrate", "--verbosity", "0")
+    tokens = {
+        "admin": alone.command("create_token", "admin@example.com", "--admin"),
+        "member": alone.command("create_token", "member@example.com"),
+        "nobody": "",
+    }
+    with alone.up():
+        yield Server(alone.url, tokens)

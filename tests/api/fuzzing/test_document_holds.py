@@ -1,0 +1,103 @@
+"""schemathesis: whatever is sent to an operation of the document, the answer is one that the document tells of."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from schemathesis.checks import (
+    content_type_conformance,
+    not_a_server_error,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from serving_ui.api.description.document import document
+from tests.api.fuzzing.conftest import Server
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+BOUNDED = settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FEW = settings(BOUNDED, max_examples=2)
+
+
+def strict() -> dict[str, Any]:
+    """The document, with no field in an answer but those that it tells of."""
+    told = deepcopy(document(base="http://127.0.0.1"))
+    for name, schema in told["components"]["schemas"].items():
+        if schema.pop("additionalProperties", None) is True and name not in FREE:
+            schema["additionalProperties"] = False
+            schema["properties"] = {"warnings": WARNINGS, **schema.get("properties", {})}
+    return told
+
+
+FREE = {"Document", "Completion", "DatabricksConfig"}
+WARNINGS = {"type": "array", "items": {"type": "string"}}
+told = strict()
+schema = schemathesis.openapi.from_dict(told)
+schema.config.phases.coverage.unexpected_methods = set()
+made_up = schemathesis.openapi.from_dict(told)
+made_up.config.phases.coverage.enabled = False  # its systematic cases are tried by the admin alone
+
+
+@pytest.fixture
+def furnished(server: Server) -> Server:
+    server.furnish()
+    return server
+
+
+@schema.parametrize()
+@BOUNDED
+def test_an_admin_gets_what_the_document_tells_of(case: Case, furnished: Server) -> None:
+    answered(case, furnished, "admin")
+
+
+@made_up.parametrize()
+@BOUNDED
+def test_a_member_gets_what_the_document_tells_of(case: Case, furnished: Server) -> None:
+    answered(case, furnished, "member")
+
+
+@made_up.parametrize()
+@FEW
+def test_nobody_gets_anything(case: Case, server: Server) -> None:
+    status = answered(case, server, "nobody")
+    assert status == (200 if case.operation.path == "/.well-known/databricks-config" else 401)
+
+
+def answered(case: Case, server: Server, caller: str) -> int:
+    """The status of an answer that holds the document's word."""
+    meet_something(case, server)
+    case.headers.pop("Authorization", None)
+    response = case.call(base_url=server.url, headers=server.headers(caller), allow_redirects=False)
+    case.validate_response(response, checks=CHECKS)
+    assert response.status_code < 500, case.operation.label
+    return int(response.status_code)
+
+
+def meet_something(case: Case, server: Server) -> None:
+    """Half of the made-up names become those of something that is there: chance would never find it."""
+    known = {
+        "name": "known",
+        "served_model_name": "known-entity",
+        "id": known_id(case.operation.path, server),
+    }
+    for name, value in (case.path_parameters or {}).items():
+        if len(str(value)) % 2 and known.get(name):
+            case.path_parameters[name] = known[name]
+
+
+def known_id(path: str, server: Server) -> str:
+    kinds = {"/permissions/": "endpoint", "/token": "token", "/Users/": "Users", "/Groups/": "Groups"}
+    kinds["/ServicePrincipals/"] = "ServicePrincipals"
+    return next((server.known[kind] for part, kind in kinds.items() if part in path), "")

@@ -1,0 +1,203 @@
+"""The document and the page agree with the routes, the models and each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import schemathesis
+from django.test import Client
+from django.urls import get_resolver
+
+from serving_ui.accounts.models import User
+from serving_ui.api.description import fields
+from serving_ui.api.description.document import OPERATIONS, document
+from serving_ui.api.description.examples import programs
+from serving_ui.api.description.operation import Operation
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.spec import parse_config, parse_endpoint
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.gateway import question
+from tests.api.conftest import Caller
+from tests.architecture.test_policies import routes
+from tests.conftest import CANARY, openai_body
+from tests.pages.conftest import settle, signed_in
+from tests.support.pages import Page
+
+Make = Callable[..., Endpoint]
+NAMED = {each.name: each for each in OPERATIONS}
+
+
+def nameless(path: str) -> str:
+    """The path with what it is filled with left open."""
+    return re.sub(r"<\w+:\w+>|{\w+}", "{}", path)
+
+
+def test_the_document_tells_of_every_route_and_of_nothing_else():
+    served = {
+        (method, "/" + nameless(address))
+        for address, view in routes(get_resolver())
+        for method in getattr(view, "operations", {})
+        if not address.endswith("/")
+    }
+    told = {(each.method, nameless(each.path)) for each in OPERATIONS if each.path.startswith("/api/")}
+    assert told == served
+
+
+def test_what_else_it_tells_of_is_the_gateways():
+    others = [each for each in OPERATIONS if not each.path.startswith(("/api/", "/.well-known/"))]
+    assert others
+    assert [each.path for each in others if not question.handles(each.path)] == []
+
+
+def test_every_name_is_given_once():
+    assert len(NAMED) == len(OPERATIONS)
+
+
+def test_it_is_valid_openapi():
+    schemathesis.openapi.from_dict(document(base="http://127.0.0.1:8080")).validate()
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if each.example], ids=lambda each: each.name
+)
+def test_an_example_is_a_body_that_its_operation_reads(operation: Operation):
+    assert operation.body is not None
+    operation.body.model_validate(operation.example)
+
+
+def test_the_examples_of_endpoints_are_accepted():
+    assert not parse_endpoint(NAMED["create_endpoint"].example).unknown
+    assert not parse_config(NAMED["update_config"].example).unknown
+
+
+def test_every_provider_is_described_with_every_field():
+    told = document(base="")["components"]["schemas"]["ExternalModel"]["oneOf"]
+    described = {each["properties"]["provider"]["const"]: each["properties"] for each in told}
+    assert set(described) == set(PROVIDERS)
+    for name, provider in PROVIDERS.items():
+        block = described[name][provider.config_key]
+        assert set(block["properties"]) == set(provider.config.known_names())
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
+def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation):
+    assert operation.body is not None
+    if operation.group == "Serving endpoints" and not operation.refused:
+        rows = fields.rows({"$ref": f"/{operation.body.__name__}"})
+        first = [row.path for row in rows if row.path.count(".") == 0 and not row.says_something]
+        assert first == []
+
+
+# The document, served
+
+
+def test_a_program_and_a_signed_in_person_get_the_document(api: Caller, owner: User):
+    told = api.get("/openapi.json")
+    assert told["openapi"] == "3.1.0"
+    assert told["servers"] == [{"url": "http://testserver"}]
+    assert signed_in(owner).get("/api/2.0/openapi.json").json() == told
+
+
+def test_nobody_else_gets_it(anonymous: Caller):
+    assert anonymous.ask("GET", "/openapi.json").error == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(
+    ("task", "needed"),
+    [("llm/v1/chat", "messages"), ("llm/v1/completions", "prompt"), ("llm/v1/embeddings", "input")],
+)
+def test_an_endpoint_has_a_document_of_its_own(api: Caller, task: str, needed: str):
+    body: dict[str, Any] = openai_body("one")
+    body["config"]["served_entities"][0]["external_model"]["task"] = task
+    api.done("POST", "/serving-endpoints", body)
+    told = api.get("/serving-endpoints/one/openapi")
+    schemathesis.openapi.from_dict(told).validate()
+    assert told["servers"] == [{"url": "http://testserver/serving-endpoints/one"}]
+    assert set(told["paths"]) == {"/invocations", "/served-models/entity/invocations"}
+    schema = told["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == [needed]
+    assert set(schema["properties"]) == {needed, "stream"}
+
+
+def test_whoever_may_not_see_an_endpoint_gets_no_document_of_it(as_stranger: Caller, make_endpoint: Make):
+    make_endpoint("hidden")
+    assert as_stranger.ask("GET", "/serving-endpoints/hidden/openapi").error == (
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+    )
+
+
+# The page
+
+
+@pytest.fixture
+def browser(owner: User) -> Client:
+    return signed_in(owner)
+
+
+def shown(client: Client, address: str) -> Page:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert len(answer.content) < 100_000
+    return Page(answer)
+
+
+def test_the_page_lists_every_operation_and_provider(browser: Client):
+    page = shown(browser, "/docs/api").root
+    links = {link.attrs["href"] for link in page.all("a")}
+    assert {f"/docs/api/{each.name}" for each in OPERATIONS} <= links
+    assert len(page.all("details", class_="fold")) == len([p for p in PROVIDERS.values() if not p.hidden])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+def test_every_operation_has_a_page(browser: Client, operation: Operation):
+    page = shown(browser, f"/docs/api/{operation.name}").root
+    assert page.one("h1").text == operation.summary
+    assert [each.text for each in page.all("pre")] == [
+        " ".join(program.code.split()) for program in programs(operation)
+    ]
+
+
+def test_the_navigation_leads_to_it_and_marks_it(browser: Client):
+    link = shown(browser, "/ml/endpoints").root.one("a", href="/docs/api")
+    assert link.text == "API"
+    for address in ("/docs/api", "/docs/api/get_endpoint"):
+        current = shown(browser, address).root.one("a", aria_current="page")
+        assert current.attrs["href"] == "/docs/api"
+
+
+def test_an_endpoints_page_leads_to_programs_about_it(browser: Client, make_endpoint: Make):
+    settle(make_endpoint("mine", model="gpt-4o-mini"), "active")
+    address = shown(browser, "/ml/endpoints/mine").root.one("a", id="api-link").attrs["href"]
+    page = shown(browser, address)
+    programs = [each.text for each in page.root.all("pre") if each.attrs["id"].startswith("code-")]
+    assert len(programs) == 6
+    assert all("mine" in program for program in programs)
+    assert "gpt-4o-mini" in programs[0]
+    assert "{{secrets/my_scope/my_key}}" in programs[0]
+    assert CANARY not in page.html
+    entry = shown(browser, "/docs/api/get_permissions?endpoint=mine").root
+    assert Endpoint.objects.get(name="mine").pk in entry.all("pre")[0].text
+
+
+def test_it_shows_no_endpoint_that_the_person_may_not_see(stranger: User, make_endpoint: Make):
+    make_endpoint("hidden")
+    client = signed_in(stranger)
+    assert client.get("/docs/api?endpoint=hidden").status_code == 404
+    assert client.get("/docs/api/get_endpoint?endpoint=hidden").status_code == 404
+    assert "hidden" not in [option.text for option in shown(client, "/docs/api").root.all("option")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/docs/api", "/docs/api/get_endpoint"])
+def test_a_stranger_is_asked_to_sign_in(address: str):
+    answer = Client().get(address)
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/sign-in?")
+
+
+def test_what_is_no_operation_has_no_page(browser: Client):
+    assert browser.get("/docs/api/nothing").status_code == 404

@@ -1,0 +1,60 @@
+"""The server without worker and beat, on a port and a data folder of its own: nothing that is created there is ever deployed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from tests.architecture.sources import ROOT
+from tests.start.running import running
+from tests.start.waiting import free_port, until
+
+
+@dataclass
+class ServerAlone:
+    """Its address and its settings; `command` runs one of manage.py."""
+
+    data: Path
+    port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
+        return {**clean, "SERVING_UI_DATA": str(self.data), "SERVING_UI_PORT": str(self.port)}
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[ServerAlone]:
+        """Runs it until the block ends; it is ready when the block begins."""
+        command = [sys.executable, "-m", "uvicorn", "serving_ui.asgi:application", "--port", str(self.port)]
+        quiet = ["--log-level", "warning", "--no-access-log"]
+        with running([*command, *quiet], cwd=ROOT, env=self.env) as program:
+            until(
+                lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30
+            )
+            assert program.process.poll() is None, program.text
+            yield self
+
+    def is_ready(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
