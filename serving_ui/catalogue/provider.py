@@ -8,12 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Build, Wire
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest, origin
-
-Build = Callable[[dict[str, Any], Any, str, Addresses], UpstreamRequest]
-"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request."""
 
 Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
 
@@ -48,7 +46,10 @@ class Provider:
     """The request that proves the credentials; None when the provider has no such call."""
     refusals: frozenset[int] = frozenset({401})
     """The statuses by which the check says that the credentials are wrong, and not merely that it cannot tell."""
-    wire: Mapping[Task, Build] = field(default_factory=lambda: MappingProxyType({}))
+    wire: Mapping[Task, Wire] = field(default_factory=lambda: MappingProxyType({}))
+    """What is sent and what comes back, by task; every task of `models` has one."""
+    responses: Build | None = None
+    """The request of OpenAI's Responses API, for providers that speak it; its answers pass through as they are."""
 
     def __post_init__(self) -> None:
         if not self.config_key:

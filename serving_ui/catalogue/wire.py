@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text, _
@@ -117,8 +119,8 @@ def post_json(
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
+        return to_json(body)
+    except PydanticSerializationError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
         return json.dumps(body, separators=(",", ":")).encode()
 
 

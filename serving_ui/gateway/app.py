@@ -220,13 +220,13 @@ def _entity(endpoint: Endpoint, address: question.Address) -> Entity:
 
 def _request(entity: Entity, body: dict[str, Any], snapshot: Snapshot) -> UpstreamRequest:
     provider = PROVIDERS[entity.provider]
-    build = provider.wire.get(entity.task)
-    if build is None:
+    wire = provider.wire.get(entity.task)
+    if wire is None:
         raise GatewayError(
             501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
         )
     try:
-        return build(body, entity.config, entity.model, snapshot.addresses)
+        return wire.build(body, entity.config, entity.model, snapshot.addresses)
     except RequestRefused as refusal:
         raise errors.invalid(str(refusal)) from refusal
     except SecretUnusable as problem:

@@ -179,7 +179,7 @@ def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
     config = resolved(variant.config.model_validate(variant.minimal()))
     requests = [variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses())]
     body = {"messages": [], "input": "x"}
-    requests += [build(body, config, "a-model", Addresses()) for build in variant.provider.wire.values()]
+    requests += [each.build(body, config, "a-model", Addresses()) for each in variant.provider.wire.values()]
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:

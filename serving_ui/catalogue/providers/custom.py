@@ -10,8 +10,9 @@ from typing import Any
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import Block, ProviderConfig
+from serving_ui.catalogue.exchange import Build, Wire
 from serving_ui.catalogue.fields import Selector, block, secret, text, url
-from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
@@ -101,5 +102,5 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
-    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Wire
 from serving_ui.catalogue.fields import secret, url
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
@@ -56,5 +57,5 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
-    wire=dict.fromkeys(Task, _build),
+    wire=dict.fromkeys(Task, Wire(build=_build)),
 )

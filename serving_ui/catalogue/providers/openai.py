@@ -12,8 +12,9 @@ from typing import Any
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Build, Wire
 from serving_ui.catalogue.fields import choice, secret, text, url
-from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
@@ -200,5 +201,5 @@ PROVIDER = Provider(
     base_url=_base_url,
     also_sends_to=_also_sends_to,
     check=_check,
-    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
 )

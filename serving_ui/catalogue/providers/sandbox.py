@@ -9,7 +9,8 @@ from typing import Any
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.provider import Build, Provider
+from serving_ui.catalogue.exchange import Build, Wire
+from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
@@ -49,6 +50,6 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
-    wire={task: _builder(path) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
     hidden=True,
 )

@@ -1,0 +1,114 @@
+"""OpenAI-shaped answers and chunks, made in one place so that every provider's look alike. Pure."""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+from serving_ui.catalogue.exchange import Asked, Json
+
+
+def usage(prompt: int, completion: int | None = None, *, cached: int | None = None) -> Json:
+    """Token counts. `completion` is None for embeddings; `cached` are those of `prompt` that the provider had kept."""
+    counts: Json = {"prompt_tokens": prompt}
+    if completion is not None:
+        counts["completion_tokens"] = completion
+    counts["total_tokens"] = prompt + (completion or 0)
+    if cached is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": cached}
+    return counts
+
+
+def message(content: str | None, *, tool_calls: Sequence[Json] = (), **more: Any) -> Json:
+    """What the assistant said. `more` is what not every provider has, such as `reasoning_content`."""
+    said: Json = {"role": "assistant", "content": content}
+    if tool_calls:
+        said["tool_calls"] = list(tool_calls)
+    return said | {name: value for name, value in more.items() if value is not None}
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> Json:
+    """`arguments` is the JSON text."""
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def choice(index: int, said: Json, finish_reason: str, *, logprobs: Any = None) -> Json:
+    return {"index": index, "message": said, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def chat(
+    asked: Asked, choices: Sequence[Json], counts: Json | None, *, id: str = "", model: str = ""
+) -> Json:
+    """A whole `chat.completion`."""
+    whole = _head("chat.completion", asked, id, model) | {"choices": list(choices)}
+    return whole if counts is None else whole | {"usage": counts}
+
+
+def completion(
+    asked: Asked, choices: Sequence[tuple[str, str]], counts: Json | None, *, id: str = "", model: str = ""
+) -> Json:
+    """A whole `text_completion`; `choices` are (text, finish reason)."""
+    listed = [
+        {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+        for index, (text, reason) in enumerate(choices)
+    ]
+    whole = _head("text_completion", asked, id, model) | {"choices": listed}
+    return whole if counts is None else whole | {"usage": counts}
+
+
+def embeddings(
+    asked: Asked, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
+) -> Json:
+    """A list of embeddings, in base64 when the question says so."""
+    encoded = asked.body.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": _base64(vector) if encoded else list(vector)}
+        for index, vector in enumerate(vectors)
+    ]
+    return {"object": "list", "data": data, "model": model or asked.model, "usage": counts or usage(0)}
+
+
+def chunk(
+    asked: Asked,
+    delta: Json,
+    *,
+    index: int = 0,
+    finish_reason: str | None = None,
+    logprobs: Any = None,
+    id: str = "",
+    model: str = "",
+) -> Json:
+    """A `chat.completion.chunk` with one choice."""
+    said = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+    return _head("chat.completion.chunk", asked, id, model) | {"choices": [said]}
+
+
+def text_chunk(
+    asked: Asked,
+    text: str,
+    *,
+    index: int = 0,
+    finish_reason: str | None = None,
+    id: str = "",
+    model: str = "",
+) -> Json:
+    """A `text_completion` chunk with one choice."""
+    said = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    return _head("text_completion", asked, id, model) | {"choices": [said]}
+
+
+def usage_chunk(
+    asked: Asked, counts: Json, *, kind: str = "chat.completion.chunk", id: str = "", model: str = ""
+) -> Json:
+    """The last chunk: no choices, only the token counts."""
+    return _head(kind, asked, id, model) | {"choices": [], "usage": counts}
+
+
+def _head(kind: str, asked: Asked, id: str, model: str) -> Json:
+    return {"id": id or asked.id, "object": kind, "created": asked.created, "model": model or asked.model}
+
+
+def _base64(vector: Sequence[float]) -> str:
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -1,0 +1,76 @@
+"""How a provider's answers become OpenAI-shaped ones: the types that a provider's file and the gateway share.
+
+Pure. Bytes, sockets and clocks are the gateway's: it cuts a stream into events, and says what was asked, when, and under which id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+Json = dict[str, Any]
+
+Build = Callable[[Json, Any, str, Addresses], UpstreamRequest]
+"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request. Raises RequestRefused, SecretUnusable."""
+
+
+class AnswerUnreadable(Exception):
+    """The provider's answer has not the shape that its documentation promises."""
+
+
+class ProviderFailed(Exception):
+    """The provider itself said, within a stream, that it failed; the text is in its words."""
+
+
+class Framing(StrEnum):
+    """How a stream is cut into events."""
+
+    SSE = "text/event-stream"
+    AWS = "application/vnd.amazon.eventstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The question that an answer belongs to. `id` and `created` (Unix seconds) are for answers that have none of their own."""
+
+    body: Mapping[str, Any] = field(repr=False)
+    model: str
+    id: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a provider's stream. `name` is the event's type where the framing has one, else empty."""
+
+    name: str
+    data: Json
+
+
+class Translator(Protocol):
+    """Turns one stream into OpenAI-shaped chunks. One is made for each stream.
+
+    `finished` becomes true when the provider has said that its answer is whole; a stream that ends before is truncated.
+    The last chunk has empty `choices` and the `usage`, when the provider tells it; the gateway passes it on to those who asked for it.
+    """
+
+    finished: bool
+
+    def take(self, event: Event) -> list[Json]:
+        """The chunks that follow from this event. Raises ProviderFailed or AnswerUnreadable."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """One task's wire. Without `reply` and `stream` the provider speaks the OpenAI wire, and its answers pass through as they are."""
+
+    build: Build
+    reply: Callable[[Json, Asked], Json] | None = None
+    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises AnswerUnreadable."""
+    stream: Callable[[Asked], Translator] | None = None
+    framing: Framing = Framing.SSE

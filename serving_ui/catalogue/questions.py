@@ -1,0 +1,273 @@
+"""Reads an OpenAI-shaped question for providers that speak another wire. Pure; refuses with sentences that name the parameter.
+
+Nothing is dropped in silence: what a provider's file does not take is refused when OpenAI has it, and passed on as the provider's own
+parameter when OpenAI does not know it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from serving_ui.catalogue.exchange import Json
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import GATEWAY_FIELDS, RequestRefused
+
+OPENAI_FIELDS = frozenset(
+    {
+        *(
+            "messages",
+            "prompt",
+            "input",
+            "model",
+            "stream",
+            "stream_options",
+            "user",
+            "n",
+            "best_of",
+            "echo",
+            "suffix",
+        ),
+        *(
+            "max_tokens",
+            "max_completion_tokens",
+            "temperature",
+            "top_p",
+            "stop",
+            "seed",
+            "frequency_penalty",
+            "presence_penalty",
+        ),
+        *(
+            "logit_bias",
+            "logprobs",
+            "top_logprobs",
+            "response_format",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+        ),
+        *(
+            "functions",
+            "function_call",
+            "modalities",
+            "audio",
+            "prediction",
+            "reasoning_effort",
+            "service_tier",
+            "store",
+        ),
+        *(
+            "metadata",
+            "web_search_options",
+            "verbosity",
+            "dimensions",
+            "encoding_format",
+            "safety_identifier",
+            "prompt_cache_key",
+        ),
+    }
+)
+"""Fields of OpenAI's three requests. Whoever sends one means what OpenAI means by it."""
+
+NEUTRAL: Mapping[str, Any] = {
+    "n": 1,
+    "best_of": 1,
+    "echo": False,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "logprobs": False,
+    "logit_bias": {},
+    "parallel_tool_calls": True,
+    "store": False,
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+    "service_tier": "auto",
+}
+"""Values that ask for nothing in particular; any provider can give that."""
+
+_SILENT = frozenset(
+    {"model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "encoding_format"}
+)
+_DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Either `url`, or `kind` (a media type) with `data` in base64."""
+
+    url: str = ""
+    kind: str = ""
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """`arguments` is the parsed object."""
+
+    id: str
+    name: str
+    arguments: Json
+
+
+def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
+    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`.
+
+    A field of the body overrides the same one of `extra_params`.
+    """
+    extra = body.get("extra_params")
+    if extra is not None and not isinstance(extra, Mapping):
+        raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+    own: Json = {}
+    for name, value in {**(extra or {}), **body}.items():
+        if name in GATEWAY_FIELDS or name in taken or name in _SILENT:
+            continue
+        if name not in OPENAI_FIELDS:
+            own[name] = value
+        elif value is not None and not (name in NEUTRAL and value == NEUTRAL[name]):
+            sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
+            raise RequestRefused(sentence.fill(provider=provider, name=name))
+    return own
+
+
+def refuse(name: str, why: str) -> RequestRefused:
+    """A refusal that names the parameter; `why` is a sentence that says what would be right."""
+    return RequestRefused(_("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why))
+
+
+def parts(content: Any, *, at: str) -> Iterator[Text | Image]:
+    """A message's content, which is a text or a list of parts. `at` names it in refusals, such as messages[0].content."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        if content:
+            yield Text(content)
+        return
+    if not isinstance(content, list):
+        raise refuse(at, "It must be a text or a list of parts.")
+    for position, part in enumerate(content):
+        yield _part(part, f"{at}[{position}]")
+
+
+def _part(part: Any, at: str) -> Text | Image:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return Text(part["text"])
+    if kind == "image_url":
+        given = part.get("image_url")
+        url = given.get("url") if isinstance(given, dict) else given
+        if isinstance(url, str) and url:
+            return _image(url, at)
+    raise refuse(at, "It must be a part of type text or image_url.")
+
+
+def _image(url: str, at: str) -> Image:
+    if not url.startswith("data:"):
+        return Image(url=url)
+    found = _DATA_URL.match(url)
+    if found is None:
+        raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
+    return Image(kind=found["kind"], data="".join(found["data"].split()))
+
+
+def text_only(content: Any, *, at: str) -> str:
+    """The content as one text, for messages that can have nothing else."""
+    texts = []
+    for part in parts(content, at=at):
+        if isinstance(part, Image):
+            raise refuse(at, "An image cannot stand there.")
+        texts.append(part.text)
+    return "".join(texts)
+
+
+def messages(body: Mapping[str, Any]) -> list[Json]:
+    """The messages, each an object with a role of the four, `developer` counted as system."""
+    read = []
+    for position, given in enumerate(body["messages"]):
+        role = given.get("role") if isinstance(given, dict) else None
+        if role not in {"system", "developer", "user", "assistant", "tool"}:
+            raise refuse(
+                f"messages[{position}]", "It must be an object with a role: system, user, assistant or tool."
+            )
+        read.append({**given, "role": "system" if role == "developer" else role})
+    return read
+
+
+def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
+    """The tool calls of an assistant's message."""
+    calls = []
+    for position, call in enumerate(message.get("tool_calls") or ()):
+        where = f"{at}.tool_calls[{position}]"
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise refuse(where, "It must have a function with a name.")
+        calls.append(
+            ToolCall(
+                str(call.get("id") or ""), function["name"], _arguments(function.get("arguments"), where)
+            )
+        )
+    return calls
+
+
+def _arguments(text: Any, at: str) -> Json:
+    if text in (None, ""):
+        return {}
+    try:
+        value = from_json(text) if isinstance(text, str) else text
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise refuse(f"{at}.function.arguments", "It must be a JSON object as text.")
+    return value
+
+
+def stops(body: Mapping[str, Any]) -> list[str]:
+    """`stop` as a list."""
+    given = body.get("stop")
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str) else given
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise refuse("stop", "It must be a text or a list of texts.")
+    return listed
+
+
+def most_tokens(body: Mapping[str, Any]) -> int | None:
+    """`max_completion_tokens`, or the older `max_tokens`."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = body.get(name)
+        if value is not None:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise refuse(name, "It must be a whole number of at least 1.")
+            return value
+    return None
+
+
+def functions(body: Mapping[str, Any]) -> list[Json]:
+    """The `function` objects of `tools`. Raises for tools of another type."""
+    found = []
+    for position, tool in enumerate(body.get("tools") or ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise refuse(
+                f"tools[{position}]", "It must be of type function, with a function that has a name."
+            )
+        found.append(function)
+    return found
+
+
+def texts(value: Any, *, name: str) -> list[str]:
+    """`input` or `prompt` as a list of texts. Token numbers are refused: another model's tokens mean something else."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise refuse(name, "It must be a text or a list of texts.")
+    return listed

@@ -1,0 +1,57 @@
+"""What is known of one request when it has been answered: the row that usage counts. No bodies, no secrets.
+
+Who fills it in is the gateway; who keeps it is a `Ledger`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Record:
+    """One request. Times of day are Unix seconds, durations milliseconds."""
+
+    request_id: str
+    at: float
+    endpoint_id: str = ""
+    endpoint: str = ""
+    entity: str = ""
+    config_version: int = 0
+    principal_id: str = ""
+    principal: str = ""
+    task: str = ""
+    provider: str = ""
+    model: str = ""
+    status: int = 0
+    """The HTTP status that the caller got; 499 when the caller left before."""
+    completeness: str = "complete"
+    """complete, truncated (the provider stopped short), client_left, limited (refused by a limit) or failed (no answer of a model)."""
+    error_code: str = ""
+    streamed: bool = False
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_source: str = "none"
+    """reported by the provider, estimated here, or none when no model was asked."""
+    first_byte_ms: float = 0.0
+    total_ms: float = 0.0
+    overhead_ms: float = 0.0
+    retries: int = 0
+    fallbacks: int = 0
+    client_request_id: str = ""
+    usage_context: dict[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+
+
+class Ledger(Protocol):
+    """Keeps records. `note` is called once for each request that was answered, before the last byte goes out."""
+
+    def note(self, record: Record) -> None: ...
+
+
+class NoLedger:
+    """Keeps nothing, for a gateway that nobody asks about its usage."""
+
+    def note(self, record: Record) -> None:
+        """Forget it."""
