@@ -29,6 +29,11 @@ from tests.catalogue.samples import (
     sample,
 )
 
+QUESTIONS: dict[Task, dict[str, Any]] = {
+    Task.CHAT: {"messages": [{"role": "user", "content": "x"}]},
+    Task.COMPLETIONS: {"prompt": "x"},
+    Task.EMBEDDINGS: {"input": "x"},
+}
 EVERY_WAY = [(variant, task) for variant in VARIANTS for task in variant.provider.tasks]
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 every_way = pytest.mark.parametrize(
@@ -178,8 +183,10 @@ def test_an_empty_form_has_its_problems_at_fields_that_are_shown(variant: Varian
 def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
     config = resolved(variant.config.model_validate(variant.minimal()))
     requests = [variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses())]
-    body = {"messages": [], "input": "x"}
-    requests += [each.build(body, config, "a-model", Addresses()) for each in variant.provider.wire.values()]
+    requests += [
+        each.build(QUESTIONS[task], config, "a-model", Addresses())
+        for task, each in variant.provider.wire.items()
+    ]
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:
