@@ -13,6 +13,7 @@ from types import MappingProxyType
 from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses
+from serving_ui.gateway.patience import Patience
 from serving_ui.lib.egress import EgressPolicy
 
 
@@ -51,7 +52,8 @@ class Endpoint:
     `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal, and
     `everyone_sees` shows it to each.
     `rate_limits` are (key, calls a minute) with the keys "endpoint" and "user". `problem` says why it is not ready.
-    `routes` are (entity name, percentage); one entity needs none.
+    `routes` are (entity name, percentage); one entity needs none. `fallback` asks another entity when one fails.
+    `patience` is the endpoint's own; without one the gateway's counts.
     """
 
     id: str
@@ -67,6 +69,8 @@ class Endpoint:
     everyone_sees: bool = False
     rate_limits: tuple[tuple[str, int], ...] = ()
     routes: tuple[tuple[str, int], ...] = ()
+    fallback: bool = False
+    patience: Patience | None = None
 
     def entity(self, name: str | None) -> Entity | None:
         """The entity of that name, or without a name the one that answers."""
