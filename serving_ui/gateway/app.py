@@ -37,6 +37,7 @@ from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, ve
 from serving_ui.gateway.guard import Guard, Patience
 from serving_ui.gateway.limits import Limits
 from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.relay import relay_stream, relay_whole
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
@@ -57,8 +58,10 @@ class Gateway:
         *,
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.holder = holder
+        self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
         self._credentials = Credentials(self._client)
         self._limits = Limits()
