@@ -40,6 +40,7 @@ from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.limits import Limits
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.relay import Passage, relay_stream, relay_whole
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.tally import Tally
@@ -61,8 +62,10 @@ class Gateway:
         *,
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.holder = holder
+        self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
         self._credentials = Credentials(self._client)
         self._limits = Limits()
