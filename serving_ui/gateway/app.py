@@ -102,17 +102,8 @@ class Gateway:
         entity = _entity(endpoint, address)
         stream = question.check_body(body, task=endpoint.task)
         request = _request(entity, body, snapshot)
-        self._admit(endpoint, principal)
+        await self._limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
         await self._ask(snapshot, endpoint, entity, request, caller, stream=stream)
-
-    def _admit(self, endpoint: Endpoint, principal: Principal) -> None:
-        if not endpoint.rate_limits:
-            return
-        refusal = self._limits.admit(
-            endpoint_id=endpoint.id, user_id=principal.id, rules=endpoint.rate_limits, now=monotonic_ns()
-        )
-        if refusal is not None:
-            raise GatewayError(429, refusal.sentence, retry_after=refusal.retry_after)
 
     async def _ask(
         self,
