@@ -110,17 +110,8 @@ class Gateway:
         stream = question.check_body(body, task=endpoint.task)
         query = _Query(snapshot, endpoint, entity, _wire(entity, stream=stream), body, stream, caller)
         request = query.request()
-        self._admit(endpoint, principal)
+        await self._limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
         await self._ask(query, request)
-
-    def _admit(self, endpoint: Endpoint, principal: Principal) -> None:
-        if not endpoint.rate_limits:
-            return
-        refusal = self._limits.admit(
-            endpoint_id=endpoint.id, user_id=principal.id, rules=endpoint.rate_limits, now=monotonic_ns()
-        )
-        if refusal is not None:
-            raise GatewayError(429, refusal.sentence, retry_after=refusal.retry_after)
 
     async def _ask(self, query: _Query, request: UpstreamRequest) -> None:
         caller = query.caller
