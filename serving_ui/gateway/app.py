@@ -21,14 +21,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from hashlib import sha256
+from importlib import import_module
 from time import monotonic_ns, perf_counter, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from serving_ui.catalogue.registry import PROVIDERS
-from serving_ui.catalogue.wire import ClientCredentials, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.wire import (
+    AwsInstanceProfile,
+    AwsSigV4,
+    ClientCredentials,
+    RequestRefused,
+    SecretUnusable,
+    UpstreamRequest,
+)
 from serving_ui.gateway import errors, passes, question
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone, Late, UpstreamFault
@@ -41,6 +50,9 @@ from serving_ui.gateway.relay import relay_stream, relay_whole
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
+
+if TYPE_CHECKING:
+    from serving_ui.gateway.aws import Signer
 
 _log = logging.getLogger("serving_ui.gateway")
 _ERROR_BYTES = 64 * 1024
@@ -62,6 +74,12 @@ class Gateway:
         self._client = client or UpstreamClient(patience=patience)
         self._credentials = Credentials(self._client)
         self._limits = Limits()
+
+    @cached_property
+    def _aws(self) -> Signer:
+        """Loaded when first asked for: most gateways have no use for its 6 MB."""
+        signer: Signer = import_module("serving_ui.gateway.aws").Signer()
+        return signer
 
     async def start(self) -> None:
         self._client.start()
@@ -176,6 +194,8 @@ class Gateway:
     async def _signed(self, request: UpstreamRequest, snapshot: Snapshot) -> UpstreamRequest:
         if request.auth is None:
             return request
+        if isinstance(request.auth, AwsSigV4 | AwsInstanceProfile):
+            return await self._aws.signed(request)
         if not isinstance(request.auth, ClientCredentials):
             raise GatewayError(501, "Queries to this provider are not supported yet.")
         token = await self._credentials.token(request.auth, policy=snapshot.egress)
