@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic_ns, perf_counter, time
 from typing import Any
@@ -30,11 +30,10 @@ from pydantic_core import to_json
 from serving_ui.catalogue.exchange import Asked, Wire
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import ClientCredentials, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
 from serving_ui.gateway import errors, passes, question
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone, Late, UpstreamFault
-from serving_ui.gateway.credentials import Credentials
 from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, vendor_words
 from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.limits import Limits
@@ -42,6 +41,7 @@ from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.relay import Passage, relay_stream, relay_whole
+from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.tally import Tally
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
@@ -67,7 +67,7 @@ class Gateway:
         self.holder = holder
         self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
-        self._credentials = Credentials(self._client)
+        self._signing = Signing(self._client)
         self._limits = Limits()
 
     async def start(self) -> None:
@@ -119,7 +119,7 @@ class Gateway:
         try:
             began = perf_counter()
             try:
-                signed = await self._signed(request, query.snapshot)
+                signed = await self._signing.signed(request, policy=query.snapshot.egress)
                 reply = await self._client.send(signed, policy=query.snapshot.egress, guard=guard)
             finally:
                 caller.waited(perf_counter() - began)
@@ -139,8 +139,8 @@ class Gateway:
     async def _relay(self, reply: Reply, query: _Query, request: UpstreamRequest) -> None:
         served = (b"served-model-name", query.entity.name.encode())
         if not 200 <= reply.status < 300:
-            if reply.status == 401 and isinstance(request.auth, ClientCredentials):
-                self._credentials.forget(request.auth)
+            if reply.status == 401:
+                self._signing.forget(request)
             content = await reply.opening(most=_ERROR_BYTES)
             secrets = sent_secrets(url=request.url, headers=request.headers)
             raise from_reply(
@@ -155,14 +155,6 @@ class Gateway:
         )
         relay = relay_stream if query.stream else relay_whole
         await relay(reply, query.caller, passage, served)
-
-    async def _signed(self, request: UpstreamRequest, snapshot: Snapshot) -> UpstreamRequest:
-        if request.auth is None:
-            return request
-        if not isinstance(request.auth, ClientCredentials):
-            raise GatewayError(501, "Queries to this provider are not supported yet.")
-        token = await self._credentials.token(request.auth, policy=snapshot.egress)
-        return replace(request, headers=(*request.headers, ("authorization", f"Bearer {token}")))
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +23,16 @@ from serving_ui.gateway.streams import NamedStream, PassedStream, Redact, Stream
 from serving_ui.gateway.tally import Tally
 from serving_ui.gateway.upstream import Reply
 
-_SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {Framing.SSE: EventSplitter}
+
+def _aws_splitter() -> Splitter:
+    splitter: Splitter = import_module("serving_ui.gateway.aws").FrameSplitter()
+    return splitter
+
+
+_SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
+    Framing.SSE: EventSplitter,
+    Framing.AWS: _aws_splitter,  # its module is large, and loaded when a stream needs it
+}
 
 
 @dataclass(slots=True)
