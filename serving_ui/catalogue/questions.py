@@ -139,6 +139,12 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
     return own
 
 
+def merged(body: Mapping[str, Any]) -> Json:
+    """The body with its `extra_params` below it, for reading what is taken: whoever gives a parameter there means it too."""
+    extra = body.get("extra_params")
+    return {**extra, **body} if isinstance(extra, Mapping) else dict(body)
+
+
 def refuse(name: str, why: str) -> RequestRefused:
     """A refusal that names the parameter; `why` is a sentence that says what would be right."""
     return RequestRefused(_("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why))

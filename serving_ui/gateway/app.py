@@ -28,11 +28,11 @@ from typing import Any
 from pydantic_core import to_json
 
 from serving_ui.catalogue.registry import PROVIDERS
-from serving_ui.catalogue.wire import ClientCredentials, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
 from serving_ui.gateway import errors, passes, question
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone, Late, UpstreamFault
-from serving_ui.gateway.credentials import Credentials
+from serving_ui.gateway.credentials import Credentials, TokenAuth
 from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, vendor_words
 from serving_ui.gateway.guard import Guard, Patience
 from serving_ui.gateway.limits import Limits
@@ -157,7 +157,7 @@ class Gateway:
     ) -> None:
         served = (b"served-model-name", entity.name.encode())
         if not 200 <= reply.status < 300:
-            if reply.status == 401 and isinstance(request.auth, ClientCredentials):
+            if reply.status == 401 and isinstance(request.auth, TokenAuth):
                 self._credentials.forget(request.auth)
             content = await reply.opening(most=_ERROR_BYTES)
             secrets = sent_secrets(url=request.url, headers=request.headers)
@@ -176,7 +176,7 @@ class Gateway:
     async def _signed(self, request: UpstreamRequest, snapshot: Snapshot) -> UpstreamRequest:
         if request.auth is None:
             return request
-        if not isinstance(request.auth, ClientCredentials):
+        if not isinstance(request.auth, TokenAuth):
             raise GatewayError(501, "Queries to this provider are not supported yet.")
         token = await self._credentials.token(request.auth, policy=snapshot.egress)
         return replace(request, headers=(*request.headers, ("authorization", f"Bearer {token}")))
