@@ -105,10 +105,8 @@ def usage(answer: Mapping[str, Any]) -> Json | None:
     prompt = told.get("promptTokenCount", 0) + told.get("toolUsePromptTokenCount", 0)
     thought = told.get("thoughtsTokenCount")
     completion = told.get("candidatesTokenCount", 0) + (thought or 0)
-    counts = answers.usage(prompt, completion, cached=told.get("cachedContentTokenCount"))
-    if thought is not None:
-        counts["completion_tokens_details"] = {"reasoning_tokens": thought}
-    return counts
+    cached = told.get("cachedContentTokenCount")
+    return answers.usage(prompt, completion, cached=cached, reasoning=thought)
 
 
 def logprobs(candidate: Mapping[str, Any]) -> Json | None:

@@ -71,8 +71,6 @@ class _Turns:
 
     def _said(self, message: Mapping[str, Any], at: str) -> list[Json]:
         parts = [_part(part) for part in questions.parts(message.get("content"), at=f"{at}.content")]
-        if isinstance(message.get("refusal"), str):
-            parts.append({"text": message["refusal"]})
         for order, call in enumerate(questions.tool_calls(message, at=at)):
             self._calls[call.id] = (order, call.name)
             part: Json = {"functionCall": {"name": call.name, "args": call.arguments}}

@@ -37,6 +37,7 @@ _OWN_GENERATION = {
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _FIRST_WITH_LEVELS = 3
+_MODES = {"none": "NONE", "required": "ANY"}
 
 
 def chat(body: Mapping[str, Any], model: str) -> Json:
@@ -147,7 +148,7 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     sent: Json = {}
     if own or declared:
         sent["tools"] = [*([{"functionDeclarations": declared}] if declared else []), *own]
-    mode = _mode(asked.get("tool_choice"), strict=any(function.get("strict") for function in listed))
+    mode = _mode(asked, strict=any(function.get("strict") for function in listed))
     if mode:
         sent["toolConfig"] = {"functionCallingConfig": mode}
     return sent
@@ -162,17 +163,13 @@ def _declaration(function: Mapping[str, Any]) -> Json:
     return declared
 
 
-def _mode(choice: Any, *, strict: bool) -> Json:
+def _mode(asked: Mapping[str, Any], *, strict: bool) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    if choice is None:
-        return {"mode": "VALIDATED"} if strict else {}
-    if choice == "auto":
-        return {"mode": "VALIDATED" if strict else "AUTO"}
-    if choice in ("none", "required"):
-        return {"mode": "NONE" if choice == "none" else "ANY"}
-    function = choice.get("function") if isinstance(choice, dict) else None
-    if isinstance(function, dict) and isinstance(function.get("name"), str):
-        return {"mode": "ANY", "allowedFunctionNames": [function["name"]]}
-    raise questions.refuse(
-        "tool_choice", "It must be auto, none, required, or an object that names a function."
-    )
+    choice, name = questions.choice_of_tool(asked)
+    if choice == "function":
+        return {"mode": "ANY", "allowedFunctionNames": [name]}
+    if choice in _MODES:
+        return {"mode": _MODES[choice]}
+    if strict:
+        return {"mode": "VALIDATED"}
+    return {"mode": "AUTO"} if choice else {}
