@@ -11,6 +11,9 @@ from serving_ui.catalogue.exchange import Framing
 from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
+STAYS = frozenset({"messages", "prompt", "input", "stream"})
+"""What a question must have in its own body."""
+
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
 def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording):
@@ -22,6 +25,15 @@ def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording)
     assert parts.path + (f"?{parts.query}" if parts.query else "") == recorded.request["path"]
     assert json.loads(request.body or b"") == recorded.request["body"]
     assert {name: sent.get(name) for name in recorded.request["headers"]} == recorded.request["headers"]
+
+
+@pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
+    question = {name: value for name, value in recorded.question.items() if name in STAYS}
+    extra = {name: value for name, value in recorded.question.items() if name not in STAYS}
+    merged = {**extra.pop("extra_params", {}), **extra}
+    request = recorded.built({**question, "extra_params": merged})
+    assert json.loads(request.body or b"") == recorded.request["body"]
 
 
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
