@@ -31,7 +31,7 @@ from tests.catalogue.samples import (
 )
 
 QUESTIONS: dict[Task, dict[str, Any]] = {
-    Task.CHAT: {"messages": []},
+    Task.CHAT: {"messages": [{"role": "user", "content": "x"}]},
     Task.COMPLETIONS: {"prompt": "x"},
     Task.EMBEDDINGS: {"input": "x"},
 }
@@ -186,7 +186,7 @@ def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
     requests = [variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses())]
     for task, each in variant.provider.wire.items():
         with suppress(RequestRefused):  # a provider that is retired refuses every question
-            requests.append(each.build(dict(QUESTIONS[task]), config, "a-model", Addresses()))
+            requests.append(each.build(QUESTIONS[task], config, "a-model", Addresses()))
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:
