@@ -6,7 +6,12 @@ import json
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 EMAIL = "gateway@my-project.iam.gserviceaccount.com"
 
@@ -14,6 +19,11 @@ EMAIL = "gateway@my-project.iam.gserviceaccount.com"
 @cache
 def private_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def public_key() -> bytes:
+    """What Google verifies the account's signatures with."""
+    return private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @cache
