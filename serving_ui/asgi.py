@@ -19,9 +19,12 @@ from django.core.asgi import get_asgi_application
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
+from django.conf import settings
+
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
 
 Scope = MutableMapping[str, Any]
@@ -29,7 +32,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
-gateway = Gateway(holder)
+spool = Spool(settings.SPOOL_FOLDER)
+gateway = Gateway(holder, ledger=spool)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,6 +70,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         else:
             follower.stop()
             await gateway.stop()
+            spool.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

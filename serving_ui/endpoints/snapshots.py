@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from serving_ui.accounts.models import EVERYONE, AccessToken, Membership, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import outbound, publication, queries
+from serving_ui.endpoints import limits, outbound, publication, queries
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, references_of, resolve
@@ -37,20 +37,22 @@ class SnapshotBuilder:
         revision = publication.current()
         before, self._built = self._built, {}
         rows = list(queries.served())
-        people = {user.pk: user for user in User.objects.filter(is_active=True)}
-        members = _members(rows)
-        endpoints = {row.name: self._endpoint(row, before, members) for row in rows}
+        principals = _principals()
+        members, named = _members(rows), limits.named_in(rows)
+        endpoints = {row.name: self._endpoint(row, before, members, named) for row in rows}
         return gateway.Snapshot(
             revision=revision,
             endpoints=endpoints,
-            tokens=_tokens(),
+            tokens=_tokens(principals),
             pass_key=settings.PASS_KEY,
-            principals={pk: _principal(user) for pk, user in people.items()},
+            principals=principals,
             egress=outbound.policy(),
             addresses=outbound.addresses(),
         )
 
-    def _endpoint(self, row: Endpoint, before: Cache, members: Members) -> gateway.Endpoint:
+    def _endpoint(
+        self, row: Endpoint, before: Cache, members: Members, named: limits.Named
+    ) -> gateway.Endpoint:
         version = row.pending if row.pending and row.pending.published_revision else row.active
         entities, problem = self._entities(version, before) if version else ((), None)
         given: list[Grant] = row.given  # type: ignore[attr-defined]
@@ -68,7 +70,7 @@ class SnapshotBuilder:
             viewers=frozenset(user for user in _who(given, members) - users if user),
             everyone=row.is_ready_made or _name_everyone(querying),
             everyone_sees=_name_everyone(given),
-            rate_limits=row.limits,
+            limits=limits.of(row, named),
         )
 
     def _entities(self, version: ConfigVersion, before: Cache) -> Built:
@@ -117,15 +119,30 @@ def _resolved(version: ConfigVersion) -> tuple[gateway.Entity, ...]:
     )
 
 
-def _principal(user: User) -> gateway.Principal:
-    return gateway.Principal(id=user.pk, email=user.email, is_admin=user.is_admin)
+def _principals() -> dict[str, gateway.Principal]:
+    """Everybody who is active, by id."""
+    groups, built_in = limits.memberships(), limits.built_in_groups()
+    everyone = frozenset(built_in[name] for name in (EVERYONE,) if name in built_in)
+    admins = frozenset(built_in.values())
+    return {
+        user.pk: gateway.Principal(
+            id=user.pk,
+            email=user.email,
+            is_admin=user.is_admin,
+            kind=user.kind,
+            groups=groups.get(user.pk, frozenset()) | (admins if user.is_admin else everyone),
+        )
+        for user in User.objects.filter(is_active=True)
+    }
 
 
-def _tokens() -> dict[bytes, gateway.TokenEntry]:
-    rows = AccessToken.objects.filter(user__is_active=True).select_related("user")
+def _tokens(principals: Mapping[str, gateway.Principal]) -> dict[bytes, gateway.TokenEntry]:
+    rows = AccessToken.objects.filter(user__is_active=True)
     return {
         bytes.fromhex(row.digest): gateway.TokenEntry(
-            principal=_principal(row.user), expires_at=row.expires_at.timestamp() if row.expires_at else None
+            principal=principals[row.user_id],
+            expires_at=row.expires_at.timestamp() if row.expires_at else None,
         )
         for row in rows
+        if row.user_id in principals
     }

@@ -15,7 +15,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.guard import Patience
+from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
 from serving_ui.lib.egress import EgressPolicy
 from tests.support.recordings import everywhere
