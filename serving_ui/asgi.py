@@ -13,6 +13,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 # Static files are small and read whole; that they are not streamed is no news worth a line in the log.
@@ -21,6 +22,7 @@ pages: Any = get_asgi_application()
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.sandbox.app import sandbox_app
 
@@ -29,7 +31,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
-gateway = Gateway(holder)
+gateway = Gateway(holder, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,6 +37,7 @@ from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, ve
 from serving_ui.gateway.guard import Guard, Patience
 from serving_ui.gateway.limits import Limits
 from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.relay import relay_stream, relay_whole
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
@@ -57,16 +58,19 @@ class Gateway:
         *,
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
+        redis: RedisAddress | None = None,
     ) -> None:
         self.holder = holder
         self._client = client or UpstreamClient(patience=patience)
         self._credentials = Credentials(self._client)
-        self._limits = Limits()
+        self._limits = Limits(holder, redis=redis)
 
     async def start(self) -> None:
         self._client.start()
+        await self._limits.start()
 
     async def stop(self) -> None:
+        await self._limits.stop()
         self._client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
