@@ -20,10 +20,12 @@ from django.core.asgi import get_asgi_application
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
+
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
 
 Scope = MutableMapping[str, Any]
@@ -31,7 +33,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
-gateway = Gateway(holder, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None)
+spool = Spool(settings.SPOOL_FOLDER)
+gateway = Gateway(
+    holder, ledger=spool, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +73,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         else:
             follower.stop()
             await gateway.stop()
+            spool.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -184,6 +184,7 @@ for _name, _url in VENDOR_ADDRESSES.items():
         )
 EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
+SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
 
 LOGGING = {

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses
+from serving_ui.gateway.patience import Patience
 from serving_ui.lib.egress import EgressPolicy
 
 
@@ -68,7 +69,8 @@ class Endpoint:
     `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal, and
     `everyone_sees` shows it to each.
     `problem` says why it is not ready.
-    `routes` are (entity name, percentage); one entity needs none.
+    `routes` are (entity name, percentage); one entity needs none. `fallback` asks another entity when one fails.
+    `patience` is the endpoint's own; without one the gateway's counts.
     """
 
     id: str
@@ -84,6 +86,8 @@ class Endpoint:
     everyone_sees: bool = False
     limits: tuple[Limit, ...] = ()
     routes: tuple[tuple[str, int], ...] = ()
+    fallback: bool = False
+    patience: Patience | None = None
 
     def entity(self, name: str | None) -> Entity | None:
         """The entity of that name, or without a name the one that answers."""
