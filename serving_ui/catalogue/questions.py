@@ -107,12 +107,6 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
     return own
 
 
-def merged(body: Mapping[str, Any]) -> Json:
-    """The body with its `extra_params` below it, for reading what is taken: whoever gives a parameter there means it too."""
-    extra = body.get("extra_params")
-    return {**extra, **body} if isinstance(extra, Mapping) else dict(body)
-
-
 def _is_neutral(name: str, value: Any) -> bool:
     """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
     neutral = NEUTRAL.get(name)
