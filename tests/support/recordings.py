@@ -102,9 +102,10 @@ class Refusal:
     task: Task
     parameter: str
     question: dict[str, Any]
+    number: int
 
     def __str__(self) -> str:
-        return f"{self.provider.name}-{self.task.name.lower()}-{self.parameter}"
+        return f"{self.provider.name}-{self.number}-{self.parameter}"
 
     @property
     def recording(self) -> Recording:
@@ -115,7 +116,8 @@ class Refusal:
 def _refusals(path: Path) -> list[Refusal]:
     provider = PROVIDERS[path.parent.name]
     return [
-        Refusal(provider, Task(task), name, question) for task, name, question in json.loads(path.read_text())
+        Refusal(provider, Task(task), parameter, question, number)
+        for number, (task, parameter, question) in enumerate(json.loads(path.read_text()), 1)
     ]
 
 
