@@ -101,12 +101,7 @@ class _Stream(ABC):
         if event.name.endswith("Exception") or event.name == "error":
             said = event.data.get("originalMessage") or event.data.get("message")
             raise ProviderFailed(str(said or event.name))
-        try:
-            return self._chunks(event)
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise AnswerUnreadable(
-                f"the event {event.name} has not the shape that it should have"
-            ) from problem
+        return self._chunks(event)
 
     @abstractmethod
     def _chunks(self, event: Event) -> list[Json]: ...
