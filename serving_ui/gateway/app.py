@@ -40,6 +40,7 @@ from serving_ui.gateway.limits import Limits
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.gateway.record import Ledger, NoLedger
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.relay import Passage, relay_stream, relay_whole
 from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
@@ -63,17 +64,20 @@ class Gateway:
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
         ledger: Ledger | None = None,
+        redis: RedisAddress | None = None,
     ) -> None:
         self.holder = holder
         self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
         self._signing = Signing(self._client)
-        self._limits = Limits()
+        self._limits = Limits(holder, redis=redis)
 
     async def start(self) -> None:
         self._client.start()
+        await self._limits.start()
 
     async def stop(self) -> None:
+        await self._limits.stop()
         self._client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,6 +14,7 @@ from tests.support.vendor import Answer, Vendor
 
 
 def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
+    vendor.say(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
     gateway.lead(
         vendor,
         provider=recorded.provider.name,
