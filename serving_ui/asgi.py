@@ -13,16 +13,17 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 # Static files are small and read whole; that they are not streamed is no news worth a line in the log.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
-from django.conf import settings
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
@@ -33,7 +34,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
 spool = Spool(settings.SPOOL_FOLDER)
-gateway = Gateway(holder, ledger=spool)
+gateway = Gateway(
+    holder, ledger=spool, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

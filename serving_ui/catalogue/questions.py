@@ -77,30 +77,34 @@ class ToolCall:
     arguments: Json
 
 
-def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
-    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`.
+def merged(body: Mapping[str, Any]) -> Json:
+    """The body with its `extra_params` beneath it, and without what is meant for this server.
 
-    A field of the body overrides the same one of `extra_params`.
+    Whether to stream is not an extra: the gateway decides before how to answer.
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
         raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+    whole = {**(extra or {}), **body}
+    if "stream" not in body:
+        whole.pop("stream", None)
+    return {name: value for name, value in whole.items() if name not in GATEWAY_FIELDS}
+
+
+def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
+    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`."""
     own: Json = {}
-    for name, value in {**(extra or {}), **body}.items():
-        if name in GATEWAY_FIELDS or name in taken or name in _SILENT:
+    for name, value in merged(body).items():
+        if name in _SILENT or (name in taken and name in body):
             continue
+        if name in taken:
+            raise refuse(f"extra_params.{name}", "Give it beside extra_params, not in it.")
         if name not in OPENAI_FIELDS:
             own[name] = value
         elif value is not None and not _is_neutral(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
-
-
-def merged(body: Mapping[str, Any]) -> Json:
-    """The body with its `extra_params` below it, for reading what is taken: whoever gives a parameter there means it too."""
-    extra = body.get("extra_params")
-    return {**extra, **body} if isinstance(extra, Mapping) else dict(body)
 
 
 def _is_neutral(name: str, value: Any) -> bool:

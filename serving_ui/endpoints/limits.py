@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from django.db.models.functions import Lower
 
-from serving_ui.accounts.models import ADMINS, EVERYONE, Group, Membership, User
+from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.governance import LIMIT_UNITS
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
-Named = Mapping[tuple[bool, str], str]  # ids, by whether it is a group and by its name in small letters
+Name = tuple[bool, str]  # whether it is a group, and its name in small letters
+Named = Mapping[Name, str]  # ids
 
 
 def named_in(rows: Iterable[Endpoint]) -> Named:
     """The ids of the principals that limits name. No query when none does, two at most."""
-    wanted = {_name(limit) for row in rows for limit in stored(row) if limit.get("principal")}
+    wanted = {name for row in rows for name in names_in(row)}
     if not wanted:
         return {}
     people = User.objects.annotate(low=Lower("email")).filter(
@@ -31,7 +33,18 @@ def named_in(rows: Iterable[Endpoint]) -> Named:
     }
 
 
-def _name(limit: Mapping[str, Any]) -> tuple[bool, str]:
+def names_in(row: Endpoint) -> frozenset[Name]:
+    """Whom the limits of an endpoint name."""
+    return frozenset(_name(limit) for limit in stored(row) if limit.get("principal"))
+
+
+def names_of(*, groups: AbstractSet[str]) -> set[Name]:
+    """What these groups are called now."""
+    found = Group.objects.filter(pk__in=groups) if groups else Group.objects.none()
+    return {(True, name.lower()) for name in found.values_list("name", flat=True)}
+
+
+def _name(limit: Mapping[str, Any]) -> Name:
     return limit["key"] == "user_group", limit["principal"].lower()
 
 
@@ -55,16 +68,3 @@ def of(row: Endpoint, named: Named) -> tuple[Limit, ...]:
             if limit.get(unit) is not None
         ]
     return tuple(found)
-
-
-def memberships() -> Mapping[str, frozenset[str]]:
-    """The groups of each principal that was put into one, by ids. One query."""
-    found: dict[str, set[str]] = {}
-    for user, group in Membership.objects.values_list("user", "group"):
-        found.setdefault(user, set()).add(group)
-    return {user: frozenset(groups) for user, groups in found.items()}
-
-
-def built_in_groups() -> Mapping[str, str]:
-    """The ids of the groups that have everybody and every admin in them, by name."""
-    return dict(Group.objects.filter(name__in=(EVERYONE, ADMINS)).values_list("name", "pk"))

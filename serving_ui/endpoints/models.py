@@ -212,6 +212,17 @@ class Revision(models.Model):
         return str(self.number)
 
 
+class Change(models.Model):
+    """What one raise of the revision was about, so that a gateway builds that anew and nothing else."""
+
+    revision = models.PositiveBigIntegerField(db_index=True)
+    kind = models.CharField(max_length=12)  # a publication.Subject
+    subject = models.CharField(max_length=260, blank=True)  # whose id, digest or name: each kind has its own
+
+    def __str__(self) -> str:
+        return f"{self.revision}: {self.kind} {self.subject}"
+
+
 class GatewayProcess(models.Model):
     """A gateway process that follows the snapshot, and how far it has come."""
 

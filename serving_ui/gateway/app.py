@@ -36,6 +36,7 @@ from serving_ui.gateway.limits import TOKENS, Limits
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.question import Address
 from serving_ui.gateway.record import Ledger, NoLedger
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.upstream import UpstreamClient
 
@@ -54,18 +55,21 @@ class Gateway:
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
         ledger: Ledger | None = None,
+        redis: RedisAddress | None = None,
     ) -> None:
         self.holder = holder
         self.client = client or UpstreamClient(patience=patience)
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
-        self._limits = Limits()
+        self._limits = Limits(holder, redis=redis)
         self._turns = count()
 
     async def start(self) -> None:
         self.client.start()
+        await self._limits.start()
 
     async def stop(self) -> None:
+        await self._limits.stop()
         self.client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -116,12 +116,18 @@ class Snapshot:
 
 
 class SnapshotHolder:
-    """Keeps the newest snapshot. One assignment replaces it, so readers need no lock."""
+    """Keeps the newest snapshot. One assignment replaces it, so readers need no lock.
 
-    __slots__ = ("current",)
+    `standing` is which of how many live gateway processes this one is, counted from 0, and `limits` how its rate limits are
+    counted at the moment (a word of `limits.Mode`).
+    """
+
+    __slots__ = ("current", "limits", "standing")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.current = snapshot or Snapshot()
+        self.standing = (0, 1)
+        self.limits = "own"
 
     def replace(self, snapshot: Snapshot) -> None:
         self.current = snapshot

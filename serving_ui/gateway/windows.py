@@ -18,7 +18,7 @@ WIDTH = SPAN // ENTRIES
 _SWEEP_EVERY = 4096
 
 Name = tuple[str, str, str]
-"""Endpoint id, whose window, what it counts. The last two never hold a line break."""
+"""Endpoint id, whose window, what it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,19 @@ class Window:
 
     def wait(self, ask: Ask, now: int) -> int:
         """Nanoseconds until there is room; 0 when there is."""
-        entries = self.entries
-        while entries and entries[0][0] <= now - SPAN:
-            gone = entries.popleft()
-            self.total -= gone[1]
-            gone[1] = 0
+        self._expire(now)
         over = self.total + ask.amount - ask.most
         if over <= 0:
             return 0
-        for at, amount in entries:
+        for at, amount in self.entries:
             over -= amount
             if over <= 0:
                 return at + SPAN - now
         return SPAN
 
     def add(self, amount: int, now: int) -> list[int]:
+        """Count it, whether there is room or not."""
+        self._expire(now)
         entries = self.entries
         self.total += amount
         at = now if len(entries) < ENTRIES else -(-now // WIDTH) * WIDTH
@@ -71,6 +69,13 @@ class Window:
         else:
             entries.append([at, amount])
         return entries[-1]
+
+    def _expire(self, now: int) -> None:
+        entries = self.entries
+        while entries and entries[0][0] <= now - SPAN:
+            gone = entries.popleft()
+            self.total -= gone[1]
+            gone[1] = 0
 
     def settle(self, entry: list[int], *, reserved: int, used: int, now: int) -> None:
         """Give back what was reserved in vain, if it still counts; what was used beyond that counts from now on."""
@@ -98,10 +103,14 @@ class Windows:
         return worst
 
     def take(self, asks: Mapping[Name, Ask], now: int) -> list[tuple[Name, list[int]]]:
-        """Count what was admitted. Nothing may be awaited between `look` and this."""
+        """Count it. Nothing may be awaited between `look` and this."""
         taken = [(name, self._of(name).add(ask.amount, now)) for name, ask in asks.items()]
         self._sweep(now)
         return taken
+
+    def give_back(self, name: Name, entry: list[int], amount: int) -> None:
+        """The call was not admitted after all."""
+        self._of(name).settle(entry, reserved=amount, used=0, now=entry[0])
 
     def settle(self, taken: Iterable[tuple[Name, list[int]]], *, reserved: int, used: int, now: int) -> None:
         for name, entry in taken:

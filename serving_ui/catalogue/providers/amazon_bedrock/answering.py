@@ -9,12 +9,12 @@ counted beside inputTokens and not within.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
 from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
 
 _REASONS = {
     "end_turn": "stop",
@@ -32,7 +32,7 @@ _EXTRAS = ("additionalModelResponseFields", "trace")
 def reply_of_chat(answer: Json, asked: Asked) -> Json:
     """A whole answer as a `chat.completion`."""
     blocks = _blocks(answer)
-    calls = [_call(block["toolUse"]) for block in blocks if isinstance(block.get("toolUse"), dict)]
+    calls = [_call(block["toolUse"]) for block in blocks if "toolUse" in block]
     thoughts = [_thought(block["reasoningContent"]) for block in blocks if "reasoningContent" in block]
     said = answers.message(
         _text(blocks) or (None if calls else ""),
@@ -40,24 +40,19 @@ def reply_of_chat(answer: Json, asked: Asked) -> Json:
         reasoning_content="".join(thought.get("thinking", "") for thought in thoughts) or None,
         thinking_blocks=thoughts or None,
     )
-    choice = answers.choice(0, said, _reason(answer.get("stopReason")))
+    choice = answers.choice(0, said, _reason(answer["stopReason"]))
     extras = {name: answer[name] for name in _EXTRAS if name in answer}
-    return answers.chat(asked, [choice], _usage(answer.get("usage"))) | extras
+    return answers.chat(asked, [choice], _usage(answer["usage"])) | extras
 
 
 def reply_of_completion(answer: Json, asked: Asked) -> Json:
     """A whole answer as a `text_completion`."""
-    choice = (_text(_blocks(answer)), _reason(answer.get("stopReason")))
-    return answers.completion(asked, [choice], _usage(answer.get("usage")))
+    choice = (_text(_blocks(answer)), _reason(answer["stopReason"]))
+    return answers.completion(asked, [choice], _usage(answer["usage"]))
 
 
 def _blocks(answer: Json) -> list[Json]:
-    try:
-        blocks = answer["output"]["message"]["content"]
-    except (KeyError, TypeError):
-        blocks = None
-    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        raise AnswerUnreadable("it has no output.message.content")
+    blocks: list[Json] = answer["output"]["message"]["content"]
     return blocks
 
 
@@ -65,48 +60,33 @@ def _text(blocks: list[Json]) -> str:
     """The texts, those with citations too."""
     texts: list[str] = []
     for block in blocks:
-        cited = block.get("citationsContent")
-        pieces = cited.get("content") if isinstance(cited, dict) else [block]
-        texts += [piece["text"] for piece in pieces or () if isinstance(piece, dict) and _has_text(piece)]
+        pieces = block["citationsContent"].get("content") or [] if "citationsContent" in block else [block]
+        texts += [piece["text"] for piece in pieces if "text" in piece]
     return "".join(texts)
 
 
-def _has_text(piece: Json) -> bool:
-    return isinstance(piece.get("text"), str)
-
-
 def _call(use: Json) -> Json:
-    arguments = to_json(use.get("input") or {}).decode()
-    return answers.tool_call(str(use.get("toolUseId", "")), str(use.get("name", "")), arguments)
+    return answers.tool_call(use["toolUseId"], use["name"], to_json(use.get("input") or {}).decode())
 
 
-def _thought(content: Any) -> Json:
+def _thought(content: Json) -> Json:
     """A block of reasoning as it can be sent back."""
-    if not isinstance(content, dict):
-        raise AnswerUnreadable("a reasoningContent is no object")
-    said = content.get("reasoningText")
-    if not isinstance(said, dict):
-        return {"type": "redacted_thinking", "data": content.get("redactedContent")}
-    thought = {"type": "thinking", "thinking": str(said.get("text") or "")}
-    return thought | ({"signature": said["signature"]} if said.get("signature") else {})
+    if "reasoningText" not in content:
+        return {"type": "redacted_thinking", "data": content["redactedContent"]}
+    said = content["reasoningText"]
+    signed = {"signature": said["signature"]} if said.get("signature") else {}
+    return {"type": "thinking", "thinking": said["text"], **signed}
 
 
-def _reason(given: Any) -> str:
-    return _REASONS.get(given, "stop") if isinstance(given, str) else "stop"
+def _reason(given: str) -> str:
+    return _REASONS.get(given, "stop")
 
 
-def _usage(given: Any) -> Json | None:
-    if not isinstance(given, dict):
-        return None
-    read, written = _count(given, "cacheReadInputTokens"), _count(given, "cacheWriteInputTokens")
-    prompt = _count(given, "inputTokens") + read + written
-    cached = read if "cacheReadInputTokens" in given else None
-    return answers.usage(prompt, _count(given, "outputTokens"), cached=cached)
-
-
-def _count(given: Json, name: str) -> int:
-    value = given.get(name, 0)
-    return value if isinstance(value, int) else 0
+def _usage(told: Json) -> Json:
+    read, written = told.get("cacheReadInputTokens"), told.get("cacheWriteInputTokens")
+    return answers.usage(
+        told["inputTokens"] + (read or 0) + (written or 0), told["outputTokens"], cached=read
+    )
 
 
 class _Stream(ABC):
@@ -121,15 +101,21 @@ class _Stream(ABC):
         if event.name.endswith("Exception") or event.name == "error":
             said = event.data.get("originalMessage") or event.data.get("message")
             raise ProviderFailed(str(said or event.name))
-        try:
-            return self._chunks(event)
-        except (KeyError, TypeError, AttributeError) as problem:
-            raise AnswerUnreadable(
-                f"the event {event.name} has not the shape that it should have"
-            ) from problem
+        return self._chunks(event)
 
     @abstractmethod
     def _chunks(self, event: Event) -> list[Json]: ...
+
+
+@dataclass
+class _Block:
+    """A block that is being streamed. `call` counts the tool calls and is None for what is none."""
+
+    call: int | None = None
+    has_arguments: bool = False
+    thought: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: str = ""
 
 
 class ChatStream(_Stream):
@@ -137,9 +123,8 @@ class ChatStream(_Stream):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._calls: dict[int, int] = {}  # the block's index -> the call's
-        self._silent: set[int] = set()  # calls whose arguments have not begun
-        self._thought: list[str] = []
+        self._calls = 0
+        self._blocks: dict[int, _Block] = {}
 
     def _chunks(self, event: Event) -> list[Json]:
         said = event.data
@@ -147,59 +132,59 @@ class ChatStream(_Stream):
             case "messageStart":
                 return [answers.chunk(self._asked, {"role": "assistant", "content": ""})]
             case "contentBlockStart":
-                return self._began(said["contentBlockIndex"], said["start"].get("toolUse"))
-            case "contentBlockDelta":
-                return self._delta(said["contentBlockIndex"], said["delta"])
+                return self._begin(said["contentBlockIndex"], said["start"])
+            case "contentBlockDelta":  # only tools begin with an event of their own
+                block = self._blocks.setdefault(said["contentBlockIndex"], _Block())
+                return self._delta(block, said["delta"])
             case "contentBlockStop":
-                return self._ended(said["contentBlockIndex"])
+                return self._end(self._blocks.pop(said["contentBlockIndex"], _Block()))
             case "messageStop":
                 self.finished = True
                 last = answers.chunk(self._asked, {}, finish_reason=_reason(said["stopReason"]))
                 return [last | {name: said[name] for name in _EXTRAS if name in said}]
             case "metadata":
-                counts = _usage(said["usage"])
-                return [] if counts is None else [answers.usage_chunk(self._asked, counts)]
+                counted = answers.usage_chunk(self._asked, _usage(said["usage"]))
+                return [counted | {name: said[name] for name in _EXTRAS if name in said}]
         return []
 
-    def _began(self, block: int, use: Json | None) -> list[Json]:
-        if use is None:
+    def _begin(self, index: int, start: Json) -> list[Json]:
+        block = self._blocks[index] = _Block()
+        if "toolUse" not in start:
             return []
-        index = self._calls[block] = len(self._calls)
-        self._silent.add(block)
-        call = answers.tool_call(str(use["toolUseId"]), str(use["name"]), "")
-        return [answers.chunk(self._asked, {"tool_calls": [{"index": index, **call}]})]
+        block.call = self._calls
+        self._calls += 1
+        call = answers.tool_call(start["toolUse"]["toolUseId"], start["toolUse"]["name"], "")
+        return [answers.chunk(self._asked, {"tool_calls": [{"index": block.call, **call}]})]
 
-    def _delta(self, block: int, delta: Json) -> list[Json]:
-        if isinstance(delta.get("text"), str):
+    def _delta(self, block: _Block, delta: Json) -> list[Json]:
+        if "text" in delta:
             return [answers.chunk(self._asked, {"content": delta["text"]})]
-        if "toolUse" in delta:
-            return self._arguments(block, str(delta["toolUse"]["input"]))
-        if "reasoningContent" in delta:
-            return self._thinking(delta["reasoningContent"])
+        if "toolUse" in delta and delta["toolUse"]["input"]:
+            return [self._arguments(block, delta["toolUse"]["input"])]
+        thought = delta.get("reasoningContent") or {}
+        block.signature += thought.get("signature") or ""
+        block.redacted += thought.get("redactedContent") or ""
+        if thought.get("text"):
+            block.thought.append(thought["text"])
+            return [answers.chunk(self._asked, {"reasoning_content": thought["text"]})]
         return []
 
-    def _arguments(self, block: int, text: str) -> list[Json]:
-        if not text:
-            return []
-        self._silent.discard(block)
-        piece = {"index": self._calls[block], "function": {"arguments": text}}
-        return [answers.chunk(self._asked, {"tool_calls": [piece]})]
+    def _arguments(self, block: _Block, text: str) -> Json:
+        block.has_arguments = True
+        piece = {"index": block.call, "function": {"arguments": text}}
+        return answers.chunk(self._asked, {"tool_calls": [piece]})
 
-    def _thinking(self, thought: Json) -> list[Json]:
-        """Text as it comes; what must be sent back is whole only when its signature has come."""
-        if isinstance(thought.get("text"), str):
-            self._thought.append(thought["text"])
-            return [answers.chunk(self._asked, {"reasoning_content": thought["text"]})]
-        if "signature" in thought:
-            said, self._thought = "".join(self._thought), []
-            block = {"type": "thinking", "thinking": said, "signature": thought["signature"]}
-        else:
-            block = {"type": "redacted_thinking", "data": thought.get("redactedContent")}
-        return [answers.chunk(self._asked, {"thinking_blocks": [block]})]
-
-    def _ended(self, block: int) -> list[Json]:
-        """A tool without arguments gets an empty object, because clients parse what they get."""
-        return self._arguments(block, "{}") if block in self._silent else []
+    def _end(self, block: _Block) -> list[Json]:
+        """A tool without arguments gets an empty object, because clients parse what they get. A thought is whole with its signature."""
+        if block.call is not None and not block.has_arguments:
+            return [self._arguments(block, "{}")]
+        thoughts: list[Json] = []
+        if block.thought or block.signature:
+            signed = {"signature": block.signature} if block.signature else {}
+            thoughts.append({"type": "thinking", "thinking": "".join(block.thought), **signed})
+        if block.redacted:
+            thoughts.append({"type": "redacted_thinking", "data": block.redacted})
+        return [answers.chunk(self._asked, {"thinking_blocks": thoughts})] if thoughts else []
 
 
 class CompletionStream(_Stream):
@@ -208,14 +193,12 @@ class CompletionStream(_Stream):
     def _chunks(self, event: Event) -> list[Json]:
         said = event.data
         match event.name:
-            case "contentBlockDelta" if isinstance(said["delta"].get("text"), str):
+            case "contentBlockDelta" if "text" in said["delta"]:
                 return [answers.text_chunk(self._asked, said["delta"]["text"])]
             case "messageStop":
                 self.finished = True
                 reason = _reason(said["stopReason"])
                 return [answers.text_chunk(self._asked, "", finish_reason=reason)]
             case "metadata":
-                counts = _usage(said["usage"])
-                if counts is not None:
-                    return [answers.usage_chunk(self._asked, counts, kind="text_completion")]
+                return [answers.usage_chunk(self._asked, _usage(said["usage"]), kind="text_completion")]
         return []

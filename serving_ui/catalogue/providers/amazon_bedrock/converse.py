@@ -34,8 +34,7 @@ _OWN = frozenset(
         "outputConfig",
     }
 )
-_SAMPLING = {"temperature": "temperature", "top_p": "topP"}
-_COMMON = (*_SAMPLING, "max_tokens", "max_completion_tokens", "stop", "service_tier", "metadata")
+_COMMON = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "service_tier", "metadata")
 _CHAT = ("messages", "tools", "tool_choice", "response_format", "reasoning_effort", *_COMMON)
 # What a maker's chat models have under OpenAI's name beyond Converse ("Inference request parameters and response fields").
 _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -55,66 +54,66 @@ _TIERS = ("default", "flex", "priority", "reserved")
 
 def of_chat(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a chat."""
+    body = questions.merged(body)
     makers = _MAKERS_PARAMETERS.get(maker, ())
     own = questions.own_fields(body, taken=(*_CHAT, *makers), provider=PROVIDER)
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     system, said = _conversation(body)
-    sent: Json = {"messages": said}
-    if system:
-        sent["system"] = system
-    tools = _tools(body, said)
-    if tools:
-        sent["toolConfig"] = tools
-    output = _output(body)
-    if output:
-        sent["outputConfig"] = output
-    return _merged(own, sent | _settings(body))
+    sent = {
+        "messages": said,
+        "system": system,
+        "toolConfig": _tools(body, said),
+        "outputConfig": _output(body),
+        **_settings(body),
+    }
+    return _joined(own, sent)
 
 
 def of_completion(body: Mapping[str, Any], _maker: str) -> Json:
     """The request for a completion: its prompt is what the user says."""
+    body = questions.merged(body)
     own = questions.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
     prompts = questions.texts(body["prompt"], name="prompt")
     if len(prompts) != 1:
         raise refuse("prompt", "Amazon Bedrock takes one prompt a request.")
     said = [{"role": "user", "content": [{"text": prompts[0]}]}]
-    return _merged(own, {"messages": said} | _settings(body))
+    return _joined(own, {"messages": said, **_settings(body)})
 
 
-def _merged(own: Json, sent: Json) -> Json:
-    """Converse's own fields beside ours, which win; what Converse does not have is the model's own parameter."""
-    merged = {name: value for name, value in own.items() if name in _OWN}
+def _joined(own: Json, sent: Json) -> Json:
+    """What OpenAI's parameters have become, with Converse's own fields; what Converse does not have is the model's own parameter."""
     models = {name: value for name, value in own.items() if name not in _OWN}
-    if models:
-        sent = {**sent, "additionalModelRequestFields": models}
-    for name, value in sent.items():
-        given = merged.get(name)
-        if isinstance(given, dict) and isinstance(value, dict):
-            merged[name] = given | value
-        elif isinstance(given, list) and isinstance(value, list):
-            merged[name] = given + value
-        else:
-            merged[name] = value
-    return merged
+    whole = {name: value for name, value in {**sent, "additionalModelRequestFields": models}.items() if value}
+    for name, value in own.items():
+        if name in _OWN:
+            whole[name] = _both(name, value, whole[name]) if name in whole else value
+    return whole
+
+
+def _both(name: str, own: Any, sent: Any) -> Any:
+    """Two lists follow each other, and two objects are one when they do not say the same thing twice."""
+    if isinstance(own, list) and isinstance(sent, list):
+        return [*own, *sent]
+    if isinstance(own, dict) and isinstance(sent, dict) and not own.keys() & sent:
+        return {**own, **sent}
+    raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
 
 
 def _settings(body: Mapping[str, Any]) -> Json:
-    inference: Json = {theirs: body[ours] for ours, theirs in _SAMPLING.items() if body.get(ours) is not None}
-    most = questions.most_tokens(body)
-    if most is not None:
-        inference["maxTokens"] = most
-    stops = questions.stops(body)
-    if stops:
-        inference["stopSequences"] = stops
-    settings: Json = {"inferenceConfig": inference} if inference else {}
+    inference = {
+        "maxTokens": questions.most_tokens(body),
+        "temperature": questions.number(body, "temperature", least=0, most=1),
+        "topP": questions.number(body, "top_p", least=0, most=1),
+        "stopSequences": questions.stops(body) or None,
+    }
     tier = body.get("service_tier")
-    if tier not in (None, "auto"):
-        if tier not in _TIERS:
-            raise refuse("service_tier", f"It must be auto, {', '.join(_TIERS[:-1])} or {_TIERS[-1]}.")
-        settings["serviceTier"] = {"type": tier}
-    if body.get("metadata"):
-        settings["requestMetadata"] = body["metadata"]
-    return settings
+    if tier not in (None, "auto", *_TIERS):
+        raise refuse("service_tier", f"{PROVIDER} has auto, {', '.join(_TIERS)}.")
+    return {
+        "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
+        "serviceTier": {"type": tier} if tier in _TIERS else None,
+        "requestMetadata": body.get("metadata"),
+    }
 
 
 def _output(body: Mapping[str, Any]) -> Json:
@@ -145,16 +144,17 @@ def _schema(wanted: Any) -> Json:
 def _tools(body: Mapping[str, Any], said: list[Json]) -> Json:
     """Converse has no choice of "none": then the tools are left out, unless the conversation has used them already."""
     specifications = [{"toolSpec": _tool(function)} for function in questions.functions(body)]
-    wanted = body.get("tool_choice")
+    wanted, name = questions.choice_of_tool(body)
     if wanted == "none":
         if any(block.keys() & {"toolUse", "toolResult"} for turn in said for block in turn["content"]):
-            raise refuse("tool_choice", "Amazon Bedrock cannot forbid tools that have been used before.")
+            raise refuse("tool_choice", f"{PROVIDER} cannot forbid tools that have been used before.")
         return {}
     if not specifications:
-        if wanted not in (None, "auto"):
+        if wanted not in ("", "auto"):
             raise refuse("tool_choice", "There are no tools to choose from.")
         return {}
-    return {"tools": specifications} | ({} if wanted is None else {"toolChoice": _choice(wanted)})
+    choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}
+    return {"tools": specifications} | ({"toolChoice": choices[wanted]} if wanted else {})
 
 
 def _tool(function: Json) -> Json:
@@ -167,17 +167,8 @@ def _tool(function: Json) -> Json:
     return tool
 
 
-def _choice(wanted: Any) -> Json:
-    if wanted in ("auto", "required"):
-        return {"auto": {}} if wanted == "auto" else {"any": {}}
-    function = wanted.get("function") if isinstance(wanted, dict) and wanted.get("type") == "function" else {}
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise refuse("tool_choice", "It must be auto, required, none or a function by its name.")
-    return {"tool": {"name": function["name"]}}
-
-
 def _conversation(body: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
-    """The system prompts, and the turns: neighbours of one role are one turn, and empty messages say nothing."""
+    """The system prompts, and the turns: neighbours of one role are one turn, and a tool's result is what the user says."""
     system: list[Json] = []
     turns: list[Json] = []
     for position, message in enumerate(questions.messages(body)):
@@ -187,12 +178,14 @@ def _conversation(body: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
             system += [{"text": text}] if text else []
             continue
         role, blocks = _turn(message, at)
-        if blocks and turns and turns[-1]["role"] == role:
+        if not blocks:
+            raise refuse(f"{at}.content", f"{PROVIDER} takes no empty message.")
+        if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
-        elif blocks:
+        else:
             turns.append({"role": role, "content": blocks})
     if not turns:
-        raise refuse("messages", "It must have a message of the user that is not empty.")
+        raise refuse("messages", f"{PROVIDER} needs a message that is not the system's.")
     return system, turns
 
 
@@ -204,7 +197,7 @@ def _turn(message: Json, at: str) -> tuple[str, list[Json]]:
         for part in questions.parts(message.get("content"), at=f"{at}.content")
     ]
     if message["role"] == "assistant":
-        return "assistant", [*_thoughts(message), *blocks, *_uses(message, at)]
+        return "assistant", [*_thoughts(message, at), *blocks, *_uses(message, at)]
     return "user", blocks
 
 
@@ -223,18 +216,19 @@ def _uses(message: Json, at: str) -> list[Json]:
     ]
 
 
-def _thoughts(message: Json) -> list[Json]:
-    """What a model has thought before it used a tool: it wants it back, signed as it was (`thinking_blocks` of our answers)."""
-    blocks: list[Json] = []
-    for thought in message.get("thinking_blocks") or ():
-        kind = thought.get("type") if isinstance(thought, dict) else None
-        if kind == "redacted_thinking":
-            blocks.append({"reasoningContent": {"redactedContent": thought.get("data")}})
-        elif kind == "thinking":
-            text = {"text": thought.get("thinking"), "signature": thought.get("signature")}
-            said = {name: value for name, value in text.items() if value is not None}
-            blocks.append({"reasoningContent": {"reasoningText": said}})
-    return blocks
+def _thoughts(message: Json, at: str) -> list[Json]:
+    """What an earlier answer has given as `thinking_blocks`: the model wants them back, signed as they were, when tools are used."""
+    given = message.get("thinking_blocks") or []
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise refuse(f"{at}.thinking_blocks", "It must be the list that an earlier answer gave.")
+    return [{"reasoningContent": _reasoning(thought)} for thought in given]
+
+
+def _reasoning(thought: Json) -> Json:
+    if thought.get("type") == "redacted_thinking":
+        return {"redactedContent": thought.get("data")}
+    said = {"text": thought.get("thinking"), "signature": thought.get("signature")}
+    return {"reasoningText": {name: value for name, value in said.items() if value is not None}}
 
 
 def _image(image: Image, at: str) -> Json:

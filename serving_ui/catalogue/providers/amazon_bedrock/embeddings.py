@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
+from serving_ui.catalogue.exchange import Asked, Json
 from serving_ui.catalogue.providers.amazon_bedrock.converse import PROVIDER
 from serving_ui.catalogue.questions import refuse
 
@@ -23,6 +23,7 @@ _INPUT_TYPE = "search_document"
 
 def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
     """The request's body, as the maker's models want it."""
+    body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=PROVIDER)
     listed = questions.texts(body["input"], name="input")
     if maker == "cohere":
@@ -43,18 +44,9 @@ def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
 def reply(answer: Json, asked: Asked) -> Json:
     """Titan's one vector with its tokens, or Cohere's list of vectors."""
     if "embedding" in answer:
-        counted = answer.get("inputTextTokenCount")
-        counts = answers.usage(counted) if isinstance(counted, int) else None
-        return answers.embeddings(asked, [_vector(answer["embedding"])], counts)
-    listed = answer.get("embeddings")
-    if isinstance(listed, dict):  # by type, when the question named types
-        listed = listed.get("float") or next(iter(listed.values()), None)
-    if not isinstance(listed, list):
-        raise AnswerUnreadable("it has no embeddings")
-    return answers.embeddings(asked, [_vector(each) for each in listed], None)
-
-
-def _vector(given: Any) -> list[float]:
-    if not isinstance(given, list) or not {*map(type, given)} <= {int, float}:
-        raise AnswerUnreadable("an embedding is no list of numbers")
-    return given
+        vectors, counts = [answer["embedding"]], answers.usage(answer["inputTextTokenCount"])
+    else:
+        vectors, counts = answer["embeddings"], None
+    if isinstance(vectors, dict):  # by type, when the question named types
+        vectors = vectors.get("float") or next(iter(vectors.values()))
+    return answers.embeddings(asked, vectors, counts)
