@@ -1,6 +1,6 @@
 """The server: gateway, sandbox and pages behind one port. The first segment of a path says whose request it is.
 
-`/healthz` is alive, `/readyz` is able to serve; both answer without Django.
+`/healthz` is alive, `/readyz` is able to serve, `/metrics` is for Prometheus; they answer without Django.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from django.conf import settings
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.exposition import Exposition
+from serving_ui.gateway.meter import Meter
+from serving_ui.gateway.record import Ledgers
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
@@ -33,7 +36,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
 spool = Spool(settings.SPOOL_FOLDER)
-gateway = Gateway(holder, ledger=spool)
+meter = Meter(settings.METRICS_FOLDER)
+meter.gauges.append(spool.gauges)
+metrics = Exposition(meter, holder, is_open=settings.METRICS == "open")
+gateway = Gateway(holder, ledger=Ledgers(spool, meter))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +52,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await gateway(scope, receive, send)
     elif path.startswith("/sandbox/v1/"):
         await sandbox_app(scope, receive, send)
+    elif path == "/metrics":
+        await metrics(scope, receive, send)
     elif path == "/healthz":
         await _answer(send, 200, {"status": "alive"})
     elif path == "/readyz":
@@ -64,6 +72,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            meter.start()
             await gateway.start()
             follower.start()
             await send({"type": "lifespan.startup.complete"})
@@ -71,6 +80,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             follower.stop()
             await gateway.stop()
             spool.stop()
+            meter.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
