@@ -13,21 +13,20 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 # Static files are small and read whole; that they are not streamed is no news worth a line in the log.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
-from django.conf import settings
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.books import Books
 from serving_ui.gateway.exposition import Exposition
-from serving_ui.gateway.meter import Meter
-from serving_ui.gateway.record import Ledgers
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
-from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
 
 Scope = MutableMapping[str, Any]
@@ -35,11 +34,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
-spool = Spool(settings.SPOOL_FOLDER)
-meter = Meter(settings.METRICS_FOLDER)
-meter.gauges.append(spool.gauges)
-metrics = Exposition(meter, holder, is_open=settings.METRICS == "open")
-gateway = Gateway(holder, ledger=Ledgers(spool, meter))
+books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
+metrics = Exposition(books.meter, holder, is_open=settings.METRICS == "open")
+gateway = Gateway(
+    holder, ledger=books, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,15 +71,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            meter.start()
+            books.start()
             await gateway.start()
             follower.start()
             await send({"type": "lifespan.startup.complete"})
         else:
             follower.stop()
             await gateway.stop()
-            spool.stop()
-            meter.stop()
+            books.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -159,6 +159,14 @@ WHITENOISE_MAX_AGE = 3600
 BROKER_URL = env.text("BROKER_URL") or "filesystem://localhost"
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
+# Where gateway processes count rate limits together. Without it each admits its share.
+REDIS_URL = env.text("REDIS_URL") or (
+    BROKER_URL if urlsplit(BROKER_URL).scheme in ("redis", "rediss") else ""
+)
+if REDIS_URL and not (urlsplit(REDIS_URL).scheme in ("redis", "rediss") and urlsplit(REDIS_URL).hostname):
+    raise env.EnvError(
+        "SERVING_UI_REDIS_URL is not an address of Redis. Use one such as redis://127.0.0.1:6379/0."
+    )
 
 # The gateway: where pages find it, what it may reach, and where vendors stand.
 GATEWAY_URL = (

@@ -5,13 +5,36 @@ Decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig, apps
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-FOLLOWED = ("accounts.AccessToken", "accounts.Group", "accounts.User", "vault.Scope", "vault.StoredSecret")
+
+def _address(secret: Any) -> str | None:
+    """`scope/key`; nothing when the whole scope was deleted, which is a change of its own."""
+    try:
+        return f"{secret.scope.name}/{secret.key}"
+    except ObjectDoesNotExist:
+        return None
+
+
+# What gateways follow, the kind of change that it is for them, and what it is about.
+FOLLOWED: dict[str, tuple[str, Callable[..., str | None]]] = {
+    "accounts.AccessToken": ("token", lambda token: token.digest),
+    "accounts.Group": ("group", lambda group: group.pk),
+    "accounts.User": ("principal", lambda user: user.pk),
+    "vault.Scope": ("secret", lambda scope: f"{scope.name}/"),
+    "vault.StoredSecret": ("secret", _address),
+}
+OF_NO_CONCERN = (
+    frozenset({"last_login"}),
+    frozenset({"comment"}),
+)  # what may be saved alone without a gateway's knowing
 
 
 class ServingUI(AppConfig):
@@ -24,17 +47,23 @@ class ServingUI(AppConfig):
     def ready(self) -> None:
         for module in ("celery", "checks"):
             import_module(f"serving_ui.{module}")
-        publication = import_module("serving_ui.endpoints.publication")
-
-        def changed(instance: Model, **_signal: object) -> None:
-            # A value pasted into a config is not served before the config is. To raise the revision for it would lock
-            # that row before the endpoint's, all others lock it after: PostgreSQL ends one of the two as a deadlock.
-            if getattr(instance, "scope_id", True):
-                publication.bump()
-
-        for name in FOLLOWED:
-            model = apps.get_model(name)
+        for name, (kind, subject) in FOLLOWED.items():
+            model, changed = apps.get_model(name), _announcer(kind, subject)
             for signal in (post_save, post_delete):
                 signal.connect(
                     changed, sender=model, weak=False, dispatch_uid=f"revision-{name}-{id(signal)}"
                 )
+
+
+def _announcer(kind: str, subject: Callable[..., str | None]) -> Callable[..., None]:
+    publication = import_module("serving_ui.endpoints.publication")
+
+    def changed(instance: Model, update_fields: frozenset[str] | None = None, **_signal: object) -> None:
+        # A value pasted into a config is not served before the config is. To raise the revision for it would lock
+        # that row before the endpoint's, all others lock it after: PostgreSQL ends one of the two as a deadlock.
+        if not getattr(instance, "scope_id", True) or update_fields in OF_NO_CONCERN:
+            return
+        if (about := subject(instance)) is not None:
+            publication.bump(publication.Subject(kind), about)
+
+    return changed

@@ -22,6 +22,7 @@ from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.endpoints.permissions import Action
+from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import drop, record, retried, submit, swap
 from serving_ui.vault import commands as vault
 
@@ -52,7 +53,9 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
             )
             submit(endpoint, config, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
-            publication.bump()  # gateways shall call it not ready, rather than unknown
+            publication.bump(
+                Subject.ENDPOINT, endpoint.pk
+            )  # gateways shall call it not ready, rather than unknown
             nudge.reconcile(endpoint.pk)
     except IntegrityError:  # a racing create took the name between the check and the insert
         raise SpecErrors(_name_problems(spec.name, actor)) from None
@@ -138,7 +141,7 @@ def set_rate_limits(
         limits = [limit.model_dump(mode="json") for limit in rate_limits]
         swap(endpoint, rate_limits=limits, modified_at=now)
         record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
-        publication.bump()
+        publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 
@@ -150,8 +153,9 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
+        endpoint_id = endpoint.pk
         endpoint.delete()
-        publication.bump()
+        publication.bump(Subject.ENDPOINT, endpoint_id)
 
 
 def _name_problems(name: str, actor: User) -> list[Problem]:

@@ -9,18 +9,20 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from serving_ui.endpoints import publication
+from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.lib import clock
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.1
-HEARTBEAT_POLLS = 10  # a sign of life a second
+HEARTBEAT_SECONDS = 1.0
+AWAY_SECONDS = 0.2  # between two looks whether the database is back
 
 
 class Follower:
@@ -29,45 +31,63 @@ class Follower:
     def __init__(self, holder: SnapshotHolder) -> None:
         self.holder = holder
         self.process = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.is_current = False
+        self.current_at = 0.0  # monotonic: when the snapshot was last known to be the newest
         self._builder = SnapshotBuilder()
+        self._news = News()
+        self._has_joined = False
+        self._said_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
-        self.is_current = False
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
+        publication.raised.ring()
         self._thread.join(5)
 
     def _run(self) -> None:
-        polls = 0
         while not self._stop.is_set():
             try:
-                self._follow(beat=polls % HEARTBEAT_POLLS == 0)
-                self.is_current = True
+                self._follow()
+                self._news.wait()
             except (DatabaseError, InterfaceError) as error:
-                if self.is_current:
-                    log.warning("The database is away; the last snapshot keeps serving: %s", error)
-                self.is_current = False
+                self._lose(f"The database is away; the last snapshot keeps serving: {error}")
                 close_old_connections()
+                self._stop.wait(AWAY_SECONDS)
             except Exception:  # the outermost edge of this thread: it must not die while the gateway lives
                 log.exception("The snapshot could not be built; the last one keeps serving")
-                self.is_current = False
-            polls += 1
-            self._stop.wait(POLL_SECONDS)
+                self._lose("")
+                self._stop.wait(AWAY_SECONDS)
         try:
             publication.leave(process=self.process)
         except (DatabaseError, InterfaceError):
             log.warning("The database is away; this process is forgotten after a while instead of at once")
         connection.close()
 
-    def _follow(self, *, beat: bool) -> None:
-        held = self.holder.current
-        fresh = publication.current() != held.revision
-        if fresh:
-            held = self._builder.build()
+    def _follow(self) -> None:
+        """Serves the newest snapshot and says so; also every second, as a sign of life."""
+        if not self._has_joined:
+            # The long way first, while nobody waits for this process. From the moment that it has joined every change
+            # waits for it, and what was changed before is in the snapshot that it builds next.
+            self._builder.build()
+            self._acknowledge(revision=0)
+            self._has_joined = True
+        held = self._builder.build()
+        if held is not self.holder.current:
             self.holder.replace(held)
-        if fresh or beat:
-            publication.acknowledge(process=self.process, revision=held.revision, now=clock.now())
+            self._acknowledge(revision=held.revision)
+        elif time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
+            self._acknowledge(revision=held.revision)
+        self.is_current, self.current_at = True, time.monotonic()
+
+    def _acknowledge(self, *, revision: int) -> None:
+        publication.acknowledge(process=self.process, revision=revision, now=clock.now())
+        self._said_at = time.monotonic()
+
+    def _lose(self, words: str) -> None:
+        if words and self.is_current:
+            log.warning(words)
+        self.is_current = self._has_joined = False

@@ -14,6 +14,7 @@ from serving_ui.endpoints import publication, queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
+from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, retried, swap
 
 
@@ -42,7 +43,7 @@ def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         swap(endpoint, ai_gateway=settings.stored(), modified_at=now)
         record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
-        publication.bump()
+        publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 

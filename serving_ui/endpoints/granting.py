@@ -19,6 +19,7 @@ from serving_ui.endpoints import publication, queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, retried, swap
 
 
@@ -87,7 +88,7 @@ def _change(endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: dat
         _write(endpoint, each)
         level, principal = each.level.name, str(each.to)
         record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
-    publication.bump()
+    publication.bump(Subject.ENDPOINT, endpoint.pk)
 
 
 def _fixed(endpoint: Endpoint, given: Given) -> Problem | None:

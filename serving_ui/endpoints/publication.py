@@ -1,37 +1,75 @@
-"""What gateways must follow: the number of the newest snapshot, and how far each live process has come.
+"""What gateways must follow: the number of the newest snapshot, what was changed in it, and how far each process has come.
 
-Any change that a gateway must know raises the revision in the same transaction. A gateway that has taken a snapshot up
-acknowledges its revision; an update succeeds once every live process has acknowledged the one that carries it.
+Any change that a gateway must know raises the revision in the same transaction and says what it was about. A gateway that
+has taken a snapshot up acknowledges its revision; an update succeeds once every live process has acknowledged the one that
+carries it. Whoever writes the revision holds its row until the commit, so revisions become visible in their order.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 
+from django.db import connection, transaction
 from django.db.models import F
 
-from serving_ui.endpoints.models import GatewayProcess, Revision
+from serving_ui.endpoints.bell import Bell
+from serving_ui.endpoints.models import Change, GatewayProcess, Revision
 
 # A gateway says that it lives every second; one that was silent for this long is not waited for.
 LIVE = timedelta(seconds=3)
-# So long a change waits for gateways to serve it before it is answered, and so often it looks.
+# So long a change waits for gateways to serve it before it is answered. It looks often at first, then less often.
 PATIENCE = timedelta(seconds=2)
-LOOK_SECONDS = 0.02
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.004, 0.05
+CHANNEL = "serving_ui_revision"  # PostgreSQL tells of a new revision there, once it is committed
+CHANGES_KEPT = 5000  # a gateway that lags further behind builds everything
+TIDY_EVERY = 500
+
+raised, taken_up = (
+    Bell(),
+    Bell(),
+)  # within this process: a revision was committed; a gateway has acknowledged one
+
+
+class Subject(StrEnum):
+    """What a change is about, with what its `subject` holds."""
+
+    EVERYTHING = "everything"
+    ENDPOINT = "endpoint"  # id
+    PRINCIPAL = "principal"  # id
+    GROUP = "group"  # id
+    TOKEN = "token"  # digest  # noqa: S105
+    SECRET = "secret"  # scope/key, or scope/ for all of them  # noqa: S105
 
 
 def current() -> int:
-    """The newest revision. One query, asked by every gateway ten times a second."""
+    """The newest revision. One query."""
     number = Revision.objects.filter(pk=1).values_list("number", flat=True).first()
     return number if number is not None else Revision.objects.get_or_create(pk=1)[0].number
 
 
-def bump() -> int:
+def bump(kind: Subject = Subject.EVERYTHING, subject: str = "") -> int:
     """Raises the revision; gateways see it once the surrounding transaction has committed."""
-    if not Revision.objects.filter(pk=1).update(number=F("number") + 1):
-        Revision.objects.get_or_create(pk=1, defaults={"number": 2})
-    return current()
+    with transaction.atomic():
+        if not Revision.objects.filter(pk=1).update(number=F("number") + 1):
+            Revision.objects.get_or_create(pk=1, defaults={"number": 2})
+        number = current()
+        Change.objects.create(revision=number, kind=kind, subject=subject)
+        if number % TIDY_EVERY == 0:
+            Change.objects.filter(revision__lt=number - CHANGES_KEPT).delete()
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"NOTIFY {CHANNEL}")
+        transaction.on_commit(raised.ring)
+    return number
+
+
+def changes(*, since: int) -> list[Change] | None:
+    """What was changed after revision `since`, oldest first; None when not all of that is known any more."""
+    found = list(Change.objects.filter(revision__gt=since).order_by("revision", "pk"))
+    whole = found and found[0].revision == since + 1
+    return found if whole and all(each.kind != Subject.EVERYTHING for each in found) else None
 
 
 def acknowledge(*, process: str, revision: int, now: datetime) -> None:
@@ -40,6 +78,7 @@ def acknowledge(*, process: str, revision: int, now: datetime) -> None:
     if not GatewayProcess.objects.filter(pk=process).update(**fresh):
         GatewayProcess.objects.update_or_create(pk=process, defaults=fresh)
         GatewayProcess.objects.filter(seen_at__lt=now - timedelta(hours=1)).delete()
+    taken_up.ring()
 
 
 def leave(*, process: str) -> None:
@@ -56,9 +95,10 @@ def lagging(*, revision: int, now: datetime) -> list[str]:
 def await_gateways(*, revision: int, clock: Callable[[], datetime]) -> list[str]:
     """Waits until every live gateway process serves `revision`; returns those that were too late."""
     until = clock() + PATIENCE
-    pause = threading.Event()
+    pause, heard = FIRST_LOOK_SECONDS, taken_up.rings
     while late := lagging(revision=revision, now=clock()):
         if clock() >= until:
             break
-        pause.wait(LOOK_SECONDS)
+        heard = taken_up.wait(heard, seconds=pause)
+        pause = min(pause * 1.2, LAST_LOOK_SECONDS)
     return late

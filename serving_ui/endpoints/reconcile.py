@@ -110,7 +110,7 @@ def _publish(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: 
     verified = verdict.outcome is Outcome.VERIFIED
     with transaction.atomic(durable=True):
         swap(endpoint)
-        version.published_revision = publication.bump()
+        version.published_revision = publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
         ConfigVersion.objects.filter(pk=version.pk).update(
             published_revision=version.published_revision, message=verdict.message
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.secret import Secret
@@ -13,27 +16,45 @@ class Unresolved(Exception):
     """A secret cannot be had; the text says which and what to do."""
 
 
-def resolve(config: ConfigSpec) -> ConfigSpec:
-    """The config with every secret as plaintext. Raises Unresolved."""
-    found = config.secrets()
-    references = references_of(config)
-    ids = {s.stored_id for s in found.values() if s.stored_id}
-    try:
-        values = queries.values(references=references) if references else {}
-        pasted = queries.stored_values(ids=ids) if ids else {}
-    except ciphers.Unreadable as error:
-        raise Unresolved(
-            _("A secret cannot be decrypted: %(reason)s. Restore the vault's key, or give the secret again.")
-            % {"reason": error}
-        ) from None
-    plain: dict[tuple[str | int, ...], Secret] = {}
-    for path, secret in found.items():
-        value = pasted.get(secret.stored_id) if secret.stored_id else values.get(_named(secret))
-        if value is None:
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The values that some configs need, as they were at one moment: fetched in two queries, and still sealed."""
+
+    named: Mapping[queries.Reference, queries.Sealed]
+    pasted: Mapping[str, queries.Sealed]
+
+    @classmethod
+    def behind(cls, configs: Iterable[ConfigSpec]) -> Vault:
+        """What these configs need, as far as it is there."""
+        secrets = [secret for config in configs for secret in config.secrets().values()]
+        return cls(
+            named=queries.sealed(references=[_named(each) for each in secrets if each.kind == "reference"]),
+            pasted=queries.sealed_stored(ids=[each.stored_id for each in secrets if each.stored_id]),
+        )
+
+    def value(self, secret: Secret) -> str:
+        """The secret's value. Raises Unresolved."""
+        found = self.pasted.get(secret.stored_id) if secret.stored_id else self.named.get(_named(secret))
+        if found is None:
             raise Unresolved(_missing(secret))
+        try:
+            value = found.open()
+        except ciphers.Unreadable as error:
+            raise Unresolved(
+                _(
+                    "A secret cannot be decrypted: %(reason)s. Restore the vault's key, or give the secret again."
+                )
+                % {"reason": error}
+            ) from None
         if not _is_text(value):
             raise Unresolved(_no_text(secret))
-        plain[path] = Secret.from_plaintext(value)
+        return value
+
+
+def resolve(config: ConfigSpec, *, vault: Vault | None = None) -> ConfigSpec:
+    """The config with every secret as plaintext. Raises Unresolved."""
+    vault = vault or Vault.behind([config])
+    plain = {path: Secret.from_plaintext(vault.value(secret)) for path, secret in config.secrets().items()}
     return config.with_secrets(plain)
 
 

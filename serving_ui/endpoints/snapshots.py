@@ -1,131 +1,149 @@
 """Builds what gateways serve from the rows: endpoints with resolved secrets, tokens by digest, who may query.
 
-Runs beside the gateway, in its process. One endpoint that cannot be built is served with its reason; the others go on.
+Runs beside the gateway, in its process. A snapshot follows the last one by building anew what was changed since, and nothing
+else; it is built whole at the start, and when it is no longer known what was changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from django.conf import settings
-from pydantic import ValidationError
 
-from serving_ui.accounts.models import EVERYONE, AccessToken, Membership, User
-from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import outbound, publication, queries
-from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
-from serving_ui.endpoints.permissions import Action, Level, allows
-from serving_ui.endpoints.resolution import Unresolved, references_of, resolve
+from serving_ui.endpoints import callers, limits, outbound, publication, served
+from serving_ui.endpoints.models import Change, Grant
+from serving_ui.endpoints.publication import Subject
 from serving_ui.gateway import snapshot as gateway
-from serving_ui.vault import queries as vault
 
-Members = Mapping[str, AbstractSet[str]]  # by group
-Built = tuple[tuple[gateway.Entity, ...], str | None]  # entities, or why there are none
-Cache = dict[tuple[int, frozenset[object]], Built]  # by config version and the dates of its secrets
+MOST_REPLAYED = 1000  # subjects; beyond that, and far below what an SQL statement can hold, all is built
 
 
 class SnapshotBuilder:
-    """Remembers what it has built, so that a change of one endpoint does not decrypt the secrets of all."""
+    """Remembers what it built last."""
 
     def __init__(self) -> None:
-        self._built: Cache = {}
+        self._held: gateway.Snapshot | None = None
+        self._parts: dict[str, served.Part] = {}  # by endpoint id
 
     def build(self) -> gateway.Snapshot:
         """The newest snapshot. The revision is read first: what follows can only be newer."""
         revision = publication.current()
-        before, self._built = self._built, {}
-        rows = list(queries.served())
-        people = {user.pk: user for user in User.objects.filter(is_active=True)}
-        members = _members(rows)
-        endpoints = {row.name: self._endpoint(row, before, members) for row in rows}
+        held, since = self._held, None
+        if held is not None and held.revision <= revision:
+            if held.revision == revision:
+                return held
+            since = publication.changes(since=held.revision)
+        if held is None or since is None or len(since) > MOST_REPLAYED:
+            made = self._whole(revision)
+        else:
+            made = self._replayed(held, _Changed.by(since), revision)
+        self._held = made
+        return made
+
+    def _whole(self, revision: int) -> gateway.Snapshot:
+        self._parts = {part.endpoint.id: part for part in served.parts()}
+        principals = callers.principals()
         return gateway.Snapshot(
             revision=revision,
-            endpoints=endpoints,
-            tokens=_tokens(),
+            endpoints={part.endpoint.name: part.endpoint for part in self._parts.values()},
+            tokens=callers.tokens(principals),
             pass_key=settings.PASS_KEY,
-            principals={pk: _principal(user) for pk, user in people.items()},
+            principals=principals,
             egress=outbound.policy(),
             addresses=outbound.addresses(),
         )
 
-    def _endpoint(self, row: Endpoint, before: Cache, members: Members) -> gateway.Endpoint:
-        version = row.pending if row.pending and row.pending.published_revision else row.active
-        entities, problem = self._entities(version, before) if version else ((), None)
-        given: list[Grant] = row.given  # type: ignore[attr-defined]
-        querying = [grant for grant in given if allows(Level(grant.level), Action.QUERY)]
-        users = _who(querying, members) | {row.creator_id}
-        return gateway.Endpoint(
-            id=row.pk,
-            name=row.name,
-            task=Task(version.config.task) if version else Task.CHAT,
-            entities=entities,
-            config_version=version.number if version else 0,
-            ready=bool(entities),
-            problem=problem,
-            users=frozenset(user for user in users if user),
-            viewers=frozenset(user for user in _who(given, members) - users if user),
-            everyone=row.is_ready_made or _name_everyone(querying),
-            everyone_sees=_name_everyone(given),
-            rate_limits=row.limits,
+    def _replayed(self, held: gateway.Snapshot, changed: _Changed, revision: int) -> gateway.Snapshot:
+        """`held` with what was changed built anew."""
+        principals, tokens = _callers_after(held, changed)
+        gone = changed.principals - principals.keys()
+        names = _names(changed, held.principals, principals)
+        return replace(
+            held,
+            revision=revision,
+            principals=principals,
+            tokens=tokens,
+            endpoints=self._endpoints_after(held, changed, gone=gone, names=names),
         )
 
-    def _entities(self, version: ConfigVersion, before: Cache) -> Built:
-        try:
-            named = references_of(version.config)
-            key = (version.pk, frozenset(vault.dates(references=named).items()) if named else frozenset())
-            built = before.get(key) or self._built.get(key)
-            if built is None:
-                built = (_resolved(version), None)
-        except (Unresolved, SpecErrors, ValidationError) as reason:
-            return (), str(reason)
-        self._built[key] = built
-        return built
+    def _endpoints_after(
+        self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str], names: set[limits.Name]
+    ) -> dict[str, gateway.Endpoint]:
+        ids = changed.endpoints | {
+            pk for pk, part in self._parts.items() if _concerns(part, changed, gone, names)
+        }
+        if changed.groups:
+            ids |= set(Grant.objects.filter(group__in=changed.groups).values_list("endpoint", flat=True))
+        if not ids:
+            return dict(held.endpoints)
+        endpoints = dict(held.endpoints)
+        fresh = {part.endpoint.id: part for part in served.parts(ids=ids)}
+        for pk in ids:
+            before = self._parts.pop(pk, None)
+            if before is not None:
+                endpoints.pop(before.endpoint.name, None)
+        self._parts |= fresh
+        return endpoints | {part.endpoint.name: part.endpoint for part in fresh.values()}
 
 
-def _members(rows: list[Endpoint]) -> Members:
-    """Who is in each group that was given something. One query, and none when no group was."""
-    groups = {grant.group_id for row in rows for grant in row.given if grant.group_id}  # type: ignore[attr-defined]
-    found: dict[str, set[str]] = {}
-    if groups:
-        for group, user in Membership.objects.filter(group__in=groups).values_list("group", "user"):
-            found.setdefault(group, set()).add(user)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """What some changes were about, by kind."""
 
+    endpoints: set[str]
+    principals: set[str]
+    groups: set[str]
+    tokens: set[str]
+    secrets: set[str]
 
-def _who(grants: list[Grant], members: Members) -> set[str | None]:
-    """The principals that these name, by themselves or by a group."""
-    groups = (members.get(grant.group_id or "", frozenset()) for grant in grants)
-    return {grant.user_id for grant in grants}.union(*groups)
-
-
-def _name_everyone(grants: list[Grant]) -> bool:
-    return any(grant.group and grant.group.name == EVERYONE for grant in grants)
-
-
-def _resolved(version: ConfigVersion) -> tuple[gateway.Entity, ...]:
-    return tuple(
-        gateway.Entity(
-            name=entity.name,
-            provider=entity.external_model.provider,
-            model=entity.external_model.name,
-            task=entity.external_model.task,
-            config=entity.external_model.config,
+    @classmethod
+    def by(cls, changes: list[Change]) -> _Changed:
+        found: dict[str, set[str]] = {kind: set() for kind in Subject}
+        for each in changes:
+            found[each.kind].add(each.subject)
+        return cls(
+            endpoints=found[Subject.ENDPOINT],
+            principals=found[Subject.PRINCIPAL],
+            groups=found[Subject.GROUP],
+            tokens=found[Subject.TOKEN],
+            secrets=found[Subject.SECRET],
         )
-        for entity in resolve(version.config).served_entities
-    )
 
 
-def _principal(user: User) -> gateway.Principal:
-    return gateway.Principal(id=user.pk, email=user.email, is_admin=user.is_admin)
+def _callers_after(held: gateway.Snapshot, changed: _Changed) -> tuple[callers.Principals, callers.Tokens]:
+    principals, tokens = dict(held.principals), dict(held.tokens)
+    people = changed.principals | callers.concerned(held.principals, groups=changed.groups)
+    if people:
+        for pk in people:
+            principals.pop(pk, None)
+        principals |= callers.principals(ids=people)
+        tokens = {key: entry for key, entry in tokens.items() if entry.principal.id not in people}
+    if people or changed.tokens:
+        for digest in changed.tokens:
+            tokens.pop(bytes.fromhex(digest), None)
+        tokens |= callers.tokens(principals, holders=people, digests=changed.tokens)
+    return principals, tokens
 
 
-def _tokens() -> dict[bytes, gateway.TokenEntry]:
-    rows = AccessToken.objects.filter(user__is_active=True).select_related("user")
-    return {
-        bytes.fromhex(row.digest): gateway.TokenEntry(
-            principal=_principal(row.user), expires_at=row.expires_at.timestamp() if row.expires_at else None
-        )
-        for row in rows
+def _names(changed: _Changed, *callers_then_and_now: Mapping[str, gateway.Principal]) -> set[limits.Name]:
+    """What limits may call those who were changed, before and after."""
+    people = {
+        (False, known[pk].email.lower())
+        for known in callers_then_and_now
+        for pk in changed.principals
+        if pk in known
     }
+    return people | limits.names_of(groups=changed.groups)
+
+
+def _concerns(part: served.Part, changed: _Changed, gone: set[str], names: set[limits.Name]) -> bool:
+    """Whether an endpoint follows one of these groups or secrets, names one of these, or was given to somebody who is gone."""
+    endpoint = part.endpoint
+    return (
+        not part.groups.isdisjoint(changed.groups)
+        or not part.named.isdisjoint(names)
+        or any(f"{s}/{k}" in changed.secrets or f"{s}/" in changed.secrets for s, k in part.references)
+        or not endpoint.users.isdisjoint(gone)
+        or not endpoint.viewers.isdisjoint(gone)
+    )

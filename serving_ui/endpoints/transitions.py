@@ -117,6 +117,8 @@ def drop(
         outcome=Outcome.FAILED if failed else Outcome.CANCELED, settled_at=now, message=message
     )
     if version.published_revision:
-        publication.bump()  # gateways may serve it already and must go back
+        publication.bump(
+            publication.Subject.ENDPOINT, endpoint.pk
+        )  # gateways may serve it already and must go back
     kind = Kind.FAILED if failed else Kind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)

@@ -6,7 +6,7 @@ is trusted (SERVING_UI_METRICS=open).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import accumulate
 from time import time
@@ -56,51 +56,31 @@ def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
 
 
 def histogram(
-    name: str, labels: Mapping[str, str], bounds_ms: Iterable[float], buckets: Iterable[int], total_ms: float
+    name: str, labels: Mapping[str, str], bounds_ms: Iterable[float], *, buckets: Iterable[int], total: float
 ) -> Iterator[Sample]:
     """The samples of a histogram: milliseconds inside, seconds outside, as the convention is."""
     reached = list(accumulate(buckets))
     for bound, count in zip([*(f"{each / 1000:g}" for each in bounds_ms), "+Inf"], reached, strict=True):
         yield f"{name}_bucket", {**labels, "le": bound}, count
-    yield f"{name}_sum", labels, total_ms / 1000
+    yield f"{name}_sum", labels, total / 1000
     yield f"{name}_count", labels, reached[-1]
 
 
 def _families(counts: Counts) -> Iterator[tuple[str, str, str, Iterable[Sample]]]:
     """Name, type, meaning and samples."""
     endpoints = sorted(counts["endpoints"].items())
-    name = "serving_ui_requests_total"
-    yield (
-        name,
-        "counter",
-        "Requests that reached an endpoint, by the status that was answered.",
-        [
-            (name, {"endpoint": endpoint, "status": status}, count)
-            for endpoint, counted in endpoints
-            for status, count in sorted(counted["statuses"].items())
-        ],
-    )
-    name = "serving_ui_tokens_total"
-    yield (
-        name,
-        "counter",
-        "Tokens that were asked with (in) and answered (out).",
-        [
-            (name, {"endpoint": endpoint, "direction": direction}, counted[direction])
-            for endpoint, counted in endpoints
-            for direction in ("in", "out")
-        ],
-    )
-    for kind, told in (
-        ("retries", "Times that a provider was asked again."),
-        ("fallbacks", "Times that another served entity was asked instead."),
-    ):
-        name = f"serving_ui_{kind}_total"
-        yield name, "counter", told, [(name, {"endpoint": one}, counted[kind]) for one, counted in endpoints]
-    for kind, told in (
-        ("upstream", "Time from asking a provider to the end of its answer."),
-        ("first_byte", "Time from a request to the first byte of its answer."),
-    ):
+    for name, told, label, values in _COUNTERS:
+        yield (
+            name,
+            "counter",
+            told,
+            [
+                (name, {"endpoint": endpoint, label: value} if label else {"endpoint": endpoint}, number)
+                for endpoint, counted in endpoints
+                for value, number in values(counted).items()
+            ],
+        )
+    for kind, told in _HISTOGRAMS:
         name = f"serving_ui_{kind}_seconds"
         yield (
             name,
@@ -109,18 +89,44 @@ def _families(counts: Counts) -> Iterator[tuple[str, str, str, Iterable[Sample]]
             [
                 sample
                 for endpoint, counted in endpoints
-                for sample in histogram(
-                    name, {"endpoint": endpoint}, LATENCY_MS, counted[kind]["buckets"], counted[kind]["sum"]
-                )
+                for sample in histogram(name, {"endpoint": endpoint}, LATENCY_MS, **counted[kind])
             ],
         )
-    name, overhead = "serving_ui_gateway_overhead_seconds", counts["overhead"]
-    yield (
-        name,
-        "histogram",
-        "Time that the gateway itself took.",
-        list(histogram(name, {}, OVERHEAD_MS, overhead["buckets"], overhead["sum"])),
-    )
+    name = "serving_ui_gateway_overhead_seconds"
+    told = "Time that the gateway itself took."
+    yield name, "histogram", told, histogram(name, {}, OVERHEAD_MS, **counts["overhead"])
+
+
+_COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], ...] = (
+    (
+        "serving_ui_requests_total",
+        "Requests that reached an endpoint, by the status that was answered.",
+        "status",
+        lambda counted: dict(sorted(counted["statuses"].items())),
+    ),
+    (
+        "serving_ui_tokens_total",
+        "Tokens that were asked with (in) and answered (out).",
+        "direction",
+        lambda counted: {"in": counted["in"], "out": counted["out"]},
+    ),
+    (
+        "serving_ui_retries_total",
+        "Times that a provider was asked again.",
+        "",
+        lambda counted: {"": counted["retries"]},
+    ),
+    (
+        "serving_ui_fallbacks_total",
+        "Times that another served entity was asked instead.",
+        "",
+        lambda counted: {"": counted["fallbacks"]},
+    ),
+)
+_HISTOGRAMS = (
+    ("upstream", "Time from asking a provider to the end of its answer."),
+    ("first_byte", "Time from a request to the first byte of its answer."),
+)
 
 
 def _labels(labels: Mapping[str, str]) -> str:

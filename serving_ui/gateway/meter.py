@@ -165,7 +165,7 @@ class Meter:
 
 
 def _histogram(bounds: tuple[float, ...]) -> Counts:
-    return {"buckets": [0] * (len(bounds) + 1), "sum": 0.0}
+    return {"buckets": [0] * (len(bounds) + 1), "total": 0.0}
 
 
 def _nothing() -> Counts:
@@ -180,7 +180,7 @@ def _nothing() -> Counts:
 
 def _observe(histogram: Counts, bounds: tuple[float, ...], value: float) -> None:
     histogram["buckets"][bisect_left(bounds, value)] += 1
-    histogram["sum"] += value
+    histogram["total"] += value
 
 
 def _add(total: Counts, more: Counts) -> None:

@@ -55,15 +55,3 @@ class NoLedger:
 
     def note(self, record: Record) -> None:
         """Forget it."""
-
-
-class Ledgers:
-    """Several as one."""
-
-    def __init__(self, *ledgers: Ledger) -> None:
-        self._notes = [ledger.note for ledger in ledgers]
-
-    def note(self, record: Record) -> None:
-        """Each keeps it."""
-        for note in self._notes:
-            note(record)

@@ -6,7 +6,8 @@ The one exception is `value_of`, which gives a key's value to a program of someb
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from django.db.models import Case, IntegerField, Max, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
@@ -102,28 +103,43 @@ def missing(*, references: Iterable[Reference]) -> set[Reference]:
     return wanted - set(_stored(wanted).values_list("scope__name", "key"))
 
 
-def dates(*, references: Iterable[Reference]) -> dict[Reference, datetime]:
-    """When each referenced secret was last put; a change means that it must be resolved again."""
-    return {
-        (scope, key): at
-        for scope, key, at in _stored(references).values_list("scope__name", "key", "updated_at")
-    }
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One value as it is stored; opening it may fail, and then no other value suffers."""
+
+    key_id: str
+    ciphertext: str = field(repr=False)
+
+    def open(self) -> str:
+        """The value. Raises ciphers.Unreadable."""
+        return ciphers.ring().open(self.key_id, self.ciphertext)
+
+
+def sealed(*, references: Iterable[Reference]) -> dict[Reference, Sealed]:
+    """The referenced values, still sealed; a missing one is absent. One query for as many as there are."""
+    wanted = set(references)
+    rows = _stored(wanted).values_list("scope__name", "key", "key_id", "ciphertext") if wanted else ()
+    return {(scope, key): Sealed(key_id, text) for scope, key, key_id, text in rows if (scope, key) in wanted}
+
+
+def sealed_stored(*, ids: Iterable[str]) -> dict[str, Sealed]:
+    """Values pasted into configs, by id, still sealed; a missing one is absent."""
+    wanted = set(ids)
+    rows = StoredSecret.objects.filter(pk__in=wanted, scope=None).values_list("pk", "key_id", "ciphertext")
+    return {pk: Sealed(key_id, text) for pk, key_id, text in rows} if wanted else {}
 
 
 def values(*, references: Iterable[Reference]) -> dict[Reference, str]:
     """The referenced values; a missing one is absent. Raises ciphers.Unreadable."""
-    rows = _stored(references).values_list("scope__name", "key", "key_id", "ciphertext")
-    return {(scope, key): ciphers.ring().open(key_id, text) for scope, key, key_id, text in rows}
+    return {reference: value.open() for reference, value in sealed(references=references).items()}
 
 
 def stored_values(*, ids: Iterable[str]) -> dict[str, str]:
     """Values pasted into configs, by id; a missing one is absent. Raises ciphers.Unreadable."""
-    rows = StoredSecret.objects.filter(pk__in=set(ids), scope=None).values_list("pk", "key_id", "ciphertext")
-    return {pk: ciphers.ring().open(key_id, text) for pk, key_id, text in rows}
+    return {pk: value.open() for pk, value in sealed_stored(ids=ids).items()}
 
 
-def _stored(references: Iterable[Reference]) -> QuerySet[StoredSecret]:
-    any_of = Q(pk__in=[])
-    for scope, key in set(references):
-        any_of |= Q(scope__name=scope, key=key)
-    return StoredSecret.objects.filter(any_of)
+def _stored(references: AbstractSet[Reference]) -> QuerySet[StoredSecret]:
+    """Those of these scopes with one of these keys: at least what is referenced, in a condition that stays short."""
+    scopes, keys = {scope for scope, _key in references}, {key for _scope, key in references}
+    return StoredSecret.objects.filter(scope__name__in=scopes, key__in=keys)

@@ -1,0 +1,212 @@
+"""A snapshot that follows the last one equals one that is built whole, whatever was changed; and only that was built anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TransactionTestCase
+
+from serving_ui.accounts import commands as accounts
+from serving_ui.accounts import directory
+from serving_ui.accounts.models import EVERYONE, AccessToken, Group, User
+from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
+from serving_ui.endpoints import commands, publication
+from serving_ui.endpoints.granting import grant
+from serving_ui.endpoints.lifecycle import Event
+from serving_ui.endpoints.models import Change, Endpoint
+from serving_ui.endpoints.permissions import Level
+from serving_ui.endpoints.publication import Subject
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.endpoints.transitions import drop, succeed
+from serving_ui.lib import clock
+from serving_ui.vault import commands as vault
+from serving_ui.vault.models import Scope, StoredSecret
+from tests.conftest import openai_body
+
+NAMES = ("one", "two", "three")
+KEYS = ("first", "second")
+GROUPS = ("red", "blue")
+PEOPLE = ("ann@example.com", "bob@example.com", "cid@example.com")
+Step = Callable[["World", int, int], object]
+
+
+class World:
+    """An admin who makes everything, three people, two groups, a scope with two keys, up to three endpoints."""
+
+    def __init__(self) -> None:
+        self.admin = User.objects.create(email="admin@example.com", is_admin=True)
+        for email in PEOPLE:
+            User.objects.create(email=email)
+        for name in GROUPS:
+            directory.create_group(name=name, actor=self.admin)
+        self.put_secret(0, 1)
+
+    def person(self, which: int) -> User:
+        return User.objects.get_or_create(email=PEOPLE[which])[0]
+
+    def group(self, which: int) -> Group:
+        return Group.objects.get_or_create(name=GROUPS[which % 2])[0]
+
+    def endpoint(self, which: int) -> Endpoint | None:
+        return Endpoint.objects.filter(name=NAMES[which]).select_related("pending", "active").first()
+
+    def create(self, which: int, how: int) -> None:
+        if self.endpoint(which) is None:
+            reference = self.put_secret(0, how) if how else None
+            commands.create_endpoint(spec=spec(NAMES[which], reference), actor=self.admin, now=clock.now())
+
+    def publish(self, which: int, how: int) -> None:
+        """What the worker does once it has checked the credentials: the config is served, then it is the active one."""
+        endpoint = self.endpoint(which)
+        if endpoint is None or endpoint.pending is None:
+            return
+        endpoint.pending.published_revision = publication.bump(Subject.ENDPOINT, endpoint.pk)
+        endpoint.pending.save()
+        if how == 1:
+            succeed(endpoint, endpoint.pending, now=clock.now())
+        if how == 2:
+            drop(endpoint, Event.FAIL, now=clock.now())
+
+    def update(self, which: int, how: int) -> None:
+        endpoint = self.endpoint(which)
+        if endpoint is not None and endpoint.pending is None:
+            config = spec(NAMES[which], self.put_secret(0, how) if how else None).config
+            commands.update_config(name=NAMES[which], config=config, actor=self.admin, now=clock.now())
+
+    def delete(self, which: int, _how: int) -> None:
+        if self.endpoint(which):
+            commands.delete_endpoint(name=NAMES[which], actor=self.admin, now=clock.now())
+
+    def limit(self, which: int, how: int) -> None:
+        if self.endpoint(which):
+            commands.set_rate_limits(
+                name=NAMES[which], rate_limits=[RateLimit(calls=how)], actor=self.admin, now=clock.now()
+            )
+
+    def grant(self, which: int, how: int) -> None:
+        for to in (self.person(how).email, self.group(how).name, EVERYONE):
+            if self.endpoint(which):
+                level = (Level.CAN_QUERY, Level.CAN_VIEW, Level.NONE)[(which + how) % 3]
+                grant(name=NAMES[which], to=to, level=level, actor=self.admin, now=clock.now())
+
+    def join(self, which: int, how: int) -> None:
+        directory.change_members(group=self.group(how), add=[self.person(which).pk], actor=self.admin)
+
+    def part(self, which: int, how: int) -> None:
+        directory.change_members(group=self.group(how), remove=[self.person(which).pk], actor=self.admin)
+
+    def dissolve(self, which: int, _how: int) -> None:
+        directory.delete_group(group=self.group(which), actor=self.admin)
+
+    def activate(self, which: int, how: int) -> None:
+        directory.change_principal(user=self.person(which), active=how == 1, actor=self.admin)
+
+    def promote(self, which: int, how: int) -> None:
+        accounts.ensure_user(email=self.person(which).email, admin=how == 1)
+
+    def remove(self, which: int, _how: int) -> None:
+        directory.delete_principal(user=self.person(which), actor=self.admin)
+
+    def make_token(self, which: int, _how: int) -> None:
+        accounts.create_access_token(user=self.person(which), now=clock.now())
+
+    def revoke_token(self, which: int, _how: int) -> None:
+        if token := AccessToken.objects.filter(user=self.person(which)).first():
+            accounts.revoke_access_token(user=token.user, token_id=token.pk, now=clock.now())
+
+    def put_secret(self, which: int, how: int) -> str:
+        now, key = clock.now(), KEYS[how % 2]
+        if not Scope.objects.exists():
+            vault.create_scope(name="prod", actor=self.admin, now=now)
+        vault.put_secret(scope="prod", key=key, value=f"value {which}", actor=self.admin, now=now)
+        return "{{secrets/prod/" + key + "}}"
+
+    def delete_secret(self, _which: int, how: int) -> None:
+        if StoredSecret.objects.filter(scope__name="prod", key=KEYS[how % 2]).exists():
+            vault.delete_secret(scope="prod", key=KEYS[how % 2], actor=self.admin, now=clock.now())
+
+    def delete_scope(self, _which: int, _how: int) -> None:
+        if Scope.objects.exists():
+            vault.delete_scope(name="prod", actor=self.admin, now=clock.now())
+
+
+STEPS: tuple[Step, ...] = (
+    *[World.create, World.publish, World.publish, World.update, World.delete, World.limit, World.grant],
+    *[World.join, World.part, World.dissolve, World.activate, World.promote, World.remove],
+    *[World.make_token, World.revoke_token, World.put_secret, World.delete_secret, World.delete_scope],
+)
+
+
+def spec(name: str, reference: str | None = None) -> EndpointSpec:
+    body = openai_body(name)
+    if reference:
+        config = body["config"]["served_entities"][0]["external_model"]["openai_config"]
+        config.pop("openai_api_key_plaintext")
+        config["openai_api_key"] = reference
+    return parse_endpoint(body)
+
+
+class Following(TransactionTestCase):
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.lists(
+            st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 2)), max_size=4),
+            min_size=4,
+            max_size=10,
+        )
+    )
+    def test_a_snapshot_that_follows_equals_one_built_whole(
+        self, rounds: list[list[tuple[Step, int, int]]]
+    ) -> None:
+        world = World()
+        for which in range(3):
+            world.create(which, which)
+            world.publish(which, 1)
+            world.grant(which, which)
+        follower = SnapshotBuilder()
+        follower.build()
+        for steps in rounds:
+            for step, which, how in steps:
+                step(world, which, how)
+            assert follower.build() == SnapshotBuilder().build(), steps
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_what_was_changed_is_built_anew(
+    make_endpoint: Callable[..., Endpoint], owner: User, django_assert_max_num_queries: Callable[..., object]
+):
+    for number in range(30):
+        make_endpoint(f"e{number}")
+    builder = SnapshotBuilder()
+    before = builder.build()
+    commands.set_rate_limits(name="e7", rate_limits=[RateLimit(calls=3)], actor=owner, now=clock.now())
+    with django_assert_max_num_queries(5):  # type: ignore[attr-defined]
+        after = builder.build()
+    assert {name for name in after.endpoints if after.endpoints[name] is not before.endpoints[name]} == {"e7"}
+    with django_assert_max_num_queries(1):  # type: ignore[attr-defined]
+        assert builder.build() is after
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_too_far_behind_is_built_whole(make_endpoint: Callable[..., Endpoint], owner: User):
+    make_endpoint()
+    builder = SnapshotBuilder()
+    builder.build()
+    commands.delete_endpoint(name="chat", actor=owner, now=clock.now())
+    make_endpoint("other")
+    Change.objects.filter(pk=Change.objects.order_by("pk").last().pk - 1).delete()  # type: ignore[union-attr]
+    assert set(builder.build().endpoints) == {"other"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_old_changes_are_forgotten(monkeypatch: pytest.MonkeyPatch, owner: User):
+    monkeypatch.setattr(publication, "CHANGES_KEPT", 10)
+    monkeypatch.setattr(publication, "TIDY_EVERY", 5)
+    for _each in range(60):
+        publication.bump(Subject.PRINCIPAL, owner.pk)
+    assert Change.objects.count() <= 16
+    assert publication.changes(since=publication.current() - 3) is not None
+    assert publication.changes(since=1) is None
