@@ -1,7 +1,8 @@
 """Recorded exchanges with vendors: data files under tests/catalogue/wire/<provider>/, made by hand from the vendors' documentation.
 
 A recording is one JSON file: `task`, `model`, `config` (the block of the API, secrets in their `_plaintext` spelling, `{vendor}` for
-the vendor's address where the block has one), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
+the vendor's address where the block has one, `{service_account}` for a
+key of Google), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
 `answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
 the wire, or `.events` as a JSON list of [name, data] for framings that are no text.
 `refusals.json` lists questions that cannot be asked of the provider: [task, the parameter that the refusal must name, question].
@@ -20,9 +21,11 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from tests.support.google import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
 REFUSALS = "refusals.json"
+SERVICE_ACCOUNT = "{service_account}"
 VENDOR = "http://vendor.example:1"
 
 
@@ -56,7 +59,10 @@ class Recording:
         return Asked(body=self.question, model=self.model, id="made-here", created=1)
 
     def config(self, base: str = VENDOR) -> ProviderConfig:
-        return self.provider.config.model_validate(json.loads(self.block.replace("{vendor}", base)))
+        filled = self.block.replace("{vendor}", base)
+        if SERVICE_ACCOUNT in filled:
+            filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
+        return self.provider.config.model_validate(json.loads(filled))
 
     def built(self, question: dict[str, Any] | None = None) -> UpstreamRequest:
         """What is sent for the recorded question, or for another."""

@@ -17,6 +17,7 @@ STREAMED_AS_TEXT = [each for each in STREAMED if each.wire.framing is Framing.SS
 
 
 def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
+    vendor.say(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
     gateway.lead(
         vendor,
         provider=recorded.provider.name,
