@@ -1,6 +1,6 @@
 """The server: gateway, sandbox and pages behind one port. The first segment of a path says whose request it is.
 
-`/healthz` is alive, `/readyz` is able to serve; both answer without Django.
+`/healthz` is alive, `/readyz` is able to serve, `/metrics` is for Prometheus; they answer without Django.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ pages: Any = get_asgi_application()
 
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.books import Books
+from serving_ui.gateway.exposition import Exposition
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
-from serving_ui.gateway.spool import Spool
 from serving_ui.sandbox.app import sandbox_app
 
 Scope = MutableMapping[str, Any]
@@ -33,9 +34,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 holder = SnapshotHolder()
-spool = Spool(settings.SPOOL_FOLDER)
+books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
+metrics = Exposition(books.meter, holder, is_open=settings.METRICS == "open")
 gateway = Gateway(
-    holder, ledger=spool, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+    holder, ledger=books, redis=RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
 )
 
 
@@ -49,6 +51,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await gateway(scope, receive, send)
     elif path.startswith("/sandbox/v1/"):
         await sandbox_app(scope, receive, send)
+    elif path == "/metrics":
+        await metrics(scope, receive, send)
     elif path == "/healthz":
         await _answer(send, 200, {"status": "alive"})
     elif path == "/readyz":
@@ -67,13 +71,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            books.start()
             await gateway.start()
             follower.start()
             await send({"type": "lifespan.startup.complete"})
         else:
             follower.stop()
             await gateway.stop()
-            spool.stop()
+            books.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
