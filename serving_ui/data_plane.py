@@ -1,7 +1,7 @@
 """The gateway with what it needs to live: the follower that brings its snapshots, and what it says of its own health.
 
 Mounted beside the pages by asgi.py, or run alone by `manage.py gateway`. `/healthz` is alive, `/readyz` is able to serve and
-says what does not go as it should; both answer without a database.
+says what does not go as it should, `/metrics` is for Prometheus; they answer without a database.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from django.conf import settings
+
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.books import Books
+from serving_ui.gateway.exposition import Exposition
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 
 Scope = MutableMapping[str, Any]
@@ -20,7 +25,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Concern = Callable[[], str | None]
 
 QUERIES = ("/serving-endpoints/", "/endpoints/")
-HEALTH = ("/healthz", "/readyz")
+HEALTH = ("/healthz", "/readyz", "/metrics")
 NOT_YET = {
     "error_code": "TEMPORARILY_UNAVAILABLE",
     "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
@@ -32,7 +37,10 @@ class DataPlane:
 
     def __init__(self) -> None:
         self.holder = SnapshotHolder()
-        self.gateway = Gateway(self.holder)
+        self.books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
+        self.metrics = Exposition(self.books.meter, self.holder, is_open=settings.METRICS == "open")
+        redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+        self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
         self.concerns: list[Concern] = [self.follower.concern]  # each a sentence for /readyz, or nothing
@@ -48,6 +56,8 @@ class DataPlane:
                 await self.gateway(scope, receive, send)
             else:
                 await answer(send, 503, NOT_YET, retry_after=1)
+        elif path == "/metrics":
+            await self.metrics(scope, receive, send)
         elif path == "/healthz":
             await answer(send, 200, {"status": "alive"})
         else:
@@ -58,12 +68,14 @@ class DataPlane:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.books.start()
                 await self.gateway.start()
                 self.follower.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.follower.stop()
                 await self.gateway.stop()
+                self.books.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

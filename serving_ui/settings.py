@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "serving_ui.accounts",
     "serving_ui.vault",
     "serving_ui.endpoints",
+    "serving_ui.usage",
     "serving_ui.api",
     "serving_ui.pages",
 ]
@@ -158,6 +159,14 @@ WHITENOISE_MAX_AGE = 3600
 BROKER_URL = env.text("BROKER_URL") or "filesystem://localhost"
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
+# Where gateway processes count rate limits together. Without it each admits its share.
+REDIS_URL = env.text("REDIS_URL") or (
+    BROKER_URL if urlsplit(BROKER_URL).scheme in ("redis", "rediss") else ""
+)
+if REDIS_URL and not (urlsplit(REDIS_URL).scheme in ("redis", "rediss") and urlsplit(REDIS_URL).hostname):
+    raise env.EnvError(
+        "SERVING_UI_REDIS_URL is not an address of Redis. Use one such as redis://127.0.0.1:6379/0."
+    )
 
 # The gateway: where pages find it, what it may reach, and where vendors stand.
 GATEWAY_URL = (
@@ -176,6 +185,11 @@ for _name, _url in VENDOR_ADDRESSES.items():
         )
 EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
+USAGE_ROW_DAYS = env.integer("USAGE_ROW_DAYS", 14)
+USAGE_MINUTE_DAYS = env.integer("USAGE_MINUTE_DAYS", 400)
+SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
+METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
+METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
 CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
 
 LOGGING = {

@@ -10,9 +10,6 @@ import socket
 from typing import Any, cast
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request as GoogleRequest
 from google.oauth2 import service_account
@@ -24,6 +21,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import create_connection
 
 from serving_ui.catalogue.wire import AwsSigV4, ClientCredentials, GoogleServiceAccount, UpstreamRequest
+from serving_ui.gateway.aws import signed
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
@@ -54,20 +52,13 @@ def send(request: UpstreamRequest, *, policy: EgressPolicy) -> requests.Response
 
 def _authorization(request: UpstreamRequest, session: requests.Session) -> dict[str, str]:
     match request.auth:
-        case AwsSigV4() as auth:
-            return _aws(request, auth)
+        case AwsSigV4():
+            return dict(signed(request).headers)
         case GoogleServiceAccount() as auth:
             return {"Authorization": f"Bearer {_google(auth, session)}"}
         case ClientCredentials() as auth:
             return {"Authorization": f"Bearer {_client_credentials(auth, session)}"}
     return {}
-
-
-def _aws(request: UpstreamRequest, auth: AwsSigV4) -> dict[str, str]:
-    signed = AWSRequest(request.method, request.url, headers=dict(request.headers), data=request.body or b"")
-    keys = Credentials(auth.access_key_id.reveal(), auth.secret_access_key.reveal())
-    SigV4Auth(keys, auth.service, auth.region).add_auth(signed)
-    return dict(signed.headers.items())
 
 
 def _google(auth: GoogleServiceAccount, session: requests.Session) -> str:

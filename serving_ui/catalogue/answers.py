@@ -10,14 +10,21 @@ from typing import Any
 from serving_ui.catalogue.exchange import Asked, Json
 
 
-def usage(prompt: int, completion: int | None = None, *, cached: int | None = None) -> Json:
-    """Token counts. `completion` is None for embeddings; `cached` are those of `prompt` that the provider had kept."""
+def usage(
+    prompt: int, completion: int | None = None, *, cached: int | None = None, reasoning: int | None = None
+) -> Json:
+    """Token counts. `completion` is None for embeddings.
+
+    `cached` are those of `prompt` that the provider had kept, `reasoning` those of `completion` that went into thinking.
+    """
     counts: Json = {"prompt_tokens": prompt}
     if completion is not None:
         counts["completion_tokens"] = completion
     counts["total_tokens"] = prompt + (completion or 0)
     if cached is not None:
         counts["prompt_tokens_details"] = {"cached_tokens": cached}
+    if reasoning is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     return counts
 
 

@@ -5,7 +5,8 @@ Pure. Bytes, sockets and clocks are the gateway's: it cuts a stream into events,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -74,3 +75,26 @@ class Wire:
     """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises AnswerUnreadable."""
     stream: Callable[[Asked], Translator] | None = None
     framing: Framing = Framing.SSE
+
+
+def read_reply(wire: Wire, reply: Json, asked: Asked) -> Json:
+    """The OpenAI-shaped answer, whatever the provider has sent. Raises AnswerUnreadable."""
+    if wire.reply is None:
+        return reply
+    with _of_the_promised_shape():
+        return wire.reply(reply, asked)
+
+
+def read_event(translator: Translator, event: Event) -> list[Json]:
+    """The chunks that follow from this event, whatever it holds. Raises ProviderFailed or AnswerUnreadable."""
+    with _of_the_promised_shape():
+        return translator.take(event)
+
+
+@contextmanager
+def _of_the_promised_shape() -> Iterator[None]:
+    """Providers' files read answers as their documentation promises them; another shape shows as one of these."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise AnswerUnreadable(f"The answer has not the shape that was promised: {problem!r}") from problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
@@ -13,6 +12,7 @@ from serving_ui.catalogue.problems import Problem, SpecErrors, as_validation_err
 from serving_ui.catalogue.text import _
 
 MOST_ITEMS = 100
+LIMIT_UNITS = ("calls", "tokens")
 Word = Annotated[str, Field(min_length=1, max_length=255)]
 Words = Annotated[list[Word], Field(max_length=MOST_ITEMS)]
 Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
@@ -68,16 +68,6 @@ class GatewayRateLimit(Body):
         return self
 
 
-def is_carried_out(limit: Mapping[str, Any]) -> bool:
-    """Whether the gateway carries a stored rate limit out: calls of the endpoint, or of each user."""
-    return (
-        "calls" in limit
-        and "tokens" not in limit
-        and "principal" not in limit
-        and limit.get("key", "endpoint") in ("endpoint", "user")
-    )
-
-
 class AiGateway(Reported):
     fallback_config: Fallback | None = None
     guardrails: Guardrails | None = None
@@ -91,15 +81,11 @@ class AiGateway(Reported):
 
     def without_effect(self) -> list[str]:
         """What is kept and not carried out by this version, by path."""
-        limits = self.stored().get("rate_limits", [])
-        found = [f"rate_limits[{n}]" for n, limit in enumerate(limits) if not is_carried_out(limit)]
         switched = {
-            "fallback_config": self.fallback_config and self.fallback_config.enabled,
             "guardrails": self.guardrails,
             "inference_table_config": self.inference_table_config and self.inference_table_config.enabled,
-            "usage_tracking_config": self.usage_tracking_config and self.usage_tracking_config.enabled,
         }
-        return [*(name for name, is_on in switched.items() if is_on), *found]
+        return [name for name, is_on in switched.items() if is_on]
 
 
 class EmailNotifications(Reported):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
@@ -17,61 +17,14 @@ from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.text import _
 from serving_ui.catalogue.wire import GATEWAY_FIELDS, RequestRefused
 
-OPENAI_FIELDS = frozenset(
-    {
-        *(
-            "messages",
-            "prompt",
-            "input",
-            "model",
-            "stream",
-            "stream_options",
-            "user",
-            "n",
-            "best_of",
-            "echo",
-            "suffix",
-        ),
-        *(
-            "max_tokens",
-            "max_completion_tokens",
-            "temperature",
-            "top_p",
-            "stop",
-            "seed",
-            "frequency_penalty",
-            "presence_penalty",
-        ),
-        *(
-            "logit_bias",
-            "logprobs",
-            "top_logprobs",
-            "response_format",
-            "tools",
-            "tool_choice",
-            "parallel_tool_calls",
-        ),
-        *(
-            "functions",
-            "function_call",
-            "modalities",
-            "audio",
-            "prediction",
-            "reasoning_effort",
-            "service_tier",
-            "store",
-        ),
-        *(
-            "metadata",
-            "web_search_options",
-            "verbosity",
-            "dimensions",
-            "encoding_format",
-            "safety_identifier",
-            "prompt_cache_key",
-        ),
-    }
-)
+OPENAI_FIELDS = frozenset({
+    "messages", "prompt", "input", "model", "stream", "stream_options", "user", "n", "best_of", "echo", "suffix",
+    "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "frequency_penalty", "presence_penalty",
+    "logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls",
+    "functions", "function_call", "modalities", "audio", "prediction", "reasoning_effort", "service_tier", "store",
+    "metadata", "web_search_options", "verbosity", "dimensions", "encoding_format", "safety_identifier",
+    "prompt_cache_key", "prompt_cache_retention",
+})  # fmt: skip
 """Fields of OpenAI's three requests. Whoever sends one means what OpenAI means by it."""
 
 NEUTRAL: Mapping[str, Any] = {
@@ -90,24 +43,29 @@ NEUTRAL: Mapping[str, Any] = {
 }
 """Values that ask for nothing in particular; any provider can give that."""
 
-_SILENT = frozenset(
-    {"model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "encoding_format"}
-)
+_SILENT = frozenset({
+    "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "encoding_format",
+})  # fmt: skip
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """`own` are the provider's own fields of the part."""
+
     text: str
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Either `url`, or `kind` (a media type) with `data` in base64."""
+    """Either `url`, or `kind` (a media type) with `data` in base64. `own` are the provider's own fields of the part."""
 
     url: str = ""
     kind: str = ""
     data: str = ""
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +77,40 @@ class ToolCall:
     arguments: Json
 
 
-def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
-    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`.
+def merged(body: Mapping[str, Any]) -> Json:
+    """The body with its `extra_params` beneath it, and without what is meant for this server.
 
-    A field of the body overrides the same one of `extra_params`.
+    Whether to stream is not an extra: the gateway decides before how to answer.
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
         raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+    whole = {**(extra or {}), **body}
+    if "stream" not in body:
+        whole.pop("stream", None)
+    return {name: value for name, value in whole.items() if name not in GATEWAY_FIELDS}
+
+
+def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
+    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`."""
     own: Json = {}
-    for name, value in {**(extra or {}), **body}.items():
-        if name in GATEWAY_FIELDS or name in taken or name in _SILENT:
+    for name, value in merged(body).items():
+        if name in _SILENT or (name in taken and name in body):
             continue
+        if name in taken:
+            raise refuse(f"extra_params.{name}", "Give it beside extra_params, not in it.")
         if name not in OPENAI_FIELDS:
             own[name] = value
-        elif value is not None and not (name in NEUTRAL and value == NEUTRAL[name]):
+        elif value is not None and not _is_neutral(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
+    neutral = NEUTRAL.get(name)
+    return name in NEUTRAL and bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
 
 
 def refuse(name: str, why: str) -> RequestRefused:
@@ -144,8 +118,11 @@ def refuse(name: str, why: str) -> RequestRefused:
     return RequestRefused(_("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why))
 
 
-def parts(content: Any, *, at: str) -> Iterator[Text | Image]:
-    """A message's content, which is a text or a list of parts. `at` names it in refusals, such as messages[0].content."""
+def parts(content: Any, *, at: str, own: Sequence[str] = ()) -> Iterator[Text | Image]:
+    """A message's content, which is a text or a list of parts. Texts that are empty are left out.
+
+    `at` names it in refusals, such as messages[0].content; `own` are the provider's own fields of a part. Others are refused.
+    """
     if content is None:
         return
     if isinstance(content, str):
@@ -155,28 +132,41 @@ def parts(content: Any, *, at: str) -> Iterator[Text | Image]:
     if not isinstance(content, list):
         raise refuse(at, "It must be a text or a list of parts.")
     for position, part in enumerate(content):
-        yield _part(part, f"{at}[{position}]")
+        read = _part(part, f"{at}[{position}]", own)
+        if isinstance(read, Image) or read.text:
+            yield read
 
 
-def _part(part: Any, at: str) -> Text | Image:
+def _part(part: Any, at: str, own: Sequence[str]) -> Text | Image:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return Text(part["text"])
+    if kind not in {"text", "refusal", "image_url"}:
+        raise refuse(at, "It must be a part of type text or image_url.")
+    given = part.get(kind)
+    extra = {name: value for name, value in part.items() if name not in {"type", kind} and value is not None}
+    for name in extra:
+        if name not in own:
+            raise refuse(f"{at}.{name}", "Leave it out.")
     if kind == "image_url":
-        given = part.get("image_url")
-        url = given.get("url") if isinstance(given, dict) else given
-        if isinstance(url, str) and url:
-            return _image(url, at)
-    raise refuse(at, "It must be a part of type text or image_url.")
+        return _image(given, at, extra)
+    if not isinstance(given, str):
+        raise refuse(f"{at}.{kind}", "It must be a text.")
+    return Text(given, extra)
 
 
-def _image(url: str, at: str) -> Image:
+def _image(given: Any, at: str, own: Mapping[str, Any]) -> Image:
+    described = given if isinstance(given, dict) else {"url": given}
+    url = described.get("url")
+    if not isinstance(url, str) or not url:
+        raise refuse(f"{at}.image_url", "It must have a url.")
+    for name, value in described.items():
+        if name != "url" and not (name == "detail" and value in {None, "auto"}):
+            raise refuse(f"{at}.image_url.{name}", "Leave it out.")
     if not url.startswith("data:"):
-        return Image(url=url)
+        return Image(url=url, own=own)
     found = _DATA_URL.match(url)
     if found is None:
         raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
-    return Image(kind=found["kind"], data="".join(found["data"].split()))
+    return Image(kind=found["kind"], data="".join(found["data"].split()), own=own)
 
 
 def text_only(content: Any, *, at: str) -> str:
@@ -190,16 +180,22 @@ def text_only(content: Any, *, at: str) -> str:
 
 
 def messages(body: Mapping[str, Any]) -> list[Json]:
-    """The messages, each an object with a role of the four, `developer` counted as system."""
-    read = []
-    for position, given in enumerate(body["messages"]):
-        role = given.get("role") if isinstance(given, dict) else None
-        if role not in {"system", "developer", "user", "assistant", "tool"}:
-            raise refuse(
-                f"messages[{position}]", "It must be an object with a role: system, user, assistant or tool."
-            )
-        read.append({**given, "role": "system" if role == "developer" else role})
-    return read
+    """The messages, each an object with a role of the four, `developer` counted as system.
+
+    What an assistant refused with is what it said. Names of speakers, audio and calls of the kind that OpenAI has retired are refused.
+    """
+    return [_message(given, f"messages[{position}]") for position, given in enumerate(body["messages"])]
+
+
+def _message(given: Any, at: str) -> Json:
+    role = given.get("role") if isinstance(given, dict) else None
+    if role not in {"system", "developer", "user", "assistant", "tool"}:
+        raise refuse(at, "It must be an object with a role: system, user, assistant or tool.")
+    for name in ("name", "audio", "function_call"):
+        if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
+            raise refuse(f"{at}.{name}", "Leave it out.")
+    content = given.get("content") or given.get("refusal")
+    return {**given, "role": "system" if role == "developer" else role, "content": content}
 
 
 def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
@@ -252,6 +248,16 @@ def most_tokens(body: Mapping[str, Any]) -> int | None:
     return None
 
 
+def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> float | None:
+    """A parameter that is a number between two."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise refuse(name, f"Here it must be a number from {least:g} to {most:g}.")
+    return value
+
+
 def functions(body: Mapping[str, Any]) -> list[Json]:
     """The `function` objects of `tools`. Raises for tools of another type."""
     found = []
@@ -263,6 +269,22 @@ def functions(body: Mapping[str, Any]) -> list[Json]:
             )
         found.append(function)
     return found
+
+
+def choice_of_tool(body: Mapping[str, Any]) -> tuple[str, str]:
+    """`tool_choice` as (auto, none, required, function or empty, the function's name)."""
+    given = body.get("tool_choice")
+    if given is None:
+        return "", ""
+    if given in ("auto", "none", "required"):
+        return given, ""
+    function = given.get("function") if isinstance(given, dict) and given.get("type") == "function" else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise refuse(
+            "tool_choice",
+            "It must be auto, none, required, or an object of type function that names a function.",
+        )
+    return "function", function["name"]
 
 
 def texts(value: Any, *, name: str) -> list[str]:

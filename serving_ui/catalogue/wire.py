@@ -51,6 +51,15 @@ class AwsSigV4:
 
 
 @dataclass(frozen=True, slots=True)
+class AwsInstanceProfile:
+    """The same, with the keys that AWS gives the machine which sends, if it has this instance profile."""
+
+    service: str
+    region: str
+    arn: str
+
+
+@dataclass(frozen=True, slots=True)
 class GoogleServiceAccount:
     """Exchange a JWT signed with the service account's key at `token_url` for a bearer token."""
 
@@ -69,7 +78,7 @@ class ClientCredentials:
     scope: str
 
 
-Auth = AwsSigV4 | GoogleServiceAccount | ClientCredentials
+Auth = AwsSigV4 | AwsInstanceProfile | GoogleServiceAccount | ClientCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +119,14 @@ def get(url: str, headers: Iterable[tuple[str, str]] = (), *, auth: Auth | None 
 
 
 def post_json(
-    url: str, body: Mapping[str, Any], headers: Iterable[tuple[str, str]] = (), *, auth: Auth | None = None
+    url: str,
+    body: Mapping[str, Any],
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    auth: Auth | None = None,
+    accept: str = "",
 ) -> UpstreamRequest:
-    accept = "text/event-stream" if body.get("stream") is True else "application/json"
+    accept = accept or ("text/event-stream" if body.get("stream") is True else "application/json")
     fixed = (("Content-Type", "application/json"), ("Accept", accept))
     return UpstreamRequest("POST", url, (*fixed, *headers), _encoded(body), auth)
 
@@ -139,15 +153,20 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
     return sent if model is None else {"model": model, **sent}
 
 
-def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, str]:
-    """A header with a secret in it. White space around a key is a slip of the hand and never part of it."""
+def sendable(secret: Secret | None) -> str:
+    """The value of a secret for a header. White space around a key is a slip of the hand and never part of it."""
     value = secret.reveal().strip() if secret is not None else ""
     if not value or not value.isascii() or not value.isprintable():
         message: Text = _(
             "The stored secret is empty or contains a character that cannot be sent. Store it again."
         )
         raise SecretUnusable(message)
-    return (name, prefix + value)
+    return value
+
+
+def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, str]:
+    """A header with a secret in it. Raises SecretUnusable."""
+    return (name, prefix + sendable(secret))
 
 
 def bearer(secret: Secret | None) -> tuple[str, str]:

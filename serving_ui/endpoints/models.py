@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from serving_ui.catalogue.governance import is_carried_out
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints.events import sentence
 from serving_ui.endpoints.lifecycle import Ready, State, Update
@@ -55,7 +54,7 @@ class Endpoint(models.Model):
     created_at = models.DateTimeField()
     modified_at = models.DateTimeField(db_index=True)
     tags = models.JSONField(default=list)  # [{"key", "value"}], by key
-    rate_limits = models.JSONField(default=list)  # [{"key", "calls", "renewal_period"}]
+    rate_limits = models.JSONField(default=list)  # [RateLimit as the API gives it]
     ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     is_ready_made = models.BooleanField(default=False)
@@ -108,12 +107,6 @@ class Endpoint(models.Model):
     @property
     def is_updating(self) -> bool:
         return self.config_update == Update.IN_PROGRESS
-
-    @property
-    def limits(self) -> tuple[tuple[str, int], ...]:
-        """What the gateway carries out: (key, calls a minute), of the rate limits and of those of the AI gateway."""
-        more = [limit for limit in self.ai_gateway.get("rate_limits", []) if is_carried_out(limit)]
-        return tuple((limit.get("key", "endpoint"), limit["calls"]) for limit in (*self.rate_limits, *more))
 
     @property
     def shown_version(self) -> ConfigVersion | None:

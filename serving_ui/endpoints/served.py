@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from serving_ui.accounts.models import EVERYONE, Membership
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import queries
+from serving_ui.endpoints import limits, queries
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, Vault, references_of, resolve
@@ -25,11 +25,12 @@ AT_ONCE = 500  # rows whose groups and secrets are fetched together
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One endpoint of a snapshot. It changes also when one of these groups or secrets does."""
+    """One endpoint of a snapshot. It changes also when one of these groups or secrets does, or somebody whom it names."""
 
     endpoint: gateway.Endpoint
     groups: frozenset[str]
     references: frozenset[Reference]
+    named: frozenset[limits.Name]
 
 
 def parts(*, ids: AbstractSet[str] | None = None) -> Iterator[Part]:
@@ -47,14 +48,17 @@ def parts(*, ids: AbstractSet[str] | None = None) -> Iterator[Part]:
 def _built(rows: Sequence[Endpoint]) -> Iterator[Part]:
     configs = {row.pk: _config(version) for row in rows if (version := _version(row))}
     vault = Vault.behind(config for config in configs.values() if isinstance(config, ConfigSpec))
-    members = _members(rows)
+    members, named = _members(rows), limits.named_in(rows)
     for row in rows:
         config = configs.get(row.pk)
         given: list[Grant] = row.given  # type: ignore[attr-defined]
+        governing = limits.of(row, named)
+        limited = {limit.principal for limit in governing if limit.key == "user_group"}
         yield Part(
-            endpoint=_endpoint(row, config, given, vault, members),
-            groups=frozenset(grant.group_id for grant in given if grant.group_id),
+            endpoint=replace(_endpoint(row, config, given, vault, members), limits=governing),
+            groups=frozenset(pk for pk in {grant.group_id for grant in given} | limited if pk),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
+            named=limits.names_in(row),
         )
 
 
@@ -90,7 +94,6 @@ def _endpoint(
         viewers=frozenset(user for user in _who(given, members) - users if user),
         everyone=row.is_ready_made or _name_everyone(querying),
         everyone_sees=_name_everyone(given),
-        rate_limits=row.limits,
     )
 
 

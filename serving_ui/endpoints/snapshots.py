@@ -6,11 +6,12 @@ else; it is built whole at the start, and when it is no longer known what was ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from serving_ui.endpoints import callers, outbound, publication, served
+from serving_ui.endpoints import callers, limits, outbound, publication, served
 from serving_ui.endpoints.models import Change, Grant
 from serving_ui.endpoints.publication import Subject
 from serving_ui.gateway import snapshot as gateway
@@ -42,12 +43,13 @@ class SnapshotBuilder:
 
     def _whole(self, revision: int) -> gateway.Snapshot:
         self._parts = {part.endpoint.id: part for part in served.parts()}
+        principals = callers.principals()
         return gateway.Snapshot(
             revision=revision,
             endpoints={part.endpoint.name: part.endpoint for part in self._parts.values()},
-            tokens=callers.tokens(),
+            tokens=callers.tokens(principals),
             pass_key=settings.PASS_KEY,
-            principals=callers.principals(),
+            principals=principals,
             egress=outbound.policy(),
             addresses=outbound.addresses(),
         )
@@ -56,18 +58,21 @@ class SnapshotBuilder:
         """`held` with what was changed built anew."""
         principals, tokens = _callers_after(held, changed)
         gone = changed.principals - principals.keys()
+        names = _names(changed, held.principals, principals)
         return replace(
             held,
             revision=revision,
             principals=principals,
             tokens=tokens,
-            endpoints=self._endpoints_after(held, changed, gone=gone),
+            endpoints=self._endpoints_after(held, changed, gone=gone, names=names),
         )
 
     def _endpoints_after(
-        self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str]
+        self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str], names: set[limits.Name]
     ) -> dict[str, gateway.Endpoint]:
-        ids = changed.endpoints | {pk for pk, part in self._parts.items() if _concerns(part, changed, gone)}
+        ids = changed.endpoints | {
+            pk for pk, part in self._parts.items() if _concerns(part, changed, gone, names)
+        }
         if changed.groups:
             ids |= set(Grant.objects.filter(group__in=changed.groups).values_list("endpoint", flat=True))
         if not ids:
@@ -108,23 +113,36 @@ class _Changed:
 
 def _callers_after(held: gateway.Snapshot, changed: _Changed) -> tuple[callers.Principals, callers.Tokens]:
     principals, tokens = dict(held.principals), dict(held.tokens)
-    if changed.principals:
-        for pk in changed.principals:
+    people = changed.principals | callers.concerned(held.principals, groups=changed.groups)
+    if people:
+        for pk in people:
             principals.pop(pk, None)
-        principals |= callers.principals(ids=changed.principals)
-        tokens = {key: entry for key, entry in tokens.items() if entry.principal.id not in changed.principals}
-    if changed.principals or changed.tokens:
+        principals |= callers.principals(ids=people)
+        tokens = {key: entry for key, entry in tokens.items() if entry.principal.id not in people}
+    if people or changed.tokens:
         for digest in changed.tokens:
             tokens.pop(bytes.fromhex(digest), None)
-        tokens |= callers.tokens(holders=changed.principals, digests=changed.tokens)
+        tokens |= callers.tokens(principals, holders=people, digests=changed.tokens)
     return principals, tokens
 
 
-def _concerns(part: served.Part, changed: _Changed, gone: set[str]) -> bool:
-    """Whether an endpoint follows one of these groups or secrets, or was given to somebody who is gone."""
+def _names(changed: _Changed, *callers_then_and_now: Mapping[str, gateway.Principal]) -> set[limits.Name]:
+    """What limits may call those who were changed, before and after."""
+    people = {
+        (False, known[pk].email.lower())
+        for known in callers_then_and_now
+        for pk in changed.principals
+        if pk in known
+    }
+    return people | limits.names_of(groups=changed.groups)
+
+
+def _concerns(part: served.Part, changed: _Changed, gone: set[str], names: set[limits.Name]) -> bool:
+    """Whether an endpoint follows one of these groups or secrets, names one of these, or was given to somebody who is gone."""
     endpoint = part.endpoint
     return (
         not part.groups.isdisjoint(changed.groups)
+        or not part.named.isdisjoint(names)
         or any(f"{s}/{k}" in changed.secrets or f"{s}/" in changed.secrets for s, k in part.references)
         or not endpoint.users.isdisjoint(gone)
         or not endpoint.viewers.isdisjoint(gone)

@@ -20,25 +20,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic_ns, perf_counter, time
 from typing import Any
 
 from pydantic_core import to_json
 
+from serving_ui.catalogue.exchange import Asked, Wire
 from serving_ui.catalogue.registry import PROVIDERS
-from serving_ui.catalogue.wire import ClientCredentials, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
 from serving_ui.gateway import errors, passes, question
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone, Late, UpstreamFault
-from serving_ui.gateway.credentials import Credentials
 from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, vendor_words
-from serving_ui.gateway.guard import Guard, Patience
+from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.limits import Limits
+from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Untrusted
-from serving_ui.gateway.relay import relay_stream, relay_whole
+from serving_ui.gateway.record import Ledger, NoLedger
+from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.relay import Passage, relay_stream, relay_whole
+from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
+from serving_ui.gateway.tally import Tally
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
 
@@ -57,16 +63,21 @@ class Gateway:
         *,
         client: UpstreamClient | None = None,
         patience: Patience | None = None,
+        ledger: Ledger | None = None,
+        redis: RedisAddress | None = None,
     ) -> None:
         self.holder = holder
+        self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
-        self._credentials = Credentials(self._client)
-        self._limits = Limits()
+        self._signing = Signing(self._client)
+        self._limits = Limits(holder, redis=redis)
 
     async def start(self) -> None:
         self._client.start()
+        await self._limits.start()
 
     async def stop(self) -> None:
+        await self._limits.stop()
         self._client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,39 +112,23 @@ class Gateway:
             endpoint = _endpoint(snapshot, principal, question.endpoint_named(body))
         entity = _entity(endpoint, address)
         stream = question.check_body(body, task=endpoint.task)
-        request = _request(entity, body, snapshot)
-        self._admit(endpoint, principal)
-        await self._ask(snapshot, endpoint, entity, request, caller, stream=stream)
+        query = _Query(snapshot, endpoint, entity, _wire(entity, stream=stream), body, stream, caller)
+        request = query.request()
+        await self._limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
+        await self._ask(query, request)
 
-    def _admit(self, endpoint: Endpoint, principal: Principal) -> None:
-        if not endpoint.rate_limits:
-            return
-        refusal = self._limits.admit(
-            endpoint_id=endpoint.id, user_id=principal.id, rules=endpoint.rate_limits, now=monotonic_ns()
-        )
-        if refusal is not None:
-            raise GatewayError(429, refusal.sentence, retry_after=refusal.retry_after)
-
-    async def _ask(
-        self,
-        snapshot: Snapshot,
-        endpoint: Endpoint,
-        entity: Entity,
-        request: UpstreamRequest,
-        caller: Caller,
-        *,
-        stream: bool,
-    ) -> None:
+    async def _ask(self, query: _Query, request: UpstreamRequest) -> None:
+        caller = query.caller
         guard = Guard(receive=caller.receive, patience=self._client.patience)
         try:
             began = perf_counter()
             try:
-                signed = await self._signed(request, snapshot)
-                reply = await self._client.send(signed, policy=snapshot.egress, guard=guard)
+                signed = await self._signing.signed(request, policy=query.snapshot.egress)
+                reply = await self._client.send(signed, policy=query.snapshot.egress, guard=guard)
             finally:
                 caller.waited(perf_counter() - began)
             try:
-                await self._relay(reply, endpoint, entity, signed, caller, stream=stream)
+                await self._relay(reply, query, signed)
                 guard.release()  # to the server an answered caller has left; that must not cut the connection
                 await reply.settle()
             finally:
@@ -141,45 +136,55 @@ class Gateway:
         except CallerGone:
             raise
         except (UpstreamFault, EgressRefused, TimeoutError) as fault:
-            raise _fault_error(fault, endpoint) from fault
+            raise _fault_error(fault, query.endpoint) from fault
         finally:
             guard.release()
 
-    async def _relay(
-        self,
-        reply: Reply,
-        endpoint: Endpoint,
-        entity: Entity,
-        request: UpstreamRequest,
-        caller: Caller,
-        *,
-        stream: bool,
-    ) -> None:
-        served = (b"served-model-name", entity.name.encode())
+    async def _relay(self, reply: Reply, query: _Query, request: UpstreamRequest) -> None:
+        served = (b"served-model-name", query.entity.name.encode())
         if not 200 <= reply.status < 300:
-            if reply.status == 401 and isinstance(request.auth, ClientCredentials):
-                self._credentials.forget(request.auth)
+            if reply.status == 401:
+                self._signing.forget(request)
             content = await reply.opening(most=_ERROR_BYTES)
             secrets = sent_secrets(url=request.url, headers=request.headers)
             raise from_reply(
                 status=reply.status,
                 headers=reply.headers,
                 body=content,
-                endpoint=endpoint.name,
+                endpoint=query.endpoint.name,
                 secrets=secrets,
             )
-        if stream:
-            await relay_stream(reply, caller, _redact(request), served)
-        else:
-            await relay_whole(reply, caller, served)
+        passage = Passage(
+            query.wire, query.asked, _redact(request), Tally(), question.shows_usage(query.body)
+        )
+        relay = relay_stream if query.stream else relay_whole
+        await relay(reply, query.caller, passage, served)
 
-    async def _signed(self, request: UpstreamRequest, snapshot: Snapshot) -> UpstreamRequest:
-        if request.auth is None:
-            return request
-        if not isinstance(request.auth, ClientCredentials):
-            raise GatewayError(501, "Queries to this provider are not supported yet.")
-        token = await self._credentials.token(request.auth, policy=snapshot.egress)
-        return replace(request, headers=(*request.headers, ("authorization", f"Bearer {token}")))
+
+@dataclass(slots=True)
+class _Query:
+    """One query that may be asked: what of whom, and who waits for the answer."""
+
+    snapshot: Snapshot
+    endpoint: Endpoint
+    entity: Entity
+    wire: Wire
+    body: dict[str, Any]
+    stream: bool
+    caller: Caller
+
+    def request(self) -> UpstreamRequest:
+        try:
+            return self.wire.build(self.body, self.entity.config, self.entity.model, self.snapshot.addresses)
+        except RequestRefused as refusal:
+            raise errors.invalid(str(refusal)) from refusal
+        except SecretUnusable as problem:
+            raise GatewayError(400, str(problem)) from problem
+
+    def asked(self) -> Asked:
+        kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
+        shown = f"{kind}-{self.caller.request_id.decode()}"
+        return Asked(self.body, self.entity.model, shown, int(time()))
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:
@@ -218,19 +223,18 @@ def _entity(endpoint: Endpoint, address: question.Address) -> Entity:
     return entity
 
 
-def _request(entity: Entity, body: dict[str, Any], snapshot: Snapshot) -> UpstreamRequest:
+def _wire(entity: Entity, *, stream: bool) -> Wire:
     provider = PROVIDERS[entity.provider]
     wire = provider.wire.get(entity.task)
     if wire is None:
         raise GatewayError(
             501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
         )
-    try:
-        return wire.build(body, entity.config, entity.model, snapshot.addresses)
-    except RequestRefused as refusal:
-        raise errors.invalid(str(refusal)) from refusal
-    except SecretUnusable as problem:
-        raise GatewayError(400, str(problem)) from problem
+    if stream and wire.reply is not None and wire.stream is None:
+        raise errors.invalid(
+            f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
+        )
+    return wire
 
 
 def _models(snapshot: Snapshot, principal: Principal) -> bytes:

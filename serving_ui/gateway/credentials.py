@@ -1,6 +1,7 @@
-"""Bearer tokens that are asked for with client credentials (Microsoft Entra): fetched, cached, renewed early.
+"""Bearer tokens that are asked for: with client credentials (Microsoft Entra) or a service account's key (Google).
 
-One fetch per key at a time; while a token is still valid nobody waits for its renewal. Tokens live in memory only.
+Fetched through the gateway's own client, so that the outbound policy holds; cached, renewed early. One fetch per key at a time;
+while a token is still valid nobody waits for its renewal. Tokens live in memory only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import urlencode
 
 from pydantic_core import from_json
 
-from serving_ui.catalogue.wire import ClientCredentials, UpstreamRequest
+from serving_ui.catalogue.wire import ClientCredentials, GoogleServiceAccount, UpstreamRequest
 from serving_ui.gateway.connection import UpstreamFault
 from serving_ui.gateway.errors import GatewayError, vendor_words
 from serving_ui.gateway.upstream import Reply, UpstreamClient
@@ -24,6 +25,8 @@ _EARLY = 300.0
 _TIMEOUT = 20.0
 _MOST_BYTES = 64 * 1024
 _MOST_KEYS = 1024
+
+TokenAuth = ClientCredentials | GoogleServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Credentials:
         self._tokens: dict[bytes, _Token] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
 
-    async def token(self, auth: ClientCredentials, *, policy: EgressPolicy) -> str:
+    async def token(self, auth: TokenAuth, *, policy: EgressPolicy) -> str:
         """A token that is valid now. Raises GatewayError in the token server's words, UpstreamFault or EgressRefused."""
         key = _key(auth)
         held = self._tokens.get(key)
@@ -61,18 +64,19 @@ class Credentials:
                     return held.value
                 raise
 
-    def forget(self, auth: ClientCredentials) -> None:
+    def forget(self, auth: TokenAuth) -> None:
         """The provider refused the token: the next query asks for a new one."""
         self._tokens.pop(_key(auth), None)
 
-    async def _renewed(self, key: bytes, auth: ClientCredentials, policy: EgressPolicy) -> str:
+    async def _renewed(self, key: bytes, auth: TokenAuth, policy: EgressPolicy) -> str:
         async with asyncio.timeout(_TIMEOUT):
-            reply = await self._client.send(_request(auth), policy=policy)
+            form = await _form(auth)
+            reply = await self._client.send(_request(auth, form), policy=policy)
             try:
                 content = await reply.opening(most=_MOST_BYTES)
             finally:
                 reply.done()
-        value, seconds = _granted(reply, content, auth)
+        value, seconds = _granted(reply, content, form)
         if len(self._tokens) >= _MOST_KEYS:
             self._tokens.clear()
             self._locks = {key: self._locks[key]}
@@ -81,24 +85,48 @@ class Credentials:
         return value
 
 
-def _key(auth: ClientCredentials) -> bytes:
-    parts = (auth.token_url, auth.client_id, auth.scope, auth.client_secret.reveal())
+def _key(auth: TokenAuth) -> bytes:
+    parts = (auth.token_url, auth.scope, *_identity(auth))
     return sha256("\0".join(parts).encode()).digest()
 
 
-def _request(auth: ClientCredentials) -> UpstreamRequest:
-    form = {
+def _identity(auth: TokenAuth) -> tuple[str, ...]:
+    if isinstance(auth, GoogleServiceAccount):
+        return ("google", auth.key_json.reveal())
+    return ("client", auth.client_id, auth.client_secret.reveal())
+
+
+async def _form(auth: TokenAuth) -> dict[str, str]:
+    if isinstance(auth, GoogleServiceAccount):
+        return await asyncio.to_thread(_signed, auth)  # reading the key and signing take milliseconds
+    return {
         "grant_type": "client_credentials",
         "client_id": auth.client_id,
         "client_secret": auth.client_secret.reveal().strip(),
         "scope": auth.scope,
     }
+
+
+def _request(auth: TokenAuth, form: dict[str, str]) -> UpstreamRequest:
     headers = (("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json"))
     return UpstreamRequest("POST", auth.token_url, headers, urlencode(form).encode())
 
 
-def _granted(reply: Reply, content: bytes, auth: ClientCredentials) -> tuple[str, float]:
-    secrets = [auth.client_secret.reveal(), auth.client_secret.reveal().strip()]
+def _signed(auth: GoogleServiceAccount) -> dict[str, str]:
+    from serving_ui.gateway import assertions  # noqa: PLC0415 - 11 MB that only Vertex AI endpoints need
+
+    try:
+        return assertions.form(auth)
+    except assertions.KeyUnusable:
+        raise GatewayError(
+            400,
+            "The endpoint's private key is not the JSON file of a service account. "
+            "The person who manages the endpoint must store it again.",
+        ) from None
+
+
+def _granted(reply: Reply, content: bytes, form: dict[str, str]) -> tuple[str, float]:
+    secrets = [form[name] for name in ("client_secret", "assertion") if name in form]
     if reply.status >= 500:
         raise GatewayError(
             503, f"The token server is not available ({reply.status}). Try again.", retry_after=2
@@ -110,6 +138,6 @@ def _granted(reply: Reply, content: bytes, auth: ClientCredentials) -> tuple[str
         words = vendor_words(content, secrets=secrets)
         raise GatewayError(
             400,
-            f"The token server refused the endpoint's client credentials ({reply.status}). "
+            f"The token server refused the endpoint's credentials ({reply.status}). "
             f"The person who manages the endpoint must check them. It said: {words}",
         ) from None

@@ -24,6 +24,7 @@ _NOT_SECRET = frozenset({"content-type", "accept", "user-agent", "openai-organiz
 _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|dapi|key|ghp|xox[abp])[-_][\w*.\-]{6,}|\bdapi[0-9a-f]{16,}|\bBearer\s+\S{6,}", re.I
 )
+_AWS_KEY_ID = re.compile(r"Credential=([^/,\s]+)/")
 _CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -116,8 +117,8 @@ def from_reply(
         return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{said}")
     if status == 409:
         return GatewayError(409, f"The provider reported a conflict (409).{said}")
-    if status == 500:
-        return GatewayError(500, f"The provider failed (500).{said}")
+    if status in {424, 500}:  # 424: Bedrock, when the model that it runs has failed
+        return GatewayError(500, f"The provider failed ({status}).{said}")
     if status == 501:
         return GatewayError(501, f"The provider cannot do this (501).{said}")
     if status > 501:
@@ -185,7 +186,8 @@ def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
     values = [value for name, value in headers if name.lower() not in _NOT_SECRET]
     query = url.partition("?")[2]
     parts = [part.partition("=")[2] for part in query.split("&") if not part.startswith("api-version=")]
-    return [*values, *(value.rpartition(" ")[2] for value in values if " " in value), *parts]
+    ids = [found[1] for value in values if (found := _AWS_KEY_ID.search(value))]
+    return [*values, *(value.rpartition(" ")[2] for value in values if " " in value), *ids, *parts]
 
 
 def _shown(name: str) -> str:

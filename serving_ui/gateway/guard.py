@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
+from serving_ui.gateway.patience import Patience
 
 _FIRST_LOOK = 0.1
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How many seconds are waited for a connection, for the first byte of the reply, and for the whole of it."""
-
-    connect: float = 5.0
-    first_byte: float = 60.0
-    total: float = 297.0
 
 
 class Guard:

@@ -1,87 +1,253 @@
-"""Rate limits: calls per minute of an endpoint and of a user, as an exact sliding window in this process.
+"""Rate limits: which of an endpoint's limits concern a caller, whether all of them admit a call, and the words of a refusal.
 
-In any 60 seconds no more than the limit is admitted. A call is counted once and only when every limit admits it. The
-counts belong to endpoint ids, so they outlive a snapshot. A later store shared by processes has the same face, `admit`.
+A call is counted once and only when every limit admits it. Tokens are reserved on entry, by an estimate, and settled on exit.
+
+Who counts:
+- With Redis all processes count in its windows: in any 60 s no more than the limit is admitted, by all of them together.
+- Without it each process admits its share of a limit: the limit divided by the live gateway processes, the remainder to the
+  first of them, so that the shares add up to the limit; one process alone has all of it. A share of 0 refuses.
+- Each process also counts for itself what it admits through Redis. When Redis goes, that is what it has used of its share; what
+  the others used is not known, so in the first minute after the loss up to twice the limit can be admitted, and never more.
+- When Redis is back, maybe with nothing in it, the shares hold beside it for another minute, so that nothing is admitted twice.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import StrEnum
+from time import monotonic_ns
 
-WINDOW = 60
-_SECOND = 1_000_000_000
-_SPAN = WINDOW * _SECOND
-_SWEEP_EVERY = 4096
+from serving_ui.gateway.errors import GatewayError, invalid
+from serving_ui.gateway.redis_line import RedisAddress, RedisAway, RedisLine, RedisRefused
+from serving_ui.gateway.shared_windows import SharedWindows, Taken
+from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
+from serving_ui.gateway.windows import SECOND, SPAN, Ask, Full, Name, Windows
+
+_log = logging.getLogger("serving_ui.gateway")
+TOKENS = "tokens"
+_PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
+Asks = Mapping[Name, Ask]
+Own = list[tuple[Name, list[int]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Which limit refused, and in how many nanoseconds one more call will be admitted."""
+class Mode(StrEnum):
+    """Who counts at the moment."""
 
-    key: str
-    calls: int
-    wait: int
+    OWN = "own"
+    """This process, for itself and within its share; there is no Redis in the settings."""
+    SHARED = "shared"
+    """Redis, for all processes."""
+    APART = "apart"
+    """This process within its share, because Redis cannot be reached."""
 
-    @property
-    def retry_after(self) -> int:
-        return max(1, -(-self.wait // _SECOND))
 
-    @property
-    def sentence(self) -> str:
-        whose = "of this endpoint" if self.key == "endpoint" else "for each user of this endpoint"
-        if self.calls == 0:
-            return f"The limit {whose} is 0 calls per minute, so it takes no calls. Ask the person who manages it."
-        noun = "call" if self.calls == 1 else "calls"
-        return (
-            f"The limit {whose} is {self.calls} {noun} per minute and has been reached. "
-            f"Try again in {self.retry_after} s."
-        )
+class Reservation:
+    """What one call has taken of its limits."""
+
+    __slots__ = ("_own", "_reserved", "_shared", "_taken", "_windows")
+
+    def __init__(
+        self,
+        windows: Windows | None = None,
+        own: Own | None = None,
+        shared: SharedWindows | None = None,
+        taken: Taken | None = None,
+        reserved: int = 0,
+    ) -> None:
+        self._windows, self._own = windows, own or []
+        self._shared, self._taken = shared, taken
+        self._reserved = reserved
+
+    def settle(self, tokens: int, *, now: int | None = None) -> None:
+        """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted."""
+        used, own, taken = max(tokens, 0), self._own, self._taken
+        self._own, self._taken = [], None
+        if self._windows is not None and own:
+            when = monotonic_ns() if now is None else now
+            self._windows.settle(own, reserved=self._reserved, used=used, now=when)
+        if self._shared is not None and taken is not None:
+            self._shared.settle(taken, reserved=self._reserved, used=used)
+
+
+_NOTHING = Reservation()
 
 
 class Limits:
-    """The windows of this process. `now` is a monotonic time in whole nanoseconds: fractions would round at the edge."""
+    """Admits calls. `now` is a monotonic time in whole nanoseconds. `start` and `stop` in the loop that it is used in."""
 
-    def __init__(self) -> None:
-        self._windows: dict[tuple[str, str, str], deque[int]] = {}
-        self._admitted = 0
+    def __init__(self, holder: SnapshotHolder | None = None, *, redis: RedisAddress | None = None) -> None:
+        self._holder = holder or SnapshotHolder()
+        self._windows = Windows()
+        self._redis = redis
+        self._shared: SharedWindows | None = None
+        self._apart_until = 0
+        self._keeper: asyncio.Task[None] | None = None
+        self._say(Mode.OWN if redis is None else Mode.APART)
 
-    def admit(
-        self, *, endpoint_id: str, user_id: str, rules: tuple[tuple[str, int], ...], now: int
-    ) -> Refusal | None:
-        """Count one call, or say which limit refuses it. There is no await in here, so nothing comes between."""
-        touched: dict[str, deque[int]] = {}
-        worst: Refusal | None = None
-        for key, calls in rules:
-            window = touched.get(key)
-            if window is None:
-                window = touched[key] = self._window(endpoint_id, key, user_id, now)
-            if len(window) >= calls:
-                wait = _SPAN if calls == 0 else window[len(window) - calls] + _SPAN - now
-                if worst is None or wait > worst.wait:
-                    worst = Refusal(key, calls, wait)
-        if worst is not None:
-            return worst
-        for window in touched.values():
-            window.append(now)
-        self._sweep(now)
-        return None
+    async def start(self) -> None:
+        """Returns once Redis has been reached, or has not been at the first attempt."""
+        if self._redis is not None:
+            met = asyncio.Event()
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(self._redis, met))
+            await met.wait()
 
-    def _window(self, endpoint_id: str, key: str, user_id: str, now: int) -> deque[int]:
-        name = (endpoint_id, key, user_id if key == "user" else "")
-        window = self._windows.get(name)
-        if window is None:
-            window = self._windows[name] = deque()
-        while window and window[0] <= now - _SPAN:
-            window.popleft()
-        return window
+    async def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._shared is not None:
+            self._shared.line.close()
 
-    def _sweep(self, now: int) -> None:
-        """Forget those who have not called for a minute, so that memory follows the callers of now."""
-        self._admitted += 1
-        if self._admitted % _SWEEP_EVERY:
-            return
-        for name in [
-            name for name, window in self._windows.items() if not window or window[-1] <= now - _SPAN
-        ]:
-            del self._windows[name]
+    async def admit(self, *, endpoint: Endpoint, principal: Principal, tokens: int, now: int) -> Reservation:
+        """Count one call and reserve `tokens`, or raise the GatewayError that says which limit refuses."""
+        if not endpoint.limits:
+            return _NOTHING
+        reserved = max(tokens, 1)
+        concerned = concerning(endpoint, principal)
+        if not concerned:
+            return _NOTHING
+        asks = {
+            name: Ask(reserved if limit.unit == TOKENS else 1, limit.most)
+            for name, limit in concerned.items()
+        }
+        for name, ask in asks.items():
+            if ask.amount > ask.most:
+                raise never(concerned[name], ask.amount)
+        own, shared, taken = await self._counted(asks, concerned, now)
+        if not any(name[2] == TOKENS for name in asks):
+            return _NOTHING
+        tokens_only = [each for each in own if each[0][2] == TOKENS]
+        return Reservation(self._windows, tokens_only, shared, taken and taken.only(TOKENS), reserved)
+
+    async def _counted(
+        self, asks: Asks, concerned: Mapping[Name, Limit], now: int
+    ) -> tuple[Own, SharedWindows | None, Taken | None]:
+        """The call in the windows of this process and, if it can be reached, in those of Redis."""
+        shared = self._shared
+        if shared is None:
+            return self._within_share(asks, concerned, now), None, None
+        own = self._within_share(asks, concerned, now) if now < self._apart_until else None
+        try:
+            said = await shared.take(asks)
+        except (RedisAway, RedisRefused) as away:
+            shared.line.close(str(away))
+            return own or self._within_share(asks, concerned, now), None, None
+        if isinstance(said, Full):
+            for name, entry in own or ():
+                self._windows.give_back(name, entry, asks[name].amount)
+            raise refusal(concerned[said.name], said.wait)
+        return own or self._windows.take(asks, now), shared, said
+
+    def _within_share(self, asks: Asks, concerned: Mapping[Name, Limit], now: int) -> Own:
+        """Count the call if this process may still admit it."""
+        place, processes = self._holder.standing
+        if processes > 1:
+            asks = {
+                name: Ask(ask.amount, ask.most // processes + (place < ask.most % processes))
+                for name, ask in asks.items()
+            }
+        full = self._windows.look(asks, now)
+        if full is not None:
+            share = asks[full.name].most if processes > 1 else None
+            raise refusal(concerned[full.name], full.wait, share=share)
+        return self._windows.take(asks, now)
+
+    async def _keep(self, address: RedisAddress, met: asyncio.Event) -> None:
+        """Keeps a connection, as long as the gateway runs."""
+        failed = 0
+        while True:
+            try:
+                shared = SharedWindows(await RedisLine.open(address))
+                await shared.prepare()
+            except (RedisAway, RedisRefused) as away:
+                if not failed:
+                    _log.warning("Rate limits: each process admits its share, because %s.", away)
+                met.set()
+                await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES) - 1)])
+                failed += 1
+                continue
+            if met.is_set():
+                self._apart_until = monotonic_ns() + SPAN
+                _log.warning("Rate limits: Redis at %s is back; the shares hold for another minute.", address)
+            failed, self._shared = 0, shared
+            self._say(Mode.SHARED)
+            met.set()
+            why = await shared.line.ended
+            self._shared = None
+            self._say(Mode.APART)
+            _log.warning("Rate limits: each process admits its share, because %s.", why)
+
+    def _say(self, mode: Mode) -> None:
+        self._holder.limits = mode.value
+
+
+def concerning(endpoint: Endpoint, principal: Principal) -> Mapping[Name, Limit]:
+    """The strictest limit of each window that a call of this principal is counted in."""
+    found: dict[Name, Limit] = {}
+    for limit in endpoint.limits:
+        whose = _whose(limit, principal)
+        if whose is not None:
+            name = (endpoint.id, whose, limit.unit)
+            known = found.get(name)
+            if known is None or limit.most < known.most:
+                found[name] = limit
+    return found
+
+
+def _whose(limit: Limit, principal: Principal) -> str | None:
+    """Whose window the limit looks at; None when it does not concern the principal.
+
+    A principal has one window, whichever limits look at it, so that a call is counted once.
+    """
+    match limit.key:
+        case "endpoint":
+            return ""
+        case "user_group":
+            return f"g:{limit.principal}" if limit.principal in principal.groups else None
+        case "service_principal" if principal.kind != "service_principal":
+            return None
+    return f"p:{principal.id}" if limit.principal in (None, principal.id) else None
+
+
+def refusal(limit: Limit, wait: int, *, share: int | None = None) -> GatewayError:
+    """The limit, or the share of it that this process may admit, is used up for `wait` nanoseconds."""
+    seconds = max(1, -(-wait // SECOND))
+    if limit.most == 0:
+        what = f"is 0 {limit.unit} per minute, so it takes no calls. Ask the person who manages it."
+    elif share is not None:
+        what = (
+            f"is {_amount(limit)} per minute. As gateway processes cannot count together at the moment, each admits its "
+            f"share, and this one's, {share}, has been reached. Try again in {seconds} s."
+        )
+    else:
+        what = f"is {_amount(limit)} per minute and has been reached. Try again in {seconds} s."
+    return GatewayError(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
+
+
+def never(limit: Limit, tokens: int) -> GatewayError:
+    """The call is larger than the limit, so waiting does not help. A limit of 0 is a limit like others."""
+    if limit.most == 0:
+        return refusal(limit, 60 * SECOND)
+    return invalid(
+        f"The request may use up to {tokens} tokens (its text and the most that it lets the model write), and the limit "
+        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens."
+    )
+
+
+def _of(limit: Limit) -> str:
+    match limit.key, limit.principal:
+        case "endpoint", _:
+            return "of this endpoint"
+        case "user_group", _:
+            return f"for the group {limit.shown} at this endpoint"
+        case _, None:
+            return "for each user of this endpoint"
+    return f"for {limit.shown} at this endpoint"
+
+
+def _amount(limit: Limit) -> str:
+    return f"{limit.most} {limit.unit if limit.most != 1 else limit.unit[:-1]}"

@@ -100,3 +100,9 @@ def check_body(body: dict[str, Any], *, task: Task) -> bool:
     if stream and task is Task.EMBEDDINGS:
         raise invalid("An embeddings endpoint does not stream. Leave out the field stream.")
     return stream
+
+
+def shows_usage(body: dict[str, Any]) -> bool:
+    """Whether the caller of a stream asks for the chunk with the token counts."""
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True

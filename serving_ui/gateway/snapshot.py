@@ -13,16 +13,19 @@ from types import MappingProxyType
 from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses
+from serving_ui.gateway.patience import Patience
 from serving_ui.lib.egress import EgressPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks."""
+    """Who asks: a person ("user") or a "service_principal", and the ids of the groups that it is in."""
 
     id: str
     email: str
     is_admin: bool = False
+    kind: str = "user"
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,29 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most` calls or tokens in any minute, of the endpoint, a user, a group or a service principal.
+
+    `principal` is the id of the one that it is for, `shown` what refusals call it. Without one, a limit with the key "user" is
+    each principal's own and one with the key "service_principal" each service principal's.
+    """
+
+    key: str
+    most: int
+    unit: str = "calls"
+    principal: str | None = None
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One endpoint as it is in force.
 
     `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal, and
     `everyone_sees` shows it to each.
-    `rate_limits` are (key, calls a minute) with the keys "endpoint" and "user". `problem` says why it is not ready.
-    `routes` are (entity name, percentage); one entity needs none.
+    `problem` says why it is not ready.
+    `routes` are (entity name, percentage); one entity needs none. `fallback` asks another entity when one fails.
+    `patience` is the endpoint's own; without one the gateway's counts.
     """
 
     id: str
@@ -65,8 +84,10 @@ class Endpoint:
     viewers: frozenset[str] = frozenset()
     everyone: bool = False
     everyone_sees: bool = False
-    rate_limits: tuple[tuple[str, int], ...] = ()
+    limits: tuple[Limit, ...] = ()
     routes: tuple[tuple[str, int], ...] = ()
+    fallback: bool = False
+    patience: Patience | None = None
 
     def entity(self, name: str | None) -> Entity | None:
         """The entity of that name, or without a name the one that answers."""
@@ -95,12 +116,18 @@ class Snapshot:
 
 
 class SnapshotHolder:
-    """Keeps the newest snapshot. One assignment replaces it, so readers need no lock."""
+    """Keeps the newest snapshot. One assignment replaces it, so readers need no lock.
 
-    __slots__ = ("current",)
+    `standing` is which of how many live gateway processes this one is, counted from 0, and `limits` how its rate limits are
+    counted at the moment (a word of `limits.Mode`).
+    """
+
+    __slots__ = ("current", "limits", "standing")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.current = snapshot or Snapshot()
+        self.standing = (0, 1)
+        self.limits = "own"
 
     def replace(self, snapshot: Snapshot) -> None:
         self.current = snapshot

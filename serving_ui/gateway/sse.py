@@ -1,10 +1,15 @@
-"""Server-sent events: bytes in any portions → the data of whole events. Pure.
+"""Server-sent events: bytes in any portions → whole events. Pure.
 
-Only `data` matters on the OpenAI wire. Comments, event names and ids are dropped, because the MLflow client refuses a stream
-that has a line other than `data: …`.
+Comments, ids and retry times are dropped: no client of ours reads them, and the MLflow client refuses a stream that has a line
+other than `data: …`. Names are kept for the providers whose events have one.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
+
+Frame = tuple[bytes, bytes]
+"""One event as it came: its name, empty when it has none, and its data."""
 
 DONE = b"[DONE]"
 _MOST = 8 * 1024 * 1024
@@ -14,44 +19,62 @@ class TooLong(ValueError):
     """An event that never ends."""
 
 
-class EventSplitter:
-    """Feed it what arrives; it gives back the data of each event that has become whole."""
+class Splitter(Protocol):
+    """Cuts one stream into events, whatever its framing. Both raise ValueError when the bytes cannot be understood."""
 
-    __slots__ = ("_data", "_rest")
+    def feed(self, portion: bytes) -> list[Frame]:
+        """The events that have become whole with this portion."""
+        ...
+
+    def finish(self) -> list[Frame]:
+        """At the end: what is still to come out of the bytes so far."""
+        ...
+
+
+class EventSplitter:
+    """The splitter of server-sent events."""
+
+    __slots__ = ("_data", "_name", "_rest")
 
     def __init__(self) -> None:
         self._rest = b""
+        self._name = b""
         self._data: list[bytes] = []
 
-    def feed(self, portion: bytes) -> list[bytes]:
+    def feed(self, portion: bytes) -> list[Frame]:
         lines = (self._rest + portion).split(b"\n") if self._rest else portion.split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) + sum(map(len, self._data)) > _MOST:
             raise TooLong("an event is longer than 8 MB")
-        events: list[bytes] = []
+        events: list[Frame] = []
         for line in lines:
             self._line(line, events)
         return events
 
-    def finish(self) -> list[bytes]:
-        """At the end: some servers leave out the empty line after the last event."""
-        events: list[bytes] = []
+    def finish(self) -> list[Frame]:
+        """Some servers leave out the empty line after the last event."""
+        events: list[Frame] = []
         self._line(self._rest, events)
         self._line(b"", events)
         self._rest = b""
         return events
 
-    def _line(self, line: bytes, events: list[bytes]) -> None:
+    def _line(self, line: bytes, events: list[Frame]) -> None:
         if line.endswith(b"\r"):
             line = line[:-1]
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-        elif not line and self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            self._data = []
-            if data.strip():
-                events.append(data)
+        elif not line:
+            if self._data:
+                data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                self._data = []
+                if data.strip():
+                    events.append((self._name, data))
+            self._name = b""
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()
 
 
-def event(data: bytes) -> bytes:
-    return b"data: " + data + b"\n\n"
+def event(data: bytes, name: bytes = b"") -> bytes:
+    named = b"event: " + name + b"\n" if name else b""
+    return named + b"data: " + data + b"\n\n"

@@ -28,7 +28,8 @@ import certifi
 
 from serving_ui.catalogue.wire import UpstreamRequest
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
-from serving_ui.gateway.guard import Guard, Patience
+from serving_ui.gateway.guard import Guard
+from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Origin
 from serving_ui.lib.egress import EgressPolicy
 

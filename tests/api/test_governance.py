@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from serving_ui.accounts.models import Group
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.gateway.snapshot import Limit
 from tests.api.conftest import Caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,8 +23,8 @@ def chat(make_endpoint: Make) -> Endpoint:
     return make_endpoint("chat")
 
 
-def limits_in_force() -> tuple[tuple[str, int], ...]:
-    return SnapshotBuilder().build().endpoints["chat"].rate_limits
+def limits_in_force() -> tuple[Limit, ...]:
+    return SnapshotBuilder().build().endpoints["chat"].limits
 
 
 def test_tags_are_added_replaced_and_deleted_and_come_back_by_key(api: Caller):
@@ -51,7 +53,7 @@ def test_rate_limits_alone_leave_the_config_untouched(api: Caller):
     assert after.pop("last_updated_timestamp") >= before.pop("last_updated_timestamp")
     assert after == before
     assert ConfigVersion.objects.count() == 1
-    assert limits_in_force() == (("user", 10),)
+    assert limits_in_force() == (Limit("user", 10),)
     assert api.done("PUT", f"{CHAT}/rate-limits", {}) == {"rate_limits": []}
     assert limits_in_force() == ()
 
@@ -66,7 +68,7 @@ def test_wrong_rate_limits_are_refused(api: Caller, limit: dict[str, Any]):
 def test_the_ai_gateway_is_replaced_as_a_whole_and_its_call_limits_are_in_force(api: Caller):
     settings = {"rate_limits": [{"calls": 5, "key": "user", "renewal_period": "minute"}]}
     assert api.done("PUT", f"{CHAT}/ai-gateway", settings) == settings
-    assert limits_in_force() == (("user", 5),)
+    assert limits_in_force() == (Limit("user", 5),)
     assert api.get(CHAT)["ai_gateway"] == settings
     tracked = api.done("PUT", f"{CHAT}/ai-gateway", {"usage_tracking_config": {"enabled": False}})
     assert tracked == {"usage_tracking_config": {"enabled": False}}
@@ -76,19 +78,19 @@ def test_the_ai_gateway_is_replaced_as_a_whole_and_its_call_limits_are_in_force(
 
 
 def test_what_is_kept_and_not_carried_out_is_said(api: Caller):
+    team = Group.objects.create(name="team")
     settings = {
         "guardrails": {"input": {"pii": {"behavior": "BLOCK"}, "safety": True}},
         "fallback_config": {"enabled": False},
         "rate_limits": [{"tokens": 5, "key": "user"}, {"calls": 2, "key": "user_group", "principal": "team"}],
     }
     kept = api.done("PUT", f"{CHAT}/ai-gateway", settings)
-    assert [warning.split()[0] for warning in kept["warnings"]] == [
-        "guardrails",
-        "rate_limits[0]",
-        "rate_limits[1]",
-    ]
+    assert [warning.split()[0] for warning in kept["warnings"]] == ["guardrails"]
     assert kept["guardrails"] == settings["guardrails"]
-    assert limits_in_force() == ()
+    assert limits_in_force() == (
+        Limit("user", 5, "tokens"),
+        Limit("user_group", 2, principal=team.pk, shown="team"),
+    )
 
 
 @pytest.mark.parametrize(

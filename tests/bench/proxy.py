@@ -18,7 +18,15 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import UpstreamRequest
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
+from serving_ui.gateway.snapshot import (
+    Endpoint,
+    Entity,
+    Limit,
+    Principal,
+    Snapshot,
+    SnapshotHolder,
+    TokenEntry,
+)
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 
@@ -150,8 +158,8 @@ class Governed:
         }
         config = PROVIDERS["openai"].config.model_validate(given)
         served = Entity("entity", "openai", "gpt-4o", Task.CHAT, config)
-        limits = (("endpoint", 10_000_000), ("user", 10_000_000))
-        endpoint = Endpoint("1", "bench", Task.CHAT, (served,), users=frozenset({"1"}), rate_limits=limits)
+        limits = (Limit("endpoint", 10_000_000), Limit("user", 10_000_000))
+        endpoint = Endpoint("1", "bench", Task.CHAT, (served,), users=frozenset({"1"}), limits=limits)
         tokens = {sha256(TOKEN.encode()).digest(): TokenEntry(Principal("1", "bench@example.com"))}
         self._gateway = Gateway(
             SnapshotHolder(Snapshot(endpoints={"bench": endpoint}, tokens=tokens, egress=LOOPBACK))

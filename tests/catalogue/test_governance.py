@@ -41,18 +41,11 @@ def test_everything_that_the_api_knows_is_kept_as_given():
     settings = parse_ai_gateway(WHOLE)
     assert settings.stored() == WHOLE
     assert settings.unknown == []
-    assert settings.without_effect() == [
-        "fallback_config",
-        "guardrails",
-        "inference_table_config",
-        "usage_tracking_config",
-        "rate_limits[1]",
-    ]
+    assert settings.without_effect() == ["guardrails", "inference_table_config"]
 
 
 def test_what_is_switched_off_needs_no_warning():
-    off = {name: {"enabled": False} for name in ("fallback_config", "usage_tracking_config")}
-    assert parse_ai_gateway(off).without_effect() == []
+    assert parse_ai_gateway({"inference_table_config": {"enabled": False}}).without_effect() == []
 
 
 def test_null_is_as_good_as_nothing():

@@ -15,6 +15,7 @@ from serving_ui.catalogue.wire import (
     AwsSigV4,
     ClientCredentials,
     GoogleServiceAccount,
+    SecretUnusable,
     UpstreamRequest,
 )
 from tests.catalogue.samples import resolved
@@ -302,15 +303,14 @@ def test_bedrock_is_checked_by_asking_who_the_keys_are() -> None:
     assert registry.get("amazon-bedrock").refusals == {401, 403}
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/bedrock"},
-        {"uc_service_credential_name": "my-credential"},
-    ],
-)
-def test_bedrock_without_access_keys_has_nothing_to_check(block: dict[str, str]) -> None:
-    assert checked("amazon-bedrock", BEDROCK | block) is None
+def test_bedrock_with_an_instance_profile_has_nothing_to_check() -> None:
+    profile = {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/bedrock"}
+    assert checked("amazon-bedrock", BEDROCK | profile) is None
+
+
+def test_a_service_credential_fails_the_deployment_with_what_to_do() -> None:
+    with pytest.raises(SecretUnusable, match="give access keys or an instance profile"):
+        checked("amazon-bedrock", BEDROCK | {"uc_service_credential_name": "my-credential"})
 
 
 def test_regions_change_the_hosts() -> None:

@@ -20,6 +20,7 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
 from tests.conftest import CANARY, openai_body, spec
 from tests.endpoints.conftest import settle
@@ -211,7 +212,7 @@ def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Mak
     commands.set_rate_limits(name="chat", rate_limits=limits, actor=owner, now=now)
     after = Endpoint.objects.get(pk=endpoint.pk)
     assert after.tags == [{"key": "team", "value": "x"}]
-    assert SnapshotBuilder().build().endpoints["chat"].rate_limits == (("user", 5),)
+    assert SnapshotBuilder().build().endpoints["chat"].limits == (Limit("user", 5),)
     assert (after.versions.count(), after.config_update) == (1, "NOT_UPDATING")
 
 

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 import requests
 
+from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.guard import Patience
+from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
 from serving_ui.lib.egress import EgressPolicy
+from tests.support.recordings import everywhere
 from tests.support.sandbox import SandboxServer, running_sandbox
 from tests.support.servers import serve
+from tests.support.vendor import Vendor, running_vendor
 
 CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
 OWNER = Principal("1", "owner@example.com")
@@ -68,6 +71,21 @@ class GatewayServer:
     def add(self, *endpoints: Endpoint) -> None:
         """Publish these beside those that there are."""
         self.publish(*self.holder.current.endpoints.values(), *endpoints)
+
+    def lead(
+        self,
+        vendor: Vendor,
+        *,
+        provider: str,
+        model: str,
+        config: ProviderConfig,
+        task: Task = Task.CHAT,
+        name: str = "vendor",
+    ) -> None:
+        """Add an endpoint of any provider, every vendor's default address being this vendor's."""
+        served = Entity(name="entity-1", provider=provider, model=model, task=task, config=config)
+        endpoints = {**self.holder.current.endpoints, name: endpoint(name, served)}
+        self.publish(*endpoints.values(), addresses=everywhere(vendor.url))
 
     def post(
         self, path: str, body: Any = None, *, token: str | None = "token-owner", **options: Any
@@ -122,6 +140,12 @@ def _sandbox() -> Iterator[SandboxServer]:
 def sandbox(_sandbox: SandboxServer) -> SandboxServer:
     _sandbox.reset()
     return _sandbox
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with running_vendor() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.gateway.sse import EventSplitter, TooLong
+from serving_ui.gateway.sse import EventSplitter, Frame, TooLong
 
 LINES = st.sampled_from(
     [
@@ -27,7 +27,7 @@ LINES = st.sampled_from(
 )
 
 
-def events(portions: list[bytes]) -> list[bytes]:
+def events(portions: list[bytes]) -> list[Frame]:
     splitter = EventSplitter()
     found = [event for portion in portions for event in splitter.feed(portion)]
     return found + splitter.finish()
@@ -47,8 +47,16 @@ def test_any_split_gives_the_same_events(lines: list[bytes], ending: bytes, cuts
 
 @given(portions=st.lists(st.binary(max_size=50), max_size=10))
 def test_hostile_bytes_never_break_it(portions: list[bytes]):
-    for event in events(portions):
-        assert event.strip()
+    for _, data in events(portions):
+        assert data.strip()
+
+
+def test_a_name_belongs_to_its_own_event_only():
+    assert events([b"event: a\ndata: 1\n\ndata: 2\n\nevent: lost\n\ndata: 3\n\n"]) == [
+        (b"a", b"1"),
+        (b"", b"2"),
+        (b"", b"3"),
+    ]
 
 
 def test_an_event_that_never_ends_is_refused():

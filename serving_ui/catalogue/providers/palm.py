@@ -1,19 +1,21 @@
-"""PaLM: retired by Google, still a provider of the serving API, so accepted but not offered.
+"""PaLM: retired by Google, still a provider of the serving API, so accepted but not offered, and refused when it is asked.
 
-Vendor facts as of November 2026, ai.google.dev/api: `GET https://generativelanguage.googleapis.com/v1beta/models` with the header
-`x-goog-api-key`. A wrong key is answered with 400 (API_KEY_INVALID).
+Vendor facts as of November 2026, ai.google.dev, "PaLM API deprecation": switched off on 15 August 2024. "Models": `GET
+https://generativelanguage.googleapis.com/v1beta/models` with the header `x-goog-api-key` still tells whether a key is good; a wrong
+one is answered with 400 (API_KEY_INVALID).
 """
 
 from __future__ import annotations
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Json, Wire
 from serving_ui.catalogue.fields import secret
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire import Addresses, RequestRefused, UpstreamRequest
 
 DEFAULT_BASE = "https://generativelanguage.googleapis.com"
 
@@ -24,6 +26,14 @@ class PalmConfig(ProviderConfig):
 
 def _base_url(_config: PalmConfig, addresses: Addresses) -> str:
     return addresses.vendor(DEFAULT_BASE, "palm")
+
+
+def _refuse(_body: Json, _config: PalmConfig, model: str, _addresses: Addresses) -> UpstreamRequest:
+    sentence = _(
+        "Google switched off the PaLM API on 15 August 2024, and %(model)s with it. "
+        "Use an endpoint of the provider Google Cloud Vertex AI with a Gemini model instead."
+    )
+    raise RequestRefused(sentence.fill(model=model))
 
 
 def _check(config: PalmConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
@@ -44,4 +54,5 @@ PROVIDER = Provider(
     check=_check,
     refusals=frozenset({400, 401}),
     hidden=True,
+    wire=dict.fromkeys(Task, Wire(build=_refuse)),
 )

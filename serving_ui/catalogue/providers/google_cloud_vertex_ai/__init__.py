@@ -7,10 +7,15 @@ address in the key itself is never used: whoever writes the key could send the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Build, Json, Wire
 from serving_ui.catalogue.fields import secret, text
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer, models, question, vectors
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.streams import ChatStream, CompletionStream
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
@@ -37,17 +42,23 @@ class GoogleCloudVertexAIConfig(ProviderConfig):
     )
 
 
+_GEMINI = (models.INSTEAD, "gemini-3.5-flash-lite", "gemini-3.1-flash-lite")
 _MODELS = {
     Task.CHAT: (
+        *_GEMINI,
         "gemini-2.0-flash",
         "gemini-1.5-pro",
         "gemini-1.5-flash",
         "gemini-1.0-pro",
         "gemini-pro",
-        "chat-bison",
     ),
-    Task.COMPLETIONS: ("text-bison",),
-    Task.EMBEDDINGS: ("text-embedding-005", "text-embedding-004", "textembedding-gecko"),
+    Task.COMPLETIONS: _GEMINI,
+    Task.EMBEDDINGS: (
+        "gemini-embedding-001",
+        "text-embedding-005",
+        "text-embedding-004",
+        "textembedding-gecko",
+    ),
 }
 
 
@@ -68,8 +79,47 @@ def _check(
     config: GoogleCloudVertexAIConfig, _model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
     place = f"projects/{wire.segment(config.project_id)}/locations/{wire.segment(config.region)}"
-    auth = GoogleServiceAccount(key_json=config.private_key, scope=SCOPE, token_url=_token_url(addresses))
-    return wire.get(f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1", auth=auth)
+    address = f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1"
+    return wire.get(address, auth=_auth(config, addresses))
+
+
+def _auth(config: GoogleCloudVertexAIConfig, addresses: Addresses) -> GoogleServiceAccount:
+    return GoogleServiceAccount(key_json=config.private_key, scope=SCOPE, token_url=_token_url(addresses))
+
+
+def _post(
+    config: GoogleCloudVertexAIConfig, model: str, method: str, body: Json, addresses: Addresses
+) -> UpstreamRequest:
+    resource = models.path(model, project=config.project_id, region=config.region)
+    address = f"{_base_url(config, addresses)}/v1/{resource}:{method}"
+    return wire.post_json(address, body, auth=_auth(config, addresses))
+
+
+def _generates(read: Callable[[Json, str], Json]) -> Build:
+    def build(
+        body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
+    ) -> UpstreamRequest:
+        models.refuse_retired(model)
+        method = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
+        return _post(config, model, method, read(body, model), addresses)
+
+    return build
+
+
+def _embeds(
+    body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
+) -> UpstreamRequest:
+    method, sent = vectors.embeddings(body, model)
+    return _post(config, model, method, sent, addresses)
+
+
+_WIRE = {
+    Task.CHAT: Wire(build=_generates(question.chat), reply=answer.chat, stream=ChatStream),
+    Task.COMPLETIONS: Wire(
+        build=_generates(question.completion), reply=answer.completion, stream=CompletionStream
+    ),
+    Task.EMBEDDINGS: Wire(build=_embeds, reply=vectors.reply),
+}
 
 
 PROVIDER = Provider(
@@ -80,4 +130,5 @@ PROVIDER = Provider(
     base_url=_base_url,
     also_sends_to=_also_sends_to,
     check=_check,
+    wire=_WIRE,
 )

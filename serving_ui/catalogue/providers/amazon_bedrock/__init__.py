@@ -1,21 +1,33 @@
 """Amazon Bedrock: models of several makers in an AWS region, with access keys, an instance profile or a service credential.
 
-Vendor facts as of November 2026, docs.aws.amazon.com: runtime at https://bedrock-runtime.{region}.amazonaws.com, Signature V4.
+Vendor facts as of November 2026, docs.aws.amazon.com: runtime at https://bedrock-runtime.{region}.amazonaws.com, Signature V4 for the
+service `bedrock`, POST /model/{id}/converse, /converse-stream, /invoke. An id is the maker's name, a dot and the model ("Supported
+foundation models"), with a region's group before it for an inference profile (us.anthropic.…), or an ARN.
 STS GetCallerIdentity needs no permission at all, so that 403 there can only mean wrong keys. Regions in China end with .com.cn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Build, Framing, Json, Wire
 from serving_ui.catalogue.fields import Selector, choice, secret, text
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.providers.amazon_bedrock import answering, converse, embeddings
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, AwsSigV4, UpstreamRequest
+from serving_ui.catalogue.wire import (
+    Addresses,
+    AwsInstanceProfile,
+    AwsSigV4,
+    SecretUnusable,
+    UpstreamRequest,
+)
 
 _KEYS = {"credentials": ("access_keys",)}
 
@@ -120,11 +132,40 @@ def _also_sends_to(config: AmazonBedrockConfig, addresses: Addresses) -> tuple[s
     return (_host("sts", config, addresses),)
 
 
+_AFTER_A_REGION_GROUP = r"(?:[a-z]{2,6}(?:-[a-z]+)?\.)?"
+_WHOLE_ID = re.compile(rf"arn:|{_AFTER_A_REGION_GROUP}[a-z0-9]+\.")
+_MAKERS = {"ai21labs": "ai21", "grok": "xai"}
+"""How an id spells the makers whose name in the config is another."""
+
+
+def model_id(model: str, maker: str) -> str:
+    """The id that Bedrock knows: the suggested models lack their maker; ids of profiles and ARNs stay as they are."""
+    return model if _WHOLE_ID.match(model) else f"{_MAKERS.get(maker, maker)}.{model}"
+
+
+def _auth(config: AmazonBedrockConfig, service: str) -> AwsSigV4 | AwsInstanceProfile:
+    """How to sign. Raises SecretUnusable."""
+    if config.uc_service_credential_name is not None:
+        raise SecretUnusable(
+            _(
+                "A service credential belongs to a Databricks workspace and cannot be used from here. "
+                "The person who manages the endpoint must give access keys or an instance profile."
+            )
+        )
+    if config.instance_profile_arn is not None:
+        return AwsInstanceProfile(service, config.aws_region, config.instance_profile_arn)
+    key_id, key = (
+        Secret.from_plaintext(wire.sendable(each))
+        for each in (config.aws_access_key_id, config.aws_secret_access_key)
+    )
+    return AwsSigV4(service=service, region=config.aws_region, access_key_id=key_id, secret_access_key=key)
+
+
 def _check(
     config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest | None:
-    key_id, key = config.aws_access_key_id, config.aws_secret_access_key
-    if key_id is None or key is None:
+    auth = _auth(config, "sts")
+    if isinstance(auth, AwsInstanceProfile):
         return None
     return UpstreamRequest(
         method="POST",
@@ -134,8 +175,30 @@ def _check(
             ("Accept", "application/json"),
         ),
         body=b"Action=GetCallerIdentity&Version=2011-06-15",
-        auth=AwsSigV4(service="sts", region=config.aws_region, access_key_id=key_id, secret_access_key=key),
+        auth=auth,
     )
+
+
+def _asking(
+    config: AmazonBedrockConfig, model: str, addresses: Addresses, action: str, sent: Json
+) -> UpstreamRequest:
+    whole = wire.segment(model_id(model, config.bedrock_provider))
+    address = f"{_base_url(config, addresses)}/model/{whole}/{action}"
+    accept = Framing.AWS if action.endswith("stream") else "application/json"
+    return wire.post_json(address, sent, auth=_auth(config, "bedrock"), accept=accept)
+
+
+def _converse(sent: Callable[[Json, str], Json]) -> Build:
+    def build(body: Json, config: AmazonBedrockConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+        action = "converse-stream" if body.get("stream") else "converse"
+        return _asking(config, model, addresses, action, sent(body, config.bedrock_provider))
+
+    return build
+
+
+def _embed(body: Json, config: AmazonBedrockConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    sent = embeddings.of_texts(body, maker=config.bedrock_provider)
+    return _asking(config, model, addresses, "invoke", sent)
 
 
 PROVIDER = Provider(
@@ -148,4 +211,19 @@ PROVIDER = Provider(
     also_sends_to=_also_sends_to,
     check=_check,
     refusals=frozenset({401, 403}),
+    wire={
+        Task.CHAT: Wire(
+            build=_converse(converse.of_chat),
+            reply=answering.reply_of_chat,
+            stream=answering.ChatStream,
+            framing=Framing.AWS,
+        ),
+        Task.COMPLETIONS: Wire(
+            build=_converse(converse.of_completion),
+            reply=answering.reply_of_completion,
+            stream=answering.CompletionStream,
+            framing=Framing.AWS,
+        ),
+        Task.EMBEDDINGS: Wire(build=_embed, reply=embeddings.reply),
+    },
 )

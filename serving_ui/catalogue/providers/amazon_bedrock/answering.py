@@ -1,0 +1,204 @@
+"""Converse's answers and event streams as OpenAI-shaped ones. Pure.
+
+Vendor facts as of November 2026, docs.aws.amazon.com: API_runtime_Converse, API_runtime_ConverseStream. A stream is messageStart, then
+for each block of content contentBlockStart (tools only), contentBlockDelta and contentBlockStop, then messageStop with the reason, then
+metadata with the usage; an event whose name ends with Exception ends it early. Tokens that came from or went to a prompt cache are
+counted beside inputTokens and not within.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from pydantic_core import to_json
+
+from serving_ui.catalogue import answers
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+_EXTRAS = ("additionalModelResponseFields", "trace")
+"""Given only when the question asked for them; passed on under their own names."""
+
+
+def reply_of_chat(answer: Json, asked: Asked) -> Json:
+    """A whole answer as a `chat.completion`."""
+    blocks = _blocks(answer)
+    calls = [_call(block["toolUse"]) for block in blocks if "toolUse" in block]
+    thoughts = [_thought(block["reasoningContent"]) for block in blocks if "reasoningContent" in block]
+    said = answers.message(
+        _text(blocks) or (None if calls else ""),
+        tool_calls=calls,
+        reasoning_content="".join(thought.get("thinking", "") for thought in thoughts) or None,
+        thinking_blocks=thoughts or None,
+    )
+    choice = answers.choice(0, said, _reason(answer["stopReason"]))
+    extras = {name: answer[name] for name in _EXTRAS if name in answer}
+    return answers.chat(asked, [choice], _usage(answer["usage"])) | extras
+
+
+def reply_of_completion(answer: Json, asked: Asked) -> Json:
+    """A whole answer as a `text_completion`."""
+    choice = (_text(_blocks(answer)), _reason(answer["stopReason"]))
+    return answers.completion(asked, [choice], _usage(answer["usage"]))
+
+
+def _blocks(answer: Json) -> list[Json]:
+    blocks: list[Json] = answer["output"]["message"]["content"]
+    return blocks
+
+
+def _text(blocks: list[Json]) -> str:
+    """The texts, those with citations too."""
+    texts: list[str] = []
+    for block in blocks:
+        pieces = block["citationsContent"].get("content") or [] if "citationsContent" in block else [block]
+        texts += [piece["text"] for piece in pieces if "text" in piece]
+    return "".join(texts)
+
+
+def _call(use: Json) -> Json:
+    return answers.tool_call(use["toolUseId"], use["name"], to_json(use.get("input") or {}).decode())
+
+
+def _thought(content: Json) -> Json:
+    """A block of reasoning as it can be sent back."""
+    if "reasoningText" not in content:
+        return {"type": "redacted_thinking", "data": content["redactedContent"]}
+    said = content["reasoningText"]
+    signed = {"signature": said["signature"]} if said.get("signature") else {}
+    return {"type": "thinking", "thinking": said["text"], **signed}
+
+
+def _reason(given: str) -> str:
+    return _REASONS.get(given, "stop")
+
+
+def _usage(told: Json) -> Json:
+    read, written = told.get("cacheReadInputTokens"), told.get("cacheWriteInputTokens")
+    return answers.usage(
+        told["inputTokens"] + (read or 0) + (written or 0), told["outputTokens"], cached=read
+    )
+
+
+class _Stream(ABC):
+    """What chat and completions share of a stream: errors, the end, the usage."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self.finished = False
+
+    def take(self, event: Event) -> list[Json]:
+        """The chunks that follow from this event."""
+        if event.name.endswith("Exception") or event.name == "error":
+            said = event.data.get("originalMessage") or event.data.get("message")
+            raise ProviderFailed(str(said or event.name))
+        return self._chunks(event)
+
+    @abstractmethod
+    def _chunks(self, event: Event) -> list[Json]: ...
+
+
+@dataclass
+class _Block:
+    """A block that is being streamed. `call` counts the tool calls and is None for what is none."""
+
+    call: int | None = None
+    has_arguments: bool = False
+    thought: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: str = ""
+
+
+class ChatStream(_Stream):
+    """A stream as `chat.completion.chunk`s."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        self._calls = 0
+        self._blocks: dict[int, _Block] = {}
+
+    def _chunks(self, event: Event) -> list[Json]:
+        said = event.data
+        match event.name:
+            case "messageStart":
+                return [answers.chunk(self._asked, {"role": "assistant", "content": ""})]
+            case "contentBlockStart":
+                return self._begin(said["contentBlockIndex"], said["start"])
+            case "contentBlockDelta":  # only tools begin with an event of their own
+                block = self._blocks.setdefault(said["contentBlockIndex"], _Block())
+                return self._delta(block, said["delta"])
+            case "contentBlockStop":
+                return self._end(self._blocks.pop(said["contentBlockIndex"], _Block()))
+            case "messageStop":
+                self.finished = True
+                last = answers.chunk(self._asked, {}, finish_reason=_reason(said["stopReason"]))
+                return [last | {name: said[name] for name in _EXTRAS if name in said}]
+            case "metadata":
+                counted = answers.usage_chunk(self._asked, _usage(said["usage"]))
+                return [counted | {name: said[name] for name in _EXTRAS if name in said}]
+        return []
+
+    def _begin(self, index: int, start: Json) -> list[Json]:
+        block = self._blocks[index] = _Block()
+        if "toolUse" not in start:
+            return []
+        block.call = self._calls
+        self._calls += 1
+        call = answers.tool_call(start["toolUse"]["toolUseId"], start["toolUse"]["name"], "")
+        return [answers.chunk(self._asked, {"tool_calls": [{"index": block.call, **call}]})]
+
+    def _delta(self, block: _Block, delta: Json) -> list[Json]:
+        if "text" in delta:
+            return [answers.chunk(self._asked, {"content": delta["text"]})]
+        if "toolUse" in delta and delta["toolUse"]["input"]:
+            return [self._arguments(block, delta["toolUse"]["input"])]
+        thought = delta.get("reasoningContent") or {}
+        block.signature += thought.get("signature") or ""
+        block.redacted += thought.get("redactedContent") or ""
+        if thought.get("text"):
+            block.thought.append(thought["text"])
+            return [answers.chunk(self._asked, {"reasoning_content": thought["text"]})]
+        return []
+
+    def _arguments(self, block: _Block, text: str) -> Json:
+        block.has_arguments = True
+        piece = {"index": block.call, "function": {"arguments": text}}
+        return answers.chunk(self._asked, {"tool_calls": [piece]})
+
+    def _end(self, block: _Block) -> list[Json]:
+        """A tool without arguments gets an empty object, because clients parse what they get. A thought is whole with its signature."""
+        if block.call is not None and not block.has_arguments:
+            return [self._arguments(block, "{}")]
+        thoughts: list[Json] = []
+        if block.thought or block.signature:
+            signed = {"signature": block.signature} if block.signature else {}
+            thoughts.append({"type": "thinking", "thinking": "".join(block.thought), **signed})
+        if block.redacted:
+            thoughts.append({"type": "redacted_thinking", "data": block.redacted})
+        return [answers.chunk(self._asked, {"thinking_blocks": thoughts})] if thoughts else []
+
+
+class CompletionStream(_Stream):
+    """A stream as `text_completion` chunks."""
+
+    def _chunks(self, event: Event) -> list[Json]:
+        said = event.data
+        match event.name:
+            case "contentBlockDelta" if "text" in said["delta"]:
+                return [answers.text_chunk(self._asked, said["delta"]["text"])]
+            case "messageStop":
+                self.finished = True
+                reason = _reason(said["stopReason"])
+                return [answers.text_chunk(self._asked, "", finish_reason=reason)]
+            case "metadata":
+                return [answers.usage_chunk(self._asked, _usage(said["usage"]), kind="text_completion")]
+        return []

@@ -1,0 +1,52 @@
+"""Embeddings of Amazon Titan and Cohere through InvokeModel: OpenAI-shaped questions and answers on both ends. Pure.
+
+Vendor facts as of November 2026, docs.aws.amazon.com: "Amazon Titan Embeddings" (one text a request; `dimensions` from version 2 on) and
+"Cohere Embed" (at most 96 texts; `input_type` is required, `output_dimension` from version 4 on). Neither streams, and Cohere's body tells
+no tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue.exchange import Asked, Json
+from serving_ui.catalogue.providers.amazon_bedrock.converse import PROVIDER
+from serving_ui.catalogue.questions import refuse
+
+_MOST_TEXTS = 96
+_TAKEN = ("input", "dimensions")
+_INPUT_TYPE = "search_document"
+"""What Cohere's models are told when the question does not say what the vectors are for."""
+
+
+def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
+    """The request's body, as the maker's models want it."""
+    body = questions.merged(body)
+    own = questions.own_fields(body, taken=_TAKEN, provider=PROVIDER)
+    listed = questions.texts(body["input"], name="input")
+    if maker == "cohere":
+        return _for_cohere(own, listed, body.get("dimensions"))
+    if len(listed) != 1:
+        raise refuse("input", "This model embeds one text a request.")
+    sent = {**own, "inputText": listed[0]}
+    return sent if body.get("dimensions") is None else sent | {"dimensions": body["dimensions"]}
+
+
+def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
+    if not 1 <= len(listed) <= _MOST_TEXTS:
+        raise refuse("input", f"Cohere's models embed at most {_MOST_TEXTS} texts a request.")
+    sent = {"input_type": _INPUT_TYPE, **own, "texts": listed}
+    return sent if dimensions is None else sent | {"output_dimension": dimensions}
+
+
+def reply(answer: Json, asked: Asked) -> Json:
+    """Titan's one vector with its tokens, or Cohere's list of vectors."""
+    if "embedding" in answer:
+        vectors, counts = [answer["embedding"]], answers.usage(answer["inputTextTokenCount"])
+    else:
+        vectors, counts = answer["embeddings"], None
+    if isinstance(vectors, dict):  # by type, when the question named types
+        vectors = vectors.get("float") or next(iter(vectors.values()))
+    return answers.embeddings(asked, vectors, counts)

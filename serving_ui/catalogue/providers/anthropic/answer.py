@@ -1,0 +1,174 @@
+"""Messages and their streams → OpenAI-shaped answers and chunks.
+
+Vendor facts as of November 2026, platform.claude.com/docs/en/api/messages/create, …/build-with-claude/streaming and
+…/handling-stop-reasons. A stream is message_start, then for each block content_block_start, …_delta and …_stop, then message_delta
+and message_stop; pings come between, and kinds that are not known yet must be left aside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic_core import to_json
+
+from serving_ui.catalogue import answers
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",  # not whole: the caller may send it back to have it continued
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+
+
+def finish_reason(stop_reason: str | None) -> str:
+    return FINISH.get(stop_reason or "", "stop")
+
+
+def read_message(reply: Json, asked: Asked) -> Json:
+    """A whole message as a `chat.completion`."""
+    blocks = reply["content"]
+    calls = [
+        answers.tool_call(block["id"], block["name"], _spelled(block["input"]))
+        for block in blocks
+        if block["type"] == "tool_use"
+    ]
+    text = text_of(reply)
+    said = answers.message(
+        text if text or not calls else None,
+        tool_calls=calls,
+        refusal=_refusal(reply),
+        reasoning_content="".join(block["thinking"] for block in blocks if block["type"] == "thinking")
+        or None,
+        thinking_blocks=[block for block in blocks if block["type"] in _THOUGHTS] or None,
+    )
+    choice = answers.choice(0, said, finish_reason(reply["stop_reason"]))
+    return answers.chat(asked, [choice], read_usage(reply["usage"]), id=reply["id"], model=reply["model"])
+
+
+def text_of(reply: Json) -> str:
+    return "".join(block["text"] for block in reply["content"] if block["type"] == "text")
+
+
+def read_usage(told: Json) -> Json:
+    """Anthropic counts what it had cached, and what it caches now, beside the input; OpenAI counts them in."""
+    cached = told.get("cache_read_input_tokens") or 0
+    prompt = told["input_tokens"] + cached + (told.get("cache_creation_input_tokens") or 0)
+    thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
+    return answers.usage(prompt, told["output_tokens"], cached=cached, reasoning=thinking)
+
+
+def failure(data: Json) -> ProviderFailed:
+    """An `error` event in Anthropic's words."""
+    error = data.get("error") or {}
+    return ProviderFailed(f"{error.get('message') or 'no reason given'} ({error.get('type') or 'error'})")
+
+
+def _refusal(holder: Json) -> str | None:
+    details = holder.get("stop_details") or {}
+    return details.get("explanation") if holder.get("stop_reason") == "refusal" else None
+
+
+def _spelled(arguments: Json) -> str:
+    return to_json(arguments).decode()
+
+
+@dataclass
+class _Block:
+    """A block that is being streamed. `position` counts the tool calls; `began` is what it began with."""
+
+    kind: str
+    began: Json
+    position: int = 0
+    arguments: bool = False
+    thought: list[str] = field(default_factory=list)
+    signature: str = ""
+
+
+class MessageStream:
+    """One stream of a message, as `chat.completion.chunk`s."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._id = self._model = ""
+        self._usage: Json = {}
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+
+    def take(self, event: Event) -> list[Json]:
+        data = event.data
+        match data.get("type"):
+            case "content_block_delta":
+                return self._delta(self._blocks[data["index"]], data["delta"])
+            case "content_block_start":
+                return self._begin(data["index"], data["content_block"])
+            case "content_block_stop":
+                return self._end(self._blocks.pop(data["index"]))
+            case "message_start":
+                message = data["message"]
+                self._id, self._model, self._usage = message["id"], message["model"], dict(message["usage"])
+                return [self._chunk({"role": "assistant", "content": ""})]
+            case "message_delta":
+                return self._told(data)
+            case "message_stop":
+                self.finished = True
+                counts = read_usage(self._usage)
+                return [answers.usage_chunk(self._asked, counts, id=self._id, model=self._model)]
+            case "error":
+                raise failure(data)
+        return []
+
+    def _chunk(self, delta: Json, finish: str | None = None) -> Json:
+        return answers.chunk(self._asked, delta, finish_reason=finish, id=self._id, model=self._model)
+
+    def _begin(self, index: int, began: Json) -> list[Json]:
+        block = self._blocks[index] = _Block(began["type"], began, self._calls)
+        if block.kind == "text" and began.get("text"):
+            return [self._chunk({"content": began["text"]})]
+        if block.kind != "tool_use":
+            return []
+        self._calls += 1
+        call = answers.tool_call(began["id"], began["name"], "")
+        return [self._chunk({"tool_calls": [{"index": block.position, **call}]})]
+
+    def _delta(self, block: _Block, delta: Json) -> list[Json]:
+        match delta["type"]:
+            case "text_delta":
+                return [self._chunk({"content": delta["text"]})]
+            case "input_json_delta" if block.kind == "tool_use" and delta["partial_json"]:
+                return [self._arguments(block, delta["partial_json"])]
+            case "thinking_delta":
+                block.thought.append(delta["thinking"])
+                return [self._chunk({"reasoning_content": delta["thinking"]})]
+            case "signature_delta":
+                block.signature += delta["signature"]
+        return []
+
+    def _arguments(self, block: _Block, text: str) -> Json:
+        block.arguments = True
+        return self._chunk({"tool_calls": [{"index": block.position, "function": {"arguments": text}}]})
+
+    def _end(self, block: _Block) -> list[Json]:
+        if block.kind == "tool_use" and not block.arguments:
+            return [self._arguments(block, _spelled(block.began.get("input") or {}))]
+        if block.kind not in _THOUGHTS:
+            return []
+        thought = dict(block.began)
+        if block.kind == "thinking":
+            thought |= {"thinking": "".join(block.thought), "signature": block.signature}
+        return [self._chunk({"thinking_blocks": [thought]})]
+
+    def _told(self, data: Json) -> list[Json]:
+        """The counts are those of the whole message so far, so they replace what was told before."""
+        self._usage |= {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
+        stopped = data["delta"]
+        if not stopped.get("stop_reason"):
+            return []
+        refusal = _refusal(stopped)
+        return [self._chunk({"refusal": refusal} if refusal else {}, finish_reason(stopped["stop_reason"]))]

@@ -1,0 +1,99 @@
+"""The completions task: OpenAI-shaped prompt → `POST /v1/complete` for the models that know only that, `/v1/messages` for all others.
+
+Vendor facts as of November 2026, platform.claude.com/docs/en/api/completions and docs.anthropic.com/en/api/prompt-validation: the
+legacy interface takes one prompt, which begins with a `Human:` turn and ends with an `Assistant:` turn, tells no usage, and later
+models are not served there.
+"""
+
+from __future__ import annotations
+
+import re
+
+from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue.providers.anthropic import answer, question
+from serving_ui.catalogue.questions import refuse
+
+_LEGACY = re.compile(r"claude-(1|2|instant)\b")
+_HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+_TAKEN = ("prompt", "max_tokens", "temperature", "top_p", "stop", "metadata", "service_tier")
+
+
+def is_legacy(model: str) -> bool:
+    """Whether the model is asked at `/v1/complete`."""
+    return _LEGACY.match(model) is not None
+
+
+def prompt_body(body: Json, model: str) -> Json:
+    """The body for either address."""
+    body = questions.merged(body)
+    prompts = questions.texts(body["prompt"], name="prompt")
+    if len(prompts) != 1:
+        raise refuse("prompt", f"{question.NAME} takes one prompt a request.")
+    own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
+    most = questions.most_tokens(body) or question.MOST_TOKENS
+    asked = (
+        {"prompt": _in_turns(prompts[0]), "max_tokens_to_sample": most}
+        if is_legacy(model)
+        else {"messages": [{"role": "user", "content": prompts[0]}], "max_tokens": most}
+    )
+    stream = {"stream": True} if body.get("stream") else {}
+    return question.joined(
+        {"model": model, **asked, **question.sampling(body), **question.service(body), **stream}, {}, own
+    )
+
+
+def _in_turns(prompt: str) -> str:
+    """A prompt that has turns already stays as it is."""
+    if _HUMAN in "\n\n" + prompt.lstrip() and _ASSISTANT in prompt:
+        return prompt
+    return f"{_HUMAN} {prompt}{_ASSISTANT}"
+
+
+def read_completion(reply: Json, asked: Asked) -> Json:
+    """The answer of either address as a `text_completion`."""
+    legacy = reply["type"] == "completion"
+    text = reply["completion"] if legacy else answer.text_of(reply)
+    counts = None if legacy else answer.read_usage(reply["usage"])
+    reason = answer.finish_reason(reply["stop_reason"])
+    return answers.completion(asked, [(text, reason)], counts, id=reply["id"], model=reply["model"])
+
+
+class CompletionStream:
+    """One stream of either address, as `text_completion` chunks."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._message = answer.MessageStream(asked)
+
+    def take(self, event: Event) -> list[Json]:
+        data = event.data
+        if data.get("type") == "completion":
+            return self._completed(data)
+        chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
+        self.finished = self._message.finished
+        return [chunk for chunk in chunks if chunk is not None]
+
+    def _completed(self, data: Json) -> list[Json]:
+        reason = data.get("stop_reason")
+        self.finished = reason is not None
+        finish = answer.finish_reason(reason) if reason else None
+        whole = answers.text_chunk(
+            self._asked,
+            data["completion"],
+            finish_reason=finish,
+            id=data.get("id", ""),
+            model=data.get("model", ""),
+        )
+        return [whole]
+
+    def _as_text(self, chunk: Json) -> Json | None:
+        head = {"id": chunk["id"], "model": chunk["model"]}
+        if not chunk["choices"]:
+            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", **head)
+        said = chunk["choices"][0]
+        text = said["delta"].get("content") or ""
+        if not text and not said["finish_reason"]:
+            return None
+        return answers.text_chunk(self._asked, text, finish_reason=said["finish_reason"], **head)

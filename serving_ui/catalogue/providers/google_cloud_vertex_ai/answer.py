@@ -1,0 +1,182 @@
+"""What generateContent and its stream answer, as OpenAI's answers and chunks.
+
+Vendor facts as of November 2026, docs.cloud.google.com, "GenerateContentResponse" of the REST reference: a stream's events are partial
+answers of the same shape, its last ones with `finishReason` and the whole `usageMetadata`. A blocked prompt has no candidates but
+`promptFeedback`; thoughts are parts marked `thought`, and count as output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from pydantic_core import to_json
+
+from serving_ui.catalogue import answers
+from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json, ProviderFailed
+
+_FILTERED = frozenset(
+    {
+        *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"),
+        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
+    }
+)
+_FAILED = frozenset(
+    {
+        *("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"),
+        *("MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"),
+    }
+)
+"""The model wrote what nobody can use. An empty answer that says `stop` would hide it; asking again usually helps."""
+
+_UNSAID = "FINISH_REASON_UNSPECIFIED"
+
+
+@dataclass
+class Said:
+    """What the parts of one candidate say."""
+
+    text: str = ""
+    thoughts: str = ""
+    calls: list[Json] = field(default_factory=list)
+    images: list[Json] = field(default_factory=list)
+
+
+def said(candidate: Mapping[str, Any], answer_id: str, *, index: int, calls_before: int = 0) -> Said:
+    """Read a candidate's parts. Parts of kinds that OpenAI's answers have no place for are left out."""
+    found = Said()
+    for part in (candidate.get("content") or {}).get("parts") or ():
+        if "functionCall" in part:
+            order = calls_before + len(found.calls)
+            found.calls.append(_call(part, fallback_id=f"call_{answer_id}_{index}_{order}"))
+        elif isinstance(part.get("text"), str):
+            if part.get("thought"):
+                found.thoughts += part["text"]
+            else:
+                found.text += part["text"]
+        elif "inlineData" in part:
+            blob = part["inlineData"]
+            url = f"data:{blob['mimeType']};base64,{blob['data']}"
+            found.images.append({"type": "image_url", "image_url": {"url": url}})
+    return found
+
+
+def _call(part: Mapping[str, Any], *, fallback_id: str) -> Json:
+    function = part["functionCall"]
+    if "partialArgs" in function or function.get("willContinue"):
+        raise AnswerUnreadable("A function call came in pieces, which is only done when asked for.")
+    arguments = to_json(function.get("args") or {}).decode()
+    call = answers.tool_call(function.get("id") or fallback_id, function["name"], arguments)
+    if isinstance(part.get("thoughtSignature"), str):
+        call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
+    return call
+
+
+def finish(candidate: Mapping[str, Any], *, called: bool) -> str | None:
+    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderFailed."""
+    reason = candidate.get("finishReason")
+    if not reason or reason == _UNSAID:
+        return None
+    if reason in _FAILED:
+        why = candidate.get("finishMessage") or "The model's answer cannot be used."
+        raise ProviderFailed(f"{why} ({reason})")
+    if reason == "MAX_TOKENS":
+        return "length"
+    if reason in _FILTERED:
+        return "content_filter"
+    return "tool_calls" if called else "stop"
+
+
+def blocked(answer: Mapping[str, Any]) -> str | None:
+    """Why the prompt was blocked, in a sentence; None when it was not."""
+    feedback = answer.get("promptFeedback") or {}
+    reason = feedback.get("blockReason")
+    if not reason:
+        return None
+    return f"The prompt was blocked ({reason}). {feedback.get('blockReasonMessage') or ''}".strip()
+
+
+def usage(answer: Mapping[str, Any]) -> Json | None:
+    """Token counts, None when the answer has none."""
+    told = answer.get("usageMetadata") or {}
+    if "totalTokenCount" not in told and "promptTokenCount" not in told:
+        return None
+    prompt = told.get("promptTokenCount", 0) + told.get("toolUsePromptTokenCount", 0)
+    thought = told.get("thoughtsTokenCount")
+    completion = told.get("candidatesTokenCount", 0) + (thought or 0)
+    cached = told.get("cachedContentTokenCount")
+    return answers.usage(prompt, completion, cached=cached, reasoning=thought)
+
+
+def logprobs(candidate: Mapping[str, Any]) -> Json | None:
+    result = candidate.get("logprobsResult")
+    if not result:
+        return None
+    chosen = result.get("chosenCandidates") or []
+    tops = [top.get("candidates") or [] for top in result.get("topCandidates") or ()]
+    tops += [[] for _ in range(len(chosen) - len(tops))]
+    content = [
+        _logprob(token) | {"top_logprobs": [_logprob(each) for each in top]}
+        for token, top in zip(chosen, tops, strict=False)
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _logprob(token: Mapping[str, Any]) -> Json:
+    text = token.get("token") or ""
+    return {"token": text, "logprob": token.get("logProbability", 0.0), "bytes": list(text.encode())}
+
+
+class Heading(TypedDict):
+    """What an answer calls itself and its model, as keyword arguments of the functions of answers.py."""
+
+    id: str
+    model: str
+
+
+def heading(answer: Mapping[str, Any]) -> Heading:
+    return {"id": answer.get("responseId") or "", "model": answer.get("modelVersion") or ""}
+
+
+def chat(answer: Json, asked: Asked) -> Json:
+    """A whole chat answer."""
+    return answers.chat(asked, _choices(answer, asked), usage(answer), **heading(answer))
+
+
+def _choices(answer: Json, asked: Asked) -> list[Json]:
+    why = blocked(answer)
+    if why and not answer.get("candidates"):
+        return [answers.choice(0, answers.message(None, refusal=why), "content_filter")]
+    choices = []
+    for position, candidate in enumerate(_candidates(answer)):
+        index = candidate.get("index", position)
+        found = said(candidate, answer.get("responseId") or asked.id, index=index)
+        message = answers.message(
+            found.text or (None if found.calls or found.images else ""),
+            tool_calls=found.calls,
+            reasoning_content=found.thoughts or None,
+            images=found.images or None,
+        )
+        reason = finish(candidate, called=bool(found.calls)) or "stop"
+        choices.append(answers.choice(index, message, reason, logprobs=logprobs(candidate)))
+    return choices
+
+
+def completion(answer: Json, asked: Asked) -> Json:
+    """A whole completion."""
+    if blocked(answer) and not answer.get("candidates"):
+        choices = [("", "content_filter")]
+    else:
+        choices = [
+            (said(candidate, asked.id, index=position).text, finish(candidate, called=False) or "stop")
+            for position, candidate in enumerate(_candidates(answer))
+        ]
+    return answers.completion(asked, choices, usage(answer), **heading(answer))
+
+
+def _candidates(answer: Json) -> list[Json]:
+    candidates = answer.get("candidates")
+    if not candidates:
+        raise AnswerUnreadable("It has neither candidates nor a reason why there are none.")
+    return list(candidates)

@@ -1,0 +1,50 @@
+"""Names of models: where each is, of which generation, and which are gone.
+
+Vendor facts as of November 2026, docs.cloud.google.com, "Model versions and lifecycle" and "Pathways Language Model (PaLM)": the
+PaLM and Codey models ended on 9 April 2025; a model is at publishers/{publisher}/models/{model}, a tuned one at endpoints/{number}.
+"""
+
+from __future__ import annotations
+
+import re
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import RequestRefused
+
+INSTEAD = "gemini-3.5-flash"
+_RETIRED = re.compile(r"(?:text|chat|code|codechat)-(?:bison|unicorn|gecko)(?:-32k)?(?:@\w+)?\Z")
+_GENERATION = re.compile(r"gemini-(\d{1,3})(?:\.\d+)?-")
+
+
+def generation(model: str) -> int:
+    """3 of gemini-3.5-flash; 0 of what has no such name."""
+    found = _GENERATION.search(model)
+    return int(found[1]) if found else 0
+
+
+def refuse_retired(model: str) -> None:
+    """Raise RequestRefused for a model that Google has switched off and whose wire nobody speaks any more."""
+    if _RETIRED.match(model.rpartition("/")[2]):
+        sentence = _(
+            "Google retired the model %(model)s on 9 April 2025. "
+            "The person who manages the endpoint must give it a model that is served, such as %(instead)s."
+        )
+        raise RequestRefused(sentence.fill(model=model, instead=INSTEAD))
+
+
+def path(model: str, *, project: str, region: str) -> str:
+    """The model's resource, below the version of the API. `model` may be a name, a tuned model's number, or any longer path."""
+    parts = model.strip("/").split("/")
+    if parts[0] != "projects":
+        parts = ["projects", project, "locations", region, *_below(parts)]
+    return "/".join(wire.segment(part) for part in parts)
+
+
+def _below(parts: list[str]) -> list[str]:
+    if parts[0] in {"publishers", "endpoints"}:
+        return parts
+    if len(parts) == 1 and parts[0].isdecimal():
+        return ["endpoints", *parts]
+    publisher = parts[:-1] or ["google"]
+    return ["publishers", *publisher, "models", parts[-1]]

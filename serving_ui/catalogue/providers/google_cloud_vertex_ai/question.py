@@ -1,0 +1,181 @@
+"""OpenAI's chat and completion questions as the body of generateContent.
+
+Vendor facts as of November 2026, docs.cloud.google.com: "GenerationConfig" and "FunctionDeclaration" of the REST reference (JSON
+schemas go into responseJsonSchema and parametersJsonSchema), "Function calling" (modes AUTO, ANY, NONE, and VALIDATED, which holds
+calls to their schema), "Thinking" (levels since Gemini 3, where it cannot be switched off; token budgets before, which are those of
+Google's own OpenAI-shaped API).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue import questions
+from serving_ui.catalogue.exchange import Json
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import conversation
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
+
+NAME = "Google Cloud Vertex AI"
+_SAME = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "n": "candidateCount",
+    "seed": "seed",
+    "frequency_penalty": "frequencyPenalty",
+    "presence_penalty": "presencePenalty",
+}
+_LENGTH = ("max_tokens", "max_completion_tokens", "stop")
+_CHAT = ("logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "reasoning_effort")
+_OWN_GENERATION = {
+    *("topK", "responseModalities", "mediaResolution", "speechConfig", "audioTimestamp", "imageConfig"),
+    *("responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig", "routingConfig"),
+    *("candidateCount", "maxOutputTokens", "stopSequences", "modelConfig", "responseLogprobs"),
+}
+"""Google's own parameters of generationConfig: whoever gives one at the top, where OpenAI's are, means it."""
+
+_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+_FIRST_WITH_LEVELS = 3
+_MODES = {"none": "NONE", "required": "ANY"}
+
+
+def chat(body: Mapping[str, Any], model: str) -> Json:
+    """The body for a chat question. Raises RequestRefused."""
+    asked = questions.merged(body)
+    own = questions.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
+    config = _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model)
+    return _with_own(conversation(asked, model) | _tools(asked), config, own)
+
+
+def completion(body: Mapping[str, Any], _model: str) -> Json:
+    """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
+    asked = questions.merged(body)
+    own = questions.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
+    prompts = questions.texts(asked.get("prompt"), name="prompt")
+    if len(prompts) != 1:
+        raise questions.refuse("prompt", "Give one text; ask once for each of several.")
+    sent: Json = {"contents": [{"role": "user", "parts": [{"text": prompts[0]}]}]}
+    return _with_own(sent, _generation(asked), own)
+
+
+def _with_own(sent: Json, config: Json, own: Json) -> Json:
+    """What OpenAI's parameters have become, with the caller's own ones. None may contradict another."""
+    for name, value in own.items():
+        key = camel(name)
+        if key in _OWN_GENERATION:
+            config = _joined(config, {key: value})
+        elif key != "generationConfig":
+            sent = _joined(sent, {key: value})
+        elif isinstance(value, dict):
+            config = _joined(config, {camel(inner): each for inner, each in value.items()})
+        else:
+            raise questions.refuse(name, "It must be an object.")
+    return {**sent, "generationConfig": config} if config else sent
+
+
+def _joined(one: Json, other: Json) -> Json:
+    whole = dict(one)
+    for name, value in other.items():
+        known = whole.get(name)
+        if isinstance(known, dict) and isinstance(value, dict) and not known.keys() & value.keys():
+            whole[name] = {**known, **value}
+        elif name in whole:
+            raise questions.refuse(
+                name, "Another parameter of this request already says it. Leave one of them out."
+            )
+        else:
+            whole[name] = value
+    return whole
+
+
+def camel(name: str) -> str:
+    """Google takes both spellings; one is enough to compare with."""
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _generation(asked: Mapping[str, Any]) -> Json:
+    config = {theirs: asked[ours] for ours, theirs in _SAME.items() if asked.get(ours) is not None}
+    most, stops = questions.most_tokens(asked), questions.stops(asked)
+    if most is not None:
+        config["maxOutputTokens"] = most
+    if stops:
+        config["stopSequences"] = stops
+    return config
+
+
+def _format(asked: Mapping[str, Any]) -> Json:
+    given = asked.get("response_format")
+    kind = given.get("type") if isinstance(given, dict) else None
+    if given is None or kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"responseMimeType": "application/json"}
+    described = given.get("json_schema") if kind == "json_schema" else None
+    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
+        raise questions.refuse(
+            "response_format",
+            "Its type must be text, json_object, or json_schema with a json_schema that has a schema.",
+        )
+    return {"responseMimeType": "application/json", "responseJsonSchema": described["schema"]}
+
+
+def _logprobs(asked: Mapping[str, Any]) -> Json:
+    wanted, top = asked.get("logprobs"), asked.get("top_logprobs")
+    if top is not None and not wanted:
+        raise questions.refuse("top_logprobs", "It needs logprobs to be true.")
+    if not wanted:
+        return {}
+    return {"responseLogprobs": True} | ({} if top is None else {"logprobs": top})
+
+
+def _thinking(asked: Mapping[str, Any], model: str) -> Json:
+    effort = asked.get("reasoning_effort")
+    if effort is None:
+        return {}
+    name: str = "thinkingLevel"
+    known: Mapping[str, Any] = _LEVELS
+    if 0 < generation(model) < _FIRST_WITH_LEVELS:
+        name, known = "thinkingBudget", _BUDGETS
+    if not isinstance(effort, str) or effort not in known:
+        raise questions.refuse("reasoning_effort", f"With this model it must be one of: {', '.join(known)}.")
+    return {"thinkingConfig": {name: known[effort]}}
+
+
+def _tools(asked: Mapping[str, Any]) -> Json:
+    """Functions become declarations; an entry without a type is a tool of Google's own, such as {"googleSearch": {}}."""
+    given = asked.get("tools") or []
+    if not isinstance(given, list):
+        raise questions.refuse("tools", "It must be a list.")
+    own = [tool for tool in given if isinstance(tool, dict) and "type" not in tool and "function" not in tool]
+    listed = questions.functions({"tools": [tool for tool in given if tool not in own]})
+    declared = [_declaration(function) for function in listed]
+    sent: Json = {}
+    if own or declared:
+        sent["tools"] = [*([{"functionDeclarations": declared}] if declared else []), *own]
+    mode = _mode(asked, strict=any(function.get("strict") for function in listed))
+    if mode:
+        sent["toolConfig"] = {"functionCallingConfig": mode}
+    return sent
+
+
+def _declaration(function: Mapping[str, Any]) -> Json:
+    declared: Json = {"name": function["name"]}
+    if function.get("description") is not None:
+        declared["description"] = function["description"]
+    if function.get("parameters") is not None:
+        declared["parametersJsonSchema"] = function["parameters"]
+    return declared
+
+
+def _mode(asked: Mapping[str, Any], *, strict: bool) -> Json:
+    """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
+    choice, name = questions.choice_of_tool(asked)
+    if choice == "function":
+        return {"mode": "ANY", "allowedFunctionNames": [name]}
+    if choice in _MODES:
+        return {"mode": _MODES[choice]}
+    if strict:
+        return {"mode": "VALIDATED"}
+    return {"mode": "AUTO"} if choice else {}

@@ -1,0 +1,136 @@
+"""The stream of generateContent as OpenAI's chunks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_ui.catalogue import answers
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.answer import Heading, Said
+
+
+@dataclass
+class _Choice:
+    """How far one candidate is."""
+
+    begun: bool = False
+    calls: int = 0
+    ended: bool = False
+
+
+class _Stream(ABC):
+    """What both tasks share: who has ended, and the token counts, which may come with the last event or after it."""
+
+    kind: str
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._choices: dict[int, _Choice] = {}
+        self._counted = False
+
+    def take(self, event: Event) -> list[Json]:
+        if event.data.get("error"):
+            raise ProviderFailed(_words(event.data["error"]))
+        head = answer.heading(event.data)
+        chunks: list[Json] = []
+        why = answer.blocked(event.data)
+        if why and not event.data.get("candidates"):
+            chunks += self._blocked(why, head)
+        for position, candidate in enumerate(event.data.get("candidates") or ()):
+            chunks += self._candidate(candidate, candidate.get("index", position), head)
+        self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
+        counts = answer.usage(event.data)
+        if self.finished and counts and not self._counted:
+            self._counted = True
+            chunks.append(answers.usage_chunk(self._asked, counts, kind=self.kind, **head))
+        return chunks
+
+    def _candidate(self, candidate: Mapping[str, Any], index: int, head: Heading) -> list[Json]:
+        state = self._choices.setdefault(index, _Choice())
+        if state.ended:
+            return []
+        said = answer.said(candidate, head["id"] or self._asked.id, index=index, calls_before=state.calls)
+        chunks = self._said(said, candidate, index, state, head)
+        state.begun = True
+        state.calls += len(said.calls)
+        reason = answer.finish(candidate, called=state.calls > 0)
+        if reason is not None:
+            state.ended = True
+            chunks.append(self._end(index, reason, head))
+        return chunks
+
+    @abstractmethod
+    def _said(
+        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+    ) -> list[Json]:
+        """Chunks of what a part of a candidate says."""
+
+    @abstractmethod
+    def _end(self, index: int, reason: str, head: Heading) -> Json:
+        """The chunk with the finish reason."""
+
+    def _blocked(self, why: str, head: Heading) -> list[Json]:
+        self._choices[0] = _Choice(begun=True, ended=True)
+        return [self._end(0, "content_filter", head)]
+
+
+class ChatStream(_Stream):
+    """Chunks of a chat. The first of each choice has the role."""
+
+    kind = "chat.completion.chunk"
+
+    def _said(
+        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+    ) -> list[Json]:
+        first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
+        deltas = first + _deltas(said, state.calls)
+        told = answer.logprobs(candidate)
+        if told and len(deltas) == len(first):
+            deltas.append({})
+        chunks = [answers.chunk(self._asked, delta, index=index, **head) for delta in deltas]
+        if told:
+            chunks[-1]["choices"][0]["logprobs"] = told
+        return chunks
+
+    def _end(self, index: int, reason: str, head: Heading) -> Json:
+        return answers.chunk(self._asked, {}, index=index, finish_reason=reason, **head)
+
+    def _blocked(self, why: str, head: Heading) -> list[Json]:
+        role = {"role": "assistant", "content": None, "refusal": why}
+        return [answers.chunk(self._asked, role, **head), *super()._blocked(why, head)]
+
+
+class CompletionStream(_Stream):
+    """Chunks of a completion."""
+
+    kind = "text_completion"
+
+    def _said(
+        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+    ) -> list[Json]:
+        return [answers.text_chunk(self._asked, said.text, index=index, **head)] if said.text else []
+
+    def _end(self, index: int, reason: str, head: Heading) -> Json:
+        return answers.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
+
+
+def _deltas(said: Said, calls_before: int) -> list[Json]:
+    deltas: list[Json] = []
+    if said.thoughts:
+        deltas.append({"reasoning_content": said.thoughts})
+    if said.text:
+        deltas.append({"content": said.text})
+    if said.images:
+        deltas.append({"images": said.images})
+    for order, call in enumerate(said.calls, start=calls_before):
+        deltas.append({"tool_calls": [{"index": order, **call}]})
+    return deltas
+
+
+def _words(error: Any) -> str:
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)

@@ -1,0 +1,77 @@
+"""OpenAI's embedding questions for Google's embedding models, and the answers back.
+
+Vendor facts as of November 2026, docs.cloud.google.com, "Text embeddings API" and "Get text embeddings": text models take instances
+by :predict, up to 250 a request, gemini-embedding-001 one. Later Gemini embedding models have :embedContent for one content, and
+:batchEmbedContents for several, as Google's own Python client sends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import NAME, camel
+
+PREDICT, EMBED, EMBED_BATCH = "predict", "embedContent", "batchEmbedContents"
+_OF_INSTANCES = ("task_type", "title")
+_OF_PARAMETERS = ("autoTruncate", "outputDimensionality")
+
+
+def embeddings(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
+    """The method to call, and its body. Raises RequestRefused."""
+    asked = questions.merged(body)
+    own = questions.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
+    if asked.get("encoding_format") not in (None, "float", "base64"):
+        raise questions.refuse("encoding_format", "It must be float or base64.")
+    listed = questions.texts(asked.get("input"), name="input")
+    size = asked.get("dimensions")
+    if _by_content(model):
+        return _contents(listed, size, own)
+    return PREDICT, _instances(listed, size, own)
+
+
+def _by_content(model: str) -> bool:
+    name = model.rpartition("/")[2]
+    return name.startswith("gemini-embedding-") and not name.startswith("gemini-embedding-001")
+
+
+def _instances(listed: list[str], size: Any, own: Json) -> Json:
+    """What Google has beside each text goes beside each, what it has once goes into the parameters."""
+    beside = {name: own.pop(name) for name in _OF_INSTANCES if name in own}
+    if "taskType" in own:
+        beside["task_type"] = own.pop("taskType")
+    parameters = {camel(name): own.pop(name) for name in list(own) if camel(name) in _OF_PARAMETERS}
+    if size is not None:
+        parameters["outputDimensionality"] = size
+    sent = {**own, "instances": [{"content": text, **beside} for text in listed]}
+    return {**sent, "parameters": {**own.get("parameters", {}), **parameters}} if parameters else sent
+
+
+def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
+    config = {camel(name): value for name, value in own.items()}
+    if size is not None:
+        config["outputDimensionality"] = size
+    asked = [
+        {
+            "content": {"role": "user", "parts": [{"text": text}]},
+            **({"embedContentConfig": config} if config else {}),
+        }
+        for text in listed
+    ]
+    return (EMBED, asked[0]) if len(asked) == 1 else (EMBED_BATCH, {"requests": asked})
+
+
+def reply(answer: Json, asked: Asked) -> Json:
+    """The vectors, whichever method they come from."""
+    if "predictions" in answer:
+        found = [prediction["embeddings"] for prediction in answer["predictions"]]
+        tokens = sum(int((each.get("statistics") or {}).get("token_count", 0)) for each in found)
+    else:
+        found = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
+        tokens = (answer.get("usageMetadata") or {}).get("promptTokenCount", 0)
+    vectors = [each["values"] for each in found]
+    if len(vectors) != len(questions.texts(asked.body["input"], name="input")):
+        raise AnswerUnreadable("It has not one embedding for each text.")
+    return answers.embeddings(asked, vectors, answers.usage(tokens) if tokens else None)

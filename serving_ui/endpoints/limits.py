@@ -1,0 +1,70 @@
+"""The rate limits of endpoints as gateways carry them out: the principals that they name become ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from django.db.models.functions import Lower
+
+from serving_ui.accounts.models import Group, User
+from serving_ui.catalogue.governance import LIMIT_UNITS
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.gateway.snapshot import Limit
+
+Name = tuple[bool, str]  # whether it is a group, and its name in small letters
+Named = Mapping[Name, str]  # ids
+
+
+def named_in(rows: Iterable[Endpoint]) -> Named:
+    """The ids of the principals that limits name. No query when none does, two at most."""
+    wanted = {name for row in rows for name in names_in(row)}
+    if not wanted:
+        return {}
+    people = User.objects.annotate(low=Lower("email")).filter(
+        low__in=[low for group, low in wanted if not group]
+    )
+    groups = Group.objects.annotate(low=Lower("name")).filter(low__in=[low for group, low in wanted if group])
+    return {
+        (group, low): pk
+        for group, found in ((False, people), (True, groups))
+        for low, pk in found.values_list("low", "pk")
+    }
+
+
+def names_in(row: Endpoint) -> frozenset[Name]:
+    """Whom the limits of an endpoint name."""
+    return frozenset(_name(limit) for limit in stored(row) if limit.get("principal"))
+
+
+def names_of(*, groups: AbstractSet[str]) -> set[Name]:
+    """What these groups are called now."""
+    found = Group.objects.filter(pk__in=groups) if groups else Group.objects.none()
+    return {(True, name.lower()) for name in found.values_list("name", flat=True)}
+
+
+def _name(limit: Mapping[str, Any]) -> Name:
+    return limit["key"] == "user_group", limit["principal"].lower()
+
+
+def stored(row: Endpoint) -> Iterator[Mapping[str, Any]]:
+    """Its own rate limits and those of its AI gateway settings."""
+    for limit in (*row.rate_limits, *row.ai_gateway.get("rate_limits", [])):
+        yield {"key": "endpoint"} | limit
+
+
+def of(row: Endpoint, named: Named) -> tuple[Limit, ...]:
+    """What the gateway carries out. A limit whose principal does not exist any more concerns nobody."""
+    found = []
+    for limit in stored(row):
+        shown = limit.get("principal") or ""
+        principal = named.get(_name(limit)) if shown else None
+        if shown and principal is None:
+            continue
+        found += [
+            Limit(key=limit["key"], most=limit[unit], unit=unit, principal=principal, shown=shown)
+            for unit in LIMIT_UNITS
+            if limit.get(unit) is not None
+        ]
+    return tuple(found)

@@ -1,0 +1,121 @@
+"""Counts the tokens of one query: as the provider reports them, else estimated from the length of the texts.
+
+A provider's numbers are believed within reason: no negative ones, none that no model could have. The count of a passed answer is
+picked out of its bytes, because parsing a megabyte of embeddings to find two numbers would cost more than all else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+MOST_TOKENS = 100_000_000
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_IN = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
+_OUT = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
+_USAGE_BYTES = 2048
+
+
+class Tally:
+    """`heard` is the length of the texts that the model has said, for when the provider reports nothing."""
+
+    __slots__ = ("heard", "reported", "tokens_in", "tokens_out")
+
+    def __init__(self) -> None:
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.reported = False
+        self.heard = 0
+
+    def usage(self, counts: Any) -> None:
+        """A `usage` object, of any of OpenAI's two APIs. Later ones replace earlier ones."""
+        if not isinstance(counts, Mapping):
+            return
+        given = counts.get("prompt_tokens", counts.get("input_tokens"))
+        said = counts.get("completion_tokens", counts.get("output_tokens"))
+        self._take(given, said)
+
+    def chunk(self, chunk: Mapping[str, Any]) -> bool:
+        """One chunk of a stream. Gives whether a choice says why it ended."""
+        counts = chunk.get("usage")
+        if counts:
+            self.usage(counts)
+        finished = False
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            for choice in choices:
+                if isinstance(choice, dict):
+                    finished = bool(choice.get("finish_reason")) or finished
+                    delta = choice.get("delta", choice)
+                    text = (delta.get("content") or delta.get("text")) if isinstance(delta, dict) else None
+                    if isinstance(text, str):
+                        self.heard += len(text)
+        return finished
+
+    def response_event(self, content: Mapping[str, Any]) -> None:
+        """One event of the Responses API."""
+        delta = content.get("delta")
+        if isinstance(delta, str):
+            self.heard += len(delta)
+        response = content.get("response")
+        if isinstance(response, dict):
+            self.usage(response.get("usage"))
+
+    def whole(self, content: bytes) -> None:
+        """A whole answer as bytes. The last `usage` counts; a text that speaks of one has its quotes escaped."""
+        at = content.rfind(b'"usage"')
+        found = _USAGE.match(content, at) if at >= 0 else None
+        if found is not None:
+            near = content[found.end() : found.end() + _USAGE_BYTES]
+            given, said = _IN.search(near), _OUT.search(near)
+            self._take(int(given[1]) if given else None, int(said[1]) if said else None)
+        if not self.reported:
+            self.heard += _length_of_answer(content)
+
+    def answer(self, content: Mapping[str, Any]) -> None:
+        """A whole answer that has been parsed anyway."""
+        self.usage(content.get("usage"))
+        if not self.reported:
+            self.heard += _said(content)
+
+    def _take(self, given: Any, said: Any) -> None:
+        counts = [count for count in (given, said) if _is_count(count)]
+        if counts:
+            self.reported = True
+            self.tokens_in = _clamped(given, self.tokens_in)
+            self.tokens_out = _clamped(said, self.tokens_out)
+
+
+def estimate(length: int) -> int:
+    """Tokens of a text of so many characters."""
+    return (length + 1) // 4
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _clamped(value: Any, before: int) -> int:
+    return int(min(value, MOST_TOKENS)) if _is_count(value) else before
+
+
+def _length_of_answer(content: bytes) -> int:
+    """What a model said in an answer without counts."""
+    try:
+        return _said(from_json(content))
+    except ValueError:
+        return 0
+
+
+def _said(content: Any) -> int:
+    choices = content.get("choices") if isinstance(content, Mapping) else None
+    total = 0
+    for choice in choices if isinstance(choices, list) else ():
+        said = choice.get("message", choice) if isinstance(choice, dict) else None
+        if isinstance(said, dict):
+            text = said.get("content") or said.get("text")
+            total += len(text) if isinstance(text, str) else 0
+    return total

@@ -1,0 +1,1 @@
+"""The vendors' recorded exchanges, through pure functions."""

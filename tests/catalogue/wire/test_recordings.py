@@ -1,0 +1,63 @@
+"""What every vendor is sent, and what becomes of its answers and streams. The recordings are data; see tests/support/recordings.py."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlsplit
+
+import pytest
+
+from serving_ui.catalogue.exchange import Framing
+from serving_ui.catalogue.wire import RequestRefused
+from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
+
+
+@pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording):
+    request = recorded.built()
+    parts = urlsplit(request.url)
+    sent = {name.lower(): value for name, value in request.headers}
+    assert request.method == "POST"
+    assert request.url.startswith(VENDOR)
+    assert parts.path + (f"?{parts.query}" if parts.query else "") == recorded.request["path"]
+    assert json.loads(request.body or b"") == recorded.request["body"]
+    assert {name: sent.get(name) for name in recorded.request["headers"]} == recorded.request["headers"]
+
+
+@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
+    reply = recorded.wire.reply
+    assert (reply(recorded.reply, recorded.asked) if reply else recorded.reply) == recorded.answer
+
+
+@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
+    assert recorded.wire.stream is not None
+    translator = recorded.wire.stream(recorded.asked)
+    chunks = []
+    for event in recorded.events():
+        chunks += translator.take(event)
+    assert chunks == recorded.chunks
+    assert translator.finished
+
+
+@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.wire.stream], ids=str)
+def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
+    assert recorded.wire.stream is not None
+    translator = recorded.wire.stream(recorded.asked)
+    events = recorded.events()
+    for event in events[: len(events) // 2]:
+        translator.take(event)
+    assert not translator.finished
+
+
+@pytest.mark.parametrize("refusal", CANNOT, ids=str)
+def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: Refusal):
+    recorded = refusal.recording
+    with pytest.raises(RequestRefused) as refused:
+        recorded.built({**recorded.question, **refusal.question})
+    assert refusal.parameter in str(refused.value)
+
+
+def test_a_stream_is_recorded_as_its_framing_sends_it():
+    assert {bool(each.stream()) for each in STREAMED if each.wire.framing is Framing.SSE} <= {True}

@@ -1,0 +1,49 @@
+"""A process of its own that asks for admission as often as it is told to, and says each time that it was admitted."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from time import monotonic_ns
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.limits import Limits, Mode
+from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
+
+MOST = 200
+TOKENS = 5000
+LIMITS = (Limit("endpoint", MOST), Limit("endpoint", TOKENS, "tokens"), Limit("user", MOST - 1))
+ANN = Principal("ann", "ann@example.com")
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+async def main(url: str, endpoint_id: str, calls: int) -> None:
+    holder = SnapshotHolder()
+    limits = Limits(holder, redis=RedisAddress.parse(url))
+    await limits.start()
+    assert holder.limits == Mode.SHARED
+    endpoint = Endpoint(endpoint_id, "chat", Task.CHAT, (), limits=LIMITS)
+    say("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+
+    async def ask() -> bool:
+        try:
+            reservation = await limits.admit(endpoint=endpoint, principal=ANN, tokens=20, now=monotonic_ns())
+        except GatewayError:
+            return False
+        reservation.settle(20)
+        say("admitted")
+        return True
+
+    await asyncio.gather(*(ask() for _ in range(calls)))
+    await limits.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

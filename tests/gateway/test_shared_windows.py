@@ -1,0 +1,295 @@
+"""What several processes admit together, with a real Redis: never more than the limit in any 60 seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
+from time import monotonic_ns
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.limits import Limits, Mode
+from serving_ui.gateway.redis_line import RedisAddress, RedisLine, encoded
+from serving_ui.gateway.shared_windows import ADMIT, SETTLE, SharedWindows, Taken
+from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
+from serving_ui.gateway.windows import ENTRIES, Ask, Full
+from tests.architecture.sources import ROOT
+from tests.gateway import redis_counting
+from tests.start.waiting import until
+from tests.support.services import Service, running_redis
+
+US = 1_000_000
+SPAN = 60 * US
+CLOCK = "the clock of the tests"
+IDS = count()
+ANN = Principal("ann", "ann@example.com")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Service, str]]:
+    with running_redis() as (service, url):
+        yield service, url
+
+
+@pytest.fixture(scope="module")
+def url(server: tuple[Service, str]) -> str:
+    return server[1]
+
+
+def by_clock_of_the_tests(script: str) -> str:
+    """The same script, reading the time from a list in Redis that the test sets."""
+    assert "redis.call('TIME')" in script
+    return script.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
+
+
+class Processes:
+    """Connections that stand for processes, and the time that Redis tells them."""
+
+    def __init__(self, url: str, lines: list[RedisLine]) -> None:
+        self._redis = redis.Redis.from_url(url)
+        self._redis.flushall()
+        self.now = 1_700_000_000 * US
+        scripts = {"admit": by_clock_of_the_tests(ADMIT), "settle": by_clock_of_the_tests(SETTLE)}
+        self.windows = [SharedWindows(line, **scripts) for line in lines]
+
+    def pass_time(self, microseconds: int) -> None:
+        self.now += microseconds
+        self._redis.delete(CLOCK)
+        self._redis.rpush(CLOCK, self.now // US, self.now % US)
+
+    def keys(self) -> int:
+        return int(self._redis.dbsize()) - 1
+
+    def entries(self, pattern: str) -> int:
+        return sum(int(self._redis.llen(key)) for key in self._redis.keys(pattern))
+
+
+def together(url: str, number: int, scene: Callable[[Processes], Awaitable[None]]) -> None:
+    """Play a scene with so many processes."""
+
+    async def play() -> None:
+        lines = [await RedisLine.open(RedisAddress.parse(url)) for _ in range(number)]
+        processes = Processes(url, lines)
+        processes.pass_time(0)
+        await processes.windows[0].prepare()
+        await scene(processes)
+        for line in lines:
+            line.close()
+
+    asyncio.run(play())
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 30 * US), st.integers(1, 12), st.integers(1, 30), st.integers(0, 30)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+@given(most=st.integers(0, 8), steps=STEPS)
+@settings(max_examples=25)
+def test_no_minute_ever_holds_more_whoever_admits(
+    url: str, number: int, most: int, steps: list[tuple[int, ...]]
+):
+    asks = {("e", "", "calls"): Ask(1, most), ("e", "p:u", "calls"): Ask(1, most + 1)}
+
+    async def scene(processes: Processes) -> None:
+        admitted = list[int]()
+        for step, at_once, tokens, _ in steps:
+            processes.pass_time(step)
+            bodies = asks | {("e", "", "tokens"): Ask(tokens, 40)}
+            said = await asyncio.gather(*(processes.windows[n % number].take(bodies) for n in range(at_once)))
+            admitted += [processes.now for answer in said if isinstance(answer, Taken)]
+            for answer in said:
+                assert isinstance(answer, Taken) or 0 < answer.wait <= SPAN * 1000
+        for moment in admitted:
+            assert sum(moment - SPAN < other <= moment for other in admitted) <= most
+
+    together(url, number, scene)
+
+
+@given(steps=STEPS)
+@settings(max_examples=25)
+def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, steps: list[tuple[int, ...]]):
+    """The windows of one process are the model: the same questions at the same times get the same answers."""
+    name = ("e", "", "tokens")
+
+    async def scene(processes: Processes) -> None:
+        limits, rule = Limits(), Limit("endpoint", 60, "tokens")
+        alone = Endpoint("e", "chat", Task.CHAT, (), limits=(rule,))
+        for step, _, tokens, used in steps:
+            processes.pass_time(step)
+            now = processes.now * 1000
+            shared = processes.windows[0]
+            said = await shared.take({name: Ask(tokens, rule.most)})
+            try:
+                own = await limits.admit(endpoint=alone, principal=ANN, tokens=tokens, now=now)
+            except GatewayError as refused:
+                assert isinstance(said, Full)
+                assert refused.retry_after == max(1, -(-said.wait // 1_000_000_000))
+                continue
+            assert isinstance(said, Taken)
+            own.settle(used, now=now)
+            shared.settle(said, reserved=tokens, used=used)
+            await shared.line.ask(encoded("PING"))  # answered after it, so before time passes
+
+    together(url, 1, scene)
+
+
+def test_a_busy_window_stays_small_and_is_forgotten_by_itself(url: str):
+    async def scene(processes: Processes) -> None:
+        asks = {("e", "", "calls"): Ask(1, 10 * ENTRIES)}
+        for _ in range(5):
+            processes.pass_time(10_000)
+            await asyncio.gather(*(processes.windows[0].take(asks) for _ in range(ENTRIES)))
+            processes.pass_time(1)
+        assert processes.entries("*order") <= 2 * ENTRIES
+        for key in processes._redis.keys("serving_ui:limit:{*"):
+            assert 0 < processes._redis.pttl(key) <= 61_000
+
+    together(url, 1, scene)
+
+
+def counting(url: str, endpoint_id: str, calls: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", redis_counting.__name__, url, endpoint_id, str(calls)]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert started.stdout is not None and started.stdout.readline() == "ready\n"
+    return started
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def admitted(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    with process:
+        return sum(line == "admitted\n" for line in process.stdout)
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_processes_under_load_admit_exactly_the_limit(url: str, number: int):
+    endpoint_id = f"load-{next(IDS)}"
+    running = [counting(url, endpoint_id, 400 // number + 50) for _ in range(number)]
+    for process in running:
+        go(process)
+    assert sum(admitted(process) for process in running) == redis_counting.MOST - 1
+
+
+def test_a_process_that_is_killed_and_started_again_admits_no_more(url: str):
+    endpoint_id = f"killed-{next(IDS)}"
+    first = counting(url, endpoint_id, 100)
+    go(first)
+    assert first.stdout is not None
+    said = first.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    before = (said == "admitted\n") + admitted(first)
+    again = [counting(url, endpoint_id, 300) for _ in range(2)]
+    for process in again:
+        go(process)
+    after = sum(admitted(process) for process in again)
+    assert 0 < before <= 100
+    assert redis_counting.MOST - 1 - 100 <= after <= redis_counting.MOST - 1 - before
+
+
+async def attempts(limits: Limits, endpoint: Endpoint, number: int) -> list[GatewayError | None]:
+    async def ask() -> GatewayError | None:
+        try:
+            await limits.admit(endpoint=endpoint, principal=ANN, tokens=0, now=monotonic_ns())
+        except GatewayError as refused:
+            return refused
+        return None
+
+    return await asyncio.gather(*(ask() for _ in range(number)))
+
+
+async def when(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, condition, what="Redis to be noticed")
+
+
+def test_without_redis_each_process_admits_its_share_and_says_so():
+    async def scene() -> None:
+        with running_redis() as (service, url):
+            address = RedisAddress.parse(url)
+            holders = [SnapshotHolder() for _ in range(3)]
+            for place, holder in enumerate(holders):
+                holder.standing = (place, len(holders))
+            several = [Limits(holder, redis=address) for holder in holders]
+            for limits in several:
+                await limits.start()
+            service.stop()
+            await when(lambda: all(holder.limits == Mode.APART for holder in holders))
+            chat = Endpoint("apart", "chat", Task.CHAT, (), limits=(Limit("endpoint", 8),))
+            said = [await attempts(limits, chat, 9) for limits in several]
+            assert [answers.count(None) for answers in said] == [3, 3, 2]
+            refused = said[2][-1]
+            assert refused is not None and refused.status == 429 and refused.retry_after is not None
+            assert "8 calls per minute" in refused.message and "its share" in refused.message
+
+            service.start()
+            await when(lambda: all(holder.limits == Mode.SHARED for holder in holders))
+            # Redis has come back with nothing in it. What the processes admitted without it still counts.
+            assert [(await attempts(limits, chat, 9)).count(None) for limits in several] == [0, 0, 0]
+            for limits in several:
+                await limits.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_process_that_never_met_redis_starts_and_admits_its_share():
+    async def scene() -> None:
+        with running_redis() as (service, url):
+            service.stop()
+            holder = SnapshotHolder()
+            holder.standing = (1, 2)
+            limits = Limits(holder, redis=RedisAddress.parse(url))
+            await limits.start()
+            assert holder.limits == Mode.APART
+            chat = Endpoint("late", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
+            assert (await attempts(limits, chat, 9)).count(None) == 2
+            service.start()
+            await when(lambda: holder.limits == Mode.SHARED)
+            await limits.stop()
+
+    asyncio.run(scene())
+
+
+def test_a_redis_that_hangs_delays_a_call_by_half_a_second_and_no_more_calls(url: str):
+    async def scene() -> None:
+        holder = SnapshotHolder()
+        limits = Limits(holder, redis=RedisAddress.parse(url))
+        await limits.start()
+        chat = Endpoint(f"hangs-{next(IDS)}", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
+        other = redis.Redis.from_url(url)
+        other.client_pause(2_000, all=True)
+        said = await attempts(limits, chat, 9)
+        assert said.count(None) == 5
+        assert holder.limits == Mode.APART
+        await when(lambda: holder.limits == Mode.SHARED)
+        await limits.stop()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1", "redis://", "redis://127.0.0.1/a", "127.0.0.1:6379"])
+def test_an_address_that_is_none_is_refused_with_a_sentence(address: str):
+    with pytest.raises(ValueError, match="Use an address such as"):
+        RedisAddress.parse(address)
+
+
+def test_the_address_that_is_shown_has_no_password():
+    address = RedisAddress.parse("rediss://us:p%40ss@cache.example.com/3")
+    assert str(address) == "cache.example.com:6379"
+    assert address.greeting[:2] == [("AUTH", "us", "p@ss"), ("SELECT", "3")]

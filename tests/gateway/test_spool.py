@@ -1,0 +1,149 @@
+"""Records become lines that anybody can read, also while they are written, and a full disk costs rows and no answer."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from serving_ui.gateway.record import Record
+from serving_ui.gateway.spool import ENDING, Portion, Spool, read
+
+
+def record(name: str = "a", **changes: object) -> Record:
+    return Record(request_id=name, at=1_795_000_000.25, **changes)  # type: ignore[arg-type]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{ENDING}"))
+
+
+def only(folder: Path) -> Path:
+    (path,) = files(folder)
+    return path
+
+
+def whole(path: Path) -> Portion:
+    return read(path, offset=0, most=1000)
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Files of this process cannot grow beyond: writes are cut short there and then refused, as by a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_is_noted_can_be_read_at_once(tmp_path: Path):
+    spool = Spool(tmp_path / "spool")
+    spool.note(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
+    spool.note(record("b", status=499, completeness="client_left"))
+    portion = whole(only(tmp_path / "spool"))
+    (one, first), (two, second) = portion.rows
+    assert (one, two, portion.is_last, portion.garbled) == (1, 2, False, 0)
+    assert (first["request_id"], first["at"], first["tokens_in"]) == ("a", 1_795_000_000.25, 3)
+    assert first["usage_context"] == {"team": "日本"}
+    assert (second["status"], second["completeness"]) == (499, "client_left")
+    spool.stop()
+
+
+def test_reading_goes_on_where_it_ended(tmp_path: Path):
+    spool = Spool(tmp_path)
+    for name in "abcde":
+        spool.note(record(name))
+    first = read(only(tmp_path), offset=0, most=3)
+    spool.note(record("f"))
+    spool.stop()
+    second = read(only(tmp_path), offset=first.offset, most=1000)
+    names = [row["request_id"] for _number, row in (*first.rows, *second.rows)]
+    assert names == list("abcdef")
+    assert not first.is_last
+    assert second.is_last
+
+
+def test_only_its_owner_reads_it(tmp_path: Path):
+    spool = Spool(tmp_path / "spool")
+    spool.note(record())
+    spool.stop()
+    assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
+    assert stat.S_IMODE(only(tmp_path / "spool").stat().st_mode) == 0o600
+
+
+def test_nothing_is_made_before_the_first_record(tmp_path: Path):
+    Spool(tmp_path / "spool").stop()
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("limits", [{"most_bytes": 10}, {"most_seconds": 0.0}])
+def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limits: dict[str, float]):
+    spool = Spool(tmp_path, **limits)  # type: ignore[arg-type]
+    spool.note(record("a"))
+    first = only(tmp_path)
+    spool.note(record("b"))
+    assert len(files(tmp_path)) == 2
+    assert whole(first).is_last
+    assert not any(whole(path).is_last for path in files(tmp_path) if path != first)
+    assert sorted(row["request_id"] for path in files(tmp_path) for _n, row in whole(path).rows) == ["a", "b"]
+    spool.stop()
+
+
+def test_a_full_disk_costs_the_row_which_leaves_a_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    spool = Spool(tmp_path)
+    spool.note(record("a"))
+    size = only(tmp_path).stat().st_size
+    with caplog.at_level(logging.ERROR), room_for(size + 20):
+        spool.note(record("cut short"))
+        spool.note(record("refused"))
+    spool.note(record("b"))
+    spool.stop()
+    portion = whole(only(tmp_path))
+    assert [(number, row["request_id"]) for number, row in portion.rows] == [(1, "a"), (4, "b")]
+    assert (spool.lost, portion.garbled) == (2, 1)
+    assert len(caplog.records) == 1
+    assert "could not be written" in caplog.text
+
+
+def test_rows_lost_at_the_end_of_a_file_leave_their_gap_in_the_next(tmp_path: Path):
+    measure = Spool(tmp_path / "measure")
+    measure.note(record("a"))
+    measure.stop()
+    full = only(tmp_path / "measure").stat().st_size + 10
+    spool = Spool(tmp_path, most_bytes=full)
+    spool.note(record("a"))
+    first = only(tmp_path)
+    with room_for(full):
+        spool.note(record("lost"))
+    spool.note(record("b"))
+    spool.stop()
+    (second,) = set(files(tmp_path)) - {first}
+    assert [number for number, _row in whole(first).rows] == [1]
+    assert [number for number, _row in whole(second).rows] == [2]
+
+
+def test_a_folder_that_cannot_be_made_costs_rows_until_it_can(tmp_path: Path):
+    (tmp_path / "spool").write_text("a file stands in its place")
+    spool = Spool(tmp_path / "spool")
+    for name in "abc":
+        spool.note(record(name))
+    assert spool.lost == 3
+
+
+def test_a_line_that_lost_its_end_with_the_power_is_counted(tmp_path: Path):
+    spool = Spool(tmp_path)
+    spool.note(record("a"))
+    spool.note(record("b"))
+    spool.stop()
+    path = only(tmp_path)
+    path.write_bytes(path.read_bytes()[:-10])
+    portion = whole(path)
+    assert [row["request_id"] for _number, row in portion.rows] == ["a"]
+    assert (portion.garbled, portion.is_last) == (1, True)

@@ -1,0 +1,1 @@
+"""The vendors' recorded exchanges, through a running gateway."""

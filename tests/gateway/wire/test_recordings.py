@@ -1,0 +1,71 @@
+"""The same recordings, through a running gateway and a vendor on a real port."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from serving_ui.catalogue.exchange import Framing
+from tests.gateway.conftest import GatewayServer
+from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.vendor import Answer, Vendor
+
+STREAMED_AS_TEXT = [each for each in STREAMED if each.wire.framing is Framing.SSE]
+
+
+def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
+    vendor.say(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
+    gateway.lead(
+        vendor,
+        provider=recorded.provider.name,
+        model=recorded.model,
+        config=recorded.config(vendor.url),
+        task=recorded.task,
+    )
+
+
+def told(content: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says, without the id and the moment that the gateway gives to those that have none."""
+    return {name: value for name, value in content.items() if name not in {"id", "created"}}
+
+
+def assert_asked(vendor: Vendor, recorded: Recording) -> None:
+    request = vendor.asked[-1]
+    assert (request.method, request.path) == ("POST", recorded.request["path"])
+    assert request.json == recorded.request["body"]
+
+
+def chunks_of(answer: requests.Response) -> list[dict[str, Any]]:
+    lines = [line for line in answer.content.decode().split("\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
+    assert recorded.answer is not None
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer.json(recorded.reply), at=recorded.request["path"])
+    answer = gateway.query("vendor", recorded.question)
+    assert answer.status_code == 200, answer.text
+    assert_asked(vendor, recorded)
+    assert told(answer.json()) == told(recorded.answer)
+
+
+@pytest.mark.parametrize("recorded", STREAMED_AS_TEXT, ids=str)
+def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
+    assert recorded.chunks is not None
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer.stream(recorded.stream()), at=recorded.request["path"])
+    wanted = (recorded.question.get("stream_options") or {}).get("include_usage")
+    answer = gateway.query("vendor", recorded.question)
+    assert answer.status_code == 200, answer.text
+    assert_asked(vendor, recorded)
+    chunks = chunks_of(answer)
+    assert [told(each) for each in chunks] == [
+        told(each) for each in recorded.chunks if each["choices"] or wanted
+    ]
+    assert len({each["id"] for each in chunks}) == 1

@@ -1,0 +1,130 @@
+"""Recorded exchanges with vendors: data files under tests/catalogue/wire/<provider>/, made by hand from the vendors' documentation.
+
+A recording is one JSON file: `task`, `model`, `config` (the block of the API, secrets in their `_plaintext` spelling, `{vendor}` for
+the vendor's address where the block has one, `{service_account}` for a
+key of Google), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
+`answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
+the wire, or `.events` as a JSON list of [name, data] for framings that are no text.
+`refusals.json` lists questions that cannot be asked of the provider: [task, the parameter that the refusal must name, question].
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Asked, Event, Wire
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from tests.support.google import service_account
+
+FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
+REFUSALS = "refusals.json"
+SERVICE_ACCOUNT = "{service_account}"
+VENDOR = "http://vendor.example:1"
+
+
+def everywhere(base: str) -> Addresses:
+    """Every vendor's default address replaced by one."""
+    return Addresses(dict.fromkeys((*PROVIDERS, "microsoft-entra"), base))
+
+
+@dataclass(frozen=True)
+class Recording:
+    provider: Provider
+    task: Task
+    model: str
+    block: str = field(repr=False)
+    question: dict[str, Any]
+    request: dict[str, Any]
+    path: Path = field(repr=False)
+    reply: Any = None
+    answer: dict[str, Any] | None = None
+    chunks: list[dict[str, Any]] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}-{self.path.stem}"
+
+    @property
+    def wire(self) -> Wire:
+        return self.provider.wire[self.task]
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(body=self.question, model=self.model, id="made-here", created=1)
+
+    def config(self, base: str = VENDOR) -> ProviderConfig:
+        filled = self.block.replace("{vendor}", base)
+        if SERVICE_ACCOUNT in filled:
+            filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
+        return self.provider.config.model_validate(json.loads(filled))
+
+    def built(self, question: dict[str, Any] | None = None) -> UpstreamRequest:
+        """What is sent for the recorded question, or for another."""
+        return self.wire.build(
+            self.question if question is None else question, self.config(), self.model, everywhere(VENDOR)
+        )
+
+    def stream(self) -> bytes:
+        """The vendor's stream as it comes over the wire; empty for framings that are no text."""
+        path = self.path.with_suffix(".sse")
+        return path.read_bytes() if path.exists() else b""
+
+    def events(self) -> list[Event]:
+        """The events of the vendor's stream."""
+        content = self.stream()
+        if not content:
+            listed = json.loads(self.path.with_suffix(".events").read_text())
+            return [Event(name, data) for name, data in listed]
+        return [_event(block) for block in content.decode().strip().split("\n\n")]
+
+
+def _event(block: str) -> Event:
+    fields = [line.partition(": ") for line in block.split("\n")]
+    name = "".join(value for field, _, value in fields if field == "event")
+    return Event(name, json.loads("".join(value for field, _, value in fields if field == "data")))
+
+
+def _read(path: Path) -> Recording:
+    read = json.loads(path.read_text())
+    provider = PROVIDERS[path.parent.name]
+    block = json.dumps(read.pop("config"))
+    return Recording(provider=provider, task=Task(read.pop("task")), block=block, path=path, **read)
+
+
+RECORDINGS = [_read(path) for path in sorted(FOLDER.glob("*/*.json")) if path.name != REFUSALS]
+WHOLE = [each for each in RECORDINGS if each.answer is not None]
+STREAMED = [each for each in RECORDINGS if each.chunks is not None]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    provider: Provider
+    task: Task
+    parameter: str
+    question: dict[str, Any]
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}-{self.number}-{self.parameter}"
+
+    @property
+    def recording(self) -> Recording:
+        """One that goes through, of the same provider and task."""
+        return next(each for each in RECORDINGS if (each.provider, each.task) == (self.provider, self.task))
+
+
+def _refusals(path: Path) -> list[Refusal]:
+    provider = PROVIDERS[path.parent.name]
+    return [
+        Refusal(provider, Task(task), parameter, question, number)
+        for number, (task, parameter, question) in enumerate(json.loads(path.read_text()), 1)
+    ]
+
+
+CANNOT = [refusal for path in sorted(FOLDER.glob(f"*/{REFUSALS}")) for refusal in _refusals(path)]
