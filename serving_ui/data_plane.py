@@ -16,6 +16,7 @@ from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.books import Books
 from serving_ui.gateway.exposition import Exposition
+from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 
@@ -43,7 +44,7 @@ class DataPlane:
         self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
-        self.concerns: list[Concern] = [self.follower.concern]  # each a sentence for /readyz, or nothing
+        self.concerns: list[Concern] = [self.follower.concern, self._limits_apart]  # each a sentence for /readyz, or nothing
 
     def answers(self, path: str) -> bool:
         return path.startswith(QUERIES) or path in HEALTH
@@ -82,6 +83,15 @@ class DataPlane:
     @property
     def is_ready(self) -> bool:
         return self.holder.current.revision > 0 and not self.is_draining
+
+    def _limits_apart(self) -> str | None:
+        if self.holder.limits != Mode.APART:
+            return None
+        place, processes = self.holder.standing
+        return (
+            "Redis cannot be reached. This process admits its own share of each limit: "
+            f"it is number {place + 1} of {processes}."
+        )
 
     async def _say_how_it_is(self, send: Send) -> None:
         revision = self.holder.current.revision

@@ -65,9 +65,7 @@ class Follower:
             except (DatabaseError, InterfaceError) as error:
                 self._lose("The database is away.", error)
                 close_old_connections()
-            except (
-                Exception
-            ) as error:  # the outermost edge of this thread: it must not die while the gateway lives
+            except Exception as error:  # the outermost edge: this thread must not die before its gateway
                 self._lose("The snapshot cannot be built; the log has the reason.", error)
         try:
             publication.leave(process=self.process)
@@ -81,9 +79,10 @@ class Follower:
             # The long way first, while nobody waits for this process. From the moment that it has joined every change
             # waits for it, and what was changed before is in the snapshot that it builds next.
             self._builder.build()
-            self._acknowledge(revision=0)
+            publication.join(process=self.process, now=clock.now())
             self._has_joined = True
         held = self._builder.build()
+        self.holder.standing = publication.standing(process=self.process, now=clock.now())
         if held is not self.holder.current:
             self.holder.replace(held)
             self._acknowledge(revision=held.revision)
