@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire
+from serving_ui.gateway.account import Account
 from serving_ui.gateway.caller import Caller, Header
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.sse import EventSplitter, Splitter
@@ -84,31 +85,37 @@ class Passage:
         return to_json(made)
 
 
-async def relay_whole(reply: Reply, caller: Caller, passage: Passage, *extra: Header) -> None:
+async def relay_whole(
+    reply: Reply, caller: Caller, passage: Passage, account: Account, *extra: Header
+) -> None:
     """A JSON object: passed on byte by byte, or translated."""
     content = passage.whole(await _timed(caller, reply.body()))
+    account.close(200)
     await caller.answer(200, content, *extra)
 
 
-async def relay_stream(reply: Reply, caller: Caller, passage: Passage, *extra: Header) -> None:
+async def relay_stream(
+    reply: Reply, caller: Caller, passage: Passage, account: Account, *extra: Header
+) -> None:
     """Events, each sent on as soon as it is whole."""
     if not reply.headers.get("content-type", "").startswith(passage.wire.framing.value):
         raise GatewayError(
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
     stream = passage.stream()
-    while not stream.over:
+    while True:
         portion = await _timed(caller, reply.read(), first=not caller.began)
         ready = stream.take(portion) if portion else stream.close()
+        if (ready or stream.over) and not caller.began:
+            await caller.begin(*extra)
         if stream.over:
-            ready += stream.last
+            account.close(200)
+            await caller.end(ready + stream.last)
+            return
         if ready:
-            if not caller.began:
-                await caller.begin(*extra)
             await caller.push(ready)
         if stream.error is not None:
             raise stream.error
-    await caller.end()
 
 
 def _is_object(content: bytes) -> bool:
