@@ -44,7 +44,10 @@ class DataPlane:
         self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
-        self.concerns: list[Concern] = [self.follower.concern, self._limits_apart]  # each a sentence for /readyz, or nothing
+        self.concerns: list[Concern] = [
+            self.follower.concern,
+            self._limits_apart,
+        ]  # each a sentence for /readyz, or nothing
 
     def answers(self, path: str) -> bool:
         return path.startswith(QUERIES) or path in HEALTH
