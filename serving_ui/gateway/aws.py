@@ -150,38 +150,45 @@ def _other_profile(wanted: str, found: str) -> str:
 class FrameSplitter:
     """Feed it what arrives of an event stream; it gives back the name and the data of each event that has become whole."""
 
-    __slots__ = ("_need", "_parts", "_size")
+    __slots__ = ("_damaged", "_need", "_parts", "_size")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
         self._need = _PRELUDE
+        self._damaged: ValueError | None = None
 
     def feed(self, portion: bytes) -> list[tuple[bytes, bytes]]:
-        """Raises TooLong, and ValueError for what is no frame."""
+        """Raises ValueError for what is no frame, once the events before it have been given back."""
         self._parts.append(portion)
         self._size += len(portion)
-        if self._size < self._need:
+        if self._size < self._need and self._damaged is None:
             return []
-        content = b"".join(self._parts)
+        content, begin = b"".join(self._parts), 0
         events: list[tuple[bytes, bytes]] = []
-        begin = 0
-        while (left := len(content) - begin) >= _PRELUDE:
-            length = _length(content, begin)
-            if left < length:
-                break
-            events.append(_event(content[begin : begin + length]))
-            begin += length
-        self._need = length if left >= _PRELUDE else _PRELUDE
-        self._parts, self._size = [content[begin:]], left
+        try:
+            while (end := begin + _length(content, begin)) <= len(content):
+                events.append(_event(content[begin:end]))
+                begin = end
+            self._need = end - begin
+        except ValueError as problem:
+            self._damaged = problem
+            if not events:
+                raise
+        self._parts, self._size = [content[begin:]], len(content) - begin
         return events
 
     def finish(self) -> list[tuple[bytes, bytes]]:
         """At the end. The beginning of a frame is worth nothing."""
+        if self._damaged is not None:
+            raise self._damaged
         return []
 
 
 def _length(content: bytes, begin: int) -> int:
+    """Of the frame that begins there, or of the head that tells it."""
+    if len(content) - begin < _PRELUDE:
+        return _PRELUDE
     (length,) = struct.unpack_from(">I", content, begin)
     if length > _MOST:
         raise TooLong("an event is longer than 8 MB")

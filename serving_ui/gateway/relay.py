@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire
+from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire, read_reply
 from serving_ui.gateway.account import Account
 from serving_ui.gateway.caller import Caller, Header
 from serving_ui.gateway.errors import GatewayError
@@ -75,7 +75,7 @@ class Passage:
         if not isinstance(given, dict):
             raise _no_object()
         try:
-            made = self.wire.reply(given, self.asked())
+            made = read_reply(self.wire, given, self.asked())
         except AnswerUnreadable as problem:
             raise GatewayError(500, f"The provider's answer cannot be understood: {problem}") from problem
         except ProviderFailed as failure:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving_ui.catalogue.exchange import Framing
 from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
@@ -57,7 +56,3 @@ def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: 
     with pytest.raises(RequestRefused) as refused:
         recorded.built({**recorded.question, **refusal.question})
     assert refusal.parameter in str(refused.value)
-
-
-def test_a_stream_is_recorded_as_its_framing_sends_it():
-    assert {bool(each.stream()) for each in STREAMED if each.wire.framing is Framing.SSE} <= {True}
