@@ -73,16 +73,17 @@ class Recording:
 
     def stream(self) -> bytes:
         """The vendor's stream as it comes over the wire."""
-        if self.wire.framing is Framing.AWS:
-            return b"".join(frames.event(each.name, each.data) for each in self.events())
-        return self.path.with_suffix(".sse").read_bytes()
+        if self.wire.framing is Framing.SSE:
+            return self.path.with_suffix(".sse").read_bytes()
+        return b"".join(frames.event(each.name, each.data) for each in self.events())
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
         if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [Event(name, data) for name, data in listed]
-        return [_event(block) for block in self.stream().decode().strip().split("\n\n")]
+        blocks = self.stream().decode().strip().split("\n\n")
+        return [_event(block) for block in blocks if block != "data: [DONE]"]
 
 
 def _event(block: str) -> Event:
