@@ -83,8 +83,8 @@ def _translated(content: bytes, each: Try) -> bytes:
     except AnswerUnreadable as problem:
         raise GatewayError(
             500,
-            "The provider's answer has not the shape that its documentation promises. Try again, or tell the person who "
-            "manages the endpoint.",
+            "The provider's answer cannot be understood, because it has not the shape that its documentation promises. "
+            "Try again, or tell the person who manages the endpoint.",
         ) from problem
     except ProviderFailed as failure:
         words = each.redact(str(failure).encode())
