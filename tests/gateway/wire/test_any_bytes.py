@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.exchange import Framing
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.relay import Passage
+from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support import frames
