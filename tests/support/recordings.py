@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Asked, Event, Wire
+from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from tests.support import frames
 from tests.support.google import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
@@ -71,17 +72,18 @@ class Recording:
         )
 
     def stream(self) -> bytes:
-        """The vendor's stream as it comes over the wire; empty for framings that are no text."""
-        path = self.path.with_suffix(".sse")
-        return path.read_bytes() if path.exists() else b""
+        """The vendor's stream as it comes over the wire."""
+        if self.wire.framing is Framing.SSE:
+            return self.path.with_suffix(".sse").read_bytes()
+        return b"".join(frames.event(each.name, each.data) for each in self.events())
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
-        content = self.stream()
-        if not content:
+        if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [Event(name, data) for name, data in listed]
-        return [_event(block) for block in content.decode().strip().split("\n\n")]
+        blocks = self.stream().decode().strip().split("\n\n")
+        return [_event(block) for block in blocks if block != "data: [DONE]"]
 
 
 def _event(block: str) -> Event:
