@@ -61,3 +61,12 @@ def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: 
 
 def test_a_stream_is_recorded_as_its_framing_sends_it():
     assert {bool(each.stream()) for each in STREAMED if each.wire.framing is Framing.SSE} <= {True}
+
+
+@pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+def test_a_parameter_means_the_same_in_extra_params(recorded: Recording):
+    beside = {"messages", "prompt", "input", "stream", "stream_options", "extra_params"}
+    moved = {name: value for name, value in recorded.question.items() if name not in beside}
+    kept = {name: value for name, value in recorded.question.items() if name in beside}
+    question = {**kept, "extra_params": {**kept.get("extra_params", {}), **moved}}
+    assert json.loads(recorded.built(question).body or b"") == json.loads(recorded.built().body or b"")
