@@ -44,8 +44,7 @@ def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
     """All of it, each family once."""
     lines: list[str] = []
     for name, kind, told, samples in _families(counts):
-        lines += [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
-        lines += [f"{sample}{_labels(labels)} {value:.15g}" for sample, labels, value in samples]
+        lines += family(name, kind, told, samples)
     named = ""
     for gauge in sorted(gauges, key=lambda each: each.name):
         if gauge.name != named:
@@ -55,14 +54,26 @@ def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def family(name: str, kind: str, told: str, samples: Iterable[Sample]) -> list[str]:
+    """The lines of one metric."""
+    lines = [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
+    return [*lines, *(f"{sample}{_labels(labels)} {value:.15g}" for sample, labels, value in samples)]
+
+
 def histogram(
-    name: str, labels: Mapping[str, str], bounds_ms: Iterable[float], *, buckets: Iterable[int], total: float
+    name: str,
+    labels: Mapping[str, str],
+    bounds: Iterable[float],
+    *,
+    buckets: Iterable[int],
+    total: float,
+    unit: float = 1000,
 ) -> Iterator[Sample]:
     """The samples of a histogram: milliseconds inside, seconds outside, as the convention is."""
     reached = list(accumulate(buckets))
-    for bound, count in zip([*(f"{each / 1000:g}" for each in bounds_ms), "+Inf"], reached, strict=True):
+    for bound, count in zip([*(f"{each / unit:.15g}" for each in bounds), "+Inf"], reached, strict=True):
         yield f"{name}_bucket", {**labels, "le": bound}, count
-    yield f"{name}_sum", labels, total / 1000
+    yield f"{name}_sum", labels, total / unit
     yield f"{name}_count", labels, reached[-1]
 
 

@@ -70,22 +70,17 @@ class Request(models.Model):
         return self.request_id
 
 
-class Minute(models.Model):
-    """What the requests of one minute come to, for one served entity of an endpoint and one principal."""
+class Sums(models.Model):
+    """What requests come to. Times are milliseconds, added up."""
 
-    minute = models.DateTimeField()
-    endpoint_id = models.CharField(max_length=32, blank=True)
-    entity = models.CharField(max_length=63, blank=True)
-    principal_id = models.CharField(max_length=64, blank=True)
     endpoint = models.CharField(max_length=63, blank=True)
-    principal = models.CharField(max_length=254, blank=True)
-    requests = models.PositiveIntegerField(default=0)
-    errors_4xx = models.PositiveIntegerField(default=0)
-    errors_5xx = models.PositiveIntegerField(default=0)
-    limited = models.PositiveIntegerField(default=0)
-    truncated = models.PositiveIntegerField(default=0)
-    client_left = models.PositiveIntegerField(default=0)
-    estimated = models.PositiveIntegerField(default=0)
+    requests = models.PositiveBigIntegerField(default=0)
+    errors_4xx = models.PositiveBigIntegerField(default=0)
+    errors_5xx = models.PositiveBigIntegerField(default=0)
+    limited = models.PositiveBigIntegerField(default=0)
+    truncated = models.PositiveBigIntegerField(default=0)
+    client_left = models.PositiveBigIntegerField(default=0)
+    estimated = models.PositiveBigIntegerField(default=0)
     tokens_in = models.PositiveBigIntegerField(default=0)
     tokens_out = models.PositiveBigIntegerField(default=0)
     first_byte_ms = models.FloatField(default=0)
@@ -94,6 +89,19 @@ class Minute(models.Model):
     slowest_ms = models.FloatField(default=0)
     latency = models.JSONField(default=list)
     """How many of them took how long in all: a count for each bound of `aggregates.BOUNDS_MS`, and one for the rest."""
+
+    class Meta:
+        abstract = True
+
+
+class Minute(Sums):
+    """The requests of one minute, for one served entity of an endpoint and one principal."""
+
+    minute = models.DateTimeField()
+    endpoint_id = models.CharField(max_length=32, blank=True)
+    entity = models.CharField(max_length=63, blank=True)
+    principal_id = models.CharField(max_length=64, blank=True)
+    principal = models.CharField(max_length=254, blank=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -105,6 +113,21 @@ class Minute(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.minute:%Y-%m-%d %H:%M}"
+
+
+class Total(Sums):
+    """All requests ever, for one served entity of an endpoint: it only grows, as who watches a counter expects."""
+
+    endpoint_id = models.CharField(max_length=32, blank=True)
+    entity = models.CharField(max_length=63, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["endpoint_id", "entity"], name="total_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.entity}"
 
 
 class Mark(models.Model):

@@ -11,12 +11,14 @@ the wire, or `.events` as a JSON list of [name, data] for framings that are no t
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Asked, Event, Wire
+from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
@@ -71,23 +73,37 @@ class Recording:
         )
 
     def stream(self) -> bytes:
-        """The vendor's stream as it comes over the wire; empty for framings that are no text."""
-        path = self.path.with_suffix(".sse")
-        return path.read_bytes() if path.exists() else b""
+        """The vendor's stream as it comes over the wire."""
+        if self.wire.framing is Framing.SSE:
+            return self.path.with_suffix(".sse").read_bytes()
+        return b"".join(aws_frame(event.name, event.data) for event in self.events())
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
-        content = self.stream()
-        if not content:
+        if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [Event(name, data) for name, data in listed]
-        return [_event(block) for block in content.decode().strip().split("\n\n")]
+        blocks = self.stream().decode().strip().split("\n\n")
+        return [_event(block) for block in blocks if block != "data: [DONE]"]
 
 
 def _event(block: str) -> Event:
     fields = [line.partition(": ") for line in block.split("\n")]
     name = "".join(value for field, _, value in fields if field == "event")
     return Event(name, json.loads("".join(value for field, _, value in fields if field == "data")))
+
+
+def aws_frame(name: str, data: Any) -> bytes:
+    """One message of the AWS event stream encoding: two lengths, their checksum, headers, payload, checksum of all."""
+    told = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
+    spelled = [(key.encode(), value.encode()) for key, value in told.items()]
+    headers = b"".join(
+        bytes([len(key)]) + key + b"\x07" + struct.pack("!H", len(value)) + value for key, value in spelled
+    )
+    payload = json.dumps(data).encode()
+    prelude = struct.pack("!II", len(headers) + len(payload) + 16, len(headers))
+    message = prelude + struct.pack("!I", crc32(prelude)) + headers + payload
+    return message + struct.pack("!I", crc32(message))
 
 
 def _read(path: Path) -> Recording:
