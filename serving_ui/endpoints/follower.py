@@ -36,7 +36,7 @@ class Follower:
         self._builder = SnapshotBuilder()
         self._news = News()
         self._has_joined = False
-        self._said_at = 0.0
+        self._said_at = self._counted_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
 
@@ -84,8 +84,12 @@ class Follower:
         self.is_current, self.current_at = True, time.monotonic()
 
     def _acknowledge(self, *, revision: int) -> None:
-        publication.acknowledge(process=self.process, revision=revision, now=clock.now())
+        now = clock.now()
+        publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
         self._said_at = time.monotonic()
+        if self._said_at - self._counted_at >= HEARTBEAT_SECONDS / 2:
+            self.holder.standing = publication.standing(process=self.process, now=now)
+            self._counted_at = self._said_at
 
     def _lose(self, words: str) -> None:
         if words and self.is_current:

@@ -70,14 +70,14 @@ class Gateway:
         self._ledger = ledger or NoLedger()
         self._client = client or UpstreamClient(patience=patience)
         self._signing = Signing(self._client)
-        self._limits = Limits(holder, redis=redis)
+        self.limits = Limits(holder, redis=redis)
 
     async def start(self) -> None:
         self._client.start()
-        await self._limits.start()
+        await self.limits.start()
 
     async def stop(self) -> None:
-        await self._limits.stop()
+        await self.limits.stop()
         self._client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +114,7 @@ class Gateway:
         stream = question.check_body(body, task=endpoint.task)
         query = _Query(snapshot, endpoint, entity, _wire(entity, stream=stream), body, stream, caller)
         request = query.request()
-        await self._limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
+        await self.limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
         await self._ask(query, request)
 
     async def _ask(self, query: _Query, request: UpstreamRequest) -> None:

@@ -7,8 +7,8 @@ import sys
 from time import monotonic_ns
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway import redis_line
+from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Mode
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder

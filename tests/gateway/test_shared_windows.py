@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway import redis_line
+from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Mode
 from serving_ui.gateway.redis_line import RedisAddress, RedisLine, encoded
 from serving_ui.gateway.shared_windows import ADMIT, SETTLE, SharedWindows, Taken
