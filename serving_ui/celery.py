@@ -1,4 +1,4 @@
-"""The Celery application: broker by setting, beat's one sweep, no result backend.
+"""The Celery application: broker by setting, what beat sends, no result backend.
 
 The worker runs with a pool of threads, because a step only waits, for a provider and for the database. Measured on two
 cores, filesystem broker, from the nudge to the claimed row (median) and memory of worker and beat: threads 101 ms and 99 MiB,
@@ -24,6 +24,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 from django.conf import settings
 
 from serving_ui.endpoints import nudge
+from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,12 @@ app.conf.update(
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
     beat_schedule={
-        "sweep": {
-            "task": nudge.SWEEP,
-            "schedule": settings.SWEEP_SECONDS,
-            "options": {"expires": settings.SWEEP_SECONDS * 2},
-        }
+        name.removeprefix("serving_ui."): {"task": name, "schedule": every, "options": {"expires": every * 2}}
+        for name, every in (
+            (nudge.SWEEP, settings.SWEEP_SECONDS),
+            (schedule.INGEST, schedule.INGEST_SECONDS),
+            (schedule.FORGET, schedule.FORGET_SECONDS),
+        )
     },
     beat_schedule_filename=str(settings.DATA / "beat"),
     beat_max_loop_interval=settings.SWEEP_SECONDS,

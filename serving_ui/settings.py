@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "serving_ui.accounts",
     "serving_ui.vault",
     "serving_ui.endpoints",
+    "serving_ui.usage",
     "serving_ui.api",
     "serving_ui.pages",
 ]
@@ -184,7 +185,11 @@ for _name, _url in VENDOR_ADDRESSES.items():
         )
 EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
+USAGE_ROW_DAYS = env.integer("USAGE_ROW_DAYS", 14)
+USAGE_MINUTE_DAYS = env.integer("USAGE_MINUTE_DAYS", 400)
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
+METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
+METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
 CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
 
 LOGGING = {

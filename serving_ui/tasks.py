@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.conf import settings
 
 from serving_ui.endpoints import leases, nudge
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
+from serving_ui.usage import ingest, retention, schedule
 
 
 @shared_task(name=nudge.RECONCILE, ignore_result=True)
@@ -20,3 +22,15 @@ def sweep(**_newer: object) -> None:
     """Finds what is due, so that a lost nudge costs a moment and nothing else."""
     for endpoint_id in leases.due(now=clock.now()):
         nudge.send(endpoint_id)
+
+
+@shared_task(name=schedule.INGEST, ignore_result=True)
+def ingest_usage(**_newer: object) -> None:
+    """Takes what gateways have recorded into the database."""
+    ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
+
+
+@shared_task(name=schedule.FORGET, ignore_result=True)
+def forget_usage(**_newer: object) -> None:
+    """Deletes the usage that is older than it is kept."""
+    retention.forget(now=clock.now())

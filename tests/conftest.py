@@ -12,8 +12,7 @@ from serving_ui.catalogue.spec import EndpointSpec, parse_endpoint
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
-
-CANARY = "sk-canary-7f3a9c51e2d84b60"  # searched for in everything that a run leaves behind
+from tests.support.canary import CANARY
 
 
 @pytest.fixture(autouse=True)

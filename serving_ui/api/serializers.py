@@ -10,11 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.entities import shown
-from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
 
 Json = dict[str, Any]
@@ -183,26 +181,3 @@ def config_version(version: ConfigVersion) -> Json:
 def log(rows: Iterable[EndpointEvent]) -> str:
     """Events as lines of a log, oldest first."""
     return "".join(f"{row.at:%Y-%m-%dT%H:%M:%SZ} {row.sentence}\n" for row in rows)
-
-
-def metrics(endpoint: Endpoint) -> str:
-    """What is known of an endpoint, in the text format of Prometheus."""
-    label = f'{{endpoint="{endpoint.name}"}}'
-    version = endpoint.active.number if endpoint.active else 0
-    gauges = [
-        ("ready", _("1 when the endpoint answers queries."), label, int(endpoint.ready == Ready.READY)),
-        ("updating", _("1 while an update runs."), label, int(endpoint.is_updating)),
-        ("config_version", _("The active config version; 0 when there is none."), label, version),
-    ]
-    lines = []
-    for name, help_text, labels, value in gauges:
-        full = f"serving_ui_endpoint_{name}"
-        lines += [f"# HELP {full} {help_text}", f"# TYPE {full} gauge", f"{full}{labels} {value}"]
-    limits = [
-        f'serving_ui_endpoint_rate_limit_calls{{endpoint="{endpoint.name}",key="{limit["key"]}"}} {limit["calls"]}'
-        for limit in endpoint.rate_limits
-    ]
-    if limits:
-        full = "serving_ui_endpoint_rate_limit_calls"
-        lines += [f"# HELP {full} {_('Calls admitted a minute.')}", f"# TYPE {full} gauge", *limits]
-    return "\n".join(lines) + "\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import struct
+import sys
+from array import array
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
@@ -118,4 +119,8 @@ def _head(kind: str, asked: Asked, id: str, model: str) -> Json:
 
 
 def _base64(vector: Sequence[float]) -> str:
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    """Four bytes a number, the lowest first, as OpenAI has them."""
+    packed = array("f", vector)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return b64encode(packed.tobytes()).decode()

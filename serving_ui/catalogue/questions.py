@@ -80,7 +80,7 @@ class ToolCall:
 def merged(body: Mapping[str, Any]) -> Json:
     """The body with its `extra_params` beneath it, and without what is meant for this server.
 
-    Whether to stream is not an extra: the gateway decides before how to answer.
+    Read all that you take from this. Whether to stream is not an extra: the gateway decides before how to answer.
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
@@ -95,10 +95,8 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
     """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`."""
     own: Json = {}
     for name, value in merged(body).items():
-        if name in _SILENT or (name in taken and name in body):
+        if name in taken or name in _SILENT:
             continue
-        if name in taken:
-            raise refuse(f"extra_params.{name}", "Give it beside extra_params, not in it.")
         if name not in OPENAI_FIELDS:
             own[name] = value
         elif value is not None and not _is_neutral(name, value):

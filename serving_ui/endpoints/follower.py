@@ -31,12 +31,12 @@ class Follower:
     def __init__(self, holder: SnapshotHolder) -> None:
         self.holder = holder
         self.process = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self.is_current = False
-        self.current_at = 0.0  # monotonic: when the snapshot was last known to be the newest
+        self._current_at = 0.0  # monotonic: when the snapshot was last known to be the newest; 0: never
+        self._trouble = ""  # why it is not known now
         self._builder = SnapshotBuilder()
         self._news = News()
         self._has_joined = False
-        self._said_at = self._counted_at = 0.0
+        self._said_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
 
@@ -48,19 +48,25 @@ class Follower:
         publication.raised.ring()
         self._thread.join(5)
 
+    def concern(self) -> str | None:
+        """What whoever runs this must know, if something is wrong."""
+        if not self._trouble:
+            return None
+        if not self._current_at:
+            return self._trouble
+        age = time.monotonic() - self._current_at
+        return f"{self._trouble} What was changed in the last {age:.0f} s is not in force."
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._follow()
                 self._news.wait()
             except (DatabaseError, InterfaceError) as error:
-                self._lose(f"The database is away; the last snapshot keeps serving: {error}")
+                self._lose("The database is away.", error)
                 close_old_connections()
-                self._stop.wait(AWAY_SECONDS)
-            except Exception:  # the outermost edge of this thread: it must not die while the gateway lives
-                log.exception("The snapshot could not be built; the last one keeps serving")
-                self._lose("")
-                self._stop.wait(AWAY_SECONDS)
+            except Exception as error:  # the outermost edge: this thread must not die before its gateway
+                self._lose("The snapshot cannot be built; the log has the reason.", error)
         try:
             publication.leave(process=self.process)
         except (DatabaseError, InterfaceError):
@@ -73,25 +79,25 @@ class Follower:
             # The long way first, while nobody waits for this process. From the moment that it has joined every change
             # waits for it, and what was changed before is in the snapshot that it builds next.
             self._builder.build()
-            self._acknowledge(revision=0)
+            publication.join(process=self.process, now=clock.now())
             self._has_joined = True
         held = self._builder.build()
+        self.holder.standing = publication.standing(process=self.process, now=clock.now())
         if held is not self.holder.current:
             self.holder.replace(held)
             self._acknowledge(revision=held.revision)
         elif time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
             self._acknowledge(revision=held.revision)
-        self.is_current, self.current_at = True, time.monotonic()
+        self._trouble, self._current_at = "", time.monotonic()
 
     def _acknowledge(self, *, revision: int) -> None:
         now = clock.now()
         publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
         self._said_at = time.monotonic()
-        if self._said_at - self._counted_at >= HEARTBEAT_SECONDS / 2:
-            self.holder.standing = publication.standing(process=self.process, now=now)
-            self._counted_at = self._said_at
 
-    def _lose(self, words: str) -> None:
-        if words and self.is_current:
-            log.warning(words)
-        self.is_current = self._has_joined = False
+    def _lose(self, trouble: str, error: Exception) -> None:
+        """The last snapshot keeps serving. Said once, however long it lasts."""
+        if trouble != self._trouble:
+            log.warning("%s The last snapshot keeps serving.", trouble, exc_info=error)
+        self._trouble, self._has_joined = trouble, False
+        self._stop.wait(AWAY_SECONDS)

@@ -58,11 +58,16 @@ def bump(kind: Subject = Subject.EVERYTHING, subject: str = "") -> int:
         Change.objects.create(revision=number, kind=kind, subject=subject)
         if number % TIDY_EVERY == 0:
             Change.objects.filter(revision__lt=number - CHANGES_KEPT).delete()
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(f"NOTIFY {CHANNEL}")
-        transaction.on_commit(raised.ring)
+        _tell()
     return number
+
+
+def _tell() -> None:
+    """Wakes every follower once the surrounding transaction has committed; SQLite's hear of the commit by itself."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"NOTIFY {CHANNEL}")
+    transaction.on_commit(raised.ring)
 
 
 def changes(*, since: int) -> list[Change] | None:
@@ -81,17 +86,25 @@ def acknowledge(*, process: str, revision: int, now: datetime, limits: str = "ow
     taken_up.ring()
 
 
+def join(*, process: str, now: datetime) -> None:
+    """A gateway process is about to serve: from now on changes wait for it, and the others share limits with it."""
+    with transaction.atomic():
+        acknowledge(process=process, revision=0, now=now)
+        _tell()
+
+
 def leave(*, process: str) -> None:
     """A gateway process ends; nobody waits for it any more."""
-    GatewayProcess.objects.filter(pk=process).delete()
+    with transaction.atomic():
+        GatewayProcess.objects.filter(pk=process).delete()
+        _tell()
 
 
 def standing(*, process: str, now: datetime) -> tuple[int, int]:
-    """Which of how many live gateway processes this one is, counted from 0: its share of a limit follows from that."""
-    live = sorted(
-        {process, *GatewayProcess.objects.filter(seen_at__gte=now - LIVE).values_list("pk", flat=True)}
-    )
-    return live.index(process), len(live)
+    """Which of how many live gateway processes this one is, counted from 0."""
+    live = GatewayProcess.objects.filter(seen_at__gte=now - LIVE).order_by("pk").values_list("pk", flat=True)
+    names = list(live)
+    return (names.index(process), len(names)) if process in names else (len(names), len(names) + 1)
 
 
 def is_counting_apart(*, now: datetime) -> bool:

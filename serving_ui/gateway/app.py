@@ -19,37 +19,28 @@ uvicorn also stays one process (41 MB against 74 MB for granian's parent and wor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
-from time import monotonic_ns, perf_counter, time
-from typing import Any
+from itertools import count
+from time import monotonic_ns, time
 
 from pydantic_core import to_json
 
-from serving_ui.catalogue.exchange import Asked, Wire
-from serving_ui.catalogue.registry import PROVIDERS
-from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
-from serving_ui.gateway import errors, passes, question
+from serving_ui.gateway import errors, passes, question, routing
+from serving_ui.gateway import query as ends
+from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
-from serving_ui.gateway.connection import CallerGone, Late, UpstreamFault
-from serving_ui.gateway.errors import GatewayError, from_reply, sent_secrets, vendor_words
-from serving_ui.gateway.guard import Guard
-from serving_ui.gateway.limits import Limits
+from serving_ui.gateway.connection import CallerGone
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.limits import TOKENS, Limits
 from serving_ui.gateway.patience import Patience
-from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.query import Query, Try
+from serving_ui.gateway.question import Address
 from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.redis_line import RedisAddress
-from serving_ui.gateway.relay import Passage, relay_stream, relay_whole
-from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
-from serving_ui.gateway.tally import Tally
-from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
-from serving_ui.lib.egress import EgressRefused
+from serving_ui.gateway.upstream import UpstreamClient
 
 _log = logging.getLogger("serving_ui.gateway")
-_ERROR_BYTES = 64 * 1024
 
 handles = question.handles
 
@@ -67,18 +58,19 @@ class Gateway:
         redis: RedisAddress | None = None,
     ) -> None:
         self.holder = holder
+        self.client = client or UpstreamClient(patience=patience)
         self._ledger = ledger or NoLedger()
-        self._client = client or UpstreamClient(patience=patience)
-        self._signing = Signing(self._client)
+        self._asking = Asking(self.client)
         self.limits = Limits(holder, redis=redis)
+        self._turns = count()
 
     async def start(self) -> None:
-        self._client.start()
+        self.client.start()
         await self.limits.start()
 
     async def stop(self) -> None:
         await self.limits.stop()
-        self._client.stop()
+        self.client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -106,85 +98,62 @@ class Gateway:
             return
         if caller.method != "POST":
             raise errors.invalid("Queries are sent with POST.")
-        endpoint = _endpoint(snapshot, principal, address.endpoint) if address.endpoint is not None else None
-        body = question.read_body(await caller.body())
-        if endpoint is None:
-            endpoint = _endpoint(snapshot, principal, question.endpoint_named(body))
-        entity = _entity(endpoint, address)
-        stream = question.check_body(body, task=endpoint.task)
-        query = _Query(snapshot, endpoint, entity, _wire(entity, stream=stream), body, stream, caller)
-        request = query.request()
-        await self.limits.admit(endpoint=endpoint, principal=principal, tokens=0, now=monotonic_ns())
-        await self._ask(query, request)
-
-    async def _ask(self, query: _Query, request: UpstreamRequest) -> None:
-        caller = query.caller
-        guard = Guard(receive=caller.receive, patience=self._client.patience)
-        try:
-            began = perf_counter()
-            try:
-                signed = await self._signing.signed(request, policy=query.snapshot.egress)
-                reply = await self._client.send(signed, policy=query.snapshot.egress, guard=guard)
-            finally:
-                caller.waited(perf_counter() - began)
-            try:
-                await self._relay(reply, query, signed)
-                guard.release()  # to the server an answered caller has left; that must not cut the connection
-                await reply.settle()
-            finally:
-                reply.done()
-        except CallerGone:
-            raise
-        except (UpstreamFault, EgressRefused, TimeoutError) as fault:
-            raise _fault_error(fault, query.endpoint) from fault
-        finally:
-            guard.release()
-
-    async def _relay(self, reply: Reply, query: _Query, request: UpstreamRequest) -> None:
-        served = (b"served-model-name", query.entity.name.encode())
-        if not 200 <= reply.status < 300:
-            if reply.status == 401:
-                self._signing.forget(request)
-            content = await reply.opening(most=_ERROR_BYTES)
-            secrets = sent_secrets(url=request.url, headers=request.headers)
-            raise from_reply(
-                status=reply.status,
-                headers=reply.headers,
-                body=content,
-                endpoint=query.endpoint.name,
-                secrets=secrets,
-            )
-        passage = Passage(
-            query.wire, query.asked, _redact(request), Tally(), question.shows_usage(query.body)
+        content = None
+        name = address.endpoint
+        if name is None:  # the body names it
+            content = question.read_body(await caller.body())
+            name = question.endpoint_named(content)
+        endpoint = _endpoint(snapshot, principal, name)
+        query = Query(
+            snapshot=snapshot, endpoint=endpoint, principal=principal, caller=caller, ledger=self._ledger
         )
-        relay = relay_stream if query.stream else relay_whole
-        await relay(reply, query.caller, passage, served)
-
-
-@dataclass(slots=True)
-class _Query:
-    """One query that may be asked: what of whom, and who waits for the answer."""
-
-    snapshot: Snapshot
-    endpoint: Endpoint
-    entity: Entity
-    wire: Wire
-    body: dict[str, Any]
-    stream: bool
-    caller: Caller
-
-    def request(self) -> UpstreamRequest:
         try:
-            return self.wire.build(self.body, self.entity.config, self.entity.model, self.snapshot.addresses)
-        except RequestRefused as refusal:
-            raise errors.invalid(str(refusal)) from refusal
-        except SecretUnusable as problem:
-            raise GatewayError(400, str(problem)) from problem
+            if content is None:
+                content = question.read_body(await caller.body())
+            entities = self._entities(endpoint, address)
+            query.question = question.read_question(
+                content, task=endpoint.task, is_response=address.is_response
+            )
+            first = Try.of(query, entities[0])
+            if endpoint.limits:
+                await self._admit(query)
+            await self._asking.answer(first, fallbacks=entities[1:])
+        except GatewayError as error:
+            status, how = (200, ends.TRUNCATED) if caller.began else (error.status, ends.FAILED)
+            query.close(status, how, code=error.code)
+            raise
+        except (Gone, CallerGone):
+            query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
+            raise
+        finally:
+            query.close(500, ends.FAILED, code="INTERNAL_ERROR")
 
-    def asked(self) -> Asked:
-        kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
-        shown = f"{kind}-{self.caller.request_id.decode()}"
-        return Asked(self.body, self.entity.model, shown, int(time()))
+    def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
+        """Whom to ask, in this order."""
+        if address.task is not None and address.task is not endpoint.task:
+            raise errors.invalid(
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path of that task."
+            )
+        if not endpoint.ready or not endpoint.entities:
+            why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
+            raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
+        if address.entity is None:
+            return routing.candidates(endpoint, turn=next(self._turns))
+        named = endpoint.entity(address.entity)
+        if named is None:
+            raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
+        return (named,)
+
+    async def _admit(self, query: Query) -> None:
+        endpoint = query.endpoint
+        tokens = query.question.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
+        try:
+            query.reservation = await self.limits.admit(
+                endpoint=endpoint, principal=query.principal, tokens=tokens, now=monotonic_ns()
+            )
+        except GatewayError as refusal:
+            query.close(refusal.status, ends.LIMITED, code=refusal.code)
+            raise
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:
@@ -209,52 +178,7 @@ def _endpoint(snapshot: Snapshot, principal: Principal, name: str) -> Endpoint:
     return endpoint
 
 
-def _entity(endpoint: Endpoint, address: question.Address) -> Entity:
-    if address.task is not None and address.task is not endpoint.task:
-        raise errors.invalid(
-            f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path of that task."
-        )
-    if not endpoint.ready or not endpoint.entities:
-        why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
-        raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
-    entity = endpoint.entity(address.entity)
-    if entity is None:
-        raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
-    return entity
-
-
-def _wire(entity: Entity, *, stream: bool) -> Wire:
-    provider = PROVIDERS[entity.provider]
-    wire = provider.wire.get(entity.task)
-    if wire is None:
-        raise GatewayError(
-            501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
-        )
-    if stream and wire.reply is not None and wire.stream is None:
-        raise errors.invalid(
-            f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
-        )
-    return wire
-
-
 def _models(snapshot: Snapshot, principal: Principal) -> bytes:
     names = sorted(name for name, endpoint in snapshot.endpoints.items() if endpoint.may_query(principal))
     entries = [{"id": name, "object": "model", "created": 0, "owned_by": "serving-ui"} for name in names]
     return to_json({"object": "list", "data": entries})
-
-
-def _redact(request: UpstreamRequest) -> Callable[[bytes], str]:
-    secrets = sent_secrets(url=request.url, headers=request.headers)
-    return lambda body: vendor_words(body, secrets=secrets)
-
-
-def _fault_error(fault: Exception, endpoint: Endpoint) -> GatewayError:
-    """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
-    manager = f"The person who manages endpoint {endpoint.name} must check it."
-    if isinstance(fault, EgressRefused):
-        return GatewayError(400, f"The provider's address may not be used. {fault} {manager}")
-    if isinstance(fault, Untrusted | BadRequest):
-        return GatewayError(400, f"The provider cannot be asked: {fault}. {manager}")
-    if isinstance(fault, Late | TimeoutError):
-        return GatewayError(504, f"The provider was too slow: {str(fault) or 'no token in time'}. Try again.")
-    return GatewayError(503, f"The provider did not answer properly: {fault}. Try again.", retry_after=2)

@@ -26,6 +26,7 @@ _STREAM = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -38,10 +39,12 @@ class Caller:
 
     __slots__ = (
         "_headers",
+        "_overhead",
         "_send",
         "_started",
         "_waited",
         "began",
+        "first_byte_ms",
         "method",
         "path",
         "receive",
@@ -56,14 +59,22 @@ class Caller:
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self._overhead: float | None = None
         self.began = False
-        given = self._headers.get(b"x-request-id", b"")
-        self.request_id = given if _ID.fullmatch(given) else os.urandom(16).hex().encode()
+        self.first_byte_ms = 0.0
+        given = self._headers.get(b"x-request-id")
+        self.request_id = given if given and _ID.fullmatch(given) else os.urandom(16).hex().encode()
 
     @property
     def bearer(self) -> str:
         kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
         return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
+
+    @property
+    def traceparent(self) -> str:
+        """The caller's place in its own trace, when it tells one."""
+        given = self._headers.get(b"traceparent")
+        return given.decode() if given and _TRACE.fullmatch(given) else ""
 
     async def body(self) -> bytes:
         """The whole body. Raises when it is longer than is taken, before reading more of it than that."""
@@ -100,24 +111,35 @@ class Caller:
     async def refuse(self, error: GatewayError) -> None:
         """The error as a JSON answer or, when a stream has begun, as its last event."""
         if self.began:
-            await self.push(error.event)
-            await self.end()
+            await self.end(error.event)
         else:
             await self.answer(error.status, error.body, *error.headers)
 
     async def begin(self, *extra: Header) -> None:
         self.began = True
+        self.first_byte_ms = self.elapsed_ms()
         headers = [*_STREAM, *self._own_headers(), *extra]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def push(self, content: bytes) -> None:
         await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
+    async def end(self, content: bytes = b"") -> None:
+        """The last of a stream."""
+        await self._send({"type": "http.response.body", "body": content})
+
+    def elapsed_ms(self) -> float:
+        """Since the request came."""
+        return (perf_counter() - self._started) * 1000
+
+    def overhead_ms(self) -> float:
+        """What the gateway itself has added, up to the first byte of the answer."""
+        if self._overhead is not None:
+            return self._overhead
+        return (perf_counter() - self._started - self._waited) * 1000
 
     def _own_headers(self) -> list[Header]:
-        own = (perf_counter() - self._started - self._waited) * 1000
+        own = self._overhead = self.overhead_ms()
         return [(b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)]
 
 

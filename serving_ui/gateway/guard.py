@@ -21,15 +21,27 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Guard:
     """Make it when the query begins, `hold` each connection that works for it, `release` it at the end."""
 
-    __slots__ = ("_connection", "_fault", "_listener", "_loop", "_patience", "_receive", "_started", "_timer")
+    __slots__ = (
+        "_asked_at",
+        "_connection",
+        "_fault",
+        "_listener",
+        "_loop",
+        "_pause",
+        "_receive",
+        "_started",
+        "_timer",
+        "patience",
+    )
 
     def __init__(self, *, receive: Receive, patience: Patience) -> None:
         self._loop = asyncio.get_running_loop()
         self._receive = receive
-        self._patience = patience
-        self._started = self._loop.time()
+        self.patience = patience
+        self._started = self._asked_at = self._loop.time()
         self._connection: Connection | None = None
         self._fault: UpstreamFault | None = None
+        self._pause: asyncio.Future[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(min(_FIRST_LOOK, patience.first_byte), self._look)
 
@@ -39,6 +51,20 @@ class Guard:
             connection.close()
             raise self._fault
         self._connection = connection
+        self._asked_at = self._loop.time()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the provider is asked again. Raises as soon as the caller leaves or time is up."""
+        if self._fault is not None:
+            raise self._fault
+        self._connection = None
+        self._pause = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _wake, self._pause)
+        try:
+            await self._pause
+        finally:
+            timer.cancel()
+            self._pause = None
 
     def release(self) -> None:
         self._connection = None
@@ -48,24 +74,42 @@ class Guard:
 
     def _look(self) -> None:
         self._listener = self._loop.create_task(self._listen())
-        self._timer = self._loop.call_at(self._started + self._patience.first_byte, self._first_byte_due)
+        self._watch_first_byte()
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._end(CallerGone("the caller has left"))
 
+    def _watch_first_byte(self) -> None:
+        due = min(self._asked_at + self.patience.first_byte, self._started + self.patience.total)
+        self._timer = self._loop.call_at(due, self._first_byte_due)
+
     def _first_byte_due(self) -> None:
-        if self._connection is None or not self._connection.replied:
-            self._end(Late(f"it did not begin to answer within {self._patience.first_byte:g} s"))
+        now, connection = self._loop.time(), self._connection
+        if now >= self._started + self.patience.total:
+            self._total_due()
+        elif connection is not None and connection.replied:
+            self._timer = self._loop.call_at(self._started + self.patience.total, self._total_due)
         else:
-            self._timer = self._loop.call_at(self._started + self._patience.total, self._total_due)
+            if now >= self._asked_at + self.patience.first_byte:
+                if connection is not None:
+                    connection.fail(Late(f"it did not begin to answer within {self.patience.first_byte:g} s"))
+                self._asked_at = now  # another one may be asked now
+            self._watch_first_byte()
 
     def _total_due(self) -> None:
-        self._end(Late(f"it did not finish its answer within {self._patience.total:g} s"))
+        self._end(Late(f"it did not finish its answer within {self.patience.total:g} s"))
 
     def _end(self, fault: UpstreamFault) -> None:
         if self._fault is None:
             self._fault = fault
         if self._connection is not None:
             self._connection.fail(fault)
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_exception(fault)
+
+
+def _wake(pause: asyncio.Future[None]) -> None:
+    if not pause.done():
+        pause.set_result(None)

@@ -87,16 +87,6 @@ class Limits:
         self._keeper: asyncio.Task[None] | None = None
         self._say(Mode.OWN if redis is None else Mode.APART)
 
-    def concern(self) -> str | None:
-        """What whoever runs this must know, if something is wrong."""
-        place, processes = self._holder.standing
-        if self._holder.limits != Mode.APART:
-            return None
-        return (
-            f"Redis at {self._redis} cannot be reached. This process, number {place + 1} of {processes}, admits its share "
-            "of each rate limit."
-        )
-
     async def start(self) -> None:
         """Returns once Redis has been reached, or has not been at the first attempt."""
         if self._redis is not None:

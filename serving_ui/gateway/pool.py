@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from functools import partial
 
+from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Late, NotReached, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
@@ -31,11 +32,18 @@ class Origin:
         self.tls = tls
         self.host = host
         self.port = port
+        self.circuit = Circuit()
         self._idle: deque[Connection] = deque()
         self._policy: EgressPolicy | None = None
         self._addresses: list[str] = []
         self._addresses_until = 0.0
         self._resolving: asyncio.Task[list[str]] | None = None
+
+    @property
+    def shown(self) -> str:
+        """Scheme, host and port as text."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
 
     def take(self, *, policy: EgressPolicy, now: float) -> Connection | None:
         """An idle connection that the policy still allows, the most recently used first."""

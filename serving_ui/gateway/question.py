@@ -5,13 +5,14 @@ Only what the gateway itself must know is looked at. Everything else in the body
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError, invalid
+from serving_ui.gateway.tally import estimate
 
 ROOT = "/serving-endpoints"
 # Where MLflow sends queries when its target is this server's address: `get_deploy_client("http://HOST:PORT")`.
@@ -23,6 +24,8 @@ _OPENAI = {
 }
 _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
+_MOST_ID = 256
+_MOST_CONTEXT = 8192
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
     Task.CHAT: ("messages", "a list of messages", (list,)),
@@ -38,6 +41,7 @@ class Address:
     endpoint: str | None = None
     entity: str | None = None
     task: Task | None = None
+    is_response: bool = False
     is_list: bool = False
 
 
@@ -52,6 +56,8 @@ def read_path(path: str) -> Address:
     task = _OPENAI.get(rest)
     if task is not None:
         return Address(task=task)
+    if rest == "responses":
+        return Address(task=Task.CHAT, is_response=True)
     if rest == "models":
         return Address(is_list=True)
     parts = rest.split("/")
@@ -82,17 +88,64 @@ def endpoint_named(body: dict[str, Any]) -> str:
     return name
 
 
-def check_body(body: dict[str, Any], *, task: Task) -> bool:
-    """Raise unless the body has what the task needs. Gives whether a stream is asked for."""
-    field, holds, types = _NEEDS[task]
-    value = body.get(field)
+@dataclass(slots=True)
+class Question:
+    """A body that has what its task needs. Everything that is not in here is the provider's business.
+
+    Made for every query and not frozen, because that would take longer than all that it is made of.
+    """
+
+    body: dict[str, Any]
+    stream: bool = False
+    is_response: bool = False
+    shows_usage: bool = False
+    """Whether the caller of a stream asks for the chunk with the token counts."""
+    client_request_id: str = ""
+    usage_context: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Characters of all its texts: what tokens are estimated from."""
+        body = self.body
+        texts = body.get("messages") or body.get("input") or body.get("prompt")
+        return _length(texts) + (_length(body["tools"]) if "tools" in body else 0)
+
+    @property
+    def tokens(self) -> int:
+        """The most that it may use, as far as it tells: an estimate of its texts, and what the model may write."""
+        most = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
+        most = most or self.body.get("max_output_tokens") or 0
+        times = self.body.get("n") or 1
+        said = most * times if isinstance(most, int) and isinstance(times, int) else 0
+        return estimate(self.length) + max(said, 0)
+
+
+def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Question:
+    """Raises unless the body has what the task needs."""
+    if not is_response:
+        _check(body, task)
+    question = Question(body, "stream" in body and _stream(body, task), is_response)
+    if "stream_options" in body:
+        options = body["stream_options"]
+        question.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
+    if "client_request_id" in body:
+        question.client_request_id = _client_request_id(body)
+    if "usage_context" in body:
+        question.usage_context = _usage_context(body)
+    return question
+
+
+def _check(body: dict[str, Any], task: Task) -> None:
+    name, holds, types = _NEEDS[task]
+    value = body.get(name)
     if value is None:
-        raise invalid(
-            f"The field {field} is missing. A query to a {task.label} endpoint needs {holds} there."
-        )
+        raise invalid(f"The field {name} is missing. A query to a {task.label} endpoint needs {holds} there.")
     if not isinstance(value, types) or not value:
-        raise invalid(f"The field {field} must be {holds}, and not be empty.")
-    stream = body.get("stream")
+        raise invalid(f"The field {name} must be {holds}, and not be empty.")
+
+
+def _stream(body: dict[str, Any], task: Task) -> bool:
+    stream = body["stream"]
     if stream is None:
         return False
     if not isinstance(stream, bool):
@@ -102,7 +155,30 @@ def check_body(body: dict[str, Any], *, task: Task) -> bool:
     return stream
 
 
-def shows_usage(body: dict[str, Any]) -> bool:
-    """Whether the caller of a stream asks for the chunk with the token counts."""
-    options = body.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
+def _client_request_id(body: dict[str, Any]) -> str:
+    given = body["client_request_id"]
+    if given is None:
+        return ""
+    if not isinstance(given, str) or len(given) > _MOST_ID:
+        raise invalid(f"The field client_request_id must be a text of at most {_MOST_ID} characters.")
+    return given
+
+
+def _usage_context(body: dict[str, Any]) -> dict[str, str]:
+    given = body["usage_context"]
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise invalid("The field usage_context must be an object of texts.")
+    if sum(len(name) + len(value) for name, value in given.items()) > _MOST_CONTEXT:
+        raise invalid(f"The field usage_context is longer than {_MOST_CONTEXT} characters.")
+    return given
+
+
+def _length(value: Any) -> int:
+    """Characters of the texts in a value. Images in data URLs are no text."""
+    if isinstance(value, str):
+        return 0 if value.startswith("data:") else len(value)
+    if isinstance(value, dict):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, list) else 0

@@ -13,10 +13,10 @@ killed process and not a machine without power. A full disk costs the row, which
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -26,6 +26,8 @@ from uuid import uuid4
 
 from pydantic_core import from_json, to_json
 
+from serving_ui.gateway import owned
+from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.record import Record
 
 ENDING = ".records"
@@ -74,6 +76,18 @@ class Spool:
         except (OSError, ValueError) as problem:
             self._lose(record, problem)
 
+    def gauges(self) -> Iterable[Gauge]:
+        """What there is to watch."""
+        waiting = sum(path.stat().st_size for path in self._folder.glob(f"*{ENDING}"))
+        yield Gauge(
+            "serving_ui_spool_bytes",
+            "Usage on this machine's disk; the worker deletes what it has stored.",
+            waiting,
+        )
+        yield Gauge(
+            "serving_ui_usage_rows_lost", "Rows that this process could not write to the spool.", self.lost
+        )
+
     def stop(self) -> None:
         """No more records come. What was noted is in the file; without one nothing is left behind."""
         if self._file >= 0:
@@ -88,25 +102,18 @@ class Spool:
         )
 
     def _begin(self) -> None:
-        """A new file, locked before anybody can see it."""
+        """A new file."""
         now = monotonic()
         if now < self._not_before:
             raise OSError("the spool's folder could not be written a moment ago")
         self.stop()
         self._not_before = now + PAUSE_SECONDS
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid4().hex[:12]}{ENDING}"
-        hidden = self._folder / f".{name}"
-        file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.write(file, _HEADER) != len(_HEADER):
-                raise OSError("the disk is full")
-            hidden.rename(self._folder / name)
-        except OSError:
+        file = owned.create(self._folder / name)
+        if os.write(file, _HEADER) != len(_HEADER):
             os.close(file)
-            hidden.unlink(missing_ok=True)
-            raise
+            (self._folder / name).unlink()
+            raise OSError("the disk is full")
         self._file, self._size, self._begun_at = file, len(_HEADER), now
         self._not_before, self._mend = 0.0, b""
         self._number = self._missing  # what is missing since the last row leaves its gap here
@@ -138,9 +145,8 @@ class Portion:
 def read(path: Path, *, offset: int, most: int) -> Portion:
     """The next lines of a file from `offset` on, at most so many. Raises OSError, such as when the file is gone."""
     with path.open("rb") as file:
-        is_closed = _is_unlocked(
-            file.fileno()
-        )  # asked first: what is read afterwards is all that will ever be there
+        # Asked first: what is read afterwards is all that will ever be there.
+        is_closed = owned.is_left(file.fileno())
         names = _names(file.readline())
         file.seek(max(offset, file.tell()))
         rows, garbled, offset, is_last = [], 0, file.tell(), False
@@ -155,14 +161,6 @@ def read(path: Path, *, offset: int, most: int) -> Portion:
             if row is not None:
                 rows.append(row)
     return Portion(rows=rows, offset=offset, garbled=garbled, is_last=is_last)
-
-
-def _is_unlocked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _names(header: bytes) -> list[str]:

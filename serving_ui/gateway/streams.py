@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from serving_ui.catalogue.exchange import AnswerUnreadable, Event, ProviderFailed, Translator
+from serving_ui.catalogue.exchange import AnswerUnreadable, Event, ProviderFailed, Translator, read_event
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event
 from serving_ui.gateway.tally import Tally
@@ -121,7 +121,7 @@ class TranslatedStream(Stream):
             self.error = GatewayError(503, GARBLED)
             return
         try:
-            chunks = self._translator.take(Event(name.decode("latin-1"), content))
+            chunks = read_event(self._translator, Event(name.decode("latin-1"), content))
         except AnswerUnreadable:
             self.error = GatewayError(503, GARBLED)
             return

@@ -27,6 +27,7 @@ from urllib.parse import quote, urlsplit
 import certifi
 
 from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
 from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.patience import Patience
@@ -127,6 +128,14 @@ class UpstreamClient:
         for origin in self._origins.values():
             origin.close()
 
+    def circuit(self, url: str) -> Circuit:
+        """The circuit of the host that `url` leads to. Raises BadRequest."""
+        return (self._targets.get(url) or self._target(url)).origin.circuit
+
+    def circuits(self) -> dict[str, Circuit]:
+        """All of them, by scheme, host and port."""
+        return {origin.shown: origin.circuit for origin in self._origins.values()}
+
     async def send(
         self, request: UpstreamRequest, *, policy: EgressPolicy, guard: Guard | None = None
     ) -> Reply:
@@ -143,7 +152,8 @@ class UpstreamClient:
                 # would have answered something or taken longer; so this is no second question.
                 if connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
-        connection = await target.origin.connect(policy=policy, seconds=self.patience.connect)
+        patience = self.patience if guard is None else guard.patience
+        connection = await target.origin.connect(policy=policy, seconds=patience.connect)
         return await self._ask(connection, target, message, guard)
 
     async def _ask(

@@ -53,6 +53,14 @@ def integer(name: str, default: int) -> int:
         raise EnvError(f"{PREFIX}{name} is {value!r}. Use a whole number.") from None
 
 
+def choice(name: str, values: tuple[str, ...]) -> str:
+    """One of these words; the first is the default."""
+    value = text(name).lower() or values[0]
+    if value not in values:
+        raise EnvError(f"{PREFIX}{name} is {value!r}. Use {' or '.join(values)}.")
+    return value
+
+
 def listing(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Values separated by commas."""
     value = text(name)

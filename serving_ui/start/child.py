@@ -19,7 +19,13 @@ class Child:
     """A command that should always run. It belongs to the supervisor, which decides when."""
 
     def __init__(
-        self, *, name: str, command: list[str], env: dict[str, str] | None, ended: Callable[[Child], None]
+        self,
+        *,
+        name: str,
+        command: list[str],
+        env: dict[str, str] | None,
+        ended: Callable[[Child], None],
+        files: tuple[int, ...] = (),
     ) -> None:
         self.name = name
         self.last_lines: deque[str] = deque(maxlen=LINES_KEPT)
@@ -27,6 +33,7 @@ class Child:
         self.is_over = True  # ended, and everything that it started ended too
         self._command = command
         self._env = env
+        self._files = files  # open ones that it gets under the same numbers
         self._ended = ended
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -47,6 +54,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=self._files,
         )
         threading.Thread(target=self._look_after, args=[self._process], daemon=True).start()
 

@@ -15,7 +15,7 @@ from serving_ui.start.problem import StartProblem
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 BEFORE_UP = frozenset({"create_token", "sign_in_link"})
-ON_DATA = BEFORE_UP | {"up"}  # what these write is for their owner's eyes alone
+ON_DATA = BEFORE_UP | {"up", "gateway"}  # what these write is for their owner's eyes alone
 
 
 def run(argv: list[str]) -> int:
@@ -55,6 +55,8 @@ def _django(command: str, argv: list[str]) -> int:
         data_folder.make(os.environ["SERVING_UI_DATA"])
         if command == "up":
             options.announce(options.read(argv[2:]))
+        if command == "gateway":  # whether it listens on loopback only decides what it may reach
+            os.environ["SERVING_UI_HOST"] = options.read(argv[2:], command=command).host
         if command in ON_DATA:
             os.umask(0o077)
         if command in BEFORE_UP:

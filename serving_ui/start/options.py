@@ -34,16 +34,16 @@ class Options:
         return _url(self.reachable_host, self.port)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `up`, for its own early reading and for Django's command line."""
-    host, number = env.text("HOST") or HOST, env.text("PORT") or PORT
+def add_arguments(parser: argparse.ArgumentParser, *, port: str = "") -> None:
+    """The arguments of `up`, for its own early reading and for Django's command line; `port` is another default."""
+    host, number = env.text("HOST") or HOST, port or env.text("PORT") or PORT
     parser.add_argument("--host", default=host, help=f"address to listen on (default {host})")
     parser.add_argument("--port", default=number, type=_port, help=f"port to listen on (default {number})")
 
 
-def read(arguments: list[str]) -> Options:
-    """What `up` was told, before Django exists. Anything else on the line is Django's to judge."""
-    parser = argparse.ArgumentParser(prog="manage.py up", add_help=False)
+def read(arguments: list[str], *, command: str = "up") -> Options:
+    """What a command was told, before Django exists. Anything else on the line is Django's to judge."""
+    parser = argparse.ArgumentParser(prog=f"manage.py {command}", add_help=False)
     add_arguments(parser)
     known, _ = parser.parse_known_args(arguments)
     return Options(host=known.host, port=known.port)

@@ -30,6 +30,15 @@ def check_free(options: Options) -> None:
                 raise StartProblem(_sentence(options, error)) from None
 
 
+def opened(options: Options, *, backlog: int) -> socket.socket:
+    """The port, listening, for several processes to share."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server((options.host, options.port), family=family, backlog=backlog)
+    except OSError as error:
+        raise StartProblem(_sentence(options, error)) from None
+
+
 def _sentence(options: Options, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (

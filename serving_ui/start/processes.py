@@ -1,4 +1,4 @@
-"""The processes that `up` runs: the server, the Celery worker, and beat.
+"""The processes that `up` runs: the server, the Celery worker, and beat; and those of `gateway`.
 
 Beat is a process of its own, though `celery worker --beat` exists: embedded, it would be a child of the worker that
 nobody starts again when it is killed, and without its sweep a lost message would never be made up for.
@@ -32,6 +32,14 @@ def server(options: Options) -> list[str]:
         *("--timeout-graceful-shutdown", "3"),
         "serving_ui.asgi:application",
     ]
+
+
+def gateway_worker(*, port: int, ready: int, drain_seconds: int, successor: bool) -> list[str]:
+    """One of the processes of `manage.py gateway`; `port` and `ready` are files that it is started with."""
+    files = ("--listen", str(port), "--ready", str(ready))
+    patience = ("--drain-seconds", str(drain_seconds))
+    last = ("--successor",) if successor else ()
+    return [sys.executable, *_RUN, "serving_ui.start.gateway_worker", *files, *patience, *last]
 
 
 def worker() -> list[str]:

@@ -48,7 +48,7 @@ class Supervisor:
         self._is_ready = is_ready
         self._when_ready = when_ready
         self._said_ready = False
-        self._warden = _Warden()
+        self._warden = Warden()
 
     def run(self) -> None:
         """Returns once told to stop, with nothing left behind; raises StartProblem when a child is given up."""
@@ -130,7 +130,7 @@ class Supervisor:
                 return
 
 
-class _Warden:
+class Warden:
     """Our end of the pipe to warden.py."""
 
     def __init__(self) -> None:

@@ -22,8 +22,9 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway import question
 from tests.api.conftest import Caller
 from tests.architecture.test_policies import routes
-from tests.conftest import CANARY, openai_body
+from tests.conftest import openai_body
 from tests.pages.conftest import settle, signed_in
+from tests.support.canary import CANARY
 from tests.support.pages import Page
 
 Make = Callable[..., Endpoint]

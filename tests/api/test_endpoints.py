@@ -19,8 +19,9 @@ from serving_ui.endpoints.ready_made import ensure
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
 from tests.api.conftest import Caller
-from tests.conftest import CANARY, openai_body
+from tests.conftest import openai_body
 from tests.endpoints.conftest import settle
+from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,7 +15,8 @@ from serving_ui.accounts.models import User
 from serving_ui.api.reading import LARGEST_BODY
 from serving_ui.lib import clock
 from tests.api.conftest import Caller
-from tests.conftest import CANARY, openai_body
+from tests.conftest import openai_body
+from tests.support.canary import CANARY
 
 pytestmark = pytest.mark.django_db(transaction=True)
 B = "/serving-endpoints"

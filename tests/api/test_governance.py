@@ -259,22 +259,20 @@ def test_timeouts_do_not_belong_into_the_config(api: Caller):
 
 
 def test_fallback_and_the_division_of_traffic_are_in_force(
-    api: Caller, sandbox: SandboxServer, chat: Endpoint
+    api: Caller, sandbox: SandboxServer, deployed: Callable[..., Endpoint]
 ):
-    settle(chat)
-    Workspace.here()
-    Workspace.objects.update(several_external_models=True)
-    api.done("PUT", f"{CHAT}/ai-gateway", {"fallback_config": {"enabled": True}})
-    assert (in_force().fallback, in_force().routes) == (True, ())
+    Workspace.objects.filter(pk=Workspace.here().pk).update(several_external_models=True)
+    split = deployed("split", ai_gateway={"fallback_config": {"enabled": True}})
     model = openai_body("x", base=sandbox.base)["config"]["served_entities"][0]["external_model"]
-    routes = [("a", 70), ("b", 30), ("spare", 0)]
+    shares = [("a", 70), ("b", 30), ("spare", 0)]
+    routes = [{"served_entity_name": name, "traffic_percentage": share} for name, share in shares]
     config = {
-        "served_entities": [{"name": name, "external_model": model} for name, _share in routes],
-        "traffic_config": {
-            "routes": [{"served_entity_name": name, "traffic_percentage": share} for name, share in routes]
-        },
+        "served_entities": [{"name": name, "external_model": model} for name, _share in shares],
+        "traffic_config": {"routes": routes},
     }
-    api.done("PUT", f"{CHAT}/config", config)
-    settle(chat)
-    assert in_force().routes == tuple(routes)
-    assert [entity.name for entity in in_force().entities] == [name for name, _share in routes]
+    assert SnapshotBuilder().build().endpoints["split"].routes == ()
+    api.done("PUT", "/serving-endpoints/split/config", config)
+    settle(split)
+    served = SnapshotBuilder().build().endpoints["split"]
+    assert (served.fallback, served.routes) == (True, tuple(shares))
+    assert [entity.name for entity in served.entities] == [name for name, _share in shares]

@@ -13,7 +13,8 @@ from serving_ui.api.models import IdempotentReply
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from tests.api.conftest import Caller, Reply
-from tests.conftest import CANARY, openai_body
+from tests.conftest import openai_body
+from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

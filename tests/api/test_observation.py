@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.gateway.spool import Spool
+from serving_ui.lib import clock
+from serving_ui.usage.ingest import ingest
 from tests.api.conftest import Caller
 from tests.conftest import openai_body
 from tests.endpoints.conftest import settle
 from tests.support.sandbox import SandboxServer
+from tests.usage.conftest import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]
 CHAT = "/serving-endpoints/chat"
-SAMPLE = re.compile(r'[a-z_]+\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} -?\d+(\.\d+)?')
+SAMPLE = re.compile(r'[a-z0-9_]+\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\} -?\d+(\.\d+)?')
 
 
 def update(api: Caller, sandbox: SandboxServer) -> None:
@@ -31,6 +36,28 @@ def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
     lines = reply.content.decode().splitlines()
     assert 'serving_ui_endpoint_ready{endpoint="chat"} 1' in lines
     assert 'serving_ui_endpoint_rate_limit_calls{endpoint="chat",key="endpoint"} 7' in lines
+    assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
+
+
+def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_path: Path):
+    deployed("chat")
+    spool = Spool(tmp_path)
+    for status, took in ((200, 40.0), (200, 7.0), (429, 0.3), (502, 900.0)):
+        spool.note(
+            record(
+                endpoint_id=Endpoint.objects.get(name="chat").id, status=status, total_ms=took, tokens_in=3
+            )
+        )
+    ingest(folder=tmp_path, clock=clock.now)
+    spool.stop()
+    lines = api.ask("GET", f"{CHAT}/metrics").content.decode().splitlines()
+    label = 'endpoint="chat",served_entity="entity"'
+    assert f"request_count_total{{{label}}} 4" in lines
+    assert f"request_4xx_count_total{{{label}}} 1" in lines
+    assert f"request_5xx_count_total{{{label}}} 1" in lines
+    assert f"input_tokens_total{{{label}}} 12" in lines
+    assert f'request_latency_ms_bucket{{{label},le="50"}} 3' in lines
+    assert f"request_latency_ms_sum{{{label}}} 947.3" in lines
     assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
 
 

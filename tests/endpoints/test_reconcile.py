@@ -15,8 +15,9 @@ from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES, reconcile
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
-from tests.conftest import CANARY, spec
+from tests.conftest import spec
 from tests.endpoints.conftest import settle
+from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import free_port
 

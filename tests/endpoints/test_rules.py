@@ -22,8 +22,9 @@ from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
-from tests.conftest import CANARY, openai_body, spec
+from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import settle
+from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -145,7 +145,7 @@ def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, r
     raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n", later=parts, close=False)
     for count in range(1, 4):
         assert payloads(gateway.query("raw", STREAM)) == ["[DONE]"]
-        (origin,) = (each for each in gateway.gateway._client._origins.values() if each.port == raw.port)
+        (origin,) = (each for each in gateway.gateway.client._origins.values() if each.port == raw.port)
         wait_until(lambda: origin._idle, seconds=1)  # noqa: B023 - the loop waits for it
         assert (raw.connections, len(raw.requests)) == (1, count)
 

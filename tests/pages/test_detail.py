@@ -13,8 +13,9 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
-from tests.conftest import CANARY, spec
+from tests.conftest import spec
 from tests.pages.conftest import HTMX, settle, signed_in
+from tests.support.canary import CANARY
 from tests.support.pages import Page
 
 PAGE, STATE = "/ml/endpoints/chat", "/ml/endpoints/chat/state"

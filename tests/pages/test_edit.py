@@ -10,8 +10,8 @@ from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
-from tests.conftest import CANARY
 from tests.pages.conftest import HTMX, settle
+from tests.support.canary import CANARY
 from tests.support.pages import Page
 
 EDIT = "/ml/endpoints/chat/edit"

@@ -12,6 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+CANARY = "sk-canary-7f3a9c51e2d84b60"  # searched for in everything that a run leaves behind
+
 
 def disguises(value: str) -> set[bytes]:
     """The value in clear, quoted for URLs, HTML and JSON, in hex, and in base64 wherever it begins in the encoded text."""

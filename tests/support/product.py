@@ -17,9 +17,9 @@ from typing import Any
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.conftest import CANARY
 from tests.start.running import Running, running
 from tests.start.waiting import command_line, free_port, is_alive, until
+from tests.support.canary import CANARY
 
 SERVER, WORKER, BEAT = "uvicorn", "--quiet worker", "--quiet beat"
 QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}

@@ -1,7 +1,8 @@
 """Recorded exchanges with vendors: data files under tests/catalogue/wire/<provider>/, made by hand from the vendors' documentation.
 
 A recording is one JSON file: `task`, `model`, `config` (the block of the API, secrets in their `_plaintext` spelling, `{vendor}` for
-the vendor's address where the block has one), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
+the vendor's address where the block has one, `{service_account}` for a
+key of Google), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
 `answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
 the wire, or `.events` as a JSON list of [name, data] for framings that are no text.
 `refusals.json` lists questions that cannot be asked of the provider: [task, the parameter that the refusal must name, question].
@@ -10,19 +11,23 @@ the wire, or `.events` as a JSON list of [name, data] for framings that are no t
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Asked, Event, Wire
+from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from tests.support.google import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
 REFUSALS = "refusals.json"
+SERVICE_ACCOUNT = "{service_account}"
 VENDOR = "http://vendor.example:1"
 
 
@@ -56,7 +61,10 @@ class Recording:
         return Asked(body=self.question, model=self.model, id="made-here", created=1)
 
     def config(self, base: str = VENDOR) -> ProviderConfig:
-        return self.provider.config.model_validate(json.loads(self.block.replace("{vendor}", base)))
+        filled = self.block.replace("{vendor}", base)
+        if SERVICE_ACCOUNT in filled:
+            filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
+        return self.provider.config.model_validate(json.loads(filled))
 
     def built(self, question: dict[str, Any] | None = None) -> UpstreamRequest:
         """What is sent for the recorded question, or for another."""
@@ -65,23 +73,37 @@ class Recording:
         )
 
     def stream(self) -> bytes:
-        """The vendor's stream as it comes over the wire; empty for framings that are no text."""
-        path = self.path.with_suffix(".sse")
-        return path.read_bytes() if path.exists() else b""
+        """The vendor's stream as it comes over the wire."""
+        if self.wire.framing is Framing.SSE:
+            return self.path.with_suffix(".sse").read_bytes()
+        return b"".join(aws_frame(event.name, event.data) for event in self.events())
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
-        content = self.stream()
-        if not content:
+        if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [Event(name, data) for name, data in listed]
-        return [_event(block) for block in content.decode().strip().split("\n\n")]
+        blocks = self.stream().decode().strip().split("\n\n")
+        return [_event(block) for block in blocks if block != "data: [DONE]"]
 
 
 def _event(block: str) -> Event:
     fields = [line.partition(": ") for line in block.split("\n")]
     name = "".join(value for field, _, value in fields if field == "event")
     return Event(name, json.loads("".join(value for field, _, value in fields if field == "data")))
+
+
+def aws_frame(name: str, data: Any) -> bytes:
+    """One message of the AWS event stream encoding: two lengths, their checksum, headers, payload, checksum of all."""
+    told = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
+    spelled = [(key.encode(), value.encode()) for key, value in told.items()]
+    headers = b"".join(
+        bytes([len(key)]) + key + b"\x07" + struct.pack("!H", len(value)) + value for key, value in spelled
+    )
+    payload = json.dumps(data).encode()
+    prelude = struct.pack("!II", len(headers) + len(payload) + 16, len(headers))
+    message = prelude + struct.pack("!I", crc32(prelude)) + headers + payload
+    return message + struct.pack("!I", crc32(message))
 
 
 def _read(path: Path) -> Recording:

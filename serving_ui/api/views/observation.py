@@ -8,8 +8,10 @@ from django.utils.translation import gettext as _
 from serving_ui.api import serializers
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.metrics import text as metrics_text
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.usage import queries as usage
 
 MOST_EVENTS = 1000
 
@@ -17,9 +19,8 @@ MOST_EVENTS = 1000
 def metrics(request: ApiRequest, name: str) -> HttpResponse:
     """GET serving-endpoints/{name}/metrics."""
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    return HttpResponse(
-        serializers.metrics(endpoint), content_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    content = metrics_text(endpoint, usage.totals(endpoint_id=endpoint.id))
+    return HttpResponse(content, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def logs(request: ApiRequest, name: str, entity: str) -> Json:

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving_ui.catalogue.exchange import Framing
 from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
+
+STAYS = frozenset({"messages", "prompt", "input", "stream"})
+"""What a question must have in its own body."""
 
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
@@ -24,13 +26,25 @@ def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording)
     assert {name: sent.get(name) for name in recorded.request["headers"]} == recorded.request["headers"]
 
 
+@pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
+    question = {name: value for name, value in recorded.question.items() if name in STAYS}
+    extra = {name: value for name, value in recorded.question.items() if name not in STAYS}
+    merged = {**extra.pop("extra_params", {}), **extra}
+    request = recorded.built({**question, "extra_params": merged})
+    assert json.loads(request.body or b"") == recorded.request["body"]
+
+
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
 def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
     reply = recorded.wire.reply
     assert (reply(recorded.reply, recorded.asked) if reply else recorded.reply) == recorded.answer
 
 
-@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+TRANSLATED = [each for each in STREAMED if each.wire.stream is not None]
+
+
+@pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
     assert recorded.wire.stream is not None
     translator = recorded.wire.stream(recorded.asked)
@@ -41,7 +55,7 @@ def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
     assert translator.finished
 
 
-@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.wire.stream], ids=str)
+@pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
     assert recorded.wire.stream is not None
     translator = recorded.wire.stream(recorded.asked)
@@ -57,7 +71,3 @@ def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: 
     with pytest.raises(RequestRefused) as refused:
         recorded.built({**recorded.question, **refusal.question})
     assert refusal.parameter in str(refused.value)
-
-
-def test_a_stream_is_recorded_as_its_framing_sends_it():
-    assert {bool(each.stream()) for each in STREAMED if each.wire.framing is Framing.SSE} <= {True}

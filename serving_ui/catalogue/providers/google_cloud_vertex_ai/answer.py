@@ -43,13 +43,13 @@ class Said:
     images: list[Json] = field(default_factory=list)
 
 
-def said(candidate: Mapping[str, Any], asked: Asked, *, index: int, calls_before: int = 0) -> Said:
+def said(candidate: Mapping[str, Any], answer_id: str, *, index: int, calls_before: int = 0) -> Said:
     """Read a candidate's parts. Parts of kinds that OpenAI's answers have no place for are left out."""
     found = Said()
     for part in (candidate.get("content") or {}).get("parts") or ():
         if "functionCall" in part:
             order = calls_before + len(found.calls)
-            found.calls.append(_call(part, fallback_id=f"call_{asked.id}_{index}_{order}"))
+            found.calls.append(_call(part, fallback_id=f"call_{answer_id}_{index}_{order}"))
         elif isinstance(part.get("text"), str):
             if part.get("thought"):
                 found.thoughts += part["text"]
@@ -151,7 +151,7 @@ def _choices(answer: Json, asked: Asked) -> list[Json]:
     choices = []
     for position, candidate in enumerate(_candidates(answer)):
         index = candidate.get("index", position)
-        found = said(candidate, asked, index=index)
+        found = said(candidate, answer.get("responseId") or asked.id, index=index)
         message = answers.message(
             found.text or (None if found.calls or found.images else ""),
             tool_calls=found.calls,
@@ -169,7 +169,7 @@ def completion(answer: Json, asked: Asked) -> Json:
         choices = [("", "content_filter")]
     else:
         choices = [
-            (said(candidate, asked, index=position).text, finish(candidate, called=False) or "stop")
+            (said(candidate, asked.id, index=position).text, finish(candidate, called=False) or "stop")
             for position, candidate in enumerate(_candidates(answer))
         ]
     return answers.completion(asked, choices, usage(answer), **heading(answer))

@@ -29,9 +29,10 @@ def conversation(body: Mapping[str, Any], model: str) -> Json:
     """`contents`, and `systemInstruction` when there is one."""
     listed = questions.messages(body)
     system = [
-        {"text": questions.text_only(message.get("content"), at=f"messages[{position}].content")}
+        {"text": text}
         for position, message in enumerate(listed)
         if message["role"] == "system"
+        and (text := questions.text_only(message.get("content"), at=f"messages[{position}].content"))
     ]
     turns = _Turns(signed=generation(model) >= _FIRST_WITH_SIGNATURES)
     for position, message in enumerate(listed):

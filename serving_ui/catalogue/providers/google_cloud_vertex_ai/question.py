@@ -43,17 +43,15 @@ _MODES = {"none": "NONE", "required": "ANY"}
 def chat(body: Mapping[str, Any], model: str) -> Json:
     """The body for a chat question. Raises RequestRefused."""
     asked = questions.merged(body)
-    own = questions.own_fields(body, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
-    sent = conversation(asked, model) | _tools(asked)
-    return _with_own(
-        sent, _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model), own
-    )
+    own = questions.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
+    config = _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model)
+    return _with_own(conversation(asked, model) | _tools(asked), config, own)
 
 
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
     asked = questions.merged(body)
-    own = questions.own_fields(body, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
+    own = questions.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
     prompts = questions.texts(asked.get("prompt"), name="prompt")
     if len(prompts) != 1:
         raise questions.refuse("prompt", "Give one text; ask once for each of several.")
@@ -62,25 +60,33 @@ def completion(body: Mapping[str, Any], _model: str) -> Json:
 
 
 def _with_own(sent: Json, config: Json, own: Json) -> Json:
-    """The caller's own parameters below what the OpenAI ones became."""
-    lifted = {camel(name): own.pop(name) for name in list(own) if camel(name) in _OWN_GENERATION}
-    given = [own.pop(name, None) for name in ("generation_config", "generationConfig")]
-    below: Json = {}
-    for name, part in zip(("generation_config", "generationConfig"), given, strict=True):
-        if part is not None and not isinstance(part, dict):
+    """What OpenAI's parameters have become, with the caller's own ones. None may contradict another."""
+    for name, value in own.items():
+        key = camel(name)
+        if key in _OWN_GENERATION:
+            config = _joined(config, {key: value})
+        elif key != "generationConfig":
+            sent = _joined(sent, {key: value})
+        elif isinstance(value, dict):
+            config = _joined(config, {camel(inner): each for inner, each in value.items()})
+        else:
             raise questions.refuse(name, "It must be an object.")
-        below |= {camel(key): value for key, value in (part or {}).items()}
-    whole = _over(_over(below, lifted), config)
-    return {**_over(own, sent), **({"generationConfig": whole} if whole else {})}
+    return {**sent, "generationConfig": config} if config else sent
 
 
-def _over(below: Json, above: Json) -> Json:
-    """`above` wins; objects of both are joined."""
-    joined = {**below, **above}
-    for name in below.keys() & above.keys():
-        if isinstance(below[name], dict) and isinstance(above[name], dict):
-            joined[name] = {**below[name], **above[name]}
-    return joined
+def _joined(one: Json, other: Json) -> Json:
+    whole = dict(one)
+    for name, value in other.items():
+        known = whole.get(name)
+        if isinstance(known, dict) and isinstance(value, dict) and not known.keys() & value.keys():
+            whole[name] = {**known, **value}
+        elif name in whole:
+            raise questions.refuse(
+                name, "Another parameter of this request already says it. Leave one of them out."
+            )
+        else:
+            whole[name] = value
+    return whole
 
 
 def camel(name: str) -> str:
@@ -132,7 +138,7 @@ def _thinking(asked: Mapping[str, Any], model: str) -> Json:
     known: Mapping[str, Any] = _LEVELS
     if 0 < generation(model) < _FIRST_WITH_LEVELS:
         name, known = "thinkingBudget", _BUDGETS
-    if effort not in known:
+    if not isinstance(effort, str) or effort not in known:
         raise questions.refuse("reasoning_effort", f"With this model it must be one of: {', '.join(known)}.")
     return {"thinkingConfig": {name: known[effort]}}
 

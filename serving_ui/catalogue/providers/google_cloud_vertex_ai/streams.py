@@ -54,7 +54,7 @@ class _Stream(ABC):
         state = self._choices.setdefault(index, _Choice())
         if state.ended:
             return []
-        said = answer.said(candidate, self._asked, index=index, calls_before=state.calls)
+        said = answer.said(candidate, head["id"] or self._asked.id, index=index, calls_before=state.calls)
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)

@@ -1,0 +1,72 @@
+"""What is known of one endpoint, in the text format of Prometheus: its state, and what it has answered in all.
+
+The names of what was answered are those of the original; milliseconds, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from django.utils.translation import gettext as _
+
+from serving_ui.endpoints.lifecycle import Ready
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.gateway.exposition import Sample, family, histogram
+from serving_ui.gateway.meter import LATENCY_MS
+from serving_ui.usage.models import Total
+
+
+def text(endpoint: Endpoint, totals: Iterable[Total]) -> str:
+    """All of it."""
+    by_entity = [({"endpoint": endpoint.name, "served_entity": total.entity}, total) for total in totals]
+    return "\n".join([*_state(endpoint), *_counters(by_entity), *_latency(by_entity)]) + "\n"
+
+
+def _state(endpoint: Endpoint) -> Iterable[str]:
+    labels = {"endpoint": endpoint.name}
+    version = endpoint.active.number if endpoint.active else 0
+    for name, told, value in (
+        ("ready", _("1 when the endpoint answers queries."), int(endpoint.ready == Ready.READY)),
+        ("updating", _("1 while an update runs."), int(endpoint.is_updating)),
+        ("config_version", _("The active config version; 0 when there is none."), version),
+    ):
+        full = f"serving_ui_endpoint_{name}"
+        yield from family(full, "gauge", told, [(full, labels, value)])
+    full = "serving_ui_endpoint_rate_limit_calls"
+    limits: list[Sample] = [
+        (full, {**labels, "key": limit["key"]}, limit["calls"])
+        for limit in endpoint.rate_limits
+        if limit.get("calls") is not None
+    ]
+    if limits:
+        yield from family(full, "gauge", _("Calls admitted a minute."), limits)
+
+
+def _counters(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[str]:
+    for name, told, field in (
+        ("request_count_total", _("Requests that reached the endpoint."), "requests"),
+        (
+            "request_4xx_count_total",
+            _("Requests that were answered with a status from 400 to 499."),
+            "errors_4xx",
+        ),
+        (
+            "request_5xx_count_total",
+            _("Requests that were answered with a status from 500 on."),
+            "errors_5xx",
+        ),
+        ("input_tokens_total", _("Tokens that were asked with."), "tokens_in"),
+        ("output_tokens_total", _("Tokens that were answered."), "tokens_out"),
+    ):
+        samples: list[Sample] = [(name, labels, getattr(total, field)) for labels, total in by_entity]
+        yield from family(name, "counter", told, samples)
+
+
+def _latency(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[str]:
+    name = "request_latency_ms"
+    samples = [
+        sample
+        for labels, total in by_entity
+        for sample in histogram(name, labels, LATENCY_MS, buckets=total.latency, total=total.total_ms, unit=1)
+    ]
+    yield from family(name, "histogram", _("Time from a request to the end of its answer."), samples)

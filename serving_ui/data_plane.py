@@ -1,0 +1,113 @@
+"""The gateway with what it needs to live: the follower that brings its snapshots, and what it says of its own health.
+
+Mounted beside the pages by asgi.py, or run alone by `manage.py gateway`. `/healthz` is alive, `/readyz` is able to serve and
+says what does not go as it should, `/metrics` is for Prometheus; they answer without a database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.conf import settings
+
+from serving_ui.endpoints.follower import Follower
+from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.books import Books
+from serving_ui.gateway.exposition import Exposition
+from serving_ui.gateway.limits import Mode
+from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.snapshot import SnapshotHolder
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Concern = Callable[[], str | None]
+
+QUERIES = ("/serving-endpoints/", "/endpoints/")
+HEALTH = ("/healthz", "/readyz", "/metrics")
+NOT_YET = {
+    "error_code": "TEMPORARILY_UNAVAILABLE",
+    "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
+}
+
+
+class DataPlane:
+    """One gateway in one process."""
+
+    def __init__(self) -> None:
+        self.holder = SnapshotHolder()
+        self.books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
+        self.metrics = Exposition(self.books.meter, self.holder, is_open=settings.METRICS == "open")
+        redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
+        self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
+        self.follower = Follower(self.holder)
+        self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
+        self.concerns: list[Concern] = [
+            self.follower.concern,
+            self._limits_apart,
+        ]  # each a sentence for /readyz, or nothing
+
+    def answers(self, path: str) -> bool:
+        return path.startswith(QUERIES) or path in HEALTH
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request to one of its paths."""
+        path: str = scope["path"]
+        if path.startswith(QUERIES):
+            if self.holder.current.revision:
+                await self.gateway(scope, receive, send)
+            else:
+                await answer(send, 503, NOT_YET, retry_after=1)
+        elif path == "/metrics":
+            await self.metrics(scope, receive, send)
+        elif path == "/healthz":
+            await answer(send, 200, {"status": "alive"})
+        else:
+            await self._say_how_it_is(send)
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        """Starts and stops with the server."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.books.start()
+                await self.gateway.start()
+                self.follower.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.follower.stop()
+                await self.gateway.stop()
+                self.books.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    @property
+    def is_ready(self) -> bool:
+        return self.holder.current.revision > 0 and not self.is_draining
+
+    def _limits_apart(self) -> str | None:
+        if self.holder.limits != Mode.APART:
+            return None
+        place, processes = self.holder.standing
+        return (
+            "Redis cannot be reached. This process admits its own share of each limit: "
+            f"it is number {place + 1} of {processes}."
+        )
+
+    async def _say_how_it_is(self, send: Send) -> None:
+        revision = self.holder.current.revision
+        status = "ready" if self.is_ready else "draining" if revision else "waiting for the first snapshot"
+        degraded = [words for concern in self.concerns if (words := concern())]
+        about = {"status": status, "degraded": degraded, "process": self.follower.process}
+        await answer(send, 200 if self.is_ready else 503, {**about, "revision": revision})
+
+
+async def answer(send: Send, status: int, body: dict[str, Any], *, retry_after: int = 0) -> None:
+    """A small JSON answer that nobody shall keep."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if retry_after:
+        headers.append((b"retry-after", str(retry_after).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})

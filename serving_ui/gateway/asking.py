@@ -1,0 +1,202 @@
+"""Asks a provider, again if that is safe, another one if the endpoint has one, and relays the first answer that comes.
+
+As soon as a byte has been sent to the caller, nothing is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from math import ceil
+from time import perf_counter
+
+from serving_ui.gateway import retries
+from serving_ui.gateway.circuits import Circuit
+from serving_ui.gateway.connection import CallerGone, Late, NotReached, UpstreamFault
+from serving_ui.gateway.errors import GatewayError, from_reply
+from serving_ui.gateway.guard import Guard
+from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.query import Query, Try
+from serving_ui.gateway.relay import relay_stream, relay_whole
+from serving_ui.gateway.signing import Signing
+from serving_ui.gateway.snapshot import Endpoint, Entity
+from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
+from serving_ui.lib.egress import EgressRefused
+
+_ERROR_BYTES = 64 * 1024
+_HOST_FAULTS = frozenset({502, 503, 504})
+
+
+class Unanswered(Exception):
+    """One try gave no answer. `error` is what the caller gets if nothing else helps."""
+
+    def __init__(
+        self, error: GatewayError, *, again: bool = False, after: float | None = None, elsewhere: bool = True
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.again = again
+        self.after = after
+        self.elsewhere = elsewhere
+
+
+class Asking:
+    """What asking needs: the client, and what is known of credentials and hosts."""
+
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
+        self._signing = Signing(client)
+
+    async def answer(self, first: Try, *, fallbacks: Sequence[Entity] = ()) -> None:
+        """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
+        query = first.query
+        guard = Guard(receive=query.caller.receive, patience=query.endpoint.patience or self._client.patience)
+        try:
+            each, left = first, list(fallbacks)
+            while True:
+                query.entity = each.entity
+                try:
+                    await self._patiently(each, guard, is_last=not left)
+                    return
+                except Unanswered as failure:
+                    following = _next(query, left) if failure.elsewhere and not query.caller.began else None
+                    if following is None:
+                        raise failure.error from failure
+                    query.fallbacks += 1
+                    each = following
+        finally:
+            guard.release()
+
+    async def _patiently(self, each: Try, guard: Guard, *, is_last: bool) -> None:
+        """Ask one entity, and again when that is safe and there is no other to ask instead."""
+        query, tries, spent = each.query, 1, 0.0
+        while True:
+            try:
+                await self._once(each, guard)
+                return
+            except CallerGone:
+                raise
+            except (UpstreamFault, EgressRefused, TimeoutError, Unanswered) as problem:
+                failure = _unanswered(problem, query.endpoint)
+                seconds = None
+                if failure.again and is_last and not query.caller.began:
+                    seconds = retries.pause(tries=tries, spent=spent, retry_after=failure.after)
+                if seconds is None:
+                    raise failure from problem
+            query.retries += 1
+            tries, spent = tries + 1, spent + seconds
+            await self._pause(seconds, guard, query)
+
+    async def _pause(self, seconds: float, guard: Guard, query: Query) -> None:
+        began = perf_counter()
+        try:
+            await guard.pause(seconds)
+        except Late as late:
+            raise _unanswered(late, query.endpoint) from late
+        finally:
+            query.caller.waited(perf_counter() - began)
+
+    async def _once(self, each: Try, guard: Guard) -> None:
+        """Ask and relay. What becomes of asking is what the host's circuit learns."""
+        query = each.query
+        circuit = self._client.circuit(each.request.url)
+        if circuit.is_open:
+            _refuse_if_open(circuit, query.endpoint)
+        began = perf_counter()
+        try:
+            if each.request.auth is not None:
+                each.request = await self._signing.signed(each.request, policy=query.snapshot.egress)
+            reply = await self._client.send(each.request, policy=query.snapshot.egress, guard=guard)
+        except (CallerGone, EgressRefused, Untrusted, BadRequest):
+            raise
+        except (UpstreamFault, TimeoutError):
+            circuit.failed(_now())
+            raise
+        finally:
+            query.caller.waited(perf_counter() - began)
+        if reply.status in _HOST_FAULTS:
+            circuit.failed(_now())
+        else:
+            circuit.answered()
+        try:
+            await self._relay(reply, each)
+            guard.release()  # to the server an answered caller has left; that must not cut the connection
+            await reply.settle()
+        finally:
+            reply.done()
+
+    async def _relay(self, reply: Reply, each: Try) -> None:
+        if not 200 <= reply.status < 300:
+            raise await self._refusal(reply, each)
+        query = each.query
+        query.was_asked = True
+        try:
+            if query.question.stream:
+                await relay_stream(reply, each)
+            else:
+                await relay_whole(reply, each)
+        except GatewayError as error:
+            raise Unanswered(error, elsewhere=error.status >= 500) from error
+
+    async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
+        if reply.status == 401:
+            self._signing.forget(each.request)
+        error = from_reply(
+            status=reply.status,
+            headers=reply.headers,
+            body=await reply.opening(most=_ERROR_BYTES),
+            endpoint=each.query.endpoint.name,
+            secrets=each.secrets,
+        )
+        return Unanswered(
+            error,
+            # An empty account (429, told as 400) does not fill by waiting.
+            again=error.status != 400 and retries.is_worth(reply.status, reply.headers),
+            after=retries.asked_for(reply.headers),
+            elsewhere=reply.status == 429 or reply.status >= 500,
+        )
+
+
+def _next(query: Query, left: list[Entity]) -> Try | None:
+    """The next entity that can be asked this."""
+    while left:
+        try:
+            return Try.of(query, left.pop(0))
+        except GatewayError:
+            continue
+    return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _refuse_if_open(circuit: Circuit, endpoint: Endpoint) -> None:
+    seconds = circuit.wait(_now())
+    if seconds > 0:
+        error = GatewayError(
+            503,
+            f"The provider of endpoint {endpoint.name} failed {circuit.faults} times in a row, so it is left alone for a moment. "
+            f"Try again in {ceil(seconds)} s.",
+            retry_after=ceil(seconds),
+        )
+        raise Unanswered(error)
+
+
+def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
+    """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
+    if isinstance(fault, Unanswered):
+        return fault
+    manager = f"The person who manages endpoint {endpoint.name} must check it."
+    if isinstance(fault, EgressRefused):
+        message = f"The provider's address may not be used. {fault} {manager}"
+        return Unanswered(GatewayError(400, message), elsewhere=False)
+    if isinstance(fault, Untrusted | BadRequest):
+        return Unanswered(
+            GatewayError(400, f"The provider cannot be asked: {fault}. {manager}"), elsewhere=False
+        )
+    if isinstance(fault, Late | TimeoutError):
+        message = f"The provider was too slow: {str(fault) or 'no token in time'}. Try again."
+        return Unanswered(GatewayError(504, message))
+    error = GatewayError(503, f"The provider did not answer properly: {fault}. Try again.", retry_after=2)
+    return Unanswered(error, again=isinstance(fault, NotReached))

@@ -1,0 +1,30 @@
+"""The Ledger of a gateway process: a line in the spool for each request, and counts for whoever watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving_ui.gateway.meter import Meter
+from serving_ui.gateway.record import Record
+from serving_ui.gateway.spool import Spool
+
+
+class Books:
+    """`start` before the first record, `stop` after the last one."""
+
+    def __init__(self, *, spool: Path, metrics: Path) -> None:
+        self._spool = Spool(spool)
+        self.meter = Meter(metrics)
+        self.meter.gauges.append(self._spool.gauges)
+
+    def note(self, record: Record) -> None:
+        """Writes it down and counts it."""
+        self._spool.note(record)
+        self.meter.note(record)
+
+    def start(self) -> None:
+        self.meter.start()
+
+    def stop(self) -> None:
+        self._spool.stop()
+        self.meter.stop()

@@ -1,0 +1,162 @@
+"""What a Meter counted, in the text format of Prometheus; and who may read it.
+
+A list of endpoints with how busy they are is not for everybody: the reader is an admin with a token, unless the whole network
+is trusted (SERVING_UI_METRICS=open).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import accumulate
+from time import time
+
+from serving_ui.gateway import errors
+from serving_ui.gateway.caller import Caller, Receive, Scope, Send
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.meter import LATENCY_MS, OVERHEAD_MS, Counts, Gauge, Meter
+from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
+
+MEDIA = b"text/plain; version=0.0.4; charset=utf-8"
+Sample = tuple[str, Mapping[str, str], float]
+
+
+class Exposition:
+    """The ASGI callable behind `/metrics`."""
+
+    def __init__(self, meter: Meter, holder: SnapshotHolder, *, is_open: bool) -> None:
+        self._meter = meter
+        self._holder = holder
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = Caller(scope=scope, receive=receive, send=send)
+        if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer)):
+            await caller.refuse(refusal)
+            return
+        content = text(*self._meter.total()).encode()
+        headers = [(b"content-type", MEDIA), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
+    """All of it, each family once."""
+    lines: list[str] = []
+    for name, kind, told, samples in _families(counts):
+        lines += family(name, kind, told, samples)
+    named = ""
+    for gauge in sorted(gauges, key=lambda each: each.name):
+        if gauge.name != named:
+            lines += [f"# HELP {gauge.name} {gauge.help}", f"# TYPE {gauge.name} gauge"]
+        named = gauge.name
+        lines.append(f"{gauge.name}{_labels(gauge.labels)} {gauge.value:.15g}")
+    return "\n".join(lines) + "\n"
+
+
+def family(name: str, kind: str, told: str, samples: Iterable[Sample]) -> list[str]:
+    """The lines of one metric."""
+    lines = [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
+    return [*lines, *(f"{sample}{_labels(labels)} {value:.15g}" for sample, labels, value in samples)]
+
+
+def histogram(
+    name: str,
+    labels: Mapping[str, str],
+    bounds: Iterable[float],
+    *,
+    buckets: Iterable[int],
+    total: float,
+    unit: float = 1000,
+) -> Iterator[Sample]:
+    """The samples of a histogram: milliseconds inside, seconds outside, as the convention is."""
+    reached = list(accumulate(buckets))
+    for bound, count in zip([*(f"{each / unit:.15g}" for each in bounds), "+Inf"], reached, strict=True):
+        yield f"{name}_bucket", {**labels, "le": bound}, count
+    yield f"{name}_sum", labels, total / unit
+    yield f"{name}_count", labels, reached[-1]
+
+
+def _families(counts: Counts) -> Iterator[tuple[str, str, str, Iterable[Sample]]]:
+    """Name, type, meaning and samples."""
+    endpoints = sorted(counts["endpoints"].items())
+    for name, told, label, values in _COUNTERS:
+        yield (
+            name,
+            "counter",
+            told,
+            [
+                (name, {"endpoint": endpoint, label: value} if label else {"endpoint": endpoint}, number)
+                for endpoint, counted in endpoints
+                for value, number in values(counted).items()
+            ],
+        )
+    for kind, told in _HISTOGRAMS:
+        name = f"serving_ui_{kind}_seconds"
+        yield (
+            name,
+            "histogram",
+            told,
+            [
+                sample
+                for endpoint, counted in endpoints
+                for sample in histogram(name, {"endpoint": endpoint}, LATENCY_MS, **counted[kind])
+            ],
+        )
+    name = "serving_ui_gateway_overhead_seconds"
+    told = "Time that the gateway itself took."
+    yield name, "histogram", told, histogram(name, {}, OVERHEAD_MS, **counts["overhead"])
+
+
+_COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], ...] = (
+    (
+        "serving_ui_requests_total",
+        "Requests that reached an endpoint, by the status that was answered.",
+        "status",
+        lambda counted: dict(sorted(counted["statuses"].items())),
+    ),
+    (
+        "serving_ui_tokens_total",
+        "Tokens that were asked with (in) and answered (out).",
+        "direction",
+        lambda counted: {"in": counted["in"], "out": counted["out"]},
+    ),
+    (
+        "serving_ui_retries_total",
+        "Times that a provider was asked again.",
+        "",
+        lambda counted: {"": counted["retries"]},
+    ),
+    (
+        "serving_ui_fallbacks_total",
+        "Times that another served entity was asked instead.",
+        "",
+        lambda counted: {"": counted["fallbacks"]},
+    ),
+)
+_HISTOGRAMS = (
+    ("upstream", "Time from asking a provider to the end of its answer."),
+    ("first_byte", "Time from a request to the first byte of its answer."),
+)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _refusal(snapshot: Snapshot, bearer: str) -> GatewayError | None:
+    entry = snapshot.tokens.get(sha256(bearer.encode("latin-1")).digest())
+    if entry is None or (entry.expires_at is not None and entry.expires_at <= time()):
+        return errors.unauthenticated()
+    if entry.principal.is_admin:
+        return None
+    return GatewayError(
+        403,
+        "Metrics are for admins. Send an admin's token, or have SERVING_UI_METRICS=open set in a private network.",
+    )

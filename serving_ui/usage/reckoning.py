@@ -1,0 +1,116 @@
+"""Whether usage adds up: requests answered = rows = what the minutes come to, and where not.
+
+Each figure is counted from another source. *Answered* is what the gateways numbered in their files, *rows* is counted in the
+table, *minutes* are added up. Only files that are younger than the oldest rows are compared: of older ones rows are gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, Sum
+from django.db.models.functions import TruncMinute
+
+from serving_ui.gateway.spool import ENDING, read
+from serving_ui.usage.models import Minute, Request, SpoolFile
+
+MOST_LINES = 10_000
+
+
+@dataclass
+class Reckoning:
+    """The figures, and a sentence for each thing that does not add up."""
+
+    answered: int = 0
+    waiting: int = 0
+    rows: int = 0
+    minutes: int = 0
+    lost: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def adds_up(self) -> bool:
+        return not self.differences and not self.lost
+
+
+@transaction.atomic
+def reckon(*, folder: Path, now: datetime) -> Reckoning:
+    """Counts everything as it is at one moment. What waits in the spool is answered, and not yet in the tables."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    since = (now - timedelta(days=settings.USAGE_ROW_DAYS) + timedelta(minutes=1)).replace(
+        second=0, microsecond=0
+    )
+    found = Reckoning()
+    _compare_files(found, folder=folder, since=since)
+    _compare_minutes(found, since=since)
+    return found
+
+
+def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:
+    counted = dict(Request.objects.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
+    old = set(SpoolFile.objects.filter(first_at__lt=since).values_list("name", flat=True))
+    files = {file.name: file for file in SpoolFile.objects.exclude(first_at__lt=since)}
+    paths = [path for path in folder.glob(f"*{ENDING}") if path.name not in old]
+    waiting = {path.name: _waiting(path, files.get(path.name)) for path in paths}
+    for name in sorted(files.keys() | waiting.keys()):
+        file = files.get(name) or SpoolFile(name=name)
+        lines, highest = waiting.get(name, (0, 0))
+        answered, rows = max(file.answered, highest), counted.get(file.pk, 0)
+        found.answered += answered
+        found.waiting += lines
+        found.rows += rows
+        found.lost += answered - file.rows - lines
+        if rows != file.rows:
+            found.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
+
+
+def _waiting(path: Path, file: SpoolFile | None) -> tuple[int, int]:
+    """Lines that are not in the database yet, and the highest number of a row."""
+    lines, highest, offset = 0, 0, file.offset if file else 0
+    while True:
+        try:
+            portion = read(path, offset=offset, most=MOST_LINES)
+        except FileNotFoundError:
+            return lines, highest
+        lines += len(portion.rows)
+        highest = max([highest, *(number for number, _values in portion.rows)])
+        if portion.offset == offset or portion.is_last:
+            return lines, highest
+        offset = portion.offset
+
+
+def _compare_minutes(found: Reckoning, *, since: datetime) -> None:
+    sums: dict[str, Any] = {"tokens": Sum("tokens_in") + Sum("tokens_out")}
+    by = ("minute", "endpoint_id", "entity", "principal_id")
+    from_rows = (
+        Request.objects.filter(at__gte=since)
+        .annotate(minute=TruncMinute("at"))
+        .values_list(*by)
+        .annotate(n=Count("pk"), **sums)
+    )
+    stored = Minute.objects.filter(minute__gte=since)
+    rows = {row[:4]: row[4:] for row in from_rows}
+    minutes = {
+        (each.minute, each.endpoint_id, each.entity, each.principal_id): (
+            each.requests,
+            each.tokens_in + each.tokens_out,
+        )
+        for each in stored
+    }
+    found.minutes = sum(requests for requests, _tokens in minutes.values())
+    for key in sorted(rows.keys() | minutes.keys()):
+        (requests, tokens), (summed, summed_tokens) = rows.get(key, (0, 0)), minutes.get(key, (0, 0))
+        if (requests, tokens) != (summed, summed_tokens):
+            minute, endpoint, entity, principal = key
+            found.differences.append(
+                f"{minute:%Y-%m-%d %H:%M} endpoint {endpoint or '?'} entity {entity or '-'} principal "
+                f"{principal or '-'}: rows say {requests} requests and {tokens} tokens, "
+                f"the minute {summed} and {summed_tokens}."
+            )

@@ -1,0 +1,172 @@
+"""Anthropic's own SDK as the oracle: what it knows, sends and reads is what we send and read, up to named differences."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import anthropic
+import pytest
+from anthropic.types import ContentBlockParam
+from anthropic.types.message_create_params import (
+    MessageCreateParamsNonStreaming,
+    MessageCreateParamsStreaming,
+)
+from pydantic import TypeAdapter
+
+from serving_ui.catalogue.tasks import Task
+from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+GIVEN_UP = frozenset({"temperature", "top_p", "top_k"})
+"""The SDK speaks API version 2026-10-21, which no model takes these with. We speak 2023-06-01, where the older models do."""
+BETA = "task_budget"
+"""A field of `output_config` that only the SDK's beta half knows."""
+TYPES = {False: MessageCreateParamsNonStreaming, True: MessageCreateParamsStreaming}
+CHATS = [each for each in WHOLE if each.provider.name == "anthropic" and each.task is Task.CHAT]
+STREAMS = [each for each in STREAMED if each.provider.name == "anthropic" and each.task is Task.CHAT]
+every_chat = pytest.mark.parametrize("recorded", CHATS, ids=str)
+every_stream = pytest.mark.parametrize("recorded", STREAMS, ids=str)
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with running_vendor() as server:
+        yield server
+
+
+@pytest.fixture
+def client(vendor: Vendor) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=vendor.url, api_key="key-1", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def about_old_models() -> Iterator[None]:
+    """The SDK warns about models that will be retired."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def body(recorded: Recording) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(recorded.built().body or b"")
+    return content
+
+
+def arguments(recorded: Recording) -> dict[str, Any]:
+    """The recorded request as the SDK wants it. It streams by method, and takes what it has given up as extra."""
+    sent = dict(recorded.request["body"])
+    sent.pop("stream", None)
+    given_up = {name: sent.pop(name) for name in GIVEN_UP & sent.keys()}
+    return {**sent, "extra_body": given_up}
+
+
+@pytest.mark.parametrize("recorded", [*CHATS, *STREAMS], ids=str)
+def test_all_that_we_send_is_known_to_the_sdk(recorded: Recording):
+    """What a type does not know is lost when a value goes through it and back."""
+    sent = {name: value for name, value in body(recorded).items() if name not in GIVEN_UP}
+    sent.get("output_config", {}).pop(BETA, None)
+    for message in sent["messages"]:
+        if isinstance(message["content"], list):
+            assert [through(ContentBlockParam, block) for block in message["content"]] == message["content"]
+            message["content"] = "its blocks are known"  # lists within unions are read once only
+    assert through(TYPES["stream" in sent], sent) == sent
+
+
+def through(kind: Any, value: Any) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    return json.loads(adapter.dump_json(adapter.validate_python(value)))
+
+
+@every_chat
+def test_the_sdk_sends_the_same_for_the_same(
+    recorded: Recording, vendor: Vendor, client: anthropic.Anthropic
+):
+    vendor.say(Answer.json(recorded.reply))
+    client.messages.create(**arguments(recorded))
+    request, ours = vendor.asked[0], recorded.built()
+    assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
+    assert request.json == body(recorded)
+    sent = {name.lower(): value for name, value in ours.headers}
+    named = {"x-api-key", "anthropic-version"}  # it sends the key as a bearer token, and the newer version
+    assert {name: request.headers[name] for name in sent.keys() - named} == {
+        name: sent[name] for name in sent.keys() - named
+    }
+    assert request.headers["authorization"] == "Bearer " + sent["x-api-key"]
+
+
+@every_chat
+def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
+    assert recorded.answer is not None
+    vendor.say(Answer.json(recorded.reply))
+    read = client.messages.create(**arguments(recorded))
+    said = recorded.answer["choices"][0]["message"]
+    assert told(read) == told_here(said, recorded.answer["usage"])
+
+
+@every_stream
+def test_the_sdk_reads_the_same_stream(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
+    assert recorded.chunks is not None
+    vendor.say(Answer.stream(recorded.stream()))
+    with client.messages.stream(**arguments(recorded)) as stream:
+        read = stream.get_final_message()
+    said, usage = gathered(recorded.chunks)
+    assert told(read) == told_here(said, usage)
+
+
+def told(message: anthropic.types.Message) -> dict[str, Any]:
+    """What the SDK has read."""
+    usage = message.usage
+    cached = usage.cache_read_input_tokens or 0
+    return {
+        "text": "".join(block.text for block in message.content if block.type == "text"),
+        "thought": "".join(block.thinking for block in message.content if block.type == "thinking"),
+        "calls": [
+            (block.id, block.name, block.input) for block in message.content if block.type == "tool_use"
+        ],
+        "signed": [block.signature for block in message.content if block.type == "thinking"],
+        "tokens": (
+            usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0),
+            cached,
+            usage.output_tokens,
+        ),
+    }
+
+
+def told_here(said: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+    """What the caller gets."""
+    calls = [(call["id"], call["function"]) for call in said.get("tool_calls") or ()]
+    thoughts = [block for block in said.get("thinking_blocks") or () if block["type"] == "thinking"]
+    return {
+        "text": said["content"] or "",
+        "thought": said.get("reasoning_content") or "",
+        "calls": [(call_id, call["name"], json.loads(call["arguments"])) for call_id, call in calls],
+        "signed": [block["signature"] for block in thoughts],
+        "tokens": (
+            usage["prompt_tokens"],
+            usage["prompt_tokens_details"]["cached_tokens"],
+            usage["completion_tokens"],
+        ),
+    }
+
+
+def gathered(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The message that the chunks make, and its usage."""
+    said: dict[str, Any] = {"content": "", "reasoning_content": "", "thinking_blocks": [], "tool_calls": []}
+    for chunk in chunks[:-1]:
+        delta = chunk["choices"][0]["delta"]
+        for name in ("content", "reasoning_content"):
+            said[name] += delta.get(name, "")
+        said["thinking_blocks"] += delta.get("thinking_blocks", [])
+        for call in delta.get("tool_calls", ()):
+            if "id" in call:
+                said["tool_calls"].append(json.loads(json.dumps(call)))
+            else:
+                function = said["tool_calls"][call["index"]]["function"]
+                function["arguments"] += call["function"]["arguments"]
+    return said, chunks[-1]["usage"]

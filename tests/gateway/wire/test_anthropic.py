@@ -1,0 +1,159 @@
+"""Claude behind a running gateway: OpenAI's client reads it, and what goes wrong at Anthropic is told in its words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+import requests
+
+from tests.gateway.conftest import CANARY, GatewayServer
+from tests.support.recordings import RECORDINGS, Recording
+from tests.support.vendor import Answer, Vendor
+
+NAMED = {each.path.stem: each for each in RECORDINGS if each.provider.name == "anthropic"}
+HELLO: Any = [{"role": "user", "content": "What colour is the sky?"}]
+STREAM = {"messages": HELLO, "stream": True}
+
+
+@pytest.fixture
+def client(gateway: GatewayServer, vendor: Vendor) -> openai.OpenAI:
+    """Its endpoint `vendor` leads to a Claude model, with a key that must never be seen."""
+    recorded = NAMED["hello"]
+    block = {"anthropic_api_key_plaintext": CANARY}
+    gateway.lead(
+        vendor,
+        provider="anthropic",
+        model=recorded.model,
+        config=recorded.provider.config.model_validate(block),
+    )
+    return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
+
+
+def stream_of(name: str) -> Answer:
+    return Answer.stream(NAMED[name].stream())
+
+
+def test_openai_reads_an_answer_with_tools(client: openai.OpenAI, vendor: Vendor):
+    recorded: Recording = NAMED["tool-calls"]
+    vendor.say(Answer.json(recorded.reply))
+    read = client.chat.completions.create(model="vendor", **recorded.question)
+    assert read.to_dict() == {**(recorded.answer or {}), "created": read.created}
+    assert vendor.asked[0].headers["x-api-key"] == CANARY
+
+
+def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
+    vendor.say(stream_of("stream-tools"))
+    tools = NAMED["stream-tools"].question["tools"]
+    with client.chat.completions.stream(
+        model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
+    ) as stream:
+        read = stream.get_final_completion()
+    calls = read.choices[0].message.tool_calls or []
+    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
+        ("weather", {"city": "Kyoto"}),
+        ("clock", {}),
+    ]
+    assert read.choices[0].finish_reason == "tool_calls"
+    assert read.usage is not None and read.usage.total_tokens == 571
+
+
+def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vendor):
+    vendor.say(stream_of("stream-thinking"))
+    chunks = list(client.chat.completions.create(model="vendor", messages=HELLO, stream=True))
+    deltas = [chunk.choices[0].delta.to_dict() for chunk in chunks]
+    assert "".join(str(delta.get("reasoning_content", "")) for delta in deltas) == "Light scatters."
+    assert "".join(str(delta.get("content", "")) for delta in deltas) == "Blue."
+    assert chunks[-1].choices[0].finish_reason == "content_filter"
+
+
+def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: GatewayServer):
+    recorded = NAMED["stream-completion"]
+    gateway.lead(
+        vendor,
+        provider="anthropic",
+        model=recorded.model,
+        config=recorded.config(),
+        task=recorded.task,
+        name="old",
+    )
+    vendor.say(stream_of("stream-completion"), at="/v1/complete")
+    pieces = client.completions.create(model="old", prompt="Say hello.", stream=True)
+    assert "".join(piece.choices[0].text for piece in pieces) == " Hello!"
+    assert vendor.asked[0].json["prompt"] == "\n\nHuman: Say hello.\n\nAssistant:"
+
+
+def failure(kind: str, message: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_01"}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "seen"),
+    [
+        (400, "invalid_request_error", 400),
+        (401, "authentication_error", 400),
+        (404, "not_found_error", 400),
+        (413, "request_too_large", 400),
+        (500, "api_error", 500),
+        (529, "overloaded_error", 503),
+    ],
+)
+@pytest.mark.usefixtures("client")
+def test_its_errors_are_told_in_its_words(
+    gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
+):
+    vendor.say(Answer.json(failure(kind, f"Something about {CANARY}."), status=status))
+    answer = gateway.query("vendor", {"messages": HELLO})
+    assert answer.status_code == seen
+    assert "Something about [secret]." in answer.json()["message"]
+    assert CANARY not in answer.text
+
+
+@pytest.mark.usefixtures("client")
+def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewayServer, vendor: Vendor):
+    events = NAMED["stream-hello"].stream().split(b"\n\n")
+    broken = failure("overloaded_error", f"Overloaded, {CANARY}")
+    last = f"event: error\ndata: {json.dumps(broken)}\n\n".encode()
+    vendor.say(Answer.stream(b"\n\n".join(events[:4]) + b"\n\n" + last))
+    answer = gateway.query("vendor", STREAM)
+    assert ended_with_an_error(answer)["message"].endswith("Overloaded, [secret] (overloaded_error)")
+
+
+@pytest.mark.usefixtures("client")
+def test_an_error_before_the_first_event_is_an_ordinary_error(gateway: GatewayServer, vendor: Vendor):
+    broken = json.dumps(failure("overloaded_error", "Overloaded"))
+    vendor.say(Answer.stream(f"event: error\ndata: {broken}\n\n".encode()))
+    answer = gateway.query("vendor", STREAM)
+    assert answer.status_code == 500
+    assert "Overloaded" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.usefixtures("client")
+def test_a_stream_without_its_last_event_is_never_a_clean_one(
+    gateway: GatewayServer, vendor: Vendor, cut: bool
+):
+    content = NAMED["stream-hello"].stream().partition(b"event: message_stop")[0]
+    vendor.say(Answer.stream(content, cut=cut))
+    ended_with_an_error(gateway.query("vendor", STREAM))
+
+
+@pytest.mark.usefixtures("client")
+def test_what_claude_cannot_do_is_refused_before_it_is_asked(gateway: GatewayServer, vendor: Vendor):
+    answer = gateway.query("vendor", {"messages": HELLO, "temperature": 1.5})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "temperature" in answer.json()["message"]
+    assert not vendor.asked
+
+
+def ended_with_an_error(answer: requests.Response) -> dict[str, Any]:
+    """The error of a stream that had begun well."""
+    assert answer.status_code == 200
+    assert b"[DONE]" not in answer.content
+    lines = [line for line in answer.text.split("\n") if line]
+    last: dict[str, Any] = json.loads(lines[-1].removeprefix("data: "))
+    assert last["error"]["message"] == last["message"]
+    assert CANARY not in answer.text
+    return last

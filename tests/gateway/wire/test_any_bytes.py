@@ -1,0 +1,178 @@
+"""Whatever bytes a vendor sends, in whatever portions: the same events for the same bytes, and never anything but events or an error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_ui.catalogue.exchange import Framing
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.relay import Passage
+from serving_ui.gateway.tally import Tally
+from tests.catalogue.test_any_body import ANYTHING
+from tests.support.recordings import STREAMED, WHOLE, Recording, aws_frame
+
+every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
+every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
+CUTS = st.lists(st.integers(min_value=0, max_value=100_000), max_size=12)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the caller gets of a stream."""
+
+    content: bytes
+    error: str | None
+    over: bool
+    tokens: tuple[int, int]
+
+
+def passage(recorded: Recording) -> Passage:
+    return Passage(
+        wire=recorded.wire,
+        asked=lambda: recorded.asked,
+        redact=lambda words: "words",
+        tally=Tally(),
+        shows_usage=True,
+    )
+
+
+def told(recorded: Recording, portions: list[bytes]) -> Told:
+    passed = passage(recorded)
+    stream = passed.stream()
+    content = b""
+    for portion in portions:
+        if not stream.over and stream.error is None:
+            content += stream.take(portion)
+    if not stream.over and stream.error is None:
+        content += stream.close()
+    error = None if stream.error is None else stream.error.message
+    return Told(content, error, stream.over, (passed.tally.tokens_in, passed.tally.tokens_out))
+
+
+def cut(content: bytes, places: list[int]) -> list[bytes]:
+    inside = sorted({place % len(content) for place in places} - {0})
+    return [content[begin:end] for begin, end in pairwise([0, *inside, len(content)])]
+
+
+@every_stream
+def test_a_stream_byte_by_byte_gives_the_recorded_chunks(recorded: Recording):
+    content = recorded.stream()
+    got = told(recorded, [content[place : place + 1] for place in range(len(content))])
+    chunks = [json.loads(line.removeprefix(b"data: ")) for line in got.content.split(b"\n\n") if line]
+    assert chunks == recorded.chunks
+    assert (got.error, got.over) == (None, True)
+
+
+@every_stream
+@settings(deadline=None, max_examples=25)
+@given(places=CUTS)
+def test_any_split_of_a_stream_gives_the_same_events(recorded: Recording, places: list[int]):
+    content = recorded.stream()
+    assert told(recorded, cut(content, places)) == told(recorded, [content])
+
+
+@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.wire.framing is Framing.SSE], ids=str)
+@settings(deadline=None, max_examples=10)
+@given(places=CUTS)
+def test_a_stream_with_other_line_ends_and_comments_gives_the_same_events(
+    recorded: Recording, places: list[int]
+):
+    content = recorded.stream()
+    other = b": a comment\r\n\r\n" + content.replace(b"\n", b"\r\n")
+    assert told(recorded, cut(other, places)) == told(recorded, [content])
+
+
+@every_stream
+@settings(deadline=None, max_examples=25)
+@given(length=st.integers(min_value=0, max_value=100_000))
+def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Recording, length: int):
+    content = recorded.stream()
+    whole = told(recorded, [content])
+    got = told(recorded, [content[: length % len(content)]])
+    assert whole.content.startswith(got.content)
+    assert got.over != (got.error is not None)
+    if got.over:
+        assert b'"finish_reason"' in got.content
+
+
+def with_other(content: Any, at: int, value: Any) -> Any:
+    """The content with the value in one of its places."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(inner: Any) -> None:
+        for key in inner if isinstance(inner, dict) else range(len(inner)):
+            places.append((inner, key))
+            if isinstance(inner[key], dict | list):
+                walk(inner[key])
+
+    copied = json.loads(json.dumps(content))
+    walk(copied)
+    holder, key = places[at % len(places)]
+    holder[key] = value
+    return copied
+
+
+def framed(recorded: Recording, name: str, data: Any) -> bytes:
+    if recorded.wire.framing is Framing.AWS:
+        return aws_frame(name, data)
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+@every_stream
+@settings(deadline=None, max_examples=40)
+@given(which=st.integers(0, 100), at=st.integers(0, 1000), value=ANYTHING)
+def test_an_event_of_another_shape_is_an_error_or_passes(
+    recorded: Recording, which: int, at: int, value: Any
+):
+    events = [(event.name, event.data) for event in recorded.events()]
+    name, data = events[which % len(events)]
+    events[which % len(events)] = (name, with_other(data, at, value))
+    got = told(recorded, [b"".join(framed(recorded, name, data) for name, data in events)])
+    assert got.over != (got.error is not None)
+
+
+@every_stream
+@settings(deadline=None, max_examples=40)
+@given(place=st.integers(0, 100_000), junk=st.binary(max_size=8), dropped=st.integers(0, 8))
+def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, junk: bytes, dropped: int):
+    content = recorded.stream()
+    at = place % len(content)
+    got = told(recorded, [content[:at] + junk + content[at + dropped :]])
+    assert got.over != (got.error is not None)
+    lines = [line for line in got.content.split(b"\n") if line]
+    assert all(isinstance(json.loads(line.removeprefix(b"data: ")), dict) for line in lines)
+
+
+@every_answer
+@settings(deadline=None, max_examples=40)
+@given(at=st.integers(0, 1000), value=ANYTHING)
+def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, at: int, value: Any):
+    content = json.dumps(with_other(recorded.reply, at, value)).encode()
+    try:
+        answer = passage(recorded).whole(content)
+    except GatewayError as error:
+        assert error.status in {400, 500}
+    else:
+        assert isinstance(json.loads(answer), dict)
+
+
+@every_answer
+@settings(deadline=None, max_examples=20)
+@given(
+    content=st.binary(max_size=30)
+    | st.text(max_size=30).map(str.encode)
+    | ANYTHING.map(lambda any: json.dumps(any).encode())
+)
+def test_an_answer_that_is_something_else_is_an_error(recorded: Recording, content: bytes):
+    if recorded.wire.reply is None and content[:1] == b"{":
+        return  # what begins and ends as an object is passed on unread
+    with pytest.raises(GatewayError) as refused:
+        passage(recorded).whole(content)
+    assert refused.value.status in {400, 500}

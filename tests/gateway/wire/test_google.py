@@ -1,0 +1,191 @@
+"""Gemini behind a running gateway: OpenAI's client reads it, what goes wrong at Google is told in its words, what is gone is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+import requests
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from tests.gateway.conftest import GatewayServer
+from tests.support.recordings import RECORDINGS
+from tests.support.vendor import Answer, Vendor
+
+NAMED = {each.path.stem: each for each in RECORDINGS if each.provider.name == "google-cloud-vertex-ai"}
+HELLO: Any = [{"role": "user", "content": "Say hello."}]
+STREAM = {"messages": HELLO, "stream": True}
+TOKEN = "ya29.canary-3f2a"
+CLOCK: Any = [{"type": "function", "function": {"name": "clock"}}]
+
+
+def lead(gateway: GatewayServer, vendor: Vendor, **changes: Any) -> None:
+    recorded = NAMED["hello"]
+    given = {"provider": recorded.provider.name, "model": recorded.model, "config": recorded.config()}
+    gateway.lead(vendor, **{**given, **changes})
+
+
+@pytest.fixture
+def client(gateway: GatewayServer, vendor: Vendor) -> openai.OpenAI:
+    """Its endpoint `vendor` leads to a Gemini model, by a token that must never be seen."""
+    lead(gateway, vendor)
+    vendor.say(Answer.json({"access_token": TOKEN, "expires_in": 3600}), at="/token")
+    return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
+
+
+def say(vendor: Vendor, *answers: Answer) -> None:
+    vendor.say(*answers, at="enerateContent")
+
+
+def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor: Vendor):
+    say(vendor, Answer.json(NAMED["tool-calls"].reply))
+    first = client.chat.completions.create(model="vendor", messages=HELLO, tools=CLOCK)
+    message = first.choices[0].message
+    assert message.tool_calls is not None
+    results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "{}"} for call in message.tool_calls]
+    said: Any = message.to_dict()
+    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *results], tools=CLOCK)
+    _user, calls, answers = vendor.asked[-1].json["contents"]
+    assert [part.get("thoughtSignature") for part in calls["parts"]] == ["c2lnbmVk", None, None]
+    assert [part["functionResponse"]["name"] for part in answers["parts"]] == ["weather", "weather", "clock"]
+
+
+def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
+    say(vendor, Answer.stream(NAMED["stream-tools"].stream()))
+    with client.chat.completions.stream(
+        model="vendor", messages=HELLO, tools=CLOCK, stream_options={"include_usage": True}
+    ) as stream:
+        read = stream.get_final_completion()
+    calls = read.choices[0].message.tool_calls or []
+    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
+        ("clock", {"zone": "CET"}),
+        ("clock", {}),
+    ]
+    assert read.choices[0].finish_reason == "tool_calls"
+    assert read.usage is not None and read.usage.total_tokens == 13
+
+
+def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
+    say(vendor, Answer.stream(NAMED["stream-two-choices"].stream()))
+    texts, reasons = ["", ""], ["", ""]
+    for chunk in client.chat.completions.create(model="vendor", messages=HELLO, n=2, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            reasons[choice.index] += choice.finish_reason or ""
+    assert texts == ["Hello.", "Hi!"]
+    assert reasons == ["stop", "length"]
+
+
+def test_openai_reads_vectors(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
+    recorded = NAMED["embeddings"]
+    lead(gateway, vendor, task=Task.EMBEDDINGS, model=recorded.model)
+    vendor.say(Answer.json(recorded.reply), at=":predict")
+    read = client.embeddings.create(model="vendor", input=["Hello.", "Bye."])  # asks for base64
+    assert [each.embedding for each in read.data] == [[0.5, -1], [0.25, 0]]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "seen"),
+    [
+        (400, "INVALID_ARGUMENT", 400),
+        (403, "PERMISSION_DENIED", 400),
+        (404, "NOT_FOUND", 400),
+        (429, "RESOURCE_EXHAUSTED", 429),
+        (500, "INTERNAL", 500),
+        (503, "UNAVAILABLE", 503),
+    ],
+)
+@pytest.mark.usefixtures("client")
+def test_its_errors_are_told_in_its_words(
+    gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
+):
+    error = {"code": status, "message": f"Something about {TOKEN}.", "status": kind}
+    say(vendor, Answer.json({"error": error}, status=status))
+    answer = gateway.query("vendor", {"messages": HELLO})
+    assert answer.status_code == seen
+    assert "Something about [secret]." in answer.json()["message"]
+    assert TOKEN not in answer.text
+
+
+def ended_with_an_error(answer: requests.Response) -> dict[str, Any]:
+    assert answer.status_code == 200
+    assert "[DONE]" not in answer.text
+    events = [line.removeprefix("data: ") for line in answer.text.split("\n") if line]
+    error: dict[str, Any] = json.loads(events[-1])["error"]
+    return error
+
+
+def data(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\r\n\r\n"
+
+
+@pytest.mark.usefixtures("client")
+def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewayServer, vendor: Vendor):
+    first = NAMED["stream-hello"].stream().partition(b"\n\n")[0] + b"\n\n"
+    say(vendor, Answer.stream(first, data({"error": {"code": 503, "message": f"Overloaded, {TOKEN}"}})))
+    assert "Overloaded, [secret]" in ended_with_an_error(gateway.query("vendor", STREAM))["message"]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.usefixtures("client")
+def test_a_stream_without_its_last_event_is_never_a_clean_one(
+    gateway: GatewayServer, vendor: Vendor, cut: bool
+):
+    events = NAMED["stream-hello"].stream().split(b"\n\n")
+    say(vendor, Answer.stream(b"\n\n".join(events[:2]) + b"\n\n", cut=cut))
+    ended_with_an_error(gateway.query("vendor", STREAM))
+
+
+MALFORMED = {
+    "candidates": [
+        {"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "Malformed function call: clock("}
+    ]
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.usefixtures("client")
+def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, vendor: Vendor, stream: bool):
+    say(vendor, Answer.stream(data(MALFORMED)) if stream else Answer.json(MALFORMED))
+    answer = gateway.query("vendor", {"messages": HELLO, "stream": stream})
+    assert answer.status_code in {500, 503}
+    assert "Malformed function call: clock(" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("model", ["text-bison", "chat-bison-32k@002", "publishers/google/models/code-bison"])
+@pytest.mark.usefixtures("client")
+def test_a_retired_model_is_refused_with_one_that_is_served(
+    gateway: GatewayServer, vendor: Vendor, model: str
+):
+    lead(gateway, vendor, model=model)
+    answer = gateway.query("vendor", {"messages": HELLO})
+    assert answer.status_code == 400
+    assert f"retired the model {model} on 9 April 2025" in answer.json()["message"]
+    assert "gemini-3.5-flash" in answer.json()["message"]
+    assert vendor.asked == []
+
+
+@pytest.mark.parametrize(
+    ("task", "question"),
+    [
+        (Task.CHAT, {"messages": HELLO}),
+        (Task.CHAT, STREAM),
+        (Task.COMPLETIONS, {"prompt": "Once"}),
+        (Task.EMBEDDINGS, {"input": "Hello."}),
+    ],
+)
+def test_palm_is_refused_with_what_to_use_instead(
+    gateway: GatewayServer, vendor: Vendor, task: Task, question: dict[str, Any]
+):
+    provider = PROVIDERS["palm"]
+    config = provider.config.model_validate({"palm_api_key": Secret.from_plaintext("key-1")})
+    gateway.lead(vendor, provider="palm", model="chat-bison-001", config=config, task=task)
+    answer = gateway.query("vendor", question)
+    assert answer.status_code == 400
+    assert "switched off the PaLM API on 15 August 2024" in answer.json()["message"]
+    assert "Google Cloud Vertex AI" in answer.json()["message"]
+    assert vendor.asked == []

@@ -1,0 +1,144 @@
+"""`manage.py gateway`: its processes come and go while callers notice nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import requests
+
+from tests.journeys.conftest import Deploy
+from tests.start.waiting import is_alive, until
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.product import Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+CALLERS = 4
+
+
+@pytest.fixture
+def gateways(product: Product) -> Iterator[Gateways]:
+    env = {**product.env, "SERVING_UI_PORT": str(product.port)}
+    with running_gateways(env=env) as started:
+        yield started
+
+
+@dataclass
+class Load:
+    """Callers who keep their connections and ask again and again, every other time for a stream."""
+
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    goodbyes: int = 0
+
+    def wait_for_more(self, count: int = 40) -> None:
+        goal = self.answered + count
+        until(lambda: self.answered >= goal or self.failures, what=f"{count} more answers", seconds=60)
+
+
+@contextmanager
+def load(gateways: Gateways, name: str, token: str) -> Iterator[Load]:
+    seen, over, lock = Load(), threading.Event(), threading.Lock()
+
+    def call() -> None:
+        with requests.Session() as session:
+            turn = 0
+            while not over.is_set():
+                turn += 1
+                fault = ""
+                try:
+                    answer = gateways.ask(name, token, session=session, stream=turn % 2 == 0)
+                    if answer.status_code != 200 or (turn % 2 == 0 and "data: [DONE]" not in answer.text):
+                        fault = f"{answer.status_code} {answer.text[-200:]}"
+                except requests.RequestException as error:
+                    fault = repr(error)
+                with lock:
+                    seen.answered += 1
+                    seen.goodbyes += not fault and answer.headers.get("connection") == "close"
+                    if fault:
+                        seen.failures.append(fault)
+
+    callers = [threading.Thread(target=call, daemon=True) for _each in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join(30)
+
+
+def test_a_rolling_restart_under_load_fails_no_request(gateways: Gateways, owner: Person, deploy: Deploy):
+    name = deploy()
+    with load(gateways, name, owner.token) as callers:
+        callers.wait_for_more()
+        for _round in range(2):
+            before = gateways.workers()
+            gateways.program.signal(signal.SIGHUP)
+            until(
+                lambda before=before: len(now := gateways.workers()) == 2 and now.isdisjoint(before),  # type: ignore[misc]
+                what="two other workers alone",
+                seconds=60,
+            )
+            callers.wait_for_more()
+    assert callers.failures == []
+    assert callers.goodbyes > 0
+
+
+def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
+    gateways: Gateways, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.hold("chat/completions")
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(gateways.ask, name, owner.token)
+        provider.wait_for("chat/completions")
+        gateways.program.signal(signal.SIGTERM)
+        until(lambda: is_refused(gateways), what="the port to be closed")
+        assert not late.done()
+        provider.release("chat/completions")
+        answer = late.result(timeout=20)
+    assert answer.status_code == 200
+    assert gateways.program.ends(seconds=30) == 0
+    assert "Traceback" not in gateways.program.text
+
+
+def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, deploy: Deploy):
+    name = deploy()
+    before = gateways.workers()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(gateways.workers() - before) == 1, what="another worker")
+    with gateways.each() as sessions:
+        for session in sessions.values():
+            assert gateways.ask(name, owner.token, session=session).status_code == 200
+    assert "A worker was ended by SIGKILL; starting another." in gateways.program.err
+
+
+def test_a_killed_parent_leaves_no_worker(gateways: Gateways):
+    left = gateways.workers()
+    gateways.program.signal(signal.SIGKILL)
+    until(lambda: not any(map(is_alive, left)), what="every worker to be gone")
+
+
+def test_another_path_is_answered_with_what_this_is(gateways: Gateways):
+    answer = requests.get(f"{gateways.url}/ml/endpoints", timeout=10)
+    assert answer.status_code == 404
+    assert "gateway alone" in json.loads(answer.text)["message"]
+
+
+def is_refused(gateways: Gateways) -> bool:
+    try:
+        gateways.readiness()
+    except requests.ConnectionError:
+        return True
+    return False

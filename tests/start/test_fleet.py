@@ -1,0 +1,111 @@
+"""The fleet with made-up workers: the number stays, and what cannot live is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.start.running import Running, running
+from tests.start.waiting import command_line, is_alive, until
+
+RUN = """
+import os, socket, sys
+from serving_ui.start.fleet import Fleet
+from serving_ui.start.problem import StartProblem
+script, folder = sys.argv[1:]
+def command(ready, successor):
+    return [sys.executable, "-S", "-c", script, folder, str(ready), str(successor)]
+try:
+    port = socket.create_server(("127.0.0.1", 0))
+    Fleet(command, size=2, port=port, env=None, patience=5, when_ready=lambda: print("ready", flush=True)).run()
+except StartProblem as problem:
+    sys.exit(str(problem))
+print("stopped", flush=True)
+"""
+GOOD = """
+import os, sys, threading
+if sys.argv[3] == "True" and os.path.exists(os.path.join(sys.argv[1], "bad successors")):
+    sys.exit(4)
+os.write(int(sys.argv[2]), b"!")
+print("here I am", flush=True)
+threading.Event().wait()
+"""
+BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
+Start = Callable[[str], Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    opened = []
+
+    def begin(script: str) -> Running:
+        context = running([sys.executable, "-c", RUN, script, tmp_path], cwd=ROOT, env=os.environ)
+        opened.append(context)
+        return context.__enter__()
+
+    yield begin
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def workers(program: Running) -> set[int]:
+    return {child for child in program.offspring() if "here I am" in command_line(child)}
+
+
+def test_all_are_replaced_on_request_one_by_one(start: Start):
+    program = start(GOOD)
+    program.says("ready")
+    before = workers(program)
+    assert len(before) == 2
+    program.signal(signal.SIGHUP)
+    until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+    program.signal(signal.SIGTERM)
+    assert program.ends() == 0
+    assert program.out == ["ready", "stopped"]
+
+
+def test_a_killed_one_is_replaced(start: Start):
+    program = start(GOOD)
+    program.says("ready")
+    before = workers(program)
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: len(workers(program) - before) == 1, what="another")
+    assert len(workers(program)) == 2
+
+
+def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_path: Path):
+    program = start(GOOD)
+    program.says("ready")
+    before = workers(program)
+    (tmp_path / "bad successors").touch()
+    program.signal(signal.SIGHUP)
+    said = "The new worker ended with exit code 4 before it was ready. The old ones go on."
+    until(lambda: said in program.err, what="why nothing was replaced")
+    assert workers(program) == before
+    (tmp_path / "bad successors").unlink()
+    program.signal(signal.SIGHUP)
+    until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+
+
+def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Start):
+    program = start(BROKEN)
+    assert program.ends(seconds=20) == 1
+    assert (
+        "The workers ended 5 times in a row just after their start, so everything is stopped." in program.text
+    )
+    assert "The last one ended with exit code 3, and its last lines were:\n    the reason" in program.text
+    assert "Traceback" not in program.text
+
+
+def test_nothing_outlives_it(start: Start):
+    program = start(GOOD)
+    program.says("ready")
+    left = program.offspring()
+    program.signal(signal.SIGKILL)
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone")

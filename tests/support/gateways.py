@@ -1,0 +1,67 @@
+"""`manage.py gateway` beside the product, and connections that are known to lead to one of its processes each."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from tests.architecture.sources import ROOT
+from tests.start.running import Running, running
+from tests.start.waiting import command_line, free_port, until
+
+WORKER = "gateway_worker"
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+@dataclass
+class Gateways:
+    """The running command."""
+
+    program: Running = field(repr=False)
+    url: str
+    size: int
+
+    def workers(self) -> set[int]:
+        return {each for each in self.program.offspring() if WORKER in command_line(each)}
+
+    def readiness(self) -> requests.Response:
+        return requests.get(f"{self.url}/readyz", timeout=10)
+
+    def ask(
+        self, name: str, token: str, *, session: requests.Session | None = None, **more: Any
+    ) -> requests.Response:
+        """One query; without a session on a connection of its own."""
+        url = f"{self.url}/serving-endpoints/{name}/invocations"
+        headers = {"Authorization": f"Bearer {token}"}
+        return (session or requests).post(url, json={**QUESTION, **more}, headers=headers, timeout=60)
+
+    @contextlib.contextmanager
+    def each(self) -> Iterator[dict[str, requests.Session]]:
+        """A kept connection to every process, by the process's name."""
+        found: dict[str, requests.Session] = {}
+        with contextlib.ExitStack() as opened:
+
+            def all_are_found() -> bool:
+                session = opened.enter_context(requests.Session())
+                answer = session.get(f"{self.url}/readyz", timeout=10)
+                found.setdefault(answer.json()["process"], session)
+                return len(found) == self.size
+
+            until(all_are_found, what=f"a connection to each of {self.size} processes")
+            yield found
+
+
+@contextlib.contextmanager
+def running_gateways(*, env: Mapping[str, str], size: int = 2, ready: bool = True) -> Iterator[Gateways]:
+    """Runs it until the block ends; every process is ready when the block begins."""
+    port = free_port()
+    command = [sys.executable, str(ROOT / "manage.py"), "gateway", "--port", str(port)]
+    with running([*command, "--workers", str(size)], cwd=ROOT, env=env) as program:
+        if ready:
+            program.says("Gateway ready at", seconds=60)
+        yield Gateways(program, f"http://127.0.0.1:{port}", size)

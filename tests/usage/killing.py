@@ -1,0 +1,91 @@
+"""`python -m tests.usage.killing`: a worker that takes usage in and is killed, once at every step that it can be killed at.
+
+A step is a statement for the database, a commit, or the deletion of a file; the kill comes before it and after it. Prints the
+number of kills, and what is in the tables after the next worker has done the rest. Settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
+from django.db.models import Count, Sum
+
+from serving_ui.gateway.spool import Spool
+from serving_ui.lib import clock
+from serving_ui.usage import ingest as step
+from serving_ui.usage.models import Minute, Request
+from tests.usage.conftest import record
+
+ROWS = 5
+
+
+class Steps:
+    """Counts steps, and kills this process at one of them."""
+
+    def __init__(self, *, fatal: int) -> None:
+        self.left = fatal
+
+    def one(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, action: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.one()
+            done = action(*args, **kwargs)
+            self.one()
+            return done
+
+        return counted
+
+
+def take_in(*, fatal: int = 0) -> bool:
+    """In a process of its own. False when it was killed."""
+    connections.close_all()
+    process = os.fork()
+    if process:
+        return os.waitpid(process, 0)[1] == 0
+    steps = Steps(fatal=fatal)
+    connection.commit = steps.around(connection.commit)  # type: ignore[method-assign]
+    Path.unlink = steps.around(Path.unlink)  # type: ignore[method-assign]
+    with connection.execute_wrapper(lambda execute, *args: steps.around(execute)(*args)):
+        step.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
+    os._exit(0)
+
+
+def main() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
+    step.PORTION = 3  # two portions for each file
+    kills, answered, survived = 0, 0, False
+    while not survived:
+        spool = Spool(settings.SPOOL_FOLDER)
+        for _ in range(ROWS):
+            answered += 1
+            spool.note(record(str(answered)))
+        spool.stop()
+        survived = take_in(fatal=kills + 1)
+        kills += not survived
+        take_in()
+    names = Request.objects.aggregate(all=Count("pk"), different=Count("request_id", distinct=True))
+    left = len(list(settings.SPOOL_FOLDER.iterdir()))
+    minutes = Minute.objects.aggregate(all=Sum("requests"))["all"]
+    figures = (kills, answered, names["all"], names["different"], minutes, left)
+    sys.stdout.write(" ".join(map(str, figures)) + "\n")
+    call_command("check_usage")
+
+
+if __name__ == "__main__":
+    main()

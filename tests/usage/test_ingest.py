@@ -1,0 +1,143 @@
+"""Lines become rows and minutes: each once, whatever they contain, while gateways write on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db.models import Sum
+from pydantic_core import to_json
+
+from serving_ui.gateway.spool import ENDING, Spool
+from serving_ui.usage import ingest as step
+from serving_ui.usage.models import Minute, Request, SpoolFile
+from tests.usage.conftest import Gateway, record
+
+TakeIn = Callable[[], int]
+NOON = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+
+
+def names() -> list[str]:
+    return list(Request.objects.order_by("id").values_list("request_id", flat=True))
+
+
+def test_a_record_becomes_a_row_with_all_that_it_says(gateway: Gateway, take_in: TakeIn):
+    gateway.answers("r-1", at=NOON.timestamp(), usage_context={"team": "a"}, retries=2, status=206)
+    assert take_in() == 1
+    row = Request.objects.get()
+    assert (row.request_id, row.at, row.endpoint, row.entity) == ("r-1", NOON, "chat", "entity")
+    assert (row.tokens_in, row.tokens_out, row.tokens_source) == (3, 5, "reported")
+    assert (row.status, row.retries, row.usage_context) == (206, 2, {"team": "a"})
+    assert (row.first_byte_ms, row.total_ms, row.overhead_ms) == (20.0, 30.0, 0.2)
+
+
+def test_what_was_taken_in_is_not_taken_again(gateway: Gateway, take_in: TakeIn):
+    gateway.answers("a", "b")
+    assert [take_in(), take_in()] == [2, 0]
+    gateway.answers("c")
+    assert [take_in(), take_in()] == [1, 0]
+    assert names() == ["a", "b", "c"]
+
+
+def test_a_file_goes_once_its_gateway_has_ended_and_all_of_it_is_stored(
+    gateway: Gateway, take_in: TakeIn, folder: Path
+):
+    gateway.answers("a")
+    take_in()
+    assert list(folder.iterdir())
+    gateway.answers("b")
+    gateway.ends()
+    take_in()
+    assert not list(folder.iterdir())
+    assert names() == ["a", "b"]
+    assert SpoolFile.objects.get().is_done
+
+
+def test_a_long_absence_is_worked_off_in_portions(
+    gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(step, "PORTION", 10)
+    monkeypatch.setattr(step, "MOST_PORTIONS", 3)
+    gateway.answers(*map(str, range(45)))
+    gateway.ends()
+    assert [take_in() for _ in range(3)] == [30, 15, 0]
+    assert names() == [str(number) for number in range(45)]
+
+
+def test_requests_are_added_up_by_minute_entity_and_principal(gateway: Gateway, take_in: TakeIn):
+    at = NOON.timestamp()
+    gateway.answers("a", "b", at=at)
+    take_in()
+    gateway.answers("c", at=at + 20, status=429, completeness="limited", tokens_in=0, tokens_out=0)
+    gateway.answers("d", at=at + 21, status=502, completeness="failed", total_ms=900.0)
+    gateway.answers("e", at=at + 40)
+    gateway.answers("f", at=at, principal_id="8", principal="other@example.com")
+    take_in()
+    assert Minute.objects.count() == 3
+    minute = Minute.objects.get(minute=NOON.replace(second=0), principal_id="7")
+    assert (minute.requests, minute.errors_4xx, minute.errors_5xx, minute.limited) == (4, 1, 1, 1)
+    assert (minute.tokens_in, minute.tokens_out, minute.total_ms, minute.slowest_ms) == (9, 15, 990.0, 900.0)
+    assert minute.latency == [0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert Minute.objects.aggregate(all=Sum("requests"))["all"] == Request.objects.count() == 6
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "stored"),
+    [
+        ("tokens_in", math.nan, 0),
+        ("tokens_in", -5, 0),
+        ("tokens_out", 10**30, 2**53),
+        ("retries", 10**9, 32_767),
+        ("total_ms", math.inf, 0.0),
+        ("model", "a\0b" + "x" * 500, "ab" + "x" * 126),
+        ("client_request_id", None, ""),
+        ("usage_context", {"a\0": "b\0"}, {"a": "b"}),
+        ("usage_context", ["not", "a", "map"], {}),
+    ],
+)
+def test_a_strange_value_is_made_to_fit(
+    gateway: Gateway, take_in: TakeIn, field: str, value: object, stored: object
+):
+    gateway.answers("strange", **{field: value})
+    gateway.answers("next")
+    assert take_in() == 2
+    assert getattr(Request.objects.get(request_id="strange"), field) == stored
+
+
+def test_a_time_that_is_none_is_now(gateway: Gateway, take_in: TakeIn):
+    gateway.answers("a", at=1e30)
+    take_in()
+    assert abs((Request.objects.get().at - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_lines_of_an_older_and_of_a_newer_gateway_are_understood(take_in: TakeIn, folder: Path):
+    folder.mkdir()
+    header = to_json({"format": 1, "fields": ["request_id", "at", "status", "completeness", "of_tomorrow"]})
+    line = to_json((1, "old", NOON.timestamp(), 200, "complete", {"x": 1}))
+    (folder / f"old{ENDING}").write_bytes(header + b"\n" + line + b"\n")
+    assert take_in() == 1
+    assert (Request.objects.get().request_id, Request.objects.get().tokens_in) == ("old", 0)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"\xff\xfe", b'{"fields": 3}\n[1]\n', b'{"fields":["at"]}\n[1,[]]\n']
+)
+def test_a_broken_file_holds_up_nobody(gateway: Gateway, take_in: TakeIn, folder: Path, content: bytes):
+    gateway.answers("a")
+    (folder / f"0{ENDING}").write_bytes(content)
+    take_in()
+    assert "a" in names()
+
+
+def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
+    spool = Spool(folder)
+    spool.note(record("a"))
+    spool.stop()
+    (path,) = folder.iterdir()
+    header, line = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(header + line + line)
+    assert take_in() == 1
+    assert Minute.objects.get().requests == 1

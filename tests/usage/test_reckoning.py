@@ -1,0 +1,98 @@
+"""The command that proves that usage adds up, and what it says when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from serving_ui.lib import clock
+from serving_ui.usage.models import Minute, Request
+from serving_ui.usage.retention import forget
+from tests.gateway.test_spool import room_for
+from tests.usage.conftest import Gateway
+
+TakeIn = Callable[[], int]
+
+
+@pytest.fixture
+def check(folder: Path, settings: Any, db: None) -> Callable[[], str]:
+    """What the command prints; a failure raises."""
+    settings.SPOOL_FOLDER = folder
+
+    def run() -> str:
+        said = StringIO()
+        try:
+            call_command("check_usage", stdout=said)
+        except CommandError as error:
+            raise CommandError(said.getvalue() + str(error)) from None
+        return said.getvalue()
+
+    return run
+
+
+def figures(said: str) -> list[int]:
+    """Answered, waiting, lost, rows, in the minutes."""
+    return [int(line.split()[-1].replace(",", "")) for line in said.splitlines()[:5]]
+
+
+def test_nothing_adds_up_to_nothing(check: Callable[[], str]):
+    assert figures(check()) == [0, 0, 0, 0, 0]
+
+
+def test_what_waits_in_the_spool_is_answered(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+    gateway.answers("a", "b", "c")
+    assert figures(check()) == [3, 3, 0, 0, 0]
+    take_in()
+    gateway.answers("d")
+    assert figures(check()) == [4, 1, 0, 3, 3]
+    gateway.ends()
+    take_in()
+    assert figures(check()) == [4, 0, 0, 4, 4]
+
+
+def test_a_row_that_is_gone_is_missed(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+    gateway.answers("a", "b")
+    take_in()
+    Request.objects.filter(request_id="a").delete()
+    with pytest.raises(CommandError, match="2 rows were taken in and 1 are in the table"):
+        check()
+
+
+def test_a_minute_that_counts_too_much_is_named(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+    gateway.answers("a", "b")
+    take_in()
+    Minute.objects.update(requests=3)
+    with pytest.raises(CommandError, match="rows say 2 requests and 16 tokens, the minute 3 and 16"):
+        check()
+
+
+def test_rows_that_a_full_disk_swallowed_are_counted(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
+):
+    gateway.answers("a")
+    with room_for(next(folder.iterdir()).stat().st_size):
+        gateway.answers("swallowed")
+    gateway.answers("b")
+    take_in()
+    with pytest.raises(CommandError, match="1 rows were never written"):
+        check()
+
+
+def test_old_rows_go_after_14_days_and_minutes_after_400(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+):
+    now = clock.now()
+    for days in (401, 20, 13, 0):
+        gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
+        gateway.ends()
+        take_in()
+    forget(now=now)
+    assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
+    assert Minute.objects.count() == 3
+    assert figures(check()) == [2, 0, 0, 2, 2]
