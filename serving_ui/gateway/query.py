@@ -15,6 +15,7 @@ from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRe
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets, vendor_words
 from serving_ui.gateway.limits import Reservation
+from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.question import Question
 from serving_ui.gateway.record import Ledger, Record
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot
@@ -137,14 +138,24 @@ class Try:
         return cls(query, entity, wire, request)
 
     @property
-    def asked(self) -> Asked:
-        """The question that a translated answer belongs to."""
+    def passage(self) -> Passage:
+        """What becomes of its answer."""
+        question = self.query.question
+        return Passage(
+            wire=self.wire,
+            asked=self._asked,
+            redact=self._redact,
+            tally=self.query.tally,
+            shows_usage=question.shows_usage,
+            named=question.is_response,
+        )
+
+    def _asked(self) -> Asked:
         kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
         shown = f"{kind}-{self.query.caller.request_id.decode()}"
         return Asked(self.query.question.body, self.entity.model, shown, int(time()))
 
-    def redact(self, body: bytes) -> str:
-        """The provider's words in an error body, without what was sent to it in secret."""
+    def _redact(self, body: bytes) -> str:
         return vendor_words(body, secrets=self.secrets)
 
     @property

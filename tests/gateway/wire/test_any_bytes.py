@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.exchange import Framing
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.relay import Passage
+from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support.recordings import STREAMED, WHOLE, Recording, aws_frame
+from tests.support import frames
+from tests.support.recordings import STREAMED, WHOLE, Recording
 
 every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
 every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
@@ -114,6 +115,8 @@ def with_other(content: Any, at: int, value: Any) -> Any:
 
     copied = json.loads(json.dumps(content))
     walk(copied)
+    if not places:
+        return value
     holder, key = places[at % len(places)]
     holder[key] = value
     return copied
@@ -121,7 +124,7 @@ def with_other(content: Any, at: int, value: Any) -> Any:
 
 def framed(recorded: Recording, name: str, data: Any) -> bytes:
     if recorded.wire.framing is Framing.AWS:
-        return aws_frame(name, data)
+        return frames.event(name, data)
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
