@@ -187,9 +187,17 @@ EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
 USAGE_ROW_DAYS = env.integer("USAGE_ROW_DAYS", 14)
 USAGE_MINUTE_DAYS = env.integer("USAGE_MINUTE_DAYS", 400)
+SNAPSHOT_COPY = (
+    DATA / "gateway" / "snapshot"
+)  # encrypted; a gateway starts from it while the database is away
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
 METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
+OTLP_ENDPOINT = env.text("OTLP_ENDPOINT").rstrip("/")  # a collector for traces, such as http://127.0.0.1:4318
+if OTLP_ENDPOINT and urlsplit(OTLP_ENDPOINT).scheme not in ("http", "https"):
+    raise env.EnvError(
+        f"SERVING_UI_OTLP_ENDPOINT is {OTLP_ENDPOINT!r}. Use an address such as http://127.0.0.1:4318."
+    )
 CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
 
 LOGGING = {
