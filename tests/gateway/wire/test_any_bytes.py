@@ -16,7 +16,7 @@ from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.relay import Passage
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support.recordings import STREAMED, WHOLE, Recording, aws_frame
+from tests.support.recordings import STREAMED, WHOLE, Recording, aws_frame, with_other
 
 every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
 every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
@@ -100,23 +100,6 @@ def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Reco
     assert got.over != (got.error is not None)
     if got.over:
         assert b'"finish_reason"' in got.content
-
-
-def with_other(content: Any, at: int, value: Any) -> Any:
-    """The content with the value in one of its places."""
-    places: list[tuple[Any, Any]] = []
-
-    def walk(inner: Any) -> None:
-        for key in inner if isinstance(inner, dict) else range(len(inner)):
-            places.append((inner, key))
-            if isinstance(inner[key], dict | list):
-                walk(inner[key])
-
-    copied = json.loads(json.dumps(content))
-    walk(copied)
-    holder, key = places[at % len(places)]
-    holder[key] = value
-    return copied
 
 
 def framed(recorded: Recording, name: str, data: Any) -> bytes:
