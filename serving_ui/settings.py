@@ -187,6 +187,9 @@ EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
 USAGE_ROW_DAYS = env.integer("USAGE_ROW_DAYS", 14)
 USAGE_MINUTE_DAYS = env.integer("USAGE_MINUTE_DAYS", 400)
+SNAPSHOT_COPY = (
+    DATA / "gateway" / "snapshot"
+)  # encrypted; a gateway starts from it while the database is away
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
 METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics

@@ -12,9 +12,11 @@ import threading
 import time
 import uuid
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from serving_ui.endpoints import publication
+from serving_ui.endpoints import copy, publication
+from serving_ui.endpoints.keeper import Keeper
 from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import SnapshotHolder
@@ -23,6 +25,7 @@ from serving_ui.lib import clock
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 AWAY_SECONDS = 0.2  # between two looks whether the database is back
+SILENCE_SECONDS = 3.0  # so long a database may say nothing before a starting process turns to its copy
 
 
 class Follower:
@@ -37,23 +40,34 @@ class Follower:
         self._news = News()
         self._has_joined = False
         self._said_at = 0.0
+        self._copy: copy.Copy | None = None  # what is served until the database has answered
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
+        self._keeper = Keeper(holder, path=settings.SNAPSHOT_COPY)
+        self._silence = threading.Timer(SILENCE_SECONDS, self._serve_copy)
 
     def start(self) -> None:
         self._thread.start()
+        self._silence.daemon = True
+        self._keeper.start()
+        self._silence.start()  # a database may also be away by saying nothing at all
 
     def stop(self) -> None:
         self._stop.set()
+        self._silence.cancel()
         publication.raised.ring()
         self._thread.join(5)
+        self._keeper.stop()
 
     def concern(self) -> str | None:
         """What whoever runs this must know, if something is wrong."""
-        if not self._trouble:
-            return None
-        if not self._current_at:
-            return self._trouble
+        if self._copy:
+            return (
+                "The database has not answered since this process started. It serves the copy of its data folder, "
+                f"which is {self._copy.age:.0f} s old: what was changed since is not in force."
+            )
+        if not self._trouble or not self._current_at:
+            return self._trouble or None
         age = time.monotonic() - self._current_at
         return f"{self._trouble} What was changed in the last {age:.0f} s is not in force."
 
@@ -78,6 +92,8 @@ class Follower:
         if not self._has_joined:
             # The long way first, while nobody waits for this process. From the moment that it has joined every change
             # waits for it, and what was changed before is in the snapshot that it builds next.
+            publication.current()
+            self._silence.cancel()
             self._builder.build()
             publication.join(process=self.process, now=clock.now())
             self._has_joined = True
@@ -85,6 +101,7 @@ class Follower:
         self.holder.standing = publication.standing(process=self.process, now=clock.now())
         if held is not self.holder.current:
             self.holder.replace(held)
+            self._copy = None
             self._acknowledge(revision=held.revision)
         elif time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
             self._acknowledge(revision=held.revision)
@@ -94,9 +111,19 @@ class Follower:
         publication.acknowledge(process=self.process, revision=revision, now=clock.now())
         self._said_at = time.monotonic()
 
+    def _serve_copy(self) -> None:
+        """The database is away, and this process has never seen it."""
+        if self.holder.current.revision or self._copy:
+            return
+        found = copy.load(path=settings.SNAPSHOT_COPY)
+        if found and not self.holder.current.revision:
+            self._copy = found
+            self.holder.replace(found.snapshot)
+
     def _lose(self, trouble: str, error: Exception) -> None:
         """The last snapshot keeps serving. Said once, however long it lasts."""
         if trouble != self._trouble:
             log.warning("%s The last snapshot keeps serving.", trouble, exc_info=error)
         self._trouble, self._has_joined = trouble, False
+        self._serve_copy()
         self._stop.wait(AWAY_SECONDS)

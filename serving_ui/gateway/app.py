@@ -25,15 +25,15 @@ from time import monotonic_ns, time
 
 from pydantic_core import to_json
 
-from serving_ui.gateway import account as ends
 from serving_ui.gateway import errors, passes, question, routing
-from serving_ui.gateway.account import Account
-from serving_ui.gateway.asking import Asking, Query, Try
+from serving_ui.gateway import query as ends
+from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import TOKENS, Limits
 from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.question import Address
 from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.redis_line import RedisAddress
@@ -104,25 +104,29 @@ class Gateway:
             content = question.read_body(await caller.body())
             name = question.endpoint_named(content)
         endpoint = _endpoint(snapshot, principal, name)
-        account = Account(ledger=self._ledger, caller=caller, endpoint=endpoint, principal=principal)
+        query = Query(
+            snapshot=snapshot, endpoint=endpoint, principal=principal, caller=caller, ledger=self._ledger
+        )
         try:
             if content is None:
                 content = question.read_body(await caller.body())
-            first, *others = self._entities(endpoint, address)
-            asked = question.read_question(content, task=endpoint.task, is_response=address.is_response)
-            account.read(asked)
-            each = Try.of(Query(snapshot, endpoint, asked, caller, account), first)
-            await self._admit(endpoint, principal, asked, account)
-            await self._asking.answer(each, fallbacks=tuple(others))
+            entities = self._entities(endpoint, address)
+            query.question = question.read_question(
+                content, task=endpoint.task, is_response=address.is_response
+            )
+            first = Try.of(query, entities[0])
+            if endpoint.limits:
+                await self._admit(query)
+            await self._asking.answer(first, fallbacks=entities[1:])
         except GatewayError as error:
             status, how = (200, ends.TRUNCATED) if caller.began else (error.status, ends.FAILED)
-            account.close(status, how, code=error.code)
+            query.close(status, how, code=error.code)
             raise
         except (Gone, CallerGone):
-            account.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
+            query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
             raise
         finally:
-            account.close(500, ends.FAILED, code="INTERNAL_ERROR")
+            query.close(500, ends.FAILED, code="INTERNAL_ERROR")
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""
@@ -140,18 +144,15 @@ class Gateway:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
         return (named,)
 
-    async def _admit(
-        self, endpoint: Endpoint, principal: Principal, asked: question.Question, account: Account
-    ) -> None:
-        if not endpoint.limits:
-            return
-        tokens = asked.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
+    async def _admit(self, query: Query) -> None:
+        endpoint = query.endpoint
+        tokens = query.question.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
         try:
-            account.reservation = await self._limits.admit(
-                endpoint=endpoint, principal=principal, tokens=tokens, now=monotonic_ns()
+            query.reservation = await self._limits.admit(
+                endpoint=endpoint, principal=query.principal, tokens=tokens, now=monotonic_ns()
             )
         except GatewayError as refusal:
-            account.close(refusal.status, ends.LIMITED, code=refusal.code)
+            query.close(refusal.status, ends.LIMITED, code=refusal.code)
             raise
 
 

@@ -12,14 +12,16 @@ import asyncio
 import logging
 import os
 import struct
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from math import ceil
 from time import monotonic
 from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import InstanceMetadataProvider, ReadOnlyCredentials
+from botocore.credentials import ReadOnlyCredentials
 from botocore.eventstream import EventStreamBuffer, ParserError
 from botocore.exceptions import BotoCoreError
 from botocore.utils import InstanceMetadataFetcher
@@ -33,7 +35,18 @@ _log = logging.getLogger("serving_ui.gateway")
 _MOST = 8 * 1024 * 1024
 _PRELUDE = 12
 _METADATA_SECONDS = 2
-_TRY_AGAIN_AFTER = 5.0
+_TRY_AGAIN_AFTER = 10.0
+_EARLY = 900.0
+
+_NO_PROFILE = (
+    "The endpoint uses an instance profile, but this machine has none. The person who manages the endpoint "
+    "must give access keys, or the gateway must run on an EC2 instance that has the profile."
+)
+_OTHER_PROFILE = (
+    "The endpoint uses the instance profile {wanted}, but this machine has {found}. "
+    "The person who manages the endpoint must give the one that the machine has, or access keys."
+)
+_NOT_RENEWED = "AWS does not renew the keys of this machine's instance profile. Try again."
 
 
 def signed(request: UpstreamRequest) -> UpstreamRequest:
@@ -54,134 +67,141 @@ def _signed(request: UpstreamRequest, keys: Any, service: str, region: str) -> U
 class Signer:
     """Signs what this process sends, and keeps the keys of the machine."""
 
-    def __init__(self) -> None:
-        self._machine = _Machine()
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self._machine = _Machine(clock)
 
     async def signed(self, request: UpstreamRequest) -> UpstreamRequest:
         """The request with its signature. Raises GatewayError when the machine has no such keys."""
         auth = request.auth
         if isinstance(auth, AwsInstanceProfile):
-            keys = await self._machine.keys(auth.arn)
-            return _signed(request, keys, auth.service, auth.region)
+            return _signed(request, await self._machine.keys(auth.arn), auth.service, auth.region)
         return signed(request)
 
 
-class _Machine:
-    """The keys of this machine's instance profile: asked for once, renewed a quarter of an hour before they end.
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Keys and the profile that they belong to. `renew_at` and `ends_at` are the clock's."""
 
-    While they are valid nobody waits for their renewal, and a metadata service that is down is not asked for each query.
+    keys: Any = field(repr=False)
+    profile: str
+    renew_at: float
+    ends_at: float
+
+
+class _Machine:
+    """The keys of this machine's instance profile: asked for once, renewed early.
+
+    While they are valid nobody waits for their renewal, and a metadata service that gives none is not asked for each query.
     """
 
-    def __init__(self) -> None:
-        self._metadata: _Metadata | None = None
-        self._credentials: Any = None
-        self._loading = asyncio.Lock()
-        self._silent_until = 0.0
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._held: _Held | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._silent_until = clock()
 
     async def keys(self, arn: str) -> Any:
         """Keys that are valid now. Raises GatewayError."""
-        if self._credentials is None:
-            async with self._loading:
-                if self._credentials is None:
-                    await self._load()
-        if self._metadata is not None and self._metadata.profile != arn:
-            raise GatewayError(400, _other_profile(arn, self._metadata.profile))
-        if not self._credentials.refresh_needed():
-            return self._credentials.get_frozen_credentials()
-        try:
-            return await asyncio.to_thread(self._credentials.get_frozen_credentials)
-        except (BotoCoreError, RuntimeError) as problem:
-            raise GatewayError(
-                503,
-                "AWS does not renew the keys of this machine's instance profile. Try again.",
-                retry_after=5,
-            ) from problem
+        now = self._clock()
+        held = self._held
+        fits = held is not None and held.ends_at > now and held.profile == arn
+        if self._silent_until <= now and (held is None or not fits or held.renew_at <= now):
+            if self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
+            if not fits:
+                await asyncio.shield(self._asking)
+                held = self._held
+        if held is None:
+            raise GatewayError(400, _NO_PROFILE)
+        if held.ends_at <= now:
+            raise GatewayError(503, _NOT_RENEWED, retry_after=ceil(_TRY_AGAIN_AFTER))
+        if held.profile != arn:
+            raise GatewayError(400, _OTHER_PROFILE.format(wanted=arn, found=held.profile or "another one"))
+        return held.keys
 
-    async def _load(self) -> None:
-        if monotonic() >= self._silent_until:
-            try:
-                self._metadata = _Metadata()
-                self._credentials = await asyncio.to_thread(InstanceMetadataProvider(self._metadata).load)
-            except BotoCoreError:
-                _log.exception("The metadata service of this machine gives no keys.")
-            if self._credentials is None:
-                self._silent_until = monotonic() + _TRY_AGAIN_AFTER
-        if self._credentials is None:
-            raise GatewayError(
-                400,
-                "The endpoint uses an instance profile, but this machine has none. The person who manages the endpoint "
-                "must give access keys, or the gateway must run on an EC2 instance that has the profile.",
-            )
+    async def _ask(self) -> None:
+        try:
+            self._held = await asyncio.to_thread(_ask_metadata, self._clock)
+        except (BotoCoreError, LookupError, TypeError, ValueError) as problem:
+            _log.warning("The metadata service of this machine gives no keys: %s", problem)
+        finally:
+            self._silent_until = self._clock() + _TRY_AGAIN_AFTER
+            self._asking = None
+
+
+def _ask_metadata(clock: Callable[[], float]) -> _Held:
+    """The machine's keys. Blocks; raises LookupError when it has none, BotoCoreError or ValueError."""
+    metadata = _Metadata()
+    found: dict[str, str] = metadata.retrieve_iam_role_credentials()
+    keys = ReadOnlyCredentials(found["access_key"], found["secret_key"], found["token"])
+    seconds = (datetime.fromisoformat(found["expiry_time"]) - datetime.now(UTC)).total_seconds()
+    now = clock()
+    return _Held(keys, metadata.profile(), now + max(seconds - _EARLY, seconds / 2), now + seconds)
 
 
 class _Metadata(InstanceMetadataFetcher):  # type: ignore[misc] # botocore has no types
-    """Asks the metadata service for keys, and for the name of the profile that they belong to."""
+    """The metadata service, where AWS's own variables say that it is."""
 
     def __init__(self) -> None:
-        given = {
-            "ec2_metadata_service_endpoint": os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
-            "ec2_metadata_service_endpoint_mode": os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
+        names = {
+            "ec2_metadata_service_endpoint": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "ec2_metadata_service_endpoint_mode": "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
         }
-        super().__init__(timeout=_METADATA_SECONDS, num_attempts=2, config=given)
-        self.profile = ""
+        given = {name: os.environ.get(variable) for name, variable in names.items()}
+        super().__init__(timeout=_METADATA_SECONDS, num_attempts=1, config=given)
 
-    def retrieve_iam_role_credentials(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().retrieve_iam_role_credentials()
-        if found:
-            self.profile = self._profile()
-        return found
-
-    def _profile(self) -> str:
+    def profile(self) -> str:
+        """Empty when the service does not say."""
         try:
             token = self._fetch_metadata_token()
             told = self._get_request("latest/meta-data/iam/info", self._needs_retry_for_credentials, token)
             return str(from_json(told.text)["InstanceProfileArn"])
-        except (self._RETRIES_EXCEEDED_ERROR_CLS, BotoCoreError, KeyError, TypeError):
-            return self.profile
-
-
-def _other_profile(wanted: str, found: str) -> str:
-    return (
-        f"The endpoint uses the instance profile {wanted}, but this machine has {found or 'another one'}. "
-        "The person who manages the endpoint must give the one that the machine has, or access keys."
-    )
+        except (self._RETRIES_EXCEEDED_ERROR_CLS, LookupError, TypeError):
+            return ""
 
 
 class FrameSplitter:
     """Feed it what arrives of an event stream; it gives back the name and the data of each event that has become whole."""
 
-    __slots__ = ("_need", "_parts", "_size")
+    __slots__ = ("_damaged", "_need", "_parts", "_size")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
         self._need = _PRELUDE
+        self._damaged: ValueError | None = None
 
     def feed(self, portion: bytes) -> list[tuple[bytes, bytes]]:
-        """Raises TooLong, and ValueError for what is no frame."""
+        """Raises ValueError for what is no frame, once the events before it have been given back."""
         self._parts.append(portion)
         self._size += len(portion)
-        if self._size < self._need:
+        if self._size < self._need and self._damaged is None:
             return []
-        content = b"".join(self._parts)
+        content, begin = b"".join(self._parts), 0
         events: list[tuple[bytes, bytes]] = []
-        begin = 0
-        while (left := len(content) - begin) >= _PRELUDE:
-            length = _length(content, begin)
-            if left < length:
-                break
-            events.append(_event(content[begin : begin + length]))
-            begin += length
-        self._need = length if left >= _PRELUDE else _PRELUDE
-        self._parts, self._size = [content[begin:]], left
+        try:
+            while (end := begin + _length(content, begin)) <= len(content):
+                events.append(_event(content[begin:end]))
+                begin = end
+            self._need = end - begin
+        except ValueError as problem:
+            self._damaged = problem
+            if not events:
+                raise
+        self._parts, self._size = [content[begin:]], len(content) - begin
         return events
 
     def finish(self) -> list[tuple[bytes, bytes]]:
         """At the end. The beginning of a frame is worth nothing."""
+        if self._damaged is not None:
+            raise self._damaged
         return []
 
 
 def _length(content: bytes, begin: int) -> int:
+    """Of the frame that begins there, or of the head that tells it."""
+    if len(content) - begin < _PRELUDE:
+        return _PRELUDE
     (length,) = struct.unpack_from(">I", content, begin)
     if length > _MOST:
         raise TooLong("an event is longer than 8 MB")

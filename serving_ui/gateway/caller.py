@@ -62,8 +62,8 @@ class Caller:
         self._overhead: float | None = None
         self.began = False
         self.first_byte_ms = 0.0
-        given = self._headers.get(b"x-request-id", b"")
-        self.request_id = given if _ID.fullmatch(given) else os.urandom(16).hex().encode()
+        given = self._headers.get(b"x-request-id")
+        self.request_id = given if given and _ID.fullmatch(given) else os.urandom(16).hex().encode()
 
     @property
     def bearer(self) -> str:
@@ -73,8 +73,8 @@ class Caller:
     @property
     def traceparent(self) -> str:
         """The caller's place in its own trace, when it tells one."""
-        given = self._headers.get(b"traceparent", b"")
-        return given.decode() if _TRACE.fullmatch(given) else ""
+        given = self._headers.get(b"traceparent")
+        return given.decode() if given and _TRACE.fullmatch(given) else ""
 
     async def body(self) -> bytes:
         """The whole body. Raises when it is longer than is taken, before reading more of it than that."""

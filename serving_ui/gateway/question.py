@@ -88,9 +88,12 @@ def endpoint_named(body: dict[str, Any]) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
-    """A body that has what its task needs. Everything that is not in here is the provider's business."""
+    """A body that has what its task needs. Everything that is not in here is the provider's business.
+
+    Made for every query and not frozen, because that would take longer than all that it is made of.
+    """
 
     body: dict[str, Any]
     stream: bool = False
@@ -121,15 +124,15 @@ def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Que
     """Raises unless the body has what the task needs."""
     if not is_response:
         _check(body, task)
-    options = body.get("stream_options")
-    return Question(
-        body,
-        _stream(body, task),
-        is_response,
-        isinstance(options, dict) and options.get("include_usage") is True,
-        _client_request_id(body) if "client_request_id" in body else "",
-        _usage_context(body) if "usage_context" in body else {},
-    )
+    question = Question(body, "stream" in body and _stream(body, task), is_response)
+    if "stream_options" in body:
+        options = body["stream_options"]
+        question.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
+    if "client_request_id" in body:
+        question.client_request_id = _client_request_id(body)
+    if "usage_context" in body:
+        question.usage_context = _usage_context(body)
+    return question
 
 
 def _check(body: dict[str, Any], task: Task) -> None:
@@ -142,7 +145,7 @@ def _check(body: dict[str, Any], task: Task) -> None:
 
 
 def _stream(body: dict[str, Any], task: Task) -> bool:
-    stream = body.get("stream")
+    stream = body["stream"]
     if stream is None:
         return False
     if not isinstance(stream, bool):

@@ -13,6 +13,10 @@ from typing import Any
 from pydantic_core import from_json
 
 MOST_TOKENS = 100_000_000
+# As OpenAI and most others write it; what is written differently is looked for with more care.
+_USUAL = re.compile(
+    rb'"usage":\s*\{\s*"prompt_tokens":\s*(\d{1,8}),\s*"completion_tokens":\s*(\d{1,8})\s*[,}]'
+)
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _IN = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
 _OUT = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
@@ -67,6 +71,11 @@ class Tally:
     def whole(self, content: bytes) -> None:
         """A whole answer as bytes. The last `usage` counts; a text that speaks of one has its quotes escaped."""
         at = content.rfind(b'"usage"')
+        usual = _USUAL.match(content, at) if at >= 0 else None
+        if usual is not None:
+            self.reported = True
+            self.tokens_in, self.tokens_out = int(usual[1]), int(usual[2])
+            return
         found = _USAGE.match(content, at) if at >= 0 else None
         if found is not None:
             near = content[found.end() : found.end() + _USAGE_BYTES]

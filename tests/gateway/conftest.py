@@ -157,7 +157,9 @@ def _gateway() -> Iterator[GatewayServer]:
 
 @pytest.fixture
 def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
-    """Endpoints chat, text and vectors, which lead to the sandbox."""
+    """Endpoints chat, text and vectors, which lead to the sandbox. What other tests did to its circuit is forgotten."""
+    for circuit in _gateway.gateway.client.circuits().values():
+        circuit.answered()
     _gateway.holder.replace(first_snapshot())
     _gateway.publish(
         endpoint("chat", entity(base=sandbox.base)),

@@ -11,11 +11,9 @@ the wire, or `.events` as a JSON list of [name, data] for framings that are no t
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
@@ -23,6 +21,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from tests.support import frames
 from tests.support.google import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
@@ -76,7 +75,7 @@ class Recording:
         """The vendor's stream as it comes over the wire."""
         if self.wire.framing is Framing.SSE:
             return self.path.with_suffix(".sse").read_bytes()
-        return b"".join(aws_frame(event.name, event.data) for event in self.events())
+        return b"".join(frames.event(each.name, each.data) for each in self.events())
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
@@ -91,19 +90,6 @@ def _event(block: str) -> Event:
     fields = [line.partition(": ") for line in block.split("\n")]
     name = "".join(value for field, _, value in fields if field == "event")
     return Event(name, json.loads("".join(value for field, _, value in fields if field == "data")))
-
-
-def aws_frame(name: str, data: Any) -> bytes:
-    """One message of the AWS event stream encoding: two lengths, their checksum, headers, payload, checksum of all."""
-    told = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
-    spelled = [(key.encode(), value.encode()) for key, value in told.items()]
-    headers = b"".join(
-        bytes([len(key)]) + key + b"\x07" + struct.pack("!H", len(value)) + value for key, value in spelled
-    )
-    payload = json.dumps(data).encode()
-    prelude = struct.pack("!II", len(headers) + len(payload) + 16, len(headers))
-    message = prelude + struct.pack("!I", crc32(prelude)) + headers + payload
-    return message + struct.pack("!I", crc32(message))
 
 
 def _read(path: Path) -> Recording:
@@ -158,6 +144,8 @@ def with_other(content: Any, at: int, value: Any) -> Any:
 
     copied = json.loads(json.dumps(content))
     walk(copied)
+    if not places:
+        return value
     holder, key = places[at % len(places)]
     holder[key] = value
     return copied

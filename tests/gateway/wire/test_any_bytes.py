@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.exchange import Framing
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.relay import Passage
+from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support.recordings import STREAMED, WHOLE, Recording, aws_frame, with_other
+from tests.support import frames
+from tests.support.recordings import STREAMED, WHOLE, Recording, with_other
 
 every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
 every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
@@ -104,7 +105,7 @@ def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Reco
 
 def framed(recorded: Recording, name: str, data: Any) -> bytes:
     if recorded.wire.framing is Framing.AWS:
-        return aws_frame(name, data)
+        return frames.event(name, data)
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 

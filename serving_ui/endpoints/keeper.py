@@ -1,0 +1,47 @@
+"""Keeps the copy in the data folder as new as what is served, from a thread of its own: changes do not wait for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from serving_ui.endpoints import copy
+from serving_ui.gateway.snapshot import SnapshotHolder
+
+log = logging.getLogger(__name__)
+SAVE_SECONDS = 1.0  # between two looks; many changes in a row are written once
+
+
+class Keeper:
+    """Started once, with the follower; at the end it writes what is not written yet."""
+
+    def __init__(self, holder: SnapshotHolder, *, path: Path) -> None:
+        self._holder = holder
+        self._path = path
+        self._saved = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshot-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(SAVE_SECONDS):
+            self._save()
+        self._save()
+
+    def _save(self) -> None:
+        held = self._holder.current
+        if held.revision == self._saved:
+            return
+        try:
+            if not copy.save(held, path=self._path, pause=self._stop.wait):
+                return
+        except Exception:  # the outermost edge of this thread: without a copy everything goes on
+            log.exception("The copy of the snapshot cannot be written to %s", self._path)
+        self._saved = held.revision

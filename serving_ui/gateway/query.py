@@ -1,0 +1,185 @@
+"""One query that has reached an endpoint: who asks what, what is being tried, what it has used so far, and how it ended.
+
+`close` writes its record, once and before the last byte goes out, so that whoever has an answer has a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import time
+
+from serving_ui.catalogue.exchange import Asked, Wire
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.gateway.caller import Caller
+from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets, vendor_words
+from serving_ui.gateway.limits import Reservation
+from serving_ui.gateway.passage import Passage
+from serving_ui.gateway.question import Question
+from serving_ui.gateway.record import Ledger, Record
+from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot
+from serving_ui.gateway.tally import Tally, estimate
+
+CALLER_LEFT = 499
+COMPLETE = "complete"
+TRUNCATED = "truncated"
+LEFT = "client_left"
+LIMITED = "limited"
+FAILED = "failed"
+_NOTHING_READ = Question({})
+
+
+class Query:
+    """From the moment when its endpoint is reached until `close`."""
+
+    __slots__ = (
+        "_is_open",
+        "_ledger",
+        "caller",
+        "endpoint",
+        "entity",
+        "fallbacks",
+        "principal",
+        "question",
+        "reservation",
+        "retries",
+        "snapshot",
+        "tally",
+        "was_asked",
+    )
+
+    def __init__(
+        self, *, snapshot: Snapshot, endpoint: Endpoint, principal: Principal, caller: Caller, ledger: Ledger
+    ) -> None:
+        self.snapshot = snapshot
+        self.endpoint = endpoint
+        self.principal = principal
+        self.caller = caller
+        self._ledger = ledger
+        self._is_open = True
+        self.question = _NOTHING_READ
+        self.entity: Entity | None = None
+        self.tally = Tally()
+        self.reservation: Reservation | None = None
+        self.was_asked = False
+        """A model has taken the question, so there are tokens to count."""
+        self.retries = self.fallbacks = 0
+
+    def close(self, status: int, completeness: str = COMPLETE, *, code: str = "") -> None:
+        """How it ended; only the first time counts. `status` is what the caller gets to see."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        given, said, source = self._tokens(completeness)
+        if self.reservation is not None:
+            self.reservation.settle(given + said)
+        caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
+        elapsed = caller.elapsed_ms()
+        self._ledger.note(
+            Record(
+                request_id=caller.request_id.decode(),
+                at=time() - elapsed / 1000,
+                endpoint_id=endpoint.id,
+                endpoint=endpoint.name,
+                entity=entity.name if entity is not None else "",
+                config_version=endpoint.config_version,
+                principal_id=self.principal.id,
+                principal=self.principal.email,
+                task=endpoint.task.value,
+                provider=entity.provider if entity is not None else "",
+                model=entity.model if entity is not None else "",
+                status=status,
+                completeness=completeness,
+                error_code=code,
+                streamed=question.stream,
+                tokens_in=given,
+                tokens_out=said,
+                tokens_source=source,
+                first_byte_ms=caller.first_byte_ms or elapsed,
+                total_ms=elapsed,
+                overhead_ms=caller.overhead_ms(),
+                retries=self.retries,
+                fallbacks=self.fallbacks,
+                client_request_id=question.client_request_id,
+                usage_context=question.usage_context,
+                traceparent=caller.traceparent,
+            )
+        )
+
+    def _tokens(self, completeness: str) -> tuple[int, int, str]:
+        tally = self.tally
+        if tally.reported:
+            return tally.tokens_in, tally.tokens_out, "reported"
+        if self.was_asked and completeness != FAILED:
+            return estimate(self.question.length), estimate(tally.heard), "estimated"
+        return 0, 0, "none"
+
+
+@dataclass(slots=True)
+class Try:
+    """One served entity that is asked one query. `request` is what is sent, with the signature once it has one."""
+
+    query: Query
+    entity: Entity
+    wire: Wire
+    request: UpstreamRequest
+
+    @classmethod
+    def of(cls, query: Query, entity: Entity) -> Try:
+        """Raises GatewayError when this provider cannot be asked this."""
+        wire = _wire(query, entity)
+        try:
+            request = wire.build(query.question.body, entity.config, entity.model, query.snapshot.addresses)
+        except RequestRefused as refusal:
+            raise invalid(str(refusal)) from refusal
+        except SecretUnusable as problem:
+            raise GatewayError(400, str(problem)) from problem
+        return cls(query, entity, wire, request)
+
+    @property
+    def passage(self) -> Passage:
+        """What becomes of its answer."""
+        question = self.query.question
+        return Passage(
+            wire=self.wire,
+            asked=self._asked,
+            redact=self._redact,
+            tally=self.query.tally,
+            shows_usage=question.shows_usage,
+            named=question.is_response,
+        )
+
+    def _asked(self) -> Asked:
+        kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
+        shown = f"{kind}-{self.query.caller.request_id.decode()}"
+        return Asked(self.query.question.body, self.entity.model, shown, int(time()))
+
+    def _redact(self, body: bytes) -> str:
+        return vendor_words(body, secrets=self.secrets)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never come back in an error."""
+        return sent_secrets(url=self.request.url, headers=self.request.headers)
+
+
+def _wire(query: Query, entity: Entity) -> Wire:
+    """How the entity's provider is asked this."""
+    provider = PROVIDERS[entity.provider]
+    if query.question.is_response:
+        if provider.responses is None:
+            raise invalid(
+                f"{provider.label} has no Responses API. Use the path chat/completions with endpoint {query.endpoint.name}."
+            )
+        return Wire(build=provider.responses)
+    wire = provider.wire.get(entity.task)
+    if wire is None:
+        raise GatewayError(
+            501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
+        )
+    if wire.reply is not None and wire.stream is None and query.question.stream:
+        raise invalid(
+            f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
+        )
+    return wire

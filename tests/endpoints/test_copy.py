@@ -1,0 +1,130 @@
+"""The copy of the snapshot on disk: equal, encrypted, for its owner alone, and no danger when it is broken."""
+
+from __future__ import annotations
+
+import fcntl
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints import copy, outbound
+from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.snapshot import Endpoint, Entity, Limit, Principal, Snapshot, TokenEntry
+from tests.catalogue.samples import CANARY, VARIANTS, Variant
+
+ANN = Principal("1", "ann@example.com", is_admin=True, groups=frozenset({"g1", "g2"}))
+BOB = Principal("2", "b0b", kind="service_principal")
+
+
+def entity(variant: Variant) -> Entity:
+    made = variant.config.model_validate(variant.full())
+    secrets = {path: Secret.from_plaintext(f"{CANARY}-{'-'.join(path)}") for path in made.secrets()}
+    return Entity("entity", variant.provider.name, "model", Task.CHAT, made.with_secrets(secrets))
+
+
+def snapshot(settings: Any) -> Snapshot:
+    """Something of everything that there is, with more of it than fits into one part."""
+    full = Endpoint(
+        "id-full",
+        "full",
+        Task.CHAT,
+        tuple(entity(each) for each in VARIANTS),
+        config_version=7,
+        users=frozenset({"1", "2"}),
+        viewers=frozenset({"3"}),
+        limits=(Limit("user", 3), Limit("user_group", 5, unit="tokens", principal="g1", shown="red")),
+        routes=(("entity", 100), ("other", 0)),
+        fallback=True,
+        patience=Patience(connect=1.5),
+    )
+    bad = Endpoint("id-bad", "bad", Task.EMBEDDINGS, (), ready=False, problem="No key.")
+    many = [replace(bad, id=f"id-{n}", name=f"e{n}", everyone=True) for n in range(copy.AT_ONCE * 2 + 5)]
+    return Snapshot(
+        revision=42,
+        endpoints={each.name: each for each in (full, bad, *many)},
+        tokens={b"\1" * 32: TokenEntry(ANN, 1_900_000_000.5), b"\2" * 32: TokenEntry(BOB)},
+        principals={"1": ANN, "2": BOB},
+        pass_key=settings.PASS_KEY,
+        egress=outbound.policy(),
+        addresses=outbound.addresses(),
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway" / "snapshot"
+
+
+def save(made: Snapshot, path: Path) -> bool:
+    return copy.save(made, path=path, pause=lambda _seconds: None)
+
+
+def test_what_is_read_equals_what_was_written(settings: Any, path: Path):
+    made = snapshot(settings)
+    assert save(made, path)
+    found = copy.load(path=path)
+    assert found is not None
+    assert found.snapshot == made
+    assert found.age < 60
+
+
+def test_it_is_encrypted_and_for_its_owner_alone(settings: Any, path: Path):
+    save(snapshot(settings), path)
+    content = path.read_bytes()
+    assert CANARY.encode() not in content
+    assert b"ann@example.com" not in content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert {each.name for each in path.parent.iterdir()} == {"snapshot", "snapshot.lock"}
+
+
+def test_without_a_copy_there_is_none(path: Path):
+    assert copy.load(path=path) is None
+
+
+def test_another_key_makes_it_as_good_as_none(settings: Any, path: Path):
+    save(snapshot(settings), path)
+    settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
+    assert copy.load(path=path) is None
+    assert save(replace(snapshot(settings), revision=43), path)
+    assert copy.load(path=path) is not None
+
+
+def test_a_key_that_was_rotated_still_opens_it(settings: Any, path: Path):
+    save(snapshot(settings), path)
+    settings.VAULT_KEYS = [f"newer {Fernet.generate_key().decode()}", *settings.VAULT_KEYS]
+    assert copy.load(path=path) is not None
+
+
+@pytest.mark.parametrize("harm", ["cut", "mixed", "garbled", "swapped"])
+def test_a_broken_copy_is_as_good_as_none(harm: str, settings: Any, path: Path):
+    save(snapshot(settings), path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if harm == "cut":
+        path.write_bytes(b"".join(lines[:-1]))
+    elif harm == "garbled":
+        path.write_bytes(b"".join([*lines[:-1], b"x" + lines[-1]]))
+    elif harm == "swapped":
+        path.write_bytes(b"".join([*lines[:-2], lines[-1], lines[-2]]))
+    else:  # a part of an older copy, which somebody put there to bring back what was taken away
+        save(replace(snapshot(settings), revision=43), path)
+        newer = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([*newer[:-1], lines[-1]]))
+    assert copy.load(path=path) is None
+
+
+def test_only_one_process_writes_and_not_what_is_there_already(settings: Any, path: Path):
+    made = snapshot(settings)
+    save(made, path)
+    written = path.stat().st_ino
+    assert save(made, path)
+    assert path.stat().st_ino == written
+    with path.with_suffix(".lock").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not save(replace(made, revision=43), path)
+    assert path.stat().st_ino == written

@@ -1,0 +1,84 @@
+"""A gateway that starts while the database is away serves the copy of the data folder, and says how old that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.start.waiting import until
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.product import Product
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
+    """A product that has been stopped, and a token of its admin."""
+    product = Product(tmp_path)
+    with product.up():
+        token = product.command("create_token", "admin@example.com", "--admin")
+        copy = product.data / "gateway" / "snapshot"
+        until(copy.exists, what="the first copy")
+        written = copy.stat().st_ino
+        product.command("create_token", "other@example.com")
+        until(lambda: copy.stat().st_ino != written, what="a newer copy")
+    yield product, token
+
+
+def put_away(database: Path) -> None:
+    """In its place stands something that is no database."""
+    away = database.parent / "away"
+    away.mkdir()
+    for each in database.parent.glob(f"{database.name}*"):
+        each.rename(away / each.name)
+    database.mkdir()
+
+
+def bring_back(database: Path) -> None:
+    database.rmdir()
+    for each in (database.parent / "away").iterdir():
+        each.rename(database.parent / each.name)
+
+
+def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
+    left_behind: tuple[Product, str],
+):
+    product, token = left_behind
+    database = product.data / "serving_ui.sqlite3"
+    put_away(database)
+    with running_gateways(env=product.env, size=2) as gateways:
+        with gateways.each() as sessions:
+            for session in sessions.values():
+                said = session.get(f"{gateways.url}/readyz", timeout=10).json()
+                assert said["status"] == "ready"
+                assert "It serves the copy of its data folder, which is" in said["degraded"][0]
+                # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
+                assert gateways.ask("sandbox-chat", token, session=session).status_code == 503
+                assert gateways.ask("sandbox-chat", "unknown", session=session).status_code == 401
+        bring_back(database)
+        until(lambda: gateways.readiness().json()["degraded"] == [], what="the database to be followed again")
+        assert gateways.ask("sandbox-chat", token).status_code == 503
+
+
+def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind: tuple[Product, str]):
+    product, token = left_behind
+    put_away(product.data / "serving_ui.sqlite3")
+    (product.data / "gateway" / "snapshot").unlink()
+    with running_gateways(env=product.env, size=1, ready=False) as gateways:
+        until(lambda: answers(gateways), what="the port to be answered")
+        answer = gateways.readiness()
+        assert (answer.status_code, answer.json()["status"]) == (503, "waiting for the first snapshot")
+        asked = gateways.ask("sandbox-chat", token)
+        assert (asked.status_code, asked.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert asked.headers["retry-after"] == "1"
+
+
+def answers(gateways: Gateways) -> bool:
+    try:
+        return gateways.readiness().status_code > 0
+    except requests.ConnectionError:
+        return False
