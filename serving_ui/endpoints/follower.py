@@ -108,7 +108,8 @@ class Follower:
         self._trouble, self._current_at = "", time.monotonic()
 
     def _acknowledge(self, *, revision: int) -> None:
-        publication.acknowledge(process=self.process, revision=revision, now=clock.now())
+        now = clock.now()
+        publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
         self._said_at = time.monotonic()
 
     def _serve_copy(self) -> None:
