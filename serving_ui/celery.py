@@ -99,6 +99,7 @@ app.conf.update(
             (nudge.SWEEP, settings.SWEEP_SECONDS),
             (schedule.INGEST, schedule.INGEST_SECONDS),
             (schedule.FORGET, schedule.FORGET_SECONDS),
+            *([(schedule.EXPORT, schedule.EXPORT_SECONDS)] if settings.OTLP_ENDPOINT else []),
         )
     },
     beat_schedule_filename=str(settings.DATA / "beat"),

@@ -7,7 +7,7 @@ says what does not go as it should, `/metrics` is for Prometheus; they answer wi
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.books import Books
 from serving_ui.gateway.exposition import Exposition
 from serving_ui.gateway.limits import Mode
+from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 
@@ -42,6 +43,7 @@ class DataPlane:
         self.metrics = Exposition(self.books.meter, self.holder, is_open=settings.METRICS == "open")
         redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
         self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
+        self.books.meter.gauges.append(self._gauges)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
         self.concerns: list[Concern] = [
@@ -86,6 +88,20 @@ class DataPlane:
     @property
     def is_ready(self) -> bool:
         return self.holder.current.revision > 0 and not self.is_draining
+
+    def _gauges(self) -> Iterable[Gauge]:
+        """What there is to watch besides the requests."""
+        yield Gauge(
+            "serving_ui_snapshot_revision", "The newest snapshot in service.", self.holder.current.revision
+        )
+        told = "What does not go as it should; /readyz says it in words."
+        yield Gauge("serving_ui_degraded", told, sum(1 for concern in self.concerns if concern()))
+        for mode in Mode:
+            told = "1 for how rate limits are counted: by each process (own), in Redis (shared), or apart."
+            yield Gauge("serving_ui_limits_mode", told, self.holder.limits == mode, {"mode": mode})
+        for host, circuit in list(self.gateway.client.circuits().items()):
+            told = "1 while a provider's host is left alone because it failed again and again."
+            yield Gauge("serving_ui_circuit_open", told, circuit.is_open, {"host": host})
 
     def _limits_apart(self) -> str | None:
         if self.holder.limits != Mode.APART:

@@ -193,6 +193,11 @@ SNAPSHOT_COPY = (
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
 METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
+OTLP_ENDPOINT = env.text("OTLP_ENDPOINT").rstrip("/")  # a collector for traces, such as http://127.0.0.1:4318
+if OTLP_ENDPOINT and urlsplit(OTLP_ENDPOINT).scheme not in ("http", "https"):
+    raise env.EnvError(
+        f"SERVING_UI_OTLP_ENDPOINT is {OTLP_ENDPOINT!r}. Use an address such as http://127.0.0.1:4318."
+    )
 CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
 
 LOGGING = {

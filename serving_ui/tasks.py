@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from celery import shared_task
 from django.conf import settings
 
@@ -28,6 +30,14 @@ def sweep(**_newer: object) -> None:
 def ingest_usage(**_newer: object) -> None:
     """Takes what gateways have recorded into the database."""
     ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
+
+
+@shared_task(name=schedule.EXPORT, ignore_result=True)
+def export_traces(**_newer: object) -> None:
+    """Sends what was taken in since the last time to the collector of traces, if there is one."""
+    if settings.OTLP_ENDPOINT:
+        tracing = import_module("serving_ui.usage.tracing")  # costs memory that most workers do without
+        tracing.export(endpoint=settings.OTLP_ENDPOINT, now=clock.now())
 
 
 @shared_task(name=schedule.FORGET, ignore_result=True)

@@ -1,0 +1,155 @@
+"""Spans as a collector gets them: in the words of the conventions, in the caller's trace, each at least once."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from serving_ui.lib import clock
+from serving_ui.usage import tracing
+from serving_ui.usage.models import Request
+from tests.support.servers import Running, serve
+from tests.usage.conftest import Gateway
+
+TakeIn = Callable[[], int]
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@dataclass
+class Collector:
+    """Takes spans over HTTP, or refuses them."""
+
+    spans: list[Any] = field(default_factory=list)
+    status: int = 200
+    server: Running | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        content = b""
+        more = True
+        while more:
+            message = await receive()
+            content += message.get("body", b"")
+            more = message.get("more_body", False)
+        if scope["path"] == "/v1/traces" and self.status == 200:
+            self._keep(content, dict(scope["headers"]))
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": [(b"content-length", b"0")]}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    def _keep(self, content: bytes, headers: dict[bytes, bytes]) -> None:
+        if headers.get(b"content-encoding") == b"gzip":
+            content = gzip.decompress(content)
+        for resource in ExportTraceServiceRequest.FromString(content).resource_spans:
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+
+    def export(self) -> int:
+        assert self.server
+        return tracing.export(endpoint=self.server.url, now=clock.now())
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    with serve(made) as made.server:
+        yield made
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+
+
+def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: TakeIn, collector: Collector):
+    gateway.answers("r-1", usage_context={"team": "a"}, provider="amazon-bedrock", total_ms=1500.0)
+    take_in()
+    assert collector.export() == 1
+    (span,) = collector.spans
+    said = attributes(span)
+    assert span.name == "chat gpt-4o"
+    assert span.kind == 3  # client
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
+    assert said["gen_ai.operation.name"] == "chat"
+    assert said["gen_ai.provider.name"] == "aws.bedrock"
+    assert said["gen_ai.request.model"] == "gpt-4o"
+    assert (said["gen_ai.usage.input_tokens"], said["gen_ai.usage.output_tokens"]) == (3, 5)
+    assert said["serving_ui.endpoint"] == "chat"
+    assert said["serving_ui.request_id"] == "r-1"
+    assert said["serving_ui.usage_context.team"] == "a"
+    assert "error.type" not in said
+
+
+def test_a_failure_is_an_error(gateway: Gateway, take_in: TakeIn, collector: Collector):
+    gateway.answers(
+        "a", status=503, completeness="failed", error_code="TEMPORARILY_UNAVAILABLE", tokens_source="none"
+    )
+    gateway.answers("b", status=200, completeness="truncated")
+    take_in()
+    collector.export()
+    first, second = collector.spans
+    assert attributes(first)["error.type"] == "TEMPORARILY_UNAVAILABLE"
+    assert "gen_ai.usage.input_tokens" not in attributes(first)
+    assert attributes(second)["error.type"] == "truncated"
+    assert first.status.code == second.status.code == 2
+
+
+def test_the_callers_trace_goes_on(gateway: Gateway, take_in: TakeIn, collector: Collector):
+    gateway.answers("in a trace", traceparent=f"00-{TRACE}-{SPAN}-01")
+    gateway.answers("not recorded", traceparent=f"00-{TRACE}-{SPAN}-00")
+    gateway.answers("garbled", traceparent="00-zz-yy-01")
+    gateway.answers("of nobody", traceparent=f"00-{'0' * 32}-{'0' * 16}-01")
+    take_in()
+    assert collector.export() == 4
+    followed, garbled, nobodys = collector.spans
+    assert (followed.trace_id.hex(), followed.parent_span_id.hex()) == (TRACE, SPAN)
+    assert [attributes(each)["serving_ui.request_id"] for each in (garbled, nobodys)] == [
+        "garbled",
+        "of nobody",
+    ]
+    assert not garbled.parent_span_id
+    assert len({each.span_id for each in collector.spans}) == 3
+
+
+def test_each_row_is_sent_once(
+    gateway: Gateway, take_in: TakeIn, collector: Collector, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tracing, "BATCH", 2)
+    gateway.answers(*"abcde")
+    take_in()
+    assert [collector.export(), collector.export()] == [5, 0]
+    gateway.answers("f")
+    take_in()
+    assert collector.export() == 1
+    assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == list("abcdef")
+
+
+def test_what_a_collector_refused_is_sent_again(gateway: Gateway, take_in: TakeIn, collector: Collector):
+    gateway.answers("a")
+    take_in()
+    collector.status = 400
+    assert collector.export() == 0
+    collector.status = 200
+    assert collector.export() == 1
+    assert len(collector.spans) == 1
+
+
+def test_a_collector_that_was_away_for_long_is_not_flooded(
+    gateway: Gateway, take_in: TakeIn, collector: Collector
+):
+    gateway.answers("old", "older", at=(clock.now() - timedelta(hours=2)).timestamp())
+    gateway.answers("new")
+    take_in()
+    collector.export()
+    assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == ["new"]
+    assert Request.objects.count() == 3
