@@ -58,6 +58,15 @@ def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, que
     assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
+def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, ACCESS_KEYS)
+    vendor.say(Answer.json({"message": "Not now."}, status=503), Answer.json(REPLY))
+    assert gateway.query("vendor").status_code == 200
+    assert len(vendor.asked) == 2
+    for request in vendor.asked:
+        assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
+
+
 def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, {"uc_service_credential_name": "theirs"})
     answer = gateway.query("vendor")
