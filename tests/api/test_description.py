@@ -176,8 +176,8 @@ def test_an_endpoints_page_leads_to_programs_about_it(browser: Client, make_endp
     programs = [each.text for each in page.root.all("pre") if each.attrs["id"].startswith("code-")]
     assert len(programs) == 6
     assert all("mine" in program for program in programs)
-    assert "gpt-4o-mini" in programs[0]
-    assert "{{secrets/my_scope/my_key}}" in programs[0]
+    assert "gpt-4o-mini" in programs[3]
+    assert "{{secrets/my_scope/my_key}}" in programs[3]
     assert CANARY not in page.html
     entry = shown(browser, "/docs/api/get_permissions?endpoint=mine").root
     assert Endpoint.objects.get(name="mine").pk in entry.all("pre")[0].text

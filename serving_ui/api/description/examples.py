@@ -81,8 +81,8 @@ def given(operation: Operation, subject: Subject) -> Body | None:
         "create_endpoint": {
             "name": subject.name,
             "config": dict(subject.config),
-            "rate_limits": subject.rate_limits,
-            "tags": subject.tags,
+            **({"rate_limits": subject.rate_limits} if subject.rate_limits else {}),
+            **({"tags": subject.tags} if subject.tags else {}),
         },
         "update_config": dict(subject.config),
         "set_rate_limits": {"rate_limits": subject.rate_limits or serving.LIMITS},

@@ -18,6 +18,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
 
 FIRST = ("create_endpoint", "query")
+FIRST_OF_ONE = ("query", "update_config")
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
@@ -75,9 +76,11 @@ def entry(name: str, subject: Subject) -> Entry | None:
     return _entry(operation, subject) if operation else None
 
 
-def first_entries(subject: Subject) -> list[Entry]:
+def first_entries(endpoint: Endpoint | None) -> list[Entry]:
     """What most people come for."""
-    return [_entry(each, subject) for each in OPERATIONS if each.name in FIRST]
+    subject = subject_of(endpoint) if endpoint else examples.EXAMPLE
+    found = {each.name: each for each in OPERATIONS}
+    return [_entry(found[name], subject) for name in (FIRST_OF_ONE if endpoint else FIRST)]
 
 
 @cache
