@@ -51,12 +51,11 @@ def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK
 
 
 def first_sign_in_link(*, now: datetime) -> str | None:
-    """A link for the first admin while no one has ever signed in, else None. Earlier unused ones stop working."""
+    """A link for the first admin while no one has ever signed in, else None. Links made earlier keep working."""
     if User.objects.filter(last_login__isnull=False).exists():
         return None
     admin = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
     admin = admin or ensure_user(email=FIRST_ADMIN, admin=True)
-    SignInLink.objects.filter(user=admin, used_at=None).delete()
     return create_sign_in_link(user=admin, now=now)
 
 

@@ -103,6 +103,8 @@ def _client_credentials(auth: ClientCredentials, session: requests.Session) -> s
 
 def words_of(response: requests.Response) -> str:
     """What the vendor said, found in the usual places of its JSON, else the beginning of its text."""
+    if "html" in response.headers.get("Content-Type", ""):
+        return "a web page, not an answer of an API. Is the address right?"
     try:
         body = response.json()
     except ValueError:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     StrictBool,
     StrictInt,
+    StringConstraints,
     TypeAdapter,
     ValidationError,
 )
@@ -38,10 +38,6 @@ LONGEST_DESCRIPTION = 2000
 LONGEST_TAG_KEY = 127
 LONGEST_TAG_VALUE = 255
 MOST_CALLS = 1_000_000_000
-
-
-def _trimmed(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
 
 
 def _one_line(value: str) -> str:
@@ -67,12 +63,13 @@ def _endpoint_name(name: str) -> str:
 class Tag(Body):
     key: Annotated[
         str,
-        BeforeValidator(_trimmed),
-        Field(min_length=1, max_length=LONGEST_TAG_KEY),
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TAG_KEY),
         AfterValidator(_one_line),
     ]
     value: Annotated[
-        str, BeforeValidator(_trimmed), Field(max_length=LONGEST_TAG_VALUE), AfterValidator(_one_line)
+        str,
+        StringConstraints(strip_whitespace=True, max_length=LONGEST_TAG_VALUE),
+        AfterValidator(_one_line),
     ] = ""
 
 

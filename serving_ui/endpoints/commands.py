@@ -142,10 +142,12 @@ def set_rate_limits(
     return endpoint
 
 
+@retried
 def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
         endpoint.delete()

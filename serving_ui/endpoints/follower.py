@@ -11,7 +11,7 @@ import socket
 import threading
 import uuid
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from serving_ui.endpoints import publication
 from serving_ui.endpoints.snapshots import SnapshotBuilder
@@ -47,7 +47,7 @@ class Follower:
             try:
                 self._follow(beat=polls % HEARTBEAT_POLLS == 0)
                 self.is_current = True
-            except DatabaseError as error:
+            except (DatabaseError, InterfaceError) as error:
                 if self.is_current:
                     log.warning("The database is away; the last snapshot keeps serving: %s", error)
                 self.is_current = False
@@ -59,7 +59,7 @@ class Follower:
             self._stop.wait(POLL_SECONDS)
         try:
             publication.leave(process=self.process)
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             log.warning("The database is away; this process is forgotten after a while instead of at once")
         connection.close()
 

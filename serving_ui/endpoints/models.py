@@ -95,7 +95,7 @@ class Endpoint(models.Model):
             models.Index(fields=["name"], name="endpoint_by_name"),
             models.Index(
                 fields=["next_poll_at"], name="endpoint_due", condition=Q(next_poll_at__isnull=False)
-            )
+            ),
         ]
 
     def __str__(self) -> str:

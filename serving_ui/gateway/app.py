@@ -3,15 +3,17 @@
 Mounted beside Django in one process (`handles` says which paths are its own) or run alone. One request reads the snapshot once,
 touches no database and no file, and changes nothing but the windows of the rate limits.
 
-Why uvicorn, with uvloop and httptools: a bare proxy with the client of upstream.py on one core, 32 connections, then the median at one:
+Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (the
+best seen on a machine that does other things too), median with one, processor time of a request:
 
-    uvicorn, uvloop, httptools   30,400 requests/s   0.13 ms
-    granian 2.8, ASGI            20,200              0.19
-    with pyreqwest instead: uvicorn 20,900 and 0.17; granian ASGI 14,500 and 0.23; granian RSGI 18,000 and 0.20
-    with aiohttp instead:   uvicorn 11,600 and 0.21; granian ASGI  9,800 and 0.28; granian RSGI 11,300 and 0.23
-    uvicorn with asyncio and h11 instead of uvloop and httptools, pyreqwest: 7,400 and 0.29
+                                  client of upstream.py      pyreqwest                  aiohttp
+    uvicorn, uvloop, httptools    20,200  0.11 ms  43 us     20,900  0.13 ms  50 us     11,600  0.18 ms  102 us
+    granian 2.8, ASGI             14,000  0.17     61        14,500  0.20     73         9,800  0.25     104
+    granian 2.8, RSGI             21,900  0.15     46        18,000  0.20     63        11,500  0.22      88
+    uvicorn on asyncio and h11                                7,400  0.29
 
-It also stays one process (34 MB against 65 MB for granian's parent and worker). tests/bench/servers.py makes the table again.
+RSGI is no faster for us, and Django beside us needs ASGI. This gateway, with token, right and two limits on: 15,000, 0.14 ms, 67 us.
+uvicorn also stays one process (41 MB against 74 MB for granian's parent and worker). tests/bench/servers.py makes the table again.
 """
 
 from __future__ import annotations
@@ -132,6 +134,8 @@ class Gateway:
                 caller.waited(perf_counter() - began)
             try:
                 await self._relay(reply, endpoint, entity, signed, caller, stream=stream)
+                guard.release()  # to the server an answered caller has left; that must not cut the connection
+                await reply.settle()
             finally:
                 reply.done()
         except CallerGone:

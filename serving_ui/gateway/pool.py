@@ -37,10 +37,6 @@ class Origin:
         self._addresses_until = 0.0
         self._resolving: asyncio.Task[list[str]] | None = None
 
-    @property
-    def unused(self) -> bool:
-        return not self._idle and self._resolving is None
-
     def take(self, *, policy: EgressPolicy, now: float) -> Connection | None:
         """An idle connection that the policy still allows, the most recently used first."""
         if policy is not self._policy:

@@ -52,7 +52,6 @@ async def relay_stream(reply: Reply, caller: Caller, redact: Redact, *extra: Hea
         if stream.error is not None:
             raise stream.error
     await caller.end()
-    await reply.settle()
 
 
 class _Stream:

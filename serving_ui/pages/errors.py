@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -22,5 +25,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. Without context processors: they may be what broke."""
-    return render(None, "500.html", status=500)
+    """500, or 503 while the database is away. Without context processors: they may be what broke."""
+    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    return render(None, "500.html", {"database_is_away": away}, status=503 if away else 500)

@@ -27,7 +27,7 @@ CHECKS = (
     Check("types", ("-m", "mypy", "--no-error-summary")),
     Check("floors", ("-c", "from importlinter.cli import lint_imports_command as lint; lint()")),
     Check("migrations", ("manage.py", "makemigrations", "--check", "--dry-run", "--verbosity", "1")),
-    Check("tests", ("-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup")),
+    Check("tests", ("-m", "pytest", "--numprocesses", "2", "--dist", "loadfile")),
 )
 
 

@@ -65,7 +65,11 @@ def test_patch_merges_and_put_replaces(api: Caller, owner: User, teammate: User,
     merged = api.done("PATCH", path, acl(access("CAN_VIEW", user_name=stranger.email)))
     assert set(levels(merged)) == {owner.email, teammate.email, stranger.email, "admins"}
     replaced = api.done("PUT", path, acl(access("CAN_MANAGE", user_name=stranger.email)))
-    assert levels(replaced) == {owner.email: "CAN_MANAGE", stranger.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
+    assert levels(replaced) == {
+        owner.email: "CAN_MANAGE",
+        stranger.email: "CAN_MANAGE",
+        "admins": "CAN_MANAGE",
+    }
     assert levels(api.done("PUT", path, {})) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
 
 

@@ -71,7 +71,10 @@ def test_a_value_is_either_text_or_base64(api: Caller, given: dict[str, object],
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_names_are_refused(api: Caller, name: str):
-    assert api.ask("POST", "/secrets/scopes/create", {"scope": name}).error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.ask("POST", "/secrets/scopes/create", {"scope": name}).error == (
+        400,
+        "INVALID_PARAMETER_VALUE",
+    )
     body = {"scope": "prod", "key": name, "string_value": "v"}
     assert api.ask("POST", "/secrets/put", body).error == (400, "INVALID_PARAMETER_VALUE")
 

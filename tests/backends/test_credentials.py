@@ -45,8 +45,8 @@ class Vendor:
         body += message.get("body", b"")
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.asked.append({"path": scope["path"], "headers": headers, "body": body.decode()})
-        answered = [(b"content-type", b"application/json")]
-        answered += [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        told = {"content-type": "application/json", **self.headers}
+        answered = [(name.encode(), value.encode()) for name, value in told.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": answered})
         await send({"type": "http.response.body", "body": json.dumps(self.body).encode()})
 
@@ -180,6 +180,13 @@ def test_a_vendor_that_quotes_the_key_is_not_repeated(vendor: Vendor):
 def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
     vendor.status, vendor.body = 401, ["x" * 5000]  # type: ignore[assignment]
     assert len(check(VARIANTS[0], vendor).message) < 700
+
+
+def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
+    vendor.status, vendor.headers = 404, {"content-type": "text/html"}
+    message = check(VARIANTS[0], vendor).message
+    assert "a web page" in message
+    assert "{" not in message
 
 
 @pytest.mark.parametrize("secret", ["line\nbreak", "\x00"])

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.clerk import Clerk
 from tests.browser.product import Product, running_product
 from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer, running_sandbox
@@ -39,12 +39,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture(scope="session")
-def cookies(product: Product) -> Cookies:
-    """The owner's session, in a browser's form."""
-    session = requests.Session()
-    link = product.url + product.command("sign_in_link", OWNER)
-    assert session.get(link, timeout=10).status_code == 200
-    return [{"name": each.name, "value": each.value or "", "url": product.url} for each in session.cookies]
+def owner(product: Product) -> Clerk:
+    """The person to whom the endpoints of these tests belong; not an admin."""
+    return Clerk(product.url, product.command("sign_in_link", OWNER))
 
 
 @pytest.fixture(scope="session")
@@ -82,16 +79,15 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, product: Product, cookies: Cookies, watch: Watch) -> Iterator[OpenPage]:
-    """Opens a page in a browser of its own, by default with the owner signed in."""
+def open_page(chromium: Browser, owner: Clerk, watch: Watch) -> Iterator[OpenPage]:
+    """Opens a page in a browser of its own; the owner is signed in there unless other cookies are given."""
     contexts = []
 
-    def open_page(path: str = "", *, signed_in: bool = True, **options: Any) -> Page:
-        context = chromium.new_context(base_url=product.url, **options)
+    def open_page(path: str = "", *, cookies: Cookies | None = None, **options: Any) -> Page:
+        context = chromium.new_context(base_url=owner.url, **options)
         context.set_default_timeout(SECONDS * 1000)
         contexts.append(context)
-        if signed_in:
-            context.add_cookies(cookies)  # type: ignore[arg-type]
+        context.add_cookies(owner.cookies if cookies is None else cookies)  # type: ignore[arg-type]
         context.on("page", watch.follow)
         page = context.new_page()
         if path:

@@ -47,3 +47,4 @@ def running_product(data: Path) -> Iterator[Product]:
         program.says(READY)
         link = program.says(LINK).partition(LINK)[2]
         yield Product(url=f"http://127.0.0.1:{port}", first_link=link, env=env)
+        assert "Traceback" not in program.text, program.text

@@ -74,6 +74,8 @@ def choose_entity(page: Page) -> None:
 
 
 def answer(page: Page, upstream: SandboxServer) -> None:
+    tab_to(page, page.get_by_label("External model name"))
+    page.keyboard.type("gpt-4o")
     task = page.get_by_label("Task", exact=True)
     tab_to(page, task)
     page.keyboard.press("ArrowDown")
@@ -84,8 +86,6 @@ def answer(page: Page, upstream: SandboxServer) -> None:
     expect(task).to_be_focused()
     page.keyboard.press("ArrowUp")
     expect(page.locator("#model-suggestions option").first).to_have_attribute("value", "gpt-4o")
-    tab_to(page, page.get_by_label("External model name"))
-    page.keyboard.type("gpt-4o")
     tab_to(page, page.get_by_label(steps.PASTE))
     page.keyboard.type(steps.KEY)
     tab_to(page, page.get_by_label("OpenAI API base"))

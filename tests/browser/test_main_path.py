@@ -20,7 +20,7 @@ NAME = "main-path"
 def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
     product: Product, open_page: OpenPage, upstream: SandboxServer, watch: Watch
 ) -> None:
-    page = open_page(signed_in=False)
+    page = open_page(cookies=[])
     sign_in(page, product)
     ready_made_cards_answer(page)
     token = make_token(page)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Error, Route, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
@@ -52,3 +54,19 @@ def test_a_stale_cancel_button_says_how_things_stand(open_page: OpenPage, upstre
     second.get_by_role("button", name="Cancel update").click()
     expect(steps.state(second)).to_have_text("Not ready (Update canceled)")
     expect(second.get_by_role("status").locator(".note")).not_to_be_empty()
+
+
+def test_a_look_overtaken_by_the_button_is_dropped(open_page: OpenPage, upstream: SandboxServer) -> None:
+    upstream.hold("models")
+    page = open_page()
+    held: list[Route] = []
+    page.route("**/state?*", lambda route: held.append(route))  # noqa: PLW0108 (a bound method of a list is refused)
+    with page.expect_request("**/state?*"):
+        steps.create(page, "overtaken", upstream)
+    page.get_by_role("button", name="Cancel update").click()
+    expect(steps.state(page)).to_have_text("Not ready (Update canceled)")
+    for route in held:
+        with contextlib.suppress(Error):  # the page has given it up
+            route.continue_()
+    expect(page.get_by_role("heading", name="Canceled configuration")).to_be_visible()
+    expect(steps.state(page)).to_have_text("Not ready (Update canceled)")

@@ -16,7 +16,6 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.guard import Patience
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
-from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 from tests.support.sandbox import SandboxServer, running_sandbox
 from tests.support.servers import serve
@@ -142,8 +141,3 @@ def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
         endpoint("vectors", entity(base=sandbox.base, task=Task.EMBEDDINGS)),
     )
     return _gateway
-
-
-@pytest.fixture
-def patient_client() -> UpstreamClient:
-    return UpstreamClient()

@@ -21,13 +21,16 @@ class RawServer:
     connections: int = 0
     _bytes: bytes = b""
     _close: bool = True
+    _later: tuple[bytes, ...] = ()
+    _pause: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def answer(self, content: bytes, *, close: bool = True) -> None:
-        self._bytes, self._close = content, close
+    def answer(self, content: bytes, *, close: bool = True, later: tuple[bytes, ...] = ()) -> None:
+        """`later` are parts that follow, each after a sixth of a second."""
+        self._bytes, self._close, self._later = content, close, later
 
     def talk(self, connection: socket.socket) -> None:
         """Read one request after another, and answer each with the same bytes."""
@@ -36,6 +39,9 @@ class RawServer:
             while request := _read(connection):
                 self.requests.append(request)
                 connection.sendall(self._bytes)
+                for part in self._later:
+                    self._pause.wait(1 / 6)
+                    connection.sendall(part)
                 if self._close:
                     return
 

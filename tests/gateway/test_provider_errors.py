@@ -10,7 +10,7 @@ import requests
 from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
 from tests.gateway.raw import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import free_port
+from tests.support.servers import free_port, wait_until
 
 UNDERSTOOD = {400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504}
 
@@ -197,7 +197,7 @@ def test_a_provider_that_does_not_begin_to_answer_is_504(gateway: GatewayServer,
     answer = gateway.query()
     assert outcome(answer) == (504, "DEADLINE_EXCEEDED")
     assert "3 s" in answer.json()["message"]
-    assert sandbox.wait_for("chat/completions")[0]["gone"]
+    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"])
 
 
 def test_a_provider_that_is_cut_in_a_whole_answer_is_503(gateway: GatewayServer, sandbox: SandboxServer):

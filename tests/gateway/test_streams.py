@@ -140,11 +140,21 @@ def test_a_stream_that_never_ends_is_ended(gateway: GatewayServer, sandbox: Sand
     assert "6 s" in assert_ended_with_an_error(answer, code="DEADLINE_EXCEEDED")
 
 
+def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, raw: RawServer):
+    parts = (b"e\r\ndata: [DONE]\n\n\r\n", b"0\r\n\r\n")
+    raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n", later=parts, close=False)
+    for count in range(1, 4):
+        assert payloads(gateway.query("raw", STREAM)) == ["[DONE]"]
+        (origin,) = (each for each in gateway.gateway._client._origins.values() if each.port == raw.port)
+        wait_until(lambda: origin._idle, seconds=1)  # noqa: B023 - the loop waits for it
+        assert (raw.connections, len(raw.requests)) == (1, count)
+
+
 def test_a_caller_who_leaves_a_stream_ends_it_at_the_provider(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.turn(pause=0.2)
     with gateway.query(body=STREAM, stream=True) as answer:
         next(answer.iter_lines())
-    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=1)
+    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=3)
 
 
 def test_a_caller_who_leaves_before_the_answer_ends_the_question(
@@ -158,4 +168,4 @@ def test_a_caller_who_leaves_before_the_answer_ends_the_question(
             headers={"Authorization": "Bearer token-owner"},
             timeout=0.4,
         )
-    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=1)
+    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"], seconds=3)

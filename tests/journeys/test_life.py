@@ -10,7 +10,7 @@ from tests.support.asking import asking
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("journeys")]
+pytestmark = pytest.mark.slow
 
 
 def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider: SandboxServer):

@@ -16,7 +16,7 @@ from tests.support.asking import asking
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("organisation")]
+pytestmark = pytest.mark.slow
 
 
 def deployed(owner: Person, provider: SandboxServer, name: str) -> str:
@@ -63,7 +63,7 @@ def test_a_killed_worker_costs_a_moment(product: Product, owner: Person, provide
     provider.wait_for("models")
     product.kill(WORKER)
     provider.release("models")
-    assert owner.wait_for_state(name, "Ready") < 10
+    assert owner.wait_for_state(name, "Ready") < 12
     assert owner.ask(name).model == "gpt-4o"
 
 
@@ -83,6 +83,23 @@ def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
         queries.wait_for_more()
     assert queries.models == ["gpt-4", "gpt-4o"]
     assert queries.statuses == {200}
+
+
+def test_an_update_outlives_a_restart_of_postgresql_in_its_middle(
+    postgresql: Database, owner: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "restarted")
+    provider.hold("models")
+    owner.edit(name, base=provider.base, model="gpt-4o")
+    provider.wait_for("models")
+    postgresql.service.stop()
+    try:
+        provider.release("models")
+        until(lambda: provider.report()["open"] == 0, what="the worker to have its answer")
+    finally:
+        postgresql.service.start()
+    owner.wait_for_state(name, "Ready")
+    assert owner.ask(name).model == "gpt-4o"
 
 
 def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
@@ -116,6 +133,6 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     process = second.product.program.process.pid
     os.kill(process, signal.SIGSTOP)
     owner.edit(name, base=provider.base, model="gpt-4o")
-    assert owner.wait_for_state(name, "Ready") < 8
+    assert owner.wait_for_state(name, "Ready") < 12
     os.kill(process, signal.SIGCONT)
     until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up", seconds=3)

@@ -106,6 +106,17 @@ def test_the_second_of_two_tabs_is_told_what_changed_and_may_save_over_it(
     assert current().pending
 
 
+def test_a_changed_config_is_told_by_its_fields(browser: Client, ready):
+    mine = opened(browser) | {"openai__external_model_name": "o1"}
+    browser.post(
+        EDIT, opened(browser) | {"openai__external_model_name": "gpt-4o", "served_entity_name": "new"}
+    )
+    settle(current(), "active")
+    text = Page(browser.post(EDIT, mine)).id("refusal").text
+    assert "Configuration version 2 submitted by owner@example.com." in text
+    assert "Different from what you opened: External model name, Served entity name." in text
+
+
 def test_the_steps_of_the_engine_make_no_edit_stale(browser: Client, make_endpoint):
     endpoint = make_endpoint("chat")
     mine = opened(browser)

@@ -125,7 +125,7 @@ def test_a_second_ctrl_c_does_not_wait(supervise):
     program.signal(signal.SIGINT)
     program.signal(signal.SIGINT)
     program.signal(signal.SIGTERM)
-    assert program.ends(seconds=4) == 0
+    assert program.ends(seconds=8) == 0  # a polite end would take ten
 
 
 @pytest.mark.parametrize("script", [GOOD, DEAF, WITH_A_CHILD_OF_ITS_OWN], ids=["good", "deaf", "family"])

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,25 +100,22 @@ def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
         assert product.ask(link.partition(str(product.port))[2]) in {200, 302, 303}
 
 
-def test_a_second_start_is_ready_in_under_three_seconds(product):
-    """The best of three counts: other tests may use the same processor."""
-    times = []
-    for _ in range(4):
-        began = time.monotonic()
-        with product.up() as program:
-            program.says(READY)
-            times.append(time.monotonic() - began)
-    assert min(times[1:]) < 3
+def test_a_second_start_prepares_nothing_again(product, started):
+    """How long it takes is measured by tests/bench/start.py, on a machine that does nothing else."""
+    started.signal(signal.SIGTERM)
+    assert started.ends() == 0
+    with product.up() as program:
+        program.says(READY)
+        assert "Preparing" not in program.text
+        assert "Installing" not in program.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_whole_cleanly(product, started, number):
     left = started.offspring()
     assert len(left) >= 4
-    began = time.monotonic()
     started.signal_group(number)  # a terminal sends to the whole foreground
     assert started.ends() == 0
-    assert time.monotonic() - began < 10
     assert "Traceback" not in started.text
     until(lambda: not any(map(is_alive, left)), what="every process to be gone")
     assert product.ask("/healthz") == 0

@@ -77,7 +77,7 @@ def running_postgresql() -> Iterator[tuple[Service, str]]:
             "port": port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": folder,
-            "fsync": "off",
+            **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off"),
         }
         command = [postgres, "-D", f"{folder}/data", *(f"--{name}={is_}" for name, is_ in options.items())]
         service = Service(command, answers=lambda: _takes_connections(url), user=user)

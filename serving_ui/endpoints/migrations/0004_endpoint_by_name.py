@@ -5,15 +5,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('endpoints', '0003_grants_to_groups'),
+        ("endpoints", "0003_grants_to_groups"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='endpoint',
-            index=models.Index(fields=['name'], name='endpoint_by_name'),
+            model_name="endpoint",
+            index=models.Index(fields=["name"], name="endpoint_by_name"),
         ),
     ]

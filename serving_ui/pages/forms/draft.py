@@ -137,10 +137,14 @@ class Draft:
     def carried(self, visible: set[str]) -> Iterator[tuple[str, str]]:
         """Answers that have no visible input now and shall survive nevertheless."""
         for name in provider_inputs():
-            if name in self.values and name not in visible:
+            if name in self.values and name not in visible and not self.is_misplaced(name):
                 yield name, self.values[name]
             if name + KEPT in self.values and name not in visible:
                 yield name + KEPT, self.values[name + KEPT]
+
+    def is_misplaced(self, name: str) -> bool:
+        """Whether a key was typed where only a reference to one belongs. It is refused, and no page shows it again."""
+        return name in secret_inputs() and "{{" not in self.values.get(name, "{{")
 
     def settled(self) -> Draft:
         """Replaces a leftover task that the provider lacks by its first one."""

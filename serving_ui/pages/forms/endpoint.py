@@ -136,6 +136,8 @@ class EndpointForm(forms.Form):
             )
 
     def _add_secret(self, name: str, each: ConfigField) -> None:
+        if self.draft.is_misplaced(name):
+            self.initial[name] = ""
         self.fields[name] = _line(
             said(each.label),
             max_length=300,

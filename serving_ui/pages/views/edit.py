@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
+from serving_ui.pages.presenters import changes
+from serving_ui.pages.presenters.changes import Change
 from serving_ui.pages.views.create import form_context, is_step, redrawn, references, take_step
 
 Outcome = ConfigVersion.Outcome
@@ -113,8 +115,11 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         form.show(body.by_input(errors))
         return _page(request, edit, form=form, status=422)
     except StaleEdit as stale:
-        edit.generation = the_endpoint(request, edit.endpoint.name, Action.MANAGE).generation
-        return _page(request, edit, refusal=stale, status=409)
+        fresh = the_endpoint(request, edit.endpoint.name, Action.MANAGE)
+        edit.generation = fresh.generation
+        versions = queries.versions(endpoint=fresh)
+        told = changes.since(edit.version, events=stale.changes, versions=versions)
+        return _page(request, edit, refusal=stale, told=told, status=409)
     except UpdateInProgress as refusal:
         return _page(request, edit, refusal=refusal, status=409)
     _tell(request, changed)
@@ -141,9 +146,15 @@ def _parsed(body: Body) -> Wanted:
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
-    """What was changed. Tags and limits come first: an update that begins raises the generation by itself."""
+    """What was changed. The config comes first: it alone can still be refused, and then nothing is saved."""
     name, actor, now = edit.endpoint.name, request.user, clock.now()
     changed = []
+    if _is_new(edit, wanted.config):
+        saved = commands.update_config(
+            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
+        )
+        edit.generation = saved.generation
+        changed.append("config")
     if _plain(wanted.tags) != edit.endpoint.tags:
         saved = commands.set_tags(
             name=name, tags=wanted.tags, generation=edit.generation, actor=actor, now=now
@@ -157,11 +168,6 @@ def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
         )
         edit.generation = saved.generation
         changed.append("rate_limits")
-    if _is_new(edit, wanted.config):
-        commands.update_config(
-            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
-        )
-        changed.append("config")
     return changed
 
 
@@ -203,8 +209,9 @@ def _page(
     *,
     form: EndpointForm | None = None,
     refusal: EndpointError | None = None,
+    told: Sequence[Change] = (),
     status: int = 200,
 ) -> HttpResponse:
     context = form_context(request, form or _form(request, edit))
-    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal}
+    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal, "told": told}
     return render(request, "endpoints/form.html", context, status=status)

@@ -1,0 +1,57 @@
+"""Brings things about by posting the pages' own forms, where a test is not about filling them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
+
+CSRF = "serving_ui_csrf"
+
+
+class Clerk:
+    """Someone who is signed in and needs no browser."""
+
+    def __init__(self, url: str, link: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.get(link)
+
+    @property
+    def cookies(self) -> list[dict[str, str]]:
+        """The session, in a browser's form."""
+        return [
+            {"name": each.name, "value": each.value or "", "url": self.url} for each in self.session.cookies
+        ]
+
+    def get(self, path: str) -> str:
+        answer = self.session.get(self.url + path, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def post(self, path: str, **fields: Any) -> str:
+        fields["csrfmiddlewaretoken"] = self.session.cookies[CSRF]
+        answer = self.session.post(self.url + path, fields, headers={"Referer": self.url}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def create(self, name: str, upstream: SandboxServer, **more: str) -> None:
+        """A new OpenAI endpoint for chat."""
+        self.post(
+            "/ml/endpoints/create",
+            **{
+                "name": name,
+                "provider": "openai",
+                "task": "llm/v1/chat",
+                "openai__external_model_name": "gpt-4o",
+                "openai__openai_api_key_plaintext": "sk-clerk",
+                "openai__openai_api_base": upstream.base,
+                **more,
+            },
+        )
+
+    def wait_for_state(self, name: str, words: str) -> None:
+        wait_until(lambda: f"<span>{words}</span>" in self.get(f"/ml/endpoints/{name}"), seconds=20)

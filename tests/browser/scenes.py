@@ -1,0 +1,125 @@
+"""Every page in each of its looks: where it is, who opens it, and what is done before it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from playwright.sync_api import Page, expect
+
+from tests.browser import steps
+from tests.browser.clerk import Clerk
+from tests.support.sandbox import running_sandbox
+
+READY, UPDATING, FAILED = "gallery-of-pages", "gallery-updating", "gallery-failed"
+LONG = "a-very-long-name-of-an-endpoint-that-takes-all-of-what-it-may-1"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One look of one page."""
+
+    name: str
+    path: str
+    who: str = "owner"
+    status: int = 200
+    act: Callable[[Page], object] = lambda _page: None
+
+
+def _with_provider(label: str) -> Callable[[Page], object]:
+    return lambda page: steps.choose_provider(page, label)
+
+
+def _in_dialog(page: Page) -> None:
+    page.get_by_role("button", name="Entity").click()
+    expect(page.get_by_role("dialog", name="Select served entity")).to_be_visible()
+
+
+def _refused(page: Page) -> None:
+    steps.choose_provider(page, "OpenAI")
+    page.get_by_label("Name", exact=True).fill("not a name")
+    page.get_by_label("OpenAI API base").fill("ftp://nowhere")
+    steps.press(page, "Create")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _deleting(page: Page) -> None:
+    page.get_by_label("More actions").click()
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _menu(page: Page) -> None:
+    page.locator("header details summary").click()
+
+
+def _answered(page: Page) -> None:
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("status").get_by_text("200")).to_be_visible()
+    expect(page.get_by_role("button", name="Send request")).to_be_enabled()
+
+
+def _token(page: Page) -> None:
+    page.get_by_role("button", name="Create token").click()
+    expect(page.locator("#token-value")).to_be_visible()
+
+
+_AT = f"/ml/endpoints/{READY}"
+SCENES = [
+    Scene("sign-in", "/sign-in", who="stranger"),
+    Scene("link-invalid", "/welcome/none", who="stranger", status=403),
+    Scene("list", "/ml/endpoints"),
+    Scene("list-no-match", "/ml/endpoints?search=nothing-like-this"),
+    Scene("list-empty", "/ml/endpoints", who="newcomer"),
+    Scene("create", "/ml/endpoints/create"),
+    Scene("create-dialog", "/ml/endpoints/create", act=_in_dialog),
+    Scene("create-openai", "/ml/endpoints/create", act=_with_provider("OpenAI")),
+    Scene("create-bedrock", "/ml/endpoints/create", act=_with_provider("Amazon Bedrock")),
+    Scene("create-refused", "/ml/endpoints/create", status=422, act=_refused),
+    Scene("endpoint", _AT, act=_menu),
+    Scene("endpoint-versions", f"{_AT}?tab=versions"),
+    Scene("endpoint-permissions", f"{_AT}?tab=permissions"),
+    Scene("endpoint-updating", f"/ml/endpoints/{UPDATING}"),
+    Scene("endpoint-failed", f"/ml/endpoints/{FAILED}"),
+    Scene("endpoint-deleting", _AT, act=_deleting),
+    Scene("delete", f"{_AT}/delete"),
+    Scene("edit", f"{_AT}/edit"),
+    Scene("query", f"{_AT}/query", act=_answered),
+    Scene("secrets", "/ml/secrets"),
+    Scene("secrets-empty", "/ml/secrets", who="newcomer"),
+    Scene("secret-delete", "/ml/secrets/gallery/delete?key=openai"),
+    Scene("settings", "/settings", act=_token),
+    Scene("not-found", "/ml/endpoints/no-such-endpoint", status=404),
+]
+
+
+@contextmanager
+def furnished(owner: Clerk) -> Iterator[None]:
+    """The endpoints and secrets that the scenes show, as long as the block runs."""
+    with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
+        held.hold("models")
+        refusing.turn(
+            on="models", status=401, message="Incorrect API key provided: it was revoked on Monday."
+        )
+        tags = {
+            "tags-0-key": "team",
+            "tags-0-value": "search",
+            "tags-1-key": "stage",
+            "tags-1-value": "production",
+        }
+        owner.create(
+            LONG, upstream, **{"tags-0-key": "a-long-key-without-any-break-in-it", "tags-0-value": "v" * 80}
+        )
+        owner.create(FAILED, refusing)
+        owner.create(UPDATING, held)
+        owner.create(
+            READY, upstream, description="Answers for the gallery.", rate_limit_endpoint="600", **tags
+        )
+        owner.post("/ml/secrets/scopes", scope="gallery")
+        owner.post("/ml/secrets/gallery/put", key="openai", value="sk-gallery")
+        owner.post("/ml/secrets/gallery/put", key="a-key-with-a-name-that-is-rather-long", value="sk-gallery")
+        owner.wait_for_state(READY, "Ready")
+        owner.wait_for_state(LONG, "Ready")
+        owner.wait_for_state(FAILED, "Not ready (Update failed)")
+        yield

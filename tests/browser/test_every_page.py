@@ -1,0 +1,111 @@
+"""Every page in each of its looks: quiet, light to load, accessible in light and dark, and no wider than a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.architecture.sources import ROOT
+from tests.browser import scenes
+from tests.browser.clerk import Clerk
+from tests.browser.conftest import OpenPage
+from tests.browser.product import Product
+from tests.browser.scenes import SCENES, Scene
+from tests.browser.watch import Watch
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SHOTS = ROOT / "artefacts" / "pages"
+MOST_BYTES = 100_000
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+by_name = pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in SCENES])
+
+
+@pytest.fixture(scope="module")
+def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
+    """Cookies by who: the owner of all that is shown, a newcomer who has nothing, a stranger not signed in."""
+    newcomer = Clerk(product.url, product.command("sign_in_link", "newcomer@example.com"))
+    with scenes.furnished(owner):
+        yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": []}
+
+
+@pytest.fixture
+def page_of(open_page: OpenPage, people: dict[str, Any], watch: Watch) -> Any:
+    """A page of the person whom the scene is about; the status of the scene is no complaint."""
+
+    def page_of(scene: Scene) -> Page:
+        watch.expect_status(scene.status)
+        return open_page(cookies=people[scene.who], viewport=WIDE)
+
+    return page_of
+
+
+@by_name
+def test_the_first_load_is_light(scene: Scene, page_of: Any) -> None:
+    page = page_of(scene)
+    loaded: list[float] = []
+    wire = page.context.new_cdp_session(page)
+    wire.send("Network.enable")
+    wire.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    page.goto(scene.path, wait_until="load")
+    assert 0 < sum(loaded) < MOST_BYTES
+
+
+@by_name
+def test_the_page_is_accessible_and_fits_a_phone(scene: Scene, page_of: Any) -> None:
+    page = page_of(scene)
+    page.goto(scene.path)
+    scene.act(page)
+    found = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.set_viewport_size(WIDE)
+        found += [*serious(page, theme), *cut_off(page)]
+        keep(page, scene, f"1280-{theme}")
+        page.set_viewport_size(NARROW)
+        found += sticking_out(page)
+        keep(page, scene, f"390-{theme}")
+    assert found == []
+
+
+def keep(page: Page, scene: Scene, look: str) -> None:
+    """A picture for people, out of git."""
+    Path(SHOTS).mkdir(parents=True, exist_ok=True)
+    width = (page.viewport_size or WIDE)["width"]
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": width, "height": height})  # what sticks to the foot is drawn there
+    page.screenshot(path=SHOTS / f"{scene.name}-{look}.png", animations="disabled")
+
+
+def serious(page: Page, theme: str) -> list[str]:
+    """axe-core's findings that keep someone from using the page."""
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{theme}: {each['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
+        for each in violations
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def sticking_out(page: Page) -> list[str]:
+    """What makes the page scroll sideways."""
+    wide = page.evaluate(
+        """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+          [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+            .map((each) => each.outerHTML.slice(0, 120))"""
+    )
+    return [f"wider than a phone: {html}" for html in wide]
+
+
+def cut_off(page: Page) -> list[str]:
+    """Tables that do not fit a usual screen, so that their last columns are out of sight."""
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll(".scroll")].filter((each) => each.scrollWidth > each.clientWidth)
+          .map((each) => `${each.scrollWidth} > ${each.clientWidth}: ${each.innerText.slice(0, 80)}`)"""
+    )
+    return [f"cut off: {words}" for words in cut]

@@ -1,0 +1,77 @@
+"""The query page when the reply does not come as one would like: cut, stopped, refused, or asked too often."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.clerk import Clerk
+from tests.browser.conftest import OpenPage
+from tests.browser.watch import Watch
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def query_page(
+    owner: Clerk, upstream: SandboxServer, open_page: OpenPage, request: pytest.FixtureRequest
+) -> Page:
+    """The page of an endpoint of the test's own, which answers one query a minute only where the test asks for that."""
+    name = re.sub(r"\W+", "-", request.node.name)[:60]
+    limit = {"rate_limit_user": "1"} if "too_often" in name else {}
+    owner.create(name, upstream, **limit)
+    owner.wait_for_state(name, "Ready")
+    return open_page(f"/ml/endpoints/{name}/query")
+
+
+def send(page: Page) -> None:
+    page.get_by_role("button", name="Send request").click()
+
+
+def test_a_reply_cut_in_the_middle_says_so(query_page: Page, upstream: SandboxServer) -> None:
+    upstream.turn(on="chat/completions", cut_after=2)
+    send(query_page)
+    expect(query_page.locator("#reply")).to_contain_text(re.compile("error|broke", re.IGNORECASE))
+    expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
+
+
+def test_stop_ends_the_call_at_the_provider_too(query_page: Page, upstream: SandboxServer) -> None:
+    upstream.hold("chat/completions")
+    send(query_page)
+    upstream.wait_for("chat/completions")
+    query_page.get_by_role("button", name="Stop").click()
+    expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
+    wait_until(lambda: upstream.asked("chat/completions")[-1]["gone"])
+
+
+def test_a_refusal_is_shown_in_the_words_of_the_provider(
+    query_page: Page, upstream: SandboxServer, watch: Watch
+) -> None:
+    upstream.turn(on="chat/completions", status=400, message="The model has gone on holiday.")
+    watch.expect_status(400)
+    send(query_page)
+    expect(query_page.get_by_role("status").get_by_text("400")).to_be_visible()
+    expect(query_page.locator("#reply")).to_contain_text("The model has gone on holiday.")
+
+
+def test_asked_too_often_it_says_429(query_page: Page, watch: Watch) -> None:
+    watch.expect_status(429)
+    send(query_page)
+    expect(query_page.get_by_role("status").get_by_text("200")).to_be_visible()
+    expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
+    send(query_page)
+    expect(query_page.get_by_role("status").get_by_text("429")).to_be_visible()
+
+
+def test_text_that_is_not_json_is_refused_with_a_sentence(query_page: Page, watch: Watch) -> None:
+    watch.expect_status(400)
+    query_page.get_by_label("Request").fill("{not json")
+    send(query_page)
+    expect(query_page.get_by_role("status").get_by_text("400")).to_be_visible()
+    expect(query_page.locator("#reply")).to_contain_text("JSON")
+    query_page.get_by_role("button", name="Reset example").click()
+    expect(query_page.get_by_label("Request")).to_have_value(re.compile('"messages"'))

@@ -1,0 +1,67 @@
+"""Looks for secret values in whatever a run has left behind, however they may have been encoded on the way there."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+
+def disguises(value: str) -> set[bytes]:
+    """The value in clear, quoted for URLs, HTML and JSON, in hex, and in base64 wherever it begins in the encoded text."""
+    clear = value.encode()
+    texts = {value, quote(value, safe=""), quote(value), quote_plus(value), html.escape(value)}
+    texts |= {json.dumps(value)[1:-1], repr(value)[1:-1]}
+    found = {text.encode() for text in texts} | {clear.hex().encode(), clear.hex().upper().encode()}
+    for shift in range(3):
+        # What is before and after the value changes the first and the last characters: they are left out.
+        encoded = base64.b64encode(b"\0" * shift + clear)
+        certain = encoded[4 if shift else 0 : -4]
+        found |= {certain, certain.replace(b"+", b"-").replace(b"/", b"_")}
+    return found
+
+
+class Search:
+    """Finds every disguise of every value."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._wanted = {disguise: value for value in values for disguise in disguises(value)}
+
+    def finds(self, content: bytes) -> set[str]:
+        """The values that are in there."""
+        return {value for disguise, value in self._wanted.items() if disguise in content}
+
+    def among(self, contents: Iterable[tuple[str, bytes]]) -> list[str]:
+        """Where something was found, in words for a failure's message."""
+        return [f"{found} in {where}" for where, content in contents for found in self.finds(content)]
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below a folder."""
+    for path in sorted(folder.rglob("*")):
+        with suppress(FileNotFoundError):  # a message, taken meanwhile
+            if path.is_file():
+                yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def tables(database: Path) -> Iterator[tuple[str, bytes]]:
+    """Every row of every table, and what a session holds."""
+    with closing(sqlite3.connect(database)) as connection:
+        for number, line in enumerate(connection.iterdump()):
+            yield f"line {number} of the dump", line.encode()
+        for key, data in connection.execute("SELECT session_key, session_data FROM django_session"):
+            yield f"session {key}", _opened(data)
+
+
+def _opened(session: str) -> bytes:
+    """The content of Django's signed and perhaps compressed session."""
+    payload = session.split(":", maxsplit=1)[0]
+    packed = payload.removeprefix(".")
+    content = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    return zlib.decompress(content) if payload.startswith(".") else content
