@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ class Server:
 
     def _has(self, path: str) -> bool:
         return self.ask("GET", path).status_code == 200
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One server sees all of these tests, so they keep one order among themselves, whatever it is shuffled to."""
+    ours = [place for place, item in enumerate(items) if Path(__file__).parent in item.path.parents]
+    for place, item in zip(
+        ours, sorted((items[place] for place in ours), key=lambda item: item.nodeid), strict=True
+    ):
+        items[place] = item
 
 
 @pytest.fixture(scope="session")
