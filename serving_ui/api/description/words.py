@@ -16,7 +16,7 @@ DESCRIPTIONS = {
         "rate_limits": "One for the endpoint and one for each of its users at most.",
         "tags": "Each key once.",
         "ai_gateway": "Kept and shown; of its rate limits those on calls are carried out.",
-        "email_notifications": "Who is told when an update ends.",
+        "email_notifications": "Who is to be told when an update ends. Kept and shown; this version sends no e-mail.",
         "route_optimized": "Not offered: false, or left out.",
     },
     "ConfigSpec": {
