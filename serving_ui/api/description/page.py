@@ -19,6 +19,7 @@ from serving_ui.endpoints.models import Endpoint
 
 FIRST = ("create_endpoint", "query")
 FIRST_OF_ONE = ("query", "update_config")
+FIRST_OF_READY_MADE = ("query",)  # it cannot be changed
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
@@ -36,10 +37,13 @@ class Entry:
 
     operation: Operation
     parameters: list[Parameter]
+    headers: list[Parameter]
     body: list[Row]
     answer: list[Row]
     refusals: list[Refusal]
     programs: list[Program]
+    placeholder: str
+    """The reference in the programs that is no one's yet, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,13 @@ def first_entries(endpoint: Endpoint | None) -> list[Entry]:
     """What most people come for."""
     subject = subject_of(endpoint) if endpoint else examples.EXAMPLE
     found = {each.name: each for each in OPERATIONS}
-    return [_entry(found[name], subject) for name in (FIRST_OF_ONE if endpoint else FIRST)]
+    return [_entry(found[name], subject) for name in _first_names(endpoint)]
+
+
+def _first_names(endpoint: Endpoint | None) -> tuple[str, ...]:
+    if endpoint is None:
+        return FIRST
+    return FIRST_OF_READY_MADE if endpoint.is_ready_made else FIRST_OF_ONE
 
 
 @cache
@@ -111,6 +121,7 @@ def subject_of(endpoint: Endpoint) -> Subject:
         config=dict(_without_sole_traffic(named.public())),
         tags=endpoint.tags,
         rate_limits=endpoint.rate_limits,
+        pasted=bool(pasted),
     )
 
 
@@ -121,13 +132,16 @@ def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(operation: Operation, subject: Subject) -> Entry:
+    programs = examples.programs(operation, subject)
     return Entry(
         operation=operation,
         parameters=_parameters(operation),
+        headers=operation.headers,
         body=_fields(operation)[0],
         answer=_fields(operation)[1],
         refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
-        programs=examples.programs(operation, subject),
+        programs=programs,
+        placeholder=PLACEHOLDER if subject.pasted and PLACEHOLDER in programs[0].code else "",
     )
 
 
