@@ -139,7 +139,7 @@ _LABELS: dict[str, Text] = {
     "served_entity_name": _("Served entity name"),
     "traffic_percentage": _("Traffic (%)"),
     "rate_limits": _("Rate limits"),
-    "calls": _("Calls"),
+    "calls": _("Calls per minute"),
     "renewal_period": _("Renewal period"),
     "tags": _("Tags"),
     "key": _("Key"),

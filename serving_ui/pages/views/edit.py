@@ -1,4 +1,4 @@
-"""Edit an endpoint: the same form, prefilled. Tags and limits change at once, a changed config becomes a pending version."""
+"""Edit an endpoint: the same form, prefilled. Description, tags and limits change at once, a changed config becomes a pending version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
+from serving_ui.catalogue.spec import (
+    ConfigSpec,
+    RateLimit,
+    Tag,
+    parse_config,
+    parse_description,
+    parse_rate_limits,
+    parse_tags,
+)
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Update
@@ -51,6 +59,7 @@ class Wanted:
     """What the form asks for, checked."""
 
     config: ConfigSpec
+    description: str
     tags: list[Tag]
     rate_limits: list[RateLimit]
 
@@ -138,11 +147,12 @@ def _parsed(body: Body) -> Wanted:
             return None
 
     config = checked(parse_config, body.config)
+    description = checked(parse_description, body.description)
     tags = checked(parse_tags, body.tags)
     limits = checked(parse_rate_limits, body.rate_limits)
-    if problems or config is None or tags is None or limits is None:
+    if problems or config is None or description is None or tags is None or limits is None:
         raise SpecErrors(problems)
-    return Wanted(config, tags, limits)
+    return Wanted(config, description, tags, limits)
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
@@ -155,6 +165,13 @@ def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
         )
         edit.generation = saved.generation
         changed.append("config")
+    if _lines(wanted.description) != _lines(edit.endpoint.description):
+        text = wanted.description
+        saved = commands.set_description(
+            name=name, description=text, generation=edit.generation, actor=actor, now=now
+        )
+        edit.generation = saved.generation
+        changed.append("description")
     if _plain(wanted.tags) != edit.endpoint.tags:
         saved = commands.set_tags(
             name=name, tags=wanted.tags, generation=edit.generation, actor=actor, now=now
@@ -177,6 +194,11 @@ def _is_new(edit: Edit, config: ConfigSpec) -> bool:
         return False
     # An unchanged config that failed or was cancelled is sent again.
     return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
+
+
+def _lines(text: str) -> list[str]:
+    """However they end: a browser sends other ends than a program."""
+    return text.strip().splitlines()
 
 
 def _plain(items: list[Tag] | list[RateLimit]) -> list[dict[str, str]]:
