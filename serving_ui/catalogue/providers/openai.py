@@ -2,7 +2,7 @@
 
 Vendor facts as of November 2026. OpenAI: platform.openai.com/docs/api-reference. Azure: learn.microsoft.com/rest/api/azureopenai
 (`{endpoint}/openai/deployments/{deployment}/…`, `GET {endpoint}/openai/models`, header `api-key`; Entra tokens have the scope
-https://cognitiveservices.azure.com/.default). Any OpenAI-compatible host works through the API base.
+https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host works through the API base.
 """
 
 from __future__ import annotations
@@ -192,6 +192,17 @@ def _builder(path: str) -> Build:
     return build
 
 
+def _responses(
+    body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
+) -> UpstreamRequest:
+    """The Responses API. Azure has it under its v1 path only, which knows no versions and takes the deployment as the model."""
+    base = _base_url(config, addresses)
+    if config.is_azure:
+        base = base.removesuffix("/openai") + "/openai/v1"
+    sent = wire.openai_body(body, model=(config.openai_deployment_name if config.is_azure else None) or model)
+    return wire.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
+
+
 PROVIDER = Provider(
     name="openai",
     label=_("OpenAI"),
@@ -202,4 +213,5 @@ PROVIDER = Provider(
     also_sends_to=_also_sends_to,
     check=_check,
     wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
+    responses=_responses,
 )
