@@ -83,6 +83,7 @@ class Draft:
     values: dict[str, str] = field(default_factory=dict)
     tags: list[tuple[str, str]] = field(default_factory=list)
     limits: list[governing.LimitRow] = field(default_factory=list)
+    added_limit: bool = False
     kept: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
     """Secrets kept with the endpoint's config, by entity and input name. On an edit, empty means: keep."""
     entities: Entities = field(default_factory=Entities)

@@ -5,9 +5,10 @@ What is packed is what was typed: pasted keys are sealed, as everywhere in a dra
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from pydantic_core import from_json, to_json
 
 PACKED, AT = "other_entities", "entity_at"
 ORIGIN, TRAFFIC = "entity_origin", "traffic"
@@ -29,7 +30,7 @@ class Entities:
         """From what the browser sent back. What does not look as if it came from here is left out."""
         others: list[Answers] = []
         try:
-            found = json.loads(post.get(PACKED, "")[:_LONGEST] or "[]")
+            found = from_json(post.get(PACKED, "")[:_LONGEST] or "[]")
             at = int(post.get(AT, "0")[:3])
         except ValueError:
             return cls()
@@ -50,7 +51,7 @@ class Entities:
 
     @property
     def packed(self) -> str:
-        return json.dumps(self.others)
+        return to_json(self.others).decode()
 
     def around(self, opened: Answers) -> list[Answers]:
         """All of them, with the open one in its place."""

@@ -65,20 +65,20 @@ def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, form
         made[f"limits-{n}-key"] = forms.CharField(
             label=_("For"), required=False, widget=forms.Select(choices=keys())
         )
-        made[f"limits-{n}-principal"] = line(_("E-mail, group or application id"), max_length=255)
+        if draft.added_limit and n == len(draft.limits) - 1:
+            made[f"limits-{n}-key"].widget.attrs["autofocus"] = True
+        made[f"limits-{n}-principal"] = line(_("Name"), max_length=255)
         made[f"limits-{n}-calls"] = line(_("Calls per minute"), **number)
         made[f"limits-{n}-tokens"] = line(_("Tokens per minute"), **number)
     if draft.entities.count > 1:
         for place in range(draft.entities.count):
             made[f"{TRAFFIC}-{place}"] = line(_("Traffic (%)"), max_length=3, inputmode="numeric")
     for name, label, default in (
-        ("connect", _("To connect (s)"), "5"),
-        ("first_byte", _("To the first byte (s)"), "60"),
-        ("total", _("For the whole answer (s)"), "297"),
+        ("connect", _("Connect (s)"), "5"),
+        ("first_byte", _("First byte (s)"), "60"),
+        ("total", _("Whole answer (s)"), "297"),
     ):
-        made[f"timeout_{name}_seconds"] = line(
-            label, max_length=8, inputmode="decimal", placeholder=default, optional=True
-        )
+        made[f"timeout_{name}_seconds"] = line(label, max_length=8, inputmode="decimal", placeholder=default)
     return made
 
 

@@ -143,6 +143,7 @@ def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
         return "tags"
     if "_add_limit" in post and len(draft.limits) < MOST_LIMITS:
         draft.limits.append(LimitRow())
+        draft.added_limit = True
         return "limits"
     if "_add_entity" in post and draft.entities.count < MOST_ENTITIES:
         draft.show_entity(draft.entities.add(draft.opened))
@@ -203,6 +204,8 @@ def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
         "fields_url": form.fields_url,
         "dialog_open": "_select" in request.POST,
         "added_tag": "_add_tag" in request.POST,
+        "removed_limit": "_remove_limit" in request.POST,
+        "moved_entity": any(f"_{step}_entity" in request.POST for step in ("add", "open", "remove")),
         "host": request.build_absolute_uri("/serving-endpoints/"),
         "sandbox_base": request.build_absolute_uri("/sandbox/v1"),
     }
