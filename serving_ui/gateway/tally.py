@@ -92,7 +92,9 @@ class Tally:
 
     def _take(self, given: Any, said: Any) -> None:
         counts = [count for count in (given, said) if _is_count(count)]
-        if counts:
+        if any(
+            counts
+        ):  # a report of nothing at all is that of a provider who tells no tokens (Cohere's on Bedrock)
             self.reported = True
             self.tokens_in = _clamped(given, self.tokens_in)
             self.tokens_out = _clamped(said, self.tokens_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zlib import crc32
 
 from django.utils.translation import gettext as _
@@ -15,6 +15,7 @@ from serving_ui.endpoints.permissions import Action, allows
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import task_label
 from serving_ui.pages.words import said
+from serving_ui.usage import queries as usage
 
 Outcome = ConfigVersion.Outcome
 _HEADINGS = {
@@ -122,6 +123,18 @@ def state_mark(endpoint: Endpoint) -> str:
     """Changes whenever the state fragment would; `?v=` of a poll."""
     progress = endpoint.pending.message if endpoint.pending else ""
     return f"{endpoint.generation}-{crc32(progress.encode()):x}"
+
+
+def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
+    """What was asked in the last 24 hours, in one line."""
+    sums = usage.since(now - timedelta(days=1), endpoint_id=endpoint.id)
+    if not sums["requests"]:
+        return _("No requests")
+    return _("%(requests)s requests, %(errors)s errors, %(tokens)s tokens") % {
+        "requests": f"{sums['requests']:,}",
+        "errors": f"{sums['errors_4xx'] + sums['errors_5xx']:,}",
+        "tokens": f"{sums['tokens_in'] + sums['tokens_out']:,}",
+    }
 
 
 def rate_limits(endpoint: Endpoint) -> str:

@@ -60,6 +60,7 @@ def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, 
         "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
         "task": task_label(endpoint.task),
         "limits": detail.rate_limits(endpoint),
+        "usage": detail.usage_of_a_day(endpoint, clock.now()),
         **_tab(endpoint, tab),
         **extra,
     }
