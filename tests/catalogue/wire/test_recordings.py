@@ -6,9 +6,12 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
@@ -55,6 +58,21 @@ def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
         chunks += translator.take(event)
     assert chunks == recorded.chunks
     assert translator.finished
+
+
+@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.task is Task.CHAT], ids=str)
+def test_openais_client_gathers_the_chunks(recorded: Recording):
+    assert recorded.chunks is not None
+    state = ChatCompletionStreamState()
+    for chunk in recorded.chunks:
+        state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    deltas = [choice for each in recorded.chunks for choice in each["choices"]]
+    for gathered in state.current_completion_snapshot.choices:
+        told = [each["delta"].get("content") or "" for each in deltas if each["index"] == gathered.index]
+        assert (gathered.message.content or "") == "".join(told)
+        assert gathered.finish_reason
+        for call in gathered.message.tool_calls or ():
+            assert isinstance(json.loads(call.function.arguments), dict)
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
