@@ -19,7 +19,7 @@ from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
-from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint, wait_until_in_force
+from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import detail_page
 from serving_ui.pages.words import said
@@ -63,7 +63,6 @@ def settings_page(request: PageRequest) -> HttpResponse:
         _token, value = create_access_token(
             user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
         )
-        wait_until_in_force()
         context["new_token"] = value
     context["tokens"] = queries.access_tokens(user=request.user)
     return render(request, "accounts/settings.html", context)
