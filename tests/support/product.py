@@ -144,7 +144,7 @@ class Person:
     def edit(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
         """The form of an existing endpoint; the stored key is kept unless another is given."""
         page = self.get(f"/ml/endpoints/{name}/edit").text
-        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation")}
+        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation", "entity_origin")}
         answers.setdefault("openai_api_key_plaintext", "")
         form = {**opened, **openai(base, **answers)}
         return self.post(f"/ml/endpoints/{name}/edit", form, status=status)
