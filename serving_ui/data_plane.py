@@ -20,6 +20,7 @@ from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.lib import open_files
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -74,6 +75,7 @@ class DataPlane:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                open_files.allow_as_many_as_possible()  # a stream needs two
                 self.books.start()
                 await self.gateway.start()
                 self.follower.start()
