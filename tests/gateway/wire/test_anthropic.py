@@ -81,6 +81,20 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
     assert text == {"type": "text", "text": "Blue."}
 
 
+def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, vendor: Vendor):
+    vendor.say(stream_of("stream-thinking"))
+    with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
+        stream.until_done()
+        said: Any = stream.current_completion_snapshot.choices[0].message.to_dict()
+    vendor.say(Answer.json(NAMED["hello"].reply))
+    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *HELLO])
+    thoughts = vendor.asked[-1].json["messages"][1]["content"][:2]
+    assert thoughts == [
+        {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"},
+        {"type": "redacted_thinking", "data": "ZW5j"},
+    ]
+
+
 def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: GatewayServer):
     recorded = NAMED["stream-completion"]
     gateway.lead(
