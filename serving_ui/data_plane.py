@@ -7,6 +7,7 @@ says what does not go as it should, `/metrics` is for Prometheus; they answer wi
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -20,7 +21,6 @@ from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
-from serving_ui.lib import open_files
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,6 +29,7 @@ Concern = Callable[[], str | None]
 
 QUERIES = ("/serving-endpoints/", "/endpoints/")
 HEALTH = ("/healthz", "/readyz", "/metrics")
+_FILES = 65_536
 NOT_YET = {
     "error_code": "TEMPORARILY_UNAVAILABLE",
     "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
@@ -75,7 +76,7 @@ class DataPlane:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                open_files.allow_as_many_as_possible()  # a stream needs two
+                _allow_many_sockets()
                 self.books.start()
                 await self.gateway.start()
                 self.follower.start()
@@ -120,6 +121,14 @@ class DataPlane:
         degraded = [words for concern in self.concerns if (words := concern())]
         about = {"status": status, "degraded": degraded, "process": self.follower.process}
         await answer(send, 200 if self.is_ready else 503, {**about, "revision": revision})
+
+
+def _allow_many_sockets() -> None:
+    """A stream takes two, and many systems give a process 1,024 files unless it asks for more of what it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def answer(send: Send, status: int, body: dict[str, Any], *, retry_after: int = 0) -> None:
