@@ -186,7 +186,7 @@ def _tells_usage(config: OpenAIConfig) -> bool:
 
 
 def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
-    sent = _body(body, config, model=model)
+    sent = wire.openai_body(body, model=model)
     if sent.get("stream") is True and _tells_usage(config):
         sent.setdefault("stream_options", {"include_usage": True})
     return sent
@@ -202,7 +202,7 @@ def _builder(path: str) -> Build:
             sent = _body(body, config, model=None)
         else:
             address = _base_url(config, addresses) + path
-            sent = wire.openai_body(body, model=model)
+            sent = _body(body, config, model=model)
         return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
 
     return build

@@ -46,7 +46,7 @@ def passage(recorded: Recording) -> Passage:
 
 def told(recorded: Recording, portions: list[bytes]) -> Told:
     passed = passage(recorded)
-    stream = passed.stream()
+    stream = passed.stream(Framing(recorded.content_type))
     content = b""
     for portion in portions:
         if not stream.over and stream.error is None:

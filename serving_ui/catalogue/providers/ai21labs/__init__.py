@@ -53,8 +53,8 @@ PROVIDER = Provider(
     label=_("AI21 Labs"),
     config=Ai21LabsConfig,
     models={
-        Task.COMPLETIONS: ("j2-mid", "j2-light", "j2-ultra"),
         Task.CHAT: ("jamba-large", "jamba-mini"),
+        Task.COMPLETIONS: ("j2-mid", "j2-light", "j2-ultra"),
     },
     base_url=_base_url,
     check=_check,
