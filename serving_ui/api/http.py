@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
+from time import perf_counter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -88,12 +89,17 @@ def _performed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBas
     changes = asked.method in WITH_BODY
     before = publication.current() if changes else 0
     answer = operation()
+    waited = None
     if changes and (revision := publication.current()) != before:
+        began = perf_counter()
         for process in publication.await_gateways(revision=revision, clock=clock.now):
             asked.warn(_("The gateway process %(name)s does not serve this change yet.") % {"name": process})
-    if isinstance(answer, HttpResponseBase):
-        return answer
-    return JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
+        waited = (perf_counter() - began) * 1000
+    if not isinstance(answer, HttpResponseBase):
+        answer = JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
+    if waited is not None:
+        answer.headers["Server-Timing"] = f"in-force;dur={waited:.1f}"
+    return answer
 
 
 def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation:

@@ -54,6 +54,7 @@ def endpoint_detail(endpoint: Endpoint) -> Json:
         "endpoint_type": "EXTERNAL_MODEL",
         "tags": endpoint.tags,
         **_governance(endpoint.rate_limits, endpoint.ai_gateway, endpoint.email_notifications),
+        **({"timeouts": endpoint.timeouts} if endpoint.timeouts else {}),
         "permission_level": endpoint.level.name,
         "route_optimized": False,
     }

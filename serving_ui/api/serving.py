@@ -20,6 +20,7 @@ urlpatterns = [
     *route(f"{ONE}/tags", PATCH=governance.change_tags),
     *route(f"{ONE}/rate-limits", PUT=governance.set_rate_limits),
     *route(f"{ONE}/ai-gateway", PUT=governance.set_ai_gateway),
+    *route(f"{ONE}/timeouts", PUT=governance.set_timeouts),
     *route(f"{ONE}/notifications", PATCH=governance.set_notifications),
     *route(f"{ONE}/telemetry-config", PATCH=governance.set_telemetry),
     *route(f"{ONE}/metrics", GET=observation.metrics),

@@ -104,5 +104,5 @@ def _of_the_promised_shape() -> Iterator[None]:
     """Providers' files read answers as their documentation promises them; another shape shows as one of these."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:
         raise AnswerUnreadable(f"The answer has not the shape that was promised: {problem!r}") from problem

@@ -1,21 +1,22 @@
-"""What governs an endpoint beside its config: AI gateway settings and e-mail notifications, in the shape of the API."""
+"""What governs an endpoint beside its config: AI gateway settings, e-mail notifications, timeouts, in the shape of the API."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.entities import Body, Reported
+from serving_ui.catalogue.limits import MOST_LIMITS, RateLimit
 from serving_ui.catalogue.problems import Problem, SpecErrors, as_validation_error, from_validation_error
 from serving_ui.catalogue.text import _
 
 MOST_ITEMS = 100
-LIMIT_UNITS = ("calls", "tokens")
+MOST_SECONDS = 3600
 Word = Annotated[str, Field(min_length=1, max_length=255)]
 Words = Annotated[list[Word], Field(max_length=MOST_ITEMS)]
-Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Address = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 Addresses = Annotated[list[Address], Field(max_length=MOST_ITEMS)]
 
@@ -51,28 +52,11 @@ class Fallback(Body):
     enabled: StrictBool
 
 
-class GatewayRateLimit(Body):
-    """Calls or tokens a minute: of the endpoint, of each user, or of one principal."""
-
-    calls: Count | None = None
-    tokens: Count | None = None
-    key: Literal["endpoint", "user", "user_group", "service_principal"] = "endpoint"
-    principal: Word | None = None
-    renewal_period: Literal["minute"] = "minute"
-
-    @model_validator(mode="after")
-    def _counts_something(self) -> Self:
-        if self.calls is None and self.tokens is None:
-            message = _("A rate limit counts calls or tokens. Give one of the two.")
-            raise as_validation_error([Problem(("calls",), message, "required")])
-        return self
-
-
 class AiGateway(Reported):
     fallback_config: Fallback | None = None
     guardrails: Guardrails | None = None
     inference_table_config: InferenceTable | None = None
-    rate_limits: Annotated[list[GatewayRateLimit], Field(max_length=MOST_ITEMS)] | None = None
+    rate_limits: Annotated[list[RateLimit], Field(max_length=MOST_LIMITS)] | None = None
     usage_tracking_config: UsageTracking | None = None
 
     def stored(self) -> dict[str, Any]:
@@ -95,6 +79,49 @@ class EmailNotifications(Reported):
     def stored(self) -> dict[str, Any]:
         """What was given, for the database and for answers."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+class Timeouts(Reported):
+    """How long a provider is waited for. What is left out is 5, 60 and 297 seconds, as far as the others allow it."""
+
+    connect_seconds: Annotated[Seconds, Field(le=60)] | None = None
+    first_byte_seconds: Annotated[Seconds, Field(le=MOST_SECONDS)] | None = None
+    total_seconds: Annotated[Seconds, Field(le=MOST_SECONDS)] | None = None
+
+    @model_validator(mode="after")
+    def _in_their_order(self) -> Self:
+        given = {name: value for name, value in self if value is not None}
+        if list(given.values()) != sorted(given.values()):
+            message = _(
+                "Connecting is a part of the wait for the first byte, and that is a part of the whole. "
+                "Give them rising numbers."
+            )
+            raise as_validation_error([Problem((next(reversed(given)),), message)])
+        return self
+
+    def effective(self) -> dict[str, float]:
+        """All three."""
+        connect, first_byte, total = self.connect_seconds, self.first_byte_seconds, self.total_seconds
+        most = total or MOST_SECONDS
+        connect = connect or min(5.0, first_byte or most, most)
+        first_byte = first_byte or min(max(60.0, connect), most)
+        return {"connect": connect, "first_byte": first_byte, "total": total or max(297.0, first_byte)}
+
+    def stored(self) -> dict[str, float]:
+        """What was given, for the database and for answers."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def parse_timeouts(body: object) -> Timeouts:
+    """Read timeouts. Raises SpecErrors."""
+    try:
+        timeouts = Timeouts.model_validate(body)
+    except ValidationError as error:
+        problems = from_validation_error(error)
+    else:
+        timeouts.remember_unknown(unknown.in_model(Timeouts, body))
+        return timeouts
+    raise SpecErrors(problems)
 
 
 def parse_ai_gateway(body: object) -> AiGateway:

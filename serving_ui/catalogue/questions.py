@@ -137,7 +137,7 @@ def parts(content: Any, *, at: str, own: Sequence[str] = ()) -> Iterator[Text | 
 
 def _part(part: Any, at: str, own: Sequence[str]) -> Text | Image:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in {"text", "refusal", "image_url"}:
+    if kind not in ("text", "refusal", "image_url"):
         raise refuse(at, "It must be a part of type text or image_url.")
     given = part.get(kind)
     extra = {name: value for name, value in part.items() if name not in {"type", kind} and value is not None}
@@ -157,7 +157,7 @@ def _image(given: Any, at: str, own: Mapping[str, Any]) -> Image:
     if not isinstance(url, str) or not url:
         raise refuse(f"{at}.image_url", "It must have a url.")
     for name, value in described.items():
-        if name != "url" and not (name == "detail" and value in {None, "auto"}):
+        if name != "url" and not (name == "detail" and value in (None, "auto")):
             raise refuse(f"{at}.image_url.{name}", "Leave it out.")
     if not url.startswith("data:"):
         return Image(url=url, own=own)
@@ -187,7 +187,7 @@ def messages(body: Mapping[str, Any]) -> list[Json]:
 
 def _message(given: Any, at: str) -> Json:
     role = given.get("role") if isinstance(given, dict) else None
-    if role not in {"system", "developer", "user", "assistant", "tool"}:
+    if role not in ("system", "developer", "user", "assistant", "tool"):
         raise refuse(at, "It must be an object with a role: system, user, assistant or tool.")
     for name in ("name", "audio", "function_call"):
         if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
@@ -199,7 +199,7 @@ def _message(given: Any, at: str) -> Json:
 def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
     """The tool calls of an assistant's message."""
     calls = []
-    for position, call in enumerate(message.get("tool_calls") or ()):
+    for position, call in enumerate(_listed(message, "tool_calls", at=f"{at}.")):
         where = f"{at}.tool_calls[{position}]"
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -210,6 +210,13 @@ def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
             )
         )
     return calls
+
+
+def _listed(holder: Mapping[str, Any], name: str, *, at: str = "") -> Sequence[Any]:
+    listed = holder.get(name) or []
+    if not isinstance(listed, list):
+        raise refuse(at + name, "It must be a list.")
+    return listed
 
 
 def _arguments(text: Any, at: str) -> Json:
@@ -259,7 +266,7 @@ def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> 
 def functions(body: Mapping[str, Any]) -> list[Json]:
     """The `function` objects of `tools`. Raises for tools of another type."""
     found = []
-    for position, tool in enumerate(body.get("tools") or ()):
+    for position, tool in enumerate(_listed(body, "tools")):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise refuse(
@@ -277,12 +284,13 @@ def choice_of_tool(body: Mapping[str, Any]) -> tuple[str, str]:
     if given in ("auto", "none", "required"):
         return given, ""
     function = given.get("function") if isinstance(given, dict) and given.get("type") == "function" else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name:
         raise refuse(
             "tool_choice",
             "It must be auto, none, required, or an object of type function that names a function.",
         )
-    return "function", function["name"]
+    return "function", name
 
 
 def texts(value: Any, *, name: str) -> list[str]:

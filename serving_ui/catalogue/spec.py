@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     Field,
     StrictBool,
-    StrictInt,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -24,7 +23,8 @@ from serving_ui.catalogue import names, unknown
 from serving_ui.catalogue.changes import destinations, differences
 from serving_ui.catalogue.entities import Body, ConfigSpec, Reported, Route, ServedEntity, TrafficConfig
 from serving_ui.catalogue.external import ExternalModel
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications
+from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.limits import RateLimit, RateLimits
 from serving_ui.catalogue.problems import (
     Problem,
     SpecErrors,
@@ -37,7 +37,6 @@ from serving_ui.catalogue.text import Text, _, has_control_characters
 LONGEST_DESCRIPTION = 2000
 LONGEST_TAG_KEY = 127
 LONGEST_TAG_VALUE = 255
-MOST_CALLS = 1_000_000_000
 
 
 def _one_line(value: str) -> str:
@@ -73,12 +72,6 @@ class Tag(Body):
     ] = ""
 
 
-class RateLimit(Body):
-    calls: Annotated[StrictInt, Field(ge=0, le=MOST_CALLS)]
-    key: Literal["user", "endpoint"] = "endpoint"
-    renewal_period: Literal["minute"] = "minute"
-
-
 def _each_once(keys: Iterable[str], message: Text) -> None:
     seen: set[str] = set()
     problems = []
@@ -95,15 +88,7 @@ def _distinct_tags(tags: list[Tag]) -> list[Tag]:
     return tags
 
 
-def _distinct_limits(limits: list[RateLimit]) -> list[RateLimit]:
-    _each_once(
-        (limit.key for limit in limits), _("There is more than one rate limit for %(key)s. Give one at most.")
-    )
-    return limits
-
-
 Tags = Annotated[list[Tag], AfterValidator(_distinct_tags)]
-RateLimits = Annotated[list[RateLimit], AfterValidator(_distinct_limits)]
 _TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
 _RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
 
@@ -124,7 +109,15 @@ class EndpointSpec(Reported):
     tags: Tags = Field(default_factory=list)
     ai_gateway: AiGateway | None = None
     email_notifications: EmailNotifications | None = None
+    timeouts: Timeouts | None = None
     route_optimized: Annotated[StrictBool, AfterValidator(_not_optimized)] = False
+
+
+_GOVERNING: dict[str, type[Reported]] = {
+    "ai_gateway": AiGateway,
+    "email_notifications": EmailNotifications,
+    "timeouts": Timeouts,
+}
 
 
 def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
@@ -132,7 +125,7 @@ def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
     spec: EndpointSpec = _validated(EndpointSpec.model_validate, body)
     _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
     spec.remember_unknown(unknown.in_endpoint(body))
-    for name, model in (("ai_gateway", AiGateway), ("email_notifications", EmailNotifications)):
+    for name, model in _GOVERNING.items():
         part = body.get(name) if isinstance(body, Mapping) else None
         spec.remember_unknown([f"{name}.{path}" for path in unknown.in_model(model, part)])
     return spec
@@ -220,6 +213,7 @@ __all__ = [
     "EndpointSpec",
     "ExternalModel",
     "RateLimit",
+    "RateLimits",
     "Route",
     "ServedEntity",
     "SpecErrors",

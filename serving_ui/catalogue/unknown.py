@@ -22,6 +22,7 @@ _ENDPOINT = {
     "tags",
     "ai_gateway",
     "email_notifications",
+    "timeouts",
     "route_optimized",
 }
 # Clients of the serving API always send the endpoint's name inside the config as well.
@@ -29,7 +30,7 @@ _CONFIG = {"name", "served_entities", "traffic_config"}
 _ENTITY = {"name", "external_model", *COMPUTE_FIELDS}
 _MODEL = {"provider", "name", "task"}
 _ROUTE = {"served_entity_name", "served_model_name", "traffic_percentage"}
-_RATE_LIMIT = {"calls", "key", "renewal_period"}
+_RATE_LIMIT = {"calls", "tokens", "key", "principal", "renewal_period"}
 _TAG = {"key", "value"}
 
 

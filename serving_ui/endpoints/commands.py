@@ -15,15 +15,15 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
 from serving_ui.catalogue.text import Text
-from serving_ui.endpoints import nudge, publication, queries
+from serving_ui.endpoints import governance, limits, nudge, publication, queries
 from serving_ui.endpoints.admission import admit
-from serving_ui.endpoints.errors import EndpointNotFound, StaleEdit, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.publication import Subject
-from serving_ui.endpoints.transitions import drop, record, retried, submit, swap
+from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
 from serving_ui.vault import commands as vault
 
 TAKEN = "taken"  # the code of the problem with a name that another endpoint has
@@ -33,7 +33,9 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
     """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
     try:
         with transaction.atomic(durable=True):
-            problems = _name_problems(spec.name, actor)
+            problems = _name_problems(spec.name, actor) + limits.problems(spec.rate_limits)
+            if spec.ai_gateway:
+                problems += governance.limit_problems(spec.ai_gateway, prefix=("ai_gateway",))
             config = _admitted(
                 spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
             )
@@ -47,9 +49,10 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 ready=NEW.ready,
                 config_update=NEW.update,
                 tags=_tags(spec.tags),
-                rate_limits=[limit.model_dump(mode="json") for limit in spec.rate_limits],
+                rate_limits=[limit.stored() for limit in spec.rate_limits],
                 ai_gateway=spec.ai_gateway.stored() if spec.ai_gateway else {},
                 email_notifications=spec.email_notifications.stored() if spec.email_notifications else {},
+                timeouts=spec.timeouts.stored() if spec.timeouts else {},
             )
             submit(endpoint, config, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
@@ -70,7 +73,7 @@ def update_config(
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_running(endpoint)
-        _refuse_stale(endpoint, generation)
+        refuse_stale(endpoint, generation)
         earlier = [version.config for version in queries.versions(endpoint=endpoint)]
         shown = endpoint.shown_version
         problems = []
@@ -124,7 +127,7 @@ def set_tags(
     """Replaces the tags at once; no config version is made."""
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        _refuse_stale(endpoint, generation)
+        refuse_stale(endpoint, generation)
         swap(endpoint, tags=_tags(tags), modified_at=now)
         record(endpoint, Kind.TAGS, now=now, actor=actor)
     return endpoint
@@ -137,9 +140,11 @@ def set_rate_limits(
     """Replaces the rate limits at once; no config version is made."""
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        _refuse_stale(endpoint, generation)
-        limits = [limit.model_dump(mode="json") for limit in rate_limits]
-        swap(endpoint, rate_limits=limits, modified_at=now)
+        refuse_stale(endpoint, generation)
+        if problems := limits.problems(rate_limits):
+            raise SpecErrors(problems)
+        stored = [limit.stored() for limit in rate_limits]
+        swap(endpoint, rate_limits=stored, modified_at=now)
         record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
         publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
@@ -193,17 +198,6 @@ def _refuse_running(endpoint: Endpoint) -> None:
                 "An update of %(name)s to version %(number)s is running. Wait until it ends, or cancel it first."
             )
             % {"name": endpoint.name, "number": number}
-        )
-
-
-def _refuse_stale(endpoint: Endpoint, generation: int | None) -> None:
-    if generation is None or generation == endpoint.generation:
-        return
-    changes = queries.changes_since(endpoint=endpoint, generation=generation)
-    if changes:
-        raise StaleEdit(
-            _("The endpoint was changed after you opened this form. Compare, then save again."),
-            changes=changes,
         )
 
 

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TAGS = "ENDPOINT_TAGS_EVENT"
     RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
     AI_GATEWAY = "ENDPOINT_AI_GATEWAY_EVENT"
+    TIMEOUTS = "ENDPOINT_TIMEOUTS_EVENT"
     NOTIFICATIONS = "ENDPOINT_NOTIFICATIONS_EVENT"
     PERMISSIONS = "ENDPOINT_PERMISSIONS_EVENT"
 
@@ -36,6 +37,7 @@ SENTENCES: dict[str, str] = {
     Kind.TAGS: _("Tags changed by %(actor)s."),
     Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
     Kind.AI_GATEWAY: _("AI gateway settings changed by %(actor)s."),
+    Kind.TIMEOUTS: _("Timeouts changed by %(actor)s."),
     Kind.NOTIFICATIONS: _("E-mail notifications changed by %(actor)s."),
     Kind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
 }

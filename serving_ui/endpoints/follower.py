@@ -98,17 +98,19 @@ class Follower:
             publication.join(process=self.process, now=clock.now())
             self._has_joined = True
         held = self._builder.build()
-        self.holder.standing = publication.standing(process=self.process, now=clock.now())
         if held is not self.holder.current:
             self.holder.replace(held)
             self._copy = None
             self._acknowledge(revision=held.revision)
-        elif time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
-            self._acknowledge(revision=held.revision)
+        else:
+            if time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
+                self._acknowledge(revision=held.revision)
+            self.holder.standing = publication.standing(process=self.process, now=clock.now())
         self._trouble, self._current_at = "", time.monotonic()
 
     def _acknowledge(self, *, revision: int) -> None:
-        publication.acknowledge(process=self.process, revision=revision, now=clock.now())
+        now = clock.now()
+        publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
         self._said_at = time.monotonic()
 
     def _serve_copy(self) -> None:

@@ -8,14 +8,15 @@ from datetime import datetime
 from django.db import transaction
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications
+from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import Tag
-from serving_ui.endpoints import publication, queries
+from serving_ui.endpoints import limits, publication, queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.publication import Subject
-from serving_ui.endpoints.transitions import record, retried, swap
+from serving_ui.endpoints.transitions import record, refuse_stale, retried, swap
 
 
 @retried
@@ -41,9 +42,30 @@ def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime
     """Replaces the AI gateway settings; empty ones clear them."""
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        if problems := limit_problems(settings):
+            raise SpecErrors(problems)
         swap(endpoint, ai_gateway=settings.stored(), modified_at=now)
         record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
         publication.bump(Subject.ENDPOINT, endpoint.pk)
+    return endpoint
+
+
+def limit_problems(settings: AiGateway, *, prefix: tuple[str, ...] = ()) -> list[Problem]:
+    """Rate limits of principals that do not exist."""
+    return limits.problems(settings.rate_limits or [], prefix=(*prefix, "rate_limits"))
+
+
+@retried
+def set_timeouts(
+    *, name: str, timeouts: Timeouts, generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Replaces how long providers are waited for; what is not given is as the gateway has it."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        refuse_stale(endpoint, generation)
+        swap(endpoint, timeouts=timeouts.stored(), modified_at=now)
+        record(endpoint, Kind.TIMEOUTS, now=now, actor=actor)
+        publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 

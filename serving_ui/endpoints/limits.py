@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from django.db.models.functions import Lower
 
 from serving_ui.accounts.models import Group, User
-from serving_ui.catalogue.governance import LIMIT_UNITS
+from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
+from serving_ui.catalogue.problems import Problem
+from serving_ui.catalogue.text import _
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
 Name = tuple[bool, str]  # whether it is a group, and its name in small letters
 Named = Mapping[Name, str]  # ids
 
+_UNKNOWN = {
+    "user": _("Nobody here has the e-mail %(name)s. Give one of a person who has signed in or was added."),
+    "user_group": _("There is no group %(name)s here. Give the name of one that there is."),
+    "service_principal": _("There is no service principal %(name)s here. Give its application id."),
+}
+
 
 def named_in(rows: Iterable[Endpoint]) -> Named:
     """The ids of the principals that limits name. No query when none does, two at most."""
-    wanted = {name for row in rows for name in names_in(row)}
+    return _ids({name for row in rows for name in names_in(row)})
+
+
+def _ids(wanted: AbstractSet[Name]) -> Named:
     if not wanted:
         return {}
     people = User.objects.annotate(low=Lower("email")).filter(
@@ -31,6 +42,21 @@ def named_in(rows: Iterable[Endpoint]) -> Named:
         for group, found in ((False, people), (True, groups))
         for low, pk in found.values_list("low", "pk")
     }
+
+
+def problems(limits: Sequence[RateLimit], *, prefix: tuple[str, ...] = ("rate_limits",)) -> list[Problem]:
+    """Limits of principals that do not exist. They would limit nobody, and whoever set them would believe they do."""
+    wanted = {_name(limit.stored()) for limit in limits if limit.principal}
+    known = _ids(wanted)
+    return [
+        Problem(
+            (*prefix, position, "principal"),
+            _UNKNOWN[limit.key].fill(name=limit.principal),
+            "unknown",
+        )
+        for position, limit in enumerate(limits)
+        if limit.principal and _name(limit.stored()) not in known
+    ]
 
 
 def names_in(row: Endpoint) -> frozenset[Name]:

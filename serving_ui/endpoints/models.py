@@ -57,6 +57,7 @@ class Endpoint(models.Model):
     rate_limits = models.JSONField(default=list)  # [RateLimit as the API gives it]
     ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
+    timeouts = models.JSONField(default=dict)  # Timeouts.stored()
     is_ready_made = models.BooleanField(default=False)
 
     ready = models.CharField(
@@ -224,11 +225,12 @@ class Change(models.Model):
 
 
 class GatewayProcess(models.Model):
-    """A gateway process that follows the snapshot, and how far it has come."""
+    """A gateway process that follows the snapshot, how far it has come, and how it counts rate limits."""
 
     id = models.CharField(primary_key=True, max_length=64)
     revision = models.PositiveBigIntegerField()
     seen_at = models.DateTimeField()
+    limits = models.CharField(max_length=6, default="own")  # a word of gateway.limits.Mode
 
     def __str__(self) -> str:
         return self.id

@@ -77,9 +77,9 @@ def changes(*, since: int) -> list[Change] | None:
     return found if whole and all(each.kind != Subject.EVERYTHING for each in found) else None
 
 
-def acknowledge(*, process: str, revision: int, now: datetime) -> None:
-    """Notes that a gateway process lives and which snapshot it serves."""
-    fresh = {"revision": revision, "seen_at": now}
+def acknowledge(*, process: str, revision: int, now: datetime, limits: str = "own") -> None:
+    """Notes that a gateway process lives, which snapshot it serves and how it counts rate limits."""
+    fresh = {"revision": revision, "seen_at": now, "limits": limits}
     if not GatewayProcess.objects.filter(pk=process).update(**fresh):
         GatewayProcess.objects.update_or_create(pk=process, defaults=fresh)
         GatewayProcess.objects.filter(seen_at__lt=now - timedelta(hours=1)).delete()
@@ -105,6 +105,11 @@ def standing(*, process: str, now: datetime) -> tuple[int, int]:
     live = GatewayProcess.objects.filter(seen_at__gte=now - LIVE).order_by("pk").values_list("pk", flat=True)
     names = list(live)
     return (names.index(process), len(names)) if process in names else (len(names), len(names) + 1)
+
+
+def is_counting_apart(*, now: datetime) -> bool:
+    """Whether a live gateway process cannot count rate limits with the others."""
+    return GatewayProcess.objects.filter(seen_at__gte=now - LIVE, limits="apart").exists()
 
 
 def lagging(*, revision: int, now: datetime) -> list[str]:

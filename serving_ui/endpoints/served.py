@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from serving_ui.accounts.models import EVERYONE, Membership
+from serving_ui.catalogue.governance import Timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.tasks import Task
@@ -17,6 +18,7 @@ from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, Vault, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
+from serving_ui.gateway.patience import Patience
 from serving_ui.vault.queries import Reference
 
 Members = Mapping[str, AbstractSet[str]]  # by group
@@ -55,7 +57,13 @@ def _built(rows: Sequence[Endpoint]) -> Iterator[Part]:
         governing = limits.of(row, named)
         limited = {limit.principal for limit in governing if limit.key == "user_group"}
         yield Part(
-            endpoint=replace(_endpoint(row, config, given, vault, members), limits=governing),
+            endpoint=replace(
+                _endpoint(row, config, given, vault, members),
+                limits=governing,
+                routes=_routes(config),
+                fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
+                patience=_patience(row.timeouts),
+            ),
             groups=frozenset(pk for pk in {grant.group_id for grant in given} | limited if pk),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
             named=limits.names_in(row),
@@ -115,6 +123,17 @@ def _entities(config: ConfigSpec | str | None, vault: Vault) -> tuple[tuple[gate
         )
         for entity in resolved.served_entities
     ), None
+
+
+def _routes(config: ConfigSpec | str | None) -> tuple[tuple[str, int], ...]:
+    """How traffic is divided; a single entity gets it all."""
+    if not isinstance(config, ConfigSpec) or len(config.served_entities) < 2:
+        return ()
+    return tuple((r.served_entity_name, r.traffic_percentage) for r in config.traffic_config.routes)
+
+
+def _patience(timeouts: Mapping[str, float]) -> Patience | None:
+    return Patience(**Timeouts.model_validate(timeouts).effective()) if timeouts else None
 
 
 def _members(rows: Sequence[Endpoint]) -> Members:

@@ -70,9 +70,9 @@ class SnapshotBuilder:
     def _endpoints_after(
         self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str], names: set[limits.Name]
     ) -> dict[str, gateway.Endpoint]:
-        ids = changed.endpoints | {
-            pk for pk, part in self._parts.items() if _concerns(part, changed, gone, names)
-        }
+        ids = set(changed.endpoints)
+        if changed.groups or changed.secrets or names or gone:  # else nobody need look at all of them
+            ids |= {pk for pk, part in self._parts.items() if _concerns(part, changed, gone, names)}
         if changed.groups:
             ids |= set(Grant.objects.filter(group__in=changed.groups).values_list("endpoint", flat=True))
         if not ids:
@@ -139,11 +139,12 @@ def _names(changed: _Changed, *callers_then_and_now: Mapping[str, gateway.Princi
 
 def _concerns(part: served.Part, changed: _Changed, gone: set[str], names: set[limits.Name]) -> bool:
     """Whether an endpoint follows one of these groups or secrets, names one of these, or was given to somebody who is gone."""
-    endpoint = part.endpoint
-    return (
-        not part.groups.isdisjoint(changed.groups)
-        or not part.named.isdisjoint(names)
-        or any(f"{s}/{k}" in changed.secrets or f"{s}/" in changed.secrets for s, k in part.references)
-        or not endpoint.users.isdisjoint(gone)
-        or not endpoint.viewers.isdisjoint(gone)
-    )
+    if gone and not (part.endpoint.users.isdisjoint(gone) and part.endpoint.viewers.isdisjoint(gone)):
+        return True
+    if changed.secrets and any({f"{s}/{k}", f"{s}/"} & changed.secrets for s, k in part.references):
+        return True
+    if part.named:  # by the names of now, and by those that they had when it was built
+        known = {limit.principal for limit in part.endpoint.limits}
+        if not (known.isdisjoint(changed.groups | changed.principals) and part.named.isdisjoint(names)):
+            return True
+    return not part.groups.isdisjoint(changed.groups)

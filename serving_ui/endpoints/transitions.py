@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.endpoints import lifecycle, publication
-from serving_ui.endpoints.errors import Overtaken
+from serving_ui.endpoints import lifecycle, publication, queries
+from serving_ui.endpoints.errors import Overtaken, StaleEdit
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
@@ -122,3 +122,15 @@ def drop(
         )  # gateways may serve it already and must go back
     kind = Kind.FAILED if failed else Kind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
+
+
+def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:
+    """Raises StaleEdit when others changed the endpoint since `generation`."""
+    if generation is None or generation == endpoint.generation:
+        return
+    changes = queries.changes_since(endpoint=endpoint, generation=generation)
+    if changes:
+        raise StaleEdit(
+            _("The endpoint was changed after you opened this form. Compare, then save again."),
+            changes=changes,
+        )

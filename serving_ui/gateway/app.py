@@ -61,15 +61,15 @@ class Gateway:
         self.client = client or UpstreamClient(patience=patience)
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
-        self._limits = Limits(holder, redis=redis)
+        self.limits = Limits(holder, redis=redis)
         self._turns = count()
 
     async def start(self) -> None:
         self.client.start()
-        await self._limits.start()
+        await self.limits.start()
 
     async def stop(self) -> None:
-        await self._limits.stop()
+        await self.limits.stop()
         self.client.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +148,7 @@ class Gateway:
         endpoint = query.endpoint
         tokens = query.question.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
         try:
-            query.reservation = await self._limits.admit(
+            query.reservation = await self.limits.admit(
                 endpoint=endpoint, principal=query.principal, tokens=tokens, now=monotonic_ns()
             )
         except GatewayError as refusal:

@@ -26,6 +26,7 @@ _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
 _MOST_ID = 256
 _MOST_CONTEXT = 8192
+_NO_TEXT = frozenset({"role", "type", "id", "tool_call_id"})
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
     Task.CHAT: ("messages", "a list of messages", (list,)),
@@ -180,5 +181,5 @@ def _length(value: Any) -> int:
     if isinstance(value, str):
         return 0 if value.startswith("data:") else len(value)
     if isinstance(value, dict):
-        return sum(map(_length, value.values()))
+        return sum(_length(inner) for name, inner in value.items() if name not in _NO_TEXT)
     return sum(map(_length, value)) if isinstance(value, list) else 0

@@ -53,6 +53,8 @@ class Stream:
         try:
             frames = self._splitter.finish()
         except ValueError:
+            if not self._is_whole():
+                self.error = GatewayError(503, GARBLED)
             frames = []
         ready = self._passed(frames)
         if not self.over and self.error is None:

@@ -38,18 +38,18 @@ class Reckoning:
         return not self.differences and not self.lost
 
 
-@transaction.atomic
 def reckon(*, folder: Path, now: datetime) -> Reckoning:
     """Counts everything as it is at one moment. What waits in the spool is answered, and not yet in the tables."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    since = (now - timedelta(days=settings.USAGE_ROW_DAYS) + timedelta(minutes=1)).replace(
-        second=0, microsecond=0
-    )
+    oldest = now - timedelta(days=settings.USAGE_ROW_DAYS) + timedelta(minutes=1)
+    since = oldest.replace(second=0, microsecond=0)
     found = Reckoning()
-    _compare_files(found, folder=folder, since=since)
-    _compare_minutes(found, since=since)
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        _compare_files(found, folder=folder, since=since)
+        _compare_minutes(found, since=since)
     return found
 
 

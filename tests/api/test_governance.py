@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
-from serving_ui.accounts.models import Group
-from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.accounts.models import Group, User
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, Workspace
 from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.snapshot import Endpoint as Served
 from serving_ui.gateway.snapshot import Limit
 from tests.api.conftest import Caller
+from tests.conftest import openai_body
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]
@@ -23,8 +28,12 @@ def chat(make_endpoint: Make) -> Endpoint:
     return make_endpoint("chat")
 
 
+def in_force() -> Served:
+    return SnapshotBuilder().build().endpoints["chat"]
+
+
 def limits_in_force() -> tuple[Limit, ...]:
-    return SnapshotBuilder().build().endpoints["chat"].limits
+    return in_force().limits
 
 
 def test_tags_are_added_replaced_and_deleted_and_come_back_by_key(api: Caller):
@@ -140,3 +149,130 @@ def test_a_stranger_changes_nothing(as_stranger: Caller):
         ("PATCH", "telemetry-config"),
     ):
         assert as_stranger.ask(method, f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat: Endpoint):
+    team, robot = (
+        Group.objects.create(name="Team"),
+        User.objects.create(email="3f0c", kind=User.Kind.SERVICE_PRINCIPAL),
+    )
+    someone = User.objects.create(email="ann@example.com")
+    given = [
+        {"calls": 0, "tokens": 1000, "key": "endpoint", "renewal_period": "minute"},
+        {"calls": 2, "key": "user", "renewal_period": "minute"},
+        {"calls": 3, "key": "user", "principal": "Ann@example.com", "renewal_period": "minute"},
+        {"tokens": 4, "key": "user_group", "principal": "team", "renewal_period": "minute"},
+        {"calls": 5, "key": "service_principal", "principal": "3f0c", "renewal_period": "minute"},
+    ]
+    assert api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": given}) == {"rate_limits": given}
+    assert api.get(CHAT)["rate_limits"] == given
+    assert limits_in_force() == (
+        Limit("endpoint", 0),
+        Limit("endpoint", 1000, "tokens"),
+        Limit("user", 2),
+        Limit("user", 3, principal=someone.pk, shown="Ann@example.com"),
+        Limit("user_group", 4, "tokens", principal=team.pk, shown="team"),
+        Limit("service_principal", 5, principal=robot.pk, shown="3f0c"),
+    )
+
+
+@pytest.mark.parametrize("key", ["user", "user_group", "service_principal"])
+@pytest.mark.parametrize("place", ["rate-limits", "ai-gateway"])
+def test_a_limit_of_nobody_is_refused(api: Caller, key: str, place: str):
+    limit = {"calls": 1, "key": key, "principal": "nobody"}
+    refused = api.ask("PUT", f"{CHAT}/{place}", {"rate_limits": [limit]})
+    assert refused.error == (400, "INVALID_PARAMETER_VALUE")
+    assert refused.body["details"][0]["field"] == "rate_limits[0].principal"
+    assert "nobody" in refused.body["details"][0]["message"]
+    assert limits_in_force() == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [
+        ("rate_limits[0].calls", {"key": "user"}),
+        ("rate_limits[0].principal", {"calls": 1, "key": "user_group"}),
+        ("rate_limits[0].principal", {"calls": 1, "principal": "owner@example.com"}),
+    ],
+)
+def test_a_limit_that_says_too_little_or_too_much_is_refused(api: Caller, field: str, limit: dict[str, Any]):
+    refused = api.ask("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
+    assert refused.body["details"][0]["field"] == field
+
+
+def test_timeouts_are_in_force_at_once_and_may_be_given_with_the_endpoint(
+    api: Caller, sandbox: SandboxServer
+):
+    assert "timeouts" not in api.get(CHAT)
+    wanted = {"first_byte_seconds": 20, "total_seconds": 40.5}
+    assert api.done("PUT", f"{CHAT}/timeouts", wanted) == wanted
+    assert api.get(CHAT)["timeouts"] == wanted
+    assert in_force().patience == Patience(first_byte=20, total=40.5)
+    assert ConfigVersion.objects.count() == 1
+    assert api.done("PUT", f"{CHAT}/timeouts", {}) == {}
+    assert in_force().patience is None
+    made = api.done(
+        "POST", "/serving-endpoints", openai_body("other", base=sandbox.base, timeouts={"connect_seconds": 1})
+    )
+    assert made["timeouts"] == {"connect_seconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("connect_seconds", {"connect_seconds": 0}),
+        ("connect_seconds", {"connect_seconds": "5"}),
+        ("total_seconds", {"total_seconds": 3601}),
+        ("total_seconds", {"total_seconds": 59, "first_byte_seconds": 60}),
+        ("first_byte_seconds", {"connect_seconds": 20, "first_byte_seconds": 10}),
+    ],
+)
+def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: dict[str, Any]):
+    refused = api.ask("PUT", f"{CHAT}/timeouts", body)
+    assert refused.error == (400, "INVALID_PARAMETER_VALUE")
+    assert refused.body["details"][0]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("given", "effective"),
+    [
+        ({"total_seconds": 3}, (3, 3, 3)),
+        ({"total_seconds": 20}, (5, 20, 20)),
+        ({"first_byte_seconds": 600}, (5, 600, 600)),
+        ({"connect_seconds": 60}, (60, 60, 297)),
+        ({"first_byte_seconds": 2}, (2, 2, 297)),
+        ({"connect_seconds": 1, "total_seconds": 1000}, (1, 60, 1000)),
+    ],
+)
+def test_a_timeout_that_is_left_out_fits_the_others(
+    api: Caller, given: dict[str, Any], effective: tuple[float, ...]
+):
+    api.done("PUT", f"{CHAT}/timeouts", given)
+    assert in_force().patience == Patience(*effective)
+
+
+def test_timeouts_do_not_belong_into_the_config(api: Caller):
+    config = api.get(CHAT)["config"]
+    refused = api.ask("PUT", f"{CHAT}/config", {**config, "timeouts": {"total_seconds": 5}})
+    assert refused.body["details"][0]["field"] == "timeouts"
+    assert "/timeouts" in refused.body["details"][0]["message"]
+
+
+def test_fallback_and_the_division_of_traffic_are_in_force(
+    api: Caller, sandbox: SandboxServer, deployed: Callable[..., Endpoint]
+):
+    Workspace.objects.filter(pk=Workspace.here().pk).update(several_external_models=True)
+    split = deployed("split", ai_gateway={"fallback_config": {"enabled": True}})
+    model = openai_body("x", base=sandbox.base)["config"]["served_entities"][0]["external_model"]
+    shares = [("a", 70), ("b", 30), ("spare", 0)]
+    routes = [{"served_entity_name": name, "traffic_percentage": share} for name, share in shares]
+    config = {
+        "served_entities": [{"name": name, "external_model": model} for name, _share in shares],
+        "traffic_config": {"routes": routes},
+    }
+    assert SnapshotBuilder().build().endpoints["split"].routes == ()
+    api.done("PUT", "/serving-endpoints/split/config", config)
+    settle(split)
+    served = SnapshotBuilder().build().endpoints["split"]
+    assert (served.fallback, served.routes) == (True, tuple(shares))
+    assert [entity.name for entity in served.entities] == [name for name, _share in shares]

@@ -81,9 +81,14 @@ class World:
             commands.delete_endpoint(name=NAMES[which], actor=self.admin, now=clock.now())
 
     def limit(self, which: int, how: int) -> None:
+        limits = (
+            [RateLimit(calls=which)],
+            [RateLimit(calls=1, key="user_group", principal=self.group(which).name)],
+            [RateLimit(tokens=2, key="user", principal=self.person(which).email)],
+        )
         if self.endpoint(which):
             commands.set_rate_limits(
-                name=NAMES[which], rate_limits=[RateLimit(calls=how)], actor=self.admin, now=clock.now()
+                name=NAMES[which], rate_limits=limits[how], actor=self.admin, now=clock.now()
             )
 
     def grant(self, which: int, how: int) -> None:
@@ -97,6 +102,13 @@ class World:
 
     def part(self, which: int, how: int) -> None:
         directory.change_members(group=self.group(how), remove=[self.person(which).pk], actor=self.admin)
+
+    def rename(self, which: int, how: int) -> None:
+        """Two groups may swap names, by way of a third one."""
+        taken = set(Group.objects.values_list("name", flat=True))
+        name = ("red", "blue", "green")[how]
+        if name not in taken:
+            directory.change_group(group=self.group(which), name=name, actor=self.admin)
 
     def dissolve(self, which: int, _how: int) -> None:
         directory.delete_group(group=self.group(which), actor=self.admin)
@@ -135,7 +147,7 @@ class World:
 
 STEPS: tuple[Step, ...] = (
     *[World.create, World.publish, World.publish, World.update, World.delete, World.limit, World.grant],
-    *[World.join, World.part, World.dissolve, World.activate, World.promote, World.remove],
+    *[World.join, World.part, World.rename, World.dissolve, World.activate, World.promote, World.remove],
     *[World.make_token, World.revoke_token, World.put_secret, World.delete_secret, World.delete_scope],
 )
 
@@ -150,7 +162,7 @@ def spec(name: str, reference: str | None = None) -> EndpointSpec:
 
 
 class Following(TransactionTestCase):
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(
             st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 2)), max_size=4),

@@ -16,11 +16,12 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
 from serving_ui.lib.egress import EgressPolicy
 from tests.support.recordings import everywhere
 from tests.support.sandbox import SandboxServer, running_sandbox
-from tests.support.servers import serve
+from tests.support.servers import serve, wait_until
 from tests.support.vendor import Vendor, running_vendor
 
 CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
@@ -54,13 +55,30 @@ def endpoint(name: str, served: Entity, **changes: Any) -> Endpoint:
     return replace(made, **changes)
 
 
+class Notebook:
+    """A ledger that a test reads. `pages` are the records, oldest first."""
+
+    def __init__(self) -> None:
+        self.pages: list[Record] = []
+
+    def note(self, record: Record) -> None:
+        self.pages.append(record)
+
+    @property
+    def last(self) -> Record:
+        """The record of the only query since the test began, once it is there."""
+        (record,) = wait_until(lambda: self.pages)
+        return record
+
+
 @dataclass
 class GatewayServer:
-    """The gateway's address, and its world to change."""
+    """The gateway's address, its world to change, and what it has noted."""
 
     url: str
     holder: SnapshotHolder = field(repr=False)
     gateway: Gateway = field(repr=False)
+    notes: Notebook = field(default_factory=Notebook, repr=False)
 
     def publish(self, *endpoints: Endpoint, **changes: Any) -> None:
         """Make these the endpoints, and change what else the snapshot has."""
@@ -150,9 +168,10 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture(scope="session")
 def _gateway() -> Iterator[GatewayServer]:
-    made = Gateway(SnapshotHolder(), patience=Patience(connect=2, first_byte=3, total=6))
+    notes = Notebook()
+    made = Gateway(SnapshotHolder(), patience=Patience(connect=2, first_byte=3, total=6), ledger=notes)
     with serve(Application(made)) as running:
-        yield GatewayServer(running.url, made.holder, made)
+        yield GatewayServer(running.url, made.holder, made, notes)
 
 
 @pytest.fixture
@@ -160,6 +179,7 @@ def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
     """Endpoints chat, text and vectors, which lead to the sandbox. What other tests did to its circuit is forgotten."""
     for circuit in _gateway.gateway.client.circuits().values():
         circuit.answered()
+    _gateway.notes.pages.clear()
     _gateway.holder.replace(first_snapshot())
     _gateway.publish(
         endpoint("chat", entity(base=sandbox.base)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from serving_ui.start import options, processes
 from tests.architecture.sources import ROOT
@@ -21,6 +23,12 @@ class Database(NamedTuple):
 
     service: Service
     url: str
+
+    def another(self, name: str) -> str:
+        """The address of an empty database on the same server."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url.rpartition("/")[0] + f"/{name}"
 
 
 class Broker(NamedTuple):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.start.waiting import until
 from tests.support.asking import asking
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.usage.test_killed import kill_at_every_step
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,7 @@ def deployed(owner: Person, provider: SandboxServer, name: str) -> str:
 
 
 def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
-    tests = ["tests/endpoints", "tests/accounts", "tests/vault"]
+    tests = ["tests/endpoints", "tests/accounts", "tests/vault", "tests/usage"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
@@ -36,6 +38,12 @@ def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_a_worker_may_be_killed_at_every_step_of_taking_usage_in(postgresql: Database, tmp_path: Path):
+    kill_at_every_step(
+        SERVING_UI_DATA=str(tmp_path), SERVING_UI_DATABASE_URL=postgresql.another("killed_at_every_step")
+    )
 
 
 def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):

@@ -142,3 +142,22 @@ def _refusals(path: Path) -> list[Refusal]:
 
 
 CANNOT = [refusal for path in sorted(FOLDER.glob(f"*/{REFUSALS}")) for refusal in _refusals(path)]
+
+
+def with_other(content: Any, at: int, value: Any) -> Any:
+    """The content with the value in one of its places."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(inner: Any) -> None:
+        for key in inner if isinstance(inner, dict) else range(len(inner)):
+            places.append((inner, key))
+            if isinstance(inner[key], dict | list):
+                walk(inner[key])
+
+    copied = json.loads(json.dumps(content))
+    walk(copied)
+    if not places:
+        return value
+    holder, key = places[at % len(places)]
+    holder[key] = value
+    return copied

@@ -10,7 +10,11 @@ from serving_ui.api.description.document import schemas
 
 Schema = Mapping[str, Any]
 REPEATED = {"pending_config"}  # its fields are those of config
-OPERATIONS_OF = {"AiGateway": "set_ai_gateway", "EmailNotifications": "set_notifications"}
+OPERATIONS_OF = {
+    "AiGateway": "set_ai_gateway",
+    "EmailNotifications": "set_notifications",
+    "Timeouts": "set_timeouts",
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from serving_ui.api import bodies
 from serving_ui.api.description import given, shapes
 from serving_ui.api.description.operation import ENDPOINTS, Operation, Parameter
-from serving_ui.catalogue.governance import AiGateway
+from serving_ui.catalogue.governance import AiGateway, Timeouts
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.text import _
 
@@ -109,6 +109,12 @@ OBSERVATION = (
     ),
 )  # fmt: skip
 OURS = (
+    Operation(
+        method="PUT", path=ONE + "/timeouts", group=GROUP, name="set_timeouts",
+        summary=_("Set the timeouts"), text=_("How many seconds the provider is waited for. Replaces them at once; no config version is made. A query that takes longer is answered 504."),
+        body=Timeouts, answer=Timeouts, refusals=(403, 404, 409),
+        example={"first_byte_seconds": 20, "total_seconds": 120}, ours=True,
+    ),
     Operation(
         method="POST", path=ONE + "/config:cancel", group=GROUP, name="cancel_update",
         summary=_("Cancel the running update"), text=_("The pending config is dropped, and the active one answers as before. Refused with 409 when no update runs."),

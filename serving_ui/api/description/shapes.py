@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications
+from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.spec import RateLimit, Tag
 
 Milliseconds = Annotated[int, Field(description="Milliseconds since 1970.", examples=[1699617587000])]
@@ -120,6 +120,7 @@ class ListedEndpoint(Shape):
 class ShownEndpoint(ListedEndpoint):
     """An endpoint."""
 
+    timeouts: Timeouts = sometimes("Those that were set.")
     creator_display_name: str = sometimes()
     creator_kind: Literal["User"] = sometimes()
     pending_config: PendingConfig = sometimes(

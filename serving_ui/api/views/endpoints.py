@@ -20,6 +20,7 @@ ELSEWHERE = {
     "tags": "tags",
     "ai_gateway": "ai-gateway",
     "email_notifications": "notifications",
+    "timeouts": "timeouts",
 }
 
 

@@ -1,4 +1,4 @@
-"""What changes at once and makes no config version: tags, rate limits, AI gateway, notifications; telemetry is refused."""
+"""What changes at once and makes no config version: tags, rate limits, AI gateway, timeouts, notifications; telemetry is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import read
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.governance import parse_ai_gateway, parse_email_notifications
+from serving_ui.catalogue.governance import parse_ai_gateway, parse_email_notifications, parse_timeouts
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
@@ -43,6 +43,14 @@ def set_ai_gateway(request: ApiRequest, name: str) -> Json:
     warn.of_no_effect(request, settings.without_effect())
     endpoint = governance.set_ai_gateway(name=name, settings=settings, actor=request.user, now=clock.now())
     return dict(endpoint.ai_gateway)
+
+
+def set_timeouts(request: ApiRequest, name: str) -> Json:
+    """PUT serving-endpoints/{name}/timeouts, an addition of ours."""
+    timeouts = parse_timeouts(request.given)
+    warn.of_unknown(request, timeouts.unknown)
+    endpoint = governance.set_timeouts(name=name, timeouts=timeouts, actor=request.user, now=clock.now())
+    return dict(endpoint.timeouts)
 
 
 def set_notifications(request: ApiRequest, name: str) -> Json:

@@ -17,7 +17,7 @@ from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support import frames
-from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.recordings import STREAMED, WHOLE, Recording, with_other
 
 every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
 every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
@@ -101,25 +101,6 @@ def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Reco
     assert got.over != (got.error is not None)
     if got.over:
         assert b'"finish_reason"' in got.content
-
-
-def with_other(content: Any, at: int, value: Any) -> Any:
-    """The content with the value in one of its places."""
-    places: list[tuple[Any, Any]] = []
-
-    def walk(inner: Any) -> None:
-        for key in inner if isinstance(inner, dict) else range(len(inner)):
-            places.append((inner, key))
-            if isinstance(inner[key], dict | list):
-                walk(inner[key])
-
-    copied = json.loads(json.dumps(content))
-    walk(copied)
-    if not places:
-        return value
-    holder, key = places[at % len(places)]
-    holder[key] = value
-    return copied
 
 
 def framed(recorded: Recording, name: str, data: Any) -> bytes:

@@ -48,5 +48,5 @@ def reply(answer: Json, asked: Asked) -> Json:
     else:
         vectors, counts = answer["embeddings"], None
     if isinstance(vectors, dict):  # by type, when the question named types
-        vectors = vectors.get("float") or next(iter(vectors.values()))
+        vectors = vectors.get("float") or next(iter(vectors.values()), None)
     return answers.embeddings(asked, vectors, counts)

@@ -23,7 +23,7 @@ _TAKEN = (
     "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "reasoning_effort", "metadata", "service_tier",
 )  # fmt: skip
-_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
@@ -83,9 +83,9 @@ def service(body: Json) -> Json:
     if user:
         sent["metadata"] = {"user_id": user}
     tier = body.get("service_tier")
-    if tier in {"default", "standard_only"}:
+    if tier in ("default", "standard_only"):
         sent["service_tier"] = "standard_only"
-    elif tier not in {None, "auto"}:
+    elif tier not in (None, "auto"):
         raise refuse("service_tier", f"{NAME} has auto and standard_only.")
     return sent
 
@@ -104,7 +104,7 @@ def _turns(body: Json) -> tuple[str | list[Json], list[Json]]:
     for position, message in enumerate(questions.messages(body)):
         at = f"messages[{position}]"
         if message["role"] == "system":
-            system += _blocks(message, at)
+            system += _system(message, at)
             continue
         role = "assistant" if message["role"] == "assistant" else "user"
         blocks = _said(message, at)
@@ -117,6 +117,13 @@ def _turns(body: Json) -> tuple[str | list[Json], list[Json]]:
     if not turns:
         raise refuse("messages", f"{NAME} needs a message that is not the system's.")
     return _short(system), [{"role": role, "content": _short(blocks)} for role, blocks in turns]
+
+
+def _system(message: Json, at: str) -> list[Json]:
+    blocks = _blocks(message, at)
+    if any(block["type"] == "image" for block in blocks):
+        raise refuse(f"{at}.content", "An image cannot stand there.")
+    return blocks
 
 
 def _short(blocks: list[Json]) -> str | list[Json]:
@@ -132,11 +139,11 @@ def _said(message: Json, at: str) -> list[Json]:
         return [_tool_result(message, at)]
     if message["role"] == "user":
         return _blocks(message, at)
-    calls = [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
-        for call in questions.tool_calls(message, at=at)
-    ]
-    return [*_thoughts(message, at), *_blocks(message, at), *calls]
+    calls = questions.tool_calls(message, at=at)
+    if not all(call.id for call in calls):
+        raise refuse(f"{at}.tool_calls", f"{NAME} needs the id of each.")
+    used = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in calls]
+    return [*_thoughts(message, at), *_blocks(message, at), *used]
 
 
 def _thoughts(message: Json, at: str) -> list[Json]:
@@ -171,15 +178,14 @@ def _block(part: Text | Image) -> Json:
 
 
 def _tools(body: Json) -> Json:
-    sent: Json = {}
     tools = [_tool(function) for function in questions.functions(body)]
-    if tools:
-        sent["tools"] = tools
     kind, name = questions.choice_of_tool(body)
+    if not tools and kind in ("auto", "none"):  # without tools both ask for nothing
+        return {}
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
     if tools and body.get("parallel_tool_calls") is False and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
-    return {**sent, "tool_choice": choice} if choice else sent
+    return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 
 
 def _tool(function: Json) -> Json:

@@ -1,0 +1,51 @@
+"""Whatever a caller asks is either built or refused with a sentence, never anything else, by every provider."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_ui.catalogue.questions import OPENAI_FIELDS
+from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.question import read_body
+from tests.catalogue.test_any_body import ANYTHING
+from tests.support.recordings import RECORDINGS, Recording, with_other
+
+NEEDED = frozenset({"messages", "prompt", "input", "stream"})
+"""The gateway looks at these before: they are there, of the right type and not empty."""
+NAMES = st.sampled_from(sorted(OPENAI_FIELDS - NEEDED | {"extra_params", "thinking", "top_k"}))
+every_recording = pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+
+
+def built_or_refused(recorded: Recording, question: dict[str, Any]) -> None:
+    """The question as it comes through the gateway's door, which takes no halves of surrogate pairs and no infinite numbers."""
+    try:
+        asked = read_body(json.dumps(question).encode())
+        request = recorded.built(asked)
+    except (RequestRefused, GatewayError) as refusal:
+        assert str(refusal)
+    else:
+        assert isinstance(json.loads(request.body or b""), dict)
+
+
+@every_recording
+@settings(deadline=None, max_examples=30)
+@given(at=st.integers(0, 1000), value=ANYTHING)
+def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
+    question = with_other(recorded.question, at, value)
+    for name in NEEDED & recorded.question.keys():
+        if not question[name] or type(question[name]) is not type(recorded.question[name]):
+            question[name] = recorded.question[name]
+    built_or_refused(recorded, question)
+
+
+@every_recording
+@settings(deadline=None, max_examples=30)
+@given(more=st.dictionaries(NAMES, ANYTHING, min_size=1, max_size=3))
+def test_a_question_with_other_parameters(recorded: Recording, more: dict[str, Any]):
+    built_or_refused(recorded, {**recorded.question, **more})

@@ -1,0 +1,154 @@
+"""AWS's own SDK as the oracle for Bedrock: it takes what we send for its own parameters, sends the same, and reads the same streams.
+
+Named differences: the SDK sends no Accept to Converse, and adds user-agent and amz-sdk headers; it takes bytes where the wire has base64.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from serving_ui.catalogue.exchange import Framing
+from serving_ui.catalogue.providers.amazon_bedrock import model_id
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.aws import FrameSplitter
+from tests.support import frames
+from tests.support.recordings import RECORDINGS, Recording
+from tests.support.sigv4 import is_signed
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+BEDROCK = [each for each in RECORDINGS if each.provider.name == "amazon-bedrock"]
+KEYS = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": "key-1"}
+REGION = "us-east-1"
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with running_vendor() as server:
+        yield server
+
+
+@pytest.fixture
+def sdk(vendor: Vendor) -> Iterator[Any]:
+    client = boto3.client(
+        "bedrock-runtime",
+        region_name=REGION,
+        endpoint_url=vendor.url,
+        config=Config(retries={"max_attempts": 0}),
+        **KEYS,
+    )
+    yield client
+    client.close()
+
+
+def with_bytes(content: Any, *, convert: Any, name: str = "") -> Any:
+    """The content with its base64 as bytes, or the other way round."""
+    if isinstance(content, dict):
+        return {key: with_bytes(value, convert=convert, name=key) for key, value in content.items()}
+    if isinstance(content, list):
+        return [with_bytes(value, convert=convert) for value in content]
+    return convert(content) if name in {"bytes", "redactedContent"} else content
+
+
+def ask(sdk: Any, recorded: Recording) -> Any:
+    """The SDK's question with the recorded parameters."""
+    _, _, model, action = recorded.request["path"].split("/")
+    body = recorded.request["body"]
+    if action == "invoke":
+        return sdk.invoke_model(
+            modelId=unquote(model),
+            body=json.dumps(body),
+            contentType="application/json",
+            accept="application/json",
+        )
+    send = sdk.converse if action == "converse" else sdk.converse_stream
+    return send(modelId=unquote(model), **with_bytes(body, convert=b64decode))
+
+
+@pytest.mark.parametrize("recorded", BEDROCK, ids=str)
+def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
+    streamed = recorded.chunks is not None
+    vendor.say(
+        Answer.stream(recorded.stream(), kind=frames.KIND) if streamed else Answer.json(recorded.reply)
+    )
+    answer = ask(sdk, recorded)
+    if streamed:
+        list(answer["stream"])
+    (request,) = vendor.asked
+    assert (request.method, request.path) == ("POST", recorded.request["path"])
+    assert request.json == recorded.request["body"]
+    assert request.headers["content-type"] == recorded.request["headers"]["content-type"]
+    assert is_signed(request, key_id="AKIDEXAMPLE", secret="key-1", region=REGION, service="bedrock")
+
+
+@pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.answer], ids=str)
+def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor, sdk: Any):
+    vendor.say(Answer.json(recorded.reply))
+    answer = ask(sdk, recorded)
+    if recorded.task is Task.EMBEDDINGS:
+        assert json.loads(answer["body"].read()) == recorded.reply
+        return
+    del answer["ResponseMetadata"]
+    assert with_bytes(answer, convert=lambda content: b64encode(content).decode()) == recorded.reply
+
+
+@pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
+def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk: Any):
+    vendor.say(Answer.stream(recorded.stream(), kind=frames.KIND))
+    events = [next(iter(each.items())) for each in ask(sdk, recorded)["stream"]]
+    heard = [
+        (name, with_bytes(data, convert=lambda content: b64encode(content).decode())) for name, data in events
+    ]
+    # Bedrock pads its events with a field `p`, which the SDK drops as it drops the response before the first event.
+    told = [
+        (each.name, {name: value for name, value in each.data.items() if name != "p"})
+        for each in recorded.events()
+        if each.name != "initial-response"
+    ]
+    assert heard == told
+
+
+@pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
+def test_frames_give_the_recorded_events(recorded: Recording):
+    assert recorded.wire.framing is Framing.AWS
+    splitter = FrameSplitter()
+    read = [(name.decode(), json.loads(data)) for name, data in splitter.feed(recorded.stream())]
+    assert read == [(each.name, each.data) for each in recorded.events()]
+    assert splitter.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "maker", "known"),
+    [
+        ("claude-v2", "anthropic", "anthropic.claude-v2"),
+        ("j2-ultra-v1", "ai21labs", "ai21.j2-ultra-v1"),
+        ("titan-embed-g1-text-02", "amazon", "amazon.titan-embed-g1-text-02"),
+        ("grok-4.1-fast", "grok", "xai.grok-4.1-fast"),
+        ("cohere.command-r-v1:0", "cohere", "cohere.command-r-v1:0"),
+        (
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "anthropic",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        (
+            "us-gov.anthropic.claude-3-haiku-20240307-v1:0",
+            "anthropic",
+            "us-gov.anthropic.claude-3-haiku-20240307-v1:0",
+        ),
+        ("global.anthropic.claude-opus-4-5-v1:0", "anthropic", "global.anthropic.claude-opus-4-5-v1:0"),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/a1b2c3d4e5f6",
+            "cohere",
+            "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/a1b2c3d4e5f6",
+        ),
+    ],
+)
+def test_the_maker_goes_before_a_model_that_lacks_it(model: str, maker: str, known: str):
+    assert model_id(model, maker) == known

@@ -1,0 +1,272 @@
+"""Amazon's ways: signatures that the service accepts, keys of the machine, and streams of frames that may be damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.wire import AwsInstanceProfile, UpstreamRequest
+from serving_ui.gateway.app import Gateway
+from serving_ui.gateway.aws import FrameSplitter, Signer
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.snapshot import SnapshotHolder
+from tests.gateway.conftest import CHAT, Application, GatewayServer, first_snapshot
+from tests.support import frames
+from tests.support.servers import serve
+from tests.support.sigv4 import is_signed
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+KEY_ID, SECRET = "AKIACANARY5D41402ABC", "aws-canary-5d41402abc4b2a76b9719d911017c592"
+ARN = "arn:aws:iam::123456789012:instance-profile/bedrock"
+ACCESS_KEYS = {"aws_access_key_id_plaintext": KEY_ID, "aws_secret_access_key_plaintext": SECRET}
+PROFILE = {"instance_profile_arn": ARN}
+MODEL = "claude-3-5-haiku-20241022-v1:0"
+REPLY = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+}
+STREAM = {**CHAT, "stream": True}
+BEGUN = [
+    frames.event("messageStart", {"role": "assistant"}),
+    frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}}),
+]
+
+
+def lead(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) -> None:
+    block = {"aws_region": "eu-west-1", "bedrock_provider": "anthropic", **credentials}
+    config = PROVIDERS["amazon-bedrock"].config.model_validate(block)
+    gateway.lead(vendor, provider="amazon-bedrock", model=MODEL, config=config)
+
+
+@pytest.mark.parametrize("question", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
+def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, question: dict[str, Any]):
+    lead(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
+    vendor.say(Answer.json(REPLY))
+    assert gateway.query("vendor", question).status_code == 200
+    (request,) = vendor.asked
+    assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
+
+
+def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, {"uc_service_credential_name": "theirs"})
+    answer = gateway.query("vendor")
+    assert answer.status_code == 400
+    assert "give access keys or an instance profile" in answer.json()["message"]
+    assert not vendor.asked
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(400, 400), (403, 400), (424, 500), (429, 429), (500, 500), (503, 503)]
+)
+def test_a_refusal_is_told_without_the_key(gateway: GatewayServer, vendor: Vendor, status: int, shown: int):
+    lead(gateway, vendor, ACCESS_KEYS)
+    vendor.say(Answer.json({"message": f"No model access for {KEY_ID}, says Bedrock."}, status=status))
+    answer = gateway.query("vendor")
+    assert answer.status_code == shown
+    assert "says Bedrock" in answer.json()["message"]
+    assert KEY_ID not in answer.text
+
+
+@pytest.mark.parametrize("name", ["throttlingException", "modelStreamErrorException"])
+def test_an_exception_within_a_stream_is_an_error_event(gateway: GatewayServer, vendor: Vendor, name: str):
+    lead(gateway, vendor, ACCESS_KEYS)
+    vendor.say(Answer.stream(*BEGUN, frames.event(name, {"message": "Too many."}), kind=frames.KIND))
+    lines = gateway.query("vendor", STREAM).text.strip().split("\n\n")
+    assert '"content":"Hel"' in lines[1]
+    assert "Too many." in json.loads(lines[-1].removeprefix("data: "))["error"]["message"]
+
+
+def test_an_error_frame_before_anything_else_has_a_status(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, ACCESS_KEYS)
+    headers = {":message-type": "error", ":error-code": "InternalError", ":error-message": "It broke."}
+    vendor.say(Answer.stream(frames.frame(headers), kind=frames.KIND))
+    answer = gateway.query("vendor", STREAM)
+    assert answer.status_code == 500
+    assert "It broke." in answer.json()["message"]
+
+
+def damaged(at: int) -> bytes:
+    content = bytearray(frames.event("messageStop", {"stopReason": "end_turn"}))
+    content[at] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(damaged(at) for at in (5, 9, 20, -5, -1)),
+        b"\x00\x00\x00\x0c" + b"\x00" * 12,
+        b"\x7f\xff\xff\xff" + b"\x00" * 12,
+        b"data: {}\n\n" * 3,
+        frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"\xff\xfe"),
+        frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"[1]"),
+    ],
+)
+def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, vendor: Vendor, bad: bytes):
+    lead(gateway, vendor, ACCESS_KEYS)
+    vendor.say(Answer.stream(b"".join(BEGUN) + bad, kind=frames.KIND))
+    answer = gateway.query("vendor", STREAM)
+    assert '"content":"Hel"' in answer.text
+    assert "cannot be understood" in answer.text
+    assert "[DONE]" not in answer.text
+
+
+def test_a_frame_may_come_byte_by_byte():
+    splitter, whole = FrameSplitter(), FrameSplitter()
+    content = b"".join(BEGUN) + frames.event("messageStop", {"stopReason": "end_turn"})
+    events = [event for at in range(len(content)) for event in splitter.feed(content[at : at + 1])]
+    assert events == whole.feed(content)
+    assert [name for name, _ in events] == [b"messageStart", b"contentBlockDelta", b"messageStop"]
+
+
+def test_a_gateway_without_bedrock_does_not_load_its_library():
+    program = "import sys, serving_ui.gateway.app; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# The keys of the machine.
+
+
+def keys(name: str, *, hours: float = 6) -> Answer:
+    ends = datetime.now(UTC) + timedelta(hours=hours)
+    told = {
+        "Code": "Success",
+        "AccessKeyId": name,
+        "SecretAccessKey": f"secret-of-{name}",
+        "Token": f"token-of-{name}",
+        "Expiration": ends.isoformat(),
+    }
+    return Answer.json(told)
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
+    """The machine's metadata service."""
+    with running_vendor() as server:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
+        server.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
+        server.say(Answer(portions=(b"the-role",)), at="/iam/security-credentials/")
+        server.say(keys("ASIAFIRST"), at="/iam/security-credentials/the-role")
+        server.say(Answer.json({"Code": "Success", "InstanceProfileArn": ARN}), at="/iam/info")
+        yield server
+
+
+def times_given(metadata: Vendor) -> int:
+    return sum(request.path.endswith("/the-role") for request in metadata.asked)
+
+
+@pytest.fixture
+def machine(metadata: Vendor, vendor: Vendor) -> Iterator[GatewayServer]:
+    """A gateway of its own, because keys are kept by the process."""
+    made = Gateway(SnapshotHolder(first_snapshot()))
+    with serve(Application(made)) as running:
+        server = GatewayServer(running.url, made.holder, made)
+        lead(server, vendor, PROFILE)
+        vendor.say(Answer.json(REPLY))
+        yield server
+
+
+def test_the_machines_keys_are_asked_for_once(machine: GatewayServer, vendor: Vendor, metadata: Vendor):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: machine.query("vendor").status_code, range(24)))
+    assert answers == [200] * 24
+    assert times_given(metadata) == 1
+    for request in vendor.asked:
+        assert request.headers["x-amz-security-token"] == "token-of-ASIAFIRST"
+        assert is_signed(
+            request, key_id="ASIAFIRST", secret="secret-of-ASIAFIRST", region="eu-west-1", service="bedrock"
+        )
+
+
+def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, metadata: Vendor):
+    metadata.say(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
+    answer = machine.query("vendor")
+    assert answer.status_code == 400
+    assert (
+        f"uses the instance profile {ARN}, but this machine has {ARN}-of-others" in answer.json()["message"]
+    )
+    assert not vendor.asked
+
+
+def test_a_machine_without_a_profile_is_not_asked_for_each_query(machine: GatewayServer, metadata: Vendor):
+    metadata.say(Answer.json({}, status=404), at="/iam/security-credentials/")
+    metadata.say(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
+    for _ in range(5):
+        answer = machine.query("vendor")
+        assert answer.status_code == 400
+        assert "this machine has none" in answer.json()["message"]
+    assert len(metadata.asked) <= 3
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+REQUEST = UpstreamRequest(
+    "POST", "https://bedrock.example/x", (), b"{}", AwsInstanceProfile("bedrock", "eu-west-1", ARN)
+)
+
+
+async def used(signer: Signer) -> str:
+    signed = dict((await signer.signed(REQUEST)).headers)
+    return signed["X-Amz-Security-Token"].removeprefix("token-of-")
+
+
+async def used_in_the_end(signer: Signer, name: str) -> str:
+    """What is used once a renewal in the background is through."""
+    async with asyncio.timeout(20):
+        while (found := await used(signer)) != name:
+            await asyncio.to_thread(lambda: None)
+    return found
+
+
+def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
+    async def story() -> None:
+        clock = Clock()
+        signer = Signer(clock=clock)
+        assert await used(signer) == "ASIAFIRST"
+        metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
+        clock.now += 5.7 * 3600
+        assert await used(signer) == "ASIAFIRST"
+        assert times_given(metadata) == 1
+        clock.now += 0.1 * 3600  # a quarter of an hour before the end
+        assert await used(signer) == "ASIAFIRST"
+        assert await used_in_the_end(signer, "ASIASECOND")
+        assert times_given(metadata) == 2
+
+    asyncio.run(story())
+
+
+def test_keys_serve_to_their_end_when_none_are_given(metadata: Vendor):
+    async def story() -> None:
+        clock = Clock()
+        signer = Signer(clock=clock)
+        assert await used(signer) == "ASIAFIRST"
+        metadata.say(Answer.json({}, status=500), at="/iam/security-credentials/the-role")
+        clock.now += 5.9 * 3600
+        assert await used(signer) == "ASIAFIRST"
+        clock.now += 0.2 * 3600
+        with pytest.raises(GatewayError) as refused:
+            await used(signer)
+        assert (refused.value.status, refused.value.retry_after) == (503, 10)
+        metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
+        clock.now += 60
+        assert await used(signer) == "ASIASECOND"
+
+    asyncio.run(story())

@@ -1,0 +1,136 @@
+"""When one model of an endpoint fails, the next ones answer: in listed order, at most two, and only where that may help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from serving_ui.gateway.circuits import FAULTS
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_retries import GOOD, refusal
+from tests.support.servers import free_port
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+STREAM = {**CHAT, "stream": True}
+FIRST = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+WHOLE = Answer.stream(
+    FIRST, b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+)
+
+
+@pytest.fixture
+def vendors(gateway: GatewayServer) -> Iterator[list[Vendor]]:
+    """Four vendors behind the endpoint `many`; all traffic goes to the second one."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(running_vendor()) for _ in range(4)]
+        for vendor in found:
+            vendor.say(GOOD)
+        publish(gateway, [vendor.url for vendor in found])
+        yield found
+
+
+def publish(gateway: GatewayServer, bases: list[str], **changes: Any) -> None:
+    served = tuple(entity(base=base, name=f"model-{number}") for number, base in enumerate(bases))
+    given = {"fallback": True, "routes": (("model-1", 100),), **changes}
+    gateway.add(endpoint("many", served[0], entities=served, **given))
+
+
+def counts(vendors: list[Vendor]) -> list[int]:
+    return [len(vendor.asked) for vendor in vendors]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vendor], status: int):
+    vendors[1].say(refusal(status, Retry_After="1"))
+    answer = gateway.query("many")
+    assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-2")
+    assert counts(vendors) == [0, 1, 1, 0]
+    record = gateway.notes.last
+    assert (record.entity, record.fallbacks, record.retries, record.status) == ("model-2", 1, 0, 200)
+
+
+def test_after_the_last_one_comes_the_first(gateway: GatewayServer, vendors: list[Vendor]):
+    publish(gateway, [vendor.url for vendor in vendors], routes=(("model-3", 100),))
+    vendors[3].say(refusal(500))
+    assert gateway.query("many").headers["served-model-name"] == "model-0"
+
+
+def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list[Vendor]):
+    for vendor in vendors:
+        vendor.say(refusal(500))
+    answer = gateway.query("many")
+    assert (answer.status_code, counts(vendors)) == (500, [0, 1, 1, 1])
+    assert gateway.notes.last.fallbacks == 2
+
+
+def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor]):
+    vendors[1].say(refusal(503))
+    vendors[2].say(refusal(503))
+    vendors[3].say(refusal(503), GOOD)
+    answer = gateway.query("many")
+    assert (answer.status_code, counts(vendors)) == (200, [0, 1, 1, 2])
+    assert gateway.notes.last.retries == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_another_one_would_refuse_as_well_is_told_at_once(
+    gateway: GatewayServer, vendors: list[Vendor], status: int
+):
+    vendors[1].say(refusal(status))
+    assert gateway.query("many").status_code == 400
+    assert counts(vendors) == [0, 1, 0, 0]
+
+
+def test_an_empty_account_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+    vendors[1].say(Answer.json({"error": {"code": "insufficient_quota"}}, status=429))
+    assert gateway.query("many").headers["served-model-name"] == "model-2"
+
+
+def test_a_host_that_is_away_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+    publish(gateway, [vendors[0].url, f"http://127.0.0.1:{free_port()}", vendors[2].url])
+    assert gateway.query("many").headers["served-model-name"] == "model-2"
+
+
+def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+    assert gateway.query("many").status_code == 200
+    circuit = gateway.gateway.client.circuit(vendors[1].url)
+    for _ in range(FAULTS):
+        circuit.failed(1e12)
+    assert gateway.query("many").headers["served-model-name"] == "model-2"
+    assert counts(vendors) == [0, 1, 1, 0]
+
+
+def test_without_the_setting_nobody_else_is_asked(gateway: GatewayServer, vendors: list[Vendor]):
+    publish(gateway, [vendor.url for vendor in vendors], fallback=False)
+    vendors[1].say(refusal(500))
+    assert gateway.query("many").status_code == 500
+    assert counts(vendors) == [0, 1, 0, 0]
+
+
+def test_whoever_names_an_entity_gets_that_one_or_none(gateway: GatewayServer, vendors: list[Vendor]):
+    vendors[3].say(refusal(500))
+    answer = gateway.post("many/served-models/model-3/invocations", CHAT)
+    assert (answer.status_code, counts(vendors)) == (500, [0, 0, 0, 1])
+    assert gateway.post("many/served-models/model-0/invocations", CHAT).status_code == 200
+
+
+def test_a_stream_that_fails_before_its_first_event_is_another_ones_turn(
+    gateway: GatewayServer, vendors: list[Vendor]
+):
+    vendors[1].say(Answer.stream(b'data: {"error": {"message": "overloaded"}}\n\n'))
+    vendors[2].say(Answer.stream(b"", cut=True))
+    vendors[3].say(WHOLE)
+    answer = gateway.query("many", STREAM)
+    assert answer.headers["served-model-name"] == "model-3"
+    assert answer.content.endswith(b"data: [DONE]\n\n")
+    assert counts(vendors) == [0, 1, 1, 1]
+
+
+def test_a_stream_that_has_begun_stays_where_it_is(gateway: GatewayServer, vendors: list[Vendor]):
+    vendors[1].say(Answer.stream(FIRST, cut=True))
+    answer = gateway.query("many", STREAM)
+    assert b"[DONE]" not in answer.content
+    assert counts(vendors) == [0, 1, 0, 0]

@@ -1,0 +1,255 @@
+"""Every query that reaches an endpoint is noted once, before its answer is whole: who, what, how it ended, what it used."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+import requests
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.snapshot import Limit
+from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity
+from tests.gateway.test_retries import GOOD, REPLY, refusal
+from tests.support.servers import wait_until
+from tests.support.vendor import Answer, Vendor
+
+STREAM = {**CHAT, "stream": True}
+SAID = "Say hello."
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+def chunk(text: str = "", **more: Any) -> bytes:
+    content = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}], **more}
+    return f"data: {json.dumps(content)}\n\n".encode()
+
+
+END = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+COUNTS = f"data: {json.dumps({'choices': [], 'usage': USAGE})}\n\n".encode()
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
+    """A vendor behind the endpoint `model`, in config version 7."""
+    vendor.say(GOOD)
+    gateway.add(endpoint("model", entity(base=vendor.url), config_version=7))
+    return vendor
+
+
+def leave(gateway: GatewayServer, body: Any) -> None:
+    with pytest.raises(requests.Timeout):
+        requests.post(
+            f"{gateway.url}/serving-endpoints/model/invocations",
+            json=body,
+            headers={"Authorization": "Bearer token-owner"},
+            timeout=0.4,
+        )
+
+
+def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: Vendor):
+    for count in range(1, 4):
+        answer = gateway.query("model", headers={"X-Request-Id": f"mine-{count}"})
+        assert [record.request_id for record in gateway.notes.pages] == [
+            f"mine-{n + 1}" for n in range(count)
+        ]
+        assert answer.headers["x-request-id"] == f"mine-{count}"
+
+
+def test_it_says_who_asked_what_and_how_it_ended(gateway: GatewayServer, model: Vendor):
+    answer = gateway.query("model")
+    record = gateway.notes.last
+    assert (record.endpoint, record.endpoint_id, record.entity, record.config_version) == (
+        "model",
+        "id-model",
+        "entity-1",
+        7,
+    )
+    assert (record.principal_id, record.principal) == (OWNER.id, OWNER.email)
+    assert (record.task, record.provider, record.model) == ("llm/v1/chat", "openai", "gpt-4o")
+    assert (record.status, record.completeness, record.error_code, record.streamed) == (
+        200,
+        "complete",
+        "",
+        False,
+    )
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (3, 2, "reported")
+    assert 0 < record.overhead_ms <= record.total_ms == record.first_byte_ms
+    assert abs(record.overhead_ms - float(answer.headers["x-gateway-overhead-ms"])) < 5
+
+
+def test_what_is_for_this_server_is_noted_and_not_forwarded(gateway: GatewayServer, model: Vendor):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    own = {"client_request_id": "order-7", "usage_context": {"team": "search"}, "extra_params": {"seed": 3}}
+    gateway.query("model", {**CHAT, **own}, headers={"traceparent": trace})
+    assert model.asked[0].json == {"model": "gpt-4o", "seed": 3, **CHAT}
+    record = gateway.notes.last
+    assert (record.client_request_id, record.usage_context, record.traceparent) == (
+        "order-7",
+        {"team": "search"},
+        trace,
+    )
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"client_request_id": 7}, {"client_request_id": "x" * 257}, {"usage_context": {"a": 1}}, {"usage_context": []}, {"usage_context": {"a": "x" * 9000}}],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_noted_is_refused(gateway: GatewayServer, model: Vendor, own: Any):
+    answer = gateway.query("model", {**CHAT, **own})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert next(iter(own)) in answer.json()["message"]
+    assert not model.asked
+
+
+def test_a_forged_traceparent_is_not_noted(gateway: GatewayServer, model: Vendor):
+    gateway.query("model", headers={"traceparent": "00-zz-1-01"})
+    assert gateway.notes.last.traceparent == ""
+
+
+def test_a_refusal_by_a_limit_is_noted(gateway: GatewayServer, model: Vendor):
+    gateway.add(endpoint("none", entity(base=model.url), limits=(Limit("endpoint", 0),)))
+    assert gateway.query("none").status_code == 429
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (
+        429,
+        "limited",
+        "REQUEST_LIMIT_EXCEEDED",
+    )
+    assert record.tokens_source == "none"
+
+
+@pytest.mark.parametrize("body", [b"{", {}, {"messages": []}, {**CHAT, "stream": "yes"}], ids=str)
+def test_a_question_that_cannot_be_asked_is_noted(gateway: GatewayServer, model: Vendor, body: Any):
+    assert gateway.query("model", body).status_code == 400
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.tokens_in) == (400, "failed", 0)
+
+
+def test_a_body_that_is_too_large_is_noted_and_not_asked(gateway: GatewayServer, model: Vendor):
+    content = b'{"messages": "' + b"x" * (4 * 1024 * 1024) + b'"}'
+    assert gateway.query("model", content).status_code == 400
+    assert (gateway.notes.last.completeness, model.asked) == ("failed", [])
+
+
+def test_a_provider_that_fails_is_noted(gateway: GatewayServer, model: Vendor):
+    model.say(refusal(500))
+    assert gateway.query("model").status_code == 500
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (500, "failed", "INTERNAL_ERROR")
+    assert (record.entity, record.tokens_source) == ("entity-1", "none")
+
+
+@pytest.mark.parametrize(
+    ("path", "token"),
+    [
+        ("model/invocations", "wrong"),
+        ("model/invocations", "token-stranger"),
+        ("nothing/invocations", "token-owner"),
+    ],
+)
+def test_who_reaches_no_endpoint_leaves_no_record(
+    gateway: GatewayServer, model: Vendor, path: str, token: str
+):
+    assert gateway.post(path, CHAT, token=token).status_code in {401, 404}
+    assert gateway.notes.pages == []
+
+
+def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
+    model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    leave(gateway, CHAT)
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
+    assert model.asked[0].gone.wait(5)
+    wait_until(lambda: len(gateway.notes.pages) == 1)
+
+
+def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
+    gateway: GatewayServer, model: Vendor
+):
+    model.say(Answer.stream(chunk("Eight ch"), chunk("aracters"), threading.Event(), END, DONE))
+    with gateway.query("model", STREAM, stream=True) as answer:
+        lines = answer.iter_lines()
+        while b"aracters" not in next(lines):
+            pass
+    record = gateway.notes.last
+    assert (record.status, record.completeness) == (499, "client_left")
+    assert (record.tokens_source, record.tokens_out) == ("estimated", (16 + 1) // 4)
+    assert record.tokens_in == (len(SAID) + 1) // 4
+    assert model.asked[0].gone.wait(5)
+
+
+def test_a_stream_is_noted_with_the_counts_that_the_provider_tells(gateway: GatewayServer, model: Vendor):
+    model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
+    answer = gateway.query("model", STREAM)
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (9, 4, "reported")
+    assert record.streamed
+    assert record.first_byte_ms <= record.total_ms
+    assert "usage" not in answer.text, "nobody asked for the chunk with the counts"
+
+
+def test_whoever_asks_for_the_counts_gets_them(gateway: GatewayServer, model: Vendor):
+    model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
+    answer = gateway.query("model", {**STREAM, "stream_options": {"include_usage": True}})
+    assert COUNTS in answer.content
+
+
+def test_counts_beside_a_choice_are_passed_on_in_any_case(gateway: GatewayServer, model: Vendor):
+    told = chunk("a", usage=USAGE)
+    model.say(Answer.stream(told, END, DONE))
+    assert told in gateway.query("model", STREAM).content
+    assert gateway.notes.last.tokens_out == 4
+
+
+def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Vendor):
+    model.say(Answer.json({"choices": [{"message": {"content": "Hello there."}}]}))
+    gateway.query("model")
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out) == ((len(SAID) + 1) // 4, (12 + 1) // 4)
+    assert record.tokens_source == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": -5, "completion_tokens": 2}, (0, 2, "reported")),
+        ({"prompt_tokens": 10**17, "completion_tokens": 1}, (100_000_000, 1, "reported")),
+        ({"prompt_tokens": "many", "completion_tokens": None}, (2, 1, "estimated")),
+        ("none", (2, 1, "estimated")),
+        (None, (2, 1, "estimated")),
+    ],
+    ids=str,
+)
+def test_absurd_counts_are_not_believed(
+    gateway: GatewayServer, model: Vendor, usage: Any, expected: tuple[int, int, str]
+):
+    model.say(Answer.json({**REPLY, "usage": usage}))
+    assert gateway.query("model").status_code == 200
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == expected
+
+
+def test_the_counts_of_a_megabyte_of_vectors_are_found(gateway: GatewayServer, vendor: Vendor):
+    vector = [round(index / 7, 6) for index in range(60_000)]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(2)]
+    vendor.say(
+        Answer.json({"object": "list", "data": data, "usage": {"prompt_tokens": 8, "total_tokens": 8}})
+    )
+    gateway.add(endpoint("long", entity(base=vendor.url, task=Task.EMBEDDINGS)))
+    assert len(gateway.query("long", {"input": "x"}).content) > 1_000_000
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (8, 0, "reported")
+
+
+def test_a_gateway_that_breaks_notes_it(gateway: GatewayServer, model: Vendor):
+    """A config that no provider's file could have made: the outermost edge answers, and the row is there."""
+    broken = endpoint("broken", entity(base=model.url))
+    object.__setattr__(broken.entities[0], "provider", "no such provider")
+    gateway.add(broken)
+    assert gateway.query("broken").status_code == 500
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (500, "failed", "INTERNAL_ERROR")

@@ -1,0 +1,159 @@
+"""The Responses API: named events as the provider sends them, until its own last one; and the official client reads them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.snapshot import Entity
+from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
+from tests.support.vendor import Answer, Vendor
+
+QUESTION = {"model": "thinker", "input": "Say hello."}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
+}
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1700000000,
+    "model": "gpt-4o",
+    "status": "completed",
+    "output": [MESSAGE],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {
+        "input_tokens": 11,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 14,
+    },
+}
+
+
+def sent(name: str, **data: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
+
+
+BEGIN = sent(
+    "response.created", sequence_number=0, response={**RESPONSE, "status": "in_progress", "usage": None}
+)
+DELTA = sent(
+    "response.output_text.delta",
+    sequence_number=1,
+    item_id="msg_1",
+    output_index=0,
+    content_index=0,
+    delta="Hello.",
+    logprobs=[],
+)
+END = sent("response.completed", sequence_number=2, response=RESPONSE)
+
+
+@pytest.fixture
+def thinker(gateway: GatewayServer, vendor: Vendor) -> Vendor:
+    """A vendor behind the endpoint `thinker`."""
+    gateway.add(endpoint("thinker", entity(base=vendor.url)))
+    return vendor
+
+
+@pytest.fixture
+def client(gateway: GatewayServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
+
+
+def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI):
+    thinker.say(Answer.json(RESPONSE), at="/responses")
+    answer = client.responses.create(
+        model="thinker", input="Say hello.", extra_body={"usage_context": {"team": "a"}}
+    )
+    assert answer.output_text == "Hello."
+    (asked,) = thinker.asked
+    assert asked.path == "/responses"
+    assert asked.json == {"model": "gpt-4o", "input": "Say hello."}
+    assert asked.headers["authorization"] == f"Bearer {CANARY}"
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
+    assert record.usage_context == {"team": "a"}
+
+
+def test_the_official_client_gets_every_event_by_its_name(
+    gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
+):
+    thinker.say(Answer.stream(BEGIN, DELTA, END))
+    events = list(client.responses.create(model="thinker", input="Say hello.", stream=True))
+    assert [event.type for event in events] == [
+        "response.created",
+        "response.output_text.delta",
+        "response.completed",
+    ]
+    assert gateway.notes.last.tokens_out == 3
+
+
+@pytest.mark.parametrize("last", ["response.completed", "response.incomplete", "response.failed"])
+def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: Vendor, last: str):
+    end = sent(last, response=RESPONSE)
+    thinker.say(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
+    answer = gateway.post("responses", {**QUESTION, "stream": True})
+    assert answer.content == BEGIN + DELTA + end
+    assert gateway.notes.last.completeness == "complete"
+
+
+def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
+    gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
+):
+    thinker.say(Answer.stream(BEGIN, DELTA))
+    stream = client.responses.create(model="thinker", input="Say hello.", stream=True)
+    with pytest.raises(openai.APIError, match="before the answer was complete"):
+        list(stream)
+    record = gateway.notes.last
+    assert (record.completeness, record.tokens_source, record.tokens_out) == ("truncated", "estimated", 1)
+
+
+def test_an_error_event_is_told_without_secrets(gateway: GatewayServer, thinker: Vendor):
+    error = sent("error", code="server_error", message=f"No capacity for {CANARY}.")
+    thinker.say(Answer.stream(BEGIN, error))
+    answer = gateway.post("responses", {**QUESTION, "stream": True})
+    assert "No capacity for [secret]." in answer.text
+    assert CANARY not in answer.text
+
+
+def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: GatewayServer, vendor: Vendor):
+    azure = entity(
+        base=vendor.url,
+        openai_api_type="azure",
+        openai_deployment_name="our-gpt",
+        openai_api_version="2024-10-21",
+    )
+    gateway.add(endpoint("thinker", azure))
+    vendor.say(Answer.json(RESPONSE))
+    assert gateway.post("responses", QUESTION).status_code == 200
+    (asked,) = vendor.asked
+    assert (asked.path, asked.json["model"]) == ("/openai/v1/responses", "our-gpt")
+    assert asked.headers["api-key"] == CANARY
+
+
+def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, thinker: Vendor):
+    served = entity(base=thinker.url)
+    config = PROVIDERS["custom"].config.model_validate({"custom_provider_url": thinker.url})
+    custom = Entity("other", "custom", served.model, Task.CHAT, config)
+    gateway.add(endpoint("other", custom))
+    answer = gateway.post("responses", {**QUESTION, "model": "other"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "Responses API" in answer.json()["message"]
+
+
+def test_an_endpoint_of_another_task_has_no_responses(gateway: GatewayServer):
+    answer = gateway.post("responses", {**QUESTION, "model": "vectors"})
+    assert (answer.status_code, "has the task" in answer.json()["message"]) == (400, True)

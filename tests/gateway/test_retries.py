@@ -1,0 +1,138 @@
+"""A provider's bad moment is waited for when nothing was done yet and it will soon be over; never otherwise."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_ui.gateway import retries
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.support.servers import free_port, wait_until
+from tests.support.vendor import Answer, Vendor
+
+REPLY = {
+    "choices": [{"message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+GOOD = Answer.json(REPLY)
+
+
+def refusal(status: int, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer.json({"error": {"message": "Not now."}}, status=status, headers=named)
+
+
+@pytest.fixture
+def asked(gateway: GatewayServer, vendor: Vendor) -> Vendor:
+    """A vendor behind the endpoint `busy`."""
+    gateway.add(endpoint("busy", entity(base=vendor.url)))
+    return vendor
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_what_stands_before_the_provider_may_fail_twice(gateway: GatewayServer, asked: Vendor, status: int):
+    asked.say(refusal(status), refusal(status), GOOD)
+    answer = gateway.query("busy")
+    assert (answer.status_code, len(asked.asked)) == (200, 3)
+    assert gateway.notes.last.retries == 2
+
+
+def test_a_provider_that_says_when_to_come_back_is_asked_again_then(gateway: GatewayServer, asked: Vendor):
+    asked.say(refusal(429, Retry_After="1"), GOOD)
+    began = time.monotonic()
+    answer = gateway.query("busy")
+    assert (answer.status_code, len(asked.asked)) == (200, 2)
+    assert time.monotonic() - began >= 1
+    assert float(answer.headers["x-gateway-overhead-ms"]) < 1000, "waiting is not the gateway's work"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        refusal(429),
+        refusal(429, Retry_After="60"),
+        refusal(429, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT"),
+        Answer.json({"error": {"code": "insufficient_quota"}}, status=429, headers={"Retry-After": "1"}),
+        refusal(400),
+        refusal(401),
+        refusal(500),
+        Answer(200, {"Content-Type": "application/json"}, (b"{",), cut=True),
+    ],
+    ids=["no date", "too late", "a date", "no money", "400", "401", "500", "cut"],
+)
+def test_nothing_else_is_asked_again(gateway: GatewayServer, asked: Vendor, refused: Answer):
+    asked.say(refused, GOOD)
+    assert gateway.query("busy").status_code != 200
+    assert (len(asked.asked), gateway.notes.last.retries) == (1, 0)
+
+
+def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, asked: Vendor):
+    asked.say(refusal(503))
+    answer = gateway.query("busy")
+    assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "Not now." in answer.json()["message"]
+    assert len(asked.asked) == retries.TRIES
+
+
+def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
+    gateway.add(endpoint("away", entity(base=f"http://127.0.0.1:{free_port()}")))
+    assert gateway.query("away").status_code == 503
+    assert gateway.notes.last.retries == retries.TRIES - 1
+
+
+def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, asked: Vendor):
+    event = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+    asked.say(Answer.stream(event, cut=True), GOOD)
+    answer = gateway.query("busy", {**CHAT, "stream": True})
+    assert b"[DONE]" not in answer.content
+    assert len(asked.asked) == 1
+
+
+def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(gateway: GatewayServer, asked: Vendor):
+    asked.say(refusal(429, Retry_After="3"), GOOD)
+    with pytest.raises(requests.Timeout):
+        requests.post(
+            f"{gateway.url}/serving-endpoints/busy/invocations",
+            json=CHAT,
+            headers={"Authorization": "Bearer token-owner"},
+            timeout=0.5,
+        )
+    wait_until(lambda: gateway.notes.pages, seconds=2)
+    assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+    assert len(asked.asked) == 1
+
+
+def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
+    gateway: GatewayServer, asked: Vendor
+):
+    never = threading.Event()
+    asked.say(Answer(200, {}, (b"{}",), gate=never), GOOD)
+    assert gateway.query("busy").status_code == 504
+    assert len(asked.asked) == 1
+
+
+@given(
+    tries=st.integers(1, 10),
+    spent=st.floats(0, 100),
+    retry_after=st.none() | st.floats(0, 1e6),
+)
+def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
+    tries: int, spent: float, retry_after: float | None
+):
+    seconds = retries.pause(tries=tries, spent=spent, retry_after=retry_after)
+    if seconds is not None:
+        assert tries < retries.TRIES
+        assert seconds >= (retry_after or 0)
+        assert spent + seconds <= retries.BUDGET
+
+
+@given(value=st.text(max_size=12) | st.floats().map(str))
+def test_any_retry_after_is_understood(value: str):
+    seconds = retries.asked_for({"retry-after": value})
+    assert seconds is not None
+    assert seconds >= 0

@@ -1,0 +1,96 @@
+"""An answer that stops short is never mistaken for a whole one: not by the caller, and not in the books."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.raw import RawServer, raw_server
+from tests.gateway.test_records import DONE, END, chunk
+from tests.support.vendor import Answer, Vendor
+
+STREAM = {**CHAT, "stream": True}
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+BEGUN = chunk("Twelve chars")
+
+
+@pytest.fixture
+def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
+    gateway.add(endpoint("model", entity(base=vendor.url)))
+    return vendor
+
+
+@pytest.fixture
+def raw(gateway: GatewayServer) -> Iterator[RawServer]:
+    with raw_server() as server:
+        gateway.add(endpoint("raw", entity(base=server.url)))
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer.stream(BEGUN, cut=True), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN, END, cut=True), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN, b"data: {garbage\n\n", END, DONE), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN, b"data: [1]\n\n", END, DONE), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN, *([b"x" * 2**20] * 9), END, DONE), "TEMPORARILY_UNAVAILABLE"),
+        (Answer.stream(BEGUN, b'data: {"error": {"message": "overloaded"}}\n\n', DONE), "INTERNAL_ERROR"),
+    ],
+    ids=["cut", "stopped", "cut after its reason", "garbled", "no object", "an endless event", "it says so"],
+)
+def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
+    gateway: GatewayServer, model: Vendor, answer: Answer, code: str
+):
+    model.say(answer)
+    got = gateway.query("model", STREAM)
+    assert got.status_code == 200
+    *before, last = [line for line in got.content.split(b"\n\n") if line]
+    assert before[0] + b"\n\n" == BEGUN
+    assert b"[DONE]" not in got.content
+    assert json.loads(last.removeprefix(b"data: "))["error_code"] == code
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (200, "truncated", code)
+    assert (record.tokens_source, record.tokens_out) == ("estimated", (12 + 1) // 4)
+
+
+def test_a_stream_that_stops_before_its_first_event_has_failed(gateway: GatewayServer, model: Vendor):
+    model.say(Answer.stream(b": nothing yet\n\n", cut=True))
+    assert gateway.query("model", STREAM).status_code == 503
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.tokens_source) == (503, "failed", "none")
+
+
+def test_a_stream_that_takes_too_long_is_noted_as_truncated(gateway: GatewayServer, raw: RawServer):
+    part = b"%x\r\n%b\r\n" % (len(BEGUN), BEGUN)
+    raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n" + part, later=(part,) * 60)
+    got = gateway.query("raw", STREAM)
+    assert b"DEADLINE_EXCEEDED" in got.content
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.error_code) == (200, "truncated", "DEADLINE_EXCEEDED")
+    assert 5_900 < record.total_ms < 12_000
+
+
+def test_a_stream_is_whole_without_done_when_it_said_why_it_ended(gateway: GatewayServer, model: Vendor):
+    model.say(Answer.stream(BEGUN, END))
+    assert gateway.query("model", STREAM).content == BEGUN + END + DONE
+    assert gateway.notes.last.completeness == "complete"
+
+
+def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer, model: Vendor):
+    model.say(
+        Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{"message": {}}]}',), cut=True)
+    )
+    assert gateway.query("model").status_code == 503
+    record = gateway.notes.last
+    assert (record.status, record.completeness) == (503, "failed")
+
+
+def test_an_answer_shorter_than_its_head_says_is_an_error(gateway: GatewayServer, raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}")
+    assert gateway.query("raw").status_code == 503
+    assert gateway.notes.last.completeness == "failed"

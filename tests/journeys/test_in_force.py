@@ -1,0 +1,155 @@
+"""Answered = in force: once a change is answered, every gateway process serves it. Seen from outside, with three processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from tests.journeys.conftest import Deploy
+from tests.support.gateways import QUESTION, Gateways, running_gateways
+from tests.support.product import Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+ROUNDS = 3
+
+
+@dataclass
+class Everywhere:
+    """An admin at the API, and a connection to each of the processes: the server's own gateway and two alone."""
+
+    product: Product
+    session: requests.Session
+    gateways: dict[str, tuple[str, requests.Session]]
+
+    def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """A call of the API that must succeed, and that no gateway is late for."""
+        answer = self.session.request(method, f"{self.product.url}/api/2.0/{path}", json=body, timeout=30)
+        assert answer.ok, answer.text
+        said: dict[str, Any] = answer.json() if answer.content else {}
+        assert "warnings" not in said
+        return said
+
+    def ask(self, name: str, token: str) -> list[int]:
+        """The status of one query at each process."""
+        return [
+            session.post(
+                f"{url}/serving-endpoints/{name}/invocations",
+                json=QUESTION,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=30,
+            ).status_code
+            for url, session in self.gateways.values()
+        ]
+
+
+@pytest.fixture
+def gateways(product: Product) -> Iterator[Gateways]:
+    with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}) as started:
+        yield started
+
+
+@pytest.fixture
+def everywhere(product: Product, gateways: Gateways) -> Iterator[Everywhere]:
+    token = product.command("create_token", "root@example.com", "--admin")
+    with requests.Session() as admin, requests.Session() as server, gateways.each() as alone:
+        admin.headers["Authorization"] = f"Bearer {token}"
+        others = {name: (gateways.url, session) for name, session in alone.items()}
+        yield Everywhere(product, admin, {"server": (product.url, server), **others})
+
+
+def test_a_limit(everywhere: Everywhere, owner: Person, deploy: Deploy):
+    name = deploy()
+    for _round in range(ROUNDS):
+        everywhere.call(
+            "PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[{"key": "user", "calls": 0}]
+        )
+        assert everywhere.ask(name, owner.token) == [429] * 3
+        everywhere.call("PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[])
+        assert everywhere.ask(name, owner.token) == [200] * 3
+
+
+def test_a_token(everywhere: Everywhere, deploy: Deploy):
+    name = deploy()
+    for _round in range(ROUNDS):
+        made = everywhere.call("POST", "token/create", comment="short")
+        assert everywhere.ask(name, made["token_value"]) == [200] * 3
+        everywhere.call("POST", "token/delete", token_id=made["token_info"]["token_id"])
+        assert everywhere.ask(name, made["token_value"]) == [401] * 3
+
+
+def test_a_permission_of_a_group_and_its_members(everywhere: Everywhere, deploy: Deploy):
+    name = deploy()
+    token = everywhere.product.command("create_token", "member@example.com")
+    users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
+    member = next(each["id"] for each in users if each["userName"] == "member@example.com")
+    group = everywhere.call("POST", "preview/scim/v2/Groups", displayName=f"readers of {name}")["id"]
+    endpoint_id = everywhere.call("GET", f"serving-endpoints/{name}")["id"]
+    permissions = f"permissions/serving-endpoints/{endpoint_id}"
+    given = {"group_name": f"readers of {name}", "permission_level": "CAN_QUERY"}
+    everywhere.call("PATCH", permissions, access_control_list=[given])
+    assert everywhere.ask(name, token) == [404] * 3
+    for _round in range(ROUNDS):
+        _change_members(everywhere, group, "add", member)
+        assert everywhere.ask(name, token) == [200] * 3
+        _change_members(everywhere, group, "remove", member)
+        assert everywhere.ask(name, token) == [404] * 3
+    _change_members(everywhere, group, "add", member)
+    everywhere.call("PUT", permissions, access_control_list=[])
+    assert everywhere.ask(name, token) == [404] * 3
+
+
+def _change_members(everywhere: Everywhere, group: str, op: str, member: str) -> None:
+    change = {"op": op, "path": "members", "value": [{"value": member}]}
+    if op == "remove":
+        change = {"op": op, "path": f'members[value eq "{member}"]'}
+    everywhere.call("PATCH", f"preview/scim/v2/Groups/{group}", Operations=[change])
+
+
+def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer):
+    everywhere.call("POST", "secrets/scopes/create", scope="rotated")
+    everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value="key-0")
+    config = {"openai_api_key": "{{secrets/rotated/key}}", "openai_api_base": provider.base}
+    model = {"provider": "openai", "name": "gpt-4", "task": "llm/v1/chat", "openai_config": config}
+    served = {"served_entities": [{"name": "entity", "external_model": model}]}
+    everywhere.call("POST", "serving-endpoints", name="rotated", config=served)
+    with everywhere.product.person("root@example.com") as root:
+        root.wait_for_state("rotated", "Ready")
+        for number in range(1, ROUNDS + 1):
+            everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value=f"key-{number}")
+            assert everywhere.ask("rotated", root.token) == [200] * 3
+            asked = [each["key"] for each in provider.asked("chat/completions")][-3:]
+            assert asked == [f"key-{number}"] * 3
+
+
+def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: Person, deploy: Deploy):
+    name, other = deploy(), deploy()
+    everywhere.call("DELETE", f"serving-endpoints/{name}")
+    assert everywhere.ask(name, owner.token) == [404] * 3
+    users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
+    pk = next(each["id"] for each in users if each["userName"] == "owner@example.com")
+    for active, status in ((False, 401), (True, 200)):
+        change = {"op": "replace", "path": "active", "value": active}
+        everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
+        assert everywhere.ask(other, owner.token) == [status] * 3
+
+
+def test_a_process_that_stands_still_is_named(everywhere: Everywhere, gateways: Gateways, deploy: Deploy):
+    name = deploy()
+    still = min(gateways.workers())
+    os.kill(still, signal.SIGSTOP)
+    try:
+        url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
+        limits = {"rate_limits": [{"key": "user", "calls": 5}]}
+        answer = everywhere.session.put(url, json=limits, timeout=30).json()
+    finally:
+        os.kill(still, signal.SIGCONT)
+    assert len(answer["warnings"]) == 1
+    assert f"-{still}-" in answer["warnings"][0]
+    assert "does not serve this change yet" in answer["warnings"][0]

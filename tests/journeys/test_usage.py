@@ -1,0 +1,139 @@
+"""Usage with real processes: requests answered = rows = what the minutes come to, whoever is killed in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.journeys.conftest import Deploy
+from tests.start.waiting import until
+from tests.support.asking import asking
+from tests.support.product import BEAT, SERVER, WORKER, Person, Product
+
+pytestmark = pytest.mark.slow
+
+
+def one(product: Product, question: str, *values: str) -> int:
+    """A number from the database."""
+    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=20)) as database:
+        return int(database.execute(question, values).fetchone()[0] or 0)
+
+
+def rows(product: Product, name: str) -> int:
+    return one(product, "SELECT COUNT(*) FROM usage_request WHERE endpoint = ?", name)
+
+
+def different(product: Product, name: str) -> int:
+    return one(product, "SELECT COUNT(DISTINCT request_id) FROM usage_request WHERE endpoint = ?", name)
+
+
+def in_minutes(product: Product, name: str) -> int:
+    return one(product, "SELECT SUM(requests) FROM usage_minute WHERE endpoint = ?", name)
+
+
+def everything_is_taken_in(product: Product) -> bool:
+    said = product.command("check_usage")
+    found = re.search(r"waiting in the spool\s+(\d+)", said)
+    assert found
+    return found[1] == "0"
+
+
+def test_a_query_becomes_a_row_and_a_figure_within_moments(product: Product, owner: Person, deploy: Deploy):
+    name = deploy()
+    answer = owner.ask(name)
+    until(lambda: rows(product, name) == 1, what="the row")
+    tokens = one(product, "SELECT tokens_in + tokens_out FROM usage_request WHERE endpoint = ?", name)
+    assert tokens == answer.body["usage"]["total_tokens"]
+    assert in_minutes(product, name) == 1
+
+
+def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
+    product: Product, owner: Person, deploy: Deploy
+):
+    name = deploy()
+    with asking(owner, name) as queries:
+        for part in (WORKER, BEAT, WORKER, WORKER):
+            queries.wait_for_more(100)
+            killed = product.kill(part)
+            product.wait_for_another(part, killed)
+    answered = len(queries.answers)
+    assert queries.statuses == {200}
+    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
+    assert rows(product, name) == different(product, name) == in_minutes(product, name) == answered
+    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+
+
+def test_what_was_answered_before_the_server_was_killed_is_a_row(
+    product: Product, owner: Person, deploy: Deploy
+):
+    """The row is written before the last byte goes out: there may be one more of them than answers that were heard."""
+    name = deploy()
+    with asking(owner, name) as queries:
+        queries.wait_for_more(100)
+        killed = product.kill(SERVER)
+        product.wait_for_another(SERVER, killed)
+        until(lambda: queries.answers[-1].status == 200, what="answers of the next server")
+        queries.wait_for_more(50)
+    heard = sum(1 for answer in queries.answers if answer.status == 200)
+    until(lambda: rows(product, name) >= heard, what="all rows", seconds=40)
+    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    assert rows(product, name) == different(product, name) == in_minutes(product, name)
+    assert heard <= rows(product, name) <= heard + 1
+
+
+def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner: Person, deploy: Deploy):
+    name = deploy()
+    with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with asking(owner, name) as queries:
+            queries.wait_for_more(300)
+        database.execute("ROLLBACK")
+    database.close()
+    answered = len(queries.answers)
+    until(lambda: rows(product, name) >= answered, what="all rows", seconds=60)
+    assert rows(product, name) == in_minutes(product, name) == answered
+
+
+def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Person, deploy: Deploy):
+    name = deploy()
+    process = product.process(WORKER)
+    os.kill(process, signal.SIGSTOP)
+    with asking(owner, name) as queries:
+        queries.wait_for_more(100)
+    assert rows(product, name) == 0
+    os.kill(process, signal.SIGCONT)
+    until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=40)
+
+
+def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
+    product: Product, owner: Person, deploy: Deploy
+):
+    name = deploy()
+    for _ in range(3):
+        owner.ask(name)
+    admin = product.command("create_token", "metrics@example.com", "--admin")
+    stranger = product.command("create_token", "stranger@example.com")
+    address = f"{product.url}/metrics"
+
+    def ask(token: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return requests.get(address, headers=headers, timeout=20)
+
+    until(lambda: ask(admin).status_code == 200, what="the admin's token to be known")
+    assert ask("").status_code == 401
+    until(lambda: ask(stranger).status_code == 403, what="the stranger's token to be known")
+    families = {family.name: family for family in text_string_to_metric_families(ask(admin).text)}
+    counted = {
+        (sample.labels["endpoint"], sample.labels["status"]): sample.value
+        for sample in families["serving_ui_requests"].samples
+    }
+    assert counted[name, "200"] == 3
+    assert families["serving_ui_gateway_overhead_seconds"].type == "histogram"
+    assert families["serving_ui_snapshot_revision"].samples[0].value > 0
