@@ -2,12 +2,9 @@
 
 Vendor facts as of November 2026. OpenAI: platform.openai.com/docs/api-reference. Azure: learn.microsoft.com/rest/api/azureopenai
 (`{endpoint}/openai/deployments/{deployment}/…`, `GET {endpoint}/openai/models`, header `api-key`; Entra tokens have the scope
-<<<<<<< HEAD
-https://cognitiveservices.azure.com/.default). Any OpenAI-compatible host works through the API base.
-A stream tells its usage only when asked with `stream_options`, which OpenAI knows, and Azure since its version 2024-09-01-preview.
-=======
-https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host works through the API base.
->>>>>>> gateway
+https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host
+works through the API base. A stream tells its usage only when asked with `stream_options`, which OpenAI knows, and Azure since its
+version 2024-09-01-preview.
 """
 
 from __future__ import annotations
@@ -212,16 +209,6 @@ def _builder(path: str) -> Build:
     return build
 
 
-<<<<<<< HEAD
-def _responses(body: Json, config: OpenAIConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    """On Azure the deployment stands in the body here, not in the address."""
-    if config.is_azure:
-        address, model = _azure_url(config, addresses, "/responses"), config.openai_deployment_name or ""
-    else:
-        address = _base_url(config, addresses) + "/responses"
-    sent = wire.openai_body(body, model=model)
-    return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
-=======
 def _responses(
     body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
@@ -231,7 +218,6 @@ def _responses(
         base = base.removesuffix("/openai") + "/openai/v1"
     sent = wire.openai_body(body, model=(config.openai_deployment_name if config.is_azure else None) or model)
     return wire.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
->>>>>>> gateway
 
 
 PROVIDER = Provider(
