@@ -147,9 +147,11 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
         raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
-    extra = {name: value for name, value in (extra or {}).items() if name != "stream"}
-    sent = {**extra, **{name: value for name, value in body.items() if name not in GATEWAY_FIELDS}}
-    sent.pop("model", None)
+    sent = {**(extra or {}), **body}
+    if "stream" not in body:
+        sent.pop("stream", None)
+    for name in (*GATEWAY_FIELDS, "model"):
+        sent.pop(name, None)
     return sent if model is None else {"model": model, **sent}
 
 

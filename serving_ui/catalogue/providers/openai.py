@@ -188,8 +188,9 @@ def _tells_usage(config: OpenAIConfig) -> bool:
 
 def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
     sent = wire.openai_body(body, model=model)
-    if sent.get("stream") is True and _tells_usage(config):
-        sent.setdefault("stream_options", {"include_usage": True})
+    options = sent.get("stream_options") or {}
+    if sent.get("stream") is True and isinstance(options, dict) and _tells_usage(config):
+        sent["stream_options"] = {**options, "include_usage": True}
     return sent
 
 

@@ -1,7 +1,7 @@
 """Jamba: OpenAI-shaped question → the body of `POST /chat/completions`, and its answers back.
 
 Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref. The wire is close to OpenAI's; answers and chunks lack
-`object`, `created` and `model`, contents are texts only, `n` goes up to 16, and no tool can be chosen.
+`object`, `created` and often `model`, contents are texts only, no tool can be chosen, and `n` goes up to 16, but must be 1 in a stream.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ def chat_body(body: Json, model: str) -> Json:
 
 def sampling(body: Mapping[str, Any]) -> Json:
     """How the model chooses, when it ends, how many answers it gives, and whether it streams."""
+    count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
+    if body.get("stream") and (count or 1) > 1:
+        raise refuse("n", f"{NAME} streams one answer only. Leave it out, or leave out stream.")
     given = {
         "max_tokens": questions.most_tokens(body),
         "temperature": questions.number(body, "temperature", least=0, most=2),
         "top_p": questions.number(body, "top_p", least=0, most=1),
         "stop": questions.stops(body) or None,
-        "n": questions.number(body, "n", least=1, most=_MOST_ANSWERS),
+        "n": count,
         "stream": True if body.get("stream") else None,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -93,7 +96,8 @@ def read_chat(reply: Json, asked: Asked) -> Json:
         )
         for each in reply["choices"]
     ]
-    return answers.chat(asked, choices, read_usage(reply.get("usage")), id=reply["id"])
+    counts = read_usage(reply.get("usage"))
+    return answers.chat(asked, choices, counts, id=reply["id"], model=reply.get("model") or "")
 
 
 def _said(message: Json) -> Json:
@@ -105,29 +109,33 @@ def read_usage(told: Json | None) -> Json | None:
 
 
 class ChatStream:
-    """One stream. Its last chunk has the usage beside the last reason; each of several answers ends for itself."""
+    """One stream. Its last chunk has the usage beside the reason why it ended."""
 
     def __init__(self, asked: Asked) -> None:
         self.finished = False
         self._asked = asked
-        self._open = asked.body.get("n") or 1
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
-        chunks = [self._chunk(data["id"], each) for each in data["choices"]]
-        self._open -= sum(bool(each.get("finish_reason")) for each in data["choices"])
-        self.finished = self._open <= 0
+        model = data.get("model") or ""
+        chunks = [self._chunk(data["id"], model, each) for each in data["choices"]]
+        self.finished = self.finished or any(each.get("finish_reason") for each in data["choices"])
         counts = read_usage(data.get("usage"))
         if counts is not None:
-            chunks.append(answers.usage_chunk(self._asked, counts, id=data["id"]))
+            chunks.append(answers.usage_chunk(self._asked, counts, id=data["id"], model=model))
         return chunks
 
-    def _chunk(self, id: str, each: Json) -> Json:
+    def _chunk(self, id: str, model: str, each: Json) -> Json:
+        delta = each["delta"]
+        calls = delta.get("tool_calls")
+        if calls:  # they come whole, and need not say which they are
+            delta = {**delta, "tool_calls": [{"index": n, **call} for n, call in enumerate(calls)]}
         return answers.chunk(
             self._asked,
-            each["delta"],
+            delta,
             index=each["index"],
             finish_reason=each.get("finish_reason"),
             logprobs=each.get("logprobs"),
             id=id,
+            model=model,
         )

@@ -68,7 +68,8 @@ def read_completion(reply: Json, asked: Asked) -> Json:
     """The answer of either address as a `text_completion`."""
     if "choices" in reply:
         said = [(each["message"]["content"] or "", each["finish_reason"]) for each in reply["choices"]]
-        return answers.completion(asked, said, jamba.read_usage(reply.get("usage")), id=reply["id"])
+        told = jamba.read_usage(reply.get("usage"))
+        return answers.completion(asked, said, told, id=reply["id"], model=reply.get("model") or "")
     listed = reply["completions"]
     choices = [(each["data"]["text"], FINISH.get(each["finishReason"]["reason"], "stop")) for each in listed]
     counts = answers.usage(
