@@ -7,11 +7,25 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
 STAYS = frozenset({"messages", "prompt", "input", "stream"})
 """What a question must have in its own body."""
+UNRECORDED = {"palm": "refuses every question", "sandbox": "is asked for real by the gateway's tests"}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda each: each.name)
+def test_a_provider_speaks_every_task_that_it_has(provider: Provider):
+    assert provider.wire.keys() == set(provider.tasks)
+    if provider.name not in UNRECORDED:
+        recorded = [each for each in RECORDINGS if each.provider is provider]
+        streaming = {each.task for each in recorded if each.chunks is not None}
+        assert {each.task for each in recorded if each.answer is not None} == set(provider.tasks)
+        assert streaming == set(provider.tasks) - {Task.EMBEDDINGS}
 
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)

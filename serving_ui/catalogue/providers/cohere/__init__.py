@@ -67,8 +67,11 @@ def _check(config: CohereConfig, _model: str, _task: Task, addresses: Addresses)
     return wire.get(_base_url(config, addresses) + "/v1/models", (wire.bearer(config.cohere_api_key),))
 
 
-def _post(config: CohereConfig, addresses: Addresses, path: str, body: Json) -> UpstreamRequest:
-    return wire.post_json(_base_url(config, addresses) + path, body, (wire.bearer(config.cohere_api_key),))
+def _post(
+    config: CohereConfig, addresses: Addresses, path: str, body: Json, *, accept: str = ""
+) -> UpstreamRequest:
+    headers = (wire.bearer(config.cohere_api_key),)
+    return wire.post_json(_base_url(config, addresses) + path, body, headers, accept=accept)
 
 
 def _chat(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
@@ -77,7 +80,9 @@ def _chat(body: Json, config: CohereConfig, model: str, addresses: Addresses) ->
 
 def _complete(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     if prompts.is_legacy(model):
-        return _post(config, addresses, "/v1/generate", prompts.generate_body(body, model))
+        sent = prompts.generate_body(body, model)
+        accept = Framing.LINES.value if "stream" in sent else ""
+        return _post(config, addresses, "/v1/generate", sent, accept=accept)
     return _post(config, addresses, "/v2/chat", prompts.chat_body(body, model))
 
 
