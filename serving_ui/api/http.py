@@ -86,13 +86,12 @@ def _answered(
 
 def _performed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]) -> HttpResponseBase:
     """Answers once what was changed is in force in every gateway; one that is late is named in the answer."""
-    changes = asked.method in WITH_BODY
-    before = publication.current() if changes else 0
-    answer = operation()
+    with publication.noting() as revisions:
+        answer = operation()
     waited = None
-    if changes and (revision := publication.current()) != before:
+    if revisions:
         began = perf_counter()
-        for process in publication.await_gateways(revision=revision, clock=clock.now):
+        for process in publication.await_gateways(revision=revisions[-1], clock=clock.now):
             asked.warn(_("The gateway process %(name)s does not serve this change yet.") % {"name": process})
         waited = (perf_counter() - began) * 1000
     if not isinstance(answer, HttpResponseBase):

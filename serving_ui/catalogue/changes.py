@@ -10,10 +10,10 @@ from serving_ui.catalogue.text import Text, _
 from serving_ui.catalogue.wire import Addresses
 
 
-def destinations(config: ConfigSpec, addresses: Addresses) -> frozenset[str]:
-    """The origins that the config's secrets may be sent to, of all its served entities."""
-    models = [entity.external_model for entity in config.served_entities]
-    return frozenset().union(*(model.described.destinations(model.config, addresses) for model in models))
+def destinations(entity: ServedEntity, addresses: Addresses) -> frozenset[str]:
+    """The origins that the secrets of a served entity may be sent to."""
+    model = entity.external_model
+    return model.described.destinations(model.config, addresses)
 
 
 def differences(old: ConfigSpec, new: ConfigSpec) -> list[Text]:

@@ -83,7 +83,11 @@ def sentence(kind: str, label: str, context: Mapping[str, Any]) -> Text:
     template = (
         _SENTENCES.get(kind) or _by_ending(kind) or _("%(label)s is not valid. Check it and try again.")
     )
-    return template.fill(label=label, **{name: context[name] for name in _LIMITS if name in context})
+    return template.fill(label=label, **{name: _number(context[name]) for name in _LIMITS if name in context})
+
+
+def _number(limit: Any) -> Any:
+    return f"{limit:g}" if isinstance(limit, float) else limit
 
 
 def _by_ending(kind: str) -> Text | None:
@@ -140,6 +144,11 @@ _LABELS: dict[str, Text] = {
     "traffic_percentage": _("Traffic (%)"),
     "rate_limits": _("Rate limits"),
     "calls": _("Calls"),
+    "tokens": _("Tokens"),
+    "principal": _("Principal"),
+    "connect_seconds": _("The time to connect"),
+    "first_byte_seconds": _("The time to the first byte"),
+    "total_seconds": _("The time for the whole answer"),
     "renewal_period": _("Renewal period"),
     "tags": _("Tags"),
     "key": _("Key"),

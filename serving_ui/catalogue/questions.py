@@ -47,6 +47,7 @@ _SILENT = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "encoding_format",
 })  # fmt: skip
+_OF_A_MESSAGE = frozenset({"role", "content", "name", "tool_call_id"})
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
@@ -192,6 +193,10 @@ def _message(given: Any, at: str) -> Json:
     for name in ("name", "audio", "function_call"):
         if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
             raise refuse(f"{at}.{name}", "Leave it out.")
+    if role != "assistant":  # an assistant's message is an earlier answer, with whatever that had
+        for name in given.keys() - _OF_A_MESSAGE:
+            if given[name] is not None:
+                raise refuse(f"{at}.{name}", "Leave it out.")
     content = given.get("content") or given.get("refusal")
     return {**given, "role": "system" if role == "developer" else role, "content": content}
 

@@ -31,6 +31,8 @@ OPENAI_PATHS = {
 GATEWAY_FIELDS = ("usage_context", "client_request_id", "extra_params")
 """Meant for this server and not for the provider."""
 
+_NOT_SENT = frozenset({*GATEWAY_FIELDS, "model"})
+
 
 class RequestRefused(Exception):
     """The caller's request cannot be passed on; the text is a sentence for the caller."""
@@ -147,12 +149,13 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
         raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
-    sent = {**(extra or {}), **body}
-    if "stream" not in body:
-        sent.pop("stream", None)
-    for name in (*GATEWAY_FIELDS, "model"):
-        sent.pop(name, None)
-    return sent if model is None else {"model": model, **sent}
+    sent: dict[str, Any] = {} if model is None else {"model": model}
+    if extra:
+        sent |= {name: value for name, value in extra.items() if name not in _NOT_SENT and name != "stream"}
+    for name, value in body.items():
+        if name not in _NOT_SENT:
+            sent[name] = value
+    return sent
 
 
 def sendable(secret: Secret | None) -> str:

@@ -1,6 +1,6 @@
 """What is checked before a config is accepted, beyond its shape: its secrets may be used, its addresses reached.
 
-A secret is bound to where it may be sent: kept on an edit only while the config's destinations stay the same.
+A secret is bound to where it may be sent: kept on an edit only while the destinations of its entity stay the same.
 """
 
 from __future__ import annotations
@@ -56,11 +56,14 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
 
 
 def _is_kept(path: Path, secret: Secret, config: ConfigSpec, earlier: list[ConfigSpec]) -> bool:
-    """Whether the same secret already goes to the same places: then no right to read it is needed."""
-    aims = destinations(config, outbound.addresses())
+    """Whether an entity, wherever it stood, already sends the same secret to the same places: then no right to read it is needed."""
+    _entities, position, *inner = path
+    aims = destinations(config.served_entities[int(position)], outbound.addresses())
     return any(
-        old.secrets().get(path) == secret and aims <= destinations(old, outbound.addresses())
+        old.secrets().get(("served_entities", place, *inner)) == secret
+        and aims <= destinations(entity, outbound.addresses())
         for old in earlier
+        for place, entity in enumerate(old.served_entities)
     )
 
 

@@ -25,6 +25,7 @@ from serving_ui.lib import clock
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 AWAY_SECONDS = 0.2  # between two looks whether the database is back
+UNANSWERED_SECONDS = 5.0  # then whoever asks for our health is told
 SILENCE_SECONDS = 3.0  # so long a database may say nothing before a starting process turns to its copy
 
 
@@ -66,10 +67,13 @@ class Follower:
                 "The database has not answered since this process started. It serves the copy of its data folder, "
                 f"which is {self._copy.age:.0f} s old: what was changed since is not in force."
             )
-        if not self._trouble or not self._current_at:
+        if not self._current_at:
             return self._trouble or None
         age = time.monotonic() - self._current_at
-        return f"{self._trouble} What was changed in the last {age:.0f} s is not in force."
+        if not self._trouble and age < UNANSWERED_SECONDS:
+            return None
+        why = self._trouble or "The database does not answer."
+        return f"{why} What was changed in the last {age:.0f} s is not in force."
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -50,6 +50,21 @@ def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime
     return endpoint
 
 
+@retried
+def set_fallback(
+    *, name: str, enabled: bool, generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Whether another served entity is asked when one fails. All other AI gateway settings stay as they are."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        refuse_stale(endpoint, generation)
+        settings = {**endpoint.ai_gateway, "fallback_config": {"enabled": enabled}}
+        swap(endpoint, ai_gateway=settings, modified_at=now)
+        record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
+        publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
+    return endpoint
+
+
 def limit_problems(settings: AiGateway, *, prefix: tuple[str, ...] = ()) -> list[Problem]:
     """Rate limits of principals that do not exist."""
     return limits.problems(settings.rate_limits or [], prefix=(*prefix, "rate_limits"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from serving_ui.endpoints import copy
@@ -11,6 +12,7 @@ from serving_ui.gateway.snapshot import SnapshotHolder
 
 log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0  # between two looks; many changes in a row are written once
+IDLE_SHARE = 9  # so many times as long as the last writing took, at least: a tenth of the time it writes
 
 
 class Keeper:
@@ -31,8 +33,11 @@ class Keeper:
         self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stop.wait(SAVE_SECONDS):
+        took = 0.0
+        while not self._stop.wait(max(SAVE_SECONDS, IDLE_SHARE * took)):
+            began = time.monotonic()
             self._save()
+            took = time.monotonic() - began
         self._save()
 
     def _save(self) -> None:

@@ -7,7 +7,9 @@ carries it. Whoever writes the revision holds its row until the commit, so revis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -26,10 +28,9 @@ CHANNEL = "serving_ui_revision"  # PostgreSQL tells of a new revision there, onc
 CHANGES_KEPT = 5000  # a gateway that lags further behind builds everything
 TIDY_EVERY = 500
 
-raised, taken_up = (
-    Bell(),
-    Bell(),
-)  # within this process: a revision was committed; a gateway has acknowledged one
+# Within this process: a revision was committed; a gateway has acknowledged one; who wants to know what it has raised.
+raised, taken_up = Bell(), Bell()
+_noted: ContextVar[list[int] | None] = ContextVar("noted", default=None)
 
 
 class Subject(StrEnum):
@@ -59,7 +60,21 @@ def bump(kind: Subject = Subject.EVERYTHING, subject: str = "") -> int:
         if number % TIDY_EVERY == 0:
             Change.objects.filter(revision__lt=number - CHANGES_KEPT).delete()
         _tell()
+        noted = _noted.get()
+        if noted is not None:
+            transaction.on_commit(lambda: noted.append(number))
     return number
+
+
+@contextmanager
+def noting() -> Iterator[list[int]]:
+    """The revisions that the block raised and committed, as they come."""
+    noted: list[int] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
 
 
 def _tell() -> None:

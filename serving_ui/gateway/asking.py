@@ -14,7 +14,7 @@ from serving_ui.gateway import retries
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import CallerGone, Late, NotReached, UpstreamFault
 from serving_ui.gateway.errors import GatewayError, from_reply
-from serving_ui.gateway.guard import Guard
+from serving_ui.gateway.guard import Guard, Watch
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.relay import relay_stream, relay_whole
@@ -45,12 +45,14 @@ class Asking:
 
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
+        self._watch = Watch()
         self._signing = Signing(client)
 
     async def answer(self, first: Try, *, fallbacks: Sequence[Entity] = ()) -> None:
         """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
         query = first.query
-        guard = Guard(receive=query.caller.receive, patience=query.endpoint.patience or self._client.patience)
+        patience = query.endpoint.patience or self._client.patience
+        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch)
         try:
             each, left = first, list(fallbacks)
             while True:

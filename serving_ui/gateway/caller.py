@@ -5,9 +5,9 @@ It knows HTTP and JSON and nothing of endpoints. Every answer carries a request 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from random import getrandbits
 from time import perf_counter
 from typing import Any
 
@@ -63,7 +63,7 @@ class Caller:
         self.began = False
         self.first_byte_ms = 0.0
         given = self._headers.get(b"x-request-id")
-        self.request_id = given if given and _ID.fullmatch(given) else os.urandom(16).hex().encode()
+        self.request_id = given if given and _ID.fullmatch(given) else b"%032x" % getrandbits(128)
 
     @property
     def bearer(self) -> str:

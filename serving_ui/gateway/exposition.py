@@ -6,6 +6,7 @@ is trusted (SERVING_UI_METRICS=open).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import accumulate
@@ -34,10 +35,15 @@ class Exposition:
         if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer)):
             await caller.refuse(refusal)
             return
-        content = text(*self._meter.total()).encode()
+        content = await asyncio.to_thread(
+            self._content
+        )  # many endpoints take long: nobody's answer waits for it
         headers = [(b"content-type", MEDIA), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    def _content(self) -> bytes:
+        return text(*self._meter.total()).encode()
 
 
 def text(counts: Counts, gauges: Iterable[Gauge]) -> str:

@@ -28,6 +28,7 @@ from serving_ui.gateway.windows import SECOND, SPAN, Ask, Full, Name, Windows
 
 _log = logging.getLogger("serving_ui.gateway")
 TOKENS = "tokens"
+_CONCERNS_KEPT = 10_000
 _PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
 Asks = Mapping[Name, Ask]
 Own = list[tuple[Name, list[int]]]
@@ -75,12 +76,26 @@ class Reservation:
 _NOTHING = Reservation()
 
 
+class _Concern:
+    """What an endpoint's limits mean for one principal. `asks` are those of a call when none of them counts tokens."""
+
+    __slots__ = ("asks", "counts_tokens", "endpoint", "limits", "principal")
+
+    def __init__(self, endpoint: Endpoint, principal: Principal) -> None:
+        self.endpoint = endpoint
+        self.principal = principal
+        self.limits = concerning(endpoint, principal)
+        self.counts_tokens = any(limit.unit == TOKENS for limit in self.limits.values())
+        self.asks: Asks = {name: Ask(1, limit.most) for name, limit in self.limits.items()}
+
+
 class Limits:
     """Admits calls. `now` is a monotonic time in whole nanoseconds. `start` and `stop` in the loop that it is used in."""
 
     def __init__(self, holder: SnapshotHolder | None = None, *, redis: RedisAddress | None = None) -> None:
         self._holder = holder or SnapshotHolder()
         self._windows = Windows()
+        self._concerns: dict[tuple[str, str], _Concern] = {}
         self._redis = redis
         self._shared: SharedWindows | None = None
         self._apart_until = 0
@@ -107,21 +122,33 @@ class Limits:
         if not endpoint.limits:
             return _NOTHING
         reserved = max(tokens, 1)
-        concerned = concerning(endpoint, principal)
-        if not concerned:
-            return _NOTHING
-        asks = {
-            name: Ask(reserved if limit.unit == TOKENS else 1, limit.most)
-            for name, limit in concerned.items()
-        }
+        concern = self._concern(endpoint, principal)
+        concerned, asks = concern.limits, concern.asks
+        if concern.counts_tokens:
+            asks = {
+                name: Ask(reserved if limit.unit == TOKENS else 1, limit.most)
+                for name, limit in concerned.items()
+            }
         for name, ask in asks.items():
             if ask.amount > ask.most:
                 raise never(concerned[name], ask.amount)
+        if not asks:
+            return _NOTHING
         own, shared, taken = await self._counted(asks, concerned, now)
-        if not any(name[2] == TOKENS for name in asks):
+        if not concern.counts_tokens:
             return _NOTHING
         tokens_only = [each for each in own if each[0][2] == TOKENS]
         return Reservation(self._windows, tokens_only, shared, taken and taken.only(TOKENS), reserved)
+
+    def _concern(self, endpoint: Endpoint, principal: Principal) -> _Concern:
+        """Remembered, because both stay what they are for thousands of calls; a new snapshot brings others."""
+        key = (endpoint.id, principal.id)
+        held = self._concerns.get(key)
+        if held is None or held.endpoint is not endpoint or held.principal is not principal:
+            if len(self._concerns) >= _CONCERNS_KEPT:
+                self._concerns.clear()
+            held = self._concerns[key] = _Concern(endpoint, principal)
+        return held
 
     async def _counted(
         self, asks: Asks, concerned: Mapping[Name, Limit], now: int

@@ -6,6 +6,7 @@ Only what the gateway itself must know is looked at. Everything else in the body
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -51,6 +52,7 @@ def handles(path: str) -> bool:
     return path.startswith((ROOT + "/", MLFLOW_ROOT + "/")) or path == ROOT
 
 
+@lru_cache(maxsize=4096)
 def read_path(path: str) -> Address:
     root = MLFLOW_ROOT if path.startswith(MLFLOW_ROOT + "/") else ROOT
     rest = path[len(root) :].strip("/")

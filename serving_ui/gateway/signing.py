@@ -36,7 +36,9 @@ class Signing:
         if isinstance(auth, AwsSigV4 | AwsInstanceProfile):
             return await self._aws.signed(request)
         token = await self._credentials.token(auth, policy=policy)
-        return replace(request, headers=(*request.headers, ("authorization", f"Bearer {token}")))
+        # A question that is asked again has a token already.
+        headers = (header for header in request.headers if header[0] != "authorization")
+        return replace(request, headers=(*headers, ("authorization", f"Bearer {token}")))
 
     def forget(self, request: UpstreamRequest) -> None:
         """The provider refused the token: the next query asks for a new one."""

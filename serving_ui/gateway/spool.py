@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -78,7 +79,10 @@ class Spool:
 
     def gauges(self) -> Iterable[Gauge]:
         """What there is to watch."""
-        waiting = sum(path.stat().st_size for path in self._folder.glob(f"*{ENDING}"))
+        waiting = 0
+        for path in self._folder.glob(f"*{ENDING}"):
+            with suppress(FileNotFoundError):  # the worker has stored it all just now
+                waiting += path.stat().st_size
         yield Gauge(
             "serving_ui_spool_bytes",
             "Usage on this machine's disk; the worker deletes what it has stored.",

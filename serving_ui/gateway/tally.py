@@ -73,11 +73,8 @@ class Tally:
         at = content.rfind(b'"usage"')
         usual = _USUAL.match(content, at) if at >= 0 else None
         if usual is not None:
-            self.reported = True
-            self.tokens_in, self.tokens_out = int(usual[1]), int(usual[2])
-            return
-        found = _USAGE.match(content, at) if at >= 0 else None
-        if found is not None:
+            self._take(int(usual[1]), int(usual[2]))
+        elif at >= 0 and (found := _USAGE.match(content, at)) is not None:
             near = content[found.end() : found.end() + _USAGE_BYTES]
             given, said = _IN.search(near), _OUT.search(near)
             self._take(int(given[1]) if given else None, int(said[1]) if said else None)
@@ -91,8 +88,8 @@ class Tally:
             self.heard += _said(content)
 
     def _take(self, given: Any, said: Any) -> None:
-        counts = [count for count in (given, said) if _is_count(count)]
-        if counts:
+        # A report of nothing at all is that of a provider who tells no tokens (Cohere's on Bedrock).
+        if (_is_count(given) and given) or (_is_count(said) and said):
             self.reported = True
             self.tokens_in = _clamped(given, self.tokens_in)
             self.tokens_out = _clamped(said, self.tokens_out)

@@ -11,11 +11,10 @@ from django.shortcuts import render, resolve_url
 from django_htmx.middleware import HtmxDetails
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import publication, queries
+from serving_ui.endpoints import queries
 from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
-from serving_ui.lib import clock
 
 
 class PageRequest(HttpRequest):
@@ -32,14 +31,8 @@ class SeeOther(HttpResponseRedirect):
 
 
 def see_other(to: str, *args: str) -> SeeOther:
-    """303 to a named URL or a path, once what was changed is in force."""
-    wait_until_in_force()
+    """303 to a named URL or a path."""
     return SeeOther(resolve_url(to, *args))
-
-
-def wait_until_in_force() -> None:
-    """Answers a change only once every live gateway process serves it, or is too late (2 s): what the page says is so."""
-    publication.await_gateways(revision=publication.current(), clock=clock.now)
 
 
 def fragment(

@@ -1,8 +1,10 @@
-"""Keeps a number of equal workers running on one open port, and replaces them one by one without a request failing.
+"""Keeps a number of equal workers running on one port, and replaces them one by one without a request failing.
 
-The port belongs to this process, which hands it to each worker: while one worker goes and the next one comes, the others and
-the kernel's queue take the callers. SIGHUP replaces all workers, each only once its successor is ready. SIGTERM and SIGINT let
-them finish what they are answering; a second SIGINT ends them at once. A worker that ends by itself is started again.
+Each worker has a listening socket of its own, among which the kernel divides the callers evenly (with one socket for all, 28 of
+32 connections came to one of four). The sockets belong to this process, which hands a worker's to its successor: while the one
+goes and the other comes, callers wait in the socket's queue. SIGHUP replaces all workers, each only once its successor is
+ready. SIGTERM and SIGINT let them finish what they are answering; a second one ends them at once. A worker that ends by itself
+is started again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NamedTuple
@@ -38,30 +40,32 @@ class News(NamedTuple):
 
 
 class Fleet:
-    """`command` is what a worker runs, given the file to which it writes a byte once it is ready, and whether it is a successor:
+    """`command` is what a worker runs, given the file of its socket, the file to which it writes a byte once it is ready, and
+    whether it is a successor: callers have been taken already, and shall wait rather than be refused.
 
-    others answer while it starts, or will be asked meanwhile. `port` is an open, listening socket.
+    `sockets` listen, all on the same port: one for each worker.
     """
 
     def __init__(
         self,
-        command: Callable[[int, bool], list[str]],
+        command: Callable[[int, int, bool], list[str]],
         *,
-        size: int,
-        port: socket.socket,
+        sockets: Sequence[socket.socket],
         env: dict[str, str] | None,
         patience: float,
         when_ready: Callable[[], None],
     ) -> None:
-        self._command, self._size, self._port, self._env = command, size, port, env
+        self._command, self._sockets, self._env = command, sockets, env
         self._patience = patience
         self._when_ready = when_ready
         self._news: SimpleQueue[News] = SimpleQueue()
         self._crew: set[Child] = set()  # those that shall answer
         self._ready: set[Child] = set()
         self._leaving: set[Child] = set()
-        self._starts: list[float] = []  # when to start one in the place of one that failed
+        self._sockets_of: dict[Child, socket.socket] = {}
+        self._starts: dict[socket.socket, float] = {}  # when to start one in the place of one that failed
         self._failures = 0
+        self._is_asked = False  # to replace all, once nobody is being replaced
         self._old: deque[Child] = deque()  # to be replaced
         self._successor: Child | None = None
         self._said_ready = False
@@ -72,8 +76,8 @@ class Fleet:
         for number, kind in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "renew")):
             signal.signal(number, self._hearing(kind))
         try:
-            for _each in range(self._size):
-                self._crew.add(self._start(successor=False))
+            for each in self._sockets:
+                self._crew.add(self._start(each, successor=False))
             while self._goes_on():
                 pass
         finally:
@@ -89,7 +93,7 @@ class Fleet:
             self._look_around()
             return True
         if news.kind == "renew":
-            self._old = deque(self._crew)
+            self._is_asked = True
             self._replace_next()
         elif news.kind == "ready" and news.child:
             self._welcome(news.child)
@@ -99,31 +103,31 @@ class Fleet:
 
     def _pause(self) -> float | None:
         """Until the next thing to look at; for ever when all is well."""
-        times = [*self._starts]
+        times = [*self._starts.values()]
         if self._successor:
             times.append(self._successor.started_at + READY_SECONDS)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _look_around(self) -> None:
         now = time.monotonic()
-        due = [at for at in self._starts if at <= now]
-        self._starts = [at for at in self._starts if at > now]
-        for _at in due:
-            self._crew.add(self._start())
+        for due in [each for each, at in self._starts.items() if at <= now]:
+            del self._starts[due]
+            self._crew.add(self._start(due))
         if self._successor and now >= self._successor.started_at + READY_SECONDS:
             _say(f"The new worker was not ready within {READY_SECONDS:.0f} s. The old ones go on.")
             self._give_up_replacing()
 
-    def _start(self, *, successor: bool = True) -> Child:
+    def _start(self, listener: socket.socket, *, successor: bool = True) -> Child:
         hears, says = os.pipe()
         child = Child(
             name="worker",
-            command=self._command(says, successor),
+            command=self._command(listener.fileno(), says, successor),
             env=self._env,
             ended=lambda ended: self._news.put(News("ended", ended)),
-            files=(self._port.fileno(), says),
+            files=(listener.fileno(), says),
         )
         child.start()
+        self._sockets_of[child] = listener
         os.close(says)
         threading.Thread(target=self._await_ready, args=[child, hears], daemon=True).start()
         self._warden.tell(f"+{child.group}")
@@ -140,17 +144,21 @@ class Fleet:
         if child is self._successor:
             self._crew.add(child)
             self._successor = None
-            self._send_away(self._old.popleft())
+            old = self._old.popleft()
+            if old in self._crew:
+                self._send_away(old)
             self._replace_next()
-        if not self._said_ready and len(self._ready & self._crew) == self._size:
+        if not self._said_ready and len(self._ready & self._crew) == len(self._sockets):
             self._said_ready = True
             self._when_ready()
 
     def _replace_next(self) -> None:
+        if self._is_asked and not self._old and self._successor is None:
+            self._is_asked, self._old = False, deque(self._crew)
         while self._old and self._old[0] not in self._crew:  # ended by itself meanwhile
             self._old.popleft()
         if self._old and self._successor is None:
-            self._successor = self._start()
+            self._successor = self._start(self._sockets_of[self._old[0]])
 
     def _send_away(self, child: Child) -> None:
         self._crew.discard(child)
@@ -162,18 +170,22 @@ class Fleet:
         if self._successor:
             self._leaving.add(self._successor)
             self._successor.kill()
-        self._successor = None
+            listener, self._successor = self._sockets_of[self._successor], None
+            self._fill(listener)
 
     def _mourn(self, child: Child) -> None:
-        """One has ended. Unless it was told to, another takes its place, later each time that none lives long."""
+        """One has ended. Unless it was told to, another takes its place."""
         self._warden.tell(f"-{child.group}")
         self._ready.discard(child)
+        listener = self._sockets_of.pop(child)
         if child in self._leaving:
             self._leaving.discard(child)
         elif child is self._successor:
             _say(f"The new worker {child.outcome()} before it was ready. The old ones go on.")
             self._successor = None
             self._old.clear()
+            self._fill(listener)
+            self._replace_next()
         else:
             self._crew.discard(child)
             quick = time.monotonic() - child.started_at < STEADY_SECONDS
@@ -181,12 +193,19 @@ class Fleet:
             if not self._said_ready and self._failures >= MOST_FAILURES:
                 raise StartProblem(_last_words(child, self._failures))
             _say(f"A worker {child.outcome()}; starting another.")
-            self._starts.append(time.monotonic() + min(LONGEST_PAUSE, 0.1 * 2 ** min(self._failures - 1, 9)))
+            self._fill(listener)
+
+    def _fill(self, listener: socket.socket) -> None:
+        """Sees to it that somebody takes the callers of this socket: later each time that nobody lives long."""
+        if not any(self._sockets_of.get(each) is listener for each in (*self._crew, self._successor) if each):
+            pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(max(self._failures, 1) - 1, 9))
+            self._starts[listener] = time.monotonic() + pause
 
     def _stop(self) -> None:
         """Lets every worker finish, and kills those that take longer than they have. A second signal cuts it short."""
         left = {*self._crew, *self._leaving, *((self._successor,) if self._successor else ())}
-        self._port.close()
+        for each in self._sockets:
+            each.close()
         for child in left:
             child.stop()
         deadline = time.monotonic() + self._patience + FAREWELL_SECONDS

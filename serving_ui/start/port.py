@@ -31,10 +31,12 @@ def check_free(options: Options) -> None:
 
 
 def opened(options: Options, *, backlog: int) -> socket.socket:
-    """The port, listening, for several processes to share."""
+    """The port, listening; it can be opened several times, and callers come to one or another."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        return socket.create_server((options.host, options.port), family=family, backlog=backlog)
+        return socket.create_server(
+            (options.host, options.port), family=family, backlog=backlog, reuse_port=True
+        )
     except OSError as error:
         raise StartProblem(_sentence(options, error)) from None
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from django.db import DataError, IntegrityError, transaction
 
 from serving_ui.gateway.spool import ENDING, Portion, read
-from serving_ui.usage import aggregates, reading
+from serving_ui.usage import aggregates, reading, writing
 from serving_ui.usage.models import Mark, Request, SpoolFile
 
 log = logging.getLogger(__name__)
 PORTION = 1000
-MOST_PORTIONS = 20  # of one call, so that a long absence of the worker is worked off in short steps
+MOST_PORTIONS = 50  # of one call, so that a long absence of the worker is worked off in short steps
 _MARK = "ingest"
 
 
@@ -75,18 +75,26 @@ def _store(portion: Portion, before: SpoolFile, *, now: datetime) -> SpoolFile |
     file, _is_new = SpoolFile.objects.get_or_create(name=before.name)
     if file.offset != before.offset or file.is_done:
         return None
-    rows = []
+    numbers, rows = [], []
     for number, values in portion.rows:
         if number > file.answered:
             file.answered = number
-            rows.append(reading.request(file_id=file.pk, number=number, values=values, now=now))
+            numbers.append(number)
+            rows.append(reading.request(values, now=now))
     if rows:
-        file.first_at = file.first_at or rows[0].at
-        file.last_at = rows[-1].at
+        file.first_at = file.first_at or rows[0]["at"]
+        file.last_at = rows[-1]["at"]
     file.offset, file.is_done = portion.offset, portion.is_last
     file.rows += len(rows)
     file.save()
-    Request.objects.bulk_create(rows)
+    writing.insert(
+        Request,
+        ("file", "number", *reading.NAMES),
+        [
+            (file.pk, number, *map(row.__getitem__, reading.NAMES))
+            for number, row in zip(numbers, rows, strict=True)
+        ],
+    )
     aggregates.add(rows)
     return file
 

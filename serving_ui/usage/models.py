@@ -9,6 +9,10 @@ from typing import ClassVar
 
 from django.db import models
 
+from serving_ui.gateway.meter import LATENCY_MS
+
+LATENCY_NAMES = (*(f"within_{bound}" for bound in LATENCY_MS), "longer")
+
 
 class SpoolFile(models.Model):
     """How far one file of a gateway's spool has been taken in, and what it came to. Outlives the file itself."""
@@ -87,11 +91,31 @@ class Sums(models.Model):
     total_ms = models.FloatField(default=0)
     overhead_ms = models.FloatField(default=0)
     slowest_ms = models.FloatField(default=0)
-    latency = models.JSONField(default=list)
-    """How many of them took how long in all: a count for each bound of `aggregates.BOUNDS_MS`, and one for the rest."""
+    # How many of them took how many milliseconds in all: more than the bound before, and no more than this one.
+    within_5 = models.PositiveBigIntegerField(default=0)
+    within_10 = models.PositiveBigIntegerField(default=0)
+    within_25 = models.PositiveBigIntegerField(default=0)
+    within_50 = models.PositiveBigIntegerField(default=0)
+    within_100 = models.PositiveBigIntegerField(default=0)
+    within_250 = models.PositiveBigIntegerField(default=0)
+    within_500 = models.PositiveBigIntegerField(default=0)
+    within_1000 = models.PositiveBigIntegerField(default=0)
+    within_2500 = models.PositiveBigIntegerField(default=0)
+    within_5000 = models.PositiveBigIntegerField(default=0)
+    within_10000 = models.PositiveBigIntegerField(default=0)
+    within_30000 = models.PositiveBigIntegerField(default=0)
+    within_60000 = models.PositiveBigIntegerField(default=0)
+    within_120000 = models.PositiveBigIntegerField(default=0)
+    within_300000 = models.PositiveBigIntegerField(default=0)
+    longer = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         abstract = True
+
+    @property
+    def latency(self) -> list[int]:
+        """The histogram: a count for each of `gateway.meter.LATENCY_MS`, and one for the rest."""
+        return [getattr(self, name) for name in LATENCY_NAMES]
 
 
 class Minute(Sums):

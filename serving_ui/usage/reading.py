@@ -1,4 +1,4 @@
-"""From a line of the spool to a row that any database takes.
+"""From a line of the spool to the values of a row that any database takes.
 
 A gateway may be older or newer than this worker, and what callers send may be anything: a field that is not known is left out,
 one that is missing has its default, a value that does not fit is made to. One strange line must never hold up the others.
@@ -15,15 +15,19 @@ from django.db import models
 
 from serving_ui.usage.models import Request
 
-_OURS = frozenset({"id", "file", "number"})
-_MOST_SMALL = 32_767
-_MOST = 2**53
+_OURS = frozenset({"id", "file", "number", "at"})
+_MOST = {
+    models.PositiveSmallIntegerField: 2**15 - 1,
+    models.PositiveIntegerField: 2**31 - 1,
+    models.PositiveBigIntegerField: 2**53,
+}
 
 
-def request(*, file_id: int, number: int, values: Mapping[str, Any], now: datetime) -> Request:
-    """The row of one line."""
-    fitting = {name: fit(values[name]) for name, fit in _FITTING.items() if name in values}
-    return Request(file_id=file_id, number=number, **{**fitting, "at": _time(values.get("at"), now=now)})
+def request(values: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+    """The values of one row, by name."""
+    row = {name: fit(values[name]) if name in values else default for name, fit, default in _FITTING}
+    row["at"] = _time(values.get("at"), now=now)
+    return row
 
 
 def _text(length: int) -> Callable[[Any], str]:
@@ -35,16 +39,15 @@ def _text(length: int) -> Callable[[Any], str]:
 
 def _whole(most: int) -> Callable[[Any], int]:
     def fit(value: Any) -> int:
-        number = _number(value)
-        return int(min(number, most))
+        return int(min(_number(value), most))
 
     return fit
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return max(value, 0)
+        return 0.0
+    return max(value, 0.0)
 
 
 def _context(value: Any) -> dict[str, str]:
@@ -70,11 +73,13 @@ def _fit(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
         return bool
     if isinstance(field, models.JSONField):
         return _context
-    return _whole(_MOST_SMALL if isinstance(field, models.PositiveSmallIntegerField) else _MOST)
+    return _whole(next(most for kind, most in _MOST.items() if isinstance(field, kind)))
 
 
-_FITTING = {
-    field.name: _fit(field)
+_FITTING = [
+    (field.name, fit, fit(None))
     for field in Request._meta.concrete_fields
-    if field.name not in _OURS and not isinstance(field, models.DateTimeField)
-}
+    if field.name not in _OURS
+    for fit in [_fit(field)]
+]
+NAMES = ("at", *(name for name, _fit, _default in _FITTING))

@@ -120,13 +120,14 @@ VERTEX = {"project_id": "p", "region": "us-central1", "private_key": REFERENCE}
     ids=["openai", "base", "ipv6", "azure", "azuread", "bedrock", "vertex", "cohere"],
 )
 def test_destinations_are_origins(spec: ConfigSpec, origins: set[str]) -> None:
-    assert destinations(spec, Addresses()) == origins
+    assert destinations(spec.served_entities[0], Addresses()) == origins
 
 
 def test_replaced_addresses_are_destinations_and_given_ones_stay() -> None:
     addresses = Addresses({"openai": "http://127.0.0.1:9000", "microsoft-entra": "http://127.0.0.1:9001"})
-    assert destinations(OPENAI, addresses) == {"http://127.0.0.1:9000"}
-    assert destinations(config(openai_api_type="azuread", **AZURE, **ENTRA), addresses) == {
+    assert destinations(OPENAI.served_entities[0], addresses) == {"http://127.0.0.1:9000"}
+    azure = config(openai_api_type="azuread", **AZURE, **ENTRA).served_entities[0]
+    assert destinations(azure, addresses) == {
         "https://my.openai.azure.com:443",
         "http://127.0.0.1:9001",
     }

@@ -67,7 +67,8 @@ class Notebook:
     @property
     def last(self) -> Record:
         """The record of the only query since the test began, once it is there."""
-        (record,) = wait_until(lambda: self.pages)
+        wait_until(lambda: self.pages)
+        (record,) = self.pages
         return record
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import AwsInstanceProfile, UpstreamRequest
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.aws import FrameSplitter, Signer
@@ -57,6 +58,15 @@ def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, que
     assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
+def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, ACCESS_KEYS)
+    vendor.say(Answer.json({"message": "Not now."}, status=503), Answer.json(REPLY))
+    assert gateway.query("vendor").status_code == 200
+    assert len(vendor.asked) == 2
+    for request in vendor.asked:
+        assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
+
+
 def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, {"uc_service_credential_name": "theirs"})
     answer = gateway.query("vendor")
@@ -93,6 +103,21 @@ def test_an_error_frame_before_anything_else_has_a_status(gateway: GatewayServer
     answer = gateway.query("vendor", STREAM)
     assert answer.status_code == 500
     assert "It broke." in answer.json()["message"]
+
+
+def test_tokens_that_are_not_told_are_estimated(gateway: GatewayServer, vendor: Vendor):
+    block = {"aws_region": "eu-west-1", "bedrock_provider": "cohere", **ACCESS_KEYS}
+    gateway.lead(
+        vendor,
+        provider="amazon-bedrock",
+        model="embed-english-v3",
+        config=PROVIDERS["amazon-bedrock"].config.model_validate(block),
+        task=Task.EMBEDDINGS,
+    )
+    vendor.say(Answer.json({"embeddings": [[0.5, 1]], "response_type": "embeddings_floats"}))
+    assert gateway.query("vendor", {"input": "twelve chars"}).status_code == 200
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_source) == (3, "estimated")
 
 
 def damaged(at: int) -> bytes:

@@ -75,6 +75,17 @@ def test_a_token_is_fetched_once_and_sent(gateway: GatewayServer, login: RawServ
     )
 
 
+def test_a_question_that_is_asked_again_carries_one_token(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    azure.answer(http(503, "{}"))
+    assert gateway.query("azure").status_code == 503
+    assert len(azure.requests) > 1
+    assert [request.count(b"authorization: Bearer") for request in azure.requests] == [1] * len(
+        azure.requests
+    )
+
+
 def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, login: RawServer, azure: RawServer):
     login.answer(token_reply("short", seconds=0))
     gateway.query("azure")

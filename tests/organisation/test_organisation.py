@@ -144,3 +144,11 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     assert owner.wait_for_state(name, "Ready") < 12
     os.kill(process, signal.SIGCONT)
     until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up", seconds=3)
+
+
+def test_an_ended_token_is_refused_by_every_gateway_at_once(owner: Person, second: Person):
+    for number in range(5):
+        token = owner.new_token(f"short {number}")
+        assert [each.ask("sandbox-chat", token=token).status for each in (owner, second)] == [200, 200]
+        owner.revoke_token(f"short {number}")
+        assert [each.ask("sandbox-chat", token=token).status for each in (owner, second)] == [401, 401]

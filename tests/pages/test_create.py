@@ -49,7 +49,8 @@ def test_the_empty_form_judges_nothing(browser: Client):
     page = Page(browser.get(CREATE))
     assert page.errors() == {}
     assert not page.has("problems")
-    assert page.visible() == ["name", "description", "rate_limit_endpoint", "rate_limit_user"]
+    timeouts = [f"timeout_{name}_seconds" for name in ("connect", "first_byte", "total")]
+    assert page.visible() == ["name", "description", "rate_limit_endpoint", "rate_limit_user", *timeouts]
     assert "http://testserver/serving-endpoints/" in page.text
 
 

@@ -12,11 +12,14 @@ from serving_ui.endpoints import commands, ready_made
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
+from serving_ui.gateway.spool import Spool
 from serving_ui.lib import clock
+from serving_ui.usage.ingest import ingest
 from tests.conftest import spec
 from tests.pages.conftest import HTMX, settle, signed_in
 from tests.support.canary import CANARY
 from tests.support.pages import Page
+from tests.usage.conftest import record
 
 PAGE, STATE = "/ml/endpoints/chat", "/ml/endpoints/chat/state"
 STATES = [
@@ -181,7 +184,20 @@ def test_the_page_and_its_poll_ask_the_database_little(
 ):
     make_endpoint()
     browser.get(PAGE)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         browser.get(PAGE)
     with django_assert_max_num_queries(4):
         browser.get(STATE, headers=HTMX)
+
+
+def test_the_page_tells_what_was_asked_in_a_day(browser: Client, make_endpoint, tmp_path):
+    endpoint = make_endpoint()
+    assert "No requests" in Page(browser.get(PAGE)).text
+    spool = Spool(tmp_path)
+    for status in (200, 200, 429, 502):
+        spool.note(record(endpoint_id=endpoint.id, status=status, tokens_in=600))
+    yesterday = (clock.now() - timedelta(hours=25)).timestamp()
+    spool.note(record(endpoint_id=endpoint.id, at=yesterday))
+    spool.stop()
+    ingest(folder=tmp_path, clock=clock.now)
+    assert "4 requests, 2 errors, 2,420 tokens" in Page(browser.get(PAGE)).text

@@ -19,11 +19,11 @@ import os, socket, sys
 from serving_ui.start.fleet import Fleet
 from serving_ui.start.problem import StartProblem
 script, folder = sys.argv[1:]
-def command(ready, successor):
+def command(listener, ready, successor):
     return [sys.executable, "-S", "-c", script, folder, str(ready), str(successor)]
 try:
-    port = socket.create_server(("127.0.0.1", 0))
-    Fleet(command, size=2, port=port, env=None, patience=5, when_ready=lambda: print("ready", flush=True)).run()
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _each in range(2)]
+    Fleet(command, sockets=sockets, env=None, patience=5, when_ready=lambda: print("ready", flush=True)).run()
 except StartProblem as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)
@@ -32,6 +32,10 @@ GOOD = """
 import os, sys, threading
 if sys.argv[3] == "True" and os.path.exists(os.path.join(sys.argv[1], "bad successors")):
     sys.exit(4)
+if sys.argv[3] == "True" and os.path.exists(os.path.join(sys.argv[1], "slow successors")):
+    print("not yet", flush=True)
+    while os.path.exists(os.path.join(sys.argv[1], "slow successors")):
+        threading.Event().wait(0.02)
 os.write(int(sys.argv[2]), b"!")
 print("here I am", flush=True)
 threading.Event().wait()
@@ -70,6 +74,18 @@ def test_all_are_replaced_on_request_one_by_one(start: Start):
     assert program.out == ["ready", "stopped"]
 
 
+def test_a_request_in_the_middle_of_another_is_carried_out_after_it(start: Start, tmp_path: Path):
+    program = start(GOOD)
+    program.says("ready")
+    (tmp_path / "slow successors").touch()
+    program.signal(signal.SIGHUP)
+    until(lambda: "not yet" in program.err, what="the first successor")
+    program.signal(signal.SIGHUP)
+    (tmp_path / "slow successors").unlink()
+    until(lambda: program.err.count("here I am") == 6, what="four successors")
+    until(lambda: len(workers(program)) == 2, what="the last two alone")
+
+
 def test_a_killed_one_is_replaced(start: Start):
     program = start(GOOD)
     program.says("ready")
@@ -91,6 +107,21 @@ def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_p
     (tmp_path / "bad successors").unlink()
     program.signal(signal.SIGHUP)
     until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+
+
+def test_one_that_dies_while_its_successor_starts_is_replaced_once(start: Start, tmp_path: Path):
+    program = start(GOOD)
+    program.says("ready")
+    before = workers(program)
+    (tmp_path / "slow successors").touch()
+    program.signal(signal.SIGHUP)
+    until(lambda: "not yet" in program.err, what="the first successor")
+    for old in before:
+        os.kill(old, signal.SIGKILL)
+    until(lambda: program.err.count("not yet") == 2, what="one for the other")
+    (tmp_path / "slow successors").unlink()
+    until(lambda: program.err.count("here I am") == 4, what="both to be there")
+    assert len(workers(program)) == 2
 
 
 def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Start):

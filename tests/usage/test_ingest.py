@@ -11,9 +11,10 @@ import pytest
 from django.db.models import Sum
 from pydantic_core import to_json
 
+from serving_ui.gateway.meter import LATENCY_MS
 from serving_ui.gateway.spool import ENDING, Spool
 from serving_ui.usage import ingest as step
-from serving_ui.usage.models import Minute, Request, SpoolFile
+from serving_ui.usage.models import LATENCY_NAMES, Minute, Request, SpoolFile
 from tests.usage.conftest import Gateway, record
 
 TakeIn = Callable[[], int]
@@ -141,3 +142,8 @@ def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
     path.write_bytes(header + line + line)
     assert take_in() == 1
     assert Minute.objects.get().requests == 1
+
+
+def test_the_bounds_of_the_histogram_have_a_column_each():
+    assert len(LATENCY_NAMES) == len(LATENCY_MS) + 1
+    assert {field.name for field in Minute._meta.concrete_fields} >= set(LATENCY_NAMES)

@@ -6,14 +6,18 @@ import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
+from tests.start.waiting import until
+from tests.support.product import QUESTION, Product
 from tests.support.servers import Running, serve
 from tests.usage.conftest import Gateway
 
@@ -153,3 +157,22 @@ def test_a_collector_that_was_away_for_long_is_not_flooded(
     collector.export()
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == ["new"]
     assert Request.objects.count() == 3
+
+
+@pytest.mark.slow
+def test_a_query_with_a_trace_is_in_it_a_moment_later(collector: Collector, tmp_path: Path):
+    """The whole way: caller, gateway, spool, worker, collector."""
+    assert collector.server
+    with Product(tmp_path, SERVING_UI_OTLP_ENDPOINT=collector.server.url).up() as product:
+        token = product.command("create_token", "owner@example.com")
+        headers = {"Authorization": f"Bearer {token}", "traceparent": f"00-{TRACE}-{SPAN}-01"}
+        address = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
+
+        def is_answered() -> bool:
+            return requests.post(address, json=QUESTION, headers=headers, timeout=20).status_code == 200
+
+        until(is_answered, what="the token to be known")
+        until(lambda: collector.spans, what="the span")
+    span = collector.spans[0]
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
+    assert attributes(span)["serving_ui.endpoint"] == "sandbox-chat"

@@ -89,7 +89,7 @@ GOVERNANCE = (
 OBSERVATION = (
     Operation(
         method="GET", path=ONE + "/metrics", group=GROUP, name="get_metrics",
-        summary=_("Get metrics"), text=_("In the text format of Prometheus."),
+        summary=_("Get metrics"), text=_("What it has answered in all, and its state, in the text format of Prometheus."),
         media="text/plain", refusals=(404,), sdk="serving_endpoints.export_metrics",
     ),
     Operation(

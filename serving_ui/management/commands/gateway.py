@@ -39,14 +39,11 @@ class Command(BaseCommand):
         self._run(chosen, workers=given["workers"], drain_seconds=given["drain_seconds"])
 
     def _run(self, chosen: options.Options, *, workers: int, drain_seconds: int) -> None:
-        listener = port.opened(chosen, backlog=BACKLOG)
-        file = listener.fileno()
         Fleet(
-            lambda ready, successor: processes.gateway_worker(
-                port=file, ready=ready, drain_seconds=drain_seconds, successor=successor
+            lambda listener, ready, successor: processes.gateway_worker(
+                port=listener, ready=ready, drain_seconds=drain_seconds, successor=successor
             ),
-            size=workers,
-            port=listener,
+            sockets=[port.opened(chosen, backlog=BACKLOG) for _each in range(workers)],
             env=processes.environment(str(settings.BASE_DIR)),
             patience=drain_seconds,
             when_ready=lambda: self._say_ready(chosen, workers),

@@ -8,16 +8,16 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.text import Text
+from serving_ui.pages.forms import governing
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
+from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.words import said
 from serving_ui.vault import drafts
-
-ENTITY: Path = ("served_entities", 0)
-EXTERNAL: Path = (*ENTITY, "external_model")
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Body:
     description: str = ""
     rate_limits: list[dict[str, Any]] = field(default_factory=list)
     tags: list[dict[str, str]] = field(default_factory=list)
+    timeouts: dict[str, Any] = field(default_factory=dict)
+    fallback: bool = False
     inputs: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     """What only the form can be wrong about, such as a pasted key that was kept too long."""
@@ -41,6 +43,8 @@ class Body:
             "config": self.config,
             "rate_limits": self.rate_limits,
             "tags": self.tags,
+            "timeouts": self.timeouts,
+            **({"ai_gateway": {"fallback_config": {"enabled": True}}} if self.fallback else {}),
         }
 
     def by_input(self, errors: SpecErrors) -> list[tuple[str | None, str]]:
@@ -62,49 +66,80 @@ class Body:
 
 def body_of(draft: Draft) -> Body:
     """Everything typed, in the shape of the API."""
-    body = Body(config={"served_entities": [_entity(draft)]})
+    body = Body(config={"served_entities": []})
     body.name = draft.values.get("name", "").strip()
     body.description = draft.values.get("description", "").strip()
-    body.inputs = {
-        ("name",): "name",
-        ("description",): "description",
-        (*ENTITY, "name"): "served_entity_name",
-        (*EXTERNAL, "provider"): "provider",
-        (*EXTERNAL, "task"): "task",
-    }
-    if draft.provider:
-        _add_config(body, draft, draft.provider)
+    body.fallback = "fallback" in draft.values
+    body.inputs = {("name",): "name", ("description",): "description"}
+    for place, each in enumerate(draft.each_entity()):
+        _add_entity(body, each, place, is_open=place == draft.entities.at)
+    _add_traffic(body, draft)
     _add_limits(body, draft)
     _add_tags(body, draft)
+    body.timeouts = governing.timeouts_typed(draft.values)
+    for name in governing.TIMEOUTS:
+        body.inputs["timeouts", name] = body.inputs[name,] = f"timeout_{name}"
     return body
 
 
-def _entity(draft: Draft) -> dict[str, Any]:
-    names = ("provider", "task")
-    external: dict[str, Any] = {name: draft.values[name] for name in names if name in draft.values}
+def _add_entity(body: Body, draft: Draft, place: int, *, is_open: bool) -> None:
+    at: Path = ("served_entities", place)
+    external = _external(draft)
     typed = draft.values.get("served_entity_name", "").strip()
     # Left out when empty: without a model there is nothing to name it after, and that is said beside the model.
-    return {**({"name": typed} if typed else {}), "external_model": external}
+    body.config["served_entities"].append({**({"name": typed} if typed else {}), "external_model": external})
+    if not is_open:
+        body.inputs[at] = (
+            f"{TRAFFIC}-{place}"  # what is wrong with an entity that is not open is said in its row
+        )
+    else:
+        body.inputs[*at, "name"] = "served_entity_name"
+        for name in ("provider", "task"):
+            body.inputs[*at, "external_model", name] = name
+    if draft.provider:
+        _add_config(body, draft, draft.provider, external, (*at, "external_model"), is_open=is_open)
 
 
-def _add_config(body: Body, draft: Draft, provider: Provider) -> None:
-    external = body.config["served_entities"][0]["external_model"]
+def _external(draft: Draft) -> dict[str, Any]:
+    return {name: draft.values[name] for name in ("provider", "task") if name in draft.values}
+
+
+def _add_config(
+    body: Body, draft: Draft, provider: Provider, external: dict[str, Any], at: Path, *, is_open: bool
+) -> None:
+    inputs: dict[Path, str] = {}
     external["name"] = draft.values.get(input_name(provider, MODEL), "")
-    body.inputs[(*EXTERNAL, "name")] = input_name(provider, MODEL)
+    inputs[*at, "name"] = input_name(provider, MODEL)
     answers: dict[str, object] = dict(draft.config_values(provider))
     pasted: dict[Path, str] = {}
     for each in draft.shown(provider):
-        name, path = input_name(provider, each.name), (*EXTERNAL, provider.config_key, *each.path)
-        body.inputs[path] = name
+        name, path = input_name(provider, each.name), (*at, provider.config_key, *each.path)
+        inputs[path] = name
         if each.kind == "secret":
-            body.inputs[(*path[:-1], f"{path[-1]}{TWIN}")] = name
+            inputs[(*path[:-1], f"{path[-1]}{TWIN}")] = name
             _take_secret(body, draft, name, path, pasted)
             if name not in draft.values and name + KEPT not in draft.values and name in draft.stored:
                 answers[each.name] = draft.stored[name]
     block = provider.config.nested(answers)
     for path, value in pasted.items():
-        _put(block, path[len(EXTERNAL) + 1 :], value)
+        _put(block, path[len(at) + 1 :], value)
     external[provider.config_key] = block
+    if is_open:
+        body.inputs |= inputs
+
+
+def _add_traffic(body: Body, draft: Draft) -> None:
+    entities = body.config["served_entities"]
+    if len(entities) < 2:
+        return
+    routes = []
+    for place, (each, entity) in enumerate(zip(draft.each_entity(), entities, strict=True)):
+        name = entity.get("name") or default_entity_name(entity["external_model"].get("name", ""))
+        share = governing.whole(each.values.get(TRAFFIC, "").strip() or "0")
+        routes.append({"served_entity_name": name, "traffic_percentage": share})
+        body.inputs["traffic_config", "routes", place] = f"{TRAFFIC}-{place}"
+    body.config["traffic_config"] = {"routes": routes}
+    body.inputs["traffic_config",] = f"{TRAFFIC}-0"
 
 
 def _take_secret(body: Body, draft: Draft, name: str, path: Path, pasted: dict[Path, str]) -> None:
@@ -130,9 +165,15 @@ def _add_limits(body: Body, draft: Draft) -> None:
         name = f"rate_limit_{key}"
         typed = draft.values.get(name, "").strip()
         if typed:
-            body.inputs[("rate_limits", len(body.rate_limits))] = name
-            calls = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 12 else typed
-            body.rate_limits.append({"key": key, "calls": calls, "renewal_period": "minute"})
+            body.inputs["rate_limits", len(body.rate_limits)] = name
+            body.rate_limits.append({"key": key, "calls": governing.whole(typed), "renewal_period": "minute"})
+    for number, row in enumerate(draft.limits):
+        if not row.is_empty:
+            place: Path = ("rate_limits", len(body.rate_limits))
+            body.inputs[place] = f"limits-{number}-calls"
+            for part in governing.PARTS:
+                body.inputs[*place, part] = f"limits-{number}-{part}"
+            body.rate_limits.append(row.body())
 
 
 def _add_tags(body: Body, draft: Draft) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from serving_ui.accounts.models import User
+from serving_ui.catalogue.entities import ServedEntity
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.provider import Provider
@@ -19,6 +20,8 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
+from serving_ui.pages.forms import governing
+from serving_ui.pages.forms.entities import ORIGIN, TRAFFIC, Entities
 from serving_ui.vault import drafts
 
 KEPT = "__kept"
@@ -31,7 +34,11 @@ PLAIN = (
     "served_entity_name",
     "rate_limit_endpoint",
     "rate_limit_user",
+    *(f"timeout_{name}" for name in governing.TIMEOUTS),
+    "fallback",
+    ORIGIN,
 )
+OF_AN_ENTITY = ("provider", "task", "served_entity_name", ORIGIN, TRAFFIC)
 TAG = re.compile(r"tags-(\d{1,4})-key")
 MOST_TAGS = 50
 
@@ -62,56 +69,96 @@ def provider_inputs() -> tuple[str, ...]:
     )
 
 
+@cache
+def entity_inputs() -> frozenset[str]:
+    """Everything that belongs to one served entity, sealed keys included."""
+    return frozenset((*OF_AN_ENTITY, *provider_inputs(), *(name + KEPT for name in secret_inputs())))
+
+
 @dataclass
 class Draft:
-    """The answers by input name, and the rows of tags. Belongs to the person whose id seals its keys."""
+    """The answers by input name, and the rows of tags and limits. Belongs to the person whose id seals its keys."""
 
     user_id: str
     values: dict[str, str] = field(default_factory=dict)
     tags: list[tuple[str, str]] = field(default_factory=list)
-    stored: Mapping[str, Secret] = field(default_factory=dict)
-    """Secrets kept with the endpoint's config, by input name. On an edit, empty means: keep."""
+    limits: list[governing.LimitRow] = field(default_factory=list)
+    added_limit: bool = False
+    kept: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
+    """Secrets kept with the endpoint's config, by entity and input name. On an edit, empty means: keep."""
+    entities: Entities = field(default_factory=Entities)
 
     @classmethod
-    def typed(cls, post: Mapping[str, str], actor: User, stored: Mapping[str, Secret] | None = None) -> Draft:
+    def typed(
+        cls, post: Mapping[str, str], actor: User, kept: Mapping[str, Mapping[str, Secret]] | None = None
+    ) -> Draft:
         """What the browser sent; pasted keys are sealed at once."""
-        draft = cls(user_id=actor.pk, stored=stored or {})
+        draft = cls(user_id=actor.pk, kept=kept or {})
+        draft.entities = Entities.typed(post, entity_inputs())
         draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
+        if traffic := post.get(f"{TRAFFIC}-{draft.entities.at}"):
+            draft.values[TRAFFIC] = traffic
         for name in secret_inputs():
             if pasted := post.get(name + TWIN, "").strip():
                 draft.values[name + KEPT] = drafts.seal(pasted, purpose=draft.purpose(name))
-            elif kept := post.get(name + KEPT):
-                draft.values[name + KEPT] = kept
+            elif sealed := post.get(name + KEPT):
+                draft.values[name + KEPT] = sealed
         rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)[:MOST_TAGS]
         draft.tags = [(post.get(f"tags-{row}-key", ""), post.get(f"tags-{row}-value", "")) for row in rows]
+        draft.limits = governing.typed_limits(post)
         return draft.settled()
 
     @classmethod
     def of(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
         """What is in force, for editing; stored secrets are only named."""
-        entity = version.config.served_entities[0]
-        model, provider = entity.external_model, entity.external_model.described
-        draft = cls(user_id=actor.pk, stored=stored_secrets(version))
+        shares = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
+        first, *others = (
+            _answers(entity, origin, shares.get(entity.name, 0))
+            for origin, entity in enumerate(version.config.served_entities)
+        )
+        draft = cls(user_id=actor.pk, kept=stored_secrets(version), entities=Entities(others))
+        simple, draft.limits = governing.limits_of(endpoint)
         draft.values = {
             "name": endpoint.name,
             "description": endpoint.description,
-            "provider": model.provider,
-            "task": model.task.value,
-            "served_entity_name": "" if entity.name == default_entity_name(model.name) else entity.name,
-            input_name(provider, MODEL): model.name,
+            **first,
+            **simple,
+            **governing.timeouts_of(endpoint),
         }
-        for name, value in model.config.flat().items():
-            text = value.reference if isinstance(value, Secret) and value.kind == "reference" else value
-            if isinstance(text, str):
-                draft.values[input_name(provider, name)] = text
-        for limit in endpoint.rate_limits:
-            draft.values[f"rate_limit_{limit['key']}"] = str(limit["calls"])
+        if endpoint.ai_gateway.get("fallback_config", {}).get("enabled"):
+            draft.values["fallback"] = "1"
         draft.tags = [(tag["key"], tag["value"]) for tag in endpoint.tags]
         return draft
 
     def purpose(self, name: str) -> str:
         """What a sealed key is bound to: the person and the field."""
         return f"{self.user_id}:{name}"
+
+    @property
+    def stored(self) -> Mapping[str, Secret]:
+        """The kept secrets of the entity that is open."""
+        return self.kept.get(self.values.get(ORIGIN, ""), {})
+
+    @property
+    def opened(self) -> dict[str, str]:
+        """The answers for the entity that is open."""
+        return {name: text for name, text in self.values.items() if name in entity_inputs()}
+
+    def each_entity(self) -> list[Draft]:
+        """For every served entity a draft in which it is open."""
+        return [
+            self
+            if place == self.entities.at
+            else Draft(user_id=self.user_id, values=answers, kept=self.kept).settled()
+            for place, answers in enumerate(self.entities.around({}))
+        ]
+
+    def show_entity(self, answers: Mapping[str, str]) -> None:
+        """Opens an entity that `entities` has given."""
+        for name in self.opened:
+            del self.values[name]
+        self.values |= answers
+        self.settled()
 
     @property
     def provider(self) -> Provider | None:
@@ -170,11 +217,31 @@ class Draft:
         self.values.pop(name + KEPT, None)
 
 
-def stored_secrets(version: ConfigVersion) -> dict[str, Secret]:
-    """The secrets pasted into a config earlier, by input name."""
-    model = version.config.served_entities[0].external_model
+def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
+    """What is in force for one entity, by input name; stored secrets are only named."""
+    model, provider = entity.external_model, entity.external_model.described
+    values = {
+        "provider": model.provider,
+        "task": model.task.value,
+        "served_entity_name": "" if entity.name == default_entity_name(model.name) else entity.name,
+        input_name(provider, MODEL): model.name,
+        ORIGIN: str(origin),
+        TRAFFIC: str(share),
+    }
+    for name, value in model.config.flat().items():
+        text = value.reference if isinstance(value, Secret) and value.kind == "reference" else value
+        if isinstance(text, str):
+            values[input_name(provider, name)] = text
+    return values
+
+
+def stored_secrets(version: ConfigVersion) -> dict[str, dict[str, Secret]]:
+    """The secrets pasted into a config earlier, by the place of the entity and by input name."""
     return {
-        input_name(model.described, name): value
-        for name, value in model.config.flat().items()
-        if isinstance(value, Secret) and value.kind == "stored"
+        str(origin): {
+            input_name(entity.external_model.described, name): value
+            for name, value in entity.external_model.config.flat().items()
+            if isinstance(value, Secret) and value.kind == "stored"
+        }
+        for origin, entity in enumerate(version.config.served_entities)
     }

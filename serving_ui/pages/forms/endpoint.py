@@ -17,7 +17,9 @@ from serving_ui.catalogue.names import LONGEST_MODEL, LONGEST_NAME
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.registry import offered
+from serving_ui.pages.forms import rows
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
+from serving_ui.pages.forms.governing import TIMEOUTS
 from serving_ui.pages.words import said
 
 
@@ -54,12 +56,19 @@ class EndpointForm(forms.Form):
     """All inputs for one draft. `fields_url` is where a controlling choice has the dependent part redrawn."""
 
     def __init__(
-        self, draft: Draft, *, fields_url: str, editing: bool = False, references: Iterable[str] = ()
+        self,
+        draft: Draft,
+        *,
+        fields_url: str,
+        editing: bool = False,
+        references: Iterable[str] = (),
+        may_be_several: bool = False,
     ) -> None:
-        values = {**draft.values, **_tag_values(draft)}
+        values = {**draft.values, **_tag_values(draft), **rows.values(draft)}
         super().__init__(initial=values)
         self.draft, self.editing, self.fields_url = draft, editing, fields_url
         self.references = list(references)
+        self.may_be_several = may_be_several or draft.entities.count > 1
         self.general_problems: list[str] = []
         self.shown_fields = draft.shown(draft.provider) if draft.provider else []
         self._add_general()
@@ -70,6 +79,7 @@ class EndpointForm(forms.Form):
         for row in range(len(draft.tags)):
             self.fields[f"tags-{row}-key"] = _line(_("Key"), max_length=127)
             self.fields[f"tags-{row}-value"] = _line(_("Value"), max_length=255, optional=True)
+        self.fields |= rows.fields(draft, _line)
 
     # Building
 
@@ -189,6 +199,22 @@ class EndpointForm(forms.Form):
         }
 
     # Showing
+
+    def limit_rows(self) -> list[rows.LimitInputs]:
+        """The inputs of each further limit."""
+        return rows.limit_inputs(self)
+
+    def entity_rows(self) -> list[rows.EntityRow]:
+        """The served entities, when there may be several."""
+        return rows.entity_rows(self) if self.may_be_several else []
+
+    def timeouts(self) -> list[forms.BoundField]:
+        return [self[f"timeout_{name}"] for name in TIMEOUTS]
+
+    @property
+    def governs_further(self) -> bool:
+        """Whether a timeout has been given or is wrong, so that the folded part is to be seen."""
+        return any(field.errors or field.value() for field in self.timeouts())
 
     def show(self, problems: Iterable[tuple[str | None, str]]) -> None:
         """Puts each sentence beside its input; those without one go to the top."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from zlib import crc32
 
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.entities import ServedEntity
+from serving_ui.catalogue.governance import Timeouts
+from serving_ui.catalogue.limits import LIMIT_UNITS
+from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action, allows
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import task_label
 from serving_ui.pages.words import said
+from serving_ui.usage import queries as usage
 
 Outcome = ConfigVersion.Outcome
 _HEADINGS = {
@@ -124,12 +130,55 @@ def state_mark(endpoint: Endpoint) -> str:
     return f"{endpoint.generation}-{crc32(progress.encode()):x}"
 
 
-def rate_limits(endpoint: Endpoint) -> str:
-    """The limits in one line."""
-    words = {"endpoint": _("%(calls)s a minute"), "user": _("%(calls)s a minute for each user")}
-    return ", ".join(words[limit["key"]] % {"calls": limit["calls"]} for limit in endpoint.rate_limits) or _(
-        "None"
-    )
+def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
+    """What was asked in the last 24 hours, in one line."""
+    sums = usage.since(now - timedelta(days=1), endpoint_id=endpoint.id)
+    if not sums["requests"]:
+        return _("No requests")
+    return _("%(requests)s requests, %(errors)s errors, %(tokens)s tokens") % {
+        "requests": f"{sums['requests']:,}",
+        "errors": f"{sums['errors_4xx'] + sums['errors_5xx']:,}",
+        "tokens": f"{sums['tokens_in'] + sums['tokens_out']:,}",
+    }
+
+
+def rate_limits(endpoint: Endpoint) -> list[str]:
+    """A line for each limit, of calls before tokens."""
+    words = {"calls": _("%(most)s a minute"), "tokens": _("%(most)s tokens a minute")}
+    return [
+        (words[unit] + _whose(limit)) % {"most": limit[unit], "name": limit.get("principal")}
+        for limit in limits.stored(endpoint)
+        for unit in LIMIT_UNITS
+        if limit.get(unit) is not None
+    ]
+
+
+def _whose(limit: Mapping[str, Any]) -> str:
+    match limit["key"], limit.get("principal"):
+        case "endpoint", _name:
+            return ""
+        case "user_group", _name:
+            return " " + _("for the group %(name)s together")
+        case "user", None:
+            return " " + _("for each user")
+        case _key, None:
+            return " " + _("for each service principal")
+    return " " + _("for %(name)s")
+
+
+def timeouts(endpoint: Endpoint) -> str:
+    """How long the provider is waited for, in one line."""
+    line = _("%(connect)s s to connect, %(first_byte)s s to the first byte, %(total)s s in all")
+    effective = Timeouts.model_validate(endpoint.timeouts).effective()
+    return line % {name: f"{seconds:g}" for name, seconds in effective.items()}
+
+
+def falls_back(endpoint: Endpoint) -> bool | None:
+    """Whether another entity is asked when one fails; None where there is no other."""
+    version = endpoint.shown_version
+    if version is None or len(version.config.served_entities) < 2:
+        return None
+    return bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled"))
 
 
 @dataclass(frozen=True)

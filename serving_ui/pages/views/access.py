@@ -1,4 +1,4 @@
-"""Who may do what with an endpoint, and a person's own access tokens."""
+"""Who may do what with an endpoint, a person's own access tokens, and the settings of the workspace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -16,10 +16,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 from serving_ui.accounts import queries
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.endpoints import workspace
+from serving_ui.endpoints.errors import NotAllowed
 from serving_ui.endpoints.granting import grant
+from serving_ui.endpoints.models import Workspace
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
-from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint, wait_until_in_force
+from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import detail_page
 from serving_ui.pages.words import said
@@ -50,8 +53,10 @@ def permissions(request: PageRequest, name: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def settings_page(request: PageRequest) -> HttpResponse:
-    """A person's access tokens. A new one is shown in the answer to its creation and never again."""
-    context: dict[str, Any] = {"lifetimes": LIFETIMES}
+    """A person's access tokens, and for admins the workspace. A new token is shown in the answer to its creation only."""
+    context: dict[str, Any] = {"lifetimes": LIFETIMES, "workspace": Workspace.here()}
+    if request.method == "POST" and "workspace" in request.POST:
+        return _change_workspace(request)
     if request.method == "POST" and "revoke" in request.POST:
         revoke_access_token(user=request.user, token_id=request.POST["revoke"], now=clock.now())
         messages.success(request, _("The access token works no longer."))
@@ -63,7 +68,19 @@ def settings_page(request: PageRequest) -> HttpResponse:
         _token, value = create_access_token(
             user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
         )
-        wait_until_in_force()
         context["new_token"] = value
     context["tokens"] = queries.access_tokens(user=request.user)
     return render(request, "accounts/settings.html", context)
+
+
+def _change_workspace(request: PageRequest) -> HttpResponse:
+    allowed = "several_external_models" in request.POST
+    try:
+        workspace.allow_several_external_models(allowed=allowed, actor=request.user)
+    except NotAllowed as refusal:
+        raise PermissionDenied(str(refusal)) from None
+    if allowed:
+        messages.success(request, _("An endpoint may serve several external models now."))
+    else:
+        messages.success(request, _("An endpoint serves one external model from now on."))
+    return see_other("settings")

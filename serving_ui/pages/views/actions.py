@@ -13,7 +13,7 @@ from serving_ui.endpoints import commands
 from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
-from serving_ui.pages.http import PageRequest, see_other, the_endpoint, wait_until_in_force
+from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import state_fragment
 from serving_ui.pages.words import said
@@ -57,7 +57,6 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
 def _state(request: PageRequest, name: str) -> HttpResponse:
     if not request.htmx:
         return see_other("endpoint-detail", name)
-    wait_until_in_force()
     return state_fragment(request, the_endpoint(request, name))
 
 

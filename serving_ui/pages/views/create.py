@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -15,15 +16,30 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints.models import Workspace
 from serving_ui.lib import clock
 from serving_ui.pages.forms.body import body_of
 from serving_ui.pages.forms.draft import MOST_TAGS, Draft
 from serving_ui.pages.forms.endpoint import EndpointForm
+from serving_ui.pages.forms.entities import MOST as MOST_ENTITIES
+from serving_ui.pages.forms.governing import MOST_LIMITS, LimitRow
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import queries as vault
 
-STEPS = ("_select", "_confirm", "_redraw", "_add_tag", "_remove_tag", "_forget")
+STEPS = (
+    "_select",
+    "_confirm",
+    "_redraw",
+    "_add_tag",
+    "_remove_tag",
+    "_add_limit",
+    "_remove_limit",
+    "_add_entity",
+    "_open_entity",
+    "_remove_entity",
+    "_forget",
+)
 
 
 @signed_in
@@ -41,7 +57,7 @@ def endpoint_create(request: PageRequest) -> HttpResponse:
 def _create(request: PageRequest, draft: Draft) -> HttpResponse:
     body = body_of(draft)
     try:
-        spec = parse_endpoint(body.whole())
+        spec = parse_endpoint(body.whole(), several=may_be_several())
         if body.problems:
             raise SpecErrors(body.problems)
         endpoint = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
@@ -78,7 +94,17 @@ def check_name(request: PageRequest) -> HttpResponse:
 
 def create_form(request: PageRequest, draft: Draft) -> EndpointForm:
     """The form around a draft, for a new endpoint."""
-    return EndpointForm(draft, fields_url=reverse("endpoint-fields"), references=references(request))
+    return EndpointForm(
+        draft,
+        fields_url=reverse("endpoint-fields"),
+        references=references(request),
+        may_be_several=may_be_several(),
+    )
+
+
+def may_be_several() -> bool:
+    """Whether the workspace allows several external models in one endpoint."""
+    return Workspace.here().several_external_models
 
 
 def references(request: PageRequest) -> list[str]:
@@ -102,25 +128,64 @@ def take_step(request: HttpRequest, draft: Draft) -> str:
     if "_confirm" in post:
         draft.choose(post.get("dialog_provider", ""))
         return "entity"
-    if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
-        draft.tags.append(("", ""))
-        return "tags"
-    if "_remove_tag" in post:
-        row = post["_remove_tag"]
-        if row.isascii() and row.isdigit() and int(row[:4]) < len(draft.tags):
-            del draft.tags[int(row[:4])]
-        return "tags"
+    if part := _take_row_step(post, draft):
+        return part
     if "_forget" in post:
         draft.forget(post["_forget"])
         return "entity"
     return "dependent-fields"
 
 
+def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
+    """Adds, opens or removes a row; returns the part that it is in, or nothing if no such button was pressed."""
+    if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
+        draft.tags.append(("", ""))
+        return "tags"
+    if "_add_limit" in post and len(draft.limits) < MOST_LIMITS:
+        draft.limits.append(LimitRow())
+        draft.added_limit = True
+        return "limits"
+    if "_add_entity" in post and draft.entities.count < MOST_ENTITIES:
+        draft.show_entity(draft.entities.add(draft.opened))
+        return "entities"
+    rows: Mapping[str, tuple[str, int]] = {
+        "_remove_tag": ("tags", len(draft.tags)),
+        "_remove_limit": ("limits", len(draft.limits)),
+        "_open_entity": ("entities", draft.entities.count),
+        "_remove_entity": ("entities", draft.entities.count),
+    }
+    for step, (part, count) in rows.items():
+        if step in post:
+            row = _row(post[step])
+            if row < count and not (step == "_remove_entity" and count == 1):
+                _change_row(draft, step, row)
+            return part
+    return ""
+
+
+def _change_row(draft: Draft, step: str, row: int) -> None:
+    match step:
+        case "_remove_tag":
+            del draft.tags[row]
+        case "_remove_limit":
+            del draft.limits[row]
+        case "_open_entity" if row != draft.entities.at:
+            draft.show_entity(draft.entities.open(row, draft.opened))
+        case "_remove_entity":
+            draft.show_entity(draft.entities.remove(row, draft.opened))
+
+
+def _row(text: str) -> int:
+    """The row that a button names; one that there is not when it names none."""
+    return int(text[:4]) if text.isascii() and text.isdigit() else MOST_TAGS
+
+
 def redrawn(request: PageRequest, form: EndpointForm, part: str) -> HttpResponse:
     """A part of the form for htmx. The server names it; the summary follows where it may have changed."""
     context = form_context(request, form)
-    html = render(request, f"endpoints/form_parts.html#{part}", context)
-    if part != "tags":
+    template = "form_rows" if part in ("entities", "limits") else "form_parts"
+    html = render(request, f"endpoints/{template}.html#{part}", context)
+    if part not in ("tags", "limits"):
         html.content += render(
             request, "endpoints/form_parts.html#summary", {**context, "out_of_band": True}
         ).content
@@ -139,6 +204,8 @@ def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
         "fields_url": form.fields_url,
         "dialog_open": "_select" in request.POST,
         "added_tag": "_add_tag" in request.POST,
+        "removed_limit": "_remove_limit" in request.POST,
+        "moved_entity": any(f"_{step}_entity" in request.POST for step in ("add", "open", "remove")),
         "host": request.build_absolute_uri("/serving-endpoints/"),
         "sandbox_base": request.build_absolute_uri("/sandbox/v1"),
     }

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 from django_htmx.http import trigger_client_event
 
-from serving_ui.endpoints import queries
+from serving_ui.endpoints import publication, queries
 from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -59,11 +59,22 @@ def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, 
         "tab": tab,
         "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
         "task": task_label(endpoint.task),
-        "limits": detail.rate_limits(endpoint),
+        **_governance(endpoint),
+        "usage": detail.usage_of_a_day(endpoint, clock.now()),
         **_tab(endpoint, tab),
         **extra,
     }
     return render(request, "endpoints/detail.html", context, status=status)
+
+
+def _governance(endpoint: Endpoint) -> dict[str, Any]:
+    limits = detail.rate_limits(endpoint)
+    return {
+        "limits": limits,
+        "limits_apart": bool(limits) and publication.is_counting_apart(now=clock.now()),
+        "timeouts": detail.timeouts(endpoint),
+        "falls_back": detail.falls_back(endpoint),
+    }
 
 
 def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
@@ -15,9 +17,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.governance import Timeouts, parse_timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
-from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints import commands, governance, queries
+from serving_ui.endpoints import limits as limits_of
 from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -26,11 +31,19 @@ from serving_ui.lib import clock
 from serving_ui.pages.forms.body import Body, body_of
 from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
+from serving_ui.pages.forms.governing import counted
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes
 from serving_ui.pages.presenters.changes import Change
-from serving_ui.pages.views.create import form_context, is_step, redrawn, references, take_step
+from serving_ui.pages.views.create import (
+    form_context,
+    is_step,
+    may_be_several,
+    redrawn,
+    references,
+    take_step,
+)
 
 Outcome = ConfigVersion.Outcome
 T = TypeVar("T")
@@ -53,6 +66,8 @@ class Wanted:
     config: ConfigSpec
     tags: list[Tag]
     rate_limits: list[RateLimit]
+    timeouts: Timeouts
+    fallback: bool
 
 
 @signed_in
@@ -137,12 +152,16 @@ def _parsed(body: Body) -> Wanted:
             problems.extend(errors.problems)
             return None
 
-    config = checked(parse_config, body.config)
+    config = checked(partial(parse_config, several=may_be_several()), body.config)
     tags = checked(parse_tags, body.tags)
     limits = checked(parse_rate_limits, body.rate_limits)
-    if problems or config is None or tags is None or limits is None:
+    timeouts = checked(parse_timeouts, body.timeouts)
+    if problems or config is None or tags is None or limits is None or timeouts is None:
         raise SpecErrors(problems)
-    return Wanted(config, tags, limits)
+    problems += limits_of.problems(limits)
+    if problems:
+        raise SpecErrors(problems)
+    return Wanted(config, tags, limits, timeouts, body.fallback)
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
@@ -155,19 +174,42 @@ def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
         )
         edit.generation = saved.generation
         changed.append("config")
-    if _plain(wanted.tags) != edit.endpoint.tags:
-        saved = commands.set_tags(
-            name=name, tags=wanted.tags, generation=edit.generation, actor=actor, now=now
-        )
-        edit.generation = saved.generation
-        changed.append("tags")
-    if _by_key(_plain(wanted.rate_limits)) != _by_key(edit.endpoint.rate_limits):
-        limits = wanted.rate_limits
-        saved = commands.set_rate_limits(
-            name=name, rate_limits=limits, generation=edit.generation, actor=actor, now=now
-        )
-        edit.generation = saved.generation
-        changed.append("rate_limits")
+    return changed + _apply_governance(edit, wanted, actor, now)
+
+
+def _apply_governance(edit: Edit, wanted: Wanted, actor: User, now: datetime) -> list[str]:
+    """What is in force at once, and makes no config version."""
+    endpoint = edit.endpoint
+    tags = sorted((tag.model_dump(mode="json") for tag in wanted.tags), key=lambda tag: str(tag["key"]))
+    limits = counted(limit.stored() for limit in wanted.rate_limits)
+    fallback = bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled"))
+    steps: list[tuple[str, bool, Callable[..., Endpoint], dict[str, Any]]] = [
+        ("tags", tags != endpoint.tags, commands.set_tags, {"tags": wanted.tags}),
+        (
+            "rate_limits",
+            limits != counted(endpoint.rate_limits),
+            commands.set_rate_limits,
+            {"rate_limits": wanted.rate_limits},
+        ),
+        (
+            "timeouts",
+            wanted.timeouts.stored() != endpoint.timeouts,
+            governance.set_timeouts,
+            {"timeouts": wanted.timeouts},
+        ),
+        (
+            "fallback",
+            wanted.fallback != fallback,
+            governance.set_fallback,
+            {"enabled": wanted.fallback},
+        ),
+    ]
+    changed = []
+    for name, differs, command, given in steps:
+        if differs:
+            saved = command(name=endpoint.name, generation=edit.generation, actor=actor, now=now, **given)
+            edit.generation = saved.generation
+            changed.append(name)
     return changed
 
 
@@ -177,14 +219,6 @@ def _is_new(edit: Edit, config: ConfigSpec) -> bool:
         return False
     # An unchanged config that failed or was cancelled is sent again.
     return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
-
-
-def _plain(items: list[Tag] | list[RateLimit]) -> list[dict[str, str]]:
-    return sorted((item.model_dump(mode="json") for item in items), key=lambda item: str(item["key"]))
-
-
-def _by_key(items: list[dict[str, str]]) -> list[dict[str, str]]:
-    return sorted(items, key=lambda item: item["key"])
 
 
 def _tell(request: PageRequest, changed: list[str]) -> None:
@@ -200,7 +234,13 @@ def _tell(request: PageRequest, changed: list[str]) -> None:
 
 def _form(request: PageRequest, edit: Edit) -> EndpointForm:
     url = reverse("endpoint-edit-fields", args=[edit.endpoint.name])
-    return EndpointForm(edit.draft, fields_url=url, editing=True, references=references(request))
+    return EndpointForm(
+        edit.draft,
+        fields_url=url,
+        editing=True,
+        references=references(request),
+        may_be_several=may_be_several(),
+    )
 
 
 def _page(

@@ -6,6 +6,8 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
@@ -69,6 +71,21 @@ def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
     assert translator.finished
 
 
+@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.task is Task.CHAT], ids=str)
+def test_openais_client_gathers_the_chunks(recorded: Recording):
+    assert recorded.chunks is not None
+    state = ChatCompletionStreamState()
+    for chunk in recorded.chunks:
+        state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    deltas = [choice for each in recorded.chunks for choice in each["choices"]]
+    for gathered in state.current_completion_snapshot.choices:
+        told = [each["delta"].get("content") or "" for each in deltas if each["index"] == gathered.index]
+        assert (gathered.message.content or "") == "".join(told)
+        assert gathered.finish_reason
+        for call in gathered.message.tool_calls or ():
+            assert isinstance(json.loads(call.function.arguments), dict)
+
+
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
     assert recorded.wire.stream is not None
@@ -85,3 +102,13 @@ def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: 
     with pytest.raises(RequestRefused) as refused:
         recorded.built({**recorded.question, **refusal.question})
     assert refusal.parameter in str(refused.value)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda each: each.name)
+def test_every_translation_is_recorded(provider: Provider):
+    recorded = [each for each in RECORDINGS if each.provider is provider]
+    for task, wire in provider.wire.items():
+        if wire.reply is not None:
+            assert [each for each in recorded if each.task is task and each.answer is not None], task
+        if wire.stream is not None:
+            assert [each for each in recorded if each.task is task and each.chunks is not None], task

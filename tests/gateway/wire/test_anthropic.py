@@ -61,12 +61,38 @@ def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Ve
 
 
 def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vendor):
+    content = (
+        NAMED["stream-thinking"].stream().replace(b'"stop_reason": "refusal"', b'"stop_reason": "end_turn"')
+    )
+    vendor.say(Answer.stream(content))
+    with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
+        read = stream.get_final_completion().choices[0]
+    said: Any = read.message.to_dict()
+    assert (said["reasoning_content"], said["content"], read.finish_reason) == (
+        "Light scatters.",
+        "Blue.",
+        "stop",
+    )
+    vendor.say(Answer.json(NAMED["refusal"].reply))
+    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *HELLO])
+    thought, hidden, text = vendor.asked[-1].json["messages"][1]["content"]
+    assert thought == {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"}
+    assert hidden == {"type": "redacted_thinking", "data": "ZW5j"}
+    assert text == {"type": "text", "text": "Blue."}
+
+
+def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, vendor: Vendor):
     vendor.say(stream_of("stream-thinking"))
-    chunks = list(client.chat.completions.create(model="vendor", messages=HELLO, stream=True))
-    deltas = [chunk.choices[0].delta.to_dict() for chunk in chunks]
-    assert "".join(str(delta.get("reasoning_content", "")) for delta in deltas) == "Light scatters."
-    assert "".join(str(delta.get("content", "")) for delta in deltas) == "Blue."
-    assert chunks[-1].choices[0].finish_reason == "content_filter"
+    with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
+        stream.until_done()
+        said: Any = stream.current_completion_snapshot.choices[0].message.to_dict()
+    vendor.say(Answer.json(NAMED["hello"].reply))
+    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *HELLO])
+    thoughts = vendor.asked[-1].json["messages"][1]["content"][:2]
+    assert thoughts == [
+        {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"},
+        {"type": "redacted_thinking", "data": "ZW5j"},
+    ]
 
 
 def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: GatewayServer):

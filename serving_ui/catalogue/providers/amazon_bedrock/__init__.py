@@ -69,6 +69,7 @@ class AmazonBedrockConfig(ProviderConfig):
         _("Instance profile ARN"),
         pattern=r"arn:aws[a-z-]*:iam::\d{12}:instance-profile/[\w+=,.@/-]+",
         placeholder="arn:aws:iam::123456789012:instance-profile/bedrock",
+        help=_("The gateway must run on an EC2 instance that has this profile."),
         shown_when={"credentials": ("instance_profile",)},
     )
     uc_service_credential_name: str | None = text(

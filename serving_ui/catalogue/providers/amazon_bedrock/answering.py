@@ -123,7 +123,7 @@ class ChatStream(_Stream):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._calls = 0
+        self._calls = self._thoughts = 0
         self._blocks: dict[int, _Block] = {}
 
     def _chunks(self, event: Event) -> list[Json]:
@@ -175,7 +175,10 @@ class ChatStream(_Stream):
         return answers.chunk(self._asked, {"tool_calls": [piece]})
 
     def _end(self, block: _Block) -> list[Json]:
-        """A tool without arguments gets an empty object, because clients parse what they get. A thought is whole with its signature."""
+        """A tool without arguments gets an empty object, because clients parse what they get.
+
+        A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`.
+        """
         if block.call is not None and not block.has_arguments:
             return [self._arguments(block, "{}")]
         thoughts: list[Json] = []
@@ -184,7 +187,9 @@ class ChatStream(_Stream):
             thoughts.append({"type": "thinking", "thinking": "".join(block.thought), **signed})
         if block.redacted:
             thoughts.append({"type": "redacted_thinking", "data": block.redacted})
-        return [answers.chunk(self._asked, {"thinking_blocks": thoughts})] if thoughts else []
+        numbered = [{"index": self._thoughts + index, **thought} for index, thought in enumerate(thoughts)]
+        self._thoughts += len(thoughts)
+        return [answers.chunk(self._asked, {"thinking_blocks": numbered})] if thoughts else []
 
 
 class CompletionStream(_Stream):

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from serving_ui.catalogue import questions
 from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.questions import Image, refuse
+from serving_ui.catalogue.questions import Image, Text, refuse
 
 PROVIDER = "Amazon Bedrock"
 
@@ -174,8 +174,7 @@ def _conversation(body: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
     for position, message in enumerate(questions.messages(body)):
         at = f"messages[{position}]"
         if message["role"] == "system":
-            text = questions.text_only(message.get("content"), at=f"{at}.content")
-            system += [{"text": text}] if text else []
+            system += _blocks(message, at)
             continue
         role, blocks = _turn(message, at)
         if not blocks:
@@ -192,13 +191,37 @@ def _conversation(body: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
 def _turn(message: Json, at: str) -> tuple[str, list[Json]]:
     if message["role"] == "tool":
         return "user", [_result(message, at)]
-    blocks = [
-        _image(part, f"{at}.content") if isinstance(part, Image) else {"text": part.text}
-        for part in questions.parts(message.get("content"), at=f"{at}.content")
-    ]
+    blocks = _blocks(message, at)
     if message["role"] == "assistant":
         return "assistant", [*_thoughts(message, at), *blocks, *_uses(message, at)]
     return "user", blocks
+
+
+def _blocks(message: Json, at: str) -> list[Json]:
+    """Texts and images; a part that ends what is to be cached has a point for that after it."""
+    at = f"{at}.content"
+    blocks: list[Json] = []
+    for part in questions.parts(message.get("content"), at=at, own=("cache_control",)):
+        if isinstance(part, Text):
+            blocks.append({"text": part.text})
+        elif message["role"] == "system":
+            raise refuse(at, "An image cannot stand there.")
+        else:
+            blocks.append(_image(part, at))
+        if part.own:
+            blocks.append({"cachePoint": _cache_point(part.own["cache_control"], at)})
+    return blocks
+
+
+def _cache_point(control: Any, at: str) -> Json:
+    """Anthropic's spelling, which is also that of Databricks, in Bedrock's."""
+    if (
+        not isinstance(control, dict)
+        or control.keys() - {"ttl"} != {"type"}
+        or control["type"] != "ephemeral"
+    ):
+        raise refuse(f"{at}.cache_control", "It must be of type ephemeral, with a ttl or without.")
+    return {"type": "default"} | ({"ttl": control["ttl"]} if control.get("ttl") else {})
 
 
 def _result(message: Json, at: str) -> Json:

@@ -99,7 +99,7 @@ class MessageStream:
         self._id = self._model = ""
         self._usage: Json = {}
         self._blocks: dict[int, _Block] = {}
-        self._calls = 0
+        self._calls = self._thoughts = 0
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
@@ -155,6 +155,7 @@ class MessageStream:
         return self._chunk({"tool_calls": [{"index": block.position, "function": {"arguments": text}}]})
 
     def _end(self, block: _Block) -> list[Json]:
+        """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
         if block.kind == "tool_use" and not block.arguments:
             return [self._arguments(block, _spelled(block.began.get("input") or {}))]
         if block.kind not in _THOUGHTS:
@@ -162,7 +163,8 @@ class MessageStream:
         thought = dict(block.began)
         if block.kind == "thinking":
             thought |= {"thinking": "".join(block.thought), "signature": block.signature}
-        return [self._chunk({"thinking_blocks": [thought]})]
+        self._thoughts += 1
+        return [self._chunk({"thinking_blocks": [{"index": self._thoughts - 1, **thought}]})]
 
     def _told(self, data: Json) -> list[Json]:
         """The counts are those of the whole message so far, so they replace what was told before."""

@@ -151,7 +151,7 @@ def _thoughts(message: Json, at: str) -> list[Json]:
     blocks = message.get("thinking_blocks") or []
     if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
         raise refuse(f"{at}.thinking_blocks", "It must be the list that an earlier answer gave.")
-    return [dict(block) for block in blocks]
+    return [{name: value for name, value in block.items() if name != "index"} for block in blocks]
 
 
 def _tool_result(message: Json, at: str) -> Json:

@@ -1,0 +1,102 @@
+"""The rows of the endpoint's form: served entities with their traffic, further rate limits; and the timeouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django import forms
+from django.utils.translation import gettext as _
+
+from serving_ui.pages.forms.draft import MODEL, Draft, input_name
+from serving_ui.pages.forms.entities import TRAFFIC
+from serving_ui.pages.forms.governing import PARTS
+from serving_ui.pages.words import said
+
+
+@dataclass(frozen=True)
+class LimitInputs:
+    """The inputs of one further limit."""
+
+    number: int
+    key: forms.BoundField
+    principal: forms.BoundField
+    calls: forms.BoundField
+    tokens: forms.BoundField
+
+    def errors(self) -> list[forms.BoundField]:
+        return [field for field in (self.key, self.principal, self.calls, self.tokens) if field.errors]
+
+
+@dataclass(frozen=True)
+class EntityRow:
+    """One served entity: what it is, and its share of the traffic when there are others."""
+
+    place: int
+    provider: str
+    model: str
+    is_open: bool
+    traffic: forms.BoundField | None
+
+
+def keys() -> list[tuple[str, str]]:
+    """Whom a limit is for."""
+    return [
+        ("endpoint", _("Whole endpoint")),
+        ("user", _("User")),
+        ("user_group", _("Group")),
+        ("service_principal", _("Service principal")),
+    ]
+
+
+def values(draft: Draft) -> dict[str, str]:
+    """What has been typed into rows, by input name."""
+    found = {f"limits-{n}-{part}": getattr(row, part) for n, row in enumerate(draft.limits) for part in PARTS}
+    for place, each in enumerate(draft.each_entity()):
+        found[f"{TRAFFIC}-{place}"] = each.values.get(TRAFFIC, "" if place else "100")
+    return found
+
+
+def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, forms.CharField]:
+    """The fields of all rows, and of the timeouts."""
+    number = {"max_length": 12, "inputmode": "numeric", "placeholder": _("No limit")}
+    made: dict[str, forms.CharField] = {}
+    for n in range(len(draft.limits)):
+        made[f"limits-{n}-key"] = forms.CharField(
+            label=_("For"), required=False, widget=forms.Select(choices=keys())
+        )
+        if draft.added_limit and n == len(draft.limits) - 1:
+            made[f"limits-{n}-key"].widget.attrs["autofocus"] = True
+        made[f"limits-{n}-principal"] = line(_("Name"), max_length=255)
+        made[f"limits-{n}-calls"] = line(_("Calls per minute"), **number)
+        made[f"limits-{n}-tokens"] = line(_("Tokens per minute"), **number)
+    if draft.entities.count > 1:
+        for place in range(draft.entities.count):
+            made[f"{TRAFFIC}-{place}"] = line(_("Traffic (%)"), max_length=3, inputmode="numeric")
+    for name, label, default in (
+        ("connect", _("Connect (s)"), "5"),
+        ("first_byte", _("First byte (s)"), "60"),
+        ("total", _("Whole answer (s)"), "297"),
+    ):
+        made[f"timeout_{name}_seconds"] = line(label, max_length=8, inputmode="decimal", placeholder=default)
+    return made
+
+
+def limit_inputs(form: forms.Form) -> list[LimitInputs]:
+    draft: Draft = form.draft  # type: ignore[attr-defined]
+    return [LimitInputs(n, *(form[f"limits-{n}-{part}"] for part in PARTS)) for n in range(len(draft.limits))]
+
+
+def entity_rows(form: forms.Form) -> list[EntityRow]:
+    draft: Draft = form.draft  # type: ignore[attr-defined]
+    several = draft.entities.count > 1
+    return [
+        EntityRow(
+            place,
+            said(each.provider.label) if each.provider else "",
+            each.values.get(input_name(each.provider, MODEL), "") if each.provider else "",
+            place == draft.entities.at,
+            form[f"{TRAFFIC}-{place}"] if several else None,
+        )
+        for place, each in enumerate(draft.each_entity())
+    ]

@@ -1,0 +1,100 @@
+"""Tokens are counted the same however an answer is written, and nothing that a provider writes breaks the counting."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_ui.gateway.question import Question
+from serving_ui.gateway.tally import MOST_TOKENS, Tally, estimate
+from tests.catalogue.test_any_body import ANYTHING
+
+COUNT = st.integers(-10, 2 * MOST_TOKENS) | st.floats() | st.none() | st.booleans() | st.text(max_size=3)
+TEXT = st.text(max_size=20) | st.just('say "usage": {"prompt_tokens": 999, "completion_tokens": 999}')
+
+
+def counted(content: bytes) -> tuple[int, int, bool]:
+    tally = Tally()
+    tally.whole(content)
+    return tally.tokens_in, tally.tokens_out, tally.reported
+
+
+@given(
+    counts=st.tuples(st.integers(1, MOST_TOKENS - 1), st.integers(0, MOST_TOKENS - 1)),
+    text=TEXT,
+    details=st.none() | st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3),
+    names=st.sampled_from([("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")]),
+    style=st.tuples(st.none() | st.integers(0, 3), st.booleans()),
+)
+def test_counts_are_found_however_the_answer_is_written(
+    counts: tuple[int, int], text: str, details: Any, names: tuple[str, str], style: tuple[int | None, bool]
+):
+    indent, is_first = style
+    usage = {names[0]: counts[0], "details": details, names[1]: counts[1], "total_tokens": sum(counts)}
+    rest = {"choices": [{"message": {"content": text}}]}
+    content = {"usage": usage, **rest} if is_first else {**rest, "usage": usage}
+    assert counted(json.dumps(content, indent=indent).encode()) == (*counts, True)
+    del usage["details"]
+    assert counted(json.dumps(content, separators=(",", ":")).encode()) == (*counts, True)
+
+
+@given(given=COUNT, said=COUNT)
+def test_no_count_is_ever_absurd(given: Any, said: Any):
+    tally = Tally()
+    tally.usage({"prompt_tokens": given, "completion_tokens": said})
+    assert 0 <= tally.tokens_in <= MOST_TOKENS
+    assert 0 <= tally.tokens_out <= MOST_TOKENS
+    assert type(tally.tokens_in) is type(tally.tokens_out) is int
+
+
+@given(content=st.binary(max_size=80) | ANYTHING.map(lambda value: json.dumps({"usage": value}).encode()))
+def test_any_bytes_are_counted_without_harm(content: bytes):
+    given, said, _ = counted(content)
+    assert 0 <= given <= MOST_TOKENS
+    assert 0 <= said <= MOST_TOKENS
+
+
+@given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
+def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
+    tally = Tally()
+    tally.chunk(chunk)
+    tally.response_event({"delta": chunk.get("choices"), "response": chunk})
+    tally.answer(chunk)
+    assert tally.heard >= 0
+
+
+@given(
+    body=st.dictionaries(
+        st.sampled_from(["messages", "input", "prompt", "tools", "max_tokens", "n"]), ANYTHING
+    )
+)
+def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
+    question = Question(body)
+    assert question.length >= 0
+    assert question.tokens >= 0
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [
+        ({"messages": [{"role": "user", "content": "Say hello."}]}, 10),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Look:"}]}]}, 5),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"image_url": {"url": "data:image/png;base64,AAAA"}}]}
+                ]
+            },
+            0,
+        ),
+        ({"input": ["one", "three"]}, 8),
+        ({"prompt": "Once"}, 4),
+    ],
+)
+def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
+    assert Question(body).length == length
+    assert Question({**body, "max_tokens": 30, "n": 2}).tokens == estimate(length) + 60

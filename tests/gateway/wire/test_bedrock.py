@@ -1,0 +1,83 @@
+"""Models of Bedrock behind a running gateway, as OpenAI's client sees them. What goes wrong there is in tests/gateway/test_aws.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.gateway.conftest import GatewayServer
+from tests.support import frames
+from tests.support.recordings import RECORDINGS
+from tests.support.vendor import Answer, Vendor
+
+NAMED = {each.path.stem: each for each in RECORDINGS if each.provider.name == "amazon-bedrock"}
+HELLO: Any = [{"role": "user", "content": "The weather in Kyoto and the time?"}]
+
+
+@pytest.fixture
+def client(gateway: GatewayServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
+
+
+def lead(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
+    """The endpoint `vendor` leads to the recorded model, which answers as recorded."""
+    recorded = NAMED[name]
+    gateway.lead(
+        vendor,
+        provider=recorded.provider.name,
+        model=recorded.model,
+        config=recorded.config(),
+        task=recorded.task,
+    )
+    streamed = recorded.chunks is not None
+    vendor.say(
+        Answer.stream(recorded.stream(), kind=frames.KIND) if streamed else Answer.json(recorded.reply)
+    )
+
+
+def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, "stream-tools")
+    tools = NAMED["stream-tools"].question["tools"]
+    with client.chat.completions.stream(
+        model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
+    ) as stream:
+        read = stream.get_final_completion()
+    message = read.choices[0].message
+    calls = message.tool_calls or []
+    assert [json.loads(call.function.arguments) for call in calls] == [{"city": "Kyoto"}, {}]
+    assert read.choices[0].finish_reason == "tool_calls"
+    assert read.usage is not None and read.usage.total_tokens == 157
+
+    lead(gateway, vendor, "hello")
+    results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "Rain"} for call in calls]
+    said: Any = message.to_dict()
+    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *results], tools=tools)
+    _user, assistant, user = vendor.asked[-1].json["messages"]
+    assert assistant["content"][:2] == [
+        {"reasoningContent": {"reasoningText": {"text": "Both tools.", "signature": "c2ln"}}},
+        {"reasoningContent": {"redactedContent": "eA=="}},
+    ]
+    assert [block["toolUse"]["name"] for block in assistant["content"][2:]] == ["weather", "now"]
+    assert [block["toolResult"]["toolUseId"] for block in user["content"]] == ["tooluse_1", "tooluse_2"]
+
+
+def test_openai_completes(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, "stream-completion")
+    chunks = list(client.completions.create(model="vendor", prompt="Once upon a time", stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == " there was"
+    assert chunks[-1].choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("name", "vectors"),
+    [("embeddings-titan", [[0.25, -1, 0.5]]), ("embeddings-cohere", [[0.25, -1], [0.5, 2]])],
+)
+def test_openai_reads_vectors(
+    client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor, name: str, vectors: list[list[float]]
+):
+    lead(gateway, vendor, name)
+    read = client.embeddings.create(model="vendor", input=["sky", "sea"][: len(vectors)])  # asks for base64
+    assert [each.embedding for each in read.data] == vectors

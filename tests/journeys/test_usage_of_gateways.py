@@ -1,0 +1,81 @@
+"""Usage of several gateway processes that come and go: nothing of what they answered is missing or counted twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.journeys.conftest import Deploy
+from tests.journeys.test_gateway_alone import load
+from tests.journeys.test_usage import different, everything_is_taken_in, in_minutes, rows
+from tests.start.waiting import until
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.product import Person, Product
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def gateways(product: Product) -> Iterator[Gateways]:
+    env = {**product.env, "SERVING_UI_PORT": str(product.port)}
+    with running_gateways(env=env) as started:
+        yield started
+
+
+def counted(session: requests.Session, url: str, token: str, name: str) -> float:
+    """The requests of an endpoint, as one process tells Prometheus for all."""
+    answer = session.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+    answer.raise_for_status()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == "serving_ui_requests_total" and sample.labels["endpoint"] == name
+    )
+
+
+def test_a_rolling_restart_loses_no_row_and_no_sum_falls(
+    product: Product, gateways: Gateways, owner: Person, deploy: Deploy
+):
+    name = deploy()
+    admin = product.command("create_token", "metrics@example.com", "--admin")
+    with load(gateways, name, owner.token) as callers:
+        callers.wait_for_more()
+        before = gateways.workers()
+        gateways.program.signal(signal.SIGHUP)
+        until(lambda: gateways.workers().isdisjoint(before), what="other workers alone", seconds=60)
+        callers.wait_for_more()
+    assert callers.failures == []
+    until(lambda: rows(product, name) >= callers.answered, what="all rows", seconds=40)
+    assert rows(product, name) == different(product, name) == in_minutes(product, name) == callers.answered
+    with gateways.each() as sessions:
+        for session in sessions.values():
+            until(
+                lambda session=session: counted(session, gateways.url, admin, name) == callers.answered,  # type: ignore[misc]
+                what="the sum of all processes",
+            )
+
+
+def test_killed_gateways_leave_the_row_of_each_answer(
+    product: Product, gateways: Gateways, owner: Person, deploy: Deploy
+):
+    """A row is written before the last byte: so many callers, so many more rows than answers there may be for each kill."""
+    name = deploy()
+    with load(gateways, name, owner.token) as callers:
+        for _kill in range(2):
+            goal = callers.answered + 40
+            until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=60)  # type: ignore[misc]
+            victim = min(gateways.workers())
+            os.kill(victim, signal.SIGKILL)
+            until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
+            until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=60)
+    heard = callers.answered - len(callers.failures)
+    until(lambda: rows(product, name) >= heard, what="all rows", seconds=40)
+    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    assert rows(product, name) == different(product, name) == in_minutes(product, name)
+    assert heard <= rows(product, name) <= callers.answered

@@ -1,0 +1,54 @@
+"""What a page says is so: a change is answered once gateways serve it, and one that is late is named."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from serving_ui.accounts.models import User
+from serving_ui.endpoints import publication
+from serving_ui.lib import clock
+from tests.pages.conftest import signed_in
+from tests.support.pages import Page
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LATE = "The gateway process slow-1 does not serve this change yet."
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
+
+
+def scope(browser: Client, name: str) -> Page:
+    """Makes a secret scope; the page that the browser is sent to."""
+    assert browser.post("/ml/secrets/scopes", {"scope": name}).status_code == 303
+    return Page(browser.get("/ml/secrets"))
+
+
+def test_a_late_process_is_named_on_the_next_page(owner: User):
+    browser = signed_in(owner)
+    assert LATE not in scope(browser, "first").text
+    publication.acknowledge(process="slow-1", revision=1, now=clock.now() + timedelta(minutes=1))
+    assert LATE in scope(browser, "second").text
+
+
+def test_what_changes_nothing_for_gateways_waits_for_none(owner: User):
+    browser = signed_in(owner)
+    publication.acknowledge(process="slow-1", revision=0, now=clock.now() + timedelta(minutes=1))
+    browser.post("/ml/endpoints/create/fields", {"provider": "openai"}, headers={"HX-Request": "true"})
+    assert LATE not in Page(browser.get("/ml/secrets")).text
+
+
+def test_a_change_that_was_rolled_back_is_waited_for_by_nobody(owner: User):
+    with publication.noting() as revisions:
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            publication.bump()
+            raise ZeroDivisionError
+    assert revisions == []
+    with publication.noting() as revisions:
+        number = publication.bump()
+    assert revisions == [number]
