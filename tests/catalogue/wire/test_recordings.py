@@ -102,13 +102,3 @@ def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: 
     with pytest.raises(RequestRefused) as refused:
         recorded.built({**recorded.question, **refusal.question})
     assert refusal.parameter in str(refused.value)
-
-
-@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda each: each.name)
-def test_every_translation_is_recorded(provider: Provider):
-    recorded = [each for each in RECORDINGS if each.provider is provider]
-    for task, wire in provider.wire.items():
-        if wire.reply is not None:
-            assert [each for each in recorded if each.task is task and each.answer is not None], task
-        if wire.stream is not None:
-            assert [each for each in recorded if each.task is task and each.chunks is not None], task
