@@ -15,7 +15,7 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.commands import AccountError
-from serving_ui.accounts.models import ADMINS, Group, Membership, User
+from serving_ui.accounts.models import ADMINS, Group, Membership, User, is_named
 from serving_ui.accounts.refusals import InUse, NameTaken, NotAllowed, NotFound
 
 LONGEST_NAME = 200
@@ -104,7 +104,7 @@ def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] 
     need_admin(actor)
     name = _group_name(name)
     with transaction.atomic():
-        if Group.objects.filter(name__iexact=name).exists():
+        if Group.objects.filter(is_named("name", name)).exists():
             raise _group_exists(name)
         try:
             with transaction.atomic():
@@ -124,7 +124,7 @@ def change_group(
         if group.is_built_in:
             raise AccountError(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
         name = _group_name(name)
-        if Group.objects.filter(name__iexact=name).exclude(pk=group.pk).exists():
+        if Group.objects.filter(is_named("name", name)).exclude(pk=group.pk).exists():
             raise _group_exists(name)
         group.name = name
     if external_id is not None:

@@ -8,7 +8,16 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.accounts.models import ADMINS, EVERYONE, AccessToken, Group, Membership, User, digest_of
+from serving_ui.accounts.models import (
+    ADMINS,
+    EVERYONE,
+    AccessToken,
+    Group,
+    Membership,
+    User,
+    digest_of,
+    is_named,
+)
 from serving_ui.accounts.refusals import NotFound
 
 
@@ -75,7 +84,7 @@ def find_group(*, name: str) -> Group | None:
     name = name.strip()
     if name.lower() in (EVERYONE, ADMINS):
         return Group.built_in(name.lower())
-    return Group.objects.filter(name__iexact=name).first()
+    return Group.objects.filter(is_named("name", name)).first()
 
 
 def find_principal(*, name: str) -> User | Group | None:

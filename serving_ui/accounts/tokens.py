@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.commands import create_access_token
 from serving_ui.accounts.directory import need_admin
-from serving_ui.accounts.models import AccessToken, User
+from serving_ui.accounts.models import AccessToken, User, is_named, new_id
 from serving_ui.accounts.refusals import NotFound
 
 
@@ -36,9 +36,9 @@ def managed(
     """
     found = _of_everybody(actor).filter(_still(now))
     if created_by_username:
-        found = found.filter(_made_by("email__iexact", created_by_username.strip()))
+        found = found.filter(_made_by_one_named(created_by_username))
     if created_by_id:
-        found = found.filter(_made_by("pk__startswith", created_by_id))
+        found = found.filter(_made_by_one_whose_id_begins(created_by_id))
     return list(found.order_by("-created_at"))
 
 
@@ -62,10 +62,8 @@ def create_on_behalf_of(
 ) -> tuple[AccessToken, str]:
     """A token for a service principal, and its value. For admins: persons make their own."""
     need_admin(actor)
-    principal = User.objects.filter(
-        kind=User.Kind.SERVICE_PRINCIPAL, email__iexact=application_id, is_active=True
-    ).first()
-    if principal is None:
+    principal = User.objects.named(application_id)
+    if principal is None or principal.kind != User.Kind.SERVICE_PRINCIPAL or not principal.is_active:
         raise NotFound(
             _("There is no active service principal with the application id %(id)s.") % {"id": application_id}
         )
@@ -84,8 +82,15 @@ def _of_everybody(actor: User) -> QuerySet[AccessToken]:
     return AccessToken.objects.select_related("user", "created_by")
 
 
-def _made_by(lookup: str, value: str) -> Q:
-    return Q(**{f"created_by__{lookup}": value}) | Q(**{f"user__{lookup}": value, "created_by": None})
+def _made_by_one_named(name: str) -> Q:
+    on_behalf, alone = is_named("created_by__email", name), is_named("user__email", name)
+    return Q(on_behalf) | Q(alone, created_by=None)
+
+
+def _made_by_one_whose_id_begins(start: str) -> Q:
+    if len(start) > len(new_id()):
+        return Q(pk__in=())
+    return Q(created_by__pk__startswith=start) | Q(user__pk__startswith=start, created_by=None)
 
 
 def _unknown(token_id: str) -> NotFound:

@@ -101,9 +101,13 @@ def _not_optimized(value: bool) -> bool:
     return value
 
 
+Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_some_lines)]
+_DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description)
+
+
 class EndpointSpec(Reported):
     name: Annotated[str, AfterValidator(_endpoint_name)]
-    description: Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_some_lines)] = ""
+    description: Description = ""
     config: ConfigSpec
     rate_limits: RateLimits = Field(default_factory=list)
     tags: Tags = Field(default_factory=list)
@@ -137,6 +141,11 @@ def parse_config(body: object, *, several: bool = False) -> ConfigSpec:
     _refuse(list(_config_problems(config, several=several)))
     config.remember_unknown(unknown.in_config(body))
     return config
+
+
+def parse_description(body: object) -> str:
+    """Read what an endpoint is for."""
+    return str(_validated(_DESCRIPTION.validate_python, body, "description"))
 
 
 def parse_tags(body: object) -> list[Tag]:

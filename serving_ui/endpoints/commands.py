@@ -121,6 +121,19 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
 
 
 @retried
+def set_description(
+    *, name: str, description: str, generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Says anew, at once, what the endpoint is for; no config version is made."""
+    with transaction.atomic(durable=True):
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        refuse_stale(endpoint, generation)
+        swap(endpoint, description=description, modified_at=now)
+        record(endpoint, Kind.DESCRIPTION, now=now, actor=actor)
+    return endpoint
+
+
+@retried
 def set_tags(
     *, name: str, tags: Sequence[Tag], generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SUCCEEDED = "ENDPOINT_UPDATE_SUCCEEDED_EVENT"
     FAILED = "ENDPOINT_UPDATE_FAILED_EVENT"
     CANCELED = "ENDPOINT_UPDATE_CANCELED_EVENT"
+    DESCRIPTION = "ENDPOINT_DESCRIPTION_EVENT"
     TAGS = "ENDPOINT_TAGS_EVENT"
     RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
     AI_GATEWAY = "ENDPOINT_AI_GATEWAY_EVENT"
@@ -34,6 +35,7 @@ SENTENCES: dict[str, str] = {
     Kind.SUCCEEDED: _("Configuration version %(version)s is active."),
     Kind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
     Kind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
+    Kind.DESCRIPTION: _("Description changed by %(actor)s."),
     Kind.TAGS: _("Tags changed by %(actor)s."),
     Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
     Kind.AI_GATEWAY: _("AI gateway settings changed by %(actor)s."),

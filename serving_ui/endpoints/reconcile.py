@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -55,14 +57,15 @@ def _step(endpoint_id: str, token: int, clock: Clock) -> datetime:
     if version is None:
         return clock()
     if version.published_revision is None:
-        verdict = _verdict(version)
+        verdicts = _verdicts(version)
+        verdict = _worst(verdicts)
         # The person may have cancelled or another worker taken over while the provider was asked.
         endpoint = _held(endpoint_id, token, pending=version)
         if verdict.outcome is Outcome.REJECTED:
             return _fail(endpoint, verdict.message, clock())
         if verdict.outcome is Outcome.RETRY:
             return _try_later(endpoint, version, verdict, clock())
-        _publish(endpoint, version, verdict, clock())
+        _publish(endpoint, version, verdicts, clock())
     return _finish(endpoint, version, clock)
 
 
@@ -75,17 +78,24 @@ def _held(endpoint_id: str, token: int, pending: ConfigVersion | None = None) ->
     return endpoint
 
 
-def _verdict(version: ConfigVersion) -> Verdict:
-    """What the provider says of the config's credentials; the worst of its entities counts."""
+def _verdicts(version: ConfigVersion) -> dict[str, Verdict]:
+    """What the providers say of the credentials, by served entity."""
     try:
         resolved: ConfigSpec = resolve(version.config)
     except Unresolved as reason:
-        return Verdict(Outcome.REJECTED, str(reason))
-    verdicts = [
-        check_credentials(entity, addresses=outbound.addresses(), policy=outbound.policy())
+        return {"": Verdict(Outcome.REJECTED, str(reason))}
+    return {
+        entity.name: check_credentials(entity, addresses=outbound.addresses(), policy=outbound.policy())
         for entity in resolved.served_entities
-    ]
-    return max(verdicts, key=lambda verdict: verdict.outcome)
+    }
+
+
+def _worst(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The one that counts; of several entities it says which it is about."""
+    name, verdict = max(verdicts.items(), key=lambda found: found[1].outcome)
+    if len(verdicts) == 1 or not verdict.message:
+        return verdict
+    return replace(verdict, message=f"{name}: {verdict.message}")
 
 
 def _try_later(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: datetime) -> datetime:
@@ -105,19 +115,19 @@ def _try_later(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now
     return now + wait
 
 
-def _publish(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: datetime) -> None:
+def _publish(
+    endpoint: Endpoint, version: ConfigVersion, verdicts: Mapping[str, Verdict], now: datetime
+) -> None:
     """Puts the config into the snapshot: each gateway serves it from the moment that it takes the snapshot up."""
-    verified = verdict.outcome is Outcome.VERIFIED
     with transaction.atomic(durable=True):
         swap(endpoint)
         version.published_revision = publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
         ConfigVersion.objects.filter(pk=version.pk).update(
-            published_revision=version.published_revision, message=verdict.message
+            published_revision=version.published_revision, message=_worst(verdicts).message
         )
-        kind = Kind.VERIFIED if verified else Kind.UNVERIFIED
-        record(
-            endpoint, kind, now=now, entity=version.config.served_entities[0].name, message=verdict.message
-        )
+        for name, verdict in verdicts.items():
+            kind = Kind.VERIFIED if verdict.outcome is Outcome.VERIFIED else Kind.UNVERIFIED
+            record(endpoint, kind, now=now, entity=name, message=verdict.message)
 
 
 def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> datetime:

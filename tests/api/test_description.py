@@ -177,11 +177,57 @@ def test_an_endpoints_page_leads_to_programs_about_it(browser: Client, make_endp
     programs = [each.text for each in page.root.all("pre") if each.attrs["id"].startswith("code-")]
     assert len(programs) == 6
     assert all("mine" in program for program in programs)
-    assert "gpt-4o-mini" in programs[0]
-    assert "{{secrets/my_scope/my_key}}" in programs[0]
+    assert "gpt-4o-mini" in programs[3]
+    assert "{{secrets/my_scope/my_key}}" in programs[3]
     assert CANARY not in page.html
+    assert page.html.count("Put it into a secret first") == 1
     entry = shown(browser, "/docs/api/get_permissions?endpoint=mine").root
     assert Endpoint.objects.get(name="mine").pk in entry.all("pre")[0].text
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("llm/v1/chat", "query_chat"),
+        ("llm/v1/completions", "query_completions"),
+        ("llm/v1/embeddings", "query_embeddings"),
+    ],
+)
+def test_the_openai_path_of_the_endpoints_task_is_shown_with_its_name(
+    browser: Client, api: Caller, task: str, name: str
+):
+    body: dict[str, Any] = openai_body("mine")
+    body["config"]["served_entities"][0]["external_model"]["task"] = task
+    api.done("POST", "/serving-endpoints", body)
+    for each in ("query_chat", "query_completions", "query_embeddings"):
+        code = shown(browser, f"/docs/api/{each}?endpoint=mine").root.all("pre")[0].text
+        assert ('"model": "mine"' in code) is (each == name)
+
+
+def test_what_cannot_be_changed_is_only_queried(browser: Client, make_endpoint: Make):
+    made = make_endpoint("given")
+    Endpoint.objects.filter(pk=made.pk).update(is_ready_made=True)
+    page = shown(browser, "/docs/api?endpoint=given").root
+    programs = [each.text for each in page.all("pre") if each.attrs["id"].startswith("code-")]
+    assert len(programs) == 3
+    assert all("invocations" in each or "query" in each or "predict" in each for each in programs)
+
+
+def test_the_header_that_makes_a_post_safe_to_repeat_is_told_of(browser: Client):
+    told = document(base="")["paths"]
+    for operation in OPERATIONS:
+        parameters = told[operation.path][operation.method.lower()]["parameters"]
+        headers = [each["name"] for each in parameters if each["in"] == "header"]
+        assert headers == (["Idempotency-Key"] if operation.is_idempotent_by_key else [])
+    assert NAMED["create_endpoint"].is_idempotent_by_key
+    page = shown(browser, "/docs/api/create_endpoint").root
+    assert "Idempotency-Key" in page.one("section", aria_labelledby="headers").text
+
+
+def test_a_querys_answer_is_not_said_to_be_empty(browser: Client):
+    for each in ("query", "query_chat", "query_mlflow_endpoint"):
+        page = shown(browser, f"/docs/api/{each}").root
+        assert "OpenAI API" in page.one("section", aria_labelledby="answer").text
 
 
 def test_it_shows_no_endpoint_that_the_person_may_not_see(stranger: User, make_endpoint: Make):

@@ -117,6 +117,15 @@ def test_wrong_ai_gateway_settings_are_refused(api: Caller, field: str, body: di
     assert refused.body["details"][0]["field"] == field
 
 
+def test_it_is_said_that_no_mail_is_sent(api: Caller):
+    wanted = {"email_notifications": {"on_update_failure": ["team@example.com"]}}
+    [told] = api.done("PATCH", f"{CHAT}/notifications", wanted)["warnings"]
+    assert "no e-mail" in told
+    assert "warnings" not in api.done("PATCH", f"{CHAT}/notifications", {})
+    made = api.done("POST", "/serving-endpoints", {**openai_body("other"), **wanted})
+    assert made["warnings"] == [told]
+
+
 def test_notifications_are_kept(api: Caller):
     wanted = {"email_notifications": {"on_update_failure": ["team@example.com"]}}
     assert api.done("PATCH", f"{CHAT}/notifications", wanted)["email_notifications"] == {

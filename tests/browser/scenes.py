@@ -90,6 +90,9 @@ SCENES = [
     Scene("secrets-empty", "/ml/secrets", who="newcomer"),
     Scene("secret-delete", "/ml/secrets/gallery/delete?key=openai"),
     Scene("settings", "/settings", act=_token),
+    Scene("docs", "/docs/api"),
+    Scene("docs-endpoint", f"/docs/api?endpoint={READY}"),
+    Scene("docs-operation", f"/docs/api/create_endpoint?endpoint={READY}"),
     Scene("not-found", "/ml/endpoints/no-such-endpoint", status=404),
 ]
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from serving_ui.accounts.models import User
+from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, leases, publication
 from serving_ui.endpoints.models import Endpoint, EndpointEvent
 from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES, reconcile
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
-from tests.conftest import spec
+from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import settle
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
@@ -239,3 +240,25 @@ def test_a_held_row_is_left_alone_until_its_lease_ends(owner: User, sandbox: San
     second = leases.claim(endpoint_id=made.pk, now=now + timedelta(seconds=3))
     assert second is not None
     assert second > first
+
+
+def test_every_entity_is_checked_and_the_one_in_trouble_is_named(owner: User, sandbox: SandboxServer):
+    def body(second: str) -> dict[str, Any]:
+        entities = [
+            openai_body(base=base)["config"]["served_entities"][0] | {"name": name}
+            for name, base in (("first", sandbox.base), ("second", second))
+        ]
+        routes = [{"served_entity_name": each["name"], "traffic_percentage": 50} for each in entities]
+        config = {"served_entities": entities, "traffic_config": {"routes": routes}}
+        return openai_body() | {"config": config}
+
+    made = parse_endpoint(body(f"http://127.0.0.1:{free_port()}/v1"), several=True)
+    waiting = settle(commands.create_endpoint(spec=made, actor=owner, now=clock.now()))
+    assert waiting.config_update == "IN_PROGRESS"
+    assert waiting.versions.get().message.startswith("second: ")
+    commands.cancel_update(name="chat", actor=owner, now=clock.now())
+    config = parse_endpoint(body(sandbox.base), several=True).config
+    commands.update_config(name="chat", config=config, actor=owner, now=clock.now())
+    ready = settle(waiting)
+    verified = EndpointEvent.objects.filter(endpoint=ready, type="SERVED_ENTITY_VERIFIED_EVENT")
+    assert sorted(verified.values_list("entity", flat=True)) == ["first", "second"]

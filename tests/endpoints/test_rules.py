@@ -217,6 +217,13 @@ def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Mak
     assert (after.versions.count(), after.config_update) == (1, "NOT_UPDATING")
 
 
+def test_rule_7_the_description_changes_at_once_also_while_an_update_runs(make_endpoint: Make, owner: User):
+    made = make_endpoint()
+    changed = commands.set_description(name="chat", description="New", actor=owner, now=clock.now())
+    assert changed.description == Endpoint.objects.get(pk=made.pk).description == "New"
+    assert (changed.is_updating, changed.versions.count()) == (True, 1)
+
+
 def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner: User):
     made = make_endpoint()
     commands.set_tags(name="chat", tags=parse_tags([{"key": "a"}]), actor=owner, now=clock.now())

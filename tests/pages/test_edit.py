@@ -73,6 +73,33 @@ def test_tags_and_limits_change_at_once_and_make_no_version(browser: Client, rea
     assert "in force" in Page(browser.get("/ml/endpoints/chat")).messages()
 
 
+def test_the_description_changes_at_once_and_makes_no_version(browser: Client, ready):
+    assert opened(browser)["description"] == ""
+    assert (
+        browser.post(EDIT, opened(browser) | {"description": "For the team.\r\nAsk us."}).status_code == 303
+    )
+    endpoint = current()
+    assert endpoint.description.splitlines() == ["For the team.", "Ask us."]
+    assert (endpoint.is_updating, endpoint.versions.count()) == (False, 1)
+    page = Page(browser.get("/ml/endpoints/chat"))
+    assert "in force" in page.messages()
+    assert "For the team." in page.text
+    assert (
+        "Description changed by owner@example.com."
+        in browser.get("/ml/endpoints/chat?tab=events").content.decode()
+    )
+    generation = current().generation
+    browser.post(EDIT, opened(browser))
+    assert current().generation == generation
+
+
+def test_a_description_that_is_too_long_is_refused_beside_its_input(browser: Client, ready):
+    response = browser.post(EDIT, opened(browser) | {"description": "x" * 2001, "rate_limit_user": "7"})
+    assert response.status_code == 422
+    assert "2000" in Page(response).id("id_description_error").text
+    assert not current().rate_limits
+
+
 def test_they_change_even_while_an_update_runs(browser: Client, make_endpoint):
     make_endpoint("chat")
     assert browser.post(EDIT, opened(browser) | {"rate_limit_user": "7"}).status_code == 303

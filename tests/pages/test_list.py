@@ -150,3 +150,10 @@ def test_a_time_is_told_relatively(browser: Client, ready):
         Page(browser.get("/ml/endpoints")).id("endpoint-table").one("time").text.replace("\xa0", " ")
         == "3 hours ago"
     )
+
+
+def test_a_search_longer_than_any_name_finds_nothing(browser: Client, make_endpoint):
+    make_endpoint("x" * 63)
+    for search in ("x" * 64, "x" * 60_000):  # the latter is more than SQLite compares by LIKE
+        page = Page(browser.get("/ml/endpoints", {"search": search}))
+        assert "x" * 63 not in [link.text for link in page.root.all("a")]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
+from serving_ui.vault import drafts
 from serving_ui.vault.models import Scope, StoredSecret
 from serving_ui.vault.rights import Right
 from tests.pages.conftest import signed_in
@@ -88,7 +91,9 @@ def test_a_right_to_read_shows_the_keys_and_no_button(scope: Scope, owner: User,
 
 
 def test_a_token_is_shown_once(browser: Client):
-    response = browser.post("/settings", {"comment": "notebook", "days": "90"})
+    made = browser.post("/settings", {"comment": "notebook", "days": "90"})
+    assert (made.status_code, made["Location"], made.content) == (303, "/settings", b"")
+    response = browser.get("/settings")
     page = Page(response)
     value = page.id("token-value").text
     assert value.startswith("sui_")
@@ -96,6 +101,33 @@ def test_a_token_is_shown_once(browser: Client):
     after = Page(browser.get("/settings"))
     assert value not in after.html
     assert "notebook" in after.text
+    assert AccessToken.objects.count() == 1
+
+
+def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: User, monkeypatch):
+    browser.post("/settings", {"comment": "c", "days": "90"})
+    [sealed] = [each for each in browser.session.values() if str(each).startswith("gAAAA")]
+    value = drafts.unseal(sealed, purpose=f"access-token-just-made:{owner.pk}")
+    assert value.startswith("sui_")
+    assert value not in str(dict(browser.session))
+    browser.head("/settings")  # nobody has seen it yet
+    assert sealed in browser.session.values()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 301)
+    assert value not in browser.get("/settings").content.decode()
+    assert sealed not in browser.session.values()
+
+
+def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
+    browser: Client, stranger: User
+):
+    browser.post("/settings", {"comment": "c", "days": "90"})
+    session = browser.session
+    next_one = signed_in(stranger)
+    theirs = next_one.session
+    theirs["access-token-just-made"] = session["access-token-just-made"]
+    theirs.save()
+    assert not Page(next_one.get("/settings")).has("token-value")
 
 
 @pytest.mark.parametrize("days", ["30", "", "9999", "x"])

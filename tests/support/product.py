@@ -124,7 +124,8 @@ class Person:
     def new_token(self, comment: str) -> str:
         """An access token, made on the Settings page."""
         self.get("/settings")
-        page = self.post("/settings", {"comment": comment, "days": "30"}, status=200).text
+        self.post("/settings", {"comment": comment, "days": "30"})
+        page = self.get("/settings").text
         found = re.search(r'id="token-value">([^<]+)<', page)
         assert found
         return found[1]
@@ -143,7 +144,7 @@ class Person:
     def edit(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
         """The form of an existing endpoint; the stored key is kept unless another is given."""
         page = self.get(f"/ml/endpoints/{name}/edit").text
-        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation")}
+        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation", "entity_origin")}
         answers.setdefault("openai_api_key_plaintext", "")
         form = {**opened, **openai(base, **answers)}
         return self.post(f"/ml/endpoints/{name}/edit", form, status=status)

@@ -135,10 +135,8 @@ def _parameters(operation: Operation) -> Iterable[Schema]:
         yield _parameter(known[name], "path")
     for parameter in operation.query:
         yield _parameter(parameter, "query")
-    if operation.is_idempotent_by_key:
-        text = "For a day, a repeated call with the same key gets the first answer again and does nothing."
-        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
-        yield {"name": "Idempotency-Key", "in": "header", "description": text, "schema": schema}
+    for parameter in operation.headers:
+        yield _parameter(parameter, "header")
 
 
 def _parameter(parameter: Parameter, place: str) -> Schema:

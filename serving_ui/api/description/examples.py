@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from serving_ui.api.description import asking, serving
 from serving_ui.api.description import given as given_bodies
 from serving_ui.api.description.literals import as_json, as_python
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.description.operation import INVOCATIONS, Operation
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text, _
 
@@ -20,6 +20,11 @@ QUESTIONS: Mapping[str, Body] = {
     Task.CHAT: asking.HELLO,
     Task.COMPLETIONS: {"prompt": "A serving endpoint is", "max_tokens": 64},
     Task.EMBEDDINGS: {"input": ["A serving endpoint answers queries."]},
+}
+OPENAI_PATHS: Mapping[str, str] = {
+    Task.CHAT: "/chat/completions",
+    Task.COMPLETIONS: "/completions",
+    Task.EMBEDDINGS: "/embeddings",
 }
 _QUERY = {"scope": "my_scope", "key": "my_openai_api_key", "principal": "teammate@example.com"}
 
@@ -34,6 +39,8 @@ class Subject:
     config: Mapping[str, Any]
     tags: list[Any]
     rate_limits: list[Any]
+    pasted: bool = False
+    """Whether the programs name a placeholder where a key was pasted."""
 
     @property
     def entity(self) -> str:
@@ -81,8 +88,8 @@ def given(operation: Operation, subject: Subject) -> Body | None:
         "create_endpoint": {
             "name": subject.name,
             "config": dict(subject.config),
-            "rate_limits": subject.rate_limits,
-            "tags": subject.tags,
+            **({"rate_limits": subject.rate_limits} if subject.rate_limits else {}),
+            **({"tags": subject.tags} if subject.tags else {}),
         },
         "update_config": dict(subject.config),
         "set_rate_limits": {"rate_limits": subject.rate_limits or serving.LIMITS},
@@ -96,7 +103,7 @@ def given(operation: Operation, subject: Subject) -> Body | None:
 
 def _suits(operation: Operation, subject: Subject) -> bool:
     """Whether the OpenAI path is the one of the endpoint's task."""
-    return operation.path.endswith(subject.task.removeprefix("llm/v1"))
+    return operation.path == INVOCATIONS + OPENAI_PATHS[subject.task]
 
 
 def address(operation: Operation, subject: Subject) -> str:
@@ -139,6 +146,7 @@ _LISTS = {
     "access_control_list": "ServingEndpointAccessControlRequest",
     "messages": "ChatMessage",
 }
+_WAITED_FOR = {"serving_endpoints.create", "serving_endpoints.update_config"}  # they answer with a waiter
 _HOLES = {"serving_endpoints": {"id": "serving_endpoint_id"}, "token_management": {"id": "token_id"}}
 
 
@@ -153,7 +161,7 @@ def _sdk(operation: Operation, subject: Subject) -> str:
         for module, names in sorted(imports.items())
     )
     listed = "for each in " if operation.sdk.endswith("list") or "list_" in operation.sdk else ""
-    call = _call(f"w.{operation.sdk}", arguments)
+    call = _call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WAITED_FOR else "")
     if listed:
         return start.format(more=more) + f"for each in {call}:\n    print(each)"
     return start.format(more=more) + (call if operation.answer is None else f"answer = {call}\nprint(answer)")

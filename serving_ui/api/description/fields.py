@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving_ui.api.description.document import schemas
+from serving_ui.api.description.literals import as_json
 
 Schema = Mapping[str, Any]
 REPEATED = {"pending_config"}  # its fields are those of config
@@ -85,7 +86,8 @@ def _text(found: Schema, inner: Schema) -> str:
         if name in inner and not _said(said, inner[name])
     ]
     if inner.get("default") not in (None, "", [], {}):
-        said.append(f"Default: {inner['default']}.")
+        default = inner["default"]
+        said.append(f"Default: {default if isinstance(default, str) else as_json(default)}.")
     return " ".join(part for part in said if part)
 
 

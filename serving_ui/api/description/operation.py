@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serving_ui.catalogue.text import Text
+from serving_ui.catalogue.text import Text, _
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 ENDPOINTS = "/api/2.0/serving-endpoints"
@@ -36,6 +36,16 @@ class Parameter:
         if self.pattern:
             found["pattern"] = self.pattern
         return found
+
+
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    text=_(
+        "Optional; a UUID is a good one. A call that is repeated with the same key within a day is not carried out again: it gets "
+        "the first answer, with the header Idempotent-Replayed. Another body under the same key is refused."
+    ),
+    pattern=r"^[\x21-\x7e]{1,255}$",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +93,16 @@ class Operation:
     def is_idempotent_by_key(self) -> bool:
         """Whether the header Idempotency-Key is honoured."""
         return self.method == "POST" and self.path.startswith("/api/2.0/") and not self.refused
+
+    @property
+    def is_a_query(self) -> bool:
+        """Whether the gateway hands it on to a provider."""
+        return self.method == "POST" and not self.path.startswith("/api/")
+
+    @property
+    def headers(self) -> list[Parameter]:
+        """What may be said in headers beside the token."""
+        return [IDEMPOTENCY_KEY] if self.is_idempotent_by_key else []
 
     @property
     def statuses(self) -> list[int]:

@@ -18,6 +18,8 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
 
 FIRST = ("create_endpoint", "query")
+FIRST_OF_ONE = ("query", "update_config")
+FIRST_OF_READY_MADE = ("query",)  # it cannot be changed
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
@@ -35,10 +37,13 @@ class Entry:
 
     operation: Operation
     parameters: list[Parameter]
+    headers: list[Parameter]
     body: list[Row]
     answer: list[Row]
     refusals: list[Refusal]
     programs: list[Program]
+    placeholder: str
+    """The reference in the programs that is no one's yet, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,17 @@ def entry(name: str, subject: Subject) -> Entry | None:
     return _entry(operation, subject) if operation else None
 
 
-def first_entries(subject: Subject) -> list[Entry]:
+def first_entries(endpoint: Endpoint | None) -> list[Entry]:
     """What most people come for."""
-    return [_entry(each, subject) for each in OPERATIONS if each.name in FIRST]
+    subject = subject_of(endpoint) if endpoint else examples.EXAMPLE
+    found = {each.name: each for each in OPERATIONS}
+    return [_entry(found[name], subject) for name in _first_names(endpoint)]
+
+
+def _first_names(endpoint: Endpoint | None) -> tuple[str, ...]:
+    if endpoint is None:
+        return FIRST
+    return FIRST_OF_READY_MADE if endpoint.is_ready_made else FIRST_OF_ONE
 
 
 @cache
@@ -108,6 +121,7 @@ def subject_of(endpoint: Endpoint) -> Subject:
         config=dict(_without_sole_traffic(named.public())),
         tags=endpoint.tags,
         rate_limits=endpoint.rate_limits,
+        pasted=bool(pasted),
     )
 
 
@@ -118,13 +132,16 @@ def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(operation: Operation, subject: Subject) -> Entry:
+    programs = examples.programs(operation, subject)
     return Entry(
         operation=operation,
         parameters=_parameters(operation),
+        headers=operation.headers,
         body=_fields(operation)[0],
         answer=_fields(operation)[1],
         refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
-        programs=examples.programs(operation, subject),
+        programs=programs,
+        placeholder=PLACEHOLDER if subject.pasted and PLACEHOLDER in programs[0].code else "",
     )
 
 

@@ -80,7 +80,7 @@ GOVERNANCE = (
     ),
     Operation(
         method="PATCH", path=ONE + "/notifications", group=GROUP, name="set_notifications",
-        summary=_("Set the notifications"), text=_("Who is told when an update succeeds or fails."),
+        summary=_("Set the notifications"), text=_("Who is to be told when an update succeeds or fails. They are kept and shown, but this version sends no e-mail, and says so in warnings."),
         body=bodies.Notifications, answer=shapes.ShownNotifications, refusals=(403, 404, 409),
         example={"email_notifications": {"on_update_failure": ["team@example.com"]}},
         sdk="serving_endpoints.update_notifications",

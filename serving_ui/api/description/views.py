@@ -47,7 +47,7 @@ def docs(request: SignedIn) -> HttpResponse:
         "query": _query(endpoint),
         "names": _names(request.user),
         "base": _base(request),
-        "first": page.first_entries(_subject(endpoint)),
+        "first": page.first_entries(endpoint),
         "groups": page.grouped(),
         "blocks": page.blocks(),
     }

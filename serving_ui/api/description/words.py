@@ -16,7 +16,7 @@ DESCRIPTIONS = {
         "rate_limits": "Calls or tokens a minute. Of several that concern a call the strictest counts.",
         "tags": "Each key once.",
         "ai_gateway": "Its rate limits and fallback are carried out; guardrails and inference tables are kept and shown.",
-        "email_notifications": "Who is told when an update ends.",
+        "email_notifications": "Who is to be told when an update ends. Kept and shown; this version sends no e-mail.",
         "timeouts": "How long the provider is waited for; an addition of this server.",
         "route_optimized": "Not offered: false, or left out.",
     },

@@ -30,6 +30,7 @@ def create(request: ApiRequest) -> Json:
     warn.of_unknown(request, spec.unknown)
     if spec.ai_gateway:
         warn.of_no_effect(request, [f"ai_gateway.{path}" for path in spec.ai_gateway.without_effect()])
+    warn.of_no_mail(request, spec.email_notifications)
     try:
         made = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
     except SpecErrors as errors:

@@ -58,6 +58,7 @@ def set_notifications(request: ApiRequest, name: str) -> Json:
     wanted = read(Notifications, request.given)
     notifications = parse_email_notifications(wanted.email_notifications)
     warn.of_unknown(request, [f"email_notifications.{path}" for path in notifications.unknown])
+    warn.of_no_mail(request, notifications)
     endpoint = governance.set_notifications(
         name=name, notifications=notifications, actor=request.user, now=clock.now()
     )

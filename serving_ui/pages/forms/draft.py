@@ -96,6 +96,8 @@ class Draft:
         draft = cls(user_id=actor.pk, kept=kept or {})
         draft.entities = Entities.typed(post, entity_inputs())
         draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
+        if kept and ORIGIN not in post:  # sent by a program that knows of one entity
+            draft.values[ORIGIN] = min(kept)
         if traffic := post.get(f"{TRAFFIC}-{draft.entities.at}"):
             draft.values[TRAFFIC] = traffic
         for name in secret_inputs():

@@ -90,7 +90,7 @@ class EndpointForm(forms.Form):
                 max_length=LONGEST_NAME,
                 help=_("Letters, digits, hyphens and underscores. It cannot be changed later."),
             )
-            self.fields["description"] = _area(_("Description"), optional=True)
+        self.fields["description"] = _area(_("Description"), optional=True)
         self.fields["served_entity_name"] = _line(
             _("Served entity name"),
             max_length=LONGEST_NAME,

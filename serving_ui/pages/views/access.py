@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -26,8 +25,11 @@ from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import detail_page
 from serving_ui.pages.words import said
+from serving_ui.vault import drafts
 
 LIFETIMES = (30, 90, 365)
+JUST_MADE = "access-token-just-made"
+SHOWN_WITHIN = 300  # seconds
 
 
 @signed_in
@@ -53,8 +55,7 @@ def permissions(request: PageRequest, name: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def settings_page(request: PageRequest) -> HttpResponse:
-    """A person's access tokens, and for admins the workspace. A new token is shown in the answer to its creation only."""
-    context: dict[str, Any] = {"lifetimes": LIFETIMES, "workspace": Workspace.here()}
+    """A person's access tokens, and for admins the workspace. A new token is shown on the page that follows its creation and never again."""
     if request.method == "POST" and "workspace" in request.POST:
         return _change_workspace(request)
     if request.method == "POST" and "revoke" in request.POST:
@@ -68,9 +69,28 @@ def settings_page(request: PageRequest) -> HttpResponse:
         _token, value = create_access_token(
             user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
         )
-        context["new_token"] = value
-    context["tokens"] = queries.access_tokens(user=request.user)
+        request.session[JUST_MADE] = drafts.seal(value, purpose=_for(request))
+        return see_other("settings")
+    context = {
+        "lifetimes": LIFETIMES,
+        "workspace": Workspace.here(),
+        "new_token": _new_token(request),
+        "tokens": queries.access_tokens(user=request.user),
+    }
     return render(request, "accounts/settings.html", context)
+
+
+def _new_token(request: PageRequest) -> str:
+    """The value of the token that was just made, once. Until then the session has it encrypted, for a few minutes at most."""
+    sealed = request.session.pop(JUST_MADE, "") if request.method == "GET" else ""
+    try:
+        return drafts.unseal(sealed, purpose=_for(request), max_age=SHOWN_WITHIN)
+    except drafts.DraftInvalid:
+        return ""
+
+
+def _for(request: PageRequest) -> str:
+    return f"{JUST_MADE}:{request.user.pk}"
 
 
 def _change_workspace(request: PageRequest) -> HttpResponse:

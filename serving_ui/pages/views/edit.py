@@ -1,8 +1,8 @@
-"""Edit an endpoint: the same form, prefilled. Tags and limits change at once, a changed config becomes a pending version."""
+"""Edit an endpoint: the same form, prefilled. Description, tags and limits change at once, a changed config becomes a pending version."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.governance import Timeouts, parse_timeouts
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.catalogue.spec import ConfigSpec, RateLimit, Tag, parse_config, parse_rate_limits, parse_tags
+from serving_ui.catalogue.spec import (
+    ConfigSpec,
+    RateLimit,
+    Tag,
+    parse_config,
+    parse_description,
+    parse_rate_limits,
+    parse_tags,
+)
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints import limits as limits_of
 from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
@@ -64,6 +72,7 @@ class Wanted:
     """What the form asks for, checked."""
 
     config: ConfigSpec
+    description: str
     tags: list[Tag]
     rate_limits: list[RateLimit]
     timeouts: Timeouts
@@ -153,15 +162,23 @@ def _parsed(body: Body) -> Wanted:
             return None
 
     config = checked(partial(parse_config, several=may_be_several()), body.config)
+    description = checked(parse_description, body.description)
     tags = checked(parse_tags, body.tags)
     limits = checked(parse_rate_limits, body.rate_limits)
     timeouts = checked(parse_timeouts, body.timeouts)
-    if problems or config is None or tags is None or limits is None or timeouts is None:
+    if (
+        problems
+        or config is None
+        or description is None
+        or tags is None
+        or limits is None
+        or timeouts is None
+    ):
         raise SpecErrors(problems)
     problems += limits_of.problems(limits)
     if problems:
         raise SpecErrors(problems)
-    return Wanted(config, tags, limits, timeouts, body.fallback)
+    return Wanted(config, description, tags, limits, timeouts, body.fallback)
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
@@ -179,38 +196,30 @@ def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
 
 def _apply_governance(edit: Edit, wanted: Wanted, actor: User, now: datetime) -> list[str]:
     """What is in force at once, and makes no config version."""
-    endpoint = edit.endpoint
-    tags = sorted((tag.model_dump(mode="json") for tag in wanted.tags), key=lambda tag: str(tag["key"]))
-    limits = counted(limit.stored() for limit in wanted.rate_limits)
-    fallback = bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled"))
-    steps: list[tuple[str, bool, Callable[..., Endpoint], dict[str, Any]]] = [
-        ("tags", tags != endpoint.tags, commands.set_tags, {"tags": wanted.tags}),
-        (
-            "rate_limits",
-            limits != counted(endpoint.rate_limits),
-            commands.set_rate_limits,
-            {"rate_limits": wanted.rate_limits},
-        ),
-        (
-            "timeouts",
-            wanted.timeouts.stored() != endpoint.timeouts,
-            governance.set_timeouts,
-            {"timeouts": wanted.timeouts},
-        ),
-        (
-            "fallback",
-            wanted.fallback != fallback,
-            governance.set_fallback,
-            {"enabled": wanted.fallback},
-        ),
-    ]
     changed = []
-    for name, differs, command, given in steps:
-        if differs:
-            saved = command(name=endpoint.name, generation=edit.generation, actor=actor, now=now, **given)
-            edit.generation = saved.generation
-            changed.append(name)
+    for name, command, given in _steps(edit.endpoint, wanted):
+        saved = command(name=edit.endpoint.name, generation=edit.generation, actor=actor, now=now, **given)
+        edit.generation = saved.generation
+        changed.append(name)
     return changed
+
+
+Step = tuple[str, Callable[..., Endpoint], dict[str, Any]]
+
+
+def _steps(endpoint: Endpoint, wanted: Wanted) -> Iterator[Step]:
+    """The commands that make the endpoint what is wanted, with what was changed and what each is given."""
+    if _lines(wanted.description) != _lines(endpoint.description):
+        yield "description", commands.set_description, {"description": wanted.description}
+    tags = sorted((tag.model_dump(mode="json") for tag in wanted.tags), key=lambda tag: str(tag["key"]))
+    if tags != endpoint.tags:
+        yield "tags", commands.set_tags, {"tags": wanted.tags}
+    if counted(limit.stored() for limit in wanted.rate_limits) != counted(endpoint.rate_limits):
+        yield "rate_limits", commands.set_rate_limits, {"rate_limits": wanted.rate_limits}
+    if wanted.timeouts.stored() != endpoint.timeouts:
+        yield "timeouts", governance.set_timeouts, {"timeouts": wanted.timeouts}
+    if wanted.fallback != bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled")):
+        yield "fallback", governance.set_fallback, {"enabled": wanted.fallback}
 
 
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
@@ -219,6 +228,11 @@ def _is_new(edit: Edit, config: ConfigSpec) -> bool:
         return False
     # An unchanged config that failed or was cancelled is sent again.
     return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
+
+
+def _lines(text: str) -> list[str]:
+    """However they end: a browser sends other ends than a program."""
+    return text.strip().splitlines()
 
 
 def _tell(request: PageRequest, changed: list[str]) -> None:

@@ -227,6 +227,40 @@ def test_query_of_each_task(workspace: WorkspaceClient, name: str, secret: str):
     assert len(vectors.data or []) == 2
 
 
+def test_what_a_query_says_to_the_gateway_and_to_the_provider(
+    workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str
+):
+    ready(workspace, name, secret)
+    answer = workspace.serving_endpoints.query(
+        name,
+        messages=QUESTION,
+        max_tokens=50,
+        extra_params={"reasoning_effort": "low", "max_tokens": "9", "stream": "true"},
+        usage_context={"team": "gen-ai"},
+        client_request_id="request-1",
+    )
+    assert answer.choices is not None
+    sent = provider.asked("chat/completions")[-1]["body"]
+    assert (sent["reasoning_effort"], sent["max_tokens"]) == ("low", 50)
+    assert not {"extra_params", "usage_context", "client_request_id", "stream"} & set(sent)
+
+
+@pytest.mark.parametrize("task", [COMPLETIONS, EMBEDDINGS])
+def test_extra_parameters_reach_the_provider_whatever_the_task(
+    workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str, task: str
+):
+    ready(workspace, name, secret, task=task)
+    question: dict[str, Any] = {"prompt": "Once"} if task == COMPLETIONS else {"input": "Once"}
+    call = "completions" if task == COMPLETIONS else "embeddings"
+    extra, context = {"user": "someone"}, {"team": "gen-ai"}
+    workspace.serving_endpoints.query(
+        name, **question, extra_params=extra, usage_context=context, client_request_id="1"
+    )
+    sent = provider.asked(call)[-1]["body"]
+    assert sent["user"] == "someone"
+    assert not {"extra_params", "usage_context", "client_request_id"} & set(sent)
+
+
 def test_permissions_by_id(workspace: WorkspaceClient, other: Account, name: str, secret: str):
     api = workspace.serving_endpoints
     made = ready(workspace, name, secret)

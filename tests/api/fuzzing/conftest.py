@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,8 @@ MODEL = {
     "task": "llm/v1/chat",
     "openai_config": {"openai_api_key": REFERENCE},
 }
-ENDPOINT = {
-    "name": "known",
-    "config": {"served_entities": [{"name": "known-entity", "external_model": MODEL}]},
-}
+CONFIG: dict[str, Any] = {"served_entities": [{"name": "known-entity", "external_model": MODEL}]}
+ENDPOINT = {"name": "known", "config": CONFIG}
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -51,21 +50,35 @@ class Server:
 
     def furnish(self) -> None:
         """Makes sure of one thing of each kind, whatever a test has done to it."""
+        for kind, body in KINDS.items():
+            if not self._has(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
+                made = self.ask("POST", f"/preview/scim/v2/{kind}", body).json()
+                self.known[kind] = made["id"]
+                self.known["application"] = made.get("applicationId", self.known.get("application", ""))
         if not self._has("/secrets/get?scope=known-scope&key=known-key"):
             self.ask("POST", "/secrets/scopes/create", {"scope": "known-scope"})
             secret = {"scope": "known-scope", "key": "known-key", "string_value": "sk-known"}
             self.ask("POST", "/secrets/put", secret)
+            acl = {"scope": "known-scope", "principal": "known@example.com", "permission": "READ"}
+            self.ask("POST", "/secrets/acls/put", acl)
         if not self._has("/serving-endpoints/known"):
             self.known["endpoint"] = self.ask("POST", "/serving-endpoints", ENDPOINT).json()["id"]
         if not self._has(f"/token-management/tokens/{self.known.get('token', '-')}"):
             made = self.ask("POST", "/token/create", {"comment": "known"}).json()
             self.known["token"] = made["token_info"]["token_id"]
-        for kind, body in KINDS.items():
-            if not self._has(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
-                self.known[kind] = self.ask("POST", f"/preview/scim/v2/{kind}", body).json()["id"]
 
     def _has(self, path: str) -> bool:
         return self.ask("GET", path).status_code == 200
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One server sees all of these tests, so they keep one order among themselves, whatever it is shuffled to."""
+    ours = [place for place, item in enumerate(items) if Path(__file__).parent in item.path.parents]
+    for place, item in zip(
+        ours, sorted((items[place] for place in ours), key=lambda item: item.nodeid), strict=True
+    ):
+        items[place] = item
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from schemathesis.checks import (
 )
 
 from serving_ui.api.description.document import document
-from tests.api.fuzzing.conftest import Server
+from tests.api.fuzzing.conftest import CONFIG, Server
 
 CHECKS = [
     not_a_server_error,
@@ -42,6 +42,8 @@ def strict() -> dict[str, Any]:
 
 
 FREE = {"Document", "Completion", "DatabricksConfig"}
+MAKES_A_NAME = {"POST /api/2.0/serving-endpoints", "POST /api/2.0/secrets/scopes/create"}
+UPDATE = "PUT /api/2.0/serving-endpoints/{name}/config"
 WARNINGS = {"type": "array", "items": {"type": "string"}}
 told = strict()
 schema = schemathesis.openapi.from_dict(told)
@@ -91,13 +93,27 @@ def meet_something(case: Case, server: Server) -> None:
         "name": "known",
         "served_model_name": "known-entity",
         "id": known_id(case.operation.path, server),
+        "scope": "known-scope",
+        "key": "known-key",
+        "principal": "known@example.com",
+        "token_id": server.known.get("token", ""),
+        "application_id": server.known.get("application", ""),
     }
-    for name, value in (case.path_parameters or {}).items():
-        if len(str(value)) % 2 and known.get(name):
-            case.path_parameters[name] = known[name]
+    for given in (case.path_parameters, case.query, case.body):
+        if isinstance(given, dict) and case.operation.label not in MAKES_A_NAME:
+            given |= {
+                name: known[name] for name, value in given.items() if known.get(name) and half_of(value)
+            }
+    if case.operation.label == UPDATE and isinstance(case.body, dict) and half_of(case.body):
+        case.body["served_entities"] = CONFIG["served_entities"]
+        case.body.pop("traffic_config", None)
+
+
+def half_of(value: object) -> bool:
+    return len(str(value)) % 2 == 1
 
 
 def known_id(path: str, server: Server) -> str:
     kinds = {"/permissions/": "endpoint", "/token": "token", "/Users/": "Users", "/Groups/": "Groups"}
     kinds["/ServicePrincipals/"] = "ServicePrincipals"
-    return next((server.known[kind] for part, kind in kinds.items() if part in path), "")
+    return next((server.known.get(kind, "") for part, kind in kinds.items() if part in path), "")

@@ -1,0 +1,147 @@
+"""Nothing that a caller sends is an error of ours: every operation, every place in its address and body, every hostile value."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from serving_ui.accounts.models import User
+from serving_ui.api.description.document import OPERATIONS
+from serving_ui.api.description.examples import EXAMPLE, given
+from serving_ui.api.description.operation import Operation
+from tests.api.conftest import API, Caller
+from tests.api.hostile import TEXTS, addresses, spoilt
+
+pytestmark = pytest.mark.django_db
+HERE = [each for each in OPERATIONS if each.path.startswith(API)]
+ENDPOINT = {
+    "name": "known",
+    "config": {
+        "served_entities": [
+            {
+                "name": "known-entity",
+                "external_model": {
+                    "name": "gpt-4o",
+                    "provider": "openai",
+                    "task": "llm/v1/chat",
+                    "openai_config": {"openai_api_key_plaintext": "sk-known"},
+                },
+            }
+        ]
+    },
+}
+
+
+@pytest.fixture
+def known(as_admin: Caller, admin: User) -> dict[str, str]:
+    """Something of each kind, by the names that addresses call it."""
+    as_admin.done("POST", "/secrets/scopes/create", {"scope": "known"})
+    as_admin.done("POST", "/secrets/put", {"scope": "known", "key": "known", "string_value": "sk-known"})
+    made = as_admin.done("POST", "/serving-endpoints", ENDPOINT)
+    group = as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "Known"})
+    program = as_admin.done("POST", "/preview/scim/v2/ServicePrincipals", {"displayName": "Known"})
+    person = as_admin.done("POST", "/preview/scim/v2/Users", {"userName": "known@example.com"})
+    token = as_admin.done("POST", "/token/create", {"comment": "known"})
+    return {
+        "name": "known",
+        "served_model_name": "known-entity",
+        "scope": "known",
+        "key": "known",
+        "principal": "users",
+        "permissions": made["id"],
+        "Groups": group["id"],
+        "ServicePrincipals": program["id"],
+        "Users": person["id"],
+        "token": token["token_info"]["token_id"],
+    }
+
+
+def of(operation: Operation, known: dict[str, str]) -> dict[str, str]:
+    """What is known, with the id of the kind of thing that the operation is about."""
+    kind = next((kind for kind in known if f"/{kind}" in operation.path), "")
+    return {**known, "id": known.get(kind, "none")}
+
+
+def address(operation: Operation, parts: dict[str, str]) -> str:
+    path, query = operation.path, dict(parts)
+    for hole in operation.holes:
+        path = path.replace(f"{{{hole}}}", spelled(query.pop(hole)))
+    asked = urlencode(query, errors="surrogatepass")
+    return path.removeprefix(API) + (f"?{asked}" if asked else "")
+
+
+def spelled(text: str) -> str:
+    return quote(text, safe="", errors="surrogatepass")
+
+
+def is_no_error_of_ours(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
+    reply = caller.ask(operation.method, path, body)
+    return "" if reply.status < 500 or operation.refused else f"{reply.status} {reply.content[:200]!r}"
+
+
+@pytest.mark.parametrize("operation", HERE, ids=lambda each: each.name)
+def test_no_address_is_an_error_of_ours(operation: Operation, as_admin: Caller, known: dict[str, str]):
+    body = given(operation, EXAMPLE)
+    wrong = {}
+    for parts in addresses(operation, of(operation, known)):
+        if found := is_no_error_of_ours(as_admin, operation, address(operation, parts), body):
+            wrong[str(parts)[:200]] = found
+    assert not wrong
+
+
+WITH_BODY = [each for each in HERE if each.body]
+
+
+@pytest.mark.parametrize("operation", WITH_BODY, ids=lambda each: each.name)
+def test_no_body_is_an_error_of_ours(operation: Operation, as_admin: Caller, known: dict[str, str]):
+    path = address(operation, next(addresses(operation, of(operation, known))))
+    assert operation.body is not None
+    wrong = {}
+    for what, body in spoilt(given(operation, EXAMPLE) or {}, operation.body):
+        if found := is_no_error_of_ours(as_admin, operation, path, body):
+            wrong[what] = found
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Authorization", "Accept-Language", "Content-Type"])
+def test_no_header_is_an_error_of_ours(name: str, as_admin: Caller):
+    for text in [*TEXTS, "Bearer " + "x" * 10_000, "Bearer \x80\xff", "application/json; charset=none"]:
+        value = text.encode(errors="surrogatepass").decode("latin-1")
+        headers = {name.upper().replace("-", "_"): value}
+        assert as_admin.ask("POST", "/token/create", {"comment": "a"}, **headers).status < 500, text[:80]
+
+
+LONG = "x" * 60_000  # more than SQLite compares by LIKE
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/secrets/scopes/create", {"scope": "a", "initial_manage_principal": LONG}),
+        ("POST", "/secrets/acls/put", {"scope": "known", "principal": LONG, "permission": "READ"}),
+        ("POST", "/token-management/on-behalf-of/tokens", {"application_id": LONG}),
+        ("POST", "/preview/scim/v2/Users", {"userName": f"{LONG}@example.com"}),
+    ],
+)
+def test_a_name_that_is_too_long_is_nobodys(
+    method: str, path: str, body: dict[str, Any], as_admin: Caller, known: dict[str, str]
+):
+    assert as_admin.ask(method, path, body).status in (400, 404)
+
+
+def test_permissions_are_given_to_nobody_with_a_long_name(as_admin: Caller, known: dict[str, str]):
+    access = [{"user_name": LONG, "permission_level": "CAN_VIEW"}]
+    path = f"/permissions/serving-endpoints/{known['permissions']}"
+    assert as_admin.ask("PATCH", path, {"access_control_list": access}).status in (400, 404)
+
+
+@pytest.mark.parametrize("name", ["created_by_username", "created_by_id"])
+def test_nobody_with_a_long_name_made_tokens(name: str, as_admin: Caller):
+    assert as_admin.get(f"/token-management/tokens?{name}={LONG}") == {"token_infos": []}
+
+
+def test_a_group_of_as_many_as_there_may_be(as_admin: Caller):
+    body = {"displayName": "All", "members": [{"value": f"{number:032x}"} for number in range(10_000)]}
+    assert as_admin.ask("POST", "/preview/scim/v2/Groups", body).error == (404, "RESOURCE_DOES_NOT_EXIST")
