@@ -7,6 +7,7 @@ says what does not go as it should, `/metrics` is for Prometheus; they answer wi
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -28,6 +29,7 @@ Concern = Callable[[], str | None]
 
 QUERIES = ("/serving-endpoints/", "/endpoints/")
 HEALTH = ("/healthz", "/readyz", "/metrics")
+_FILES = 65_536
 NOT_YET = {
     "error_code": "TEMPORARILY_UNAVAILABLE",
     "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
@@ -74,6 +76,7 @@ class DataPlane:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                _allow_many_sockets()
                 self.books.start()
                 await self.gateway.start()
                 self.follower.start()
@@ -118,6 +121,14 @@ class DataPlane:
         degraded = [words for concern in self.concerns if (words := concern())]
         about = {"status": status, "degraded": degraded, "process": self.follower.process}
         await answer(send, 200 if self.is_ready else 503, {**about, "revision": revision})
+
+
+def _allow_many_sockets() -> None:
+    """A stream takes two, and many systems give a process 1,024 files unless it asks for more of what it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def answer(send: Send, status: int, body: dict[str, Any], *, retry_after: int = 0) -> None:

@@ -141,7 +141,9 @@ def _concerns(part: served.Part, changed: _Changed, gone: set[str], names: set[l
     """Whether an endpoint follows one of these groups or secrets, names one of these, or was given to somebody who is gone."""
     if gone and not (part.endpoint.users.isdisjoint(gone) and part.endpoint.viewers.isdisjoint(gone)):
         return True
-    if changed.secrets and any({f"{s}/{k}", f"{s}/"} & changed.secrets for s, k in part.references):
+    if part.references and any(
+        not changed.secrets.isdisjoint((f"{s}/{k}", f"{s}/")) for s, k in part.references
+    ):
         return True
     if part.named:  # by the names of now, and by those that they had when it was built
         known = {limit.principal for limit in part.endpoint.limits}

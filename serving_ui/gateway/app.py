@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: who asks, what, may they, how often; then the provider is asked and its answer relayed.
 
 Mounted beside Django in one process (`handles` says which paths are its own) or run alone. One request reads the snapshot once,
-touches no database and no file, and changes nothing but the windows of the rate limits.
+touches no database, and changes nothing but the windows of the rate limits and, by one line, the ledger.
 
 Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (the
 best seen on a machine that does other things too), median with one, processor time of a request:

@@ -66,6 +66,10 @@ class Asking:
                         raise failure.error from failure
                     query.fallbacks += 1
                     each = following
+        except asyncio.CancelledError:
+            if guard.gave_up:
+                raise CallerGone("the caller does not read its answer") from None
+            raise
         finally:
             guard.release()
 

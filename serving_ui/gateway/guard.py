@@ -14,6 +14,7 @@ from serving_ui.gateway.connection import CallerGone, Connection, Late, Upstream
 from serving_ui.gateway.patience import Patience
 
 _ROUND = 0.1
+_GRACE = 2.0
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -59,18 +60,23 @@ class Guard:
         "_pause",
         "_receive",
         "_started",
+        "_task",
         "_timer",
         "_watch",
+        "gave_up",
         "patience",
     )
 
     def __init__(self, *, receive: Receive, patience: Patience, watch: Watch) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._watch = watch
+        self._task = asyncio.current_task()
         self._receive = receive
         self.patience = patience
         self._started = self._asked_at = loop.time()
         self._connection: Connection | None = None
+        self.gave_up = False
+        """The caller did not read its answer, so the query was cancelled."""
         self._fault: UpstreamFault | None = None
         self._pause: asyncio.Future[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -135,6 +141,13 @@ class Guard:
 
     def _total_due(self) -> None:
         self._end(Late(f"it did not finish its answer within {self.patience.total:g} s"))
+        # Whoever has not read what was sent would hold it for ever: writing to them never returns.
+        self._timer = self._loop.call_later(_GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        self.gave_up = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _end(self, fault: UpstreamFault) -> None:
         if self._fault is None:

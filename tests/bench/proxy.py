@@ -1,6 +1,7 @@
 """What the bench runs: a bare proxy with one of several upstream clients, and the real gateway, as ASGI and RSGI applications.
 
-The environment says which: BENCH_CLIENT (ours, pyreqwest, aiohttp, httpx, none) and BENCH_UPSTREAM (host:port).
+The environment says which: BENCH_CLIENT (ours, pyreqwest, aiohttp, httpx, none), BENCH_UPSTREAM (host:port), and with BENCH_SPOOL
+(a folder) the real gateway keeps records.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
@@ -27,6 +29,7 @@ from serving_ui.gateway.snapshot import (
     SnapshotHolder,
     TokenEntry,
 )
+from serving_ui.gateway.spool import Spool
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 
@@ -161,9 +164,9 @@ class Governed:
         limits = (Limit("endpoint", 10_000_000), Limit("user", 10_000_000))
         endpoint = Endpoint("1", "bench", Task.CHAT, (served,), users=frozenset({"1"}), limits=limits)
         tokens = {sha256(TOKEN.encode()).digest(): TokenEntry(Principal("1", "bench@example.com"))}
-        self._gateway = Gateway(
-            SnapshotHolder(Snapshot(endpoints={"bench": endpoint}, tokens=tokens, egress=LOOPBACK))
-        )
+        holder = SnapshotHolder(Snapshot(endpoints={"bench": endpoint}, tokens=tokens, egress=LOOPBACK))
+        folder = os.environ.get("BENCH_SPOOL")
+        self._gateway = Gateway(holder, ledger=Spool(Path(folder)) if folder else None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

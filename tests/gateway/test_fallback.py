@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving_ui.gateway.circuits import FAULTS
+from serving_ui.gateway.patience import Patience
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
 from tests.support.servers import free_port
@@ -92,6 +94,16 @@ def test_an_empty_account_is_another_ones_turn(gateway: GatewayServer, vendors: 
 def test_a_host_that_is_away_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendors[0].url, f"http://127.0.0.1:{free_port()}", vendors[2].url])
     assert gateway.query("many").headers["served-model-name"] == "model-2"
+
+
+def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
+    gateway: GatewayServer, vendors: list[Vendor]
+):
+    hasty = Patience(connect=1, first_byte=0.3, total=6)
+    publish(gateway, [vendor.url for vendor in vendors], patience=hasty)
+    vendors[1].say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    assert gateway.query("many").headers["served-model-name"] == "model-2"
+    assert vendors[1].asked[0].gone.wait(5)
 
 
 def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
 from itertools import count
 
-from serving_ui.gateway.snapshot import Limit
-from tests.gateway.conftest import GatewayServer
+from serving_ui.gateway.snapshot import Limit, TokenEntry
+from tests.gateway.conftest import ADMIN, CHAT, OWNER, STRANGER, GatewayServer
+from tests.support.sandbox import SandboxServer
 
 _ids = count()
 
@@ -69,3 +71,37 @@ def test_a_changed_limit_is_in_force_at_once_and_counts_what_was_before(gateway:
     assert gateway.query().status_code == 429
     gateway.publish(replace(chat, limits=()))
     assert gateway.query().status_code == 200
+
+
+def test_tokens_are_settled_by_what_the_provider_reports(gateway: GatewayServer):
+    most, asked = 400, 150
+    limited(gateway, Limit("endpoint", most, "tokens"))
+    answers = [gateway.query(body={**CHAT, "max_tokens": asked}) for _ in range(most // 4)]
+    used = [answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200]
+    assert most // asked < len(used) < len(answers)
+    assert most - asked - 2 * used[0] < sum(used) <= most
+
+
+def test_what_failed_gives_its_tokens_back(gateway: GatewayServer, sandbox: SandboxServer):
+    limited(gateway, Limit("endpoint", 200, "tokens"))
+    sandbox.turn(on="chat/completions", status=400)
+    failed = [gateway.query(body={**CHAT, "max_tokens": 150}).status_code for _ in range(3)]
+    assert failed == [400, 400, 400]
+
+
+def test_a_request_that_can_never_be_admitted_is_told_so(gateway: GatewayServer):
+    limited(gateway, Limit("user", 100, "tokens"))
+    refused = gateway.query(body={**CHAT, "max_tokens": 150})
+    assert refused.status_code == 400
+    assert "max_tokens" in refused.json()["message"]
+
+
+def test_a_group_is_limited_as_one(gateway: GatewayServer):
+    team = frozenset({"team"})
+    members = [replace(who, groups=team) for who in (OWNER, STRANGER)]
+    known = dict(zip(("token-owner", "token-stranger"), members, strict=True)) | {"token-admin": ADMIN}
+    tokens = {sha256(token.encode()).digest(): TokenEntry(who) for token, who in known.items()}
+    limited(gateway, Limit("user_group", 2, principal="team", shown="The team"))
+    gateway.publish(tokens=tokens)
+    asked = ("token-owner", "token-stranger", "token-owner", "token-admin")
+    assert [gateway.query(token=token).status_code for token in asked] == [200, 200, 429, 200]

@@ -1,0 +1,72 @@
+"""How long a provider is waited for can be set for each endpoint, and whoever does not read an answer is not waited for at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+
+from serving_ui.gateway.patience import Patience
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_records import DONE, END, chunk
+from tests.support.servers import wait_until
+from tests.support.vendor import Answer, Vendor
+
+STREAM = {**CHAT, "stream": True}
+
+
+def publish(gateway: GatewayServer, vendor: Vendor, patience: Patience) -> None:
+    gateway.add(endpoint("hasty", entity(base=vendor.url), patience=patience))
+
+
+def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: GatewayServer, vendor: Vendor):
+    publish(gateway, vendor, Patience(first_byte=0.4))
+    vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    answer = gateway.query("hasty")
+    assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
+    assert "0.4 s" in answer.json()["message"]
+    assert vendor.asked[0].gone.wait(5)
+
+
+@pytest.mark.parametrize("first_byte", [0.3, 60.0])
+def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
+    gateway: GatewayServer, vendor: Vendor, first_byte: float
+):
+    publish(gateway, vendor, Patience(first_byte=first_byte, total=0.7))
+    vendor.say(Answer.stream(chunk("a"), threading.Event(), END, DONE))
+    answer = gateway.query("hasty", STREAM)
+    assert b"0.7 s" in answer.content
+    assert (gateway.notes.last.completeness, gateway.notes.last.error_code) == (
+        "truncated",
+        "DEADLINE_EXCEEDED",
+    )
+
+
+def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServer, vendor: Vendor):
+    publish(gateway, vendor, Patience(first_byte=0.2))
+    gate = threading.Event()
+    gateway.add(endpoint("calm", entity(base=vendor.url)))
+    vendor.say(Answer(200, {"Content-Type": "application/json"}, (b"{}",), gate=gate))
+    assert gateway.query("hasty").status_code == 504
+    gate.set()
+    assert gateway.query("calm").status_code == 200
+
+
+def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: GatewayServer, vendor: Vendor):
+    publish(gateway, vendor, Patience(total=0.5))
+    much = chunk("x" * 500_000)
+    vendor.say(Answer.stream(*([much] * 40), END, DONE))
+    body = json.dumps(STREAM).encode()
+    head = (
+        "POST /serving-endpoints/hasty/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    port = int(gateway.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.sendall(head.encode() + body)
+        wait_until(lambda: gateway.notes.pages)
+        assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+        assert vendor.asked[0].gone.wait(5)

@@ -1,0 +1,68 @@
+"""Rate limits of an organisation: two servers count in one Redis, and each admits its share while it is away."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from typing import Any
+
+import pytest
+
+from tests.organisation.conftest import Broker
+from tests.start.waiting import until
+from tests.support.product import Person
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+MOST, ASKED = 10, 40
+
+
+def deployed(owner: Person, second: Person, provider: SandboxServer, name: str) -> str:
+    owner.create(name, base=provider.base)
+    owner.wait_for_state(name, "Ready")
+    limits = owner.session.put(
+        f"{owner.product.url}/api/2.0/serving-endpoints/{name}/rate-limits",
+        json={"rate_limits": [{"key": "endpoint", "calls": MOST}]},
+        headers={"Authorization": f"Bearer {owner.token}"},
+        timeout=20,
+    )
+    assert limits.status_code == 200
+    assert degraded(owner) == degraded(second) == []
+    return name
+
+
+def degraded(person: Person) -> list[Any]:
+    """What a server says of itself, beyond being ready."""
+    found: list[Any] = person.get("/readyz").json()["degraded"]
+    return found
+
+
+def admitted(name: str, *people: Person) -> int:
+    """How many of many questions at once, to each of these servers in turn, are answered."""
+    with ThreadPoolExecutor(8) as callers:
+        statuses = list(callers.map(lambda who: who.ask(name).status, islice(cycle(people), ASKED)))
+    assert set(statuses) <= {200, 429}
+    return statuses.count(200)
+
+
+def test_two_servers_together_admit_exactly_the_limit(owner: Person, second: Person, provider: SandboxServer):
+    name = deployed(owner, second, provider, "together")
+    assert admitted(name, owner, second) == MOST
+    assert admitted(name, second) == 0
+
+
+def test_while_redis_is_away_each_admits_its_share_and_says_so(
+    broker: Broker, owner: Person, second: Person, provider: SandboxServer
+):
+    name = deployed(owner, second, provider, "shares")
+    broker.service.stop()
+    try:
+        until(lambda: degraded(owner) and degraded(second), what="both servers to notice")
+        assert "share" in str(degraded(owner))
+        assert [admitted(name, owner), admitted(name, second)] == [MOST / 2, MOST / 2]
+        until(lambda: "limits-apart" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it")
+    finally:
+        broker.service.start()
+    until(lambda: not degraded(owner) and not degraded(second), what="both servers to be back")
+    # Redis has come back with nothing in it; what was admitted without it still counts.
+    assert admitted(name, owner, second) == 0
