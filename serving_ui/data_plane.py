@@ -90,7 +90,7 @@ class DataPlane:
 
     @property
     def is_ready(self) -> bool:
-        return self.holder.current.revision > 0 and not self.is_draining
+        return self.holder.current.revision > 0
 
     def _gauges(self) -> Iterable[Gauge]:
         """What there is to watch besides the requests."""
@@ -116,11 +116,13 @@ class DataPlane:
         )
 
     async def _say_how_it_is(self, send: Send) -> None:
-        revision = self.holder.current.revision
-        status = "ready" if self.is_ready else "draining" if revision else "waiting for the first snapshot"
+        # Draining is no reason to send callers elsewhere: on a new connection the same address has another process.
+        status = (
+            "draining" if self.is_draining else "ready" if self.is_ready else "waiting for the first snapshot"
+        )
         degraded = [words for concern in self.concerns if (words := concern())]
         about = {"status": status, "degraded": degraded, "process": self.follower.process}
-        await answer(send, 200 if self.is_ready else 503, {**about, "revision": revision})
+        await answer(send, 200 if self.is_ready else 503, {**about, "revision": self.holder.current.revision})
 
 
 def _allow_many_sockets() -> None:

@@ -27,9 +27,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", type=int, required=True, help="the open port, as a file")
     parser.add_argument("--ready", type=int, required=True, help="the file that hears when this is ready")
-    parser.add_argument(
-        "--successor", action="store_true", help="others answer meanwhile: wait until able to"
-    )
+    parser.add_argument("--successor", action="store_true", help="callers rather wait than be refused")
     parser.add_argument("--drain-seconds", type=int, required=True)
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)  # before the server listens for it, and after it has gone
@@ -70,7 +68,7 @@ class GatewayAlone:
             await self._answer(send, 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message})
 
     def _once_ready(self, send: Any) -> Any:
-        """A successor takes no caller before it can serve: others can. The first ones say at once what they wait for."""
+        """A successor takes no caller before it can serve. The first ones say at once what they wait for."""
 
         async def say(message: dict[str, Any]) -> None:
             while self._is_successor and self.is_wanted and not self.data_plane.is_ready:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +64,17 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
         bring_back(database)
         until(lambda: gateways.readiness().json()["degraded"] == [], what="the database to be followed again")
         assert gateways.ask("sandbox-chat", token).status_code == 503
+
+
+def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Product, str]):
+    product, token = left_behind
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
+        with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
+            assert "It serves the copy of its data folder" in gateways.readiness().json()["degraded"][0]
+            assert gateways.ask("sandbox-chat", token).status_code == 503
+            gateways.program.signal(signal.SIGTERM)
+            assert gateways.program.ends(seconds=30) == 0
 
 
 def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind: tuple[Product, str]):

@@ -1,0 +1,161 @@
+"""Many callers of one gateway at once, each on a connection of its own, and what each of them is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PATIENCE = 60
+MESSAGES = [{"role": "user", "content": "Say hello to the crowd."}]
+ENDPOINTS = {"anthropic": "claude", "limited": "few"}
+"""Those that are not asked of the endpoint `chat`."""
+VENDOR_MOODS = {"hasty": "stream", "limited": "whole"}
+"""What the vendor is asked for when that is not the caller's own mood. Who is hasty leaves after the first event."""
+STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "hasty", "anthropic"})
+
+
+class Line:
+    """One connection to the gateway, for one question after another."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writer: asyncio.StreamWriter | None = None
+        self._reader: asyncio.StreamReader
+
+    async def ask(self, endpoint: str, token: str, body: bytes) -> None:
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        head = (
+            f"POST /serving-endpoints/{endpoint}/invocations HTTP/1.1\r\nHost: gateway\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + body)
+        await self._writer.drain()
+
+    async def event(self) -> None:
+        """The first event of a stream has come."""
+        await asyncio.wait_for(self._reader.readuntil(b"data:"), PATIENCE)
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Status and content. Raises IncompleteReadError when it is not whole."""
+        async with asyncio.timeout(PATIENCE):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+            length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
+            content = await self._reader.readexactly(int(length)) if length else await self.rest()
+        return int(head.split()[1]), content
+
+    async def rest(self) -> bytes:
+        """The chunks of a stream up to its end."""
+        chunks = []
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            chunks.append((await self._reader.readexactly(size + 2))[:-2])
+        await self._reader.readexactly(2)
+        return b"".join(chunks)
+
+    async def tail(self) -> bytes:
+        """Whatever comes up to the end of a stream of which an event has been read."""
+        return await asyncio.wait_for(self._reader.readuntil(b"\r\n0\r\n\r\n"), PATIENCE)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+@dataclass
+class Crowd:
+    """Asks, and counts what was asked and how it was answered. Every question that reaches an endpoint has a number of its own."""
+
+    port: int
+    token: str = field(repr=False)
+    sent: int = 0
+    nameless: int = 0
+    """Questions that cannot be read, so that their number is not known either."""
+    refused: int = 0
+    """Those with a wrong token: they reach no endpoint and have no row."""
+    answers: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    """How often a mood was answered with this status and this ending."""
+    lines: list[tuple[str, Line]] = field(default_factory=list, repr=False)
+
+    @property
+    def asked(self) -> int:
+        return self.sent + self.nameless + self.refused
+
+    async def mixed(self, moods: Sequence[str], *, at_once: int) -> None:
+        """Asks everything, some at a time, on connections that are kept."""
+        left = iter(moods)
+
+        async def one() -> None:
+            line = Line(self.port)
+            for mood in left:
+                await self._ask(line, mood)
+                if mood == "hasty":
+                    await line.event()
+                    line.close()
+                    continue
+                status, content = await line.answer()
+                self.answers[mood, status, _ending(content)] += 1
+            line.close()
+
+        await asyncio.gather(*(one() for _ in range(at_once)))
+
+    async def come(self, mood: str, count: int) -> None:
+        """So many ask and stay."""
+        few = asyncio.Semaphore(50)  # as people come: not all in the same instant
+
+        async def one() -> None:
+            line = Line(self.port)
+            async with few:
+                await self._ask(line, mood)
+                if mood != "mute":
+                    await line.event()
+            self.lines.append((mood, line))
+
+        await asyncio.gather(*(one() for _ in range(count)))
+
+    def leave(self, mood: str) -> None:
+        """All of this mood go without a word."""
+        for each, line in self.lines:
+            if each == mood:
+                line.close()
+        self.lines = [(each, line) for each, line in self.lines if each != mood]
+
+    async def hear_the_end(self) -> None:
+        """Those who are still there read their answers to the end."""
+
+        async def one(mood: str, line: Line) -> None:
+            self.answers[mood, 200, _ending(await line.tail())] += 1
+            line.close()
+
+        await asyncio.gather(*(one(mood, line) for mood, line in self.lines))
+        self.lines = []
+
+    async def _ask(self, line: Line, mood: str) -> None:
+        token, body = self.token, b"[]"
+        if mood == "nonsense":
+            self.nameless += 1
+        elif mood == "stranger":
+            self.refused += 1
+            token = "spt-of-nobody"
+        else:
+            self.sent += 1
+            body = self._question(mood)
+        await line.ask(ENDPOINTS.get(mood, "chat"), token, body)
+
+    def _question(self, mood: str) -> bytes:
+        question: dict[str, Any] = {"messages": MESSAGES, "client_request_id": f"{self.sent}"}
+        if mood != "anthropic":
+            question["user"] = VENDOR_MOODS.get(mood, mood)
+        if mood in STREAMED:
+            question["stream"] = True
+        return json.dumps(question).encode()
+
+
+def _ending(content: bytes) -> str:
+    if b"[DONE]" in content:
+        return "done"
+    return "error" if b'"error' in content else "whole"
