@@ -32,6 +32,7 @@ class Framing(StrEnum):
 
     SSE = "text/event-stream"
     AWS = "application/vnd.amazon.eventstream"
+    LINES = "application/stream+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ class Wire:
     """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises AnswerUnreadable."""
     stream: Callable[[Asked], Translator] | None = None
     framing: Framing = Framing.SSE
+    older_framing: Framing | None = None
+    """That of an older address which some models of the task still have."""
+
+    def framed_as(self, content_type: str) -> Framing | None:
+        """How the answer of this content type is cut into events; None when it is no stream of this wire."""
+        framings = (self.framing, self.older_framing)
+        return next((each for each in framings if each and content_type.startswith(each.value)), None)
 
 
 def read_reply(wire: Wire, reply: Json, asked: Asked) -> Json:

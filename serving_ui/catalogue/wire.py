@@ -151,7 +151,7 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
         raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
     sent: dict[str, Any] = {} if model is None else {"model": model}
     if extra:
-        sent |= {name: value for name, value in extra.items() if name not in {"model", "stream"}}
+        sent |= {name: value for name, value in extra.items() if name not in _NOT_SENT and name != "stream"}
     for name, value in body.items():
         if name not in _NOT_SENT:
             sent[name] = value

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire, read_reply
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.sse import EventSplitter, Splitter
+from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
 from serving_ui.gateway.streams import NamedStream, PassedStream, Redact, Stream, TranslatedStream
 from serving_ui.gateway.tally import Tally
 
@@ -24,6 +24,7 @@ def _aws_splitter() -> Splitter:
 _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
     Framing.SSE: EventSplitter,
     Framing.AWS: _aws_splitter,  # its module is large, and loaded when a stream needs it
+    Framing.LINES: LineSplitter,
 }
 
 
@@ -39,10 +40,10 @@ class Passage:
     named: bool = False
     """Whether it is the Responses API, whose events have names."""
 
-    def stream(self) -> Stream:
+    def stream(self, framing: Framing) -> Stream:
         """What becomes of the provider's events."""
         common: dict[str, Any] = {
-            "splitter": _SPLITTERS[self.wire.framing](),
+            "splitter": _SPLITTERS[framing](),
             "tally": self.tally,
             "redact": self.redact,
             "shows_usage": self.shows_usage,

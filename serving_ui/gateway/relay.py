@@ -33,11 +33,12 @@ async def relay_whole(reply: Reply, each: Try) -> None:
 async def relay_stream(reply: Reply, each: Try) -> None:
     """Events, each sent on as soon as it is whole."""
     query, caller = each.query, each.query.caller
-    if not reply.headers.get("content-type", "").startswith(each.wire.framing.value):
+    framing = each.wire.framed_as(reply.headers.get("content-type", ""))
+    if framing is None:
         raise GatewayError(
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
-    stream = each.passage.stream()
+    stream = each.passage.stream(framing)
     while True:
         portion = await (reply.read() if caller.began else _timed(caller, reply.read()))
         ready = stream.take(portion) if portion else stream.close()

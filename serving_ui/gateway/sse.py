@@ -75,6 +75,27 @@ class EventSplitter:
             self._name = line[6:].strip()
 
 
+class LineSplitter:
+    """The splitter of streams that have one JSON object in each line, without names."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, portion: bytes) -> list[Frame]:
+        lines = (self._rest + portion).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > _MOST:
+            raise TooLong("a line is longer than 8 MB")
+        return [(b"", line) for line in lines if line.strip()]
+
+    def finish(self) -> list[Frame]:
+        """The last line may lack its end."""
+        rest, self._rest = self._rest, b""
+        return [(b"", rest)] if rest.strip() else []
+
+
 def event(data: bytes, name: bytes = b"") -> bytes:
     named = b"event: " + name + b"\n" if name else b""
     return named + b"data: " + data + b"\n\n"

@@ -144,14 +144,53 @@ def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: Ga
     assert asked.headers["api-key"] == CANARY
 
 
-def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, thinker: Vendor):
-    served = entity(base=thinker.url)
-    config = PROVIDERS["custom"].config.model_validate({"custom_provider_url": thinker.url})
-    custom = Entity("other", "custom", served.model, Task.CHAT, config)
-    gateway.add(endpoint("other", custom))
+@pytest.mark.parametrize("name", [each.name for each in PROVIDERS.values() if each.responses is None])
+def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, name: str):
+    provider = PROVIDERS[name]
+    served = Entity("other", name, "a-model", Task.CHAT, provider.config.model_construct())
+    gateway.add(endpoint("other", served))
     answer = gateway.post("responses", {**QUESTION, "model": "other"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
-    assert "Responses API" in answer.json()["message"]
+    assert answer.json()["message"] == (
+        f"{provider.label} has no Responses API. Use the path chat/completions with endpoint other."
+    )
+
+
+SPEAKERS = {
+    "custom": ({"custom_provider_url": "{vendor}/v1"}, "/v1/responses"),
+    "databricks-model-serving": (
+        {"databricks_workspace_url": "{vendor}", "databricks_api_token_plaintext": CANARY},
+        "/serving-endpoints/responses",
+    ),
+    "openai": ({"openai_api_key_plaintext": CANARY}, "/v1/responses"),
+}
+
+
+def test_these_providers_speak_it():
+    assert {each.name for each in PROVIDERS.values() if each.responses is not None} == SPEAKERS.keys()
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
+    gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI, name: str, stream: bool
+):
+    block, path = SPEAKERS[name]
+    filled = {field: value.replace("{vendor}", vendor.url) for field, value in block.items()}
+    config = PROVIDERS[name].config.model_validate(filled)
+    gateway.lead(vendor, provider=name, model="their-model", config=config, name="thinker")
+    vendor.say(Answer.stream(BEGIN, DELTA, END) if stream else Answer.json(RESPONSE), at=path)
+    read: Any = client.responses.create(model="thinker", input="Say hello.", store=False, stream=stream)
+    if stream:
+        *_, last = read
+        read = last.response
+    assert read.output_text == "Hello."
+    (asked,) = vendor.asked
+    assert asked.path == path
+    body = {"model": "their-model", "input": "Say hello.", "store": False, "stream": stream}
+    assert asked.json == body
+    record = gateway.notes.last
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
 
 def test_an_endpoint_of_another_task_has_no_responses(gateway: GatewayServer):

@@ -4,7 +4,7 @@ A recording is one JSON file: `task`, `model`, `config` (the block of the API, s
 the vendor's address where the block has one, `{service_account}` for a
 key of Google), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
 `answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
-the wire, or `.events` as a JSON list of [name, data] for framings that are no text.
+the wire, `.jsonl` where each line of it is an object, or `.events` as a JSON list of [name, data] for framings that are no text.
 `refusals.json` lists questions that cannot be asked of the provider: [task, the parameter that the refusal must name, question].
 """
 
@@ -74,14 +74,26 @@ class Recording:
     def stream(self) -> bytes:
         """The vendor's stream as it comes over the wire."""
         if self.wire.framing is Framing.SSE:
-            return self.path.with_suffix(".sse").read_bytes()
+            return self._text().read_bytes()
         return b"".join(frames.event(each.name, each.data) for each in self.events())
+
+    @property
+    def content_type(self) -> str:
+        """What the vendor calls its stream."""
+        lines = self.wire.framing is Framing.SSE and self._text().suffix == ".jsonl"
+        return (Framing.LINES if lines else self.wire.framing).value
+
+    def _text(self) -> Path:
+        lines = self.path.with_suffix(".jsonl")
+        return lines if lines.exists() else self.path.with_suffix(".sse")
 
     def events(self) -> list[Event]:
         """The events of the vendor's stream."""
         if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [Event(name, data) for name, data in listed]
+        if self._text().suffix == ".jsonl":
+            return [Event("", json.loads(line)) for line in self.stream().splitlines()]
         blocks = self.stream().decode().strip().split("\n\n")
         return [_event(block) for block in blocks if block != "data: [DONE]"]
 

@@ -68,7 +68,8 @@ class CustomProviderConfig(ProviderConfig):
 def _base_url(config: CustomProviderConfig, _addresses: Addresses) -> str:
     address = config.custom_provider_url.rstrip("/")
     # /chat/completions comes before /completions, which it ends with.
-    ending = next((path for path in wire.OPENAI_PATHS.values() if address.endswith(path)), "")
+    endings = (*wire.OPENAI_PATHS.values(), "/responses")
+    ending = next((path for path in endings if address.endswith(path)), "")
     return address.removesuffix(ending)
 
 
@@ -94,6 +95,13 @@ def _builder(path: str) -> Build:
     return build
 
 
+def _responses(
+    body: dict[str, Any], config: CustomProviderConfig, model: str, addresses: Addresses
+) -> UpstreamRequest:
+    address = _base_url(config, addresses) + "/responses"
+    return wire.post_json(address, wire.openai_body(body, model=model), _headers(config))
+
+
 PROVIDER = Provider(
     name="custom",
     label=_("Custom provider"),
@@ -103,4 +111,5 @@ PROVIDER = Provider(
     base_url=_base_url,
     check=_check,
     wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
+    responses=_responses,
 )

@@ -1,7 +1,7 @@
 """Databricks Model Serving: an endpoint of another workspace. The model's name is that endpoint's name.
 
 Vendor facts as of November 2026, docs.databricks.com/api/workspace/servingendpoints: `POST {workspace}/serving-endpoints/{name}/
-invocations` takes the OpenAI-shaped body without a model; `GET {workspace}/api/2.0/serving-endpoints/{name}` tells of the endpoint.
+invocations` takes the OpenAI-shaped body without a model, `POST {workspace}/serving-endpoints/responses` one with it; `GET {workspace}/api/2.0/serving-endpoints/{name}` tells of the endpoint.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ def _build(
     return wire.post_json(address, sent, (wire.bearer(config.databricks_api_token),))
 
 
+def _responses(
+    body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
+) -> UpstreamRequest:
+    address = f"{_base_url(config, addresses)}/serving-endpoints/responses"
+    sent = wire.openai_body(body, model=model)
+    return wire.post_json(address, sent, (wire.bearer(config.databricks_api_token),))
+
+
 PROVIDER = Provider(
     name="databricks-model-serving",
     label=_("Databricks Model Serving"),
@@ -58,4 +66,5 @@ PROVIDER = Provider(
     base_url=_base_url,
     check=_check,
     wire=dict.fromkeys(Task, Wire(build=_build)),
+    responses=_responses,
 )

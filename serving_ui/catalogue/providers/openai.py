@@ -2,7 +2,9 @@
 
 Vendor facts as of November 2026. OpenAI: platform.openai.com/docs/api-reference. Azure: learn.microsoft.com/rest/api/azureopenai
 (`{endpoint}/openai/deployments/{deployment}/…`, `GET {endpoint}/openai/models`, header `api-key`; Entra tokens have the scope
-https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host works through the API base.
+https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host
+works through the API base. A stream tells its usage only when asked with `stream_options`, which OpenAI knows, and Azure since its
+version 2024-09-01-preview.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Wire
+from serving_ui.catalogue.exchange import Build, Json, Wire
 from serving_ui.catalogue.fields import choice, secret, text, url
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
@@ -22,6 +24,7 @@ from serving_ui.catalogue.wire import Addresses, ClientCredentials, UpstreamRequ
 
 DEFAULT_BASE = "https://api.openai.com/v1"
 LOGIN = "https://login.microsoftonline.com"
+STREAM_USAGE_SINCE = "2024-09-01"
 ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 _AZURE = {"openai_api_type": ("azure", "azuread")}
@@ -176,6 +179,21 @@ def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses)
     return wire.get(address, _headers(config), auth=_auth(config, addresses))
 
 
+def _tells_usage(config: OpenAIConfig) -> bool:
+    """Whether a stream can be asked for its usage. Other hosts behind the API base may refuse what they do not know."""
+    if config.is_azure:
+        return (config.openai_api_version or "") >= STREAM_USAGE_SINCE
+    return config.openai_api_base is None
+
+
+def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
+    sent = wire.openai_body(body, model=model)
+    options = sent.get("stream_options") or {}
+    if sent.get("stream") is True and isinstance(options, dict) and _tells_usage(config):
+        sent["stream_options"] = {**options, "include_usage": True}
+    return sent
+
+
 def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
@@ -183,10 +201,10 @@ def _builder(path: str) -> Build:
         if config.is_azure:
             deployment = wire.segment(config.openai_deployment_name or "")
             address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
-            sent = wire.openai_body(body, model=None)
+            sent = _body(body, config, model=None)
         else:
             address = _base_url(config, addresses) + path
-            sent = wire.openai_body(body, model=model)
+            sent = _body(body, config, model=model)
         return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
 
     return build

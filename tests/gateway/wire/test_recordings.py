@@ -56,9 +56,7 @@ def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recor
 def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.chunks is not None
     lead(gateway, vendor, recorded)
-    vendor.say(
-        Answer.stream(recorded.stream(), kind=recorded.wire.framing.value), at=recorded.request["path"]
-    )
+    vendor.say(Answer.stream(recorded.stream(), kind=recorded.content_type), at=recorded.request["path"])
     wanted = (recorded.question.get("stream_options") or {}).get("include_usage")
     answer = gateway.query("vendor", recorded.question)
     assert answer.status_code == 200, answer.text

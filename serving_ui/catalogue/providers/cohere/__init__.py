@@ -1,15 +1,18 @@
 """Cohere: chat, completions and embeddings.
 
 Vendor facts as of November 2026, docs.cohere.com/reference: base https://api.cohere.com (the older api.cohere.ai still answers),
-`GET /v1/models` with a bearer token. A wrong key is answered with 401.
+`GET /v1/models`, `POST /v2/chat`, `POST /v2/embed`, all with a bearer token. A wrong key is answered with 401.
+`POST /v1/generate` is the legacy interface that the page Deprecations gives up; what was made for it is served there, the rest by chat.
 """
 
 from __future__ import annotations
 
 from serving_ui.catalogue import wire
 from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Framing, Json, Wire
 from serving_ui.catalogue.fields import secret, url
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.providers.cohere import answer, prompts, question, vectors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import _
@@ -64,6 +67,29 @@ def _check(config: CohereConfig, _model: str, _task: Task, addresses: Addresses)
     return wire.get(_base_url(config, addresses) + "/v1/models", (wire.bearer(config.cohere_api_key),))
 
 
+def _post(
+    config: CohereConfig, addresses: Addresses, path: str, body: Json, *, accept: str = ""
+) -> UpstreamRequest:
+    headers = (wire.bearer(config.cohere_api_key),)
+    return wire.post_json(_base_url(config, addresses) + path, body, headers, accept=accept)
+
+
+def _chat(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    return _post(config, addresses, "/v2/chat", question.chat_body(body, model))
+
+
+def _complete(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    if prompts.is_legacy(model):
+        sent = prompts.generate_body(body, model)
+        accept = Framing.LINES.value if "stream" in sent else ""
+        return _post(config, addresses, "/v1/generate", sent, accept=accept)
+    return _post(config, addresses, "/v2/chat", prompts.chat_body(body, model))
+
+
+def _embed(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    return _post(config, addresses, "/v2/embed", vectors.embed_body(body, model))
+
+
 PROVIDER = Provider(
     name="cohere",
     label=_("Cohere"),
@@ -71,4 +97,14 @@ PROVIDER = Provider(
     models=_MODELS,
     base_url=_base_url,
     check=_check,
+    wire={
+        Task.CHAT: Wire(build=_chat, reply=answer.read_message, stream=answer.MessageStream),
+        Task.COMPLETIONS: Wire(
+            build=_complete,
+            reply=prompts.read_completion,
+            stream=prompts.CompletionStream,
+            older_framing=Framing.LINES,
+        ),
+        Task.EMBEDDINGS: Wire(build=_embed, reply=vectors.read_embeddings),
+    },
 )

@@ -1,0 +1,67 @@
+"""AI21 Labs: chat with Jamba, completions with Jamba and the Jurassic models before it.
+
+Vendor facts as of November 2026, docs.ai21.com/reference: base https://api.ai21.com/studio/v1, bearer token, `POST /chat/completions`
+and, for Jurassic, `POST /{model}/complete`. It has no list of models; listing the files of the (mostly empty) library is a call that
+changes nothing and needs a valid key.
+"""
+
+from __future__ import annotations
+
+from serving_ui.catalogue import wire
+from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.exchange import Json, Wire
+from serving_ui.catalogue.fields import secret
+from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.providers.ai21labs import jamba, prompts
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.text import _
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+
+DEFAULT_BASE = "https://api.ai21.com/studio/v1"
+
+
+class Ai21LabsConfig(ProviderConfig):
+    ai21labs_api_key: Secret = secret(_("AI21 Labs API key"))
+
+
+def _base_url(_config: Ai21LabsConfig, addresses: Addresses) -> str:
+    return addresses.vendor(DEFAULT_BASE, "ai21labs")
+
+
+def _check(config: Ai21LabsConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
+    address = _base_url(config, addresses) + "/library/files?limit=1"
+    return wire.get(address, (wire.bearer(config.ai21labs_api_key),))
+
+
+def _chat(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    address = _base_url(config, addresses) + "/chat/completions"
+    return wire.post_json(address, jamba.chat_body(body, model), (wire.bearer(config.ai21labs_api_key),))
+
+
+def _complete(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) -> UpstreamRequest:
+    headers = (wire.bearer(config.ai21labs_api_key),)
+    if prompts.is_jurassic(model):
+        address = f"{_base_url(config, addresses)}/{wire.segment(model)}/complete"
+        return wire.post_json(address, prompts.complete_body(body), headers)
+    address = _base_url(config, addresses) + "/chat/completions"
+    return wire.post_json(address, prompts.chat_body(body, model), headers)
+
+
+PROVIDER = Provider(
+    name="ai21labs",
+    label=_("AI21 Labs"),
+    config=Ai21LabsConfig,
+    models={
+        Task.CHAT: ("jamba-large", "jamba-mini"),
+        Task.COMPLETIONS: ("j2-mid", "j2-light", "j2-ultra"),
+    },
+    base_url=_base_url,
+    check=_check,
+    wire={
+        Task.COMPLETIONS: Wire(
+            build=_complete, reply=prompts.read_completion, stream=prompts.CompletionStream
+        ),
+        Task.CHAT: Wire(build=_chat, reply=jamba.read_chat, stream=jamba.ChatStream),
+    },
+)

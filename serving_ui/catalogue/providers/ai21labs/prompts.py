@@ -1,0 +1,103 @@
+"""The completions task: OpenAI-shaped prompt → `POST /{model}/complete` for Jurassic models, `POST /chat/completions` for all others.
+
+Vendor facts as of November 2026, docs.ai21.com/reference/j2-complete-ref and …/docs/migrating-from-jurassic-to-jamba. Jurassic is
+spelled in camels, does not stream, and counts its tokens by listing them.
+"""
+
+from __future__ import annotations
+
+from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue.providers.ai21labs import jamba
+from serving_ui.catalogue.questions import refuse
+
+_TAKEN = ("prompt", "n", "max_tokens", "temperature", "top_p", "stop")
+_PENALTIES = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
+_MOST_PENALTY = {"frequency_penalty": 500, "presence_penalty": 5}
+FINISH = {"length": "length", "endoftext": "stop", "stop": "stop"}
+
+
+def is_jurassic(model: str) -> bool:
+    return model.startswith("j2-")
+
+
+def complete_body(body: Json) -> Json:
+    """The body for a Jurassic model; the model is in the address."""
+    body = questions.merged(body)
+    if body.get("stream"):
+        raise refuse("stream", "Jurassic models do not stream. Leave it out.")
+    own = questions.own_fields(body, taken=(*_TAKEN, *_PENALTIES), provider=jamba.NAME)
+    given = {
+        "numResults": questions.number(body, "n", least=1, most=16),
+        "maxTokens": questions.most_tokens(body),
+        "temperature": questions.number(body, "temperature", least=0, most=1),
+        "topP": questions.number(body, "top_p", least=0, most=1),
+        "stopSequences": questions.stops(body) or None,
+        **{
+            spelled: _penalty(questions.number(body, name, least=0, most=_MOST_PENALTY[name]))
+            for name, spelled in _PENALTIES.items()
+        },
+    }
+    return {
+        "prompt": _prompt(body),
+        **{name: value for name, value in given.items() if value is not None},
+        **own,
+    }
+
+
+def _penalty(scale: float | None) -> Json | None:
+    return {"scale": scale} if scale else None
+
+
+def chat_body(body: Json, model: str) -> Json:
+    """The body for a Jamba model, which takes the prompt as a question."""
+    body = questions.merged(body)
+    own = questions.own_fields(body, taken=_TAKEN, provider=jamba.NAME)
+    messages = [{"role": "user", "content": _prompt(body)}]
+    return {"model": model, "messages": messages, **jamba.sampling(body), **own}
+
+
+def _prompt(body: Json) -> str:
+    prompts = questions.texts(body["prompt"], name="prompt")
+    if len(prompts) != 1:
+        raise refuse("prompt", f"{jamba.NAME} takes one prompt a request.")
+    return prompts[0]
+
+
+def read_completion(reply: Json, asked: Asked) -> Json:
+    """The answer of either address as a `text_completion`."""
+    if "choices" in reply:
+        said = [(each["message"]["content"] or "", each["finish_reason"]) for each in reply["choices"]]
+        told = jamba.read_usage(reply.get("usage"))
+        return answers.completion(asked, said, told, id=reply["id"], model=reply.get("model") or "")
+    listed = reply["completions"]
+    choices = [(each["data"]["text"], FINISH.get(each["finishReason"]["reason"], "stop")) for each in listed]
+    counts = answers.usage(
+        len(reply["prompt"]["tokens"]), sum(len(each["data"]["tokens"]) for each in listed)
+    )
+    return answers.completion(asked, choices, counts, id=str(reply["id"]))
+
+
+class CompletionStream:
+    """One stream of Jamba, as `text_completion` chunks."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._chat = jamba.ChatStream(asked)
+
+    def take(self, event: Event) -> list[Json]:
+        chunks = [text for chunk in self._chat.take(event) if (text := self._as_text(chunk)) is not None]
+        self.finished = self._chat.finished
+        return chunks
+
+    def _as_text(self, chunk: Json) -> Json | None:
+        if not chunk["choices"]:
+            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", id=chunk["id"])
+        said = chunk["choices"][0]
+        text = said["delta"].get("content") or ""
+        if not text and not said["finish_reason"]:
+            return None
+        return answers.text_chunk(
+            self._asked, text, index=said["index"], finish_reason=said["finish_reason"], id=chunk["id"]
+        )

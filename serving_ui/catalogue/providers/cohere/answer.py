@@ -1,0 +1,128 @@
+"""Cohere's messages and their streams → OpenAI-shaped answers and chunks.
+
+Vendor facts as of November 2026, docs.cohere.com/reference/chat and …/chat-stream. What OpenAI has no place for keeps Cohere's name:
+`tool_plan` (why it calls its tools) and `citations`.
+"""
+
+from __future__ import annotations
+
+from serving_ui.catalogue import answers
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+
+FINISH = {
+    "COMPLETE": "stop",
+    "STOP_SEQUENCE": "stop",
+    "MAX_TOKENS": "length",
+    "TOOL_CALL": "tool_calls",
+    "ERROR_TOXIC": "content_filter",
+    "ERROR_LIMIT": "length",
+}
+_FAILED = {"ERROR": "it failed while generating", "TIMEOUT": "it ran out of time"}
+
+
+def finish_reason(reason: str | None, error: str | None = None) -> str:
+    """OpenAI's word. Raises ProviderFailed for the words that say that there is no answer."""
+    if reason in _FAILED:
+        raise ProviderFailed(f"{error or _FAILED[reason]} ({reason})")
+    return FINISH.get(reason or "", "stop")
+
+
+def read_message(reply: Json, asked: Asked) -> Json:
+    """A whole message as a `chat.completion`."""
+    message = reply["message"]
+    calls = [
+        answers.tool_call(call["id"], call["function"]["name"], call["function"]["arguments"])
+        for call in message.get("tool_calls") or ()
+    ]
+    text = text_of(reply)
+    said = answers.message(
+        text if text or not calls else None,
+        tool_calls=calls,
+        reasoning_content=_joined(message, "thinking") or None,
+        tool_plan=message.get("tool_plan") or None,
+        citations=message.get("citations") or None,
+    )
+    choice = answers.choice(0, said, finish_reason(reply["finish_reason"]))
+    return answers.chat(asked, [choice], read_usage(reply.get("usage")), id=reply["id"])
+
+
+def text_of(reply: Json) -> str:
+    return _joined(reply["message"], "text")
+
+
+def _joined(message: Json, kind: str) -> str:
+    return "".join(part[kind] for part in message.get("content") or () if part["type"] == kind)
+
+
+def read_usage(told: Json | None) -> Json | None:
+    """Tokens as the model counts them; those that are billed where only they are told."""
+    counts = (told or {}).get("tokens") or (told or {}).get("billed_units")
+    if not told or not counts:
+        return None
+    cached = told.get("cached_tokens")
+    prompt, completion = int(counts["input_tokens"]), int(counts["output_tokens"])
+    return answers.usage(prompt, completion, cached=None if cached is None else int(cached))
+
+
+class MessageStream:
+    """One stream of a message, as `chat.completion.chunk`s."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._id = ""
+        self._positions: dict[int, int] = {}
+
+    def take(self, event: Event) -> list[Json]:
+        data = event.data
+        match data.get("type"):
+            case "content-start" | "content-delta":
+                return self._content(data["delta"]["message"]["content"])
+            case "message-start":
+                self._id = data["id"]
+                return [self._chunk({"role": "assistant", "content": ""})]
+            case "tool-plan-delta":
+                return [self._chunk({"tool_plan": data["delta"]["message"]["tool_plan"]})]
+            case "tool-call-start":
+                return [self._call(data["index"], data["delta"]["message"]["tool_calls"])]
+            case "tool-call-delta":
+                return [
+                    self._arguments(
+                        data["index"], data["delta"]["message"]["tool_calls"]["function"]["arguments"]
+                    )
+                ]
+            case "citation-start":
+                return [self._chunk({"citations": [data["delta"]["message"]["citations"]]})]
+            case "message-end":
+                return self._end(data["delta"])
+        return []
+
+    def _chunk(self, delta: Json, finish: str | None = None) -> Json:
+        return answers.chunk(self._asked, delta, finish_reason=finish, id=self._id)
+
+    def _content(self, content: Json) -> list[Json]:
+        if content.get("text"):
+            return [self._chunk({"content": content["text"]})]
+        if content.get("thinking"):
+            return [self._chunk({"reasoning_content": content["thinking"]})]
+        return []
+
+    def _call(self, index: int, call: Json) -> Json:
+        position = self._positions[index] = len(self._positions)
+        function = call["function"]
+        made = answers.tool_call(call["id"], function["name"], function.get("arguments") or "")
+        return self._chunk({"tool_calls": [{"index": position, **made}]})
+
+    def _arguments(self, index: int, text: str) -> Json:
+        return self._chunk(
+            {"tool_calls": [{"index": self._positions[index], "function": {"arguments": text}}]}
+        )
+
+    def _end(self, delta: Json) -> list[Json]:
+        reason = finish_reason(delta["finish_reason"], delta.get("error"))
+        self.finished = True
+        chunks = [self._chunk({}, reason)]
+        counts = read_usage(delta.get("usage"))
+        if counts is not None:
+            chunks.append(answers.usage_chunk(self._asked, counts, id=self._id))
+        return chunks

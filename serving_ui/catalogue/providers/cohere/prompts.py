@@ -1,0 +1,129 @@
+"""The completions task: OpenAI-shaped prompt → `POST /v1/generate` for the models that were made for it, `POST /v2/chat` for all others.
+
+Vendor facts as of November 2026, docs.cohere.com/v1/reference/generate and …/docs/migrating-from-cogenerate-to-cochat. Generate takes
+one prompt, gives up to five answers, cuts an answer before an `end_sequences` text (`stop_sequences` would leave it in), and streams
+lines of JSON, not server-sent events.
+"""
+
+from __future__ import annotations
+
+import re
+
+from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.providers.cohere import answer, question
+from serving_ui.catalogue.questions import refuse
+
+_LEGACY = re.compile(r"command(-light)?(-nightly)?")
+_TAKEN = (
+    "prompt",
+    "n",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+)
+_MOST_ANSWERS = 5
+
+
+def is_legacy(model: str) -> bool:
+    """Whether the model is one of those that only Generate serves. Tuned ones have ids of their own and are chat models."""
+    return _LEGACY.fullmatch(model) is not None
+
+
+def generate_body(body: Json, model: str) -> Json:
+    body = questions.merged(body)
+    prompt = _prompt(body)
+    own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
+    count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
+    return {
+        "model": model,
+        "prompt": prompt,
+        **({"num_generations": count} if count and count > 1 else {}),
+        **question.sampling(body, stop="end_sequences"),
+        **({"stream": True} if body.get("stream") else {}),
+        **own,
+    }
+
+
+def chat_body(body: Json, model: str) -> Json:
+    body = questions.merged(body)
+    taken = tuple(name for name in _TAKEN if name != "n")
+    own = questions.own_fields(body, taken=taken, provider=question.NAME)
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": _prompt(body)}],
+        **question.sampling(body),
+        **({"stream": True} if body.get("stream") else {}),
+        **own,
+    }
+
+
+def _prompt(body: Json) -> str:
+    prompts = questions.texts(body["prompt"], name="prompt")
+    if len(prompts) != 1:
+        raise refuse("prompt", f"{question.NAME} takes one prompt a request.")
+    return prompts[0]
+
+
+def read_completion(reply: Json, asked: Asked) -> Json:
+    """The answer of either address as a `text_completion`."""
+    if "message" in reply:
+        choice = (answer.text_of(reply), answer.finish_reason(reply["finish_reason"]))
+        return answers.completion(asked, [choice], answer.read_usage(reply.get("usage")), id=reply["id"])
+    choices = [
+        (each["text"], answer.finish_reason(each.get("finish_reason"))) for each in reply["generations"]
+    ]
+    return answers.completion(asked, choices, answer.read_usage(reply.get("meta")), id=reply["id"])
+
+
+class CompletionStream:
+    """One stream of either address, as `text_completion` chunks."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.finished = False
+        self._asked = asked
+        self._message = answer.MessageStream(asked)
+
+    def take(self, event: Event) -> list[Json]:
+        data = event.data
+        match data.get("event_type"):
+            case "text-generation":
+                return [answers.text_chunk(self._asked, data["text"], index=data.get("index") or 0)]
+            case "stream-end":
+                return self._end(data)
+            case "stream-error":
+                raise ProviderFailed(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
+        chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
+        self.finished = self._message.finished
+        return [chunk for chunk in chunks if chunk is not None]
+
+    def _end(self, data: Json) -> list[Json]:
+        self.finished = True
+        whole = data.get("response") or {}
+        ended = whole.get("generations") or [{"finish_reason": data.get("finish_reason")}]
+        chunks = [
+            answers.text_chunk(
+                self._asked,
+                "",
+                index=each.get("index") or 0,
+                finish_reason=answer.finish_reason(each.get("finish_reason")),
+            )
+            for each in ended
+        ]
+        counts = answer.read_usage(whole.get("meta"))
+        if counts is not None:
+            chunks.append(answers.usage_chunk(self._asked, counts, kind="text_completion"))
+        return chunks
+
+    def _as_text(self, chunk: Json) -> Json | None:
+        if not chunk["choices"]:
+            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", id=chunk["id"])
+        said = chunk["choices"][0]
+        text = said["delta"].get("content") or ""
+        if not text and not said["finish_reason"]:
+            return None
+        return answers.text_chunk(self._asked, text, finish_reason=said["finish_reason"], id=chunk["id"])

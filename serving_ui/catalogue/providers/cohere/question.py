@@ -1,0 +1,156 @@
+"""OpenAI-shaped question → the body of `POST /v2/chat`.
+
+Vendor facts as of November 2026, docs.cohere.com/reference/chat: messages and tools are spelled as OpenAI's, parameters are not.
+`p` goes from 0.01 to 0.99, penalties from 0 to 1, there is one answer a request, and no tool can be forced by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving_ui.catalogue import questions
+from serving_ui.catalogue.exchange import Json
+from serving_ui.catalogue.questions import refuse
+
+NAME = "Cohere"
+_TAKEN = (
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "reasoning_effort",
+)
+
+
+def chat_body(body: Json, model: str) -> Json:
+    """The body of a chat. The provider's own parameters (`k`, `documents`, `safety_mode`, …) go on as they are."""
+    body = questions.merged(body)
+    own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
+    messages = [_message(each, f"messages[{n}]") for n, each in enumerate(questions.messages(body))]
+    return {
+        "model": model,
+        "messages": messages,
+        **sampling(body),
+        **_tools(body),
+        **_format(body),
+        **_thinking(body),
+        **({"stream": True} if body.get("stream") else {}),
+        **own,
+    }
+
+
+def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
+    """How the model chooses, and when it ends. `stop` is what the address calls the texts that end an answer."""
+    return {
+        name: value
+        for name, value in {
+            "max_tokens": questions.most_tokens(body),
+            "temperature": questions.number(body, "temperature", least=0, most=2),
+            "p": questions.number(body, "top_p", least=0.01, most=0.99),
+            stop: questions.stops(body) or None,
+            "seed": body.get("seed"),
+            "frequency_penalty": questions.number(body, "frequency_penalty", least=0, most=1),
+            "presence_penalty": questions.number(body, "presence_penalty", least=0, most=1),
+        }.items()
+        if value is not None
+    }
+
+
+def _message(given: Json, at: str) -> Json:
+    role = given["role"]
+    if role == "tool":
+        content = questions.text_only(given.get("content"), at=f"{at}.content")
+        return {"role": role, "tool_call_id": given.get("tool_call_id") or "", "content": content}
+    if role == "assistant":
+        return _said(given, at)
+    if role == "system":
+        return {"role": role, "content": questions.text_only(given["content"], at=f"{at}.content")}
+    return {"role": role, "content": _content(given["content"], f"{at}.content")}
+
+
+def _content(content: Any, at: str) -> str | list[Json]:
+    if isinstance(content, str):
+        return content
+    return [_part(part) for part in questions.parts(content, at=at)]
+
+
+def _part(part: questions.Text | questions.Image) -> Json:
+    if isinstance(part, questions.Text):
+        return {"type": "text", "text": part.text}
+    url = part.url or f"data:{part.kind};base64,{part.data}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _said(given: Json, at: str) -> Json:
+    """What the assistant said before, with its calls and the plan that Cohere had given for them."""
+    said: Json = {"role": "assistant"}
+    calls = questions.tool_calls(given, at=at)
+    if calls:
+        said["tool_calls"] = given["tool_calls"]
+        if given.get("tool_plan"):
+            said["tool_plan"] = given["tool_plan"]
+    text = questions.text_only(given["content"], at=f"{at}.content")
+    if text or not calls:
+        said["content"] = text
+    return said
+
+
+def _tools(body: Mapping[str, Any]) -> Json:
+    functions = questions.functions(body)
+    kind, _name = questions.choice_of_tool(body)
+    if kind == "function":
+        raise refuse(
+            "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
+        )
+    if not functions:
+        return {}
+    strict = {bool(function.get("strict")) for function in functions}
+    if len(strict) > 1:
+        raise refuse(
+            "tools", f"{NAME} is strict with every tool or with none. Give all functions the same strict."
+        )
+    tools = [
+        {"type": "function", "function": {name: value for name, value in each.items() if name != "strict"}}
+        for each in functions
+    ]
+    chosen = {"required": {"tool_choice": "REQUIRED"}, "none": {"tool_choice": "NONE"}}.get(kind, {})
+    return {"tools": tools, **({"strict_tools": True} if strict == {True} else {}), **chosen}
+
+
+def _format(body: Mapping[str, Any]) -> Json:
+    given = body.get("response_format")
+    if given is None:
+        return {}
+    kind = given.get("type") if isinstance(given, dict) else None
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    described = given.get("json_schema") if kind == "json_schema" else None
+    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
+        raise refuse(
+            "response_format",
+            "Its type must be text, json_object, or json_schema with a json_schema that has a schema.",
+        )
+    return {"response_format": {"type": "json_object", "json_schema": described["schema"]}}
+
+
+def _thinking(body: Mapping[str, Any]) -> Json:
+    """Cohere thinks or does not; how hard is said with its own parameter `thinking`."""
+    effort = body.get("reasoning_effort")
+    if effort is None:
+        return {}
+    if effort != "none":
+        raise refuse(
+            "reasoning_effort", f"{NAME} knows none here, and takes a token_budget in its parameter thinking."
+        )
+    return {"thinking": {"type": "disabled"}}

@@ -1,0 +1,172 @@
+"""OpenAI's own SDK as the oracle: asked directly, a host is sent what the gateway sends it, and the same is read from both.
+
+Named differences: the gateway asks for the usage of a stream where that is safe, and leaves the model out of what it sends Azure,
+where the deployment stands in the address.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from serving_ui.catalogue.tasks import Task
+from tests.gateway.conftest import GatewayServer
+from tests.gateway.wire.test_recordings import lead, told
+from tests.support.recordings import RECORDINGS, STREAMED, WHOLE, Recording
+from tests.support.vendor import Answer, Received, Vendor
+
+OURS = frozenset({"model", "extra_params", "client_request_id", "usage_context"})
+OPENAI = [each for each in RECORDINGS if each.provider.name == "openai"]
+STREAMS = {each.path.stem: each for each in OPENAI if each.chunks is not None}
+UNTOLD = frozenset({"stream-of-another-host", "azure-stream-of-older-versions"})
+"""Streams of hosts that may refuse what they do not know."""
+
+
+@pytest.fixture
+def client(gateway: GatewayServer) -> Iterator[openai.OpenAI]:
+    base = f"{gateway.url}/serving-endpoints"
+    with openai.OpenAI(base_url=base, api_key="token-owner", max_retries=0) as made:
+        yield made
+
+
+def direct(recorded: Recording, vendor: Vendor) -> openai.OpenAI:
+    """The SDK as somebody sets it up who asks the same host without a gateway."""
+    block: Any = recorded.config(vendor.url)
+    if not block.is_azure:
+        base = (block.openai_api_base or f"{vendor.url}/v1").rstrip("/")
+        return openai.OpenAI(
+            base_url=base, api_key="key-1", organization=block.openai_organization, max_retries=0
+        )
+    token = "token" if block.openai_api_type == "azuread" else None
+    return openai.AzureOpenAI(
+        azure_endpoint=vendor.url,
+        azure_deployment=block.openai_deployment_name,
+        api_version=block.openai_api_version,
+        api_key=None if token else "key-1",
+        azure_ad_token=token,
+        max_retries=0,
+    )
+
+
+def ask(client: openai.OpenAI, recorded: Recording, *, model: str, question: dict[str, Any]) -> Any:
+    """What the SDK does not know goes as extra. A stream is read to its end."""
+    asked: dict[Task, Callable[..., Any]] = {
+        Task.CHAT: client.chat.completions.create,
+        Task.COMPLETIONS: client.completions.create,
+        Task.EMBEDDINGS: client.embeddings.create,
+    }
+    create = asked[recorded.task]
+    known = inspect.signature(create).parameters.keys()
+    extra = {name: value for name, value in question.items() if name not in known}
+    read = create(model=model, extra_body=extra, **{name: question[name] for name in question.keys() & known})
+    if not question.get("stream"):
+        return read.to_dict(warnings=False)  # base64 that was asked for is no list of numbers
+    return [chunk.to_dict() for chunk in read]
+
+
+def answer(recorded: Recording) -> Answer:
+    if recorded.chunks is None:
+        return Answer.json(recorded.reply)
+    return Answer.stream(recorded.stream(), kind=recorded.content_type)
+
+
+def sent(request: Received) -> dict[str, str]:
+    """The headers that say who asks, and for what."""
+    names = ("authorization", "api-key", "openai-organization", "content-type")
+    return {name: request.headers[name] for name in names if name in request.headers}
+
+
+@pytest.mark.parametrize("recorded", OPENAI, ids=str)
+def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
+    recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
+):
+    lead(gateway, vendor, recorded)
+    vendor.say(answer(recorded), at=recorded.request["path"])
+    question = {name: value for name, value in recorded.question.items() if name not in OURS}
+    read = ask(direct(recorded, vendor), recorded, model=recorded.model, question=question)
+    passed = ask(client, recorded, model="vendor", question=question)
+    theirs, ours = vendor.asked[0], vendor.asked[-1]
+    assert (theirs.method, theirs.path, sent(theirs)) == (ours.method, ours.path, sent(ours))
+    body = dict(theirs.json)
+    if "azure" in str(recorded) or "entra" in str(recorded):
+        del body["model"]
+    if recorded.path.stem in STREAMS.keys() - UNTOLD:
+        body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
+    assert ours.json == body
+    wanted = (recorded.question.get("stream_options") or {}).get("include_usage")
+    shown = [each for each in read if each["choices"] or wanted] if isinstance(read, list) else read
+    assert passed == shown
+
+
+@pytest.mark.parametrize("recorded", STREAMS.values(), ids=str)
+def test_usage_is_counted_and_shown_to_those_only_who_ask(
+    recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
+):
+    lead(gateway, vendor, recorded)
+    vendor.say(answer(recorded), at=recorded.request["path"])
+    chunks = ask(client, recorded, model="vendor", question=recorded.question)
+    wanted = (recorded.question.get("stream_options") or {}).get("include_usage") is True
+    assert [chunk for chunk in chunks if not chunk["choices"] or chunk.get("usage")] == chunks[-1:] * wanted
+    record = gateway.notes.last
+    if recorded.path.stem in UNTOLD:
+        assert record.tokens_source == "estimated"
+    else:
+        assert recorded.chunks is not None
+        counts = recorded.chunks[-1]["usage"]
+        assert record.tokens_source == "reported"
+        assert (record.tokens_in, record.tokens_out) == (
+            counts["prompt_tokens"],
+            counts["completion_tokens"],
+        )
+
+
+@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+def test_the_sdk_reads_every_providers_answer(
+    recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
+):
+    """Embeddings in base64, unless told otherwise, which the SDK makes numbers of again."""
+    assert recorded.answer is not None
+    lead(gateway, vendor, recorded)
+    vendor.say(answer(recorded), at=recorded.request["path"])
+    read = ask(client, recorded, model="vendor", question=without(recorded, "model"))
+    assert told(read) == told(recorded.answer)
+
+
+@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+def test_the_sdk_reads_every_providers_stream(
+    recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
+):
+    assert recorded.chunks is not None
+    lead(gateway, vendor, recorded)
+    vendor.say(answer(recorded), at=recorded.request["path"])
+    options = {**(recorded.question.get("stream_options") or {}), "include_usage": True}
+    question = {**without(recorded, "model"), "stream_options": options}
+    assert [told(each) for each in ask(client, recorded, model="vendor", question=question)] == [
+        told(each) for each in recorded.chunks
+    ]
+
+
+VECTORS = {
+    each.provider.name: each
+    for each in WHOLE
+    if each.task is Task.EMBEDDINGS and each.path.stem == "embeddings-base64"
+}
+
+
+@pytest.mark.parametrize("recorded", VECTORS.values(), ids=str)
+def test_vectors_come_in_base64_by_default(
+    recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
+):
+    lead(gateway, vendor, recorded)
+    vendor.say(answer(recorded), at=recorded.request["path"])
+    read = client.embeddings.create(model="vendor", input=recorded.question["input"])
+    (vector,) = read.data
+    assert vector.embedding == [0.5, -1]
+
+
+def without(recorded: Recording, name: str) -> dict[str, Any]:
+    return {each: value for each, value in recorded.question.items() if each != name}
