@@ -210,7 +210,7 @@ def rows(upstream: str, script: Path, asked: argparse.Namespace) -> None:
         command = [*UVICORN, "tests.bench.proxy:governed"]
         path = "/serving-endpoints/bench/invocations"
         run(
-            "the gateway, auth + limits on",
+            "the gateway, limits + usage on",
             command,
             script,
             asked.seconds,
@@ -225,9 +225,11 @@ def run(
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}{path}"
-    surroundings = {"BENCH_CLIENT": client, "BENCH_UPSTREAM": upstream}
-    with running([sys.executable, *command, "--port", str(port)], core=0, url=url, **surroundings) as process:
-        measure(name, url, script, seconds, process)
+    with tempfile.TemporaryDirectory() as spool:
+        surroundings = {"BENCH_CLIENT": client, "BENCH_UPSTREAM": upstream, "BENCH_SPOOL": spool}
+        started = [sys.executable, *command, "--port", str(port)]
+        with running(started, core=0, url=url, **surroundings) as process:
+            measure(name, url, script, seconds, process)
 
 
 if __name__ == "__main__":
