@@ -3,11 +3,14 @@
 A call is counted once and only when every limit admits it. Tokens are reserved on entry, by an estimate, and settled on exit.
 
 Who counts:
-- With Redis all processes count in its windows: in any 60 s no more than the limit is admitted, by all of them together.
+- With Redis all processes count in its windows: in any 60 s no more than the limit is admitted, by all of them together, and a
+  process that is started again finds what was counted before.
 - Without it each process admits its share of a limit: the limit divided by the live gateway processes, the remainder to the
-  first of them, so that the shares add up to the limit; one process alone has all of it. A share of 0 refuses.
+  first of them, so that the shares add up to the limit; one process alone has all of it. A share of 0 refuses. A process that
+  is started again has forgotten what it admitted, and one that joins changes the shares: for a minute after that, more than
+  the limit can be admitted.
 - Each process also counts for itself what it admits through Redis. When Redis goes, that is what it has used of its share; what
-  the others used is not known, so in the first minute after the loss up to twice the limit can be admitted, and never more.
+  the others used is not known, so in the first minute after the loss up to twice the limit can be admitted.
 - When Redis is back, maybe with nothing in it, the shares hold beside it for another minute, so that nothing is admitted twice.
 """
 

@@ -4,7 +4,8 @@ What is not needed is not here: every command that is sent answers with one line
 is splitting lines. Admissions of many requests share a write, and a request waits for one round trip. Nothing is sent twice:
 a command whose answer did not come may have been carried out.
 
-Why not redis.asyncio, nor the library `limits`: two limits of one request, uvloop, Redis 7 on the other core (November 2026):
+Why not redis.asyncio, nor the library `limits`: two limits of one request, uvloop, Redis 7 on the other core (November 2026;
+`python -m tests.bench.limits` measures the first two again):
 
                                           one at a time               32 at a time
                                           p50      processor time     admitted    processor time    imports

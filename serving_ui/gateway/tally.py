@@ -73,7 +73,8 @@ class Tally:
         at = content.rfind(b'"usage"')
         usual = _USUAL.match(content, at) if at >= 0 else None
         if usual is not None:
-            self._take(int(usual[1]), int(usual[2]))
+            self.tokens_in, self.tokens_out = int(usual[1]), int(usual[2])
+            self.reported = self.tokens_in > 0 or self.tokens_out > 0
         elif at >= 0 and (found := _USAGE.match(content, at)) is not None:
             near = content[found.end() : found.end() + _USAGE_BYTES]
             given, said = _IN.search(near), _OUT.search(near)

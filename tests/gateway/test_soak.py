@@ -178,7 +178,7 @@ class Size:
 
 
 def test_a_long_and_busy_life_leaves_nothing_behind(
-    gateways: Gateways, product: Product, vendor: Vendor, token: str, capsys: Any, record_property: Any
+    gateways: Gateways, product: Product, vendor: Vendor, token: str, capsys: Any
 ):
     crowd = Crowd(int(gateways.url.rpartition(":")[2]), token)
     (process,) = gateways.workers()
@@ -191,7 +191,6 @@ def test_a_long_and_busy_life_leaves_nothing_behind(
         until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
         measured.append((crowd.asked, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
-    record_property("kilobytes_for_a_thousand_requests", round(slope))
     with capsys.disabled():
         sys.stdout.write(f"\n{crowd.asked:,} requests, {slope:+.0f} kB for each 1,000 of them: {measured}\n")
     assert gateways.workers() == {process}
