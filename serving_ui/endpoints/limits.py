@@ -62,6 +62,11 @@ def problems(limits: Sequence[RateLimit], *, prefix: tuple[str, ...] = ("rate_li
     ]
 
 
+def concerns_nobody(limit: Mapping[str, Any], named: Named) -> bool:
+    """Whether the principal that a stored limit names does not exist, or is called otherwise by now."""
+    return bool(limit.get("principal")) and _name(limit) not in named
+
+
 def names_in(row: Endpoint) -> frozenset[Name]:
     """Whom the limits of an endpoint name."""
     return frozenset(_name(limit) for limit in stored(row) if limit.get("principal"))

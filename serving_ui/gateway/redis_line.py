@@ -106,7 +106,7 @@ class RedisLine(asyncio.Protocol):
                 _, line = await loop.create_connection(cls, address.host, address.port, ssl=context)
         except TimeoutError:
             raise RedisAway(f"Redis at {address} did not answer in time") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a host name that no resolver takes
             raise RedisAway(f"Redis at {address} cannot be reached: {error}") from error
         try:
             for command in address.greeting:

@@ -145,8 +145,10 @@ def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
 def rate_limits(endpoint: Endpoint) -> list[str]:
     """A line for each limit, of calls before tokens."""
     words = {"calls": _("%(most)s a minute"), "tokens": _("%(most)s tokens a minute")}
+    named = limits.named_in([endpoint])
     return [
-        (words[unit] + _whose(limit)) % {"most": limit[unit], "name": limit.get("principal")}
+        (words[unit] + _whose(limit) + _lapsed(limit, named))
+        % {"most": limit[unit], "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for unit in LIMIT_UNITS
         if limit.get(unit) is not None
@@ -164,6 +166,11 @@ def _whose(limit: Mapping[str, Any]) -> str:
         case _key, None:
             return " " + _("for each service principal")
     return " " + _("for %(name)s")
+
+
+def _lapsed(limit: Mapping[str, Any], named: limits.Named) -> str:
+    gone = limits.concerns_nobody(limit, named)
+    return " " + _("(limits nobody: there is no %(name)s any more)") if gone else ""
 
 
 def timeouts(endpoint: Endpoint) -> str:

@@ -1,0 +1,95 @@
+"""Cohere behind a running gateway: what goes wrong there is told in its words, and nothing that is not whole passes for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import GatewayServer
+from tests.gateway.wire.test_recordings import lead
+from tests.support.recordings import RECORDINGS, Recording
+from tests.support.vendor import Answer, Vendor
+
+NAMED = {each.path.stem: each for each in RECORDINGS if each.provider.name == "cohere"}
+GENERATED = "stream-completion-by-generate"
+
+
+def failing(recorded: Recording, **last: Any) -> Answer:
+    """Its stream, with another last event."""
+    events = [event.data for event in recorded.events()]
+    events[-1] = last
+    lines = [json.dumps(each) for each in events]
+    sent = "\n".join(lines) if recorded.content_type.endswith("json") else "data: " + "\n\ndata: ".join(lines)
+    return Answer.stream(f"{sent}\n\n".encode(), kind=recorded.content_type)
+
+
+FAILURES: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "stream-hello",
+        {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "No GPU."}},
+        "No GPU.",
+    ),
+    ("stream-hello", {"type": "message-end", "delta": {"finish_reason": "TIMEOUT"}}, "it ran out of time"),
+    (
+        "stream-completion",
+        {"type": "message-end", "delta": {"finish_reason": "ERROR"}},
+        "it failed while generating",
+    ),
+    (
+        GENERATED,
+        {"event_type": "stream-error", "is_finished": True, "finish_reason": "ERROR", "err": "No GPU."},
+        "No GPU.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "words"), FAILURES)
+def test_a_stream_that_fails_says_so(
+    gateway: GatewayServer, vendor: Vendor, name: str, last: dict[str, Any], words: str
+):
+    recorded = NAMED[name]
+    lead(gateway, vendor, recorded)
+    vendor.say(failing(recorded, **last))
+    answer = gateway.query("vendor", recorded.question)
+    *_, error = [line for line in answer.text.split("\n") if line]
+    assert words in json.loads(error.removeprefix("data: "))["error"]["message"]
+    assert "[DONE]" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["stream-hello", GENERATED])
+def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, vendor: Vendor, name: str):
+    recorded = NAMED[name]
+    lead(gateway, vendor, recorded)
+    vendor.say(failing(recorded, type="debug"))
+    answer = gateway.query("vendor", recorded.question)
+    assert "before the answer was complete" in answer.text
+    assert "[DONE]" not in answer.text
+    assert gateway.notes.last.completeness == "truncated"
+
+
+@pytest.mark.parametrize("name", ["hello", "completion"])
+def test_a_whole_answer_that_failed_is_an_error(gateway: GatewayServer, vendor: Vendor, name: str):
+    recorded = NAMED[name]
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer.json({**recorded.reply, "finish_reason": "ERROR"}))
+    answer = gateway.query("vendor", recorded.question)
+    assert answer.status_code == 500
+    assert "it failed while generating (ERROR)" in answer.json()["message"]
+
+
+def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
+    recorded = NAMED["hello"]
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer.json({"id": "1", "message": "too many tokens for key-1"}, status=400))
+    answer = gateway.query("vendor", recorded.question)
+    assert answer.status_code == 400
+    assert "too many tokens for [secret]" in answer.json()["message"]
+
+
+def test_embeddings_are_not_streamed(gateway: GatewayServer, vendor: Vendor):
+    recorded = NAMED["embeddings"]
+    lead(gateway, vendor, recorded)
+    answer = gateway.query("vendor", {**recorded.question, "stream": True})
+    assert (answer.status_code, vendor.asked) == (400, [])
