@@ -131,6 +131,11 @@ class Connection(asyncio.Protocol):
         return self._complete
 
     @property
+    def unread(self) -> bool:
+        """Some of what has arrived waits to be read."""
+        return bool(self._chunks)
+
+    @property
     def reusable(self) -> bool:
         return self._complete and not self.closed and not self._chunks and self._keep
 

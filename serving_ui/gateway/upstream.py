@@ -96,6 +96,8 @@ class Reply:
 
     async def settle(self) -> None:
         """After the last event: wait a moment for the end of the message, so that the connection can be used again."""
+        if self._connection.finished and not self._connection.unread:
+            return
         try:
             async with asyncio.timeout(_SETTLE):
                 while await self.read():

@@ -18,6 +18,8 @@ from typing import Any
 
 import uvicorn
 
+from serving_ui.start.protocol import Protocol
+
 KEEP_ALIVE_SECONDS = 5  # an idle connection is closed after this, as its caller can know from other servers
 LOOK_SECONDS = 0.02
 UNCONSIDERED = 1  # seconds for what is still running when all patience is over
@@ -98,7 +100,8 @@ class DrainingServer(uvicorn.Server):
             uvicorn.Config(
                 application,
                 loop="uvloop",
-                http="httptools",
+                http=Protocol,
+                proxy_headers=False,
                 lifespan="on",
                 log_level="warning",
                 access_log=False,
