@@ -26,7 +26,7 @@ from urllib.parse import quote, urlsplit
 
 import certifi
 
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.wire import Headers, UpstreamRequest
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
 from serving_ui.gateway.guard import Guard
@@ -36,6 +36,7 @@ from serving_ui.lib.egress import EgressPolicy
 
 _SWEEP_EVERY = 10.0
 _TARGETS_KEPT = 4096
+_HEADS_KEPT = 1024
 _SAFE_TO_REPEAT = 1.0
 _SETTLE = 0.2
 MOST_BYTES = 64 * 1024 * 1024
@@ -117,6 +118,7 @@ class UpstreamClient:
         self._tls = tls
         self._origins: dict[tuple[bool, str, int], Origin] = {}
         self._targets: dict[str, _Target] = {}
+        self._heads: dict[tuple[str, str, Headers], bytes] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -143,7 +145,7 @@ class UpstreamClient:
     ) -> Reply:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
         target = self._targets.get(request.url) or self._target(request.url)
-        message = _message(request, target)
+        message = self._message(request, target)
         loop = asyncio.get_running_loop()
         connection = target.origin.take(policy=policy, now=loop.time())
         if connection is not None:
@@ -170,6 +172,19 @@ class UpstreamClient:
             if connection.status < 200:  # cut, late, cancelled: nobody will read this reply
                 connection.close()
         return Reply(connection=connection, origin=target.origin)
+
+    def _message(self, request: UpstreamRequest, target: _Target) -> bytes:
+        """The request's bytes. Its head is made once for all requests to this address with the same headers."""
+        key = (request.method, request.url, request.headers)
+        head = self._heads.get(key)
+        if head is None:
+            head = _head(request, target)
+            if request.auth is None:  # a signature is never the same again
+                if len(self._heads) >= _HEADS_KEPT:
+                    self._heads.clear()
+                self._heads[key] = head
+        body = request.body or b""
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
     def _target(self, url: str) -> _Target:
         parts = urlsplit(url)
@@ -214,17 +229,16 @@ class UpstreamClient:
         self._sweeper = loop.call_later(_SWEEP_EVERY, self._sweep)
 
 
-def _message(request: UpstreamRequest, target: _Target) -> bytes:
-    """The request's bytes. A line break in a header (a key pasted with its newline) would be a second request."""
-    body = request.body or b""
+def _head(request: UpstreamRequest, target: _Target) -> bytes:
+    """All up to the body's length. A line break in a header (a key pasted with its newline) would be a second request."""
     lines = [f"{request.method} {target.path} HTTP/1.1", f"host: {target.host}", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in request.headers]
-    lines.append(f"content-length: {len(body)}\r\n\r\n")
+    lines.append("content-length: ")
     head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) + 1 or head.count("\r") != len(lines) + 1 or "\0" in head:
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
         raise BadRequest("a value in its configuration contains a line break")
     try:
-        return head.encode("latin-1") + body
+        return head.encode("latin-1")
     except UnicodeEncodeError as problem:
         raise BadRequest(
             "a value in its configuration contains a character that no header may have"

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -173,6 +175,7 @@ class Base:
             process = subprocess.Popen(
                 ["taskset", "-c", str(GATEWAY_CORE), *contender.command], cwd=folder,
                 env={**os.environ, **contender.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )  # fmt: skip
             try:
                 wait_until(
@@ -184,6 +187,8 @@ class Base:
             finally:
                 process.terminate()
                 process.wait(30)
+                with contextlib.suppress(ProcessLookupError):  # some leave their workers behind
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _loaded(self, url: str, headers: Mapping[str, str], model: str | None = MODEL) -> Figures:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:

@@ -30,13 +30,17 @@ class Running:
 
 @contextmanager
 def serve(
-    app: Callable[..., Awaitable[None]], *, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+    app: Callable[..., Awaitable[None]],
+    *,
+    ssl_certfile: str | None = None,
+    ssl_keyfile: str | None = None,
+    http: Any = "httptools",
 ) -> Iterator[Running]:
     """Runs `app` until the block ends. It is listening when the block begins."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        app, log_level="critical", access_log=False, loop="uvloop", http="httptools", lifespan="on",
+        app, log_level="critical", access_log=False, loop="uvloop", http=http, lifespan="on",
         timeout_graceful_shutdown=1, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile,
     )  # fmt: skip
     server = uvicorn.Server(config)
