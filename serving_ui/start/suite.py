@@ -45,11 +45,10 @@ def run(root: str, arguments: list[str]) -> int:
         lines.append(f"{check.name:<12}{'failed' if code else 'ok':<8}{time.monotonic() - began:6.1f} s")
         if code:
             break
-    skipped = [check.name for check in CHECKS[len(lines) :]]
+    skipped = ", ".join(check.name for check in CHECKS[len(lines) :])
+    failed = f"The check {check.name} failed." + (f" Not run: {skipped}." if skipped else "")
     print("\n".join(["", *lines]), file=sys.stderr)
-    print(
-        f"Not run: {', '.join(skipped)}." if skipped else "Every check passed.", file=sys.stderr, flush=True
-    )
+    print(failed if code else "Every check passed.", file=sys.stderr, flush=True)
     return code
 
 

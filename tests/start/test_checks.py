@@ -98,7 +98,14 @@ def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
         ["good", "ok"],
         ["bad", "failed"],
     ]
-    assert said.endswith("Not run: later.\n")
+    assert said.endswith("The check bad failed. Not run: later.\n")
+
+
+@pytest.mark.usefixtures("checks")
+def test_nobody_says_that_every_check_passed_when_the_last_one_failed(monkeypatch, capsys):
+    monkeypatch.setattr(suite, "CHECKS", suite.CHECKS[:2])
+    assert suite.run(str(ROOT), []) == 3
+    assert capsys.readouterr().err.endswith("The check bad failed.\n")
 
 
 @pytest.mark.usefixtures("checks")

@@ -30,18 +30,14 @@ class Running:
 
 @contextmanager
 def serve(
-    app: Callable[..., Awaitable[None]],
-    *,
-    ssl_certfile: str | None = None,
-    ssl_keyfile: str | None = None,
-    http: Any = "httptools",
+    app: Callable[..., Awaitable[None]], *, http: Any = "httptools", **tls: str | None
 ) -> Iterator[Running]:
-    """Runs `app` until the block ends. It is listening when the block begins."""
+    """Runs `app` until the block ends. It is listening when the block begins. `tls`: ssl_certfile and ssl_keyfile."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, loop="uvloop", http=http, lifespan="on",
-        timeout_graceful_shutdown=1, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile,
+        timeout_graceful_shutdown=1, **tls,  # type: ignore[arg-type]
     )  # fmt: skip
     server = uvicorn.Server(config)
     started = threading.Event()
@@ -64,7 +60,7 @@ def serve(
     if not started.wait(DEADLINE) or not server.started:
         raise RuntimeError("The test server did not start.")
     try:
-        scheme = "https" if ssl_certfile else "http"
+        scheme = "https" if tls else "http"
         yield Running(f"{scheme}://127.0.0.1:{port}", port, server, loops[0])
     finally:
         server.should_exit = True
