@@ -50,8 +50,11 @@ class Copy:
         return max(0.0, time.time() - self.saved_at)
 
 
-def save(snapshot: Snapshot, *, path: Path, pause: Callable[[float], object] = time.sleep) -> bool:
-    """Writes the copy, unless it is there already. False when another process is writing one now."""
+def save(snapshot: Snapshot, *, path: Path, pause: Callable[[float], object]) -> bool:
+    """Writes the copy, unless it is there already. False when another process is writing one now.
+
+    `pause` is called between its parts, so that this never holds up whoever answers queries in the same process.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _opened(path.with_suffix(".lock")) as lock:
         try:

@@ -22,6 +22,7 @@ class Keeper:
         self._holder = holder
         self._path = path
         self._saved = 0
+        self._failed = -1  # the revision whose failure has been told
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-keeper", daemon=True)
 
@@ -48,5 +49,10 @@ class Keeper:
             if not copy.save(held, path=self._path, pause=self._stop.wait):
                 return
         except Exception:  # the outermost edge of this thread: without a copy everything goes on
-            log.exception("The copy of the snapshot cannot be written to %s", self._path)
+            if self._failed != held.revision:
+                log.exception(
+                    "The copy of the snapshot cannot be written to %s. It is tried again.", self._path
+                )
+            self._failed = held.revision
+            return
         self._saved = held.revision

@@ -12,7 +12,8 @@ best seen on a machine that does other things too), median with one, processor t
     granian 2.8, RSGI             21,900  0.15     46        18,000  0.20     63        11,500  0.22      88
     uvicorn on asyncio and h11                                7,400  0.29
 
-RSGI is no faster for us, and Django beside us needs ASGI. This gateway, with token, right and two limits on: 15,000, 0.14 ms, 67 us.
+RSGI is no faster for us, and Django beside us needs ASGI. This gateway as its own process, with token, right, two limits and usage
+on: 13,500, 0.21 ms, 72 us (tests/bench/gateway.py).
 uvicorn also stays one process (41 MB against 74 MB for granian's parent and worker). tests/bench/servers.py makes the table again.
 """
 

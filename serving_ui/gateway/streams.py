@@ -10,6 +10,7 @@ A stream ends in one of two ways: `over`, when the provider has said that the an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ _SHORT = "The provider's stream ended before the answer was complete. Try again.
 _LAST = event(DONE)
 
 
-class Stream:
+class Stream(ABC):
     """`take` what arrives, `close` at its end; both give what may be sent on. `last` is what is sent when it is `over`."""
 
     last = _LAST
@@ -72,13 +73,13 @@ class Stream:
                 break
         return b"".join(ready)
 
+    @abstractmethod
     def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
         """One event: add to `ready` what it becomes, or set `over` or `error`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_whole(self) -> bool:
         """Whether the provider has said so, though it did not end its stream in the usual way."""
-        raise NotImplementedError
 
     def _fail(self, words: bytes) -> None:
         self.error = GatewayError(500, f"The provider failed while answering. It said: {self._redact(words)}")

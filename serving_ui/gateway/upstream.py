@@ -64,10 +64,6 @@ class Reply:
         self.status = connection.status
         self.headers = connection.headers
 
-    @property
-    def is_stream(self) -> bool:
-        return self.headers.get("content-type", "").startswith("text/event-stream")
-
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises UpstreamFault when it was cut, is late, or the caller has left."""
         return await self._connection.read()

@@ -88,7 +88,7 @@ def measure_parts() -> None:
         following.append(timed(builder.build))
     row("one that follows a change", following)
     made, path = builder.build(), settings.SNAPSHOT_COPY
-    row("the copy, written", [timed(lambda: copy.save(made, path=path))])
+    row("the copy, written", [timed(lambda: copy.save(made, path=path, pause=time.sleep))])
     row("the copy, read", [timed(lambda: copy.load(path=path))])
     print(f"{'the copy':36}{path.stat().st_size / 1e6:7.1f} MB")
     connections.close_all()

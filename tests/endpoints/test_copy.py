@@ -13,9 +13,19 @@ from cryptography.fernet import Fernet
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import copy, outbound
+from serving_ui.endpoints.keeper import Keeper
 from serving_ui.gateway.patience import Patience
-from serving_ui.gateway.snapshot import Endpoint, Entity, Limit, Principal, Snapshot, TokenEntry
+from serving_ui.gateway.snapshot import (
+    Endpoint,
+    Entity,
+    Limit,
+    Principal,
+    Snapshot,
+    SnapshotHolder,
+    TokenEntry,
+)
 from tests.catalogue.samples import CANARY, VARIANTS, Variant
+from tests.support.servers import wait_until
 
 ANN = Principal("1", "ann@example.com", is_admin=True, groups=frozenset({"g1", "g2"}))
 BOB = Principal("2", "b0b", kind="service_principal")
@@ -128,3 +138,18 @@ def test_only_one_process_writes_and_not_what_is_there_already(settings: Any, pa
         fcntl.flock(other, fcntl.LOCK_EX)
         assert not save(replace(made, revision=43), path)
     assert path.stat().st_ino == written
+
+
+def test_a_copy_that_could_not_be_written_is_tried_again_and_told_once(
+    path: Path, settings: Any, caplog: pytest.LogCaptureFixture
+):
+    path.parent.write_text("a file where the folder should be")
+    keeper = Keeper(SnapshotHolder(snapshot(settings)), path=path)
+    keeper.start()
+    try:
+        wait_until(lambda: caplog.records)
+        path.parent.unlink()
+        wait_until(path.exists)
+    finally:
+        keeper.stop()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

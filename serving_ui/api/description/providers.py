@@ -10,7 +10,7 @@ from serving_ui.catalogue.fields import Condition, Declaration
 from serving_ui.catalogue.names import LONGEST_MODEL
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.reading import TWIN
-from serving_ui.catalogue.registry import PROVIDERS, offered
+from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 
 Schema = dict[str, Any]
@@ -140,8 +140,3 @@ def _without_twins(schema: Mapping[str, Any]) -> Schema:
         if not each.get("writeOnly")
     }
     return {**{k: v for k, v in schema.items() if k != "required"}, "properties": properties}
-
-
-def provider_names() -> list[str]:
-    """Those that a person may choose, in the order of the dialog."""
-    return [provider.name for provider in offered()]

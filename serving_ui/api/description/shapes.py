@@ -36,11 +36,6 @@ class Nothing(Shape):
     """An empty object."""
 
 
-class ProblemDetail(Shape):
-    field: str = Field(description="Where in the body, such as config.served_entities[0].name.")
-    message: str
-
-
 class Error(Shape):
     """Every refusal, whatever its status."""
 
