@@ -82,7 +82,7 @@ class Asking:
                 return
             except CallerGone:
                 raise
-            except (UpstreamFault, EgressRefused, TimeoutError, Unanswered) as problem:
+            except (UpstreamFault, EgressRefused, Unanswered) as problem:
                 failure = _unanswered(problem, query.endpoint)
                 seconds = None
                 if failure.again and is_last and not query.caller.began:
@@ -108,14 +108,14 @@ class Asking:
         circuit = self._client.circuit(each.request.url)
         if circuit.is_open:
             _refuse_if_open(circuit, query.endpoint)
+        if each.request.auth is not None:
+            await self._sign(each, guard)
         began = perf_counter()
         try:
-            if each.request.auth is not None:
-                each.request = await self._signing.signed(each.request, policy=query.snapshot.egress)
             reply = await self._client.send(each.request, policy=query.snapshot.egress, guard=guard)
         except (CallerGone, EgressRefused, Untrusted, BadRequest):
             raise
-        except (UpstreamFault, TimeoutError):
+        except UpstreamFault:
             circuit.failed(_now())
             raise
         finally:
@@ -130,6 +130,21 @@ class Asking:
             await reply.settle()
         finally:
             reply.done()
+
+    async def _sign(self, each: Try, guard: Guard) -> None:
+        """Add the token or signature. Whoever fails to give one is not the provider's host: its circuit does not hear of it."""
+        query, began = each.query, perf_counter()
+        try:
+            signing = self._signing.signed(each.request, policy=query.snapshot.egress)
+            each.request = await guard.during(signing)
+        except GatewayError as error:
+            raise Unanswered(error, elsewhere=error.status >= 500) from error
+        except (CallerGone, Untrusted, BadRequest):
+            raise
+        except (UpstreamFault, TimeoutError) as fault:
+            raise _unsigned(fault, query.endpoint) from fault
+        finally:
+            query.caller.waited(perf_counter() - began)
 
     async def _relay(self, reply: Reply, each: Try) -> None:
         if not 200 <= reply.status < 300:
@@ -201,8 +216,16 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
         return Unanswered(
             GatewayError(400, f"The provider cannot be asked: {fault}. {manager}"), elsewhere=False
         )
-    if isinstance(fault, Late | TimeoutError):
-        message = f"The provider was too slow: {str(fault) or 'no token in time'}. Try again."
-        return Unanswered(GatewayError(504, message))
+    if isinstance(fault, Late):
+        return Unanswered(GatewayError(504, f"The provider was too slow: {fault}. Try again."))
     error = GatewayError(503, f"The provider did not answer properly: {fault}. Try again.", retry_after=2)
+    return Unanswered(error, again=isinstance(fault, NotReached))
+
+
+def _unsigned(fault: Exception, endpoint: Endpoint) -> Unanswered:
+    """What the silence of a token server means for the caller."""
+    server = f"The server that gives endpoint {endpoint.name} its access to the provider"
+    if isinstance(fault, Late | TimeoutError):
+        return Unanswered(GatewayError(504, f"{server} was too slow. Try again."))
+    error = GatewayError(503, f"{server} did not answer properly: {fault}. Try again.", retry_after=2)
     return Unanswered(error, again=isinstance(fault, NotReached))

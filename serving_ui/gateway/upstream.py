@@ -153,7 +153,8 @@ class UpstreamClient:
                 if connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
         patience = self.patience if guard is None else guard.patience
-        connection = await target.origin.connect(policy=policy, seconds=patience.connect)
+        connecting = target.origin.connect(policy=policy, seconds=patience.connect)
+        connection = await (connecting if guard is None else guard.during(connecting))
         return await self._ask(connection, target, message, guard)
 
     async def _ask(

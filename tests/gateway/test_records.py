@@ -7,11 +7,10 @@ import threading
 from typing import Any
 
 import pytest
-import requests
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.snapshot import Limit
-from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity
+from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_retries import GOOD, REPLY, refusal
 from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
@@ -37,16 +36,6 @@ def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     vendor.say(GOOD)
     gateway.add(endpoint("model", entity(base=vendor.url), config_version=7))
     return vendor
-
-
-def leave(gateway: GatewayServer, body: Any) -> None:
-    with pytest.raises(requests.Timeout):
-        requests.post(
-            f"{gateway.url}/serving-endpoints/model/invocations",
-            json=body,
-            headers={"Authorization": "Bearer token-owner"},
-            timeout=0.4,
-        )
 
 
 def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: Vendor):
@@ -160,7 +149,7 @@ def test_who_reaches_no_endpoint_leaves_no_record(
 
 def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
     model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
-    leave(gateway, CHAT)
+    leave(gateway, "model")
     record = gateway.notes.last
     assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
     assert model.asked[0].gone.wait(5)
