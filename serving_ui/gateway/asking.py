@@ -22,6 +22,7 @@ from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
+from serving_ui.lib.retry_after import asked_for
 
 _ERROR_BYTES = 64 * 1024
 _HOST_FAULTS = frozenset({502, 503, 504})
@@ -173,7 +174,7 @@ class Asking:
             error,
             # An empty account (429, told as 400) does not fill by waiting.
             again=error.status != 400 and retries.is_worth(reply.status, reply.headers),
-            after=retries.asked_for(reply.headers),
+            after=asked_for(reply.headers),
             elsewhere=reply.status == 429 or reply.status >= 500,
         )
 

@@ -70,7 +70,15 @@ def test_a_refused_key_does_not_look_like_the_callers_own(gateway: GatewayServer
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("7", "7"), ("0.2", "1"), ("9999", "300"), ("Wed, 21 Oct 2026", "1"), ("", "1"), ("nan", "1")],
+    [
+        ("7", "7"),
+        ("0.2", "1"),
+        ("9999", "300"),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", "300"),
+        ("Wed, 21 Oct 2026", "1"),
+        ("", "1"),
+        ("nan", "1"),
+    ],
 )
 def test_the_providers_retry_after_is_passed_on_in_whole_seconds(
     gateway: GatewayServer, sandbox: SandboxServer, given: str, expected: str
