@@ -151,6 +151,8 @@ class Asking:
         if not 200 <= reply.status < 300:
             raise await self._refusal(reply, each)
         query = each.query
+        if _is_packed(reply):
+            raise Unanswered(_packed(query.endpoint))
         query.was_asked = True
         try:
             if query.question.stream:
@@ -166,7 +168,7 @@ class Asking:
         error = from_reply(
             status=reply.status,
             headers=reply.headers,
-            body=await reply.opening(most=_ERROR_BYTES),
+            body=b"" if _is_packed(reply) else await reply.opening(most=_ERROR_BYTES),
             endpoint=each.query.endpoint.name,
             secrets=each.secrets,
         )
@@ -187,6 +189,19 @@ def _next(query: Query, left: list[Entity]) -> Try | None:
         except GatewayError:
             continue
     return None
+
+
+def _is_packed(reply: Reply) -> bool:
+    """Whether the body is compressed, against our wish."""
+    return reply.headers.get("content-encoding", "").lower() not in {"", "identity"}
+
+
+def _packed(endpoint: Endpoint) -> GatewayError:
+    return GatewayError(
+        501,
+        "The provider compressed its answer although it was asked not to, so it cannot be read. "
+        f"The person who manages endpoint {endpoint.name} must have compression switched off there.",
+    )
 
 
 def _now() -> float:
