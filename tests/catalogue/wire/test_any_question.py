@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types import completion_create_params as of_completions
+from openai.types import embedding_create_params as of_embeddings
+from openai.types.chat import completion_create_params as of_chats
 
 from serving_ui.catalogue.questions import OPENAI_FIELDS
 from serving_ui.catalogue.wire import RequestRefused
@@ -20,6 +23,20 @@ NEEDED = frozenset({"messages", "prompt", "input", "stream"})
 """The gateway looks at these before: they are there, of the right type and not empty."""
 NAMES = st.sampled_from(sorted(OPENAI_FIELDS - NEEDED | {"extra_params", "thinking", "top_k"}))
 every_recording = pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+
+
+@pytest.mark.parametrize(
+    "request_of_openai",
+    [
+        of_chats.CompletionCreateParamsBase,
+        of_completions.CompletionCreateParamsBase,
+        of_embeddings.EmbeddingCreateParams,
+    ],
+    ids=["chat", "completions", "embeddings"],
+)
+def test_no_field_of_openai_is_taken_for_a_providers_own(request_of_openai: type):
+    """What OpenAI's client can say and a provider cannot do must be refused, not handed on."""
+    assert get_type_hints(request_of_openai).keys() <= OPENAI_FIELDS
 
 
 def built_or_refused(recorded: Recording, question: dict[str, Any]) -> None:

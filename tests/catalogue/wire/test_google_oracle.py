@@ -174,7 +174,7 @@ CHATS: dict[str, tuple[list[types.Content], dict[str, Any]]] = {
     ),
     "json-object": (
         [text("Say hello.")],
-        {"response_mime_type": "application/json", "tool_config": mode("AUTO"), "max_output_tokens": 3},
+        {"response_mime_type": "application/json", "max_output_tokens": 3},
     ),
     "thinking": (
         [text("Say hello.")],

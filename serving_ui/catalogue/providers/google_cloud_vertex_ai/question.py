@@ -154,7 +154,7 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     sent: Json = {}
     if own or declared:
         sent["tools"] = [*([{"functionDeclarations": declared}] if declared else []), *own]
-    mode = _mode(asked, strict=any(function.get("strict") for function in listed))
+    mode = _mode(asked, listed)
     if mode:
         sent["toolConfig"] = {"functionCallingConfig": mode}
     return sent
@@ -169,13 +169,13 @@ def _declaration(function: Mapping[str, Any]) -> Json:
     return declared
 
 
-def _mode(asked: Mapping[str, Any], *, strict: bool) -> Json:
+def _mode(asked: Mapping[str, Any], functions: list[Json]) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    choice, name = questions.choice_of_tool(asked)
+    choice, name = questions.choice_of_tool({**asked, "tools": functions})
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     if choice in _MODES:
         return {"mode": _MODES[choice]}
-    if strict:
+    if any(function.get("strict") for function in functions):
         return {"mode": "VALIDATED"}
     return {"mode": "AUTO"} if choice else {}

@@ -19,6 +19,7 @@ class _Choice:
 
     begun: bool = False
     calls: int = 0
+    images: int = 0
     ended: bool = False
 
 
@@ -58,6 +59,7 @@ class _Stream(ABC):
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)
+        state.images += len(said.images)
         reason = answer.finish(candidate, called=state.calls > 0)
         if reason is not None:
             state.ended = True
@@ -88,7 +90,7 @@ class ChatStream(_Stream):
         self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
     ) -> list[Json]:
         first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
-        deltas = first + _deltas(said, state.calls)
+        deltas = first + _deltas(said, state)
         told = answer.logprobs(candidate)
         if told and len(deltas) == len(first):
             deltas.append({})
@@ -119,15 +121,17 @@ class CompletionStream(_Stream):
         return answers.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
 
 
-def _deltas(said: Said, calls_before: int) -> list[Json]:
+def _deltas(said: Said, state: _Choice) -> list[Json]:
+    """OpenAI's client gathers lists by `index`."""
     deltas: list[Json] = []
     if said.thoughts:
         deltas.append({"reasoning_content": said.thoughts})
     if said.text:
         deltas.append({"content": said.text})
     if said.images:
-        deltas.append({"images": said.images})
-    for order, call in enumerate(said.calls, start=calls_before):
+        images = enumerate(said.images, start=state.images)
+        deltas.append({"images": [{"index": order, **image} for order, image in images]})
+    for order, call in enumerate(said.calls, start=state.calls):
         deltas.append({"tool_calls": [{"index": order, **call}]})
     return deltas
 

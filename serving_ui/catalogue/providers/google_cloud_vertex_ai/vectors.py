@@ -23,8 +23,6 @@ def embeddings(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
     """The method to call, and its body. Raises RequestRefused."""
     asked = questions.merged(body)
     own = questions.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
-    if asked.get("encoding_format") not in (None, "float", "base64"):
-        raise questions.refuse("encoding_format", "It must be float or base64.")
     listed = questions.texts(asked.get("input"), name="input")
     size = asked.get("dimensions")
     if _by_content(model):
