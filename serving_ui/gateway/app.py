@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections import defaultdict
 from hashlib import sha256
 from itertools import count
 from time import monotonic_ns, time

@@ -15,7 +15,6 @@ from contextlib import suppress
 from serving_ui.start.options import Options
 from serving_ui.start.problem import StartProblem, reason
 
-
 _SO_ATTACH_FILTER = 26  # Linux; Python has no name for it
 # A filter of a listening socket sees the head of TCP: byte 13 has the flags, of which 2 asks for a connection. Those are dropped.
 _NO_NEWCOMERS = b"".join(
