@@ -20,6 +20,7 @@ uvicorn also stays one process (41 MB against 74 MB for granian's parent and wor
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from hashlib import sha256
 from itertools import count
 from time import monotonic_ns, time
@@ -63,7 +64,7 @@ class Gateway:
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
         self.limits = Limits(holder, redis=redis)
-        self._turns = count()
+        self._turns: defaultdict[str, count[int]] = defaultdict(count)
 
     async def start(self) -> None:
         self.client.start()
@@ -139,7 +140,10 @@ class Gateway:
             why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
         if address.entity is None:
-            return routing.candidates(endpoint, turn=next(self._turns))
+            if len(endpoint.entities) == 1:
+                return endpoint.entities
+            # Each endpoint has its own: one counter for all would give one model whatever comes in step with others' queries.
+            return routing.candidates(endpoint, turn=next(self._turns[endpoint.id]))
         named = endpoint.entity(address.entity)
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")

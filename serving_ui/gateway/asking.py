@@ -22,6 +22,7 @@ from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
+from serving_ui.lib.retry_after import asked_for
 
 _ERROR_BYTES = 64 * 1024
 _HOST_FAULTS = frozenset({502, 503, 504})
@@ -150,6 +151,8 @@ class Asking:
         if not 200 <= reply.status < 300:
             raise await self._refusal(reply, each)
         query = each.query
+        if _is_packed(reply):
+            raise Unanswered(_packed(query.endpoint))
         query.was_asked = True
         try:
             if query.question.stream:
@@ -165,7 +168,7 @@ class Asking:
         error = from_reply(
             status=reply.status,
             headers=reply.headers,
-            body=await reply.opening(most=_ERROR_BYTES),
+            body=b"" if _is_packed(reply) else await reply.opening(most=_ERROR_BYTES),
             endpoint=each.query.endpoint.name,
             secrets=each.secrets,
         )
@@ -173,7 +176,7 @@ class Asking:
             error,
             # An empty account (429, told as 400) does not fill by waiting.
             again=error.status != 400 and retries.is_worth(reply.status, reply.headers),
-            after=retries.asked_for(reply.headers),
+            after=asked_for(reply.headers),
             elsewhere=reply.status == 429 or reply.status >= 500,
         )
 
@@ -186,6 +189,19 @@ def _next(query: Query, left: list[Entity]) -> Try | None:
         except GatewayError:
             continue
     return None
+
+
+def _is_packed(reply: Reply) -> bool:
+    """Whether the body is compressed, against our wish."""
+    return reply.headers.get("content-encoding", "").lower() not in {"", "identity"}
+
+
+def _packed(endpoint: Endpoint) -> GatewayError:
+    return GatewayError(
+        501,
+        "The provider compressed its answer although it was asked not to, so it cannot be read. "
+        f"The person who manages endpoint {endpoint.name} must have compression switched off there.",
+    )
 
 
 def _now() -> float:

@@ -2,6 +2,8 @@
 
 On a loopback a call costs about 8 us, as much as all that the gateway does with limits and records. What is written within one
 round of the event loop is joined; nothing waits for longer than that, and large parts do not wait at all.
+
+Who does not take the end of an answer is hung up on after a while: otherwise its socket, and what waits in it, stay for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_HELD = 64 * 1024
+_LINGER = 300.0
 
 
 class JoinedWrites:
@@ -38,6 +41,8 @@ class JoinedWrites:
     def close(self) -> None:
         self._send()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(_LINGER, self._transport.abort)
 
     def _send(self) -> None:
         if self._held:

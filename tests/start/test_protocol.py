@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import uvicorn
 
+from serving_ui.start import protocol
 from serving_ui.start.protocol import JoinedWrites, Protocol
 from tests.support.servers import Running, serve
 
@@ -23,7 +26,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "lifespan.shutdown.complete"})
         return
     bodies = {
-        "/whole": [b"whole"], "/parts": [b"one", b"two", b"three"], "/large": [LARGE], "/empty": [b""],
+        "/whole": [b"whole"], "/parts": [b"one", b"two", b"three"], "/large": [LARGE], "/huge": [LARGE * 20], "/empty": [b""],
         "/like-a-head": [b"HTTP/1.1 200 OK\r\n\r\n"],
     }[scope["path"]]  # fmt: skip
     headers = [(b"connection", b"close")] if scope["query_string"] == b"close" else []
@@ -74,6 +77,9 @@ class Sent(asyncio.Transport):
     def close(self) -> None:
         self.calls.append(b"closed")
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def test_what_is_written_in_one_round_is_sent_with_one_call():
     async def rounds() -> list[bytes]:
@@ -88,6 +94,22 @@ def test_what_is_written_in_one_round_is_sent_with_one_call():
         return sent.calls
 
     assert asyncio.run(rounds()) == [b"head body", b"more", b"closed"]
+
+
+def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    is_over = threading.Event()
+
+    class Watched(Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            is_over.set()
+
+    monkeypatch.setattr(protocol, "_LINGER", 0.2)
+    with serve(app, http=Watched) as server, socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", server.port))
+        caller.sendall(b"GET /huge?close HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert is_over.wait(20)
 
 
 def test_uvicorn_still_writes_and_closes_through_its_transport():
