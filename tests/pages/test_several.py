@@ -201,6 +201,7 @@ def test_limits_of_the_ai_gateway_settings_are_changed_where_they_are_kept(brows
     assert set(page.errors()) == {"limits-0-calls"}
     assert browser.post(edit, fields | robots | {"limits-0-calls": "5"}).status_code == 303
     assert made("chat").ai_gateway == {**other, "rate_limits": [{**limit, "calls": 5}]}
+    assert "5 a minute for owner@example.com" in Page(browser.get("/ml/endpoints/chat")).text
     assert [(each["key"], each["tokens"]) for each in made("chat").rate_limits] == [("service_principal", 0)]
     # The form puts the endpoint's own limits first.
     fields = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="1").fields()

@@ -148,7 +148,7 @@ def rate_limits(endpoint: Endpoint) -> list[str]:
     named = limits.named_in([endpoint])
     return [
         (words[unit] + _whose(limit) + _lapsed(limit, named))
-        % {"most": limit[unit], "name": limit.get("principal")}
+        % {"most": f"{limit[unit]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for unit in LIMIT_UNITS
         if limit.get(unit) is not None
