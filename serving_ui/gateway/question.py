@@ -27,6 +27,7 @@ _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
 _MOST_ID = 256
 _MOST_CONTEXT = 8192
+_OF_A_TOKEN = 4
 _NO_TEXT = frozenset({"role", "type", "id", "tool_call_id"})
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
@@ -179,9 +180,11 @@ def _usage_context(body: dict[str, Any]) -> dict[str, str]:
 
 
 def _length(value: Any) -> int:
-    """Characters of the texts in a value. Images in data URLs are no text."""
+    """Characters of the texts in a value. Images in data URLs are no text; a number is a token of a prompt that has been cut already."""
     if isinstance(value, str):
         return 0 if value.startswith("data:") else len(value)
+    if isinstance(value, int):
+        return _OF_A_TOKEN
     if isinstance(value, dict):
         return sum(_length(inner) for name, inner in value.items() if name not in _NO_TEXT)
     return sum(map(_length, value)) if isinstance(value, list) else 0

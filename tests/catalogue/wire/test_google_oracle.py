@@ -17,9 +17,11 @@ import pytest
 from google import genai
 from google.genai import types
 
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import vectors
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NO_SIGNATURE
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
 from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
@@ -206,6 +208,7 @@ VECTORS: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
     "embeddings-base64": (["Hello."], {}),
+    "embeddings-of-contents": (["Hello.", "Bye."], {}),
     "embeddings-of-one-content": (["Hello."], {"output_dimensionality": 2, "task_type": "CLUSTERING"}),
 }
 
@@ -258,6 +261,13 @@ def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: 
     )
     same(vendor.asked[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)
+
+
+def test_a_model_as_a_service_embeds_one_text_a_request():
+    model = "publishers/intfloat/models/multilingual-e5-large-instruct-maas"
+    assert vectors.embeddings({"input": "Hello."}, model)[0] == vectors.EMBED
+    with pytest.raises(RequestRefused, match="input"):
+        vectors.embeddings({"input": ["Hello.", "Bye."]}, model)
 
 
 @pytest.mark.parametrize("recorded", GENERATED, ids=str)

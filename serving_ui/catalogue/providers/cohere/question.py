@@ -129,8 +129,10 @@ def _said(given: Json, at: str) -> Json:
 
 def _tools(body: Mapping[str, Any]) -> Json:
     functions = questions.functions(body)
-    kind, _name = questions.choice_of_tool(body)
-    if kind == "function":
+    kind, name = questions.choice_of_tool(body)
+    if kind == "function" and [each["name"] for each in functions] == [name]:
+        kind = "required"  # of one tool, which comes to the same
+    elif kind == "function":
         raise refuse(
             "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
         )
@@ -142,7 +144,11 @@ def _tools(body: Mapping[str, Any]) -> Json:
             "tools", f"{NAME} is strict with every tool or with none. Give all functions the same strict."
         )
     tools = [
-        {"type": "function", "function": {name: value for name, value in each.items() if name != "strict"}}
+        {
+            "type": "function",
+            "function": {"parameters": {"type": "object", "properties": {}}}
+            | {name: value for name, value in each.items() if name != "strict"},
+        }
         for each in functions
     ]
     chosen = {"required": {"tool_choice": "REQUIRED"}, "none": {"tool_choice": "NONE"}}.get(kind, {})
