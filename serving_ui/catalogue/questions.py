@@ -53,6 +53,7 @@ _SILENT = frozenset({
 _ENCODINGS = (None, "float", "base64")
 _OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _OF_A_MESSAGE = frozenset({"role", "content", "name", "tool_call_id"})
+_IMAGE_KINDS = {"image/jpg": "image/jpeg"}
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
@@ -186,7 +187,10 @@ def _image(given: Any, at: str, own: Mapping[str, Any], details: Sequence[str]) 
     found = _DATA_URL.match(url)
     if found is None:
         raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
-    return Image(kind=found["kind"], data="".join(found["data"].split()), detail=detail, own=own)
+    kind = found["kind"].lower()
+    return Image(
+        kind=_IMAGE_KINDS.get(kind, kind), data="".join(found["data"].split()), detail=detail, own=own
+    )
 
 
 def text_only(content: Any, *, at: str) -> str:
@@ -292,6 +296,14 @@ def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> 
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
         raise refuse(name, f"Here it must be a number from {least:g} to {most:g}.")
     return value
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A parameter that is true or false."""
+    value = body.get(name)
+    if not isinstance(value, bool | None):
+        raise refuse(name, "It must be true or false.")
+    return bool(value)
 
 
 def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:

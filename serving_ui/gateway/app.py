@@ -137,7 +137,7 @@ class Gateway:
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
         if address.task is not None and address.task is not endpoint.task:
             raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path of that task."
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {question.PATHS[endpoint.task]}."
             )
         if address.entity is None:
             if len(endpoint.entities) == 1:

@@ -47,7 +47,7 @@ def chat_body(body: Json, model: str) -> Json:
         **_tools(body),
         **_format(body),
         **_thinking(body),
-        **_logprobs(body),
+        **({"logprobs": True} if questions.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
         **own,
     }
@@ -76,13 +76,6 @@ def _mass(body: Mapping[str, Any]) -> float | None:
     if given is not None and _MOST_P < given < 1:
         raise refuse("top_p", f"Here it must be a number from {_LEAST_P} to {_MOST_P}, or 1.")
     return _MOST_P if given == 1 else given
-
-
-def _logprobs(body: Mapping[str, Any]) -> Json:
-    wanted = body.get("logprobs")
-    if not isinstance(wanted, bool | None):
-        raise refuse("logprobs", "It must be true or false.")
-    return {"logprobs": True} if wanted else {}
 
 
 def _message(given: Json, at: str) -> Json:

@@ -122,8 +122,8 @@ def _format(asked: Mapping[str, Any]) -> Json:
 
 
 def _logprobs(asked: Mapping[str, Any]) -> Json:
-    wanted, top = asked.get("logprobs"), asked.get("top_logprobs")
-    if top is not None and not wanted:
+    wanted, top = questions.flag(asked, "logprobs"), asked.get("top_logprobs")
+    if top and not wanted:
         raise questions.refuse("top_logprobs", "It needs logprobs to be true.")
     if not wanted:
         return {}
