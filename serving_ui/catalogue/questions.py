@@ -113,13 +113,13 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
             continue
         if name not in OPENAI_FIELDS:
             own[name] = value
-        elif value is not None and not _is_neutral(name, value):
+        elif value is not None and not is_neutral(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
 
 
-def _is_neutral(name: str, value: Any) -> bool:
+def is_neutral(name: str, value: Any) -> bool:
     """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
     neutral = NEUTRAL.get(name)
     return name in NEUTRAL and bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)

@@ -174,6 +174,7 @@ CHATS: dict[str, tuple[list[types.Content], dict[str, Any]]] = {
             "logprobs": 2,
         },
     ),
+    "said-by-default": ([text("Say hello.")], {"temperature": 1, "top_p": 1}),
     "json-object": (
         [text("Say hello.")],
         {"response_mime_type": "application/json", "max_output_tokens": 3},
