@@ -53,6 +53,7 @@ _SILENT = frozenset({
 _ENCODINGS = (None, "float", "base64")
 _OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _OF_A_MESSAGE = frozenset({"role", "content", "name", "tool_call_id"})
+_IMAGE_KINDS = {"image/jpg": "image/jpeg"}
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
@@ -112,13 +113,13 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
             continue
         if name not in OPENAI_FIELDS:
             own[name] = value
-        elif value is not None and not _is_neutral(name, value):
+        elif value is not None and not is_neutral(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
 
 
-def _is_neutral(name: str, value: Any) -> bool:
+def is_neutral(name: str, value: Any) -> bool:
     """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
     neutral = NEUTRAL.get(name)
     return name in NEUTRAL and bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
@@ -186,7 +187,10 @@ def _image(given: Any, at: str, own: Mapping[str, Any], details: Sequence[str]) 
     found = _DATA_URL.match(url)
     if found is None:
         raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
-    return Image(kind=found["kind"], data="".join(found["data"].split()), detail=detail, own=own)
+    kind = found["kind"].lower()
+    return Image(
+        kind=_IMAGE_KINDS.get(kind, kind), data="".join(found["data"].split()), detail=detail, own=own
+    )
 
 
 def text_only(content: Any, *, at: str) -> str:
@@ -292,6 +296,14 @@ def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> 
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
         raise refuse(name, f"Here it must be a number from {least:g} to {most:g}.")
     return value
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A parameter that is true or false."""
+    value = body.get(name)
+    if not isinstance(value, bool | None):
+        raise refuse(name, "It must be true or false.")
+    return bool(value)
 
 
 def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:

@@ -132,13 +132,13 @@ class Gateway:
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""
-        if address.task is not None and address.task is not endpoint.task:
-            raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path of that task."
-            )
         if not endpoint.ready or not endpoint.entities:
             why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
+        if address.task is not None and address.task is not endpoint.task:
+            raise errors.invalid(
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {question.PATHS[endpoint.task]}."
+            )
         if address.entity is None:
             if len(endpoint.entities) == 1:
                 return endpoint.entities

@@ -44,7 +44,6 @@ _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _IMAGES = {
     "image/png": "png",
     "image/jpeg": "jpeg",
-    "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }

@@ -47,7 +47,7 @@ def chat_body(body: Json, model: str) -> Json:
         **_tools(body),
         **_format(body),
         **_thinking(body),
-        **_logprobs(body),
+        **({"logprobs": True} if questions.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
         **own,
     }
@@ -76,13 +76,6 @@ def _mass(body: Mapping[str, Any]) -> float | None:
     if given is not None and _MOST_P < given < 1:
         raise refuse("top_p", f"Here it must be a number from {_LEAST_P} to {_MOST_P}, or 1.")
     return _MOST_P if given == 1 else given
-
-
-def _logprobs(body: Mapping[str, Any]) -> Json:
-    wanted = body.get("logprobs")
-    if not isinstance(wanted, bool | None):
-        raise refuse("logprobs", "It must be true or false.")
-    return {"logprobs": True} if wanted else {}
 
 
 def _message(given: Json, at: str) -> Json:
@@ -129,8 +122,10 @@ def _said(given: Json, at: str) -> Json:
 
 def _tools(body: Mapping[str, Any]) -> Json:
     functions = questions.functions(body)
-    kind, _name = questions.choice_of_tool(body)
-    if kind == "function":
+    kind, name = questions.choice_of_tool(body)
+    if kind == "function" and [each["name"] for each in functions] == [name]:
+        kind = "required"  # of one tool, which comes to the same
+    elif kind == "function":
         raise refuse(
             "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
         )
@@ -142,7 +137,11 @@ def _tools(body: Mapping[str, Any]) -> Json:
             "tools", f"{NAME} is strict with every tool or with none. Give all functions the same strict."
         )
     tools = [
-        {"type": "function", "function": {name: value for name, value in each.items() if name != "strict"}}
+        {
+            "type": "function",
+            "function": {"parameters": {"type": "object", "properties": {}}}
+            | {name: value for name, value in each.items() if name != "strict"},
+        }
         for each in functions
     ]
     chosen = {"required": {"tool_choice": "REQUIRED"}, "none": {"tool_choice": "NONE"}}.get(kind, {})

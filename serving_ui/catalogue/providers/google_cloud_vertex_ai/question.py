@@ -96,7 +96,12 @@ def camel(name: str) -> str:
 
 
 def _generation(asked: Mapping[str, Any]) -> Json:
-    config = {theirs: asked[ours] for ours, theirs in _SAME.items() if asked.get(ours) is not None}
+    """How the model chooses. Some models refuse penalties even when they are 0, which asks for nothing."""
+    config = {
+        theirs: asked[ours]
+        for ours, theirs in _SAME.items()
+        if asked.get(ours) is not None and not questions.is_neutral(ours, asked[ours])
+    }
     most, stops = questions.most_tokens(asked), questions.stops(asked)
     if most is not None:
         config["maxOutputTokens"] = most
@@ -122,8 +127,8 @@ def _format(asked: Mapping[str, Any]) -> Json:
 
 
 def _logprobs(asked: Mapping[str, Any]) -> Json:
-    wanted, top = asked.get("logprobs"), asked.get("top_logprobs")
-    if top is not None and not wanted:
+    wanted, top = questions.flag(asked, "logprobs"), asked.get("top_logprobs")
+    if top and not wanted:
         raise questions.refuse("top_logprobs", "It needs logprobs to be true.")
     if not wanted:
         return {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue import answers
+from serving_ui.catalogue import answers, questions
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
 from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.answer import Heading, Said
@@ -33,6 +33,7 @@ class _Stream(ABC):
         self._asked = asked
         self._choices: dict[int, _Choice] = {}
         self._counted = False
+        self._wanted = questions.merged(asked.body).get("n") or 1
 
     def take(self, event: Event) -> list[Json]:
         if event.data.get("error"):
@@ -46,7 +47,7 @@ class _Stream(ABC):
             chunks += self._candidate(candidate, candidate.get("index", position), head)
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
         counts = answer.usage(event.data)
-        if self.finished and counts and not self._counted:
+        if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
             self._counted = True
             chunks.append(answers.usage_chunk(self._asked, counts, kind=self.kind, **head))
         return chunks
