@@ -64,7 +64,7 @@ def _django(command: str, argv: list[str]) -> int:
         execute_from_command_line(argv)
     except EnvError as error:
         raise StartProblem(str(error)) from error
-    except Exception as error:
+    except Exception as error:  # the outermost edge: what is not about the database goes on as it is
         from django.db import OperationalError
 
         if not isinstance(error, OperationalError):
