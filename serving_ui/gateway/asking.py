@@ -116,8 +116,9 @@ class Asking:
             reply = await self._client.send(each.request, policy=query.snapshot.egress, guard=guard)
         except (CallerGone, EgressRefused, Untrusted, BadRequest):
             raise
-        except UpstreamFault:
-            circuit.failed(_now())
+        except UpstreamFault as fault:
+            if not (isinstance(fault, Late) and self._is_hasty(query.endpoint)):
+                circuit.failed(_now())
             raise
         finally:
             query.caller.waited(perf_counter() - began)
@@ -131,6 +132,11 @@ class Asking:
             await reply.settle()
         finally:
             reply.done()
+
+    def _is_hasty(self, endpoint: Endpoint) -> bool:
+        """Whether it waits for less long than is usual: then other endpoints of the host need not share its impatience."""
+        own, usual = endpoint.patience, self._client.patience
+        return own is not None and (own.connect < usual.connect or own.first_byte < usual.first_byte)
 
     async def _sign(self, each: Try, guard: Guard) -> None:
         """Add the token or signature. Whoever fails to give one is not the provider's host: its circuit does not hear of it."""

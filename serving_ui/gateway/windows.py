@@ -70,6 +70,11 @@ class Window:
             entries.append([at, amount])
         return entries[-1]
 
+    def is_forgotten(self, now: int) -> bool:
+        """Whether nothing in it counts any more, so that whoever comes next may find a new one."""
+        self._expire(now)  # tells the entries as well: what is settled late must give back nothing
+        return not self.entries
+
     def _expire(self, now: int) -> None:
         entries = self.entries
         while entries and entries[0][0] <= now - SPAN:
@@ -127,9 +132,6 @@ class Windows:
         self._admitted += 1
         if self._admitted % _SWEEP_EVERY:
             return
-        for name in [
-            name
-            for name, window in self._windows.items()
-            if not window.entries or window.entries[-1][0] <= now - SPAN
-        ]:
-            del self._windows[name]
+        for name, window in list(self._windows.items()):
+            if window.is_forgotten(now):
+                del self._windows[name]
