@@ -122,6 +122,8 @@ class Asking:
             raise
         finally:
             query.caller.waited(perf_counter() - began)
+            if guard.repeats:
+                query.retries, guard.repeats = query.retries + guard.repeats, 0
         if reply.status in _HOST_FAULTS:
             circuit.failed(_now())
         else:

@@ -152,6 +152,8 @@ class UpstreamClient:
                 # would have answered something or taken longer; so this is no second question.
                 if connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
+                if guard is not None:
+                    guard.repeats += 1
         patience = self.patience if guard is None else guard.patience
         connecting = target.origin.connect(policy=policy, seconds=patience.connect)
         connection = await (connecting if guard is None else guard.during(connecting))
