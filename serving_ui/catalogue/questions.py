@@ -119,6 +119,20 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
     return own
 
 
+def joined(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
+    """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are one, if they say nothing twice."""
+    whole = dict(sent)
+    for name, value in own.items():
+        known = whole.get(name)
+        if name not in whole:
+            whole[name] = value
+        elif isinstance(known, Mapping) and isinstance(value, Mapping) and not value.keys() & known.keys():
+            whole[name] = {**known, **value}
+        elif value is not None:
+            raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
+    return whole
+
+
 def is_neutral(name: str, value: Any) -> bool:
     """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
     neutral = NEUTRAL.get(name)

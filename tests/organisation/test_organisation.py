@@ -124,20 +124,6 @@ def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
     assert owner.ask(name).model == "gpt-4o"
 
 
-def test_beat_says_in_a_line_that_redis_is_away(product: Product, broker: Broker):
-    before = len(product.program.err)
-    broker.service.stop(signal.SIGTERM)
-    try:
-        until(lambda: _of_beat(product.program.err[before:]), what="beat to notice")
-    finally:
-        broker.service.start()
-    assert "Traceback (most recent call last):" not in product.program.err[before:]
-
-
-def _of_beat(lines: list[str]) -> list[str]:
-    return [line for line in lines if "celery.beat: Message Error: Couldn't apply" in line]
-
-
 def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
     broker: Broker, owner: Person, provider: SandboxServer
 ):

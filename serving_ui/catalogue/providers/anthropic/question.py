@@ -49,22 +49,7 @@ def messages_body(body: Json, model: str) -> Json:
         **service(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return joined(sent, _output(body), own)
-
-
-def joined(sent: Json, output: Json, own: Json) -> Json:
-    """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are merged, field by field."""
-    whole = sent | output
-    for name, value in own.items():
-        if name not in whole:
-            whole[name] = value
-        elif (
-            isinstance(value, Mapping) and isinstance(whole[name], Mapping) and not value.keys() & whole[name]
-        ):
-            whole[name] = {**whole[name], **value}
-        else:
-            raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
-    return whole
+    return questions.joined(sent | _output(body), own)
 
 
 def sampling(body: Json) -> Json:
