@@ -7,16 +7,16 @@ table, *minutes* are added up. Of a file that is older than the oldest rows a pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import TruncMinute
 
 from serving_ui.gateway.spool import ENDING, read
+from serving_ui.usage import retention
 from serving_ui.usage.models import Minute, Request, SpoolFile
 
 MOST_LINES = 10_000
@@ -40,14 +40,13 @@ class Reckoning:
 
 def reckon(*, folder: Path, now: datetime) -> Reckoning:
     """Counts everything as it is at one moment. What waits in the spool is answered, and not yet in the tables."""
-    oldest = now - timedelta(days=settings.USAGE_ROW_DAYS) + timedelta(minutes=1)
-    since = oldest.replace(second=0, microsecond=0)
     found = Reckoning()
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if is_outermost and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        since = retention.kept_since(now=now)
         _compare_files(found, folder=folder, since=since)
         _compare_minutes(found, since=since)
     return found

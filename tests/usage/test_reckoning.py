@@ -99,6 +99,19 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     assert figures(check()) == [2, 0, 0, 2, 2]
 
 
+def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], settings: Any
+):
+    now = clock.now()
+    for days in (20, 0):
+        gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
+        gateway.ends()
+        take_in()
+    forget(now=now)
+    settings.USAGE_ROW_DAYS = 30
+    assert figures(check()) == [1, 0, 0, 1, 1]
+
+
 def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
     """A request that took long is noted after those that began later; its row goes before theirs."""
     now = clock.now()

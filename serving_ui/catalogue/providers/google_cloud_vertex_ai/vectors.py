@@ -51,7 +51,7 @@ def _instances(listed: list[str], size: Any, own: Json) -> Json:
 
 
 def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
-    beside = {name: own.pop(name) for name in ("content", "requests") if name in own}
+    beside: Json = {name: own.pop(name) for name in ("content", "requests") if name in own}
     given = own.pop("embedContentConfig", None) or {}
     if not isinstance(given, Mapping):
         raise questions.refuse("embedContentConfig", "It must be an object.")
