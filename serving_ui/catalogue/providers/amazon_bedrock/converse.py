@@ -44,6 +44,7 @@ _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _IMAGES = {
     "image/png": "png",
     "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }
