@@ -31,13 +31,17 @@ NEUTRAL: Mapping[str, Any] = {
     "n": 1,
     "best_of": 1,
     "echo": False,
+    "suffix": "",
     "frequency_penalty": 0,
     "presence_penalty": 0,
     "logprobs": False,
     "top_logprobs": 0,
     "logit_bias": {},
+    "tools": [],
+    "functions": [],
     "parallel_tool_calls": True,
     "store": False,
+    "metadata": {},
     "response_format": {"type": "text"},
     "modalities": ["text"],
     "service_tier": "auto",
@@ -318,6 +322,11 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     if not isinstance(value, bool | None):
         raise refuse(name, "It must be true or false.")
     return bool(value)
+
+
+def calls_one_at_a_time(body: Mapping[str, Any]) -> bool:
+    """Whether the model must not call several tools at once."""
+    return body.get("parallel_tool_calls") is not None and not flag(body, "parallel_tool_calls")
 
 
 def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:

@@ -176,7 +176,7 @@ def _tools(body: Json) -> Json:
     tools = [_tool(function) for function in questions.functions(body, own=_TOOL_FIELDS)]
     kind, name = questions.choice_of_tool(body)
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
-    if tools and body.get("parallel_tool_calls") is False and kind != "none":
+    if questions.calls_one_at_a_time(body) and tools and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 
