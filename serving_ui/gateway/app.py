@@ -150,11 +150,15 @@ class Gateway:
         return (named,)
 
     async def _admit(self, query: Query) -> None:
-        endpoint = query.endpoint
-        tokens = query.question.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
+        endpoint, asked = query.endpoint, query.question
+        counts = any(limit.unit == TOKENS for limit in endpoint.limits)
         try:
             query.reservation = await self.limits.admit(
-                endpoint=endpoint, principal=query.principal, tokens=tokens, now=monotonic_ns()
+                endpoint=endpoint,
+                principal=query.principal,
+                tokens=asked.tokens if counts else 0,
+                is_open=counts and asked.is_open,
+                now=monotonic_ns(),
             )
         except GatewayError as refusal:
             query.close(refusal.status, ends.LIMITED, code=refusal.code)
