@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_chunks",
         "_complete",
         "_fault",
+        "_fruitless",
         "_head_done",
         "_header_bytes",
         "_keep",
@@ -89,7 +90,7 @@ class Connection(asyncio.Protocol):
         self.began_at = now
         self.requests += 1
         self._head_done = self._complete = self._until_eof = False
-        self._header_bytes = 0
+        self._header_bytes = self._fruitless = 0
         self._keep = False
         cast(asyncio.Transport, self._transport).write(message)
 
@@ -149,6 +150,7 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for: the next reply could not be trusted
             return
         self.replied = True
+        self._fruitless += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -156,6 +158,8 @@ class Connection(asyncio.Protocol):
                 self.close()  # what follows the reply; the reply itself stands
             else:
                 self.fail(self._fault or Garbled("the reply is not proper HTTP"))
+        if self._fruitless > _MOST_HEADERS and not self._complete:
+            self.fail(Garbled("the reply has too many headers"))  # the parser keeps a line until it ends
         if self._size > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -187,6 +191,7 @@ class Connection(asyncio.Protocol):
         if self.status < 200:
             return
         self._head_done = True
+        self._fruitless = 0
         bodiless = self.status in {204, 304}
         self._until_eof = not (
             bodiless
@@ -198,6 +203,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
         self._size += len(body)
+        self._fruitless = 0
         self._wake()
 
     def on_message_complete(self) -> None:
