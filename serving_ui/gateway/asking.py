@@ -53,19 +53,30 @@ class Asking:
         query = first.query
         patience = query.endpoint.patience or self._client.patience
         guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch)
+        each, left, paused = first, list(fallbacks), 0.0
         try:
-            each, left = first, list(fallbacks)
             while True:
                 query.entity = each.entity
                 try:
-                    await self._patiently(each, guard, is_last=not left)
+                    await self._once(each, guard)
                     return
-                except Unanswered as failure:
-                    following = _next(query, left) if failure.elsewhere and not query.caller.began else None
-                    if following is None:
-                        raise failure.error from failure
-                    query.fallbacks += 1
-                    each = following
+                except CallerGone:
+                    raise
+                except (UpstreamFault, EgressRefused, TimeoutError, GatewayError, Unanswered) as problem:
+                    failure = _unanswered(problem, query.endpoint)
+                if query.caller.began:
+                    raise failure.error from failure
+                seconds = _pause(failure, query, paused) if not left else None
+                if seconds is not None:
+                    query.retries += 1
+                    paused += seconds
+                    await self._pause(seconds, guard, query)
+                    continue
+                following = _next(query, left) if failure.elsewhere else None
+                if following is None:
+                    raise failure.error from failure
+                query.fallbacks += 1
+                each = following
         except asyncio.CancelledError:
             if guard.gave_up:
                 raise CallerGone("the caller does not read its answer") from None
@@ -73,32 +84,12 @@ class Asking:
         finally:
             guard.release()
 
-    async def _patiently(self, each: Try, guard: Guard, *, is_last: bool) -> None:
-        """Ask one entity, and again when that is safe and there is no other to ask instead."""
-        query, tries, spent = each.query, 1, 0.0
-        while True:
-            try:
-                await self._once(each, guard)
-                return
-            except CallerGone:
-                raise
-            except (UpstreamFault, EgressRefused, TimeoutError, Unanswered) as problem:
-                failure = _unanswered(problem, query.endpoint)
-                seconds = None
-                if failure.again and is_last and not query.caller.began:
-                    seconds = retries.pause(tries=tries, spent=spent, retry_after=failure.after)
-                if seconds is None:
-                    raise failure from problem
-            query.retries += 1
-            tries, spent = tries + 1, spent + seconds
-            await self._pause(seconds, guard, query)
-
     async def _pause(self, seconds: float, guard: Guard, query: Query) -> None:
         began = perf_counter()
         try:
             await guard.pause(seconds)
         except Late as late:
-            raise _unanswered(late, query.endpoint) from late
+            raise _unanswered(late, query.endpoint).error from late
         finally:
             query.caller.waited(perf_counter() - began)
 
@@ -125,24 +116,15 @@ class Asking:
         else:
             circuit.answered()
         try:
-            await self._relay(reply, each)
+            if not 200 <= reply.status < 300:
+                raise await self._refusal(reply, each)
+            query.was_asked = True
+            await (relay_stream if query.question.stream else relay_whole)(reply, each)
             guard.release()  # to the server an answered caller has left; that must not cut the connection
-            await reply.settle()
+            if not reply.is_over:
+                await reply.settle()
         finally:
             reply.done()
-
-    async def _relay(self, reply: Reply, each: Try) -> None:
-        if not 200 <= reply.status < 300:
-            raise await self._refusal(reply, each)
-        query = each.query
-        query.was_asked = True
-        try:
-            if query.question.stream:
-                await relay_stream(reply, each)
-            else:
-                await relay_whole(reply, each)
-        except GatewayError as error:
-            raise Unanswered(error, elsewhere=error.status >= 500) from error
 
     async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
         if reply.status == 401:
@@ -161,6 +143,13 @@ class Asking:
             after=retries.asked_for(reply.headers),
             elsewhere=reply.status == 429 or reply.status >= 500,
         )
+
+
+def _pause(failure: Unanswered, query: Query, paused: float) -> float | None:
+    """Seconds until the same entity may be asked again; None when it must not."""
+    if not failure.again:
+        return None
+    return retries.pause(tries=query.retries + 1, spent=paused, retry_after=failure.after)
 
 
 def _next(query: Query, left: list[Entity]) -> Try | None:
@@ -193,6 +182,8 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
     """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
     if isinstance(fault, Unanswered):
         return fault
+    if isinstance(fault, GatewayError):  # what came cannot be passed on
+        return Unanswered(fault, elsewhere=fault.status >= 500)
     manager = f"The person who manages endpoint {endpoint.name} must check it."
     if isinstance(fault, EgressRefused):
         message = f"The provider's address may not be used. {fault} {manager}"

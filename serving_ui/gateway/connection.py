@@ -13,6 +13,7 @@ import httptools
 
 _READ_AHEAD = 256 * 1024
 _MOST_HEADERS = 64 * 1024
+_TOO_MANY = "the reply has too many headers"
 
 
 class UpstreamFault(Exception):
@@ -40,25 +41,25 @@ class CallerGone(UpstreamFault):
 
 
 class Connection(asyncio.Protocol):
-    """`begin` once per request; then `head`, then `read` until it gives b""; then `reusable` says what to do with it."""
+    """`begin` once per request; `more` until `has_head`; then `read` until it gives b""; then `reusable` says what to do with it."""
 
     __slots__ = (
         "_chunks",
         "_complete",
         "_fault",
-        "_head_done",
-        "_header_bytes",
+        "_head_bytes",
         "_keep",
+        "_loop",
+        "_pairs",
         "_parser",
         "_paused",
         "_size",
         "_transport",
-        "_until_eof",
         "_waiter",
         "address",
         "began_at",
         "closed",
-        "headers",
+        "has_head",
         "idle_since",
         "replied",
         "requests",
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, *, address: str) -> None:
+        self._loop = asyncio.get_running_loop()
         self.address = address
         self.closed = False
         self.requests = 0
@@ -84,27 +86,38 @@ class Connection(asyncio.Protocol):
         """Write a whole request. The connection must be idle."""
         self._parser = httptools.HttpResponseParser(self)
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self._pairs: list[tuple[bytes, bytes]] = []
         self.replied = False
         self.began_at = now
         self.requests += 1
-        self._head_done = self._complete = self._until_eof = False
-        self._header_bytes = 0
-        self._keep = False
+        self.has_head = self._complete = self._keep = False
+        self._head_bytes = 0
         cast(asyncio.Transport, self._transport).write(message)
 
-    async def head(self) -> int:
-        """Wait for the status and headers; gives the status."""
-        while not self._head_done:
-            await self._more()
-        return self.status
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name in small letters; of several with one name the last. Made when somebody asks, which few do."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._pairs}
+
+    def more(self) -> asyncio.Future[None]:
+        """To be awaited: something has happened. Raises the fault."""
+        if self._fault is not None:
+            raise self._fault
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def read(self) -> bytes:
         """The next bytes of the body, as many as are there; b"" at the end."""
         while not self._chunks:
             if self._complete:
                 return b""
-            await self._more()
+            await self.more()
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has arrived of the body and was not read yet."""
+        if not self._chunks:
+            return b""
         content = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -149,6 +162,8 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for: the next reply could not be trusted
             return
         self.replied = True
+        if not self.has_head:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -156,6 +171,8 @@ class Connection(asyncio.Protocol):
                 self.close()  # what follows the reply; the reply itself stands
             else:
                 self.fail(self._fault or Garbled("the reply is not proper HTTP"))
+        if self._head_bytes > _MOST_HEADERS and not self.has_head:
+            self.fail(self._fault or Garbled(_TOO_MANY))
         if self._size > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -163,7 +180,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         if not self._complete:
-            if self._head_done and self._until_eof and exc is None and self._fault is None:
+            if self.has_head and self._ends_with_connection and exc is None and self._fault is None:
                 self._complete = True
             elif self._fault is None:
                 self._fault = Cut("the connection ended before the reply was complete")
@@ -176,23 +193,20 @@ class Connection(asyncio.Protocol):
             raise ValueError("A second reply to one request.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > _MOST_HEADERS:
-            self._fault = Garbled("the reply has too many headers")
-            raise ValueError(self._fault)
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self.has_head:  # what comes after the body is none of the reply's
+            self._pairs.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
-        self._head_done = True
-        bodiless = self.status in {204, 304}
-        self._until_eof = not (
-            bodiless
-            or "content-length" in self.headers
-            or "chunked" in self.headers.get("transfer-encoding", "")
-        )
+        if (
+            self._head_bytes > _MOST_HEADERS
+            and sum(len(name) + len(value) for name, value in self._pairs) > _MOST_HEADERS
+        ):
+            self._fault = Garbled(_TOO_MANY)
+            raise ValueError(self._fault)
+        self.has_head = True
         self._wake()
 
     def on_body(self, body: bytes) -> None:
@@ -202,21 +216,25 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # "100 Continue" and its like are not the reply
-            self.headers.clear()
+            self._pairs.clear()
             return
         self._complete = True
         self._keep = self._parser.should_keep_alive()
         self._wake()
 
-    async def _more(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Neither a length nor chunks say where the body ends."""
+        headers = self.headers
+        return (
+            self.status not in {204, 304}
+            and "content-length" not in headers
+            and "chunked" not in headers.get("transfer-encoding", "")
+        )
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)

@@ -80,16 +80,30 @@ _NOTHING = Reservation()
 
 
 class _Concern:
-    """What an endpoint's limits mean for one principal. `asks` are those of a call when none of them counts tokens."""
+    """What an endpoint's limits mean for one principal."""
 
-    __slots__ = ("asks", "counts_tokens", "endpoint", "limits", "principal")
+    __slots__ = ("_asks", "counts_tokens", "endpoint", "limits", "principal")
 
     def __init__(self, endpoint: Endpoint, principal: Principal) -> None:
         self.endpoint = endpoint
         self.principal = principal
         self.limits = concerning(endpoint, principal)
         self.counts_tokens = any(limit.unit == TOKENS for limit in self.limits.values())
-        self.asks: Asks = {name: Ask(1, limit.most) for name, limit in self.limits.items()}
+        self._asks = None if self.counts_tokens else self._asked(1)
+
+    def asks(self, tokens: int) -> Asks:
+        """What a call asks of the windows. Raises GatewayError when one of them can never admit it."""
+        return self._asks if self._asks is not None else self._asked(tokens)
+
+    def _asked(self, tokens: int) -> Asks:
+        asks = {
+            name: Ask(tokens if limit.unit == TOKENS else 1, limit.most)
+            for name, limit in self.limits.items()
+        }
+        for name, ask in asks.items():
+            if ask.amount > ask.most:
+                raise never(self.limits[name], ask.amount)
+        return asks
 
 
 class Limits:
@@ -126,18 +140,13 @@ class Limits:
             return _NOTHING
         reserved = max(tokens, 1)
         concern = self._concern(endpoint, principal)
-        concerned, asks = concern.limits, concern.asks
-        if concern.counts_tokens:
-            asks = {
-                name: Ask(reserved if limit.unit == TOKENS else 1, limit.most)
-                for name, limit in concerned.items()
-            }
-        for name, ask in asks.items():
-            if ask.amount > ask.most:
-                raise never(concerned[name], ask.amount)
+        asks, shared, taken = concern.asks(reserved), self._shared, None
         if not asks:
             return _NOTHING
-        own, shared, taken = await self._counted(asks, concerned, now)
+        if shared is None:
+            own = self._within_share(asks, concern.limits, now)
+        else:
+            own, taken = await self._counted(shared, asks, concern.limits, now)
         if not concern.counts_tokens:
             return _NOTHING
         tokens_only = [each for each in own if each[0][2] == TOKENS]
@@ -154,23 +163,20 @@ class Limits:
         return held
 
     async def _counted(
-        self, asks: Asks, concerned: Mapping[Name, Limit], now: int
-    ) -> tuple[Own, SharedWindows | None, Taken | None]:
+        self, shared: SharedWindows, asks: Asks, concerned: Mapping[Name, Limit], now: int
+    ) -> tuple[Own, Taken | None]:
         """The call in the windows of this process and, if it can be reached, in those of Redis."""
-        shared = self._shared
-        if shared is None:
-            return self._within_share(asks, concerned, now), None, None
         own = self._within_share(asks, concerned, now) if now < self._apart_until else None
         try:
             said = await shared.take(asks)
         except (RedisAway, RedisRefused) as away:
             shared.line.close(str(away))
-            return own or self._within_share(asks, concerned, now), None, None
+            return own or self._within_share(asks, concerned, now), None
         if isinstance(said, Full):
             for name, entry in own or ():
                 self._windows.give_back(name, entry, asks[name].amount)
             raise refusal(concerned[said.name], said.wait)
-        return own or self._windows.take(asks, now), shared, said
+        return own or self._windows.count(asks, now), said
 
     def _within_share(self, asks: Asks, concerned: Mapping[Name, Limit], now: int) -> Own:
         """Count the call if this process may still admit it."""
@@ -180,11 +186,11 @@ class Limits:
                 name: Ask(ask.amount, ask.most // processes + (place < ask.most % processes))
                 for name, ask in asks.items()
             }
-        full = self._windows.look(asks, now)
-        if full is not None:
-            share = asks[full.name].most if processes > 1 else None
-            raise refusal(concerned[full.name], full.wait, share=share)
-        return self._windows.take(asks, now)
+        said = self._windows.take(asks, now)
+        if isinstance(said, Full):
+            share = asks[said.name].most if processes > 1 else None
+            raise refusal(concerned[said.name], said.wait, share=share)
+        return said
 
     async def _keep(self, address: RedisAddress, met: asyncio.Event) -> None:
         """Keeps a connection, as long as the gateway runs."""

@@ -18,8 +18,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -36,9 +35,7 @@ MOST_BYTES = 8 * 1024 * 1024
 MOST_SECONDS = 600.0  # then a new file is begun, so that the old one can be cleared away
 PAUSE_SECONDS = 1.0  # after a file could not be made
 SILENCE_SECONDS = 60.0  # between two lines of the log about lost rows
-_NAMES = tuple(field.name for field in fields(Record))
-_values = attrgetter(*_NAMES)
-_HEADER = to_json({"format": 1, "fields": _NAMES}) + b"\n"
+_HEADER = to_json({"format": 1, "fields": Record._fields}) + b"\n"
 _log = logging.getLogger("serving_ui.gateway")
 
 
@@ -67,7 +64,7 @@ class Spool:
             if not self._has_room():
                 self._begin()
             self._number += 1
-            line = b"%b%b\n" % (self._mend, to_json((self._number, *_values(record))))
+            line = b"%b%b\n" % (self._mend, to_json((self._number, *record)))
             written = os.write(self._file, line)
             self._size += written
             if written != len(line):

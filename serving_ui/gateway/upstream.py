@@ -56,13 +56,25 @@ class _Target:
 class Reply:
     """A provider's answer whose status and headers have arrived. `done` must be called, whatever happens."""
 
-    __slots__ = ("_connection", "_origin", "headers", "status")
+    __slots__ = ("_connection", "_origin", "status")
 
     def __init__(self, *, connection: Connection, origin: Origin) -> None:
         self._connection = connection
         self._origin = origin
         self.status = connection.status
-        self.headers = connection.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._connection.headers
+
+    @property
+    def is_over(self) -> bool:
+        """All of it has been read, so there is nothing to settle."""
+        return self._connection.finished and not self._connection.unread
+
+    def arrived(self) -> bytes | None:
+        """The body, if all of it is there."""
+        return self._connection.take() if self._connection.finished else None
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises UpstreamFault when it was cut, is late, or the caller has left."""
@@ -70,10 +82,8 @@ class Reply:
 
     async def body(self, *, most: int = MOST_BYTES) -> bytes:
         """The rest of the body."""
-        first = await self.read()
-        if self._connection.finished:
-            return first + (await self.read() if first else b"")
-        parts, size = [first], len(first)
+        parts: list[bytes] = []
+        size = 0
         while part := await self.read():
             parts.append(part)
             size += len(part)
@@ -93,8 +103,6 @@ class Reply:
 
     async def settle(self) -> None:
         """After the last event: wait a moment for the end of the message, so that the connection can be used again."""
-        if self._connection.finished and not self._connection.unread:
-            return
         try:
             async with asyncio.timeout(_SETTLE):
                 while await self.read():
@@ -143,31 +151,29 @@ class UpstreamClient:
         target = self._targets.get(request.url) or self._target(request.url)
         message = self._message(request, target)
         loop = asyncio.get_running_loop()
-        connection = target.origin.take(policy=policy, now=loop.time())
-        if connection is not None:
+        origin = target.origin
+        connection = origin.take(policy=policy, now=loop.time())
+        while True:
+            is_used = connection is not None
+            if connection is None:
+                patience = self.patience if guard is None else guard.patience
+                connection = await origin.connect(policy=policy, seconds=patience.connect)
+            if guard is not None:
+                guard.hold(connection)
             try:
-                return await self._ask(connection, target, message, guard)
+                connection.begin(message, now=loop.time())
+                while not connection.has_head:
+                    await connection.more()
+                return Reply(connection=connection, origin=origin)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. It has not read the request, or it
                 # would have answered something or taken longer; so this is no second question.
-                if connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
+                if not is_used or connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
-        patience = self.patience if guard is None else guard.patience
-        connection = await target.origin.connect(policy=policy, seconds=patience.connect)
-        return await self._ask(connection, target, message, guard)
-
-    async def _ask(
-        self, connection: Connection, target: _Target, message: bytes, guard: Guard | None
-    ) -> Reply:
-        if guard is not None:
-            guard.hold(connection)
-        try:
-            connection.begin(message, now=asyncio.get_running_loop().time())
-            await connection.head()
-        finally:
-            if connection.status < 200:  # cut, late, cancelled: nobody will read this reply
-                connection.close()
-        return Reply(connection=connection, origin=target.origin)
+            finally:
+                if not connection.has_head:  # cut, late, cancelled: nobody will read this reply
+                    connection.close()
+            connection = None
 
     def _message(self, request: UpstreamRequest, target: _Target) -> bytes:
         """The request's bytes. Its head is made once for all requests to this address with the same headers."""
