@@ -31,6 +31,9 @@ Concern = Callable[[], str | None]
 QUERIES = ("/serving-endpoints/", "/endpoints/")
 HEALTH = ("/healthz", "/readyz", "/metrics")
 _FILES = 65_536
+_LOOK_AFTER = (
+    3000  # new objects: 32 queries at once hold about 700, the usual number, and would each be looked through
+)
 NOT_YET = {
     "error_code": "TEMPORARILY_UNAVAILABLE",
     "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
@@ -82,6 +85,7 @@ class DataPlane:
                 # What is loaded by now stays. To look through it for garbage takes 28 ms, in which nobody is answered.
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(_LOOK_AFTER)
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.follower.stop()

@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, *, address: str) -> None:
         self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
         self.address = address
         self.closed = False
         self.requests = 0
@@ -84,7 +85,6 @@ class Connection(asyncio.Protocol):
 
     def begin(self, message: bytes, *, now: float) -> None:
         """Write a whole request. The connection must be idle."""
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self._pairs: list[tuple[bytes, bytes]] = []
         self.replied = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
@@ -32,9 +33,10 @@ class Watch:
         self._older: set[Guard] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:
+    def add(self, guard: Guard) -> None:
         self._young.add(guard)
         if self._timer is None:
+            loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_ROUND, self._round, loop)
 
     def discard(self, guard: Guard) -> None:
@@ -56,7 +58,6 @@ class Guard:
         "_connection",
         "_fault",
         "_listener",
-        "_loop",
         "_pause",
         "_receive",
         "_started",
@@ -68,12 +69,11 @@ class Guard:
     )
 
     def __init__(self, *, receive: Receive, patience: Patience, watch: Watch) -> None:
-        self._loop = loop = asyncio.get_running_loop()
         self._watch = watch
         self._task = asyncio.current_task()
         self._receive = receive
         self.patience = patience
-        self._started = self._asked_at = loop.time()
+        self._started = self._asked_at = monotonic()
         self._connection: Connection | None = None
         self.gave_up = False
         """The caller did not read its answer, so the query was cancelled."""
@@ -81,7 +81,7 @@ class Guard:
         self._pause: asyncio.Future[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        watch.add(self, loop)
+        watch.add(self)
 
     def hold(self, connection: Connection) -> None:
         """From now on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
@@ -89,15 +89,16 @@ class Guard:
             connection.close()
             raise self._fault
         self._connection = connection
-        self._asked_at = self._loop.time()
+        self._asked_at = monotonic()
 
     async def pause(self, seconds: float) -> None:
         """Wait before the provider is asked again. Raises as soon as the caller leaves or time is up."""
         if self._fault is not None:
             raise self._fault
         self._connection = None
-        self._pause = self._loop.create_future()
-        timer = self._loop.call_later(seconds, _wake, self._pause)
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        timer = loop.call_later(seconds, _wake, self._pause)
         try:
             await self._pause
         finally:
@@ -114,7 +115,7 @@ class Guard:
 
     def look(self) -> None:
         """The query takes longer than most: from now on its deadlines and its caller are watched."""
-        self._listener = self._loop.create_task(self._listen())
+        self._listener = asyncio.get_running_loop().create_task(self._listen())
         self._watch_first_byte()
 
     async def _listen(self) -> None:
@@ -124,14 +125,14 @@ class Guard:
 
     def _watch_first_byte(self) -> None:
         due = min(self._asked_at + self.patience.first_byte, self._started + self.patience.total)
-        self._timer = self._loop.call_at(due, self._first_byte_due)
+        self._call(due, self._first_byte_due)
 
     def _first_byte_due(self) -> None:
-        now, connection = self._loop.time(), self._connection
+        now, connection = monotonic(), self._connection
         if now >= self._started + self.patience.total:
             self._total_due()
         elif connection is not None and connection.replied:
-            self._timer = self._loop.call_at(self._started + self.patience.total, self._total_due)
+            self._call(self._started + self.patience.total, self._total_due)
         else:
             if now >= self._asked_at + self.patience.first_byte:
                 if connection is not None:
@@ -142,12 +143,17 @@ class Guard:
     def _total_due(self) -> None:
         self._end(Late(f"it did not finish its answer within {self.patience.total:g} s"))
         # Whoever has not read what was sent would hold it for ever: writing to them never returns.
-        self._timer = self._loop.call_later(_GRACE, self._give_up)
+        self._call(monotonic() + _GRACE, self._give_up)
 
     def _give_up(self) -> None:
         self.gave_up = True
         if self._task is not None:
             self._task.cancel()
+
+    def _call(self, due: float, what: Callable[[], None]) -> None:
+        """The next thing to happen at `due`, a monotonic time in seconds."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(due - monotonic(), 0), what)
 
     def _end(self, fault: UpstreamFault) -> None:
         if self._fault is None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from time import monotonic
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -111,7 +112,7 @@ class Reply:
             pass
 
     def done(self) -> None:
-        self._origin.give(self._connection, now=asyncio.get_running_loop().time())
+        self._origin.give(self._connection, now=monotonic())
 
 
 class UpstreamClient:
@@ -150,9 +151,8 @@ class UpstreamClient:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
         target = self._targets.get(request.url) or self._target(request.url)
         message = self._message(request, target)
-        loop = asyncio.get_running_loop()
         origin = target.origin
-        connection = origin.take(policy=policy, now=loop.time())
+        connection = origin.take(policy=policy, now=monotonic())
         while True:
             is_used = connection is not None
             if connection is None:
@@ -161,14 +161,14 @@ class UpstreamClient:
             if guard is not None:
                 guard.hold(connection)
             try:
-                connection.begin(message, now=loop.time())
+                connection.begin(message, now=monotonic())
                 while not connection.has_head:
                     await connection.more()
                 return Reply(connection=connection, origin=origin)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. It has not read the request, or it
                 # would have answered something or taken longer; so this is no second question.
-                if not is_used or connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
+                if not is_used or connection.replied or monotonic() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
             finally:
                 if not connection.has_head:  # cut, late, cancelled: nobody will read this reply
@@ -225,10 +225,9 @@ class UpstreamClient:
         return self._tls
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
         for origin in self._origins.values():
-            origin.sweep(now=loop.time())
-        self._sweeper = loop.call_later(_SWEEP_EVERY, self._sweep)
+            origin.sweep(now=monotonic())
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
 
 
 def _head(request: UpstreamRequest, target: _Target) -> bytes:

@@ -41,7 +41,12 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = 0.0
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # to nothing that is spoken here; the request was answered as any other
+        except httptools.HttpParserError:
+            self.send_400_response("This is not a proper HTTP request.")
 
     def on_headers_complete(self) -> None:
         scope: Any = self.scope
@@ -59,7 +64,7 @@ class Protocol(HttpToolsProtocol):
             transport=self.transport,
             flow=self.flow,
             common=self.server_state.default_headers,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=self._stays(version),
             waits_for_leave=self.expect_100_continue,
             on_complete=self.on_response_complete,
         )
@@ -96,6 +101,11 @@ class Protocol(HttpToolsProtocol):
         task = self.loop.create_task(exchange.run(self.app, self.tasks.discard))
         exchange.task = task
         self.tasks.add(task)
+
+    def _stays(self, version: str) -> bool:
+        """Whether the connection may be used again: not after a word of what other protocol could follow."""
+        parser = self.parser
+        return version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
 
     def _look_whether_idle(self) -> None:
         self._idle_timer = None
