@@ -32,7 +32,7 @@ from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.limits import TOKENS, Limits
+from serving_ui.gateway.limits import Limits
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.question import Address
@@ -117,11 +117,15 @@ class Gateway:
             )
             first = Try.of(query, entities[0])
             if endpoint.limits:
-                await self._admit(query)
+                query.reservation = await self.limits.admit(
+                    endpoint=endpoint,
+                    principal=principal,
+                    tokens=query.question.tokens if endpoint.counts_tokens else 0,
+                    now=monotonic_ns(),
+                )
             await self._asking.answer(first, fallbacks=entities[1:])
         except GatewayError as error:
-            status, how = (200, ends.TRUNCATED) if caller.began else (error.status, ends.FAILED)
-            query.close(status, how, code=error.code)
+            query.fail(error)
             raise
         except (Gone, CallerGone):
             query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
@@ -144,17 +148,6 @@ class Gateway:
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
         return (named,)
-
-    async def _admit(self, query: Query) -> None:
-        endpoint = query.endpoint
-        tokens = query.question.tokens if any(limit.unit == TOKENS for limit in endpoint.limits) else 0
-        try:
-            query.reservation = await self.limits.admit(
-                endpoint=endpoint, principal=query.principal, tokens=tokens, now=monotonic_ns()
-            )
-        except GatewayError as refusal:
-            query.close(refusal.status, ends.LIMITED, code=refusal.code)
-            raise
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:

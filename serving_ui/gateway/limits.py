@@ -23,7 +23,7 @@ from contextlib import suppress
 from enum import StrEnum
 from time import monotonic_ns
 
-from serving_ui.gateway.errors import GatewayError, invalid
+from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.redis_line import RedisAddress, RedisAway, RedisLine, RedisRefused
 from serving_ui.gateway.shared_windows import SharedWindows, Taken
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
@@ -35,6 +35,10 @@ _CONCERNS_KEPT = 10_000
 _PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
 Asks = Mapping[Name, Ask]
 Own = list[tuple[Name, list[int]]]
+
+
+class NotAdmitted(GatewayError):
+    """A limit refuses the call."""
 
 
 class Mode(StrEnum):
@@ -249,7 +253,7 @@ def _whose(limit: Limit, principal: Principal) -> str | None:
     return f"p:{principal.id}" if limit.principal in (None, principal.id) else None
 
 
-def refusal(limit: Limit, wait: int, *, share: int | None = None) -> GatewayError:
+def refusal(limit: Limit, wait: int, *, share: int | None = None) -> NotAdmitted:
     """The limit, or the share of it that this process may admit, is used up for `wait` nanoseconds."""
     seconds = max(1, -(-wait // SECOND))
     if limit.most == 0:
@@ -261,16 +265,18 @@ def refusal(limit: Limit, wait: int, *, share: int | None = None) -> GatewayErro
         )
     else:
         what = f"is {_amount(limit)} per minute and has been reached. Try again in {seconds} s."
-    return GatewayError(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
+    return NotAdmitted(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
 
 
-def never(limit: Limit, tokens: int) -> GatewayError:
+def never(limit: Limit, tokens: int) -> NotAdmitted:
     """The call is larger than the limit, so waiting does not help. A limit of 0 is a limit like others."""
     if limit.most == 0:
         return refusal(limit, 60 * SECOND)
-    return invalid(
+    return NotAdmitted(
+        400,
         f"The request may use up to {tokens} tokens (its text and the most that it lets the model write), and the limit "
-        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens."
+        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens.",
+        code="INVALID_PARAMETER_VALUE",
     )
 
 
