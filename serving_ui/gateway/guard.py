@@ -40,8 +40,10 @@ class Watch:
             self._timer = loop.call_later(_ROUND, self._round, loop)
 
     def discard(self, guard: Guard) -> None:
-        self._young.discard(guard)
-        self._older.discard(guard)
+        if guard in self._young:
+            self._young.remove(guard)
+        else:
+            self._older.discard(guard)
 
     def _round(self, loop: asyncio.AbstractEventLoop) -> None:
         called, self._older, self._young = self._older, self._young, set()
@@ -83,13 +85,13 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         watch.add(self)
 
-    def hold(self, connection: Connection) -> None:
-        """From now on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
+    def hold(self, connection: Connection, *, now: float) -> None:
+        """From `now` on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
         if self._fault is not None:
             connection.close()
             raise self._fault
         self._connection = connection
-        self._asked_at = monotonic()
+        self._asked_at = now
 
     async def pause(self, seconds: float) -> None:
         """Wait before the provider is asked again. Raises as soon as the caller leaves or time is up."""

@@ -158,10 +158,11 @@ class UpstreamClient:
             if connection is None:
                 patience = self.patience if guard is None else guard.patience
                 connection = await origin.connect(policy=policy, seconds=patience.connect)
+            now = monotonic()
             if guard is not None:
-                guard.hold(connection)
+                guard.hold(connection, now=now)
             try:
-                connection.begin(message, now=monotonic())
+                connection.begin(message, now=now)
                 while not connection.has_head:
                     await connection.more()
                 return Reply(connection=connection, origin=origin)

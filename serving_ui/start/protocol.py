@@ -21,6 +21,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _log = logging.getLogger("serving_ui.start")
+_OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
 
@@ -252,12 +253,13 @@ class Exchange:
         lines, closes = [STATUS_LINE[status]], False
         for given, value in [*self._common, *headers]:
             name = given.lower()
-            if name == b"content-length":
-                self._left = int(value)
-            elif name == b"transfer-encoding":
-                continue  # a server's business
-            elif name == b"connection" and b"close" in value.lower():
-                closes, self.keep_alive = True, False
+            if name in _OF_THE_SERVER:
+                if name == b"content-length":
+                    self._left = int(value)
+                elif name == b"transfer-encoding":
+                    continue
+                elif b"close" in value.lower():
+                    closes, self.keep_alive = True, False
             lines.append(b"%b: %b\r\n" % (name, value))
         if self._left < 0 and status not in _WITHOUT_BODY and self._scope["method"] != "HEAD":
             if self._scope["http_version"] == "1.0":
