@@ -117,11 +117,9 @@ class Gateway:
             )
             first = Try.of(query, entities[0])
             if endpoint.limits:
+                tokens = query.question.tokens if endpoint.counts_tokens else 0
                 query.reservation = await self.limits.admit(
-                    endpoint=endpoint,
-                    principal=principal,
-                    tokens=query.question.tokens if endpoint.counts_tokens else 0,
-                    now=monotonic_ns(),
+                    endpoint=endpoint, principal=principal, tokens=tokens, now=monotonic_ns()
                 )
             await self._asking.answer(first, fallbacks=entities[1:])
         except GatewayError as error:

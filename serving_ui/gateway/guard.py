@@ -59,6 +59,7 @@ class Guard:
         "_asked_at",
         "_connection",
         "_fault",
+        "_is_released",
         "_listener",
         "_pause",
         "_receive",
@@ -77,6 +78,7 @@ class Guard:
         self.patience = patience
         self._started = self._asked_at = monotonic()
         self._connection: Connection | None = None
+        self._is_released = False
         self.gave_up = False
         """The caller did not read its answer, so the query was cancelled."""
         self._fault: UpstreamFault | None = None
@@ -108,6 +110,10 @@ class Guard:
             self._pause = None
 
     def release(self) -> None:
+        """The query is over, or has what it asked for. More than once is as good as once."""
+        if self._is_released:
+            return
+        self._is_released = True
         self._connection = None
         self._watch.discard(self)
         if self._timer is not None:

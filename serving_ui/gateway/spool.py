@@ -52,7 +52,7 @@ class Spool:
         self._file = -1
         self._number = 0  # of the newest record in the file, written or lost
         self._size = 0
-        self._begun_at = 0.0
+        self._until = 0.0  # then another file is begun; at once, as there is none
         self._missing = 0  # rows lost since the last one that was written
         self._mend = b""  # ends a line that was cut short
         self._not_before = 0.0  # after a failure: when a file is tried again
@@ -61,7 +61,7 @@ class Spool:
     def note(self, record: Record) -> None:
         """Writes it down. Never raises: the answer matters more than its row."""
         try:
-            if not self._has_room():
+            if self._size >= self._most_bytes or monotonic() >= self._until:
                 self._begin()
             self._number += 1
             line = b"%b%b\n" % (self._mend, to_json((self._number, *record)))
@@ -93,14 +93,7 @@ class Spool:
         """No more records come. What was noted is in the file; without one nothing is left behind."""
         if self._file >= 0:
             os.close(self._file)  # the lock goes with it
-        self._file = -1
-
-    def _has_room(self) -> bool:
-        return (
-            self._file >= 0
-            and self._size < self._most_bytes
-            and monotonic() - self._begun_at < self._most_seconds
-        )
+        self._file, self._until = -1, 0.0
 
     def _begin(self) -> None:
         """A new file."""
@@ -115,7 +108,7 @@ class Spool:
             os.close(file)
             (self._folder / name).unlink()
             raise OSError("the disk is full")
-        self._file, self._size, self._begun_at = file, len(_HEADER), now
+        self._file, self._size, self._until = file, len(_HEADER), now + self._most_seconds
         self._not_before, self._mend = 0.0, b""
         self._number = self._missing  # what is missing since the last row leaves its gap here
 

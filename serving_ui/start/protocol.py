@@ -180,7 +180,9 @@ class Exchange:
             await app(self._scope, self.receive, self.send)
             if not (self.response_complete or self.disconnected):
                 raise RuntimeError("The application returned without a complete answer.")
-        except BaseException as problem:
+        except (
+            BaseException
+        ) as problem:  # the outermost edge: the caller learns of it, the log gets the reason
             _log.error("The application failed.", exc_info=problem)
             await self._fail()
         finally:

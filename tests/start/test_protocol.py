@@ -53,23 +53,28 @@ async def parts(send: Send, *contents: bytes) -> None:
     await body(send, b"")
 
 
+WHOLE = {
+    "/whole": b"whole", "/large": LARGE, "/empty": b"", "/like-a-head": b"HTTP/1.1 200 OK\r\n\r\n",
+}  # fmt: skip
+
+
 async def app(scope: Any, receive: Any, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lives(receive, send)
-        return
+    elif scope["path"] in WHOLE:
+        await whole(WHOLE[scope["path"]], send)
+    elif scope["path"] in BADLY:
+        await BADLY[scope["path"]](send)
+    else:
+        await well(scope, receive, send)
+
+
+async def well(scope: Any, receive: Any, send: Send) -> None:
     match scope["path"]:
         case "/echo":
             await whole(await read(receive), send)
         case "/path with spaces":
             await whole(scope["raw_path"] + b" " + scope["query_string"], send)
-        case "/whole":
-            await whole(b"whole", send)
-        case "/large":
-            await whole(LARGE, send)
-        case "/empty":
-            await whole(b"", send)
-        case "/like-a-head":
-            await whole(b"HTTP/1.1 200 OK\r\n\r\n", send)
         case "/parts":
             await parts(send, b"one", b"", b"two", b"three")
         case "/closes":
@@ -78,23 +83,6 @@ async def app(scope: Any, receive: Any, send: Send) -> None:
         case "/no-content":
             await send(headed(status=204))
             await body(send, b"")
-        case "/line-break":
-            await send(headed((b"x-name", b"a\r\nset-cookie: a=b")))
-        case "/too-long":
-            await send(headed((b"content-length", b"2")))
-            await body(send, b"abc")
-        case "/too-short":
-            await send(headed((b"content-length", b"5")))
-            await body(send, b"ab", more=True)
-            await body(send, b"c")
-        case "/nothing":
-            pass
-        case "/raises":
-            raise ValueError("sk-secret")
-        case "/raises-late":
-            await send(START)
-            await body(send, b"begun", more=True)
-            raise ValueError("sk-secret")
         case "/twice":
             await whole(b"whole", send)
             with pytest.raises(RuntimeError):
@@ -104,6 +92,39 @@ async def app(scope: Any, receive: Any, send: Send) -> None:
             LEFT.append((await receive())["type"])
 
 
+async def too_long(send: Send) -> None:
+    await send(headed((b"content-length", b"2")))
+    await body(send, b"abc")
+
+
+async def too_short(send: Send) -> None:
+    await send(headed((b"content-length", b"5")))
+    await body(send, b"ab", more=True)
+    await body(send, b"c")
+
+
+async def line_break(send: Send) -> None:
+    await send(headed((b"x-name", b"a\r\nset-cookie: a=b")))
+
+
+async def nothing(_send: Send) -> None:
+    pass
+
+
+async def raises(_send: Send) -> None:
+    raise ValueError("sk-secret")
+
+
+async def raises_late(send: Send) -> None:
+    await send(START)
+    await body(send, b"begun", more=True)
+    raise ValueError("sk-secret")
+
+
+BADLY = {
+    "/too-long": too_long, "/too-short": too_short, "/line-break": line_break, "/nothing": nothing, "/raises": raises,
+    "/raises-late": raises_late,
+}  # fmt: skip
 LEFT: list[str] = []
 
 
