@@ -27,6 +27,7 @@ from serving_ui.endpoints import nudge
 from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
+BROKER_SECONDS = 2.0
 
 
 class _Folder(filesystem.Channel):
@@ -68,7 +69,9 @@ TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"
 def _transport_options() -> dict[str, object]:
     if not settings.BROKER_URL.startswith("filesystem"):
         # A task is short and leased in the database; one that its worker took to the grave is swept up long before.
-        return {"visibility_timeout": 300}
+        # A Redis that takes a nudge and says nothing must not hold up whoever has changed an endpoint.
+        patience = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+        return {"visibility_timeout": 300, **(patience if settings.BROKER_URL.startswith("redis") else {})}
     folder = settings.BROKER_FOLDER
     for name in ("messages", "control"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)

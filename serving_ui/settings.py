@@ -92,6 +92,7 @@ MIDDLEWARE = [
     "serving_ui.pages.in_force.InForce",
 ]
 APPEND_SLASH = False
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 3000  # an endpoint with all the limits that it may have sends 1,100
 ROOT_URLCONF = "serving_ui.urls"
 ASGI_APPLICATION = "serving_ui.asgi.application"
 CONTENT_SECURITY_POLICY = {

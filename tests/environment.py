@@ -14,7 +14,7 @@ import shutil
 import tempfile
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     for name in [name for name in os.environ if name.startswith("SERVING_UI_")]:
@@ -27,8 +27,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without a seed nothing is left to chance."""
-    settings.register_profile("repeatable", derandomize=True, database=None)
+    """Without a seed nothing is left to chance, and nothing to how busy the machine is."""
+    unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("repeatable", unhurried, derandomize=True, database=None)
     chosen = config.getoption("--hypothesis-seed") or config.getoption("--hypothesis-profile")
     if not chosen:
         settings.load_profile("repeatable")

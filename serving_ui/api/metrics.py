@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.utils.translation import gettext as _
 
+from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.exposition import Sample, family, histogram
@@ -32,14 +33,24 @@ def _state(endpoint: Endpoint) -> Iterable[str]:
     ):
         full = f"serving_ui_endpoint_{name}"
         yield from family(full, "gauge", told, [(full, labels, value)])
-    full = "serving_ui_endpoint_rate_limit_calls"
-    limits: list[Sample] = [
-        (full, {**labels, "key": limit["key"]}, limit["calls"])
-        for limit in endpoint.rate_limits
-        if limit.get("calls") is not None
-    ]
-    if limits:
-        yield from family(full, "gauge", _("Calls admitted a minute."), limits)
+    for unit, told in (("calls", _("Calls admitted a minute.")), ("tokens", _("Tokens admitted a minute."))):
+        full = f"serving_ui_endpoint_rate_limit_{unit}"
+        samples: list[Sample] = [
+            (full, {**labels, "key": key, "principal": principal}, most)
+            for (key, principal), most in _strictest(endpoint, unit).items()
+        ]
+        if samples:
+            yield from family(full, "gauge", told, samples)
+
+
+def _strictest(endpoint: Endpoint, unit: str) -> dict[tuple[str, str], int]:
+    """What is in force for each key and principal: the same sample twice would make Prometheus refuse all of them."""
+    found: dict[tuple[str, str], int] = {}
+    for limit in limits.stored(endpoint):
+        most, concerns = limit.get(unit), (limit["key"], limit.get("principal") or "")
+        if most is not None:
+            found[concerns] = min(most, found.get(concerns, most))
+    return found
 
 
 def _counters(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[str]:

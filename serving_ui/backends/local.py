@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from math import ceil
 
 import requests
 
@@ -17,6 +18,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.spec import ServedEntity
 from serving_ui.catalogue.wire import Addresses, SecretUnusable, UpstreamRequest
 from serving_ui.lib.egress import EgressPolicy
+from serving_ui.lib.retry_after import asked_for
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 
@@ -90,9 +92,8 @@ def _judged(response: requests.Response, provider: Provider) -> Verdict:
 
 
 def _retry_after(response: requests.Response) -> int:
-    """Whole seconds of the Retry-After header, 0 without one, at most a minute."""
-    value = response.headers.get("Retry-After", "")
-    return min(int(value), 60) if value.isascii() and value.isdigit() else 0
+    """Whole seconds, at most a minute."""
+    return ceil(min(asked_for(response.headers) or 0, 60))
 
 
 def _without(secrets: list[str], message: str) -> str:

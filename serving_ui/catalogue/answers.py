@@ -42,6 +42,19 @@ def tool_call(call_id: str, name: str, arguments: str) -> Json:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+def logprob(token: str, value: float) -> Json:
+    """One of the entries of `logprobs`."""
+    return {"token": token, "logprob": value, "bytes": list(token.encode())}
+
+
+def logprobs(content: Sequence[Json]) -> Json:
+    """The `logprobs` of a choice: of each token with what `top_logprobs` has asked for."""
+    return {
+        "content": [{**each, "top_logprobs": each.get("top_logprobs", [])} for each in content],
+        "refusal": None,
+    }
+
+
 def choice(index: int, said: Json, finish_reason: str, *, logprobs: Any = None) -> Json:
     return {"index": index, "message": said, "logprobs": logprobs, "finish_reason": finish_reason}
 

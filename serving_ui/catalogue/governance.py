@@ -136,6 +136,14 @@ def parse_ai_gateway(body: object) -> AiGateway:
     raise SpecErrors(problems)
 
 
+def parse_gateway_limits(body: object) -> list[RateLimit]:
+    """Read the rate limits of AI gateway settings alone. Raises SpecErrors, with paths from the endpoint."""
+    try:
+        return parse_ai_gateway({"rate_limits": body}).rate_limits or []
+    except SpecErrors as errors:
+        raise SpecErrors([problem.under("ai_gateway") for problem in errors.problems]) from None
+
+
 def parse_email_notifications(body: object) -> EmailNotifications:
     """Read e-mail notifications. Raises SpecErrors."""
     try:

@@ -7,11 +7,11 @@ parameter when OpenAI does not know it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.text import _
@@ -23,7 +23,7 @@ OPENAI_FIELDS = frozenset({
     "logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls",
     "functions", "function_call", "modalities", "audio", "prediction", "reasoning_effort", "service_tier", "store",
     "metadata", "web_search_options", "verbosity", "dimensions", "encoding_format", "safety_identifier",
-    "prompt_cache_key", "prompt_cache_retention",
+    "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "moderation",
 })  # fmt: skip
 """Fields of OpenAI's three requests. Whoever sends one means what OpenAI means by it."""
 
@@ -34,6 +34,7 @@ NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
     "logprobs": False,
+    "top_logprobs": 0,
     "logit_bias": {},
     "parallel_tool_calls": True,
     "store": False,
@@ -45,9 +46,14 @@ NEUTRAL: Mapping[str, Any] = {
 
 _SILENT = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-    "encoding_format",
+    "prompt_cache_options", "encoding_format",
 })  # fmt: skip
+"""What the gateway itself sees to, and what changes no answer: who asks, and hints for caches. Left out where a provider has no place for it."""
+
+_ENCODINGS = (None, "float", "base64")
+_OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _OF_A_MESSAGE = frozenset({"role", "content", "name", "tool_call_id"})
+_IMAGE_KINDS = {"image/jpg": "image/jpeg"}
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
@@ -61,21 +67,26 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Either `url`, or `kind` (a media type) with `data` in base64. `own` are the provider's own fields of the part."""
+    """Either `url`, or `kind` (a media type) with `data` in base64. `own` are the provider's own fields of the part.
+
+    `detail` is how closely it is looked at, for the providers that can say so.
+    """
 
     url: str = ""
     kind: str = ""
     data: str = ""
+    detail: str = ""
     own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`arguments` is the parsed object."""
+    """`arguments` is the parsed object, `text` how it was written."""
 
     id: str
     name: str
     arguments: Json
+    text: str
 
 
 def merged(body: Mapping[str, Any]) -> Json:
@@ -96,17 +107,19 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
     """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`."""
     own: Json = {}
     for name, value in merged(body).items():
+        if name == "encoding_format" and value not in _ENCODINGS:
+            raise refuse(name, "It must be float or base64.")
         if name in taken or name in _SILENT:
             continue
         if name not in OPENAI_FIELDS:
             own[name] = value
-        elif value is not None and not _is_neutral(name, value):
+        elif value is not None and not is_neutral(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
 
 
-def _is_neutral(name: str, value: Any) -> bool:
+def is_neutral(name: str, value: Any) -> bool:
     """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
     neutral = NEUTRAL.get(name)
     return name in NEUTRAL and bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
@@ -117,10 +130,20 @@ def refuse(name: str, why: str) -> RequestRefused:
     return RequestRefused(_("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why))
 
 
-def parts(content: Any, *, at: str, own: Sequence[str] = ()) -> Iterator[Text | Image]:
+def _only(holder: Mapping[str, Any], known: Collection[str], *, at: str) -> None:
+    """Raise for a field that the provider would not get."""
+    for name, value in holder.items():
+        if value is not None and name not in known:
+            raise refuse(f"{at}.{name}", "Leave it out.")
+
+
+def parts(
+    content: Any, *, at: str, own: Sequence[str] = (), details: Sequence[str] = ("auto",)
+) -> Iterator[Text | Image]:
     """A message's content, which is a text or a list of parts. Texts that are empty are left out.
 
     `at` names it in refusals, such as messages[0].content; `own` are the provider's own fields of a part. Others are refused.
+    `details` are those of an image that it has; nobody needs to be told of `auto`.
     """
     if content is None:
         return
@@ -131,41 +154,43 @@ def parts(content: Any, *, at: str, own: Sequence[str] = ()) -> Iterator[Text | 
     if not isinstance(content, list):
         raise refuse(at, "It must be a text or a list of parts.")
     for position, part in enumerate(content):
-        read = _part(part, f"{at}[{position}]", own)
+        read = _part(part, f"{at}[{position}]", own, details)
         if isinstance(read, Image) or read.text:
             yield read
 
 
-def _part(part: Any, at: str, own: Sequence[str]) -> Text | Image:
+def _part(part: Any, at: str, own: Sequence[str], details: Sequence[str]) -> Text | Image:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind not in ("text", "refusal", "image_url"):
         raise refuse(at, "It must be a part of type text or image_url.")
     given = part.get(kind)
     extra = {name: value for name, value in part.items() if name not in {"type", kind} and value is not None}
-    for name in extra:
-        if name not in own:
-            raise refuse(f"{at}.{name}", "Leave it out.")
+    _only(extra, own, at=at)
     if kind == "image_url":
-        return _image(given, at, extra)
+        return _image(given, at, extra, details)
     if not isinstance(given, str):
         raise refuse(f"{at}.{kind}", "It must be a text.")
     return Text(given, extra)
 
 
-def _image(given: Any, at: str, own: Mapping[str, Any]) -> Image:
+def _image(given: Any, at: str, own: Mapping[str, Any], details: Sequence[str]) -> Image:
     described = given if isinstance(given, dict) else {"url": given}
     url = described.get("url")
     if not isinstance(url, str) or not url:
         raise refuse(f"{at}.image_url", "It must have a url.")
     for name, value in described.items():
-        if name != "url" and not (name == "detail" and value in (None, "auto")):
+        if name != "url" and not (name == "detail" and (value is None or value in details)):
             raise refuse(f"{at}.image_url.{name}", "Leave it out.")
+    detail = described.get("detail") or ""
     if not url.startswith("data:"):
-        return Image(url=url, own=own)
+        return Image(url=url, detail=detail, own=own)
     found = _DATA_URL.match(url)
     if found is None:
         raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
-    return Image(kind=found["kind"], data="".join(found["data"].split()), own=own)
+    kind = found["kind"].lower()
+    return Image(
+        kind=_IMAGE_KINDS.get(kind, kind), data="".join(found["data"].split()), detail=detail, own=own
+    )
 
 
 def text_only(content: Any, *, at: str) -> str:
@@ -194,9 +219,7 @@ def _message(given: Any, at: str) -> Json:
         if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
             raise refuse(f"{at}.{name}", "Leave it out.")
     if role != "assistant":  # an assistant's message is an earlier answer, with whatever that had
-        for name in given.keys() - _OF_A_MESSAGE:
-            if given[name] is not None:
-                raise refuse(f"{at}.{name}", "Leave it out.")
+        _only(given, _OF_A_MESSAGE, at=at)
     content = given.get("content") or given.get("refusal")
     return {**given, "role": "system" if role == "developer" else role, "content": content}
 
@@ -209,12 +232,19 @@ def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise refuse(where, "It must have a function with a name.")
-        calls.append(
-            ToolCall(
-                str(call.get("id") or ""), function["name"], _arguments(function.get("arguments"), where)
-            )
-        )
+        given = function.get("arguments")
+        arguments = _arguments(given, where)
+        text = given if isinstance(given, str) and given else to_json(arguments).decode()
+        calls.append(ToolCall(str(call.get("id") or ""), function["name"], arguments, text))
     return calls
+
+
+def spelled_calls(message: Mapping[str, Any], *, at: str) -> list[Json]:
+    """The same for providers that spell them as OpenAI does, without what other providers' answers have beside."""
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
+        for call in tool_calls(message, at=at)
+    ]
 
 
 def _listed(holder: Mapping[str, Any], name: str, *, at: str = "") -> Sequence[Any]:
@@ -268,22 +298,40 @@ def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> 
     return value
 
 
-def functions(body: Mapping[str, Any]) -> list[Json]:
-    """The `function` objects of `tools`. Raises for tools of another type."""
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A parameter that is true or false."""
+    value = body.get(name)
+    if not isinstance(value, bool | None):
+        raise refuse(name, "It must be true or false.")
+    return bool(value)
+
+
+def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:
+    """The `function` objects of `tools`, with the provider's `own` fields of a tool. Raises for tools of another type."""
     found = []
     for position, tool in enumerate(_listed(body, "tools")):
+        at = f"tools[{position}]"
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise refuse(
-                f"tools[{position}]", "It must be of type function, with a function that has a name."
-            )
-        found.append(function)
+            raise refuse(at, "It must be of type function, with a function that has a name.")
+        beside = {name: value for name, value in tool.items() if name not in {"type", "function"}}
+        _only(function, _OF_A_FUNCTION.union(own), at=f"{at}.function")
+        _only(beside, own, at=at)
+        found.append({name: value for name, value in {**function, **beside}.items() if value is not None})
     return found
 
 
 def choice_of_tool(body: Mapping[str, Any]) -> tuple[str, str]:
-    """`tool_choice` as (auto, none, required, function or empty, the function's name)."""
-    given = body.get("tool_choice")
+    """`tool_choice` as (auto, none, required, function or empty, the function's name). Without tools, auto and none ask for nothing."""
+    kind, name = _choice(body.get("tool_choice"))
+    if body.get("tools") or not kind:
+        return kind, name
+    if kind in ("auto", "none"):
+        return "", ""
+    raise refuse("tool_choice", "There are no tools to choose from.")
+
+
+def _choice(given: Any) -> tuple[str, str]:
     if given is None:
         return "", ""
     if given in ("auto", "none", "required"):
@@ -302,5 +350,8 @@ def texts(value: Any, *, name: str) -> list[str]:
     """`input` or `prompt` as a list of texts. Token numbers are refused: another model's tokens mean something else."""
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        raise refuse(name, "It must be a text or a list of texts.")
+        raise refuse(
+            name,
+            "It must be a text or a list of texts. Token numbers mean something else to every model: send the texts themselves.",
+        )
     return listed

@@ -177,7 +177,9 @@ def _refuse(problems: list[Problem]) -> None:
 def _config_problems(config: ConfigSpec, *, several: bool) -> Iterator[Problem]:
     entities = config.served_entities
     if len(entities) > 1 and not several:
-        message = _("An endpoint with an external model has exactly one served entity. Remove the others.")
+        message = _(
+            "An endpoint with an external model has exactly one served entity, unless an admin allows several on Settings. Remove the others."
+        )
         yield Problem(("served_entities",), message, "several")
         return
     taken = Counter(entity.name for entity in entities)

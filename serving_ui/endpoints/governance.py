@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import limits, publication, queries
@@ -55,13 +57,30 @@ def set_fallback(
     *, name: str, enabled: bool, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Whether another served entity is asked when one fails. All other AI gateway settings stay as they are."""
+    return _set_of_ai_gateway(
+        name, generation, {"fallback_config": {"enabled": enabled}}, actor=actor, now=now
+    )
+
+
+@retried
+def set_gateway_limits(
+    *, name: str, rate_limits: Sequence[RateLimit], generation: int | None = None, actor: User, now: datetime
+) -> Endpoint:
+    """Replaces the rate limits of the AI gateway settings. All its other settings stay as they are."""
+    return _set_of_ai_gateway(
+        name, generation, {"rate_limits": [limit.stored() for limit in rate_limits]}, actor=actor, now=now
+    )
+
+
+def _set_of_ai_gateway(
+    name: str, generation: int | None, some: Mapping[str, Any], *, actor: User, now: datetime
+) -> Endpoint:
     with transaction.atomic(durable=True):
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
-        settings = {**endpoint.ai_gateway, "fallback_config": {"enabled": enabled}}
-        swap(endpoint, ai_gateway=settings, modified_at=now)
+        swap(endpoint, ai_gateway={**endpoint.ai_gateway, **some}, modified_at=now)
         record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
-        publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
+        publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 

@@ -20,6 +20,7 @@ uvicorn also stays one process (41 MB against 74 MB for granian's parent and wor
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from hashlib import sha256
 from itertools import count
 from time import monotonic_ns, time
@@ -63,7 +64,7 @@ class Gateway:
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
         self.limits = Limits(holder, redis=redis)
-        self._turns = count()
+        self._turns: defaultdict[str, count[int]] = defaultdict(count)
 
     async def start(self) -> None:
         self.client.start()
@@ -133,15 +134,18 @@ class Gateway:
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""
-        if address.task is not None and address.task is not endpoint.task:
-            raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path of that task."
-            )
         if not endpoint.ready or not endpoint.entities:
             why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
+        if address.task is not None and address.task is not endpoint.task:
+            raise errors.invalid(
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {question.PATHS[endpoint.task]}."
+            )
         if address.entity is None:
-            return routing.candidates(endpoint, turn=next(self._turns))
+            if len(endpoint.entities) == 1:
+                return endpoint.entities
+            # Each endpoint has its own: one counter for all would give one model whatever comes in step with others' queries.
+            return routing.candidates(endpoint, turn=next(self._turns[endpoint.id]))
         named = endpoint.entity(address.entity)
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from math import ceil
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from serving_ui.gateway import retries
 from serving_ui.gateway.circuits import Circuit
@@ -22,6 +22,7 @@ from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
+from serving_ui.lib.retry_after import asked_for
 
 _ERROR_BYTES = 64 * 1024
 _HOST_FAULTS = frozenset({502, 503, 504})
@@ -54,6 +55,7 @@ class Asking:
         patience = query.endpoint.patience or self._client.patience
         guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch)
         each, left, paused = first, list(fallbacks), 0.0
+        failure: Unanswered | None = None
         try:
             while True:
                 query.entity = each.entity
@@ -62,10 +64,10 @@ class Asking:
                     return
                 except CallerGone:
                     raise
-                except (UpstreamFault, EgressRefused, TimeoutError, GatewayError, Unanswered) as problem:
+                except (UpstreamFault, EgressRefused, GatewayError, Unanswered) as problem:
                     failure = _unanswered(problem, query.endpoint)
                 if query.caller.began:
-                    raise failure.error from failure
+                    raise failure.error
                 seconds = _pause(failure, query, paused) if not left else None
                 if seconds is not None:
                     query.retries += 1
@@ -74,7 +76,7 @@ class Asking:
                     continue
                 following = _next(query, left) if failure.elsewhere else None
                 if following is None:
-                    raise failure.error from failure
+                    raise failure.error
                 query.fallbacks += 1
                 each = following
         except asyncio.CancelledError:
@@ -83,6 +85,7 @@ class Asking:
             raise
         finally:
             guard.release()
+            failure = None  # it knows this frame, which would keep it, and all that a query holds, until garbage is looked for
 
     async def _pause(self, seconds: float, guard: Guard, query: Query) -> None:
         began = perf_counter()
@@ -99,25 +102,27 @@ class Asking:
         circuit = self._client.circuit(each.request.url)
         if circuit.is_open:
             _refuse_if_open(circuit, query.endpoint)
+        if each.request.auth is not None:
+            await self._sign(each, guard)
         began = perf_counter()
         try:
-            if each.request.auth is not None:
-                each.request = await self._signing.signed(each.request, policy=query.snapshot.egress)
             reply = await self._client.send(each.request, policy=query.snapshot.egress, guard=guard)
         except (CallerGone, EgressRefused, Untrusted, BadRequest):
             raise
-        except (UpstreamFault, TimeoutError):
-            circuit.failed(_now())
+        except UpstreamFault:
+            circuit.failed(monotonic())
             raise
         finally:
             query.caller.waited(perf_counter() - began)
         if reply.status in _HOST_FAULTS:
-            circuit.failed(_now())
+            circuit.failed(monotonic())
         else:
             circuit.answered()
         try:
             if not 200 <= reply.status < 300:
                 raise await self._refusal(reply, each)
+            if reply.is_packed:
+                raise Unanswered(_packed(query.endpoint))
             query.was_asked = True
             await (relay_stream if query.question.stream else relay_whole)(reply, each)
             guard.release()  # to the server an answered caller has left; that must not cut the connection
@@ -126,13 +131,26 @@ class Asking:
         finally:
             reply.done()
 
+    async def _sign(self, each: Try, guard: Guard) -> None:
+        """Add the token or signature. Whoever fails to give one is not the provider's host: its circuit does not hear of it."""
+        query, began = each.query, perf_counter()
+        try:
+            signing = self._signing.signed(each.request, policy=query.snapshot.egress)
+            each.request = await guard.during(signing)
+        except (CallerGone, Untrusted, BadRequest):
+            raise
+        except (UpstreamFault, TimeoutError) as fault:
+            raise _unsigned(fault, query.endpoint) from fault
+        finally:
+            query.caller.waited(perf_counter() - began)
+
     async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
         if reply.status == 401:
             self._signing.forget(each.request)
         error = from_reply(
             status=reply.status,
             headers=reply.headers,
-            body=await reply.opening(most=_ERROR_BYTES),
+            body=b"" if reply.is_packed else await reply.opening(most=_ERROR_BYTES),
             endpoint=each.query.endpoint.name,
             secrets=each.secrets,
         )
@@ -140,7 +158,7 @@ class Asking:
             error,
             # An empty account (429, told as 400) does not fill by waiting.
             again=error.status != 400 and retries.is_worth(reply.status, reply.headers),
-            after=retries.asked_for(reply.headers),
+            after=asked_for(reply.headers),
             elsewhere=reply.status == 429 or reply.status >= 500,
         )
 
@@ -162,12 +180,16 @@ def _next(query: Query, left: list[Entity]) -> Try | None:
     return None
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+def _packed(endpoint: Endpoint) -> GatewayError:
+    return GatewayError(
+        501,
+        "The provider compressed its answer although it was asked not to, so it cannot be read. "
+        f"The person who manages endpoint {endpoint.name} must have compression switched off there.",
+    )
 
 
 def _refuse_if_open(circuit: Circuit, endpoint: Endpoint) -> None:
-    seconds = circuit.wait(_now())
+    seconds = circuit.wait(monotonic())
     if seconds > 0:
         error = GatewayError(
             503,
@@ -192,8 +214,16 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
         return Unanswered(
             GatewayError(400, f"The provider cannot be asked: {fault}. {manager}"), elsewhere=False
         )
-    if isinstance(fault, Late | TimeoutError):
-        message = f"The provider was too slow: {str(fault) or 'no token in time'}. Try again."
-        return Unanswered(GatewayError(504, message))
+    if isinstance(fault, Late):
+        return Unanswered(GatewayError(504, f"The provider was too slow: {fault}. Try again."))
     error = GatewayError(503, f"The provider did not answer properly: {fault}. Try again.", retry_after=2)
+    return Unanswered(error, again=isinstance(fault, NotReached))
+
+
+def _unsigned(fault: Exception, endpoint: Endpoint) -> Unanswered:
+    """What the silence of a token server means for the caller."""
+    server = f"The server that gives endpoint {endpoint.name} its access to the provider"
+    if isinstance(fault, Late | TimeoutError):
+        return Unanswered(GatewayError(504, f"{server} was too slow. Try again."))
+    error = GatewayError(503, f"{server} did not answer properly: {fault}. Try again.", retry_after=2)
     return Unanswered(error, again=isinstance(fault, NotReached))

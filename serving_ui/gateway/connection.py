@@ -7,12 +7,14 @@ to whoever reads next; a reply that ended early is never mistaken for a whole on
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
 _READ_AHEAD = 256 * 1024
 _MOST_HEADERS = 64 * 1024
+_CODING = b"content-encoding"
+_CODING_LENGTH = len(_CODING)
 _TOO_MANY = "the reply has too many headers"
 
 
@@ -68,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, *, address: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.address = address
         self.closed = False
         self.requests = 0
@@ -99,10 +101,19 @@ class Connection(asyncio.Protocol):
         """By name in small letters; of several with one name the last. Made when somebody asks, which few do."""
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._pairs}
 
+    @property
+    def coding(self) -> bytes:
+        """How the body is encoded: what `content-encoding` says."""
+        for name, value in self._pairs:
+            if len(name) == _CODING_LENGTH and name.lower() == _CODING:
+                return value.strip().lower()
+        return b""
+
     def more(self) -> asyncio.Future[None]:
         """To be awaited: something has happened. Raises the fault."""
         if self._fault is not None:
-            raise self._fault
+            # Another one of its kind: what is raised knows all who wait here, and would keep them if it were kept.
+            raise type(self._fault)(*self._fault.args)
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
@@ -179,6 +190,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._parser = None  # it knows this connection, so neither would go before garbage is looked for
         if not self._complete:
             if self.has_head and self._ends_with_connection and exc is None and self._fault is None:
                 self._complete = True

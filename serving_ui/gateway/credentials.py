@@ -1,13 +1,14 @@
 """Bearer tokens that are asked for: with client credentials (Microsoft Entra) or a service account's key (Google).
 
-Fetched through the gateway's own client, so that the outbound policy holds; cached, renewed early. One fetch per key at a time;
-while a token is still valid nobody waits for its renewal. Tokens live in memory only.
+Fetched through the gateway's own client, so that the outbound policy holds; cached, renewed early. One fetch per key at a time,
+whose outcome all who wait for it share; while a token is still valid nobody waits for its renewal. Tokens live in memory only.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 from typing import Any
@@ -16,10 +17,9 @@ from urllib.parse import urlencode
 from pydantic_core import from_json
 
 from serving_ui.catalogue.wire import ClientCredentials, GoogleServiceAccount, UpstreamRequest
-from serving_ui.gateway.connection import UpstreamFault
 from serving_ui.gateway.errors import GatewayError, vendor_words
 from serving_ui.gateway.upstream import Reply, UpstreamClient
-from serving_ui.lib.egress import EgressPolicy, EgressRefused
+from serving_ui.lib.egress import EgressPolicy
 
 _EARLY = 300.0
 _TIMEOUT = 20.0
@@ -42,7 +42,7 @@ class Credentials:
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
         self._tokens: dict[bytes, _Token] = {}
-        self._locks: dict[bytes, asyncio.Lock] = {}
+        self._fetching: dict[bytes, asyncio.Task[str]] = {}
 
     async def token(self, auth: TokenAuth, *, policy: EgressPolicy) -> str:
         """A token that is valid now. Raises GatewayError in the token server's words, UpstreamFault or EgressRefused."""
@@ -50,23 +50,24 @@ class Credentials:
         held = self._tokens.get(key)
         if held is not None and held.renew_at > monotonic():
             return held.value
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        if held is not None and held.ends_at > monotonic() and lock.locked():
+        fetching = self._fetching.get(key)
+        if fetching is None:
+            fetching = asyncio.get_running_loop().create_task(self._renewed(key, auth, policy))
+            self._fetching[key] = fetching
+            fetching.add_done_callback(partial(self._fetched, key))
+        if held is not None and held.ends_at > monotonic():
             return held.value
-        async with lock:
-            held = self._tokens.get(key)
-            if held is not None and held.renew_at > monotonic():
-                return held.value
-            try:
-                return await self._renewed(key, auth, policy)
-            except (GatewayError, UpstreamFault, EgressRefused, TimeoutError):
-                if held is not None and held.ends_at > monotonic():
-                    return held.value
-                raise
+        # One caller's leaving must not end the fetch that the others wait for.
+        return await asyncio.shield(fetching)
 
     def forget(self, auth: TokenAuth) -> None:
         """The provider refused the token: the next query asks for a new one."""
         self._tokens.pop(_key(auth), None)
+
+    def _fetched(self, key: bytes, fetching: asyncio.Task[str]) -> None:
+        self._fetching.pop(key, None)
+        if not fetching.cancelled():
+            fetching.exception()  # seen, even when everybody who waited for it has left
 
     async def _renewed(self, key: bytes, auth: TokenAuth, policy: EgressPolicy) -> str:
         async with asyncio.timeout(_TIMEOUT):
@@ -79,7 +80,6 @@ class Credentials:
         value, seconds = _granted(reply, content, form)
         if len(self._tokens) >= _MOST_KEYS:
             self._tokens.clear()
-            self._locks = {key: self._locks[key]}
         now = monotonic()
         self._tokens[key] = _Token(value, now + max(seconds - _EARLY, seconds / 2), now + seconds)
         return value

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from math import ceil, isfinite
+from math import ceil
 
 from pydantic_core import from_json, to_json
+
+from serving_ui.lib.retry_after import asked_for
 
 MOST_WORDS = 2000
 _NOT_SECRET = frozenset({"content-type", "accept", "user-agent", "openai-organization", "accept-encoding"})
@@ -144,11 +146,8 @@ def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> Gatewa
 
 def _retry_after(headers: Mapping[str, str], *, default: int) -> int:
     """Whole seconds: the SDK reads nothing else."""
-    try:
-        seconds = float(headers.get("retry-after", default))
-    except ValueError:
-        return default
-    return min(max(1, ceil(seconds)), 300) if isfinite(seconds) else default
+    seconds = asked_for(headers)
+    return default if seconds is None else min(max(1, ceil(seconds)), 300)
 
 
 def vendor_words(body: bytes, *, secrets: Iterable[str]) -> str:

@@ -7,9 +7,9 @@ leaving; from then on the upstream connection is cut as soon as the caller goes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
 from serving_ui.gateway.patience import Patience
@@ -18,6 +18,7 @@ _ROUND = 0.1
 _GRACE = 2.0
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+T = TypeVar("T")
 
 
 class Watch:
@@ -58,8 +59,10 @@ class Guard:
     __slots__ = (
         "_asked_at",
         "_connection",
+        "_ended_by",
         "_fault",
         "_is_released",
+        "_is_working",
         "_listener",
         "_pause",
         "_receive",
@@ -83,6 +86,8 @@ class Guard:
         """The caller did not read its answer, so the query was cancelled."""
         self._fault: UpstreamFault | None = None
         self._pause: asyncio.Future[None] | None = None
+        self._is_working = False
+        self._ended_by: UpstreamFault | None = None
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         watch.add(self)
@@ -94,6 +99,23 @@ class Guard:
             raise self._fault
         self._connection = connection
         self._asked_at = now
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work that has no connection to hold yet. Cancels it and raises when the caller leaves or time is up."""
+        if self._fault is not None:
+            work.close()
+            raise self._fault
+        self._connection, self._is_working, self._asked_at = None, True, monotonic()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._ended_by is None or self._task is None:
+                raise
+            self._task.uncancel()
+            fault, self._ended_by = self._ended_by, None
+            raise fault from None
+        finally:
+            self._is_working = False
 
     async def pause(self, seconds: float) -> None:
         """Wait before the provider is asked again. Raises as soon as the caller leaves or time is up."""
@@ -114,12 +136,13 @@ class Guard:
         if self._is_released:
             return
         self._is_released = True
-        self._connection = None
+        self._connection = self._fault = None
         self._watch.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
+        self._listener = self._timer = self._task = None
 
     def look(self) -> None:
         """The query takes longer than most: from now on its deadlines and its caller are watched."""
@@ -143,8 +166,7 @@ class Guard:
             self._call(self._started + self.patience.total, self._total_due)
         else:
             if now >= self._asked_at + self.patience.first_byte:
-                if connection is not None:
-                    connection.fail(Late(f"it did not begin to answer within {self.patience.first_byte:g} s"))
+                self._stop(Late(f"it did not begin to answer within {self.patience.first_byte:g} s"))
                 self._asked_at = now  # another one may be asked now
             self._watch_first_byte()
 
@@ -166,10 +188,17 @@ class Guard:
     def _end(self, fault: UpstreamFault) -> None:
         if self._fault is None:
             self._fault = fault
-        if self._connection is not None:
-            self._connection.fail(fault)
+        self._stop(fault)
         if self._pause is not None and not self._pause.done():
             self._pause.set_exception(fault)
+
+    def _stop(self, fault: UpstreamFault) -> None:
+        """Whatever works for the query now ends with `fault`."""
+        if self._connection is not None:
+            self._connection.fail(fault)
+        elif self._is_working and self._ended_by is None and self._task is not None:
+            self._ended_by = fault
+            self._task.cancel()
 
 
 def _wake(pause: asyncio.Future[None]) -> None:

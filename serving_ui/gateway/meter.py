@@ -141,10 +141,13 @@ class Meter:
             past = _read(self._path(_DEPARTED, _COUNTS)) or {"counts": {}, "names": []}
             ended = []
             for path in self._folder.glob(f"*{_COUNTS}"):
-                content = _read(path) if path.stem not in (self._name, _DEPARTED) else None
+                if path.stem in (self._name, _DEPARTED):
+                    continue
+                is_alive = _is_alive(self._path(path.stem, _LOCK))  # first: what a dead one left is complete
+                content = _read(path)
                 if content is None:
                     continue
-                if _is_alive(self._path(path.stem, _LOCK)):
+                if is_alive:
                     living.append(content)
                     continue
                 ended.append(path.stem)

@@ -12,21 +12,20 @@ from typing import Any
 from pydantic_core import from_json
 
 from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import OPENAI_PATHS
 from serving_ui.gateway.errors import GatewayError, invalid
 from serving_ui.gateway.tally import estimate
 
 ROOT = "/serving-endpoints"
 # Where MLflow sends queries when its target is this server's address: `get_deploy_client("http://HOST:PORT")`.
 MLFLOW_ROOT = "/endpoints"
-_OPENAI = {
-    "chat/completions": Task.CHAT,
-    "completions": Task.COMPLETIONS,
-    "embeddings": Task.EMBEDDINGS,
-}
+PATHS = {task: path.removeprefix("/") for task, path in OPENAI_PATHS.items()}
+_OPENAI = {path: task for task, path in PATHS.items()}
 _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
 _MOST_ID = 256
 _MOST_CONTEXT = 8192
+_OF_A_TOKEN = 4
 _NO_TEXT = frozenset({"role", "type", "id", "tool_call_id"})
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
@@ -69,7 +68,9 @@ def read_path(path: str) -> Address:
     if len(parts) == _ENTITY_INVOCATIONS and parts[1] == "served-models" and parts[3] == "invocations":
         return Address(endpoint=parts[0], entity=parts[2])
     raise GatewayError(
-        404, f"There is nothing at this path. Send queries to {ROOT}/<name>/invocations.", code="NOT_FOUND"
+        404,
+        f"There is nothing at this path. Send queries to {ROOT}/<name>/invocations, or give an OpenAI client {ROOT} as base URL.",
+        code="NOT_FOUND",
     )
 
 
@@ -179,9 +180,11 @@ def _usage_context(body: dict[str, Any]) -> dict[str, str]:
 
 
 def _length(value: Any) -> int:
-    """Characters of the texts in a value. Images in data URLs are no text."""
+    """Characters of the texts in a value. Images in data URLs are no text; a number is a token of a prompt that has been cut already."""
     if isinstance(value, str):
         return 0 if value.startswith("data:") else len(value)
+    if isinstance(value, int):
+        return _OF_A_TOKEN
     if isinstance(value, dict):
         return sum(_length(inner) for name, inner in value.items() if name not in _NO_TEXT)
     return sum(map(_length, value)) if isinstance(value, list) else 0

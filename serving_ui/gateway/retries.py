@@ -7,8 +7,9 @@ before it said 502, 503 or 504. A reply that broke off is not asked for again: t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from random import random
+
+from serving_ui.lib.retry_after import asked_for
 
 TRIES = 3
 BUDGET = 5.0
@@ -18,7 +19,7 @@ _GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
 def pause(*, tries: int, spent: float, retry_after: float | None) -> float | None:
-    """Seconds until the next try; None when there is none. `retry_after` is what the provider asks for."""
+    """Seconds until the next try; None when there is none. `retry_after` is what the provider asks for, if it does."""
     if tries >= TRIES:
         return None
     backoff = _FIRST * 2 ** (tries - 1) * (0.5 + random())  # noqa: S311 - jitter is no secret
@@ -28,16 +29,4 @@ def pause(*, tries: int, spent: float, retry_after: float | None) -> float | Non
 
 def is_worth(status: int, headers: Mapping[str, str]) -> bool:
     """Whether a refusal with this status may be gone in a moment."""
-    return status in _GATEWAY_STATUSES or (status == 429 and "retry-after" in headers)
-
-
-def asked_for(headers: Mapping[str, str]) -> float | None:
-    """The Retry-After of a refusal in seconds. A date counts as longer than anybody waits."""
-    given = headers.get("retry-after")
-    if given is None:
-        return None
-    try:
-        seconds = float(given)
-    except ValueError:
-        return BUDGET * 2
-    return max(seconds, 0.0) if isfinite(seconds) else BUDGET * 2
+    return status in _GATEWAY_STATUSES or (status == 429 and asked_for(headers) is not None)

@@ -133,8 +133,11 @@ class TranslatedStream(Stream):
             return
         for chunk in chunks:
             self._tally.chunk(chunk)
-            if self._shows_usage or not only_usage(chunk):
+            is_last = only_usage(chunk)
+            if self._shows_usage or not is_last:
                 ready.append(event(to_json(chunk)))
+            if is_last and self._translator.finished:  # whether or not the provider closes its stream
+                self.over = True
 
     def _end(self) -> None:
         if self._translator.finished:

@@ -54,9 +54,8 @@ class Tally:
                 if isinstance(choice, dict):
                     finished = bool(choice.get("finish_reason")) or finished
                     delta = choice.get("delta", choice)
-                    text = (delta.get("content") or delta.get("text")) if isinstance(delta, dict) else None
-                    if isinstance(text, str):
-                        self.heard += len(text)
+                    if isinstance(delta, dict):
+                        self.heard += _heard(delta)
         return finished
 
     def response_event(self, content: Mapping[str, Any]) -> None:
@@ -123,6 +122,21 @@ def _said(content: Any) -> int:
     for choice in choices if isinstance(choices, list) else ():
         said = choice.get("message", choice) if isinstance(choice, dict) else None
         if isinstance(said, dict):
-            text = said.get("content") or said.get("text")
-            total += len(text) if isinstance(text, str) else 0
+            total += _heard(said)
+    return total
+
+
+def _heard(said: Mapping[str, Any]) -> int:
+    """Characters of a message or a piece of one: what the model wrote, thought, and gave to tools."""
+    total = 0
+    for name in ("content", "text", "reasoning_content"):
+        text = said.get(name)
+        if isinstance(text, str):
+            total += len(text)
+    if "tool_calls" in said:
+        calls = said["tool_calls"]
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            total += len(arguments) if isinstance(arguments, str) else 0
     return total

@@ -69,6 +69,11 @@ class Reply:
         return self._connection.headers
 
     @property
+    def is_packed(self) -> bool:
+        """Whether the body is compressed, against our wish."""
+        return self._connection.coding not in {b"", b"identity"}
+
+    @property
     def is_over(self) -> bool:
         """All of it has been read, so there is nothing to settle."""
         return self._connection.finished and not self._connection.unread
@@ -157,7 +162,8 @@ class UpstreamClient:
             is_used = connection is not None
             if connection is None:
                 patience = self.patience if guard is None else guard.patience
-                connection = await origin.connect(policy=policy, seconds=patience.connect)
+                connecting = origin.connect(policy=policy, seconds=patience.connect)
+                connection = await (connecting if guard is None else guard.during(connecting))
             now = monotonic()
             if guard is not None:
                 guard.hold(connection, now=now)

@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NamedTuple
 
+from serving_ui.start import port
 from serving_ui.start.child import Child
 from serving_ui.start.problem import StartProblem
 from serving_ui.start.supervisor import Warden
@@ -204,6 +205,8 @@ class Fleet:
     def _stop(self) -> None:
         """Lets every worker finish, and kills those that take longer than they have. A second signal cuts it short."""
         left = {*self._crew, *self._leaving, *((self._successor,) if self._successor else ())}
+        if any(child in self._ready for child in left):
+            port.let_in_who_waits(self._sockets)
         for each in self._sockets:
             each.close()
         for child in left:

@@ -64,6 +64,14 @@ def _django(command: str, argv: list[str]) -> int:
         execute_from_command_line(argv)
     except EnvError as error:
         raise StartProblem(str(error)) from error
+    except Exception as error:  # the outermost edge: what is not about the database goes on as it is
+        from django.db import OperationalError
+
+        if not isinstance(error, OperationalError):
+            raise
+        from serving_ui.start import prepare
+
+        raise prepare.unusable(error) from error  # away, locked, full: no command has more to say about it
     return 0
 
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import http.client
+import select
 import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 from serving_ui.start.options import Options
 from serving_ui.start.problem import StartProblem, reason
+
+_SO_ATTACH_FILTER = 26  # Linux; Python has no name for it
+# A filter of a listening socket sees the head of TCP: byte 13 has the flags, of which 2 asks for a connection. Those are dropped.
+_NO_NEWCOMERS = b"".join(
+    struct.pack("=HBBI", *step)
+    for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
+_QUEUE_SECONDS = 5.0  # so long those who are connected are waited for
+_LOOK_SECONDS = 0.02
 
 
 def check_free(options: Options) -> None:
@@ -39,6 +54,25 @@ def opened(options: Options, *, backlog: int) -> socket.socket:
         )
     except OSError as error:
         raise StartProblem(_sentence(options, error)) from None
+
+
+def let_in_who_waits(listeners: Sequence[socket.socket]) -> None:
+    """Before these are closed: lets nobody else connect, and returns once those who have connected have been taken.
+
+    Whoever is connected and still in the queue of a socket that is closed is cut off, and may have sent a request already.
+    Whoever comes now hears nothing, asks again by themselves after a second, and is refused by the closed port.
+    """
+    steps = ctypes.create_string_buffer(_NO_NEWCOMERS, len(_NO_NEWCOMERS))
+    program = struct.pack("HP", len(_NO_NEWCOMERS) // 8, ctypes.addressof(steps))
+    with suppress(OSError):  # another system than Linux
+        for each in listeners:
+            each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    until = time.monotonic() + _QUEUE_SECONDS
+    quiet = 0
+    while quiet < 2 and time.monotonic() < until:  # twice, for those who were about to be connected
+        time.sleep(_LOOK_SECONDS)
+        waiting, _, _ = select.select(listeners, [], [], 0)
+        quiet = 0 if waiting else quiet + 1
 
 
 def _sentence(options: Options, error: OSError) -> str:

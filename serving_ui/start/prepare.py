@@ -36,10 +36,15 @@ def tables() -> None:
             print("Preparing the database.", file=sys.stderr, flush=True)
             call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
-        raise StartProblem(
-            f"The database cannot be used. Its words were: {str(error).strip()}. "
-            "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
-        ) from error
+        raise unusable(error) from error
+
+
+def unusable(error: DatabaseError) -> StartProblem:
+    """What to do about a database that does not do what it is asked."""
+    return StartProblem(
+        f"The database cannot be used. Its words were: {str(error).strip()}. "
+        "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
+    )
 
 
 def static_files() -> None:

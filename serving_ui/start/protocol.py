@@ -4,6 +4,8 @@ uvicorn's way costs about 20 us a request, a fifth of all that a query takes. Wh
 (the specification of ASGI lets a server hold the head until there is a body), headers are checked once and not one by one, the
 timer of an idle connection is set once in a while and not for each request, and an event is made only for those who wait.
 
+Who does not take the end of an answer is hung up on after a while: otherwise its socket, and what waits in it, stay for ever.
+
 Whatever is not about one request stays uvicorn's: connections, flow control, bad requests, the end of the server. There are no
 WebSockets, no access log and no limit of concurrent requests.
 """
@@ -21,6 +23,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _log = logging.getLogger("serving_ui.start")
+_LINGER = 300.0
 _OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
@@ -29,16 +32,42 @@ Header = tuple[bytes, bytes]
 Message = dict[str, Any]
 
 
+class Lingering:
+    """A transport that does not wait for ever, once it is closed, for somebody to take what was written."""
+
+    __slots__ = ("_loop", "_transport", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+
+    def close(self) -> None:
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(_LINGER, self._transport.abort)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's own."""
+        return getattr(self._transport, name)
+
+
 class Protocol(HttpToolsProtocol):
     """What uvicorn is started with: one connection of a caller."""
 
     _idle_since = 0.0
     _idle_timer: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(Lingering(transport, self.loop))  # type: ignore[arg-type]
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        # Nothing comes any more. What points at each other here would have to be found by the search for garbage.
+        self._idle_timer = self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = 0.0
@@ -180,9 +209,7 @@ class Exchange:
             await app(self._scope, self.receive, self.send)
             if not (self.response_complete or self.disconnected):
                 raise RuntimeError("The application returned without a complete answer.")
-        except (
-            BaseException
-        ) as problem:  # the outermost edge: the caller learns of it, the log gets the reason
+        except BaseException as problem:  # the outermost edge, as in uvicorn: one failure ends one answer
             _log.error("The application failed.", exc_info=problem)
             await self._fail()
         finally:

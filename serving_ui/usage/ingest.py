@@ -34,7 +34,7 @@ def ingest(*, folder: Path, clock: Callable[[], datetime]) -> int:
         file = known.get(path.name) or SpoolFile(name=path.name)
         try:
             taken += _take(path, file, portions, clock)
-        except (DataError, IntegrityError, TypeError, ValueError):
+        except (DataError, IntegrityError, OSError, TypeError, ValueError):
             log.exception(
                 "The file %s of the usage spool cannot be taken in. It is kept, the others go on.", path
             )
@@ -82,8 +82,10 @@ def _store(portion: Portion, before: SpoolFile, *, now: datetime) -> SpoolFile |
             numbers.append(number)
             rows.append(reading.request(values, now=now))
     if rows:
-        file.first_at = file.first_at or rows[0]["at"]
-        file.last_at = rows[-1]["at"]
+        # A request is recorded when it ends, so those that took long began before the ones above them.
+        times = [row["at"] for row in rows]
+        file.first_at = min([*times, file.first_at or times[0]])
+        file.last_at = max([*times, file.last_at or times[0]])
     file.offset, file.is_done = portion.offset, portion.is_last
     file.rows += len(rows)
     file.save()

@@ -16,7 +16,9 @@ def totals(*, endpoint_id: str) -> list[Total]:
 
 
 def since(moment: datetime, *, endpoint_id: str) -> dict[str, int]:
-    """Requests, errors and tokens of the endpoint since a moment."""
-    names = ("requests", "errors_4xx", "errors_5xx", "limited", "tokens_in", "tokens_out")
+    """Requests, how they ended, and tokens of the endpoint since a moment."""
+    names = (
+        "requests", "errors_4xx", "errors_5xx", "limited", "truncated", "client_left", "tokens_in", "tokens_out"
+    )  # fmt: skip
     sums: dict[str, Any] = {name: Sum(name, default=0) for name in names}
     return Minute.objects.filter(endpoint_id=endpoint_id, minute__gte=moment).aggregate(**sums)

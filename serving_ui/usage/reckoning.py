@@ -1,7 +1,7 @@
 """Whether usage adds up: requests answered = rows = what the minutes come to, and where not.
 
 Each figure is counted from another source. *Answered* is what the gateways numbered in their files, *rows* is counted in the
-table, *minutes* are added up. Only files that are younger than the oldest rows are compared: of older ones rows are gone.
+table, *minutes* are added up. Of a file that is older than the oldest rows a part is gone: what is left of it counts as answered.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ def reckon(*, folder: Path, now: datetime) -> Reckoning:
 
 
 def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:
-    counted = dict(Request.objects.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
-    old = set(SpoolFile.objects.filter(first_at__lt=since).values_list("name", flat=True))
+    kept = Request.objects.filter(at__gte=since)
+    counted = dict(kept.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
+    old = dict(SpoolFile.objects.filter(first_at__lt=since).values_list("name", "pk"))
+    found.rows = found.answered = sum(counted.get(pk, 0) for pk in old.values())
     files = {file.name: file for file in SpoolFile.objects.exclude(first_at__lt=since)}
     paths = [path for path in folder.glob(f"*{ENDING}") if path.name not in old]
-    waiting = {path.name: _waiting(path, files.get(path.name)) for path in paths}
+    waiting = {path.name: _waiting(path, files.get(path.name), found) for path in paths}
     for name in sorted(files.keys() | waiting.keys()):
         file = files.get(name) or SpoolFile(name=name)
         lines, highest = waiting.get(name, (0, 0))
@@ -71,13 +73,18 @@ def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:
             found.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
 
 
-def _waiting(path: Path, file: SpoolFile | None) -> tuple[int, int]:
+def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int, int]:
     """Lines that are not in the database yet, and the highest number of a row."""
     lines, highest, offset = 0, 0, file.offset if file else 0
     while True:
         try:
             portion = read(path, offset=offset, most=MOST_LINES)
         except FileNotFoundError:
+            return lines, highest
+        except OSError as problem:
+            found.differences.append(
+                f"{path} cannot be read ({problem.strerror}). Give the worker's user the right to read and delete it."
+            )
             return lines, highest
         lines += len(portion.rows)
         highest = max([highest, *(number for number, _values in portion.rows)])

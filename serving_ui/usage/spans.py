@@ -1,7 +1,8 @@
 """A span for each request, in the words of OpenTelemetry's conventions for generative AI.
 
-Read in November 2026: "Semantic conventions for generative client AI spans" (docs/gen-ai/gen-ai-spans.md), whose status is
-*Development*: names may change. What the conventions have no word for begins with `serving_ui.`. No prompt and no answer is in it.
+Read in November 2026: "Semantic conventions for generative client AI spans" (docs/gen-ai/gen-ai-spans.md of
+open-telemetry/semantic-conventions-genai), whose status is *Development*: names may change. What the conventions have no word
+for begins with `serving_ui.`. No prompt and no answer is in it.
 """
 
 from __future__ import annotations
@@ -92,6 +93,10 @@ def _attributes(row: Request, operation: str) -> dict[str, str | int | float]:
         attributes["gen_ai.usage.input_tokens"] = row.tokens_in
         attributes["gen_ai.usage.output_tokens"] = row.tokens_out
         attributes["serving_ui.tokens_source"] = row.tokens_source
+    if row.streamed:  # said of streams only
+        attributes["gen_ai.request.stream"] = True
+        if row.first_byte_ms < row.total_ms:
+            attributes["gen_ai.response.time_to_first_chunk"] = row.first_byte_ms / 1000
     if row.status >= 400 or row.completeness != "complete":
         attributes["error.type"] = row.error_code or row.completeness
     return {name: value for name, value in attributes.items() if value != ""}

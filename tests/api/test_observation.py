@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.spool import Spool
@@ -35,8 +36,31 @@ def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
     assert reply.headers["Content-Type"].startswith("text/plain")
     lines = reply.content.decode().splitlines()
     assert 'serving_ui_endpoint_ready{endpoint="chat"} 1' in lines
-    assert 'serving_ui_endpoint_rate_limit_calls{endpoint="chat",key="endpoint"} 7' in lines
+    assert 'serving_ui_endpoint_rate_limit_calls{endpoint="chat",key="endpoint",principal=""} 7' in lines
     assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
+
+
+def test_metrics_tell_each_limit_once(api: Caller, deployed: Make):
+    """Prometheus refuses everything when one sample comes twice."""
+    both = {"calls": 9, "tokens": 500}
+    deployed(
+        "chat",
+        rate_limits=[{"calls": 7}, {"key": "user", **both}, {"key": "user", "principal": "owner@example.com", "calls": 2}],
+        ai_gateway={"rate_limits": [{"key": "endpoint", "calls": 3, "renewal_period": "minute"}]},
+    )  # fmt: skip
+    content = api.ask("GET", f"{CHAT}/metrics").content.decode()
+    found = [
+        (sample.name.removeprefix("serving_ui_endpoint_rate_limit_"), sample.labels["key"], sample.labels["principal"], sample.value)
+        for family in text_string_to_metric_families(content)
+        for sample in family.samples
+        if "rate_limit" in sample.name
+    ]  # fmt: skip
+    assert sorted(found) == [
+        ("calls", "endpoint", "", 3),
+        ("calls", "user", "", 9),
+        ("calls", "user", "owner@example.com", 2),
+        ("tokens", "user", "", 500),
+    ]
 
 
 def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_path: Path):

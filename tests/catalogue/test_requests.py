@@ -117,6 +117,14 @@ TAKEN = {"messages": [{"role": "user", "content": "hi"}]}
             ENTRA,
         ),
         (
+            "openai",
+            WITH_ENTRA | {"openai_api_base": "https://my.openai.azure.com/openai/v1/"},
+            "https://my.openai.azure.com/openai/deployments/my%20deployment/chat/completions?api-version=2024-10-21",
+            (),
+            TAKEN,
+            ENTRA,
+        ),
+        (
             "databricks-model-serving",
             DATABRICKS,
             "https://w.cloud.databricks.com/serving-endpoints/m%201/invocations",
@@ -150,7 +158,18 @@ TAKEN = {"messages": [{"role": "user", "content": "hi"}]}
             None,
         ),
     ],
-    ids=["openai", "base", "azure", "azuread", "databricks", "custom", "bearer", "api key", "sandbox"],
+    ids=[
+        "openai",
+        "base",
+        "azure",
+        "azuread",
+        "azuread v1",
+        "databricks",
+        "custom",
+        "bearer",
+        "api key",
+        "sandbox",
+    ],
 )
 def test_a_chat_request(  # noqa: PLR0917 - one for each column above
     provider: str,

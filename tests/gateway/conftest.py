@@ -120,6 +120,17 @@ class GatewayServer:
         return self.post(f"{name}/invocations", body, **options)
 
 
+def leave(gateway: GatewayServer, name: str) -> None:
+    """Ask, and leave before the answer comes."""
+    with pytest.raises(requests.Timeout):
+        requests.post(
+            f"{gateway.url}/serving-endpoints/{name}/invocations",
+            json=CHAT,
+            headers={"Authorization": "Bearer token-owner"},
+            timeout=0.4,
+        )
+
+
 class Application:
     """The gateway with the lifespan that the product gives it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,9 +15,13 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses
+from serving_ui.gateway.circuits import FAULTS
+from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Entity
-from tests.gateway.conftest import GatewayServer, endpoint
+from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
 from tests.gateway.raw import RawServer, raw_server
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
 
 SECRET = "entra-canary-93b885adfe0da089cdf634904fd59f71"
 
@@ -124,3 +129,57 @@ def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, login: RawSe
     assert gateway.query("azure").status_code == 503
     login.answer(b"")
     assert gateway.query("azure").status_code == 503
+
+
+def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_says(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    login.answer(b"", close=False)
+    hurry(gateway, Patience(first_byte=0.5))
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda _: gateway.query("azure"), range(4)))
+    assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {
+        (504, "DEADLINE_EXCEEDED")
+    }
+    assert "gives endpoint azure its access" in answers[0].json()["message"]
+    assert len(login.requests) == 1, "all of them wait for the same one"
+    assert {record.status for record in gateway.notes.pages} == {504}
+
+
+def test_who_leaves_while_a_token_is_fetched_is_noted_at_once_and_the_others_get_it(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    login.answer(b"", close=False, later=(b"",) * 6 + (token_reply("token-1"),))
+    with ThreadPoolExecutor(1) as callers:
+        staying = callers.submit(gateway.query, "azure")
+        wait_until(lambda: login.requests)
+        leave(gateway, "azure")
+        wait_until(lambda: gateway.notes.pages)
+        assert (gateway.notes.pages[0].status, gateway.notes.pages[0].completeness) == (499, "client_left")
+        assert staying.result().status_code == 200
+    assert (len(login.requests), len(azure.requests)) == (1, 1)
+
+
+def test_a_token_server_that_is_down_leaves_the_providers_circuit_alone(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
+    login.answer(b"")
+    for _ in range(FAULTS + 1):
+        answer = gateway.query("azure")
+        assert (answer.status_code, "its access to the provider" in answer.json()["message"]) == (503, True)
+    assert gateway.gateway.client.circuit(azure.url).faults == 0
+
+
+@pytest.mark.parametrize("down", [b"", http(503, "{}")], ids=["silent", "503"])
+def test_another_model_answers_when_there_is_no_token(
+    gateway: GatewayServer, login: RawServer, azure: RawServer, sandbox: SandboxServer, down: bytes
+):
+    login.answer(down)
+    first, second = gateway.holder.current.endpoints["azure"].entities[0], entity(base=sandbox.base)
+    routes = ((first.name, 100), (second.name, 0))
+    gateway.add(endpoint("both", first, entities=(first, second), routes=routes, fallback=True))
+    assert gateway.query("both").headers["served-model-name"] == second.name
+
+
+def hurry(gateway: GatewayServer, patience: Patience) -> None:
+    gateway.add(replace(gateway.holder.current.endpoints["azure"], patience=patience))

@@ -13,6 +13,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving_ui.gateway import meter as metering
 from serving_ui.gateway.exposition import Exposition, text
 from serving_ui.gateway.meter import Gauge, Meter
 from serving_ui.gateway.record import Record
@@ -148,6 +149,24 @@ def test_what_a_sibling_counts_is_added_and_stays_when_it_has_ended(tmp_path: Pa
     sibling.end()
     assert [requests_of(meter) for _ in range(3)] == [6, 6, 6]
     assert "serving_ui_circuit_open" not in read(meter)
+
+
+def test_what_a_sibling_counts_last_is_added_when_it_ends_while_it_is_looked_at(
+    tmp_path: Path, sibling: Sibling, monkeypatch: pytest.MonkeyPatch
+):
+    meter = Meter(tmp_path)
+    sibling.count(3)
+    until(lambda: requests_of(meter) == 3, what="the sibling's counts")
+    sibling.count(2)
+    is_alive = metering._is_alive
+
+    def look(lock: Path) -> bool:
+        sibling.end()
+        return is_alive(lock)
+
+    monkeypatch.setattr(metering, "_is_alive", look)
+    assert requests_of(meter) == 5
+    assert requests_of(meter) == 5
     assert not list(tmp_path.glob("*.lock"))
 
 

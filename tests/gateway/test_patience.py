@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from serving_ui.gateway.patience import Patience
-from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_records import DONE, END, chunk
 from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
@@ -42,6 +43,41 @@ def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
         "truncated",
         "DEADLINE_EXCEEDED",
     )
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The address of a machine that accepts no connection and refuses none: who waits in its queue is never fetched."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("patience", "said"),
+    [
+        (Patience(connect=0.4), "accepted no connection within 0.4 s"),
+        (Patience(connect=20, first_byte=20, total=0.4), "did not finish its answer within 0.4 s"),
+    ],
+    ids=["connect", "total"],
+)
+def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
+    gateway: GatewayServer, deaf: str, patience: Patience, said: str
+):
+    gateway.add(endpoint("deaf", entity(base=deaf), patience=patience))
+    answer = gateway.query("deaf")
+    assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
+    assert said in answer.json()["message"]
+    assert (gateway.notes.last.status, gateway.notes.last.retries) == (504, 0)
+
+
+def test_who_leaves_while_a_connection_is_made_is_noted_at_once(gateway: GatewayServer, deaf: str):
+    gateway.add(endpoint("deaf", entity(base=deaf), patience=Patience(connect=60)))
+    leave(gateway, "deaf")
+    assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+    assert gateway.gateway.client.circuit(deaf).faults == 0
 
 
 def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServer, vendor: Vendor):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
 import threading
 from typing import Any
 
 import pytest
-import requests
 
 from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.caller import Caller, Gone
 from serving_ui.gateway.snapshot import Limit
-from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity
+from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_retries import GOOD, REPLY, refusal
 from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
@@ -37,16 +40,6 @@ def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     vendor.say(GOOD)
     gateway.add(endpoint("model", entity(base=vendor.url), config_version=7))
     return vendor
-
-
-def leave(gateway: GatewayServer, body: Any) -> None:
-    with pytest.raises(requests.Timeout):
-        requests.post(
-            f"{gateway.url}/serving-endpoints/model/invocations",
-            json=body,
-            headers={"Authorization": "Bearer token-owner"},
-            timeout=0.4,
-        )
 
 
 def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: Vendor):
@@ -158,9 +151,43 @@ def test_who_reaches_no_endpoint_leaves_no_record(
     assert gateway.notes.pages == []
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
+    monkeypatch: pytest.MonkeyPatch, is_whole: bool
+):
+    now = [100.0]
+    monkeypatch.setattr("serving_ui.gateway.caller.perf_counter", lambda: now[0])
+    parts = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.request", "body": b"}"} if is_whole else {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        now[0] += 30
+        return parts.pop(0)
+
+    async def send(message: Any) -> None: ...
+
+    caller = Caller(scope={"headers": [], "method": "POST", "path": "/"}, receive=receive, send=send)
+    now[0] += 2
+    with contextlib.suppress(Gone):
+        assert asyncio.run(caller.body()) == b"{}"
+    now[0] += 3
+    assert (caller.overhead_ms(), caller.elapsed_ms()) == (5000, 5000)
+
+
+def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: GatewayServer, model: Vendor):
+    head = "POST /serving-endpoints/model/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
+        caller.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
+    record = gateway.notes.last
+    assert (record.status, record.completeness, record.tokens_source) == (499, "client_left", "none")
+    assert not model.asked
+
+
 def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
     model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
-    leave(gateway, CHAT)
+    leave(gateway, "model")
     record = gateway.notes.last
     assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
     assert model.asked[0].gone.wait(5)

@@ -73,6 +73,9 @@ def test_an_endpoint_that_is_not_ready_says_so(gateway: GatewayServer):
     answer = gateway.query()
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
     assert answer.json()["message"] == "Endpoint chat is not ready. The provider refused the key."
+    # Nothing is said of its task, which is not known before it has a config.
+    early = gateway.post("embeddings", {"model": "chat", "input": "a"})
+    assert early.json()["message"] == answer.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from email.utils import format_datetime, formatdate
+from math import inf
 
 import pytest
-import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_ui.gateway import retries
-from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from serving_ui.lib.retry_after import asked_for
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
 from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
 
@@ -57,13 +59,14 @@ def test_a_provider_that_says_when_to_come_back_is_asked_again_then(gateway: Gat
         refusal(429),
         refusal(429, Retry_After="60"),
         refusal(429, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT"),
+        refusal(429, Retry_After="soon"),
         Answer.json({"error": {"code": "insufficient_quota"}}, status=429, headers={"Retry-After": "1"}),
         refusal(400),
         refusal(401),
         refusal(500),
         Answer(200, {"Content-Type": "application/json"}, (b"{",), cut=True),
     ],
-    ids=["no date", "too late", "a date", "no money", "400", "401", "500", "cut"],
+    ids=["no date", "too late", "a date", "no time", "no money", "400", "401", "500", "cut"],
 )
 def test_nothing_else_is_asked_again(gateway: GatewayServer, asked: Vendor, refused: Answer):
     asked.say(refused, GOOD)
@@ -95,13 +98,7 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, as
 
 def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(gateway: GatewayServer, asked: Vendor):
     asked.say(refusal(429, Retry_After="3"), GOOD)
-    with pytest.raises(requests.Timeout):
-        requests.post(
-            f"{gateway.url}/serving-endpoints/busy/invocations",
-            json=CHAT,
-            headers={"Authorization": "Bearer token-owner"},
-            timeout=0.5,
-        )
+    leave(gateway, "busy")
     wait_until(lambda: gateway.notes.pages, seconds=2)
     assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
     assert len(asked.asked) == 1
@@ -131,8 +128,45 @@ def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
         assert spent + seconds <= retries.BUDGET
 
 
-@given(value=st.text(max_size=12) | st.floats().map(str))
-def test_any_retry_after_is_understood(value: str):
-    seconds = retries.asked_for({"retry-after": value})
+def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, asked: Vendor):
+    at = "Mon, 23 Nov 2026 10:00:00 GMT"
+    asked.say(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
+    assert gateway.query("busy").status_code == 200
+    assert gateway.notes.last.retries == 1
+
+
+def date(seconds: float) -> str:
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("after", "now", "least", "most"),
+    [
+        ("7", None, 7, 7),
+        ("-7", None, 0, 0),
+        (90, None, 30, 91),
+        (-90, None, 0, 0),
+        (30, 10, 19, 21),
+        (90, "today", 30, 91),
+    ],
+    ids=["seconds", "negative", "date", "past date", "date by their clock", "date by no clock"],
+)
+def test_how_long_a_provider_asks_for_is_understood(
+    after: str | int, now: str | int | None, least: float, most: float
+):
+    """Numbers are so many seconds from now, as a date."""
+    said = {"retry-after": after, "date": now}
+    headers = {
+        name: date(value) if isinstance(value, int) else value for name, value in said.items() if value
+    }
+    seconds = asked_for(headers)
     assert seconds is not None
-    assert seconds >= 0
+    assert least <= seconds <= most
+
+
+@given(
+    value=st.text(max_size=40) | st.floats().map(str) | st.datetimes().map(format_datetime), date=st.text()
+)
+def test_any_retry_after_can_be_read(value: str, date: str):
+    seconds = asked_for({"retry-after": value, "date": date})
+    assert seconds is None or 0 <= seconds < inf

@@ -50,3 +50,18 @@ def test_queries_are_split_through_a_running_gateway(gateway: GatewayServer, san
     assert 8 <= answered["large"] <= 12
     assert answered.total() == 40
     assert Counter(record.entity for record in gateway.notes.pages) == answered
+
+
+def test_an_endpoint_is_split_evenly_whatever_others_are_asked_meanwhile(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
+    """By one counter for all endpoints, each 21st turn would give the same model a dozen queries in a row."""
+    served = tuple(entity(base=sandbox.base, name=name) for name in ("left", "right"))
+    routes = (("left", 50), ("right", 50))
+    gateway.add(*(endpoint(name, served[0], entities=served, routes=routes) for name in ("busy", "rare")))
+    answered = Counter[str]()
+    for _ in range(10):
+        for _ in range(20):
+            gateway.query("busy", CHAT)
+        answered[gateway.query("rare", CHAT).headers["served-model-name"]] += 1
+    assert 4 <= answered["left"] <= 6

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from serving_ui.gateway import spool as spool_module
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import ENDING, Portion, Spool, read
 
@@ -96,37 +97,51 @@ def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limit
     spool.stop()
 
 
-def test_a_full_disk_costs_the_row_which_leaves_a_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
     spool = Spool(tmp_path)
     spool.note(record("a"))
-    size = only(tmp_path).stat().st_size
-    with caplog.at_level(logging.ERROR), room_for(size + 20):
+    first = only(tmp_path)
+    with caplog.at_level(logging.ERROR), room_for(first.stat().st_size + 20):
         spool.note(record("cut short"))
-        spool.note(record("refused"))
+        with room_for(0):
+            spool.note(record("refused"))
     spool.note(record("b"))
+    spool.note(record("c"))
     spool.stop()
-    portion = whole(only(tmp_path))
-    assert [(number, row["request_id"]) for number, row in portion.rows] == [(1, "a"), (4, "b")]
-    assert (spool.lost, portion.garbled) == (2, 1)
+    (second,) = set(files(tmp_path)) - {first}
+    portions = [whole(path) for path in (first, second)]
+    named = [[(number, row["request_id"]) for number, row in portion.rows] for portion in portions]
+    assert named == [[(1, "a")], [(3, "b"), (4, "c")]]
+    assert (spool.lost, [portion.garbled for portion in portions]) == (2, [1, 0])
     assert len(caplog.records) == 1
     assert "could not be written" in caplog.text
 
 
-def test_rows_lost_at_the_end_of_a_file_leave_their_gap_in_the_next(tmp_path: Path):
-    measure = Spool(tmp_path / "measure")
-    measure.note(record("a"))
-    measure.stop()
-    full = only(tmp_path / "measure").stat().st_size + 10
-    spool = Spool(tmp_path, most_bytes=full)
+def test_what_a_full_disk_has_can_be_taken_away_at_once(tmp_path: Path):
+    """It may be what fills the disk."""
+    spool = Spool(tmp_path)
     spool.note(record("a"))
-    first = only(tmp_path)
-    with room_for(full):
-        spool.note(record("lost"))
-    spool.note(record("b"))
+    with room_for(only(tmp_path).stat().st_size):
+        spool.note(record("refused"))
+    assert whole(only(tmp_path)).is_last
     spool.stop()
-    (second,) = set(files(tmp_path)) - {first}
-    assert [number for number, _row in whole(first).rows] == [1]
-    assert [number for number, _row in whole(second).rows] == [2]
+
+
+def test_a_disk_that_stays_full_costs_neither_files_nor_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    spool = Spool(tmp_path)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    with room_for(0):
+        for name in "abcdef":
+            spool.note(record(name))
+    assert spool.lost == 6
+    assert not list(tmp_path.iterdir())
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
 
 
 def test_a_folder_that_cannot_be_made_costs_rows_until_it_can(tmp_path: Path):

@@ -58,6 +58,15 @@ def test_any_bytes_are_counted_without_harm(content: bytes):
     assert 0 <= said <= MOST_TOKENS
 
 
+def test_what_a_model_thinks_and_gives_to_tools_is_heard():
+    call = {"index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
+    said = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
+    streamed, whole = Tally(), Tally()
+    streamed.chunk({"choices": [{"delta": said}]})
+    whole.answer({"choices": [{"message": said}]})
+    assert streamed.heard == whole.heard == len('{"city": "Rome"}') + len("Hm, Rome.")
+
+
 @given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
 def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     tally = Tally()
@@ -93,6 +102,7 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
         ),
         ({"input": ["one", "three"]}, 8),
         ({"prompt": "Once"}, 4),
+        ({"input": [[15339, 1917], [0]]}, 12),
     ],
 )
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):

@@ -124,6 +124,17 @@ def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
     assert owner.ask(name).model == "gpt-4o"
 
 
+def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
+    broker: Broker, owner: Person, provider: SandboxServer
+):
+    name = deployed(owner, provider, "unanswered")
+    with broker.service.silent():
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        assert owner.state(name) == "Ready (Updating)"
+    owner.wait_for_state(name, "Ready", seconds=30)
+    assert owner.ask(name).model == "gpt-4o"
+
+
 def test_ready_means_that_every_gateway_serves_the_new_config(
     owner: Person, second: Person, provider: SandboxServer
 ):

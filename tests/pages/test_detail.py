@@ -201,3 +201,22 @@ def test_the_page_tells_what_was_asked_in_a_day(browser: Client, make_endpoint, 
     spool.stop()
     ingest(folder=tmp_path, clock=clock.now)
     assert "4 requests, 2 errors, 2,420 tokens" in Page(browser.get(PAGE)).text
+
+
+def test_errors_are_told_from_refusals_and_from_callers_who_left(browser: Client, make_endpoint, tmp_path):
+    endpoint = make_endpoint()
+    spool = Spool(tmp_path)
+    for status, how in (
+        (200, "complete"),
+        (200, "truncated"),
+        (429, "limited"),
+        (400, "limited"),
+        (499, "client_left"),
+    ):
+        spool.note(
+            record(endpoint_id=endpoint.id, status=status, completeness=how, tokens_in=1, tokens_out=1)
+        )
+    spool.stop()
+    ingest(folder=tmp_path, clock=clock.now)
+    said = "5 requests, 1 error, 2 refused by limits, 1 left by the caller, 10 tokens"
+    assert said in Page(browser.get(PAGE)).text

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import Group, User
+from serving_ui.catalogue.limits import MOST_LIMITS
 from serving_ui.endpoints.models import Endpoint, GatewayProcess, Workspace
 from serving_ui.lib import clock
 from tests.pages.conftest import CREATE, FIELDS, HTMX, openai, settle, signed_in
@@ -183,6 +184,46 @@ def test_a_wrong_limit_is_said_beside_its_input(browser: Client, db: None, given
     row = {"key": "user_group", "principal": "", "calls": "", "tokens": ""} | given
     page = Page(browser.post(CREATE, openai(**{f"limits-0-{part}": text for part, text in row.items()})))
     assert set(page.errors()) == {field}
+
+
+def test_limits_of_the_ai_gateway_settings_are_changed_where_they_are_kept(browser: Client, ready: Endpoint):
+    edit = "/ml/endpoints/chat/edit"
+    other = {"usage_tracking_config": {"enabled": True}}
+    limit = {"key": "user", "principal": "owner@example.com", "calls": 4, "renewal_period": "minute"}
+    Endpoint.objects.update(ai_gateway={**other, "rate_limits": [limit]})
+    assert Page(browser.get("/ml/endpoints/chat")).id("limits-link").attrs["href"] == f"{edit}#rate-limits"
+    fields = filled(browser, Page(browser.get(edit)).fields(), to=edit, _add_limit="1").fields()
+    assert (fields["limits-0-place"], fields["limits-0-calls"]) == ("ai_gateway", "4")
+    robots = {"limits-1-key": "service_principal", "limits-1-tokens": "0"}
+    page = Page(browser.post(edit, fields | robots | {"limits-0-principal": "nobody"}))
+    assert set(page.errors()) == {"limits-0-principal"}
+    page = Page(browser.post(edit, fields | robots | {"limits-0-calls": "x"}))
+    assert set(page.errors()) == {"limits-0-calls"}
+    assert browser.post(edit, fields | robots | {"limits-0-calls": "5"}).status_code == 303
+    assert made("chat").ai_gateway == {**other, "rate_limits": [{**limit, "calls": 5}]}
+    assert "5 a minute for owner@example.com" in Page(browser.get("/ml/endpoints/chat")).text
+    assert [(each["key"], each["tokens"]) for each in made("chat").rate_limits] == [("service_principal", 0)]
+    # The form puts the endpoint's own limits first.
+    fields = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="1").fields()
+    assert browser.post(edit, fields).status_code == 303
+    assert made("chat").ai_gateway == {**other, "rate_limits": []}
+    assert len(made("chat").rate_limits) == 1
+
+
+def test_the_form_loses_none_of_many_limits_and_tags(browser: Client, ready: Endpoint):
+    for number in range(MOST_LIMITS):
+        Group.objects.create(name=f"team-{number}")
+    limits = [
+        {"key": "user_group", "principal": f"team-{number}", "calls": 1, "renewal_period": "minute"}
+        for number in range(MOST_LIMITS)
+    ]
+    tags = [{"key": f"key-{number:03}", "value": "x"} for number in range(100)]
+    Endpoint.objects.update(rate_limits=limits, ai_gateway={"rate_limits": limits}, tags=tags)
+    fields = Page(browser.get("/ml/endpoints/chat/edit")).fields() | {"description": "Changed."}
+    assert browser.post("/ml/endpoints/chat/edit", fields).status_code == 303
+    endpoint = made("chat")
+    assert endpoint.description == "Changed."
+    assert (endpoint.rate_limits, endpoint.ai_gateway["rate_limits"], endpoint.tags) == (limits, limits, tags)
 
 
 def test_timeouts_are_set_and_shown(browser: Client, ready: Endpoint):

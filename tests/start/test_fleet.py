@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +22,10 @@ from serving_ui.start.fleet import Fleet
 from serving_ui.start.problem import StartProblem
 script, folder = sys.argv[1:]
 def command(listener, ready, successor):
-    return [sys.executable, "-S", "-c", script, folder, str(ready), str(successor)]
+    return [sys.executable, "-S", "-c", script, folder, str(ready), str(successor), str(listener)]
 try:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _each in range(2)]
+    print("listening", *(each.getsockname()[1] for each in sockets), flush=True)
     Fleet(command, sockets=sockets, env=None, patience=5, when_ready=lambda: print("ready", flush=True)).run()
 except StartProblem as problem:
     sys.exit(str(problem))
@@ -39,6 +42,18 @@ if sys.argv[3] == "True" and os.path.exists(os.path.join(sys.argv[1], "slow succ
 os.write(int(sys.argv[2]), b"!")
 print("here I am", flush=True)
 threading.Event().wait()
+"""
+LATE = """
+import os, socket, sys
+listener = socket.socket(fileno=int(sys.argv[4]))
+os.write(int(sys.argv[2]), b"!")
+while True:  # until nobody gets in any more
+    try:
+        socket.create_connection(listener.getsockname(), timeout=0.1).close()
+    except TimeoutError:
+        break
+while True:
+    listener.accept()[0].sendall(b"served")
 """
 BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
 Start = Callable[[str], Running]
@@ -71,7 +86,7 @@ def test_all_are_replaced_on_request_one_by_one(start: Start):
     until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
     program.signal(signal.SIGTERM)
     assert program.ends() == 0
-    assert program.out == ["ready", "stopped"]
+    assert program.out[1:] == ["ready", "stopped"]
 
 
 def test_a_request_in_the_middle_of_another_is_carried_out_after_it(start: Start, tmp_path: Path):
@@ -132,6 +147,19 @@ def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Star
     )
     assert "The last one ended with exit code 3, and its last lines were:\n    the reason" in program.text
     assert "Traceback" not in program.text
+
+
+def test_whoever_has_connected_before_the_end_is_served(start: Start):
+    program = start(LATE)
+    ports = [int(number) for number in program.says("listening").split()[1:]]
+    program.says("ready")
+    with contextlib.ExitStack() as opened:
+        callers = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", each), timeout=20)) for each in ports
+        ]
+        program.signal(signal.SIGTERM)
+        assert [caller.recv(10) for caller in callers] == [b"served", b"served"]
+    assert program.ends() == 0
 
 
 def test_nothing_outlives_it(start: Start):

@@ -160,3 +160,16 @@ def test_two_cannot_hold_one_data_folder(tmp_path):
     )
     data_folder.claim(str(tmp_path))
     assert Path(tmp_path / data_folder.LOCK).exists()
+
+
+@pytest.mark.parametrize("command", ["check_usage", "create_token somebody@example.com", "migrate"])
+def test_a_database_that_is_away_is_said_in_a_sentence(tmp_path: Path, command: str):
+    url = f"postgres://nobody@127.0.0.1:{free_port()}/none"
+    env = {**os.environ, "SERVING_UI_DATA": str(tmp_path), "SERVING_UI_DATABASE_URL": url}
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command.split()],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database cannot be used. Its words were: connection failed")
+    assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from serving_ui.start import protocol
+from serving_ui.start.protocol import Protocol
 from tests.support.servers import Running, serve
 
 LARGE = b"x" * 1_000_000
@@ -54,7 +57,7 @@ async def parts(send: Send, *contents: bytes) -> None:
 
 
 WHOLE = {
-    "/whole": b"whole", "/large": LARGE, "/empty": b"", "/like-a-head": b"HTTP/1.1 200 OK\r\n\r\n",
+    "/whole": b"whole", "/large": LARGE, "/huge": LARGE * 30, "/empty": b"", "/like-a-head": b"HTTP/1.1 200 OK\r\n\r\n",
 }  # fmt: skip
 
 
@@ -174,6 +177,9 @@ def test_a_body_arrives_whole_at_the_application(caller: HTTPConnection, size: i
     caller.request("POST", "/echo", body=b"y" * size)
     assert caller.getresponse().read() == b"y" * size
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def test_answers_without_a_body_have_none(caller: HTTPConnection):
     answer = get(caller, "/no-content")
@@ -285,3 +291,19 @@ def test_an_application_learns_that_its_caller_has_left(server: Running):
 def test_an_idle_connection_is_closed_after_its_time():
     with serve(app, timeout_keep_alive=1) as server, talk(server) as say:
         assert say(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
+
+
+def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    is_over = threading.Event()
+
+    class Watched(Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            is_over.set()
+
+    monkeypatch.setattr(protocol, "_LINGER", 0.2)
+    with serve(app, http=Watched) as server, socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", server.port))
+        caller.sendall(b"GET /huge HTTP/1.0\r\n\r\n")
+        assert is_over.wait(20)

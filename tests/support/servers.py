@@ -35,10 +35,9 @@ def serve(app: Callable[..., Awaitable[None]], **settings: Any) -> Iterator[Runn
     """Runs `app` until the block ends. It is listening when the block begins. `settings` are uvicorn's."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        app, log_level="critical", access_log=False, loop="uvloop", http=Protocol, lifespan="on",
-        timeout_graceful_shutdown=1, interface="asgi3", ws="none", **settings,
-    )  # fmt: skip
+    usual = {"log_level": "critical", "access_log": False, "loop": "uvloop", "http": Protocol, "lifespan": "on",
+             "timeout_graceful_shutdown": 1, "interface": "asgi3", "ws": "none"}  # fmt: skip
+    config = uvicorn.Config(app, **{**usual, **settings})
     server = uvicorn.Server(config)
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []

@@ -51,6 +51,16 @@ class Service:
             self._process.wait(20)
             self._process = None
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Within the block it keeps its connections, takes new ones, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
 
 @contextmanager
 def running_postgresql() -> Iterator[tuple[Service, str]]:

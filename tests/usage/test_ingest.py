@@ -133,6 +133,12 @@ def test_a_broken_file_holds_up_nobody(gateway: Gateway, take_in: TakeIn, folder
     assert "a" in names()
 
 
+def test_a_file_that_cannot_be_read_holds_up_nobody(gateway: Gateway, take_in: TakeIn, folder: Path):
+    gateway.answers("a")
+    (folder / f"0{ENDING}").mkdir()
+    assert take_in() == 1
+
+
 def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
     spool = Spool(folder)
     spool.note(record("a"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from serving_ui.gateway.spool import ENDING
 from serving_ui.lib import clock
 from serving_ui.usage.models import Minute, Request
 from serving_ui.usage.retention import forget
@@ -96,3 +97,25 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
     assert Minute.objects.count() == 3
     assert figures(check()) == [2, 0, 0, 2, 2]
+
+
+def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+    """A request that took long is noted after those that began later; its row goes before theirs."""
+    now = clock.now()
+    edge = (now - timedelta(days=14)).timestamp()
+    for name, after in (("quick", 200), ("long", -20), ("next", 300)):
+        gateway.answers(name, at=edge + after)
+        take_in()
+    gateway.ends()
+    gateway.answers("today")
+    take_in()
+    forget(now=now)
+    assert set(Request.objects.values_list("request_id", flat=True)) == {"quick", "next", "today"}
+    assert figures(check()) == [3, 0, 0, 3, 3]
+
+
+def test_a_file_that_cannot_be_read_is_named(gateway: Gateway, check: Callable[[], str], folder: Path):
+    gateway.answers("a")
+    (folder / f"0{ENDING}").mkdir()
+    with pytest.raises(CommandError, match=rf"0{ENDING} cannot be read \(Is a directory\)"):
+        check()

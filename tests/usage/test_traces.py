@@ -92,6 +92,20 @@ def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: 
     assert said["serving_ui.request_id"] == "r-1"
     assert said["serving_ui.usage_context.team"] == "a"
     assert "error.type" not in said
+    assert "gen_ai.request.stream" not in said
+
+
+def test_a_stream_is_said_to_be_one_and_when_it_began(
+    gateway: Gateway, take_in: TakeIn, collector: Collector
+):
+    gateway.answers("whole", streamed=True, first_byte_ms=250.0, total_ms=900.0)
+    gateway.answers("refused", streamed=True, status=503, completeness="failed", first_byte_ms=30.0)
+    take_in()
+    collector.export()
+    whole, refused = map(attributes, collector.spans)
+    assert (whole["gen_ai.request.stream"], whole["gen_ai.response.time_to_first_chunk"]) == (True, 0.25)
+    assert refused["gen_ai.request.stream"] is True
+    assert "gen_ai.response.time_to_first_chunk" not in refused
 
 
 def test_a_failure_is_an_error(gateway: Gateway, take_in: TakeIn, collector: Collector):

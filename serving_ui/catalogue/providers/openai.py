@@ -165,9 +165,13 @@ def _headers(config: OpenAIConfig) -> wire.Headers:
     return (headers,)
 
 
+def _azure_base(config: OpenAIConfig, addresses: Addresses) -> str:
+    """The resource. The portal shows its address with and without /openai or /openai/v1 at its end."""
+    return _base_url(config, addresses).removesuffix("/openai/v1").removesuffix("/openai")
+
+
 def _azure_url(config: OpenAIConfig, addresses: Addresses, path: str) -> str:
-    # The portal shows the address with and without /openai at its end.
-    base = _base_url(config, addresses).removesuffix("/openai")
+    base = _azure_base(config, addresses)
     return f"{base}/openai{path}?api-version={wire.segment(config.openai_api_version or '')}"
 
 
@@ -216,7 +220,7 @@ def _responses(
     """The Responses API. Azure has it under its v1 path only, which knows no versions and takes the deployment as the model."""
     base = _base_url(config, addresses)
     if config.is_azure:
-        base = base.removesuffix("/openai") + "/openai/v1"
+        base = _azure_base(config, addresses) + "/openai/v1"
     sent = wire.openai_body(body, model=(config.openai_deployment_name if config.is_azure else None) or model)
     return wire.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
 

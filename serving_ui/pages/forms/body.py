@@ -28,6 +28,8 @@ class Body:
     name: str = ""
     description: str = ""
     rate_limits: list[dict[str, Any]] = field(default_factory=list)
+    gateway_limits: list[dict[str, Any]] = field(default_factory=list)
+    """Those of the AI gateway settings."""
     tags: list[dict[str, str]] = field(default_factory=list)
     timeouts: dict[str, Any] = field(default_factory=dict)
     fallback: bool = False
@@ -37,6 +39,10 @@ class Body:
 
     def whole(self) -> dict[str, Any]:
         """The body that creates an endpoint."""
+        gateway = {
+            **({"fallback_config": {"enabled": True}} if self.fallback else {}),
+            **({"rate_limits": self.gateway_limits} if self.gateway_limits else {}),
+        }
         return {
             "name": self.name,
             "description": self.description,
@@ -44,7 +50,7 @@ class Body:
             "rate_limits": self.rate_limits,
             "tags": self.tags,
             "timeouts": self.timeouts,
-            **({"ai_gateway": {"fallback_config": {"enabled": True}}} if self.fallback else {}),
+            **({"ai_gateway": gateway} if gateway else {}),
         }
 
     def by_input(self, errors: SpecErrors) -> list[tuple[str | None, str]]:
@@ -169,11 +175,12 @@ def _add_limits(body: Body, draft: Draft) -> None:
             body.rate_limits.append({"key": key, "calls": governing.whole(typed), "renewal_period": "minute"})
     for number, row in enumerate(draft.limits):
         if not row.is_empty:
-            place: Path = ("rate_limits", len(body.rate_limits))
+            limits, above = (body.gateway_limits, (row.place,)) if row.place else (body.rate_limits, ())
+            place: Path = (*above, "rate_limits", len(limits))
             body.inputs[place] = f"limits-{number}-calls"
             for part in governing.PARTS:
                 body.inputs[*place, part] = f"limits-{number}-{part}"
-            body.rate_limits.append(row.body())
+            limits.append(row.body())
 
 
 def _add_tags(body: Body, draft: Draft) -> None:

@@ -105,7 +105,7 @@ class Draft:
                 draft.values[name + KEPT] = drafts.seal(pasted, purpose=draft.purpose(name))
             elif sealed := post.get(name + KEPT):
                 draft.values[name + KEPT] = sealed
-        rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)[:MOST_TAGS]
+        rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)
         draft.tags = [(post.get(f"tags-{row}-key", ""), post.get(f"tags-{row}-value", "")) for row in rows]
         draft.limits = governing.typed_limits(post)
         return draft.settled()

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue.limits import LIMIT_KEYS, LIMIT_UNITS
+from serving_ui.catalogue.limits import LIMIT_KEYS, LIMIT_UNITS, MOST_LIMITS
 from serving_ui.endpoints.models import Endpoint
 
-MOST_LIMITS = 20
+AI_GATEWAY = "ai_gateway"
+MOST_ROWS = 2 * MOST_LIMITS  # an endpoint's own and those of its AI gateway settings
 TIMEOUTS = ("connect_seconds", "first_byte_seconds", "total_seconds")
 PARTS = ("key", "principal", "calls", "tokens")
 _LIMIT = re.compile(r"limits-(\d{1,4})-key")
@@ -18,8 +19,9 @@ _LIMIT = re.compile(r"limits-(\d{1,4})-key")
 
 @dataclass
 class LimitRow:
-    """One more limit, as typed."""
+    """One more limit, as typed. `place` is AI_GATEWAY for one of the AI gateway settings, where it stays."""
 
+    place: str = ""
     key: str = "user_group"
     principal: str = ""
     calls: str = ""
@@ -42,11 +44,12 @@ class LimitRow:
 
 def typed_limits(post: Mapping[str, str]) -> list[LimitRow]:
     """The rows that the browser sent."""
-    rows = sorted(int(found[1]) for found in map(_LIMIT.fullmatch, post) if found)[:MOST_LIMITS]
+    rows = sorted(int(found[1]) for found in map(_LIMIT.fullmatch, post) if found)
     made = []
     for row in rows:
         given = {part: post.get(f"limits-{row}-{part}", "") for part in PARTS}
-        made.append(LimitRow(**given | ({} if given["key"] in LIMIT_KEYS else {"key": "endpoint"})))
+        place = AI_GATEWAY if post.get(f"limits-{row}-place") == AI_GATEWAY else ""
+        made.append(LimitRow(place, **given | ({} if given["key"] in LIMIT_KEYS else {"key": "endpoint"})))
     return made
 
 
@@ -55,13 +58,17 @@ def limits_of(endpoint: Endpoint) -> tuple[dict[str, str], list[LimitRow]]:
     simple: dict[str, str] = {}
     rows: list[LimitRow] = []
     for limit in endpoint.rate_limits:
-        counts = {unit: str(limit[unit]) for unit in LIMIT_UNITS if limit.get(unit) is not None}
-        key, principal = limit.get("key", "endpoint"), limit.get("principal") or ""
-        if key in ("endpoint", "user") and not principal and "calls" in counts:
-            simple[f"rate_limit_{key}"] = counts.pop("calls")
-        if counts:
-            rows.append(LimitRow(key, principal, **counts))
-    return simple, rows
+        row = _row("", limit)
+        if row.key in ("endpoint", "user") and not row.principal and row.calls:
+            simple[f"rate_limit_{row.key}"], row.calls = row.calls, ""
+        if row.calls or row.tokens:
+            rows.append(row)
+    return simple, rows + [_row(AI_GATEWAY, limit) for limit in endpoint.ai_gateway.get("rate_limits", [])]
+
+
+def _row(place: str, limit: Mapping[str, Any]) -> LimitRow:
+    counts = {unit: str(limit[unit]) for unit in LIMIT_UNITS if limit.get(unit) is not None}
+    return LimitRow(place, limit.get("key", "endpoint"), limit.get("principal") or "", **counts)
 
 
 def timeouts_of(endpoint: Endpoint) -> dict[str, str]:

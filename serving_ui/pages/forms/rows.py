@@ -19,6 +19,7 @@ class LimitInputs:
     """The inputs of one further limit."""
 
     number: int
+    place: str
     key: forms.BoundField
     principal: forms.BoundField
     calls: forms.BoundField
@@ -84,7 +85,10 @@ def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, form
 
 def limit_inputs(form: forms.Form) -> list[LimitInputs]:
     draft: Draft = form.draft  # type: ignore[attr-defined]
-    return [LimitInputs(n, *(form[f"limits-{n}-{part}"] for part in PARTS)) for n in range(len(draft.limits))]
+    return [
+        LimitInputs(n, row.place, *(form[f"limits-{n}-{part}"] for part in PARTS))
+        for n, row in enumerate(draft.limits)
+    ]
 
 
 def entity_rows(form: forms.Form) -> list[EntityRow]:

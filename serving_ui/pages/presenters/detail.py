@@ -9,6 +9,7 @@ from typing import Any
 from zlib import crc32
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from serving_ui.catalogue.entities import ServedEntity
 from serving_ui.catalogue.governance import Timeouts
@@ -131,15 +132,25 @@ def state_mark(endpoint: Endpoint) -> str:
 
 
 def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
-    """What was asked in the last 24 hours, in one line."""
+    """What was asked in the last 24 hours, in one line. An answer that was cut short is an error, whatever its status."""
     sums = usage.since(now - timedelta(days=1), endpoint_id=endpoint.id)
     if not sums["requests"]:
         return _("No requests")
-    return _("%(requests)s requests, %(errors)s errors, %(tokens)s tokens") % {
-        "requests": f"{sums['requests']:,}",
-        "errors": f"{sums['errors_4xx'] + sums['errors_5xx']:,}",
-        "tokens": f"{sums['tokens_in'] + sums['tokens_out']:,}",
-    }
+    refused, left = sums["limited"], sums["client_left"]
+    errors = sums["errors_4xx"] + sums["errors_5xx"] + sums["truncated"] - refused - left
+    tokens = sums["tokens_in"] + sums["tokens_out"]
+    parts = [
+        ngettext("%(number)s request", "%(number)s requests", sums["requests"]) % _number(sums["requests"]),
+        ngettext("%(number)s error", "%(number)s errors", errors) % _number(errors),
+        *([_("%(number)s refused by limits") % _number(refused)] if refused else []),
+        *([_("%(number)s left by the caller") % _number(left)] if left else []),
+        ngettext("%(number)s token", "%(number)s tokens", tokens) % _number(tokens),
+    ]
+    return ", ".join(parts)
+
+
+def _number(value: int) -> dict[str, str]:
+    return {"number": f"{value:,}"}
 
 
 def rate_limits(endpoint: Endpoint) -> list[str]:
@@ -148,7 +159,7 @@ def rate_limits(endpoint: Endpoint) -> list[str]:
     named = limits.named_in([endpoint])
     return [
         (words[unit] + _whose(limit) + _lapsed(limit, named))
-        % {"most": limit[unit], "name": limit.get("principal")}
+        % {"most": f"{limit[unit]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for unit in LIMIT_UNITS
         if limit.get(unit) is not None

@@ -22,11 +22,12 @@ from serving_ui.pages.forms.body import body_of
 from serving_ui.pages.forms.draft import MOST_TAGS, Draft
 from serving_ui.pages.forms.endpoint import EndpointForm
 from serving_ui.pages.forms.entities import MOST as MOST_ENTITIES
-from serving_ui.pages.forms.governing import MOST_LIMITS, LimitRow
+from serving_ui.pages.forms.governing import MOST_ROWS, LimitRow
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import queries as vault
 
+_NO_ROW = 10_000  # more than there are of any kind
 STEPS = (
     "_select",
     "_confirm",
@@ -141,7 +142,7 @@ def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
     if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
         draft.tags.append(("", ""))
         return "tags"
-    if "_add_limit" in post and len(draft.limits) < MOST_LIMITS:
+    if "_add_limit" in post and len(draft.limits) < MOST_ROWS:
         draft.limits.append(LimitRow())
         draft.added_limit = True
         return "limits"
@@ -177,7 +178,7 @@ def _change_row(draft: Draft, step: str, row: int) -> None:
 
 def _row(text: str) -> int:
     """The row that a button names; one that there is not when it names none."""
-    return int(text[:4]) if text.isascii() and text.isdigit() else MOST_TAGS
+    return int(text[:4]) if text.isascii() and text.isdigit() else _NO_ROW
 
 
 def redrawn(request: PageRequest, form: EndpointForm, part: str) -> HttpResponse:

@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.governance import Timeouts, parse_timeouts
+from serving_ui.catalogue.governance import Timeouts, parse_gateway_limits, parse_timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import (
     ConfigSpec,
@@ -39,7 +39,7 @@ from serving_ui.lib import clock
 from serving_ui.pages.forms.body import Body, body_of
 from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
-from serving_ui.pages.forms.governing import counted
+from serving_ui.pages.forms.governing import AI_GATEWAY, counted
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes
@@ -75,6 +75,7 @@ class Wanted:
     description: str
     tags: list[Tag]
     rate_limits: list[RateLimit]
+    gateway_limits: list[RateLimit]
     timeouts: Timeouts
     fallback: bool
 
@@ -165,6 +166,7 @@ def _parsed(body: Body) -> Wanted:
     description = checked(parse_description, body.description)
     tags = checked(parse_tags, body.tags)
     limits = checked(parse_rate_limits, body.rate_limits)
+    gateway_limits = checked(parse_gateway_limits, body.gateway_limits)
     timeouts = checked(parse_timeouts, body.timeouts)
     if (
         problems
@@ -172,13 +174,15 @@ def _parsed(body: Body) -> Wanted:
         or description is None
         or tags is None
         or limits is None
+        or gateway_limits is None
         or timeouts is None
     ):
         raise SpecErrors(problems)
     problems += limits_of.problems(limits)
+    problems += limits_of.problems(gateway_limits, prefix=(AI_GATEWAY, "rate_limits"))
     if problems:
         raise SpecErrors(problems)
-    return Wanted(config, description, tags, limits, timeouts, body.fallback)
+    return Wanted(config, description, tags, limits, gateway_limits, timeouts, body.fallback)
 
 
 def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
@@ -216,6 +220,9 @@ def _steps(endpoint: Endpoint, wanted: Wanted) -> Iterator[Step]:
         yield "tags", commands.set_tags, {"tags": wanted.tags}
     if counted(limit.stored() for limit in wanted.rate_limits) != counted(endpoint.rate_limits):
         yield "rate_limits", commands.set_rate_limits, {"rate_limits": wanted.rate_limits}
+    given = counted(limit.stored() for limit in wanted.gateway_limits)
+    if given != counted(endpoint.ai_gateway.get("rate_limits", [])):
+        yield "ai_gateway", governance.set_gateway_limits, {"rate_limits": wanted.gateway_limits}
     if wanted.timeouts.stored() != endpoint.timeouts:
         yield "timeouts", governance.set_timeouts, {"timeouts": wanted.timeouts}
     if wanted.fallback != bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled")):

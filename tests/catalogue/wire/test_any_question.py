@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types import completion_create_params as of_completions
+from openai.types import embedding_create_params as of_embeddings
+from openai.types.chat import completion_create_params as of_chats
 
 from serving_ui.catalogue.questions import OPENAI_FIELDS
 from serving_ui.catalogue.wire import RequestRefused
@@ -20,6 +23,89 @@ NEEDED = frozenset({"messages", "prompt", "input", "stream"})
 """The gateway looks at these before: they are there, of the right type and not empty."""
 NAMES = st.sampled_from(sorted(OPENAI_FIELDS - NEEDED | {"extra_params", "thinking", "top_k"}))
 every_recording = pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
+
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+SCHEMA = {"name": "x", "schema": {"type": "object", "properties": {}}}
+ASKING_FOR_SOMETHING: dict[str, list[Any]] = {
+    "n": [2],
+    "best_of": [2],
+    "echo": [True],
+    "suffix": ["x"],
+    "max_tokens": [7],
+    "max_completion_tokens": [7],
+    "temperature": [0, 0.5, 2],
+    "top_p": [0, 0.5],
+    "stop": ["END", ["A", "B"]],
+    "seed": [7],
+    "frequency_penalty": [0.5],
+    "presence_penalty": [0.5],
+    "logit_bias": [{"5": 1}],
+    "logprobs": [True, 3, 0],
+    "top_logprobs": [2],
+    "response_format": [{"type": "json_object"}, {"type": "json_schema", "json_schema": SCHEMA}],
+    "tools": [TOOLS],
+    "tool_choice": ["none", "required", {"type": "function", "function": {"name": "f"}}],
+    "parallel_tool_calls": [False],
+    "functions": [[{"name": "f"}]],
+    "function_call": ["auto", {"name": "f"}],
+    "modalities": [["audio"]],
+    "audio": [{"voice": "x", "format": "wav"}],
+    "prediction": [{"type": "content", "content": "x"}],
+    "reasoning_effort": ["none", "minimal", "low", "high"],
+    "service_tier": ["flex", "priority"],
+    "store": [True],
+    "metadata": [{"team": "a"}],
+    "web_search_options": [{}],
+    "verbosity": ["low"],
+    "moderation": [{"model": "x"}],
+    "dimensions": [5],
+    "encoding_format": ["int8"],
+}
+NEEDING_MORE: dict[str, dict[str, Any]] = {
+    "tool_choice": {"tools": TOOLS},
+    "parallel_tool_calls": {"tools": TOOLS},
+    "top_logprobs": {"logprobs": True},
+}
+ONE_OF_EACH = {(each.provider.name, each.task): each for each in RECORDINGS if each.wire.reply is not None}
+
+
+def shortest(recorded: Recording) -> dict[str, Any]:
+    """A question with nothing but what it must have."""
+    needed = {name: value for name, value in recorded.question.items() if name in NEEDED}
+    return needed | ({"messages": [{"role": "user", "content": "x"}]} if "messages" in needed else {})
+
+
+@pytest.mark.parametrize("name", ASKING_FOR_SOMETHING)
+@pytest.mark.parametrize("recorded", ONE_OF_EACH.values(), ids=str)
+def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Recording, name: str):
+    """Nothing is dropped in silence."""
+    question = shortest(recorded) | NEEDING_MORE.get(name, {})
+    try:
+        plain = recorded.built(question).body
+    except RequestRefused:
+        return  # it cannot do what the parameter belongs to
+    for value in ASKING_FOR_SOMETHING[name]:
+        try:
+            sent = recorded.built({**question, name: value}).body
+        except RequestRefused as refusal:
+            assert name in str(refusal)
+        else:
+            assert sent != plain, value
+
+
+@pytest.mark.parametrize(
+    "request_of_openai",
+    [
+        of_chats.CompletionCreateParamsBase,
+        of_completions.CompletionCreateParamsBase,
+        of_embeddings.EmbeddingCreateParams,
+    ],
+    ids=["chat", "completions", "embeddings"],
+)
+def test_no_field_of_openai_is_taken_for_a_providers_own(request_of_openai: type):
+    """What OpenAI's client can say and a provider cannot do must be refused, not handed on."""
+    assert get_type_hints(request_of_openai).keys() <= OPENAI_FIELDS
 
 
 def built_or_refused(recorded: Recording, question: dict[str, Any]) -> None:

@@ -185,7 +185,8 @@ def gathered(chunks: list[dict[str, Any]]) -> dict[str, Any]:
         delta = choice.get("delta") or {"content": choice.get("text") or ""}
         for name in ("content", "reasoning_content", "tool_plan"):
             said[name] += delta.get(name) or ""
-        said["citations"] += delta.get("citations") or []
+        for citation in delta.get("citations") or ():
+            said["citations"].append({name: value for name, value in citation.items() if name != "index"})
         for call in delta.get("tool_calls") or ():
             if "id" in call:
                 said["tool_calls"].append(

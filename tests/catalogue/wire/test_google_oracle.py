@@ -17,9 +17,11 @@ import pytest
 from google import genai
 from google.genai import types
 
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import vectors
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NO_SIGNATURE
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
 from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import RequestRefused
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
@@ -172,9 +174,10 @@ CHATS: dict[str, tuple[list[types.Content], dict[str, Any]]] = {
             "logprobs": 2,
         },
     ),
+    "said-by-default": ([text("Say hello.")], {"temperature": 1, "top_p": 1}),
     "json-object": (
         [text("Say hello.")],
-        {"response_mime_type": "application/json", "tool_config": mode("AUTO"), "max_output_tokens": 3},
+        {"response_mime_type": "application/json", "max_output_tokens": 3},
     ),
     "thinking": (
         [text("Say hello.")],
@@ -206,6 +209,7 @@ VECTORS: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
     "embeddings-base64": (["Hello."], {}),
+    "embeddings-of-contents": (["Hello.", "Bye."], {}),
     "embeddings-of-one-content": (["Hello."], {"output_dimensionality": 2, "task_type": "CLUSTERING"}),
 }
 
@@ -258,6 +262,13 @@ def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: 
     )
     same(vendor.asked[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)
+
+
+def test_a_model_as_a_service_embeds_one_text_a_request():
+    model = "publishers/intfloat/models/multilingual-e5-large-instruct-maas"
+    assert vectors.embeddings({"input": "Hello."}, model)[0] == vectors.EMBED
+    with pytest.raises(RequestRefused, match="input"):
+        vectors.embeddings({"input": ["Hello.", "Bye."]}, model)
 
 
 @pytest.mark.parametrize("recorded", GENERATED, ids=str)

@@ -64,6 +64,19 @@ def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: Ga
     assert [block["toolResult"]["toolUseId"] for block in user["content"]] == ["tooluse_1", "tooluse_2"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, vendor: Vendor, stream: bool):
+    lead(gateway, vendor, "stream-hello" if stream else "hello")
+    ended = {"stopReason": "malformed_tool_use"}
+    if stream:
+        vendor.say(Answer.stream(frames.event("messageStop", ended), kind=frames.KIND))
+    else:
+        vendor.say(Answer.json({**NAMED["hello"].reply, **ended}))
+    answer = gateway.query("vendor", {"messages": HELLO, "stream": stream})
+    assert answer.status_code == 500
+    assert "cannot be used (malformed_tool_use)" in answer.json()["message"]
+
+
 def test_openai_completes(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, "stream-completion")
     chunks = list(client.completions.create(model="vendor", prompt="Once upon a time", stream=True))

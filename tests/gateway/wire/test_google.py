@@ -69,6 +69,21 @@ def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Ve
     assert read.usage is not None and read.usage.total_tokens == 13
 
 
+def test_a_choice_that_ends_before_another_begins_does_not_end_the_stream(
+    client: openai.OpenAI, vendor: Vendor
+):
+    def portion(index: int, tokens: int) -> bytes:
+        said = {"content": {"parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": index}
+        return data(
+            {"candidates": [said], "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": tokens}}
+        )
+
+    say(vendor, Answer.stream(portion(0, 5), portion(1, 7)))
+    chunks = client.chat.completions.create(model="vendor", messages=HELLO, n=2, stream=True)
+    ended = [choice.index for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+    assert ended == [0, 1]
+
+
 def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
     say(vendor, Answer.stream(NAMED["stream-two-choices"].stream()))
     texts, reasons = ["", ""], ["", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 from typing import Any
 
 import pytest
@@ -66,3 +67,23 @@ def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recor
         told(each) for each in recorded.chunks if each["choices"] or wanted
     ]
     assert len({each["id"] for each in chunks}) == 1
+
+
+COUNTED = [each for each in STREAMED if each.wire.stream and each.chunks and not each.chunks[-1]["choices"]]
+
+
+@pytest.mark.parametrize("recorded", COUNTED, ids=str)
+def test_a_stream_is_over_with_its_counts_though_the_vendor_leaves_it_open(
+    gateway: GatewayServer, vendor: Vendor, recorded: Recording
+):
+    lead(gateway, vendor, recorded)
+    closes = Event()
+    vendor.say(
+        Answer.stream(
+            recorded.stream().removesuffix(b"data: [DONE]\n\n"), closes, kind=recorded.content_type
+        ),
+        at=recorded.request["path"],
+    )
+    answer = gateway.query("vendor", recorded.question)
+    closes.set()
+    assert chunks_of(answer)

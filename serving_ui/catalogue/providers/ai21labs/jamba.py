@@ -56,12 +56,8 @@ def _message(given: Json, at: str) -> Json:
     content = questions.text_only(given["content"], at=f"{at}.content")
     if given["role"] == "tool":
         return {"role": "tool", "content": content, "tool_call_id": given.get("tool_call_id") or ""}
-    calls = questions.tool_calls(given, at=at)
-    return {
-        "role": given["role"],
-        "content": content,
-        **({"tool_calls": given["tool_calls"]} if calls else {}),
-    }
+    calls = questions.spelled_calls(given, at=at)
+    return {"role": given["role"], "content": content, **({"tool_calls": calls} if calls else {})}
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
@@ -114,6 +110,7 @@ class ChatStream:
     def __init__(self, asked: Asked) -> None:
         self.finished = False
         self._asked = asked
+        self._calls: dict[int, list[str]] = {}
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
@@ -128,8 +125,8 @@ class ChatStream:
     def _chunk(self, id: str, model: str, each: Json) -> Json:
         delta = each["delta"]
         calls = delta.get("tool_calls")
-        if calls:  # they come whole, and need not say which they are
-            delta = {**delta, "tool_calls": [{"index": n, **call} for n, call in enumerate(calls)]}
+        if calls:
+            delta = {**delta, "tool_calls": [self._numbered(each["index"], call) for call in calls]}
         return answers.chunk(
             self._asked,
             delta,
@@ -139,3 +136,10 @@ class ChatStream:
             id=id,
             model=model,
         )
+
+    def _numbered(self, choice: int, call: Json) -> Json:
+        """They come whole or in pieces, of which the first has an id, and need not say which they are."""
+        known, given = self._calls.setdefault(choice, []), call.get("id")
+        if given and given not in known:
+            known.append(given)
+        return {"index": known.index(given) if given else max(len(known) - 1, 0), **call}

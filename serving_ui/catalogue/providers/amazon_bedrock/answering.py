@@ -25,6 +25,9 @@ _REASONS = {
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
 }
+_FAILED = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""The model wrote what nobody can use. An answer that says `stop` would hide it; asking again usually helps."""
+
 _EXTRAS = ("additionalModelResponseFields", "trace")
 """Given only when the question asked for them; passed on under their own names."""
 
@@ -79,6 +82,9 @@ def _thought(content: Json) -> Json:
 
 
 def _reason(given: str) -> str:
+    """OpenAI's finish reason. Raises ProviderFailed."""
+    if given in _FAILED:
+        raise ProviderFailed(f"The model's answer cannot be used ({given}).")
     return _REASONS.get(given, "stop")
 
 

@@ -44,7 +44,6 @@ _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _IMAGES = {
     "image/png": "png",
     "image/jpeg": "jpeg",
-    "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }
@@ -64,12 +63,12 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
         "system": system,
         "toolConfig": _tools(body, said),
         "outputConfig": _output(body),
-        **_settings(body),
+        **_settings(body, maker),
     }
     return _joined(own, sent)
 
 
-def of_completion(body: Mapping[str, Any], _maker: str) -> Json:
+def of_completion(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a completion: its prompt is what the user says."""
     body = questions.merged(body)
     own = questions.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
@@ -77,7 +76,7 @@ def of_completion(body: Mapping[str, Any], _maker: str) -> Json:
     if len(prompts) != 1:
         raise refuse("prompt", "Amazon Bedrock takes one prompt a request.")
     said = [{"role": "user", "content": [{"text": prompts[0]}]}]
-    return _joined(own, {"messages": said, **_settings(body)})
+    return _joined(own, {"messages": said, **_settings(body, maker)})
 
 
 def _joined(own: Json, sent: Json) -> Json:
@@ -99,7 +98,9 @@ def _both(name: str, own: Any, sent: Any) -> Any:
     raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
 
 
-def _settings(body: Mapping[str, Any]) -> Json:
+def _settings(body: Mapping[str, Any], maker: str) -> Json:
+    """How the model chooses and is served. Claude's later models take only one of the two numbers, or none: what they are anyhow is left unsaid."""
+    unsaid = 1 if maker == "anthropic" else None
     inference = {
         "maxTokens": questions.most_tokens(body),
         "temperature": questions.number(body, "temperature", least=0, most=1),
@@ -110,7 +111,11 @@ def _settings(body: Mapping[str, Any]) -> Json:
     if tier not in (None, "auto", *_TIERS):
         raise refuse("service_tier", f"{PROVIDER} has auto, {', '.join(_TIERS)}.")
     return {
-        "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
+        "inferenceConfig": {
+            name: value
+            for name, value in inference.items()
+            if value is not None and (name == "maxTokens" or value != unsaid)
+        },
         "serviceTier": {"type": tier} if tier in _TIERS else None,
         "requestMetadata": body.get("metadata"),
     }
@@ -143,15 +148,18 @@ def _schema(wanted: Any) -> Json:
 
 def _tools(body: Mapping[str, Any], said: list[Json]) -> Json:
     """Converse has no choice of "none": then the tools are left out, unless the conversation has used them already."""
-    specifications = [{"toolSpec": _tool(function)} for function in questions.functions(body)]
+    specifications: list[Json] = []
+    for position, function in enumerate(questions.functions(body, own=("cache_control",))):
+        specifications.append({"toolSpec": _tool(function)})
+        if "cache_control" in function:
+            point = _cache_point(function["cache_control"], f"tools[{position}]")
+            specifications.append({"cachePoint": point})
     wanted, name = questions.choice_of_tool(body)
     if wanted == "none":
         if any(block.keys() & {"toolUse", "toolResult"} for turn in said for block in turn["content"]):
             raise refuse("tool_choice", f"{PROVIDER} cannot forbid tools that have been used before.")
         return {}
     if not specifications:
-        if wanted not in ("", "auto"):
-            raise refuse("tool_choice", "There are no tools to choose from.")
         return {}
     choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}
     return {"tools": specifications} | ({"toolChoice": choices[wanted]} if wanted else {})

@@ -19,6 +19,13 @@ MOST_TOKENS = 4096
 """Sent when the question gives no maximum, because the API demands one: the most that every Claude model can write."""
 
 _PART_FIELDS = ("cache_control", "citations")
+_TOOL_FIELDS = (
+    "cache_control",
+    "defer_loading",
+    "eager_input_streaming",
+    "input_examples",
+    "allowed_callers",
+)
 _TAKEN = (
     "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "reasoning_effort", "metadata", "service_tier",
@@ -61,7 +68,10 @@ def joined(sent: Json, output: Json, own: Json) -> Json:
 
 
 def sampling(body: Json) -> Json:
-    """`temperature`, `top_p` and `stop`, which mean the same in both of Anthropic's interfaces."""
+    """`temperature`, `top_p` and `stop`, which mean the same in both of Anthropic's interfaces.
+
+    1 is what the first two are anyhow. It is left unsaid, because later models take only one of them, or none.
+    """
     stops = questions.stops(body)
     if any(not stop.strip() for stop in stops):
         raise refuse("stop", f"For {NAME} each text must have a character that is not white space.")
@@ -70,7 +80,7 @@ def sampling(body: Json) -> Json:
         "top_p": questions.number(body, "top_p", least=0, most=1),
         "stop_sequences": stops or None,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None and value != 1}
 
 
 def service(body: Json) -> Json:
@@ -178,10 +188,8 @@ def _block(part: Text | Image) -> Json:
 
 
 def _tools(body: Json) -> Json:
-    tools = [_tool(function) for function in questions.functions(body)]
+    tools = [_tool(function) for function in questions.functions(body, own=_TOOL_FIELDS)]
     kind, name = questions.choice_of_tool(body)
-    if not tools and kind in ("auto", "none"):  # without tools both ask for nothing
-        return {}
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
     if tools and body.get("parallel_tool_calls") is False and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
@@ -193,7 +201,9 @@ def _tool(function: Json) -> Json:
     if function.get("description"):
         tool["description"] = function["description"]
     tool["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
-    return {**tool, "strict": True} if function.get("strict") else tool
+    if function.get("strict"):
+        tool["strict"] = True
+    return tool | {name: function[name] for name in _TOOL_FIELDS if name in function}
 
 
 def _output(body: Json) -> Json:

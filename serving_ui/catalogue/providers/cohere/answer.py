@@ -42,12 +42,20 @@ def read_message(reply: Json, asked: Asked) -> Json:
         tool_plan=message.get("tool_plan") or None,
         citations=message.get("citations") or None,
     )
-    choice = answers.choice(0, said, finish_reason(reply["finish_reason"]))
+    told = [logprob(each) for each in reply.get("logprobs") or ()]
+    choice = answers.choice(
+        0, said, finish_reason(reply["finish_reason"]), logprobs=answers.logprobs(told) if told else None
+    )
     return answers.chat(asked, [choice], read_usage(reply.get("usage")), id=reply["id"])
 
 
 def text_of(reply: Json) -> str:
     return _joined(reply["message"], "text")
+
+
+def logprob(told: Json) -> Json:
+    """Of one piece of text. It has one token, or the probability of all that it has."""
+    return answers.logprob(told.get("text") or "", sum(told["logprobs"]))
 
 
 def _joined(message: Json, kind: str) -> str:
@@ -72,12 +80,13 @@ class MessageStream:
         self._asked = asked
         self._id = ""
         self._positions: dict[int, int] = {}
+        self._citations = 0
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
         match data.get("type"):
             case "content-start" | "content-delta":
-                return self._content(data["delta"]["message"]["content"])
+                return self._content(data["delta"]["message"]["content"], data.get("logprobs"))
             case "message-start":
                 self._id = data["id"]
                 return [self._chunk({"role": "assistant", "content": ""})]
@@ -92,20 +101,26 @@ class MessageStream:
                     )
                 ]
             case "citation-start":
-                return [self._chunk({"citations": [data["delta"]["message"]["citations"]]})]
+                return [self._cited(data["delta"]["message"]["citations"])]
             case "message-end":
                 return self._end(data["delta"])
         return []
 
-    def _chunk(self, delta: Json, finish: str | None = None) -> Json:
-        return answers.chunk(self._asked, delta, finish_reason=finish, id=self._id)
+    def _chunk(self, delta: Json, finish: str | None = None, *, logprobs: Json | None = None) -> Json:
+        return answers.chunk(self._asked, delta, finish_reason=finish, logprobs=logprobs, id=self._id)
 
-    def _content(self, content: Json) -> list[Json]:
+    def _content(self, content: Json, told: Json | None) -> list[Json]:
         if content.get("text"):
-            return [self._chunk({"content": content["text"]})]
+            logprobs = answers.logprobs([logprob(told)]) if told else None
+            return [self._chunk({"content": content["text"]}, logprobs=logprobs)]
         if content.get("thinking"):
             return [self._chunk({"reasoning_content": content["thinking"]})]
         return []
+
+    def _cited(self, citation: Json) -> Json:
+        """OpenAI's client gathers lists by `index`."""
+        self._citations += 1
+        return self._chunk({"citations": [{"index": self._citations - 1, **citation}]})
 
     def _call(self, index: int, call: Json) -> Json:
         position = self._positions[index] = len(self._positions)

@@ -1,7 +1,8 @@
 """OpenAI-shaped question → the body of `POST /v2/chat`.
 
 Vendor facts as of November 2026, docs.cohere.com/reference/chat: messages and tools are spelled as OpenAI's, parameters are not.
-`p` goes from 0.01 to 0.99, penalties from 0 to 1, there is one answer a request, and no tool can be forced by name.
+`p` goes from 0.01 to 0.99, penalties from 0 to 1, there is one answer a request, and no tool can be forced by name. Models that think do
+so with all their strength unless they are told not to.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.questions import refuse
 
 NAME = "Cohere"
+_LEAST_P, _MOST_P = 0.01, 0.99
+_DETAILS = ("auto", "low", "high")
 _TAKEN = (
     "messages",
     "max_tokens",
@@ -24,6 +27,7 @@ _TAKEN = (
     "seed",
     "frequency_penalty",
     "presence_penalty",
+    "logprobs",
     "response_format",
     "tools",
     "tool_choice",
@@ -43,6 +47,7 @@ def chat_body(body: Json, model: str) -> Json:
         **_tools(body),
         **_format(body),
         **_thinking(body),
+        **({"logprobs": True} if questions.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
         **own,
     }
@@ -55,7 +60,7 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
         for name, value in {
             "max_tokens": questions.most_tokens(body),
             "temperature": questions.number(body, "temperature", least=0, most=2),
-            "p": questions.number(body, "top_p", least=0.01, most=0.99),
+            "p": _mass(body),
             stop: questions.stops(body) or None,
             "seed": body.get("seed"),
             "frequency_penalty": questions.number(body, "frequency_penalty", least=0, most=1),
@@ -63,6 +68,14 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
         }.items()
         if value is not None
     }
+
+
+def _mass(body: Mapping[str, Any]) -> float | None:
+    """`top_p`. Many clients always say 1, all tokens; the most that Cohere has stands for it, because its own default is 0.75."""
+    given = questions.number(body, "top_p", least=_LEAST_P, most=1)
+    if given is not None and _MOST_P < given < 1:
+        raise refuse("top_p", f"Here it must be a number from {_LEAST_P} to {_MOST_P}, or 1.")
+    return _MOST_P if given == 1 else given
 
 
 def _message(given: Json, at: str) -> Json:
@@ -74,28 +87,31 @@ def _message(given: Json, at: str) -> Json:
         return _said(given, at)
     if role == "system":
         return {"role": role, "content": questions.text_only(given["content"], at=f"{at}.content")}
-    return {"role": role, "content": _content(given["content"], f"{at}.content")}
+    return {"role": role, "content": _content(given["content"] or "", f"{at}.content")}
 
 
 def _content(content: Any, at: str) -> str | list[Json]:
     if isinstance(content, str):
         return content
-    return [_part(part) for part in questions.parts(content, at=at)]
+    return [_part(part) for part in questions.parts(content, at=at, details=_DETAILS)]
 
 
 def _part(part: questions.Text | questions.Image) -> Json:
     if isinstance(part, questions.Text):
         return {"type": "text", "text": part.text}
     url = part.url or f"data:{part.kind};base64,{part.data}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    return {
+        "type": "image_url",
+        "image_url": {"url": url, **({"detail": part.detail} if part.detail else {})},
+    }
 
 
 def _said(given: Json, at: str) -> Json:
     """What the assistant said before, with its calls and the plan that Cohere had given for them."""
     said: Json = {"role": "assistant"}
-    calls = questions.tool_calls(given, at=at)
+    calls = questions.spelled_calls(given, at=at)
     if calls:
-        said["tool_calls"] = given["tool_calls"]
+        said["tool_calls"] = calls
         if given.get("tool_plan"):
             said["tool_plan"] = given["tool_plan"]
     text = questions.text_only(given["content"], at=f"{at}.content")
@@ -106,8 +122,10 @@ def _said(given: Json, at: str) -> Json:
 
 def _tools(body: Mapping[str, Any]) -> Json:
     functions = questions.functions(body)
-    kind, _name = questions.choice_of_tool(body)
-    if kind == "function":
+    kind, name = questions.choice_of_tool(body)
+    if kind == "function" and [each["name"] for each in functions] == [name]:
+        kind = "required"  # of one tool, which comes to the same
+    elif kind == "function":
         raise refuse(
             "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
         )
@@ -119,7 +137,11 @@ def _tools(body: Mapping[str, Any]) -> Json:
             "tools", f"{NAME} is strict with every tool or with none. Give all functions the same strict."
         )
     tools = [
-        {"type": "function", "function": {name: value for name, value in each.items() if name != "strict"}}
+        {
+            "type": "function",
+            "function": {"parameters": {"type": "object", "properties": {}}}
+            | {name: value for name, value in each.items() if name != "strict"},
+        }
         for each in functions
     ]
     chosen = {"required": {"tool_choice": "REQUIRED"}, "none": {"tool_choice": "NONE"}}.get(kind, {})
@@ -145,12 +167,13 @@ def _format(body: Mapping[str, Any]) -> Json:
 
 
 def _thinking(body: Mapping[str, Any]) -> Json:
-    """Cohere thinks or does not; how hard is said with its own parameter `thinking`."""
+    """Cohere thinks or does not; how long is said with its own parameter `thinking`."""
     effort = body.get("reasoning_effort")
     if effort is None:
         return {}
-    if effort != "none":
+    if effort not in ("none", "high"):
         raise refuse(
-            "reasoning_effort", f"{NAME} knows none here, and takes a token_budget in its parameter thinking."
+            "reasoning_effort",
+            f"{NAME} has none and high, and takes a token_budget in its parameter thinking.",
         )
-    return {"thinking": {"type": "disabled"}}
+    return {"thinking": {"type": "disabled" if effort == "none" else "enabled"}}

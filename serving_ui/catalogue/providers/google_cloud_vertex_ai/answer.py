@@ -120,12 +120,11 @@ def logprobs(candidate: Mapping[str, Any]) -> Json | None:
         _logprob(token) | {"top_logprobs": [_logprob(each) for each in top]}
         for token, top in zip(chosen, tops, strict=False)
     ]
-    return {"content": content, "refusal": None}
+    return answers.logprobs(content)
 
 
 def _logprob(token: Mapping[str, Any]) -> Json:
-    text = token.get("token") or ""
-    return {"token": text, "logprob": token.get("logProbability", 0.0), "bytes": list(text.encode())}
+    return answers.logprob(token.get("token") or "", token.get("logProbability", 0.0))
 
 
 class Heading(TypedDict):

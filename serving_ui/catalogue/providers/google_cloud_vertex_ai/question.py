@@ -96,7 +96,12 @@ def camel(name: str) -> str:
 
 
 def _generation(asked: Mapping[str, Any]) -> Json:
-    config = {theirs: asked[ours] for ours, theirs in _SAME.items() if asked.get(ours) is not None}
+    """How the model chooses. Some models refuse penalties even when they are 0, which asks for nothing."""
+    config = {
+        theirs: asked[ours]
+        for ours, theirs in _SAME.items()
+        if asked.get(ours) is not None and not questions.is_neutral(ours, asked[ours])
+    }
     most, stops = questions.most_tokens(asked), questions.stops(asked)
     if most is not None:
         config["maxOutputTokens"] = most
@@ -122,8 +127,8 @@ def _format(asked: Mapping[str, Any]) -> Json:
 
 
 def _logprobs(asked: Mapping[str, Any]) -> Json:
-    wanted, top = asked.get("logprobs"), asked.get("top_logprobs")
-    if top is not None and not wanted:
+    wanted, top = questions.flag(asked, "logprobs"), asked.get("top_logprobs")
+    if top and not wanted:
         raise questions.refuse("top_logprobs", "It needs logprobs to be true.")
     if not wanted:
         return {}
@@ -154,7 +159,7 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     sent: Json = {}
     if own or declared:
         sent["tools"] = [*([{"functionDeclarations": declared}] if declared else []), *own]
-    mode = _mode(asked, strict=any(function.get("strict") for function in listed))
+    mode = _mode(asked, listed)
     if mode:
         sent["toolConfig"] = {"functionCallingConfig": mode}
     return sent
@@ -169,13 +174,13 @@ def _declaration(function: Mapping[str, Any]) -> Json:
     return declared
 
 
-def _mode(asked: Mapping[str, Any], *, strict: bool) -> Json:
+def _mode(asked: Mapping[str, Any], functions: list[Json]) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    choice, name = questions.choice_of_tool(asked)
+    choice, name = questions.choice_of_tool({**asked, "tools": functions})
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     if choice in _MODES:
         return {"mode": _MODES[choice]}
-    if strict:
+    if any(function.get("strict") for function in functions):
         return {"mode": "VALIDATED"}
     return {"mode": "AUTO"} if choice else {}

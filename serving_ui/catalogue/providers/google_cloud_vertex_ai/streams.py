@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue import answers
+from serving_ui.catalogue import answers, questions
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
 from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.answer import Heading, Said
@@ -19,6 +19,7 @@ class _Choice:
 
     begun: bool = False
     calls: int = 0
+    images: int = 0
     ended: bool = False
 
 
@@ -32,6 +33,7 @@ class _Stream(ABC):
         self._asked = asked
         self._choices: dict[int, _Choice] = {}
         self._counted = False
+        self._wanted = questions.merged(asked.body).get("n") or 1
 
     def take(self, event: Event) -> list[Json]:
         if event.data.get("error"):
@@ -45,7 +47,7 @@ class _Stream(ABC):
             chunks += self._candidate(candidate, candidate.get("index", position), head)
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
         counts = answer.usage(event.data)
-        if self.finished and counts and not self._counted:
+        if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
             self._counted = True
             chunks.append(answers.usage_chunk(self._asked, counts, kind=self.kind, **head))
         return chunks
@@ -58,6 +60,7 @@ class _Stream(ABC):
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)
+        state.images += len(said.images)
         reason = answer.finish(candidate, called=state.calls > 0)
         if reason is not None:
             state.ended = True
@@ -88,7 +91,7 @@ class ChatStream(_Stream):
         self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
     ) -> list[Json]:
         first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
-        deltas = first + _deltas(said, state.calls)
+        deltas = first + _deltas(said, state)
         told = answer.logprobs(candidate)
         if told and len(deltas) == len(first):
             deltas.append({})
@@ -119,15 +122,17 @@ class CompletionStream(_Stream):
         return answers.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
 
 
-def _deltas(said: Said, calls_before: int) -> list[Json]:
+def _deltas(said: Said, state: _Choice) -> list[Json]:
+    """OpenAI's client gathers lists by `index`."""
     deltas: list[Json] = []
     if said.thoughts:
         deltas.append({"reasoning_content": said.thoughts})
     if said.text:
         deltas.append({"content": said.text})
     if said.images:
-        deltas.append({"images": said.images})
-    for order, call in enumerate(said.calls, start=calls_before):
+        images = enumerate(said.images, start=state.images)
+        deltas.append({"images": [{"index": order, **image} for order, image in images]})
+    for order, call in enumerate(said.calls, start=state.calls):
         deltas.append({"tool_calls": [{"index": order, **call}]})
     return deltas
 

@@ -1,8 +1,8 @@
 """OpenAI's embedding questions for Google's embedding models, and the answers back.
 
 Vendor facts as of November 2026, docs.cloud.google.com, "Text embeddings API" and "Get text embeddings": text models take instances
-by :predict, up to 250 a request, gemini-embedding-001 one. Later Gemini embedding models have :embedContent for one content, and
-:batchEmbedContents for several, as Google's own Python client sends them.
+by :predict, up to 250 a request. Gemini's have :embedContent for one content and :batchEmbedContents for several, and models as a
+service the first of the two, as Google's own Python client (google-genai 3.4) asks them; :predict is closed to them by now.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import NAME, camel
 
 PREDICT, EMBED, EMBED_BATCH = "predict", "embedContent", "batchEmbedContents"
+_AS_A_SERVICE = "maas"
 _OF_INSTANCES = ("task_type", "title")
 _OF_PARAMETERS = ("autoTruncate", "outputDimensionality")
 
@@ -23,18 +24,18 @@ def embeddings(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
     """The method to call, and its body. Raises RequestRefused."""
     asked = questions.merged(body)
     own = questions.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
-    if asked.get("encoding_format") not in (None, "float", "base64"):
-        raise questions.refuse("encoding_format", "It must be float or base64.")
     listed = questions.texts(asked.get("input"), name="input")
     size = asked.get("dimensions")
     if _by_content(model):
+        if _AS_A_SERVICE in model and len(listed) > 1:
+            raise questions.refuse("input", "This model embeds one text a request.")
         return _contents(listed, size, own)
     return PREDICT, _instances(listed, size, own)
 
 
 def _by_content(model: str) -> bool:
     name = model.rpartition("/")[2]
-    return name.startswith("gemini-embedding-") and not name.startswith("gemini-embedding-001")
+    return "gemini" in name or _AS_A_SERVICE in name
 
 
 def _instances(listed: list[str], size: Any, own: Json) -> Json:
