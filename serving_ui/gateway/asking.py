@@ -53,7 +53,8 @@ class Asking:
         """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
         query = first.query
         patience = query.endpoint.patience or self._client.patience
-        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch)
+        task = asyncio.current_task(self._client.loop)
+        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch, task=task)
         each, left, paused = first, list(fallbacks), 0.0
         failure: Unanswered | None = None
         try:

@@ -74,9 +74,11 @@ class Guard:
         "patience",
     )
 
-    def __init__(self, *, receive: Receive, patience: Patience, watch: Watch) -> None:
+    def __init__(
+        self, *, receive: Receive, patience: Patience, watch: Watch, task: asyncio.Task[Any] | None
+    ) -> None:
         self._watch = watch
-        self._task = asyncio.current_task()
+        self._task = task
         self._receive = receive
         self.patience = patience
         self._started = self._asked_at = monotonic()

@@ -130,10 +130,13 @@ class UpstreamClient:
         self._targets: dict[str, _Target] = {}
         self._heads: dict[tuple[str, str, Headers], bytes] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Known here, because to ask which one is running is a call of the system each time."""
 
     def start(self) -> None:
         if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+            self.loop = asyncio.get_running_loop()
+            self._sweeper = self.loop.call_later(_SWEEP_EVERY, self._sweep)
 
     def stop(self) -> None:
         if self._sweeper is not None:
