@@ -197,8 +197,8 @@ for _name, _url in VENDOR_ADDRESSES.items():
         )
 EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
-USAGE_ROW_DAYS = env.integer("USAGE_ROW_DAYS", 14)
-USAGE_MINUTE_DAYS = env.integer("USAGE_MINUTE_DAYS", 400)
+USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14)
+USAGE_MINUTE_DAYS = env.days("USAGE_MINUTE_DAYS", 400, least=USAGE_ROW_DAYS)  # a sum outlives what it sums up
 SNAPSHOT_COPY = (
     DATA / "gateway" / "snapshot"
 )  # encrypted; a gateway starts from it while the database is away

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
+from serving_ui.catalogue import questions
 from serving_ui.catalogue.exchange import Asked, Json
 
 
@@ -83,7 +84,7 @@ def embeddings(
     asked: Asked, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
 ) -> Json:
     """A list of embeddings, in base64 when the question says so."""
-    encoded = asked.body.get("encoding_format") == "base64"
+    encoded = questions.merged(asked.body).get("encoding_format") == "base64"
     data = [
         {"object": "embedding", "index": index, "embedding": _base64(vector) if encoded else list(vector)}
         for index, vector in enumerate(vectors)

@@ -31,13 +31,17 @@ NEUTRAL: Mapping[str, Any] = {
     "n": 1,
     "best_of": 1,
     "echo": False,
+    "suffix": "",
     "frequency_penalty": 0,
     "presence_penalty": 0,
     "logprobs": False,
     "top_logprobs": 0,
     "logit_bias": {},
+    "tools": [],
+    "functions": [],
     "parallel_tool_calls": True,
     "store": False,
+    "metadata": {},
     "response_format": {"type": "text"},
     "modalities": ["text"],
     "service_tier": "auto",
@@ -117,6 +121,20 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
             raise RequestRefused(sentence.fill(provider=provider, name=name))
     return own
+
+
+def joined(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
+    """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are one, if they say nothing twice."""
+    whole = dict(sent)
+    for name, value in own.items():
+        known = whole.get(name)
+        if name not in whole:
+            whole[name] = value
+        elif isinstance(known, Mapping) and isinstance(value, Mapping) and not value.keys() & known.keys():
+            whole[name] = {**known, **value}
+        elif value is not None:
+            raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
+    return whole
 
 
 def is_neutral(name: str, value: Any) -> bool:
@@ -304,6 +322,11 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     if not isinstance(value, bool | None):
         raise refuse(name, "It must be true or false.")
     return bool(value)
+
+
+def calls_one_at_a_time(body: Mapping[str, Any]) -> bool:
+    """Whether the model must not call several tools at once."""
+    return body.get("parallel_tool_calls") is not None and not flag(body, "parallel_tool_calls")
 
 
 def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:

@@ -13,7 +13,7 @@ import time
 import uuid
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
 from serving_ui.endpoints import copy, publication
 from serving_ui.endpoints.keeper import Keeper
@@ -100,6 +100,7 @@ class Follower:
             self._silence.cancel()
             self._builder.build()
             publication.join(process=self.process, now=clock.now())
+            self.holder.standing = publication.standing(process=self.process, now=clock.now())
             self._has_joined = True
         held = self._builder.build()
         if held is not self.holder.current:
@@ -129,7 +130,11 @@ class Follower:
     def _lose(self, trouble: str, error: Exception) -> None:
         """The last snapshot keeps serving. Said once, however long it lasts."""
         if trouble != self._trouble:
-            log.warning("%s The last snapshot keeps serving.", trouble, exc_info=error)
+            is_plain = isinstance(error, OperationalError | InterfaceError)  # its words say it all
+            why = f" ({' '.join(str(error).split())})" if is_plain else ""
+            log.warning(
+                "%s The last snapshot keeps serving.%s", trouble, why, exc_info=None if is_plain else error
+            )
         self._trouble, self._has_joined = trouble, False
         self._serve_copy()
         self._stop.wait(AWAY_SECONDS)

@@ -55,7 +55,7 @@ class Asking:
         patience = query.endpoint.patience or self._client.patience
         task = asyncio.current_task(self._client.loop)
         guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch, task=task)
-        each, left, paused = first, list(fallbacks), 0.0
+        each, left, tries, paused = first, list(fallbacks), 1, 0.0
         failure: Unanswered | None = None
         try:
             while True:
@@ -69,10 +69,10 @@ class Asking:
                     failure = _unanswered(problem, query.endpoint)
                 if query.caller.began:
                     raise failure.error
-                seconds = _pause(failure, query, paused) if not left else None
+                seconds = _pause(failure, tries, paused) if not left else None
                 if seconds is not None:
                     query.retries += 1
-                    paused += seconds
+                    tries, paused = tries + 1, paused + seconds
                     await self._pause(seconds, guard, query)
                     continue
                 following = _next(query, left) if failure.elsewhere else None
@@ -110,11 +110,14 @@ class Asking:
             reply = await self._client.send(each.request, policy=query.snapshot.egress, guard=guard)
         except (CallerGone, EgressRefused, Untrusted, BadRequest):
             raise
-        except UpstreamFault:
-            circuit.failed(monotonic())
+        except UpstreamFault as fault:
+            if not (isinstance(fault, Late) and self._is_hasty(query.endpoint)):
+                circuit.failed(monotonic())
             raise
         finally:
             query.caller.waited(perf_counter() - began)
+            if guard.repeats:
+                query.retries, guard.repeats = query.retries + guard.repeats, 0
         if reply.status in _HOST_FAULTS:
             circuit.failed(monotonic())
         else:
@@ -131,6 +134,11 @@ class Asking:
                 await reply.settle()
         finally:
             reply.done()
+
+    def _is_hasty(self, endpoint: Endpoint) -> bool:
+        """Whether it waits for less long than is usual: then other endpoints of the host need not share its impatience."""
+        own, usual = endpoint.patience, self._client.patience
+        return own is not None and (own.connect < usual.connect or own.first_byte < usual.first_byte)
 
     async def _sign(self, each: Try, guard: Guard) -> None:
         """Add the token or signature. Whoever fails to give one is not the provider's host: its circuit does not hear of it."""
@@ -164,11 +172,11 @@ class Asking:
         )
 
 
-def _pause(failure: Unanswered, query: Query, paused: float) -> float | None:
+def _pause(failure: Unanswered, tries: int, paused: float) -> float | None:
     """Seconds until the same entity may be asked again; None when it must not."""
     if not failure.again:
         return None
-    return retries.pause(tries=query.retries + 1, spent=paused, retry_after=failure.after)
+    return retries.pause(tries=tries, spent=paused, retry_after=failure.after)
 
 
 def _next(query: Query, left: list[Entity]) -> Try | None:

@@ -72,6 +72,7 @@ class Guard:
         "_watch",
         "gave_up",
         "patience",
+        "repeats",
     )
 
     def __init__(
@@ -86,6 +87,8 @@ class Guard:
         self._is_released = False
         self.gave_up = False
         """The caller did not read its answer, so the query was cancelled."""
+        self.repeats = 0
+        """Times that a question was sent once more because its connection had been closed."""
         self._fault: UpstreamFault | None = None
         self._pause: asyncio.Future[None] | None = None
         self._is_working = False

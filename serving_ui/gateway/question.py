@@ -117,9 +117,11 @@ class Question:
     @property
     def tokens(self) -> int:
         """The most that it may use, as far as it tells: an estimate of its texts, and what the model may write."""
-        most = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
-        most = most or self.body.get("max_output_tokens") or 0
-        times = self.body.get("n") or 1
+        body = _with_extra(self.body)
+        most = (
+            body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 0
+        )
+        times = body.get("n") or 1
         said = most * times if isinstance(most, int) and isinstance(times, int) else 0
         return estimate(self.length) + max(said, 0)
 
@@ -129,14 +131,20 @@ def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Que
     if not is_response:
         _check(body, task)
     question = Question(body, "stream" in body and _stream(body, task), is_response)
-    if "stream_options" in body:
-        options = body["stream_options"]
+    if question.stream and ("stream_options" in body or "extra_params" in body):
+        options = _with_extra(body).get("stream_options")
         question.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
     if "client_request_id" in body:
         question.client_request_id = _client_request_id(body)
     if "usage_context" in body:
         question.usage_context = _usage_context(body)
     return question
+
+
+def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its `extra_params` beneath it, as the provider gets it."""
+    extra = body.get("extra_params")
+    return {**extra, **body} if isinstance(extra, dict) else body
 
 
 def _check(body: dict[str, Any], task: Task) -> None:

@@ -10,6 +10,7 @@ A stream ends in one of two ways: `over`, when the provider has said that the an
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -94,7 +95,7 @@ class PassedStream(Stream):
         if data.strip() == DONE:
             self.over = True
             return
-        content = _object(data)
+        content = _object(data, loosely=True)
         if content is None:
             self.error = GatewayError(503, GARBLED)
         elif content.get("error"):
@@ -102,7 +103,7 @@ class PassedStream(Stream):
         else:
             self._finished = self._tally.chunk(content) or self._finished
             if self._shows_usage or not only_usage(content):
-                ready.append(event(data if b"\n" not in data else to_json(content)))
+                ready.append(event(data.replace(b"\n", b" ")))
 
     def _is_whole(self) -> bool:
         return self._finished
@@ -158,7 +159,7 @@ class NamedStream(Stream):
     def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
         if data.strip() == DONE:  # some servers add it; the API has no such event
             return
-        content = _object(data)
+        content = _object(data, loosely=True)
         if content is None:
             self.error = GatewayError(503, GARBLED)
             return
@@ -167,7 +168,7 @@ class NamedStream(Stream):
             self._fail(data)
             return
         self._tally.response_event(content)
-        ready.append(event(data if b"\n" not in data else to_json(content), name))
+        ready.append(event(data.replace(b"\n", b" "), name))
         self.over = kind in self._LAST_ONES
 
     def _is_whole(self) -> bool:
@@ -179,9 +180,17 @@ def only_usage(chunk: dict[str, Any]) -> bool:
     return bool(chunk.get("usage")) and not chunk.get("choices")
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
+def _object(data: bytes, *, loosely: bool = False) -> dict[str, Any] | None:
+    """What is passed on as it came may hold halves of surrogate pairs: some servers cut a text there, and clients join it again."""
     try:
         content = from_json(data)
     except ValueError:
-        return None
+        content = _read_loosely(data) if loosely else None
     return content if isinstance(content, dict) else None
+
+
+def _read_loosely(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError):
+        return None

@@ -180,6 +180,8 @@ class UpstreamClient:
                 # would have answered something or taken longer; so this is no second question.
                 if not is_used or connection.replied or monotonic() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
+                if guard is not None:
+                    guard.repeats += 1
             finally:
                 if not connection.has_head:  # cut, late, cancelled: nobody will read this reply
                     connection.close()

@@ -72,6 +72,11 @@ class Window:
             entries.append([at, amount])
         return entries[-1]
 
+    def is_forgotten(self, now: int) -> bool:
+        """Whether nothing in it counts any more, so that whoever comes next may find a new one."""
+        self._expire(now)  # tells the entries as well: what is settled late must give back nothing
+        return not self.entries
+
     def _expire(self, now: int) -> None:
         entries = self.entries
         while entries and entries[0][0] <= now - SPAN:
@@ -128,9 +133,6 @@ class Windows:
 
     def _sweep(self, now: int) -> None:
         """Forget those who have not called for a minute, so that memory follows the callers of now."""
-        for name in [
-            name
-            for name, window in self._windows.items()
-            if not window.entries or window.entries[-1][0] <= now - SPAN
-        ]:
-            del self._windows[name]
+        for name, window in list(self._windows.items()):
+            if window.is_forgotten(now):
+                del self._windows[name]

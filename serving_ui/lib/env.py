@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 PREFIX = "SERVING_UI_"
+_CENTURY = 36_500
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -51,6 +52,14 @@ def integer(name: str, default: int) -> int:
         return int(value)
     except ValueError:
         raise EnvError(f"{PREFIX}{name} is {value!r}. Use a whole number.") from None
+
+
+def days(name: str, default: int, *, least: int = 1) -> int:
+    """A number of days, `least` to a hundred years."""
+    value = integer(name, default)
+    if not least <= value <= _CENTURY:
+        raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {least} to {_CENTURY}.")
+    return value
 
 
 def choice(name: str, values: tuple[str, ...]) -> str:

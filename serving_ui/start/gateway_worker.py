@@ -31,11 +31,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--listen", type=int, required=True, help="the open port, as a file")
     parser.add_argument("--ready", type=int, required=True, help="the file that hears when this is ready")
     parser.add_argument("--successor", action="store_true", help="callers rather wait than be refused")
+    parser.add_argument("--place", type=int, required=True, help="which of the workers this is, from 0")
+    parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--drain-seconds", type=int, required=True)
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)  # before the server listens for it, and after it has gone
     listener = socket.socket(fileno=given.listen)
     application = GatewayAlone(is_successor=given.successor)
+    # Until the database says how many there are: without it and Redis, each would admit all that a limit allows.
+    application.data_plane.holder.standing = (given.place, given.workers)
     DrainingServer(application, ready=given.ready, drain_seconds=given.drain_seconds).run(sockets=[listener])
 
 

@@ -34,12 +34,15 @@ def server(options: Options) -> list[str]:
     ]
 
 
-def gateway_worker(*, port: int, ready: int, drain_seconds: int, successor: bool) -> list[str]:
+def gateway_worker(
+    *, port: int, ready: int, drain_seconds: int, successor: bool, place: int, workers: int
+) -> list[str]:
     """One of the processes of `manage.py gateway`; `port` and `ready` are files that it is started with."""
     files = ("--listen", str(port), "--ready", str(ready))
+    standing = ("--place", str(place), "--workers", str(workers))
     patience = ("--drain-seconds", str(drain_seconds))
     last = ("--successor",) if successor else ()
-    return [sys.executable, *_RUN, "serving_ui.start.gateway_worker", *files, *patience, *last]
+    return [sys.executable, *_RUN, "serving_ui.start.gateway_worker", *files, *standing, *patience, *last]
 
 
 def worker() -> list[str]:

@@ -6,20 +6,23 @@ table, *minutes* are added up. Of a file that is older than the oldest rows a pa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import TruncMinute
 
 from serving_ui.gateway.spool import ENDING, read
+from serving_ui.usage import retention
 from serving_ui.usage.models import Minute, Request, SpoolFile
 
 MOST_LINES = 10_000
+_MODE = "transaction_mode"
 
 
 @dataclass
@@ -40,17 +43,29 @@ class Reckoning:
 
 def reckon(*, folder: Path, now: datetime) -> Reckoning:
     """Counts everything as it is at one moment. What waits in the spool is answered, and not yet in the tables."""
-    oldest = now - timedelta(days=settings.USAGE_ROW_DAYS) + timedelta(minutes=1)
-    since = oldest.replace(second=0, microsecond=0)
     found = Reckoning()
-    is_outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if is_outermost and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with _one_moment():
+        since = retention.kept_since(now=now)
         _compare_files(found, folder=folder, since=since)
         _compare_minutes(found, since=since)
     return found
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """What is read inside is as it was at one moment, and nobody waits for it, however long it takes."""
+    connection.ensure_connection()  # which sets the mode of SQLite's transactions: in ours nobody else could write
+    mode = getattr(connection, _MODE, None)
+    setattr(connection, _MODE, None)
+    is_outermost = not connection.in_atomic_block
+    try:
+        with transaction.atomic():
+            if is_outermost and connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+    finally:
+        setattr(connection, _MODE, mode)
 
 
 def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:

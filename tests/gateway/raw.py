@@ -7,18 +7,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 _END = b"\r\n\r\n"
 
 
 @dataclass
 class RawServer:
-    """`answer` sets the bytes; `requests` are what came in."""
+    """`answer` sets the bytes; `requests` are what came in. It hangs up on a connection's request number `most` and one."""
 
     port: int
     host: str = "127.0.0.1"
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
+    most: int = 1_000_000
     _bytes: bytes = b""
     _close: bool = True
     _later: tuple[bytes, ...] = ()
@@ -36,8 +38,11 @@ class RawServer:
         """Read one request after another, and answer each with the same bytes."""
         self.connections += 1
         with connection, suppress(OSError):
-            while request := _read(connection):
-                self.requests.append(request)
+            for number in count(1):
+                request = _read(connection)
+                self.requests += [request] if request else []
+                if not request or number > self.most:
+                    return
                 connection.sendall(self._bytes)
                 for part in self._later:
                     self._pause.wait(1 / 6)

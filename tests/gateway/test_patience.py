@@ -31,6 +31,17 @@ def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: Gate
     assert vendor.asked[0].gone.wait(5)
 
 
+@pytest.mark.parametrize(("first_byte", "faults"), [(0.3, 0), (3.0, 1)])
+def test_only_who_waits_as_long_as_is_usual_tells_the_circuit_of_silence(
+    gateway: GatewayServer, vendor: Vendor, first_byte: float, faults: int
+):
+    """The circuit is the host's: an impatient endpoint must not close it to the others."""
+    publish(gateway, vendor, Patience(connect=2, first_byte=first_byte, total=6))
+    vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    assert gateway.query("hasty").status_code == 504
+    assert gateway.gateway.client.circuit(vendor.url).faults == faults
+
+
 @pytest.mark.parametrize("first_byte", [0.3, 60.0])
 def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
     gateway: GatewayServer, vendor: Vendor, first_byte: float

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Iterator
 from email.utils import format_datetime, formatdate
 from math import inf
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from serving_ui.gateway import retries
 from serving_ui.lib.retry_after import asked_for
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
+from tests.gateway.raw import RawServer, raw_server
 from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
 
@@ -86,6 +89,34 @@ def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
     gateway.add(endpoint("away", entity(base=f"http://127.0.0.1:{free_port()}")))
     assert gateway.query("away").status_code == 503
     assert gateway.notes.last.retries == retries.TRIES - 1
+
+
+@pytest.fixture
+def raw(gateway: GatewayServer) -> Iterator[RawServer]:
+    """A server behind the endpoint `raw` that answers well."""
+    content = json.dumps(REPLY).encode()
+    with raw_server() as server:
+        server.answer(
+            b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content), close=False
+        )
+        gateway.add(endpoint("raw", entity(base=server.url)))
+        yield server
+
+
+def test_a_question_on_a_kept_connection_that_is_closed_is_asked_on_a_new_one(
+    gateway: GatewayServer, raw: RawServer
+):
+    raw.most = 1
+    assert [gateway.query("raw").status_code for _ in range(3)] == [200, 200, 200]
+    assert (raw.connections, len(raw.requests)) == (3, 5)
+    assert [record.retries for record in gateway.notes.pages] == [0, 1, 1]
+
+
+def test_a_new_connection_that_is_closed_is_a_fault(gateway: GatewayServer, raw: RawServer):
+    raw.most = 0
+    assert gateway.query("raw").status_code == 503
+    assert len(raw.requests) == 1
+    assert gateway.notes.last.retries == 0
 
 
 def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, asked: Vendor):

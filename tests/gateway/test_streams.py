@@ -123,6 +123,17 @@ def test_comments_names_and_ids_are_not_passed_on(gateway: GatewayServer, raw: R
     ]
 
 
+def test_a_character_that_is_cut_in_two_is_passed_on(gateway: GatewayServer, raw: RawServer):
+    halves = [
+        b'data: {"choices": [{"delta": {"content": "\\ud83d"}}]}\n\n',
+        EVENT.replace(b'"a"', b'"\\ude00"'),
+    ]
+    raw.answer(HEAD + b"\r\n" + b"".join(halves) + b"data: [DONE]\n\n")
+    first, second, done = payloads(gateway.query("raw", STREAM))
+    text = "".join(each["choices"][0]["delta"]["content"] for each in (first, second))
+    assert (text.encode("utf-16", "surrogatepass").decode("utf-16"), done) == ("😀", "[DONE]")
+
+
 def test_an_event_over_several_lines_comes_out_as_one(gateway: GatewayServer, raw: RawServer):
     raw.answer(HEAD + b'connection: close\r\n\r\ndata: {"choices":\ndata: []}\n\ndata: [DONE]')
     assert payloads(gateway.query("raw", STREAM)) == [{"choices": []}, "[DONE]"]

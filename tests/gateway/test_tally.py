@@ -108,3 +108,4 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
     assert Question(body).length == length
     assert Question({**body, "max_tokens": 30, "n": 2}).tokens == estimate(length) + 60
+    assert Question({**body, "extra_params": {"max_tokens": 30}, "n": 2}).tokens == estimate(length) + 60

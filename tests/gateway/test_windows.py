@@ -154,6 +154,17 @@ def test_two_limits_of_one_window_count_a_call_once(order: tuple[int, int]):
     assert [is_admitted(limits, *rules, now=next(now)) for _ in range(4)] == [True, True, False, False]
 
 
+def test_what_is_settled_after_its_window_was_forgotten_gives_nothing_back():
+    limits, rule = Limits(), Limit("user", 100, "tokens")
+    long = admit(limits, rule, now=0, tokens=100)
+    assert isinstance(long, Reservation)
+    for number in range(5000):  # enough that windows are looked through for those that nobody uses
+        is_admitted(limits, rule, now=SPAN + number, who=Principal(str(number), "someone@example.com"))
+    long.settle(0, now=2 * SPAN)
+    assert is_admitted(limits, rule, now=2 * SPAN, tokens=100)
+    assert not is_admitted(limits, rule, now=2 * SPAN, tokens=1)
+
+
 def test_windows_of_users_who_left_are_forgotten():
     limits = Limits()
     for number in range(5000):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.start.waiting import until
+from tests.start.waiting import free_port, until
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Product
 
@@ -64,6 +64,22 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
         bring_back(database)
         until(lambda: gateways.readiness().json()["degraded"] == [], what="the database to be followed again")
         assert gateways.ask("sandbox-chat", token).status_code == 503
+
+
+def test_processes_that_start_without_database_and_redis_divide_the_limits(
+    left_behind: tuple[Product, str],
+):
+    product, _token = left_behind
+    put_away(product.data / "serving_ui.sqlite3")
+    env = {**product.env, "SERVING_UI_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    with running_gateways(env=env, size=2) as gateways, gateways.each() as sessions:
+        said = {
+            session.get(f"{gateways.url}/readyz", timeout=10).json()["degraded"][1]
+            for session in sessions.values()
+        }
+    place = "Redis cannot be reached. This process admits its own share of each limit: it is number {} of 2."
+    assert said == {place.format(1), place.format(2)}
+    assert "Traceback" not in gateways.program.text
 
 
 def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Product, str]):

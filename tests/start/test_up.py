@@ -174,6 +174,8 @@ def test_a_data_folder_that_cannot_be_written_is_named(product, tmp_path):
         ("SERVING_UI_DEBUG", "maybe"),
         ("SERVING_UI_BASE_URL_OPENAI", "nowhere"),
         ("SERVING_UI_SECRET_KEY_FILE", "/gone"),
+        ("SERVING_UI_USAGE_ROW_DAYS", "0"),
+        ("SERVING_UI_USAGE_MINUTE_DAYS", "13"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(product, name, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from serving_ui.gateway.spool import ENDING
 from serving_ui.lib import clock
+from serving_ui.usage import reckoning
 from serving_ui.usage.models import Minute, Request
 from serving_ui.usage.retention import forget
 from tests.gateway.test_spool import room_for
@@ -57,6 +60,29 @@ def test_what_waits_in_the_spool_is_answered(gateway: Gateway, take_in: TakeIn, 
     assert figures(check()) == [4, 0, 0, 4, 4]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_others_can_write_while_it_is_counted(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+):
+    gateway.answers("a", "b")
+    take_in()
+    compare = reckoning._compare_minutes
+
+    def write() -> None:
+        Minute.objects.update(requests=9)
+        connection.close()
+
+    def write_and_compare(*args: Any, **kwargs: Any) -> None:
+        with ThreadPoolExecutor(1) as somebody:
+            somebody.submit(write).result()
+        compare(*args, **kwargs)
+
+    monkeypatch.setattr(reckoning, "_compare_minutes", write_and_compare)
+    connection.close()
+    assert figures(check()) == [2, 0, 0, 2, 2], "as it was when the counting began"
+    assert Minute.objects.get().requests == 9
+
+
 def test_a_row_that_is_gone_is_missed(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
     gateway.answers("a", "b")
     take_in()
@@ -97,6 +123,19 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
     assert Minute.objects.count() == 3
     assert figures(check()) == [2, 0, 0, 2, 2]
+
+
+def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], settings: Any
+):
+    now = clock.now()
+    for days in (20, 0):
+        gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
+        gateway.ends()
+        take_in()
+    forget(now=now)
+    settings.USAGE_ROW_DAYS = 30
+    assert figures(check()) == [1, 0, 0, 1, 1]
 
 
 def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):

@@ -39,11 +39,18 @@ class Command(BaseCommand):
         self._run(chosen, workers=given["workers"], drain_seconds=given["drain_seconds"])
 
     def _run(self, chosen: options.Options, *, workers: int, drain_seconds: int) -> None:
+        sockets = [port.opened(chosen, backlog=BACKLOG) for _each in range(workers)]
+        places = {each.fileno(): place for place, each in enumerate(sockets)}
         Fleet(
             lambda listener, ready, successor: processes.gateway_worker(
-                port=listener, ready=ready, drain_seconds=drain_seconds, successor=successor
+                port=listener,
+                ready=ready,
+                drain_seconds=drain_seconds,
+                successor=successor,
+                place=places[listener],
+                workers=workers,
             ),
-            sockets=[port.opened(chosen, backlog=BACKLOG) for _each in range(workers)],
+            sockets=sockets,
             env=processes.environment(str(settings.BASE_DIR)),
             patience=drain_seconds,
             when_ready=lambda: self._say_ready(chosen, workers),

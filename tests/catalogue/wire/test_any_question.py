@@ -21,12 +21,45 @@ from tests.support.recordings import RECORDINGS, Recording, with_other
 
 NEEDED = frozenset({"messages", "prompt", "input", "stream"})
 """The gateway looks at these before: they are there, of the right type and not empty."""
-NAMES = st.sampled_from(sorted(OPENAI_FIELDS - NEEDED | {"extra_params", "thinking", "top_k"}))
+PROVIDERS_OWN = {
+    *(
+        "thinking",
+        "top_k",
+        "system",
+        "output_config",
+        "stop_sequences",
+        "p",
+        "documents",
+        "strict_tools",
+        "texts",
+    ),
+    *(
+        "inferenceConfig",
+        "toolConfig",
+        "outputConfig",
+        "additionalModelRequestFields",
+        "inputText",
+        "input_type",
+    ),
+    *(
+        "generationConfig",
+        "thinkingConfig",
+        "contents",
+        "parameters",
+        "instances",
+        "task_type",
+        "topP",
+        "model",
+    ),
+}
+NAMES = st.sampled_from(sorted(OPENAI_FIELDS - NEEDED | PROVIDERS_OWN | {"extra_params"}))
 every_recording = pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
 
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
 SCHEMA = {"name": "x", "schema": {"type": "object", "properties": {}}}
+MAY_BE_SAID = {"input_type"}
+"""What has a default of ours that the caller may replace."""
 ASKING_FOR_SOMETHING: dict[str, list[Any]] = {
     "n": [2],
     "best_of": [2],
@@ -68,6 +101,22 @@ NEEDING_MORE: dict[str, dict[str, Any]] = {
     "top_logprobs": {"logprobs": True},
 }
 ONE_OF_EACH = {(each.provider.name, each.task): each for each in RECORDINGS if each.wire.reply is not None}
+
+
+OF_THE_VENDOR = [
+    (each, name)
+    for each in RECORDINGS
+    for name in (each.request["body"] if each.wire.reply is not None else ())
+    if name
+    not in OPENAI_FIELDS | MAY_BE_SAID | each.question.keys() | each.question.get("extra_params", {}).keys()
+]
+
+
+@pytest.mark.parametrize(("recorded", "name"), OF_THE_VENDOR, ids=str)
+def test_what_openai_s_parameters_have_become_is_never_replaced(recorded: Recording, name: str):
+    """Who says the same once more in the vendor's own words is told so, by its name."""
+    with pytest.raises(RequestRefused, match=name):
+        recorded.built({**recorded.question, name: "something else"})
 
 
 def shortest(recorded: Recording) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from botocore.config import Config
 from serving_ui.catalogue.exchange import Framing
 from serving_ui.catalogue.providers.amazon_bedrock import model_id
 from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import RequestRefused
 from serving_ui.gateway.aws import FrameSplitter
 from tests.support import frames
 from tests.support.recordings import RECORDINGS, Recording
@@ -113,6 +114,12 @@ def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk:
         if each.name != "initial-response"
     ]
     assert heard == told
+
+
+def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
+    (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
+    with pytest.raises(RequestRefused, match="parallel_tool_calls"):
+        recorded.built({**recorded.question, "parallel_tool_calls": False})
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)

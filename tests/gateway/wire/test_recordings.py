@@ -53,6 +53,39 @@ def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recor
     assert told(answer.json()) == told(recorded.answer)
 
 
+def among_the_extra_ones(question: dict[str, Any]) -> dict[str, Any]:
+    """The same question, with all that it can do without in `extra_params`."""
+    stays = {"messages", "prompt", "input", "stream"}
+    extra = {name: value for name, value in question.items() if name not in stays}
+    return {name: question[name] for name in stays & question.keys()} | {
+        "extra_params": {**extra.pop("extra_params", {}), **extra}
+    }
+
+
+@pytest.mark.parametrize(
+    "recorded", [each for each in (*WHOLE, *STREAMED) if each.wire.reply or each.chunks], ids=str
+)
+def test_extra_parameters_change_the_answer_as_others_do(
+    gateway: GatewayServer, vendor: Vendor, recorded: Recording
+):
+    lead(gateway, vendor, recorded)
+    streamed = recorded.chunks is not None
+    vendor.say(
+        Answer.stream(recorded.stream(), kind=recorded.content_type)
+        if streamed
+        else Answer.json(recorded.reply),
+        at=recorded.request["path"],
+    )
+    plain, extra = (
+        gateway.query("vendor", question)
+        for question in (recorded.question, among_the_extra_ones(recorded.question))
+    )
+    if streamed:
+        assert [told(each) for each in chunks_of(plain)] == [told(each) for each in chunks_of(extra)]
+    else:
+        assert told(plain.json()) == told(extra.json())
+
+
 @pytest.mark.parametrize("recorded", STREAMED, ids=str)
 def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.chunks is not None

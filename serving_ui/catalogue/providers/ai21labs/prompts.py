@@ -38,11 +38,8 @@ def complete_body(body: Json) -> Json:
             for name, spelled in _PENALTIES.items()
         },
     }
-    return {
-        "prompt": _prompt(body),
-        **{name: value for name, value in given.items() if value is not None},
-        **own,
-    }
+    sent = {name: value for name, value in given.items() if value is not None}
+    return questions.joined({"prompt": _prompt(body), **sent}, own)
 
 
 def _penalty(scale: float | None) -> Json | None:

@@ -44,6 +44,7 @@ _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _IMAGES = {
     "image/png": "png",
     "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }
@@ -55,13 +56,17 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a chat."""
     body = questions.merged(body)
     makers = _MAKERS_PARAMETERS.get(maker, ())
-    own = questions.own_fields(body, taken=(*_CHAT, *makers), provider=PROVIDER)
+    claudes = ("parallel_tool_calls",) if maker == "anthropic" else ()
+    own = questions.own_fields(body, taken=(*_CHAT, *makers, *claudes), provider=PROVIDER)
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     system, said = _conversation(body)
+    tools = _tools(body, said)
+    if claudes and questions.calls_one_at_a_time(body) and tools:
+        own = questions.joined({"tool_choice": _one_at_a_time(tools.pop("toolChoice", {"auto": {}}))}, own)
     sent = {
         "messages": said,
         "system": system,
-        "toolConfig": _tools(body, said),
+        "toolConfig": tools,
         "outputConfig": _output(body),
         **_settings(body, maker),
     }
@@ -163,6 +168,12 @@ def _tools(body: Mapping[str, Any], said: list[Json]) -> Json:
         return {}
     choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}
     return {"tools": specifications} | ({"toolChoice": choices[wanted]} if wanted else {})
+
+
+def _one_at_a_time(choice: Mapping[str, Json]) -> Json:
+    """The choice in Claude's own words: Converse has none for this, and takes the choice in one of the two places only."""
+    ((kind, more),) = choice.items()
+    return {"type": kind, **more, "disable_parallel_tool_use": True}
 
 
 def _tool(function: Json) -> Json:

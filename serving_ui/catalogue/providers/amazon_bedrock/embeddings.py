@@ -30,15 +30,17 @@ def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
         return _for_cohere(own, listed, body.get("dimensions"))
     if len(listed) != 1:
         raise refuse("input", "This model embeds one text a request.")
-    sent = {**own, "inputText": listed[0]}
-    return sent if body.get("dimensions") is None else sent | {"dimensions": body["dimensions"]}
+    sent = {"inputText": listed[0]}
+    if body.get("dimensions") is not None:
+        sent |= {"dimensions": body["dimensions"]}
+    return questions.joined(sent, own)
 
 
 def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
     if not 1 <= len(listed) <= _MOST_TEXTS:
         raise refuse("input", f"Cohere's models embed at most {_MOST_TEXTS} texts a request.")
-    sent = {"input_type": _INPUT_TYPE, **own, "texts": listed}
-    return sent if dimensions is None else sent | {"output_dimension": dimensions}
+    sent = {"texts": listed} | ({} if dimensions is None else {"output_dimension": dimensions})
+    return {"input_type": _INPUT_TYPE, **questions.joined(sent, own)}
 
 
 def reply(answer: Json, asked: Asked) -> Json:

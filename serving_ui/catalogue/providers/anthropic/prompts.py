@@ -38,8 +38,8 @@ def prompt_body(body: Json, model: str) -> Json:
         else {"messages": [{"role": "user", "content": prompts[0]}], "max_tokens": most}
     )
     stream = {"stream": True} if body.get("stream") else {}
-    return question.joined(
-        {"model": model, **asked, **question.sampling(body), **question.service(body), **stream}, {}, own
+    return questions.joined(
+        {"model": model, **asked, **question.sampling(body), **question.service(body), **stream}, own
     )
 
 

@@ -49,22 +49,7 @@ def messages_body(body: Json, model: str) -> Json:
         **service(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return joined(sent, _output(body), own)
-
-
-def joined(sent: Json, output: Json, own: Json) -> Json:
-    """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are merged, field by field."""
-    whole = sent | output
-    for name, value in own.items():
-        if name not in whole:
-            whole[name] = value
-        elif (
-            isinstance(value, Mapping) and isinstance(whole[name], Mapping) and not value.keys() & whole[name]
-        ):
-            whole[name] = {**whole[name], **value}
-        else:
-            raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
-    return whole
+    return questions.joined(sent | _output(body), own)
 
 
 def sampling(body: Json) -> Json:
@@ -191,7 +176,7 @@ def _tools(body: Json) -> Json:
     tools = [_tool(function) for function in questions.functions(body, own=_TOOL_FIELDS)]
     kind, name = questions.choice_of_tool(body)
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
-    if tools and body.get("parallel_tool_calls") is False and kind != "none":
+    if questions.calls_one_at_a_time(body) and tools and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 

@@ -39,27 +39,27 @@ def generate_body(body: Json, model: str) -> Json:
     prompt = _prompt(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
     count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
-    return {
+    sent = {
         "model": model,
         "prompt": prompt,
         **({"num_generations": count} if count and count > 1 else {}),
         **question.sampling(body, stop="end_sequences"),
         **({"stream": True} if body.get("stream") else {}),
-        **own,
     }
+    return questions.joined(sent, own)
 
 
 def chat_body(body: Json, model: str) -> Json:
     body = questions.merged(body)
     taken = tuple(name for name in _TAKEN if name != "n")
     own = questions.own_fields(body, taken=taken, provider=question.NAME)
-    return {
+    sent = {
         "model": model,
         "messages": [{"role": "user", "content": _prompt(body)}],
         **question.sampling(body),
         **({"stream": True} if body.get("stream") else {}),
-        **own,
     }
+    return questions.joined(sent, own)
 
 
 def _prompt(body: Json) -> str:

@@ -40,7 +40,7 @@ def chat_body(body: Json, model: str) -> Json:
     body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
     messages = [_message(each, f"messages[{n}]") for n, each in enumerate(questions.messages(body))]
-    return {
+    sent = {
         "model": model,
         "messages": messages,
         **sampling(body),
@@ -49,8 +49,8 @@ def chat_body(body: Json, model: str) -> Json:
         **_thinking(body),
         **({"logprobs": True} if questions.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
-        **own,
     }
+    return questions.joined(sent, own)
 
 
 def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:

@@ -25,14 +25,13 @@ def embed_body(body: Json, model: str) -> Json:
     if "embedding_types" in own:
         raise refuse("embedding_types", "Say encoding_format, float or base64, instead.")
     dimensions = body.get("dimensions")
-    return {
+    sent = {
         "model": model,
         "texts": texts,
-        "input_type": _INPUT_TYPE,
         "embedding_types": ["float"],
         **({} if dimensions is None else {"output_dimension": dimensions}),
-        **own,
     }
+    return {"input_type": _INPUT_TYPE, **questions.joined(sent, own)}
 
 
 def read_embeddings(reply: Json, asked: Asked) -> Json:

@@ -64,29 +64,14 @@ def _with_own(sent: Json, config: Json, own: Json) -> Json:
     for name, value in own.items():
         key = camel(name)
         if key in _OWN_GENERATION:
-            config = _joined(config, {key: value})
+            config = questions.joined(config, {key: value})
         elif key != "generationConfig":
-            sent = _joined(sent, {key: value})
+            sent = questions.joined(sent, {key: value})
         elif isinstance(value, dict):
-            config = _joined(config, {camel(inner): each for inner, each in value.items()})
+            config = questions.joined(config, {camel(inner): each for inner, each in value.items()})
         else:
             raise questions.refuse(name, "It must be an object.")
     return {**sent, "generationConfig": config} if config else sent
-
-
-def _joined(one: Json, other: Json) -> Json:
-    whole = dict(one)
-    for name, value in other.items():
-        known = whole.get(name)
-        if isinstance(known, dict) and isinstance(value, dict) and not known.keys() & value.keys():
-            whole[name] = {**known, **value}
-        elif name in whole:
-            raise questions.refuse(
-                name, "Another parameter of this request already says it. Leave one of them out."
-            )
-        else:
-            whole[name] = value
-    return whole
 
 
 def camel(name: str) -> str:

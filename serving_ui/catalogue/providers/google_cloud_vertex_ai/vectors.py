@@ -46,14 +46,18 @@ def _instances(listed: list[str], size: Any, own: Json) -> Json:
     parameters = {camel(name): own.pop(name) for name in list(own) if camel(name) in _OF_PARAMETERS}
     if size is not None:
         parameters["outputDimensionality"] = size
-    sent = {**own, "instances": [{"content": text, **beside} for text in listed]}
-    return {**sent, "parameters": {**own.get("parameters", {}), **parameters}} if parameters else sent
+    sent: Json = {"instances": [{"content": text, **beside} for text in listed]}
+    return questions.joined({**sent, "parameters": parameters} if parameters else sent, own)
 
 
 def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
-    config = {camel(name): value for name, value in own.items()}
+    beside: Json = {name: own.pop(name) for name in ("content", "requests") if name in own}
+    given = own.pop("embedContentConfig", None) or {}
+    if not isinstance(given, Mapping):
+        raise questions.refuse("embedContentConfig", "It must be an object.")
+    config = questions.joined({camel(name): value for name, value in own.items()}, given)
     if size is not None:
-        config["outputDimensionality"] = size
+        config = questions.joined({"outputDimensionality": size}, config)
     asked = [
         {
             "content": {"role": "user", "parts": [{"text": text}]},
@@ -61,7 +65,8 @@ def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
         }
         for text in listed
     ]
-    return (EMBED, asked[0]) if len(asked) == 1 else (EMBED_BATCH, {"requests": asked})
+    method, sent = (EMBED, asked[0]) if len(asked) == 1 else (EMBED_BATCH, {"requests": asked})
+    return method, questions.joined(sent, beside)
 
 
 def reply(answer: Json, asked: Asked) -> Json:

@@ -1,0 +1,35 @@
+"""A gateway's follower: what a process knows from the moment that it serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving_ui.endpoints import publication
+from serving_ui.endpoints.follower import Follower
+from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
+from serving_ui.lib import clock
+from tests.start.waiting import until
+
+
+class Watched(SnapshotHolder):
+    """Remembers the standing at the moment that the first snapshot is served."""
+
+    __slots__ = ("at_first",)
+
+    def replace(self, snapshot: Snapshot) -> None:
+        if not self.current.revision:
+            self.at_first = self.standing
+        super().replace(snapshot)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_serves_no_more_than_its_share_from_its_first_answer_on():
+    publication.join(process="~another", now=clock.now())
+    holder = Watched()
+    follower = Follower(holder)
+    follower.start()
+    try:
+        until(lambda: holder.current.revision, what="the first snapshot")
+    finally:
+        follower.stop()
+    assert holder.at_first == (0, 2)

@@ -1,0 +1,22 @@
+"""What Celery's own processes say."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from serving_ui.celery import app
+
+
+def test_beat_says_in_a_line_that_its_broker_is_away():
+    assert app.main == "serving_ui"
+    heard = io.StringIO()
+    log, handler = logging.getLogger("celery.beat"), logging.StreamHandler(heard)
+    log.addHandler(handler)
+    try:
+        raise OSError("Connection refused")
+    except OSError as error:
+        log.error("Message Error: %s\n%s", error, ["a stack"], exc_info=True)
+    finally:
+        log.removeHandler(handler)
+    assert heard.getvalue() == "Message Error: Connection refused\n"
