@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable
 from hashlib import sha256
 from itertools import count
 from time import monotonic_ns, time
@@ -33,7 +34,7 @@ from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.limits import Limits
+from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.question import Address
@@ -118,10 +119,7 @@ class Gateway:
             )
             first = Try.of(query, entities[0])
             if endpoint.limits:
-                tokens = query.question.tokens if endpoint.counts_tokens else 0
-                query.reservation = await self.limits.admit(
-                    endpoint=endpoint, principal=principal, tokens=tokens, now=monotonic_ns()
-                )
+                query.reservation = await self._reserve(query)
             await self._asking.answer(first, fallbacks=entities[1:])
         except GatewayError as error:
             query.fail(error)
@@ -131,6 +129,16 @@ class Gateway:
             raise
         finally:
             query.close(500, ends.FAILED, code="INTERNAL_ERROR")
+
+    def _reserve(self, query: Query) -> Awaitable[Reservation]:
+        endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens
+        return self.limits.admit(
+            endpoint=endpoint,
+            principal=query.principal,
+            tokens=asked.tokens if counts else 0,
+            is_open=counts and asked.is_open,
+            now=monotonic_ns(),
+        )
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""

@@ -123,10 +123,8 @@ class Asking:
         else:
             circuit.answered()
         try:
-            if not 200 <= reply.status < 300:
+            if not 200 <= reply.status < 300 or reply.is_packed:
                 raise await self._refusal(reply, each)
-            if reply.is_packed:
-                raise Unanswered(_packed(query.endpoint))
             query.was_asked = True
             await (relay_stream if query.question.stream else relay_whole)(reply, each)
             guard.release()  # to the server an answered caller has left; that must not cut the connection
@@ -154,6 +152,8 @@ class Asking:
             query.caller.waited(perf_counter() - began)
 
     async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
+        if 200 <= reply.status < 300:
+            return Unanswered(_packed(each.query.endpoint))
         if reply.status == 401:
             self._signing.forget(each.request)
         error = from_reply(

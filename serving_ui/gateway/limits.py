@@ -1,6 +1,8 @@
 """Rate limits: which of an endpoint's limits concern a caller, whether all of them admit a call, and the words of a refusal.
 
-A call is counted once and only when every limit admits it. Tokens are reserved on entry, by an estimate, and settled on exit.
+A call is counted once and only when every limit admits it. Tokens are reserved on entry, by an estimate, and settled on exit:
+its text and the most that it lets the model write. For a call that names no such most, as many as the same caller's calls of
+that kind have come to of late; of callers who are new to this process the first ones can go over by what they write.
 
 Who counts:
 - With Redis all processes count in its windows: in any 60 s no more than the limit is admitted, by all of them together, and a
@@ -55,7 +57,7 @@ class Mode(StrEnum):
 class Reservation:
     """What one call has taken of its limits."""
 
-    __slots__ = ("_own", "_reserved", "_shared", "_taken", "_windows")
+    __slots__ = ("_concern", "_own", "_reserved", "_shared", "_taken", "_told", "_windows")
 
     def __init__(
         self,
@@ -63,16 +65,23 @@ class Reservation:
         own: Own | None = None,
         shared: SharedWindows | None = None,
         taken: Taken | None = None,
+        *,
         reserved: int = 0,
+        concern: _Concern | None = None,
+        told: int = 0,
     ) -> None:
+        """`concern` learns from the call, when it has told no more than `told` tokens."""
         self._windows, self._own = windows, own or []
         self._shared, self._taken = shared, taken
         self._reserved = reserved
+        self._concern, self._told = concern, told
 
     def settle(self, tokens: int, *, now: int | None = None) -> None:
         """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted."""
         used, own, taken = max(tokens, 0), self._own, self._taken
         self._own, self._taken = [], None
+        if self._concern is not None and used:
+            self._concern.learn(max(used - self._told, 0))
         if self._windows is not None and own:
             when = monotonic_ns() if now is None else now
             self._windows.settle(own, reserved=self._reserved, used=used, now=when)
@@ -86,14 +95,17 @@ _NOTHING = Reservation()
 class _Concern:
     """What an endpoint's limits mean for one principal."""
 
-    __slots__ = ("_asks", "counts_tokens", "endpoint", "limits", "principal")
+    __slots__ = ("_asks", "counts_tokens", "endpoint", "least", "limits", "principal", "usual")
 
-    def __init__(self, endpoint: Endpoint, principal: Principal) -> None:
+    def __init__(self, endpoint: Endpoint, principal: Principal, usual: int) -> None:
         self.endpoint = endpoint
         self.principal = principal
         self.limits = concerning(endpoint, principal)
-        self.counts_tokens = any(limit.unit == TOKENS for limit in self.limits.values())
-        self._asks = None if self.counts_tokens else self._asked(1)
+        tokens = [limit.most for limit in self.limits.values() if limit.unit == TOKENS]
+        self.counts_tokens = bool(tokens)
+        self.least = min(tokens, default=0)
+        self.usual = usual
+        self._asks = None if tokens else self._asked(1)
 
     def asks(self, tokens: int) -> Asks:
         """What a call asks of the windows. Raises GatewayError when one of them can never admit it."""
@@ -108,6 +120,10 @@ class _Concern:
             if ask.amount > ask.most:
                 raise never(self.limits[name], ask.amount)
         return asks
+
+    def learn(self, beyond: int) -> None:
+        """What a call came to beyond what it told."""
+        self.usual = self.usual + (beyond - self.usual) // 4 if self.usual else beyond
 
 
 class Limits:
@@ -138,12 +154,20 @@ class Limits:
         if self._shared is not None:
             self._shared.line.close()
 
-    async def admit(self, *, endpoint: Endpoint, principal: Principal, tokens: int, now: int) -> Reservation:
-        """Count one call and reserve `tokens`, or raise the GatewayError that says which limit refuses."""
+    async def admit(
+        self, *, endpoint: Endpoint, principal: Principal, tokens: int, now: int, is_open: bool = False
+    ) -> Reservation:
+        """Count one call and reserve `tokens`, or raise the GatewayError that says which limit refuses.
+
+        `is_open` means that the call does not tell the most that it may use.
+        """
         if not endpoint.limits:
             return _NOTHING
-        reserved = max(tokens, 1)
+        told = max(tokens, 1)
         concern = self._concern(endpoint, principal)
+        reserved = told
+        if is_open and concern.usual:  # but an estimate alone makes no call too large for its limit
+            reserved = max(told, min(told + concern.usual, concern.least // self._dividers(now)))
         asks, shared, taken = concern.asks(reserved), self._shared, None
         if not asks:
             return _NOTHING
@@ -154,7 +178,19 @@ class Limits:
         if not concern.counts_tokens:
             return _NOTHING
         tokens_only = [each for each in own if each[0][2] == TOKENS]
-        return Reservation(self._windows, tokens_only, shared, taken and taken.only(TOKENS), reserved)
+        return Reservation(
+            self._windows,
+            tokens_only,
+            shared,
+            taken and taken.only(TOKENS),
+            reserved=reserved,
+            concern=concern if is_open else None,
+            told=told,
+        )
+
+    def _dividers(self, now: int) -> int:
+        """How many processes divide a limit among them at the moment."""
+        return 1 if self._shared is not None and now >= self._apart_until else self._holder.standing[1]
 
     def _concern(self, endpoint: Endpoint, principal: Principal) -> _Concern:
         """Remembered, because both stay what they are for thousands of calls; a new snapshot brings others."""
@@ -163,7 +199,7 @@ class Limits:
         if held is None or held.endpoint is not endpoint or held.principal is not principal:
             if len(self._concerns) >= _CONCERNS_KEPT:
                 self._concerns.clear()
-            held = self._concerns[key] = _Concern(endpoint, principal)
+            held = self._concerns[key] = _Concern(endpoint, principal, held.usual if held else 0)
         return held
 
     async def _counted(

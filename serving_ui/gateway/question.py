@@ -5,6 +5,7 @@ Only what the gateway itself must know is looked at. Everything else in the body
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -118,12 +119,18 @@ class Question:
     def tokens(self) -> int:
         """The most that it may use, as far as it tells: an estimate of its texts, and what the model may write."""
         body = _with_extra(self.body)
-        most = (
-            body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 0
-        )
-        times = body.get("n") or 1
+        most, times = _most(body), body.get("n") or 1
         said = most * times if isinstance(most, int) and isinstance(times, int) else 0
         return estimate(self.length) + max(said, 0)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it does not tell the most that the model may write."""
+        return not _most(_with_extra(self.body))
+
+
+def _most(body: Mapping[str, Any]) -> Any:
+    return body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 0
 
 
 def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Question:

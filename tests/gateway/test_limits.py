@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 
-from serving_ui.gateway.snapshot import Limit, TokenEntry
+import pytest
+
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.limits import Limits, Reservation
+from serving_ui.gateway.snapshot import Endpoint, Limit, TokenEntry
+from serving_ui.gateway.windows import SPAN
 from tests.gateway.conftest import ADMIN, CHAT, OWNER, STRANGER, GatewayServer
 from tests.support.sandbox import SandboxServer
 
@@ -80,6 +86,31 @@ def test_tokens_are_settled_by_what_the_provider_reports(gateway: GatewayServer)
     used = [answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200]
     assert most // asked < len(used) < len(answers)
     assert most - asked - 2 * used[0] < sum(used) <= most
+
+
+def test_a_call_that_tells_no_most_is_taken_to_write_what_its_likes_have_written(gateway: GatewayServer):
+    used = gateway.query(body=CHAT).json()["usage"]["total_tokens"]
+    limited(gateway, Limit("user", 10 * used, "tokens"))
+    assert gateway.query(body=CHAT).status_code == 200
+    with ThreadPoolExecutor(16) as callers:
+        statuses = list(callers.map(lambda _: gateway.query(body=CHAT).status_code, range(40)))
+    assert statuses.count(200) == 9
+
+
+def test_what_a_call_may_write_is_never_taken_for_more_than_the_limit(gateway: GatewayServer):
+    limits, chat = Limits(), gateway.holder.current.endpoints["chat"]
+    wide, narrow = (replace(chat, limits=(Limit("user", most, "tokens"),)) for most in (5000, 500))
+
+    async def ask(endpoint: Endpoint, now: int) -> Reservation:
+        return await limits.admit(endpoint=endpoint, principal=OWNER, tokens=10, is_open=True, now=now)
+
+    async def ask_twice() -> None:
+        (await ask(wide, 0)).settle(1000, now=0)
+        await ask(narrow, SPAN + 1)  # all of it is taken, until it is known what it came to
+        with pytest.raises(GatewayError, match="has been reached"):
+            await ask(narrow, SPAN + 1)
+
+    asyncio.run(ask_twice())
 
 
 def test_what_failed_gives_its_tokens_back(gateway: GatewayServer, sandbox: SandboxServer):
