@@ -26,11 +26,7 @@ def server(options: Options) -> list[str]:
     return [
         sys.executable,
         *_RUN,
-        *("uvicorn", "--host", options.host, "--port", str(options.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on"),
-        *("--no-access-log", "--log-level", "warning", "--no-server-header"),
-        *("--timeout-graceful-shutdown", "3"),
-        "serving_ui.asgi:application",
+        *("serving_ui.start.server", "--host", options.host, "--port", str(options.port)),
     ]
 
 

@@ -54,16 +54,38 @@ class Lingering:
         return getattr(self._transport, name)
 
 
-class Protocol(HttpToolsProtocol):
-    """What uvicorn is started with: one connection of a caller."""
+class Careful(HttpToolsProtocol):
+    """uvicorn's own protocol, for pages, which ends what otherwise lasts for ever: a head, and a caller who does not read."""
 
-    _idle_since = 0.0
     _fruitless = 0
     """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
-    _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Lingering(transport, self.loop))  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        self._fruitless += len(data)
+        super().data_received(data)
+        self._refuse_if_endless()
+
+    def on_headers_complete(self) -> None:
+        self._fruitless = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._fruitless = 0
+        super().on_body(body)
+
+    def _refuse_if_endless(self) -> None:
+        if self._fruitless > _MOST_HEAD and not self.transport.is_closing():
+            self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
+
+
+class Protocol(Careful):
+    """One connection of a caller of the gateway's own process."""
+
+    _idle_since = 0.0
+    _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -83,7 +105,7 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response("This is not a proper HTTP request.")
         else:
             if self._fruitless > _MOST_HEAD:
-                self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
+                self._refuse_if_endless()
 
     def on_headers_complete(self) -> None:
         self._fruitless = 0

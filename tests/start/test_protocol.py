@@ -6,14 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
 
 from serving_ui.start import protocol
-from serving_ui.start.protocol import Protocol
+from serving_ui.start.protocol import Careful, Protocol
 from tests.support.servers import Running, serve
 
 LARGE = b"x" * 1_000_000
@@ -281,9 +281,10 @@ def test_what_is_not_http_is_refused(server: Running, content: bytes):
     ],
     ids=["a header", "a path", "a trailer"],
 )
-def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
+@pytest.mark.parametrize("kind", [Protocol, Careful])
+def test_a_head_that_never_ends_is_refused(kind: type[Careful], content: bytes):
     """The parser keeps a line until it is whole, so by then it would have filled the memory."""
-    with talk(server) as say:
+    with serve(app, http=kind) as server, talk(server) as say:
         try:
             heard = say(content)
         except ConnectionError:  # it was hung up on while it was still being sent
@@ -291,10 +292,12 @@ def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
     assert heard == b"" or b"longer than 64 kB" in heard
 
 
-def test_a_long_head_is_taken(caller: HTTPConnection):
-    for _ in range(3):
-        caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
-        assert caller.getresponse().read() == LARGE
+@pytest.mark.parametrize("kind", [Protocol, Careful])
+def test_a_long_head_is_taken(kind: type[Careful]):
+    with serve(app, http=kind) as server, closing(HTTPConnection("127.0.0.1", server.port)) as caller:
+        for _ in range(3):
+            caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
+            assert caller.getresponse().read() == LARGE
 
 
 def test_an_application_learns_that_its_caller_has_left(server: Running):
@@ -316,10 +319,13 @@ def test_an_idle_connection_is_closed_after_its_time():
         assert say(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
 
 
-def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("kind", [Protocol, Careful])
+def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Careful]
+):
     is_over = threading.Event()
 
-    class Watched(Protocol):
+    class Watched(kind):  # type: ignore[valid-type, misc]
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             is_over.set()
