@@ -10,6 +10,7 @@ import gc
 import json
 import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -62,6 +63,8 @@ class DataPlane:
         path: str = scope["path"]
         if path.startswith(QUERIES):
             if self.holder.current.revision:
+                if monotonic() > self.follower.sure_until:
+                    await self.follower.catch_up()
                 await self.gateway(scope, receive, send)
             else:
                 await answer(send, 503, NOT_YET, retry_after=1)
