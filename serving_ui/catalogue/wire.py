@@ -83,8 +83,10 @@ class ClientCredentials:
 Auth = AwsSigV4 | AwsInstanceProfile | GoogleServiceAccount | ClientCredentials
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamRequest:
+    """Made for every query and not frozen, because that would take longer than all that it is made of."""
+
     method: str
     url: str
     headers: Headers = field(repr=False)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable
 from hashlib import sha256
 from itertools import count
 from time import monotonic_ns, time
@@ -33,7 +34,7 @@ from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.limits import TOKENS, Limits
+from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.question import Address
@@ -118,17 +119,26 @@ class Gateway:
             )
             first = Try.of(query, entities[0])
             if endpoint.limits:
-                await self._admit(query)
+                query.reservation = await self._reserve(query)
             await self._asking.answer(first, fallbacks=entities[1:])
         except GatewayError as error:
-            status, how = (200, ends.TRUNCATED) if caller.began else (error.status, ends.FAILED)
-            query.close(status, how, code=error.code)
+            query.fail(error)
             raise
         except (Gone, CallerGone):
             query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
             raise
         finally:
             query.close(500, ends.FAILED, code="INTERNAL_ERROR")
+
+    def _reserve(self, query: Query) -> Awaitable[Reservation]:
+        endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens
+        return self.limits.admit(
+            endpoint=endpoint,
+            principal=query.principal,
+            tokens=asked.tokens if counts else 0,
+            is_open=counts and asked.is_open,
+            now=monotonic_ns(),
+        )
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""
@@ -148,21 +158,6 @@ class Gateway:
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
         return (named,)
-
-    async def _admit(self, query: Query) -> None:
-        endpoint, asked = query.endpoint, query.question
-        counts = any(limit.unit == TOKENS for limit in endpoint.limits)
-        try:
-            query.reservation = await self.limits.admit(
-                endpoint=endpoint,
-                principal=query.principal,
-                tokens=asked.tokens if counts else 0,
-                is_open=counts and asked.is_open,
-                now=monotonic_ns(),
-            )
-        except GatewayError as refusal:
-            query.close(refusal.status, ends.LIMITED, code=refusal.code)
-            raise
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from math import ceil
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from serving_ui.gateway import retries
 from serving_ui.gateway.circuits import Circuit
@@ -53,53 +53,47 @@ class Asking:
         """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
         query = first.query
         patience = query.endpoint.patience or self._client.patience
-        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch)
+        task = asyncio.current_task(self._client.loop)
+        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch, task=task)
+        each, left, tries, paused = first, list(fallbacks), 1, 0.0
+        failure: Unanswered | None = None
         try:
-            each, left = first, list(fallbacks)
             while True:
                 query.entity = each.entity
                 try:
-                    await self._patiently(each, guard, is_last=not left)
+                    await self._once(each, guard)
                     return
-                except Unanswered as failure:
-                    following = _next(query, left) if failure.elsewhere and not query.caller.began else None
-                    if following is None:
-                        raise failure.error from failure
-                    query.fallbacks += 1
-                    each = following
+                except CallerGone:
+                    raise
+                except (UpstreamFault, EgressRefused, GatewayError, Unanswered) as problem:
+                    failure = _unanswered(problem, query.endpoint)
+                if query.caller.began:
+                    raise failure.error
+                seconds = _pause(failure, tries, paused) if not left else None
+                if seconds is not None:
+                    query.retries += 1
+                    tries, paused = tries + 1, paused + seconds
+                    await self._pause(seconds, guard, query)
+                    continue
+                following = _next(query, left) if failure.elsewhere else None
+                if following is None:
+                    raise failure.error
+                query.fallbacks += 1
+                each = following
         except asyncio.CancelledError:
             if guard.gave_up:
                 raise CallerGone("the caller does not read its answer") from None
             raise
         finally:
             guard.release()
-
-    async def _patiently(self, each: Try, guard: Guard, *, is_last: bool) -> None:
-        """Ask one entity, and again when that is safe and there is no other to ask instead."""
-        query, tries, spent = each.query, 1, 0.0
-        while True:
-            try:
-                await self._once(each, guard)
-                return
-            except CallerGone:
-                raise
-            except (UpstreamFault, EgressRefused, Unanswered) as problem:
-                failure = _unanswered(problem, query.endpoint)
-                seconds = None
-                if failure.again and is_last and not query.caller.began:
-                    seconds = retries.pause(tries=tries, spent=spent, retry_after=failure.after)
-                if seconds is None:
-                    raise failure from problem
-            query.retries += 1
-            tries, spent = tries + 1, spent + seconds
-            await self._pause(seconds, guard, query)
+            failure = None  # it knows this frame, which would keep it, and all that a query holds, until garbage is looked for
 
     async def _pause(self, seconds: float, guard: Guard, query: Query) -> None:
         began = perf_counter()
         try:
             await guard.pause(seconds)
         except Late as late:
-            raise _unanswered(late, query.endpoint) from late
+            raise _unanswered(late, query.endpoint).error from late
         finally:
             query.caller.waited(perf_counter() - began)
 
@@ -118,20 +112,24 @@ class Asking:
             raise
         except UpstreamFault as fault:
             if not (isinstance(fault, Late) and self._is_hasty(query.endpoint)):
-                circuit.failed(_now())
+                circuit.failed(monotonic())
             raise
         finally:
             query.caller.waited(perf_counter() - began)
             if guard.repeats:
                 query.retries, guard.repeats = query.retries + guard.repeats, 0
         if reply.status in _HOST_FAULTS:
-            circuit.failed(_now())
+            circuit.failed(monotonic())
         else:
             circuit.answered()
         try:
-            await self._relay(reply, each)
+            if not 200 <= reply.status < 300 or reply.is_packed:
+                raise await self._refusal(reply, each)
+            query.was_asked = True
+            await (relay_stream if query.question.stream else relay_whole)(reply, each)
             guard.release()  # to the server an answered caller has left; that must not cut the connection
-            await reply.settle()
+            if not reply.is_over:
+                await reply.settle()
         finally:
             reply.done()
 
@@ -146,8 +144,6 @@ class Asking:
         try:
             signing = self._signing.signed(each.request, policy=query.snapshot.egress)
             each.request = await guard.during(signing)
-        except GatewayError as error:
-            raise Unanswered(error, elsewhere=error.status >= 500) from error
         except (CallerGone, Untrusted, BadRequest):
             raise
         except (UpstreamFault, TimeoutError) as fault:
@@ -155,28 +151,15 @@ class Asking:
         finally:
             query.caller.waited(perf_counter() - began)
 
-    async def _relay(self, reply: Reply, each: Try) -> None:
-        if not 200 <= reply.status < 300:
-            raise await self._refusal(reply, each)
-        query = each.query
-        if _is_packed(reply):
-            raise Unanswered(_packed(query.endpoint))
-        query.was_asked = True
-        try:
-            if query.question.stream:
-                await relay_stream(reply, each)
-            else:
-                await relay_whole(reply, each)
-        except GatewayError as error:
-            raise Unanswered(error, elsewhere=error.status >= 500) from error
-
     async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
+        if 200 <= reply.status < 300:
+            return Unanswered(_packed(each.query.endpoint))
         if reply.status == 401:
             self._signing.forget(each.request)
         error = from_reply(
             status=reply.status,
             headers=reply.headers,
-            body=b"" if _is_packed(reply) else await reply.opening(most=_ERROR_BYTES),
+            body=b"" if reply.is_packed else await reply.opening(most=_ERROR_BYTES),
             endpoint=each.query.endpoint.name,
             secrets=each.secrets,
         )
@@ -189,6 +172,13 @@ class Asking:
         )
 
 
+def _pause(failure: Unanswered, tries: int, paused: float) -> float | None:
+    """Seconds until the same entity may be asked again; None when it must not."""
+    if not failure.again:
+        return None
+    return retries.pause(tries=tries, spent=paused, retry_after=failure.after)
+
+
 def _next(query: Query, left: list[Entity]) -> Try | None:
     """The next entity that can be asked this."""
     while left:
@@ -199,11 +189,6 @@ def _next(query: Query, left: list[Entity]) -> Try | None:
     return None
 
 
-def _is_packed(reply: Reply) -> bool:
-    """Whether the body is compressed, against our wish."""
-    return reply.headers.get("content-encoding", "").lower() not in {"", "identity"}
-
-
 def _packed(endpoint: Endpoint) -> GatewayError:
     return GatewayError(
         501,
@@ -212,12 +197,8 @@ def _packed(endpoint: Endpoint) -> GatewayError:
     )
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 def _refuse_if_open(circuit: Circuit, endpoint: Endpoint) -> None:
-    seconds = circuit.wait(_now())
+    seconds = circuit.wait(monotonic())
     if seconds > 0:
         error = GatewayError(
             503,
@@ -232,6 +213,8 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
     """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
     if isinstance(fault, Unanswered):
         return fault
+    if isinstance(fault, GatewayError):  # what came cannot be passed on
+        return Unanswered(fault, elsewhere=fault.status >= 500)
     manager = f"The person who manages endpoint {endpoint.name} must check it."
     if isinstance(fault, EgressRefused):
         message = f"The provider's address may not be used. {fault} {manager}"

@@ -108,7 +108,7 @@ class Caller:
         self._waited += seconds
 
     async def answer(self, status: int, content: bytes, *extra: Header) -> None:
-        headers = [_JSON, (b"content-length", str(len(content)).encode()), *self._own_headers(), *extra]
+        headers = [_JSON, (b"content-length", b"%d" % len(content)), *self._own_headers(), *extra]
         self.began = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
@@ -143,9 +143,9 @@ class Caller:
             return self._overhead
         return (perf_counter() - self._started - self._waited) * 1000
 
-    def _own_headers(self) -> list[Header]:
+    def _own_headers(self) -> tuple[Header, Header]:
         own = self._overhead = self.overhead_ms()
-        return [(b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)]
+        return (b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)
 
 
 def _too_long() -> GatewayError:

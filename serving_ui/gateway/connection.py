@@ -7,12 +7,15 @@ to whoever reads next; a reply that ended early is never mistaken for a whole on
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
 _READ_AHEAD = 256 * 1024
 _MOST_HEADERS = 64 * 1024
+_CODING = b"content-encoding"
+_CODING_LENGTH = len(_CODING)
+_TOO_MANY = "the reply has too many headers"
 
 
 class UpstreamFault(Exception):
@@ -40,25 +43,25 @@ class CallerGone(UpstreamFault):
 
 
 class Connection(asyncio.Protocol):
-    """`begin` once per request; then `head`, then `read` until it gives b""; then `reusable` says what to do with it."""
+    """`begin` once per request; `more` until `has_head`; then `read` until it gives b""; then `reusable` says what to do with it."""
 
     __slots__ = (
         "_chunks",
         "_complete",
         "_fault",
-        "_head_done",
-        "_header_bytes",
+        "_fruitless",
         "_keep",
+        "_loop",
+        "_pairs",
         "_parser",
         "_paused",
         "_size",
         "_transport",
-        "_until_eof",
         "_waiter",
         "address",
         "began_at",
         "closed",
-        "headers",
+        "has_head",
         "idle_since",
         "replied",
         "requests",
@@ -66,6 +69,8 @@ class Connection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, *, address: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.address = address
         self.closed = False
         self.requests = 0
@@ -82,29 +87,48 @@ class Connection(asyncio.Protocol):
 
     def begin(self, message: bytes, *, now: float) -> None:
         """Write a whole request. The connection must be idle."""
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self._pairs: list[tuple[bytes, bytes]] = []
         self.replied = False
         self.began_at = now
         self.requests += 1
-        self._head_done = self._complete = self._until_eof = False
-        self._header_bytes = 0
-        self._keep = False
+        self.has_head = self._complete = self._keep = False
+        self._fruitless = 0
         cast(asyncio.Transport, self._transport).write(message)
 
-    async def head(self) -> int:
-        """Wait for the status and headers; gives the status."""
-        while not self._head_done:
-            await self._more()
-        return self.status
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name in small letters; of several with one name the last. Made when somebody asks, which few do."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._pairs}
+
+    @property
+    def coding(self) -> bytes:
+        """How the body is encoded: what `content-encoding` says."""
+        for name, value in self._pairs:
+            if len(name) == _CODING_LENGTH and name.lower() == _CODING:
+                return value.strip().lower()
+        return b""
+
+    def more(self) -> asyncio.Future[None]:
+        """To be awaited: something has happened. Raises the fault."""
+        if self._fault is not None:
+            # Another one of its kind: what is raised knows all who wait here, and would keep them if it were kept.
+            raise type(self._fault)(*self._fault.args)
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def read(self) -> bytes:
         """The next bytes of the body, as many as are there; b"" at the end."""
         while not self._chunks:
             if self._complete:
                 return b""
-            await self._more()
+            await self.more()
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has arrived of the body and was not read yet."""
+        if not self._chunks:
+            return b""
         content = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -149,6 +173,7 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for: the next reply could not be trusted
             return
         self.replied = True
+        self._fruitless += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -156,14 +181,19 @@ class Connection(asyncio.Protocol):
                 self.close()  # what follows the reply; the reply itself stands
             else:
                 self.fail(self._fault or Garbled("the reply is not proper HTTP"))
+        if self._fruitless > _MOST_HEADERS and not self._complete:
+            self.fail(
+                self._fault or Garbled(_TOO_MANY)
+            )  # the parser keeps a line until it ends, also behind the body
         if self._size > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._parser = None  # it knows this connection, so neither would go before garbage is looked for
         if not self._complete:
-            if self._head_done and self._until_eof and exc is None and self._fault is None:
+            if self.has_head and self._ends_with_connection and exc is None and self._fault is None:
                 self._complete = True
             elif self._fault is None:
                 self._fault = Cut("the connection ended before the reply was complete")
@@ -176,47 +206,50 @@ class Connection(asyncio.Protocol):
             raise ValueError("A second reply to one request.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > _MOST_HEADERS:
-            self._fault = Garbled("the reply has too many headers")
-            raise ValueError(self._fault)
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self.has_head:  # what comes after the body is none of the reply's
+            self._pairs.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
-        self._head_done = True
-        bodiless = self.status in {204, 304}
-        self._until_eof = not (
-            bodiless
-            or "content-length" in self.headers
-            or "chunked" in self.headers.get("transfer-encoding", "")
-        )
+        if (
+            self._fruitless > _MOST_HEADERS
+            and sum(len(name) + len(value) for name, value in self._pairs) > _MOST_HEADERS
+        ):
+            self._fault = Garbled(_TOO_MANY)
+            raise ValueError(self._fault)
+        self.has_head = True
+        self._fruitless = 0
         self._wake()
 
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
         self._size += len(body)
+        self._fruitless = 0
         self._wake()
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # "100 Continue" and its like are not the reply
-            self.headers.clear()
+            self._pairs.clear()
             return
         self._complete = True
         self._keep = self._parser.should_keep_alive()
         self._wake()
 
-    async def _more(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Neither a length nor chunks say where the body ends."""
+        headers = self.headers
+        return (
+            self.status not in {204, 304}
+            and "content-length" not in headers
+            and "chunked" not in headers.get("transfer-encoding", "")
+        )
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)

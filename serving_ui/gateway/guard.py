@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from time import monotonic
 from typing import Any, TypeVar
 
 from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
@@ -33,14 +34,17 @@ class Watch:
         self._older: set[Guard] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:
+    def add(self, guard: Guard) -> None:
         self._young.add(guard)
         if self._timer is None:
+            loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_ROUND, self._round, loop)
 
     def discard(self, guard: Guard) -> None:
-        self._young.discard(guard)
-        self._older.discard(guard)
+        if guard in self._young:
+            self._young.remove(guard)
+        else:
+            self._older.discard(guard)
 
     def _round(self, loop: asyncio.AbstractEventLoop) -> None:
         called, self._older, self._young = self._older, self._young, set()
@@ -57,9 +61,9 @@ class Guard:
         "_connection",
         "_ended_by",
         "_fault",
+        "_is_released",
         "_is_working",
         "_listener",
-        "_loop",
         "_pause",
         "_receive",
         "_started",
@@ -71,14 +75,16 @@ class Guard:
         "repeats",
     )
 
-    def __init__(self, *, receive: Receive, patience: Patience, watch: Watch) -> None:
-        self._loop = loop = asyncio.get_running_loop()
+    def __init__(
+        self, *, receive: Receive, patience: Patience, watch: Watch, task: asyncio.Task[Any] | None
+    ) -> None:
         self._watch = watch
-        self._task = asyncio.current_task()
+        self._task = task
         self._receive = receive
         self.patience = patience
-        self._started = self._asked_at = loop.time()
+        self._started = self._asked_at = monotonic()
         self._connection: Connection | None = None
+        self._is_released = False
         self.gave_up = False
         """The caller did not read its answer, so the query was cancelled."""
         self.repeats = 0
@@ -89,22 +95,22 @@ class Guard:
         self._ended_by: UpstreamFault | None = None
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        watch.add(self, loop)
+        watch.add(self)
 
-    def hold(self, connection: Connection) -> None:
-        """From now on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
+    def hold(self, connection: Connection, *, now: float) -> None:
+        """From `now` on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
         if self._fault is not None:
             connection.close()
             raise self._fault
         self._connection = connection
-        self._asked_at = self._loop.time()
+        self._asked_at = now
 
     async def during(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work that has no connection to hold yet. Cancels it and raises when the caller leaves or time is up."""
         if self._fault is not None:
             work.close()
             raise self._fault
-        self._connection, self._is_working, self._asked_at = None, True, self._loop.time()
+        self._connection, self._is_working, self._asked_at = None, True, monotonic()
         try:
             return await work
         except asyncio.CancelledError:
@@ -121,8 +127,9 @@ class Guard:
         if self._fault is not None:
             raise self._fault
         self._connection = None
-        self._pause = self._loop.create_future()
-        timer = self._loop.call_later(seconds, _wake, self._pause)
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        timer = loop.call_later(seconds, _wake, self._pause)
         try:
             await self._pause
         finally:
@@ -130,16 +137,21 @@ class Guard:
             self._pause = None
 
     def release(self) -> None:
-        self._connection = None
+        """The query is over, or has what it asked for. More than once is as good as once."""
+        if self._is_released:
+            return
+        self._is_released = True
+        self._connection = self._fault = None
         self._watch.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
+        self._listener = self._timer = self._task = None
 
     def look(self) -> None:
         """The query takes longer than most: from now on its deadlines and its caller are watched."""
-        self._listener = self._loop.create_task(self._listen())
+        self._listener = asyncio.get_running_loop().create_task(self._listen())
         self._watch_first_byte()
 
     async def _listen(self) -> None:
@@ -149,14 +161,14 @@ class Guard:
 
     def _watch_first_byte(self) -> None:
         due = min(self._asked_at + self.patience.first_byte, self._started + self.patience.total)
-        self._timer = self._loop.call_at(due, self._first_byte_due)
+        self._call(due, self._first_byte_due)
 
     def _first_byte_due(self) -> None:
-        now, connection = self._loop.time(), self._connection
+        now, connection = monotonic(), self._connection
         if now >= self._started + self.patience.total:
             self._total_due()
         elif connection is not None and connection.replied:
-            self._timer = self._loop.call_at(self._started + self.patience.total, self._total_due)
+            self._call(self._started + self.patience.total, self._total_due)
         else:
             if now >= self._asked_at + self.patience.first_byte:
                 self._stop(Late(f"it did not begin to answer within {self.patience.first_byte:g} s"))
@@ -166,12 +178,17 @@ class Guard:
     def _total_due(self) -> None:
         self._end(Late(f"it did not finish its answer within {self.patience.total:g} s"))
         # Whoever has not read what was sent would hold it for ever: writing to them never returns.
-        self._timer = self._loop.call_later(_GRACE, self._give_up)
+        self._call(monotonic() + _GRACE, self._give_up)
 
     def _give_up(self) -> None:
         self.gave_up = True
         if self._task is not None:
             self._task.cancel()
+
+    def _call(self, due: float, what: Callable[[], None]) -> None:
+        """The next thing to happen at `due`, a monotonic time in seconds."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(due - monotonic(), 0), what)
 
     def _end(self, fault: UpstreamFault) -> None:
         if self._fault is None:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from enum import StrEnum
 from time import monotonic_ns
 
-from serving_ui.gateway.errors import GatewayError, invalid
+from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.redis_line import RedisAddress, RedisAway, RedisLine, RedisRefused
 from serving_ui.gateway.shared_windows import SharedWindows, Taken
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
@@ -37,6 +37,10 @@ _CONCERNS_KEPT = 10_000
 _PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
 Asks = Mapping[Name, Ask]
 Own = list[tuple[Name, list[int]]]
+
+
+class NotAdmitted(GatewayError):
+    """A limit refuses the call."""
 
 
 class Mode(StrEnum):
@@ -89,9 +93,9 @@ _NOTHING = Reservation()
 
 
 class _Concern:
-    """What an endpoint's limits mean for one principal. `asks` are those of a call when none of them counts tokens."""
+    """What an endpoint's limits mean for one principal."""
 
-    __slots__ = ("asks", "counts_tokens", "endpoint", "least", "limits", "principal", "usual")
+    __slots__ = ("_asks", "counts_tokens", "endpoint", "least", "limits", "principal", "usual")
 
     def __init__(self, endpoint: Endpoint, principal: Principal, usual: int) -> None:
         self.endpoint = endpoint
@@ -101,7 +105,21 @@ class _Concern:
         self.counts_tokens = bool(tokens)
         self.least = min(tokens, default=0)
         self.usual = usual
-        self.asks: Asks = {name: Ask(1, limit.most) for name, limit in self.limits.items()}
+        self._asks = None if tokens else self._asked(1)
+
+    def asks(self, tokens: int) -> Asks:
+        """What a call asks of the windows. Raises GatewayError when one of them can never admit it."""
+        return self._asks if self._asks is not None else self._asked(tokens)
+
+    def _asked(self, tokens: int) -> Asks:
+        asks = {
+            name: Ask(tokens if limit.unit == TOKENS else 1, limit.most)
+            for name, limit in self.limits.items()
+        }
+        for name, ask in asks.items():
+            if ask.amount > ask.most:
+                raise never(self.limits[name], ask.amount)
+        return asks
 
     def learn(self, beyond: int) -> None:
         """What a call came to beyond what it told."""
@@ -150,18 +168,13 @@ class Limits:
         reserved = told
         if is_open and concern.usual:  # but an estimate alone makes no call too large for its limit
             reserved = max(told, min(told + concern.usual, concern.least // self._dividers(now)))
-        concerned, asks = concern.limits, concern.asks
-        if concern.counts_tokens:
-            asks = {
-                name: Ask(reserved if limit.unit == TOKENS else 1, limit.most)
-                for name, limit in concerned.items()
-            }
-        for name, ask in asks.items():
-            if ask.amount > ask.most:
-                raise never(concerned[name], ask.amount)
+        asks, shared, taken = concern.asks(reserved), self._shared, None
         if not asks:
             return _NOTHING
-        own, shared, taken = await self._counted(asks, concerned, now)
+        if shared is None:
+            own = self._within_share(asks, concern.limits, now)
+        else:
+            own, taken = await self._counted(shared, asks, concern.limits, now)
         if not concern.counts_tokens:
             return _NOTHING
         tokens_only = [each for each in own if each[0][2] == TOKENS]
@@ -190,23 +203,20 @@ class Limits:
         return held
 
     async def _counted(
-        self, asks: Asks, concerned: Mapping[Name, Limit], now: int
-    ) -> tuple[Own, SharedWindows | None, Taken | None]:
+        self, shared: SharedWindows, asks: Asks, concerned: Mapping[Name, Limit], now: int
+    ) -> tuple[Own, Taken | None]:
         """The call in the windows of this process and, if it can be reached, in those of Redis."""
-        shared = self._shared
-        if shared is None:
-            return self._within_share(asks, concerned, now), None, None
         own = self._within_share(asks, concerned, now) if now < self._apart_until else None
         try:
             said = await shared.take(asks)
         except (RedisAway, RedisRefused) as away:
             shared.line.close(str(away))
-            return own or self._within_share(asks, concerned, now), None, None
+            return own or self._within_share(asks, concerned, now), None
         if isinstance(said, Full):
             for name, entry in own or ():
                 self._windows.give_back(name, entry, asks[name].amount)
             raise refusal(concerned[said.name], said.wait)
-        return own or self._windows.take(asks, now), shared, said
+        return own or self._windows.count(asks, now), said
 
     def _within_share(self, asks: Asks, concerned: Mapping[Name, Limit], now: int) -> Own:
         """Count the call if this process may still admit it."""
@@ -216,11 +226,11 @@ class Limits:
                 name: Ask(ask.amount, ask.most // processes + (place < ask.most % processes))
                 for name, ask in asks.items()
             }
-        full = self._windows.look(asks, now)
-        if full is not None:
-            share = asks[full.name].most if processes > 1 else None
-            raise refusal(concerned[full.name], full.wait, share=share)
-        return self._windows.take(asks, now)
+        said = self._windows.take(asks, now)
+        if isinstance(said, Full):
+            share = asks[said.name].most if processes > 1 else None
+            raise refusal(concerned[said.name], said.wait, share=share)
+        return said
 
     async def _keep(self, address: RedisAddress, met: asyncio.Event) -> None:
         """Keeps a connection, as long as the gateway runs."""
@@ -279,7 +289,7 @@ def _whose(limit: Limit, principal: Principal) -> str | None:
     return f"p:{principal.id}" if limit.principal in (None, principal.id) else None
 
 
-def refusal(limit: Limit, wait: int, *, share: int | None = None) -> GatewayError:
+def refusal(limit: Limit, wait: int, *, share: int | None = None) -> NotAdmitted:
     """The limit, or the share of it that this process may admit, is used up for `wait` nanoseconds."""
     seconds = max(1, -(-wait // SECOND))
     if limit.most == 0:
@@ -291,16 +301,18 @@ def refusal(limit: Limit, wait: int, *, share: int | None = None) -> GatewayErro
         )
     else:
         what = f"is {_amount(limit)} per minute and has been reached. Try again in {seconds} s."
-    return GatewayError(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
+    return NotAdmitted(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
 
 
-def never(limit: Limit, tokens: int) -> GatewayError:
+def never(limit: Limit, tokens: int) -> NotAdmitted:
     """The call is larger than the limit, so waiting does not help. A limit of 0 is a limit like others."""
     if limit.most == 0:
         return refusal(limit, 60 * SECOND)
-    return invalid(
+    return NotAdmitted(
+        400,
         f"The request may use up to {tokens} tokens (its text and the most that it lets the model write), and the limit "
-        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens."
+        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens.",
+        code="INVALID_PARAMETER_VALUE",
     )
 
 

@@ -14,7 +14,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets, vendor_words
-from serving_ui.gateway.limits import Reservation
+from serving_ui.gateway.limits import NotAdmitted, Reservation
 from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.question import Question
 from serving_ui.gateway.record import Ledger, Record
@@ -77,35 +77,42 @@ class Query:
         caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
         elapsed = caller.elapsed_ms()
         self._ledger.note(
-            Record(
-                request_id=caller.request_id.decode(),
-                at=time() - elapsed / 1000,
-                endpoint_id=endpoint.id,
-                endpoint=endpoint.name,
-                entity=entity.name if entity is not None else "",
-                config_version=endpoint.config_version,
-                principal_id=self.principal.id,
-                principal=self.principal.email,
-                task=endpoint.task.value,
-                provider=entity.provider if entity is not None else "",
-                model=entity.model if entity is not None else "",
-                status=status,
-                completeness=completeness,
-                error_code=code,
-                streamed=question.stream,
-                tokens_in=given,
-                tokens_out=said,
-                tokens_source=source,
-                first_byte_ms=caller.first_byte_ms or elapsed,
-                total_ms=elapsed,
-                overhead_ms=caller.overhead_ms(),
-                retries=self.retries,
-                fallbacks=self.fallbacks,
-                client_request_id=question.client_request_id,
-                usage_context=question.usage_context,
-                traceparent=caller.traceparent,
+            Record(  # in the order of its fields: by their names it takes twice as long
+                caller.request_id.decode(),
+                time() - elapsed / 1000,
+                endpoint.id,
+                endpoint.name,
+                entity.name if entity is not None else "",
+                endpoint.config_version,
+                self.principal.id,
+                self.principal.email,
+                endpoint.task,
+                entity.provider if entity is not None else "",
+                entity.model if entity is not None else "",
+                status,
+                completeness,
+                code,
+                question.stream,
+                given,
+                said,
+                source,
+                caller.first_byte_ms or elapsed,
+                elapsed,
+                caller.overhead_ms(),
+                self.retries,
+                self.fallbacks,
+                question.client_request_id,
+                question.usage_context,
+                caller.traceparent,
             )
         )
+
+    def fail(self, error: GatewayError) -> None:
+        """It ended with this error."""
+        if self.caller.began:
+            self.close(200, TRUNCATED, code=error.code)
+        else:
+            self.close(error.status, LIMITED if isinstance(error, NotAdmitted) else FAILED, code=error.code)
 
     def _tokens(self, completeness: str) -> tuple[int, int, str]:
         tally = self.tally

@@ -5,12 +5,11 @@ Who fills it in is the gateway; who keeps it is a `Ledger`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 
-@dataclass(slots=True)
-class Record:
+class Record(NamedTuple):
     """One request. Times of day are Unix seconds, durations milliseconds."""
 
     request_id: str
@@ -40,7 +39,7 @@ class Record:
     retries: int = 0
     fallbacks: int = 0
     client_request_id: str = ""
-    usage_context: dict[str, str] = field(default_factory=dict)
+    usage_context: Mapping[str, str] = {}
     traceparent: str = ""
 
 

@@ -20,11 +20,9 @@ from serving_ui.gateway.upstream import Reply
 async def relay_whole(reply: Reply, each: Try) -> None:
     """A JSON object: passed on byte by byte, or translated."""
     query = each.query
-    began = perf_counter()
-    try:
-        content = await reply.body()
-    finally:
-        query.caller.waited(perf_counter() - began)
+    content = reply.arrived()
+    if content is None:
+        content = await _timed(query.caller, reply.body())
     content = passed(content, query.tally) if each.wire.reply is None else each.passage.whole(content)
     query.close(200)
     await query.caller.answer(200, content, (b"served-model-name", each.entity.name.encode()))

@@ -19,8 +19,7 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -37,9 +36,7 @@ MOST_BYTES = 8 * 1024 * 1024
 MOST_SECONDS = 600.0  # then a new file is begun, so that the old one can be cleared away
 PAUSE_SECONDS = 1.0  # after a file could not be made
 SILENCE_SECONDS = 60.0  # between two lines of the log about lost rows
-_NAMES = tuple(field.name for field in fields(Record))
-_values = attrgetter(*_NAMES)
-_HEADER = to_json({"format": 1, "fields": _NAMES}) + b"\n"
+_HEADER = to_json({"format": 1, "fields": Record._fields}) + b"\n"
 _log = logging.getLogger("serving_ui.gateway")
 
 
@@ -56,7 +53,7 @@ class Spool:
         self._file = -1
         self._number = 0  # of the newest record in the file, written or lost
         self._size = 0
-        self._begun_at = 0.0
+        self._until = 0.0  # then another file is begun; at once, as there is none
         self._missing = 0  # rows lost since the last one that was written
         self._not_before = 0.0  # after a failure: when a file is tried again
         self._silent_until = 0.0
@@ -64,10 +61,10 @@ class Spool:
     def note(self, record: Record) -> None:
         """Writes it down. Never raises: the answer matters more than its row."""
         try:
-            if not self._has_room():
+            if self._size >= self._most_bytes or monotonic() >= self._until:
                 self._begin()
             self._number += 1
-            line = b"%b\n" % to_json((self._number, *_values(record)))
+            line = b"%b\n" % to_json((self._number, *record))
             self._write(line)
             self._size += len(line)
             self._missing = 0
@@ -93,14 +90,7 @@ class Spool:
         """No more records come. What was noted is in the file; without one nothing is left behind."""
         if self._file >= 0:
             os.close(self._file)  # the lock goes with it
-        self._file = -1
-
-    def _has_room(self) -> bool:
-        return (
-            self._file >= 0
-            and self._size < self._most_bytes
-            and monotonic() - self._begun_at < self._most_seconds
-        )
+        self._file, self._until = -1, 0.0
 
     def _begin(self) -> None:
         """A new file."""
@@ -116,7 +106,7 @@ class Spool:
         except OSError:
             (self._folder / name).unlink(missing_ok=True)
             raise
-        self._size, self._begun_at, self._not_before = len(_HEADER), now, 0.0
+        self._size, self._until, self._not_before = len(_HEADER), now + self._most_seconds, 0.0
         self._number = self._missing  # what is missing since the last row leaves its gap here
 
     def _write(self, line: bytes) -> None:

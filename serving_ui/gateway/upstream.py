@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from time import monotonic
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -56,13 +57,30 @@ class _Target:
 class Reply:
     """A provider's answer whose status and headers have arrived. `done` must be called, whatever happens."""
 
-    __slots__ = ("_connection", "_origin", "headers", "status")
+    __slots__ = ("_connection", "_origin", "status")
 
     def __init__(self, *, connection: Connection, origin: Origin) -> None:
         self._connection = connection
         self._origin = origin
         self.status = connection.status
-        self.headers = connection.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._connection.headers
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the body is compressed, against our wish."""
+        return self._connection.coding not in {b"", b"identity"}
+
+    @property
+    def is_over(self) -> bool:
+        """All of it has been read, so there is nothing to settle."""
+        return self._connection.finished and not self._connection.unread
+
+    def arrived(self) -> bytes | None:
+        """The body, if all of it is there."""
+        return self._connection.take() if self._connection.finished else None
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises UpstreamFault when it was cut, is late, or the caller has left."""
@@ -70,10 +88,8 @@ class Reply:
 
     async def body(self, *, most: int = MOST_BYTES) -> bytes:
         """The rest of the body."""
-        first = await self.read()
-        if self._connection.finished:
-            return first + (await self.read() if first else b"")
-        parts, size = [first], len(first)
+        parts: list[bytes] = []
+        size = 0
         while part := await self.read():
             parts.append(part)
             size += len(part)
@@ -93,8 +109,6 @@ class Reply:
 
     async def settle(self) -> None:
         """After the last event: wait a moment for the end of the message, so that the connection can be used again."""
-        if self._connection.finished and not self._connection.unread:
-            return
         try:
             async with asyncio.timeout(_SETTLE):
                 while await self.read():
@@ -103,7 +117,7 @@ class Reply:
             pass
 
     def done(self) -> None:
-        self._origin.give(self._connection, now=asyncio.get_running_loop().time())
+        self._origin.give(self._connection, now=monotonic())
 
 
 class UpstreamClient:
@@ -116,10 +130,13 @@ class UpstreamClient:
         self._targets: dict[str, _Target] = {}
         self._heads: dict[tuple[str, str, Headers], bytes] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Known here, because to ask which one is running is a call of the system each time."""
 
     def start(self) -> None:
         if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+            self.loop = asyncio.get_running_loop()
+            self._sweeper = self.loop.call_later(_SWEEP_EVERY, self._sweep)
 
     def stop(self) -> None:
         if self._sweeper is not None:
@@ -142,35 +159,33 @@ class UpstreamClient:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
         target = self._targets.get(request.url) or self._target(request.url)
         message = self._message(request, target)
-        loop = asyncio.get_running_loop()
-        connection = target.origin.take(policy=policy, now=loop.time())
-        if connection is not None:
+        origin = target.origin
+        connection = origin.take(policy=policy, now=monotonic())
+        while True:
+            is_used = connection is not None
+            if connection is None:
+                patience = self.patience if guard is None else guard.patience
+                connecting = origin.connect(policy=policy, seconds=patience.connect)
+                connection = await (connecting if guard is None else guard.during(connecting))
+            now = monotonic()
+            if guard is not None:
+                guard.hold(connection, now=now)
             try:
-                return await self._ask(connection, target, message, guard)
+                connection.begin(message, now=now)
+                while not connection.has_head:
+                    await connection.more()
+                return Reply(connection=connection, origin=origin)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. It has not read the request, or it
                 # would have answered something or taken longer; so this is no second question.
-                if connection.replied or loop.time() - connection.began_at > _SAFE_TO_REPEAT:
+                if not is_used or connection.replied or monotonic() - connection.began_at > _SAFE_TO_REPEAT:
                     raise
                 if guard is not None:
                     guard.repeats += 1
-        patience = self.patience if guard is None else guard.patience
-        connecting = target.origin.connect(policy=policy, seconds=patience.connect)
-        connection = await (connecting if guard is None else guard.during(connecting))
-        return await self._ask(connection, target, message, guard)
-
-    async def _ask(
-        self, connection: Connection, target: _Target, message: bytes, guard: Guard | None
-    ) -> Reply:
-        if guard is not None:
-            guard.hold(connection)
-        try:
-            connection.begin(message, now=asyncio.get_running_loop().time())
-            await connection.head()
-        finally:
-            if connection.status < 200:  # cut, late, cancelled: nobody will read this reply
-                connection.close()
-        return Reply(connection=connection, origin=target.origin)
+            finally:
+                if not connection.has_head:  # cut, late, cancelled: nobody will read this reply
+                    connection.close()
+            connection = None
 
     def _message(self, request: UpstreamRequest, target: _Target) -> bytes:
         """The request's bytes. Its head is made once for all requests to this address with the same headers."""
@@ -222,10 +237,9 @@ class UpstreamClient:
         return self._tls
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
         for origin in self._origins.values():
-            origin.sweep(now=loop.time())
-        self._sweeper = loop.call_later(_SWEEP_EVERY, self._sweep)
+            origin.sweep(now=monotonic())
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
 
 
 def _head(request: UpstreamRequest, target: _Target) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SECOND = 1_000_000_000
 SPAN = 60 * SECOND
@@ -21,8 +22,7 @@ Name = tuple[str, str, str]
 """Endpoint id, whose window, what it counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """So much more of a window, of which no more than `most` may be taken in a minute."""
 
     amount: int
@@ -48,7 +48,8 @@ class Window:
 
     def wait(self, ask: Ask, now: int) -> int:
         """Nanoseconds until there is room; 0 when there is."""
-        self._expire(now)
+        if self.entries and self.entries[0][0] <= now - SPAN:
+            self._expire(now)
         over = self.total + ask.amount - ask.most
         if over <= 0:
             return 0
@@ -60,8 +61,9 @@ class Window:
 
     def add(self, amount: int, now: int) -> list[int]:
         """Count it, whether there is room or not."""
-        self._expire(now)
         entries = self.entries
+        if entries and entries[0][0] <= now - SPAN:
+            self._expire(now)
         self.total += amount
         at = now if len(entries) < ENTRIES else -(-now // WIDTH) * WIDTH
         if entries and entries[-1][0] >= at:
@@ -98,19 +100,21 @@ class Windows:
         self._windows: dict[Name, Window] = {}
         self._admitted = 0
 
-    def look(self, asks: Mapping[Name, Ask], now: int) -> Full | None:
-        """The window that is full for longest, if any is. Nothing is taken."""
+    def take(self, asks: Mapping[Name, Ask], now: int) -> Full | list[tuple[Name, list[int]]]:
+        """Count it in all windows, or in none and say which is full for longest."""
         worst: Full | None = None
         for name, ask in asks.items():
             wait = self._of(name).wait(ask, now)
             if wait and (worst is None or wait > worst.wait):
                 worst = Full(name, wait)
-        return worst
+        return worst or self.count(asks, now)
 
-    def take(self, asks: Mapping[Name, Ask], now: int) -> list[tuple[Name, list[int]]]:
-        """Count it. Nothing may be awaited between `look` and this."""
+    def count(self, asks: Mapping[Name, Ask], now: int) -> list[tuple[Name, list[int]]]:
+        """Count it, whether there is room or not."""
         taken = [(name, self._of(name).add(ask.amount, now)) for name, ask in asks.items()]
-        self._sweep(now)
+        self._admitted += 1
+        if self._admitted % _SWEEP_EVERY == 0:
+            self._sweep(now)
         return taken
 
     def give_back(self, name: Name, entry: list[int], amount: int) -> None:
@@ -129,9 +133,6 @@ class Windows:
 
     def _sweep(self, now: int) -> None:
         """Forget those who have not called for a minute, so that memory follows the callers of now."""
-        self._admitted += 1
-        if self._admitted % _SWEEP_EVERY:
-            return
         for name, window in list(self._windows.items()):
             if window.is_forgotten(now):
                 del self._windows[name]

@@ -153,6 +153,7 @@ class _Answering:
     async def _stream(self, events: Iterator[dict[str, Any]], knobs: Knobs) -> None:
         first = next(events)  # a bad request is refused before the stream begins
         await _start(self._send, 200, {"content-type": "text/event-stream"})
+        await _push(self._send, b"")  # a server may hold the head until there is a body
         for number, event in enumerate([first, *events]):
             await asyncio.sleep(knobs.pause)
             if number == knobs.cut_after:

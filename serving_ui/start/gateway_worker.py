@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable
 from types import FrameType
 from typing import Any
 
@@ -61,17 +62,15 @@ class GatewayAlone:
         self._answer = answer
         self._is_successor = is_successor
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            await self.data_plane.lifespan(receive, self._once_ready(send))
-            return
+            return self.data_plane.lifespan(receive, self._once_ready(send))
         if self.data_plane.is_draining:
             send = _saying_goodbye(send)
         if self.data_plane.answers(scope["path"]):
-            await self.data_plane(scope, receive, send)
-        else:
-            message = "This is a gateway alone. It answers queries under /serving-endpoints; pages and API are elsewhere."
-            await self._answer(send, 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message})
+            return self.data_plane(scope, receive, send)
+        message = "This is a gateway alone. It answers queries under /serving-endpoints; pages and API are elsewhere."
+        return self._answer(send, 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message})
 
     def _once_ready(self, send: Any) -> Any:
         """A successor takes no caller before it can serve. The first ones say at once what they wait for."""
@@ -105,6 +104,8 @@ class DrainingServer(uvicorn.Server):
                 application,
                 loop="uvloop",
                 http=Protocol,
+                interface="asgi3",
+                ws="none",
                 proxy_headers=False,
                 lifespan="on",
                 log_level="warning",

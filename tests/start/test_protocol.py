@@ -1,99 +1,296 @@
-"""Answers are the same however few calls they are sent with."""
+"""The server's side of HTTP, byte by byte: what callers send, in whatever pieces, and what applications answer, also badly."""
 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
-import uvicorn
 
 from serving_ui.start import protocol
-from serving_ui.start.protocol import JoinedWrites, Protocol
+from serving_ui.start.protocol import Protocol
 from tests.support.servers import Running, serve
 
 LARGE = b"x" * 1_000_000
+START = {"type": "http.response.start", "status": 200}
+Send = Callable[[dict[str, Any]], Any]
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def lives(receive: Any, send: Send) -> None:
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def read(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
+
+
+async def body(send: Send, content: bytes, *, more: bool = False) -> None:
+    await send({"type": "http.response.body", "body": content, "more_body": more})
+
+
+def headed(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+async def whole(content: bytes, send: Send) -> None:
+    await send(headed((b"content-length", b"%d" % len(content))))
+    await body(send, content)
+
+
+async def parts(send: Send, *contents: bytes) -> None:
+    await send(START)
+    for content in contents:
+        await body(send, content, more=True)
+    await body(send, b"")
+
+
+WHOLE = {
+    "/whole": b"whole", "/large": LARGE, "/huge": LARGE * 30, "/empty": b"", "/like-a-head": b"HTTP/1.1 200 OK\r\n\r\n",
+}  # fmt: skip
+
+
+async def app(scope: Any, receive: Any, send: Send) -> None:
     if scope["type"] == "lifespan":
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-    bodies = {
-        "/whole": [b"whole"], "/parts": [b"one", b"two", b"three"], "/large": [LARGE], "/huge": [LARGE * 20], "/empty": [b""],
-        "/like-a-head": [b"HTTP/1.1 200 OK\r\n\r\n"],
-    }[scope["path"]]  # fmt: skip
-    headers = [(b"connection", b"close")] if scope["query_string"] == b"close" else []
-    if len(bodies) == 1:
-        headers.append((b"content-length", b"%d" % len(bodies[0])))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
-        await send({"type": "http.response.body", "body": body, "more_body": left > 0})
+        await lives(receive, send)
+    elif scope["path"] in WHOLE:
+        await whole(WHOLE[scope["path"]], send)
+    elif scope["path"] in BADLY:
+        await BADLY[scope["path"]](send)
+    else:
+        await well(scope, receive, send)
 
 
-@pytest.fixture
+async def well(scope: Any, receive: Any, send: Send) -> None:
+    match scope["path"]:
+        case "/echo":
+            await whole(await read(receive), send)
+        case "/path with spaces":
+            await whole(scope["raw_path"] + b" " + scope["query_string"], send)
+        case "/parts":
+            await parts(send, b"one", b"", b"two", b"three")
+        case "/closes":
+            await send(headed((b"Connection", b"Close"), (b"content-length", b"2")))
+            await body(send, b"ok")
+        case "/no-content":
+            await send(headed(status=204))
+            await body(send, b"")
+        case "/twice":
+            await whole(b"whole", send)
+            with pytest.raises(RuntimeError):
+                await whole(b"again", send)
+        case "/waits-for-leave":
+            await read(receive)
+            LEFT.append((await receive())["type"])
+
+
+async def too_long(send: Send) -> None:
+    await send(headed((b"content-length", b"2")))
+    await body(send, b"abc")
+
+
+async def too_short(send: Send) -> None:
+    await send(headed((b"content-length", b"5")))
+    await body(send, b"ab", more=True)
+    await body(send, b"c")
+
+
+async def line_break(send: Send) -> None:
+    await send(headed((b"x-name", b"a\r\nset-cookie: a=b")))
+
+
+async def nothing(_send: Send) -> None:
+    pass
+
+
+async def raises(_send: Send) -> None:
+    raise ValueError("sk-secret")
+
+
+async def raises_late(send: Send) -> None:
+    await send(START)
+    await body(send, b"begun", more=True)
+    raise ValueError("sk-secret")
+
+
+BADLY = {
+    "/too-long": too_long, "/too-short": too_short, "/line-break": line_break, "/nothing": nothing, "/raises": raises,
+    "/raises-late": raises_late,
+}  # fmt: skip
+LEFT: list[str] = []
+
+
+@pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with serve(app, http=Protocol) as running:
+    with serve(app) as running:
         yield running
 
 
+@pytest.fixture
+def caller(server: Running) -> Iterator[HTTPConnection]:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    yield connection
+    connection.close()
+
+
+def get(caller: HTTPConnection, path: str) -> HTTPResponse:
+    caller.request("GET", path)
+    return caller.getresponse()
+
+
 @pytest.mark.parametrize(
-    ("path", "body"),
+    ("path", "content"),
     [
         ("/whole", b"whole"),
         ("/parts", b"onetwothree"),
         ("/large", LARGE),
         ("/empty", b""),
         ("/like-a-head", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("/path%20with%20spaces?a=%20b", b"/path%20with%20spaces a=%20b"),
+        ("/twice", b"whole"),
     ],
 )
-def test_answers_come_whole_on_one_connection_and_on_one_that_closes(server: Running, path: str, body: bytes):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    for address in (path, path, f"{path}?close"):
-        connection.request("GET", address)
-        answer = connection.getresponse()
-        assert (answer.status, answer.read()) == (200, body)
-    connection.request("HEAD", "/whole")
-    assert connection.getresponse().read() == b""
-    connection.close()
+def test_one_connection_takes_one_answer_after_another(caller: HTTPConnection, path: str, content: bytes):
+    for _ in range(3):
+        answer = get(caller, path)
+        assert (answer.status, answer.read()) == (200, content)
+        assert answer.getheader("connection") is None
+    used = caller.sock
+    caller.request("HEAD", path)
+    assert caller.getresponse().read() == b""
+    assert caller.sock is used
 
 
-class Sent(asyncio.Transport):
-    """What a transport was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[bytes] = []
-
-    def write(self, data: Any) -> None:
-        self.calls.append(bytes(data))
-
-    def close(self) -> None:
-        self.calls.append(b"closed")
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
+def test_a_body_arrives_whole_at_the_application(caller: HTTPConnection, size: int):
+    caller.request("POST", "/echo", body=b"y" * size)
+    assert caller.getresponse().read() == b"y" * size
 
     def get_write_buffer_size(self) -> int:
         return 0
 
 
-def test_what_is_written_in_one_round_is_sent_with_one_call():
-    async def rounds() -> list[bytes]:
-        sent = Sent()
-        joined = JoinedWrites(sent, asyncio.get_running_loop())
-        for data in (b"head ", b"", b"body"):
-            joined.write(data)
-        await asyncio.sleep(0)
-        joined.write(b"more")
-        joined.close()
-        await asyncio.sleep(0)
-        return sent.calls
+def test_answers_without_a_body_have_none(caller: HTTPConnection):
+    answer = get(caller, "/no-content")
+    assert (answer.status, answer.read()) == (204, b"")
+    assert answer.getheader("transfer-encoding") is None
+    assert get(caller, "/whole").read() == b"whole"
 
-    assert asyncio.run(rounds()) == [b"head body", b"more", b"closed"]
+
+def test_an_application_can_end_the_connection(caller: HTTPConnection):
+    answer = get(caller, "/closes")
+    assert answer.read() == b"ok"
+    assert answer.getheader("connection") == "Close"
+    assert answer.isclosed()
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/raises", "/line-break", "/too-long"])
+def test_a_failure_before_the_answer_is_told_as_json_and_without_its_reason(
+    caller: HTTPConnection, path: str
+):
+    answer = get(caller, path)
+    content = answer.read()
+    assert answer.status == 500
+    assert answer.getheader("content-type") == "application/json"
+    assert answer.getheader("set-cookie") is None
+    assert b"INTERNAL_ERROR" in content
+    assert b"sk-" not in content
+
+
+@pytest.mark.parametrize(
+    ("path", "begun"), [("/too-short", b"\r\n\r\nab"), ("/raises-late", b"5\r\nbegun\r\n")]
+)
+def test_an_answer_that_is_not_whole_ends_with_the_connection(server: Running, path: str, begun: bytes):
+    with talk(server) as say:
+        content = say(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path.encode())
+    assert content.endswith(begun)
+
+
+@contextmanager
+def talk(server: Running) -> Iterator[Callable[[bytes], bytes]]:
+    """Gives a function that sends bytes and reads all until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+
+        def say(content: bytes) -> bytes:
+            connection.sendall(content)
+            heard = b""
+            while portion := connection.recv(65536):
+                heard += portion
+            return heard
+
+        yield say
+
+
+def test_questions_that_do_not_wait_are_answered_in_their_order(server: Running):
+    asked = [b"/whole", b"/parts", b"/like-a-head", b"/empty", b"/closes"]
+    with talk(server) as say:
+        heard = say(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in asked))
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == len(asked) + 1
+    places = [heard.index(part) for part in (b"whole", b"three", b"\r\n\r\nHTTP/1.1", b"\r\n\r\nok")]
+    assert places == sorted(places)
+
+
+def test_http_1_0_gets_its_answer_without_chunks(server: Running):
+    with talk(server) as say:
+        heard = say(b"GET /parts HTTP/1.0\r\n\r\n")
+    head, _, content = heard.partition(b"\r\n\r\n")
+    assert content == b"onetwothree"
+    assert b"chunked" not in head
+    assert b"connection: close" in head
+
+
+def test_who_asks_whether_to_send_is_told_to(server: Running):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"hi")
+        assert connection.recv(1000).endswith(b"\r\n\r\nhi")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused(server: Running, content: bytes):
+    with talk(server) as say:
+        assert say(content).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_application_learns_that_its_caller_has_left(server: Running):
+    LEFT.clear()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n")
+
+    async def left() -> list[str]:
+        async with asyncio.timeout(10):
+            while not LEFT:
+                await asyncio.sleep(0.002)
+        return LEFT
+
+    assert server.run(left()) == ["http.disconnect"]
+
+
+def test_an_idle_connection_is_closed_after_its_time():
+    with serve(app, timeout_keep_alive=1) as server, talk(server) as say:
+        assert say(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
 
 
 def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
@@ -108,12 +305,5 @@ def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: p
     with serve(app, http=Watched) as server, socket.socket() as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.connect(("127.0.0.1", server.port))
-        caller.sendall(b"GET /huge?close HTTP/1.1\r\nHost: x\r\n\r\n")
+        caller.sendall(b"GET /huge HTTP/1.0\r\n\r\n")
         assert is_over.wait(20)
-
-
-def test_uvicorn_still_writes_and_closes_through_its_transport():
-    """What is replaced here must stay what uvicorn uses."""
-    config = uvicorn.Config(app, http=Protocol)
-    config.load()
-    assert config.http_protocol_class is Protocol

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from serving_ui.start.protocol import Protocol
+
 DEADLINE = 10.0
 
 
@@ -29,16 +31,13 @@ class Running:
 
 
 @contextmanager
-def serve(
-    app: Callable[..., Awaitable[None]], *, http: Any = "httptools", **tls: str | None
-) -> Iterator[Running]:
-    """Runs `app` until the block ends. It is listening when the block begins. `tls`: ssl_certfile and ssl_keyfile."""
+def serve(app: Callable[..., Awaitable[None]], **settings: Any) -> Iterator[Running]:
+    """Runs `app` until the block ends. It is listening when the block begins. `settings` are uvicorn's."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        app, log_level="critical", access_log=False, loop="uvloop", http=http, lifespan="on",
-        timeout_graceful_shutdown=1, **tls,  # type: ignore[arg-type]
-    )  # fmt: skip
+    usual = {"log_level": "critical", "access_log": False, "loop": "uvloop", "http": Protocol, "lifespan": "on",
+             "timeout_graceful_shutdown": 1, "interface": "asgi3", "ws": "none"}  # fmt: skip
+    config = uvicorn.Config(app, **{**usual, **settings})
     server = uvicorn.Server(config)
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
@@ -60,7 +59,7 @@ def serve(
     if not started.wait(DEADLINE) or not server.started:
         raise RuntimeError("The test server did not start.")
     try:
-        scheme = "https" if tls else "http"
+        scheme = "https" if "ssl_certfile" in settings else "http"
         yield Running(f"{scheme}://127.0.0.1:{port}", port, server, loops[0])
     finally:
         server.should_exit = True

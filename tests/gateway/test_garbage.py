@@ -1,0 +1,85 @@
+"""What a query made goes with it. What points at itself in a circle would stay until a search for garbage, which holds everybody up."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.gateway.conftest import CHAT, GatewayServer
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
+
+STREAM = {**CHAT, "stream": True}
+TIMES = 5
+Query = Callable[[GatewayServer, SandboxServer], object]
+
+
+def whole(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    gateway.query()
+
+
+def stream(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    gateway.query(body=STREAM)
+
+
+def nonsense(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    gateway.query(body=b"{")
+
+
+def failing(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(status=500)
+    gateway.query()
+
+
+def limited(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(status=429)
+    gateway.query()
+
+
+def cut(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(cut_after=3)
+    gateway.query(body=STREAM)
+
+
+def cut_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(cut_after=0)
+    gateway.query(body=STREAM)
+
+
+def left(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(pause=0.1)
+    with gateway.query(body=STREAM, stream=True) as answer:
+        assert json.loads(next(answer.iter_lines()).removeprefix(b"data: "))["choices"]
+
+
+@contextmanager
+def garbage() -> Iterator[list[str]]:
+    """The classes of the product's own objects that only a search finds."""
+    found: list[str] = []
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield found
+        gc.collect()
+        found += [
+            type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("serving_ui")
+        ]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("query", [whole, stream, nonsense, failing, limited, cut, cut_early, left])
+def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
+    query(gateway, sandbox)  # what is made once and stays
+    with garbage() as found:
+        for _ in range(TIMES):
+            query(gateway, sandbox)
+        wait_until(lambda: len(gateway.notes.pages) == 1 + TIMES)
+    assert not found
