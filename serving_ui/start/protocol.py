@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _log = logging.getLogger("serving_ui.start")
@@ -28,7 +28,6 @@ _OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connectio
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
 
-Header = tuple[bytes, bytes]
 Message = dict[str, Any]
 
 
@@ -89,15 +88,7 @@ class Protocol(HttpToolsProtocol):
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
         before: Any = self.cycle
-        self.cycle = exchange = Exchange(  # type: ignore[assignment]
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            common=self.server_state.default_headers,
-            keep_alive=self._stays(version),
-            waits_for_leave=self.expect_100_continue,
-            on_complete=self.on_response_complete,
-        )
+        self.cycle = exchange = Exchange(self, self._stays(version))  # type: ignore[assignment]
         if before is None or before.response_complete:
             self._begin(exchange)
         else:  # asked before the last answer was complete
@@ -153,7 +144,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_common",
+        "_connection",
         "_event",
         "_flow",
         "_has_news",
@@ -161,7 +152,6 @@ class Exchange:
         "_is_chunked",
         "_left",
         "_more",
-        "_on_complete",
         "_scope",
         "_started",
         "_transport",
@@ -172,24 +162,13 @@ class Exchange:
         "task",
     )
 
-    def __init__(
-        self,
-        *,
-        scope: dict[str, Any],
-        transport: asyncio.Transport,
-        flow: FlowControl,
-        common: list[Header],
-        keep_alive: bool,
-        waits_for_leave: bool,
-        on_complete: Callable[[], None],
-    ) -> None:
-        self._scope = scope
-        self._transport = transport
-        self._flow = flow
-        self._common = common
+    def __init__(self, connection: Protocol, keep_alive: bool) -> None:
+        self._connection = connection
+        self._scope: Any = connection.scope
+        self._transport = connection.transport
+        self._flow = connection.flow
         self.keep_alive = keep_alive
-        self._waits_for_leave = waits_for_leave
-        self._on_complete = on_complete
+        self._waits_for_leave = connection.expect_100_continue
         self._event: asyncio.Event | None = None
         self._body: bytes | bytearray = b""
         self._more = True
@@ -280,7 +259,7 @@ class Exchange:
     def _head_of(self, status: int, headers: Any) -> bytes:
         """Raises RuntimeError for what would be another header, or another answer."""
         lines, closes = [STATUS_LINE[status]], False
-        for given, value in [*self._common, *headers]:
+        for given, value in [*self._connection.server_state.default_headers, *headers]:
             name = given.lower()
             if name in _OF_THE_SERVER:
                 if name == b"content-length":
@@ -321,7 +300,7 @@ class Exchange:
             self.set()
             if not self.keep_alive:
                 self._transport.close()
-            self._on_complete()
+            self._connection.on_response_complete()
 
     async def _fail(self) -> None:
         """The caller learns that there is no answer, or that the one that began is not whole."""
