@@ -10,6 +10,7 @@ import gc
 import json
 import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -65,6 +66,8 @@ class DataPlane:
         path: str = scope["path"]
         if path.startswith(QUERIES):
             if self.holder.current.revision:
+                if monotonic() > self.follower.sure_until:
+                    return self._caught_up(scope, receive, send)
                 return self.gateway(scope, receive, send)
             return answer(send, 503, NOT_YET, retry_after=1)
         if path == "/metrics":
@@ -72,6 +75,11 @@ class DataPlane:
         if path == "/healthz":
             return answer(send, 200, {"status": "alive"})
         return self._say_how_it_is(send)
+
+    async def _caught_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A query that comes while it is not known whether something was changed."""
+        await self.follower.catch_up()
+        await self.gateway(scope, receive, send)
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
         """Starts and stops with the server."""

@@ -5,7 +5,9 @@ The gateway knows neither rows nor Django; this brings it each new snapshot and 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import os
 import socket
 import threading
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 AWAY_SECONDS = 0.2  # between two looks whether the database is back
 UNANSWERED_SECONDS = 5.0  # then whoever asks for our health is told
+CATCH_UP_SECONDS = 1.0  # so long a query waits for a process that was held up to follow what it has missed
+CATCH_UP_LOOK_SECONDS = 0.005
 SILENCE_SECONDS = 3.0  # so long a database may say nothing before a starting process turns to its copy
 
 
@@ -41,6 +45,9 @@ class Follower:
         self._news = News()
         self._has_joined = False
         self._said_at = 0.0
+        self.sure_until = math.inf
+        """Monotonic. Until then changes wait for this process; afterwards it must look before it answers, because a change
+        may have been answered without it. For ever while there is no database to look at."""
         self._copy: copy.Copy | None = None  # what is served until the database has answered
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
@@ -59,6 +66,15 @@ class Follower:
         publication.raised.ring()
         self._thread.join(5)
         self._keeper.stop()
+
+    async def catch_up(self) -> None:
+        """For a query after `sure_until`, such as in a process that the system had stopped. Returns once what was changed
+        meanwhile is in service, or when the database says nothing: then the last snapshot keeps serving."""
+        until = time.monotonic() + CATCH_UP_SECONDS
+        while time.monotonic() > self.sure_until:
+            if time.monotonic() > until:
+                self.sure_until = math.inf
+            await asyncio.sleep(CATCH_UP_LOOK_SECONDS)
 
     def concern(self) -> str | None:
         """What whoever runs this must know, if something is wrong."""
@@ -114,9 +130,10 @@ class Follower:
         self._trouble, self._current_at = "", time.monotonic()
 
     def _acknowledge(self, *, revision: int) -> None:
-        now = clock.now()
+        now, began = clock.now(), time.monotonic()
         publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
         self._said_at = time.monotonic()
+        self.sure_until = began + publication.LIVE.total_seconds()
 
     def _serve_copy(self) -> None:
         """The database is away, and this process has never seen it."""
@@ -135,6 +152,8 @@ class Follower:
             log.warning(
                 "%s The last snapshot keeps serving.%s", trouble, why, exc_info=None if is_plain else error
             )
+        else:  # a connection that was lost while this process was stopped is opened again the second time
+            self.sure_until = math.inf
         self._trouble, self._has_joined = trouble, False
         self._serve_copy()
         self._stop.wait(AWAY_SECONDS)

@@ -97,7 +97,7 @@ class Gateway:
         principal = _principal(snapshot, caller.bearer)
         address = question.read_path(caller.path)
         if address.is_list:
-            await caller.answer(200, _models(snapshot, principal))
+            await caller.answer(200, to_json(_models(snapshot, principal, address.endpoint)))
             return
         if caller.method != "POST":
             raise errors.invalid("Queries are sent with POST.")
@@ -182,7 +182,13 @@ def _endpoint(snapshot: Snapshot, principal: Principal, name: str) -> Endpoint:
     return endpoint
 
 
-def _models(snapshot: Snapshot, principal: Principal) -> bytes:
+def _models(snapshot: Snapshot, principal: Principal, one: str | None) -> dict[str, object]:
+    """What the caller may query, or the one that is asked for."""
+    if one is not None:
+        return _model(_endpoint(snapshot, principal, one).name)
     names = sorted(name for name, endpoint in snapshot.endpoints.items() if endpoint.may_query(principal))
-    entries = [{"id": name, "object": "model", "created": 0, "owned_by": "serving-ui"} for name in names]
-    return to_json({"object": "list", "data": entries})
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "serving-ui"}

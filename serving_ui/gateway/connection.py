@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         "_chunks",
         "_complete",
         "_fault",
-        "_head_bytes",
+        "_fruitless",
         "_keep",
         "_loop",
         "_pairs",
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self.began_at = now
         self.requests += 1
         self.has_head = self._complete = self._keep = False
-        self._head_bytes = 0
+        self._fruitless = 0
         cast(asyncio.Transport, self._transport).write(message)
 
     @property
@@ -173,8 +173,7 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for: the next reply could not be trusted
             return
         self.replied = True
-        if not self.has_head:
-            self._head_bytes += len(data)
+        self._fruitless += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -182,8 +181,10 @@ class Connection(asyncio.Protocol):
                 self.close()  # what follows the reply; the reply itself stands
             else:
                 self.fail(self._fault or Garbled("the reply is not proper HTTP"))
-        if self._head_bytes > _MOST_HEADERS and not self.has_head:
-            self.fail(self._fault or Garbled(_TOO_MANY))
+        if self._fruitless > _MOST_HEADERS and not self._complete:
+            self.fail(
+                self._fault or Garbled(_TOO_MANY)
+            )  # the parser keeps a line until it ends, also behind the body
         if self._size > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -213,17 +214,19 @@ class Connection(asyncio.Protocol):
         if self.status < 200:
             return
         if (
-            self._head_bytes > _MOST_HEADERS
+            self._fruitless > _MOST_HEADERS
             and sum(len(name) + len(value) for name, value in self._pairs) > _MOST_HEADERS
         ):
             self._fault = Garbled(_TOO_MANY)
             raise ValueError(self._fault)
         self.has_head = True
+        self._fruitless = 0
         self._wake()
 
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
         self._size += len(body)
+        self._fruitless = 0
         self._wake()
 
     def on_message_complete(self) -> None:

@@ -22,6 +22,7 @@ ROOT = "/serving-endpoints"
 MLFLOW_ROOT = "/endpoints"
 PATHS = {task: path.removeprefix("/") for task, path in OPENAI_PATHS.items()}
 _OPENAI = {path: task for task, path in PATHS.items()}
+_ONE_MODEL = 2
 _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
 _MOST_ID = 256
@@ -38,7 +39,7 @@ _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes: an endpoint by name, or by task (the body's `model` names the endpoint), or the list."""
+    """Where a request goes: an endpoint by name, or by task (the body's `model` names the endpoint), or the list, or its one entry."""
 
     endpoint: str | None = None
     entity: str | None = None
@@ -68,6 +69,8 @@ def read_path(path: str) -> Address:
         return Address(endpoint=parts[0])
     if len(parts) == _ENTITY_INVOCATIONS and parts[1] == "served-models" and parts[3] == "invocations":
         return Address(endpoint=parts[0], entity=parts[2])
+    if len(parts) == _ONE_MODEL and parts[0] == "models":
+        return Address(endpoint=parts[1], is_list=True)
     raise GatewayError(
         404,
         f"There is nothing at this path. Send queries to {ROOT}/<name>/invocations, or give an OpenAI client {ROOT} as base URL.",

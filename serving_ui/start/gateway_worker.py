@@ -31,8 +31,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--listen", type=int, required=True, help="the open port, as a file")
     parser.add_argument("--ready", type=int, required=True, help="the file that hears when this is ready")
     parser.add_argument("--successor", action="store_true", help="callers rather wait than be refused")
-    parser.add_argument("--place", type=int, required=True, help="which of the workers this is, from 0")
-    parser.add_argument("--workers", type=int, required=True)
+    # Not required: SIGHUP starts a newer version of this program from an older parent.
+    parser.add_argument("--place", type=int, default=0, help="which of the workers this is, from 0")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--drain-seconds", type=int, required=True)
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)  # before the server listens for it, and after it has gone

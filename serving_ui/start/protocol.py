@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _log = logging.getLogger("serving_ui.start")
 _LINGER = 300.0
+_MOST_HEAD = 64 * 1024
 _OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
@@ -56,6 +57,8 @@ class Protocol(HttpToolsProtocol):
     """What uvicorn is started with: one connection of a caller."""
 
     _idle_since = 0.0
+    _fruitless = 0
+    """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
     _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,14 +73,19 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = 0.0
+        self._fruitless += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return  # to nothing that is spoken here; the request was answered as any other
         except httptools.HttpParserError:
             self.send_400_response("This is not a proper HTTP request.")
+        else:
+            if self._fruitless > _MOST_HEAD:
+                self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
 
     def on_headers_complete(self) -> None:
+        self._fruitless = 0
         scope: Any = self.scope
         version = self.parser.get_http_version()
         scope["http_version"] = version
@@ -96,6 +104,7 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
 
     def on_body(self, body: bytes) -> None:
+        self._fruitless = 0
         exchange: Any = self.cycle
         if not exchange.response_complete:
             exchange.take(body)

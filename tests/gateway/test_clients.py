@@ -26,6 +26,9 @@ def test_openai_chats_completes_and_embeds(client: openai.OpenAI):
     embedded = client.embeddings.create(model="vectors", input=["a", "b"], dimensions=16)
     assert [len(each.embedding) for each in embedded.data] == [16, 16]
     assert {model.id for model in client.models.list()} == {"chat", "text", "vectors"}
+    assert client.models.retrieve("chat").id == "chat"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("nothing")
 
 
 def test_openai_streams(client: openai.OpenAI):

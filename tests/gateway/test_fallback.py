@@ -11,6 +11,7 @@ import pytest
 
 from serving_ui.gateway.circuits import FAULTS
 from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.snapshot import Limit
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
 from tests.support.servers import free_port
@@ -146,3 +147,15 @@ def test_a_stream_that_has_begun_stays_where_it_is(gateway: GatewayServer, vendo
     answer = gateway.query("many", STREAM)
     assert b"[DONE]" not in answer.content
     assert counts(vendors) == [0, 1, 0, 0]
+
+
+def test_limits_count_a_query_once_whoever_answers_it(gateway: GatewayServer, vendors: list[Vendor]):
+    """Two calls a minute, and 60 tokens: each query reserves 53 and uses 5, which the one that answers tells."""
+    limits = (Limit("endpoint", 2), Limit("endpoint", 60, "tokens"))
+    publish(gateway, [vendor.url for vendor in vendors], limits=limits)
+    vendors[1].say(refusal(500))
+    asked = [gateway.query("many", {**CHAT, "max_tokens": 50}).status_code for _ in range(3)]
+    assert asked == [200, 200, 429]
+    assert counts(vendors) == [0, 2, 2, 0]
+    said = [(each.entity, each.fallbacks, each.completeness, each.tokens_out) for each in gateway.notes.pages]
+    assert said == [("model-2", 1, "complete", 2), ("model-2", 1, "complete", 2), ("", 0, "limited", 0)]

@@ -173,6 +173,23 @@ def test_a_reply_that_is_not_proper_http_is_an_error(gateway: GatewayServer, raw
     assert outcome(gateway.query("raw")) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 2**20,
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 2**15,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: " + b"y" * 2**20,
+    ],
+    ids=["a line", "interim replies", "a trailer"],
+)
+def test_a_head_that_never_ends_is_ended(gateway: GatewayServer, raw: RawServer, content: bytes):
+    """The parser keeps a line until it is whole, so by then it would have filled the memory."""
+    raw.answer(content, close=False)
+    answer = gateway.query("raw")
+    assert outcome(answer) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "too many headers" in answer.json()["message"]
+
+
 def test_an_interim_reply_is_not_the_answer(gateway: GatewayServer, raw: RawServer):
     raw.answer(b'HTTP/1.1 100 Continue\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a": 1}')
     assert gateway.query("raw").json() == {"a": 1}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 import requests
 
 from tests.journeys.conftest import Deploy
+from tests.start.waiting import until
 from tests.support.gateways import QUESTION, Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
@@ -138,6 +143,37 @@ def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: P
         change = {"op": "replace", "path": "active", "value": active}
         everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
         assert everywhere.ask(other, owner.token) == [status] * 3
+
+
+def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
+    everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
+):
+    name = deploy()
+    url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
+    blocked = {"rate_limits": [{"key": "user", "calls": 0}]}
+    head = {"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"}
+    host = gateways.url.removeprefix("http://")
+    with contextlib.ExitStack() as opened:
+        callers = [
+            opened.enter_context(contextlib.closing(HTTPConnection(host, timeout=30))) for _ in range(24)
+        ]
+        for caller in callers:
+            caller.connect()
+        still = min(gateways.workers())
+        os.kill(still, signal.SIGSTOP)
+        try:
+            for caller in callers:
+                caller.request("POST", f"/serving-endpoints/{name}/invocations", json.dumps(QUESTION), head)
+            until(
+                lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=30).json(),
+                what="the process to be silent for so long that nobody waits for it",
+            )
+            answered = select.select([caller.sock for caller in callers], [], [], 0)[0]
+            waiting = [caller for caller in callers if caller.sock not in answered]
+        finally:
+            os.kill(still, signal.SIGCONT)
+        assert waiting
+        assert {caller.getresponse().status for caller in waiting} == {429}
 
 
 def test_a_process_that_stands_still_is_named(everywhere: Everywhere, gateways: Gateways, deploy: Deploy):

@@ -177,9 +177,6 @@ def test_a_body_arrives_whole_at_the_application(caller: HTTPConnection, size: i
     caller.request("POST", "/echo", body=b"y" * size)
     assert caller.getresponse().read() == b"y" * size
 
-    def get_write_buffer_size(self) -> int:
-        return 0
-
 
 def test_answers_without_a_body_have_none(caller: HTTPConnection):
     answer = get(caller, "/no-content")
@@ -272,6 +269,32 @@ def test_who_asks_whether_to_send_is_told_to(server: Running):
 def test_what_is_not_http_is_refused(server: Running, content: bytes):
     with talk(server) as say:
         assert say(content).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GET /whole HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 2**20,
+        b"GET /" + b"y" * 2**20,
+        b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nz\r\n0\r\nx: "
+        + b"y" * 2**20,
+    ],
+    ids=["a header", "a path", "a trailer"],
+)
+def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
+    """The parser keeps a line until it is whole, so by then it would have filled the memory."""
+    with talk(server) as say:
+        try:
+            heard = say(content)
+        except ConnectionError:  # it was hung up on while it was still being sent
+            heard = b""
+    assert heard == b"" or b"longer than 64 kB" in heard
+
+
+def test_a_long_head_is_taken(caller: HTTPConnection):
+    for _ in range(3):
+        caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
+        assert caller.getresponse().read() == LARGE
 
 
 def test_an_application_learns_that_its_caller_has_left(server: Running):

@@ -17,7 +17,7 @@ import pytest
 from google import genai
 from google.genai import types
 
-from serving_ui.catalogue.providers.google_cloud_vertex_ai import vectors
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import models, vectors
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NO_SIGNATURE
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
 from serving_ui.catalogue.tasks import Task
@@ -262,6 +262,20 @@ def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: 
     )
     same(vendor.asked[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemini-3.5-flash",
+        "models/gemini-3.5-flash",
+        "google/gemini-3.5-flash",
+        "publishers/google/models/gemini-3.5-flash",
+    ],
+)
+def test_a_model_is_found_however_its_name_is_written(name: str):
+    at = "projects/my-project/locations/us-central1/publishers/google/models/gemini-3.5-flash"
+    assert models.path(name, project="my-project", region="us-central1") == at
 
 
 def test_a_model_as_a_service_embeds_one_text_a_request():

@@ -46,5 +46,6 @@ def _below(parts: list[str]) -> list[str]:
         return parts
     if len(parts) == 1 and parts[0].isdecimal():
         return ["endpoints", *parts]
-    publisher = parts[:-1] or ["google"]
+    # models/gemini-… is how the Gemini API writes it.
+    publisher = [part for part in parts[:-1] if part != "models"] or ["google"]
     return ["publishers", *publisher, "models", parts[-1]]
