@@ -4,7 +4,8 @@ uvicorn's way costs about 20 us a request, a fifth of all that a query takes. Wh
 (the specification of ASGI lets a server hold the head until there is a body), headers are checked once and not one by one, the
 timer of an idle connection is set once in a while and not for each request, and an event is made only for those who wait.
 
-Who does not take the end of an answer is hung up on after a while: otherwise its socket, and what waits in it, stay for ever.
+Who does not take the end of an answer, or does not end a request, is hung up on after a while: otherwise its socket, and what waits
+in it, stay for ever.
 
 Whatever is not about one request stays uvicorn's: connections, flow control, bad requests, the end of the server. There are no
 WebSockets, no access log and no limit of concurrent requests.
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _log = logging.getLogger("serving_ui.start")
 _LINGER = 300.0
+_SILENCE = 60.0  # so long a caller may say nothing who has connected, or begun a request
 _MOST_HEAD = 64 * 1024
 _OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _WITHOUT_BODY = frozenset({204, 304})
@@ -56,23 +58,25 @@ class Lingering:
 class Protocol(HttpToolsProtocol):
     """What uvicorn is started with: one connection of a caller."""
 
-    _idle_since = 0.0
+    _due = 0.0
+    """When it is closed unless something happens; 0 while an answer is on its way."""
+    _timer: asyncio.TimerHandle | None = None
     _fruitless = 0
     """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
-    _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Lingering(transport, self.loop))  # type: ignore[arg-type]
+        self._wait(_SILENCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         # Nothing comes any more. What points at each other here would have to be found by the search for garbage.
-        self._idle_timer = self.cycle = None  # type: ignore[assignment]
+        self._timer = self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self._idle_since = 0.0
+        self._due = self.loop.time() + _SILENCE
         self._fruitless += len(data)
         try:
             self.parser.feed_data(data)
@@ -110,6 +114,7 @@ class Protocol(HttpToolsProtocol):
             exchange.take(body)
 
     def on_message_complete(self) -> None:
+        self._due = 0.0
         exchange: Any = self.cycle
         if not exchange.response_complete:
             exchange.take_end()
@@ -123,9 +128,7 @@ class Protocol(HttpToolsProtocol):
             exchange: Any = self.pipeline.pop()[0]
             self._begin(exchange)
             return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+        self._wait(self.timeout_keep_alive)
 
     def _begin(self, exchange: Exchange) -> None:
         task = self.loop.create_task(exchange.run(self.app, self.tasks.discard))
@@ -137,13 +140,19 @@ class Protocol(HttpToolsProtocol):
         parser = self.parser
         return version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
 
-    def _look_whether_idle(self) -> None:
-        self._idle_timer = None
-        if not self._idle_since or self.transport.is_closing():
-            return  # the next answer sets the timer again
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+    def _wait(self, seconds: float) -> None:
+        """For something to come. The timer is not set each time: it looks now and then."""
+        self._due = self.loop.time() + seconds
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._due or self.transport.is_closing():
+            return  # when the answer is complete the timer is set again
+        left = self._due - self.loop.time()
         if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._look_whether_idle)
+            self._timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._look)
         else:
             self.transport.close()
 
