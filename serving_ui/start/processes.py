@@ -23,15 +23,8 @@ def environment(root: str) -> dict[str, str]:
 
 def server(options: Options) -> list[str]:
     """Pages, API and gateway in one process."""
-    return [
-        sys.executable,
-        *_RUN,
-        *("uvicorn", "--host", options.host, "--port", str(options.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on"),
-        *("--no-access-log", "--log-level", "warning", "--no-server-header"),
-        *("--timeout-graceful-shutdown", "3"),
-        "serving_ui.asgi:application",
-    ]
+    address = ("--host", options.host, "--port", str(options.port))
+    return [sys.executable, *_RUN, "serving_ui.start.server", *address]
 
 
 def gateway_worker(

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the gateway's own process: uvicorn's protocol with an exchange of our own, which costs a query half as much.
+"""HTTP/1.1 for our servers: uvicorn's protocol with an exchange of our own, which costs a request half as much.
 
 uvicorn's way costs about 20 us a request, a fifth of all that a query takes. What is saved here: head and body leave with one call
 (the specification of ASGI lets a server hold the head until there is a body), headers are checked once and not one by one, the

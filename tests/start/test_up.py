@@ -121,7 +121,7 @@ def test_a_signal_ends_the_whole_cleanly(product, started, number):
     assert product.ask("/healthz") == 0
 
 
-@pytest.mark.parametrize("part", ["uvicorn", "--quiet worker", "--quiet beat"])
+@pytest.mark.parametrize("part", ["serving_ui.start.server", "--quiet worker", "--quiet beat"])
 def test_a_killed_child_is_repaired(product, started, part):
     first = the(started, part)
     os.kill(first, signal.SIGKILL)

@@ -21,7 +21,7 @@ from tests.start.running import Running, running
 from tests.start.waiting import command_line, free_port, is_alive, until
 from tests.support.canary import CANARY
 
-SERVER, WORKER, BEAT = "uvicorn", "--quiet worker", "--quiet beat"
+SERVER, WORKER, BEAT = "serving_ui.start.server", "--quiet worker", "--quiet beat"
 QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
 _STATE = re.compile(r'Serving endpoint state:.*?class="state [^>]*>.*?<span>([^<]*)</span>', re.S)
 
