@@ -85,7 +85,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("This is not a proper HTTP request.")
         else:
-            if self._fruitless > _MOST_HEAD:
+            if self._fruitless > _MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
 
     def on_headers_complete(self) -> None:

@@ -116,6 +116,13 @@ def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk:
     assert heard == told
 
 
+@pytest.mark.parametrize("effort", ["minimal", "max", ["low"]])
+def test_nova_has_efforts_of_its_own(effort: Any):
+    (recorded,) = [each for each in BEDROCK if each.path.stem == "thinking-of-nova"]
+    with pytest.raises(RequestRefused, match="reasoning_effort"):
+        recorded.built({**recorded.question, "reasoning_effort": effort})
+
+
 def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
     (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
     with pytest.raises(RequestRefused, match="parallel_tool_calls"):

@@ -49,6 +49,7 @@ _IMAGES = {
     "image/webp": "webp",
 }
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_NOVA_EFFORTS = ("low", "medium", "high")
 _TIERS = ("default", "flex", "priority", "reserved")
 
 
@@ -59,6 +60,8 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
     claudes = ("parallel_tool_calls",) if maker == "anthropic" else ()
     own = questions.own_fields(body, taken=(*_CHAT, *makers, *claudes), provider=PROVIDER)
     own |= {name: body[name] for name in makers if body.get(name) is not None}
+    if maker == "amazon":
+        own = questions.joined(_thinking_of_nova(body), own)
     system, said = _conversation(body)
     tools = _tools(body, said)
     if claudes and questions.calls_one_at_a_time(body) and tools:
@@ -67,7 +70,7 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
         "messages": said,
         "system": system,
         "toolConfig": tools,
-        "outputConfig": _output(body),
+        "outputConfig": _output(body, maker),
         **_settings(body, maker),
     }
     return _joined(own, sent)
@@ -126,7 +129,7 @@ def _settings(body: Mapping[str, Any], maker: str) -> Json:
     }
 
 
-def _output(body: Mapping[str, Any]) -> Json:
+def _output(body: Mapping[str, Any], maker: str) -> Json:
     output: Json = {}
     wanted = body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, dict) else wanted
@@ -135,11 +138,23 @@ def _output(body: Mapping[str, Any]) -> Json:
     elif kind not in (None, "text"):
         raise refuse("response_format", "It must be of type text or json_schema.")
     effort = body.get("reasoning_effort")
-    if effort is not None:
+    if effort is not None and maker != "amazon":
         if effort not in _EFFORTS:
             raise refuse("reasoning_effort", f"It must be one of {', '.join(_EFFORTS)}.")
         output["effort"] = effort
     return output
+
+
+def _thinking_of_nova(body: Mapping[str, Any]) -> Json:
+    """Amazon's own models are told in a parameter of theirs ("Nova 2: Using the Converse API")."""
+    effort = body.get("reasoning_effort")
+    if effort is None:
+        return {}
+    if effort == "none":
+        return {"reasoningConfig": {"type": "disabled"}}
+    if effort not in _NOVA_EFFORTS:
+        raise refuse("reasoning_effort", f"It must be one of none, {', '.join(_NOVA_EFFORTS)}.")
+    return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
 
 
 def _schema(wanted: Any) -> Json:
