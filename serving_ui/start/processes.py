@@ -23,11 +23,8 @@ def environment(root: str) -> dict[str, str]:
 
 def server(options: Options) -> list[str]:
     """Pages, API and gateway in one process."""
-    return [
-        sys.executable,
-        *_RUN,
-        *("serving_ui.start.server", "--host", options.host, "--port", str(options.port)),
-    ]
+    address = ("--host", options.host, "--port", str(options.port))
+    return [sys.executable, *_RUN, "serving_ui.start.server", *address]
 
 
 def gateway_worker(

@@ -6,14 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
 
 from serving_ui.start import protocol
-from serving_ui.start.protocol import Careful, Protocol
+from serving_ui.start.protocol import Protocol
 from tests.support.servers import Running, serve
 
 LARGE = b"x" * 1_000_000
@@ -86,6 +86,12 @@ async def well(scope: Any, receive: Any, send: Send) -> None:
         case "/no-content":
             await send(headed(status=204))
             await body(send, b"")
+        case "/slow":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2.5):  # longer than anybody may be silent
+                    await receive()
+                    await receive()
+            await whole(b"slow", send)
         case "/twice":
             await whole(b"whole", send)
             with pytest.raises(RuntimeError):
@@ -281,10 +287,9 @@ def test_what_is_not_http_is_refused(server: Running, content: bytes):
     ],
     ids=["a header", "a path", "a trailer"],
 )
-@pytest.mark.parametrize("kind", [Protocol, Careful])
-def test_a_head_that_never_ends_is_refused(kind: type[Careful], content: bytes):
+def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
     """The parser keeps a line until it is whole, so by then it would have filled the memory."""
-    with serve(app, http=kind) as server, talk(server) as say:
+    with talk(server) as say:
         try:
             heard = say(content)
         except ConnectionError:  # it was hung up on while it was still being sent
@@ -292,12 +297,10 @@ def test_a_head_that_never_ends_is_refused(kind: type[Careful], content: bytes):
     assert heard == b"" or b"longer than 64 kB" in heard
 
 
-@pytest.mark.parametrize("kind", [Protocol, Careful])
-def test_a_long_head_is_taken(kind: type[Careful]):
-    with serve(app, http=kind) as server, closing(HTTPConnection("127.0.0.1", server.port)) as caller:
-        for _ in range(3):
-            caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
-            assert caller.getresponse().read() == LARGE
+def test_a_long_head_is_taken(caller: HTTPConnection):
+    for _ in range(3):
+        caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
+        assert caller.getresponse().read() == LARGE
 
 
 def test_an_application_learns_that_its_caller_has_left(server: Running):
@@ -319,13 +322,28 @@ def test_an_idle_connection_is_closed_after_its_time():
         assert say(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
 
 
-@pytest.mark.parametrize("kind", [Protocol, Careful])
-def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch, kind: type[Careful]
-):
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /whole HT", b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab"],
+    ids=["nothing", "head", "body"],
+)
+def test_whoever_does_not_end_a_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, begun: bytes):
+    monkeypatch.setattr(protocol, "_SILENCE", 0.2)
+    with serve(app, timeout_keep_alive=1) as server, talk(server) as say:
+        assert say(begun) == b""
+
+
+def test_whoever_waits_for_an_answer_is_not_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "_SILENCE", 0.2)
+    with serve(app, timeout_keep_alive=1) as server, talk(server) as say:
+        heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert heard.endswith(b"\r\n\r\nslow")
+
+
+def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
     is_over = threading.Event()
 
-    class Watched(kind):  # type: ignore[valid-type, misc]
+    class Watched(Protocol):
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             is_over.set()

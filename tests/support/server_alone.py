@@ -44,9 +44,8 @@ class ServerAlone:
     @contextlib.contextmanager
     def up(self) -> Iterator[ServerAlone]:
         """Runs it until the block ends; it is ready when the block begins."""
-        command = [sys.executable, "-m", "uvicorn", "serving_ui.asgi:application", "--port", str(self.port)]
-        quiet = ["--log-level", "warning", "--no-access-log"]
-        with running([*command, *quiet], cwd=ROOT, env=self.env) as program:
+        command = [sys.executable, "-m", "serving_ui.start.server", "--port", str(self.port)]
+        with running(command, cwd=ROOT, env=self.env) as program:
             until(
                 lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30
             )
