@@ -63,7 +63,7 @@ class Passage:
         except ValueError:
             given = None
         if not isinstance(given, dict):
-            raise _no_object()
+            raise _no_object(content)
         try:
             made = read_reply(self.wire, given, self.asked())
         except AnswerUnreadable as problem:
@@ -82,7 +82,7 @@ class Passage:
 def passed(content: bytes, tally: Tally) -> bytes:
     """An answer that passes through as it is."""
     if not _is_object(content):
-        raise _no_object()
+        raise _no_object(content)
     tally.whole(content)
     return content
 
@@ -94,7 +94,11 @@ def _is_object(content: bytes) -> bool:
     return content[:1] == b"{" and content[-1:] == b"}"
 
 
-def _no_object() -> GatewayError:
+def _no_object(content: bytes) -> GatewayError:
+    if (
+        content.lstrip()[:1] == b"{"
+    ):  # its end is missing: a wrong length, or a connection that ended before it was said
+        return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
     return GatewayError(
         400,
         "The provider's answer is not a JSON object. "

@@ -90,6 +90,19 @@ def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer,
     assert (record.status, record.completeness) == (503, "failed")
 
 
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n"], ids=["1.0", "1.1"]
+)
+def test_an_answer_whose_end_is_missing_is_worth_another_try(
+    gateway: GatewayServer, raw: RawServer, head: bytes
+):
+    raw.answer(head + b'{"choices": [{')
+    answer = gateway.query("raw")
+    assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "ended before it was complete" in answer.json()["message"]
+    assert gateway.notes.last.completeness == "failed"
+
+
 def test_an_answer_shorter_than_its_head_says_is_an_error(gateway: GatewayServer, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}")
     assert gateway.query("raw").status_code == 503
