@@ -66,7 +66,7 @@ class Watching:
         limits = ", ".join(
             f"{limit['calls']} a minute for each user" for limit in said.get("rate_limits", ())
         )
-        assert row(page, "Rate limits:") == (limits or "None")
+        assert row(page, "Rate limits:") == f"{limits or 'None'} Set limits"
         assert configuration(page) == expected(said["config"])
         if "pending_config" in said:
             assert configuration(told["pending"]) == expected(said["pending_config"])
