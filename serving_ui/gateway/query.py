@@ -86,7 +86,7 @@ class Query:
                 endpoint.config_version,
                 self.principal.id,
                 self.principal.email,
-                endpoint.task,
+                endpoint.task.value,
                 entity.provider if entity is not None else "",
                 entity.model if entity is not None else "",
                 status,
