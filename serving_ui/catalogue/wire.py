@@ -131,8 +131,8 @@ def post_json(
     accept: str = "",
 ) -> UpstreamRequest:
     accept = accept or ("text/event-stream" if body.get("stream") is True else "application/json")
-    fixed = (("Content-Type", "application/json"), ("Accept", accept))
-    return UpstreamRequest("POST", url, (*fixed, *headers), _encoded(body), auth)
+    sent = (("Content-Type", "application/json"), ("Accept", accept), *headers)
+    return UpstreamRequest("POST", url, sent, _encoded(body), auth)
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

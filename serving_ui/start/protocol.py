@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -94,11 +95,7 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         scope["http_version"] = version
         scope["method"] = self.parser.get_method().decode("ascii")
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
+        scope["path"], scope["raw_path"], scope["query_string"] = _read_url(self.url)
         before: Any = self.cycle
         self.cycle = exchange = Exchange(self, self._stays(version))  # type: ignore[assignment]
         if before is None or before.response_complete:
@@ -155,6 +152,14 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._look)
         else:
             self.transport.close()
+
+
+@lru_cache(maxsize=1024)
+def _read_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, the same as it came, query. Most callers ask for one address again and again."""
+    parts = httptools.parse_url(url)
+    path = parts.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
 
 
 class Exchange:
