@@ -15,7 +15,7 @@ from django.db import connection
 from serving_ui.endpoints import publication
 
 SAFETY_SECONDS = 0.2  # without any news
-FILE_LOOK_SECONDS = 0.01
+FILE_LOOK_SECONDS = 0.02
 NOTIFY_SECONDS = 0.1
 
 
