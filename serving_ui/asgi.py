@@ -26,8 +26,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await data_plane.lifespan(receive, send)
         return
     path: str = scope["path"]
-    if data_plane.answers(path):
-        await data_plane(scope, receive, send)
+    answering = data_plane(scope, receive, send)
+    if answering is not None:
+        await answering
     elif path.startswith("/sandbox/v1/"):
         await sandbox_app(scope, receive, send)
     elif path == "/.well-known/databricks-config":

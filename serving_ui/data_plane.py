@@ -30,7 +30,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Concern = Callable[[], str | None]
 
 QUERIES = ("/serving-endpoints/", "/endpoints/")
-HEALTH = ("/healthz", "/readyz", "/metrics")
 _FILES = 65_536
 _LOOK_AFTER = (
     3000  # new objects: 32 queries at once hold about 700, the usual number, and would each be looked through
@@ -58,11 +57,8 @@ class DataPlane:
             self._limits_apart,
         ]  # each a sentence for /readyz, or nothing
 
-    def answers(self, path: str) -> bool:
-        return path.startswith(QUERIES) or path in HEALTH
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answers a request to one of its paths. Who answers is what is awaited: one layer less for each query."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """Who answers the request, to be awaited: one layer less for each query. None when its path is somebody else's."""
         path: str = scope["path"]
         if path.startswith(QUERIES):
             if self.holder.current.revision:
@@ -74,7 +70,7 @@ class DataPlane:
             return self.metrics(scope, receive, send)
         if path == "/healthz":
             return answer(send, 200, {"status": "alive"})
-        return self._say_how_it_is(send)
+        return self._say_how_it_is(send) if path == "/readyz" else None
 
     async def _caught_up(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A query that comes while it is not known whether something was changed."""

@@ -68,8 +68,9 @@ class GatewayAlone:
             return self.data_plane.lifespan(receive, self._once_ready(send))
         if self.data_plane.is_draining:
             send = _saying_goodbye(send)
-        if self.data_plane.answers(scope["path"]):
-            return self.data_plane(scope, receive, send)
+        answering: Awaitable[None] | None = self.data_plane(scope, receive, send)
+        if answering is not None:
+            return answering
         message = "This is a gateway alone. It answers queries under /serving-endpoints; pages and API are elsewhere."
         return self._answer(send, 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message})
 

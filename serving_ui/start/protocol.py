@@ -29,6 +29,7 @@ _LINGER = 300.0
 _SILENCE = 60.0  # so long a caller may say nothing who has connected, or begun a request
 _MOST_HEAD = 64 * 1024
 _OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
 
@@ -88,6 +89,21 @@ class Protocol(HttpToolsProtocol):
         else:
             if self._fruitless > _MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+        }
+        self.scope = scope
 
     def on_headers_complete(self) -> None:
         self._fruitless = 0
