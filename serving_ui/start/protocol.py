@@ -1,8 +1,8 @@
-"""HTTP/1.1 for our servers: uvicorn's protocol with an exchange of our own, which costs a request half as much.
+"""HTTP/1.1 for our servers: uvicorn's protocol with an exchange of our own, which answers with one call of the system and not two.
 
-uvicorn's way costs about 20 us a request, a fifth of all that a query takes. What is saved here: head and body leave with one call
-(the specification of ASGI lets a server hold the head until there is a body), headers are checked once and not one by one, the
-timer of an idle connection is set once in a while and not for each request, and an event is made only for those who wait.
+The specification of ASGI lets a server hold the head until there is a body. The second call costs about 8 us on a loopback, as much
+as all that the gateway does with limits and records. Another 2 of 9 us are saved by checking headers together and not one by one, by
+a timer of the connection that is set now and then and not for each request, and by an event only for those who wait.
 
 Who does not take the end of an answer, or does not end a request, is hung up on after a while: otherwise its socket, and what waits
 in it, stay for ever.
