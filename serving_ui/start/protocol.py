@@ -63,6 +63,8 @@ class Protocol(HttpToolsProtocol):
     _due = 0.0
     """When it is closed unless something happens; 0 while an answer is on its way."""
     _timer: asyncio.TimerHandle | None = None
+    _running: Exchange | None = None
+    """The one that is answered; `cycle` is the newest, which may still wait for its turn."""
     _fruitless = 0
     """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
 
@@ -72,10 +74,12 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._running is not None:
+            self._running.leave()
         if self._timer is not None:
             self._timer.cancel()
         # Nothing comes any more. What points at each other here would have to be found by the search for garbage.
-        self._timer = self.cycle = None  # type: ignore[assignment]
+        self._timer = self._running = self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self._due = self.loop.time() + _SILENCE
@@ -127,9 +131,11 @@ class Protocol(HttpToolsProtocol):
             exchange.take(body)
 
     def on_message_complete(self) -> None:
-        self._due = 0.0
         exchange: Any = self.cycle
-        if not exchange.response_complete:
+        if exchange.response_complete:  # the answer did not wait for the end of the request
+            self._wait(self.timeout_keep_alive)
+        else:
+            self._due = 0.0
             exchange.take_end()
 
     def on_response_complete(self) -> None:
@@ -145,6 +151,7 @@ class Protocol(HttpToolsProtocol):
 
     def _begin(self, exchange: Exchange) -> None:
         task = self.loop.create_task(exchange.run(self.app, self.tasks.discard))
+        self._running = exchange
         exchange.task = task
         self.tasks.add(task)
 
@@ -186,6 +193,7 @@ class Exchange:
         "_connection",
         "_event",
         "_flow",
+        "_has_body",
         "_has_news",
         "_head",
         "_is_chunked",
@@ -217,6 +225,7 @@ class Exchange:
         self._left = -1
         """Bytes that the answer still promises; below 0 it has promised nothing."""
         self._is_chunked = False
+        self._has_body = connection.scope["method"] != "HEAD"
         self.disconnected = False
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
@@ -244,6 +253,12 @@ class Exchange:
         self._has_news = True
         if self._event is not None:
             self._event.set()
+
+    def leave(self) -> None:
+        """The caller is gone."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.set()
 
     def take(self, body: bytes) -> None:
         """Some more of the request has come."""
@@ -308,7 +323,8 @@ class Exchange:
                 elif b"close" in value.lower():
                     closes, self.keep_alive = True, False
             lines.append(b"%b: %b\r\n" % (name, value))
-        if self._left < 0 and status not in _WITHOUT_BODY and self._scope["method"] != "HEAD":
+        self._has_body = self._has_body and status not in _WITHOUT_BODY
+        if self._left < 0 and self._has_body:
             if self._scope["http_version"] == "1.0":
                 self.keep_alive = False  # its end is that of the connection
             else:
@@ -322,8 +338,8 @@ class Exchange:
         return head + b"\r\n"
 
     def _send_body(self, body: bytes, more: bool) -> None:
-        if self._scope["method"] == "HEAD":
-            body, self._left = b"", 0
+        if not self._has_body:
+            body = b""
         elif self._is_chunked:
             end = b"" if more else b"0\r\n\r\n"
             body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end

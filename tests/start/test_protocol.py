@@ -85,7 +85,12 @@ async def well(scope: Any, receive: Any, send: Send) -> None:
             await body(send, b"ok")
         case "/no-content":
             await send(headed(status=204))
+            await body(send, b"none of it")
+        case "/not-modified":
+            await send(headed((b"content-length", b"5"), status=304))
             await body(send, b"")
+        case "/hasty":
+            await whole(b"hasty", send)
         case "/slow":
             with suppress(TimeoutError):
                 async with asyncio.timeout(2.5):  # longer than anybody may be silent
@@ -137,6 +142,14 @@ BADLY = {
 LEFT: list[str] = []
 
 
+async def left() -> list[str]:
+    """What those have heard whose callers are gone."""
+    async with asyncio.timeout(10):
+        while not LEFT:
+            await asyncio.sleep(0.002)
+    return LEFT
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     with serve(app) as running:
@@ -184,9 +197,10 @@ def test_a_body_arrives_whole_at_the_application(caller: HTTPConnection, size: i
     assert caller.getresponse().read() == b"y" * size
 
 
-def test_answers_without_a_body_have_none(caller: HTTPConnection):
-    answer = get(caller, "/no-content")
-    assert (answer.status, answer.read()) == (204, b"")
+@pytest.mark.parametrize(("path", "status"), [("/no-content", 204), ("/not-modified", 304)])
+def test_answers_without_a_body_have_none(caller: HTTPConnection, path: str, status: int):
+    answer = get(caller, path)
+    assert (answer.status, answer.read()) == (status, b"")
     assert answer.getheader("transfer-encoding") is None
     assert get(caller, "/whole").read() == b"whole"
 
@@ -307,14 +321,25 @@ def test_an_application_learns_that_its_caller_has_left(server: Running):
     LEFT.clear()
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n")
-
-    async def left() -> list[str]:
-        async with asyncio.timeout(10):
-            while not LEFT:
-                await asyncio.sleep(0.002)
-        return LEFT
-
     assert server.run(left()) == ["http.disconnect"]
+
+
+def test_whoever_is_answered_before_the_end_of_a_request_is_hung_up_on_in_time():
+    with (
+        serve(app, timeout_keep_alive=1) as server,
+        socket.create_connection(("127.0.0.1", server.port), 10) as caller,
+    ):
+        caller.sendall(b"POST /hasty HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na")
+        assert caller.recv(1000).endswith(b"hasty")
+        caller.sendall(b"b")
+        assert caller.recv(1000) == b""
+
+
+def test_an_application_learns_that_its_caller_has_left_who_had_asked_more(server: Running):
+    LEFT.clear()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n" * 2)
+    server.run(left())
 
 
 def test_an_idle_connection_is_closed_after_its_time():
