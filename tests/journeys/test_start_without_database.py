@@ -59,11 +59,13 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
                 assert said["status"] == "ready"
                 assert "It serves the copy of its data folder, which is" in said["degraded"][0]
                 # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
-                assert gateways.ask("sandbox-chat", token, session=session).status_code == 503
+                asked = gateways.ask("sandbox-chat", token, session=session)
+                assert asked.status_code == 503, asked.text
                 assert gateways.ask("sandbox-chat", "unknown", session=session).status_code == 401
         bring_back(database)
         until(lambda: gateways.readiness().json()["degraded"] == [], what="the database to be followed again")
-        assert gateways.ask("sandbox-chat", token).status_code == 503
+        asked = gateways.ask("sandbox-chat", token)
+        assert asked.status_code == 503, asked.text
 
 
 def test_processes_that_start_without_database_and_redis_divide_the_limits(
@@ -88,7 +90,8 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
             assert "It serves the copy of its data folder" in gateways.readiness().json()["degraded"][0]
-            assert gateways.ask("sandbox-chat", token).status_code == 503
+            asked = gateways.ask("sandbox-chat", token)
+            assert asked.status_code == 503, asked.text
             gateways.program.signal(signal.SIGTERM)
             assert gateways.program.ends(seconds=30) == 0
 

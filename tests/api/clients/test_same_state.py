@@ -187,7 +187,7 @@ def test_governance_and_deletion(
     limits = [{"calls": 7, "key": "user", "renewal_period": "minute"}]
     owner.call("PUT", f"{B}/{name}/rate-limits", {"rate_limits": limits})
     assert watching.agreed() == "Ready"
-    assert row(watching.page("active"), "Rate limits:") == "7 a minute for each user"
+    assert row(watching.page("active"), "Rate limits:") == "7 a minute for each user Set limits"
     events = [each["message"] for each in owner.call("GET", f"{B}/{name}/events").json()["events"]]
     page = watching.page("active").text
     assert all(event in page for event in events)
