@@ -45,7 +45,9 @@ def put_key(page: Page, value: str) -> None:
     scope.get_by_label("Key", exact=True).fill("openai")
     scope.get_by_label("Value", exact=True).fill(value)
     button = scope.get_by_role("button", name="Put key")
-    button.evaluate("button => button.scrollIntoView({block: 'center'})")  # out from under the news, as a person does
+    button.evaluate(
+        "button => button.scrollIntoView({block: 'center'})"
+    )  # out from under the news, as a person does
     button.click()
     expect(page.get_by_role("status").get_by_text(f"{REFERENCE} is set.")).to_be_visible()
     expect(scope.get_by_role("cell", name="openai", exact=True)).to_be_visible()

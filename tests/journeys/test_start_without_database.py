@@ -12,7 +12,7 @@ import requests
 
 from tests.start.waiting import free_port, until
 from tests.support.gateways import Gateways, running_gateways
-from tests.support.product import Product
+from tests.support.product import QUESTION, Product
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +23,19 @@ def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
     product = Product(tmp_path)
     with product.up():
         token = product.command("create_token", "admin@example.com", "--admin")
+        until(lambda: answers_a_query(product, token), what="the endpoint to be ready")
         copy = product.data / "gateway" / "snapshot"
         until(copy.exists, what="the first copy")
         written = copy.stat().st_ino
         product.command("create_token", "other@example.com")
         until(lambda: copy.stat().st_ino != written, what="a newer copy")
     yield product, token
+
+
+def answers_a_query(product: Product, token: str) -> bool:
+    url = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.post(url, json=QUESTION, headers=headers, timeout=10).status_code == 200
 
 
 def put_away(database: Path) -> None:
