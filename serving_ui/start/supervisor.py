@@ -122,10 +122,14 @@ class Supervisor:
     def _await_end(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not all(child.is_over for child in self._children):
-            try:
-                news = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return
+            try:
+                # In short waits: of signals in quick succession the system may give one to another thread, which wakes nobody here.
+                news = self._news.get(timeout=min(left, LOOK_SECONDS))
+            except Empty:
+                continue
             if news is None:
                 return
 
