@@ -25,6 +25,7 @@ QUICK_FAILURES = 5
 STOP_SECONDS = 6.0  # then it is killed: what it was doing is found again by the next sweep
 KILL_SECONDS = 2.0
 LOOK_SECONDS = 0.05  # how often readiness is looked at
+IDLE_SECONDS = 0.5
 
 
 class Supervisor:
@@ -76,11 +77,11 @@ class Supervisor:
             self._plan_restart(news)
         return news is not None
 
-    def _pause(self) -> float | None:
-        """Until the next thing to look at; for ever when all is well."""
+    def _pause(self) -> float:
+        """Until the next thing to look at. Never for ever: a signal that comes just before a wait begins does not end it."""
         if not self._said_ready:
             return LOOK_SECONDS
-        return max(0.0, min(self._starts.values()) - time.monotonic()) if self._starts else None
+        return max(0.0, min(self._starts.values()) - time.monotonic()) if self._starts else IDLE_SECONDS
 
     def _look_around(self) -> None:
         for child in [child for child, at in self._starts.items() if at <= time.monotonic()]:
