@@ -64,7 +64,6 @@ class Connection(asyncio.Protocol):
         "has_head",
         "idle_since",
         "replied",
-        "requests",
         "status",
     )  # fmt: skip
 
@@ -73,7 +72,6 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self.address = address
         self.closed = False
-        self.requests = 0
         self.idle_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -91,7 +89,6 @@ class Connection(asyncio.Protocol):
         self._pairs: list[tuple[bytes, bytes]] = []
         self.replied = False
         self.began_at = now
-        self.requests += 1
         self.has_head = self._complete = self._keep = False
         self._fruitless = 0
         cast(asyncio.Transport, self._transport).write(message)
