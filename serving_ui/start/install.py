@@ -57,7 +57,10 @@ def fill(root: str, python: str, locks: tuple[str, ...], *, turn: int) -> None:
         _say("First start: making .venv and installing the locked requirements. This takes a minute or two.")
         _make(os.path.dirname(os.path.dirname(python)), turn=turn)
     files = [part for lock in locks for part in ("--requirement", os.path.join(root, lock))]
-    pip = [python, "-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check"]
+    # The locks hold everything. Left to look for dependencies itself, an older pip asks for a newer release of what is
+    # pinned already, and refuses it for want of a hash; a release made after this clone could break it as well.
+    pip = [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
+    pip += ["--disable-pip-version-check"]
     code, output = _run([*pip, *files], turn=turn)
     if code:
         raise StartProblem(_explanation(code, output))
