@@ -1,0 +1,70 @@
+"""JSON from outside is bounded once, and has no number that JSON does not have."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_ui.lib import json_text
+from serving_ui.lib.json_text import JsonInvalid
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(PLAIN)
+def test_what_is_proper_is_read_as_it_is(value):
+    assert json_text.read(json.dumps(value).encode()) == value
+
+
+@given(PLAIN)
+def test_what_is_written_is_read_back(value):
+    assert json_text.read(json_text.write(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "[Infinity]", '{"a": -Infinity}', "1e400", '{"a": [-1E+400]}', "1" + "0" * 400 + ".5", "1e0400"],
+)
+def test_numbers_that_json_does_not_have_are_refused(text):
+    with pytest.raises(JsonInvalid):
+        json_text.read(text.encode())
+
+
+def test_a_large_exponent_in_a_text_is_a_text():
+    assert json_text.read(b'{"a": "1e400 NaN Infinity", "b": 1e300, "c": 1e-400}')["b"] == 1e300
+
+
+def test_what_is_written_has_none_either():
+    assert json_text.write({"a": float("nan"), "b": [float("inf")]}) == b'{"a":null,"b":[null]}'
+
+
+@pytest.mark.parametrize("one", [b"[]", b"{}", b'{"a":[]}'])
+def test_too_many_parts_are_refused_before_they_are_parsed(one):
+    many = b"[" + b",".join([one] * json_text.MOST_CONTAINERS) + b"]"
+    with pytest.raises(JsonInvalid, match="lists and objects"):
+        json_text.read(many)
+
+
+def test_brackets_in_a_text_do_not_count():
+    text = 'a[b]{c} \\" " ' * json_text.MOST_CONTAINERS
+    assert json_text.read(json.dumps([text]).encode()) == [text]
+
+
+@pytest.mark.parametrize("opening, closing", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_depth_is_bounded(opening, closing):
+    most = json_text.DEEPEST
+    assert json_text.read(opening * most + b"1" + closing * most)
+    with pytest.raises(JsonInvalid, match="deeper"):
+        json_text.read(opening * (most + 1) + b"1" + closing * (most + 1))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b'{"a": "\\ud800"}', b"{'a': 1}"])
+def test_what_is_no_json_is_refused_with_a_sentence(text):
+    with pytest.raises(JsonInvalid, match=r"^It is not valid JSON: .*\.$"):
+        json_text.read(text)
