@@ -68,3 +68,47 @@ def test_depth_is_bounded(opening, closing):
 def test_what_is_no_json_is_refused_with_a_sentence(text):
     with pytest.raises(JsonInvalid, match=r"^It is not valid JSON: .*\.$"):
         json_text.read(text)
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ('{"a": NaN, "b": [-Infinity, 1e400, 1], "c": "NaN"}', {"a": None, "b": [None, None, 1], "c": "NaN"}),
+        ("[Infinity]", [None]),
+        ("1e400", None),
+        ('{"a": 1.5}', {"a": 1.5}),
+    ],
+)
+def test_what_a_model_wrote_has_null_for_them(text, value):
+    assert json_text.read(text.encode(), lenient=True) == value
+
+
+def test_lenient_is_bounded_as_well():
+    with pytest.raises(JsonInvalid, match="deeper"):
+        json_text.read(b"[" * 300 + b"]" * 300, lenient=True)
+    with pytest.raises(JsonInvalid):
+        json_text.read(b'{"a": ', lenient=True)
+
+
+@pytest.mark.parametrize(
+    "text, proper",
+    [
+        (b'{"a":NaN, "b" : [ -Infinity,Infinity ]}', b'{"a":null, "b" : [ null,null ]}'),
+        (rb'{"a": "NaN \" Infinity", "\\": NaN}', rb'{"a": "NaN \" Infinity", "\\": null}'),
+        (b'{"NaN": 1.50, "a": "\\ud800 Infinity"}', b'{"NaN": 1.50, "a": "\\ud800 Infinity"}'),
+        (b"", b""),
+    ],
+)
+def test_a_text_that_passes_through_keeps_all_else(text, proper):
+    assert json_text.without_infinity(text) == proper
+
+
+@given(PLAIN)
+def test_proper_text_passes_through_byte_by_byte(value):
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        assert json_text.without_infinity(text.encode()) == text.encode()
+
+
+def test_half_a_surrogate_pair_can_be_written():
+    value = {"a": "\ud800", "b": float("inf"), "c": "Infinity"}
+    assert json_text.write(value) == b'{"a":"\\ud800","b":null,"c":"Infinity"}'
