@@ -6,18 +6,16 @@ and a config whose secrets are plaintexts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic_core import PydanticSerializationError, to_json
-
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text, _
+from serving_ui.lib import json_text
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -132,14 +130,7 @@ def post_json(
 ) -> UpstreamRequest:
     accept = accept or ("text/event-stream" if body.get("stream") is True else "application/json")
     sent = (("Content-Type", "application/json"), ("Accept", accept), *headers)
-    return UpstreamRequest("POST", url, sent, _encoded(body), auth)
-
-
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    try:
-        return to_json(body)
-    except PydanticSerializationError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
-        return json.dumps(body, separators=(",", ":")).encode()
+    return UpstreamRequest("POST", url, sent, json_text.write(body), auth)
 
 
 def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]:

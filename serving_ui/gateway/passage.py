@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire, read_reply
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
 from serving_ui.gateway.streams import NamedStream, PassedStream, Redact, Stream, TranslatedStream
 from serving_ui.gateway.tally import Tally
+from serving_ui.lib import json_text
 
 
 def _aws_splitter() -> Splitter:
@@ -76,15 +77,15 @@ class Passage:
             words = self.redact(str(failure).encode())
             raise GatewayError(500, f"The provider failed while answering. It said: {words}") from failure
         self.tally.answer(made)
-        return to_json(made)
+        return json_text.write(made)
 
 
 def passed(content: bytes, tally: Tally) -> bytes:
-    """An answer that passes through as it is."""
+    """An answer that passes through as it is, but for numbers that JSON does not have."""
     if not _is_object(content):
         raise _no_object(content)
     tally.whole(content)
-    return content
+    return json_text.without_infinity(content)
 
 
 def _is_object(content: bytes) -> bool:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import from_json
-
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import OPENAI_PATHS
 from serving_ui.gateway.errors import GatewayError, invalid
 from serving_ui.gateway.tally import estimate
+from serving_ui.lib import json_text
 
 ROOT = "/serving-endpoints"
 # Where MLflow sends queries when its target is this server's address: `get_deploy_client("http://HOST:PORT")`.
@@ -80,9 +79,9 @@ def read_path(path: str) -> Address:
 
 def read_body(content: bytes) -> dict[str, Any]:
     try:
-        body = from_json(content, allow_inf_nan=False)
-    except ValueError as problem:
-        raise invalid(f"The request body is not valid JSON: {problem}.") from problem
+        body = json_text.read(content)
+    except json_text.JsonInvalid as problem:
+        raise invalid(f"The request body cannot be read. {problem}") from problem
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
     return body

@@ -15,12 +15,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from serving_ui.catalogue.exchange import AnswerUnreadable, Event, ProviderFailed, Translator, read_event
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event
 from serving_ui.gateway.tally import Tally
+from serving_ui.lib import json_text
 
 Redact = Callable[[bytes], str]
 GARBLED = "The provider sent an event that cannot be understood, so its answer is not complete. Try again."
@@ -103,7 +104,7 @@ class PassedStream(Stream):
         else:
             self._finished = self._tally.chunk(content) or self._finished
             if self._shows_usage or not only_usage(content):
-                ready.append(event(data.replace(b"\n", b" ")))
+                ready.append(event(_as_it_came(data)))
 
     def _is_whole(self) -> bool:
         return self._finished
@@ -136,7 +137,7 @@ class TranslatedStream(Stream):
             self._tally.chunk(chunk)
             is_last = only_usage(chunk)
             if self._shows_usage or not is_last:
-                ready.append(event(to_json(chunk)))
+                ready.append(event(json_text.write(chunk)))
             if is_last and self._translator.finished:  # whether or not the provider closes its stream
                 self.over = True
 
@@ -168,11 +169,16 @@ class NamedStream(Stream):
             self._fail(data)
             return
         self._tally.response_event(content)
-        ready.append(event(data.replace(b"\n", b" "), name))
+        ready.append(event(_as_it_came(data), name))
         self.over = kind in self._LAST_ONES
 
     def _is_whole(self) -> bool:
         return False
+
+
+def _as_it_came(data: bytes) -> bytes:
+    """An event's data in one line, without numbers that JSON does not have."""
+    return json_text.without_infinity(data).replace(b"\n", b" ")
 
 
 def only_usage(chunk: dict[str, Any]) -> bool:
