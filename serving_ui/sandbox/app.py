@@ -13,6 +13,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
+from serving_ui.lib import json_text
 from serving_ui.sandbox import replies
 from serving_ui.sandbox.control import Asked, Control, Knobs
 from serving_ui.sandbox.replies import Unanswerable
@@ -108,7 +109,7 @@ class _Answering:
 
     def shown_body(self) -> Any:
         try:
-            return json.loads(self._content)
+            return json_text.read(self._content)
         except ValueError:
             return None
 
@@ -174,7 +175,7 @@ async def _answer_control(control: Control, method: str, receive: Receive, send:
     content = await _read(receive)
     try:
         if method == "POST":
-            control.turn(json.loads(content))
+            control.turn(json_text.read(content))
         elif method == "DELETE":
             control.reset()
     except (ValueError, TypeError, AttributeError) as problem:
