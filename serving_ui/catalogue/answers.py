@@ -10,6 +10,8 @@ from typing import Any
 
 from serving_ui.catalogue import questions
 from serving_ui.catalogue.exchange import Asked, Json
+from serving_ui.catalogue.rules import Rules
+from serving_ui.lib import json_text
 
 
 def usage(
@@ -38,9 +40,46 @@ def message(content: str | None, *, tool_calls: Sequence[Json] = (), **more: Any
     return said | {name: value for name, value in more.items() if value is not None}
 
 
-def tool_call(call_id: str, name: str, arguments: str) -> Json:
-    """`arguments` is the JSON text."""
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+def tool_call(asked: Asked, rules: Rules, call_id: str, name: str, arguments: Any) -> Json:
+    """A whole call under the caller's own name of the tool. `arguments` is an object or its JSON text; nothing is an empty object."""
+    text = arguments if isinstance(arguments, str) else json_text.write(arguments).decode()
+    return _call(asked, rules, call_id, name, "{}" if _is_nothing(text) else text)
+
+
+def begun_call(asked: Asked, rules: Rules, call_id: str, name: str) -> Json:
+    """A streamed call, whose arguments follow."""
+    return _call(asked, rules, call_id, name, "")
+
+
+def _call(asked: Asked, rules: Rules, call_id: str, name: str, arguments: str) -> Json:
+    function = {"name": questions.own_name(asked.body, rules, name), "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def _is_nothing(arguments: str) -> bool:
+    return arguments.strip() in ("", "null")
+
+
+class Arguments:
+    """The arguments of one streamed call, piece by piece. Clients parse them, so nothing, or null, is an empty object."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._begun = False
+
+    def take(self, piece: str | None) -> str:
+        """What can be passed on of the pieces so far."""
+        held, self._held = self._held + (piece or ""), ""
+        if not self._begun and "null".startswith(held.strip()):
+            self._held = held
+            return ""
+        self._begun = True
+        return held
+
+    def rest(self) -> str:
+        """What is still to be passed on when all have come."""
+        begun, self._begun = self._begun, True
+        return "" if begun else "{}"
 
 
 def logprob(token: str, value: float) -> Json:

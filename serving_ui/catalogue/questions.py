@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
 from serving_ui.catalogue.exchange import Json
+from serving_ui.catalogue.rules import Rules, is_fitted
 from serving_ui.catalogue.text import _
 from serving_ui.catalogue.wire import GATEWAY_FIELDS, RequestRefused
 
@@ -81,16 +80,6 @@ class Image:
     data: str = ""
     detail: str = ""
     own: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """`arguments` is the parsed object, `text` how it was written."""
-
-    id: str
-    name: str
-    arguments: Json
-    text: str
 
 
 def merged(body: Mapping[str, Any]) -> Json:
@@ -211,16 +200,6 @@ def _image(given: Any, at: str, own: Mapping[str, Any], details: Sequence[str]) 
     )
 
 
-def text_only(content: Any, *, at: str) -> str:
-    """The content as one text, for messages that can have nothing else."""
-    texts = []
-    for part in parts(content, at=at):
-        if isinstance(part, Image):
-            raise refuse(at, "An image cannot stand there.")
-        texts.append(part.text)
-    return "".join(texts)
-
-
 def messages(body: Mapping[str, Any]) -> list[Json]:
     """The messages, each an object with a role of the four, `developer` counted as system.
 
@@ -242,57 +221,29 @@ def _message(given: Any, at: str) -> Json:
     return {**given, "role": "system" if role == "developer" else role, "content": content}
 
 
-def tool_calls(message: Mapping[str, Any], *, at: str) -> list[ToolCall]:
-    """The tool calls of an assistant's message."""
-    calls = []
-    for position, call in enumerate(_listed(message, "tool_calls", at=f"{at}.")):
-        where = f"{at}.tool_calls[{position}]"
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise refuse(where, "It must have a function with a name.")
-        given = function.get("arguments")
-        arguments = _arguments(given, where)
-        text = given if isinstance(given, str) and given else to_json(arguments).decode()
-        calls.append(ToolCall(str(call.get("id") or ""), function["name"], arguments, text))
-    return calls
-
-
-def spelled_calls(message: Mapping[str, Any], *, at: str) -> list[Json]:
-    """The same for providers that spell them as OpenAI does, without what other providers' answers have beside."""
-    return [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.text}}
-        for call in tool_calls(message, at=at)
-    ]
-
-
-def _listed(holder: Mapping[str, Any], name: str, *, at: str = "") -> Sequence[Any]:
-    listed = holder.get(name) or []
-    if not isinstance(listed, list):
+def listed(holder: Mapping[str, Any], name: str, *, at: str = "") -> Sequence[Any]:
+    """A field that is a list, or is left out."""
+    found = holder.get(name) or []
+    if not isinstance(found, list):
         raise refuse(at + name, "It must be a list.")
-    return listed
+    return found
 
 
-def _arguments(text: Any, at: str) -> Json:
-    if text in (None, ""):
-        return {}
-    try:
-        value = from_json(text) if isinstance(text, str) else text
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise refuse(f"{at}.function.arguments", "It must be a JSON object as text.")
-    return value
-
-
-def stops(body: Mapping[str, Any]) -> list[str]:
-    """`stop` as a list."""
+def stops(body: Mapping[str, Any], rules: Rules) -> list[str]:
+    """`stop` as a list. An empty text stops nothing and is left out."""
     given = body.get("stop")
     if given is None:
         return []
     listed = [given] if isinstance(given, str) else given
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise refuse("stop", "It must be a text or a list of texts.")
-    return listed
+    kept = [each for each in listed if each]
+    if not rules.blank_stops and not all(each.strip() for each in kept):
+        sentence = f"For {rules.provider} each text must have a character that is not white space."
+        raise refuse("stop", sentence)
+    if rules.most_stops is not None and len(kept) > rules.most_stops:
+        raise refuse("stop", f"{rules.provider} takes at most {rules.most_stops} texts.")
+    return kept
 
 
 def most_tokens(body: Mapping[str, Any]) -> int | None:
@@ -329,10 +280,10 @@ def calls_one_at_a_time(body: Mapping[str, Any]) -> bool:
     return body.get("parallel_tool_calls") is not None and not flag(body, "parallel_tool_calls")
 
 
-def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]:
-    """The `function` objects of `tools`, with the provider's `own` fields of a tool. Raises for tools of another type."""
+def functions(body: Mapping[str, Any], rules: Rules, *, own: Sequence[str] = ()) -> list[Json]:
+    """The `function` objects of `tools`, with the provider's `own` fields of a tool and names that it takes. Raises for tools of another type."""
     found = []
-    for position, tool in enumerate(_listed(body, "tools")):
+    for position, tool in enumerate(listed(body, "tools")):
         at = f"tools[{position}]"
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -340,15 +291,27 @@ def functions(body: Mapping[str, Any], *, own: Sequence[str] = ()) -> list[Json]
         beside = {name: value for name, value in tool.items() if name not in {"type", "function"}}
         _only(function, _OF_A_FUNCTION.union(own), at=f"{at}.function")
         _only(beside, own, at=at)
-        found.append({name: value for name, value in {**function, **beside}.items() if value is not None})
+        whole = {**function, **beside, "name": rules.names.fit(function["name"])}
+        found.append({name: value for name, value in whole.items() if value is not None})
     return found
 
 
-def choice_of_tool(body: Mapping[str, Any]) -> tuple[str, str]:
+def own_name(body: Mapping[str, Any], rules: Rules, called: str) -> str:
+    """What the caller calls the tool that the vendor's model has called."""
+    if is_fitted(called):
+        for tool in merged(body).get("tools") or ():
+            function = tool.get("function") if isinstance(tool, dict) else None
+            name = function.get("name") if isinstance(function, dict) else None
+            if isinstance(name, str) and rules.names.fit(name) == called:
+                return name
+    return called
+
+
+def choice_of_tool(body: Mapping[str, Any], rules: Rules) -> tuple[str, str]:
     """`tool_choice` as (auto, none, required, function or empty, the function's name). Without tools, auto and none ask for nothing."""
     kind, name = _choice(body.get("tool_choice"))
     if body.get("tools") or not kind:
-        return kind, name
+        return kind, rules.names.fit(name) if name else ""
     if kind in ("auto", "none"):
         return "", ""
     raise refuse("tool_choice", "There are no tools to choose from.")
@@ -378,3 +341,13 @@ def texts(value: Any, *, name: str) -> list[str]:
             "It must be a text or a list of texts. Token numbers mean something else to every model: send the texts themselves.",
         )
     return listed
+
+
+def prompt(body: Mapping[str, Any], rules: Rules) -> str:
+    """The one text of `prompt`, for vendors that take one a request."""
+    given = texts(body["prompt"], name="prompt")
+    if len(given) != 1:
+        raise refuse("prompt", f"{rules.provider} takes one prompt a request.")
+    if not given[0].strip():
+        raise refuse("prompt", f"{rules.provider} takes no empty prompt.")
+    return given[0]

@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
@@ -21,7 +22,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import Addresses, UpstreamRequest
-from tests.support import frames
+from tests.support import frames, vendor_rules
 from tests.support.google import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
@@ -65,11 +66,13 @@ class Recording:
             filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
         return self.provider.config.model_validate(json.loads(filled))
 
-    def built(self, question: dict[str, Any] | None = None) -> UpstreamRequest:
-        """What is sent for the recorded question, or for another."""
-        return self.wire.build(
-            self.question if question is None else question, self.config(), self.model, everywhere(VENDOR)
-        )
+    def built(self, question: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
+        """What is sent for the recorded question, or for another. The vendor would take it: so much is `checked`."""
+        asked = self.question if question is None else question
+        request = self.wire.build(asked, self.config(), self.model, everywhere(VENDOR))
+        if checked:
+            assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
+        return request
 
     def stream(self) -> bytes:
         """The vendor's stream as it comes over the wire."""

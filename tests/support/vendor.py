@@ -1,5 +1,7 @@
 """A vendor on a real port: it answers with what a test says, notes what it is sent, and misbehaves on demand.
 
+What the real vendor would refuse it refuses, whatever the test has said: see vendor_rules.py.
+
 `vendor.say(Answer.json({...}))` is the answer to every request; with several, each answers one request and the last one all that
 follow. `vendor.say(..., at="/token")` speaks for paths that contain it. `vendor.asked` is what came in, in order.
 """
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support import vendor_rules
 from tests.support.servers import DEADLINE, wait_until
 
 EVENT_STREAM = "text/event-stream"
@@ -88,8 +91,11 @@ class Vendor:
 
     def take(self, request: Received) -> Answer:
         """Note the request and choose the answer: of the paths that fit, the longest speaks."""
+        refused = vendor_rules.refusal(request.path.partition("?")[0], request.body)
         with self._lock:
             self.asked.append(request)
+            if refused is not None:
+                return Answer.json({"error": {"message": refused}}, status=400)
             fitting = [at for at in self._answers if at in request.path]
             if not fitting:
                 return Answer.json({"error": {"message": f"nothing is said at {request.path}"}}, status=404)

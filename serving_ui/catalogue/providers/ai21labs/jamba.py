@@ -1,7 +1,9 @@
 """Jamba: OpenAI-shaped question → the body of `POST /chat/completions`, and its answers back.
 
-Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref. The wire is close to OpenAI's; answers and chunks lack
-`object`, `created` and often `model`, contents are texts only, no tool can be chosen, and `n` goes up to 16, but must be 1 in a stream.
+Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref and …/jamba-instruct-api (one message of the system comes
+first, then user and assistant take turns). The wire is close to OpenAI's; answers and chunks lack `object`, `created` and often `model`,
+contents are texts only, no tool can be chosen, and `n` goes up to 16, but must be 1 in a stream. Nothing says which names and ids there
+are, nor that calls may stand without their tools: what OpenAI takes is sent.
 """
 
 from __future__ import annotations
@@ -9,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import answers, questions
+from serving_ui.catalogue import answers, conversation, questions
+from serving_ui.catalogue.conversation import NOTHING, Said
 from serving_ui.catalogue.exchange import Asked, Event, Json
 from serving_ui.catalogue.questions import refuse
+from serving_ui.catalogue.rules import Form, Rules
 
 NAME = "AI21 Labs"
+RULES = Rules(
+    provider=NAME,
+    names=Form(rest="A-Za-z0-9_-", most=64),
+    ids=Form(rest="!-~", most=256),
+    can_forbid_tools=False,
+    history_as_text=True,
+)
 _MOST_ANSWERS = 16
 _TAKEN = (
     "messages",
@@ -32,7 +43,10 @@ _TAKEN = (
 def chat_body(body: Json, model: str) -> Json:
     body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
-    messages = [_message(each, f"messages[{n}]") for n, each in enumerate(questions.messages(body))]
+    read = conversation.read(body, RULES)
+    system = "\n\n".join(each.text for each in read.system)
+    first = [{"role": "system", "content": system}] if system else []
+    messages = first + _turns(read.said)
     return {"model": model, "messages": messages, **sampling(body), **_tools(body), **_format(body), **own}
 
 
@@ -45,24 +59,41 @@ def sampling(body: Mapping[str, Any]) -> Json:
         "max_tokens": questions.most_tokens(body),
         "temperature": questions.number(body, "temperature", least=0, most=2),
         "top_p": questions.number(body, "top_p", least=0, most=1),
-        "stop": questions.stops(body) or None,
+        "stop": questions.stops(body, RULES) or None,
         "n": count,
         "stream": True if body.get("stream") else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _message(given: Json, at: str) -> Json:
-    content = questions.text_only(given["content"], at=f"{at}.content")
-    if given["role"] == "tool":
-        return {"role": "tool", "content": content, "tool_call_id": given.get("tool_call_id") or ""}
-    calls = questions.spelled_calls(given, at=at)
-    return {"role": given["role"], "content": content, **({"tool_calls": calls} if calls else {})}
+def _turns(said: list[Said]) -> list[Json]:
+    """Neighbours of one role as one message, except the results of tools."""
+    turns: list[Json] = []
+    for each in said:
+        message = _message(each)
+        before = turns[-1] if turns else {"role": "tool"}
+        if message["role"] != before["role"] or message["role"] == "tool":
+            turns.append(message)
+            continue
+        before["content"] = "\n\n".join(text for text in (before["content"], message["content"]) if text)
+        if "tool_calls" in message:
+            before["tool_calls"] = before.get("tool_calls", []) + message["tool_calls"]
+    return turns
+
+
+def _message(said: Said) -> Json:
+    if said.answered is not None:
+        return {"role": "tool", "content": said.text or NOTHING, "tool_call_id": said.answered.id}
+    calls = {"tool_calls": conversation.spelled(said.calls)} if said.calls else {}
+    return {"role": said.role, "content": said.text, **calls}
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
-    functions = questions.functions(body)
-    if questions.choice_of_tool(body)[0] not in {"", "auto"}:
+    functions = questions.functions(body, RULES)
+    kind, _name = questions.choice_of_tool(body, RULES)
+    if kind == "none":
+        return {}
+    if kind not in {"", "auto"}:
         raise refuse("tool_choice", f"{NAME} lets the model choose. Say auto, or leave it out.")
     for position, function in enumerate(functions):
         if function.get("strict"):
@@ -88,7 +119,7 @@ def _format(body: Mapping[str, Any]) -> Json:
 def read_chat(reply: Json, asked: Asked) -> Json:
     choices = [
         answers.choice(
-            each["index"], _said(each["message"]), each["finish_reason"], logprobs=each.get("logprobs")
+            each["index"], _said(each["message"], asked), each["finish_reason"], logprobs=each.get("logprobs")
         )
         for each in reply["choices"]
     ]
@@ -96,8 +127,14 @@ def read_chat(reply: Json, asked: Asked) -> Json:
     return answers.chat(asked, choices, counts, id=reply["id"], model=reply.get("model") or "")
 
 
-def _said(message: Json) -> Json:
-    return answers.message(message.get("content"), tool_calls=message.get("tool_calls") or ())
+def _said(message: Json, asked: Asked) -> Json:
+    calls = [
+        answers.tool_call(
+            asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
+        )
+        for call in message.get("tool_calls") or ()
+    ]
+    return answers.message(message.get("content"), tool_calls=calls)
 
 
 def read_usage(told: Json | None) -> Json | None:
@@ -110,7 +147,7 @@ class ChatStream:
     def __init__(self, asked: Asked) -> None:
         self.finished = False
         self._asked = asked
-        self._calls: dict[int, list[str]] = {}
+        self._calls: dict[int, dict[str, answers.Arguments]] = {}
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
@@ -123,10 +160,17 @@ class ChatStream:
         return chunks
 
     def _chunk(self, id: str, model: str, each: Json) -> Json:
-        delta = each["delta"]
-        calls = delta.get("tool_calls")
+        delta = {name: value for name, value in each["delta"].items() if name != "tool_calls"}
+        known = self._calls.setdefault(each["index"], {})
+        calls = [self._piece(known, call) for call in each["delta"].get("tool_calls") or ()]
+        if each.get("finish_reason"):
+            calls += [
+                {"index": index, "function": {"arguments": rest}}
+                for index, arguments in enumerate(known.values())
+                if (rest := arguments.rest())
+            ]
         if calls:
-            delta = {**delta, "tool_calls": [self._numbered(each["index"], call) for call in calls]}
+            delta["tool_calls"] = calls
         return answers.chunk(
             self._asked,
             delta,
@@ -137,9 +181,13 @@ class ChatStream:
             model=model,
         )
 
-    def _numbered(self, choice: int, call: Json) -> Json:
-        """They come whole or in pieces, of which the first has an id, and need not say which they are."""
-        known, given = self._calls.setdefault(choice, []), call.get("id")
-        if given and given not in known:
-            known.append(given)
-        return {"index": known.index(given) if given else max(len(known) - 1, 0), **call}
+    def _piece(self, known: dict[str, answers.Arguments], given: Json) -> Json:
+        """Calls come whole or in pieces, of which the first has an id, and need not say which they are."""
+        call_id = given.get("id") or next(reversed(known), "")
+        function = given.get("function") or {}
+        made: Json = {"function": {}}
+        if call_id not in known:
+            made = answers.begun_call(self._asked, RULES, call_id, function["name"])
+            known[call_id] = answers.Arguments()
+        made["function"]["arguments"] = known[call_id].take(function.get("arguments"))
+        return {"index": list(known).index(call_id), **made}

@@ -32,14 +32,14 @@ def complete_body(body: Json) -> Json:
         "maxTokens": questions.most_tokens(body),
         "temperature": questions.number(body, "temperature", least=0, most=1),
         "topP": questions.number(body, "top_p", least=0, most=1),
-        "stopSequences": questions.stops(body) or None,
+        "stopSequences": questions.stops(body, jamba.RULES) or None,
         **{
             spelled: _penalty(questions.number(body, name, least=0, most=_MOST_PENALTY[name]))
             for name, spelled in _PENALTIES.items()
         },
     }
     sent = {name: value for name, value in given.items() if value is not None}
-    return questions.joined({"prompt": _prompt(body), **sent}, own)
+    return questions.joined({"prompt": questions.prompt(body, jamba.RULES), **sent}, own)
 
 
 def _penalty(scale: float | None) -> Json | None:
@@ -50,15 +50,8 @@ def chat_body(body: Json, model: str) -> Json:
     """The body for a Jamba model, which takes the prompt as a question."""
     body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=jamba.NAME)
-    messages = [{"role": "user", "content": _prompt(body)}]
+    messages = [{"role": "user", "content": questions.prompt(body, jamba.RULES)}]
     return {"model": model, "messages": messages, **jamba.sampling(body), **own}
-
-
-def _prompt(body: Json) -> str:
-    prompts = questions.texts(body["prompt"], name="prompt")
-    if len(prompts) != 1:
-        raise refuse("prompt", f"{jamba.NAME} takes one prompt a request.")
-    return prompts[0]
 
 
 def read_completion(reply: Json, asked: Asked) -> Json:

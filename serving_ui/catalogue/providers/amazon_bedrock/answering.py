@@ -11,10 +11,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from pydantic_core import to_json
-
 from serving_ui.catalogue import answers
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.providers.amazon_bedrock.converse import RULES
 
 _REASONS = {
     "end_turn": "stop",
@@ -35,7 +34,7 @@ _EXTRAS = ("additionalModelResponseFields", "trace")
 def reply_of_chat(answer: Json, asked: Asked) -> Json:
     """A whole answer as a `chat.completion`."""
     blocks = _blocks(answer)
-    calls = [_call(block["toolUse"]) for block in blocks if "toolUse" in block]
+    calls = [_call(block["toolUse"], asked) for block in blocks if "toolUse" in block]
     thoughts = [_thought(block["reasoningContent"]) for block in blocks if "reasoningContent" in block]
     said = answers.message(
         _text(blocks) or (None if calls else ""),
@@ -68,8 +67,8 @@ def _text(blocks: list[Json]) -> str:
     return "".join(texts)
 
 
-def _call(use: Json) -> Json:
-    return answers.tool_call(use["toolUseId"], use["name"], to_json(use.get("input") or {}).decode())
+def _call(use: Json, asked: Asked) -> Json:
+    return answers.tool_call(asked, RULES, use["toolUseId"], use["name"], use.get("input"))
 
 
 def _thought(content: Json) -> Json:
@@ -118,7 +117,7 @@ class _Block:
     """A block that is being streamed. `call` counts the tool calls and is None for what is none."""
 
     call: int | None = None
-    has_arguments: bool = False
+    arguments: answers.Arguments = field(default_factory=answers.Arguments)
     thought: list[str] = field(default_factory=list)
     signature: str = ""
     redacted: str = ""
@@ -159,14 +158,14 @@ class ChatStream(_Stream):
             return []
         block.call = self._calls
         self._calls += 1
-        call = answers.tool_call(start["toolUse"]["toolUseId"], start["toolUse"]["name"], "")
+        call = answers.begun_call(self._asked, RULES, start["toolUse"]["toolUseId"], start["toolUse"]["name"])
         return [answers.chunk(self._asked, {"tool_calls": [{"index": block.call, **call}]})]
 
     def _delta(self, block: _Block, delta: Json) -> list[Json]:
         if "text" in delta:
             return [answers.chunk(self._asked, {"content": delta["text"]})]
-        if "toolUse" in delta and delta["toolUse"]["input"]:
-            return [self._arguments(block, delta["toolUse"]["input"])]
+        if "toolUse" in delta:
+            return self._arguments(block, block.arguments.take(delta["toolUse"]["input"]))
         thought = delta.get("reasoningContent") or {}
         block.signature += thought.get("signature") or ""
         block.redacted += thought.get("redactedContent") or ""
@@ -175,18 +174,14 @@ class ChatStream(_Stream):
             return [answers.chunk(self._asked, {"reasoning_content": thought["text"]})]
         return []
 
-    def _arguments(self, block: _Block, text: str) -> Json:
-        block.has_arguments = True
+    def _arguments(self, block: _Block, text: str) -> list[Json]:
         piece = {"index": block.call, "function": {"arguments": text}}
-        return answers.chunk(self._asked, {"tool_calls": [piece]})
+        return [answers.chunk(self._asked, {"tool_calls": [piece]})] if text else []
 
     def _end(self, block: _Block) -> list[Json]:
-        """A tool without arguments gets an empty object, because clients parse what they get.
-
-        A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`.
-        """
-        if block.call is not None and not block.has_arguments:
-            return [self._arguments(block, "{}")]
+        """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
+        if block.call is not None:
+            return self._arguments(block, block.arguments.rest())
         thoughts: list[Json] = []
         if block.thought or block.signature:
             signed = {"signature": block.signature} if block.signature else {}

@@ -9,13 +9,15 @@ Legacy completions go the same way, with the prompt as the only message: Convers
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from pydantic_core import to_json
-
-from serving_ui.catalogue import questions
+from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue.conversation import NOTHING, Said
 from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.questions import Image, Text, refuse
+from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.lib import json_text
 
 PROVIDER = "Amazon Bedrock"
 
@@ -48,6 +50,24 @@ _IMAGES = {
     "image/gif": "gif",
     "image/webp": "webp",
 }
+_WORDS = Form(rest="A-Za-z0-9_-", most=64)
+RULES = Rules(
+    provider=PROVIDER,
+    names=_WORDS,
+    ids=_WORDS,
+    can_forbid_tools=False,
+    history_as_text=True,
+    own_tools="toolConfig",
+    has_thoughts=True,
+    tools_apart=True,
+    images=frozenset(_IMAGES),
+    part_fields=("cache_control",),
+)
+"""Those of every maker. Some of their models refuse texts beside calls and results."""
+_MAKERS_RULES: Mapping[str, Rules] = {
+    "anthropic": replace(RULES, tools_apart=False, images_of=frozenset({"user", "tool"}), blank_stops=False),
+    "amazon": replace(RULES, tools_apart=False, images_of=frozenset({"user", "tool"})),
+}
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _NOVA_EFFORTS = ("low", "medium", "high")
 _TIERS = ("default", "flex", "priority", "reserved")
@@ -62,16 +82,17 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     if maker == "amazon":
         own = questions.joined(_thinking_of_nova(body), own)
-    system, said = _conversation(body)
-    tools = _tools(body, said)
+    rules = _MAKERS_RULES.get(maker, RULES)
+    read = conversation.read(body, rules)
+    tools = _tools(body, rules)
     if claudes and questions.calls_one_at_a_time(body) and tools:
         own = questions.joined({"tool_choice": _one_at_a_time(tools.pop("toolChoice", {"auto": {}}))}, own)
     sent = {
-        "messages": said,
-        "system": system,
+        "messages": [{"role": role, "content": blocks} for role, blocks in _turns(read.said)],
+        "system": [block for each in read.system for block in _blocks(each)],
         "toolConfig": tools,
         "outputConfig": _output(body, maker),
-        **_settings(body, maker),
+        **_settings(body, maker, rules),
     }
     return _joined(own, sent)
 
@@ -80,11 +101,9 @@ def of_completion(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a completion: its prompt is what the user says."""
     body = questions.merged(body)
     own = questions.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
-    prompts = questions.texts(body["prompt"], name="prompt")
-    if len(prompts) != 1:
-        raise refuse("prompt", "Amazon Bedrock takes one prompt a request.")
-    said = [{"role": "user", "content": [{"text": prompts[0]}]}]
-    return _joined(own, {"messages": said, **_settings(body, maker)})
+    rules = _MAKERS_RULES.get(maker, RULES)
+    said = [{"role": "user", "content": [{"text": questions.prompt(body, rules)}]}]
+    return _joined(own, {"messages": said, **_settings(body, maker, rules)})
 
 
 def _joined(own: Json, sent: Json) -> Json:
@@ -106,14 +125,14 @@ def _both(name: str, own: Any, sent: Any) -> Any:
     raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
 
 
-def _settings(body: Mapping[str, Any], maker: str) -> Json:
+def _settings(body: Mapping[str, Any], maker: str, rules: Rules) -> Json:
     """How the model chooses and is served. Claude's later models take only one of the two numbers, or none: what they are anyhow is left unsaid."""
     unsaid = 1 if maker == "anthropic" else None
     inference = {
         "maxTokens": questions.most_tokens(body),
         "temperature": questions.number(body, "temperature", least=0, most=1),
         "topP": questions.number(body, "top_p", least=0, most=1),
-        "stopSequences": questions.stops(body) or None,
+        "stopSequences": questions.stops(body, rules) or None,
     }
     tier = body.get("service_tier")
     if tier not in (None, "auto", *_TIERS):
@@ -161,25 +180,21 @@ def _schema(wanted: Any) -> Json:
     given = wanted.get("json_schema")
     if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
         raise refuse("response_format", "It must have a json_schema with a schema.")
-    schema = {"schema": to_json(given["schema"]).decode()}
+    schema = {"schema": json_text.write(given["schema"]).decode()}
     schema |= {name: given[name] for name in ("name", "description") if given.get(name)}
     return {"type": "json_schema", "structure": {"jsonSchema": schema}}
 
 
-def _tools(body: Mapping[str, Any], said: list[Json]) -> Json:
-    """Converse has no choice of "none": then the tools are left out, unless the conversation has used them already."""
+def _tools(body: Mapping[str, Any], rules: Rules) -> Json:
+    """Converse has no choice of "none": then the tools are left out, and what they have done is told in words."""
     specifications: list[Json] = []
-    for position, function in enumerate(questions.functions(body, own=("cache_control",))):
+    for position, function in enumerate(questions.functions(body, rules, own=("cache_control",))):
         specifications.append({"toolSpec": _tool(function)})
         if "cache_control" in function:
             point = _cache_point(function["cache_control"], f"tools[{position}]")
             specifications.append({"cachePoint": point})
-    wanted, name = questions.choice_of_tool(body)
-    if wanted == "none":
-        if any(block.keys() & {"toolUse", "toolResult"} for turn in said for block in turn["content"]):
-            raise refuse("tool_choice", f"{PROVIDER} cannot forbid tools that have been used before.")
-        return {}
-    if not specifications:
+    wanted, name = questions.choice_of_tool(body, rules)
+    if wanted == "none" or not specifications:
         return {}
     choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}
     return {"tools": specifications} | ({"toolChoice": choices[wanted]} if wanted else {})
@@ -201,47 +216,33 @@ def _tool(function: Json) -> Json:
     return tool
 
 
-def _conversation(body: Mapping[str, Any]) -> tuple[list[Json], list[Json]]:
-    """The system prompts, and the turns: neighbours of one role are one turn, and a tool's result is what the user says."""
-    system: list[Json] = []
-    turns: list[Json] = []
-    for position, message in enumerate(questions.messages(body)):
-        at = f"messages[{position}]"
-        if message["role"] == "system":
-            system += _blocks(message, at)
-            continue
-        role, blocks = _turn(message, at)
-        if not blocks:
-            raise refuse(f"{at}.content", f"{PROVIDER} takes no empty message.")
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    if not turns:
-        raise refuse("messages", f"{PROVIDER} needs a message that is not the system's.")
-    return system, turns
+def _turns(said: list[Said]) -> list[tuple[str, list[Json]]]:
+    """Neighbours of one role are one turn, and a tool's result is what the user says."""
+    return conversation.merged(
+        ("assistant" if each.is_of_assistant else "user", _told(each)) for each in said
+    )
 
 
-def _turn(message: Json, at: str) -> tuple[str, list[Json]]:
-    if message["role"] == "tool":
-        return "user", [_result(message, at)]
-    blocks = _blocks(message, at)
-    if message["role"] == "assistant":
-        return "assistant", [*_thoughts(message, at), *blocks, *_uses(message, at)]
-    return "user", blocks
+def _told(said: Said) -> list[Json]:
+    blocks = _blocks(said)
+    if said.answered is not None:
+        points = [block for block in blocks if "cachePoint" in block]
+        content = [block for block in blocks if "cachePoint" not in block] or [{"text": NOTHING}]
+        return [{"toolResult": {"toolUseId": said.answered.id, "content": content}}, *points]
+    used = [
+        {"toolUse": {"toolUseId": call.id, "name": call.called, "input": call.arguments}}
+        for call in said.calls
+    ]
+    thoughts = [{"reasoningContent": _reasoning(thought)} for thought in said.thoughts]
+    return [*thoughts, *blocks, *used]
 
 
-def _blocks(message: Json, at: str) -> list[Json]:
+def _blocks(said: Said) -> list[Json]:
     """Texts and images; a part that ends what is to be cached has a point for that after it."""
-    at = f"{at}.content"
+    at = f"{said.at}.content"
     blocks: list[Json] = []
-    for part in questions.parts(message.get("content"), at=at, own=("cache_control",)):
-        if isinstance(part, Text):
-            blocks.append({"text": part.text})
-        elif message["role"] == "system":
-            raise refuse(at, "An image cannot stand there.")
-        else:
-            blocks.append(_image(part, at))
+    for part in said.parts:
+        blocks.append({"text": part.text} if isinstance(part, Text) else _image(part, at))
         if part.own:
             blocks.append({"cachePoint": _cache_point(part.own["cache_control"], at)})
     return blocks
@@ -258,30 +259,7 @@ def _cache_point(control: Any, at: str) -> Json:
     return {"type": "default"} | ({"ttl": control["ttl"]} if control.get("ttl") else {})
 
 
-def _result(message: Json, at: str) -> Json:
-    answered = message.get("tool_call_id")
-    if not isinstance(answered, str) or not answered:
-        raise refuse(f"{at}.tool_call_id", "It must be the id of the tool call that is answered.")
-    text = questions.text_only(message.get("content"), at=f"{at}.content")
-    return {"toolResult": {"toolUseId": answered, "content": [{"text": text}] if text else []}}
-
-
-def _uses(message: Json, at: str) -> list[Json]:
-    return [
-        {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}}
-        for call in questions.tool_calls(message, at=at)
-    ]
-
-
-def _thoughts(message: Json, at: str) -> list[Json]:
-    """What an earlier answer has given as `thinking_blocks`: the model wants them back, signed as they were, when tools are used."""
-    given = message.get("thinking_blocks") or []
-    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
-        raise refuse(f"{at}.thinking_blocks", "It must be the list that an earlier answer gave.")
-    return [{"reasoningContent": _reasoning(thought)} for thought in given]
-
-
-def _reasoning(thought: Json) -> Json:
+def _reasoning(thought: Mapping[str, Any]) -> Json:
     if thought.get("type") == "redacted_thinking":
         return {"redactedContent": thought.get("data")}
     said = {"text": thought.get("thinking"), "signature": thought.get("signature")}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydantic_core import to_json
-
 from serving_ui.catalogue import answers
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.providers.anthropic.question import RULES
+from serving_ui.lib import json_text
 
 FINISH = {
     "end_turn": "stop",
@@ -34,7 +34,7 @@ def read_message(reply: Json, asked: Asked) -> Json:
     """A whole message as a `chat.completion`."""
     blocks = reply["content"]
     calls = [
-        answers.tool_call(block["id"], block["name"], _spelled(block["input"]))
+        answers.tool_call(asked, RULES, block["id"], block["name"], block.get("input"))
         for block in blocks
         if block["type"] == "tool_use"
     ]
@@ -74,10 +74,6 @@ def _refusal(holder: Json) -> str | None:
     return details.get("explanation") if holder.get("stop_reason") == "refusal" else None
 
 
-def _spelled(arguments: Json) -> str:
-    return to_json(arguments).decode()
-
-
 @dataclass
 class _Block:
     """A block that is being streamed. `position` counts the tool calls; `began` is what it began with."""
@@ -85,7 +81,7 @@ class _Block:
     kind: str
     began: Json
     position: int = 0
-    arguments: bool = False
+    arguments: answers.Arguments = field(default_factory=answers.Arguments)
     thought: list[str] = field(default_factory=list)
     signature: str = ""
 
@@ -134,15 +130,15 @@ class MessageStream:
         if block.kind != "tool_use":
             return []
         self._calls += 1
-        call = answers.tool_call(began["id"], began["name"], "")
+        call = answers.begun_call(self._asked, RULES, began["id"], began["name"])
         return [self._chunk({"tool_calls": [{"index": block.position, **call}]})]
 
     def _delta(self, block: _Block, delta: Json) -> list[Json]:
         match delta["type"]:
             case "text_delta":
                 return [self._chunk({"content": delta["text"]})]
-            case "input_json_delta" if block.kind == "tool_use" and delta["partial_json"]:
-                return [self._arguments(block, delta["partial_json"])]
+            case "input_json_delta" if block.kind == "tool_use":
+                return self._arguments(block, block.arguments.take(delta["partial_json"]))
             case "thinking_delta":
                 block.thought.append(delta["thinking"])
                 return [self._chunk({"reasoning_content": delta["thinking"]})]
@@ -150,14 +146,16 @@ class MessageStream:
                 block.signature += delta["signature"]
         return []
 
-    def _arguments(self, block: _Block, text: str) -> Json:
-        block.arguments = True
-        return self._chunk({"tool_calls": [{"index": block.position, "function": {"arguments": text}}]})
+    def _arguments(self, block: _Block, text: str) -> list[Json]:
+        piece = {"index": block.position, "function": {"arguments": text}}
+        return [self._chunk({"tool_calls": [piece]})] if text else []
 
     def _end(self, block: _Block) -> list[Json]:
         """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
-        if block.kind == "tool_use" and not block.arguments:
-            return [self._arguments(block, _spelled(block.began.get("input") or {}))]
+        if block.kind == "tool_use":
+            rest = block.arguments.rest()
+            whole = json_text.write(block.began.get("input") or {}).decode()
+            return self._arguments(block, rest and whole)
         if block.kind not in _THOUGHTS:
             return []
         thought = dict(block.began)

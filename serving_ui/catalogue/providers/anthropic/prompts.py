@@ -12,7 +12,6 @@ import re
 from serving_ui.catalogue import answers, questions
 from serving_ui.catalogue.exchange import Asked, Event, Json
 from serving_ui.catalogue.providers.anthropic import answer, question
-from serving_ui.catalogue.questions import refuse
 
 _LEGACY = re.compile(r"claude-(1|2|instant)\b")
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -27,15 +26,13 @@ def is_legacy(model: str) -> bool:
 def prompt_body(body: Json, model: str) -> Json:
     """The body for either address."""
     body = questions.merged(body)
-    prompts = questions.texts(body["prompt"], name="prompt")
-    if len(prompts) != 1:
-        raise refuse("prompt", f"{question.NAME} takes one prompt a request.")
+    prompt = questions.prompt(body, question.RULES)
     own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
     most = questions.most_tokens(body) or question.MOST_TOKENS
     asked = (
-        {"prompt": _in_turns(prompts[0]), "max_tokens_to_sample": most}
+        {"prompt": _in_turns(prompt), "max_tokens_to_sample": most}
         if is_legacy(model)
-        else {"messages": [{"role": "user", "content": prompts[0]}], "max_tokens": most}
+        else {"messages": [{"role": "user", "content": prompt}], "max_tokens": most}
     )
     stream = {"stream": True} if body.get("stream") else {}
     return questions.joined(

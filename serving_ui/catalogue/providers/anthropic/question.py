@@ -1,7 +1,7 @@
 """OpenAI-shaped chat question → body of `POST /v1/messages`.
 
-Vendor facts as of November 2026, platform.claude.com/docs/en/api/messages/create, …/build-with-claude/structured-outputs, …/effort
-and …/api/openai-sdk (what OpenAI's parameters mean there).
+Vendor facts as of November 2026, platform.claude.com/docs/en/api/messages/create, …/build-with-claude/structured-outputs, …/effort,
+…/agents-and-tools/tool-use/define-tools and …/api/openai-sdk (what OpenAI's parameters mean there).
 """
 
 from __future__ import annotations
@@ -9,16 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import questions
+from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue.conversation import Conversation, Said
 from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.questions import Image, Text, refuse
+from serving_ui.catalogue.rules import Form, Rules
 from serving_ui.catalogue.text import Text as Sentence
 
 NAME = "Anthropic"
 MOST_TOKENS = 4096
 """Sent when the question gives no maximum, because the API demands one: the most that every Claude model can write."""
 
-_PART_FIELDS = ("cache_control", "citations")
+_WORDS = Form(rest="A-Za-z0-9_-", most=64)
+RULES = Rules(
+    provider=NAME,
+    names=_WORDS,
+    ids=_WORDS,
+    has_thoughts=True,
+    blank_stops=False,
+    images=frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
+    images_of=frozenset({"user", "tool"}),
+    part_fields=("cache_control", "citations"),
+)
 _TOOL_FIELDS = (
     "cache_control",
     "defer_loading",
@@ -38,14 +50,15 @@ def messages_body(body: Json, model: str) -> Json:
     """The whole body. The caller's own fields of Anthropic's stay as they are; none may contradict an OpenAI one."""
     body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
-    system, turns = _turns(body)
+    read = conversation.read(body, RULES)
+    system = _short([block for each in read.system for block in _blocks(each)])
     sent = {
         "model": model,
         "max_tokens": questions.most_tokens(body) or MOST_TOKENS + _thinking_budget(own),
         **({"system": system} if system else {}),
-        "messages": turns,
+        "messages": [{"role": role, "content": _short(blocks)} for role, blocks in _turns(read)],
         **sampling(body),
-        **_tools(body),
+        **_tools(body, read),
         **service(body),
         **({"stream": True} if body.get("stream") else {}),
     }
@@ -57,13 +70,10 @@ def sampling(body: Json) -> Json:
 
     1 is what the first two are anyhow. It is left unsaid, because later models take only one of them, or none.
     """
-    stops = questions.stops(body)
-    if any(not stop.strip() for stop in stops):
-        raise refuse("stop", f"For {NAME} each text must have a character that is not white space.")
     given = {
         "temperature": questions.number(body, "temperature", least=0, most=1),
         "top_p": questions.number(body, "top_p", least=0, most=1),
-        "stop_sequences": stops or None,
+        "stop_sequences": questions.stops(body, RULES) or None,
     }
     return {name: value for name, value in given.items() if value is not None and value != 1}
 
@@ -92,33 +102,11 @@ def _thinking_budget(own: Json) -> int:
     return budget if isinstance(budget, int) else 0
 
 
-def _turns(body: Json) -> tuple[str | list[Json], list[Json]]:
-    """(system, messages). Neighbours of one role become one message, and a tool's result is what the user says."""
-    system: list[Json] = []
-    turns: list[tuple[str, list[Json]]] = []
-    for position, message in enumerate(questions.messages(body)):
-        at = f"messages[{position}]"
-        if message["role"] == "system":
-            system += _system(message, at)
-            continue
-        role = "assistant" if message["role"] == "assistant" else "user"
-        blocks = _said(message, at)
-        if not blocks:
-            raise refuse(f"{at}.content", f"{NAME} takes no empty message.")
-        if turns and turns[-1][0] == role:
-            turns[-1][1].extend(blocks)
-        else:
-            turns.append((role, blocks))
-    if not turns:
-        raise refuse("messages", f"{NAME} needs a message that is not the system's.")
-    return _short(system), [{"role": role, "content": _short(blocks)} for role, blocks in turns]
-
-
-def _system(message: Json, at: str) -> list[Json]:
-    blocks = _blocks(message, at)
-    if any(block["type"] == "image" for block in blocks):
-        raise refuse(f"{at}.content", "An image cannot stand there.")
-    return blocks
+def _turns(read: Conversation) -> list[tuple[str, list[Json]]]:
+    """Neighbours of one role become one message, and a tool's result is what the user says."""
+    return conversation.merged(
+        ("assistant" if each.is_of_assistant else "user", _told(each)) for each in read.said
+    )
 
 
 def _short(blocks: list[Json]) -> str | list[Json]:
@@ -129,38 +117,24 @@ def _short(blocks: list[Json]) -> str | list[Json]:
     return blocks
 
 
-def _said(message: Json, at: str) -> list[Json]:
-    if message["role"] == "tool":
-        return [_tool_result(message, at)]
-    if message["role"] == "user":
-        return _blocks(message, at)
-    calls = questions.tool_calls(message, at=at)
-    if not all(call.id for call in calls):
-        raise refuse(f"{at}.tool_calls", f"{NAME} needs the id of each.")
-    used = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in calls]
-    return [*_thoughts(message, at), *_blocks(message, at), *used]
+def _told(said: Said) -> list[Json]:
+    if said.answered is not None:
+        content = _short(_blocks(said))
+        result: Json = {"type": "tool_result", "tool_use_id": said.answered.id}
+        return [{**result, "content": content} if content else result]
+    used = [
+        {"type": "tool_use", "id": call.id, "name": call.called, "input": call.arguments}
+        for call in said.calls
+    ]
+    return [*_thoughts(said), *_blocks(said), *used]
 
 
-def _thoughts(message: Json, at: str) -> list[Json]:
-    """What an earlier answer has given as `thinking_blocks`: the model wants them back, signed as they were, when tools are used."""
-    blocks = message.get("thinking_blocks") or []
-    if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
-        raise refuse(f"{at}.thinking_blocks", "It must be the list that an earlier answer gave.")
-    return [{name: value for name, value in block.items() if name != "index"} for block in blocks]
+def _thoughts(said: Said) -> list[Json]:
+    return [{name: value for name, value in thought.items() if name != "index"} for thought in said.thoughts]
 
 
-def _tool_result(message: Json, at: str) -> Json:
-    call = message.get("tool_call_id")
-    if not isinstance(call, str) or not call:
-        raise refuse(f"{at}.tool_call_id", "It must be the id of the tool call that this answers.")
-    content = _short(_blocks(message, at))
-    result: Json = {"type": "tool_result", "tool_use_id": call}
-    return {**result, "content": content} if content else result
-
-
-def _blocks(message: Json, at: str) -> list[Json]:
-    parts = questions.parts(message.get("content"), at=f"{at}.content", own=_PART_FIELDS)
-    return [_block(part) for part in parts]
+def _blocks(said: Said) -> list[Json]:
+    return [_block(part) for part in said.parts]
 
 
 def _block(part: Text | Image) -> Json:
@@ -172,9 +146,12 @@ def _block(part: Text | Image) -> Json:
     return {"type": "image", "source": source, **part.own}
 
 
-def _tools(body: Json) -> Json:
-    tools = [_tool(function) for function in questions.functions(body, own=_TOOL_FIELDS)]
-    kind, name = questions.choice_of_tool(body)
+def _tools(body: Json, read: Conversation) -> Json:
+    """A conversation that has used tools may be refused without any: then those are told of that it has used, and forbidden."""
+    tools = [_tool(function) for function in questions.functions(body, RULES, own=_TOOL_FIELDS)]
+    kind, name = questions.choice_of_tool(body, RULES)
+    if not tools and read.tools_called:
+        tools, kind = [_tool({"name": called}) for called in read.tools_called], "none"
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
     if questions.calls_one_at_a_time(body) and tools and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}

@@ -6,8 +6,12 @@ Vendor facts as of November 2026, docs.cohere.com/reference/chat and …/chat-st
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import chain
+
 from serving_ui.catalogue import answers
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.providers.cohere.question import RULES
 
 FINISH = {
     "COMPLETE": "stop",
@@ -31,7 +35,9 @@ def read_message(reply: Json, asked: Asked) -> Json:
     """A whole message as a `chat.completion`."""
     message = reply["message"]
     calls = [
-        answers.tool_call(call["id"], call["function"]["name"], call["function"]["arguments"])
+        answers.tool_call(
+            asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
+        )
         for call in message.get("tool_calls") or ()
     ]
     text = text_of(reply)
@@ -72,6 +78,14 @@ def read_usage(told: Json | None) -> Json | None:
     return answers.usage(prompt, completion, cached=None if cached is None else int(cached))
 
 
+@dataclass
+class _Call:
+    """A call that is being streamed."""
+
+    position: int
+    arguments: answers.Arguments = field(default_factory=answers.Arguments)
+
+
 class MessageStream:
     """One stream of a message, as `chat.completion.chunk`s."""
 
@@ -79,7 +93,7 @@ class MessageStream:
         self.finished = False
         self._asked = asked
         self._id = ""
-        self._positions: dict[int, int] = {}
+        self._calls: dict[int, _Call] = {}
         self._citations = 0
 
     def take(self, event: Event) -> list[Json]:
@@ -93,13 +107,14 @@ class MessageStream:
             case "tool-plan-delta":
                 return [self._chunk({"tool_plan": data["delta"]["message"]["tool_plan"]})]
             case "tool-call-start":
-                return [self._call(data["index"], data["delta"]["message"]["tool_calls"])]
+                return self._begin(data["index"], data["delta"]["message"]["tool_calls"])
             case "tool-call-delta":
-                return [
-                    self._arguments(
-                        data["index"], data["delta"]["message"]["tool_calls"]["function"]["arguments"]
-                    )
-                ]
+                call = self._calls[data["index"]]
+                piece = data["delta"]["message"]["tool_calls"]["function"]["arguments"]
+                return self._arguments(call, call.arguments.take(piece))
+            case "tool-call-end":
+                call = self._calls[data["index"]]
+                return self._arguments(call, call.arguments.rest())
             case "citation-start":
                 return [self._cited(data["delta"]["message"]["citations"])]
             case "message-end":
@@ -122,21 +137,21 @@ class MessageStream:
         self._citations += 1
         return self._chunk({"citations": [{"index": self._citations - 1, **citation}]})
 
-    def _call(self, index: int, call: Json) -> Json:
-        position = self._positions[index] = len(self._positions)
-        function = call["function"]
-        made = answers.tool_call(call["id"], function["name"], function.get("arguments") or "")
-        return self._chunk({"tool_calls": [{"index": position, **made}]})
+    def _begin(self, index: int, given: Json) -> list[Json]:
+        call = self._calls[index] = _Call(len(self._calls))
+        begun = answers.begun_call(self._asked, RULES, given["id"], given["function"]["name"])
+        first = self._chunk({"tool_calls": [{"index": call.position, **begun}]})
+        return [first, *self._arguments(call, call.arguments.take(given["function"].get("arguments")))]
 
-    def _arguments(self, index: int, text: str) -> Json:
-        return self._chunk(
-            {"tool_calls": [{"index": self._positions[index], "function": {"arguments": text}}]}
-        )
+    def _arguments(self, call: _Call, text: str) -> list[Json]:
+        piece = {"index": call.position, "function": {"arguments": text}}
+        return [self._chunk({"tool_calls": [piece]})] if text else []
 
     def _end(self, delta: Json) -> list[Json]:
         reason = finish_reason(delta["finish_reason"], delta.get("error"))
         self.finished = True
-        chunks = [self._chunk({}, reason)]
+        rests = [self._arguments(call, call.arguments.rest()) for call in self._calls.values()]
+        chunks = [*chain.from_iterable(rests), self._chunk({}, reason)]
         counts = read_usage(delta.get("usage"))
         if counts is not None:
             chunks.append(answers.usage_chunk(self._asked, counts, id=self._id))

@@ -12,7 +12,6 @@ import re
 from serving_ui.catalogue import answers, questions
 from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
 from serving_ui.catalogue.providers.cohere import answer, question
-from serving_ui.catalogue.questions import refuse
 
 _LEGACY = re.compile(r"command(-light)?(-nightly)?")
 _TAKEN = (
@@ -36,7 +35,7 @@ def is_legacy(model: str) -> bool:
 
 def generate_body(body: Json, model: str) -> Json:
     body = questions.merged(body)
-    prompt = _prompt(body)
+    prompt = questions.prompt(body, question.RULES)
     own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
     count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
     sent = {
@@ -55,18 +54,11 @@ def chat_body(body: Json, model: str) -> Json:
     own = questions.own_fields(body, taken=taken, provider=question.NAME)
     sent = {
         "model": model,
-        "messages": [{"role": "user", "content": _prompt(body)}],
+        "messages": [{"role": "user", "content": questions.prompt(body, question.RULES)}],
         **question.sampling(body),
         **({"stream": True} if body.get("stream") else {}),
     }
     return questions.joined(sent, own)
-
-
-def _prompt(body: Json) -> str:
-    prompts = questions.texts(body["prompt"], name="prompt")
-    if len(prompts) != 1:
-        raise refuse("prompt", f"{question.NAME} takes one prompt a request.")
-    return prompts[0]
 
 
 def read_completion(reply: Json, asked: Asked) -> Json:

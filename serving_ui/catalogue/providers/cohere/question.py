@@ -2,7 +2,8 @@
 
 Vendor facts as of November 2026, docs.cohere.com/reference/chat: messages and tools are spelled as OpenAI's, parameters are not.
 `p` goes from 0.01 to 0.99, penalties from 0 to 1, there is one answer a request, and no tool can be forced by name. Models that think do
-so with all their strength unless they are told not to.
+so with all their strength unless they are told not to. …/reference/errors: the system's message is the first, and no message is
+empty. The SDK's Tool says which names there are, and nothing says that calls may stand without their tools.
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import questions
+from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue.conversation import NOTHING, Said
 from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.questions import refuse
+from serving_ui.catalogue.rules import Form, Rules
 
 NAME = "Cohere"
+RULES = Rules(
+    provider=NAME,
+    names=Form(first="A-Za-z_", rest="A-Za-z0-9_", most=64),
+    ids=Form(rest="!-~", most=256),
+    history_as_text=True,
+    most_stops=5,
+    images=frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"}),
+    image_details=("auto", "low", "high"),
+)
 _LEAST_P, _MOST_P = 0.01, 0.99
-_DETAILS = ("auto", "low", "high")
 _TAKEN = (
     "messages",
     "max_tokens",
@@ -39,10 +50,12 @@ def chat_body(body: Json, model: str) -> Json:
     """The body of a chat. The provider's own parameters (`k`, `documents`, `safety_mode`, …) go on as they are."""
     body = questions.merged(body)
     own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
-    messages = [_message(each, f"messages[{n}]") for n, each in enumerate(questions.messages(body))]
+    read = conversation.read(body, RULES)
+    system = "\n\n".join(each.text for each in read.system)
+    first = [{"role": "system", "content": system}] if system else []
     sent = {
         "model": model,
-        "messages": messages,
+        "messages": first + [_message(each) for each in read.said],
         **sampling(body),
         **_tools(body),
         **_format(body),
@@ -61,7 +74,7 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
             "max_tokens": questions.most_tokens(body),
             "temperature": questions.number(body, "temperature", least=0, most=2),
             "p": _mass(body),
-            stop: questions.stops(body) or None,
+            stop: questions.stops(body, RULES) or None,
             "seed": body.get("seed"),
             "frequency_penalty": questions.number(body, "frequency_penalty", least=0, most=1),
             "presence_penalty": questions.number(body, "presence_penalty", least=0, most=1),
@@ -78,22 +91,14 @@ def _mass(body: Mapping[str, Any]) -> float | None:
     return _MOST_P if given == 1 else given
 
 
-def _message(given: Json, at: str) -> Json:
-    role = given["role"]
-    if role == "tool":
-        content = questions.text_only(given.get("content"), at=f"{at}.content")
-        return {"role": role, "tool_call_id": given.get("tool_call_id") or "", "content": content}
-    if role == "assistant":
-        return _said(given, at)
-    if role == "system":
-        return {"role": role, "content": questions.text_only(given["content"], at=f"{at}.content")}
-    return {"role": role, "content": _content(given["content"] or "", f"{at}.content")}
-
-
-def _content(content: Any, at: str) -> str | list[Json]:
-    if isinstance(content, str):
-        return content
-    return [_part(part) for part in questions.parts(content, at=at, details=_DETAILS)]
+def _message(said: Said) -> Json:
+    if said.answered is not None:
+        return {"role": "tool", "tool_call_id": said.answered.id, "content": said.text or NOTHING}
+    if said.is_of_assistant:
+        return _said_before(said)
+    if isinstance(said.given.get("content"), list):
+        return {"role": "user", "content": [_part(part) for part in said.parts]}
+    return {"role": "user", "content": said.text}
 
 
 def _part(part: questions.Text | questions.Image) -> Json:
@@ -106,23 +111,19 @@ def _part(part: questions.Text | questions.Image) -> Json:
     }
 
 
-def _said(given: Json, at: str) -> Json:
+def _said_before(said: Said) -> Json:
     """What the assistant said before, with its calls and the plan that Cohere had given for them."""
-    said: Json = {"role": "assistant"}
-    calls = questions.spelled_calls(given, at=at)
-    if calls:
-        said["tool_calls"] = calls
-        if given.get("tool_plan"):
-            said["tool_plan"] = given["tool_plan"]
-    text = questions.text_only(given["content"], at=f"{at}.content")
-    if text or not calls:
-        said["content"] = text
-    return said
+    message: Json = {"role": "assistant"}
+    if said.calls:
+        message["tool_calls"] = conversation.spelled(said.calls)
+        if said.given.get("tool_plan"):
+            message["tool_plan"] = said.given["tool_plan"]
+    return {**message, "content": said.text} if said.parts else message
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
-    functions = questions.functions(body)
-    kind, name = questions.choice_of_tool(body)
+    functions = questions.functions(body, RULES)
+    kind, name = questions.choice_of_tool(body, RULES)
     if kind == "function" and [each["name"] for each in functions] == [name]:
         kind = "required"  # of one tool, which comes to the same
     elif kind == "function":

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from pydantic_core import to_json
-
 from serving_ui.catalogue import answers
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json, ProviderFailed
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import RULES
 
 _FILTERED = frozenset(
     {
@@ -43,13 +42,15 @@ class Said:
     images: list[Json] = field(default_factory=list)
 
 
-def said(candidate: Mapping[str, Any], answer_id: str, *, index: int, calls_before: int = 0) -> Said:
+def said(
+    candidate: Mapping[str, Any], asked: Asked, answer_id: str, *, index: int, calls_before: int = 0
+) -> Said:
     """Read a candidate's parts. Parts of kinds that OpenAI's answers have no place for are left out."""
     found = Said()
     for part in (candidate.get("content") or {}).get("parts") or ():
         if "functionCall" in part:
             order = calls_before + len(found.calls)
-            found.calls.append(_call(part, fallback_id=f"call_{answer_id}_{index}_{order}"))
+            found.calls.append(_call(part, asked, fallback_id=f"call_{answer_id}_{index}_{order}"))
         elif isinstance(part.get("text"), str):
             if part.get("thought"):
                 found.thoughts += part["text"]
@@ -62,12 +63,12 @@ def said(candidate: Mapping[str, Any], answer_id: str, *, index: int, calls_befo
     return found
 
 
-def _call(part: Mapping[str, Any], *, fallback_id: str) -> Json:
+def _call(part: Mapping[str, Any], asked: Asked, *, fallback_id: str) -> Json:
     function = part["functionCall"]
     if "partialArgs" in function or function.get("willContinue"):
         raise AnswerUnreadable("A function call came in pieces, which is only done when asked for.")
-    arguments = to_json(function.get("args") or {}).decode()
-    call = answers.tool_call(function.get("id") or fallback_id, function["name"], arguments)
+    call_id = function.get("id") or fallback_id
+    call = answers.tool_call(asked, RULES, call_id, function["name"], function.get("args"))
     if isinstance(part.get("thoughtSignature"), str):
         call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return call
@@ -150,7 +151,7 @@ def _choices(answer: Json, asked: Asked) -> list[Json]:
     choices = []
     for position, candidate in enumerate(_candidates(answer)):
         index = candidate.get("index", position)
-        found = said(candidate, answer.get("responseId") or asked.id, index=index)
+        found = said(candidate, asked, answer.get("responseId") or asked.id, index=index)
         message = answers.message(
             found.text or (None if found.calls or found.images else ""),
             tool_calls=found.calls,
@@ -168,7 +169,7 @@ def completion(answer: Json, asked: Asked) -> Json:
         choices = [("", "content_filter")]
     else:
         choices = [
-            (said(candidate, asked.id, index=position).text, finish(candidate, called=False) or "stop")
+            (said(candidate, asked, asked.id, index=position).text, finish(candidate, called=False) or "stop")
             for position, candidate in enumerate(_candidates(answer))
         ]
     return answers.completion(asked, choices, usage(answer), **heading(answer))

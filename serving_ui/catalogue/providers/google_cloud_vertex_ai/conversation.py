@@ -1,9 +1,11 @@
 """OpenAI's messages as Gemini's contents.
 
 Vendor facts as of November 2026, docs.cloud.google.com: "Generate content with the Gemini API" (contents, parts, systemInstruction),
-"Function calling" (one turn answers all calls of the turn before, in their order) and "Thought signatures" (Gemini 3 refuses a call
-of its own that comes back without its signature; a call that it has not made carries the placeholder below). Calls and their answers
-are paired by name and order: the field `id`, which the Gemini API has, is an unknown field here and refused.
+"Image understanding" (types of images), "Function calling" (one turn answers all calls of the turn before, in their order, and has
+nothing else) and "Thought signatures" (Gemini 3 refuses a call of its own that comes back without its signature; a call that it has
+not made carries the placeholder below). Calls and their answers are paired by name and order: the field `id`, which the Gemini API
+has, is an unknown field here and refused. FunctionDeclaration of the REST reference says what a name may be; not all models know
+colons. An empty text is refused, and so is a call before the user has said anything.
 """
 
 from __future__ import annotations
@@ -13,90 +15,67 @@ from mimetypes import guess_type
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic_core import from_json
-
-from serving_ui.catalogue import questions
+from serving_ui.catalogue import conversation
+from serving_ui.catalogue.conversation import Said, ToolCall
 from serving_ui.catalogue.exchange import Json
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
 from serving_ui.catalogue.questions import Image, Text
+from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.lib import json_text
 
+NAME = "Google Cloud Vertex AI"
+RULES = Rules(
+    provider=NAME,
+    names=Form(first="A-Za-z_", rest="A-Za-z0-9_.-", most=64),
+    ids=Form(rest="!-~", most=256),  # never sent
+    most_stops=16,
+    images=frozenset({"image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"}),
+    images_of=frozenset({"user", "assistant"}),
+)
 NO_SIGNATURE = "skip_thought_signature_validator"
 _FIRST_WITH_SIGNATURES = 3
 _ANY_IMAGE = "image/jpeg"  # a media type is required, and an address without an ending tells none
+_USER, _MODEL, _RESULTS = "user", "model", "results"
 
 
-def conversation(body: Mapping[str, Any], model: str) -> Json:
+def contents(body: Mapping[str, Any], model: str) -> Json:
     """`contents`, and `systemInstruction` when there is one."""
-    listed = questions.messages(body)
-    system = [
-        {"text": text}
-        for position, message in enumerate(listed)
-        if message["role"] == "system"
-        and (text := questions.text_only(message.get("content"), at=f"messages[{position}].content"))
-    ]
-    turns = _Turns(signed=generation(model) >= _FIRST_WITH_SIGNATURES)
-    for position, message in enumerate(listed):
-        if message["role"] != "system":
-            turns.add(message, at=f"messages[{position}]")
-    said: Json = {"contents": turns.finished()}
+    read = conversation.read(body, RULES)
+    signed = generation(model) >= _FIRST_WITH_SIGNATURES
+    turns = conversation.merged(_turn(each, signed=signed) for each in _in_order(read.said))
+    said: Json = {
+        "contents": [{"role": _MODEL if role == _MODEL else _USER, "parts": parts} for role, parts in turns]
+    }
+    system = [{"text": each.text} for each in read.system]
     return {**said, "systemInstruction": {"parts": system}} if system else said
 
 
-class _Turns:
-    """The contents so far, and the calls of the model that wait for answers."""
+def _in_order(said: list[Said]) -> list[Said]:
+    """Results in the order of their calls."""
+    turn = 0
+    places = []
+    for each in said:
+        turn += each.answered is None
+        places.append((turn, each.answered.order if each.answered else -1))
+    return [each for _place, each in sorted(zip(places, said, strict=True), key=lambda pair: pair[0])]
 
-    def __init__(self, *, signed: bool) -> None:
-        self._signed = signed
-        self._contents: list[Json] = []
-        self._calls: dict[str, tuple[int, str]] = {}
-        self._answers: list[tuple[int, Json]] = []
 
-    def add(self, message: Mapping[str, Any], *, at: str) -> None:
-        if message["role"] == "tool":
-            self._answer(message, at)
-            return
-        self._close()
-        if message["role"] == "user":
-            self._turn(
-                "user", [_part(part) for part in questions.parts(message.get("content"), at=f"{at}.content")]
-            )
-        else:
-            self._turn("model", self._said(message, at))
+def _turn(said: Said, *, signed: bool) -> tuple[str, list[Json]]:
+    if said.answered is not None:
+        response = {"name": said.answered.called, "response": _result(said.text)}
+        return _RESULTS, [{"functionResponse": response}]
+    parts = [_part(part) for part in said.parts]
+    if not said.is_of_assistant:
+        return _USER, parts
+    return _MODEL, parts + [_call(call, signed=signed) for call in said.calls]
 
-    def finished(self) -> list[Json]:
-        self._close()
-        return self._contents
 
-    def _turn(self, role: str, parts: list[Json]) -> None:
-        self._contents.append({"role": role, "parts": parts or [{"text": ""}]})
-
-    def _said(self, message: Mapping[str, Any], at: str) -> list[Json]:
-        parts = [_part(part) for part in questions.parts(message.get("content"), at=f"{at}.content")]
-        for order, call in enumerate(questions.tool_calls(message, at=at)):
-            self._calls[call.id] = (order, call.name)
-            part: Json = {"functionCall": {"name": call.name, "args": call.arguments}}
-            signature = _signature(message["tool_calls"][order])
-            if signature or (self._signed and order == 0):
-                part["thoughtSignature"] = signature or NO_SIGNATURE
-            parts.append(part)
-        return parts
-
-    def _answer(self, message: Mapping[str, Any], at: str) -> None:
-        known = self._calls.get(str(message.get("tool_call_id")))
-        if known is None:
-            raise questions.refuse(
-                f"{at}.tool_call_id",
-                "It must be the id of a tool call in an earlier message of the assistant.",
-            )
-        order, name = known
-        text = questions.text_only(message.get("content"), at=f"{at}.content")
-        self._answers.append((order, {"functionResponse": {"name": name, "response": _result(text)}}))
-
-    def _close(self) -> None:
-        """End the turn that answers calls."""
-        if self._answers:
-            self._turn("user", [part for _order, part in sorted(self._answers, key=lambda each: each[0])])
-            self._answers = []
+def _call(call: ToolCall, *, signed: bool) -> Json:
+    part: Json = {"functionCall": {"name": call.called, "args": call.arguments}}
+    signature = _signature(call.given)
+    if signature or (signed and call.order == 0):
+        part["thoughtSignature"] = signature or NO_SIGNATURE
+    return part
 
 
 def _part(part: Text | Image) -> Json:
@@ -122,7 +101,7 @@ def _signature(call: Mapping[str, Any]) -> str:
 def _result(text: str) -> Json:
     """An object is the result itself, anything else its output."""
     try:
-        value = from_json(text)
+        value = json_text.read(text.encode(), lenient=True)
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"output": text}

@@ -13,10 +13,9 @@ from typing import Any
 
 from serving_ui.catalogue import questions
 from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import conversation
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NAME, RULES, contents
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
 
-NAME = "Google Cloud Vertex AI"
 _SAME = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -45,17 +44,15 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
     asked = questions.merged(body)
     own = questions.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
     config = _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model)
-    return _with_own(conversation(asked, model) | _tools(asked), config, own)
+    return _with_own(contents(asked, model) | _tools(asked), config, own)
 
 
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
     asked = questions.merged(body)
     own = questions.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
-    prompts = questions.texts(asked.get("prompt"), name="prompt")
-    if len(prompts) != 1:
-        raise questions.refuse("prompt", "Give one text; ask once for each of several.")
-    sent: Json = {"contents": [{"role": "user", "parts": [{"text": prompts[0]}]}]}
+    said = questions.prompt(asked, RULES)
+    sent: Json = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
     return _with_own(sent, _generation(asked), own)
 
 
@@ -87,7 +84,7 @@ def _generation(asked: Mapping[str, Any]) -> Json:
         for ours, theirs in _SAME.items()
         if asked.get(ours) is not None and not questions.is_neutral(ours, asked[ours])
     }
-    most, stops = questions.most_tokens(asked), questions.stops(asked)
+    most, stops = questions.most_tokens(asked), questions.stops(asked, RULES)
     if most is not None:
         config["maxOutputTokens"] = most
     if stops:
@@ -139,7 +136,7 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     if not isinstance(given, list):
         raise questions.refuse("tools", "It must be a list.")
     own = [tool for tool in given if isinstance(tool, dict) and "type" not in tool and "function" not in tool]
-    listed = questions.functions({"tools": [tool for tool in given if tool not in own]})
+    listed = questions.functions({"tools": [tool for tool in given if tool not in own]}, RULES)
     declared = [_declaration(function) for function in listed]
     sent: Json = {}
     if own or declared:
@@ -161,7 +158,7 @@ def _declaration(function: Mapping[str, Any]) -> Json:
 
 def _mode(asked: Mapping[str, Any], functions: list[Json]) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    choice, name = questions.choice_of_tool({**asked, "tools": functions})
+    choice, name = questions.choice_of_tool({**asked, "tools": functions}, RULES)
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     if choice in _MODES:

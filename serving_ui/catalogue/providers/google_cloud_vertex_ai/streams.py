@@ -56,7 +56,8 @@ class _Stream(ABC):
         state = self._choices.setdefault(index, _Choice())
         if state.ended:
             return []
-        said = answer.said(candidate, head["id"] or self._asked.id, index=index, calls_before=state.calls)
+        answer_id = head["id"] or self._asked.id
+        said = answer.said(candidate, self._asked, answer_id, index=index, calls_before=state.calls)
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)

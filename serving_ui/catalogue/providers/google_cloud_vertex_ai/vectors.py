@@ -12,7 +12,8 @@ from typing import Any
 
 from serving_ui.catalogue import answers, questions
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import NAME, camel
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NAME
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
 
 PREDICT, EMBED, EMBED_BATCH = "predict", "embedContent", "batchEmbedContents"
 _AS_A_SERVICE = "maas"
