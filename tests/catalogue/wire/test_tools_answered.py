@@ -1,0 +1,247 @@
+"""What becomes of a call that a vendor's model makes: the caller's own name of the tool, and arguments that are an object, streamed too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
+
+from serving_ui.catalogue.answers import Arguments
+from serving_ui.catalogue.exchange import Event, read_event, read_reply
+from serving_ui.catalogue.tasks import Task
+from tests.support.columns import COLUMNS, Column
+from tests.support.table import tools, user
+
+Json = dict[str, Any]
+NAMES = ["weather", "mcp.files/read:now", "天気", "a" * 100, "1st", "read-file"]
+MISSING = object()
+TEXTS = ["", None, "null", " null ", MISSING, "{}"]
+"""What is given instead of arguments where they are a text."""
+OBJECTS = [{}, None, MISSING]
+"""And where they are an object."""
+
+
+def question(name: str) -> Json:
+    return {"messages": [user("Hi")], **tools("other", name)}
+
+
+def called(column: Column, name: str) -> str:
+    """What the vendor's model calls the tool."""
+    return column.told(question(name)).tools[-1]
+
+
+def holding(key: str, value: Any) -> Json:
+    return {} if value is MISSING else {key: value}
+
+
+# Each vendor's answer with one call, and its stream with the arguments in pieces.
+
+
+def anthropics(name: str, arguments: Any) -> Json:
+    block = {"type": "tool_use", "id": "toolu_1", "name": name, **holding("input", arguments)}
+    usage = {"input_tokens": 1, "output_tokens": 2}
+    return {"id": "m", "model": "c", "content": [block], "stop_reason": "tool_use", "usage": usage}
+
+
+def anthropics_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
+    yield Event(
+        "",
+        {
+            "type": "message_start",
+            "message": {"id": "m", "model": "c", "usage": {"input_tokens": 1, "output_tokens": 0}},
+        },
+    )
+    yield Event(
+        "",
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}},
+        },
+    )
+    for piece in pieces:
+        yield Event(
+            "",
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": piece},
+            },
+        )
+    yield Event("", {"type": "content_block_stop", "index": 0})
+    yield Event(
+        "", {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}}
+    )
+    yield Event("", {"type": "message_stop"})
+
+
+def bedrocks(name: str, arguments: Any) -> Json:
+    use = {"toolUseId": "tooluse_1", "name": name, **holding("input", arguments)}
+    usage = {"inputTokens": 1, "outputTokens": 2}
+    return {"output": {"message": {"content": [{"toolUse": use}]}}, "stopReason": "tool_use", "usage": usage}
+
+
+def bedrocks_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
+    yield Event("messageStart", {"role": "assistant"})
+    yield Event(
+        "contentBlockStart",
+        {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": name}}},
+    )
+    for piece in pieces:
+        yield Event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}})
+    yield Event("contentBlockStop", {"contentBlockIndex": 0})
+    yield Event("messageStop", {"stopReason": "tool_use"})
+    yield Event("metadata", {"usage": {"inputTokens": 1, "outputTokens": 2}})
+
+
+def googles(name: str, arguments: Any) -> Json:
+    part = {"functionCall": {"name": name, **holding("args", arguments)}}
+    return {
+        "candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 1},
+    }
+
+
+def googles_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
+    yield Event("", googles(name, json.loads("".join(pieces)) if "".join(pieces) else MISSING))
+
+
+def coheres(name: str, arguments: Any) -> Json:
+    call = {"id": "f_1", "type": "function", "function": {"name": name, **holding("arguments", arguments)}}
+    return {"id": "m", "finish_reason": "TOOL_CALL", "message": {"tool_calls": [call]}}
+
+
+def coheres_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
+    def event(kind: str, call: Json) -> Event:
+        return Event("", {"type": kind, "index": 0, "delta": {"message": {"tool_calls": call}}})
+
+    yield Event("", {"type": "message-start", "id": "m"})
+    yield event("tool-call-start", {"id": "f_1", "function": {"name": name, "arguments": ""}})
+    for piece in pieces:
+        yield event("tool-call-delta", {"function": {"arguments": piece}})
+    yield event("tool-call-end", {})
+    yield Event("", {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
+
+
+def ai21s(name: str, arguments: Any) -> Json:
+    call = {"id": "f_1", "type": "function", "function": {"name": name, **holding("arguments", arguments)}}
+    message = {"content": None, "tool_calls": [call]}
+    return {"id": "m", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+
+
+def ai21s_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
+    def event(*calls: Json, reason: str | None = None) -> Event:
+        choice = {"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": reason}
+        return Event("", {"id": "m", "choices": [choice]})
+
+    yield event({"id": "f_1", "type": "function", "function": {"name": name}})
+    for piece in pieces:
+        yield event({"function": {"arguments": piece}})
+    yield event(reason="tool_calls")
+
+
+WIRES: dict[str, tuple[Any, Any, list[Any]]] = {
+    "anthropic": (anthropics, anthropics_stream, OBJECTS),
+    "amazon-bedrock": (bedrocks, bedrocks_stream, [*OBJECTS, ""]),
+    "google-cloud-vertex-ai": (googles, googles_stream, OBJECTS),
+    "cohere": (coheres, coheres_stream, TEXTS),
+    "ai21labs": (ai21s, ai21s_stream, TEXTS),
+}
+every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
+
+
+def whole(column: Column, name: str, arguments: Any) -> Json:
+    """The call as the caller gets it."""
+    reply = WIRES[column.provider.name][0](called(column, name), arguments)
+    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(question(name)))
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    function: Json = call["function"]
+    return function
+
+
+def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
+    """The call as OpenAI's client gathers it."""
+    make = column.wire(Task.CHAT).stream
+    assert make is not None
+    translator, state = make(column.asked(question(name))), ChatCompletionStreamState()
+    for event in WIRES[column.provider.name][1](called(column, name), pieces):
+        for chunk in read_event(translator, event):
+            state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    assert translator.finished
+    calls = state.current_completion_snapshot.choices[0].message.tool_calls
+    assert calls is not None and len(calls) == 1 and calls[0].id
+    call = calls[0]
+    return {"name": call.function.name, "arguments": call.function.arguments}
+
+
+@every_column
+@pytest.mark.parametrize("name", NAMES)
+def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
+    arguments: Any = {"a": 1} if {} in WIRES[column.provider.name][2] else '{"a": 1}'
+    assert whole(column, name, arguments)["name"] == name
+    got = streamed(column, name, ['{"a"', ": 1}"])
+    assert (got["name"], json.loads(got["arguments"])) == (name, {"a": 1})
+
+
+@every_column
+def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
+    reply = WIRES[column.provider.name][0]("made_up", {} if {} in WIRES[column.provider.name][2] else "{}")
+    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(question("weather")))
+    assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "made_up"
+
+
+@every_column
+def test_a_name_is_known_among_the_extra_parameters(column: Column):
+    asked = {"messages": [user("Hi")], "extra_params": tools(NAMES[1])}
+    reply = WIRES[column.provider.name][0](
+        called(column, NAMES[1]), {} if {} in WIRES[column.provider.name][2] else "{}"
+    )
+    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(asked))
+    assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == NAMES[1]
+
+
+@every_column
+def test_a_call_without_arguments_has_an_empty_object(column: Column):
+    for nothing in WIRES[column.provider.name][2]:
+        assert whole(column, "f", nothing) == {"name": "f", "arguments": "{}"}, nothing
+
+
+@every_column
+@pytest.mark.parametrize(
+    "pieces", [[], [""], ["", ""], ["null"], ["n", "ul", "l"], [" "], ["{}"], ["{", "}"]], ids=str
+)
+def test_a_streamed_call_without_arguments_has_an_empty_object(column: Column, pieces: list[str]):
+    if column.name == "vertex" and pieces == [" "]:
+        pieces = []  # its arguments are an object, and come whole
+    assert streamed(column, "f", pieces) == {"name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    "pieces", [['{"a', '": null}'], ["nullable"], ["nu", "mber"], ['"null"'], ["1"]], ids=str
+)
+def test_other_arguments_are_passed_on_as_they_come(pieces: list[str]):
+    arguments = Arguments()
+    assert "".join(map(arguments.take, pieces)) + arguments.rest() == "".join(pieces)
+    assert arguments.rest() == ""
+
+
+def test_a_stream_of_cohere_that_ends_no_call_has_an_empty_object_all_the_same():
+    column = next(each for each in COLUMNS if each.name == "cohere")
+    make = column.wire(Task.CHAT).stream
+    assert make is not None
+    translator = make(column.asked(question("f")))
+    events = [event for event in coheres_stream("f", []) if event.data["type"] != "tool-call-end"]
+    chunks = [chunk for event in events for chunk in read_event(translator, event)]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[-2:] == [{"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, {}]
+
+
+@every_column
+def test_numbers_that_json_does_not_have_are_null_in_arguments(column: Column):
+    if {} in WIRES[column.provider.name][2]:
+        arguments = whole(column, "f", {"a": float("nan"), "b": [float("inf")]})["arguments"]
+        assert json.loads(arguments) == {"a": None, "b": [None]}

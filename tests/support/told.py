@@ -1,0 +1,192 @@
+"""What a vendor is told, whatever its wire: the body of a question in one shape for all of them.
+
+Results of tools are turns of their own here, so that one expectation fits those who send them as messages and those who send them as
+what the user says. Vertex AI has no ids: there they are empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True)
+class Result:
+    id: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """By its media type, or its address."""
+
+    shown: str
+
+
+Item = str | Call | Result | Picture
+Turn = tuple[Any, ...]
+"""(user, assistant or results, item, …)."""
+
+
+@dataclass(frozen=True)
+class Told:
+    system: str
+    turns: list[Turn]
+    tools: list[str]
+    choice: str
+    """auto, any, none, the name of a tool, or nothing."""
+    stops: list[str]
+
+
+def told(provider: str, body: Json) -> Told:
+    """The body of a question to this provider."""
+    return _TOLD[provider](body)
+
+
+def _turns(said: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
+    turns: list[Turn] = []
+    for role, items in said:
+        for is_result, group in groupby(items, key=lambda item: isinstance(item, Result)):
+            shown = "results" if is_result else role
+            if is_result and turns and turns[-1][0] == "results":
+                turns[-1] += tuple(group)
+            else:
+                turns.append((shown, *group))
+    return turns
+
+
+def _anthropic(body: Json) -> Told:
+    choice = body.get("tool_choice") or {}
+    said = (
+        (each["role"], [_anthropics(block) for block in _listed(each["content"])])
+        for each in body["messages"]
+    )
+    return Told(
+        system="|".join(block["text"] for block in _listed(body.get("system") or [])),
+        turns=_turns(said),
+        tools=[tool["name"] for tool in body.get("tools") or ()],
+        choice=choice.get("name") or choice.get("type", ""),
+        stops=body.get("stop_sequences") or [],
+    )
+
+
+def _listed(content: Any) -> list[Json]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _anthropics(block: Json) -> Item:
+    match block["type"]:
+        case "text":
+            text: str = block["text"]
+            return text
+        case "tool_use":
+            return Call(block["id"], block["name"], json.dumps(block["input"]))
+        case "tool_result":
+            inner = [_anthropics(each) for each in _listed(block.get("content") or [])]
+            return Result(block["tool_use_id"], "".join(map(_shown, inner)))
+    source = block["source"]
+    return Picture(source.get("url") or source["media_type"])
+
+
+def _shown(item: Item) -> str:
+    return item if isinstance(item, str) else str(item)
+
+
+def _bedrock(body: Json) -> Told:
+    config = body.get("toolConfig") or {}
+    ((choice, more),) = (config.get("toolChoice") or {"": {}}).items()
+    said = ((each["role"], [_bedrocks(block) for block in each["content"]]) for each in body["messages"])
+    return Told(
+        system="|".join(block["text"] for block in body.get("system") or ()),
+        turns=_turns(said),
+        tools=[tool["toolSpec"]["name"] for tool in config.get("tools") or ()],
+        choice=more.get("name") or choice,
+        stops=(body.get("inferenceConfig") or {}).get("stopSequences") or [],
+    )
+
+
+def _bedrocks(block: Json) -> Item:
+    ((kind, content),) = block.items()
+    if kind == "toolUse":
+        return Call(content["toolUseId"], content["name"], json.dumps(content["input"]))
+    if kind == "toolResult":
+        return Result(content["toolUseId"], "".join(_shown(_bedrocks(each)) for each in content["content"]))
+    if kind == "image":
+        return Picture("image/" + content["format"])
+    return str(content)
+
+
+def _google(body: Json) -> Told:
+    config = ((body.get("toolConfig") or {}).get("functionCallingConfig")) or {}
+    roles = {"user": "user", "model": "assistant"}
+    said = ((roles[each["role"]], [_googles(part) for part in each["parts"]]) for each in body["contents"])
+    declared = (tool.get("functionDeclarations") or () for tool in body.get("tools") or ())
+    return Told(
+        system="|".join(part["text"] for part in (body.get("systemInstruction") or {}).get("parts") or ()),
+        turns=_turns(said),
+        tools=[function["name"] for functions in declared for function in functions],
+        choice="".join(config.get("allowedFunctionNames") or ()) or config.get("mode", "").lower(),
+        stops=(body.get("generationConfig") or {}).get("stopSequences") or [],
+    )
+
+
+def _googles(part: Json) -> Item:
+    if "functionCall" in part:
+        return Call("", part["functionCall"]["name"], json.dumps(part["functionCall"]["args"]))
+    if "functionResponse" in part:
+        response = part["functionResponse"]["response"]
+        output = response.get("output")
+        return Result("", output if isinstance(output, str) and len(response) == 1 else json.dumps(response))
+    if "text" in part:
+        text: str = part["text"]
+        return text
+    return Picture((part.get("inlineData") or {}).get("mimeType") or part["fileData"]["fileUri"])
+
+
+def _openais(body: Json) -> Told:
+    """Cohere's and AI21's messages, which are spelled as OpenAI's."""
+    system = [each for each in body["messages"] if each["role"] == "system"]
+    said = ((each["role"], list(_spelled(each))) for each in body["messages"] if each["role"] != "system")
+    return Told(
+        system="|".join(each["content"] for each in system),
+        turns=_turns(said),
+        tools=[tool["function"]["name"] for tool in body.get("tools") or ()],
+        choice={"REQUIRED": "any", "NONE": "none"}.get(body.get("tool_choice", ""), ""),
+        stops=body.get("stop_sequences") or body.get("stop") or [],
+    )
+
+
+def _spelled(message: Json) -> Iterator[Item]:
+    content: Any = message.get("content") or []
+    if message["role"] == "tool":
+        yield Result(message["tool_call_id"], content)
+        return
+    parts: list[Json] = [{"text": content}] if isinstance(content, str) else content
+    for part in parts:
+        if "text" in part:
+            yield part["text"]
+        else:
+            yield Picture(part["image_url"]["url"].partition(";")[0].removeprefix("data:"))
+    for call in message.get("tool_calls") or ():
+        yield Call(call["id"], call["function"]["name"], call["function"]["arguments"])
+
+
+_TOLD: dict[str, Callable[[Json], Told]] = {
+    "anthropic": _anthropic,
+    "amazon-bedrock": _bedrock,
+    "google-cloud-vertex-ai": _google,
+    "cohere": _openais,
+    "ai21labs": _openais,
+}
