@@ -1,0 +1,138 @@
+"""No JSON that leaves the gateway has a number that JSON does not have, neither to a provider nor to the caller; all else is as it came."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import GatewayServer, endpoint, entity
+from tests.gateway.wire.test_recordings import lead
+from tests.support.recordings import RECORDINGS, Recording
+from tests.support.vendor import Answer, Vendor
+
+NAMED = {(each.provider.name, each.path.stem): each for each in RECORDINGS}
+PASSED = [NAMED["openai", "hello"], NAMED["custom", "hello"], NAMED["databricks-model-serving", "hello"]]
+LOGPROBS = rb'{"id":"a","choices":[{"index":0,"message":{"content":"NaN, \"Infinity\" \ud83d"},"logprobs":%b,"finish_reason":"stop"}]}'
+WITH_NAN = LOGPROBS % b'{"content":[{"token":"x","logprob": -Infinity,"top_logprobs":[NaN , Infinity]}]}'
+WITH_NULL = LOGPROBS % b'{"content":[{"token":"x","logprob": null,"top_logprobs":[null , null]}]}'
+
+
+def strictly(content: bytes) -> Any:
+    """As JavaScript and Go read it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return json.loads(content, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("recorded", PASSED, ids=str)
+@pytest.mark.parametrize(
+    ("came", "goes"), [(WITH_NAN, WITH_NULL), (WITH_NULL, WITH_NULL)], ids=["nan", "proper"]
+)
+def test_a_whole_answer_that_passes(
+    gateway: GatewayServer, vendor: Vendor, recorded: Recording, came: bytes, goes: bytes
+):
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer(200, {"Content-Type": "application/json"}, (came,)), at=recorded.request["path"])
+    answer = gateway.query("vendor", recorded.question)
+    assert (answer.status_code, answer.content) == (200, goes)
+
+
+def test_a_stream_that_passes(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, NAMED["custom", "stream-hello"])
+    chunk = b'{"id":"a","choices":[{"index":0,"delta":{"content":"NaN"},"logprobs":{"content":[{"logprob":%b}]},"finish_reason":"stop"}]}'
+    vendor.say(Answer.stream(b"data: " + chunk % b"-Infinity" + b"\n\ndata: [DONE]\n\n"))
+    answer = gateway.query("vendor", NAMED["custom", "stream-hello"].question)
+    assert answer.content == b"data: " + chunk % b"null" + b"\n\ndata: [DONE]\n\n"
+
+
+def test_events_of_the_responses_api(gateway: GatewayServer, vendor: Vendor):
+    gateway.add(endpoint("thinker", entity(base=vendor.url)))
+    event = (
+        b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r","score":%b}}\n\n'
+    )
+    vendor.say(Answer.stream(event % b"NaN"))
+    answer = gateway.post("responses", {"model": "thinker", "input": "Hi", "stream": True})
+    assert answer.content == event % b"null"
+
+
+def test_an_answer_and_a_stream_that_are_translated(gateway: GatewayServer, vendor: Vendor):
+    recorded = NAMED["google-cloud-vertex-ai", "hello"]
+    lead(gateway, vendor, recorded)
+    candidate = b'{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":NaN}}}]},"finishReason":"STOP","logprobsResult":{"chosenCandidates":[{"token":"x","logProbability":-Infinity}]}}'
+    reply = b'{"candidates":[%b],"usageMetadata":{"promptTokenCount":NaN,"totalTokenCount":3}}' % candidate
+    vendor.say(Answer(200, {"Content-Type": "application/json"}, (reply,)), at="/models/")
+    (choice,) = strictly(gateway.query("vendor", recorded.question).content)["choices"]
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":null}'
+    assert choice["logprobs"]["content"][0]["logprob"] is None
+    vendor.say(Answer.stream(b"data: " + reply.replace(b"\n", b"") + b"\n\n"), at="/models/")
+    answer = gateway.query("vendor", {**recorded.question, "stream": True})
+    lines = [line.removeprefix(b"data: ") for line in answer.content.split(b"\n") if line]
+    assert lines.pop() == b"[DONE]"
+    assert b"null" in b"".join(lines)
+    assert all(strictly(line) for line in lines)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e400", b"1" + b"0" * 400 + b".0"])
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "custom"])
+def test_a_question_with_such_a_number_is_refused(
+    gateway: GatewayServer, vendor: Vendor, provider: str, number: bytes
+):
+    lead(gateway, vendor, NAMED[provider, "hello"])
+    answer = gateway.query("vendor", b'{"messages":[{"role":"user","content":"Hi"}],"own":[%b]}' % number)
+    assert answer.status_code == 400
+    assert "cannot be read" in answer.json()["message"]
+    assert vendor.asked == []
+
+
+@pytest.mark.parametrize(
+    "provider", ["anthropic", "amazon-bedrock", "google-cloud-vertex-ai", "cohere", "ai21labs"]
+)
+def test_what_a_tool_and_a_model_wrote_leaves_without_them(
+    gateway: GatewayServer, vendor: Vendor, provider: str
+):
+    recorded = NAMED[provider, "hello"]
+    lead(gateway, vendor, recorded)
+    vendor.say(Answer.json(recorded.reply), at=recorded.request["path"])
+    function = {"name": "f", "arguments": '{"a": [NaN, Infinity, 1e400]}'}
+    messages = [
+        {"role": "user", "content": "NaN"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "functions.get:0", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "functions.get:0", "content": '{"x": NaN, "y": 1e400}'},
+    ]
+    answer = gateway.query(
+        "vendor", {"messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]}
+    )
+    assert answer.status_code == 200, answer.text
+    sent = vendor.asked[-1].body
+    assert strictly(sent)
+    assert b"null" in sent
+    assert b"[NaN" not in sent and b"1e400]" not in sent
+
+
+def test_what_passes_to_a_provider_is_not_translated(gateway: GatewayServer, vendor: Vendor):
+    """Its ids, names, blanks and arguments are the caller's business and the provider's."""
+    lead(gateway, vendor, NAMED["custom", "hello"])
+    vendor.say(Answer.json(NAMED["custom", "hello"].reply))
+    function = {"name": "mcp.files/read:now", "arguments": '{"a": NaN}'}
+    question = {
+        "messages": [
+            {
+                "role": "assistant",
+                "content": " \n",
+                "tool_calls": [{"id": "functions.get:0", "type": "function", "function": function}],
+            },
+            {"role": "tool", "tool_call_id": "functions.get:0", "content": '{"x": NaN}'},
+            {"role": "assistant", "content": "Once "},
+        ],
+        "stop": ["", "\n"],
+    }
+    assert gateway.query("vendor", question).status_code == 200
+    sent = vendor.asked[-1].json
+    assert {name: sent[name] for name in question} == question

@@ -1,0 +1,71 @@
+"""An agent with OpenAI's own SDK goes on at another vendor: its tools have names of MCP servers, and its first call an id of elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion
+
+from serving_ui.catalogue.tasks import Task
+from tests.catalogue.wire.test_tools_answered import WIRES, called
+from tests.gateway.conftest import GatewayServer
+from tests.gateway.wire.test_any_bytes import framed
+from tests.gateway.wire.test_recordings import lead
+from tests.support.columns import COLUMNS
+from tests.support.recordings import STREAMED
+from tests.support.table import assistant, call, tool, tools, user
+from tests.support.told import Call, told
+from tests.support.vendor import Answer, Vendor
+
+TOOL = "mcp.files/read:now"
+HISTORY = [
+    user("Hi"),
+    assistant("\n", call("functions.get:0", TOOL, arguments="")),
+    tool("functions.get:0", ""),
+]
+CHAT = {each.provider.name: each for each in STREAMED if each.task is Task.CHAT}
+
+
+@pytest.fixture
+def client(gateway: GatewayServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
+
+
+def asked(client: openai.OpenAI, provider: str, messages: list[Any]) -> ChatCompletion:
+    state = ChatCompletionStreamState()
+    choice: Any = {"type": "function", "function": {"name": TOOL}}
+    if provider in ("ai21labs", "cohere"):
+        choice = "auto"  # they cannot be made to call one of two
+    given: Any = tools("other", TOOL)["tools"]
+    for chunk in client.chat.completions.create(
+        model="vendor", messages=messages, tools=given, tool_choice=choice, stream=True
+    ):
+        state.handle_chunk(chunk)
+    return state.get_final_completion()
+
+
+@pytest.mark.parametrize("provider", WIRES)
+def test_an_agent_goes_on_with_its_tools(
+    gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI, provider: str
+):
+    """The vendor here refuses what the real one refuses; it is asked twice, the second time with its own call in the history."""
+    recorded = CHAT[provider]
+    lead(gateway, vendor, recorded)
+    column = next(each for each in COLUMNS if each.provider.name == provider)
+    events = WIRES[provider][1](called(column, TOOL), [])
+    content = b"".join(framed(recorded, event.name, event.data) for event in events)
+    kind = {"Content-Type": recorded.content_type}
+    vendor.say(Answer(200, kind, (content,)), at=recorded.request["path"].partition("?")[0])
+    calls = asked(client, provider, HISTORY).choices[0].message.tool_calls
+    assert calls is not None and len(calls) == 1
+    made: Any = calls[0]
+    assert (made.function.name, made.function.arguments) == (TOOL, "{}")
+    again = [*HISTORY, {"role": "assistant", "tool_calls": [made.to_dict()]}, tool(made.id, "3")]
+    assert asked(client, provider, again).choices[0].finish_reason == "tool_calls"
+    first, second = (told(provider, each.json) for each in vendor.asked if each.path != "/token")
+    known = [item for turn in second.turns for item in turn if isinstance(item, Call)]
+    assert [each.name for each in known] == [second.tools[1]] * 2
+    assert second.turns[: len(first.turns)] == first.turns
