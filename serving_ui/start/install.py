@@ -56,14 +56,17 @@ def fill(root: str, python: str, locks: tuple[str, ...], *, turn: int) -> None:
     else:
         _say("First start: making .venv and installing the locked requirements. This takes a minute or two.")
         _make(os.path.dirname(os.path.dirname(python)), turn=turn)
-    files = [part for lock in locks for part in ("--requirement", os.path.join(root, lock))]
-    # The locks hold everything. Left to look for dependencies itself, an older pip asks for a newer release of what is
-    # pinned already, and refuses it for want of a hash; a release made after this clone could break it as well.
-    pip = [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
-    pip += ["--disable-pip-version-check"]
-    code, output = _run([*pip, *files], turn=turn)
+    code, output = _run(pip_command(root, python, locks), turn=turn)
     if code:
         raise StartProblem(_explanation(code, output))
+
+
+def pip_command(root: str, python: str, locks: tuple[str, ...]) -> list[str]:
+    """Installs exactly what the locks hold. Left to look for dependencies itself, an older pip asks for a newer release of
+    what is pinned already, and refuses it for want of a hash; a release made after this clone could break it as well."""
+    pip = [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
+    files = [part for lock in locks for part in ("--requirement", os.path.join(root, lock))]
+    return [*pip, "--disable-pip-version-check", *files]
 
 
 def _make(folder: str, *, turn: int) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterable
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from serving_ui.start import environment, install
 from tests.architecture.sources import ROOT
 
 LOCKS = ("requirements.lock", "tests/requirements.lock")
 PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RUNTIME, TEST = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
+# Debian 12's; it does not run on a newer Python, whose first one had 23.2.1.
+OLDEST_PIP = "23.0.1" if sys.version_info < (3, 12) else "23.2.1"
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -38,12 +50,64 @@ def test_every_pin_has_a_hash(lock):
 
 
 def test_the_locks_hold_what_the_project_declares():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    runtime, test = project["dependencies"], project["optional-dependencies"]["test"]
-    assert wanted(runtime) <= set(pins("requirements.lock"))
-    assert wanted(runtime, test) <= set(pins("tests/requirements.lock"))
+    assert wanted(RUNTIME) <= set(pins("requirements.lock"))
+    assert wanted(RUNTIME, TEST) <= set(pins("tests/requirements.lock"))
 
 
 def test_the_test_lock_changes_no_version_of_the_product():
     tests = pins("tests/requirements.lock")
     assert {name: tests.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+
+
+def missing(lock: str, declared: Iterable[str], python: str, machine: str) -> set[str]:
+    """What something in the lock needs on such a machine, and the lock does not hold in a version that will do."""
+    held = {canonicalize_name(name): version for name, version in pins(lock).items()}
+    surroundings = {"python_version": python, "python_full_version": f"{python}.2", "platform_machine": machine}
+    lacking: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    left = [Requirement(each) for each in declared]
+    while left:
+        needed = left.pop()
+        name = canonicalize_name(needed.name)
+        if name not in held or not needed.specifier.contains(held[name], prereleases=True):
+            lacking.add(str(needed))
+            continue
+        for extra in {"", *needed.extras}:
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            also = [Requirement(each) for each in distribution(name).requires or ()]
+            there = {**surroundings, "extra": extra}
+            left += [each for each in also if each.marker is None or each.marker.evaluate(there)]
+    return lacking
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_locks_hold_whatever_their_packages_need(python: str, machine: str):
+    """pip installs them without looking for dependencies, so nothing else would find out."""
+    assert missing("requirements.lock", RUNTIME, python, machine) == set()
+    assert missing("tests/requirements.lock", [*RUNTIME, *TEST], python, machine) == set()
+
+
+def test_a_package_that_a_lock_lacks_is_noticed():
+    assert missing("requirements.lock", TEST, "3.11", "x86_64") >= {"pytest~=9.2", "ruff~=0.17.6"}
+
+
+def test_pip_finds_nothing_missing_in_what_was_installed():
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n")
+
+
+@pytest.mark.slow
+def test_the_oldest_pip_installs_the_locks(tmp_path: Path):
+    """It downloads all of them, which takes most of a minute, and installs nothing."""
+    python = str(tmp_path / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True, capture_output=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", f"pip=={OLDEST_PIP}"], check=True, capture_output=True)
+    command = install.pip_command(str(ROOT), python, (environment.RUNTIME_LOCK, environment.TEST_LOCK))
+    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    version = subprocess.run([*pip, "--version"], check=True, capture_output=True, text=True)
+    assert version.stdout.startswith(f"pip {OLDEST_PIP} ")
