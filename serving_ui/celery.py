@@ -23,6 +23,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 
 from django.conf import settings
 
+from serving_ui.lib.env import EnvError
+
+try:
+    settings.DATA  # noqa: B018 -- reads all of them
+except EnvError as problem:  # for whoever runs Celery's own command: it would show a traceback
+    raise SystemExit(str(problem)) from None
+
 from serving_ui.endpoints import nudge
 from serving_ui.usage import schedule
 
@@ -85,8 +92,14 @@ def _transport_options() -> dict[str, object]:
         patience = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
         return {"visibility_timeout": 300, **(patience if settings.BROKER_URL.startswith("redis") else {})}
     folder = settings.BROKER_FOLDER
-    for name in ("messages", "control"):
-        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for name in ("messages", "control"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(
+            f"The broker's folder {folder} cannot be made ({(error.strerror or '').lower()}). Make room there, or give "
+            "yourself the right to write, and start again."
+        ) from None
     return {
         "data_folder_in": str(folder / "messages"),
         "data_folder_out": str(folder / "messages"),

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.urls import URLPattern, URLResolver, get_resolver
-
-from serving_ui.lib.env import EnvError
-from serving_ui.vault import ciphers
 
 
 @register()
@@ -19,16 +15,6 @@ def every_view_declares_who_may_call_it(**_options: Any) -> list[CheckMessage]:
     return [
         Error(f"{view.__module__}.{view.__name__} declares no policy", id="serving_ui.E001") for view in bare
     ]
-
-
-@register()
-def vault_keys_are_usable(**_options: Any) -> list[CheckMessage]:
-    """The keys can be read and fit."""
-    try:
-        ciphers.KeyRing(settings.VAULT_KEYS)
-    except EnvError as error:
-        return [Error(str(error), id="serving_ui.E002")]
-    return []
 
 
 def views(resolver: URLResolver) -> list[Any]:

@@ -6,6 +6,7 @@ One file, twelve-factor: a value that cannot be used stops the start with a sent
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,41 +15,47 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.lib import env
+from serving_ui.lib.key_file import read_or_make
+from serving_ui.start.options import Options
+from serving_ui.vault.ciphers import KeyRing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA = Path(env.text("DATA", str(BASE_DIR / "data"))).resolve()
-DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
+try:
+    DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as _error:
+    raise env.EnvError(
+        f"SERVING_UI_DATA is {DATA}, which cannot be made ({(_error.strerror or '').lower()}). Name another folder."
+    ) from None
 
-
-def key_file(name: str, make: str) -> str:
-    """The key in DATA/<name>, made at the first run and readable by its owner alone."""
-    path = DATA / name
-    if not path.exists():
-        try:
-            with path.open("x") as file:
-                path.chmod(0o600)
-                file.write(make)
-        except FileExistsError:  # another process of the same start was quicker
-            pass
-    return path.read_text().strip()
-
-
-HOST = env.text("HOST", "127.0.0.1")
-PORT = env.integer("PORT", 8080)
+HOST = env.host("HOST", "127.0.0.1")
+PORT = env.port("PORT", 8080)
 DEBUG = env.flag("DEBUG", False)
-ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
 ON_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
-SECRET_KEY = env.text("SECRET_KEY") or key_file("session.key", secrets.token_urlsafe(50))
+SECRET_KEY = env.text("SECRET_KEY") or read_or_make(DATA / "session.key", secrets.token_urlsafe(50))
+if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
+    raise env.EnvError(
+        "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 characters or more, made by chance, such as those of "
+        "`openssl rand -base64 48`."
+    )
 # One line a key, `<id> <key>`; the first line encrypts, all of them decrypt.
 VAULT_KEYS = (
     env.text("VAULT_KEYS")
-    or key_file("vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
+    or read_or_make(DATA / "vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
 ).splitlines()
+try:
+    KeyRing(VAULT_KEYS)
+except env.EnvError as _error:
+    raise env.EnvError(f"SERVING_UI_VAULT_KEYS, or else the file {DATA / 'vault.key'}: {_error}") from None
 PASS_KEY = SECRET_KEY.encode()
 
-ALLOWED_HOSTS = list(env.listing("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]", HOST)))
-PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
+PUBLIC_URL = env.address("PUBLIC_URL")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]", HOST))
+if _public := urlsplit(PUBLIC_URL).hostname:
+    ALLOWED_HOSTS.append(f"[{_public}]" if ":" in _public else _public)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 SECURE = PUBLIC_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", False) else None
@@ -123,9 +130,19 @@ TEMPLATES = [
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-DATABASES = {
-    "default": dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{DATA / 'serving_ui.sqlite3'}")
-}
+_url = env.text("DATABASE_URL") or f"sqlite:///{DATA / 'serving_ui.sqlite3'}"
+try:
+    DATABASES = {"default": dj_database_url.parse(_url)}
+    _is_usable = (
+        _url.startswith(("postgres://", "postgresql://", "sqlite:////")) and DATABASES["default"]["NAME"]
+    )
+except (ValueError, KeyError):
+    _is_usable = False
+if not _is_usable:  # it may hold a password, and is never shown
+    raise env.EnvError(
+        "SERVING_UI_DATABASE_URL is not the address of a database. Use one such as postgres://user:password@host:5432/name, with "
+        "the special characters of a password percent-encoded, or sqlite:////folder/file.sqlite3."
+    )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Immediate: a transaction that reads and then writes must not find out at the write that another one won.
     DATABASES["default"]["OPTIONS"] = {
@@ -172,30 +189,26 @@ BROKER_URL = env.text("BROKER_URL") or "filesystem://localhost"
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
 # Where gateway processes count rate limits together. Without it each admits its share.
-REDIS_URL = env.text("REDIS_URL") or (
-    BROKER_URL if urlsplit(BROKER_URL).scheme in ("redis", "rediss") else ""
-)
-if REDIS_URL and not (urlsplit(REDIS_URL).scheme in ("redis", "rediss") and urlsplit(REDIS_URL).hostname):
-    raise env.EnvError(
-        "SERVING_UI_REDIS_URL is not an address of Redis. Use one such as redis://127.0.0.1:6379/0."
-    )
+REDIS_URL = env.text("REDIS_URL") or (BROKER_URL if BROKER_URL.startswith(("redis://", "rediss://")) else "")
+for _name, _url, _also in (
+    ("BROKER_URL", BROKER_URL, ("amqp", "amqps", "filesystem")),
+    ("REDIS_URL", REDIS_URL, ()),
+):
+    if not _url or env.split(_url, _also):
+        continue
+    try:
+        RedisAddress.parse(_url)
+    except ValueError:  # it may hold a password, and is never shown
+        raise env.EnvError(
+            f"SERVING_UI_{_name} is not an address of Redis{' or RabbitMQ' if _also else ''}. Use one such as "
+            f"redis://127.0.0.1:6379/0{' or amqp://user:password@127.0.0.1:5672//' if _also else ''}."
+        ) from None
 
 # The gateway: where pages find it, what it may reach, and where vendors stand.
-GATEWAY_URL = (
-    env.text("GATEWAY_URL") or f"http://{'127.0.0.1' if HOST in ANY_ADDRESS else HOST}:{PORT}"
-).rstrip("/")
-VENDOR_ADDRESSES = {
-    name.lower().replace("_", "-"): url.rstrip("/")
-    for name, url in env.starting_with("BASE_URL_").items()
-    if url
-}
+GATEWAY_URL = env.address("GATEWAY_URL", with_path=True) or Options(host=HOST, port=PORT).local_url
+VENDOR_ADDRESSES = env.addresses("BASE_URL_", (*PROVIDERS, "microsoft-entra"))
 VENDOR_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
-for _name, _url in VENDOR_ADDRESSES.items():
-    if urlsplit(_url).scheme not in ("http", "https") or not urlsplit(_url).hostname:
-        raise env.EnvError(
-            f"SERVING_UI_BASE_URL for {_name} is {_url!r}. Use an address such as http://127.0.0.1:9000."
-        )
-EGRESS_LISTED = (*env.listing("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
+EGRESS_LISTED = (*env.networks("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
 USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14)
 USAGE_MINUTE_DAYS = env.days("USAGE_MINUTE_DAYS", 400, least=USAGE_ROW_DAYS)  # a sum outlives what it sums up
@@ -205,13 +218,11 @@ SNAPSHOT_COPY = (
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
 METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
-OTLP_ENDPOINT = env.text("OTLP_ENDPOINT").rstrip("/")  # a collector for traces, such as http://127.0.0.1:4318
-if OTLP_ENDPOINT and urlsplit(OTLP_ENDPOINT).scheme not in ("http", "https"):
-    raise env.EnvError(
-        f"SERVING_UI_OTLP_ENDPOINT is {OTLP_ENDPOINT!r}. Use an address such as http://127.0.0.1:4318."
-    )
-CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60)
+# A collector for traces, such as http://127.0.0.1:4318.
+OTLP_ENDPOINT = env.address("OTLP_ENDPOINT", with_path=True)
+CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60, least=1, most=3600)
 
+LOG_LEVELS = ("warning", "debug", "info", "error", "critical")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -219,5 +230,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # An answer of 4xx is the page's way of saying no; what is worth a line is an error of ours.
     "loggers": {"django.request": {"level": "ERROR"}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "WARNING").upper()},
+    "root": {"handlers": ["stderr"], "level": env.choice("LOG_LEVEL", LOG_LEVELS).upper()},
 }
+
+if _complaint := env.complaint():
+    sys.stderr.write(f"{_complaint}\n")

@@ -1,18 +1,28 @@
 """Reads settings from the environment, prefix `SERVING_UI_`.
 
-A value that cannot be understood raises EnvError with a sentence: the product never starts on a guess.
-`NAME_FILE` may name a file that holds the value, as container platforms mount secrets.
+A value that cannot be used raises EnvError with a sentence: the product never starts on a guess. `NAME_FILE` may name a file that
+holds the value, as container platforms mount secrets. Imports nothing but Python itself: the start reads settings before any
+package is installed.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 PREFIX = "SERVING_UI_"
 _CENTURY = 36_500
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+
+_read: set[str] = set()
 
 
 class EnvError(ValueError):
@@ -20,17 +30,47 @@ class EnvError(ValueError):
 
 
 def text(name: str, default: str = "") -> str:
-    """The value of SERVING_UI_<name>, else the content of the file named by SERVING_UI_<name>_FILE, else `default`."""
-    value = os.environ.get(PREFIX + name)
-    if value is not None:
-        return value.strip()
-    file = os.environ.get(f"{PREFIX}{name}_FILE")
-    if not file:
-        return default
+    """The value of SERVING_UI_<name>, else the content of the file named by SERVING_UI_<name>_FILE, else `default`.
+    An empty value is none."""
+    _read.add(name)
+    value = os.environ.get(PREFIX + name, "").strip()
+    file = os.environ.get(f"{PREFIX}{name}_FILE", "").strip()
+    if value and file:
+        raise EnvError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set. Leave one of them out.")
+    return (_content(name, file) if file else value) or default
+
+
+def _content(name: str, file: str) -> str:
     try:
-        return Path(file).read_text().strip()
+        content = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise EnvError(f"{PREFIX}{name}_FILE names {file}, which cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is no text in UTF-8.") from None
+    if not content:
+        raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is empty. Put the value into it.")
+    return content
+
+
+def known() -> frozenset[str]:
+    """The names of all settings that have been asked for, without the prefix."""
+    return frozenset(_read)
+
+
+def unknown() -> list[str]:
+    """What is set with our prefix and means nothing, once every setting has been asked for."""
+    ours = {PREFIX + name + end for name in _read for end in ("", "_FILE")}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in ours)
+
+
+def complaint() -> str:
+    """A sentence about what is set and unknown, such as a misspelt name; nothing when all is known. A warning and no
+    refusal: a newer version may know the name, and some platforms set names of their own after that of a service."""
+    said = []
+    for name in unknown():
+        near = get_close_matches(name.removeprefix(PREFIX), _read, n=1, cutoff=0.75)
+        said.append(f"{name} (is {PREFIX}{near[0]} meant?)" if near else name)
+    return f"Ignored, because no setting has this name: {', '.join(said)}." if said else ""
 
 
 def flag(name: str, default: bool) -> bool:
@@ -43,15 +83,23 @@ def flag(name: str, default: bool) -> bool:
     raise EnvError(f"{PREFIX}{name} is {value!r}. Use 1 or 0.")
 
 
-def integer(name: str, default: int) -> int:
-    """A whole number."""
+def integer(name: str, default: int, *, least: int | None = None, most: int | None = None) -> int:
+    """A whole number, within these bounds."""
     value = text(name)
     if not value:
         return default
-    try:
-        return int(value)
-    except ValueError:
-        raise EnvError(f"{PREFIX}{name} is {value!r}. Use a whole number.") from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        raise EnvError(f"{PREFIX}{name} is {value!r}. Use a whole number.")
+    number = int(value)
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"from {least} to {most}" if most is not None else f"of {least} or more"
+        raise EnvError(f"{PREFIX}{name} is {number}. Use a number {bounds}.")
+    return number
+
+
+def port(name: str, default: int) -> int:
+    """A port of TCP."""
+    return integer(name, default, least=1, most=65535)
 
 
 def days(name: str, default: int, *, least: int = 1) -> int:
@@ -76,7 +124,103 @@ def listing(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if value else default
 
 
-def starting_with(name: str) -> dict[str, str]:
-    """Every setting whose name starts with SERVING_UI_<name>, by the rest of its name."""
-    start = PREFIX + name
-    return {key[len(start) :]: value.strip() for key, value in os.environ.items() if key.startswith(start)}
+def host(name: str, default: str) -> str:
+    """A host name or an IP address to listen on."""
+    value = text(name, default)
+    if is_host(value):
+        return value
+    raise EnvError(f"{PREFIX}{name} is {value!r}. Use an address of this machine, such as 127.0.0.1, alone.")
+
+
+def hosts(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """Host names that may stand in a request, as Django writes them: IPv6 in brackets, `.example.com` for all of a domain."""
+    found = []
+    for entry in listing(name, default):
+        plain = entry.removeprefix("[").removesuffix("]")
+        if entry == "*":
+            raise EnvError(
+                f"{PREFIX}{name} holds '*', with which anybody could have this server answer under a name of theirs. "
+                "Name the hosts, separated by commas, or .example.com for all of a domain."
+            )
+        if not is_host(entry.removeprefix(".")) and not _is_ipv6(plain):
+            raise EnvError(
+                f"{PREFIX}{name} holds {entry!r}. Use host names without scheme, port and path, separated by commas, "
+                "such as serving.example.com."
+            )
+        found.append(f"[{plain}]" if _is_ipv6(plain) else entry)
+    return found
+
+
+def is_host(value: str) -> bool:
+    """Whether it is a host name or a plain IP address."""
+    return bool(_HOST_NAME.fullmatch(value)) or _is_ipv6(value)
+
+
+def _is_ipv6(value: str) -> bool:
+    try:
+        return isinstance(ip_address(value), IPv6Address)
+    except ValueError:
+        return False
+
+
+def address(name: str, *, with_path: bool = False) -> str:
+    """A URL of http or https without a slash at its end; empty when it is not set. The value is shown in an error only if it
+    can hold no password."""
+    value = text(name)
+    if not value:
+        return ""
+    parts = split(value, ("http", "https"))
+    path = parts.path.strip("/") if parts else ""
+    if parts and not (parts.query or parts.fragment or "@" in parts.netloc or (path and not with_path)):
+        return value.rstrip("/")
+    shown = "holds a user name or a password" if "@" in value else f"is {value!r}"
+    also = "" if with_path else " without a path"
+    raise EnvError(
+        f"{PREFIX}{name} {shown}. Use scheme, host and port{also}, such as https://serving.example.com or http://127.0.0.1:9000."
+    )
+
+
+def split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """The parts of a URL that has one of these schemes, a host, and a port if any; None for everything else."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in schemes and is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:  # the port is no number, or a bracket is missing
+        return None
+    return parts if is_url and not re.search(r"[\s\\\x00-\x1f]", url) else None
+
+
+def addresses(start: str, names: Iterable[str]) -> dict[str, str]:
+    """The addresses set as SERVING_UI_<start><NAME>, by name; in a setting a name is upper case, with `_` for `-`."""
+    spelt = {start + name.upper().replace("-", "_"): name for name in names}
+    found = {name: url for setting, name in spelt.items() if (url := address(setting))}
+    for other in unknown():
+        if other.startswith(PREFIX + start):
+            raise EnvError(
+                f"{other} replaces no address. Use one of {', '.join(PREFIX + each for each in spelt)}."
+            )
+    return found
+
+
+def networks(name: str) -> tuple[str, ...]:
+    """Hosts, `host:port` or networks."""
+    for entry in listing(name):
+        if not (_is_network(entry) or _is_host_and_port(entry)):
+            raise EnvError(
+                f"{PREFIX}{name} holds {entry!r}. Use hosts, host:port or networks, separated by commas, such as "
+                "models.internal, 10.0.0.5:8000 or 10.1.0.0/16."
+            )
+    return listing(name)
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_and_port(entry: str) -> bool:
+    parts = split(f"http://{entry}", ("http",))
+    return parts is not None and parts.netloc == entry and "@" not in entry and not entry.endswith(":")

@@ -7,7 +7,7 @@ import os
 import tempfile
 
 from serving_ui.lib import env
-from serving_ui.start.problem import StartProblem, reason
+from serving_ui.start.problem import StartProblem, reason, unwritable
 
 LOCK = "up.lock"
 
@@ -32,7 +32,10 @@ def make(folder: str) -> None:
 
 def claim(folder: str) -> int:
     """Hold the folder until this process ends, however it ends; the answer is the open lock."""
-    lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise unwritable(error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

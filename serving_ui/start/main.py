@@ -10,7 +10,7 @@ import os
 import sys
 
 from serving_ui.start import environment
-from serving_ui.start.problem import StartProblem
+from serving_ui.start.problem import UNWRITABLE, StartProblem, unwritable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -43,20 +43,13 @@ def _run(argv: list[str]) -> int:
 def _django(command: str, argv: list[str]) -> int:
     """Django's command line. What its settings rely on is put in place first."""
     from django.core.management import execute_from_command_line
+    from django.db import Error as AnyDatabaseError
 
     from serving_ui.lib.env import EnvError
-    from serving_ui.start import data_folder, options
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
     try:
-        os.environ["SERVING_UI_DATA"] = data_folder.path(
-            ROOT
-        )  # the same for every process, wherever it starts
-        data_folder.make(os.environ["SERVING_UI_DATA"])
-        if command == "up":
-            options.announce(options.read(argv[2:]))
-        if command == "gateway":  # whether it listens on loopback only decides what it may reach
-            os.environ["SERVING_UI_HOST"] = options.read(argv[2:], command=command).host
+        _announce(command, argv)
         if command in ON_DATA:
             os.umask(0o077)
         if command in BEFORE_UP:
@@ -64,15 +57,27 @@ def _django(command: str, argv: list[str]) -> int:
         execute_from_command_line(argv)
     except EnvError as error:
         raise StartProblem(str(error)) from error
-    except Exception as error:  # the outermost edge: what is not about the database goes on as it is
-        from django.db import OperationalError
-
-        if not isinstance(error, OperationalError):
-            raise
+    except AnyDatabaseError as error:  # away, locked, full: no command has more to say about it
         from serving_ui.start import prepare
 
-        raise prepare.unusable(error) from error  # away, locked, full: no command has more to say about it
+        raise prepare.unusable(error) from error
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise unwritable(error) from error
     return 0
+
+
+def _announce(command: str, argv: list[str]) -> None:
+    """Where the data is and who listens, for the settings of this and of every other process, wherever it starts."""
+    from serving_ui.start import data_folder, options
+
+    options.replace("DATA", data_folder.path(ROOT))
+    data_folder.make(os.environ["SERVING_UI_DATA"])
+    if command == "up":
+        options.announce(options.read(argv[2:]))
+    if command == "gateway":  # whether it listens on loopback only decides what it may reach
+        options.replace("HOST", options.read(argv[2:], command=command).host)
 
 
 def _bring_tables() -> None:

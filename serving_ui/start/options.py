@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from serving_ui.lib import env
 
 HOST = "127.0.0.1"
-PORT = "8080"
+PORT = 8080
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 -- recognised, not bound
 
 
@@ -29,6 +29,11 @@ class Options:
         return _url(self.host, self.port)
 
     @property
+    def url_host(self) -> str:
+        """The host as a request names it."""
+        return _in_url(self.host)
+
+    @property
     def local_url(self) -> str:
         """Where this machine itself finds the server."""
         return _url(self.reachable_host, self.port)
@@ -36,7 +41,7 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser, *, port: str = "") -> None:
     """The arguments of `up`, for its own early reading and for Django's command line; `port` is another default."""
-    host, number = env.text("HOST") or HOST, port or env.text("PORT") or PORT
+    host, number = env.host("HOST", HOST), port or str(env.port("PORT", PORT))
     parser.add_argument("--host", default=host, help=f"address to listen on (default {host})")
     parser.add_argument("--port", default=number, type=_port, help=f"port to listen on (default {number})")
 
@@ -51,14 +56,25 @@ def read(arguments: list[str], *, command: str = "up") -> Options:
 
 def announce(options: Options) -> None:
     """Tell the settings, here and in every child, where the server is; what a person has set wins."""
-    os.environ["SERVING_UI_HOST"] = options.host
-    os.environ["SERVING_UI_PORT"] = str(options.port)
-    os.environ.setdefault("SERVING_UI_BASE_URL_SANDBOX", options.local_url)
-    os.environ.setdefault("SERVING_UI_GATEWAY_URL", options.local_url)
+    replace("HOST", options.host)
+    replace("PORT", str(options.port))
+    for name in ("BASE_URL_SANDBOX", "GATEWAY_URL"):
+        if not env.text(name):
+            replace(name, options.local_url)
+
+
+def replace(name: str, value: str) -> None:
+    """Set a setting, here and in every child, however it was set before."""
+    os.environ.pop(f"{env.PREFIX}{name}_FILE", None)
+    os.environ[env.PREFIX + name] = value
 
 
 def _url(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{_in_url(host)}:{port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _port(text: str) -> int:

@@ -36,6 +36,8 @@ class KeyRing:
             raise EnvError(
                 "The vault's keys cannot be read. Each line must hold an id and a key, separated by a space."
             )
+        if len({key_id for key_id, _key in pairs}) < len(pairs):
+            raise EnvError("Two vault keys have the same id. Give each line an id of its own.")
         try:
             self.keys = {key_id: Fernet(key) for key_id, key in pairs}
         except ValueError:
