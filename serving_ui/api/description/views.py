@@ -16,6 +16,7 @@ from serving_ui.api.http import ApiRequest, route
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.errors import EndpointNotFound
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib.address import public_url
 from serving_ui.lib.policy import signed_in
 
 
@@ -27,13 +28,13 @@ class SignedIn(HttpRequest):
 
 def get_openapi(request: ApiRequest) -> HttpResponse:
     """The whole API."""
-    return JsonResponse(document(base=_base(request)))
+    return JsonResponse(document(base=public_url(request)))
 
 
 def get_endpoint_openapi(request: ApiRequest, name: str) -> HttpResponse:
     """How one endpoint is queried."""
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    return JsonResponse(document_of(endpoint, base=_base(request)))
+    return JsonResponse(document_of(endpoint, base=public_url(request)))
 
 
 @signed_in
@@ -46,7 +47,7 @@ def docs(request: SignedIn) -> HttpResponse:
         "endpoint": endpoint,
         "query": _query(endpoint),
         "names": _names(request.user),
-        "base": _base(request),
+        "base": public_url(request),
         "first": page.first_entries(endpoint),
         "groups": page.grouped(),
         "blocks": page.blocks(),
@@ -90,10 +91,6 @@ def _subject(endpoint: Endpoint | None) -> Subject:
 def _query(endpoint: Endpoint | None) -> str:
     """Keeps the choice on the way to another page."""
     return f"?endpoint={endpoint.name}" if endpoint else ""
-
-
-def _base(request: HttpRequest) -> str:
-    return request.build_absolute_uri("/").rstrip("/")
 
 
 def _names(user: User) -> list[str]:

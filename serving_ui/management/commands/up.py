@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from django.http.request import validate_host
 
 from serving_ui.start import data_folder, options, port, prepare, processes
 from serving_ui.start.supervisor import Supervisor
@@ -51,5 +52,13 @@ class Command(BaseCommand):
         self.stdout.write(f"Serving page ready at {chosen.url}/")
         path = prepare.welcome_path()
         if path:
-            self.stdout.write(f"Nobody has signed in yet. Open this link once to begin: {chosen.url}{path}")
+            link = _public_url(chosen) + path
+            self.stdout.write(f"Nobody has signed in yet. Open this link once to begin: {link}")
         self.stdout.flush()
+
+
+def _public_url(chosen: options.Options) -> str:
+    """Where a browser gets an answer: not under a name that a request may not have."""
+    named = settings.ALLOWED_HOSTS[0].removeprefix(".")
+    is_allowed = validate_host(chosen.url_host, settings.ALLOWED_HOSTS)
+    return settings.PUBLIC_URL or (chosen.url if is_allowed else f"http://{named}:{chosen.port}")

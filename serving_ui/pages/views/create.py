@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,6 +19,7 @@ from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints.models import Workspace
 from serving_ui.lib import clock
+from serving_ui.lib.address import public_url
 from serving_ui.pages.forms.body import body_of
 from serving_ui.pages.forms.draft import MOST_TAGS, Draft
 from serving_ui.pages.forms.endpoint import EndpointForm
@@ -207,8 +209,8 @@ def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
         "added_tag": "_add_tag" in request.POST,
         "removed_limit": "_remove_limit" in request.POST,
         "moved_entity": any(f"_{step}_entity" in request.POST for step in ("add", "open", "remove")),
-        "host": request.build_absolute_uri("/serving-endpoints/"),
-        "sandbox_base": request.build_absolute_uri("/sandbox/v1"),
+        "host": f"{public_url(request)}/serving-endpoints/",
+        "sandbox_base": f"{settings.VENDOR_ADDRESSES['sandbox']}/sandbox/v1",
     }
 
 

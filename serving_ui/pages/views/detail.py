@@ -16,6 +16,7 @@ from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
+from serving_ui.lib.address import public_url
 from serving_ui.pages.http import PageRequest, fragment, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
@@ -57,7 +58,7 @@ def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, 
     tab = tab if tab in TABS else "events"
     context = state_context(request, endpoint) | {
         "tab": tab,
-        "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
+        "url": f"{public_url(request)}/serving-endpoints/{endpoint.name}/invocations",
         "task": task_label(endpoint.task),
         **_governance(endpoint),
         "usage": detail.usage_of_a_day(endpoint, clock.now()),

@@ -10,6 +10,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_safe
 
 from serving_ui.endpoints import queries
+from serving_ui.lib.address import public_url
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import listing
@@ -63,7 +64,7 @@ def _cards(request: PageRequest) -> dict[str, Any]:
     cards = [
         {
             "row": listing.row(endpoint),
-            "url": request.build_absolute_uri(f"/serving-endpoints/{endpoint.name}/invocations"),
+            "url": f"{public_url(request)}/serving-endpoints/{endpoint.name}/invocations",
             "title": endpoint.name.replace("-", " ").capitalize(),
         }
         for endpoint in found

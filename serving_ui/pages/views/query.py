@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.permissions import Action
+from serving_ui.lib.address import public_url
 from serving_ui.pages import relay
 from serving_ui.pages.http import PageRequest, the_endpoint
 from serving_ui.pages.policy import signed_in
@@ -37,7 +38,7 @@ def _page(request: PageRequest, name: str, **answered: Any) -> HttpResponse:
     endpoint = the_endpoint(request, name, Action.QUERY)
     task = Task(endpoint.task)
     example = samples.request_body(task)
-    base = request.build_absolute_uri("/").rstrip("/")
+    base = public_url(request)
     context = {
         "endpoint": endpoint,
         "badge": state.of_endpoint(endpoint),
