@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
@@ -36,11 +36,22 @@ def ensure_user(*, email: str, admin: bool = False) -> User:
     except ValidationError:
         raise AccountError(_("%(email)s is not an e-mail address.") % {"email": email}) from None
     with transaction.atomic():
-        user = User.objects.named(email) or User.objects.create(email=email, is_admin=admin)
+        user = User.objects.named(email) or _new_user(email, admin=admin)
         if admin and not user.is_admin:
             user.is_admin = True
             user.save(update_fields=["is_admin"])
     return user
+
+
+def _new_user(email: str, *, admin: bool) -> User:
+    """Two commands may make the same person at once."""
+    try:
+        with transaction.atomic():
+            return User.objects.create(email=email, is_admin=admin)
+    except IntegrityError:
+        if user := User.objects.named(email):
+            return user
+        raise
 
 
 def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK_LIFETIME) -> str:

@@ -62,7 +62,11 @@ def test_the_test_lock_changes_no_version_of_the_product():
 def missing(lock: str, declared: Iterable[str], python: str, machine: str) -> set[str]:
     """What something in the lock needs on such a machine, and the lock does not hold in a version that will do."""
     held = {canonicalize_name(name): version for name, version in pins(lock).items()}
-    surroundings = {"python_version": python, "python_full_version": f"{python}.2", "platform_machine": machine}
+    surroundings = {
+        "python_version": python,
+        "python_full_version": f"{python}.2",
+        "platform_machine": machine,
+    }
     lacking: set[str] = set()
     seen: set[tuple[str, str]] = set()
     left = [Requirement(each) for each in declared]

@@ -1,0 +1,15 @@
+"""`manage.py migrate`: Django's, one at a time; others on the same data folder or database wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.commands import migrate
+
+from serving_ui.start import prepare
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        with prepare.alone():
+            super().handle(*args, **options)
