@@ -96,8 +96,9 @@ def _tables() -> None:
 
 def unusable(error: AnyDatabaseError) -> StartProblem:
     """What to do about a database that does not do what it is asked."""
+    words = str(error).strip().rstrip(".")
     return StartProblem(
-        f"The database cannot be used. Its words were: {str(error).strip()}. "
+        f"The database cannot be used. Its words were: {words}. "
         "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
     )
 
