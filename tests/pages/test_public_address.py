@@ -1,0 +1,22 @@
+"""Pages and code samples show the address that people use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving_ui.accounts.models import User
+from tests.pages.conftest import signed_in
+
+
+@pytest.mark.parametrize("path", ["/ml/endpoints/create", "/docs/api", "/api/2.0/openapi.json"])
+@pytest.mark.parametrize("public", ["", "https://x.example"])
+def test_pages_show_the_address_that_people_use(admin: User, settings: Any, path: str, public: str):
+    settings.PUBLIC_URL = public
+    settings.VENDOR_ADDRESSES = {"sandbox": "http://127.0.0.1:8123"}
+    page = signed_in(admin).get(path).content.decode()
+    assert ("http://testserver" in page) is not bool(public)
+    assert (f"{public or 'http://testserver'}" in page) is True
+    if path == "/ml/endpoints/create":  # the gateway asks there, whatever people use
+        assert "http://127.0.0.1:8123/sandbox/v1" in page
