@@ -35,6 +35,7 @@ from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
 BROKER_SECONDS = 2.0
+LOOK_SECONDS = 0.5
 
 
 class InOneLine(logging.Filter):
@@ -81,6 +82,12 @@ class FolderTransport(filesystem.Transport):
 
     Channel = _Folder
 
+    def drain_events(  # type: ignore[override]  # its two bases disagree
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """The worker looks between two calls whether it shall end."""
+        super().drain_events(connection, timeout=min(timeout or LOOK_SECONDS, LOOK_SECONDS))
+
 
 TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"
 
@@ -121,8 +128,14 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
+    worker_consumer="serving_ui.start.celery_life:Consumer",
+    beat_scheduler="serving_ui.start.celery_life:Scheduler",
     beat_schedule={
-        name.removeprefix("serving_ui."): {"task": name, "schedule": every, "options": {"expires": every * 2}}
+        name.removeprefix("serving_ui."): {
+            "task": name,
+            "schedule": every,
+            "options": {"expires": every * 2, "retry": False},
+        }
         for name, every in (
             (nudge.SWEEP, settings.SWEEP_SECONDS),
             (schedule.INGEST, schedule.INGEST_SECONDS),

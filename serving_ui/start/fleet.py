@@ -4,7 +4,7 @@ Each worker has a listening socket of its own, among which the kernel divides th
 32 connections came to one of four). The sockets belong to this process, which hands a worker's to its successor: while the one
 goes and the other comes, callers wait in the socket's queue. SIGHUP replaces all workers, each only once its successor is
 ready. SIGTERM and SIGINT let them finish what they are answering; a second one ends them at once. A worker that ends by itself
-is started again.
+is started again. One that gives no sign of life gets a successor, which takes the callers that wait, and is ended if it stays silent.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from types import FrameType
 from typing import NamedTuple
 
 from serving_ui.start import port
-from serving_ui.start.child import Child
+from serving_ui.start.child import Child, end
+from serving_ui.start.liveness import AwakeClock
 from serving_ui.start.problem import StartProblem
+from serving_ui.start.processes import FAREWELL_SECONDS
 from serving_ui.start.supervisor import Warden
 
 READY_SECONDS = 60.0  # a successor that is not ready by then is given up, and its predecessor stays
 STEADY_SECONDS = 10.0  # a worker that ends sooner than this after its start has failed
 MOST_FAILURES = 5  # of the first workers: then the reason is no accident
 LONGEST_PAUSE = 5.0
-FAREWELL_SECONDS = 2.0  # beyond what the workers have been given
+SILENT_SECONDS = (
+    4.0  # then it is replaced like one that SIGHUP replaces: if it only slept, it finishes what it has
+)
+IDLE_SECONDS = 0.5
 
 
 class News(NamedTuple):
@@ -62,7 +67,7 @@ class Fleet:
         self._news: SimpleQueue[News] = SimpleQueue()
         self._crew: set[Child] = set()  # those that shall answer
         self._ready: set[Child] = set()
-        self._leaving: set[Child] = set()
+        self._leaving: dict[Child, float] = {}  # for how many seconds they may still stay
         self._sockets_of: dict[Child, socket.socket] = {}
         self._starts: dict[socket.socket, float] = {}  # when to start one in the place of one that failed
         self._failures = 0
@@ -71,6 +76,7 @@ class Fleet:
         self._successor: Child | None = None
         self._said_ready = False
         self._warden = Warden()
+        self._clock = AwakeClock()
 
     def run(self) -> None:
         """Returns once told to stop, with nothing left behind; raises StartProblem when no worker can live."""
@@ -102,21 +108,40 @@ class Fleet:
             self._mourn(news.child)
         return news.kind != "stop"
 
-    def _pause(self) -> float | None:
-        """Until the next thing to look at; for ever when all is well."""
-        times = [*self._starts.values()]
-        if self._successor:
-            times.append(self._successor.started_at + READY_SECONDS)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+    def _pause(self) -> float:
+        """Until the next thing to look at. Never for long: signs of life are listened for."""
+        now = time.monotonic()
+        return max(0.0, min([IDLE_SECONDS, *(at - now for at in self._starts.values())]))
 
     def _look_around(self) -> None:
-        now = time.monotonic()
+        now, awake = time.monotonic(), self._clock.passed()
+        self._warden.look(awake)
+        self._watch(awake)
         for due in [each for each, at in self._starts.items() if at <= now]:
             del self._starts[due]
             self._crew.add(self._start(due))
         if self._successor and now >= self._successor.started_at + READY_SECONDS:
             _say(f"The new worker was not ready within {READY_SECONDS:.0f} s. The old ones go on.")
             self._give_up_replacing()
+
+    def _watch(self, awake: float) -> None:
+        """Replaces those that are silent, and ends those that stay so."""
+        for child in (*self._crew, *self._leaving):
+            if child.signs is None:
+                continue
+            if child in self._ready and not child.signs.has_come:
+                child.signs.listen(0.0)  # one of an older version, started by SIGHUP, never gives a sign
+                continue
+            child.listen(awake)
+            is_replaced = child in self._old or child not in self._crew
+            if child.signs.has_come and child.signs.silent > SILENT_SECONDS and not is_replaced:
+                _say(f"The worker (process {child.group}) is silent; starting another in its place.")
+                self._old.append(child)
+        self._replace_next()
+        for child in self._leaving:
+            self._leaving[child] -= awake
+            if self._leaving[child] < 0:
+                child.kill()
 
     def _start(self, listener: socket.socket, *, successor: bool = True) -> Child:
         hears, says = os.pipe()
@@ -126,12 +151,13 @@ class Fleet:
             env=self._env,
             ended=lambda ended: self._news.put(News("ended", ended)),
             files=(listener.fileno(), says),
+            patience=self._patience + FAREWELL_SECONDS,
         )
         child.start()
         self._sockets_of[child] = listener
         os.close(says)
         threading.Thread(target=self._await_ready, args=[child, hears], daemon=True).start()
-        self._warden.tell(f"+{child.group}")
+        self._warden.add(child.group)
         return child
 
     def _await_ready(self, child: Child, hears: int) -> None:
@@ -163,24 +189,24 @@ class Fleet:
 
     def _send_away(self, child: Child) -> None:
         self._crew.discard(child)
-        self._leaving.add(child)
+        self._leaving[child] = child.patience
         child.stop()
 
     def _give_up_replacing(self) -> None:
         self._old.clear()
         if self._successor:
-            self._leaving.add(self._successor)
+            self._leaving[self._successor] = 0.0
             self._successor.kill()
             listener, self._successor = self._sockets_of[self._successor], None
             self._fill(listener)
 
     def _mourn(self, child: Child) -> None:
         """One has ended. Unless it was told to, another takes its place."""
-        self._warden.tell(f"-{child.group}")
+        self._warden.remove(child.group)
         self._ready.discard(child)
         listener = self._sockets_of.pop(child)
         if child in self._leaving:
-            self._leaving.discard(child)
+            del self._leaving[child]
         elif child is self._successor:
             _say(f"The new worker {child.outcome()} before it was ready. The old ones go on.")
             self._successor = None
@@ -209,19 +235,14 @@ class Fleet:
             port.let_in_who_waits(self._sockets)
         for each in self._sockets:
             each.close()
-        for child in left:
-            child.stop()
-        deadline = time.monotonic() + self._patience + FAREWELL_SECONDS
-        while any(not child.is_over for child in left):
-            try:
-                news = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                break
-            if news.kind == "stop":
-                break
-        for child in left:
-            child.kill()
+        end(left, hears_stop=self._hears_stop)
         self._warden.dismiss()
+
+    def _hears_stop(self, seconds: float) -> bool:
+        try:
+            return self._news.get(timeout=seconds).kind == "stop"
+        except Empty:
+            return False
 
 
 def _last_words(child: Child, failures: int) -> str:

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from serving_ui.start.options import Options
 from serving_ui.start.problem import StartProblem, reason
@@ -21,21 +22,14 @@ _NO_NEWCOMERS = b"".join(
     struct.pack("=HBBI", *step)
     for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 )
+ANSWER_SECONDS = 0.5  # the port is open before the server is there
 _QUEUE_SECONDS = 5.0  # so long those who are connected are waited for
 _LOOK_SECONDS = 0.02
 
 
 def check_free(options: Options) -> None:
     """Bind the address once, as the server will, and let it go."""
-    try:
-        addresses = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except socket.gaierror:
-        raise StartProblem(
-            f"{options.host} is no address of this machine. Give one with --host, such as 127.0.0.1."
-        ) from None
-    for family, kind, protocol, _, address in addresses:
+    for family, kind, protocol, _, address in _addresses(options):
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -43,6 +37,19 @@ def check_free(options: Options) -> None:
                 probe.listen(1)  # two may bind, when both allow it; only one may listen
             except OSError as error:
                 raise StartProblem(_sentence(options, error)) from None
+
+
+def _addresses(options: Options) -> list[tuple[Any, ...]]:
+    """What the host stands for on this machine, as socket.getaddrinfo has it."""
+    try:
+        found = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError):
+        raise StartProblem(
+            f"{options.host} is no address of this machine. Give one with --host, such as 127.0.0.1."
+        ) from None
+    return list(dict.fromkeys(found))
 
 
 def opened(options: Options, *, backlog: int) -> socket.socket:
@@ -54,6 +61,19 @@ def opened(options: Options, *, backlog: int) -> socket.socket:
         )
     except OSError as error:
         raise StartProblem(_sentence(options, error)) from None
+
+
+def opened_everywhere(options: Options, *, backlog: int) -> list[socket.socket]:
+    """The port, listening on each address that the host stands for, such as both of localhost."""
+    found: list[socket.socket] = []
+    try:
+        for family, _kind, _protocol, _name, address in _addresses(options):
+            found.append(socket.create_server(address, family=family, backlog=backlog))
+    except OSError as error:
+        for each in found:
+            each.close()
+        raise StartProblem(_sentence(options, error)) from None
+    return found
 
 
 def let_in_who_waits(listeners: Sequence[socket.socket]) -> None:
@@ -90,7 +110,7 @@ def _sentence(options: Options, error: OSError) -> str:
 
 def is_ready(options: Options) -> bool:
     """Whether the server says that it can serve."""
-    connection = http.client.HTTPConnection(options.reachable_host, options.port, timeout=2)
+    connection = http.client.HTTPConnection(options.reachable_host, options.port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK

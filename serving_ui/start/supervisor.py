@@ -1,50 +1,61 @@
 """Keeps the product's processes running until it is told to stop.
 
-A child that ends is started again, a little later each time; one that ends quickly again and again is given
-up, with its last words. SIGINT, SIGTERM and SIGHUP stop everything cleanly. Knows nothing of Django.
+A child that ends is started again, a little later each time, and one that gives no sign of life is ended; one that ends quickly
+again and again is given up, with its last words. SIGINT, SIGTERM and SIGHUP stop everything cleanly. Knows nothing of Django.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 
-from serving_ui.start import warden
-from serving_ui.start.child import Child
+from serving_ui.start import port, warden
+from serving_ui.start.child import LOOK_SECONDS, Child, end
+from serving_ui.start.liveness import SILENCE_SECONDS, AwakeClock, Signs
 from serving_ui.start.problem import StartProblem
+from serving_ui.start.processes import Program
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUICK_SECONDS = 10.0  # a child that ends sooner than this after its start has failed quickly
 QUICK_FAILURES = 5
-STOP_SECONDS = 6.0  # then it is killed: what it was doing is found again by the next sweep
-KILL_SECONDS = 2.0
-LOOK_SECONDS = 0.05  # how often readiness is looked at
 IDLE_SECONDS = 0.5
 
 
 class Supervisor:
-    """Runs commands, in the order given, and one action when they are ready."""
+    """Runs programs, in the order given, and one action when they are ready. `sockets` listen, for those that have them as files:
+    whoever connects while such a program is started again waits, and is answered by the next one."""
 
     def __init__(
         self,
-        commands: dict[str, list[str]],
+        programs: dict[str, Program],
         *,
         env: dict[str, str] | None = None,
+        sockets: Sequence[socket.socket] = (),
         is_ready: Callable[[], bool],
         when_ready: Callable[[], None],
     ) -> None:
         self._news: SimpleQueue[Child | None] = SimpleQueue()  # a child that has ended; None: stop
         self._children = [
-            Child(name=name, command=command, env=env, ended=self._news.put)
-            for name, command in commands.items()
+            Child(
+                name=name,
+                command=program.command,
+                env=env,
+                ended=self._news.put,
+                files=program.files,
+                patience=program.patience,
+            )
+            for name, program in programs.items()
         ]
-        self._failures = dict.fromkeys(commands, 0)
+        self._sockets = sockets
+        self._clock = AwakeClock()
+        self._failures = dict.fromkeys(programs, 0)
         self._starts: dict[Child, float] = {}  # when to start those that have ended
         self._is_ready = is_ready
         self._when_ready = when_ready
@@ -81,9 +92,13 @@ class Supervisor:
         """Until the next thing to look at. Never for ever: a signal that comes just before a wait begins does not end it."""
         if not self._said_ready:
             return LOOK_SECONDS
-        return max(0.0, min(self._starts.values()) - time.monotonic()) if self._starts else IDLE_SECONDS
+        return max(0.0, min([IDLE_SECONDS, *(at - time.monotonic() for at in self._starts.values())]))
 
     def _look_around(self) -> None:
+        awake = self._clock.passed()
+        self._warden.look(awake)
+        for child in self._children:
+            child.listen(awake)
         for child in [child for child, at in self._starts.items() if at <= time.monotonic()]:
             del self._starts[child]
             self._start(child)
@@ -93,10 +108,10 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         child.start()
-        self._warden.tell(f"+{child.group}")
+        self._warden.add(child.group)
 
     def _plan_restart(self, child: Child) -> None:
-        self._warden.tell(f"-{child.group}")
+        self._warden.remove(child.group)
         quick = time.monotonic() - child.started_at < QUICK_SECONDS
         failures = self._failures[child.name] + 1 if quick else 1
         self._failures[child.name] = failures
@@ -111,48 +126,73 @@ class Supervisor:
         self._starts[child] = time.monotonic() + pause
 
     def _stop(self) -> None:
-        """Ask every child, wait, then kill what is left. A second Ctrl-C cuts the waiting short."""
-        for child in self._children:
-            child.stop()
-        self._await_end(STOP_SECONDS)
-        for child in self._children:
-            child.kill()
-        self._await_end(KILL_SECONDS)
+        """Let every child finish. A second signal cuts it short."""
+        if self._sockets and any(child.is_running() for child in self._children):
+            port.let_in_who_waits(self._sockets)
+        for each in self._sockets:
+            each.close()
+        end(self._children, hears_stop=self._hears_stop)
         self._warden.dismiss()
 
-    def _await_end(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not all(child.is_over for child in self._children):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            try:
-                # In short waits: of signals in quick succession the system may give one to another thread, which wakes nobody here.
-                news = self._news.get(timeout=min(left, LOOK_SECONDS))
-            except Empty:
-                continue
-            if news is None:
-                return
+    def _hears_stop(self, seconds: float) -> bool:
+        try:
+            return self._news.get(timeout=seconds) is None
+        except Empty:
+            return False
 
 
 class Warden:
-    """Our end of the pipe to warden.py."""
+    """Our end of the pipe to warden.py, which is started again when it is gone or silent."""
 
     def __init__(self) -> None:
+        self._groups: set[str] = set()
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", os.path.abspath(warden.__file__)],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        self._signs = (
+            Signs(os.dup(self._process.stdout.fileno()), start_seconds=SILENCE_SECONDS)
+            if self._process.stdout
+            else None
+        )
+        for group in self._groups:
+            self._write(f"+{group}")
 
-    def tell(self, line: str) -> None:
+    def add(self, group: int) -> None:
+        """Ends this process group when we are gone."""
+        self._groups.add(str(group))
+        self._write(f"+{group}")
+
+    def remove(self, group: int) -> None:
+        """The process group is over; its number may be another's."""
+        self._groups.discard(str(group))
+        self._write(f"-{group}")
+
+    def look(self, awake: float) -> None:
+        """See that it is there and reads. `awake` is as in Signs.listen."""
+        self._write("?")
+        if self._signs is not None:
+            self._signs.listen(awake)
+        if self._process.poll() is not None or (self._signs is not None and self._signs.are_missing):
+            print(
+                "The process that guards the others was gone; starting it again.", file=sys.stderr, flush=True
+            )
+            self.dismiss()
+            self._start()
+
+    def _write(self, line: str) -> None:
         if self._process.stdin is None:
             return
         try:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # somebody ended it; the product runs on, only less well guarded
+        except OSError:
+            pass  # somebody ended it; the next look starts another
 
     def dismiss(self) -> None:
         """Nothing is left to look after."""

@@ -1,12 +1,13 @@
 """Ends what the supervisor started when the supervisor itself is gone, even killed with SIGKILL.
 
-It reads `+GROUP` and `-GROUP` from a pipe whose other end only the supervisor holds. The end of the pipe
+It reads `+GROUP` and `-GROUP` from a pipe whose other end only the supervisor holds, and answers `?` with a byte as a sign of life. The end of the pipe
 means that nobody looks after those process groups any more. Children of children are in the groups too,
 which is what Linux's parent-death signal would miss. Runs as a bare script: nothing of ours is imported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,6 +20,10 @@ def watch() -> set[int]:
     """Follow the supervisor to its end; the answer is what it left behind."""
     groups: set[int] = set()
     for line in sys.stdin:
+        if line[0] == "?":
+            with contextlib.suppress(OSError):  # the supervisor has just gone
+                os.write(sys.stdout.fileno(), b".")
+            continue
         change = groups.add if line[0] == "+" else groups.discard
         change(int(line[1:]))
     return groups

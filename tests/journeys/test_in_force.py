@@ -182,13 +182,14 @@ def test_a_process_that_stands_still_is_named(
     """It says every second that it lives. One that last did so more than a second before the change is silent for 3 s before
     the 2 s are over, and is rightly not named then: it catches up before it answers again. So this may take several tries."""
     name = deploy()
-    still = min(gateways.workers())
     url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
     limits = {"rate_limits": [{"key": "user", "calls": 1000}]}
     warnings: list[str] = []
+    stopped: list[int] = []
 
     def is_named() -> bool:
         assert everywhere.ask(name, owner.token) == [200] * 3  # each has caught up
+        stopped[:] = [still := min(gateways.workers())]
         os.kill(still, signal.SIGSTOP)
         try:
             warnings[:] = everywhere.session.put(url, json=limits, timeout=30).json().get("warnings", [])
@@ -198,5 +199,5 @@ def test_a_process_that_stands_still_is_named(
 
     until(is_named, what="the process to be stopped just after it has said that it lives", seconds=120)
     assert len(warnings) == 1
-    assert f"-{still}-" in warnings[0]
+    assert f"-{stopped[0]}-" in warnings[0]
     assert "does not serve this change yet" in warnings[0]

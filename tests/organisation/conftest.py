@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,7 +10,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from serving_ui.start import options, processes
 from tests.architecture.sources import ROOT
 from tests.start.running import running
 from tests.start.waiting import free_port, until
@@ -84,7 +84,7 @@ def second(product: Product, owner: Person) -> Iterator[Person]:
     env = {**product.env, "SERVING_UI_PORT": str(port), "PYTHONPATH": str(ROOT)}
     other = Product(product.data.parent)
     other.port, other.url = port, f"http://127.0.0.1:{port}"
-    server = processes.server(options.Options(host="127.0.0.1", port=port))
+    server = [sys.executable, "-m", "serving_ui.start.server", "--port", str(port)]
     with running(server, cwd=product.data.parent, env=env) as other.program:
         there = Person(other, owner.session, owner.token)
         until(lambda: there.ask("sandbox-chat").status == 200, what="the second server to answer")

@@ -57,6 +57,15 @@ def test_an_address_of_another_machine_is_refused(host):
         port.check_free(Options(host=host, port=free_port()))
 
 
+def test_a_host_of_several_addresses_is_opened_on_each():
+    options = Options(host="localhost", port=free_port())
+    opened = port.opened_everywhere(options, backlog=1)
+    found = {each[4][0] for each in socket.getaddrinfo("localhost", options.port, type=socket.SOCK_STREAM)}
+    assert {each.getsockname()[0] for each in opened} == found
+    for each in opened:
+        each.close()
+
+
 def test_a_silent_port_is_not_ready():
     assert not port.is_ready(Options(host="127.0.0.1", port=free_port()))
 

@@ -16,14 +16,15 @@ from tests.start.waiting import command_line, is_alive, until
 
 SUPERVISE = """
 import sys
-from serving_ui.start.supervisor import Supervisor
 from serving_ui.start.problem import StartProblem
+from serving_ui.start.processes import Program
+from serving_ui.start.supervisor import Supervisor
 script, folder = sys.argv[1:]
 command = [sys.executable, "-S", "-c", script, folder]
 import os
 ready = lambda: os.path.exists(os.path.join(folder, "ready"))
 try:
-    Supervisor({"worker": command}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
+    Supervisor({"worker": Program(command)}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
 except StartProblem as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)

@@ -13,10 +13,10 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from serving_ui.start import options, port, processes
 from serving_ui.start.fleet import Fleet
+from serving_ui.start.processes import DRAIN_SECONDS
+from serving_ui.start.server import BACKLOG
 
 PORT = 8081  # beside the server's
-DRAIN_SECONDS = 300  # a little more than the longest answer that an endpoint allows by default
-BACKLOG = 2048
 
 
 class Command(BaseCommand):

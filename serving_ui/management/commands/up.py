@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
 from serving_ui.start import data_folder, options, port, prepare, processes
+from serving_ui.start.server import BACKLOG
 from serving_ui.start.supervisor import Supervisor
 
 
@@ -37,13 +38,15 @@ class Command(BaseCommand):
         data_folder.claim(folder)
         port.check_free(chosen)
         prepare.everything()
+        sockets = port.opened_everywhere(chosen, backlog=BACKLOG)
         Supervisor(
             {
-                "server": processes.server(chosen),
+                "server": processes.server(listeners=tuple(each.fileno() for each in sockets)),
                 "worker": processes.worker(),
                 "beat": processes.beat(data_folder=folder),
             },
             env=processes.environment(str(settings.BASE_DIR)),
+            sockets=sockets,
             is_ready=lambda: port.is_ready(chosen),
             when_ready=lambda: self._welcome(chosen),
         ).run()

@@ -1,0 +1,186 @@
+"""The end of `up`, and of its server alone: what runs is finished, within a limit, unless somebody is in a hurry."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.architecture.sources import ROOT
+from tests.journeys.conftest import Deploy
+from tests.start.running import Running, running
+from tests.start.waiting import free_port, until
+from tests.support.gateways import QUESTION, running_gateways
+from tests.support.product import SERVER, Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+PAUSE = 0.7  # seconds between two events of a stream
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[Product]:
+    """One of its own for each test, which ends it."""
+    with Product(tmp_path).up() as started:
+        yield started
+
+
+@pytest.fixture
+def owner(product: Product) -> Iterator[Person]:
+    with product.person("owner@example.com") as person:
+        yield person
+
+
+@contextmanager
+def stream(port: int, name: str, token: str) -> Iterator[HTTPResponse]:
+    """A streamed answer of which the first event has come."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({**QUESTION, "stream": True})
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"/serving-endpoints/{name}/invocations", body, headers)
+        answer = connection.getresponse()
+        assert answer.readline().startswith(b"data: ")
+        yield answer
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_finishes_a_running_stream(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy, number: int
+):
+    name = deploy()
+    provider.turn(on="chat/completions", pause=PAUSE)
+    with stream(product.port, name, owner.token) as answer:
+        product.program.signal(number)
+        until(lambda: is_refused(product.port), what="the port to be closed")
+        rest = answer.read()
+    assert rest.rstrip().endswith(b"data: [DONE]")
+    assert product.program.ends(seconds=30) == 0
+    assert "Traceback" not in product.program.text
+    told = (
+        "Waiting for what still runs to finish (server), for 315 s at most. A second Ctrl-C ends it at once."
+    )
+    assert told in product.program.err
+
+
+def test_a_second_signal_ends_up_at_once(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.turn(on="chat/completions", pause=60.0)
+    with stream_without_event(product.port, name, owner.token, provider):
+        product.program.signal(signal.SIGTERM)
+        until(lambda: "Waiting for what still runs" in product.program.text, what="to be told for what")
+        product.program.signal(signal.SIGTERM)
+        assert product.program.ends(seconds=8) == 0
+    assert "Traceback" not in product.program.text
+
+
+@contextmanager
+def stream_without_event(port: int, name: str, token: str, provider: SandboxServer) -> Iterator[None]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({**QUESTION, "stream": True})
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"/serving-endpoints/{name}/invocations", body, headers)
+        provider.wait_for("chat/completions")
+        yield
+    finally:
+        connection.close()
+
+
+def test_with_nothing_running_up_ends_at_once_and_says_nothing(product: Product, owner: Person):
+    owner.get("/settings")  # its connection is kept, and idle
+    product.program.signal(signal.SIGTERM)
+    assert product.program.ends(seconds=20) == 0
+    assert "Waiting" not in product.program.text
+    assert "Traceback" not in product.program.text
+
+
+@contextmanager
+def server_alone(product: Product, *options: str) -> Iterator[tuple[Running, int]]:
+    port = free_port()
+    command = [sys.executable, "-m", SERVER, "--port", str(port), *options]
+    env = {**product.env, "SERVING_UI_PORT": str(port)}
+    with running(command, cwd=ROOT, env=env) as server:
+        until(lambda: status(port, "/readyz") == 200, what="the server", seconds=60)
+        yield server, port
+
+
+def test_what_takes_longer_than_the_limit_is_cut_off_and_told(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.turn(on="chat/completions", pause=60.0)
+    with server_alone(product, "--drain-seconds", "1") as (server, port):
+        until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
+        with stream_without_event(port, name, owner.token, provider):
+            server.signal(signal.SIGTERM)
+            server.ends(seconds=20)
+    assert "Answers that still ran after 1 s and were cut off: 1." in server.err
+    assert "Traceback" not in server.text
+
+
+def test_a_server_alone_drains_as_well(
+    product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
+):
+    name = deploy()
+    provider.turn(on="chat/completions", pause=PAUSE)
+    with server_alone(product) as (server, port):
+        until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
+        with stream(port, name, owner.token) as answer:
+            server.signal(signal.SIGTERM)
+            assert answer.read().rstrip().endswith(b"data: [DONE]")
+        server.ends(seconds=20)
+    assert "Traceback" not in server.text
+
+
+def test_the_callers_of_a_hung_gateway_process_are_answered_by_its_successor(product: Product):
+    """With three processes a third of all new connections comes to each; among them whoever asks for health."""
+    with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}, size=3) as gateways:
+        before = gateways.workers()
+        with gateways.each():
+            pass
+        hung = min(before)
+        os.kill(hung, signal.SIGSTOP)
+        statuses = [requests.get(f"{gateways.url}/readyz", timeout=60).status_code for _each in range(60)]
+        until(lambda: len(now := gateways.workers()) == 3 and hung not in now, what="another in its place")
+        with gateways.each():
+            pass
+        assert len(gateways.workers() & before) == 2
+    assert statuses == [200] * 60
+    assert any(f"(process {hung}) has given no sign of life" in line for line in gateways.program.err)
+
+
+def status(port: int, path: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET" if path == "/readyz" else "POST", path)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def is_refused(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.connect()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return False
