@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 
 from serving_ui.gateway import retries
 from serving_ui.gateway.circuits import Circuit
-from serving_ui.gateway.connection import CallerGone, Late, NotReached, UpstreamFault
+from serving_ui.gateway.connection import CallerGone, Cut, Late, NotReached, UpstreamFault
 from serving_ui.gateway.errors import GatewayError, from_reply
 from serving_ui.gateway.guard import Guard, Watch
 from serving_ui.gateway.pool import Untrusted
@@ -225,8 +225,14 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
         )
     if isinstance(fault, Late):
         return Unanswered(GatewayError(504, f"The provider was too slow: {fault}. Try again."))
-    error = GatewayError(503, f"The provider did not answer properly: {fault}. Try again.", retry_after=2)
-    return Unanswered(error, again=isinstance(fault, NotReached))
+    is_unasked = isinstance(fault, NotReached)
+    # Whoever reads when to come back, asks again by itself; it must be certain that nothing has been done.
+    error = GatewayError(
+        503,
+        f"The provider did not answer properly: {fault}. Try again.",
+        retry_after=2 if is_unasked else None,
+    )
+    return Unanswered(error, again=is_unasked)
 
 
 def _unsigned(fault: Exception, endpoint: Endpoint) -> Unanswered:
@@ -235,4 +241,4 @@ def _unsigned(fault: Exception, endpoint: Endpoint) -> Unanswered:
     if isinstance(fault, Late | TimeoutError):
         return Unanswered(GatewayError(504, f"{server} was too slow. Try again."))
     error = GatewayError(503, f"{server} did not answer properly: {fault}. Try again.", retry_after=2)
-    return Unanswered(error, again=isinstance(fault, NotReached))
+    return Unanswered(error, again=isinstance(fault, NotReached | Cut))  # a second token harms nobody

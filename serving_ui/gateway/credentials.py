@@ -109,7 +109,7 @@ async def _form(auth: TokenAuth) -> dict[str, str]:
 
 def _request(auth: TokenAuth, form: dict[str, str]) -> UpstreamRequest:
     headers = (("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json"))
-    return UpstreamRequest("POST", auth.token_url, headers, urlencode(form).encode())
+    return UpstreamRequest("POST", auth.token_url, headers, urlencode(form).encode(), auth)
 
 
 def _signed(auth: GoogleServiceAccount) -> dict[str, str]:

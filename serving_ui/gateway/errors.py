@@ -18,6 +18,7 @@ from math import ceil
 
 from pydantic_core import from_json, to_json
 
+from serving_ui.gateway import retries
 from serving_ui.lib.retry_after import asked_for
 
 MOST_WORDS = 2000
@@ -124,7 +125,8 @@ def from_reply(
     if status == 501:
         return GatewayError(501, f"The provider cannot do this (501).{said}")
     if status > 501:
-        after = _retry_after(headers, default=2)
+        # Only of a refusal: what says when to come back is asked again, by clients and by gateways before this one.
+        after = _retry_after(headers) if retries.is_worth(status, headers) else None
         return GatewayError(
             503, f"The provider is not available ({status}). Try again later.{said}", retry_after=after
         )
@@ -135,7 +137,7 @@ def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> Gatewa
     if b"insufficient_quota" in body:
         # Waiting does not fill an empty account, and on a 429 clients wait for minutes.
         return GatewayError(400, f"The provider's quota for this endpoint is used up (429).{said}")
-    after = _retry_after(headers, default=1)
+    after = _retry_after(headers) or 1
     return GatewayError(
         429,
         f"The provider's own limit for this endpoint has been reached (429). Try again in {after} s.{said}",
@@ -144,10 +146,10 @@ def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> Gatewa
     )
 
 
-def _retry_after(headers: Mapping[str, str], *, default: int) -> int:
+def _retry_after(headers: Mapping[str, str]) -> int | None:
     """Whole seconds: the SDK reads nothing else."""
     seconds = asked_for(headers)
-    return default if seconds is None else min(max(1, ceil(seconds)), 300)
+    return None if seconds is None else min(max(1, ceil(seconds)), 300)
 
 
 def vendor_words(body: bytes, *, secrets: Iterable[str]) -> str:

@@ -1,22 +1,23 @@
-"""The connections to one origin (scheme, host, port): made to a checked address, kept while idle, used again.
+"""Connections to providers: made to a checked address, kept while idle, used again by those who send the same credentials.
 
-The host is resolved once, every resolved address is asked of the egress policy, and the connection goes to that very address:
-there is no second resolution that could answer differently. TLS still verifies the certificate against the host's name.
+A host is resolved once, every resolved address is asked of the egress policy, and the connection goes to that very address: there
+is no second resolution that could answer differently. TLS still verifies the certificate against the host's name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections.abc import Hashable
 from functools import partial
 
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Late, NotReached, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
-_IDLE = 30.0
-_MOST_IDLE = 512
+# uvicorn, Node and Apache close after 5 s. Who asks in that very instant gets no answer, and nobody knows whether the question was read.
+_IDLE = 4.0
+MOST_IDLE = 1024
 _ADDRESSES_KEPT = 10.0
 _NEXT_ADDRESS_AFTER = 1.5
 
@@ -26,14 +27,13 @@ class Untrusted(UpstreamFault):
 
 
 class Origin:
-    """All connections to one scheme, host and port."""
+    """One scheme, host and port: where its connections go, and how it fares."""
 
     def __init__(self, *, tls: ssl.SSLContext | None, host: str, port: int) -> None:
         self.tls = tls
         self.host = host
         self.port = port
         self.circuit = Circuit()
-        self._idle: deque[Connection] = deque()
         self._policy: EgressPolicy | None = None
         self._addresses: list[str] = []
         self._addresses_until = 0.0
@@ -44,34 +44,6 @@ class Origin:
         """Scheme, host and port as text."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
-
-    def take(self, *, policy: EgressPolicy, now: float) -> Connection | None:
-        """An idle connection that the policy still allows, the most recently used first."""
-        if policy is not self._policy:
-            self._obey(policy)
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed and connection.idle_since > now - _IDLE:
-                return connection
-            connection.close()
-        return None
-
-    def give(self, connection: Connection, *, now: float) -> None:
-        """Take a connection back: kept when its reply was whole and its address is still allowed."""
-        if connection.reusable and len(self._idle) < _MOST_IDLE:
-            connection.idle_since = now
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def sweep(self, *, now: float) -> None:
-        """Close what has been idle for too long; the oldest are at the left."""
-        while self._idle and (self._idle[0].closed or self._idle[0].idle_since <= now - _IDLE):
-            self._idle.popleft().close()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     async def connect(self, *, policy: EgressPolicy, seconds: float) -> Connection:
         """A new connection to the first address that accepts one."""
@@ -109,8 +81,8 @@ class Origin:
         return connection
 
     async def _resolved(self, policy: EgressPolicy) -> list[str]:
-        if policy is not self._policy:
-            self._obey(policy)
+        if policy is not self._policy:  # what was resolved under another one is asked again
+            self._policy, self._addresses_until, self._resolving = policy, 0.0, None
         loop = asyncio.get_running_loop()
         if self._addresses_until > loop.time():
             return self._addresses
@@ -135,14 +107,73 @@ class Origin:
         if not task.cancelled():
             task.exception()  # seen, even when everybody who waited for it has left
 
-    def _obey(self, policy: EgressPolicy) -> None:
-        """A new policy is in force: whatever was resolved or is idle under the old one is asked again."""
-        self._policy = policy
-        self._addresses_until = 0.0
-        self._resolving = None
-        for connection in list(self._idle):
-            try:
-                policy.check_address(host=self.host, port=self.port, address=connection.address)
-            except EgressRefused:
-                self._idle.remove(connection)
-                connection.close()
+
+Owner = tuple[Origin, Hashable]
+"""Where a connection goes, and with whose credentials it is used."""
+
+
+class Pool:
+    """All idle connections of a process, at most MOST_IDLE of them. `now` is a monotonic time in seconds."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[Owner, list[Connection]] = {}
+        self._all: dict[Connection, None] = {}
+        """In the order in which they became idle."""
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def take(self, owner: Owner, *, policy: EgressPolicy, now: float) -> Connection | None:
+        """The one that was used last of those that are as they were left and whose address the policy allows."""
+        while idle := self._by_owner.get(owner):
+            connection = idle.pop()
+            del self._all[connection]
+            if not idle:
+                del self._by_owner[owner]
+            if (
+                connection.idle_since > now - _IDLE
+                and connection.is_silent
+                and (connection.policy is policy or _obeys(connection, owner[0], policy))
+            ):
+                return connection
+            connection.close()
+        return None
+
+    def give(self, connection: Connection, *, now: float) -> None:
+        """Take a connection back: it is kept when its reply was whole."""
+        if not connection.reusable:
+            connection.close()
+            return
+        if len(self._all) >= MOST_IDLE:
+            self._drop(next(iter(self._all)))
+        connection.idle_since = now
+        self._by_owner.setdefault(connection.owner, []).append(connection)
+        self._all[connection] = None
+
+    def sweep(self, *, now: float) -> None:
+        """Close what has been idle for too long, and forget what the other side has closed."""
+        for connection in list(self._all):
+            if connection.closed or connection.idle_since <= now - _IDLE:
+                self._drop(connection)
+
+    def close(self) -> None:
+        for connection in list(self._all):
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        del self._all[connection]
+        idle = self._by_owner[connection.owner]
+        idle.remove(connection)
+        if not idle:
+            del self._by_owner[connection.owner]
+        connection.close()
+
+
+def _obeys(connection: Connection, origin: Origin, policy: EgressPolicy) -> bool:
+    """Whether a policy that came later allows the connection's address as well."""
+    try:
+        policy.check_address(host=origin.host, port=origin.port, address=connection.address)
+    except EgressRefused:
+        return False
+    connection.policy = policy
+    return True

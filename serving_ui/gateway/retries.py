@@ -1,7 +1,23 @@
 """Whether a provider that did not answer is asked once more, and after how long. Pure, but for the dice.
 
-Asked again is only what the provider has surely not done: it refused the connection, it said 429 and when to come back, or something
-before it said 502, 503 or 504. A reply that broke off is not asked for again: the model has worked, and somebody pays for it.
+A question costs money as soon as somebody has read it, so it is asked again at the same place only when nothing can have been done:
+
+    no connection (refused, no TLS)     again  nothing was sent
+    a kept connection, closed before    again  the provider had closed it before the question reached it (`Connection.was_unread`);
+                                               at once, on a new connection
+    429, 503, 529 with a Retry-After    again  turned down, and it says when to come back. 529 is "overloaded" at Anthropic and
+                                               Bedrock. Of Azure and OpenAI `retry-after-ms` counts, too
+    the same with x-should-retry: false   -    OpenAI and Anthropic: their own clients do not ask again either
+    the same without Retry-After          -    an empty account (insufficient_quota, enforced_spend_limit_reached) says no time, and
+                                               what stands before a provider says 503 about one that may be at work
+    408                                   -    Bedrock: the model worked longer than it may
+    409, 425                              -    a conflict with what is in hand; 425 answers early data, which we never send
+    500, 501, 502, 504, 520 to 527        -    the model has failed, or whoever stands before it does not know how far it was
+    cut off, garbled, late                -    the model may have worked; so also a connection that is not accepted in time, since
+                                               the caller has waited long enough
+
+Elsewhere (fallback) is asked after 429, every 5xx and all of the last line: the endpoint's manager has chosen that a question may
+be paid for twice.
 """
 
 from __future__ import annotations
@@ -15,7 +31,7 @@ TRIES = 3
 BUDGET = 5.0
 """Seconds that one query waits for its provider to recover, in all. Callers have patience and retries of their own."""
 _FIRST = 0.2
-_GATEWAY_STATUSES = frozenset({502, 503, 504})
+_TURNED_DOWN = frozenset({429, 503, 529})
 
 
 def pause(*, tries: int, spent: float, retry_after: float | None) -> float | None:
@@ -28,5 +44,9 @@ def pause(*, tries: int, spent: float, retry_after: float | None) -> float | Non
 
 
 def is_worth(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a refusal with this status may be gone in a moment."""
-    return status in _GATEWAY_STATUSES or (status == 429 and asked_for(headers) is not None)
+    """Whether a refusal with this status and these headers (by lower-case names) did nothing and may soon be over."""
+    return (
+        status in _TURNED_DOWN
+        and asked_for(headers) is not None
+        and headers.get("x-should-retry", "").lower() != "false"
+    )

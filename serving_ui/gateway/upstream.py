@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from hashlib import sha256
 from time import monotonic
 from urllib.parse import quote, urlsplit
 
@@ -32,15 +33,15 @@ from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
 from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.patience import Patience
-from serving_ui.gateway.pool import Origin
+from serving_ui.gateway.pool import Origin, Owner, Pool
 from serving_ui.lib.egress import EgressPolicy
 
 _SWEEP_EVERY = 10.0
 _TARGETS_KEPT = 4096
 _HEADS_KEPT = 1024
-_SAFE_TO_REPEAT = 1.0
 _SETTLE = 0.2
 MOST_BYTES = 64 * 1024 * 1024
+_SAYS_NOT_WHO = frozenset({"accept", "content-type", "user-agent"})
 
 
 class BadRequest(UpstreamFault):
@@ -57,11 +58,11 @@ class _Target:
 class Reply:
     """A provider's answer whose status and headers have arrived. `done` must be called, whatever happens."""
 
-    __slots__ = ("_connection", "_origin", "status")
+    __slots__ = ("_connection", "_pool", "status")
 
-    def __init__(self, *, connection: Connection, origin: Origin) -> None:
+    def __init__(self, *, connection: Connection, pool: Pool) -> None:
         self._connection = connection
-        self._origin = origin
+        self._pool = pool
         self.status = connection.status
 
     @property
@@ -117,7 +118,7 @@ class Reply:
             pass
 
     def done(self) -> None:
-        self._origin.give(self._connection, now=monotonic())
+        self._pool.give(self._connection, now=monotonic())
 
 
 class UpstreamClient:
@@ -128,7 +129,8 @@ class UpstreamClient:
         self._tls = tls
         self._origins: dict[tuple[bool, str, int], Origin] = {}
         self._targets: dict[str, _Target] = {}
-        self._heads: dict[tuple[str, str, Headers], bytes] = {}
+        self._heads: dict[tuple[str, str, Headers], tuple[bytes, Owner]] = {}
+        self.pool = Pool()
         self._sweeper: asyncio.TimerHandle | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         """Known here, because to ask which one is running is a call of the system each time."""
@@ -142,8 +144,7 @@ class UpstreamClient:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for origin in self._origins.values():
-            origin.close()
+        self.pool.close()
 
     def circuit(self, url: str) -> Circuit:
         """The circuit of the host that `url` leads to. Raises BadRequest."""
@@ -157,28 +158,27 @@ class UpstreamClient:
         self, request: UpstreamRequest, *, policy: EgressPolicy, guard: Guard | None = None
     ) -> Reply:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
-        target = self._targets.get(request.url) or self._target(request.url)
-        message = self._message(request, target)
-        origin = target.origin
-        connection = origin.take(policy=policy, now=monotonic())
+        message, owner = self._message(request)
+        pool = self.pool
+        connection = pool.take(owner, policy=policy, now=monotonic())
         while True:
             is_used = connection is not None
             if connection is None:
                 patience = self.patience if guard is None else guard.patience
-                connecting = origin.connect(policy=policy, seconds=patience.connect)
+                connecting = owner[0].connect(policy=policy, seconds=patience.connect)
                 connection = await (connecting if guard is None else guard.during(connecting))
-            now = monotonic()
+                connection.owner, connection.policy = owner, policy
             if guard is not None:
-                guard.hold(connection, now=now)
+                guard.hold(connection, now=monotonic())
             try:
-                connection.begin(message, now=now)
+                connection.begin(message)
                 while not connection.has_head:
                     await connection.more()
-                return Reply(connection=connection, origin=origin)
+                return Reply(connection=connection, pool=pool)
             except Cut:
-                # The provider closed an idle connection just as we wrote to it. It has not read the request, or it
-                # would have answered something or taken longer; so this is no second question.
-                if not is_used or connection.replied or monotonic() - connection.began_at > _SAFE_TO_REPEAT:
+                # The provider closed an idle connection just as we wrote to it. Only when it is certain that it has
+                # read nothing of the request, this is no second question (RFC 9110, 9.2.2).
+                if not (is_used and connection.was_unread):
                     raise
                 if guard is not None:
                     guard.repeats += 1
@@ -187,18 +187,20 @@ class UpstreamClient:
                     connection.close()
             connection = None
 
-    def _message(self, request: UpstreamRequest, target: _Target) -> bytes:
-        """The request's bytes. Its head is made once for all requests to this address with the same headers."""
+    def _message(self, request: UpstreamRequest) -> tuple[bytes, Owner]:
+        """The request's bytes, and whose connections it may use. Its head is made once for all that have the same headers."""
         key = (request.method, request.url, request.headers)
-        head = self._heads.get(key)
-        if head is None:
-            head = _head(request, target)
+        known = self._heads.get(key)
+        if known is None:
+            target = self._targets.get(request.url) or self._target(request.url)
+            known = _head(request, target), (target.origin, request.auth or _credentials(request))
             if request.auth is None:  # a signature is never the same again
                 if len(self._heads) >= _HEADS_KEPT:
                     self._heads.clear()
-                self._heads[key] = head
+                self._heads[key] = known
+        head, owner = known
         body = request.body or b""
-        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body), owner
 
     def _target(self, url: str) -> _Target:
         parts = urlsplit(url)
@@ -237,9 +239,14 @@ class UpstreamClient:
         return self._tls
 
     def _sweep(self) -> None:
-        for origin in self._origins.values():
-            origin.sweep(now=monotonic())
+        self.pool.sweep(now=monotonic())
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+
+
+def _credentials(request: UpstreamRequest) -> bytes:
+    """A digest of all that can say to a provider who asks: headers and the address's query."""
+    headers = sorted(each for each in request.headers if each[0].lower() not in _SAYS_NOT_WHO)
+    return sha256(repr((headers, request.url.partition("?")[2])).encode()).digest()
 
 
 def _head(request: UpstreamRequest, target: _Target) -> bytes:

@@ -43,10 +43,13 @@ class RawServer:
                 self.requests += [request] if request else []
                 if not request or number > self.most:
                     return
-                connection.sendall(self._bytes)
-                for part in self._later:
-                    self._pause.wait(1 / 6)
+                *before, last = (self._bytes, *self._later)
+                for part in before:
                     connection.sendall(part)
+                    self._pause.wait(1 / 6)
+                if self._close:  # nobody sees the answer and not yet the end
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                connection.sendall(last)
                 if self._close:
                     return
 

@@ -60,7 +60,8 @@ def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, que
 
 def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, ACCESS_KEYS)
-    vendor.say(Answer.json({"message": "Not now."}, status=503), Answer.json(REPLY))
+    refused = Answer.json({"message": "Not now."}, status=503, headers={"Retry-After": "0"})
+    vendor.say(refused, Answer.json(REPLY))
     assert gateway.query("vendor").status_code == 200
     assert len(vendor.asked) == 2
     for request in vendor.asked:

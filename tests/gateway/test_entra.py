@@ -83,7 +83,7 @@ def test_a_token_is_fetched_once_and_sent(gateway: GatewayServer, login: RawServ
 def test_a_question_that_is_asked_again_carries_one_token(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
-    azure.answer(http(503, "{}"))
+    azure.answer(http(503, "{}").replace(b"content-type", b"retry-after: 0\r\ncontent-type"))
     assert gateway.query("azure").status_code == 503
     assert len(azure.requests) > 1
     assert [request.count(b"authorization: Bearer") for request in azure.requests] == [1] * len(

@@ -72,7 +72,7 @@ def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list
 def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor]):
     vendors[1].say(refusal(503))
     vendors[2].say(refusal(503))
-    vendors[3].say(refusal(503), GOOD)
+    vendors[3].say(refusal(503, Retry_After="0"), GOOD)
     answer = gateway.query("many")
     assert (answer.status_code, counts(vendors)) == (200, [0, 1, 1, 2])
     assert gateway.notes.last.retries == 1

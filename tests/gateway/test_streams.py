@@ -154,10 +154,11 @@ def test_a_stream_that_never_ends_is_ended(gateway: GatewayServer, sandbox: Sand
 def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, raw: RawServer):
     parts = (b"e\r\ndata: [DONE]\n\n\r\n", b"0\r\n\r\n")
     raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n", later=parts, close=False)
+    pool = gateway.gateway.client.pool
+    gateway.gateway.client.pool.close()
     for count in range(1, 4):
         assert payloads(gateway.query("raw", STREAM)) == ["[DONE]"]
-        (origin,) = (each for each in gateway.gateway.client._origins.values() if each.port == raw.port)
-        wait_until(lambda: origin._idle, seconds=1)  # noqa: B023 - the loop waits for it
+        wait_until(lambda: len(pool) == 1, seconds=1)
         assert (raw.connections, len(raw.requests)) == (1, count)
 
 

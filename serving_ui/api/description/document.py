@@ -29,7 +29,7 @@ MEANINGS = {
     499: "The caller went away.",
     500: "The provider failed, or this server did, whose log has the reason.",
     501: "This is not offered here.",
-    503: "The provider, or this server's database, cannot be reached now; Retry-After says when to come back, in seconds.",
+    503: "The provider, or this server's database, cannot be reached now; Retry-After says when to come back, in seconds. Without it the provider may have read the question.",
     504: "The provider did not answer in time.",
 }
 INTRODUCTION = (

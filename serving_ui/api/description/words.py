@@ -56,7 +56,7 @@ DESCRIPTIONS = {
         "rate_limits": "Carried out beside those of the endpoint.",
         "usage_tracking_config": "Usage is always tracked.",
         "guardrails": "Kept and shown.",
-        "fallback_config": "Whether another served entity is asked when one answers 429 or 5xx or not at all: in the listed order, two at most.",
+        "fallback_config": "Whether another served entity is asked when one answers 429 or 5xx or not at all: in the listed order, two at most. The one that failed may have worked all the same, so a question can be paid for twice.",
         "inference_table_config": "Kept and shown.",
     },
     "Timeouts": {

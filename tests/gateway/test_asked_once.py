@@ -1,0 +1,353 @@
+"""A question that a provider may have read is never put a second time: somebody pays for each."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.gateway.connection import Connection, Cut, UpstreamFault
+from serving_ui.gateway.guard import Guard, Watch
+from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.lib.egress import EgressPolicy
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_tls import NAME, certificate
+from tests.support.servers import DEADLINE, wait_until
+
+__all__ = ["certificate"]  # a fixture
+BODY = b'{"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}'
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(BODY),
+    BODY,
+)
+Talk = Callable[[socket.socket], None]
+Loop = Callable[[], asyncio.AbstractEventLoop]
+LOOPBACK = EgressPolicy(loopback=True)
+
+
+@contextmanager
+def server(talk: Talk) -> Iterator[int]:
+    """A port where each connection is a thread that runs `talk`."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+
+    def run(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            talk(connection)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=run, args=[listener.accept()[0]], daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+class Vendor:
+    """Answers the first question of each connection, does with the second one what a test says, and counts all that it reads."""
+
+    def __init__(self) -> None:
+        self.read: list[bytes] = []
+        self.connections = 0
+        self.second: Talk = self.answer
+
+    def talk(self, connection: socket.socket) -> None:
+        self.connections += 1
+        self.answer(connection)
+        self.second(connection)
+
+    def take(self, connection: socket.socket) -> bytes:
+        """What a question says; it is read as soon as some of it is."""
+        content = connection.recv(65536)
+        if not content:
+            raise ConnectionError
+        self.read.append(content)
+        head, _, body = content.partition(b"\r\n\r\n")
+        length = int(re.findall(rb"content-length: (\d+)", head)[0])
+        while len(body) < length:
+            body += connection.recv(65536)
+        return body
+
+    def answer(self, connection: socket.socket) -> None:
+        self.take(connection)
+        connection.sendall(GOOD)
+
+    def work_and_close(self, connection: socket.socket) -> None:
+        self.take(connection)
+        threading.Event().wait(0.7)
+
+    def read_and_close(self, connection: socket.socket) -> None:
+        self.take(connection)
+
+    def read_and_reset(self, connection: socket.socket) -> None:
+        reset_when_closed(connection)
+        self.take(connection)
+
+    def read_some_and_close(self, connection: socket.socket) -> None:
+        self.read.append(connection.recv(100))
+
+    def end_and_read(self, connection: socket.socket) -> None:
+        """It says that it will send nothing more as soon as something has come, and reads on."""
+        connection.recv(1, socket.MSG_PEEK)
+        connection.shutdown(socket.SHUT_WR)
+        self.take(connection)
+
+    def begin_and_close(self, connection: socket.socket) -> None:
+        self.take(connection)
+        connection.sendall(b"HTTP/1.1 2")
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.fixture
+def paid(gateway: GatewayServer) -> Iterator[Vendor]:
+    """A vendor behind the endpoint `paid`."""
+    vendor = Vendor()
+    with server(vendor.talk) as port:
+        gateway.add(endpoint("paid", entity(base=f"http://127.0.0.1:{port}")))
+        yield vendor
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Vendor.work_and_close,
+        Vendor.read_and_close,
+        Vendor.read_and_reset,
+        Vendor.read_some_and_close,
+        Vendor.end_and_read,
+        Vendor.begin_and_close,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_what_was_read_on_a_kept_connection_is_not_asked_again(
+    gateway: GatewayServer, paid: Vendor, second: Callable[[Vendor, socket.socket], None]
+):
+    paid.second = partial(second, paid)
+    assert gateway.query("paid").status_code == 200
+    question = {"messages": [{"role": "user", "content": "x" * 100_000}]}
+    answer = gateway.query("paid", question)
+    assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "retry-after" not in answer.headers
+    assert (len(paid.read), paid.connections) == (2, 1)
+    assert [record.retries for record in gateway.notes.pages] == [0, 0]
+
+
+def test_a_connection_that_was_closed_while_idle_costs_nothing(gateway: GatewayServer, paid: Vendor):
+    closed = threading.Semaphore(0)
+
+    def close(connection: socket.socket) -> None:
+        connection.close()
+        closed.release()
+
+    paid.second = close
+    for _ in range(5):
+        assert gateway.query("paid").status_code == 200
+        assert closed.acquire(timeout=DEADLINE)
+    assert (len(paid.read), paid.connections) == (5, 5)
+
+
+def test_a_new_connection_that_is_closed_is_a_fault(gateway: GatewayServer):
+    with server(lambda connection: None) as port:
+        gateway.add(endpoint("closed", entity(base=f"http://127.0.0.1:{port}")))
+        assert gateway.query("closed").status_code == 503
+        assert gateway.notes.last.retries == 0
+
+
+# The instant in which both sides act: the vendor has closed, and our event loop has not looked yet.
+
+
+def end(connection: socket.socket) -> None:
+    """As servers close a connection that nobody uses."""
+
+
+def say_goodbye(connection: socket.socket) -> None:
+    """With TLS, as it should be."""
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(0.05)  # it waits for an answer, which does not come
+        with suppress(OSError):
+            connection.unwrap()
+
+
+def reset(connection: socket.socket) -> None:
+    reset_when_closed(connection)
+
+
+def read_then_end(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+def leave_unread(connection: socket.socket) -> None:
+    """The system has taken the question, and the server closes without looking: from outside the same as `read_then_reset`."""
+    connection.recv(1, socket.MSG_PEEK)
+
+
+def read_then_reset(connection: socket.socket) -> None:
+    connection.recv(65536)
+    reset_when_closed(connection)
+
+
+@dataclass
+class Meeting:
+    """One connection of both sides. `go` lets the vendor do what it does in the end, after which `closed` is set."""
+
+    certificate: tuple[Path, Path] | None
+    how: Talk
+    go: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def talk(self, connection: socket.socket) -> None:
+        """The vendor's side."""
+        if self.certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(*self.certificate)
+            connection = context.wrap_socket(connection, server_side=True)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        self.go.wait(DEADLINE)
+        if self.how is say_goodbye:
+            say_goodbye(connection)
+        with suppress(OSError), socket.socket(fileno=connection.detach()) as below:
+            self.how(below)
+        self.closed.set()
+
+    async def ask(self, port: int, *, before: bool) -> Connection:
+        """Our side: a second question that meets the end, which came before the question was sent or after."""
+        tls = self.certificate and ssl.create_default_context(cafile=str(self.certificate[0]))
+        connecting = asyncio.get_running_loop().create_connection(
+            partial(Connection, address="127.0.0.1"), "127.0.0.1", port, ssl=tls or None,
+            server_hostname=NAME if tls else None,
+        )  # fmt: skip
+        _, connection = await connecting
+        connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+        while not connection.has_head or await connection.read():
+            await asyncio.sleep(0)
+        assert connection.is_silent
+        self.go.set()
+        if before:
+            assert self.closed.wait(DEADLINE)  # and the event loop stands still meanwhile
+            assert not connection.is_silent
+        connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
+        with pytest.raises(Cut):
+            while not connection.has_head:
+                await connection.more()
+        return connection
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    ("how", "before", "certain"),
+    [
+        (end, True, True),
+        (say_goodbye, True, True),
+        (reset, True, False),
+        (read_then_end, False, False),
+        (leave_unread, False, False),
+        (read_then_reset, False, False),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
+def test_what_is_certain_of_a_question_that_met_the_end_of_its_connection(
+    certificate: tuple[Path, Path], loop: Loop, how: Talk, is_secure: bool, *, before: bool, certain: bool
+):
+    """uvloop does not tell who ended TLS without a goodbye, and then nothing is certain."""
+    certain = certain and not (is_secure and how is end and loop is uvloop.new_event_loop)
+    meeting = Meeting(certificate if is_secure else None, how)
+    with server(meeting.talk) as port, asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(meeting.ask(port, before=before)).was_unread is certain
+
+
+class Racing:
+    """A vendor that closes whenever it likes, and callers who ask whenever they like."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.read = Counter[int]()
+        self.answered = set[int]()
+        self.told = set[int]()
+        self.repeats = 0
+        self.dice = random.Random(0)
+        self.numbers = iter(range(4000))
+
+    def talk(self, connection: socket.socket) -> None:
+        while content := connection.recv(65536):
+            for number in re.findall(rb"number (\d+)", content):
+                self.read[int(number)] += 1
+            if self.dice.random() < 0.05:  # it has read the question, and leaves
+                return
+            connection.sendall(GOOD)
+            connection.settimeout(self.dice.random() * self.seconds)
+
+    async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
+        """One caller at a time, with a connection that nobody else uses."""
+        for number in self.numbers:
+            guard = Guard(receive=_never, patience=Patience(), watch=Watch(), task=None)
+            headers = (("authorization", f"Bearer {key}"),)
+            request = UpstreamRequest("POST", url, headers, b"number %d" % number)
+            try:
+                reply = await client.send(request, policy=LOOPBACK, guard=guard)
+                await reply.body()
+                reply.done()
+                self.answered.add(number)
+            except UpstreamFault:
+                self.told.add(number)
+            self.repeats += guard.repeats
+            guard.release()
+            await asyncio.sleep(self.dice.random() * self.seconds)
+
+    async def run(self, port: int) -> None:
+        client = UpstreamClient()
+        client.start()
+        await asyncio.gather(*(self.lane(client, f"http://127.0.0.1:{port}/", key) for key in range(16)))
+        client.stop()
+
+
+async def _never() -> dict[str, str]:
+    await asyncio.get_running_loop().create_future()
+    return {}
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.003])
+def test_a_race_for_the_last_moment_of_a_connection_puts_no_question_twice(seconds: float):
+    """Each is read once at most; whoever gets no answer is told so."""
+    racing = Racing(seconds)
+    with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(racing.run(port))
+    assert len(racing.answered) + len(racing.told) == 4000
+    assert max(racing.read.values()) == 1
+    assert racing.answered <= set(racing.read)
+    assert len(racing.answered) > 3000
+    assert len(racing.told & set(racing.read)) > 50, "it did leave after it had read"
+
+
+def test_the_questions_of_a_stream_are_counted_alike(gateway: GatewayServer, paid: Vendor):
+    paid.second = paid.work_and_close
+    assert gateway.query("paid").status_code == 200
+    assert gateway.query("paid", {**CHAT, "stream": True}).status_code == 503
+    wait_until(lambda: len(paid.read) == 2)
+    assert paid.connections == 1

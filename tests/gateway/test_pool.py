@@ -1,0 +1,207 @@
+"""A connection is used again only by those who send the same credentials, and only as it was left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvloop
+
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire import Addresses, Auth, AwsSigV4, UpstreamRequest
+from serving_ui.gateway import pool
+from serving_ui.gateway.snapshot import Endpoint, Entity
+from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.lib.egress import EgressPolicy
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_asked_once import server
+from tests.support.servers import DEADLINE
+
+LOOPBACK = EgressPolicy(loopback=True)
+FIRST, SECOND = "sk-of-the-first-endpoint", "sk-of-the-second-endpoint"
+
+
+@dataclass
+class Vendor:
+    """Answers each question with the number of its connection, which it keeps. `seen` is what came in on each."""
+
+    url: str = ""
+    seen: list[bytes] = field(default_factory=list)
+    late: bytes = b""
+    """What follows the first answer, unasked, when `go` is set."""
+    go: threading.Event = field(default_factory=threading.Event)
+    sent: threading.Event = field(default_factory=threading.Event)
+
+    def talk(self, connection: socket.socket) -> None:
+        number = len(self.seen)
+        self.seen.append(b"")
+        while content := connection.recv(65536):
+            self.seen[number] += content
+            connection.sendall(answer(number))
+            if self.late:
+                late, self.late = self.late, b""
+                self.go.wait(DEADLINE)
+                connection.sendall(late)
+                self.sent.set()
+
+    def share(self, *marks: str) -> list[set[str]]:
+        """Which of the marks came in on each connection."""
+        return [{mark for mark in marks if mark.encode() in seen} for seen in self.seen]
+
+
+def answer(number: int) -> bytes:
+    """Good for a question and for a token."""
+    said = {"connection": number, "choices": [], "access_token": f"token-{number}", "expires_in": 3600}
+    content = json.dumps(said).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
+    return head + content
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    made = Vendor()
+    with server(made.talk) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
+
+
+def azure(name: str, vendor: Vendor, tenant: str, secret: str) -> Endpoint:
+    """An endpoint whose token comes from the vendor as well."""
+    given: dict[str, Any] = {
+        "openai_api_type": "azuread",
+        "openai_api_base": vendor.url,
+        "openai_api_version": "2024-10-21",
+        "openai_deployment_name": "deployment",
+        "microsoft_entra_tenant_id": tenant,
+        "microsoft_entra_client_id": "client",
+        "microsoft_entra_client_secret": Secret.from_plaintext(secret),
+    }
+    config = PROVIDERS["openai"].config.model_validate(given)
+    return endpoint(name, Entity("entity-1", "openai", "gpt-4o", Task.CHAT, config))
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[UpstreamClient]:
+    client = UpstreamClient()
+    client.start()
+    yield client
+    client.stop()
+
+
+async def ask(client: UpstreamClient, url: str, *, auth: Auth | None = None, **headers: str) -> int:
+    """On which connection it was answered."""
+    request = UpstreamRequest("POST", url, tuple(headers.items()), b"{}", auth)
+    reply = await client.send(request, policy=LOOPBACK)
+    said = json.loads(await reply.body())
+    reply.done()
+    return int(said["connection"])
+
+
+def test_endpoints_with_different_keys_never_share_a_connection(gateway: GatewayServer, vendor: Vendor):
+    for name, key in (("first", FIRST), ("second", SECOND)):
+        gateway.add(endpoint(name, entity(base=vendor.url, key=key)))
+    for _ in range(5):
+        assert gateway.query("first").json()["connection"] == 0
+        assert gateway.query("second").json()["connection"] == 1
+    assert vendor.share(FIRST, SECOND) == [{FIRST}, {SECOND}]
+
+
+def test_endpoints_with_the_same_key_share_them(gateway: GatewayServer, vendor: Vendor):
+    """Whatever they ask, and with or without a stream."""
+    gateway.add(endpoint("first", entity(base=vendor.url, key=FIRST)))
+    gateway.add(endpoint("vectors-2", entity(base=vendor.url, key=FIRST, task=Task.EMBEDDINGS)))
+    assert gateway.query("first").status_code == 200
+    assert gateway.query("vectors-2", {"input": "x"}).status_code == 200
+    gateway.query("first", {**CHAT, "stream": True})
+    assert len(vendor.seen) == 1
+
+
+def test_fetched_tokens_and_what_they_are_used_for_are_kept_apart(gateway: GatewayServer, vendor: Vendor):
+    """A late token for one tenant would be another one's. A token server gets its credentials in the body."""
+    gateway.publish(
+        azure("first", vendor, "tenant-1", FIRST),
+        azure("second", vendor, "tenant-2", SECOND),
+        addresses=Addresses({"microsoft-entra": vendor.url}),
+    )
+    for _ in range(3):
+        for name in ("first", "second"):
+            assert gateway.query(name).status_code == 200
+    marks = ("tenant-1", "Bearer token-0", "tenant-2", "Bearer token-1")
+    assert vendor.share(*marks) == [set(marks[:2]), set(marks[2:])]
+
+
+def test_a_query_string_may_be_a_credential(vendor: Vendor):
+    async def run() -> list[int]:
+        async with running() as client:
+            return [await ask(client, f"{vendor.url}/?key={key}") for key in "ABAB"]
+
+    assert asyncio.run(run()) == [0, 1, 0, 1]
+
+
+def test_signed_requests_are_told_apart_by_their_keys_and_not_by_their_signatures(vendor: Vendor):
+    async def run() -> list[int]:
+        found = []
+        async with running() as client:
+            for number, key in enumerate("ABAB"):
+                auth = AwsSigV4(
+                    "bedrock", "us-east-1", Secret.from_plaintext(key), Secret.from_plaintext("s")
+                )
+                found.append(await ask(client, vendor.url, auth=auth, authorization=f"signature-{number}"))
+        return found
+
+    assert asyncio.run(run()) == [0, 1, 0, 1]
+
+
+def test_a_late_reply_that_nobody_asked_for_reaches_nobody(gateway: GatewayServer, vendor: Vendor):
+    vendor.late = answer(99)
+    gateway.add(endpoint("first", entity(base=vendor.url, key=FIRST)))
+    assert gateway.query("first").json()["connection"] == 0
+    vendor.go.set()
+    assert vendor.sent.wait(DEADLINE)
+    assert [gateway.query("first").json()["connection"] for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_a_late_reply_is_seen_although_the_event_loop_has_not_looked(vendor: Vendor, loop: Any):
+    """The next question is put before the loop comes round to the bytes that wait."""
+    vendor.late = answer(99)
+
+    async def run() -> list[int]:
+        async with running() as client:
+            first = await ask(client, vendor.url)
+            vendor.go.set()
+            assert vendor.sent.wait(DEADLINE)
+            return [first, await ask(client, vendor.url), await ask(client, vendor.url)]
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(run()) == [0, 1, 1]
+
+
+def test_any_number_of_credentials_keeps_a_bounded_number_of_connections(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool, "MOST_IDLE", 40)
+
+    async def run() -> None:
+        async with running() as client:
+            for number in range(1500):
+                await ask(client, vendor.url, authorization=f"Bearer {number}")
+                assert len(client.pool) <= 40
+            opened = len(vendor.seen)
+            for number in range(1490, 1500):  # the oldest went first
+                await ask(client, vendor.url, authorization=f"Bearer {number}")
+            assert len(vendor.seen) == opened
+            assert len(client.pool._by_owner) == len(client.pool) == 40
+            client.pool.sweep(now=1e12)
+            assert (client.pool._by_owner, len(client.pool)) == ({}, 0)
+
+    asyncio.run(run())
