@@ -81,8 +81,10 @@ class Wire:
 
     def framed_as(self, content_type: str) -> Framing | None:
         """How the answer of this content type is cut into events; None when it is no stream of this wire."""
-        framings = (self.framing, self.older_framing)
-        return next((each for each in framings if each and content_type.startswith(each.value)), None)
+        kind = content_type.partition(";")[0].strip().lower()
+        return next(
+            (each for each in (self.framing, self.older_framing) if each and kind == each.value), None
+        )
 
 
 def read_reply(wire: Wire, reply: Json, asked: Asked) -> Json:

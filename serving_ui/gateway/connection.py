@@ -120,10 +120,11 @@ class Connection(asyncio.Protocol):
     @property
     def coding(self) -> bytes:
         """How the body is encoded: what `content-encoding` says."""
+        said = b""
         for name, value in self._pairs:
             if len(name) == _CODING_LENGTH and name.lower() == _CODING:
-                return value.strip().lower()
-        return b""
+                said = said + b"," + value if said else value
+        return said
 
     def more(self) -> asyncio.Future[None]:
         """To be awaited: something has happened. Raises the fault."""
@@ -283,7 +284,7 @@ class Connection(asyncio.Protocol):
         return (
             self.status not in {204, 304}
             and "content-length" not in headers
-            and "chunked" not in headers.get("transfer-encoding", "")
+            and "chunked" not in headers.get("transfer-encoding", "").lower()
         )
 
     def _wake(self) -> None:

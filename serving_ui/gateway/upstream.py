@@ -34,6 +34,7 @@ from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFaul
 from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Origin, Owner, Pool
+from serving_ui.lib.content_coding import Decoder, NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
 
 _SWEEP_EVERY = 10.0
@@ -56,23 +57,29 @@ class _Target:
 
 
 class Reply:
-    """A provider's answer whose status and headers have arrived. `done` must be called, whatever happens."""
+    """A provider's answer whose status and headers have arrived. `done` must be called, whatever happens.
 
-    __slots__ = ("_connection", "_pool", "status")
+    A body that is compressed, against our wish, is decompressed while it is read; `is_packed` when that cannot be done.
+    """
+
+    __slots__ = ("_connection", "_decoder", "_pool", "_unpacked", "is_packed", "status")
 
     def __init__(self, *, connection: Connection, pool: Pool) -> None:
         self._connection = connection
         self._pool = pool
         self.status = connection.status
+        self.is_packed = False
+        self._decoder: Decoder | None = None
+        self._unpacked = 0
+        if coding := connection.coding:
+            try:
+                self._decoder = decoder(coding)
+            except NotDecodable:
+                self.is_packed = True
 
     @property
     def headers(self) -> dict[str, str]:
         return self._connection.headers
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the body is compressed, against our wish."""
-        return self._connection.coding not in {b"", b"identity"}
 
     @property
     def is_over(self) -> bool:
@@ -81,11 +88,13 @@ class Reply:
 
     def arrived(self) -> bytes | None:
         """The body, if all of it is there."""
-        return self._connection.take() if self._connection.finished else None
+        if self._decoder is not None or not self._connection.finished:
+            return None
+        return self._connection.take()
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises UpstreamFault when it was cut, is late, or the caller has left."""
-        return await self._connection.read()
+        return await (self._connection.read() if self._decoder is None else self._unpack(self._decoder))
 
     async def body(self, *, most: int = MOST_BYTES) -> bytes:
         """The rest of the body."""
@@ -95,7 +104,7 @@ class Reply:
             parts.append(part)
             size += len(part)
             if size > most:
-                raise Garbled(f"its answer is longer than {most // (1024 * 1024)} MB")
+                raise _too_long(most)
         return b"".join(parts)
 
     async def opening(self, *, most: int) -> bytes:
@@ -104,7 +113,7 @@ class Reply:
         try:
             while len(parts) < most and (part := await self.read()):
                 parts += part
-        except Cut:
+        except (Cut, Garbled):
             pass
         return parts[:most]
 
@@ -119,6 +128,23 @@ class Reply:
 
     def done(self) -> None:
         self._pool.give(self._connection, now=monotonic())
+
+    async def _unpack(self, decoder: Decoder) -> bytes:
+        try:
+            while not (piece := decoder.take()):
+                portion = await self._connection.read()
+                if not portion:
+                    if not decoder.is_whole:
+                        raise Cut("its compressed answer ended before it was complete")
+                    return b""
+                decoder.feed(portion)
+        except NotDecodable as problem:
+            raise Garbled(str(problem)) from problem
+        self._unpacked += len(piece)
+        if self._unpacked > MOST_BYTES:
+            raise _too_long(MOST_BYTES)
+        await asyncio.sleep(0)  # a thousand pieces may lie in one portion, and others have their turn
+        return piece
 
 
 class UpstreamClient:
@@ -247,6 +273,10 @@ def _credentials(request: UpstreamRequest) -> bytes:
     """A digest of all that can say to a provider who asks: headers and the address's query."""
     headers = sorted(each for each in request.headers if each[0].lower() not in _SAYS_NOT_WHO)
     return sha256(repr((headers, request.url.partition("?")[2])).encode()).digest()
+
+
+def _too_long(most: int) -> Garbled:
+    return Garbled(f"its answer is longer than {most // (1024 * 1024)} MB")
 
 
 def _head(request: UpstreamRequest, target: _Target) -> bytes:

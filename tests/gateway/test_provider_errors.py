@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
+from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
 from tests.gateway.raw import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import free_port, wait_until
-from tests.support.vendor import Answer, Vendor
 
 UNDERSTOOD = {400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504}
 
@@ -110,18 +108,6 @@ def test_a_secret_in_the_providers_words_is_taken_out(
 def test_long_words_are_cut(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.turn(status=400, message="long " * 2000)
     assert 1500 < len(gateway.query().json()["message"]) < 2300
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_compressed_answer_is_said_to_be_so(gateway: GatewayServer, vendor: Vendor, stream: bool):
-    gateway.add(endpoint("packed", entity(base=vendor.url)))
-    head = {"Content-Type": "text/event-stream" if stream else "application/json", "Content-Encoding": "gzip"}
-    for status, expected in ((200, (501, "NOT_IMPLEMENTED")), (400, (400, "BAD_REQUEST"))):
-        vendor.say(Answer(status, head, (gzip.compress(b'{"choices": []}'),)))
-        answer = gateway.query("packed", {**CHAT, "stream": stream})
-        assert outcome(answer) == expected
-        assert "compressed its answer" in answer.json()["message"] or status == 400
-        assert answer.json()["message"].isprintable() and "said" not in answer.json()["message"]
 
 
 def test_a_redirect_is_not_followed(gateway: GatewayServer, sandbox: SandboxServer, raw: RawServer):

@@ -1,0 +1,78 @@
+"""Compressed HTTP bodies (RFC 9110, 8.4.1): what was compressed comes back in pieces of bounded size, as it arrives. Pure."""
+
+from __future__ import annotations
+
+import zlib
+
+PIECE = 256 * 1024
+"""No piece is longer, in bytes, however well it was compressed."""
+
+_DECODABLE = frozenset({b"gzip", b"x-gzip", b"deflate"})
+_GZIP = b"\x1f\x8b"
+_HEAD = 2
+_GZIP_OR_ZLIB = 47  # zlib finds out which
+_RAW = -15
+
+
+class NotDecodable(ValueError):
+    """A coding that is not known here, or bytes that are not coded as was said."""
+
+
+class Decoder:
+    """`feed` what arrives, then `take` until it gives b"". At the end `is_whole` says whether something is missing."""
+
+    __slots__ = ("_has_ended", "_inflating", "_may_be_bare", "_waiting")
+
+    def __init__(self, *, may_be_bare: bool = False) -> None:
+        """ "deflate" is zlib's format, but some send it without its head: then it `may_be_bare`."""
+        self._may_be_bare = may_be_bare
+        self._waiting = b""
+        self._inflating: zlib._Decompress | None = None
+        self._has_ended = False
+
+    def feed(self, portion: bytes) -> None:
+        self._waiting += portion
+
+    def take(self) -> bytes:
+        """The next piece; b"" when more must be fed. Raises NotDecodable."""
+        piece = b""
+        while not piece and (self._inflating is not None or self._begins()):
+            inflating = self._inflating or zlib.decompressobj(self._bits())
+            try:
+                piece = inflating.decompress(self._waiting, PIECE)
+            except zlib.error as problem:
+                raise NotDecodable("the body is not compressed as its head says") from problem
+            if inflating.eof:
+                self._inflating, self._has_ended, self._waiting = None, True, inflating.unused_data
+                continue
+            self._inflating, self._waiting = inflating, inflating.unconsumed_tail
+            if not self._waiting:
+                break
+        return piece
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing has begun and not ended."""
+        return self._inflating is None and (self._has_ended or not self._waiting)
+
+    def _begins(self) -> bool:
+        """Behind the end another member may follow (RFC 1952, 2.2). Anything else there means nothing."""
+        if self._has_ended and not self._waiting.startswith(_GZIP[: len(self._waiting)]):
+            self._waiting = b""
+        return len(self._waiting) >= _HEAD
+
+    def _bits(self) -> int:
+        """What zlib must be told of what waits."""
+        first, second = self._waiting[:_HEAD]
+        has_head = self._waiting.startswith(_GZIP) or (first & 15 == 8 and (first * 256 + second) % 31 == 0)
+        return _GZIP_OR_ZLIB if has_head or not self._may_be_bare else _RAW
+
+
+def decoder(coding: bytes) -> Decoder | None:
+    """For a body with this `content-encoding`, in any case; None when it is not compressed. Raises NotDecodable."""
+    names = [name for each in coding.lower().split(b",") if (name := each.strip()) not in {b"", b"identity"}]
+    if not names:
+        return None
+    if len(names) > 1 or names[0] not in _DECODABLE:
+        raise NotDecodable(f"the coding {coding.decode('latin-1')} is not known here")
+    return Decoder(may_be_bare=names[0] == b"deflate")

@@ -1,0 +1,92 @@
+"""What HTTP and its media types say in any case is understood in any case (RFC 9110, 8.3.1; RFC 9112, 6.1 and 9.1)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from serving_ui.catalogue.exchange import Framing, Wire
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.raw import RawServer, raw_server
+
+STREAM = {**CHAT, "stream": True}
+EVENTS = b'data: {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+ANSWER = json.dumps({"choices": []}).encode()
+
+
+@pytest.fixture
+def raw(gateway: GatewayServer) -> Iterator[RawServer]:
+    with raw_server() as server:
+        gateway.add(endpoint("raw", entity(base=server.url)))
+        yield server
+
+
+def reply(body: bytes, *headers: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/event-stream",
+        "Text/Event-Stream",
+        "TEXT/EVENT-STREAM;charset=UTF-8",
+        "text/event-stream ; Charset=utf-8",
+        " text/event-stream",
+    ],
+)
+def test_a_stream_is_a_stream(gateway: GatewayServer, raw: RawServer, kind: str):
+    raw.answer(reply(EVENTS, f"CONTENT-TYPE: {kind}", "Connection: Close"))
+    answer = gateway.query("raw", STREAM)
+    assert (answer.status_code, answer.content[-14:]) == (200, b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("kind", ["text/event-streams", "application/json", "text/event-stream-x; a=b", ""])
+def test_another_type_is_none(gateway: GatewayServer, raw: RawServer, kind: str):
+    raw.answer(reply(EVENTS, f"content-type: {kind}", "connection: close"))
+    assert gateway.query("raw", STREAM).status_code == 501
+
+
+@pytest.mark.parametrize("framing", list(Framing))
+def test_the_type_of_each_framing_is_found_in_any_case(framing: Framing):
+    wire = Wire(build=lambda *_: None, framing=framing)  # type: ignore[arg-type]
+    assert wire.framed_as(framing.value.title() + " ;q=1") is framing
+    assert wire.framed_as(framing.value + "x") is None
+
+
+@pytest.mark.parametrize("name", ["transfer-encoding", "Transfer-Encoding", "TRANSFER-ENCODING"])
+@pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED"])
+def test_chunks_are_chunks(gateway: GatewayServer, raw: RawServer, name: str, value: str):
+    raw.answer(reply(chunked(ANSWER), f"{name}: {value}"), close=False)
+    assert [gateway.query("raw").content for _ in range(2)] == [ANSWER, ANSWER]
+    assert raw.connections == 1
+
+
+def test_chunks_without_an_end_are_not_taken_for_a_whole_answer(gateway: GatewayServer, raw: RawServer):
+    """Only without a length and without chunks a body ends with its connection."""
+    raw.answer(reply(chunked(ANSWER)[:-5], "Transfer-Encoding: Chunked"))
+    assert gateway.query("raw").status_code == 503
+
+
+@pytest.mark.parametrize("value", ["close", "Close", "CLOSE"])
+def test_a_connection_that_will_be_closed_is_not_used_again(
+    gateway: GatewayServer, raw: RawServer, value: str
+):
+    raw.answer(reply(ANSWER, f"Content-Length: {len(ANSWER)}", f"Connection: {value}"), close=False)
+    assert [gateway.query("raw").content for _ in range(2)] == [ANSWER, ANSWER]
+    assert raw.connections == 2
+
+
+@pytest.mark.parametrize("value", ["Identity", "GZIP", "Gzip", "X-Gzip", "identity, gzip"])
+def test_codings_are_known(gateway: GatewayServer, raw: RawServer, value: str):
+    body = ANSWER if value == "Identity" else gzip.compress(ANSWER)
+    raw.answer(reply(body, f"CONTENT-ENCODING: {value}", f"content-length: {len(body)}"))
+    assert gateway.query("raw").content == ANSWER
