@@ -3,18 +3,27 @@
 A stream ends in one of two ways: with exactly one `[DONE]` (in the Responses API: with the provider's last event), when the
 provider's stream was whole, or with an error event and no `[DONE]`, when it was cut, late, garbled or said so itself. Until the
 first event has come nothing is sent, so that an early failure is an ordinary error answer with a status.
+
+A provider that shows for a while only that it is alive (pings, comments, events that say nothing to the caller) is passed on as a
+keep-alive, lest a balancer between us and the caller cuts a connection on which nothing moves. It begins the stream, too: who has
+thought for so long has taken the question, and a failure after that is an error event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.passage import passed
 from serving_ui.gateway.query import Try
 from serving_ui.gateway.upstream import Reply
+
+KEEP_ALIVE_EVERY = 15.0
+"""Seconds, at least: what the standard of server-sent events advises."""
+_KEEP_ALIVE = b": keep-alive\n\n"
+_BLANK = b"\n\n"
 
 
 async def relay_whole(reply: Reply, each: Try) -> None:
@@ -37,9 +46,14 @@ async def relay_stream(reply: Reply, each: Try) -> None:
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
     stream = each.passage.stream(framing)
+    heard = monotonic()
     while True:
         portion = await (reply.read() if caller.began else _timed(caller, reply.read()))
         ready = stream.take(portion) if portion else stream.close()
+        if not (ready or stream.over or stream.error):
+            if monotonic() - heard < KEEP_ALIVE_EVERY:
+                continue
+            ready = _keep_alive(caller)
         if (ready or stream.over) and not caller.began:
             await caller.begin((b"served-model-name", each.entity.name.encode()))
         if stream.over:
@@ -48,8 +62,14 @@ async def relay_stream(reply: Reply, each: Try) -> None:
             return
         if ready:
             await caller.push(ready)
+            heard = monotonic()
         if stream.error is not None:
             raise stream.error
+
+
+def _keep_alive(caller: Caller) -> bytes:
+    """A comment, as the standard has it; MLflow's client, which asks at the paths of invocations, takes empty lines and no comment."""
+    return _BLANK if caller.path.endswith("/invocations") else _KEEP_ALIVE
 
 
 async def _timed(caller: Caller, reading: Awaitable[bytes]) -> bytes:
