@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "closed",
         "has_head",
         "idle_since",
+        "origin",
         "owner",
         "policy",
         "replied",
@@ -81,8 +82,9 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpResponseParser(self)
         self.address = address
+        self.origin: Any = None
         self.owner: Any = None
-        """Whose it is: nobody else may use it. `policy` allowed its address. Both are the pool's."""
+        """Whose it is: nobody else may use it. `policy` allowed its address. All three are the pool's."""
         self.policy: Any = None
         self.closed = False
         self.idle_since = 0.0

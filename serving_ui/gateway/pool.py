@@ -108,8 +108,8 @@ class Origin:
             task.exception()  # seen, even when everybody who waited for it has left
 
 
-Owner = tuple[Origin, Hashable]
-"""Where a connection goes, and with whose credentials it is used."""
+Owner = Hashable
+"""Stands for an origin and the credentials with which a connection to it is used."""
 
 
 class Pool:
@@ -133,7 +133,7 @@ class Pool:
             if (
                 connection.idle_since > now - _IDLE
                 and connection.is_silent
-                and (connection.policy is policy or _obeys(connection, owner[0], policy))
+                and (connection.policy is policy or _obeys(connection, policy))
             ):
                 return connection
             connection.close()
@@ -169,8 +169,9 @@ class Pool:
         connection.close()
 
 
-def _obeys(connection: Connection, origin: Origin, policy: EgressPolicy) -> bool:
+def _obeys(connection: Connection, policy: EgressPolicy) -> bool:
     """Whether a policy that came later allows the connection's address as well."""
+    origin: Origin = connection.origin
     try:
         policy.check_address(host=origin.host, port=origin.port, address=connection.address)
     except EgressRefused:

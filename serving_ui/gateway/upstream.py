@@ -70,8 +70,8 @@ class Reply:
         self.status = connection.status
         self.is_packed = False
         self._decoder: Decoder | None = None
-        self._unpacked = 0
         if coding := connection.coding:
+            self._unpacked = 0
             try:
                 self._decoder = decoder(coding)
             except NotDecodable:
@@ -155,7 +155,7 @@ class UpstreamClient:
         self._tls = tls
         self._origins: dict[tuple[bool, str, int], Origin] = {}
         self._targets: dict[str, _Target] = {}
-        self._heads: dict[tuple[str, str, Headers], tuple[bytes, Owner]] = {}
+        self._heads: dict[tuple[str, str, Headers], tuple[bytes, Origin, Owner]] = {}
         self.pool = Pool()
         self._sweeper: asyncio.TimerHandle | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -184,16 +184,18 @@ class UpstreamClient:
         self, request: UpstreamRequest, *, policy: EgressPolicy, guard: Guard | None = None
     ) -> Reply:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
-        message, owner = self._message(request)
+        head, origin, owner = self._head(request)
+        body = request.body or b""
+        message = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         pool = self.pool
         connection = pool.take(owner, policy=policy, now=monotonic())
         while True:
             is_used = connection is not None
             if connection is None:
                 patience = self.patience if guard is None else guard.patience
-                connecting = owner[0].connect(policy=policy, seconds=patience.connect)
+                connecting = origin.connect(policy=policy, seconds=patience.connect)
                 connection = await (connecting if guard is None else guard.during(connecting))
-                connection.owner, connection.policy = owner, policy
+                connection.origin, connection.owner, connection.policy = origin, owner, policy
             if guard is not None:
                 guard.hold(connection, now=monotonic())
             try:
@@ -213,20 +215,18 @@ class UpstreamClient:
                     connection.close()
             connection = None
 
-    def _message(self, request: UpstreamRequest) -> tuple[bytes, Owner]:
-        """The request's bytes, and whose connections it may use. Its head is made once for all that have the same headers."""
+    def _head(self, request: UpstreamRequest) -> tuple[bytes, Origin, Owner]:
+        """The request's head, made once for all that have the same headers; where it goes; whose connections it may use."""
         key = (request.method, request.url, request.headers)
         known = self._heads.get(key)
         if known is None:
             target = self._targets.get(request.url) or self._target(request.url)
-            known = _head(request, target), (target.origin, request.auth or _credentials(request))
+            known = _head(request, target), target.origin, _owner(request, target.origin)
             if request.auth is None:  # a signature is never the same again
                 if len(self._heads) >= _HEADS_KEPT:
                     self._heads.clear()
                 self._heads[key] = known
-        head, owner = known
-        body = request.body or b""
-        return b"%b%d\r\n\r\n%b" % (head, len(body), body), owner
+        return known
 
     def _target(self, url: str) -> _Target:
         parts = urlsplit(url)
@@ -269,10 +269,12 @@ class UpstreamClient:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
 
 
-def _credentials(request: UpstreamRequest) -> bytes:
-    """A digest of all that can say to a provider who asks: headers and the address's query."""
+def _owner(request: UpstreamRequest, origin: Origin) -> Owner:
+    """The origin with all that can say to a provider who asks: what signs, or a digest of the headers and the address's query."""
+    if request.auth is not None:
+        return (origin.shown, request.auth)
     headers = sorted(each for each in request.headers if each[0].lower() not in _SAYS_NOT_WHO)
-    return sha256(repr((headers, request.url.partition("?")[2])).encode()).digest()
+    return sha256(repr((origin.shown, headers, request.url.partition("?")[2])).encode()).digest()
 
 
 def _too_long(most: int) -> Garbled:
