@@ -16,8 +16,8 @@ A question costs money as soon as somebody has read it, so it is asked again at 
     cut off, garbled, late                -    the model may have worked; so also a connection that is not accepted in time, since
                                                the caller has waited long enough
 
-Elsewhere (fallback) is asked after 429, every 5xx and all of the last line: the endpoint's manager has chosen that a question may
-be paid for twice.
+Elsewhere (fallback) is asked after 429, every 5xx and all that is no answer at all: the endpoint's manager has chosen that a question
+may be paid for twice.
 """
 
 from __future__ import annotations

@@ -95,6 +95,10 @@ def test_what_is_wrong_with_a_closed_entity_is_said_in_its_row(browser: Client, 
     assert set(page.errors()) == {"traffic-1"}
 
 
+def test_the_choice_of_a_fallback_says_what_it_can_cost(browser: Client, several: None):
+    assert "a question can be paid for twice" in filled(browser, openai(), _add_entity="1").text
+
+
 def test_editing_keeps_what_was_not_touched(browser: Client, several: None):
     browser.post(CREATE, two_entities(browser) | {"fallback": "1"})
     endpoint = settle(made(), "active")
