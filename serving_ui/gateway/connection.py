@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_silent(self) -> bool:
         """Nothing waits in the socket: no end, no late reply. Costs half a microsecond; the event loop may not have looked yet."""
-        return not (self.closed or self._poll.poll(0))
+        return not (self.closed or self._poll(0))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -186,8 +186,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll = poll.poll
 
     def data_received(self, data: bytes) -> None:
         if self._complete:

@@ -128,8 +128,6 @@ class Pool:
         while idle := self._by_owner.get(owner):
             connection = idle.pop()
             del self._all[connection]
-            if not idle:
-                del self._by_owner[owner]
             if (
                 connection.idle_since > now - _IDLE
                 and connection.is_silent
@@ -147,14 +145,19 @@ class Pool:
         if len(self._all) >= MOST_IDLE:
             self._drop(next(iter(self._all)))
         connection.idle_since = now
-        self._by_owner.setdefault(connection.owner, []).append(connection)
+        idle = self._by_owner.get(connection.owner)
+        if idle is None:
+            idle = self._by_owner[connection.owner] = []
+        idle.append(connection)
         self._all[connection] = None
 
     def sweep(self, *, now: float) -> None:
-        """Close what has been idle for too long, and forget what the other side has closed."""
+        """Close what has been idle for too long, and forget what the other side has closed, and who has none."""
         for connection in list(self._all):
             if connection.closed or connection.idle_since <= now - _IDLE:
                 self._drop(connection)
+        for owner in [owner for owner, idle in self._by_owner.items() if not idle]:
+            del self._by_owner[owner]
 
     def close(self) -> None:
         for connection in list(self._all):
