@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.gateway.redis_line import RedisAddress
-from serving_ui.lib import env
+from serving_ui.lib import env, http_url
 from serving_ui.lib.key_file import read_or_make
 from serving_ui.start.options import Options
 from serving_ui.vault.ciphers import KeyRing
@@ -208,7 +208,11 @@ for _name, _url, _also in (
 GATEWAY_URL = env.address("GATEWAY_URL", with_path=True) or Options(host=HOST, port=PORT).local_url
 VENDOR_ADDRESSES = env.addresses("BASE_URL_", (*PROVIDERS, "microsoft-entra"))
 VENDOR_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
-EGRESS_LISTED = (*env.networks("EGRESS_ALLOW"), *(urlsplit(url).netloc for url in VENDOR_ADDRESSES.values()))
+# Each counts as listed in the outbound policy: that host with that port, and nothing else of the host.
+EGRESS_LISTED = (
+    *env.networks("EGRESS_ALLOW"),
+    *(http_url.read(url).host_and_port for url in VENDOR_ADDRESSES.values()),
+)
 EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
 USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14)
 USAGE_MINUTE_DAYS = env.days("USAGE_MINUTE_DAYS", 400, least=USAGE_ROW_DAYS)  # a sum outlives what it sums up

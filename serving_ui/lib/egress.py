@@ -9,8 +9,11 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
+
+from serving_ui.lib import http_url
+from serving_ui.lib.http_url import AddressInvalid
 
 Address = IPv4Address | IPv6Address
 
@@ -30,10 +33,41 @@ _NEVER = tuple(
         "192.0.0.192/32",  # Oracle
         "0.0.0.0/8",  # "this machine": connects to loopback under another name
         "::/128",
-        "255.255.255.255/32",
+        "224.0.0.0/4",  # multicast
+        "ff00::/8",
+        "240.0.0.0/4",  # reserved, and broadcast
     )
 )
+# IANA's registries of special-purpose addresses (RFC 6890), as of November 2026. `is_global` of Python's ipaddress follows them
+# differently from release to release. What is not public may be reached only when it is listed.
+_NOT_PUBLIC = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # shared by the customers of a provider
+        "127.0.0.0/8",
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays of 6to4
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
+# Of IPv6 only this much is given out as public. The rest of it is private, site-local, for tunnels, to be discarded, or unused.
+_PUBLIC_IPV6 = IPv6Network("2000::/3")
+# Translation to IPv4 (RFC 6052): the address is as public as the one that it carries.
 _NAT64 = IPv6Network("64:ff9b::/96")
+# Translation within one network (RFC 8215), which chooses the length of its prefix, and with it where the IPv4 address stands.
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_LOCAL_POSITIONS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 class EgressRefused(Exception):
@@ -53,7 +87,11 @@ class EgressPolicy:
 
     def check_url(self, url: str) -> None:
         """Raise EgressRefused unless `url` is one that a request may ever be sent to. Resolves nothing."""
-        host, port = _split(url)
+        try:
+            found = http_url.read(url)
+        except AddressInvalid as problem:
+            raise EgressRefused(str(problem)) from problem
+        host, port = found.host, found.port
         if host in _METADATA_NAMES:
             raise EgressRefused(
                 f"{host} hands out machine credentials and can never be used. Give another host."
@@ -66,10 +104,13 @@ class EgressPolicy:
 
     def check_address(self, *, host: str, port: int, address: str) -> None:
         """Raise EgressRefused unless a connection to `address`, which `host` has been resolved to, is allowed."""
-        host = _plain(host)
-        if host in _METADATA_NAMES or any(_never(each) for each in _meanings(address)):
+        host = host.lower().strip("[]").rstrip(".")
+        meanings = _meanings(address)
+        if host in _METADATA_NAMES or any(_never(each) for each in meanings):
             raise EgressRefused(f"{host} leads to an address that can never be used. Give another host.")
-        for each in _meanings(address):
+        if self.loopback and meanings[0].is_loopback:
+            return
+        for each in meanings:
             if not self._allows(host=host, port=port, address=each):
                 kind = "this machine" if each.is_loopback else "a private network"
                 raise EgressRefused(
@@ -94,19 +135,17 @@ class EgressPolicy:
         return allowed
 
     def _allows(self, *, host: str, port: int, address: Address) -> bool:
-        if address.is_loopback and self.loopback:
-            return True
-        if address.is_global and not address.is_multicast:
-            return True
-        return any(entry.covers(host=host, port=port, address=address) for entry in self._entries)
+        return _is_public(address) or any(
+            entry.covers(host=host, port=port, address=address) for entry in self._entries
+        )
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One listed "host", "host:port", address or CIDR."""
+    """One listed "host", "host:port", address or CIDR. Without a port it counts for every port."""
 
     text: str
-    network: object
+    network: IPv4Network | IPv6Network | None
     port: int | None
 
     @classmethod
@@ -117,44 +156,18 @@ class _Entry:
         except ValueError:
             pass
         try:
-            host, port = _split(f"http://{text}", default_port=None)
-        except EgressRefused as problem:
+            host, port = http_url.read(f"http://{text}").host, urlsplit(f"//{text}").port
+        except ValueError as problem:
             raise ValueError(f"{text!r} is not a host, host:port or CIDR.") from problem
         literal = _literal(host)
-        return cls(host, ip_network(literal) if literal else None, port or None)
+        return cls(host, ip_network(literal) if literal else None, port)
 
     def covers(self, *, host: str, port: int, address: Address) -> bool:
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
-            return address in self.network  # type: ignore[operator]
+            return address in self.network
         return self.text == host
-
-
-def _split(url: str, default_port: int | None = -1) -> tuple[str, int]:
-    """Host and port of an http(s) URL, or a refusal that says what is wrong with it."""
-    if any(character.isspace() or ord(character) < 32 or character == "\\" for character in url):
-        raise EgressRefused("The URL contains a space or a character that no URL has. Check it.")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as problem:
-        raise EgressRefused("The URL cannot be understood. Check the host and the port.") from problem
-    if parts.scheme not in {"http", "https"}:
-        raise EgressRefused("The URL must start with https:// or http://.")
-    if "@" in parts.netloc:
-        raise EgressRefused(
-            "The URL must not contain a user name or password. Give the credentials in their own field."
-        )
-    if not parts.hostname:
-        raise EgressRefused("The URL has no host. Give one, such as https://api.example.com/v1.")
-    if port is None:
-        port = default_port if default_port != -1 else (443 if parts.scheme == "https" else 80)
-    return _plain(parts.hostname), port or 0
-
-
-def _plain(host: str) -> str:
-    return host.lower().strip("[]").rstrip(".")
 
 
 def _literal(host: str) -> Address | None:
@@ -170,18 +183,38 @@ def _literal(host: str) -> Address | None:
 
 
 def _meanings(address: str) -> tuple[Address, ...]:
-    """The address, and the IPv4 one that it carries inside, if any: both must be allowed."""
+    """The address itself, then the IPv4 ones that it carries inside, if any: all of them must be allowed."""
     plain = ip_address(address.partition("%")[0])
     if isinstance(plain, IPv4Address):
         return (plain,)
     if plain.ipv4_mapped is not None:
         return (plain.ipv4_mapped,)
-    inner = plain.sixtofour
-    if plain in _NAT64:
-        inner = IPv4Address(int(plain) & 0xFFFFFFFF)
-    return (plain,) if inner is None else (plain, inner)
+    return (plain, *_carried(plain))
+
+
+def _carried(address: IPv6Address) -> list[IPv4Address]:
+    """The IPv4 addresses that a translator or a tunnel would make of it."""
+    content = address.packed
+    if address in _LOCAL_NAT64:
+        found = [IPv4Address(bytes(content[at] for at in places)) for places in _LOCAL_POSITIONS]
+        return [each for each in found if each not in _THIS_NETWORK]  # empty places of another length
+    if address.sixtofour is not None:
+        return [address.sixtofour]
+    if address.teredo is not None:
+        return list(address.teredo)
+    is_compatible = content[:12] == bytes(12) and int(address) > 1
+    is_translated = content[:12] == bytes(8) + b"\xff\xff\0\0"  # SIIT
+    is_isatap = content[8:12] in (b"\0\0\x5e\xfe", b"\x02\0\x5e\xfe")
+    if address in _NAT64 or is_compatible or is_translated or is_isatap:
+        return [IPv4Address(content[12:])]
+    return []
+
+
+def _is_public(address: Address) -> bool:
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
+    return isinstance(address, IPv4Address) or address in _PUBLIC_IPV6 or address in _NAT64
 
 
 def _never(address: Address) -> bool:
-    reserved = isinstance(address, IPv4Address) and address.is_reserved
-    return reserved or address.is_multicast or any(address in network for network in _NEVER)
+    return any(address in network for network in _NEVER)

@@ -33,6 +33,15 @@ METADATA = [
     "ff02::1",
     "240.0.0.1",
     "255.255.255.255",
+    "::169.254.169.254",
+    "::ffff:0:169.254.169.254",
+    "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1:a9fe:a9:fe00::",  # the same behind a prefix of 48 bits, of 56, and of 64
+    "64:ff9b:1:ffa9:00fe:a9fe::",
+    "64:ff9b:1:ffff:a9:fea9:fe00::",
+    "2001:0:808:808:0:0:5601:5601",  # a client of Teredo at 169.254.169.254
+    "2606:4700::5efe:a9fe:a9fe",  # ISATAP
+    "2606:4700::200:5efe:a9fe:a9fe",
 ]
 PRIVATE = [
     "10.1.2.3",
@@ -42,9 +51,60 @@ PRIVATE = [
     "fc00::1",
     "::ffff:10.1.2.3",
     "64:ff9b::a01:203",
+    "192.0.0.1",
+    "192.0.0.9",
+    "192.0.2.1",
+    "192.88.99.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.1",
+    "203.0.113.1",
+    "::8.8.8.8",
+    "::ffff:0:8.8.8.8",
+    "64:ff9b:1::808:808",
+    "100::1",
+    "100:0:0:1::1",
+    "200::1",
+    "2001:1::1",
+    "2001:2::1",
+    "2001:10::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "2002:808:808::1",
+    "3fff::1",
+    "4000::1",
+    "5f00::1",
+    "fec0::1",
+    "fec0::a9fe:a9fe",
+    "2606:4700::5efe:a01:203",
+]
+CARRIED_LOOPBACK = [
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b:1:7f00:0:100::",
+    "2002:7f00:1::1",
+    "2001:0:808:808:0:0:80ff:fffe",
+    "2606:4700::5efe:7f00:1",
 ]
 LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"]
-PUBLIC = ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+PUBLIC = [
+    "8.8.8.8",
+    "192.0.1.1",
+    "172.15.255.255",
+    "172.32.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "198.17.255.255",
+    "223.255.255.255",
+    "2606:4700:4700::1111",
+    "2001:4860:4860::8888",
+    "2001:200::1",
+    "2a00:1450:4001::200e",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+]
 EVERYTHING = EgressPolicy(
     listed=("0.0.0.0/0", "::/0", "metadata.google.internal", "example.com"), loopback=True
 )
@@ -71,7 +131,7 @@ def test_metadata_names_are_never_allowed(host: str):
         EVERYTHING.check_url(f"http://{host}/v1")
 
 
-@pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK])
+@pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK, *CARRIED_LOOPBACK])
 def test_private_and_loopback_addresses_are_allowed_only_when_listed(address: str):
     assert not allowed(EgressPolicy(), address)
     assert allowed(EgressPolicy(listed=("example.com",)), address)
@@ -93,6 +153,11 @@ def test_networks_and_addresses_can_be_listed():
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_loopback_is_allowed_where_it_counts_as_listed(address: str):
     assert allowed(EgressPolicy(loopback=True), address)
+
+
+@pytest.mark.parametrize("address", CARRIED_LOOPBACK)
+def test_loopback_within_another_address_is_no_loopback(address: str):
+    assert not allowed(EgressPolicy(loopback=True), address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)

@@ -1,0 +1,112 @@
+"""What an http(s) URL leads to, read in one way by everything that sends: the outbound policy, the gateway and the checks.
+
+Two readers of one URL that differ in a single case are a way around the policy, or a check that passes where a query fails.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, quote, urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PATH = "/%:@!$&'()*+,;=~-._"
+_QUERY = _PATH + "?"
+_PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
+# Python knows the older rules for international names, by which these four lead to another host than in a browser.
+_AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
+
+
+class AddressInvalid(ValueError):
+    """The URL cannot be used. The text is a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a request goes.
+
+    `host` is ASCII and lower case, without brackets or a final dot. `target` is the path with the query, percent-encoded.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    target: str
+
+    @property
+    def host_and_port(self) -> str:
+        """Always with the port."""
+        return f"{bracketed(self.host)}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The value of the header Host: without the port when it is the scheme's own."""
+        is_usual = self.port == (443 if self.secure else 80)
+        return bracketed(self.host) if is_usual else self.host_and_port
+
+
+def read(url: str) -> Address:
+    """What `url` leads to. Raises AddressInvalid."""
+    # urlsplit leaves some of these out without a word; other readers do not.
+    if any(character.isspace() or ord(character) < 32 or character == "\\" for character in url):
+        raise AddressInvalid("The URL contains a space or a character that no URL has. Check it.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as problem:
+        raise AddressInvalid("The URL cannot be understood. Check the host and the port.") from problem
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise AddressInvalid("The URL must start with https:// or http://.")
+    if "@" in parts.netloc:
+        raise AddressInvalid(
+            "The URL must not contain a user name or password. Give the credentials in their own field."
+        )
+    if not parts.hostname:
+        raise AddressInvalid("The URL has no host. Give one, such as https://api.example.com/v1.")
+    if port == 0:
+        raise AddressInvalid("The URL cannot be understood. Check the host and the port.")
+    return Address(
+        secure=parts.scheme == "https",
+        host=ascii_host(parts.hostname),
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        target=_target(parts),
+    )
+
+
+def ascii_host(host: str) -> str:
+    """The host as it is asked of the name server: in small letters, international names as IDNA. Raises AddressInvalid."""
+    plain = host.strip("[]").rstrip(".").lower()
+    if ":" in plain:
+        try:
+            IPv6Address(plain)
+        except ValueError as problem:
+            raise AddressInvalid("The URL cannot be understood. Check the host and the port.") from problem
+        return plain
+    if not _AMBIGUOUS.isdisjoint(plain):
+        raise AddressInvalid(
+            "The host can be read in two ways. Give it in its ASCII form, which starts with xn--."
+        )
+    try:
+        # Also for ASCII: the resolver refuses empty labels and those over 63 characters with the same error.
+        name = plain.encode("idna").decode().rstrip(".").lower()
+    except UnicodeError as problem:
+        raise AddressInvalid("The host is not a name that can exist. Check its spelling.") from problem
+    if not name:
+        raise AddressInvalid("The URL has no host. Give one, such as https://api.example.com/v1.")
+    return name
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _target(parts: SplitResult) -> str:
+    try:
+        target = quote(parts.path or "/", safe=_PATH)
+        if parts.query:
+            target += "?" + quote(parts.query, safe=_QUERY)
+    except UnicodeEncodeError as problem:  # half of a surrogate pair
+        raise AddressInvalid("The URL contains a character that no URL has. Check it.") from problem
+    return _PERCENT.sub(lambda found: found[0].upper() if found[1] else "%25", target)
