@@ -15,14 +15,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from math import ceil
+from urllib.parse import unquote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from serving_ui.gateway import retries
+from serving_ui.gateway.redaction import redact
+from serving_ui.lib import json_text
 from serving_ui.lib.retry_after import asked_for
 
 MOST_WORDS = 2000
-_NOT_SECRET = frozenset({"content-type", "accept", "user-agent", "openai-organization", "accept-encoding"})
+_MOST_READ = 4 * MOST_WORDS
+_WEB_PAGE = "a web page instead of JSON."
+_NOT_SECRET = frozenset(
+    {"content-type", "accept", "user-agent", "openai-organization", "accept-encoding", "anthropic-version"}
+)
 # Some vendors repeat a part of the key that they refuse: "Incorrect API key provided: sk-ab***yz".
 _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|dapi|key|ghp|xox[abp])[-_][\w*.\-]{6,}|\bdapi[0-9a-f]{16,}|\bBearer\s+\S{6,}", re.I
@@ -152,23 +159,25 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     return None if seconds is None else min(max(1, ceil(seconds)), 300)
 
 
-def vendor_words(body: bytes, *, secrets: Iterable[str]) -> str:
-    """The message of a provider's error body, without any secret, at most 2 kB."""
-    text = _message(body)
-    for secret in sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    text = _LOOKS_SECRET.sub("[secret]", text)
+def vendor_words(body: bytes, *, secrets: Iterable[str], most: int = MOST_WORDS) -> str:
+    """The message of a provider's error body, without any secret, at most `most` characters."""
+    text, is_whole = _message(body)
+    if len(text) > _MOST_READ:
+        text, is_whole = text[:_MOST_READ], False
+    # Before it is cut: what is left of a secret at the cut would not be found.
+    text = _LOOKS_SECRET.sub("[secret]", redact(text, secrets, is_cut=not is_whole))
     printable = "".join(character if character.isprintable() else " " for character in text)
     words = " ".join(printable.split())
-    return words if len(words) <= MOST_WORDS else words[:MOST_WORDS] + "…"
+    return words if len(words) <= most else words[:most] + "…"
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes) -> tuple[str, bool]:
+    """What it says, and whether that is all: of a long answer only the beginning has been read."""
     try:
-        content = from_json(body)
-    except ValueError:
-        text = body[: 8 * MOST_WORDS].decode("utf-8", "replace").strip()
-        return "a web page instead of JSON." if text.startswith("<") else text
+        content = json_text.read(body)
+    except json_text.JsonInvalid:
+        text = body.decode("utf-8", "replace").strip()
+        return (_WEB_PAGE, True) if text.startswith("<") else (text, False)
     if isinstance(content, list) and content:
         content = content[0]
     for key in ("error", "message", "detail", "error_description"):
@@ -178,8 +187,8 @@ def _message(body: bytes) -> str:
         if inner and key == "error" and isinstance(content.get("error_description"), str):
             inner = content["error_description"]
         if isinstance(inner, str) and inner.strip():
-            return inner
-    return to_json(content, inf_nan_mode="null").decode()
+            return inner, True
+    return json_text.write(content).decode(), True
 
 
 def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
@@ -188,7 +197,8 @@ def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
     query = url.partition("?")[2]
     parts = [part.partition("=")[2] for part in query.split("&") if not part.startswith("api-version=")]
     ids = [found[1] for value in values if (found := _AWS_KEY_ID.search(value))]
-    return [*values, *(value.rpartition(" ")[2] for value in values if " " in value), *ids, *parts]
+    words = [value.rpartition(" ")[2] for value in values if " " in value]
+    return [*values, *words, *ids, *parts, *map(unquote, parts)]
 
 
 def _shown(name: str) -> str:

@@ -1,0 +1,204 @@
+"""Takes secrets out of a provider's words, however the provider has spelled them. Pure.
+
+To be called on the whole text and *before* anything is cut off it: half of a key is not found by looking for the key. Found are
+a secret in plain, JSON-escaped, URL-encoded or HTML-escaped form, one within the other, in base64, and what is shown of it
+around a mask (`sk-ab***yz`). What a provider scrambles on purpose is not found: it knows the key anyway.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from html import unescape
+from itertools import islice
+
+SHORTEST = 4
+"""Characters; anything shorter is no secret, and would be found everywhere."""
+_REPLACEMENT = b"[secret]"
+_NESTED = 3
+_MOST_MASKS = 16
+_LONGEST_SHOWN = 256
+_LEAST_SHOWN = 3
+_ESCAPE = re.compile(
+    rb"""\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\["'\\/bfnrt]"""
+    rb"""|%[0-9a-fA-F]{2}|&(?:\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);"""
+)
+_HALF_ESCAPE = re.compile(rb"(?:\\(?:u[0-9a-fA-F]{0,3})?|%[0-9a-fA-F]?|&\#?\w{0,7})\Z")
+_LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+# Each alternative begins with a letter, so that the matcher can skip to the next one of these.
+_MASK = re.compile(
+    rb"\*\**|\xe2\x80[\xa2\xa6](?:\xe2\x80[\xa2\xa6])*|\xc2\xb7(?:\xc2\xb7)*|\.\.+|xxxx+|XXXX+"
+)
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
+# A form writes a space as a plus, and base64 has two alphabets: what can stand for each other is looked for as one.
+_FOLD = bytes.maketrans(b"+", b" ")
+_FOLD_BASE64 = bytes.maketrans(b"-_ ", b"+/+")
+
+Span = tuple[int, int]
+
+
+def redact(text: str, secrets: Iterable[str], *, is_cut: bool = False) -> str:
+    """The text with `[secret]` in place of each secret.
+
+    `is_cut` says that the text may go on where it ends here: then an end that may be the beginning of a secret is left out.
+    """
+    found = {secret.strip().encode(errors="surrogatepass") for secret in secrets}
+    found = {secret for secret in found if len(secret) >= SHORTEST}
+    if not found:
+        return text
+    content = text.encode(errors="surrogatepass")
+    spans: list[Span] = []
+    end = len(content)
+    plain = sorted({spelling for secret in found for spelling in _decodings(secret)})
+    coded = sorted({spelling for secret in found for spelling in _base64(secret)})
+    for view in _views(content):
+        folded, folded_base64 = view.content.translate(_FOLD), view.content.translate(_FOLD_BASE64)
+        for secret in plain:
+            spans += map(view.source, _places(folded, secret.translate(_FOLD)))
+        for spelling in coded:
+            spans += (view.source(_run(view.content, place)) for place in _places(folded_base64, spelling))
+        spans += map(view.source, _shown(view.content, plain))
+        if is_cut:
+            kept = _before_beginning(view.content, plain, coded)
+            end = min(end, view.source((kept, kept))[0])
+    return _replaced(content[:end], spans).decode(errors="replace")
+
+
+class _View:
+    """A text with its escapes decoded, and from where in the source each of its bytes comes."""
+
+    def __init__(self, content: bytes, before: _View | None = None, starts: list[int] | None = None) -> None:
+        self.content = content
+        self._before = before
+        self._starts = starts or [0]
+        self._origins: list[Span] = [(0, 0)]
+        """For each of `starts`: where that part begins before it was decoded, and the length of the escape (0: none)."""
+
+    def decoded(self) -> _View | None:
+        """The view one level deeper; None when there is nothing to decode."""
+        parts: list[bytes] = []
+        starts: list[int] = []
+        origins: list[Span] = []
+        at = size = 0
+
+        def add(part: bytes, begin: int, length: int) -> None:
+            nonlocal size
+            parts.append(part)
+            starts.append(size)
+            origins.append((begin, length))
+            size += len(part)
+
+        for escape in _ESCAPE.finditer(self.content):
+            if escape.start() > at:
+                add(self.content[at : escape.start()], at, 0)
+            add(_meaning(escape[0]), escape.start(), len(escape[0]))
+            at = escape.end()
+        if not at:
+            return None
+        add(self.content[at:], at, 0)
+        made = _View(b"".join(parts), self, starts)
+        made._origins = origins
+        return made
+
+    def source(self, span: Span) -> Span:
+        """Where in the source that span stands."""
+        if self._before is None:
+            return span
+        begin, end = span
+        first = self._origin(begin)[0]
+        return self._before.source((first, self._origin(end - 1)[1] if end > begin else first))
+
+    def _origin(self, at: int) -> Span:
+        """What the byte `at` was before it was decoded."""
+        part = bisect_right(self._starts, at) - 1
+        begin, length = self._origins[part]
+        if length:
+            return begin, begin + length
+        begin += at - self._starts[part]
+        return begin, begin + 1
+
+
+def _views(content: bytes) -> Iterator[_View]:
+    view: _View | None = _View(content)
+    for _ in range(1 + _NESTED):
+        if view is None:
+            return
+        yield view
+        view = view.decoded()
+
+
+def _meaning(escape: bytes) -> bytes:
+    if escape.startswith(b"%"):
+        return bytes.fromhex(escape[1:].decode())
+    if escape.startswith(b"&"):
+        return unescape(escape.decode()).encode(errors="surrogatepass")
+    if escape.startswith(b"\\u"):
+        units = b"".join(bytes.fromhex(unit.decode()) for unit in escape.split(b"\\u")[1:])
+        return units.decode("utf-16-be", "surrogatepass").encode(errors="surrogatepass")
+    return _LETTERS.get(escape[1:], escape[1:])
+
+
+def _decodings(secret: bytes) -> list[bytes]:
+    """The secret as it shows in each view of a text that has it in plain."""
+    return [view.content for view in _views(secret)]
+
+
+def _base64(secret: bytes) -> Iterator[bytes]:
+    """What is always the same of the secret's base64, whatever stands before and behind it."""
+    for before in range(3):
+        whole = b64encode(bytes(before) + secret)
+        yield whole[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+
+
+def _places(content: bytes, secret: bytes) -> Iterator[Span]:
+    at = content.find(secret)
+    while at >= 0:
+        yield at, at + len(secret)
+        at = content.find(secret, at + len(secret))
+
+
+def _run(content: bytes, place: Span) -> Span:
+    """The whole of the base64 that the place is part of."""
+    begin, end = place
+    return len(content[:begin].rstrip(_BASE64)), len(content) - len(content[end:].lstrip(_BASE64))
+
+
+def _shown(content: bytes, secrets: list[bytes]) -> Iterator[Span]:
+    """Masks, with what stands beside them of a secret."""
+    for mask in islice(_MASK.finditer(content), _MOST_MASKS):
+        begin, end = mask.span()
+        before, after = content[max(0, begin - _LONGEST_SHOWN) : begin], content[end : end + _LONGEST_SHOWN]
+        for secret in secrets:
+            head, tail = _common(before, secret), _common(secret, after)
+            if head or tail:
+                yield begin - head, end + tail
+
+
+def _before_beginning(content: bytes, plain: list[bytes], coded: list[bytes]) -> int:
+    """Where the end of the content begins that may be the beginning of a secret."""
+    while half := _HALF_ESCAPE.search(content):
+        content = content[: half.start()]
+    folded, folded_base64 = content.translate(_FOLD), content.translate(_FOLD_BASE64)
+    begun = [_common(folded, secret.translate(_FOLD)) for secret in plain]
+    begun += [_common(folded_base64, spelling) for spelling in coded]
+    return len(content) - max(begun)
+
+
+def _common(text: bytes, following: bytes) -> int:
+    """How much of the end of `text` is the beginning of `following`; 0 when it is too little to tell anything."""
+    if text[-_LEAST_SHOWN:] not in following:
+        return 0
+    lengths = range(min(len(text), len(following)), _LEAST_SHOWN - 1, -1)
+    return next((length for length in lengths if text.endswith(following[:length])), 0)
+
+
+def _replaced(content: bytes, spans: list[Span]) -> bytes:
+    parts: list[bytes] = []
+    at = 0
+    for begin, end in sorted(spans):
+        if begin >= at:
+            parts += [content[at:begin], _REPLACEMENT]
+        at = max(at, end)
+    return b"".join([*parts, content[at:]])

@@ -1,0 +1,154 @@
+"""No secret is left in a provider's words: not in any spelling, and not in part where the words were cut."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_ui.gateway import errors
+from serving_ui.gateway.errors import vendor_words
+from serving_ui.gateway.redaction import redact
+from tests.gateway.conftest import GatewayServer, endpoint, entity
+from tests.support.vendor import Answer, Vendor
+
+SECRET = 'sk-canary/5d41+402a bc4b\\2a76"b971&9d91=é7'
+PLAIN = "sk-canary-5d41402abc4b2a76b9719d911017c592"
+LEAST = 6
+"""So many characters in a row of a secret are a part of it and no accident."""
+
+Spelling = Callable[[str], str]
+BY_LETTER: dict[str, Spelling] = {
+    "plain": str,
+    "json": lambda text: json.dumps(text)[1:-1],
+    "json, unescaped": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "json, slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "json, all": lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    "json, all, large": lambda text: "".join(f"\\u{ord(each):04X}" for each in text),
+    "json in json": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "url": lambda text: quote(text, safe=""),
+    "url, slashes": quote,
+    "url, every letter": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "form": quote_plus,
+    "url in json": lambda text: quote(text, safe="").replace("%", "\\u0025"),
+    "html": lambda text: text.replace("&", "&amp;").replace('"', "&quot;").replace("/", "&#x2F;"),
+}
+MASKED: dict[str, Spelling] = {
+    "in the middle": lambda text: f"{text[:8]}****{text[-4:]}",
+    "with dots": lambda text: f"{text[:9]}...{text[-4:]}",
+    "to the end": lambda text: f"{text[:12]}…",
+    "from the start": lambda text: f"************{text[-6:]}",
+}
+BASE64: dict[str, Spelling] = {
+    f"{coded.__name__} behind {before}": partial(
+        lambda text, coded, before: coded(b"x" * before + text.encode() + b":y" * before).decode(),
+        coded=coded,
+        before=before,
+    )
+    for before in range(3)
+    for coded in (b64encode, urlsafe_b64encode)
+}
+SPELLINGS = {**BY_LETTER, **MASKED, **BASE64}
+
+
+def has_part(text: str, secret: str, name: str = "plain") -> bool:
+    """Whether a part of the secret, spelled in this way, is still in the text."""
+    spelling = SPELLINGS[name]
+    if name in BASE64:
+        whole = spelling(secret)
+        return any(whole[at : at + 8] in text for at in range(4, len(whole) - 12))
+    parts = [secret[at : at + LEAST] for at in range(len(secret) - LEAST + 1)]
+    return any(part in text or (name in BY_LETTER and spelling(part) in text) for part in parts)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("secret", [SECRET, PLAIN], ids=["odd", "plain"])
+def test_no_spelling_of_a_secret_is_left(name: str, secret: str):
+    for before, behind in (
+        ("", ""),
+        ("The key ", " is wrong."),
+        ('{"key":"', '"}'),
+        ("%4", "%41"),
+        ("\\", "\\"),
+    ):
+        said = redact(f"{before}{SPELLINGS[name](secret)}{behind}", [secret])
+        assert "[secret]" in said
+        assert not has_part(said.replace("[secret]", ""), secret, name), said
+
+
+@pytest.mark.parametrize("name", [*BY_LETTER, *BASE64])
+def test_no_beginning_of_a_secret_is_left_where_the_text_was_cut(name: str):
+    whole = SPELLINGS[name](SECRET)
+    for length in range(len(whole)):
+        said = redact(f"The key is {whole[:length]}", [SECRET], is_cut=True)
+        assert not has_part(said, SECRET, name), said
+        assert said.startswith("The key is")
+
+
+def test_what_is_no_secret_stays():
+    words = 'Use "model" & 100% of it: a/b+c \\u0041 %41 ... or **bold**, see https://x.test/?a=b&amp;c.'
+    assert redact(words, [PLAIN, SECRET, "xyz"]) == words
+    assert redact(words, []) == words
+    assert redact(words, ["a/b"]) == words, "too short to be one"
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),
+    st.text(max_size=30),
+    st.text(max_size=30),
+    st.sampled_from([*BY_LETTER, *BASE64]),
+)
+def test_any_secret_in_any_text_is_found(secret: str, before: str, behind: str, name: str):
+    said = redact(f"{before} {SPELLINGS[name](secret)} {behind}", [secret])
+    assert "[secret]" in said
+    if secret not in before + behind + "[secret]":
+        assert secret not in said
+
+
+@given(st.binary(max_size=200), st.lists(st.text(min_size=4, max_size=12), max_size=3), st.booleans())
+def test_any_bytes_give_words(body: bytes, secrets: list[str], is_cut: bool):
+    assert isinstance(vendor_words(body, secrets=secrets), str)
+    assert isinstance(redact(body.decode("latin-1"), secrets, is_cut=is_cut), str)
+
+
+CUTS = {"words": errors.MOST_WORDS, "text": 4 * errors.MOST_WORDS, "body": 64 * 1024}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("shape", ["text", "json", "json in json"])
+def test_a_key_at_any_place_of_an_error_is_never_told(
+    gateway: GatewayServer, vendor: Vendor, cut: str, shape: str
+):
+    """At each offset around each place where words are cut, through the running gateway."""
+    gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
+    for at in range(CUTS[cut] - len(PLAIN) - 20, CUTS[cut] + 4, 3):
+        words = "w" * at + " " + PLAIN + " " + "v" * 200
+        error = json.dumps({"error": {"message": json.dumps({"a": words}) if "in" in shape else words}})
+        content = words if shape == "text" else error
+        vendor.say(Answer(400, {"Content-Type": "application/json"}, (content.encode(),)))
+        answer = gateway.query("canary")
+        assert answer.status_code == 400
+        assert not has_part(answer.text, PLAIN), answer.text[-200:]
+
+
+def test_a_key_repeated_until_the_cut_is_never_told(gateway: GatewayServer, vendor: Vendor):
+    """Each one shrinks to [secret], which draws what was behind the cut into what is told."""
+    gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
+    for lead in range(0, len(PLAIN), 5):
+        vendor.say(Answer(400, {}, (b"x" * lead + PLAIN.encode() * 3000,)))
+        assert not has_part(gateway.query("canary").text, PLAIN)
+
+
+def test_a_key_in_the_error_of_a_stream_is_never_told(gateway: GatewayServer, vendor: Vendor):
+    gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
+    for at in range(errors.MOST_WORDS - len(PLAIN) - 5, errors.MOST_WORDS + 4, 7):
+        event = json.dumps({"error": {"message": "w" * at + " " + PLAIN}})
+        vendor.say(Answer.stream(f"data: {event}\n\n".encode()))
+        said = gateway.query("canary", {"messages": [{"role": "user", "content": "x"}], "stream": True}).text
+        assert "error" in said and not has_part(said, PLAIN)
