@@ -15,12 +15,13 @@ from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import CallerGone, Cut, Late, NotReached, UpstreamFault
 from serving_ui.gateway.errors import GatewayError, from_reply
 from serving_ui.gateway.guard import Guard, Watch
+from serving_ui.gateway.outgoing import BadRequest
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.relay import relay_stream, relay_whole
 from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
-from serving_ui.gateway.upstream import BadRequest, Reply, UpstreamClient
+from serving_ui.gateway.upstream import Reply, UpstreamClient
 from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import asked_for
 

@@ -64,6 +64,15 @@ def _signed(request: UpstreamRequest, keys: Any, service: str, region: str) -> U
     return replace(request, headers=tuple(drawn.headers.items()))
 
 
+def signed_now(request: UpstreamRequest) -> UpstreamRequest:
+    """The same, also with the keys of this machine, which are asked for each time. Blocks; raises GatewayError."""
+    auth = request.auth
+    if not isinstance(auth, AwsInstanceProfile):
+        return signed(request)
+    keys = _usable(_told(monotonic), auth.arn, monotonic())
+    return _signed(request, keys, auth.service, auth.region)
+
+
 class Signer:
     """Signs what this process sends, and keeps the keys of the machine."""
 
@@ -111,22 +120,34 @@ class _Machine:
             if not fits:
                 await asyncio.shield(self._asking)
                 held = self._held
-        if held is None:
-            raise GatewayError(400, _NO_PROFILE)
-        if held.ends_at <= now:
-            raise GatewayError(503, _NOT_RENEWED, retry_after=ceil(_TRY_AGAIN_AFTER))
-        if held.profile != arn:
-            raise GatewayError(400, _OTHER_PROFILE.format(wanted=arn, found=held.profile or "another one"))
-        return held.keys
+        return _usable(held, arn, now)
 
     async def _ask(self) -> None:
         try:
-            self._held = await asyncio.to_thread(_ask_metadata, self._clock)
-        except (BotoCoreError, LookupError, TypeError, ValueError) as problem:
-            _log.warning("The metadata service of this machine gives no keys: %s", problem)
+            self._held = await asyncio.to_thread(_told, self._clock) or self._held
         finally:
             self._silent_until = self._clock() + _TRY_AGAIN_AFTER
             self._asking = None
+
+
+def _usable(held: _Held | None, arn: str, now: float) -> Any:
+    """The keys, if they are valid and of the profile that is wanted. Raises GatewayError."""
+    if held is None:
+        raise GatewayError(400, _NO_PROFILE)
+    if held.ends_at <= now:
+        raise GatewayError(503, _NOT_RENEWED, retry_after=ceil(_TRY_AGAIN_AFTER))
+    if held.profile != arn:
+        raise GatewayError(400, _OTHER_PROFILE.format(wanted=arn, found=held.profile or "another one"))
+    return held.keys
+
+
+def _told(clock: Callable[[], float]) -> _Held | None:
+    """What the metadata service gives, or nothing. Blocks."""
+    try:
+        return _ask_metadata(clock)
+    except (BotoCoreError, LookupError, TypeError, ValueError) as problem:
+        _log.warning("The metadata service of this machine gives no keys: %s", problem)
+        return None
 
 
 def _ask_metadata(clock: Callable[[], float]) -> _Held:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from serving_ui.catalogue.wire import AwsInstanceProfile, AwsSigV4, UpstreamRequest
+from serving_ui.gateway import tokens
 from serving_ui.gateway.credentials import Credentials
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
@@ -36,9 +36,7 @@ class Signing:
         if isinstance(auth, AwsSigV4 | AwsInstanceProfile):
             return await self._aws.signed(request)
         token = await self._credentials.token(auth, policy=policy)
-        # A question that is asked again has a token already.
-        headers = (header for header in request.headers if header[0] != "authorization")
-        return replace(request, headers=(*headers, ("authorization", f"Bearer {token}")))
+        return tokens.bearing(request, token)
 
     def forget(self, request: UpstreamRequest) -> None:
         """The provider refused the token: the next query asks for a new one."""

@@ -24,11 +24,9 @@ import ssl
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
-from urllib.parse import quote, urlsplit
-
-import certifi
 
 from serving_ui.catalogue.wire import Headers, UpstreamRequest
+from serving_ui.gateway import outgoing
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
 from serving_ui.gateway.guard import Guard
@@ -36,6 +34,7 @@ from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Origin, Owner, Pool
 from serving_ui.lib.content_coding import Decoder, NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
+from serving_ui.lib.http_url import Address
 
 _SWEEP_EVERY = 10.0
 _TARGETS_KEPT = 4096
@@ -45,15 +44,10 @@ MOST_BYTES = 64 * 1024 * 1024
 _SAYS_NOT_WHO = frozenset({"accept", "content-type", "user-agent"})
 
 
-class BadRequest(UpstreamFault):
-    """The request cannot be put on the wire as the endpoint's config has it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Target:
     origin: Origin
-    path: str
-    host: str
+    address: Address
 
 
 class Reply:
@@ -221,7 +215,7 @@ class UpstreamClient:
         known = self._heads.get(key)
         if known is None:
             target = self._targets.get(request.url) or self._target(request.url)
-            known = _head(request, target), target.origin, _owner(request, target.origin)
+            known = outgoing.head(request, target.address), target.origin, _owner(request, target.origin)
             if request.auth is None:  # a signature is never the same again
                 if len(self._heads) >= _HEADS_KEPT:
                     self._heads.clear()
@@ -229,39 +223,20 @@ class UpstreamClient:
         return known
 
     def _target(self, url: str) -> _Target:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        try:
-            host = (
-                (parts.hostname or "").encode("idna").decode() if not url.isascii() else parts.hostname or ""
-            )
-            port = parts.port or (443 if secure else 80)
-        except ValueError as problem:
-            raise BadRequest("its address cannot be understood") from problem
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-        if parts.query:
-            path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-        key = (secure, host, port)
+        address = outgoing.address_of(url)
+        key = (address.secure, address.host, address.port)
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = Origin(
-                tls=self._context() if secure else None, host=host, port=port
-            )
+            tls = self._context() if address.secure else None
+            origin = self._origins[key] = Origin(tls=tls, host=address.host, port=address.port)
         if len(self._targets) >= _TARGETS_KEPT:
             self._targets.clear()
-        shown = f"[{host}]" if ":" in host else host
-        target = _Target(origin, path, shown if parts.port is None else f"{shown}:{port}")
-        self._targets[url] = target
+        target = self._targets[url] = _Target(origin, address)
         return target
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
-            if not self._tls.cert_store_stats()["x509_ca"]:
-                self._tls.load_verify_locations(
-                    certifi.where()
-                )  # a slim image without the system's authorities
-            self._tls.set_alpn_protocols(["http/1.1"])
+            self._tls = outgoing.trust()
         return self._tls
 
     def _sweep(self) -> None:
@@ -279,19 +254,3 @@ def _owner(request: UpstreamRequest, origin: Origin) -> Owner:
 
 def _too_long(most: int) -> Garbled:
     return Garbled(f"its answer is longer than {most // (1024 * 1024)} MB")
-
-
-def _head(request: UpstreamRequest, target: _Target) -> bytes:
-    """All up to the body's length. A line break in a header (a key pasted with its newline) would be a second request."""
-    lines = [f"{request.method} {target.path} HTTP/1.1", f"host: {target.host}", "accept-encoding: identity"]
-    lines += [f"{name}: {value}" for name, value in request.headers]
-    lines.append("content-length: ")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
-        raise BadRequest("a value in its configuration contains a line break")
-    try:
-        return head.encode("latin-1")
-    except UnicodeEncodeError as problem:
-        raise BadRequest(
-            "a value in its configuration contains a character that no header may have"
-        ) from problem
