@@ -1,26 +1,38 @@
 """Deploying on this server: is the provider there, and does it take the credentials? One attempt a call.
 
-A 401 fails the update. A provider that has no such call, or answers that it does not allow it, is used as given.
+A 401 fails the update, and so does all by which the gateway would refuse every query: a redirect, a certificate that is not the
+host's, a key that cannot be sent. A provider that has no such call, or answers that it does not allow it, is used as given.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import IntEnum
+from importlib import import_module
 from math import ceil
 
-import requests
-
-from serving_ui.backends.outbound import CredentialsRefused, EgressRefused, send, words_of
+from serving_ui.backends.transport import Aborted, Call, Reply
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.spec import ServedEntity
-from serving_ui.catalogue.wire import Addresses, SecretUnusable, UpstreamRequest
-from serving_ui.lib.egress import EgressPolicy
+from serving_ui.catalogue.wire import (
+    Addresses,
+    AwsInstanceProfile,
+    AwsSigV4,
+    SecretUnusable,
+    UpstreamRequest,
+)
+from serving_ui.gateway import tokens
+from serving_ui.gateway.connection import Late, UpstreamFault
+from serving_ui.gateway.errors import GatewayError, sent_secrets, vendor_words
+from serving_ui.gateway.outgoing import BadRequest
+from serving_ui.gateway.pool import Untrusted
+from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import asked_for
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
+MOST_BYTES = 64 * 1024  # of a refusal; only its words are wanted
+MOST_WORDS = 500
 
 
 class Outcome(IntEnum):
@@ -41,8 +53,8 @@ class Verdict:
     retry_after: int = 0  # seconds
 
 
-def check_credentials(entity: ServedEntity, *, addresses: Addresses, policy: EgressPolicy) -> Verdict:
-    """Asks the provider once whether it takes the (resolved) credentials of `entity`."""
+def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call) -> Verdict:
+    """Asks the provider once whether it takes the (resolved) credentials of `entity`. Raises Aborted."""
     external = entity.external_model
     provider = registry.get(external.provider)
     try:
@@ -51,53 +63,67 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, policy: Egr
         return Verdict(Outcome.REJECTED, str(error))
     if request is None:
         return Verdict(Outcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
-    verdict = _ask(request, provider, policy)
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
-    return Verdict(verdict.outcome, _without(secrets, verdict.message), verdict.retry_after)
-
-
-def _ask(request: UpstreamRequest, provider: Provider, policy: EgressPolicy) -> Verdict:
-    label = provider.label
     try:
-        response = send(request, policy=policy)
-    except EgressRefused as refusal:
-        return Verdict(Outcome.REJECTED, str(refusal))
-    except CredentialsRefused as refusal:
-        return Verdict(
-            Outcome.REJECTED, f"{label} refused the credentials: {refusal} Correct them and update."
-        )
-    except requests.Timeout:
-        return Verdict(Outcome.RETRY, f"{label} did not answer in time.")
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
-        return Verdict(Outcome.RETRY, f"{label} cannot be reached. Check the address and the network.")
-    except requests.HTTPError as error:
-        return _judged(error.response, provider)
-    except (requests.RequestException, KeyError, ValueError):
-        return Verdict(
-            Outcome.REJECTED, f"{label} gave an answer that cannot be understood. Check the address."
-        )
-    return _judged(response, provider)
+        request = _authorized(request, call)
+        secrets += sent_secrets(url=request.url, headers=request.headers)
+        with call.send(request) as reply:
+            return _judged(reply, provider, secrets)
+    except Aborted:
+        raise
+    except (UpstreamFault, EgressRefused, GatewayError) as problem:
+        return _unanswered(problem, str(provider.label))
 
 
-def _judged(response: requests.Response, provider: Provider) -> Verdict:
-    status, words = response.status_code, words_of(response)
+def _authorized(request: UpstreamRequest, call: Call) -> UpstreamRequest:
+    """The request with its signature or token, as the gateway makes it. Raises GatewayError, UpstreamFault or EgressRefused."""
+    auth = request.auth
+    if auth is None:
+        return request
+    if isinstance(auth, AwsSigV4 | AwsInstanceProfile):
+        # 6 MB that only endpoints on Bedrock need
+        signed: UpstreamRequest = import_module("serving_ui.gateway.aws").signed_now(request)
+        return signed
+    form = tokens.form(auth)
+    with call.send(tokens.asking(auth, form)) as reply:
+        content = reply.opening(most=tokens.MOST_BYTES)
+        token, _seconds = tokens.granted(
+            status=reply.status, headers=reply.headers, content=content, fields=form
+        )
+    return tokens.bearing(request, token)
+
+
+def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
+    status, label = reply.status, provider.label
     if status < 300:
+        if "html" in reply.headers.get("content-type", ""):
+            return Verdict(
+                Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
+            )
         return Verdict(Outcome.VERIFIED)
-    said = f"{provider.label} answered {status}: {words}"
+    if status < 400:
+        return Verdict(
+            Outcome.REJECTED,
+            f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
+        )
+    words = vendor_words(reply.opening(most=MOST_BYTES), secrets=secrets, most=MOST_WORDS)
+    said = f"{label} answered {status}: {words}"
     if status in provider.refusals:
         return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(Outcome.RETRY, said, _retry_after(response))
+        return Verdict(Outcome.RETRY, said, ceil(min(asked_for(reply.headers) or 0, 60)))
     return Verdict(Outcome.UNVERIFIED, said)
 
 
-def _retry_after(response: requests.Response) -> int:
-    """Whole seconds, at most a minute."""
-    return ceil(min(asked_for(response.headers) or 0, 60))
-
-
-def _without(secrets: list[str], message: str) -> str:
-    """Vendors quote the key that they refuse; we do not."""
-    for secret in filter(None, secrets):
-        message = message.replace(secret, "…")
-    return re.sub(r"\b(sk|key|dapi)-[A-Za-z0-9_*-]{8,}", "…", message)
+def _unanswered(problem: Exception, label: str) -> Verdict:
+    """What silence means. That which the gateway would not ask again is no better for asking again here."""
+    if isinstance(problem, EgressRefused):
+        return Verdict(Outcome.REJECTED, str(problem))
+    if isinstance(problem, GatewayError):  # there is no token, or no signature
+        outcome = Outcome.RETRY if problem.status >= 500 else Outcome.REJECTED
+        return Verdict(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
+    if isinstance(problem, BadRequest | Untrusted):
+        return Verdict(Outcome.REJECTED, f"{label} cannot be asked: {problem}. Correct it and update.")
+    if isinstance(problem, Late):
+        return Verdict(Outcome.RETRY, f"{label} did not answer in time.")
+    return Verdict(Outcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network.")

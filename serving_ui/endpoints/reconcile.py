@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.backends.transport import Aborted, Call
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import leases, outbound, publication
 from serving_ui.endpoints.errors import Overtaken
@@ -29,7 +30,9 @@ from serving_ui.endpoints.transitions import drop, record, succeed, swap
 log = logging.getLogger(__name__)
 LONGEST_WAIT = timedelta(seconds=15)
 UNEXPECTED_TRIES = 3
-ACKNOWLEDGEMENT_SECONDS = 2.0
+ACKNOWLEDGEMENT_SECONDS = (
+    0.5  # longer than gateways take; one that lags is looked after when the row is due again
+)
 ACKNOWLEDGEMENT_POLL = 0.02
 
 
@@ -40,9 +43,12 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
         return
     next_poll_at = clock() + LONGEST_WAIT
     try:
-        with leases.kept(endpoint_id=endpoint_id, token=token, clock=clock):
-            next_poll_at = _step(endpoint_id, token, clock)
-    except (Overtaken, Refused):
+        with (
+            Call(policy=outbound.policy()) as call,
+            leases.kept(endpoint_id=endpoint_id, token=token, clock=clock, lost=call.abort),
+        ):
+            next_poll_at = _step(endpoint_id, token, clock, call)
+    except (Overtaken, Refused, Aborted):
         next_poll_at = clock()  # somebody changed the endpoint meanwhile: what we saw is no longer so
     except Exception as error:  # the outermost edge: one poisonous row must not stop the others
         log.exception("Endpoint %s could not be reconciled", endpoint_id)
@@ -51,13 +57,13 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
         leases.release(endpoint_id=endpoint_id, token=token, next_poll_at=next_poll_at)
 
 
-def _step(endpoint_id: str, token: int, clock: Clock) -> datetime:
+def _step(endpoint_id: str, token: int, clock: Clock, call: Call) -> datetime:
     endpoint = _held(endpoint_id, token)
     version = endpoint.pending
     if version is None:
         return clock()
     if version.published_revision is None:
-        verdicts = _verdicts(version)
+        verdicts = _verdicts(version, call)
         verdict = _worst(verdicts)
         # The person may have cancelled or another worker taken over while the provider was asked.
         endpoint = _held(endpoint_id, token, pending=version)
@@ -78,14 +84,15 @@ def _held(endpoint_id: str, token: int, pending: ConfigVersion | None = None) ->
     return endpoint
 
 
-def _verdicts(version: ConfigVersion) -> dict[str, Verdict]:
-    """What the providers say of the credentials, by served entity."""
+def _verdicts(version: ConfigVersion, call: Call) -> dict[str, Verdict]:
+    """What the providers say of the credentials, by served entity. Raises Aborted."""
     try:
         resolved: ConfigSpec = resolve(version.config)
     except Unresolved as reason:
         return {"": Verdict(Outcome.REJECTED, str(reason))}
+    close_old_connections()  # not to be held while a provider is waited for
     return {
-        entity.name: check_credentials(entity, addresses=outbound.addresses(), policy=outbound.policy())
+        entity.name: check_credentials(entity, addresses=outbound.addresses(), call=call)
         for entity in resolved.served_entities
     }
 

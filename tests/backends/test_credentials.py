@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.backends.local import MOST_WORDS, Outcome, Verdict, check_credentials
+from serving_ui.backends.transport import Call
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.spec import parse_config
 from serving_ui.catalogue.wire import Addresses
@@ -28,7 +30,7 @@ class Vendor:
     """A vendor's cloud: remembers what it was asked, answers as told."""
 
     status: int = 200
-    body: dict[str, Any] = field(default_factory=lambda: {"access_token": "issued-token", "expires_in": 3600})
+    body: Any = field(default_factory=lambda: {"access_token": "issued-token", "expires_in": 3600})
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -48,7 +50,8 @@ class Vendor:
         told = {"content-type": "application/json", **self.headers}
         answered = [(name.encode(), value.encode()) for name, value in told.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": answered})
-        await send({"type": "http.response.body", "body": json.dumps(self.body).encode()})
+        content = self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
+        await send({"type": "http.response.body", "body": content})
 
 
 @pytest.fixture
@@ -88,9 +91,10 @@ def check(variant: Variant, vendor: Vendor, secret: str = "a-secret-value") -> V
         update={"config": resolved(entity.external_model.config, secret)}
     )
     addresses = Addresses(dict.fromkeys([*registry.PROVIDERS, "microsoft-entra"], vendor.url))
-    return check_credentials(
-        entity.model_copy(update={"external_model": model}), addresses=addresses, policy=POLICY
-    )
+    with Call(policy=POLICY) as call:
+        return check_credentials(
+            entity.model_copy(update={"external_model": model}), addresses=addresses, call=call
+        )
 
 
 CHECKED = [v for v in VARIANTS if "instance_profile" not in v.answers.values()]
@@ -177,16 +181,33 @@ def test_a_vendor_that_quotes_the_key_is_not_repeated(vendor: Vendor):
     assert CANARY not in verdict.message
 
 
+@pytest.mark.parametrize("shape", ["json", "text", "url", "base64"])
+def test_a_key_at_the_cut_of_the_words_is_not_repeated(vendor: Vendor, shape: str):
+    """At each offset around the place where a check's words are cut."""
+    vendor.status = 401
+    spelled = {"url": quote(CANARY, safe=""), "base64": b64encode(f"u:{CANARY}".encode()).decode()}
+    key = spelled.get(shape, CANARY)
+    for at in range(MOST_WORDS - len(key) - 20, MOST_WORDS + 3, 2):
+        words = f"{'w' * at} {key} {'v' * 60}"
+        vendor.body = {"error": {"message": words}} if shape == "json" else words
+        verdict = check(VARIANTS[0], vendor, CANARY)
+        assert verdict.outcome is Outcome.REJECTED
+        assert not any(key[place : place + 8] in verdict.message for place in range(len(key) - 7))
+
+
 def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
-    vendor.status, vendor.body = 401, ["x" * 5000]  # type: ignore[assignment]
+    vendor.status, vendor.body = 401, ["x" * 5000]
     assert len(check(VARIANTS[0], vendor).message) < 700
 
 
 def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
-    vendor.status, vendor.headers = 404, {"content-type": "text/html"}
-    message = check(VARIANTS[0], vendor).message
-    assert "a web page" in message
-    assert "{" not in message
+    vendor.headers, vendor.body = {"content-type": "text/html"}, "<html>Not here</html>"
+    for status in (200, 404):
+        vendor.status = status
+        verdict = check(VARIANTS[0], vendor)
+        assert verdict.outcome is Outcome.UNVERIFIED
+        assert "a web page" in verdict.message
+        assert "<" not in verdict.message
 
 
 @pytest.mark.parametrize("secret", ["line\nbreak", "\x00"])

@@ -97,9 +97,11 @@ def test_a_refused_key_is_quoted_by_nobody(owner: User, sandbox: SandboxServer):
     assert CANARY not in repr([*failed.versions.values(), *failed.events.values()])
 
 
-def test_a_redirect_is_not_followed(owner: User, sandbox: SandboxServer):
+def test_a_redirect_is_refused_and_not_followed(owner: User, sandbox: SandboxServer):
     sandbox.turn(on="models", status=302, location="http://127.0.0.1:1/stolen")
-    assert settle(create(owner, sandbox.base)).ready == "READY"
+    failed = settle(create(owner, sandbox.base))
+    assert failed.config_update == "UPDATE_FAILED"
+    assert "redirect (302)" in failed.versions.get().message
     assert len(sandbox.asked()) == 1
 
 

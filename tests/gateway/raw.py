@@ -14,12 +14,13 @@ _END = b"\r\n\r\n"
 
 @dataclass
 class RawServer:
-    """`answer` sets the bytes; `requests` are what came in. It hangs up on a connection's request number `most` and one."""
+    """`answer` sets the bytes; `requests` are what came in, `left` counts the connections that have ended. It hangs up on a connection's request number `most` and one."""
 
     port: int
     host: str = "127.0.0.1"
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
+    left: int = 0
     most: int = 1_000_000
     _bytes: bytes = b""
     _close: bool = True
@@ -37,6 +38,12 @@ class RawServer:
     def talk(self, connection: socket.socket) -> None:
         """Read one request after another, and answer each with the same bytes."""
         self.connections += 1
+        try:
+            self._talk(connection)
+        finally:
+            self.left += 1
+
+    def _talk(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             for number in count(1):
                 request = _read(connection)

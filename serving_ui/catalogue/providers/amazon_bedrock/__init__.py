@@ -162,12 +162,7 @@ def _auth(config: AmazonBedrockConfig, service: str) -> AwsSigV4 | AwsInstancePr
     return AwsSigV4(service=service, region=config.aws_region, access_key_id=key_id, secret_access_key=key)
 
 
-def _check(
-    config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Addresses
-) -> UpstreamRequest | None:
-    auth = _auth(config, "sts")
-    if isinstance(auth, AwsInstanceProfile):
-        return None
+def _check(config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
     return UpstreamRequest(
         method="POST",
         url=_host("sts", config, addresses) + "/",
@@ -176,7 +171,7 @@ def _check(
             ("Accept", "application/json"),
         ),
         body=b"Action=GetCallerIdentity&Version=2011-06-15",
-        auth=auth,
+        auth=_auth(config, "sts"),
     )
 
 

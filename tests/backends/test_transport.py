@@ -1,0 +1,192 @@
+"""The control plane's way to a provider: one time for all of it, ended at once from outside, and no more bytes than are wanted."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+import pytest
+
+from serving_ui.backends.transport import Aborted, Call
+from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.gateway.connection import Late, UpstreamFault
+from serving_ui.lib.egress import EgressPolicy, EgressRefused
+from tests.gateway.raw import RawServer, raw_server
+from tests.support.servers import wait_until
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+POLICY = EgressPolicy(loopback=True)
+SOON = 5.0
+"""Seconds; far less than what a server of these tests would take."""
+DRIP = (b"x",) * 120
+WAYS: dict[str, Callable[[RawServer], None]] = {
+    "says nothing": lambda server: server.answer(b"", close=False, later=(b"",) * 120),
+    "drips its head": lambda server: server.answer(b"HTTP/1.1 200 OK\r\nx: ", later=DRIP),
+    "drips its status": lambda server: server.answer(b"", later=(*(bytes([each]) for each in b"HTTP/1.1 200 O"), *DRIP)),
+    "drips its body": lambda server: server.answer(b"HTTP/1.1 400 No\r\ncontent-length: 900\r\n\r\n", later=DRIP),
+    "drips its chunks": lambda server: server.answer(
+        b"HTTP/1.1 400 No\r\ntransfer-encoding: chunked\r\n\r\n", later=(b"1\r\nx\r\n",) * 120
+    ),
+    "drips without an end": lambda server: server.answer(b"HTTP/1.1 400 No\r\n\r\n", later=DRIP),
+    "goes on for ever": lambda server: server.answer(b"", later=(b"HTTP/1.1 100 Continue\r\n\r\n",) * 120),
+}  # fmt: skip
+
+
+@pytest.fixture
+def raw() -> Iterator[RawServer]:
+    with raw_server() as server:
+        yield server
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with running_vendor() as server:
+        yield server
+
+
+def asking(url: str) -> UpstreamRequest:
+    return UpstreamRequest("GET", url, (("Authorization", "Bearer key"),))
+
+
+def ask(url: str, call: Call, *, most: int = 1000) -> bytes:
+    with call.send(asking(url)) as reply:
+        return reply.opening(most=most)
+
+
+@contextmanager
+def full() -> Iterator[str]:
+    """A port whose queue is full, so that connecting to it takes for ever."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = []
+        for _ in range(4):
+            each = socket.socket()
+            each.setblocking(False)
+            with suppress(BlockingIOError):
+                each.connect(listener.getsockname())
+            waiting.append(each)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for each in waiting:
+            each.close()
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A name whose name server says nothing."""
+    let_go, real = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: object, **options: object) -> object:
+        if host == "silent.test":
+            let_go.wait(60)
+            host = "127.0.0.1"
+        return real(host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield "http://silent.test:9"
+    let_go.set()
+
+
+def ends(url: str, call: Call, kind: type[UpstreamFault]) -> None:
+    began = monotonic()
+    with pytest.raises(kind), call:
+        ask(url, call)
+    assert monotonic() - began < SOON
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_total_time_is_not_prolonged_by_anything_that_comes(raw: RawServer, way: str):
+    WAYS[way](raw)
+    ends(raw.url, Call(policy=POLICY, seconds=0.8), Late)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_abort_ends_it_at_once_and_closes_the_connection(raw: RawServer, way: str):
+    WAYS[way](raw)
+    call = Call(policy=POLICY, seconds=60)
+    threading.Timer(0.4, call.abort).start()
+    ends(raw.url, call, Aborted)
+
+
+def test_the_other_side_sees_that_it_was_closed(vendor: Vendor):
+    vendor.say(Answer(400, {}, (b"x", threading.Event(), b"y")))
+    call = Call(policy=POLICY, seconds=60)
+    threading.Timer(0.3, call.abort).start()
+    ends(vendor.url, call, Aborted)
+    (request,) = vendor.asked
+    wait_until(request.gone.is_set)
+
+
+def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: str):
+    raw.answer(b"", close=False)  # waits for a whole request, which the greeting of TLS is not
+    with full() as url:
+        for each in (url, raw.url.replace("http:", "https:"), silent_resolver):
+            ends(each, Call(policy=POLICY, seconds=0.5), Late)
+            call = Call(policy=POLICY, seconds=60)
+            threading.Timer(0.3, call.abort).start()
+            ends(each, call, Aborted)
+
+
+def test_several_requests_share_the_time(raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", later=(b"", b"", b"ok"))
+    began, done = monotonic(), 0
+    with pytest.raises(Late), Call(policy=POLICY, seconds=1.5) as call:
+        for _ in range(20):
+            assert ask(raw.url, call) == b"ok"
+            done += 1
+    assert done >= 1
+    assert monotonic() - began < SOON
+
+
+def test_what_was_aborted_sends_nothing_any_more(raw: RawServer):
+    with Call(policy=POLICY) as call:
+        call.abort()
+        with pytest.raises(Aborted):
+            ask(raw.url, call)
+    assert raw.connections == 0
+
+
+def test_nothing_is_left_open(raw: RawServer):
+    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", close=False)
+    before = threading.active_count()
+    with Call(policy=POLICY) as call:
+        ask(raw.url, call)
+        wait_until(lambda: raw.left == raw.connections == 1)
+    wait_until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "deflate", "br"])
+def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, coding: str):
+    whole = b'{"error": "' + b"no " * 2_000_000
+    packed = {
+        "": whole,
+        "gzip": gzip.compress(whole),
+        "deflate": zlib.compress(whole),
+        "br": b"\x0b\x00\x80a",
+    }
+    vendor.say(Answer(400, {"Content-Encoding": coding} if coding else {}, (packed[coding],)))
+    with Call(policy=POLICY) as call:
+        content = ask(vendor.url, call, most=10_000)
+    assert content == (b"" if coding == "br" else whole[:10_000])
+
+
+def test_raw_deflate_is_understood(vendor: Vendor):
+    made = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    vendor.say(Answer(400, {"Content-Encoding": "deflate"}, (made.compress(b"words") + made.flush(),)))
+    with Call(policy=POLICY) as call:
+        assert ask(vendor.url, call) == b"words"
+
+
+def test_what_came_of_a_body_that_was_cut_is_used(raw: RawServer):
+    raw.answer(b"HTTP/1.1 401 No\r\ncontent-length: 900\r\n\r\nNo such key")
+    with Call(policy=POLICY) as call:
+        assert ask(raw.url, call) == b"No such key"
+
+
+def test_the_policy_is_asked_of_the_address_that_is_connected_to(raw: RawServer):
+    with pytest.raises(EgressRefused), Call(policy=EgressPolicy()) as call:
+        ask(raw.url, call)
+    assert raw.connections == 0
