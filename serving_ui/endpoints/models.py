@@ -234,3 +234,13 @@ class GatewayProcess(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class Chore(models.Model):
+    """Something that the worker does again and again, and when it last came to its end."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    ended_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,10 +14,12 @@ import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from serving_ui import tasks
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
 from tests.start.waiting import until
+from tests.support.dripping import dripping
 from tests.support.product import QUESTION, Product
 from tests.support.servers import Running, serve
 from tests.usage.conftest import Gateway
@@ -93,6 +96,19 @@ def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: 
     assert said["serving_ui.usage_context.team"] == "a"
     assert "error.type" not in said
     assert "gen_ai.request.stream" not in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_collector_holds_up_none_of_celerys_threads(gateway: Gateway, take_in: TakeIn, settings: Any):
+    gateway.answers("r-1")
+    take_in()
+    with dripping() as slow:
+        settings.OTLP_ENDPOINT = f"http://127.0.0.1:{slow.port}"
+        for _ in range(8):
+            tasks.export_traces()  # as often as in 40 s, and each comes back
+        slow.wait_for(1)
+        assert slow.most == 1
+    until(lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it")
 
 
 def test_a_stream_is_said_to_be_one_and_when_it_began(

@@ -1,0 +1,150 @@
+"""A worker's checks: who waits, what the row says meanwhile, and who hangs up when nobody wants the answer any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from serving_ui import tasks
+from serving_ui.accounts.models import User
+from serving_ui.endpoints import chores, commands, dispatch, leases
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib import clock
+from tests.conftest import spec
+from tests.support.dripping import Dripping, dripping
+from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SOON = 5.0
+
+
+@pytest.fixture
+def slow() -> Iterator[Dripping]:
+    """When it ends, so has every thread that may still write into the test's database."""
+    with dripping() as server:
+        yield server
+    wait_until(
+        lambda: not [each for each in threading.enumerate() if each.name.startswith(("job-", "lease"))]
+    )
+
+
+def create(owner: User, base: str, *names: str) -> list[Endpoint]:
+    made = [
+        commands.create_endpoint(spec=spec(name, base=base), actor=owner, now=clock.now()) for name in names
+    ]
+    for each in made:
+        tasks.reconcile_endpoint(endpoint_id=each.pk)
+    return made
+
+
+def fresh(endpoint: Endpoint) -> Endpoint:
+    return Endpoint.objects.select_related("pending").get(pk=endpoint.pk)
+
+
+def message(endpoint: Endpoint) -> str:
+    return endpoint.versions.get().message
+
+
+def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
+    owner: User, teammate: User, slow: Dripping, sandbox: SandboxServer
+):
+    *running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
+    slow.wait_for(4)
+    row = fresh(waiting)
+    assert "Waiting its turn: 4 other endpoints of the same person" in message(waiting)
+    assert (row.attempts, row.lease_until) == (0, None)
+    assert row.next_poll_at is not None and row.pending is not None
+    assert clock.now() < row.next_poll_at < clock.now() + timedelta(seconds=15)
+    assert row.pending.deadline > clock.now() + timedelta(seconds=60)
+    (quick,) = create(teammate, sandbox.base, "quick")
+    wait_until(lambda: fresh(quick).ready == "READY")
+    commands.cancel_update(name=running[0].name, actor=owner, now=clock.now())
+    wait_until(lambda: slow.asked == 5, seconds=SOON)
+    slow.wait_for(4)
+    wait_until(lambda: message(waiting) == "")
+    slow.answer()
+    for each in (*running[1:], waiting):
+        wait_until(lambda each=each: fresh(each).ready == "READY")  # type: ignore[misc]
+
+
+def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User, slow: Dripping):
+    *_running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
+    slow.wait_for(4)
+    later = clock.now() + timedelta(seconds=600)
+    assert waiting.pk in leases.due(now=later)
+    dispatch.offer(endpoint_id=waiting.pk, clock=lambda: later)
+    pending = fresh(waiting).pending
+    assert pending is not None
+    assert pending.deadline > later + timedelta(seconds=60)
+    Endpoint.objects.filter(pk=waiting.pk).update(attempts=2)
+    dispatch.offer(endpoint_id=waiting.pk, clock=lambda: later)
+    after = fresh(waiting).pending
+    assert after is not None
+    assert after.deadline == pending.deadline + dispatch.PUT_OFF
+    slow.answer()
+    wait_until(lambda: fresh(waiting).ready == "READY")
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete", "overtake", "end of the worker"])
+def test_a_lost_lease_hangs_up_at_once(
+    owner: User, slow: Dripping, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    (endpoint,) = create(owner, slow.base, "a")
+    slow.wait_for(1)
+    if how == "cancel":
+        commands.cancel_update(name="a", actor=owner, now=clock.now())
+    elif how == "delete":
+        commands.delete_endpoint(name="a", actor=owner, now=clock.now())
+    elif how == "overtake":
+        token = leases.claim(endpoint_id=endpoint.pk, now=clock.now() + timedelta(seconds=10))
+        assert token is not None
+    else:
+        leases.abandon()
+    slow.wait_for(0, seconds=SOON)
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("job-")])
+    left = Endpoint.objects.filter(pk=endpoint.pk).first()
+    if how == "cancel":
+        assert left is not None and left.config_update == "UPDATE_CANCELED"
+    elif how == "delete":
+        assert left is None
+    elif how == "overtake":
+        assert left is not None and left.lease_token == token and left.lease_until is not None
+    else:
+        assert left is not None and left.lease_until is None and left.is_updating
+        assert left.attempts == 0
+
+
+def test_one_thread_renews_all_leases_of_a_worker(owner: User, slow: Dripping):
+    create(owner, slow.base, "a", "b", "c")
+    slow.wait_for(3)
+    names = [each.name for each in threading.enumerate()]
+    assert names.count("leases") == 1
+
+
+def test_a_poisonous_row_gets_its_turn_too(owner: User, sandbox: SandboxServer):
+    made = commands.create_endpoint(spec=spec("a", base=sandbox.base), actor=owner, now=clock.now())
+    version = made.versions.get()
+    version.spec = {"served_entities": 7}
+    version.save()
+    tasks.reconcile_endpoint(endpoint_id=made.pk)
+    wait_until(lambda: fresh(made).attempts == 1)
+    wait_until(
+        lambda: not [each for each in threading.enumerate() if each.name.startswith(("job-", "lease"))]
+    )
+
+
+def test_the_worker_notes_when_it_last_swept_and_took_usage_in(db: None):
+    chores._noted.clear()
+    assert chores.ages() == {}
+    tasks.sweep()
+    assert set(chores.ages()) == {chores.SWEEP}
+    tasks.ingest_usage()
+    ages = chores.ages()
+    assert set(ages) == {chores.SWEEP, chores.INTAKE}
+    assert all(-1 < age < 60 for age in ages.values())
+    connection.close()

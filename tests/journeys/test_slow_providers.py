@@ -1,0 +1,110 @@
+"""One person's providers that answer a byte each two seconds are in nobody else's way, and let go of at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.journeys.test_usage import rows
+from tests.start.waiting import until
+from tests.support.dripping import Dripping, dripping
+from tests.support.product import WORKER, Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+USUAL = 6.0
+"""Seconds that a create takes at most until it is Ready, on a busy machine."""
+AT_ONCE = 5.0
+_NUMBERS = count(1)
+
+
+@pytest.fixture
+def slow() -> Iterator[Dripping]:
+    with dripping() as server:
+        yield server
+
+
+@pytest.fixture
+def somebody(product: Product, owner: Person) -> Iterator[Person]:
+    """Another person, who has the slow providers."""
+    with product.person(f"slow-{next(_NUMBERS)}@example.com") as person:
+        yield person
+
+
+def create(person: Person, base: str, how_many: int) -> list[str]:
+    names = [f"slow-{next(_NUMBERS)}" for _ in range(how_many)]
+    for name in names:
+        person.create(name, base=base)
+    return names
+
+
+def delete(person: Person, names: list[str]) -> None:
+    for name in names:
+        person.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
+
+
+@pytest.mark.parametrize("how_many", [5, 50])
+def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
+    owner: Person, somebody: Person, provider: SandboxServer, slow: Dripping, how_many: int
+):
+    names = create(somebody, slow.base, how_many)
+    slow.wait_for(4)
+    for _ in range(3):
+        name = f"quick-{next(_NUMBERS)}"
+        owner.create(name, base=provider.base)
+        assert owner.wait_for_state(name, "Ready") < USUAL
+        assert owner.ask(name).status == 200
+        until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=10)  # type: ignore[misc]
+    assert slow.most == 4, "so many of one person at a time"
+    waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
+    assert len(waiting) >= how_many - 8
+    delete(somebody, names)
+    slow.wait_for(0)
+
+
+def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
+    somebody: Person, slow: Dripping, provider: SandboxServer
+):
+    names = create(somebody, slow.base, 5)
+    slow.wait_for(4)
+    assert slow.asked == 4
+    somebody.cancel(names[0])
+    until(lambda: slow.asked == 5, what="the fifth to be asked", seconds=AT_ONCE)
+    slow.wait_for(4, seconds=AT_ONCE)
+    delete(somebody, names[1:3])
+    slow.wait_for(2, seconds=AT_ONCE)
+    for name in names[3:]:
+        somebody.cancel(name)
+    slow.wait_for(0, seconds=AT_ONCE)
+    assert somebody.state(names[0]) == "Not ready (Update canceled)"
+    somebody.edit(names[0], base=provider.base, openai_api_key_plaintext="another")
+    assert somebody.wait_for_state(names[0], "Ready") < USUAL
+
+
+def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, slow: Dripping):
+    (name,) = create(somebody, slow.base, 1)
+    slow.wait_for(1)
+    slow.wait_for(0, seconds=30)
+    until(
+        lambda: "did not answer in time" in somebody.get(f"/ml/endpoints/{name}").text,
+        what="the reason on the page",
+    )
+    delete(somebody, [name])
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_ends_loses_neither_what_runs_nor_what_waits(
+    product: Product, somebody: Person, slow: Dripping, how: signal.Signals
+):
+    names = create(somebody, slow.base, 8)
+    slow.wait_for(4)
+    before = product.process(WORKER)
+    os.kill(before, how)
+    slow.answer()
+    product.wait_for_another(WORKER, before)
+    for name in names:
+        somebody.wait_for_state(name, "Ready", seconds=40)
