@@ -141,26 +141,12 @@ class Call:
             raise self._fault
 
     def _resolved(self, host: str, port: int) -> list[str]:
-        """In a thread of its own, because a name server may say nothing for longer than there is time, and cannot be interrupted."""
-        found: Future[list[str]] = Future()
-
-        def resolve() -> None:
-            try:
-                outcome = self._policy.resolve(host=host, port=port)
-            except Exception as problem:  # for whoever waits
-                with suppress(InvalidStateError):
-                    found.set_exception(problem)
-            else:
-                with suppress(InvalidStateError):
-                    found.set_result(outcome)
-
         with self._lock:
-            self._resolving = found
-        threading.Thread(target=resolve, name=f"resolve-{host}", daemon=True).start()
-        if self._fault is not None:
-            raise self._fault
+            if self._fault is not None:
+                raise self._fault
+            self._resolving = self._policy.resolving(host=host, port=port)
         try:
-            return found.result()
+            return self._resolving.result()
         except socket.gaierror:
             raise NotReached(f"the name {host} has no address") from None
 

@@ -95,7 +95,7 @@ class Origin:
     async def _resolve(self, policy: EgressPolicy) -> list[str]:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(None, partial(policy.resolve, host=self.host, port=self.port))
+            found = await asyncio.wrap_future(policy.resolving(host=self.host, port=self.port))
         except OSError as problem:
             raise NotReached(f"the name {self.host} has no address") from problem
         if policy is self._policy:

@@ -7,6 +7,9 @@ that changes its address between the two gains nothing. It opens no connection a
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -133,6 +136,23 @@ class EgressPolicy:
         if not allowed:
             raise refused or EgressRefused(f"{host} has no address. Check the spelling of the host.")
         return allowed
+
+    def resolving(self, *, host: str, port: int) -> Future[list[str]]:
+        """The same in a thread of its own: a name server may say nothing for half a minute, and nobody else shall wait for it.
+
+        Whoever does not want it any more may cancel it or set an exception.
+        """
+        found: Future[list[str]] = Future()
+
+        def resolve() -> None:
+            with suppress(InvalidStateError):
+                try:
+                    found.set_result(self.resolve(host=host, port=port))
+                except Exception as problem:  # for whoever waits
+                    found.set_exception(problem)
+
+        threading.Thread(target=resolve, name=f"resolve-{host}", daemon=True).start()
+        return found
 
     def _allows(self, *, host: str, port: int, address: Address) -> bool:
         return _is_public(address) or any(

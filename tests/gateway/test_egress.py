@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.raw import raw_server
 from tests.support.sandbox import SandboxServer
+from tests.support.servers import wait_until
 
 METADATA = [
     "169.254.169.254",
@@ -268,6 +271,31 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     assert asked.count("rebinding.test") == 1
     (got,) = sandbox.asked()
     assert got["headers"]["host"].startswith("rebinding.test:")
+
+
+def test_name_servers_that_say_nothing_hold_up_no_other_host(
+    gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    resolve_as(monkeypatch, {"quick.test": ["127.0.0.1"]})
+    known, let_go, waiting = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        if str(host).startswith("silent"):
+            waiting.append(host)
+            let_go.wait(30)
+        return known("127.0.0.1" if str(host).startswith("silent") else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    silent = [f"silent-{number}" for number in range(40)]
+    for name in silent:
+        gateway.add(endpoint(name, entity(base=f"http://{name}.test:9/v1")))
+    gateway.add(endpoint("quick", entity(base=sandbox.base.replace("127.0.0.1", "quick.test"))))
+    with ThreadPoolExecutor(len(silent)) as callers:
+        asking = [callers.submit(gateway.query, name) for name in silent]
+        wait_until(lambda: len(waiting) == len(silent))
+        assert gateway.query("quick").status_code == 200
+        let_go.set()
+        assert {each.result().status_code for each in asking} <= {503, 504}
 
 
 def test_the_next_address_is_tried_when_the_first_does_not_answer(
