@@ -1,8 +1,8 @@
 """The Celery application: broker by setting, what beat sends, no result backend.
 
-The worker runs with a pool of threads, because a step only waits, for a provider and for the database. Measured on two
-cores, filesystem broker, from the nudge to the claimed row (median) and memory of worker and beat: threads 101 ms and 99 MiB,
-prefork with two children 101 ms and 134 MiB; solo takes 3 ms but lets one slow provider hold up every other endpoint.
+The worker runs with a pool of threads, because a task only waits, for the database; who waits for a provider does so in a
+thread of its own (endpoints/dispatch.py), so four are enough. Measured on two cores, filesystem broker, from the nudge to the
+claimed row (median) and memory of worker and beat: threads 101 ms and 99 MiB, prefork with two children 101 ms and 134 MiB.
 """
 
 from __future__ import annotations

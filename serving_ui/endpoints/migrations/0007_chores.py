@@ -4,17 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('endpoints', '0006_timeouts_and_shares'),
+        ("endpoints", "0006_timeouts_and_shares"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Chore',
+            name="Chore",
             fields=[
-                ('name', models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ('ended_at', models.DateTimeField()),
+                ("name", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("ended_at", models.DateTimeField()),
             ],
         ),
     ]
