@@ -30,8 +30,8 @@ from serving_ui.gateway import outgoing
 from serving_ui.gateway.connection import Cut, Garbled, Late, NotReached, UpstreamFault
 from serving_ui.gateway.packing import unpacked
 from serving_ui.gateway.pool import Untrusted
-from serving_ui.lib.http_url import Address
 from serving_ui.lib.egress import EgressPolicy
+from serving_ui.lib.http_url import Address
 
 CALL_SECONDS = 20.0
 """For all that a call sends, from the first name to be resolved to the last byte that is read."""
@@ -122,11 +122,11 @@ class Call:
         """A connection to the first address that accepts one. Raises UpstreamFault or EgressRefused."""
         self._host = host
         until = min(monotonic() + CONNECT_SECONDS, self._ends_at)
-        addresses = self._resolved(host, port)
-        for address in addresses[:-1]:
-            with suppress(OSError):
-                return self._opened(address, port, min(NEXT_ADDRESS_SECONDS, until - monotonic()))
         try:
+            addresses = self._resolved(host, port, until - monotonic())
+            for address in addresses[:-1]:
+                with suppress(OSError):
+                    return self._opened(address, port, min(NEXT_ADDRESS_SECONDS, until - monotonic()))
             return self._opened(addresses[-1], port, until - monotonic())
         except TimeoutError:
             raise Late(f"it accepted no connection within {CONNECT_SECONDS:g} s") from None
@@ -140,13 +140,13 @@ class Call:
         if self._fault is not None:
             raise self._fault
 
-    def _resolved(self, host: str, port: int) -> list[str]:
+    def _resolved(self, host: str, port: int, seconds: float) -> list[str]:
         with self._lock:
             if self._fault is not None:
                 raise self._fault
             self._resolving = self._policy.resolving(host=host, port=port)
         try:
-            return self._resolving.result()
+            return self._resolving.result(seconds)
         except socket.gaierror:
             raise NotReached(f"the name {host} has no address") from None
 
@@ -242,13 +242,10 @@ def _fault(problem: Exception, host: str) -> UpstreamFault:
             return Untrusted(f"its certificate is not valid for {host}: {cause.verify_message}")
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return Late("it did not answer in time")
-    if any(isinstance(cause, http.client.BadStatusLine | http.client.LineTooLong) for cause in causes):
-        is_end = any(isinstance(cause, http.client.RemoteDisconnected) for cause in causes)
-        return (
-            Cut("the connection ended before the reply")
-            if is_end
-            else Garbled("the reply is not proper HTTP")
-        )
+    if any(isinstance(cause, http.client.HTTPException) for cause in causes):
+        cut = http.client.RemoteDisconnected | http.client.IncompleteRead
+        if not any(isinstance(cause, cut) for cause in causes):
+            return Garbled("the reply is not proper HTTP")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return NotReached("no connection")
     return Cut("the connection ended before the reply was complete")

@@ -12,6 +12,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import (
     Addresses,
+    AwsInstanceProfile,
     AwsSigV4,
     ClientCredentials,
     GoogleServiceAccount,
@@ -322,9 +323,11 @@ def test_bedrock_is_checked_by_asking_who_the_keys_are() -> None:
     assert registry.get("amazon-bedrock").refusals == {401, 403}
 
 
-def test_bedrock_with_an_instance_profile_has_nothing_to_check() -> None:
-    profile = {"instance_profile_arn": "arn:aws:iam::123456789012:instance-profile/bedrock"}
-    assert checked("amazon-bedrock", BEDROCK | profile) is None
+def test_bedrock_with_an_instance_profile_checks_the_machines_keys() -> None:
+    arn = "arn:aws:iam::123456789012:instance-profile/bedrock"
+    request = checked("amazon-bedrock", BEDROCK | {"instance_profile_arn": arn})
+    assert request is not None
+    assert request.auth == AwsInstanceProfile("sts", "us-east-1", arn)
 
 
 def test_a_service_credential_fails_the_deployment_with_what_to_do() -> None:
