@@ -28,8 +28,8 @@ from urllib3.util import SKIP_HEADER
 from serving_ui.catalogue.wire import UpstreamRequest
 from serving_ui.gateway import outgoing
 from serving_ui.gateway.connection import Cut, Garbled, Late, NotReached, UpstreamFault
-from serving_ui.gateway.packing import unpacked
 from serving_ui.gateway.pool import Untrusted
+from serving_ui.lib.content_coding import NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import Address
 
@@ -60,7 +60,7 @@ class Reply:
         with suppress(Cut, Garbled), self._call.faults():
             while len(content) < most and (part := self._response.raw.read1(most, decode_content=False)):
                 content += part
-        return unpacked(content[:most], coding=self.headers.get("content-encoding", ""), most=most)
+        return _decoded(content, self.headers.get("content-encoding", ""), most)[:most]
 
 
 class Call:
@@ -233,6 +233,19 @@ def _prepared(request: UpstreamRequest, to: Address) -> requests.PreparedRequest
         fields.append(("user-agent", SKIP_HEADER))
     made.headers = HTTPHeaderDict(fields)  # type: ignore[assignment] # its own cannot have a name twice
     return made
+
+
+def _decoded(content: bytes, coding: str, most: int) -> bytes:
+    """What of it can be decoded, and not much more than `most` bytes."""
+    parts = b""
+    with suppress(NotDecodable):
+        decoding = decoder(coding.encode("latin-1", "replace"))
+        if decoding is None:
+            return content
+        decoding.feed(content)
+        while len(parts) < most and (part := decoding.take()):
+            parts += part
+    return parts
 
 
 def _fault(problem: Exception, host: str) -> UpstreamFault:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = _PATH + "?"
+_NAME = re.compile(r"[a-z0-9._-]+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 # Python knows the older rules for international names, by which these four lead to another host than in a browser.
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
@@ -94,6 +95,8 @@ def ascii_host(host: str) -> str:
         raise AddressInvalid("The host is not a name that can exist. Check its spelling.") from problem
     if not name:
         raise AddressInvalid("The URL has no host. Give one, such as https://api.example.com/v1.")
+    if not _NAME.fullmatch(name):  # IDNA makes a space of "´", and lets all of ASCII pass
+        raise AddressInvalid("The host is not a name that can exist. Check its spelling.")
     return name
 
 

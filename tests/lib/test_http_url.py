@@ -58,6 +58,8 @@ def test_a_url_is_read(url: str, host: str, port: int, target: str, authority: s
         "http://[::1",
         "http://[::g]",
         "https://straße.example",
+        "https://a´b.example",
+        "https://a!b.example",
         "https://x.test/\ud800",
         "https://\ud800.test",
     ],
