@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.commands import AccountError
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.endpoints.errors import EndpointError
+from serving_ui.endpoints.in_force import OutcomeUnknown
 from serving_ui.vault.errors import VaultError
 
 MOST_DETAILS = 50
@@ -65,6 +66,13 @@ def reply_to(error: Exception) -> JsonResponse:
         return reply(error.status, error.code, str(error), details=details)
     if isinstance(error, EndpointError | AccountError):
         return reply(error.status, error.code, str(error))
+    if isinstance(error, OutcomeUnknown):
+        log.warning("The database went away during a commit: %s", error)
+        message = _(
+            "The database went away while the change was being saved: it may have been made or not. Look before you send the "
+            "request again. One with an Idempotency-Key can be sent again as it is; it is not carried out twice."
+        )
+        return reply(503, "TEMPORARILY_UNAVAILABLE", message, headers={"Retry-After": "1"})
     if isinstance(error, OperationalError | InterfaceError):
         log.warning("The database did not answer: %s", error)
         message = _("The database did not answer. Wait a moment and send the request again.")

@@ -14,13 +14,14 @@ VaultError and AccountError with their code and status, `errors.Refused` for the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
-from time import perf_counter
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
@@ -30,7 +31,7 @@ from serving_ui.accounts.models import User
 from serving_ui.api import errors, idempotency
 from serving_ui.api.errors import Refused
 from serving_ui.api.reading import has_no_text, json_object
-from serving_ui.endpoints import publication
+from serving_ui.endpoints import in_force
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
 
@@ -57,6 +58,7 @@ def route(address: str, *, session: bool = False, **operations: Operation) -> li
     """
 
     @csrf_exempt
+    @transaction.non_atomic_requests
     @public
     def view(request: HttpRequest, **parts: str) -> HttpResponseBase:
         response = _answered(request, operations, parts, session=session)
@@ -74,31 +76,42 @@ def _answered(
         operation = _chosen(request, operations)
         asked = _prepared(request, session=session)
         _refuse_unspeakable(chain(parts.values(), *request.GET.lists()))
-        perform = partial(_performed, asked, partial(operation, asked, **parts))
-        key = request.headers.get("Idempotency-Key")
-        if key is None or request.method != "POST":
-            return perform()
-        whole = [request.path.rstrip("/"), request.META["QUERY_STRING"], asked.given]
-        return idempotency.once(key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform)
+        perform = partial(operation, asked, **parts)
+        return _changed(asked, perform) if request.method in WITH_BODY else _response(asked, perform())
     except Exception as error:  # the outermost edge: whatever happens, a client gets JSON
         return errors.reply_to(error)
 
 
-def _performed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]) -> HttpResponseBase:
-    """Answers once what was changed is in force in every gateway; one that is late is named in the answer."""
-    with publication.noting() as revisions:
-        answer = operation()
-    waited = None
-    if revisions:
-        began = perf_counter()
-        for process in publication.await_gateways(revision=revisions[-1], clock=clock.now):
-            asked.warn(_("The gateway process %(name)s does not serve this change yet.") % {"name": process})
-        waited = (perf_counter() - began) * 1000
-    if not isinstance(answer, HttpResponseBase):
-        answer = JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
-    if waited is not None:
-        answer.headers["Server-Timing"] = f"in-force;dur={waited:.1f}"
-    return answer
+def _response(asked: ApiRequest, answer: Json | HttpResponseBase) -> HttpResponseBase:
+    if isinstance(answer, HttpResponseBase):
+        return answer
+    return JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
+
+
+def _changed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]) -> HttpResponse:
+    """One transaction holds what is changed, the answer and, under a key, the reply that is kept. It is answered once the
+    change is in force in every gateway; one that is late is named in the answer."""
+
+    def perform() -> HttpResponse:
+        response = _response(asked, operation())
+        assert isinstance(response, HttpResponse)  # noqa: S101 (only what is read is streamed)
+        return response
+
+    key = asked.headers.get("Idempotency-Key") if asked.method == "POST" else None
+    work = perform
+    if key is not None:
+        whole = [asked.path.rstrip("/"), asked.META["QUERY_STRING"], asked.given]
+        work = partial(
+            idempotency.once, key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform
+        )
+    done = in_force.carry_out(work)
+    if done.late:
+        answer = json.loads(done.answer.content)
+        answer["warnings"] = [*answer.get("warnings", ()), *done.late]
+        done.answer.content = json.dumps(answer).encode()
+    if done.waited is not None:
+        done.answer.headers["Server-Timing"] = f"in-force;dur={done.waited * 1000:.1f}"
+    return done.answer
 
 
 def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation:

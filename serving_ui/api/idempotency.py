@@ -1,6 +1,7 @@
 """`Idempotency-Key` on a POST: the same key and body within a day are answered as the first time, and nothing is done again.
 
-Only what succeeded is kept, so that a refused request may be put right and sent again under its key.
+What was done and its reply are committed together, so that no failure can come between the two. Only what succeeded is kept:
+a refused request may be put right and sent again under its key.
 """
 
 from __future__ import annotations
@@ -12,80 +13,92 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.http import HttpResponse, HttpResponseBase
+from django.db import IntegrityError, connection, transaction
+from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.api.errors import Refused
 from serving_ui.api.models import IdempotentReply
+from serving_ui.endpoints import publication
 from serving_ui.vault import ciphers
 
 KEPT = timedelta(days=1)
-# A request that has not been answered by then has died with its process.
+# The version before this one reserved a key before it began. What has no reply by then has died with its process.
 LONGEST_RUN = timedelta(minutes=5)
 LONGEST_KEY = 255
+MOST_TIDIED = 100
 REPLAYED = "Idempotent-Replayed"
 
 
 def once(
-    *, key: str, user: User, asked: object, now: datetime, perform: Callable[[], HttpResponseBase]
-) -> HttpResponseBase:
-    """What `perform` answers, or answered the first time. `asked` is what was asked for, body and address. Raises Refused."""
+    *, key: str, user: User, asked: object, now: datetime, perform: Callable[[], HttpResponse]
+) -> HttpResponse:
+    """What `perform` answers, or answered the first time. `asked` is what was asked for, body and address. Raises Refused.
+
+    Must be called in the transaction of what `perform` changes.
+    """
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise Refused(_("An Idempotency-Key has 1 to 255 printable characters. A UUID is a good one."))
-    found = _reserved(key=key, user=user, digest=_digest(asked), now=now)
-    if isinstance(found, HttpResponse):
-        return found
+    if not _is_alone(key, user):
+        raise _running()
+    digest = _digest(asked)
+    if kept := _kept(key=key, user=user, digest=digest, now=now):
+        publication.note(
+            publication.current()
+        )  # whoever asks again may not have waited for it the first time
+        return kept
+    response = perform()
+    key_id, reply = ciphers.ring().seal(response.content.decode())
     try:
-        response = perform()
-    except BaseException:
-        found.delete()
-        raise
-    if isinstance(response, HttpResponse) and response.status_code == 200:
-        found.key_id, found.reply = ciphers.ring().seal(response.content.decode())
-        found.save(update_fields=["key_id", "reply"])
-    else:
-        found.delete()
+        with transaction.atomic():
+            IdempotentReply.objects.create(
+                user=user, key=key, request_digest=digest, key_id=key_id, reply=reply, created_at=now
+            )
+    except IntegrityError:  # a process of the version before, which knows no such lock, was quicker
+        raise _running() from None
     return response
 
 
-def _reserved(*, key: str, user: User, digest: str, now: datetime) -> IdempotentReply | HttpResponse:
-    """A row of our own to keep the reply in, or the reply that is kept."""
-    IdempotentReply.objects.filter(created_at__lt=now - KEPT).delete()
-    try:
-        with transaction.atomic():
-            return IdempotentReply.objects.create(user=user, key=key, request_digest=digest, created_at=now)
-    except IntegrityError:
-        earlier = IdempotentReply.objects.filter(user=user, key=key).first()
-    if earlier is None:  # it was refused in this very moment
-        raise _running()
+def _is_alone(key: str, user: User) -> bool:
+    """Whether no other transaction carries out a request of this key; none begins before this one ends."""
+    if connection.vendor != "postgresql":
+        return True  # SQLite has one writer at a time
+    digest = hashlib.sha256(f"{user.pk} {key}".encode()).digest()
+    number = int.from_bytes(digest[:8], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        return bool(cursor.fetchone()[0])
+
+
+def _kept(*, key: str, user: User, digest: str, now: datetime) -> HttpResponse | None:
+    """The reply that is kept. Raises Refused."""
+    old = IdempotentReply.objects.select_for_update(skip_locked=True).filter(created_at__lt=now - KEPT)
+    IdempotentReply.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:MOST_TIDIED])).delete()
+    earlier = IdempotentReply.objects.filter(user=user, key=key).first()
+    if earlier is None:
+        return None
+    if earlier.created_at < now - (KEPT if earlier.reply else LONGEST_RUN):
+        earlier.delete()
+        return None
     if not hmac.compare_digest(earlier.request_digest, digest):
         raise Refused(
             _(
                 "This Idempotency-Key was used for another request within the last day. Use a new one for each."
             )
         )
-    return _replayed(earlier) if earlier.reply else _taken_over(earlier, now)
+    return _replayed(earlier)
 
 
 def _replayed(earlier: IdempotentReply) -> HttpResponse:
+    if not earlier.reply:
+        raise _running()
     try:
         content = ciphers.ring().open(earlier.key_id, earlier.reply)
     except ciphers.Unreadable:
         message = _("This request was carried out before, and its answer cannot be read any more.")
         raise Refused(message, code="RESOURCE_CONFLICT", status=409) from None
     return HttpResponse(content, content_type="application/json", headers={REPLAYED: "true"})
-
-
-def _taken_over(earlier: IdempotentReply, now: datetime) -> IdempotentReply:
-    """The row of a request whose process died. Of several who try, one gets it."""
-    mine = IdempotentReply.objects.filter(
-        pk=earlier.pk, reply="", created_at=earlier.created_at, created_at__lt=now - LONGEST_RUN
-    )
-    if not mine.update(created_at=now):
-        raise _running()
-    return earlier
 
 
 def _running() -> Refused:

@@ -9,7 +9,7 @@ from django.db import models
 
 
 class IdempotentReply(models.Model):
-    """Kept for a day. Without a reply, the first request of that key still runs, or its process died."""
+    """Kept for a day. Without a reply it is a reservation of the version before, whose request runs or died."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

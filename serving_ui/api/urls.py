@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
@@ -14,5 +15,5 @@ urlpatterns = [
     *serving.urlpatterns,
     *mlflow_gateway.urlpatterns,
     *neighbours.urlpatterns,
-    re_path("", csrf_exempt(public(errors.not_found))),
+    re_path("", csrf_exempt(transaction.non_atomic_requests(public(errors.not_found)))),
 ]

@@ -1,4 +1,5 @@
-"""Every change that a person makes to an endpoint: keyword-only, takes `actor` and `now`, one durable transaction.
+"""Every change that a person makes to an endpoint: keyword-only, takes `actor` and `now`, one transaction, or a part
+of the one that a request has.
 
 Faces only translate to and from these. Bad input raises SpecErrors, everything else an EndpointError.
 """
@@ -32,7 +33,7 @@ TAKEN = "taken"  # the code of the problem with a name that another endpoint has
 def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoint:
     """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
     try:
-        with transaction.atomic(durable=True):
+        with transaction.atomic():
             problems = _name_problems(spec.name, actor) + limits.problems(spec.rate_limits)
             if spec.ai_gateway:
                 problems += governance.limit_problems(spec.ai_gateway, prefix=("ai_gateway",))
@@ -70,7 +71,7 @@ def update_config(
     *, name: str, config: ConfigSpec, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Makes `config` the pending version. Raises SpecErrors, UpdateInProgress, StaleEdit, NotAllowed."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_running(endpoint)
         refuse_stale(endpoint, generation)
@@ -92,7 +93,7 @@ def update_config(
 @retried
 def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
     """Stops the running update; the active config keeps serving. Raises UpdateNotRunning."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if not endpoint.is_updating:
             raise UpdateNotRunning(_("No update is running, so there is nothing to cancel."))
@@ -103,7 +104,7 @@ def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
 @retried
 def retry_update(*, name: str, number: int | None = None, actor: User, now: datetime) -> Endpoint:
     """Makes an earlier config pending again, as a new version; the newest one if `number` is not given."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_running(endpoint)
         versions = queries.versions(endpoint=endpoint)
@@ -125,7 +126,7 @@ def set_description(
     *, name: str, description: str, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Says anew, at once, what the endpoint is for; no config version is made."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
         swap(endpoint, description=description, modified_at=now)
@@ -138,7 +139,7 @@ def set_tags(
     *, name: str, tags: Sequence[Tag], generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Replaces the tags at once; no config version is made."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
         swap(endpoint, tags=_tags(tags), modified_at=now)
@@ -151,7 +152,7 @@ def set_rate_limits(
     *, name: str, rate_limits: Sequence[RateLimit], generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Replaces the rate limits at once; no config version is made."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
         if problems := limits.problems(rate_limits):
@@ -166,7 +167,7 @@ def set_rate_limits(
 @retried
 def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]

@@ -26,7 +26,7 @@ def change_tags(
     *, name: str, add: Sequence[Tag], delete: Iterable[str], actor: User, now: datetime
 ) -> Endpoint:
     """Adds or replaces some tags, then deletes some; a key that is not there is no error."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         tags = {tag["key"]: tag["value"] for tag in endpoint.tags}
         tags |= {tag.key: tag.value for tag in add}
@@ -42,7 +42,7 @@ def change_tags(
 @retried
 def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime) -> Endpoint:
     """Replaces the AI gateway settings; empty ones clear them."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if problems := limit_problems(settings):
             raise SpecErrors(problems)
@@ -75,7 +75,7 @@ def set_gateway_limits(
 def _set_of_ai_gateway(
     name: str, generation: int | None, some: Mapping[str, Any], *, actor: User, now: datetime
 ) -> Endpoint:
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
         swap(endpoint, ai_gateway={**endpoint.ai_gateway, **some}, modified_at=now)
@@ -94,7 +94,7 @@ def set_timeouts(
     *, name: str, timeouts: Timeouts, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Replaces how long providers are waited for; what is not given is as the gateway has it."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
         swap(endpoint, timeouts=timeouts.stored(), modified_at=now)
@@ -108,7 +108,7 @@ def set_notifications(
     *, name: str, notifications: EmailNotifications, actor: User, now: datetime
 ) -> Endpoint:
     """Replaces who is told by e-mail when an update succeeds or fails."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         swap(endpoint, email_notifications=notifications.stored(), modified_at=now)
         record(endpoint, Kind.NOTIFICATIONS, now=now, actor=actor)

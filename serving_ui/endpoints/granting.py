@@ -35,7 +35,7 @@ class Given:
 @retried
 def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> None:
     """Gives whoever is named `to` a level, or takes it with NONE: a person's e-mail, a group, a service principal."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         principal = accounts.find_principal(name=to)
         if principal is None:
@@ -51,7 +51,7 @@ def set_permissions(
     *, endpoint_id: str, given: Sequence[Given], replace: bool, actor: User, now: datetime
 ) -> Endpoint:
     """Gives these levels in one go; with `replace`, whoever is not among them loses theirs. Raises SpecErrors."""
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=actor, action=Action.MANAGE)
         _refuse_repeats(given)
         kept = {each.to for each in given}

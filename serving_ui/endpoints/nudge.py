@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def reconcile(endpoint_id: str) -> None:
     """Has the endpoint reconciled as soon as this transaction has committed."""
-    transaction.on_commit(lambda: send(endpoint_id))
+    transaction.on_commit(lambda: send(endpoint_id), robust=True)
 
 
 def send(endpoint_id: str) -> None:

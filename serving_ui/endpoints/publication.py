@@ -7,13 +7,14 @@ carries it. Whoever writes the revision holds its row until the commit, so revis
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import F
 
 from serving_ui.endpoints.bell import Bell
@@ -60,10 +61,15 @@ def bump(kind: Subject = Subject.EVERYTHING, subject: str = "") -> int:
         if number % TIDY_EVERY == 0:
             Change.objects.filter(revision__lt=number - CHANGES_KEPT).delete()
         _tell()
-        noted = _noted.get()
-        if noted is not None:
-            transaction.on_commit(lambda: noted.append(number))
+        note(number)
     return number
+
+
+def note(number: int) -> None:
+    """Whoever listens with `noting` hears of this revision once the surrounding transaction has committed."""
+    noted = _noted.get()
+    if noted is not None:
+        transaction.on_commit(lambda: noted.append(number), robust=True)
 
 
 @contextmanager
@@ -82,7 +88,7 @@ def _tell() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")
-    transaction.on_commit(raised.ring)
+    transaction.on_commit(raised.ring, robust=True)
 
 
 def changes(*, since: int) -> list[Change] | None:
@@ -134,12 +140,20 @@ def lagging(*, revision: int, now: datetime) -> list[str]:
 
 
 def await_gateways(*, revision: int, clock: Callable[[], datetime]) -> list[str]:
-    """Waits until every live gateway process serves `revision`; returns those that were too late."""
-    until = clock() + PATIENCE
+    """Waits until every live gateway process serves `revision`; returns those that were too late.
+
+    A database that goes away meanwhile is asked again on another connection; raises its DatabaseError when it stays away.
+    """
+    until = time.monotonic() + PATIENCE.total_seconds()
     pause, heard = FIRST_LOOK_SECONDS, taken_up.rings
-    while late := lagging(revision=revision, now=clock()):
-        if clock() >= until:
-            break
+    while True:
+        try:
+            late = lagging(revision=revision, now=clock())
+            if not late or time.monotonic() >= until:
+                return late
+        except (DatabaseError, InterfaceError):
+            connection.close()
+            if time.monotonic() >= until:
+                raise
         heard = taken_up.wait(heard, seconds=pause)
         pause = min(pause * 1.2, LAST_LOOK_SECONDS)
-    return late

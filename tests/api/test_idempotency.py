@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from serving_ui.api.idempotency import KEPT, LONGEST_RUN
 from serving_ui.api.models import IdempotentReply
+from serving_ui.endpoints import publication
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
+from serving_ui.vault import ciphers
+from serving_ui.vault.models import Scope
 from tests.api.conftest import Caller, Reply
 from tests.conftest import openai_body
 from tests.support.canary import CANARY
@@ -62,16 +65,43 @@ def test_a_key_is_forgotten_after_a_day(api: Caller, sandbox: SandboxServer):
     assert create(api, sandbox, "other").status == 200
 
 
-def test_while_the_first_request_runs_the_second_waits_for_it(api: Caller, sandbox: SandboxServer):
+def test_a_key_that_the_version_before_has_reserved_is_respected(api: Caller, sandbox: SandboxServer):
+    """During a rolling upgrade: that version keeps the key without a reply while it carries a request out."""
     create(api, sandbox)
     IdempotentReply.objects.update(reply="")
     running = create(api, sandbox)
     assert running.error == (409, "RESOURCE_CONFLICT")
     assert running.headers["Retry-After"] == "1"
     grow_older(LONGEST_RUN + timedelta(seconds=1))
-    taken_over = create(api, sandbox)  # its process died: it is carried out, and says what it finds
+    taken_over = create(api, sandbox)  # its process died: the request is carried out, and says what it finds
     assert taken_over.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "the same" in taken_over.body["message"]
+
+
+def test_what_was_done_and_its_reply_are_kept_together_or_not_at_all(
+    api: Caller, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    def lost(*_call: object) -> tuple[str, str]:
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ciphers.KeyRing, "seal", lost)
+        body = {"scope": "keys"}
+        assert api.ask("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 503
+    assert not Scope.objects.exists()
+    for _time in range(2):
+        assert api.ask("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 200
+
+
+def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatch: pytest.MonkeyPatch):
+    """Whoever asks again may have been cut off while the first answer waited for gateways."""
+    monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
+    api.done("POST", "/token/create", {}, Idempotency_Key=KEY)
+    publication.acknowledge(process="slow-1", revision=1, now=clock.now() + timedelta(minutes=1))
+    again = api.ask("POST", "/token/create", {}, Idempotency_Key=KEY)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.body["warnings"] == ["The gateway process slow-1 does not serve this change yet."]
+    assert again.body["token_value"]
 
 
 def test_of_racing_repetitions_one_is_carried_out(api: Caller, sandbox: SandboxServer):
