@@ -128,7 +128,7 @@ TEMPLATES = [
         },
     }
 ]
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+MESSAGE_STORAGE = "serving_ui.pages.http.MessageCookie"
 
 _url = env.text("DATABASE_URL") or f"sqlite:///{DATA / 'serving_ui.sqlite3'}"
 try:
@@ -167,6 +167,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["serving_ui.accounts.sessions.LinkBackend"]
 LOGIN_URL = "sign-in"
+SESSION_ENGINE = "serving_ui.accounts.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 
 LANGUAGE_CODE = "en"

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
 
 LINK_LIFETIME = timedelta(hours=24)
+SECOND_CLICK = timedelta(minutes=1)  # so long after it was used, a link still works for the same form
 FIRST_ADMIN = "admin@localhost.localdomain"
 TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
 
@@ -70,25 +71,35 @@ def first_sign_in_link(*, now: datetime) -> str | None:
     return create_sign_in_link(user=admin, now=now)
 
 
-def redeem_sign_in_link(*, value: str, now: datetime) -> User:
-    """The person whose link this is; the link works no second time. Raises LinkInvalid."""
+def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
+    """The person whose link this is; the link works no second time. Raises LinkInvalid.
+
+    `form` is the id of the form whose button was pressed: a button that is pressed twice has used the link once, and the
+    browser takes only the last answer.
+    """
     link = (
         SignInLink.objects.select_related("user")
         .filter(digest=digest_of(value), user__is_active=True)
         .first()
     )
+    if link is None:
+        raise LinkInvalid(link_invalid())
+    used_by = digest_of(form) if form else ""
     # One statement on columns of the one row, so that of two racing clicks one wins. With a condition on the person it
     # would hold a subquery, which PostgreSQL does not ask again after it has waited for the winner.
-    used = link and SignInLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(
-        used_at=now
-    )
-    if not (link and used):
-        raise LinkInvalid(
-            _(
-                "This sign-in link has been used or is too old. Ask an admin for a new one, or make one at the server."
-            )
-        )
+    row = SignInLink.objects.filter(pk=link.pk)
+    if not row.filter(used_at=None, expires_at__gt=now).update(used_at=now, used_by=used_by):
+        again = row.filter(used_by=used_by, used_at__gt=now - SECOND_CLICK)
+        if not (used_by and again.exists()):
+            raise LinkInvalid(link_invalid())
     return link.user
+
+
+def link_invalid() -> str:
+    """The sentence for a link that does not work, whatever the reason."""
+    return _(
+        "This sign-in link has been used or is too old. Ask an admin for a new one, or make one at the server."
+    )
 
 
 def create_access_token(
@@ -101,19 +112,21 @@ def create_access_token(
 ) -> tuple[AccessToken, str]:
     """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else."""
     value = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    token = AccessToken.objects.create(
-        user=user,
-        comment=comment.strip()[:200],
-        digest=digest_of(value),
-        created_at=now,
-        created_by=created_by,
-        expires_at=now + lifetime if lifetime else None,
-    )
+    with transaction.atomic():  # the token, and that gateways are told of it
+        token = AccessToken.objects.create(
+            user=user,
+            comment=comment.strip()[:200],
+            digest=digest_of(value),
+            created_at=now,
+            created_by=created_by,
+            expires_at=now + lifetime if lifetime else None,
+        )
     return token, value
 
 
 def revoke_access_token(*, user: User, token_id: str, now: datetime) -> None:
     """Ends one of the person's own tokens. Ending it twice is no error."""
-    token = AccessToken.objects.filter(user=user, pk=token_id).first()
-    if token:
-        token.delete()
+    with transaction.atomic():
+        token = AccessToken.objects.filter(user=user, pk=token_id).first()
+        if token:
+            token.delete()

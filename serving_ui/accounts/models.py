@@ -113,8 +113,8 @@ class Group(models.Model):
 
     @classmethod
     def built_in(cls, name: str) -> Group:
-        """The group of everyone or of admins, made at the first call."""
-        return cls.objects.get_or_create(name=name)[0]
+        """The group of everyone or of admins, which is made with the tables."""
+        return cls.objects.get(name=name)
 
 
 class Membership(models.Model):
@@ -137,6 +137,7 @@ class SignInLink(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_in_links")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
+    used_by = models.CharField(max_length=64, blank=True, db_default="")  # digest of the form that used it
 
     def __str__(self) -> str:
         return f"sign-in link of {self.user_id}"

@@ -8,12 +8,14 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from serving_ui.accounts.commands import LinkInvalid, link_invalid
 from serving_ui.accounts.models import (
     ADMINS,
     EVERYONE,
     AccessToken,
     Group,
     Membership,
+    SignInLink,
     User,
     digest_of,
     is_named,
@@ -36,6 +38,16 @@ def bearer(*, value: str, now: datetime) -> User | None:
     return token.user if token and (token.expires_at is None or token.expires_at > now) else None
 
 
+def person_of_sign_in_link(*, value: str, now: datetime) -> User:
+    """Whom the link would sign in. Raises LinkInvalid when it would not."""
+    link = SignInLink.objects.select_related("user").filter(
+        digest=digest_of(value), user__is_active=True, used_at=None, expires_at__gt=now
+    )
+    for found in link:
+        return found.user
+    raise LinkInvalid(link_invalid())
+
+
 def principals(*, kind: User.Kind) -> QuerySet[User]:
     """The people, or the service principals, by name."""
     return User.objects.filter(kind=kind).order_by("email")
@@ -43,7 +55,6 @@ def principals(*, kind: User.Kind) -> QuerySet[User]:
 
 def groups() -> QuerySet[Group]:
     """The groups by name, the built-in ones among them."""
-    _built_in()
     return Group.objects.order_by("name")
 
 
@@ -93,8 +104,7 @@ def find_principal(*, name: str) -> User | Group | None:
 
 
 def _built_in() -> list[Group]:
-    found = {group.name: group for group in Group.objects.filter(name__in=(ADMINS, EVERYONE))}
-    return [found.get(name) or Group.built_in(name) for name in (ADMINS, EVERYONE)]
+    return list(Group.objects.filter(name__in=(ADMINS, EVERYONE)).order_by("name"))
 
 
 def principal_by_id(*, user_id: str, kind: User.Kind) -> User:

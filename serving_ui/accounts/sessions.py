@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from django.contrib.auth.backends import BaseBackend
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.db import InterfaceError, OperationalError
 
 from serving_ui.accounts.models import User
 
@@ -12,3 +16,31 @@ class LinkBackend(BaseBackend):
 
     def get_user(self, user_id: str) -> User | None:
         return User.objects.filter(pk=user_id, is_active=True).first()
+
+
+class SessionStore(db.SessionStore):
+    """Django's, in the database; a request that changes something saves it in the transaction of the change."""
+
+    is_saved = False
+
+    def save(self, must_create: bool = False) -> None:
+        """Django's middleware saves after the commit, when the database may be gone: then it is saved already."""
+        if not self.is_saved:
+            super().save(must_create)
+
+    def save_for_good(self) -> None:
+        """Within the transaction of the change. Raises SessionInterrupted when the session was ended meanwhile."""
+        try:
+            if self.modified:
+                self.save()
+        except UpdateError as error:
+            if isinstance(error.__context__, OperationalError | InterfaceError):
+                raise error.__context__ from None
+            raise SessionInterrupted(str(error)) from None
+        self.is_saved = True
+
+    def hold(self) -> SessionStore:
+        """The session as it is now; no other transaction holds it before the surrounding one ends."""
+        held = self.get_model_class().objects.select_for_update().filter(pk=self.session_key)
+        list(held.values_list("pk"))
+        return type(self)(self.session_key)

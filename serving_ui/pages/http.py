@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
@@ -22,6 +23,13 @@ class PageRequest(HttpRequest):
 
     user: User
     htmx: HtmxDetails
+
+
+class MessageCookie(CookieStorage):
+    """What is to be said on the next page travels with the browser: to show it changes nothing here, and to keep it after a
+    change needs no database."""
+
+    cookie_name = "serving_ui_messages"
 
 
 class SeeOther(HttpResponseRedirect):

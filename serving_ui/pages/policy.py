@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from unicodedata import category
+from urllib.parse import unquote, urlencode, urlsplit
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
 from serving_ui.lib.policy import Policy, admin, public, signed_in
 
-__all__ = ["DenyByDefault", "Policy", "admin", "public", "signed_in"]
+__all__ = ["DenyByDefault", "Policy", "admin", "page_of_ours", "public", "signed_in"]
+LONGEST_ADDRESS = 2000
 
 
 class DenyByDefault:
@@ -44,6 +47,19 @@ class DenyByDefault:
         if policy is Policy.ADMIN and not request.user.is_admin:
             raise PermissionDenied(_("Only an admin may open this page. Ask an admin."))
         return None
+
+
+def page_of_ours(wanted: str) -> str:
+    """The address, if it is the path of a page that a person signs in for; else nothing."""
+    if not wanted.startswith("/") or "\\" in wanted or len(wanted) > LONGEST_ADDRESS:
+        return ""
+    if any(category(each) == "Cc" for each in wanted) or not url_has_allowed_host_and_scheme(wanted, None):
+        return ""
+    try:
+        view = resolve(unquote(urlsplit(wanted).path)).func
+    except Resolver404:
+        return ""
+    return wanted if getattr(view, "policy", Policy.PUBLIC) is not Policy.PUBLIC else ""
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

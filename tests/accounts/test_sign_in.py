@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from serving_ui.accounts import commands
+from serving_ui.accounts import commands, queries
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
 from serving_ui.lib import clock
 
@@ -23,6 +23,26 @@ def test_a_link_signs_in_once(owner: User):
     assert commands.redeem_sign_in_link(value=value, now=clock.now()) == owner
     with pytest.raises(commands.LinkInvalid):
         commands.redeem_sign_in_link(value=value, now=clock.now())
+
+
+def test_a_button_that_is_pressed_twice_has_used_the_link_once(owner: User):
+    now = clock.now()
+    value = value_of(commands.create_sign_in_link(user=owner, now=now))
+    assert commands.redeem_sign_in_link(value=value, form="mine", now=now) == owner
+    soon, late = now + commands.SECOND_CLICK / 2, now + commands.SECOND_CLICK * 2
+    assert commands.redeem_sign_in_link(value=value, form="mine", now=soon) == owner
+    for form, at in (("another", soon), ("", soon), ("mine", late)):
+        with pytest.raises(commands.LinkInvalid):
+            commands.redeem_sign_in_link(value=value, form=form, now=at)
+
+
+def test_looking_whose_link_it_is_does_not_use_it(owner: User):
+    value = value_of(commands.create_sign_in_link(user=owner, now=clock.now()))
+    for _again in range(2):
+        assert queries.person_of_sign_in_link(value=value, now=clock.now()) == owner
+    commands.redeem_sign_in_link(value=value, now=clock.now())
+    with pytest.raises(commands.LinkInvalid):
+        queries.person_of_sign_in_link(value=value, now=clock.now())
 
 
 def test_an_old_link_is_refused(owner: User):

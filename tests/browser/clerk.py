@@ -8,6 +8,7 @@ import requests
 
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
+from tests.support.signing_in import sign_in
 
 CSRF = "serving_ui_csrf"
 
@@ -18,7 +19,7 @@ class Clerk:
     def __init__(self, url: str, link: str) -> None:
         self.url = url
         self.session = requests.Session()
-        self.get(link)
+        assert sign_in(self.session, url + link).status_code == 200
 
     @property
     def cookies(self) -> list[dict[str, str]]:

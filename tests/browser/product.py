@@ -15,7 +15,7 @@ from tests.start.running import running
 from tests.start.waiting import free_port
 
 READY = "Serving page ready at "
-LINK = "Open this link once to begin: "
+LINK = "Open this link once and press Sign in: "
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
 
 def sign_in(page: Page, product: Product) -> None:
     page.goto(product.first_link)
+    expect(page.get_by_text("This link signs you in as")).to_be_visible()
+    page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{product.url}/ml/endpoints")
     expect(page.get_by_role("heading", name="Serving endpoints", level=1)).to_be_visible()
 

@@ -9,6 +9,7 @@ from django.test import Client
 
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.lib import clock
+from serving_ui.pages.views.access import JUST_MADE
 from serving_ui.vault import commands as vault
 from serving_ui.vault import drafts
 from serving_ui.vault.models import Scope, StoredSecret
@@ -106,27 +107,25 @@ def test_a_token_is_shown_once(browser: Client):
 
 def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: User, monkeypatch):
     browser.post("/settings", {"comment": "c", "days": "90"})
-    [sealed] = [each for each in browser.session.values() if str(each).startswith("gAAAA")]
-    value = drafts.unseal(sealed, purpose=f"access-token-just-made:{owner.pk}")
+    kept = browser.cookies[JUST_MADE]
+    value = drafts.unseal(kept.value, purpose=f"{JUST_MADE}:{owner.pk}")
     assert value.startswith("sui_")
-    assert value not in str(dict(browser.session))
+    assert value not in kept.value
+    assert (kept["path"], kept["httponly"], kept["max-age"]) == ("/settings", True, 300)
     browser.head("/settings")  # nobody has seen it yet
-    assert sealed in browser.session.values()
+    assert browser.cookies[JUST_MADE].value == kept.value
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 301)
     assert value not in browser.get("/settings").content.decode()
-    assert sealed not in browser.session.values()
+    assert not browser.cookies[JUST_MADE].value
 
 
 def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
     browser: Client, stranger: User
 ):
     browser.post("/settings", {"comment": "c", "days": "90"})
-    session = browser.session
     next_one = signed_in(stranger)
-    theirs = next_one.session
-    theirs["access-token-just-made"] = session["access-token-just-made"]
-    theirs.save()
+    next_one.cookies[JUST_MADE] = browser.cookies[JUST_MADE].value
     assert not Page(next_one.get("/settings")).has("token-value")
 
 

@@ -20,6 +20,7 @@ from tests.architecture.sources import ROOT
 from tests.start.running import Running, running
 from tests.start.waiting import command_line, free_port, is_alive, until
 from tests.support.canary import CANARY
+from tests.support.signing_in import sign_in
 
 SERVER, WORKER, BEAT = "serving_ui.start.server", "--quiet worker", "--quiet beat"
 QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -65,7 +66,7 @@ class Product:
             if self.heard:
                 heard = self.heard
                 session.hooks["response"].append(lambda response, **_options: heard(response))
-            welcome = session.get(self.url + self.command("sign_in_link", email), timeout=20)
+            welcome = sign_in(session, self.url + self.command("sign_in_link", email))
             assert welcome.status_code == 200, welcome.text
             someone = Person(self, session)
             someone.token = someone.new_token("for queries")

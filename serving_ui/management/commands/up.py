@@ -56,7 +56,7 @@ class Command(BaseCommand):
         path = prepare.welcome_path()
         if path:
             link = _public_url(chosen) + path
-            self.stdout.write(f"Nobody has signed in yet. Open this link once to begin: {link}")
+            self.stdout.write(f"Nobody has signed in yet. Open this link once and press Sign in: {link}")
         self.stdout.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from secrets import token_urlsafe
 
 from django import template
 from django.templatetags.static import static
@@ -14,6 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from serving_ui.lib import clock
+from serving_ui.pages.submissions import FORM_ID
 from serving_ui.pages.words import said
 
 register = template.Library()
@@ -26,6 +28,14 @@ def icon(name: str) -> SafeString:
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
         static("icons.svg"),
         name,
+    )
+
+
+@register.simple_tag
+def form_id() -> SafeString:
+    """A hidden field that is another one each time: by it a form that is sent twice is known. See pages/submissions.py."""
+    return format_html(
+        '<input type="hidden" name="{}" value="{}" autocomplete="off">', FORM_ID, token_urlsafe(16)
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -28,7 +30,7 @@ from serving_ui.pages.words import said
 from serving_ui.vault import drafts
 
 LIFETIMES = (30, 90, 365)
-JUST_MADE = "access-token-just-made"
+JUST_MADE = "serving_ui_new_token"
 SHOWN_WITHIN = 300  # seconds
 
 
@@ -69,22 +71,37 @@ def settings_page(request: PageRequest) -> HttpResponse:
         _token, value = create_access_token(
             user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
         )
-        request.session[JUST_MADE] = drafts.seal(value, purpose=_for(request))
-        return see_other("settings")
+        return _with_new_token(request, see_other("settings"), value)
     context = {
         "lifetimes": LIFETIMES,
         "workspace": Workspace.here(),
         "new_token": _new_token(request),
         "tokens": queries.access_tokens(user=request.user),
     }
-    return render(request, "accounts/settings.html", context)
+    response = render(request, "accounts/settings.html", context)
+    if JUST_MADE in request.COOKIES:
+        response.delete_cookie(JUST_MADE, path=reverse("settings"))
+    return response
+
+
+def _with_new_token(request: PageRequest, response: HttpResponse, value: str) -> HttpResponse:
+    """The browser has the value, encrypted, until the next page shows it, and for a few minutes at most."""
+    response.set_cookie(
+        JUST_MADE,
+        drafts.seal(value, purpose=_for(request)),
+        max_age=SHOWN_WITHIN,
+        path=reverse("settings"),
+        secure=settings.SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
 
 
 def _new_token(request: PageRequest) -> str:
-    """The value of the token that was just made, once. Until then the session has it encrypted, for a few minutes at most."""
-    sealed = request.session.pop(JUST_MADE, "") if request.method == "GET" else ""
+    """The value of the token that was just made, if it was not shown yet."""
     try:
-        return drafts.unseal(sealed, purpose=_for(request), max_age=SHOWN_WITHIN)
+        return drafts.unseal(request.COOKIES.get(JUST_MADE, ""), purpose=_for(request), max_age=SHOWN_WITHIN)
     except drafts.DraftInvalid:
         return ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -79,6 +80,7 @@ def _create(request: PageRequest, draft: Draft) -> HttpResponse:
 @signed_in
 @never_cache
 @require_POST
+@transaction.non_atomic_requests  # it changes nothing
 def endpoint_fields(request: PageRequest) -> HttpResponse:
     """The part of the form that an answer changes, around what has been typed."""
     draft = Draft.typed(request.POST, request.user)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -100,6 +101,7 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
 @signed_in
 @never_cache
 @require_POST
+@transaction.non_atomic_requests  # it changes nothing
 def edit_fields(request: PageRequest, name: str) -> HttpResponse:
     """The part of the form that an answer changes."""
     edit = _edit(request, the_endpoint(request, name, Action.MANAGE))

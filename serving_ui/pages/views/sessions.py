@@ -1,50 +1,79 @@
-"""Signing in and out. There are no passwords: a one-time link makes the session."""
+"""Signing in and out. There are no passwords: a one-time link makes the session, once its button is pressed.
+
+To open the link changes nothing, because programs open links, too: those that look for harmful mail, and any page that
+would sign somebody in as another person.
+"""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.encoding import iri_to_uri
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from serving_ui.accounts.commands import LinkInvalid, redeem_sign_in_link
+from serving_ui.accounts.models import User
+from serving_ui.accounts.queries import person_of_sign_in_link
 from serving_ui.lib import clock
 from serving_ui.pages.http import see_other
-from serving_ui.pages.policy import public, signed_in
+from serving_ui.pages.policy import page_of_ours, public, signed_in
+from serving_ui.pages.submissions import FORM_ID
 
 BACKEND = "serving_ui.accounts.sessions.LinkBackend"
-WANTED = "wanted_page"
+WANTED, WANTED_PATH = "serving_ui_next", "/welcome/"
+WANTED_SECONDS = 24 * 3600  # as long as a link works
 
 
 @public
 @never_cache
-@require_GET
+@require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """How to get a link. Where the person was going is kept for after the link is opened."""
-    wanted = request.GET.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    """How to get a link. The browser remembers where the person was going until the link is used."""
+    wanted = page_of_ours(request.GET.get("next", ""))
     if request.user.is_authenticated:
-        return see_other(wanted if is_ours else "endpoint-list")
-    if is_ours and wanted != "/":
-        request.session[WANTED] = wanted
-    return render(request, "accounts/sign_in.html")
+        return see_other(wanted or "endpoint-list")
+    response = render(request, "accounts/sign_in.html")
+    if wanted:
+        response.set_cookie(
+            WANTED,
+            iri_to_uri(wanted),
+            max_age=WANTED_SECONDS,
+            path=WANTED_PATH,
+            secure=settings.SECURE,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response
 
 
 @public
 @never_cache
-@require_GET
+@require_http_methods(["GET", "HEAD", "POST"])
 def welcome(request: HttpRequest, value: str) -> HttpResponse:
-    """Redeems a one-time link: a session, and 303 to where the person was going."""
+    """Whom a one-time link signs in, with one button; the button makes the session, and 303 to where the person was going."""
+    now = clock.now()
     try:
-        user = redeem_sign_in_link(value=value, now=clock.now())
+        if request.method == "POST":
+            person = redeem_sign_in_link(value=value, form=request.POST.get(FORM_ID, ""), now=now)
+            return _signed_in(request, person)
+        person = person_of_sign_in_link(value=value, now=now)
+        response = render(request, "accounts/welcome.html", {"person": person})
     except LinkInvalid as refusal:
-        return render(request, "accounts/link_invalid.html", {"sentence": str(refusal)}, status=403)
-    wanted = request.session.get(WANTED)
-    login(request, user, backend=BACKEND)
-    request.session.pop(WANTED, None)
-    return see_other(wanted or "endpoint-list")
+        response = render(request, "accounts/link_invalid.html", {"sentence": str(refusal)}, status=403)
+    # The address is a key. Not even our own pages are told of it; without any origin a browser could not send the form.
+    response.headers["Referrer-Policy"] = "strict-origin"
+    return response
+
+
+def _signed_in(request: HttpRequest, person: User) -> HttpResponse:
+    request.session.flush()  # whoever was signed in here is so no longer; nobody knows the key of the next session
+    login(request, person, backend=BACKEND)
+    response = see_other(page_of_ours(request.COOKIES.get(WANTED, "")) or "endpoint-list")
+    response.delete_cookie(WANTED, path=WANTED_PATH)
+    return response
 
 
 @signed_in

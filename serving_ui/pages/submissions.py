@@ -1,0 +1,69 @@
+"""One form, one change: a form that is sent twice is answered the second time as the first time, and nothing is done again.
+
+`{% form_id %}` gives each form of each page an id of its own. The session remembers what the forms that were sent last led
+to, in the transaction of the change. The same id with other answers in it, as after going back in the browser, is another form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import salted_hmac
+
+from serving_ui.accounts.sessions import SessionStore
+from serving_ui.lib import clock
+from serving_ui.pages.http import SeeOther
+
+FORM_ID = "form_id"
+ANSWERED = "answered-forms"
+MOST = 20
+KEPT_SECONDS = 600
+
+
+def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """What `view` answers, or answered when this form was sent before. Must be called in a transaction, which is rolled back
+    when the view refuses; it holds the session, so that of forms sent at once each sees what the one before it did."""
+    session = request.session
+    if not isinstance(session, SessionStore):
+        raise TypeError("SESSION_ENGINE is not the one of accounts.sessions.")
+    if session.session_key:
+        session = request.session = session.hold()
+    mark = _mark(request)
+    answered = _answered(session)
+    if mark in answered:
+        return _again(*answered[mark][1:])
+    response = view()
+    if response.status_code >= 400:
+        transaction.set_rollback(True)
+    elif mark and isinstance(response, SeeOther) and request.session.session_key:
+        cookies = [morsel.OutputString() for morsel in response.cookies.values()]
+        answered[mark] = [clock.now().timestamp(), response.url, cookies]
+        request.session[ANSWERED] = dict(list(answered.items())[-MOST:])
+    request.session.save_for_good()  # type: ignore[attr-defined]
+    return response
+
+
+def _mark(request: HttpRequest) -> str:
+    """The form as it was sent, for comparison: a digest with a key, because there may be a secret in it."""
+    if not request.POST.get(FORM_ID):
+        return ""
+    sent = sorted((name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken")
+    return salted_hmac(__name__, json.dumps([request.path, sent]), algorithm="sha256").hexdigest()
+
+
+def _answered(session: SessionStore) -> dict[str, Any]:
+    """What the forms sent last led to, by mark: when, where to, and cookies; oldest first."""
+    until = clock.now().timestamp() - KEPT_SECONDS
+    return {mark: each for mark, each in session.get(ANSWERED, {}).items() if each[0] > until}
+
+
+def _again(url: str, cookies: list[str]) -> HttpResponse:
+    response = SeeOther(url)
+    for each in cookies:
+        response.cookies.update(SimpleCookie(each))
+    return response

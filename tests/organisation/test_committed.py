@@ -1,0 +1,275 @@
+"""A change that was committed is answered as done, whatever happens after; what was not is not there; and whoever sends the
+request again finds out which it was, and does nothing twice.
+
+The connections really break: `pg_terminate_backend`, or a relay that cuts one at each of its steps.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import requests
+
+from tests.organisation.conftest import Database
+from tests.start.waiting import until
+from tests.support.cutting import Cut, Cutting, cutting
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.pages import Page
+from tests.support.product import Product, openai
+from tests.support.server_alone import ServerAlone
+from tests.support.signing_in import sign_in
+
+pytestmark = pytest.mark.slow
+MOST_STEPS = 200
+
+
+def count(database: str, table: str, **where: str) -> int:
+    """How many committed rows there are."""
+    [(column, value)] = where.items()
+    with psycopg.connect(database, autocommit=True) as own:
+        found = own.execute(f"SELECT count(*) FROM {table} WHERE {column} = %s", [value])
+        return int(found.fetchall()[0][0])
+
+
+def end_connections(database: str) -> None:
+    """Ends every connection of the product to its database."""
+    with psycopg.connect(database, autocommit=True) as own:
+        own.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
+        )
+
+
+@dataclass
+class Program:
+    """Calls the API with a token."""
+
+    url: str
+    token: str
+
+    def post(self, path: str, key: str, **body: Any) -> requests.Response:
+        head = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key}
+        return requests.post(f"{self.url}/api/2.0/{path}", json=body, headers=head, timeout=60)
+
+
+# A running product, with a gateway beside it
+
+
+@pytest.fixture
+def gateways(product: Product) -> Iterator[Gateways]:
+    with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}) as started:
+        yield started
+
+
+@pytest.fixture
+def admin(product: Product) -> Program:
+    return Program(product.url, product.command("create_token", "root@example.com", "--admin"))
+
+
+@contextmanager
+def standing_still(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_the_database_goes_while_a_change_waits_for_a_gateway(
+    admin: Program, gateways: Gateways, postgresql: Database
+):
+    key = str(uuid4())
+    still = min(gateways.workers())
+    with standing_still(still), ThreadPoolExecutor(1) as thread:
+        first = thread.submit(admin.post, "token/create", key, comment=key)
+        until(lambda: count(postgresql.url, "accounts_accesstoken", comment=key) == 1, what="the commit")
+        end_connections(postgresql.url)
+        made = first.result(60)
+    assert made.status_code == 200, made.text
+    again = admin.post("token/create", key, comment=key)
+    assert (again.status_code, again.json()["token_value"]) == (200, made.json()["token_value"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert count(postgresql.url, "accounts_accesstoken", comment=key) == 1
+
+
+def test_connections_end_again_and_again_while_many_send_the_same(admin: Program, postgresql: Database):
+    done = threading.Event()
+
+    def disturb() -> None:
+        while not done.wait(0.05):
+            end_connections(postgresql.url)
+
+    keys = [str(uuid4()) for _key in range(4)]
+
+    def insist(key: str) -> set[str]:
+        """What is answered to one who sends the request until it has been answered well a few times."""
+        values: list[str] = []
+        while len(values) < 3:
+            answer = admin.post("token/create", key, comment=key)
+            assert answer.status_code in (200, 409, 503), answer.text
+            values += [answer.json()["token_value"]] if answer.status_code == 200 else []
+        return set(values)
+
+    disturber = threading.Thread(target=disturb, daemon=True)
+    disturber.start()
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(insist, keys * 2))
+    finally:
+        done.set()
+        disturber.join(30)
+    for key, one, other in zip(keys, answers[:4], answers[4:], strict=True):
+        assert len(one | other) == 1
+        assert count(postgresql.url, "accounts_accesstoken", comment=key) == 1
+
+
+# A server alone, whose connections are cut at each step
+
+
+@pytest.fixture(scope="module")
+def cut_off(postgresql: Database) -> Iterator[Cutting]:
+    with cutting(postgresql.another("cut_off")) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def database(cut_off: Cutting, postgresql: Database) -> str:
+    """The address of the same database without a relay."""
+    return postgresql.url.rpartition("/")[0] + "/cut_off"
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, cut_off: Cutting, database: str
+) -> Iterator[ServerAlone]:
+    class OnPostgresql(ServerAlone):
+        @property
+        def env(self) -> dict[str, str]:
+            return {**super().env, "SERVING_UI_DATABASE_URL": cut_off.url}
+
+    alone = OnPostgresql(Path(tmp_path_factory.mktemp("cut-off")))
+    alone.command("migrate", "--verbosity", "0")
+    alone.command("collectstatic", "--noinput", "--verbosity", "0")
+    with alone.up():
+        yield alone
+
+
+def each_cut() -> Iterator[Cut]:
+    """At every step of a connection, until it has no such step any more; before and after the server has done it."""
+    for done in (False, True):
+        for step in range(1, MOST_STEPS):
+            cut = Cut(step, done)
+            yield cut
+            if not cut.was_made:
+                break
+
+
+def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
+    cut_off: Cutting, server: ServerAlone, database: str
+):
+    program = Program(server.url, server.command("create_token", "root@example.com", "--admin"))
+    seen = []
+    for cut in each_cut():
+        key = str(uuid4())
+        with cut_off.armed(cut):
+            answer = program.post("token/create", key, comment=key)
+        there = count(database, "accounts_accesstoken", comment=key)
+        seen.append((answer.status_code, there))
+        assert seen[-1] in {(200, 1), (503, 0), (503, 1)}, answer.text
+        if seen[-1] == (503, 1):
+            assert "may have been made or not" in answer.json()["message"]
+        again = program.post("token/create", key, comment=key)
+        assert again.status_code == 200
+        if answer.status_code == 200:
+            assert again.json()["token_value"] == answer.json()["token_value"]
+        assert count(database, "accounts_accesstoken", comment=key) == 1
+    assert seen.count((503, 0)) > 20
+    assert seen.count((503, 1)) == 1  # the answer to the commit itself was lost; nothing else leaves it open
+
+
+def test_a_form_that_is_cut_at_any_step_is_done_once(cut_off: Cutting, server: ServerAlone, database: str):
+    seen = []
+    with requests.Session() as browser:
+        sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
+        address = f"{server.url}/ml/endpoints/create"
+        for cut in each_cut():
+            name = f"chat-{uuid4().hex[:12]}"
+            form = {
+                **Page(browser.get(address, timeout=60)).fields(),
+                "name": name,
+                **openai("http://127.0.0.1:9"),
+            }
+            with cut_off.armed(cut):
+                answer = browser.post(address, form, timeout=60, allow_redirects=False)
+            there = count(database, "endpoints_endpoint", name=name)
+            seen.append((answer.status_code, there))
+            assert seen[-1] in {(303, 1), (503, 0), (503, 1)}, answer.text
+            again = browser.post(address, form, timeout=60, allow_redirects=False)
+            assert (again.status_code, again.headers["Location"]) == (303, f"/ml/endpoints/{name}")
+            assert count(database, "endpoints_endpoint", name=name) == 1
+    assert seen.count((503, 0)) > 20
+    assert seen.count((503, 1)) == 1
+
+
+def new_link(database: str) -> str:
+    """As `manage.py sign_in_link` makes one, for somebody who is there."""
+    value = uuid4().hex
+    with psycopg.connect(database, autocommit=True) as own:
+        own.execute(
+            "INSERT INTO accounts_signinlink (digest, user_id, expires_at)"
+            " SELECT %s, id, now() + interval '1 day' FROM accounts_user LIMIT 1",
+            [sha256(value.encode()).hexdigest()],
+        )
+    return f"/welcome/{value}"
+
+
+def test_signing_in_that_is_cut_at_any_step_costs_no_link(
+    cut_off: Cutting, server: ServerAlone, database: str
+):
+    server.command("create_token", "owner@example.com")
+    seen = []
+    for cut in each_cut():
+        link = server.url + new_link(database)
+        with requests.Session() as browser:
+            form = Page(browser.get(link, timeout=60)).fields()
+            with cut_off.armed(cut):
+                answer = browser.post(link, form, timeout=60, allow_redirects=False)
+            seen.append(answer.status_code)
+            assert seen[-1] in (303, 503), answer.text
+            if seen[-1] == 503:
+                assert browser.post(link, form, timeout=60, allow_redirects=False).status_code == 303
+            page = browser.get(f"{server.url}/settings", timeout=60, allow_redirects=False)
+            assert page.status_code == 200
+    assert seen.count(503) > 10
+
+
+def test_many_who_send_the_same_form_at_once_make_one_endpoint(server: ServerAlone, database: str):
+    with requests.Session() as browser:
+        sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
+        address = f"{server.url}/ml/endpoints/create"
+        form = {
+            **Page(browser.get(address, timeout=60)).fields(),
+            "name": "mine",
+            **openai("http://127.0.0.1:9"),
+        }
+        cookies = browser.cookies.get_dict()
+
+    def send(_time: int) -> tuple[int, str]:
+        answer = requests.post(address, form, cookies=cookies, timeout=60, allow_redirects=False)
+        return answer.status_code, answer.headers.get("Location", "")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(send, range(8))) == {(303, "/ml/endpoints/mine")}
+    assert count(database, "endpoints_endpoint", name="mine") == 1

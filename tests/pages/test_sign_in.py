@@ -1,0 +1,186 @@
+"""Signing in by a one-time link: to open it changes nothing, its button makes the session."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from serving_ui.accounts.commands import create_sign_in_link
+from serving_ui.accounts.models import SignInLink, User
+from serving_ui.lib import clock
+from tests.pages.conftest import signed_in
+from tests.support.pages import Page
+
+SESSION = "serving_ui_session"
+LIST = "/ml/endpoints"
+
+
+@pytest.fixture
+def link(owner: User) -> str:
+    return create_sign_in_link(user=owner, now=clock.now())
+
+
+def opened(client: Client, link: str, **how: Any) -> Page:
+    answer = client.get(link, **how)
+    assert answer.status_code == 200
+    return Page(answer)
+
+
+def press(client: Client, link: str, **how: Any) -> Any:
+    """Opens the link and presses its one button; the answer."""
+    return client.post(link, opened(client, link).fields(), **how)
+
+
+def person_at(client: Client) -> str | None:
+    """Who is signed in there."""
+    answer = client.get(LIST)
+    return Page(answer).root.one("p", class_="who").text if answer.status_code == 200 else None
+
+
+def test_a_link_signs_in_once_and_leads_to_where_the_person_was_going(link: str, client: Client):
+    client.get("/sign-in?next=/ml/secrets")
+    answer = press(client, link)
+    assert (answer.status_code, answer["Location"]) == (303, "/ml/secrets")
+    assert client.get("/ml/secrets").status_code == 200
+    again = Client().get(link)
+    assert again.status_code == 403
+    assert "has been used or is too old. Ask an admin" in Page(again).text
+
+
+@pytest.mark.parametrize("method", ["get", "head", "options"])
+def test_a_program_that_opens_a_link_uses_nothing_up(link: str, method: str):
+    program = Client()
+    assert getattr(program, method)(link).status_code in (200, 405)
+    assert SESSION not in program.cookies
+    assert not Session.objects.exists()
+    assert SignInLink.objects.get().used_at is None
+    assert press(Client(), link).status_code == 303
+
+
+def test_the_page_of_a_link_says_whom_it_signs_in_and_has_one_button(link: str, client: Client):
+    page = opened(client, link)
+    assert "signs you in as owner@example.com , once" in page.text
+    assert page.buttons() == ["Sign in"]
+    assert not page.root.all("script", src="https:")
+    form = page.root.one("form")
+    assert (form.attrs["method"], form.attrs.get("action", "")) == ("post", "")
+
+
+def test_the_page_of_a_link_is_kept_nowhere_and_its_address_told_to_nobody(link: str, client: Client):
+    answer = client.get(link)
+    assert answer["Referrer-Policy"] == "strict-origin"
+    assert "no-store" in answer["Cache-Control"]
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+
+
+def test_whoever_is_signed_in_is_told_and_then_signed_out(link: str, stranger: User):
+    browser = signed_in(stranger)
+    before = browser.cookies[SESSION].value
+    page = opened(browser, link)
+    assert "Now stranger@example.com is signed in in this browser, and will be signed out." in page.text
+    assert person_at(browser) == "stranger@example.com"
+    assert press(browser, link).status_code == 303
+    assert person_at(browser) == "owner@example.com"
+    assert not Session.objects.filter(pk=before).exists()
+
+
+def test_who_is_signed_in_already_may_keep_the_link(link: str, owner: User):
+    browser = signed_in(owner)
+    assert "can keep the link" in opened(browser, link).text
+    before = browser.cookies[SESSION].value
+    assert press(browser, link).status_code == 303
+    assert browser.cookies[SESSION].value != before
+    assert "You are signed in as owner@example.com" in Page(browser.get(link)).text
+
+
+def test_a_session_that_somebody_else_knows_is_not_the_one_that_is_signed_in(link: str):
+    planted = Client().session
+    planted["theirs"] = "yes"
+    planted.save()
+    browser = Client()
+    browser.cookies[SESSION] = str(planted.session_key)
+    assert press(browser, link).status_code == 303
+    assert browser.cookies[SESSION].value != planted.session_key
+    assert "theirs" not in browser.session
+    other = Client()
+    other.cookies[SESSION] = str(planted.session_key)
+    assert person_at(other) is None
+
+
+def test_another_site_cannot_press_the_button(link: str):
+    browser = Client(enforce_csrf_checks=True)
+    assert browser.post(link).status_code == 403
+    fields = opened(browser, link).fields()
+    foreign = {"Origin": "https://evil.example"}
+    assert browser.post(link, fields, headers=foreign).status_code == 403
+    assert SignInLink.objects.get().used_at is None
+    assert browser.post(link, fields).status_code == 303
+
+
+def test_the_button_works_where_the_address_is_not_told_as_a_referrer(link: str):
+    """What a browser sends with the policy strict-origin, over https where Django wants one of the two."""
+    browser = Client(enforce_csrf_checks=True)
+    fields = opened(browser, link, secure=True).fields()
+    sent = {"Origin": "https://testserver", "Referer": "https://testserver/"}
+    assert browser.post(link, fields, secure=True, headers=sent).status_code == 303
+
+
+def test_a_second_click_is_signed_in_too(link: str, client: Client):
+    """The browser drops the answer to the first, with its cookie, and takes that to the second."""
+    fields = opened(client, link).fields()
+    assert client.post(link, fields).status_code == 303
+    second = Client()
+    assert second.post(link, fields).status_code == 303
+    assert person_at(second) == "owner@example.com"
+    other = Client()
+    assert other.post(link, {**fields, "form_id": "of another page"}).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_link_that_does_not_work_says_what_to_do(owner: User, client: Client, method: str):
+    old = create_sign_in_link(user=owner, now=clock.now() - timedelta(days=2))
+    for each in (old, "/welcome/none", "/welcome/" + quote("秘\x07密"), "/welcome/" + "x" * 3000):
+        answer = getattr(client, method)(each)
+        assert answer.status_code == 403
+        assert "Ask an admin for a new one, or make one at the server." in Page(answer).text
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "x", "https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example", "///evil.example", "javascript:alert(1)",
+        "/ml/secrets\x00", "/ml/\nsecrets", "\t//evil.example", "/ml/secrets?a=\r\nSet-Cookie: b=c", "/ml/secrets\\", "http:///evil.example",
+        "/no/such/page", "/sign-in", "/sign-in?next=/sign-in", "/sign-out%00", "/welcome/none", "/api/2.0/token/list", "/serving-endpoints/x/invocations",
+        "/ml/endpoints?search=" + "x" * 3000, "endpoint-list", "home", "", " ", "/%2Fevil.example", "/%5Cevil.example", "http://[::1",
+    ],
+)  # fmt: skip
+def test_the_next_page_is_one_of_ours(link: str, client: Client, wanted: str):
+    asked = client.get("/sign-in", {"next": wanted})
+    assert asked.status_code == 200
+    assert "serving_ui_next" not in asked.cookies
+    client.cookies["serving_ui_next"] = quote(wanted)
+    assert press(client, link)["Location"] == LIST
+    assert client.get("/sign-in", {"next": wanted})["Location"] == LIST
+
+
+@pytest.mark.parametrize(
+    "wanted", ["/", "/ml/endpoints/chat?tab=events", "/ml/endpoints/%E7%A7%98", "/docs/api?endpoint=a"]
+)
+def test_the_next_page_may_be_any_that_a_person_signs_in_for(link: str, client: Client, wanted: str):
+    client.get("/sign-in", {"next": wanted})
+    assert not Session.objects.exists()
+    assert press(client, link)["Location"] == wanted
+    assert not client.cookies["serving_ui_next"].value
+
+
+def test_no_start_is_burnt_by_what_somebody_asked_for_before(link: str):
+    """The instance: `/sign-in?next=x` by anybody made the next link answer 500, used up."""
+    browser = Client()
+    browser.get("/sign-in?next=x")
+    assert press(browser, link).status_code == 303
+    assert person_at(browser) == "owner@example.com"

@@ -1,0 +1,192 @@
+"""One form, one change: what a form asks for is done once, however often it is sent, and in one transaction."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from serving_ui.accounts.models import AccessToken, User
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
+from serving_ui.pages import submissions
+from serving_ui.pages.views.access import JUST_MADE
+from serving_ui.vault.models import Scope
+from tests.architecture.sources import ROOT
+from tests.pages.conftest import CREATE, openai, settle, signed_in
+from tests.support.pages import Page
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PAGE = "/ml/endpoints/chat"
+
+
+def same(browser: Client) -> Client:
+    """The same browser, for a form that is sent while another is on its way."""
+    other = Client()
+    other.cookies.update(browser.cookies)
+    return other
+
+
+def at_once(browser: Client, path: str, form: dict[str, Any], times: int = 4) -> list[Any]:
+    """The answers to a form that is sent several times at once."""
+
+    def send(client: Client) -> Any:
+        try:
+            return client.post(path, form)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(times) as threads:
+        return list(threads.map(send, [same(browser) for _time in range(times)]))
+
+
+def form_of(browser: Client, path: str, **attrs: str) -> dict[str, str]:
+    """The hidden fields of the form on a page with these attributes."""
+    forms = Page(browser.get(path)).root.all("form", **attrs)
+    form = next(each for each in forms if each.all("input", name="form_id"))
+    return {each.attrs["name"]: each.attrs["value"] for each in form.all("input", type="hidden")}
+
+
+def test_a_create_form_that_is_sent_four_times_at_once_makes_one_endpoint(browser: Client):
+    form = {**form_of(browser, CREATE, id="endpoint-form"), **openai(name="mine")}
+    answers = at_once(browser, CREATE, form)
+    assert [(each.status_code, each["Location"]) for each in answers] == [(303, "/ml/endpoints/mine")] * 4
+    assert Endpoint.objects.count() == 1
+
+
+def test_another_form_with_the_same_name_is_refused(browser: Client):
+    answers = [
+        browser.post(CREATE, {**form_of(browser, CREATE, id="endpoint-form"), **openai(name="mine")})
+        for _form in range(2)
+    ]
+    assert [each.status_code for each in answers] == [303, 422]
+    assert "exists already" in Page(answers[1]).text
+
+
+def test_a_form_with_other_answers_in_it_is_another_form(browser: Client):
+    """Some browsers bring a form back with its hidden fields."""
+    form = form_of(browser, CREATE, id="endpoint-form")
+    for name in ("first", "second"):
+        assert browser.post(CREATE, {**form, **openai(name=name)})["Location"] == f"/ml/endpoints/{name}"
+    assert Endpoint.objects.count() == 2
+
+
+def test_a_refused_form_may_be_put_right_and_sent_again(browser: Client):
+    form = form_of(browser, CREATE, id="endpoint-form")
+    assert browser.post(CREATE, {**form, **openai(name="no name")}).status_code == 422
+    assert browser.post(CREATE, {**form, **openai(name="no name")}).status_code == 422
+    assert browser.post(CREATE, {**form, **openai(name="a-name")}).status_code == 303
+
+
+def test_what_one_person_sent_is_not_answered_to_another(browser: Client, stranger: User):
+    form = {**form_of(browser, "/ml/secrets"), "scope": "keys"}
+    assert browser.post("/ml/secrets/scopes", form).status_code == 303
+    assert signed_in(stranger).post("/ml/secrets/scopes", form).status_code == 422
+
+
+def test_every_other_form_that_is_sent_twice_is_answered_as_the_first_time(browser: Client, teammate: User):
+    twice(browser, "/ml/secrets/scopes", {**form_of(browser, "/ml/secrets"), "scope": "keys"})
+    assert Scope.objects.count() == 1
+    twice(browser, "/ml/secrets/keys/put", {**form_of(browser, "/ml/secrets"), "key": "k", "value": "v"})
+    confirm = form_of(browser, "/ml/secrets/keys/delete?key=k", class_="card")
+    twice(browser, "/ml/secrets/keys/delete", {**confirm, "key": "k"})
+    settle_with(browser, openai(name="chat"))
+    edit = {**Page(browser.get(f"{PAGE}/edit")).fields(), "openai__external_model_name": "gpt-5"}
+    twice(browser, f"{PAGE}/edit", edit)
+    assert ConfigVersion.objects.count() == 2
+    twice(browser, f"{PAGE}/cancel", form_of(browser, PAGE, action=f"{PAGE}/cancel"))
+    twice(browser, f"{PAGE}/retry", form_of(browser, PAGE, action=f"{PAGE}/retry"))
+    assert ConfigVersion.objects.count() == 3
+    grant = form_of(browser, f"{PAGE}?tab=permissions", action=f"{PAGE}/permissions")
+    twice(browser, f"{PAGE}/permissions", {**grant, "principal": teammate.email, "level": "CAN_VIEW"})
+    assert EndpointEvent.objects.filter(type="ENDPOINT_PERMISSIONS_EVENT").count() == 1
+    delete = form_of(browser, f"{PAGE}/delete", action=f"{PAGE}/delete")
+    twice(browser, f"{PAGE}/delete", {**delete, "typed_name": "chat"})
+
+
+def twice(browser: Client, path: str, form: dict[str, Any]) -> None:
+    first, again = browser.post(path, form), browser.post(path, form)
+    assert (first.status_code, again.status_code) == (303, 303), Page(again).text
+    assert again["Location"] == first["Location"]
+
+
+def settle_with(browser: Client, form: dict[str, Any]) -> None:
+    assert browser.post(CREATE, form).status_code == 303
+    settle(Endpoint.objects.get(), "active")
+
+
+def test_a_token_whose_form_is_sent_twice_is_one_token_and_is_shown(browser: Client):
+    form = {**form_of(browser, "/settings"), "comment": "notebook", "days": "30"}
+    first, last = at_once(browser, "/settings", form, times=2)
+    assert first.cookies[JUST_MADE].value == last.cookies[JUST_MADE].value
+    assert AccessToken.objects.count() == 1
+    browser.cookies.update(last.cookies)  # a browser drops the answer to the first click
+    value = Page(browser.get("/settings")).id("token-value").text
+    assert Client(headers={"Authorization": f"Bearer {value}"}).get("/api/2.0/token/list").status_code == 200
+
+
+def test_forms_of_one_session_that_are_sent_at_once_are_all_remembered(browser: Client):
+    forms = [{**form_of(browser, "/ml/secrets"), "scope": f"keys-{number}"} for number in range(4)]
+
+    def send(form: dict[str, Any]) -> int:
+        try:
+            return same(browser).post("/ml/secrets/scopes", form).status_code
+        finally:
+            connection.close()
+
+    for _time in range(2):
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(send, forms)) == [303] * 4
+    assert Scope.objects.count() == 4
+
+
+def test_a_session_remembers_a_few_forms_for_some_minutes(browser: Client, monkeypatch: pytest.MonkeyPatch):
+    for number in range(submissions.MOST + 5):
+        browser.post("/ml/secrets/scopes", {"form_id": f"form-{number}", "scope": f"keys-{number}"})
+    assert len(browser.session[submissions.ANSWERED]) == submissions.MOST
+    again = {"form_id": f"form-{number}", "scope": f"keys-{number}"}
+    assert browser.post("/ml/secrets/scopes", again).status_code == 303
+    monkeypatch.setattr(submissions, "KEPT_SECONDS", -60)
+    assert browser.post("/ml/secrets/scopes", again).status_code == 422
+
+
+def test_a_change_whose_page_cannot_be_made_is_not_made(browser: Client, monkeypatch: pytest.MonkeyPatch):
+    """The last of several commands of one form fails: none of them has happened, and the form can be sent again."""
+    settle_with(browser, openai(name="chat"))
+    form = {
+        **Page(browser.get(f"{PAGE}/edit")).fields(),
+        "description": "new",
+        "openai__external_model_name": "gpt-5",
+    }
+    with connection.execute_wrapper(_without("timeouts")), pytest.raises(OperationalError):
+        browser.post(f"{PAGE}/edit", {**form, "timeout_total_seconds": "9"})
+    endpoint = Endpoint.objects.get()
+    assert (endpoint.description, endpoint.is_updating) == ("", False)
+    assert browser.post(f"{PAGE}/edit", form).status_code == 303
+    assert Endpoint.objects.get().is_updating
+
+
+def _without(column: str) -> Any:
+    """No update of this column alone succeeds."""
+
+    def execute(call: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if re.search(rf'UPDATE "endpoints_endpoint" SET [^W]*"{column}" = ', sql):
+            raise OperationalError("gone")
+        return call(sql, params, many, context)
+
+    return execute
+
+
+def test_every_form_of_every_page_has_an_id():
+    """But those that change nothing here: the query of an endpoint, and signing out, which can be done twice."""
+    forms, without = 0, []
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        for form in re.findall(r'<form method="post".*?</form>', path.read_text(), re.DOTALL):
+            forms += 1
+            if "{% form_id %}" not in form:
+                without.append(path.name)
+    assert forms > 12
+    assert without == ["base.html", "query.html"]

@@ -1,0 +1,150 @@
+"""A PostgreSQL whose connections break at a chosen step: a relay before it that counts what is sent, and cuts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+SSL, GSS = 80877103, 80877104
+ROUND_TRIPS = (
+    b"QS"  # a simple query, or the end of an extended one: the server answers each with ReadyForQuery
+)
+
+
+@dataclass
+class Cut:
+    """Breaks a connection at its `step`-th round trip, counted from 1: before the server hears of it, or once the server
+    has done it and before the client hears of that."""
+
+    step: int
+    done: bool
+    """Whether the server has done what was sent last."""
+    was_made: bool = False
+
+
+@dataclass
+class Cutting:
+    """`url` leads through the relay."""
+
+    url: str
+    target: tuple[str, int]
+    _listener: socket.socket = field(repr=False)
+    _cut: Cut | None = None
+
+    @contextlib.contextmanager
+    def armed(self, cut: Cut) -> Iterator[None]:
+        """The next connection that is opened within the block is cut."""
+        self._cut = cut
+        yield
+        self._cut = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _address = self._listener.accept()
+            except OSError:
+                return
+            cut, self._cut = self._cut, None
+            threading.Thread(target=self._serve, args=(client, cut), daemon=True).start()
+
+    def _serve(self, client: socket.socket, cut: Cut | None) -> None:
+        with client, socket.create_connection(self.target) as server, contextlib.suppress(OSError):
+            answers = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            reader = client.makefile("rb")
+            _begin(reader, client, server)
+            if cut is None:
+                answers.start()
+            for steps, message in _round_trips(reader):
+                if cut and steps == cut.step:
+                    cut.was_made = True
+                    if cut.done:
+                        server.sendall(message)
+                        _read_until_ready(server)
+                    break
+                server.sendall(message)
+                if cut:
+                    client.sendall(_read_until_ready(server))
+            for each in (client, server):
+                each.shutdown(socket.SHUT_RDWR)
+            if cut is None:
+                answers.join()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                sink.sendall(content)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+def _begin(reader: object, client: socket.socket, server: socket.socket) -> None:
+    """The first messages have no type: what is asked about encryption is answered no, then comes who begins a session."""
+    while True:
+        head = _read(reader, 8)
+        length, code = struct.unpack(">II", head)
+        if code not in (SSL, GSS):
+            server.sendall(head + _read(reader, length - 8))
+            client.sendall(_read_until_ready(server))
+            return
+        client.sendall(b"N")
+
+
+def _round_trips(reader: object) -> Iterator[tuple[int, bytes]]:
+    """What the client sends, up to each end of a round trip, with its number."""
+    steps, message = 0, b""
+    while True:
+        try:
+            head = _read(reader, 5)
+            message += head + _read(reader, struct.unpack(">I", head[1:])[0] - 4)
+        except EOFError:
+            return
+        if head[:1] in [bytes([each]) for each in ROUND_TRIPS]:
+            steps += 1
+            yield steps, message
+            message = b""
+
+
+def _read(reader: object, size: int) -> bytes:
+    content: bytes = reader.read(size)  # type: ignore[attr-defined]
+    if len(content) < size:
+        raise EOFError
+    return content
+
+
+def _read_until_ready(server: socket.socket) -> bytes:
+    """Everything that the server says until it waits for the next message."""
+    said, at = b"", 0
+    while True:
+        while len(said) >= at + 5:
+            kind, length = said[at : at + 1], struct.unpack(">I", said[at + 1 : at + 5])[0]
+            if len(said) < at + 1 + length:
+                break
+            at += 1 + length
+            if kind == b"Z":
+                return said
+        content = server.recv(65536)
+        if not content:
+            raise OSError("the server has hung up")
+        said += content
+
+
+@contextlib.contextmanager
+def cutting(url: str) -> Iterator[Cutting]:
+    """A relay before the database of this address."""
+    parts = urlsplit(url)
+    listener = socket.create_server(("127.0.0.1", 0))
+    target = (parts.hostname or "127.0.0.1", parts.port or 5432)
+    relayed = parts._replace(netloc=f"{parts.username}@127.0.0.1:{listener.getsockname()[1]}").geturl()
+    relay = Cutting(relayed, target, listener)
+    threading.Thread(target=relay.run, daemon=True).start()
+    try:
+        yield relay
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()

@@ -1,0 +1,14 @@
+"""Signs in as a person does: opens the one-time link and presses its button."""
+
+from __future__ import annotations
+
+import requests
+
+from tests.support.pages import Page
+
+
+def sign_in(session: requests.Session, link: str) -> requests.Response:
+    """The page that it leads to."""
+    opened = session.get(link, timeout=20)
+    assert opened.status_code == 200, opened.text
+    return session.post(link, Page(opened).fields(), timeout=20)
