@@ -1,4 +1,5 @@
-"""Joins the floors: a change of accounts or vault, which know nothing of gateways, raises the snapshot's revision.
+"""Joins the floors: a change of accounts or vault, which know nothing of gateways, raises the snapshot's revision; and the
+rows that must always be there are made with the tables, so that no reading has to make one.
 
 Decides nothing.
 """
@@ -10,9 +11,10 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.apps.registry import Apps
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_migrate, post_save
 
 
 def _address(secret: Any) -> str | None:
@@ -31,6 +33,7 @@ FOLLOWED: dict[str, tuple[str, Callable[..., str | None]]] = {
     "vault.Scope": ("secret", lambda scope: f"{scope.name}/"),
     "vault.StoredSecret": ("secret", _address),
 }
+BUILT_IN = ("accounts.Group", "endpoints.Workspace", "endpoints.Revision")
 OF_NO_CONCERN = (
     frozenset({"last_login"}),
     frozenset({"comment"}),
@@ -53,6 +56,20 @@ class ServingUI(AppConfig):
                 signal.connect(
                     changed, sender=model, weak=False, dispatch_uid=f"revision-{name}-{id(signal)}"
                 )
+        post_migrate.connect(make_built_in, sender=apps.get_app_config("endpoints"))
+
+
+def make_built_in(apps: Apps = apps, **_signal: object) -> None:
+    """The built-in groups and this server's workspace. `apps` has the models as they are after the migrations just run."""
+    try:
+        groups, workspaces, revisions = (apps.get_model(name) for name in BUILT_IN)
+    except LookupError:  # it was not migrated that far
+        return
+    accounts, endpoints = (import_module(f"serving_ui.{name}.models") for name in ("accounts", "endpoints"))
+    made = [groups.objects.get_or_create(name=name)[1] for name in (accounts.EVERYONE, accounts.ADMINS)]
+    workspaces.objects.get_or_create(name=endpoints.HERE)
+    if any(made) and revisions.objects.exists():  # gateways follow already, and nobody has told them of these
+        import_module("serving_ui.endpoints.publication").bump()
 
 
 def _announcer(kind: str, subject: Callable[..., str | None]) -> Callable[..., None]:

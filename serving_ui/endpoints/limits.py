@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models.functions import Lower
 
-from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
+from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
 from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.text import _
@@ -47,9 +47,6 @@ def _ids(wanted: AbstractSet[Name]) -> Named:
 def problems(limits: Sequence[RateLimit], *, prefix: tuple[str, ...] = ("rate_limits",)) -> list[Problem]:
     """Limits of principals that do not exist. They would limit nobody, and whoever set them would believe they do."""
     wanted = {_name(limit.stored()) for limit in limits if limit.principal}
-    for built_in in (ADMINS, EVERYONE):
-        if (True, built_in) in wanted:
-            Group.built_in(built_in)  # it is made when it is first needed
     known = _ids(wanted)
     return [
         Problem(

@@ -1,0 +1,107 @@
+"""A GET changes nothing, whoever asks for whatever address, nor does HEAD or OPTIONS: the whole database is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.urls import get_resolver
+
+from serving_ui.accounts.commands import create_access_token, create_sign_in_link
+from serving_ui.accounts.models import Group, User
+from serving_ui.api.description.document import OPERATIONS
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib import clock
+from serving_ui.pages.http import MessageCookie
+from serving_ui.vault import commands as vault
+from tests.architecture.test_policies import routes
+from tests.pages.conftest import a_static_folder, settle, signed_in
+
+__all__ = ["a_static_folder"]
+QUERIES = (
+    "?tab=versions&config=pending&max_results=1&cursor=",
+    "?key=openai&scope=keys&principal=owner@example.com&endpoint=chat&next=/ml/secrets",
+    "?next=x",
+)
+ASKED = (("GET", ""), ("HEAD", ""), ("OPTIONS", ""), *(("GET", query) for query in QUERIES))
+NEVER_READ = {
+    "/",
+    "/sign-out",
+    "/ml/endpoints/create/fields",
+    "/ml/secrets/scopes",
+    "/ml/secrets/keys/put",
+} | {
+    f"/ml/endpoints/chat/{each}" for each in ("edit/fields", "cancel", "retry", "permissions")
+}  # the first leads on, the others are POST only
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of every table."""
+    return {
+        model._meta.label: sorted(model._base_manager.values(), key=str)
+        for model in apps.get_models(include_auto_created=True)
+    }
+
+
+@pytest.fixture
+def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) -> list[str]:
+    """Every address, filled with what is there."""
+    endpoint = settle(make_endpoint(), "failed")
+    vault.create_scope(name="keys", actor=owner, now=clock.now())
+    vault.put_secret(scope="keys", key="openai", value="v", actor=owner, now=clock.now())
+    token, _value = create_access_token(user=owner, now=clock.now())
+    program = User.objects.create(email="a-program", kind=User.Kind.SERVICE_PRINCIPAL)
+    known = {
+        "name": "chat",
+        "entity": "entity",
+        "scope": "keys",
+        "endpoint_id": endpoint.pk,
+        "token_id": token.pk,
+        "user_id": owner.pk,
+        "group_id": Group.built_in("users").pk,
+        "value": create_sign_in_link(user=owner, now=clock.now()).removeprefix("/welcome/"),
+    }
+    special = {"docs/api/": {"name": OPERATIONS[0].name}, "ServicePrincipals": {"user_id": program.pk}}
+    found = []
+    for address, view in routes(get_resolver()):
+        if address.endswith("/") or "GET" not in getattr(view, "operations", ("GET",)):
+            continue
+        filled = address
+        for name, value in {
+            **known,
+            **next((special[each] for each in special if each in address), {}),
+        }.items():
+            filled = filled.replace(f"<str:{name}>", value)
+        assert "<" not in filled
+        found.append("/" + filled)
+    return found
+
+
+def callers(owner: User, admin: User) -> list[Client]:
+    """Nobody, a person and an admin, at the pages and at the API."""
+    found = [Client(), signed_in(owner), signed_in(admin)]
+    for user in (owner, admin):
+        _token, value = create_access_token(user=user, now=clock.now())
+        found.append(Client(headers={"Authorization": f"Bearer {value}"}))
+    return found
+
+
+def test_no_address_changes_anything_when_it_is_read(addresses: list[str], owner: User, admin: User):
+    asked = callers(owner, admin)
+    # Something waits to be said on the next page.
+    said = asked[1].post("/ml/secrets/keys/put", {"key": "openai", "value": "v"})
+    assert said.cookies[MessageCookie.cookie_name].value
+    before = everything()
+    read = set()
+    for client in asked:
+        for address in addresses:
+            for method, query in ASKED:
+                answer = client.generic(method, address + query)
+                assert answer.status_code < 500
+                if answer.status_code == 200:
+                    read.add(address)
+        assert everything() == before
+    assert set(addresses) - read == NEVER_READ
