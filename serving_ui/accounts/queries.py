@@ -23,9 +23,9 @@ from serving_ui.accounts.models import (
 from serving_ui.accounts.refusals import NotFound
 
 
-def access_tokens(*, user: User) -> list[AccessToken]:
+def access_tokens(*, user: User) -> QuerySet[AccessToken]:
     """The person's tokens, newest first."""
-    return list(user.access_tokens.order_by("-created_at"))
+    return user.access_tokens.order_by("-created_at", "-pk")
 
 
 def bearer(*, value: str, now: datetime) -> User | None:
@@ -49,13 +49,13 @@ def person_of_sign_in_link(*, value: str, now: datetime) -> User:
 
 
 def principals(*, kind: User.Kind) -> QuerySet[User]:
-    """The people, or the service principals, by name."""
-    return User.objects.filter(kind=kind).order_by("email")
+    """The people, or the service principals."""
+    return User.objects.filter(kind=kind)
 
 
 def groups() -> QuerySet[Group]:
-    """The groups by name, the built-in ones among them."""
-    return Group.objects.order_by("name")
+    """The groups, the built-in ones among them."""
+    return Group.objects.all()
 
 
 def members(*, of: Iterable[Group]) -> dict[str, list[User]]:

@@ -14,9 +14,9 @@ from serving_ui.accounts.models import AccessToken, User, is_named, new_id
 from serving_ui.accounts.refusals import NotFound
 
 
-def usable(*, user: User, now: datetime) -> list[AccessToken]:
+def usable(*, user: User, now: datetime) -> QuerySet[AccessToken]:
     """The principal's own tokens that still work, newest first."""
-    return list(user.access_tokens.filter(_still(now)).order_by("-created_at"))
+    return user.access_tokens.filter(_still(now)).order_by("-created_at", "-pk")
 
 
 def own(*, token_id: str, user: User) -> AccessToken:
@@ -29,7 +29,7 @@ def own(*, token_id: str, user: User) -> AccessToken:
 
 def managed(
     *, actor: User, created_by_username: str = "", created_by_id: str = "", now: datetime
-) -> list[AccessToken]:
+) -> QuerySet[AccessToken]:
     """Everybody's tokens that still work, newest first, or those that one principal made. For admins.
 
     `created_by_id` may be the beginning of an id.
@@ -39,7 +39,7 @@ def managed(
         found = found.filter(_made_by_one_named(created_by_username))
     if created_by_id:
         found = found.filter(_made_by_one_whose_id_begins(created_by_id))
-    return list(found.order_by("-created_at"))
+    return found.order_by("-created_at", "-pk")
 
 
 def managed_one(*, token_id: str, actor: User) -> AccessToken:

@@ -5,10 +5,15 @@ Of the filter language there is what clients use: comparisons joined by `and` an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -18,6 +23,7 @@ from serving_ui.api.asked import whole_number
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import has_no_text
+from serving_ui.lib import keyset
 
 USER_FIELDS = {
     "id": "pk",
@@ -41,38 +47,88 @@ TERM = re.compile(r'\s*([\w.]+)\s+(\w+)(?:\s+("(?:[^"\\]|\\.)*"|true|false))?\s*
 JOINT = re.compile(r"(and|or)\s", re.IGNORECASE)
 LONGEST_FILTER = 2000
 USUAL_COUNT, MOST = 100, 10_000
+WALK_SECONDS, MOST_WALKS = 300, 1000
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """Some of the rows that fit."""
+    """Some of the rows that fit, and where they are among all: a number, or the cursor of the page after them."""
 
     rows: list[Row]
     total: int
-    start: int
+    place: Json
 
     def answer(self, resources: list[Json]) -> Json:
         return {
             "schemas": [LIST],
             "totalResults": self.total,
-            "startIndex": self.start,
+            **self.place,
             "itemsPerPage": len(resources),
             "Resources": resources,
         }
 
 
 def page(request: ApiRequest, found: QuerySet[Row], fields: Mapping[str, str]) -> Page[Row]:
-    """The asked-for part of what is found. Two queries."""
+    """The asked-for part of what is found, oldest first if nothing else is asked for. Two queries.
+
+    With `cursor` (RFC 9865) a walk meets everybody who is there all the time exactly once. So does one by `startIndex`, which
+    has no place to say where it is, as long as one process answers it: that remembers where each page ended.
+    """
     found = found.filter(condition(request.GET.get("filter", ""), fields))
-    order = fields.get(request.GET.get("sortBy", "").lower())
-    if order:
-        down = request.GET.get("sortOrder", "").lower() == "descending"
-        found = found.order_by(f"-{order}" if down else order, "pk")
-    start = max(1, whole_number(request, "startIndex", default=1, most=10**9))
+    column = fields.get(request.GET.get("sortBy", "").lower(), "created_at")
+    down = "-" if request.GET.get("sortOrder", "").lower() == "descending" else ""
+    order = (f"{down}{column}", f"{down}pk") if column != "pk" else (f"{down}pk",)
+    given = [request.GET.get(name, "") for name in ("filter", "sortBy", "sortOrder")]
+    of = f"{request.user.pk} {request.path.rstrip('/')} {given}"
     count = whole_number(request, "count", default=USUAL_COUNT, most=MOST)
-    return Page(list(found[start - 1 : start - 1 + count]), found.count(), start)
+
+    def key(row: Row) -> list[Any]:
+        return [getattr(row, name.removeprefix("-")) for name in order]
+
+    ask = partial(keyset.page, found, order=order, key=key, size=count, of=of)
+    if "cursor" in request.GET:
+        try:
+            part = ask(after=request.GET["cursor"])
+        except keyset.TokenInvalid:
+            message = _("cursor is none that this list has given. Begin again with an empty one.")
+            raise Refused(message) from None
+        return Page(part.rows, found.count(), {"nextCursor": part.next} if part.next else {})
+    start = max(1, whole_number(request, "startIndex", default=1, most=10**9))
+    cursor = _walks.cursor(of, start) if start > 1 else ""
+    part = ask(after=cursor) if cursor else ask(skipped=start - 1)
+    if part.rows:
+        _walks.remember(of, start + len(part.rows), keyset.token(key(part.rows[-1]), of=of))
+    return Page(part.rows, found.count(), {"startIndex": start})
+
+
+class _Walks:
+    """Where pages asked for by `startIndex` ended, so that the next one begins there, even when somebody before it has gone."""
+
+    def __init__(self) -> None:
+        self._ends: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, of: str, index: int, cursor: str) -> None:
+        """The page before this index ended at the row of this cursor."""
+        key = self._key(of, index)
+        with self._lock:
+            self._ends.pop(key, None)
+            self._ends[key] = (time.monotonic() + WALK_SECONDS, cursor)
+            while len(self._ends) > MOST_WALKS:
+                self._ends.popitem(last=False)
+
+    def cursor(self, of: str, index: int) -> str:
+        until, cursor = self._ends.get(self._key(of, index), (0.0, ""))
+        return cursor if time.monotonic() < until else ""
+
+    @staticmethod
+    def _key(of: str, index: int) -> bytes:
+        return hashlib.sha256(f"{index} {of}".encode()).digest()
+
+
+_walks = _Walks()
 
 
 def attributes(request: ApiRequest, resource: Json) -> Json:

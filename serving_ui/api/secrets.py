@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import Group, User
-from serving_ui.api import warn
+from serving_ui.api import paging, warn
 from serving_ui.api.asked import needed
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
@@ -70,8 +70,9 @@ def delete_scope(request: ApiRequest) -> Json:
 
 def list_scopes(request: ApiRequest) -> Json:
     """GET secrets/scopes/list."""
-    found = queries.scopes(actor=request.user)
-    return {"scopes": [{"name": scope.name, "backend_type": "DATABRICKS"} for scope in found]}
+    rows = queries.scopes(actor=request.user).prefetch_related(None)
+    found, more = paging.page_or_all(request, rows, order=("name",), key=lambda row: (row.name,))
+    return {"scopes": [{"name": scope.name, "backend_type": "DATABRICKS"} for scope in found], **more}
 
 
 def put_secret(request: ApiRequest) -> Json:
@@ -94,12 +95,13 @@ def delete_secret(request: ApiRequest) -> Json:
 def list_secrets(request: ApiRequest) -> Json:
     """GET secrets/list: keys and when each was put."""
     scope = queries.readable_scope(name=needed(request, "scope"), actor=request.user)
-    return {
-        "secrets": [
-            {"key": secret.key, "last_updated_timestamp": milliseconds(secret.updated_at)}
-            for secret in scope.secrets.all()
-        ]
-    }
+    found, more = paging.page_or_all(
+        request, queries.keys(scope=scope), order=("key",), key=lambda row: (row.key,), of=f"{scope.pk}"
+    )
+    secrets = [
+        {"key": secret.key, "last_updated_timestamp": milliseconds(secret.updated_at)} for secret in found
+    ]
+    return {"secrets": secrets, **more}
 
 
 def get_secret(request: ApiRequest) -> Json:

@@ -127,6 +127,11 @@ LIST_COLUMNS: tuple[str | Coalesce, ...] = (
 )
 
 
+def creation(row: tuple[Any, ...]) -> tuple[datetime, str]:
+    """When it was made, and its id, from the values of LIST_COLUMNS."""
+    return row[LIST_COLUMNS.index("created_at")], row[LIST_COLUMNS.index("pk")]
+
+
 def list_item(row: tuple[Any, ...]) -> Json:
     """One endpoint of the list, from the values of LIST_COLUMNS."""
     name, pk, creator, created, modified, ready, update, description, tags, limits, gateway, spec = row

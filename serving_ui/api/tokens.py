@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from pydantic import Field, StrictInt
 
 from serving_ui.accounts import tokens
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.accounts.models import AccessToken
-from serving_ui.api import warn
+from serving_ui.api import paging, warn
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import read
@@ -73,7 +74,8 @@ def create(request: ApiRequest) -> Json:
 
 def listing(request: ApiRequest) -> Json:
     """GET token/list."""
-    return {"token_infos": [_info(token) for token in tokens.usable(user=request.user, now=clock.now())]}
+    found, more = _paged(request, tokens.usable(user=request.user, now=clock.now()))
+    return {"token_infos": [_info(token) for token in found], **more}
 
 
 def delete(request: ApiRequest) -> Json:
@@ -91,13 +93,12 @@ def update(request: ApiRequest, token_id: str) -> Json:
 
 def managed(request: ApiRequest) -> Json:
     """GET token-management/tokens: everybody's."""
-    found = tokens.managed(
-        actor=request.user,
-        created_by_username=request.GET.get("created_by_username", ""),
-        created_by_id=_id_start(request.GET.get("created_by_id", "")),
-        now=clock.now(),
+    name, number = (request.GET.get(f"created_by_{each}", "") for each in ("username", "id"))
+    rows = tokens.managed(
+        actor=request.user, created_by_username=name, created_by_id=_id_start(number), now=clock.now()
     )
-    return {"token_infos": [_managed(token) for token in found]}
+    found, more = _paged(request, rows, of=f"{name} {number}")
+    return {"token_infos": [_managed(token) for token in found], **more}
 
 
 def managed_one(request: ApiRequest, token_id: str) -> Json:
@@ -128,6 +129,11 @@ def create_on_behalf_of(request: ApiRequest) -> Json:
         now=clock.now(),
     )
     return {"token_value": value, "token_info": _managed(token)}
+
+
+def _paged(request: ApiRequest, rows: QuerySet[AccessToken], of: str = "") -> tuple[list[AccessToken], Json]:
+    order = ("-created_at", "-pk")
+    return paging.page_or_all(request, rows, order=order, key=lambda row: (row.created_at, row.pk), of=of)
 
 
 def _read_new(model: type[Wanted], request: ApiRequest) -> Wanted:

@@ -128,14 +128,14 @@ def is_taken(*, name: str) -> bool:
     return Endpoint.objects.filter(name=name).exists()
 
 
-def events(*, endpoint: Endpoint, limit: int = 200) -> list[EndpointEvent]:
+def events(*, endpoint: Endpoint) -> QuerySet[EndpointEvent]:
     """What happened to the endpoint, newest first."""
-    return list(endpoint.events.select_related("actor").order_by("-at", "-pk")[:limit])
+    return endpoint.events.select_related("actor").order_by("-at", "-pk")
 
 
-def versions(*, endpoint: Endpoint) -> list[ConfigVersion]:
+def versions(*, endpoint: Endpoint) -> QuerySet[ConfigVersion]:
     """Every config that was ever submitted, newest first."""
-    return list(endpoint.versions.select_related("creator").order_by("-number"))
+    return endpoint.versions.select_related("creator").order_by("-number")
 
 
 def changes_since(*, endpoint: Endpoint, generation: int) -> list[EndpointEvent]:

@@ -22,6 +22,8 @@ class Scope(models.Model):
     creator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
 
+    first_keys: list[StoredSecret]  # set by queries
+
     def __str__(self) -> str:
         return self.name
 

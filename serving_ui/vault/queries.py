@@ -70,7 +70,7 @@ def usable_scope(*, name: str, actor: Actor, right: Right) -> Scope:
 
 def readable_scope(*, name: str, actor: Actor) -> Scope:
     """The scope; raises ScopeNotFound also when it exists and the person may not read it."""
-    scope = scopes(actor=actor).filter(name=name).first()
+    scope = scopes(actor=actor).filter(name=name).prefetch_related(None).first()
     if scope is None:
         raise ScopeNotFound(
             _("There is no secret scope %(scope)s that you may use. Make it on the Secrets page.")
@@ -78,6 +78,25 @@ def readable_scope(*, name: str, actor: Actor) -> Scope:
             field="scope",
         )
     return scope
+
+
+def with_some_keys(found: QuerySet[Scope], *, most: int) -> QuerySet[Scope]:
+    """The scopes, each with its `first_keys` (names and dates), in two queries."""
+    names = StoredSecret.objects.defer("ciphertext").order_by("key")[:most]
+    some = Prefetch("secrets", queryset=names, to_attr="first_keys")
+    return found.prefetch_related(None).prefetch_related(some)  # type: ignore[no-redef]
+
+
+def references(*, actor: Actor, most: int) -> list[Reference]:
+    """The first of the keys that the person may refer to."""
+    readable = scopes(actor=actor).prefetch_related(None).order_by().values("pk")
+    rows = StoredSecret.objects.filter(scope__in=readable).order_by("scope__name", "key")
+    return list(rows.values_list("scope__name", "key")[:most])
+
+
+def keys(*, scope: Scope) -> QuerySet[StoredSecret]:
+    """The secrets of a scope, names and dates, by key."""
+    return scope.secrets.defer("ciphertext").order_by("key")
 
 
 def value_of(*, scope: str, key: str, actor: Actor) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from serving_ui.api.description.shapes import Level, Milliseconds, Shape, sometimes
+from serving_ui.api.description.shapes import Level, Milliseconds, Paged, Shape, sometimes
 
 AclLevel = Literal["READ", "WRITE", "MANAGE"]
 
@@ -16,7 +16,7 @@ class ShownScope(Shape):
     backend_type: Literal["DATABRICKS"]
 
 
-class ScopeList(Shape):
+class ScopeList(Paged):
     scopes: list[ShownScope] = Field(description="Those that you may read.")
 
 
@@ -25,7 +25,7 @@ class SecretMetadata(Shape):
     last_updated_timestamp: Milliseconds
 
 
-class SecretList(Shape):
+class SecretList(Paged):
     secrets: list[SecretMetadata] = Field(description="Keys only; values are never listed.")
 
 
@@ -84,7 +84,7 @@ class TokenMade(Shape):
     token_info: ShownToken
 
 
-class TokenList(Shape):
+class TokenList(Paged):
     token_infos: list[ShownToken]
 
 
@@ -99,7 +99,7 @@ class ManagedTokenMade(Shape):
     token_info: ManagedToken
 
 
-class ManagedTokenList(Shape):
+class ManagedTokenList(Paged):
     token_infos: list[ManagedToken]
 
 
@@ -147,7 +147,8 @@ class ScimGroup(_Resource):
 class _Page(Shape):
     schemas: list[str]
     totalResults: int
-    startIndex: int
+    startIndex: int = sometimes("Left out when a cursor was given.")
+    nextCursor: str = sometimes("With a cursor: that of the next page. Left out on the last one.")
     itemsPerPage: int
 
 

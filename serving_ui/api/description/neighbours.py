@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving_ui.api import permissions, secrets, tokens
 from serving_ui.api.description import neighbour_shapes as neighbours
-from serving_ui.api.description.operation import Operation, Parameter
+from serving_ui.api.description.operation import PAGES, Operation, Parameter
 from serving_ui.catalogue.text import _
 
 ACCESS = "/api/2.0/permissions/serving-endpoints/{id}"
@@ -21,8 +21,20 @@ PAGE = (
     Parameter(name="filter", text=_('Such as userName eq "a@example.com".')),
     Parameter(name="sortBy", text=_("Name of an attribute.")),
     Parameter(name="sortOrder", text=_("ascending or descending."), choices=("ascending", "descending")),
-    Parameter(name="startIndex", text=_("Counts from 1."), type="integer"),
-    Parameter(name="count", text=_("How many at most."), type="integer"),
+    Parameter(
+        name="cursor",
+        text=_(
+            "Empty for the first page, then the nextCursor of the page before (RFC 9865). Meets everybody once, whoever comes or goes meanwhile."
+        ),
+    ),
+    Parameter(
+        name="startIndex",
+        text=_(
+            "Counts from 1, in the order of creation if no other is asked for. For a walk, cursor is the surer way."
+        ),
+        type="integer",
+    ),
+    Parameter(name="count", text=_("How many at most: 100 if not given, up to 10,000."), type="integer"),
 )
 
 PERMISSIONS = (
@@ -53,7 +65,7 @@ SCOPES = (
     ),
     Operation(
         method="GET", path=SECRETS + "/scopes/list", group="Secrets", name="list_scopes", summary=_("List secret scopes"),
-        answer=neighbours.ScopeList, sdk="secrets.list_scopes",
+        query=PAGES, answer=neighbours.ScopeList, sdk="secrets.list_scopes",
     ),
     Operation(
         method="POST", path=SECRETS + "/scopes/delete", group="Secrets", name="delete_scope", summary=_("Delete a secret scope"),
@@ -67,7 +79,7 @@ SCOPES = (
     ),
     Operation(
         method="GET", path=SECRETS + "/list", group="Secrets", name="list_secrets", summary=_("List the keys of a scope"),
-        query=(SCOPE,), answer=neighbours.SecretList, refusals=(403, 404), sdk="secrets.list_secrets",
+        query=(SCOPE, *PAGES), answer=neighbours.SecretList, refusals=(403, 404), sdk="secrets.list_secrets",
     ),
     Operation(
         method="GET", path=SECRETS + "/get", group="Secrets", name="get_secret", summary=_("Get a secret"),
@@ -109,7 +121,7 @@ TOKENS = (
     ),
     Operation(
         method="GET", path="/api/2.0/token/list", group="Tokens", name="list_tokens", summary=_("List your access tokens"),
-        answer=neighbours.TokenList, sdk="tokens.list",
+        query=PAGES, answer=neighbours.TokenList, sdk="tokens.list",
     ),
     Operation(
         method="POST", path="/api/2.0/token/delete", group="Tokens", name="delete_token", summary=_("Revoke one of your access tokens"),
@@ -127,7 +139,7 @@ TOKENS = (
     ),
     Operation(
         method="GET", path=MANAGED, group="Tokens", name="list_managed_tokens", summary=_("List everyone's access tokens"),
-        query=(Parameter(name="created_by_username", text=_("E-mail.")), Parameter(name="created_by_id", text=_("Id of a person."))),
+        query=(Parameter(name="created_by_username", text=_("E-mail.")), Parameter(name="created_by_id", text=_("Id of a person.")), *PAGES),
         answer=neighbours.ManagedTokenList, refusals=(403,), sdk="token_management.list", admins=True,
     ),
     Operation(

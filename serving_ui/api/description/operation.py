@@ -38,6 +38,19 @@ class Parameter:
         return found
 
 
+PAGES = (
+    Parameter(
+        name="max_results",
+        text=_("How many at most, up to 1,000. Without it and page_token everything comes at once."),
+        type="integer",
+    ),
+    Parameter(name="page_size", text=_("The same under another name."), type="integer"),
+    Parameter(name="page_token", text=_("The next_page_token of the page before.")),
+)
+ALWAYS_IN_PAGES = (
+    Parameter(name="max_results", text=_("How many at most: 100 if not given, up to 1,000."), type="integer"),
+    *PAGES[1:],
+)
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     text=_(

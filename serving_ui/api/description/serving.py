@@ -6,7 +6,7 @@ from typing import Any
 
 from serving_ui.api import bodies
 from serving_ui.api.description import given, shapes
-from serving_ui.api.description.operation import ENDPOINTS, Operation, Parameter
+from serving_ui.api.description.operation import ALWAYS_IN_PAGES, ENDPOINTS, PAGES, Operation, Parameter
 from serving_ui.catalogue.governance import AiGateway, Timeouts
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.text import _
@@ -35,8 +35,9 @@ LIFE = (
     ),
     Operation(
         method="GET", path=ENDPOINTS, group=GROUP, name="list_endpoints",
-        summary=_("List endpoints"), text=_("Every endpoint that you may see, in one answer."),
-        answer=shapes.EndpointList, refusals=(), sdk="serving_endpoints.list", mlflow="list_endpoints",
+        summary=_("List endpoints"),
+        text=_("Every endpoint that you may see, last modified first, in one answer; or in pages, in the order of their creation."),
+        query=PAGES, answer=shapes.EndpointList, refusals=(), sdk="serving_endpoints.list", mlflow="list_endpoints",
     ),
     Operation(
         method="GET", path=ONE, group=GROUP, name="get_endpoint",
@@ -99,7 +100,7 @@ OBSERVATION = (
     ),
     Operation(
         method="GET", path=SERVED + "/logs", group=GROUP, name="get_logs",
-        summary=_("Get the logs of a served entity"), text=_("For an external model: what happened to it, since nothing runs here."),
+        summary=_("Get the logs of a served entity"), text=_("For an external model: what happened to it, since nothing runs here; the last 1,000 lines."),
         answer=shapes.Logs, refusals=(404,), sdk="serving_endpoints.logs",
     ),
     Operation(
@@ -122,12 +123,12 @@ OURS = (
     ),
     Operation(
         method="GET", path=ONE + "/events", group=GROUP, name="list_events",
-        summary=_("List what happened to an endpoint"), answer=shapes.EventList, refusals=(404,), ours=True,
+        summary=_("List what happened to an endpoint"), query=ALWAYS_IN_PAGES, answer=shapes.EventList, refusals=(404,), ours=True,
     ),
     Operation(
         method="GET", path=ONE + "/config-versions", group=GROUP, name="list_config_versions",
         summary=_("List the config versions"), text=_("Every config that was ever submitted, who made it and what became of it."),
-        answer=shapes.VersionList, refusals=(404,), ours=True,
+        query=ALWAYS_IN_PAGES, answer=shapes.VersionList, refusals=(404,), ours=True,
     ),
 )  # fmt: skip
 REFUSED = (

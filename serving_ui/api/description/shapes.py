@@ -127,7 +127,11 @@ class ShownEndpoint(ListedEndpoint):
     warnings: list[str] = sometimes("What was given and has no effect here.")
 
 
-class EndpointList(Shape):
+class Paged(Shape):
+    next_page_token: str = sometimes("Left out on the last page, and where everything comes at once.")
+
+
+class EndpointList(Paged):
     endpoints: list[ListedEndpoint] = Field(description="Those that you may see.")
 
 
@@ -157,7 +161,7 @@ class ShownEvent(Shape):
     config_version: int = sometimes()
 
 
-class EventList(Shape):
+class EventList(Paged):
     events: list[ShownEvent] = Field(description="Newest first.")
 
 
@@ -173,7 +177,7 @@ class ShownVersion(Shape):
     config: ShownConfig
 
 
-class VersionList(Shape):
+class VersionList(Paged):
     config_versions: list[ShownVersion] = Field(description="Newest first.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpResponseBase
 
-from serving_ui.api import serializers, streaming, warn
+from serving_ui.api import paging, serializers, streaming, warn
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.catalogue.problems import Problem, SpecErrors
@@ -45,11 +45,16 @@ def get(request: ApiRequest, name: str) -> Json:
     return _shown(request, name)
 
 
-def listing(request: ApiRequest) -> HttpResponseBase:
-    """GET serving-endpoints: all that the person may see, last modified first, in one query however many there are."""
-    rows = queries.visible(actor=request.user).order_by("-modified_at", "name")
-    values = rows.values_list(*serializers.LIST_COLUMNS).iterator(chunk_size=500)
-    return streaming.json_list(request, "endpoints", map(serializers.list_item, values))
+def listing(request: ApiRequest) -> Json | HttpResponseBase:
+    """GET serving-endpoints: all that the person may see, last modified first, in one query however many there are. In pages
+    they come in the order of their creation, which no change of theirs disturbs."""
+    rows = queries.visible(actor=request.user)
+    values = rows.values_list(*serializers.LIST_COLUMNS)
+    if not paging.is_asked(request):
+        items = values.order_by("-modified_at", "name").iterator(chunk_size=500)
+        return streaming.json_list(request, "endpoints", map(serializers.list_item, items))
+    found, more = paging.page(request, values, order=("created_at", "pk"), key=serializers.creation)
+    return {"endpoints": [serializers.list_item(each) for each in found], **more}
 
 
 def update_config(request: ApiRequest, name: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
-from serving_ui.api import serializers
+from serving_ui.api import paging, serializers
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.metrics import text as metrics_text
@@ -13,7 +13,7 @@ from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.usage import queries as usage
 
-MOST_EVENTS = 1000
+MOST_LINES = 1000
 
 
 def metrics(request: ApiRequest, name: str) -> HttpResponse:
@@ -26,8 +26,8 @@ def metrics(request: ApiRequest, name: str) -> HttpResponse:
 def logs(request: ApiRequest, name: str, entity: str) -> Json:
     """GET serving-endpoints/{name}/served-models/{entity}/logs: nothing runs here, so they tell what happened to it."""
     endpoint = _with_entity(request, name, entity)
-    rows = [row for row in queries.events(endpoint=endpoint, limit=MOST_EVENTS) if row.entity in ("", entity)]
-    return {"logs": serializers.log(reversed(rows))}
+    rows = queries.events(endpoint=endpoint).filter(entity__in=("", entity))[:MOST_LINES]
+    return {"logs": serializers.log(reversed(list(rows)))}
 
 
 def build_logs(request: ApiRequest, name: str, entity: str) -> Json:
@@ -39,21 +39,27 @@ def build_logs(request: ApiRequest, name: str, entity: str) -> Json:
 def events(request: ApiRequest, name: str) -> Json:
     """GET serving-endpoints/{name}/events, an addition of ours: what happened, newest first."""
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    rows = queries.events(endpoint=endpoint, limit=MOST_EVENTS)
-    return {"events": [serializers.event(row) for row in rows]}
+    rows, more = paging.page(
+        request, queries.events(endpoint=endpoint), order=("-at", "-pk"), key=lambda row: (row.at, row.pk)
+    )
+    return {"events": [serializers.event(row) for row in rows], **more}
 
 
 def config_versions(request: ApiRequest, name: str) -> Json:
     """GET serving-endpoints/{name}/config-versions, an addition of ours: every config that was ever submitted."""
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    return {"config_versions": [serializers.config_version(v) for v in queries.versions(endpoint=endpoint)]}
+    rows, more = paging.page(
+        request, queries.versions(endpoint=endpoint), order=("-number",), key=lambda row: (row.number,)
+    )
+    return {"config_versions": [serializers.config_version(row) for row in rows], **more}
 
 
 def _with_entity(request: ApiRequest, name: str, entity: str) -> Endpoint:
     """The endpoint, if one of its configs serves, or served, an entity of this name."""
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    for version in queries.versions(endpoint=endpoint):
-        if any(served["name"] == entity for served in version.spec["served_entities"]):
+    specs = queries.versions(endpoint=endpoint).values_list("spec", flat=True)
+    for spec in specs.iterator(chunk_size=100):
+        if any(served["name"] == entity for served in spec["served_entities"]):
             return endpoint
     raise Refused(
         _("%(name)s has no served entity named %(entity)s. Its names are in the config's served_entities.")

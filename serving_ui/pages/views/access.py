@@ -24,12 +24,14 @@ from serving_ui.endpoints.models import Workspace
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
+from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import detail_page
 from serving_ui.pages.words import said
 from serving_ui.vault import drafts
 
 LIFETIMES = (30, 90, 365)
+TOKENS = 50  # of a page
 JUST_MADE = "serving_ui_new_token"
 SHOWN_WITHIN = 300  # seconds
 
@@ -72,11 +74,19 @@ def settings_page(request: PageRequest) -> HttpResponse:
             user=request.user, comment=comment, lifetime=lifetime, now=clock.now()
         )
         return _with_new_token(request, see_other("settings"), value)
+    tokens = queries.access_tokens(user=request.user)
     context = {
         "lifetimes": LIFETIMES,
         "workspace": Workspace.here(),
         "new_token": _new_token(request),
-        "tokens": queries.access_tokens(user=request.user),
+        "part": part(
+            request,
+            tokens,
+            order=("-created_at", "-pk"),
+            key=lambda row: (row.created_at, row.pk),
+            size=TOKENS,
+            at=reverse("settings"),
+        ),
     }
     response = render(request, "accounts/settings.html", context)
     if JUST_MADE in request.COOKIES:

@@ -30,6 +30,7 @@ from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import queries as vault
 
+MOST_SUGGESTIONS = 200
 _NO_ROW = 10_000  # more than there are of any kind
 STEPS = (
     "_select",
@@ -114,12 +115,8 @@ def may_be_several() -> bool:
 
 def references(request: PageRequest) -> list[str]:
     """The secret references that the person may use, as suggestions."""
-    scopes = vault.scopes(actor=request.user)
-    return [
-        "{{secrets/" + f"{scope.name}/{secret.key}" + "}}"
-        for scope in scopes
-        for secret in scope.secrets.all()
-    ]
+    found = vault.references(actor=request.user, most=MOST_SUGGESTIONS)
+    return ["{{secrets/" + f"{scope}/{key}" + "}}" for scope, key in found]
 
 
 def is_step(request: HttpRequest) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 from django_htmx.http import trigger_client_event
@@ -18,11 +19,13 @@ from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
 from serving_ui.lib.address import public_url
 from serving_ui.pages.http import PageRequest, fragment, the_endpoint
+from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
 from serving_ui.pages.presenters.listing import task_label
 
 TABS = ("events", "versions", "permissions")
+ROWS = 50  # of a page of events or versions
 LEVELS = (Level.CAN_VIEW, Level.CAN_QUERY, Level.CAN_MANAGE)
 
 
@@ -62,7 +65,7 @@ def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, 
         "task": task_label(endpoint.task),
         **_governance(endpoint),
         "usage": detail.usage_of_a_day(endpoint, clock.now()),
-        **_tab(endpoint, tab),
+        **_tab(request, endpoint, tab),
         **extra,
     }
     return render(request, "endpoints/detail.html", context, status=status)
@@ -96,12 +99,19 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _tab(endpoint: Endpoint, tab: str) -> dict[str, Any]:
+def _tab(request: PageRequest, endpoint: Endpoint, tab: str) -> dict[str, Any]:
+    here = {"at": reverse("endpoint-detail", args=[endpoint.name]), "tab": tab}
     if tab == "events":
-        return {"events": queries.events(endpoint=endpoint)}
+        events = queries.events(endpoint=endpoint)
+        order = ("-at", "-pk")
+        return {
+            "part": part(request, events, order=order, key=lambda row: (row.at, row.pk), size=ROWS, **here)
+        }
     if tab == "versions":
         versions = queries.versions(endpoint=endpoint)
-        return {"versions": [{"row": each, "badge": state.of_version(each)} for each in versions]}
+        shown = part(request, versions, order=("-number",), key=lambda row: (row.number,), size=ROWS, **here)
+        badges = [{"row": each, "badge": state.of_version(each)} for each in shown.rows]
+        return {"part": shown, "versions": badges}
     words = {
         Level.CAN_VIEW: _("Can view"),
         Level.CAN_QUERY: _("Can query"),

@@ -124,7 +124,7 @@ def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
         number, generation = int(post["based_on"]), int(post["generation"])
     except (KeyError, ValueError):
         raise BadRequest("The form does not say what it was opened on.") from None
-    version = next((each for each in queries.versions(endpoint=endpoint) if each.number == number), None)
+    version = queries.versions(endpoint=endpoint).filter(number=number).first()
     if version is None:
         raise BadRequest("The form was opened on a config version that does not exist.")
     draft = Draft.typed(post, request.user, stored_secrets(version))

@@ -6,8 +6,10 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -15,18 +17,22 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import commands, queries
 from serving_ui.vault.errors import NotAllowed, ScopeNotFound, SecretNotFound, VaultError
+from serving_ui.vault.models import Scope
 from serving_ui.vault.rights import Right
+
+SCOPES, KEYS, KEYS_OF_ONE = 25, 20, 100  # of a page
 
 
 @signed_in
 @never_cache
 @require_GET
 def secret_list(request: PageRequest) -> HttpResponse:
-    """The person's scopes with the names of their keys."""
-    return _page(request)
+    """The person's scopes with the first of their keys; or one scope, with all of them."""
+    return _page(request, one=request.GET.get("scope", ""))
 
 
 @signed_in
@@ -61,7 +67,7 @@ def secret_put(request: PageRequest, scope: str) -> HttpResponse:
             "put_problem": str(refusal),
             "put_key": key,
         }
-        return _page(request, status=422, **refused)
+        return _page(request, one=scope, status=422, **refused)
     reference = "{{secrets/" + f"{scope}/{key}" + "}}"
     messages.success(request, _("%(reference)s is set.") % {"reference": reference})
     return see_other("secrets")
@@ -90,6 +96,29 @@ def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
     return see_other("secrets")
 
 
-def _page(request: PageRequest, status: int = 200, **refused: Any) -> HttpResponse:
-    context = {"scopes": queries.scopes(actor=request.user), **refused}
-    return render(request, "vault/secrets.html", context, status=status)
+def _page(request: PageRequest, *, one: str = "", status: int = 200, **refused: Any) -> HttpResponse:
+    scopes = queries.scopes(actor=request.user)
+    shown = _one(request, scopes, one) if one else _some(request, scopes)
+    return render(request, "vault/secrets.html", {**shown, **refused}, status=status)
+
+
+def _some(request: PageRequest, scopes: QuerySet[Scope]) -> dict[str, Any]:
+    few = queries.with_some_keys(scopes, most=KEYS + 1)
+    at = reverse("secrets")
+    found = part(request, few, order=("name",), key=lambda row: (row.name,), size=SCOPES, at=at)
+    sections = [
+        {"scope": each, "keys": each.first_keys[:KEYS], "has_more": len(each.first_keys) > KEYS}
+        for each in found.rows
+    ]
+    return {"sections": sections, "part": found}
+
+
+def _one(request: PageRequest, scopes: QuerySet[Scope], name: str) -> dict[str, Any]:
+    scope = scopes.prefetch_related(None).filter(name=name).first()
+    if scope is None:
+        raise Http404
+    rows, at = queries.keys(scope=scope), reverse("secrets")
+    found = part(
+        request, rows, order=("key",), key=lambda row: (row.key,), size=KEYS_OF_ONE, at=at, scope=name
+    )
+    return {"sections": [{"scope": scope, "keys": found.rows}], "one": name, "part": found}

@@ -1,0 +1,365 @@
+"""Lists that grow come in pages: each row that is there all the time is met exactly once, whatever comes and goes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.core import signing
+
+from serving_ui.accounts.models import AccessToken, User
+from serving_ui.api import paging
+from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
+from serving_ui.lib import clock, keyset
+from serving_ui.vault.models import Scope, StoredSecret
+from tests.api.conftest import Caller
+
+pytestmark = pytest.mark.django_db
+CHAT = "/serving-endpoints/chat"
+SCIM = "/preview/scim/v2/Users"
+NOW = clock.now()
+
+
+def endpoints(owner: User, count: int, mark: str) -> None:
+    first = Endpoint.objects.select_related("latest").get(name="chat")
+    Endpoint.objects.bulk_create(
+        Endpoint(
+            workspace_id=first.workspace_id, name=f"{mark}{number}", creator=owner, created_at=NOW,
+            modified_at=clock.now(), latest_id=first.latest_id,
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
+def events(owner: User, count: int, mark: str) -> None:
+    endpoint = Endpoint.objects.get(name="chat")
+    EndpointEvent.objects.bulk_create(
+        EndpointEvent(
+            endpoint=endpoint, at=NOW + timedelta(seconds=number // 3), type=Kind.FAILED, generation=1,
+            params={"message": f"{mark}{number}", "version": 1},
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
+def versions(owner: User, count: int, mark: str) -> None:
+    first = Endpoint.objects.select_related("latest").get(name="chat")
+    assert first.latest
+    newest = first.versions.order_by("-number").values_list("number", flat=True)[0]
+    ConfigVersion.objects.bulk_create(
+        ConfigVersion(
+            endpoint=first, number=newest + 1 + number, spec=first.latest.spec, creator=owner, created_at=NOW,
+            deadline=NOW, message=f"{mark}{number}",
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
+def tokens(owner: User, count: int, mark: str) -> None:
+    AccessToken.objects.bulk_create(
+        AccessToken(
+            user=owner, comment=f"{mark}{number}", digest=f"{mark}{number}", created_at=NOW + timedelta(seconds=number // 3)
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
+def scopes(owner: User, count: int, mark: str) -> None:
+    Scope.objects.bulk_create(
+        Scope(name=f"{number}{mark}", creator=owner, created_at=NOW) for number in range(count)
+    )
+
+
+def secrets(owner: User, count: int, mark: str) -> None:
+    scope, _new = Scope.objects.get_or_create(name="keys", defaults={"creator": owner, "created_at": NOW})
+    StoredSecret.objects.bulk_create(
+        StoredSecret(scope=scope, key=f"{number}{mark}", key_id="k", ciphertext="c", updated_at=NOW)
+        for number in range(count)
+    )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of the API: where it is, under which name its rows come, what tells them apart, and what makes more of them."""
+
+    path: str
+    name: str
+    mark: Callable[[dict[str, Any]], str]
+    grow: Callable[[User, int, str], None]
+    model: type[Any]
+    column: str
+    always: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    def shrink(self, mark: str) -> None:
+        """Without the rows of this mark."""
+        self.model.objects.filter(**{f"{self.column}__icontains": mark}).delete()
+
+
+LISTS = [
+    Listed("/serving-endpoints", "endpoints", lambda row: str(row["name"]), endpoints, Endpoint, "name"),
+    Listed(f"{CHAT}/events", "events", lambda row: str(row["message"]), events, EndpointEvent, "params__message", always=True),
+    Listed(f"{CHAT}/config-versions", "config_versions", lambda row: str(row["message"]), versions, ConfigVersion, "message", always=True),
+    Listed("/token/list", "token_infos", lambda row: str(row["comment"]), tokens, AccessToken, "comment"),
+    Listed("/token-management/tokens", "token_infos", lambda row: str(row["comment"]), tokens, AccessToken, "comment"),
+    Listed("/secrets/scopes/list", "scopes", lambda row: str(row["name"]), scopes, Scope, "name"),
+    Listed("/secrets/list?scope=keys", "secrets", lambda row: str(row["key"]), secrets, StoredSecret, "key"),
+]  # fmt: skip
+every_list = pytest.mark.parametrize("listed", LISTS, ids=[each.path for each in LISTS])
+
+
+def joined(path: str, query: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}{query}" if query else path
+
+
+def walk(api: Caller, listed: Listed, query: str = "max_results=7") -> Iterator[list[str]]:
+    """The pages, each as the marks of its rows."""
+    more = query
+    while True:
+        answer = api.get(joined(listed.path, more))
+        yield [listed.mark(row) for row in answer[listed.name]]
+        if "next_page_token" not in answer:
+            return
+        more = f"{query}&page_token={quote(answer['next_page_token'])}"
+
+
+@pytest.fixture
+def furnished(make_endpoint: Callable[..., Endpoint], admin: User) -> Callable[[Listed], None]:
+    def furnish(listed: Listed) -> None:
+        make_endpoint("chat", actor=admin)
+        listed.grow(admin, 40, "-here-")
+
+    return furnish
+
+
+@every_list
+def test_pages_hold_everything_once(as_admin: Caller, furnished: Callable[..., None], listed: Listed):
+    furnished(listed)
+    pages = list(walk(as_admin, listed))
+    met = [mark for page in pages for mark in page if "-here-" in mark]
+    assert len(met) == len(set(met)) == 40
+    assert {len(page) for page in pages[:-1]} == {7}
+    assert 0 < len(pages[-1]) <= 7
+
+
+@every_list
+def test_nobody_is_missed_or_doubled_while_others_come_and_go(
+    as_admin: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+):
+    furnished(listed)
+    for number in range(3):
+        listed.grow(admin, 10, f"-other-{number}-")
+    met = []
+    for number, page in enumerate(walk(as_admin, listed)):
+        met += [mark for mark in page if "-here-" in mark]
+        if number < 3:
+            listed.shrink(f"-other-{number}-")
+        listed.grow(admin, 5, f"-new-{number}-") if number < 4 else None
+        # What is changed keeps its place.
+        Endpoint.objects.filter(name="39-here-").update(modified_at=clock.now())
+    assert len(met) == len(set(met)) == 40
+
+
+@every_list
+def test_who_does_not_ask_for_pages_gets_everything_of_what_the_original_has(
+    as_admin: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+):
+    furnished(listed)
+    listed.grow(admin, 200, "-more-")
+    answer = as_admin.get(listed.path)
+    if listed.always:
+        assert len(answer[listed.name]) == paging.USUAL
+        assert answer["next_page_token"]
+    else:
+        assert len(answer[listed.name]) >= 240
+        assert "next_page_token" not in answer
+
+
+@every_list
+@pytest.mark.parametrize("query", ["", "max_results=7", "page_size=7", "max_results=0", "max_results=99999"])
+def test_a_list_takes_as_many_queries_however_long_it_is(
+    as_admin: Caller,
+    furnished: Callable[..., None],
+    listed: Listed,
+    query: str,
+    django_assert_num_queries: Any,
+):
+    furnished(listed)
+    address = joined(listed.path, query)
+    with django_assert_num_queries(_queries(listed)) as few:
+        before = as_admin.get(address)[listed.name]
+    listed.grow(User.objects.get(is_admin=True), 150, "-more-")
+    with django_assert_num_queries(len(few)):
+        after = as_admin.get(address)[listed.name]
+    size = {"max_results=7": 7, "page_size=7": 7, "max_results=0": paging.USUAL}.get(query)
+    assert len(after) == size if size else len(after) >= min(len(before) + 150, paging.USUAL)
+
+
+def _queries(listed: Listed) -> int:
+    """The token, then what the list is of, if it is of something, then the list."""
+    return 3 if listed.path in (LISTS[1].path, LISTS[2].path, LISTS[6].path) else 2
+
+
+@every_list
+def test_a_token_that_this_list_has_not_given_is_refused(
+    as_admin: Caller, api: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+):
+    furnished(listed)
+    good = as_admin.get(joined(listed.path, "max_results=7"))["next_page_token"]
+    other = next(each for each in LISTS if each is not listed and each.path != listed.path)
+    other.grow(admin, 20, "-other-")
+    foreign = as_admin.get(joined(other.path, "max_results=7"))["next_page_token"]
+    forged = signing.dumps(["x", 1], salt="another")
+    for token in (foreign, forged, good[:-1], good + "x", "x", "é", "::::", "a:b:c", "0"):
+        refused = as_admin.ask("GET", joined(listed.path, f"page_token={quote(token)}"))
+        assert refused.error == (400, "INVALID_PARAMETER_VALUE")
+        assert refused.body["message"].startswith("page_token is none that this list has given.")
+
+
+def test_a_token_belongs_to_its_person_and_to_its_filter(
+    as_admin: Caller, api: Caller, admin: User, owner: User
+):
+    for user in (admin, owner):
+        tokens(user, 20, f"-{user.pk}-")
+    path = f"/token-management/tokens?created_by_username={owner.email}&max_results=7"
+    given = as_admin.get(path)["next_page_token"]
+    assert as_admin.ask("GET", f"{path}&page_token={quote(given)}").status == 200
+    others = (
+        f"/token-management/tokens?created_by_username={admin.email}&max_results=7&page_token={quote(given)}"
+    )
+    assert as_admin.ask("GET", others).status == 400
+    mine = as_admin.get("/token/list?max_results=7")["next_page_token"]
+    assert api.ask("GET", f"/token/list?max_results=7&page_token={quote(mine)}").status == 400
+
+
+@pytest.mark.parametrize("query", ["max_results=many", "page_size=-1", "max_results=1.5", "max_results=²"])
+def test_a_size_that_is_none_is_refused(api: Caller, query: str):
+    assert api.ask("GET", f"/token/list?{query}").error == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_all_of_two_thousand_events_are_given(as_admin: Caller, furnished: Callable[..., None], admin: User):
+    furnished(LISTS[1])
+    events(admin, 2350, "-more-")
+    pages = list(walk(as_admin, LISTS[1], "max_results=1000"))
+    assert [len(page) for page in pages][:2] == [1000, 1000]
+    assert sum(len(page) for page in pages) == EndpointEvent.objects.count() == 2391
+    times = [row["timestamp"] for row in as_admin.get(f"{CHAT}/events")["events"]]
+    assert times == sorted(times, reverse=True)
+
+
+def test_the_logs_of_an_entity_are_its_newest_lines_whatever_the_others_say(
+    as_admin: Caller, furnished: Callable[..., None], admin: User
+):
+    furnished(LISTS[1])
+    EndpointEvent.objects.update(entity="entity")
+    events(admin, 1500, "-more-")
+    EndpointEvent.objects.filter(params__message__icontains="-more-").update(entity="another")
+    lines = as_admin.get(f"{CHAT}/served-models/entity/logs")["logs"].splitlines()
+    assert len(lines) == 41
+
+
+# People, as SCIM walks them
+
+PEOPLE = 120
+
+
+def people(mark: str, count: int) -> list[User]:
+    return [User.objects.create(email=f"{number:03}-{mark}@example.com") for number in range(count)]
+
+
+def churn(number: int, others: list[User]) -> None:
+    """Some who were there before go, wherever they stand in the list, and others come."""
+    for _gone in range(4):
+        if others:
+            others.pop(0).delete()
+    people(f"new-{number}", 3)
+
+
+def met(answer: dict[str, Any]) -> list[str]:
+    return [each["userName"] for each in answer["Resources"] if "-here@" in each["userName"]]
+
+
+@pytest.fixture
+def others() -> list[User]:
+    """Those who will go, among all who stay."""
+    found = []
+    for number in range(PEOPLE):
+        User.objects.create(email=f"{number:03}-here@example.com")
+        if number % 3 == 0:
+            found.append(User.objects.create(email=f"{number:03}-other@example.com"))
+    return found
+
+
+@pytest.mark.parametrize(
+    "more", ["", "&sortBy=userName", "&sortBy=userName&sortOrder=descending", "&sortBy=id", "&sortBy=active"]
+)
+@pytest.mark.parametrize("count", [7, 25, 100])
+def test_a_walk_by_start_index_meets_everybody_once(api: Caller, others: list[User], count: int, more: str):
+    """As the SDK does it: on by as many as came, until none comes."""
+    found: list[str] = []
+    start = number = 1
+    while (answer := api.get(f"{SCIM}?startIndex={start}&count={count}{more}"))["Resources"]:
+        found += met(answer)
+        start += len(answer["Resources"])
+        churn(number := number + 1, others) if number < 20 else None
+    assert len(found) == len(set(found)) == PEOPLE
+
+
+@pytest.mark.parametrize(
+    "more", ["", "&sortBy=userName", "&sortBy=displayName", "&filter=active eq true".replace(" ", "%20")]
+)
+def test_a_walk_by_cursor_meets_everybody_once(api: Caller, others: list[User], more: str):
+    found: list[str] = []
+    cursor, number = "", 1
+    while True:
+        answer = api.get(f"{SCIM}?cursor={quote(cursor)}&count=25{more}")
+        assert "startIndex" not in answer
+        found += met(answer)
+        if not (cursor := answer.get("nextCursor", "")):
+            break
+        churn(number := number + 1, others) if number < 20 else None
+    assert len(found) == len(set(found)) == PEOPLE
+
+
+def test_a_cursor_that_is_none_is_refused(api: Caller, others: list[User]):
+    good = api.get(f"{SCIM}?cursor=&count=5")["nextCursor"]
+    assert api.ask("GET", f"{SCIM}?count=5&cursor={quote(good)}").status == 200
+    for path in (
+        f"{SCIM}?cursor=x",
+        f"{SCIM}?sortBy=userName&cursor={quote(good)}",
+        f"/preview/scim/v2/Groups?cursor={quote(good)}",
+    ):
+        assert api.ask("GET", path).error == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_page_in_the_middle_can_be_asked_for_at_once(api: Caller, others: list[User]):
+    everybody = [each["userName"] for each in api.get(f"{SCIM}?count=10000")["Resources"]]
+    assert everybody == list(User.objects.order_by("created_at", "pk").values_list("email", flat=True))
+    middle = api.get(f"{SCIM}?startIndex=41&count=10")
+    assert (middle["startIndex"], middle["totalResults"]) == (41, len(everybody))
+    assert [each["userName"] for each in middle["Resources"]] == everybody[40:50]
+
+
+def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]):
+    from serving_ui.api import scim_query
+
+    for count in range(1, 40):
+        api.get(
+            f"{SCIM}?startIndex=1&count={count}&filter="
+            + quote(f'userName co "{"x" * 1500}" or active eq true')
+        )
+    kept = scim_query._walks._ends
+    assert 0 < len(kept) <= scim_query.MOST_WALKS
+    assert max(len(key) + len(cursor) for key, (_until, cursor) in kept.items()) < 5000
+
+
+def test_a_page_of_none_is_none(others: list[User]):
+    found = keyset.page(User.objects.all(), order=("pk",), key=lambda row: (row.pk,), size=0, of="x")
+    assert (found.rows, found.next) == ([], "")
