@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page, expect
 
+from serving_ui.pages.views.access import TOKENS
+from serving_ui.pages.views.secrets import KEYS
 from tests.browser import steps
 from tests.browser.clerk import Clerk
 from tests.support.sandbox import running_sandbox
@@ -65,10 +67,14 @@ def _token(page: Page) -> None:
     expect(page.locator("#token-value")).to_be_visible()
 
 
+LINK = "/welcome/{link}"  # one of the newcomer's
 _AT = f"/ml/endpoints/{READY}"
 SCENES = [
     Scene("sign-in", "/sign-in", who="stranger"),
     Scene("link-invalid", "/welcome/none", who="stranger", status=403),
+    Scene("welcome", LINK, who="stranger"),
+    Scene("welcome-same", LINK, who="newcomer"),
+    Scene("welcome-other", LINK),
     Scene("list", "/ml/endpoints"),
     Scene("list-no-match", "/ml/endpoints?search=nothing-like-this"),
     Scene("list-empty", "/ml/endpoints", who="newcomer"),
@@ -89,7 +95,9 @@ SCENES = [
     Scene("secrets", "/ml/secrets"),
     Scene("secrets-empty", "/ml/secrets", who="newcomer"),
     Scene("secret-delete", "/ml/secrets/gallery/delete?key=openai"),
+    Scene("secrets-one", "/ml/secrets?scope=gallery"),
     Scene("settings", "/settings", act=_token),
+    Scene("settings-many", "/settings", who="newcomer"),
     Scene("docs", "/docs/api"),
     Scene("docs-endpoint", f"/docs/api?endpoint={READY}"),
     Scene("docs-operation", f"/docs/api/create_endpoint?endpoint={READY}"),
@@ -98,8 +106,8 @@ SCENES = [
 
 
 @contextmanager
-def furnished(owner: Clerk) -> Iterator[None]:
-    """The endpoints and secrets that the scenes show, as long as the block runs."""
+def furnished(owner: Clerk, newcomer: Clerk) -> Iterator[None]:
+    """The endpoints, secrets and tokens that the scenes show, as long as the block runs."""
     with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
         held.hold("models")
         refusing.turn(
@@ -122,6 +130,10 @@ def furnished(owner: Clerk) -> Iterator[None]:
         owner.post("/ml/secrets/scopes", scope="gallery")
         owner.post("/ml/secrets/gallery/put", key="openai", value="sk-gallery")
         owner.post("/ml/secrets/gallery/put", key="a-key-with-a-name-that-is-rather-long", value="sk-gallery")
+        for number in range(KEYS):
+            owner.post("/ml/secrets/gallery/put", key=f"key-{number}", value="sk-gallery")
+        for number in range(TOKENS + 1):
+            newcomer.post("/settings", comment=f"job {number}", days="30")
         owner.wait_for_state(READY, "Ready")
         owner.wait_for_state(LONG, "Ready")
         owner.wait_for_state(FAILED, "Not ready (Update failed)")

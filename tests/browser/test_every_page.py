@@ -29,8 +29,9 @@ by_name = pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in 
 def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
     """Cookies by who: the owner of all that is shown, a newcomer who has nothing, a stranger not signed in."""
     newcomer = Clerk(product.url, product.command("sign_in_link", "newcomer@example.com"))
-    with scenes.furnished(owner):
-        yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": []}
+    link = product.command("sign_in_link", "newcomer@example.com").removeprefix("/welcome/")
+    with scenes.furnished(owner, newcomer):
+        yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": [], "link": link}
 
 
 @pytest.fixture
@@ -44,21 +45,27 @@ def page_of(open_page: OpenPage, people: dict[str, Any], watch: Watch) -> Any:
     return page_of
 
 
+@pytest.fixture
+def address(scene: Scene, people: dict[str, Any]) -> str:
+    """Where the scene is."""
+    return scene.path.format(link=people["link"])
+
+
 @by_name
-def test_the_first_load_is_light(scene: Scene, page_of: Any) -> None:
+def test_the_first_load_is_light(scene: Scene, page_of: Any, address: str) -> None:
     page = page_of(scene)
     loaded: list[float] = []
     wire = page.context.new_cdp_session(page)
     wire.send("Network.enable")
     wire.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
-    page.goto(scene.path, wait_until="load")
+    page.goto(address, wait_until="load")
     assert 0 < sum(loaded) < MOST_BYTES
 
 
 @by_name
-def test_the_page_is_accessible_and_fits_a_phone(scene: Scene, page_of: Any) -> None:
+def test_the_page_is_accessible_and_fits_a_phone(scene: Scene, page_of: Any, address: str) -> None:
     page = page_of(scene)
-    page.goto(scene.path)
+    page.goto(address)
     scene.act(page)
     found = []
     for theme in ("light", "dark"):

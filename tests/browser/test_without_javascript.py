@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
+from tests.browser.product import Product
 from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer
 
@@ -115,3 +118,31 @@ def delete(page: Page, watch: Watch) -> None:
     page.get_by_label(f"Type {NAME} to confirm").fill(NAME)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text(f"{NAME} was deleted.")).to_be_visible()
+
+
+def test_signing_in_and_two_clicks_need_no_javascript(
+    open_page: OpenPage, product: Product, upstream: SandboxServer
+) -> None:
+    link = product.command("sign_in_link", "clicks@example.com")
+    page = open_page("/ml/secrets", cookies=[], java_script_enabled=False)
+    expect(page).to_have_url(re.compile("/sign-in"))
+    page.goto(link)
+    page.get_by_role("button", name="Sign in").dblclick()
+    expect(page).to_have_url(f"{product.url}/ml/secrets")
+    page.get_by_label("New secret scope").fill("clicked-twice")
+    page.get_by_role("button", name="Create scope").dblclick()
+    expect(page.get_by_role("heading", name="clicked-twice")).to_be_visible()
+    expect(page.get_by_text("exists already")).to_have_count(0)
+    page.goto("/settings")
+    page.get_by_label("What it is for").fill("clicked twice")
+    page.get_by_role("button", name="Create token").dblclick()
+    expect(page.locator("#token-value")).to_contain_text("sui_")
+    expect(page.get_by_role("cell", name="clicked twice", exact=True)).to_have_count(1)
+    page.goto("/ml/endpoints/create")
+    choose_entity(page)
+    page.get_by_label("Name", exact=True).fill("clicked-twice")
+    page.get_by_label(steps.PASTE).fill(steps.KEY)
+    page.get_by_label("External model name").fill("gpt-4o")
+    page.get_by_label("OpenAI API base").fill(upstream.base)
+    page.get_by_role("button", name="Create", exact=True).last.dblclick()
+    expect(page).to_have_url(re.compile("/ml/endpoints/clicked-twice"))

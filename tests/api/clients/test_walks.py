@@ -23,7 +23,9 @@ def test_the_sdk_meets_everybody_who_stays_exactly_once(admin: Account):
     for seen, person in enumerate(workspace.users.list(count=10), 1):
         if "-stays@" in (person.user_name or ""):
             met.append(person.user_name or "")
-        if seen % 10 == 5 and others:  # in the middle of each page: two go whom it may have met, and one comes
+        if (
+            seen % 10 == 5 and others
+        ):  # in the middle of each page: two go whom it may have met, and one comes
             for gone in (others.pop(0), others.pop()) if len(others) > 1 else (others.pop(),):
                 workspace.users.delete(gone.id or "")
             workspace.users.create(user_name=f"{seen:03}-comes@example.com")
