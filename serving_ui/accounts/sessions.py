@@ -31,7 +31,7 @@ class SessionStore(db.SessionStore):
     def save_for_good(self) -> None:
         """Within the transaction of the change. Raises SessionInterrupted when the session was ended meanwhile."""
         try:
-            if self.modified:
+            if self.modified and not self.is_empty():
                 self.save()
         except UpdateError as error:
             if isinstance(error.__context__, OperationalError | InterfaceError):

@@ -31,7 +31,7 @@ def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse
     session = request.session
     if not isinstance(session, SessionStore):
         raise TypeError("SESSION_ENGINE is not the one of accounts.sessions.")
-    if session.session_key:
+    if key := session.session_key:
         session = request.session = session.hold()
     mark = _mark(request)
     answered = _answered(session)
@@ -40,11 +40,11 @@ def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse
     response = view()
     if response.status_code >= 400:
         transaction.set_rollback(True)
-    elif mark and isinstance(response, SeeOther) and request.session.session_key:
+    elif mark and key and isinstance(response, SeeOther) and session.session_key == key:
         cookies = [morsel.OutputString() for morsel in response.cookies.values()]
         answered[mark] = [clock.now().timestamp(), response.url, cookies]
-        request.session[ANSWERED] = dict(list(answered.items())[-MOST:])
-    request.session.save_for_good()  # type: ignore[attr-defined]
+        session[ANSWERED] = dict(list(answered.items())[-MOST:])
+    session.save_for_good()
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
 from django.test import Client, RequestFactory
 
@@ -44,6 +45,8 @@ def test_signing_out_ends_the_session_and_needs_a_post(owner: User):
     browser = signed_in(owner)
     assert browser.get("/sign-out").status_code == 405
     assert browser.post("/sign-out").status_code == 303
+    assert not Session.objects.exists()
+    assert not browser.cookies["serving_ui_session"].value
     assert browser.get("/ml/endpoints").status_code == 302
 
 

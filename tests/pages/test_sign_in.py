@@ -184,3 +184,14 @@ def test_no_start_is_burnt_by_what_somebody_asked_for_before(link: str):
     browser.get("/sign-in?next=x")
     assert press(browser, link).status_code == 303
     assert person_at(browser) == "owner@example.com"
+
+
+def test_what_was_to_be_said_to_one_person_is_not_said_to_the_next(link: str, stranger: User):
+    browser = signed_in(stranger)
+    assert browser.post("/ml/secrets/scopes", {"scope": "theirs", "form_id": "a"}).status_code == 303
+    press(browser, link)
+    assert "theirs" not in Page(browser.get("/ml/secrets")).text
+    assert "answered-forms" not in browser.session
+    assert browser.post("/ml/secrets/scopes", {"scope": "mine"}).status_code == 303
+    assert browser.post("/sign-out").status_code == 303
+    assert not browser.cookies["serving_ui_messages"].value

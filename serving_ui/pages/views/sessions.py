@@ -7,6 +7,7 @@ would sign somebody in as another person.
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -69,7 +70,7 @@ def welcome(request: HttpRequest, value: str) -> HttpResponse:
 
 
 def _signed_in(request: HttpRequest, person: User) -> HttpResponse:
-    request.session.flush()  # whoever was signed in here is so no longer; nobody knows the key of the next session
+    _forget_whoever_was_here(request)
     login(request, person, backend=BACKEND)
     response = see_other(page_of_ours(request.COOKIES.get(WANTED, "")) or "endpoint-list")
     response.delete_cookie(WANTED, path=WANTED_PATH)
@@ -80,5 +81,12 @@ def _signed_in(request: HttpRequest, person: User) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """Ends the session."""
+    _forget_whoever_was_here(request)
     logout(request)
     return see_other("sign-in")
+
+
+def _forget_whoever_was_here(request: HttpRequest) -> None:
+    """Their session, and what was to be said to them. Nobody knows the key of the session that may follow."""
+    list(messages.get_messages(request))
+    request.session.flush()
