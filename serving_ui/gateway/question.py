@@ -5,13 +5,13 @@ Only what the gateway itself must know is looked at. Everything else in the body
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import OPENAI_PATHS
+from serving_ui.gateway import output_size
 from serving_ui.gateway.errors import GatewayError, invalid
 from serving_ui.gateway.tally import estimate
 from serving_ui.lib import json_text
@@ -105,6 +105,10 @@ class Question:
     body: dict[str, Any]
     stream: bool = False
     is_response: bool = False
+    output: int = 0
+    """The most tokens that the model may write, as far as it tells."""
+    is_open: bool = True
+    """Whether it does not tell that."""
     shows_usage: bool = False
     """Whether the caller of a stream asks for the chunk with the token counts."""
     client_request_id: str = ""
@@ -120,40 +124,27 @@ class Question:
     @property
     def tokens(self) -> int:
         """The most that it may use, as far as it tells: an estimate of its texts, and what the model may write."""
-        body = _with_extra(self.body)
-        most, times = _most(body), body.get("n") or 1
-        said = most * times if isinstance(most, int) and isinstance(times, int) else 0
-        return estimate(self.length) + max(said, 0)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it does not tell the most that the model may write."""
-        return not _most(_with_extra(self.body))
-
-
-def _most(body: Mapping[str, Any]) -> Any:
-    return body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 0
+        return estimate(self.length) + self.output
 
 
 def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Question:
-    """Raises unless the body has what the task needs."""
+    """Raises unless the body has what the task needs, and says in numbers how much may be written."""
     if not is_response:
         _check(body, task)
-    question = Question(body, "stream" in body and _stream(body, task), is_response)
-    if question.stream and ("stream_options" in body or "extra_params" in body):
-        options = _with_extra(body).get("stream_options")
+    merged = body
+    if "extra_params" in body and isinstance(body["extra_params"], dict):
+        body = {**body, "extra_params": output_size.typed(body["extra_params"])}
+        merged = {**body["extra_params"], **body}  # as the provider gets it
+    output, is_open = output_size.read(merged, is_prompt=task is Task.COMPLETIONS)
+    question = Question(body, "stream" in body and _stream(body, task), is_response, output, is_open)
+    if question.stream and "stream_options" in merged:
+        options = merged["stream_options"]
         question.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
     if "client_request_id" in body:
         question.client_request_id = _client_request_id(body)
     if "usage_context" in body:
         question.usage_context = _usage_context(body)
     return question
-
-
-def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
-    """The body with its `extra_params` beneath it, as the provider gets it."""
-    extra = body.get("extra_params")
-    return {**extra, **body} if isinstance(extra, dict) else body
 
 
 def _check(body: dict[str, Any], task: Task) -> None:

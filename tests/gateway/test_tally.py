@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.gateway.question import Question
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.question import Question, read_question
 from serving_ui.gateway.tally import MOST_TOKENS, Tally, estimate
 from tests.catalogue.test_any_body import ANYTHING
 
@@ -82,9 +84,13 @@ def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     )
 )
 def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
-    question = Question(body)
-    assert question.length >= 0
-    assert question.tokens >= 0
+    assert Question(body).length >= 0
+    try:
+        question = read_question(body, task=Task.CHAT, is_response=True)
+    except GatewayError as refused:
+        assert refused.status == 400
+    else:
+        assert question.tokens >= estimate(question.length)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +113,6 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
 )
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
     assert Question(body).length == length
-    assert Question({**body, "max_tokens": 30, "n": 2}).tokens == estimate(length) + 60
-    assert Question({**body, "extra_params": {"max_tokens": 30}, "n": 2}).tokens == estimate(length) + 60
+    for more in ({"max_tokens": 30}, {"extra_params": {"max_tokens": "30"}}):
+        asked = read_question({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
+        assert asked.tokens == estimate(length) + 60

@@ -1,0 +1,216 @@
+"""What a call may write is counted as it is sent: in whole numbers only, by any of its names, wherever it stands."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import Any
+
+import pytest
+
+from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.question import read_question
+from serving_ui.gateway.snapshot import Limit
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_retries import GOOD
+from tests.support.recordings import RECORDINGS
+from tests.support.vendor import Vendor
+
+_names = count()
+
+
+def limited(gateway: GatewayServer, vendor: Vendor, most: int = 100, task: Task = Task.CHAT) -> str:
+    """An endpoint with a limit of so many tokens a minute."""
+    vendor.say(GOOD)
+    name = f"limited-{next(_names)}"
+    gateway.add(
+        endpoint(name, entity(base=vendor.url, task=task), limits=(Limit("endpoint", most, "tokens"),))
+    )
+    return name
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("max_tokens", {"max_tokens": 5000.0}),
+    ("max_tokens", {"max_tokens": "5000"}),
+    ("max_tokens", {"max_tokens": 50.5}),
+    ("max_tokens", {"max_tokens": True}),
+    ("max_tokens", {"max_tokens": [5000]}),
+    ("max_tokens", {"max_tokens": {"n": 5000}}),
+    ("max_tokens", {"max_tokens": 0}),
+    ("max_tokens", {"max_tokens": -5}),
+    ("max_tokens", {"max_tokens": 10**30}),
+    ("max_completion_tokens", {"max_completion_tokens": "50"}),
+    ("n", {"max_tokens": 50, "n": 100.0}),
+    ("n", {"max_tokens": 50, "n": "100"}),
+    ("n", {"max_tokens": 50, "n": 0}),
+    ("best_of", {"max_tokens": 50, "best_of": "100"}),
+    ("max_tokens", {"extra_params": {"max_tokens": "5000.0"}}),
+    ("max_tokens", {"extra_params": {"max_tokens": '"5000"'}}),
+    ("max_tokens", {"extra_params": {"max_tokens": "many"}}),
+    ("max_tokens", {"extra_params": {"max_tokens": "1e400"}}),
+    ("max_tokens", {"extra_params": {"max_tokens": "NaN"}}),
+    ("max_tokens", {"extra_params": {"max_tokens": "true"}}),
+    ("generationConfig.maxOutputTokens", {"generationConfig": {"maxOutputTokens": "5000"}}),
+    ("generationConfig.maxOutputTokens", {"extra_params": {"generationConfig": '{"maxOutputTokens": 5e3}'}}),
+    ("inferenceConfig.maxTokens", {"inferenceConfig": {"maxTokens": 5000.0}}),
+    ("thinking.budget_tokens", {"thinking": {"type": "enabled", "budget_tokens": "5000"}}),
+]
+
+
+@pytest.mark.parametrize(("name", "given"), WRONG, ids=[f"{name} {given}" for name, given in WRONG])
+def test_a_number_of_another_type_is_refused_by_its_name(
+    gateway: GatewayServer, vendor: Vendor, name: str, given: dict[str, Any]
+):
+    for endpoint_name in (limited(gateway, vendor), limited(gateway, vendor, most=10**12)):
+        answer = gateway.query(endpoint_name, {**CHAT, **given})
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert f"The field {name} must be a whole number" in answer.json()["message"]
+    assert not vendor.asked
+    assert {each.completeness for each in gateway.notes.pages} == {"failed"}
+
+
+def test_a_refused_number_takes_nothing_of_the_limit(gateway: GatewayServer, vendor: Vendor):
+    name = limited(gateway, vendor)
+    for _ in range(3):
+        assert gateway.query(name, {**CHAT, "max_tokens": 90.0}).status_code == 400
+    assert gateway.query(name, {**CHAT, "max_tokens": 90}).status_code == 200
+
+
+COUNTED: list[dict[str, Any]] = [
+    {"max_tokens": 5000},
+    {"max_completion_tokens": 5000},
+    {"max_tokens": 50, "n": 100},
+    {"max_tokens": 50, "best_of": 100},
+    {"max_tokens": 1, "max_completion_tokens": 5000},
+    {"max_tokens": 1, "extra_params": {"max_completion_tokens": "5000"}},
+    {"extra_params": {"max_tokens": "5000"}},
+    {"extra_params": {"max_tokens": " 5000 "}},
+    {"extra_params": {"max_tokens": "50", "n": "100"}},
+    {"extra_params": {"max_tokens": 5000}},
+    {"max_output_tokens": 5000},
+    {"maxOutputTokens": 5000},
+    {"maxOutput_tokens": 5000},
+    {"max__output_tokens": 5000},
+    {"maxTokens": 5000},
+    {"max_tokens_to_sample": 5000},
+    {"max_new_tokens": 5000},
+    {"max_gen_len": 5000},
+    {"n_predict": 5000},
+    {"max_tokens": 50, "numResults": 100},
+    {"max_tokens": 50, "num_generations": 100},
+    {"max_tokens": 50, "candidateCount": 100},
+    {"generationConfig": {"maxOutputTokens": 5000}},
+    {"generation_config": {"max_output_tokens": 50, "candidate_count": 100}},
+    {"extra_params": {"generationConfig": '{"maxOutputTokens": 5000}'}},
+    {"inferenceConfig": {"maxTokens": 5000}},
+    {"additionalModelRequestFields": {"max_gen_len": 5000}},
+    {"parameters": {"max_new_tokens": 5000}},
+    {"options": {"num_predict": 5000}},
+    {"thinking": {"type": "enabled", "budget_tokens": 5000}},
+    {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 5000}}},
+    {"extra_params": {"thinking": '{"type": "enabled", "budget_tokens": 5000}'}},
+    {"generationConfig": {"thinkingConfig": {"thinkingBudget": 5000}}},
+    {"reasoning": {"max_tokens": 5000}},
+]
+
+
+@pytest.mark.parametrize("given", COUNTED, ids=str)
+def test_what_says_how_much_may_be_written_is_counted(
+    gateway: GatewayServer, vendor: Vendor, given: dict[str, Any]
+):
+    answer = gateway.query(limited(gateway, vendor), {**CHAT, **given})
+    assert answer.status_code == 400
+    assert "up to 5002 tokens" in answer.json()["message"]
+    assert not vendor.asked
+
+
+def asked(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
+    question = read_question({**CHAT, **body}, task=task, is_response=False)
+    return question.output, question.is_open
+
+
+def test_each_of_several_prompts_is_counted():
+    body = {"max_tokens": 30, "n": 2}
+    assert asked({**body, "prompt": ["one", "two", "three"]}, Task.COMPLETIONS) == (180, False)
+    assert asked({**body, "prompt": [[15339, 1917], [0]]}, Task.COMPLETIONS) == (120, False)
+    assert asked({**body, "prompt": [15339, 1917, 0]}, Task.COMPLETIONS) == (60, False)
+    assert asked({**body, "prompt": "one"}, Task.COMPLETIONS) == (60, False)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"max_tokens": None, "n": None, "best_of": None},
+        {"extra_params": None},
+        {"extra_params": {"max_tokens": "null"}},
+        {"max_tokens": None, "extra_params": {"max_tokens": "5000"}},
+        {"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"n": 1.5}}}}]},
+        {"metadata": {"max_tokens": "5000"}},
+        {"reasoning": {"effort": "high"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_null_is_not_given_and_what_is_no_parameter_is_not_counted(given: dict[str, Any]):
+    assert asked(given) == (0, True)
+
+
+def test_a_completion_may_ask_for_no_tokens_of_its_own():
+    assert asked({"prompt": "x", "max_tokens": 0, "echo": True}, Task.COMPLETIONS) == (0, True)
+    with pytest.raises(GatewayError, match="from 1 to"):
+        asked({"max_tokens": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("5000", 5000),
+        ("0.5", 0.5),
+        ("-1", -1),
+        ("true", True),
+        ("null", None),
+        ('["a", "b"]', ["a", "b"]),
+        ('{"type": "enabled"}', {"type": "enabled"}),
+        ('"5000"', "5000"),
+        ("auto", "auto"),
+        ("true enough", "true enough"),
+        ("007", "007"),
+        ("2026-11-27", "2026-11-27"),
+        ("{not json", "{not json"),
+        ("NaN", "NaN"),
+        ("1e400", "1e400"),
+        ("", ""),
+        (7, 7),
+        ({"a": "5"}, {"a": "5"}),
+    ],
+)
+def test_a_text_among_the_extra_parameters_is_sent_as_what_it_says(
+    gateway: GatewayServer, vendor: Vendor, text: Any, sent: Any
+):
+    name = limited(gateway, vendor, most=10**6)
+    assert gateway.query(name, {**CHAT, "extra_params": {"own": text}}).status_code == 200
+    assert vendor.asked[0].json["own"] == sent
+
+
+def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
+    gateway: GatewayServer, vendor: Vendor
+):
+    name = limited(gateway, vendor, most=10**6)
+    gateway.query(name, {**CHAT, "extra_params": {"user": "12345", "stop": '["5", "END"]', "seed": "7"}})
+    body = vendor.asked[0].json
+    assert (body["user"], body["stop"], body["seed"]) == ("12345", ["5", "END"], 7)
+
+
+@pytest.mark.parametrize(
+    ("extra", "most"),
+    [({"max_tokens": "77", "temperature": "0.5"}, 77), ({"generationConfig": '{"maxOutputTokens": 78}'}, 78)],
+)
+def test_what_is_counted_is_what_is_sent_to_a_vendor_with_another_wire(extra: dict[str, str], most: int):
+    recorded = next(each for each in RECORDINGS if str(each) == "google-cloud-vertex-ai-hello")
+    question = read_question({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
+    assert question.output == most
+    assert (
+        json.loads(recorded.built(question.body).body or b"")["generationConfig"]["maxOutputTokens"] == most
+    )
