@@ -15,18 +15,25 @@ from serving_ui.lib import json_text
 
 
 def usage(
-    prompt: int, completion: int | None = None, *, cached: int | None = None, reasoning: int | None = None
+    prompt: int,
+    completion: int | None = None,
+    *,
+    cached: int | None = None,
+    written: int | None = None,
+    reasoning: int | None = None,
 ) -> Json:
-    """Token counts. `completion` is None for embeddings.
+    """Token counts. `completion` is None for embeddings, and while a stream has not told it.
 
-    `cached` are those of `prompt` that the provider had kept, `reasoning` those of `completion` that went into thinking.
+    `cached` are those of `prompt` that the provider had kept, `written` those that it keeps from now on; `reasoning` those of
+    `completion` that went into thinking.
     """
     counts: Json = {"prompt_tokens": prompt}
     if completion is not None:
         counts["completion_tokens"] = completion
     counts["total_tokens"] = prompt + (completion or 0)
-    if cached is not None:
-        counts["prompt_tokens_details"] = {"cached_tokens": cached}
+    details = {"cached_tokens": cached, "cache_write_tokens": written or None}
+    if told := {name: count for name, count in details.items() if count is not None}:
+        counts["prompt_tokens_details"] = told
     if reasoning is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     return counts

@@ -23,10 +23,6 @@ class AnswerUnreadable(Exception):
     """The provider's answer has not the shape that its documentation promises."""
 
 
-class ProviderFailed(Exception):
-    """The provider itself said, within a stream, that it failed; the text is in its words."""
-
-
 class Framing(StrEnum):
     """How a stream is cut into events."""
 
@@ -58,9 +54,13 @@ class Translator(Protocol):
 
     `finished` becomes true when the provider has said that its answer is whole; a stream that ends before is truncated.
     The last chunk has empty `choices` and the `usage`, when the provider tells it; the gateway passes it on to those who asked for it.
+    `counts` is the usage as far as the provider has told it by now, for streams that end before; a part that it has not told is missing.
     """
 
     finished: bool
+
+    @property
+    def counts(self) -> Json | None: ...
 
     def take(self, event: Event) -> list[Json]:
         """The chunks that follow from this event. Raises ProviderFailed or AnswerUnreadable."""
@@ -73,7 +73,7 @@ class Wire:
 
     build: Build
     reply: Callable[[Json, Asked], Json] | None = None
-    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises AnswerUnreadable."""
+    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises ProviderFailed or AnswerUnreadable."""
     stream: Callable[[Asked], Translator] | None = None
     framing: Framing = Framing.SSE
     older_framing: Framing | None = None
@@ -88,7 +88,7 @@ class Wire:
 
 
 def read_reply(wire: Wire, reply: Json, asked: Asked) -> Json:
-    """The OpenAI-shaped answer, whatever the provider has sent. Raises AnswerUnreadable."""
+    """The OpenAI-shaped answer, whatever the provider has sent. Raises ProviderFailed or AnswerUnreadable."""
     if wire.reply is None:
         return reply
     with _of_the_promised_shape():

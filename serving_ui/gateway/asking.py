@@ -19,6 +19,7 @@ from serving_ui.gateway.outgoing import BadRequest
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.relay import relay_stream, relay_whole
+from serving_ui.gateway.reported_failure import ReportedFailure
 from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import Reply, UpstreamClient
@@ -26,7 +27,7 @@ from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import asked_for
 
 _ERROR_BYTES = 64 * 1024
-_HOST_FAULTS = frozenset({502, 503, 504})
+_HOST_FAULTS = frozenset({502, 503, 504, 529})
 
 
 class Unanswered(Exception):
@@ -70,6 +71,7 @@ class Asking:
                     failure = _unanswered(problem, query.endpoint)
                 if query.caller.began:
                     raise failure.error
+                query.tally.start_retry()
                 seconds = _pause(failure, tries, paused) if not left else None
                 if seconds is not None:
                     query.retries += 1
@@ -119,19 +121,20 @@ class Asking:
             query.caller.waited(perf_counter() - began)
             if guard.repeats:
                 query.retries, guard.repeats = query.retries + guard.repeats, 0
-        if reply.status in _HOST_FAULTS:
-            circuit.failed(monotonic())
-        else:
-            circuit.answered()
+        status = reply.status
         try:
-            if not 200 <= reply.status < 300 or reply.is_packed:
+            if not 200 <= status < 300 or reply.is_packed:
                 raise await self._refusal(reply, each)
             query.was_asked = True
-            await (relay_stream if query.question.stream else relay_whole)(reply, each)
+            await (relay_stream(reply, each, circuit) if query.question.stream else relay_whole(reply, each))
             guard.release()  # to the server an answered caller has left; that must not cut the connection
             if not reply.is_over:
                 await reply.settle()
+        except ReportedFailure as reported:
+            status = reported.upstream_status
+            raise
         finally:
+            _update_circuit(circuit, status)
             reply.done()
 
     def _is_hasty(self, endpoint: Endpoint) -> bool:
@@ -169,8 +172,21 @@ class Asking:
             # An empty account (429, told as 400) does not fill by waiting.
             again=error.status != 400 and retries.is_worth(reply.status, reply.headers),
             after=asked_for(reply.headers),
-            elsewhere=reply.status == 429 or reply.status >= 500,
+            elsewhere=_may_fall_back(reply.status),
         )
+
+
+def _update_circuit(circuit: Circuit, status: int) -> None:
+    """What a status, or what an answer told in its place, says of the host."""
+    if status in _HOST_FAULTS:
+        circuit.failed(monotonic())
+    else:
+        circuit.answered()
+
+
+def _may_fall_back(status: int) -> bool:
+    """Whether another provider may do what one has refused with this status: it is busy, late or broken, and not the question wrong."""
+    return status in {408, 424, 429} or status >= 500
 
 
 def _pause(failure: Unanswered, tries: int, paused: float) -> float | None:
@@ -214,6 +230,8 @@ def _unanswered(fault: Exception, endpoint: Endpoint) -> Unanswered:
     """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
     if isinstance(fault, Unanswered):
         return fault
+    if isinstance(fault, ReportedFailure):  # no promise that nothing was done: so not `again`
+        return Unanswered(fault, elsewhere=_may_fall_back(fault.upstream_status))
     if isinstance(fault, GatewayError):  # what came cannot be passed on
         return Unanswered(fault, elsewhere=fault.status >= 500)
     manager = f"The person who manages endpoint {endpoint.name} must check it."

@@ -245,7 +245,8 @@ def _named(headers: Mapping[str, Any], payload: bytes) -> tuple[bytes, bytes]:
     """Exceptions have a type of their own; errors say what they are in their headers and have no payload."""
     kind = headers.get(":message-type")
     if kind == "error":
-        said = headers.get(":error-message") or headers.get(":error-code")
-        return b"error", to_json({"message": str(said)})
-    name = headers.get(":exception-type" if kind == "exception" else ":event-type", "")
-    return str(name).encode(), payload or b"{}"
+        code, said = headers.get(":error-code"), headers.get(":error-message")
+        return b"error", to_json({"message": str(said or code), "code": str(code)})
+    if kind == "exception":
+        return str(headers.get(":exception-type", "Exception")).encode(), payload or b"{}"
+    return str(headers.get(":event-type", "")).encode(), payload or b"{}"

@@ -1,7 +1,8 @@
 """A circuit for each upstream host: who has failed again and again is left alone for a while, then asked by one query first.
 
-Only faults of the host itself count: no connection, no reply in time, no proper reply, 502, 503 and 504. Any other answer, a refusal
-too, shows that it is there, and closes the circuit. What is late for an endpoint that waits for less long than is usual does not count.
+Only faults of the host itself count: no connection, no reply in time, no proper reply, 502, 503, 504 and 529, be it as a status or told
+within an answer. Any other answer, a refusal too, shows that it is there, and closes the circuit. What is late for an endpoint that
+waits for less long than is usual does not count.
 """
 
 from __future__ import annotations

@@ -1,20 +1,33 @@
-"""What the caller gets for a provider's answer: the same bytes, or what the provider's file makes of them. Pure."""
+"""What the caller gets for a provider's answer: the same bytes, or what the provider's file makes of them. Pure.
+
+A failure that the answer itself tells of becomes the error that its status would have been (`fail`). What cannot be read at all is the
+provider's fault: 500, of which MLflow's client asks again and Databricks' does not, and whose sentence both show. A 503 would be
+repeated by both for minutes and end as a timeout without a word; it is for what has probably gone by the next try, an answer that
+was cut.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from pydantic_core import from_json
-
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, ProviderFailed, Wire, read_reply
+from serving_ui.catalogue import failures
+from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, Wire, read_reply
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
-from serving_ui.gateway.streams import NamedStream, PassedStream, Redact, Stream, TranslatedStream
+from serving_ui.gateway.streams import NamedStream, PassedStream, Stream, TranslatedStream, read_json
 from serving_ui.gateway.tally import Tally
 from serving_ui.lib import json_text
+
+# An error that is not null, or the word as a value: `"object": "error"`.
+_ERROR = re.compile(rb'"error"\s*+(?!:\s*+null)')
+_END = 4096
+_LONG = 16_384
 
 
 def _aws_splitter() -> Splitter:
@@ -35,7 +48,7 @@ class Passage:
 
     wire: Wire
     asked: Callable[[], Asked] = field(repr=False)
-    redact: Redact = field(repr=False)
+    fail: ToError = field(repr=False)
     tally: Tally
     shows_usage: bool = False
     named: bool = False
@@ -46,7 +59,7 @@ class Passage:
         common: dict[str, Any] = {
             "splitter": _SPLITTERS[framing](),
             "tally": self.tally,
-            "redact": self.redact,
+            "fail": self.fail,
             "shows_usage": self.shows_usage,
         }
         if self.named:
@@ -58,13 +71,8 @@ class Passage:
     def whole(self, content: bytes) -> bytes:
         """What becomes of a whole answer. Raises GatewayError."""
         if self.wire.reply is None:
-            return passed(content, self.tally)
-        try:
-            given = from_json(content)
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
-            raise _no_object(content)
+            return passed(content, self.tally, self.fail)
+        given = _read(read_json(content), content, self.fail)
         try:
             made = read_reply(self.wire, given, self.asked())
         except AnswerUnreadable as problem:
@@ -73,35 +81,57 @@ class Passage:
                 "The provider's answer cannot be understood, because it has not the shape that its documentation promises. "
                 "Try again, or tell the person who manages the endpoint.",
             ) from problem
-        except ProviderFailed as failure:
-            words = self.redact(str(failure).encode())
-            raise GatewayError(500, f"The provider failed while answering. It said: {words}") from failure
+        except ProviderFailed as failed:
+            self.tally.usage(failed.counts)
+            raise self.fail(failed) from failed
         self.tally.answer(made)
         return json_text.write(made)
 
 
-def passed(content: bytes, tally: Tally) -> bytes:
-    """An answer that passes through as it is, but for numbers that JSON does not have."""
-    if not _is_object(content):
-        raise _no_object(content)
-    tally.whole(content)
+def passed(content: bytes, tally: Tally, fail: ToError) -> bytes:
+    """An answer that passes through as it is, but for numbers that JSON does not have.
+
+    It is parsed only when it has no counts where they usually are, or may tell of a failure.
+    """
+    if not _is_object(content) or not tally.whole(content) or _names_error(content):
+        tally.answer(_read(read_json(content, loosely=True), content, fail))
     return json_text.without_infinity(content)
 
 
 def _is_object(content: bytes) -> bool:
     """Cheap: a body that HTTP says is whole, and that begins and ends as an object does, is not parsed again."""
-    if not (content[:1] == b"{" and content[-1:] == b"}"):
-        content = content.strip()
+    if content[:1] == b"{" and content[-1:] == b"}":
+        return True
+    content = content.strip()
     return content[:1] == b"{" and content[-1:] == b"}"
 
 
-def _no_object(content: bytes) -> GatewayError:
-    if (
-        content.lstrip()[:1] == b"{"
-    ):  # its end is missing: a wrong length, or a connection that ended before it was said
+def _names_error(content: bytes) -> bool:
+    """Cheap: whether it has an error. Of a long answer both ends are looked at."""
+    if len(content) <= _LONG:
+        return _ERROR.search(content) is not None
+    return (
+        _ERROR.search(content, 0, _END) is not None or _ERROR.search(content, len(content) - _END) is not None
+    )
+
+
+def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
+    """The object that an answer is. Raises GatewayError when it is none, or tells of a failure."""
+    failed = failures.in_answer(given)
+    if failed is not None:
+        raise fail(failed)
+    if not isinstance(given, dict):
+        raise _unreadable(content)
+    return given
+
+
+def _unreadable(content: bytes) -> GatewayError:
+    beginning = content[:_END].strip()
+    if beginning[:1] == b"{":  # a wrong length, or a connection that ended before it was said
         return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
+    what = "is empty" if not beginning else "is a web page" if beginning[:1] == b"<" else "is no JSON object"
     return GatewayError(
-        400,
-        "The provider's answer is not a JSON object. "
+        500,
+        f"The provider's answer cannot be read: it {what}. "
         "The person who manages the endpoint must check the address that it leads to.",
     )

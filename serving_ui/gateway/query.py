@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from time import time
 
 from serving_ui.catalogue.exchange import Asked, Wire
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
 from serving_ui.gateway.caller import Caller
-from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets, vendor_words
+from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets
 from serving_ui.gateway.limits import NotAdmitted, Reservation
 from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.question import Question
 from serving_ui.gateway.record import Ledger, Record
+from serving_ui.gateway.reported_failure import ReportedFailure, to_error
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot
-from serving_ui.gateway.tally import Tally, estimate
+from serving_ui.gateway.tally import Counts, Tally
 
 CALLER_LEFT = 499
 COMPLETE = "complete"
@@ -71,9 +73,9 @@ class Query:
         if not self._is_open:
             return
         self._is_open = False
-        given, said, source = self._tokens(completeness)
+        used = self._used(completeness)
         if self.reservation is not None:
-            self.reservation.settle(given + said)
+            self.reservation.settle(used[0] + used[1])
         caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
         elapsed = caller.elapsed_ms()
         self._ledger.note(
@@ -93,9 +95,7 @@ class Query:
                 completeness,
                 code,
                 question.stream,
-                given,
-                said,
-                source,
+                *used,
                 caller.first_byte_ms or elapsed,
                 elapsed,
                 caller.overhead_ms(),
@@ -114,13 +114,11 @@ class Query:
         else:
             self.close(error.status, LIMITED if isinstance(error, NotAdmitted) else FAILED, code=error.code)
 
-    def _tokens(self, completeness: str) -> tuple[int, int, str]:
-        tally = self.tally
-        if tally.reported:
-            return tally.tokens_in, tally.tokens_out, "reported"
+    def _used(self, completeness: str) -> Counts:
+        """What the provider told until now; the rest is estimated, unless it gave no answer."""
         if self.was_asked and completeness != FAILED:
-            return estimate(self.question.length), estimate(tally.heard), "estimated"
-        return 0, 0, "none"
+            return self.tally.estimated_counts(self.question, ended=completeness == COMPLETE)
+        return self.tally.reported_counts()
 
 
 @dataclass(slots=True)
@@ -151,7 +149,7 @@ class Try:
         return Passage(
             wire=self.wire,
             asked=self._asked,
-            redact=self._redact,
+            fail=self.failure,
             tally=self.query.tally,
             shows_usage=question.shows_usage,
             named=question.is_response,
@@ -162,8 +160,9 @@ class Try:
         shown = f"{kind}-{self.query.caller.request_id.decode()}"
         return Asked(self.query.question.body, self.entity.model, shown, int(time()))
 
-    def _redact(self, body: bytes) -> str:
-        return vendor_words(body, secrets=self.secrets)
+    def failure(self, failed: ProviderFailed) -> ReportedFailure:
+        """What it means for the caller that the provider told of this failure."""
+        return to_error(failed, endpoint=self.query.endpoint.name, secrets=self.secrets)
 
     @property
     def secrets(self) -> list[str]:

@@ -31,8 +31,15 @@ class Record(NamedTuple):
     streamed: bool = False
     tokens_in: int = 0
     tokens_out: int = 0
+    """All of the input and all of the output, whatever the provider counts apart."""
     tokens_source: str = "none"
-    """reported by the provider, estimated here, or none when no model was asked."""
+    """reported by the provider, estimated here, mixed (what it did not tell is estimated), or none when no model was asked."""
+    tokens_cached: int = 0
+    """Of the input: read from the provider's cache."""
+    tokens_cache_written: int = 0
+    """Of the input: written to the provider's cache."""
+    tokens_reasoning: int = 0
+    """Of the output: what the model thought."""
     first_byte_ms: float = 0.0
     total_ms: float = 0.0
     overhead_ms: float = 0.0

@@ -1,8 +1,9 @@
 """Passes a provider's answer on to the caller: whole, or event by event as it comes.
 
 A stream ends in one of two ways: with exactly one `[DONE]` (in the Responses API: with the provider's last event), when the
-provider's stream was whole, or with an error event and no `[DONE]`, when it was cut, late, garbled or said so itself. Until the
-first event has come nothing is sent, so that an early failure is an ordinary error answer with a status.
+provider's stream was whole, or with an error event and no `[DONE]` (there: `response.failed`, if the provider sent that), when it was
+cut, late, garbled or said so itself. Until the first event has come nothing is sent, so that an early failure is an ordinary error
+answer with a status, and another entity can be asked.
 
 A provider that shows for a while only that it is alive (pings, comments, events that say nothing to the caller) is passed on as a
 keep-alive, lest a balancer between us and the caller cuts a connection on which nothing moves. It begins the stream, too: who has
@@ -14,16 +15,20 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from time import monotonic, perf_counter
 
+from serving_ui.catalogue.exchange import Framing
 from serving_ui.gateway.caller import Caller
+from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.passage import passed
 from serving_ui.gateway.query import Try
+from serving_ui.gateway.reported_failure import ReportedFailure
 from serving_ui.gateway.upstream import Reply
 
 KEEP_ALIVE_EVERY = 15.0
 """Seconds, at least: what the standard of server-sent events advises."""
 _KEEP_ALIVE = b": keep-alive\n\n"
 _BLANK = b"\n\n"
+_EVENTS = (b"data:", b"event:")
 
 
 async def relay_whole(reply: Reply, each: Try) -> None:
@@ -32,16 +37,20 @@ async def relay_whole(reply: Reply, each: Try) -> None:
     content = reply.arrived()
     if content is None:
         content = await _timed(query.caller, reply.body())
-    content = passed(content, query.tally) if each.wire.reply is None else each.passage.whole(content)
+    if each.wire.reply is None:
+        content = passed(content, query.tally, each.failure)
+    else:
+        content = each.passage.whole(content)
     query.close(200)
     await query.caller.answer(200, content, (b"served-model-name", each.entity.name.encode()))
 
 
-async def relay_stream(reply: Reply, each: Try) -> None:
-    """Events, each sent on as soon as it is whole."""
+async def relay_stream(reply: Reply, each: Try, circuit: Circuit) -> None:
+    """Events, each sent on as soon as it is whole. With the first one a host that was left alone is known to be back."""
     query, caller = each.query, each.query.caller
     framing = each.wire.framed_as(reply.headers.get("content-type", ""))
     if framing is None:
+        _read_unstreamed(await _timed(caller, reply.body()), each)
         raise GatewayError(
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
@@ -55,6 +64,8 @@ async def relay_stream(reply: Reply, each: Try) -> None:
                 continue
             ready = _keep_alive(caller)
         if (ready or stream.over) and not caller.began:
+            if circuit.is_open:
+                circuit.answered()
             await caller.begin((b"served-model-name", each.entity.name.encode()))
         if stream.over:
             query.close(200)
@@ -64,7 +75,18 @@ async def relay_stream(reply: Reply, each: Try) -> None:
             await caller.push(ready)
             heard = monotonic()
         if stream.error is not None:
-            raise stream.error
+            raise stream.pop_error()
+
+
+def _read_unstreamed(content: bytes, each: Try) -> None:
+    """Reads what came in place of a stream: it may tell of a failure, and tokens were used all the same. Raises GatewayError."""
+    if not content.lstrip().startswith(_EVENTS):
+        each.passage.whole(content)
+        return
+    stream = each.passage.stream(Framing.SSE)  # events, but of another content type
+    stream.take(content)
+    if isinstance(stream.error, ReportedFailure):
+        raise stream.pop_error()
 
 
 def _keep_alive(caller: Caller) -> bytes:

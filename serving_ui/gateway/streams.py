@@ -5,25 +5,27 @@ Stream
 ├── TranslatedStream   another wire: a translator of the provider's file makes OpenAI-shaped chunks
 └── NamedStream        the Responses API: named events go on as they are, and the provider's own last one is the last
 
-A stream ends in one of two ways: `over`, when the provider has said that the answer is whole, or with an `error`.
+A stream ends in one of two ways: `over`, when the provider has said that the answer is whole, or with an `error`. An event that tells
+of a failure is an error of the kind that it tells of (`fail`).
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import from_json
 
-from serving_ui.catalogue.exchange import AnswerUnreadable, Event, ProviderFailed, Translator, read_event
+from serving_ui.catalogue import failures
+from serving_ui.catalogue.exchange import AnswerUnreadable, Event, Json, Translator, read_event
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event
 from serving_ui.gateway.tally import Tally
 from serving_ui.lib import json_text
 
-Redact = Callable[[bytes], str]
 GARBLED = "The provider sent an event that cannot be understood, so its answer is not complete. Try again."
 _SHORT = "The provider's stream ended before the answer was complete. Try again."
 _LAST = event(DONE)
@@ -33,14 +35,20 @@ class Stream(ABC):
     """`take` what arrives, `close` at its end; both give what may be sent on. `last` is what is sent when it is `over`."""
 
     last = _LAST
+    is_loose = False
 
-    def __init__(self, *, splitter: Splitter, tally: Tally, redact: Redact, shows_usage: bool) -> None:
+    def __init__(self, *, splitter: Splitter, tally: Tally, fail: ToError, shows_usage: bool) -> None:
         self._splitter = splitter
         self._tally = tally
-        self._redact = redact
+        self._fail = fail
         self._shows_usage = shows_usage
         self.over = False
         self.error: GatewayError | None = None
+
+    def pop_error(self) -> GatewayError:
+        """The error, once: what is raised knows whoever raises it, and would be kept by what it keeps."""
+        error, self.error = self.error, None
+        return error or GatewayError(503, _SHORT)
 
     def take(self, portion: bytes) -> bytes:
         """The events that have become whole, ready to send."""
@@ -70,41 +78,57 @@ class Stream(ABC):
     def _passed(self, frames: list[Frame]) -> bytes:
         ready: list[bytes] = []
         for name, data in frames:
-            self._pass(name, data, ready)
+            if data.strip() == DONE:
+                self._on_done()
+            else:
+                self._take(name, data, ready)
             if self.over or self.error is not None:
                 break
         return b"".join(ready)
 
+    def _take(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
+        content = read_json(data, loosely=self.is_loose)
+        kind = name.decode("latin-1") if name else ""
+        failed = failures.in_event(content if content is not None else data.decode(errors="replace"), kind)
+        if failed is not None:
+            self._report(failed, content)
+        elif not isinstance(content, dict):
+            self.error = GatewayError(503, GARBLED)
+        else:
+            self._pass(kind, data, content, ready)
+
+    def _report(self, failed: ProviderFailed, content: Any) -> None:
+        """The provider has told of a failure."""
+        if isinstance(content, dict):
+            self._tally.usage(content.get("usage"))
+        self.error = self._fail(failed)
+
     @abstractmethod
-    def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
+    def _on_done(self) -> None:
+        """The provider has sent [DONE]: set `over` or `error`, or neither when that means nothing."""
+
+    @abstractmethod
+    def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
         """One event: add to `ready` what it becomes, or set `over` or `error`."""
 
     @abstractmethod
     def _is_whole(self) -> bool:
         """Whether the provider has said so, though it did not end its stream in the usual way."""
 
-    def _fail(self, words: bytes) -> None:
-        self.error = GatewayError(500, f"The provider failed while answering. It said: {self._redact(words)}")
-
 
 class PassedStream(Stream):
     """OpenAI-shaped chunks. Without [DONE] it is whole only if a choice said why it ended."""
 
+    is_loose = True
     _finished = False
 
-    def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
-        if data.strip() == DONE:
-            self.over = True
-            return
-        content = _object(data, loosely=True)
-        if content is None:
-            self.error = GatewayError(503, GARBLED)
-        elif content.get("error"):
-            self._fail(data)
-        else:
-            self._finished = self._tally.chunk(content) or self._finished
-            if self._shows_usage or not only_usage(content):
-                ready.append(event(_as_it_came(data)))
+    def _on_done(self) -> None:
+        self.over = True
+
+    def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
+        self._finished = self._tally.chunk(content) or self._finished
+        if self._shows_usage or not only_usage(content):
+            ready.append(event(_as_it_came(data)))
 
     def _is_whole(self) -> bool:
         return self._finished
@@ -116,23 +140,22 @@ class TranslatedStream(Stream):
     def __init__(self, *, translator: Translator, **common: Any) -> None:
         super().__init__(**common)
         self._translator = translator
+        self._counts: Json | None = None
 
-    def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
-        if data.strip() == DONE:
-            self._end()
-            return
-        content = _object(data)
-        if content is None:
-            self.error = GatewayError(503, GARBLED)
-            return
+    def _on_done(self) -> None:
+        if self._translator.finished:
+            self.over = True
+        else:
+            self.error = GatewayError(503, _SHORT)
+
+    def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
+        chunks: list[Json] = []
         try:
-            chunks = read_event(self._translator, Event(name.decode("latin-1"), content))
+            chunks = read_event(self._translator, Event(name, content))
         except AnswerUnreadable:
             self.error = GatewayError(503, GARBLED)
-            return
-        except ProviderFailed as failure:
-            self._fail(str(failure).encode())
-            return
+        except ProviderFailed as failed:
+            self._report(failed, None)
         for chunk in chunks:
             self._tally.chunk(chunk)
             is_last = only_usage(chunk)
@@ -140,12 +163,9 @@ class TranslatedStream(Stream):
                 ready.append(event(json_text.write(chunk)))
             if is_last and self._translator.finished:  # whether or not the provider closes its stream
                 self.over = True
-
-    def _end(self) -> None:
-        if self._translator.finished:
-            self.over = True
-        else:
-            self.error = GatewayError(503, _SHORT)
+        if self._translator.counts is not self._counts:  # told by the way, and to nobody but the tally
+            self._counts = self._translator.counts
+            self._tally.usage(self._counts)
 
     def _is_whole(self) -> bool:
         return self._translator.finished
@@ -154,23 +174,32 @@ class TranslatedStream(Stream):
 class NamedStream(Stream):
     """Events of the Responses API. The names are in the data as well, so a stream without names is understood, too."""
 
+    is_loose = True
     last = b""
-    _LAST_ONES = frozenset({"response.completed", "response.incomplete", "response.failed"})
+    _LAST_ONES = frozenset({"response.completed", "response.incomplete"})
 
-    def _pass(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
-        if data.strip() == DONE:  # some servers add it; the API has no such event
-            return
-        content = _object(data, loosely=True)
-        if content is None:
-            self.error = GatewayError(503, GARBLED)
-            return
-        kind = content.get("type")
-        if kind == "error" or content.get("error"):
-            self._fail(data)
-            return
+    def _on_done(self) -> None:
+        """Some servers add it; the API has no such event."""
+
+    def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
         self._tally.response_event(content)
-        ready.append(event(_as_it_came(data), name))
-        self.over = kind in self._LAST_ONES
+        ready.append(event(_as_it_came(data), name.encode("latin-1")))
+        self.over = content.get("type") in self._LAST_ONES
+
+    def _report(self, failed: ProviderFailed, content: Any) -> None:
+        """`response.failed` is the API's own last event, so the caller gets that, with the error's words in place of the provider's."""
+        self.error = error = self._fail(failed)
+        response = content.get("response") if isinstance(content, dict) else None
+        if isinstance(response, dict):
+            self._tally.usage(response.get("usage"))
+            told = response.get("error")
+            said = {
+                "code": "server_error",
+                **(told if isinstance(told, dict) else {}),
+                "message": error.message,
+            }
+            changed = {**content, "response": {**response, "error": said}}
+            error.event = event(json_text.write(changed), b"response.failed")
 
     def _is_whole(self) -> bool:
         return False
@@ -186,13 +215,13 @@ def only_usage(chunk: dict[str, Any]) -> bool:
     return bool(chunk.get("usage")) and not chunk.get("choices")
 
 
-def _object(data: bytes, *, loosely: bool = False) -> dict[str, Any] | None:
-    """What is passed on as it came may hold halves of surrogate pairs: some servers cut a text there, and clients join it again."""
+def read_json(data: bytes, *, loosely: bool = False) -> Any:
+    """What it says; None when it cannot be read. What is passed on as it came may hold halves of surrogate pairs: some servers cut a
+    text there, and clients join it again."""
     try:
-        content = from_json(data)
+        return from_json(data)
     except ValueError:
-        content = _read_loosely(data) if loosely else None
-    return content if isinstance(content, dict) else None
+        return _read_loosely(data) if loosely else None
 
 
 def _read_loosely(data: bytes) -> Any:

@@ -1,52 +1,129 @@
 """Counts the tokens of one query: as the provider reports them, else estimated from the length of the texts.
 
-A provider's numbers are believed within reason: no negative ones, none that no model could have. The count of a passed answer is
-picked out of its bytes, because parsing a megabyte of embeddings to find two numbers would cost more than all else.
+Each count is kept as it comes, so that a stream which is cut or left has what the provider told until then. A later count replaces
+an earlier one; none takes back what was told. A provider's numbers are believed within reason: no negative ones, none that no model
+could have. The counts of a passed answer are picked out of its bytes, because parsing a megabyte of embeddings to find two numbers
+would cost more than all else.
+
+Whatever the vendor, `tokens_in` are all of the input, with `cached` (read from the provider's cache) and `written` (kept in it) as
+parts, and `tokens_out` are all of the output, with `reasoning` as a part. Who counts a part beside the whole shows it by the numbers.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from pydantic_core import from_json
+from json import JSONDecoder
+from typing import Any, Protocol
 
 MOST_TOKENS = 100_000_000
-# As OpenAI and most others write it; what is written differently is looked for with more care.
+REPORTED, MIXED, ESTIMATED, NONE = "reported", "mixed", "estimated", "none"
+# As OpenAI and most others write it, with no details or nothing in them; what is written differently is looked at with more care.
 _USUAL = re.compile(
-    rb'"usage":\s*\{\s*"prompt_tokens":\s*(\d{1,8}),\s*"completion_tokens":\s*(\d{1,8})\s*[,}]'
+    rb'"usage":\s*+\{\s*+"prompt_tokens":\s*+(\d{1,8}+),\s*+"completion_tokens":\s*+(\d{1,8}+)(?:,\s*+"total_tokens":\s*+\d{1,9}+)?'
+    rb'(?:,\s*+"(?:prompt|completion)_tokens_details":\s*+(?:null|\{[^{}1-9]*+\}))*+\s*+\}'
 )
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_IN = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
-_OUT = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(-?\d{1,18})(?![\d.eE])')
-_USAGE_BYTES = 2048
+_USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_USAGE_BYTES = 4096
+_DECODER = JSONDecoder()
+
+
+Counts = tuple[int, int, str, int, int, int]
+"""What one query used, as a record has it: in, out, who counted, and of these cached, written and reasoning. Made for every query."""
+
+
+class Text(Protocol):
+    """What tokens are estimated from, counted only when they are."""
+
+    @property
+    def length(self) -> int: ...
 
 
 class Tally:
-    """`heard` is the length of the texts that the model has said, for when the provider reports nothing."""
+    """`heard` is the length of the texts that the model has said, for when the provider reports nothing, or not all."""
 
-    __slots__ = ("heard", "reported", "tokens_in", "tokens_out")
+    __slots__ = (
+        "_earlier",
+        "_heard_when_counted",
+        "cached",
+        "heard",
+        "reasoning",
+        "tokens_in",
+        "tokens_out",
+        "written",
+    )
 
     def __init__(self) -> None:
-        self.tokens_in = 0
-        self.tokens_out = 0
-        self.reported = False
-        self.heard = 0
+        self.tokens_in = self.tokens_out = 0
+        self.cached = self.written = self.reasoning = 0
+        self.heard = self._heard_when_counted = 0
+        self._earlier: Counts | None = None
+
+    @property
+    def reported(self) -> bool:
+        """Whether the provider has told anything. A report of nothing at all is that of one who tells no tokens."""
+        return self.tokens_in > 0 or self.tokens_out > 0
+
+    def start_retry(self) -> None:
+        """The question is asked once more, or elsewhere. What was told of the try before was used as well, and stays counted."""
+        if self.reported:
+            self._earlier = self.reported_counts()
+        self.tokens_in = self.tokens_out = self.cached = self.written = self.reasoning = 0
+        self.heard = self._heard_when_counted = 0
+
+    def reported_counts(self) -> Counts:
+        """What the provider has told."""
+        return self._with_earlier(self.tokens_in, self.tokens_out, REPORTED if self.reported else NONE)
+
+    def estimated_counts(self, question: Text, *, ended: bool) -> Counts:
+        """The same, and an estimate of what it has not told. Of an answer that has not `ended`, that is what was heard after its last count."""
+        given, said = self.tokens_in, self.tokens_out
+        if given and (self.heard <= self._heard_when_counted or (ended and said)):
+            return self._with_earlier(given, said, REPORTED)
+        source = MIXED if given or said else ESTIMATED
+        if not given:
+            given = estimate(question.length)
+        if self.heard > self._heard_when_counted and not (ended and said):
+            said += estimate(self.heard - self._heard_when_counted)
+        return self._with_earlier(given, said, source)
+
+    def _with_earlier(self, given: int, said: int, source: str) -> Counts:
+        """With the tries before."""
+        before = self._earlier
+        if before is None:
+            return given, said, source, self.cached, self.written, self.reasoning
+        return (
+            given + before[0],
+            said + before[1],
+            REPORTED if source in (NONE, REPORTED) else MIXED,
+            self.cached + before[3],
+            self.written + before[4],
+            self.reasoning + before[5],
+        )
 
     def usage(self, counts: Any) -> None:
         """A `usage` object, of any of OpenAI's two APIs. Later ones replace earlier ones."""
-        if not isinstance(counts, Mapping):
+        if not isinstance(counts, dict):
             return
-        given = counts.get("prompt_tokens", counts.get("input_tokens"))
-        said = counts.get("completion_tokens", counts.get("output_tokens"))
-        self._take(given, said)
+        given, said = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
+        is_anthropic = not given and (
+            "cache_read_input_tokens" in counts or "cache_creation_input_tokens" in counts
+        )
+        given, said = given or _count(counts, "input_tokens"), said or _count(counts, "output_tokens")
+        cached, written = _cached(counts)
+        reasoning = _count(
+            _details(counts, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens"
+        )
+        if cached or written or reasoning:
+            total, parts = _count(counts, "total_tokens"), cached + written
+            if is_anthropic or parts > given or (parts and total == given + said + parts):
+                given += parts
+            if reasoning > said or (reasoning and total == given + said + reasoning):
+                said += reasoning
+        self._take(given, said, cached, written, reasoning)
 
     def chunk(self, chunk: Mapping[str, Any]) -> bool:
         """One chunk of a stream. Gives whether a choice says why it ended."""
-        counts = chunk.get("usage")
-        if counts:
-            self.usage(counts)
         finished = False
         choices = chunk.get("choices")
         if isinstance(choices, list):
@@ -56,6 +133,11 @@ class Tally:
                     delta = choice.get("delta", choice)
                     if isinstance(delta, dict):
                         self.heard += _heard(delta)
+        counts = chunk.get("usage")
+        if counts:
+            self.usage(counts)
+        elif "x_groq" in chunk and isinstance(chunk["x_groq"], dict):
+            self.usage(chunk["x_groq"].get("usage"))
         return finished
 
     def response_event(self, content: Mapping[str, Any]) -> None:
@@ -67,32 +149,41 @@ class Tally:
         if isinstance(response, dict):
             self.usage(response.get("usage"))
 
-    def whole(self, content: bytes) -> None:
-        """A whole answer as bytes. The last `usage` counts; a text that speaks of one has its quotes escaped."""
+    def whole(self, content: bytes) -> bool:
+        """A whole answer as bytes. The last `usage` counts; a text that speaks of one has its quotes escaped.
+
+        Gives whether there were counts. Where not, the answer must be parsed and given to `answer`.
+        """
         at = content.rfind(b'"usage"')
         usual = _USUAL.match(content, at) if at >= 0 else None
         if usual is not None:
             self.tokens_in, self.tokens_out = int(usual[1]), int(usual[2])
-            self.reported = self.tokens_in > 0 or self.tokens_out > 0
         elif at >= 0 and (found := _USAGE.match(content, at)) is not None:
-            near = content[found.end() : found.end() + _USAGE_BYTES]
-            given, said = _IN.search(near), _OUT.search(near)
-            self._take(int(given[1]) if given else None, int(said[1]) if said else None)
-        if not self.reported:
-            self.heard += _length_of_answer(content)
+            near = content[found.end() : found.end() + _USAGE_BYTES].decode("utf-8", "replace")
+            try:
+                self.usage(_DECODER.raw_decode(near)[0])
+            except (ValueError, RecursionError):  # longer than anybody's
+                return False
+        return self.tokens_in > 0 or self.tokens_out > 0
 
-    def answer(self, content: Mapping[str, Any]) -> None:
+    def answer(self, content: Any) -> None:
         """A whole answer that has been parsed anyway."""
-        self.usage(content.get("usage"))
-        if not self.reported:
-            self.heard += _said(content)
+        if isinstance(content, dict):
+            self.usage(content.get("usage"))
+            if not self.reported:
+                self.heard += _said(content)
 
-    def _take(self, given: Any, said: Any) -> None:
-        # A report of nothing at all is that of a provider who tells no tokens (Cohere's on Bedrock).
-        if (_is_count(given) and given) or (_is_count(said) and said):
-            self.reported = True
-            self.tokens_in = _clamped(given, self.tokens_in)
-            self.tokens_out = _clamped(said, self.tokens_out)
+    def _take(self, given: int, said: int, cached: int, written: int, reasoning: int) -> None:
+        """A zero is no news: chunks of some vendors have zeros until the last one."""
+        if given:
+            self.tokens_in = min(given, MOST_TOKENS)
+        if said:
+            self.tokens_out = min(said, MOST_TOKENS)
+            self._heard_when_counted = self.heard
+        if cached or written or reasoning:
+            self.cached = min(cached or self.cached, self.tokens_in)
+            self.written = min(written or self.written, self.tokens_in)
+            self.reasoning = min(reasoning or self.reasoning, self.tokens_out)
 
 
 def estimate(length: int) -> int:
@@ -100,24 +191,37 @@ def estimate(length: int) -> int:
     return (length + 1) // 4
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _clamped(value: Any, before: int) -> int:
-    return int(min(value, MOST_TOKENS)) if _is_count(value) else before
-
-
-def _length_of_answer(content: bytes) -> int:
-    """What a model said in an answer without counts."""
-    try:
-        return _said(from_json(content))
-    except ValueError:
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    """A count that can be believed, else 0."""
+    value = counts.get(name)
+    if value is None or value is True or not isinstance(value, (int, float)) or not value > 0:
         return 0
+    return int(min(value, MOST_TOKENS))
 
 
-def _said(content: Any) -> int:
-    choices = content.get("choices") if isinstance(content, Mapping) else None
+def _details(counts: Mapping[str, Any], name: str, in_responses: str) -> Mapping[str, Any]:
+    details = counts.get(name) or counts.get(in_responses)
+    return details if isinstance(details, dict) else {}
+
+
+def _cached(counts: Mapping[str, Any]) -> tuple[int, int]:
+    """Read from a cache and written to it, as OpenAI says it, DeepSeek, LiteLLM, or Anthropic and Databricks."""
+    details = _details(counts, "prompt_tokens_details", "input_tokens_details")
+    read = (
+        _count(details, "cached_tokens")
+        or _count(counts, "prompt_cache_hit_tokens")
+        or _count(counts, "cache_read_input_tokens")
+    )
+    written = (
+        _count(details, "cache_write_tokens")
+        or _count(details, "cache_creation_tokens")
+        or _count(counts, "cache_creation_input_tokens")
+    )
+    return read, written
+
+
+def _said(content: Mapping[str, Any]) -> int:
+    choices = content.get("choices")
     total = 0
     for choice in choices if isinstance(choices, list) else ():
         said = choice.get("message", choice) if isinstance(choice, dict) else None

@@ -49,9 +49,10 @@ def handles(path: str) -> bool:
 class Refused(Exception):
     """An error answer of the OpenAI wire."""
 
-    def __init__(self, status: int, message: str, kind: str = "invalid_request_error") -> None:
+    def __init__(self, status: int, message: str, kind: str = "") -> None:
         super().__init__(message)
         self.status = status
+        kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
         self.body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 

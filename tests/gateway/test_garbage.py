@@ -50,6 +50,16 @@ def cut_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     gateway.query(body=STREAM)
 
 
+def told(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(failed_after=2)
+    gateway.query(body=STREAM)
+
+
+def told_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    sandbox.turn(failed_after=0)
+    gateway.query(body=STREAM)
+
+
 def left(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     sandbox.turn(pause=0.1)
     with gateway.query(body=STREAM, stream=True) as answer:
@@ -75,7 +85,9 @@ def garbage() -> Iterator[list[str]]:
         gc.enable()
 
 
-@pytest.mark.parametrize("query", [whole, stream, nonsense, failing, limited, cut, cut_early, left])
+@pytest.mark.parametrize(
+    "query", [whole, stream, nonsense, failing, limited, cut, cut_early, told, told_early, left]
+)
 def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
     query(gateway, sandbox)  # what is made once and stays
     with garbage() as found:

@@ -126,11 +126,11 @@ def test_a_redirect_is_not_followed(gateway: GatewayServer, sandbox: SandboxServ
         b"HTTP/1.1 204 No Content\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_not_a_json_object_is_an_error(
+def test_an_answer_that_is_not_a_json_object_is_the_providers_fault(
     gateway: GatewayServer, raw: RawServer, content: bytes
 ):
     raw.answer(content)
-    assert outcome(gateway.query("raw")) == (400, "BAD_REQUEST")
+    assert outcome(gateway.query("raw")) == (500, "INTERNAL_ERROR")
 
 
 def test_a_web_page_as_an_error_is_not_quoted(gateway: GatewayServer, raw: RawServer):

@@ -243,7 +243,7 @@ def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Ve
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({"prompt_tokens": -5, "completion_tokens": 2}, (0, 2, "reported")),
+        ({"prompt_tokens": -5, "completion_tokens": 2}, (2, 2, "mixed")),
         ({"prompt_tokens": 10**17, "completion_tokens": 1}, (100_000_000, 1, "reported")),
         ({"prompt_tokens": "many", "completion_tokens": None}, (2, 1, "estimated")),
         ("none", (2, 1, "estimated")),

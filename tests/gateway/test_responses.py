@@ -101,7 +101,7 @@ def test_the_official_client_gets_every_event_by_its_name(
     assert gateway.notes.last.tokens_out == 3
 
 
-@pytest.mark.parametrize("last", ["response.completed", "response.incomplete", "response.failed"])
+@pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
 def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: Vendor, last: str):
     end = sent(last, response=RESPONSE)
     thinker.say(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))

@@ -39,7 +39,10 @@ def raw(gateway: GatewayServer) -> Iterator[RawServer]:
         (Answer.stream(BEGUN, b"data: {garbage\n\n", END, DONE), "TEMPORARILY_UNAVAILABLE"),
         (Answer.stream(BEGUN, b"data: [1]\n\n", END, DONE), "TEMPORARILY_UNAVAILABLE"),
         (Answer.stream(BEGUN, *([b"x" * 2**20] * 9), END, DONE), "TEMPORARILY_UNAVAILABLE"),
-        (Answer.stream(BEGUN, b'data: {"error": {"message": "overloaded"}}\n\n', DONE), "INTERNAL_ERROR"),
+        (
+            Answer.stream(BEGUN, b'data: {"error": {"message": "overloaded"}}\n\n', DONE),
+            "TEMPORARILY_UNAVAILABLE",
+        ),
     ],
     ids=["cut", "stopped", "cut after its reason", "garbled", "no object", "an endless event", "it says so"],
 )

@@ -144,7 +144,9 @@ def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewaySe
     last = f"event: error\ndata: {json.dumps(broken)}\n\n".encode()
     vendor.say(Answer.stream(b"\n\n".join(events[:4]) + b"\n\n" + last))
     answer = gateway.query("vendor", STREAM)
-    assert ended_with_an_error(answer)["message"].endswith("Overloaded, [secret] (overloaded_error)")
+    ended = ended_with_an_error(answer)
+    assert ended["message"].endswith("The provider said: Overloaded, [secret]")
+    assert ended["error_code"] == "TEMPORARILY_UNAVAILABLE"
 
 
 @pytest.mark.usefixtures("client")
@@ -152,7 +154,7 @@ def test_an_error_before_the_first_event_is_an_ordinary_error(gateway: GatewaySe
     broken = json.dumps(failure("overloaded_error", "Overloaded"))
     vendor.say(Answer.stream(f"event: error\ndata: {broken}\n\n".encode()))
     answer = gateway.query("vendor", STREAM)
-    assert answer.status_code == 500
+    assert answer.status_code == 503
     assert "Overloaded" in answer.json()["message"]
 
 

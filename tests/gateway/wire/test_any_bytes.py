@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving_ui.catalogue.exchange import Framing
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.passage import Passage
+from serving_ui.gateway.reported_failure import to_error
 from serving_ui.gateway.tally import Tally
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support import frames
@@ -38,7 +39,7 @@ def passage(recorded: Recording) -> Passage:
     return Passage(
         wire=recorded.wire,
         asked=lambda: recorded.asked,
-        redact=lambda words: "words",
+        fail=lambda failed: to_error(failed, endpoint="e", secrets=()),
         tally=Tally(),
         shows_usage=True,
     )

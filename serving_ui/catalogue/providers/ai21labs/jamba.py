@@ -146,16 +146,18 @@ class ChatStream:
 
     def __init__(self, asked: Asked) -> None:
         self.finished = False
+        self.counts: Json | None = None
         self._asked = asked
         self._calls: dict[int, dict[str, answers.Arguments]] = {}
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
         model = data.get("model") or ""
+        counts = read_usage(data.get("usage"))
+        self.counts = counts or self.counts
         chunks = [self._chunk(data["id"], model, each) for each in data["choices"]]
         self.finished = self.finished or any(each.get("finish_reason") for each in data["choices"])
-        counts = read_usage(data.get("usage"))
-        if counts is not None:
+        if self.finished and counts is not None:
             chunks.append(answers.usage_chunk(self._asked, counts, id=data["id"], model=model))
         return chunks
 

@@ -76,6 +76,10 @@ class CompletionStream:
         self._asked = asked
         self._chat = jamba.ChatStream(asked)
 
+    @property
+    def counts(self) -> Json | None:
+        return self._chat.counts
+
     def take(self, event: Event) -> list[Json]:
         chunks = [text for chunk in self._chat.take(event) if (text := self._as_text(chunk)) is not None]
         self.finished = self._chat.finished

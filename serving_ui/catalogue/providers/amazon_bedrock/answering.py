@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.providers.amazon_bedrock.converse import RULES
 
 _REASONS = {
@@ -42,15 +43,17 @@ def reply_of_chat(answer: Json, asked: Asked) -> Json:
         reasoning_content="".join(thought.get("thinking", "") for thought in thoughts) or None,
         thinking_blocks=thoughts or None,
     )
-    choice = answers.choice(0, said, _reason(answer["stopReason"]))
+    counts = _usage(answer["usage"])
+    choice = answers.choice(0, said, _reason(answer["stopReason"], counts))
     extras = {name: answer[name] for name in _EXTRAS if name in answer}
-    return answers.chat(asked, [choice], _usage(answer["usage"])) | extras
+    return answers.chat(asked, [choice], counts) | extras
 
 
 def reply_of_completion(answer: Json, asked: Asked) -> Json:
     """A whole answer as a `text_completion`."""
-    choice = (_text(_blocks(answer)), _reason(answer["stopReason"]))
-    return answers.completion(asked, [choice], _usage(answer["usage"]))
+    counts = _usage(answer["usage"])
+    choice = (_text(_blocks(answer)), _reason(answer["stopReason"], counts))
+    return answers.completion(asked, [choice], counts)
 
 
 def _blocks(answer: Json) -> list[Json]:
@@ -80,32 +83,31 @@ def _thought(content: Json) -> Json:
     return {"type": "thinking", "thinking": said["text"], **signed}
 
 
-def _reason(given: str) -> str:
+def _reason(given: str, counts: Json | None = None) -> str:
     """OpenAI's finish reason. Raises ProviderFailed."""
     if given in _FAILED:
-        raise ProviderFailed(f"The model's answer cannot be used ({given}).")
+        raise ProviderFailed(f"The model's answer cannot be used ({given}).", counts=counts)
     return _REASONS.get(given, "stop")
 
 
 def _usage(told: Json) -> Json:
     read, written = told.get("cacheReadInputTokens"), told.get("cacheWriteInputTokens")
-    return answers.usage(
-        told["inputTokens"] + (read or 0) + (written or 0), told["outputTokens"], cached=read
-    )
+    prompt = told["inputTokens"] + (read or 0) + (written or 0)
+    return answers.usage(prompt, told["outputTokens"], cached=read, written=written)
 
 
 class _Stream(ABC):
-    """What chat and completions share of a stream: errors, the end, the usage."""
+    """What chat and completions share of a stream: the end, the usage."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self.finished = False
+        self.counts: Json | None = None
 
     def take(self, event: Event) -> list[Json]:
         """The chunks that follow from this event."""
-        if event.name.endswith("Exception") or event.name == "error":
-            said = event.data.get("originalMessage") or event.data.get("message")
-            raise ProviderFailed(str(said or event.name))
+        if event.name == "metadata":
+            self.counts = _usage(event.data["usage"])
         return self._chunks(event)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json
 from serving_ui.catalogue.providers.anthropic.question import RULES
 from serving_ui.lib import json_text
 
@@ -57,16 +57,14 @@ def text_of(reply: Json) -> str:
 
 def read_usage(told: Json) -> Json:
     """Anthropic counts what it had cached, and what it caches now, beside the input; OpenAI counts them in."""
-    cached = told.get("cache_read_input_tokens") or 0
-    prompt = told["input_tokens"] + cached + (told.get("cache_creation_input_tokens") or 0)
     thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
-    return answers.usage(prompt, told["output_tokens"], cached=cached, reasoning=thinking)
+    return _usage(told, told["output_tokens"], thinking)
 
 
-def failure(data: Json) -> ProviderFailed:
-    """An `error` event in Anthropic's words."""
-    error = data.get("error") or {}
-    return ProviderFailed(f"{error.get('message') or 'no reason given'} ({error.get('type') or 'error'})")
+def _usage(told: Json, completion: int | None, thinking: int | None = None) -> Json:
+    cached, written = told.get("cache_read_input_tokens") or 0, told.get("cache_creation_input_tokens") or 0
+    prompt = told["input_tokens"] + cached + written
+    return answers.usage(prompt, completion, cached=cached, written=written, reasoning=thinking)
 
 
 def _refusal(holder: Json) -> str | None:
@@ -91,6 +89,7 @@ class MessageStream:
 
     def __init__(self, asked: Asked) -> None:
         self.finished = False
+        self.counts: Json | None = None
         self._asked = asked
         self._id = self._model = ""
         self._usage: Json = {}
@@ -109,6 +108,7 @@ class MessageStream:
             case "message_start":
                 message = data["message"]
                 self._id, self._model, self._usage = message["id"], message["model"], dict(message["usage"])
+                self.counts = _usage(self._usage, None)  # of the output it tells no more than that it begins
                 return [self._chunk({"role": "assistant", "content": ""})]
             case "message_delta":
                 return self._told(data)
@@ -116,8 +116,6 @@ class MessageStream:
                 self.finished = True
                 counts = read_usage(self._usage)
                 return [answers.usage_chunk(self._asked, counts, id=self._id, model=self._model)]
-            case "error":
-                raise failure(data)
         return []
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
@@ -166,7 +164,10 @@ class MessageStream:
 
     def _told(self, data: Json) -> list[Json]:
         """The counts are those of the whole message so far, so they replace what was told before."""
-        self._usage |= {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
+        told = {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
+        self._usage |= told
+        if "output_tokens" in told:
+            self.counts = read_usage(self._usage)
         stopped = data["delta"]
         if not stopped.get("stop_reason"):
             return []

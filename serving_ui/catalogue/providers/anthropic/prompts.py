@@ -64,6 +64,10 @@ class CompletionStream:
         self._asked = asked
         self._message = answer.MessageStream(asked)
 
+    @property
+    def counts(self) -> Json | None:
+        return self._message.counts
+
     def take(self, event: Event) -> list[Json]:
         data = event.data
         if data.get("type") == "completion":

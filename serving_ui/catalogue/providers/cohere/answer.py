@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.providers.cohere.question import RULES
 
 FINISH = {
@@ -21,13 +22,14 @@ FINISH = {
     "ERROR_TOXIC": "content_filter",
     "ERROR_LIMIT": "length",
 }
-_FAILED = {"ERROR": "it failed while generating", "TIMEOUT": "it ran out of time"}
+_FAILED = {"ERROR": ("it failed while generating", 500), "TIMEOUT": ("it ran out of time", 504)}
 
 
-def finish_reason(reason: str | None, error: str | None = None) -> str:
-    """OpenAI's word. Raises ProviderFailed for the words that say that there is no answer."""
+def finish_reason(reason: str | None, error: str | None = None, *, counts: Json | None = None) -> str:
+    """OpenAI's word. Raises ProviderFailed, with the counts, for the words that say that there is no answer."""
     if reason in _FAILED:
-        raise ProviderFailed(f"{error or _FAILED[reason]} ({reason})")
+        why, status = _FAILED[reason]
+        raise ProviderFailed(f"{error or why} ({reason})", status=status, counts=counts)
     return FINISH.get(reason or "", "stop")
 
 
@@ -49,10 +51,10 @@ def read_message(reply: Json, asked: Asked) -> Json:
         citations=message.get("citations") or None,
     )
     told = [logprob(each) for each in reply.get("logprobs") or ()]
-    choice = answers.choice(
-        0, said, finish_reason(reply["finish_reason"]), logprobs=answers.logprobs(told) if told else None
-    )
-    return answers.chat(asked, [choice], read_usage(reply.get("usage")), id=reply["id"])
+    counts = read_usage(reply.get("usage"))
+    reason = finish_reason(reply["finish_reason"], counts=counts)
+    choice = answers.choice(0, said, reason, logprobs=answers.logprobs(told) if told else None)
+    return answers.chat(asked, [choice], counts, id=reply["id"])
 
 
 def text_of(reply: Json) -> str:
@@ -91,6 +93,7 @@ class MessageStream:
 
     def __init__(self, asked: Asked) -> None:
         self.finished = False
+        self.counts: Json | None = None
         self._asked = asked
         self._id = ""
         self._calls: dict[int, _Call] = {}
@@ -148,11 +151,11 @@ class MessageStream:
         return [self._chunk({"tool_calls": [piece]})] if text else []
 
     def _end(self, delta: Json) -> list[Json]:
+        self.counts = read_usage(delta.get("usage"))
         reason = finish_reason(delta["finish_reason"], delta.get("error"))
         self.finished = True
         rests = [self._arguments(call, call.arguments.rest()) for call in self._calls.values()]
         chunks = [*chain.from_iterable(rests), self._chunk({}, reason)]
-        counts = read_usage(delta.get("usage"))
-        if counts is not None:
-            chunks.append(answers.usage_chunk(self._asked, counts, id=self._id))
+        if self.counts is not None:
+            chunks.append(answers.usage_chunk(self._asked, self.counts, id=self._id))
         return chunks

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.providers.cohere import answer, question
 
 _LEGACY = re.compile(r"command(-light)?(-nightly)?")
@@ -64,12 +65,15 @@ def chat_body(body: Json, model: str) -> Json:
 def read_completion(reply: Json, asked: Asked) -> Json:
     """The answer of either address as a `text_completion`."""
     if "message" in reply:
-        choice = (answer.text_of(reply), answer.finish_reason(reply["finish_reason"]))
-        return answers.completion(asked, [choice], answer.read_usage(reply.get("usage")), id=reply["id"])
-    choices = [
-        (each["text"], answer.finish_reason(each.get("finish_reason"))) for each in reply["generations"]
-    ]
-    return answers.completion(asked, choices, answer.read_usage(reply.get("meta")), id=reply["id"])
+        counts = answer.read_usage(reply.get("usage"))
+        choices = [(answer.text_of(reply), answer.finish_reason(reply["finish_reason"], counts=counts))]
+    else:
+        counts = answer.read_usage(reply.get("meta"))
+        choices = [
+            (each["text"], answer.finish_reason(each.get("finish_reason"), counts=counts))
+            for each in reply["generations"]
+        ]
+    return answers.completion(asked, choices, counts, id=reply["id"])
 
 
 class CompletionStream:
@@ -79,6 +83,11 @@ class CompletionStream:
         self.finished = False
         self._asked = asked
         self._message = answer.MessageStream(asked)
+        self._told: Json | None = None
+
+    @property
+    def counts(self) -> Json | None:
+        return self._told or self._message.counts
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
@@ -88,14 +97,15 @@ class CompletionStream:
             case "stream-end":
                 return self._end(data)
             case "stream-error":
+                answer.finish_reason(data.get("finish_reason"), data.get("err"))
                 raise ProviderFailed(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
         chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
         self.finished = self._message.finished
         return [chunk for chunk in chunks if chunk is not None]
 
     def _end(self, data: Json) -> list[Json]:
-        self.finished = True
         whole = data.get("response") or {}
+        self._told = counts = answer.read_usage(whole.get("meta"))
         ended = whole.get("generations") or [{"finish_reason": data.get("finish_reason")}]
         chunks = [
             answers.text_chunk(
@@ -106,7 +116,7 @@ class CompletionStream:
             )
             for each in ended
         ]
-        counts = answer.read_usage(whole.get("meta"))
+        self.finished = True
         if counts is not None:
             chunks.append(answers.usage_chunk(self._asked, counts, kind="text_completion"))
         return chunks

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json, ProviderFailed
+from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import RULES
 
 _FILTERED = frozenset(
@@ -74,14 +75,14 @@ def _call(part: Mapping[str, Any], asked: Asked, *, fallback_id: str) -> Json:
     return call
 
 
-def finish(candidate: Mapping[str, Any], *, called: bool) -> str | None:
-    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderFailed."""
+def finish(candidate: Mapping[str, Any], *, called: bool, counts: Json | None = None) -> str | None:
+    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderFailed with the counts."""
     reason = candidate.get("finishReason")
     if not reason or reason == _UNSAID:
         return None
     if reason in _FAILED:
         why = candidate.get("finishMessage") or "The model's answer cannot be used."
-        raise ProviderFailed(f"{why} ({reason})")
+        raise ProviderFailed(f"{why} ({reason})", counts=counts)
     if reason == "MAX_TOKENS":
         return "length"
     if reason in _FILTERED:
@@ -158,7 +159,7 @@ def _choices(answer: Json, asked: Asked) -> list[Json]:
             reasoning_content=found.thoughts or None,
             images=found.images or None,
         )
-        reason = finish(candidate, called=bool(found.calls)) or "stop"
+        reason = finish(candidate, called=bool(found.calls), counts=usage(answer)) or "stop"
         choices.append(answers.choice(index, message, reason, logprobs=logprobs(candidate)))
     return choices
 
@@ -169,7 +170,10 @@ def completion(answer: Json, asked: Asked) -> Json:
         choices = [("", "content_filter")]
     else:
         choices = [
-            (said(candidate, asked, asked.id, index=position).text, finish(candidate, called=False) or "stop")
+            (
+                said(candidate, asked, asked.id, index=position).text,
+                finish(candidate, called=False, counts=usage(answer)) or "stop",
+            )
             for position, candidate in enumerate(_candidates(answer))
         ]
     return answers.completion(asked, choices, usage(answer), **heading(answer))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json, ProviderFailed
+from serving_ui.catalogue.exchange import Asked, Event, Json
 from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.answer import Heading, Said
 
@@ -30,14 +30,15 @@ class _Stream(ABC):
 
     def __init__(self, asked: Asked) -> None:
         self.finished = False
+        self.counts: Json | None = None
         self._asked = asked
         self._choices: dict[int, _Choice] = {}
         self._counted = False
         self._wanted = questions.merged(asked.body).get("n") or 1
 
     def take(self, event: Event) -> list[Json]:
-        if event.data.get("error"):
-            raise ProviderFailed(_words(event.data["error"]))
+        counts = answer.usage(event.data)
+        self.counts = counts or self.counts
         head = answer.heading(event.data)
         chunks: list[Json] = []
         why = answer.blocked(event.data)
@@ -46,7 +47,6 @@ class _Stream(ABC):
         for position, candidate in enumerate(event.data.get("candidates") or ()):
             chunks += self._candidate(candidate, candidate.get("index", position), head)
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
-        counts = answer.usage(event.data)
         if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
             self._counted = True
             chunks.append(answers.usage_chunk(self._asked, counts, kind=self.kind, **head))
@@ -136,7 +136,3 @@ def _deltas(said: Said, state: _Choice) -> list[Json]:
     for order, call in enumerate(said.calls, start=state.calls):
         deltas.append({"tool_calls": [{"index": order, **call}]})
     return deltas
-
-
-def _words(error: Any) -> str:
-    return str(error.get("message") or error) if isinstance(error, dict) else str(error)

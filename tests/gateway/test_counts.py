@@ -1,0 +1,376 @@
+"""What was used is what the provider last told, however its answer ends; and what has a price of its own is counted apart."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving_ui.gateway.record import Record
+from serving_ui.gateway.snapshot import Limit
+from serving_ui.gateway.tally import Tally, estimate
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.test_records import DONE, END, chunk
+from tests.gateway.test_reported_failures import event
+from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
+from tests.support import frames
+from tests.support.recordings import RECORDINGS, Recording
+from tests.support.servers import wait_until
+from tests.support.vendor import Answer, Vendor, running_vendor
+
+STREAM = {**CHAT, "stream": True}
+SAID = "Four hundred characters, or so. " * 12
+
+NAMED = {str(each): each for each in RECORDINGS}
+
+
+def start(**usage: int) -> bytes:
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude",
+        "content": [],
+        "usage": usage,
+    }
+    return event({"type": "message_start", "message": message}, "message_start")  # fmt: skip
+
+
+TEXT = event(
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": SAID}},
+    "content_block_start",
+)
+
+
+def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes: Any) -> None:
+    """The endpoint `vendor` leads to the model of a recording."""
+    config = recorded.config(vendor.url)
+    gateway.lead(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
+    made = gateway.holder.current.endpoints["vendor"]
+    gateway.add(replace(made, **changes))
+    token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
+    vendor.say(token, at="/token")
+
+
+def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
+    """The record of a stream that was left with its first event."""
+    with gateway.query(name, STREAM, stream=True) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: gateway.notes.pages)
+    return gateway.notes.last
+
+
+def test_what_anthropic_told_at_the_beginning_is_what_a_caller_who_leaves_has_used(
+    gateway: GatewayServer, vendor: Vendor
+):
+    lead(gateway, vendor, NAMED["anthropic-hello"])
+    begin = start(
+        input_tokens=5_000, cache_read_input_tokens=12_000, cache_creation_input_tokens=8_000, output_tokens=1
+    )
+    vendor.say(Answer.stream(begin, threading.Event()))
+    record = after_leaving(gateway)
+    assert (record.status, record.completeness) == (499, "client_left")
+    assert (record.tokens_in, record.tokens_out, record.tokens_source) == (25_000, 0, "reported")
+    assert (record.tokens_cached, record.tokens_cache_written) == (12_000, 8_000)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
+    gateway: GatewayServer, vendor: Vendor, cut: bool
+):
+    lead(gateway, vendor, NAMED["anthropic-hello"])
+    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, cut=cut))
+    gateway.query("vendor", STREAM)
+    record = gateway.notes.last
+    assert (record.completeness, record.tokens_source) == ("truncated", "mixed")
+    assert (record.tokens_in, record.tokens_out) == (25_000, estimate(len(SAID)))
+
+
+def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, NAMED["anthropic-hello"])
+    told = event({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta")
+    failed = event({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, "error")
+    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, told, failed))
+    gateway.query("vendor", STREAM)
+    record = gateway.notes.last
+    assert (record.completeness, record.tokens_source) == ("truncated", "reported")
+    assert (record.tokens_in, record.tokens_out) == (25_000, 77)
+
+
+def test_a_stream_that_is_left_is_settled_with_what_was_told(gateway: GatewayServer, vendor: Vendor):
+    """The limit is 26,000; the call reserves a hundred, and has used 25,000 when it is left."""
+    lead(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
+    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
+    with gateway.query("vendor", {**STREAM, "max_tokens": 100}, stream=True) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: gateway.notes.pages)
+    assert gateway.query("vendor", {**CHAT, "max_tokens": 2_000}).status_code == 429
+
+
+def google(text: str, **usage: int) -> bytes:
+    content = {"candidates": [{"content": {"parts": [{"text": text}]}}], "usageMetadata": usage}
+    return event(content)
+
+
+GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
+    (
+        "google-cloud-vertex-ai-stream-hello",
+        google(
+            "a",
+            promptTokenCount=900,
+            candidatesTokenCount=3,
+            thoughtsTokenCount=40,
+            cachedContentTokenCount=600,
+            totalTokenCount=943,
+        ),
+        (900, 43, 600, 0, 40, "reported"),
+    ),
+    (
+        "google-cloud-vertex-ai-stream-hello",
+        google(SAID, promptTokenCount=900, totalTokenCount=900),
+        (900, estimate(len(SAID)), 0, 0, 0, "mixed"),
+    ),
+    (
+        "ai21labs-stream-hello",
+        event(
+            {
+                "id": "x",
+                "choices": [{"index": 0, "delta": {"content": "a"}}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13},
+            }
+        ),
+        (9, 4, 0, 0, 0, "reported"),
+    ),
+    (
+        "custom-stream-hello",
+        chunk(
+            "a",
+            usage={
+                "prompt_tokens": 900,
+                "completion_tokens": 12,
+                "total_tokens": 912,
+                "prompt_tokens_details": {"cached_tokens": 512, "cache_write_tokens": 256},
+                "completion_tokens_details": {"reasoning_tokens": 11},
+            },
+        ),
+        (900, 12, 512, 256, 11, "reported"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "told", "expected"), GOING_ON)
+def test_each_count_is_kept_as_it_comes(
+    gateway: GatewayServer, vendor: Vendor, name: str, told: bytes, expected: tuple[Any, ...]
+):
+    lead(gateway, vendor, NAMED[name])
+    vendor.say(Answer.stream(told, threading.Event()))
+    assert parts(after_leaving(gateway)) == expected
+
+
+def parts(record: Record) -> tuple[int, int, int, int, int, str]:
+    return (
+        record.tokens_in,
+        record.tokens_out,
+        record.tokens_cached,
+        record.tokens_cache_written,
+        record.tokens_reasoning,
+        record.tokens_source,
+    )
+
+
+def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
+    gateway: GatewayServer, vendor: Vendor
+):
+    lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
+    usage = {"inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 300, "cacheWriteInputTokens": 50}
+    said = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": SAID}})
+    told = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
+    failed = frames.event("modelStreamErrorException", {"message": "x"})
+    vendor.say(Answer.stream(said, told, failed, kind=frames.KIND))
+    gateway.query("vendor", STREAM)
+    assert gateway.notes.last.completeness == "truncated"
+    assert parts(gateway.notes.last) == (360, 20, 300, 50, 0, "reported")
+
+
+def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: Vendor):
+    lead(gateway, vendor, NAMED["cohere-stream-hello"])
+    usage = {"tokens": {"input_tokens": 70, "output_tokens": 9}, "cached_tokens": 64}
+    end = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x", "usage": usage}}
+    vendor.say(Answer.stream(event(end)))
+    assert gateway.query("vendor", STREAM).status_code == 500
+    assert gateway.notes.last.completeness == "failed"
+    assert parts(gateway.notes.last) == (70, 9, 64, 0, 0, "reported")
+
+
+def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: GatewayServer, vendor: Vendor):
+    gateway.add(endpoint("model", entity(base=vendor.url)))
+    usage = {
+        "input_tokens": 90,
+        "input_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 16},
+        "output_tokens": 30,
+        "output_tokens_details": {"reasoning_tokens": 25},
+        "total_tokens": 120,
+    }
+    response = {**RESPONSE, "status": "incomplete", "usage": usage}
+    vendor.say(Answer.stream(BEGIN, DELTA, sent("response.incomplete", response=response)))
+    assert gateway.post("responses", {"model": "model", "input": "x", "stream": True}).status_code == 200
+    assert parts(gateway.notes.last) == (90, 30, 64, 16, 25, "reported")
+
+
+def test_what_a_try_before_has_used_is_counted_in(gateway: GatewayServer, vendor: Vendor):
+    """The first model answers with what nobody can use, and the second one well."""
+    recorded = NAMED["amazon-bedrock-hello"]
+    lead(gateway, vendor, recorded)
+    failing = replace(gateway.holder.current.endpoints["vendor"].entities[0], name="failing")
+    with running_vendor() as other:
+        served = (failing, entity(base=other.url, name="working"))
+        gateway.add(
+            endpoint("both", failing, entities=served, fallback=True, routes=(("failing", 100), ("working", 0)))
+        )  # fmt: skip
+        vendor.say(Answer.json({**recorded.reply, "stopReason": "malformed_model_output"}))
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        other.say(Answer.json({"choices": [{"message": {"content": "Hi."}}], "usage": usage}))
+        assert gateway.query("both").headers["served-model-name"] == "working"
+    record = gateway.notes.last
+    counts = recorded.answer["usage"] if recorded.answer else {}
+    assert parts(record) == (
+        counts["prompt_tokens"] + 3,
+        counts["completion_tokens"] + 2,
+        40,
+        100,
+        0,
+        "reported",
+    )
+
+
+SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
+    ("nothing apart", {"prompt_tokens": 9, "completion_tokens": 4}, (9, 4, 0, 0, 0)),
+    (
+        "null",
+        {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt_tokens_details": None},
+        (9, 4, 0, 0, 0),
+    ),
+    (
+        "OpenAI",
+        {
+            "prompt_tokens": 900,
+            "completion_tokens": 40,
+            "total_tokens": 940,
+            "prompt_tokens_details": {"cached_tokens": 512, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0},
+        },
+        (900, 40, 512, 0, 30),
+    ),
+    (
+        "OpenAI's zeros",
+        {
+            "prompt_tokens": 900,
+            "completion_tokens": 40,
+            "total_tokens": 940,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+        (900, 40, 0, 0, 0),
+    ),
+    (
+        "Responses",
+        {
+            "input_tokens": 900,
+            "output_tokens": 40,
+            "input_tokens_details": {"cached_tokens": 512, "cache_write_tokens": 128},
+            "output_tokens_details": {"reasoning_tokens": 30},
+            "total_tokens": 940,
+        },
+        (900, 40, 512, 128, 30),
+    ),
+    (
+        "LiteLLM",
+        {
+            "prompt_tokens": 900,
+            "completion_tokens": 40,
+            "total_tokens": 940,
+            "prompt_tokens_details": {"cached_tokens": 512, "cache_creation_tokens": 128},
+            "cache_read_input_tokens": 512,
+            "cache_creation_input_tokens": 128,
+        },
+        (900, 40, 512, 128, 0),
+    ),
+    (
+        "Anthropic, beside the input",
+        {
+            "input_tokens": 5,
+            "cache_read_input_tokens": 2,
+            "cache_creation_input_tokens": 1,
+            "output_tokens": 4,
+        },
+        (8, 4, 2, 1, 0),
+    ),
+    (
+        "a cache beside the prompt",
+        {"prompt_tokens": 100, "completion_tokens": 4, "cache_read_input_tokens": 800, "total_tokens": 904},
+        (900, 4, 800, 0, 0),
+    ),
+    (
+        "xAI, reasoning beside the completion",
+        {
+            "prompt_tokens": 32,
+            "completion_tokens": 9,
+            "total_tokens": 135,
+            "completion_tokens_details": {"reasoning_tokens": 94},
+        },
+        (32, 103, 0, 0, 94),
+    ),
+    (
+        "DeepSeek",
+        {
+            "prompt_tokens": 90,
+            "completion_tokens": 4,
+            "total_tokens": 94,
+            "prompt_cache_hit_tokens": 64,
+            "prompt_cache_miss_tokens": 26,
+        },
+        (90, 4, 64, 0, 0),
+    ),
+]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    ("usage", "expected"), [each[1:] for each in SPELLED], ids=[each[0] for each in SPELLED]
+)
+def test_parts_mean_the_same_whoever_tells_them(
+    usage: dict[str, Any], expected: tuple[int, ...], is_first: bool, indent: int | None
+):
+    """In a whole answer, whose bytes are not parsed, and in a chunk."""
+    choices = {"choices": [{"message": {"content": "x"}}]}
+    content = {"usage": usage, **choices} if is_first else {**choices, "usage": usage}
+    whole, streamed = Tally(), Tally()
+    assert whole.whole(json.dumps(content, indent=indent).encode())
+    streamed.chunk({"choices": [], "usage": usage})
+    for tally in (whole, streamed):
+        given, said, _source, *apart = tally.reported_counts()
+        assert (given, said, *apart) == expected
+
+
+def test_later_counts_replace_earlier_ones_and_zeros_do_not():
+    tally = Tally()
+    for usage in (
+        {"prompt_tokens": 900, "completion_tokens": 1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": None, "completion_tokens": 40},
+        {"prompt_tokens": 890, "completion_tokens": 38},
+    ):
+        tally.usage(usage)
+    assert tally.reported_counts()[:2] == (890, 38)
+
+
+def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor: Vendor):
+    gateway.add(endpoint("model", entity(base=vendor.url)))
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    vendor.say(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
+    gateway.query("model", STREAM)
+    assert parts(gateway.notes.last)[:2] == (9, 4)
