@@ -128,6 +128,13 @@ _COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], 
         lambda counted: {"in": counted["in"], "out": counted["out"]},
     ),
     (
+        "serving_ui_token_details_total",
+        "Tokens that have a price of their own: of those in, read from a cache (cached) or written to one (cache_written); of those out, of reasoning.",
+        "detail",
+        # A process of the version before may have left its counts here.
+        lambda counted: {name: counted.get(name, 0) for name in ("cached", "cache_written", "reasoning")},
+    ),
+    (
         "serving_ui_retries_total",
         "Times that a provider was asked again.",
         "",

@@ -72,6 +72,10 @@ class Meter:
         statuses[status] = statuses.get(status, 0) + 1
         counts["in"] += record.tokens_in
         counts["out"] += record.tokens_out
+        if record.tokens_cached or record.tokens_cache_written or record.tokens_reasoning:
+            counts["cached"] += record.tokens_cached
+            counts["cache_written"] += record.tokens_cache_written
+            counts["reasoning"] += record.tokens_reasoning
         counts["retries"] += record.retries
         counts["fallbacks"] += record.fallbacks
         if record.completeness != "limited":
@@ -172,7 +176,7 @@ def _nothing() -> Counts:
     """What is counted for an endpoint."""
     return {
         "statuses": {},
-        **dict.fromkeys(("in", "out", "retries", "fallbacks"), 0),
+        **dict.fromkeys(("in", "out", "cached", "cache_written", "reasoning", "retries", "fallbacks"), 0),
         "upstream": _histogram(LATENCY_MS),
         "first_byte": _histogram(LATENCY_MS),
     }

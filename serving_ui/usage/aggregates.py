@@ -14,7 +14,7 @@ from serving_ui.usage.models import LATENCY_NAMES, Minute, Total
 Values = Mapping[str, Any]
 _SUMS = (
     "requests", "errors_4xx", "errors_5xx", "limited", "truncated", "client_left", "estimated",
-    "tokens_in", "tokens_out", "first_byte_ms", "total_ms", "overhead_ms", *LATENCY_NAMES,
+    "tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning", "first_byte_ms", "total_ms", "overhead_ms", *LATENCY_NAMES,
 )  # fmt: skip
 _MINUTE = ("minute", "endpoint_id", "entity", "principal_id")
 _TOTAL = ("endpoint_id", "entity")
@@ -66,7 +66,8 @@ def _counted(row: Values) -> list[float]:
     return [
         1, int(status == 4), int(status == 5),
         int(how == "limited"), int(how == "truncated"), int(how == "client_left"),
-        int(row["tokens_source"] == "estimated"),
-        row["tokens_in"], row["tokens_out"], row["first_byte_ms"], row["total_ms"], row["overhead_ms"],
+        int(row["tokens_source"] in ("estimated", "mixed")),
+        row["tokens_in"], row["tokens_out"],
+        row["tokens_cached"], row["tokens_cache_written"], row["tokens_reasoning"], row["first_byte_ms"], row["total_ms"], row["overhead_ms"],
         *latency,
     ]  # fmt: skip

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Count, Sum
@@ -23,6 +22,9 @@ from serving_ui.usage.models import Minute, Request, SpoolFile
 
 MOST_LINES = 10_000
 _MODE = "transaction_mode"
+TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning")
+_PARTS = ("cached", "written to a cache", "of reasoning")
+_NOTHING = (0,) * (1 + len(TOKENS))
 
 
 @dataclass
@@ -109,30 +111,29 @@ def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int,
 
 
 def _compare_minutes(found: Reckoning, *, since: datetime) -> None:
-    sums: dict[str, Any] = {"tokens": Sum("tokens_in") + Sum("tokens_out")}
     by = ("minute", "endpoint_id", "entity", "principal_id")
     from_rows = (
         Request.objects.filter(at__gte=since)
         .annotate(minute=TruncMinute("at"))
         .values_list(*by)
-        .annotate(n=Count("pk"), **sums)
+        .annotate(n=Count("pk"), **{f"all_{name}": Sum(name) for name in TOKENS})
     )
-    stored = Minute.objects.filter(minute__gte=since)
-    rows = {row[:4]: row[4:] for row in from_rows}
-    minutes = {
-        (each.minute, each.endpoint_id, each.entity, each.principal_id): (
-            each.requests,
-            each.tokens_in + each.tokens_out,
-        )
-        for each in stored
-    }
-    found.minutes = sum(requests for requests, _tokens in minutes.values())
+    stored = Minute.objects.filter(minute__gte=since).values_list(*by, "requests", *TOKENS)
+    rows = {row[: len(by)]: row[len(by) :] for row in from_rows}
+    minutes = {row[: len(by)]: row[len(by) :] for row in stored}
+    found.minutes = sum(requests for requests, *_tokens in minutes.values())
     for key in sorted(rows.keys() | minutes.keys()):
-        (requests, tokens), (summed, summed_tokens) = rows.get(key, (0, 0)), minutes.get(key, (0, 0))
-        if (requests, tokens) != (summed, summed_tokens):
+        counted, summed = rows.get(key, _NOTHING), minutes.get(key, _NOTHING)
+        if counted != summed:
             minute, endpoint, entity, principal = key
             found.differences.append(
                 f"{minute:%Y-%m-%d %H:%M} endpoint {endpoint or '?'} entity {entity or '-'} principal "
-                f"{principal or '-'}: rows say {requests} requests and {tokens} tokens, "
-                f"the minute {summed} and {summed_tokens}."
+                f"{principal or '-'}: rows say {counted[0]} requests and {_tokens(counted, ' tokens')}, "
+                f"the minute {summed[0]} and {_tokens(summed)}."
             )
+
+
+def _tokens(figures: tuple[int, ...], unit: str = "") -> str:
+    _requests, given, said, *parts = figures
+    of_these = ", ".join(f"{count} {name}" for name, count in zip(_PARTS, parts, strict=True) if count)
+    return f"{given + said}{unit}" + (f" (of these {of_these})" if of_these else "")

@@ -93,6 +93,12 @@ def _attributes(row: Request, operation: str) -> dict[str, str | int | float]:
         attributes["gen_ai.usage.input_tokens"] = row.tokens_in
         attributes["gen_ai.usage.output_tokens"] = row.tokens_out
         attributes["serving_ui.tokens_source"] = row.tokens_source
+        parts = {
+            "gen_ai.usage.cache_read.input_tokens": row.tokens_cached,
+            "gen_ai.usage.cache_creation.input_tokens": row.tokens_cache_written,
+            "gen_ai.usage.reasoning.output_tokens": row.tokens_reasoning,
+        }
+        attributes |= {name: count for name, count in parts.items() if count}
     if row.streamed:  # said of streams only
         attributes["gen_ai.request.stream"] = True
         if row.first_byte_ms < row.total_ms:

@@ -49,7 +49,8 @@ def read(meter: Meter) -> Samples:
 
 def test_requests_tokens_and_times_are_counted(tmp_path: Path):
     meter = Meter(tmp_path)
-    meter.note(record(tokens_in=3, tokens_out=7, retries=1))
+    apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 5}
+    meter.note(record(tokens_in=3, tokens_out=7, retries=1, **apart))
     meter.note(record(tokens_in=1, total_ms=8000.0))
     meter.note(record(status=429, completeness="limited", total_ms=0.2, first_byte_ms=0.0))
     found = read(meter)
@@ -57,6 +58,9 @@ def test_requests_tokens_and_times_are_counted(tmp_path: Path):
     assert found["serving_ui_requests_total{endpoint=chat,status=429}"] == 1
     assert found["serving_ui_tokens_total{endpoint=chat,direction=in}"] == 4
     assert found["serving_ui_tokens_total{endpoint=chat,direction=out}"] == 7
+    assert found["serving_ui_token_details_total{endpoint=chat,detail=cached}"] == 2
+    assert found["serving_ui_token_details_total{endpoint=chat,detail=cache_written}"] == 1
+    assert found["serving_ui_token_details_total{endpoint=chat,detail=reasoning}"] == 5
     assert found["serving_ui_retries_total{endpoint=chat}"] == 1
     assert found["serving_ui_upstream_seconds_bucket{endpoint=chat,le=0.1}"] == 1
     assert found["serving_ui_upstream_seconds_bucket{endpoint=chat,le=+Inf}"] == 2

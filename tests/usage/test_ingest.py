@@ -12,9 +12,11 @@ from django.db.models import Sum
 from pydantic_core import to_json
 
 from serving_ui.gateway.meter import LATENCY_MS
+from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import ENDING, Spool
+from serving_ui.usage import aggregates, reading
 from serving_ui.usage import ingest as step
-from serving_ui.usage.models import LATENCY_NAMES, Minute, Request, SpoolFile
+from serving_ui.usage.models import LATENCY_NAMES, Minute, Request, SpoolFile, Total
 from tests.usage.conftest import Gateway, record
 
 TakeIn = Callable[[], int]
@@ -33,6 +35,57 @@ def test_a_record_becomes_a_row_with_all_that_it_says(gateway: Gateway, take_in:
     assert (row.tokens_in, row.tokens_out, row.tokens_source) == (3, 5, "reported")
     assert (row.status, row.retries, row.usage_context) == (206, 2, {"team": "a"})
     assert (row.first_byte_ms, row.total_ms, row.overhead_ms) == (20.0, 30.0, 0.2)
+
+
+PARTS = ("tokens_cached", "tokens_cache_written", "tokens_reasoning")
+
+
+def test_tokens_that_have_prices_of_their_own_are_kept_and_added_up_apart(gateway: Gateway, take_in: TakeIn):
+    at = NOON.timestamp()
+    gateway.answers("a", at=at, tokens_in=900, tokens_cached=600, tokens_cache_written=200)
+    gateway.answers("b", at=at, tokens_cached=1, tokens_out=50, tokens_reasoning=40)
+    take_in()
+    rows = Request.objects.order_by("id").values_list(*PARTS)
+    assert list(rows) == [(600, 200, 0), (1, 0, 40)]
+    gateway.answers("c", at=at, tokens_reasoning=2, tokens_source="mixed")
+    take_in()
+    for sums in (Minute, Total):
+        assert sums.objects.values_list(*PARTS, "estimated").get() == (601, 200, 42, 1)
+
+
+def test_a_gateway_of_the_version_before_has_none_of_them(take_in: TakeIn, folder: Path):
+    fields = [name for name in Record._fields if name not in PARTS]
+    one = record("before", at=NOON.timestamp())
+    folder.mkdir()
+    lines = [to_json({"format": 1, "fields": fields}), to_json((1, *(getattr(one, name) for name in fields)))]
+    (folder / f"before{ENDING}").write_bytes(b"".join(line + b"\n" for line in lines))
+    assert take_in() == 1
+    assert Request.objects.values_list("tokens_in", "tokens_out", "usage_context", *PARTS).get() == (
+        3, 5, {}, 0, 0, 0
+    )  # fmt: skip
+
+
+def test_a_worker_of_the_version_before_takes_in_what_it_knows(
+    gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
+):
+    """It leaves out the fields that it does not know, and the database has a default for the columns."""
+    gateway.answers("a", "b", tokens_cached=2, tokens_reasoning=1)
+    with monkeypatch.context() as before:
+        before.setattr(reading, "_FITTING", [each for each in reading._FITTING if each[0] not in PARTS])
+        before.setattr(reading, "NAMES", tuple(name for name in reading.NAMES if name not in PARTS))
+        kept = [index for index, name in enumerate(aggregates._SUMS) if name not in PARTS]
+        counted = aggregates._counted
+        before.setattr(
+            aggregates,
+            "_counted",
+            lambda row: [counted({**dict.fromkeys(PARTS, 0), **row})[index] for index in kept],
+        )
+        before.setattr(aggregates, "_SUMS", tuple(aggregates._SUMS[index] for index in kept))
+        assert take_in() == 2
+    gateway.answers("c", tokens_cached=2, tokens_reasoning=1)
+    assert take_in() == 1
+    assert list(Request.objects.order_by("id").values_list(*PARTS)) == [(0, 0, 0), (0, 0, 0), (2, 0, 1)]
+    assert Total.objects.values_list("requests", "tokens_in", *PARTS).get() == (3, 9, 2, 0, 1)
 
 
 def test_what_was_taken_in_is_not_taken_again(gateway: Gateway, take_in: TakeIn):

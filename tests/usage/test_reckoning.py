@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -96,6 +97,19 @@ def test_a_minute_that_counts_too_much_is_named(gateway: Gateway, take_in: TakeI
     take_in()
     Minute.objects.update(requests=3)
     with pytest.raises(CommandError, match="rows say 2 requests and 16 tokens, the minute 3 and 16"):
+        check()
+
+
+@pytest.mark.parametrize("part", ["tokens_in", "tokens_cached", "tokens_cache_written", "tokens_reasoning"])
+def test_a_minute_with_other_tokens_is_named(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], part: str
+):
+    gateway.answers("a", tokens_in=900, tokens_cached=600, tokens_cache_written=200, tokens_reasoning=4)
+    take_in()
+    check()
+    Minute.objects.update(**{part: 7})
+    rows = re.escape("905 tokens (of these 600 cached, 200 written to a cache, 4 of reasoning), the minute")
+    with pytest.raises(CommandError, match=rf"rows say 1 requests and {rows} 1 and (12|905) \(of these"):
         check()
 
 

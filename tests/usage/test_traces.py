@@ -79,7 +79,9 @@ def attributes(span: Any) -> dict[str, Any]:
 
 
 def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: TakeIn, collector: Collector):
-    gateway.answers("r-1", usage_context={"team": "a"}, provider="amazon-bedrock", total_ms=1500.0)
+    apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 4}
+    told = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
+    gateway.answers("r-1", **told, **apart)
     take_in()
     assert collector.export() == 1
     (span,) = collector.spans
@@ -91,6 +93,9 @@ def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: 
     assert said["gen_ai.provider.name"] == "aws.bedrock"
     assert said["gen_ai.request.model"] == "gpt-4o"
     assert (said["gen_ai.usage.input_tokens"], said["gen_ai.usage.output_tokens"]) == (3, 5)
+    assert said["gen_ai.usage.cache_read.input_tokens"] == 2
+    assert said["gen_ai.usage.cache_creation.input_tokens"] == 1
+    assert said["gen_ai.usage.reasoning.output_tokens"] == 4
     assert said["serving_ui.endpoint"] == "chat"
     assert said["serving_ui.request_id"] == "r-1"
     assert said["serving_ui.usage_context.team"] == "a"
