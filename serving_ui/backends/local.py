@@ -12,7 +12,8 @@ from importlib import import_module
 from math import ceil
 
 from serving_ui.backends.transport import Aborted, Call, Reply
-from serving_ui.catalogue import registry
+from serving_ui.catalogue import failures, registry
+from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.spec import ServedEntity
 from serving_ui.catalogue.wire import (
@@ -27,11 +28,12 @@ from serving_ui.gateway.connection import Late, UpstreamFault
 from serving_ui.gateway.errors import GatewayError, sent_secrets, vendor_words
 from serving_ui.gateway.outgoing import BadRequest
 from serving_ui.gateway.pool import Untrusted
+from serving_ui.lib import json_text
 from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import asked_for
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
-MOST_BYTES = 64 * 1024  # of a refusal; only its words are wanted
+MOST_BYTES = 64 * 1024  # of an answer; only a failure's words are wanted
 MOST_WORDS = 500
 
 
@@ -95,24 +97,36 @@ def _authorized(request: UpstreamRequest, call: Call) -> UpstreamRequest:
 
 def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
     status, label = reply.status, provider.label
+    if status < 300 and "html" in reply.headers.get("content-type", "").lower():
+        return Verdict(
+            Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
+        )
+    content = reply.opening(most=MOST_BYTES)
     if status < 300:
-        if "html" in reply.headers.get("content-type", ""):
-            return Verdict(
-                Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
-            )
-        return Verdict(Outcome.VERIFIED)
-    if status < 400:
+        failed = _failure_in(content)
+        if failed is None:
+            return Verdict(Outcome.VERIFIED)
+        status = failed.status
+    elif status < 400:
         return Verdict(
             Outcome.REJECTED,
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
-    words = vendor_words(reply.opening(most=MOST_BYTES), secrets=secrets, most=MOST_WORDS)
+    words = vendor_words(content, secrets=secrets, most=MOST_WORDS)
     said = f"{label} answered {status}: {words}"
     if status in provider.refusals:
         return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
     if status in RETRYABLE:
         return Verdict(Outcome.RETRY, said, ceil(min(asked_for(reply.headers) or 0, 60)))
     return Verdict(Outcome.UNVERIFIED, said)
+
+
+def _failure_in(content: bytes) -> ProviderFailed | None:
+    """What an answer with status 200 tells of a failure. A long list of models, of which only the beginning was read, tells none."""
+    try:
+        return failures.in_answer(json_text.read(content))
+    except json_text.JsonInvalid:
+        return None
 
 
 def _unanswered(problem: Exception, label: str) -> Verdict:

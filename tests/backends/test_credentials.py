@@ -200,6 +200,23 @@ def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
     assert len(check(VARIANTS[0], vendor).message) < 700
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        ({"message": "No such key.", "code": 401}, Outcome.REJECTED),
+        ({"message": "No such key.", "code": "invalid_api_key"}, Outcome.REJECTED),
+        ({"message": "busy", "code": 503}, Outcome.RETRY),
+        ({"message": "what?", "code": 404}, Outcome.UNVERIFIED),
+    ],
+)
+def test_a_failure_told_within_a_200_is_judged_like_its_status(
+    vendor: Vendor, error: dict[str, str | int], outcome: Outcome
+):
+    vendor.status, vendor.body = 200, {"error": error}
+    verdict = check(VARIANTS[0], vendor)
+    assert (verdict.outcome, str(error["message"]) in verdict.message) == (outcome, True)
+
+
 def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
     vendor.headers, vendor.body = {"content-type": "text/html"}, "<html>Not here</html>"
     for status in (200, 404):
