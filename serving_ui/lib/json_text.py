@@ -9,18 +9,37 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 DEEPEST = 200
 """Levels of lists and objects: the parser's own limit, and that of most others."""
-MOST_CONTAINERS = 100_000
-"""Lists and objects in one text. Parsing 4 MB of nothing else holds up a process for a second; so many take 50 ms."""
 
+
+class Bounds(NamedTuple):
+    """How many parts a text may have, since time and memory for a byte depend on them: a list of nothing takes as long as a page."""
+
+    containers: int
+    """Lists and objects."""
+    names: int
+    """Of all objects together."""
+    values: int
+
+
+ANSWER = Bounds(containers=100_000, names=1_000_000, values=10_000_000)
+"""Of a provider: the vectors of 2,048 texts are six million numbers."""
+QUESTION = Bounds(containers=20_000, names=100_000, values=400_000)
+"""Of a caller: a translation takes ten times as long as the parser. These are more messages than a model reads, and more tokens than
+one embeds at once; 16 MB of nothing else would have eight million."""
+
+_SMALL = QUESTION.containers
+"""Bytes that cannot hold too many of anything."""
 _N, _I = b"NI"
-_OPENING = re.compile(rb"[\[{]")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_SHORT = 1024
+_DIGIT = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
+_TOO_LONG = b"0" * 309
 _STRING_OR_NO_NUMBER = re.compile(_STRING.pattern + rb"|-?(?:NaN|Infinity)", re.DOTALL)
 
 
@@ -28,20 +47,20 @@ class JsonInvalid(ValueError):
     """The text cannot be used. The message is a sentence without the text itself."""
 
 
-def read(content: bytes, *, lenient: bool = False) -> Any:
+def read(content: bytes, bounds: Bounds = ANSWER, *, lenient: bool = False) -> Any:
     """What the text says. Raises JsonInvalid.
 
     `lenient` is for what a model or its tool wrote: a number that JSON does not have becomes null, instead of a refusal.
     """
-    if len(content) > MOST_CONTAINERS and _containers(content) > MOST_CONTAINERS:
-        raise JsonInvalid(f"It has more than {MOST_CONTAINERS} lists and objects.")
+    if len(content) > _SMALL:
+        _count(content, bounds)
     try:
         value = from_json(content, allow_inf_nan=lenient)
     except ValueError as problem:
         if "recursion limit" in str(problem):
             raise JsonInvalid(f"It is nested deeper than {DEEPEST} levels.") from None
         raise JsonInvalid(f"It is not valid JSON: {problem}.") from None
-    if is_finite(value):
+    if not (lenient or _may_be_too_large(content)) or is_finite(value):
         return value
     if not lenient:
         raise JsonInvalid("It has a number that is too large.")
@@ -66,21 +85,41 @@ def without_infinity(content: bytes) -> bytes:
 
 def is_finite(value: Any) -> bool:
     """Whether all numbers in it are. A walk through what was parsed takes less than a look for large exponents in its text."""
-    waiting = [value]
-    for part in waiting:  # which grows meanwhile
-        kind = type(part)
-        if kind is dict:
-            waiting.extend(part.values())
-        elif kind is list:
-            waiting.extend(part)
-        elif kind is float and not math.isfinite(part):
-            return False
+    waiting: list[Any] = [[value]]
+    for holder in waiting:  # which grows meanwhile
+        for part in holder.values() if type(holder) is dict else holder:
+            kind = type(part)
+            if kind is dict or kind is list:
+                waiting.append(part)
+            elif kind is float and not math.isfinite(part):
+                return False
     return True
 
 
-def _containers(content: bytes) -> int:
-    """Those outside of texts, or more when there are few anyhow."""
-    most = content.count(b"[") + content.count(b"{")
-    if most <= MOST_CONTAINERS:
-        return most
-    return len(_OPENING.findall(_STRING.sub(b"", content)))
+def _may_be_too_large(content: bytes) -> bool:
+    """Whether a number may be beyond 1e308: it has three digits in a row, for itself or its exponent. For short texts it pays to look."""
+    return len(content) > _SHORT or b"000" in content.translate(_DIGIT)
+
+
+def _count(content: bytes, bounds: Bounds) -> None:
+    """Raises JsonInvalid when there is too much in it. Costs about a nanosecond a byte, whatever the text is."""
+    # Each string has a quotation mark at its beginning, and one within a string is escaped.
+    if content.count(b'"') - content.count(b'\\"') > 2 * bounds.values:
+        raise JsonInvalid(f"It has more than {bounds.values} values.")
+    problem = _surplus(content, bounds)
+    if problem:  # what is within strings does not count
+        problem = _surplus(_STRING.sub(b"", content), bounds)
+    if problem:
+        raise JsonInvalid(problem)
+
+
+def _surplus(content: bytes, bounds: Bounds) -> str:
+    if content.count(b"[") + content.count(b"{") > bounds.containers:
+        return f"It has more than {bounds.containers} lists and objects."
+    if content.count(b":") > bounds.names:
+        return f"Its objects have more than {bounds.names} names."
+    if content.count(b",") > bounds.values:
+        return f"It has more than {bounds.values} values."
+    if _TOO_LONG in content.translate(_DIGIT):
+        return "It has a number that is too large."
+    return ""

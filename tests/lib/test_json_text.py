@@ -45,15 +45,47 @@ def test_what_is_written_has_none_either():
 
 
 @pytest.mark.parametrize("one", [b"[]", b"{}", b'{"a":[]}'])
-def test_too_many_parts_are_refused_before_they_are_parsed(one):
-    many = b"[" + b",".join([one] * json_text.MOST_CONTAINERS) + b"]"
-    with pytest.raises(JsonInvalid, match="lists and objects"):
-        json_text.read(many)
+@pytest.mark.parametrize("bounds", [json_text.ANSWER, json_text.QUESTION])
+def test_too_many_parts_are_refused_before_they_are_parsed(one, bounds):
+    many = b"[" + b",".join([one] * bounds.containers) + b"]"
+    with pytest.raises(JsonInvalid, match=f"more than {bounds.containers} lists and objects"):
+        json_text.read(many, bounds)
 
 
-def test_brackets_in_a_text_do_not_count():
-    text = 'a[b]{c} \\" " ' * json_text.MOST_CONTAINERS
-    assert json_text.read(json.dumps([text]).encode()) == [text]
+@pytest.mark.parametrize(
+    "one",
+    [b"1", b"1e5", b"null", b'""', b'"["', b'"\\\\"', b'"\\""', b'"a,b"', b'{"a":1,"b":2}'],
+    ids=bytes.decode,
+)
+def test_too_many_values_are_refused_before_they_are_parsed(one):
+    many = b"[" + b",".join([one] * (json_text.QUESTION.values * 2 + 2)) + b"]"
+    with pytest.raises(JsonInvalid, match="more than"):
+        json_text.read(many, json_text.QUESTION)
+
+
+@pytest.mark.parametrize("bounds", [json_text.ANSWER, json_text.QUESTION])
+def test_too_many_names_are_refused_before_they_are_parsed(bounds):
+    many = b'{"":1' + b',"":1' * bounds.names + b"}"
+    with pytest.raises(JsonInvalid, match=f"more than {bounds.names} names"):
+        json_text.read(many, bounds)
+
+
+def test_as_many_values_as_there_may_be():
+    assert (
+        len(json_text.read(b"[" + b",".join([b"1"] * json_text.QUESTION.values) + b"]"))
+        == json_text.QUESTION.values
+    )
+
+
+def test_what_is_in_a_text_does_not_count():
+    text = 'a[b]{c} \\" " , : ' * json_text.QUESTION.values + "1" * 10_000
+    assert json_text.read(json.dumps([text]).encode(), json_text.QUESTION) == [text]
+
+
+@pytest.mark.parametrize("number", [b"1" * 4000, b"-" + b"9" * 309, b"0." + b"1" * 400])
+def test_a_number_of_many_digits_in_a_large_text_is_refused(number):
+    with pytest.raises(JsonInvalid, match="too large"):
+        json_text.read(b'["' + b"a" * 100_000 + b'",' + number + b"]")
 
 
 @pytest.mark.parametrize("opening, closing", [(b"[", b"]"), (b'{"a":', b"}")])
