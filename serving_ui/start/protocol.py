@@ -4,36 +4,50 @@ The specification of ASGI lets a server hold the head until there is a body. The
 as all that the gateway does with limits and records. Another 2 of 9 us are saved by checking headers together and not one by one, by
 a timer of the connection that is set now and then and not for each request, and by an event only for those who wait.
 
-Who does not take the end of an answer, or does not end a request, is hung up on after a while: otherwise its socket, and what waits
-in it, stay for ever.
+A caller has a time for the whole head and a least speed for the body, and is hung up on who does not take an answer: otherwise its
+socket, and what waits in it, stay for ever. Time in which this process stood still, or did not read, is not counted.
 
-Whatever is not about one request stays uvicorn's: connections, flow control, bad requests, the end of the server. There are no
-WebSockets, no access log and no limit of concurrent requests.
+Whatever is not about one request stays uvicorn's: connections, flow control, the end of the server. There are no WebSockets, no
+access log and no limit of concurrent requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable
+import math
+import select
+import time
+from collections import deque
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving_ui.lib.request import RequestRefused, target_problem
+from serving_ui.start.exchange import Exchange
 
 _log = logging.getLogger("serving_ui.start")
 _LINGER = 300.0
-_SILENCE = 60.0  # so long a caller may say nothing who has connected, or begun a request
+_HEAD_SECONDS = 30.0  # from the connection, or from the first byte of a request, to the end of its head
+_SLOWEST = 1000  # bytes of a body a second, on an average of as long as a caller may be silent in between
+_BODY_SECONDS = 30.0
+_DRAIN_SECONDS = (
+    30.0  # how long the rest of a request is taken, and thrown away, that was answered before its end
+)
+_MOST_DRAINED = 64 * 1024 * 1024
+_STOOD_STILL = (
+    1.0  # so much later than it was set a timer rings only if this process was stopped, or its machine asleep
+)
 _MOST_HEAD = 64 * 1024
-_OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_LONGEST_KEPT = 256
+_TELL_EVERY = 60.0
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
-_WITHOUT_BODY = frozenset({204, 304})
-_FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
-
-Message = dict[str, Any]
+_LOOKED_AT = frozenset({b"expect", b"transfer-encoding"})
+_NOWHERE: Any = deque(maxlen=0)
 
 
 class Lingering:
@@ -60,65 +74,111 @@ class Lingering:
 class Protocol(HttpToolsProtocol):
     """What uvicorn is started with: one connection of a caller."""
 
-    _due = 0.0
-    """When it is closed unless something happens; 0 while an answer is on its way."""
-    _timer: asyncio.TimerHandle | None = None
-    _running: Exchange | None = None
-    """The one that is answered; `cycle` is the newest, which may still wait for its turn."""
-    _fruitless = 0
-    """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
+    # Slots, because an object with more than 30 attributes of its own is slower in each of them, and uvicorn has 28.
+    __slots__ = (
+        "_drained",
+        "_due",
+        "_fruitless",
+        "_in_body",
+        "_in_head",
+        "_rings",
+        "_running",
+        "_stalled",
+        "_timer",
+    )
+    cycle: Any
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Lingering(transport, self.loop))  # type: ignore[arg-type]
-        self._wait(_SILENCE)
+        self._running: Exchange | None = None
+        """The one that is answered; `cycle` is the newest, which may still wait for its turn."""
+        self._in_head = self._in_body = False
+        self._fruitless = 0
+        """Bytes of which nothing has come yet: the parser keeps a line of the head until it ends."""
+        self._drained = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
+        """When the timer was to ring."""
+        self._stalled: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When it is closed unless something comes; 0 while nothing is to come: an answer is on its way, or reading is paused."""
+        self._wait(_HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._running is not None:
             self._running.leave()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
         # Nothing comes any more. What points at each other here would have to be found by the search for garbage.
-        self._timer = self._running = self.cycle = None  # type: ignore[assignment]
+        self._timer = self._stalled = self._running = self.cycle = None
 
     def data_received(self, data: bytes) -> None:
-        self._due = self.loop.time() + _SILENCE
         self._fruitless += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return  # to nothing that is spoken here; the request was answered as any other
         except httptools.HttpParserError:
-            self.send_400_response("This is not a proper HTTP request.")
-        else:
-            if self._fruitless > _MOST_HEAD and not self.transport.is_closing():
-                self.send_400_response(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.")
+            self._refuse("This is not a proper HTTP request.", len(data))
+            return
+        if self._fruitless > _MOST_HEAD:
+            self._refuse(f"The head of the request is longer than {_MOST_HEAD // 1024} kB.", len(data))
+        elif self._in_body and self._due:
+            paused = self.flow.read_paused  # by us, so it is not the caller who is slow
+            self._due = 0.0 if paused else min(self._due, self.loop.time() + _BODY_SECONDS)
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        scope: Any = {
-            "type": "http",
-            "asgi": _ASGI,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": "",
-            "headers": self.headers,
-        }
-        self.scope = scope
+        self._in_head = True
+        if self._due:
+            self._due = self.loop.time() + _HEAD_SECONDS
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _LOOKED_AT:
+            self._look_at(name, value.lower())
+        self.headers.append((name, value))
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
+        if name == b"expect":
+            self.expect_100_continue = value == b"100-continue"
+        elif value != b"chunked" or self.parser.get_http_version() == "1.0":
+            # Nobody here undoes another coding, and what HTTP/1.0 does not know a proxy may have passed on unread.
+            raise httptools.HttpParserError
 
     def on_headers_complete(self) -> None:
         self._fruitless = 0
-        scope: Any = self.scope
+        self._in_head, self._in_body = False, True
         version = self.parser.get_http_version()
-        scope["http_version"] = version
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["path"], scope["raw_path"], scope["query_string"] = _read_url(self.url)
-        before: Any = self.cycle
-        self.cycle = exchange = Exchange(self, self._stays(version))  # type: ignore[assignment]
+        url = self.url
+        read = _read_url if len(url) <= _LONGEST_KEPT else _read_url.__wrapped__
+        path, raw_path, query, refusal = read(url)
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+        }
+        self.scope = scope
+        self.headers = _NOWHERE  # what comes later as headers are trailers, and those are none
+        if refusal is not None:
+            scope["refusal"] = refusal  # the application has the words for whoever asks
+        before = self.cycle
+        self.cycle = exchange = Exchange(self, self._stays(version))
         if before is None or before.response_complete:
+            self._due = math.inf  # until it is known whether anything is missing: see `data_received`
             self._begin(exchange)
         else:  # asked before the last answer was complete
             self.flow.pause_reading()
@@ -126,30 +186,65 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._fruitless = 0
-        exchange: Any = self.cycle
+        exchange = self.cycle
         if not exchange.response_complete:
+            self._due += len(body) / _SLOWEST if self._due else 0.0
             exchange.take(body)
+        else:
+            self._drain(len(body))
 
     def on_message_complete(self) -> None:
-        exchange: Any = self.cycle
-        if exchange.response_complete:  # the answer did not wait for the end of the request
-            self._wait(self.timeout_keep_alive)
-        else:
+        self._in_body = False
+        exchange = self.cycle
+        if not exchange.response_complete:
             self._due = 0.0
             exchange.take_end()
+        elif exchange.keep_alive:  # the answer did not wait for the end of the request
+            self._wait(self.timeout_keep_alive)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
+        answered: Any = self._running
+        if self._in_body and self.cycle is answered:
+            # To close now would send a reset, and a caller who is still sending would not see the answer.
+            if not answered.keep_alive and self.transport.can_write_eof():
+                self.transport.write_eof()
+            self._drained = 0
+            self.flow.resume_reading()
+            self._wait(_DRAIN_SECONDS)
+        elif not answered.keep_alive:
+            self.transport.close()
+        elif self.pipeline:
             exchange: Any = self.pipeline.pop()[0]
             self._begin(exchange)
-            return
-        self._wait(self.timeout_keep_alive)
+            self.read_on()
+        else:
+            self.flow.resume_reading()
+            self._wait(_HEAD_SECONDS if self._in_head else self.timeout_keep_alive)
+
+    def read_on(self) -> None:
+        """Whoever answers wants more of the request. What was not read until now was no fault of the caller."""
+        self.flow.resume_reading()
+        if self._in_body and self.cycle is self._running:
+            self._wait(_BODY_SECONDS)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_LINGER, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _begin(self, exchange: Exchange) -> None:
+        if self.transport.is_closing():
+            return
         task = self.loop.create_task(exchange.run(self.app, self.tasks.discard))
         self._running = exchange
         exchange.task = task
@@ -164,208 +259,88 @@ class Protocol(HttpToolsProtocol):
         """For something to come. The timer is not set each time: it looks now and then."""
         self._due = self.loop.time() + seconds
         if self._timer is None:
-            self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+            self._set_timer(self.timeout_keep_alive)
+
+    def _set_timer(self, seconds: float) -> None:
+        self._rings = self.loop.time() + seconds
+        self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
         if not self._due or self.transport.is_closing():
             return  # when the answer is complete the timer is set again
-        left = self._due - self.loop.time()
-        if left > 0:
-            self._timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._look)
-        else:
+        now = self.loop.time()
+        late = now - self._rings
+        if late > _STOOD_STILL:  # for no longer than since the timer was set
+            self._due += late + self.timeout_keep_alive
+        if self._due <= now and self._has_unread():
+            self._due = now + 1.0
+        if self._due > now:
+            self._set_timer(min(self._due - now, self.timeout_keep_alive))
+            return
+        if self._in_head or self._in_body:
+            _tell_of_slow_callers(self.client)
+        self.transport.close()
+
+    def _has_unread(self) -> bool:
+        """Whether something has come that was not read yet: timers may ring first when this process could not run for a while."""
+        looking = select.poll()
+        looking.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(looking.poll(0))
+
+    def _drain(self, size: int) -> None:
+        self._drained += size
+        if self._drained > _MOST_DRAINED:
             self.transport.close()
+
+    def _refuse(self, sentence: str, size: int) -> None:
+        """Answers what cannot be read, and takes some more of it, so that the caller sees the answer before the end."""
+        if self.transport.is_closing():
+            return
+        if self.parser is _DEAF:
+            self._drain(size)
+            return
+        self.parser = _DEAF
+        running = self._running
+        if running is not None and not running.response_complete:
+            if running.started or self.cycle is not running or not self._in_body:
+                self.transport.close()  # an answer is on its way, and this is no part of it
+                return
+            running.leave()
+        content = json.dumps({"error_code": "BAD_REQUEST", "message": sentence}).encode()
+        self.transport.write(_REFUSAL % (len(content), content))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._wait(_DRAIN_SECONDS)
+
+
+class _Deaf:
+    """In the place of a parser, once nothing of the connection is understood any more."""
+
+    def feed_data(self, _data: bytes) -> None:
+        raise httptools.HttpParserError
+
+
+_DEAF: Any = _Deaf()
+_REFUSAL = (
+    STATUS_LINE[400] + b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+)
+_told = -_TELL_EVERY
+
+
+def _tell_of_slow_callers(caller: Any) -> None:
+    global _told  # noqa: PLW0603 (of the whole process)
+    if time.monotonic() - _told > _TELL_EVERY:
+        _told = time.monotonic()
+        _log.warning(
+            "A request of %s came too slowly and was cut off. This is said at most once a minute.",
+            caller[0] if caller else "somebody",
+        )
 
 
 @lru_cache(maxsize=1024)
-def _read_url(url: bytes) -> tuple[str, bytes, bytes]:
-    """Path, the same as it came, query. Most callers ask for one address again and again."""
+def _read_url(url: bytes) -> tuple[str, bytes, bytes, RequestRefused | None]:
+    """Path, the same as it came, query, and why nobody takes them. Most callers ask for one address again and again."""
     parts = httptools.parse_url(url)
-    path = parts.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
-
-
-class Exchange:
-    """One request and its answer, as ASGI has them. uvicorn calls it a cycle and looks at some of its names."""
-
-    __slots__ = (
-        "_body",
-        "_connection",
-        "_event",
-        "_flow",
-        "_has_body",
-        "_has_news",
-        "_head",
-        "_is_chunked",
-        "_left",
-        "_more",
-        "_scope",
-        "_started",
-        "_transport",
-        "_waits_for_leave",
-        "disconnected",
-        "keep_alive",
-        "response_complete",
-        "task",
-    )
-
-    def __init__(self, connection: Protocol, keep_alive: bool) -> None:
-        self._connection = connection
-        self._scope: Any = connection.scope
-        self._transport = connection.transport
-        self._flow = connection.flow
-        self.keep_alive = keep_alive
-        self._waits_for_leave = connection.expect_100_continue
-        self._event: asyncio.Event | None = None
-        self._body: bytes | bytearray = b""
-        self._more = True
-        self._has_news = False
-        self._started = False
-        self._head = b""
-        self._left = -1
-        """Bytes that the answer still promises; below 0 it has promised nothing."""
-        self._is_chunked = False
-        self._has_body = connection.scope["method"] != "HEAD"
-        self.disconnected = False
-        self.response_complete = False
-        self.task: asyncio.Task[None] | None = None
-
-    async def run(self, app: Any, discard: Callable[[Any], None]) -> None:
-        """The application answers, or its failure does. An answer that is not whole closes the connection."""
-        try:
-            await app(self._scope, self.receive, self.send)
-            if not (self.response_complete or self.disconnected):
-                raise RuntimeError("The application returned without a complete answer.")
-        except BaseException as problem:  # the outermost edge, as in uvicorn: one failure ends one answer
-            _log.error("The application failed.", exc_info=problem)
-            await self._fail()
-        finally:
-            discard(self.task)
-            self.task = None
-
-    @property
-    def message_event(self) -> Exchange:
-        """uvicorn sets it when the connection is lost."""
-        return self
-
-    def set(self) -> None:
-        """Whoever waits in `receive` looks again."""
-        self._has_news = True
-        if self._event is not None:
-            self._event.set()
-
-    def leave(self) -> None:
-        """The caller is gone."""
-        if not self.response_complete:
-            self.disconnected = True
-        self.set()
-
-    def take(self, body: bytes) -> None:
-        """Some more of the request has come."""
-        if not self._body:
-            self._body = body
-        elif isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-            self._body += body
-        else:
-            self._body += body
-        if len(self._body) > HIGH_WATER_LIMIT:
-            self._flow.pause_reading()
-        self.set()
-
-    def take_end(self) -> None:
-        """The request is complete."""
-        self._more = False
-        self.set()
-
-    async def receive(self) -> Message:
-        if self._waits_for_leave and not self._transport.is_closing():
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._waits_for_leave = False
-        if not (self._has_news or self.disconnected or self.response_complete):
-            self._flow.resume_reading()
-            if self._event is None:
-                self._event = asyncio.Event()
-            self._event.clear()
-            await self._event.wait()
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        message = {"type": "http.request", "body": bytes(self._body), "more_body": self._more}
-        self._body, self._has_news = b"", False
-        return message
-
-    async def send(self, message: Message) -> None:
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
-        if self.disconnected:
-            return
-        if self.response_complete:
-            raise RuntimeError("The answer is complete already.")
-        kind = message["type"]
-        if kind == "http.response.body" and self._started:
-            self._send_body(message.get("body", b""), message.get("more_body", False))
-        elif kind == "http.response.start" and not self._started:
-            self._head = self._head_of(message["status"], message.get("headers", ()))
-            self._started, self._waits_for_leave = True, False
-        else:
-            raise RuntimeError(f"The message {kind} does not come in its order.")
-
-    def _head_of(self, status: int, headers: Any) -> bytes:
-        """Raises RuntimeError for what would be another header, or another answer."""
-        lines, closes = [STATUS_LINE[status]], False
-        for given, value in [*self._connection.server_state.default_headers, *headers]:
-            name = given.lower()
-            if name in _OF_THE_SERVER:
-                if name == b"content-length":
-                    self._left = int(value)
-                elif name == b"transfer-encoding":
-                    continue
-                elif b"close" in value.lower():
-                    closes, self.keep_alive = True, False
-            lines.append(b"%b: %b\r\n" % (name, value))
-        self._has_body = self._has_body and status not in _WITHOUT_BODY
-        if self._left < 0 and self._has_body:
-            if self._scope["http_version"] == "1.0":
-                self.keep_alive = False  # its end is that of the connection
-            else:
-                self._is_chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-        if not (self.keep_alive or closes):
-            lines.append(b"connection: close\r\n")
-        head = b"".join(lines)
-        if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
-            raise RuntimeError("A header has a line break in it.")
-        return head + b"\r\n"
-
-    def _send_body(self, body: bytes, more: bool) -> None:
-        if not self._has_body:
-            body = b""
-        elif self._is_chunked:
-            end = b"" if more else b"0\r\n\r\n"
-            body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
-        elif self._left >= 0:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise RuntimeError("The answer is not as long as its content-length says.")
-        if self._head or body:
-            self._transport.write(self._head + body)
-            self._head = b""
-        if not more:
-            self.response_complete = True
-            self.set()
-            if not self.keep_alive:
-                self._transport.close()
-            self._connection.on_response_complete()
-
-    async def _fail(self) -> None:
-        """The caller learns that there is no answer, or that the one that began is not whole."""
-        if self.disconnected or self.response_complete:
-            return
-        if self._started and not self._head:
-            self._transport.close()
-            return
-        self._started, self._left, self._is_chunked = False, -1, False
-        length = (b"content-length", str(len(_FAILED)).encode())
-        headers = [(b"content-type", b"application/json"), length, (b"connection", b"close")]
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": _FAILED})
+    path, query = unquote(parts.path.decode("ascii")), parts.query or b""
+    return path, parts.path, query, target_problem(path=path, query=query, size=len(url))

@@ -1,0 +1,206 @@
+"""One request and its answer, as ASGI has them. `protocol.py` has the connection that both go over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+if TYPE_CHECKING:
+    from serving_ui.start.protocol import Protocol
+
+_log = logging.getLogger("serving_ui.start")
+_OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_WITHOUT_BODY = frozenset({204, 304})
+_FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
+
+Message = dict[str, Any]
+
+
+class Exchange:
+    """uvicorn calls it a cycle and looks at some of its names."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_event",
+        "_flow",
+        "_has_body",
+        "_has_news",
+        "_head",
+        "_is_chunked",
+        "_left",
+        "_more",
+        "_scope",
+        "_transport",
+        "_waits_for_leave",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
+        "started",
+        "task",
+    )
+
+    def __init__(self, connection: Protocol, keep_alive: bool) -> None:
+        self._connection = connection
+        self._scope: Any = connection.scope
+        self._transport = connection.transport
+        self._flow = connection.flow
+        self.keep_alive = keep_alive
+        self._waits_for_leave = connection.expect_100_continue
+        self._event: asyncio.Event | None = None
+        self._body: bytes | bytearray = b""
+        self._more = True
+        self._has_news = False
+        self.started = False
+        self._head = b""
+        self._left = -1
+        """Bytes that the answer still promises; below 0 it has promised nothing."""
+        self._is_chunked = False
+        self._has_body = connection.scope["method"] != "HEAD"
+        self.disconnected = False
+        self.response_complete = False
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self, app: Any, discard: Callable[[Any], None]) -> None:
+        """The application answers, or its failure does. An answer that is not whole closes the connection."""
+        try:
+            await app(self._scope, self.receive, self.send)
+            if not (self.response_complete or self.disconnected):
+                raise RuntimeError("The application returned without a complete answer.")
+        except BaseException as problem:  # the outermost edge, as in uvicorn: one failure ends one answer
+            _log.error("The application failed.", exc_info=problem)
+            await self._fail()
+        finally:
+            discard(self.task)
+            self.task = None
+
+    @property
+    def message_event(self) -> Exchange:
+        """uvicorn sets it when the connection is lost."""
+        return self
+
+    def set(self) -> None:
+        """Whoever waits in `receive` looks again."""
+        self._has_news = True
+        if self._event is not None:
+            self._event.set()
+
+    def leave(self) -> None:
+        """The caller is gone."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.set()
+
+    def take(self, body: bytes) -> None:
+        """Some more of the request has come."""
+        if not self._body:
+            self._body = body
+        elif isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+            self._body += body
+        else:
+            self._body += body
+        if len(self._body) > HIGH_WATER_LIMIT:
+            self._flow.pause_reading()
+        self.set()
+
+    def take_end(self) -> None:
+        """The request is complete."""
+        self._more = False
+        self.set()
+
+    async def receive(self) -> Message:
+        if self._waits_for_leave and not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._waits_for_leave = False
+        if not (self._has_news or self.disconnected or self.response_complete):
+            if self._flow.read_paused:
+                self._connection.read_on()
+            if self._event is None:
+                self._event = asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        message = {"type": "http.request", "body": bytes(self._body), "more_body": self._more}
+        self._body, self._has_news = b"", False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if self.disconnected:
+            return
+        if self.response_complete:
+            raise RuntimeError("The answer is complete already.")
+        kind = message["type"]
+        if kind == "http.response.body" and self.started:
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        elif kind == "http.response.start" and not self.started:
+            self._head = self._head_of(message["status"], message.get("headers", ()))
+            self.started, self._waits_for_leave = True, False
+        else:
+            raise RuntimeError(f"The message {kind} does not come in its order.")
+
+    def _head_of(self, status: int, headers: Any) -> bytes:
+        """Raises RuntimeError for what would be another header, or another answer."""
+        lines, closes = [STATUS_LINE[status]], False
+        for given, value in [*self._connection.server_state.default_headers, *headers]:
+            name = given.lower()
+            if name in _OF_THE_SERVER:
+                if name == b"content-length":
+                    self._left = int(value)
+                elif name == b"transfer-encoding":
+                    continue
+                elif b"close" in value.lower():
+                    closes, self.keep_alive = True, False
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self._has_body = self._has_body and status not in _WITHOUT_BODY
+        if self._left < 0 and self._has_body:
+            if self._scope["http_version"] == "1.0":
+                self.keep_alive = False  # its end is that of the connection
+            else:
+                self._is_chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+        if not (self.keep_alive or closes):
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
+            raise RuntimeError("A header has a line break in it.")
+        return head + b"\r\n"
+
+    def _send_body(self, body: bytes, more: bool) -> None:
+        if not self._has_body:
+            body = b""
+        elif self._is_chunked:
+            end = b"" if more else b"0\r\n\r\n"
+            body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
+        elif self._left >= 0:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("The answer is not as long as its content-length says.")
+        if self._head or body:
+            self._transport.write(self._head + body)
+            self._head = b""
+        if not more:
+            self.response_complete = True
+            self.set()
+            self._connection.on_response_complete()
+
+    async def _fail(self) -> None:
+        """The caller learns that there is no answer, or that the one that began is not whole."""
+        if self.disconnected or self.response_complete:
+            return
+        if self.started and not self._head:
+            self._transport.close()
+            return
+        self.started, self._left, self._is_chunked = False, -1, False
+        length = (b"content-length", str(len(_FAILED)).encode())
+        headers = [(b"content-type", b"application/json"), length, (b"connection", b"close")]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": _FAILED})
