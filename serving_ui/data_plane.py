@@ -23,6 +23,7 @@ from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.lib.request import RequestRefused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,7 +49,7 @@ class DataPlane:
         self.books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
         self.metrics = Exposition(self.books.meter, self.holder, is_open=settings.METRICS == "open")
         redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
-        self.gateway = Gateway(self.holder, ledger=self.books, redis=redis)
+        self.gateway = Gateway(self.holder, ledger=self.books, redis=redis, body=settings.QUERY_BODY)
         self.books.meter.gauges.append(self._gauges)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
@@ -141,6 +142,11 @@ def _allow_many_sockets() -> None:
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def refused(refusal: RequestRefused) -> dict[str, Any]:
+    """What programs are told, with 400."""
+    return {"error_code": "INVALID_PARAMETER_VALUE", "message": str(refusal)}
 
 
 async def answer(send: Send, status: int, body: dict[str, Any], *, retry_after: int = 0) -> None:

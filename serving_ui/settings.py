@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.gateway.redis_line import RedisAddress
-from serving_ui.lib import env, http_url
+from serving_ui.lib import env, http_url, request
 from serving_ui.lib.key_file import read_or_make
 from serving_ui.start.options import Options
 from serving_ui.vault.ciphers import KeyRing
@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "serving_ui.pages.refusals.Refusals",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -99,6 +100,13 @@ MIDDLEWARE = [
     "serving_ui.pages.in_force.InForce",
 ]
 APPEND_SLASH = False
+# Larger ones are refused before Django has seen them, so that nothing of a body is ever written to a disk.
+CONTROL_BODY = request.Limit(
+    env.size("CONTROL_BODY_BYTES", request.CONTROL_BODY.most), request.CONTROL_BODY.setting
+)
+QUERY_BODY = request.Limit(env.size("QUERY_BODY_BYTES", request.QUERY_BODY.most), request.QUERY_BODY.setting)
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = CONTROL_BODY.most
+FILE_UPLOAD_HANDLERS: list[str] = []  # no form has a file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 3000  # an endpoint with all the limits that it may have sends 1,100
 ROOT_URLCONF = "serving_ui.urls"
 ASGI_APPLICATION = "serving_ui.asgi.application"

@@ -85,12 +85,24 @@
     say(button.dataset.copied);
   });
   on("click", "[data-dismiss]", (event, button) => button.closest(".note").remove());
-  function say(text) {
-    const note = document.createElement("div");
-    note.className = "note note-good";
-    note.textContent = text;
+  function say(text, tone = "good") {
+    const note = Object.assign(document.createElement("div"), { className: `note note-${tone}`, textContent: text });
     document.getElementById("messages").replaceChildren(note);
-    setTimeout(() => note.remove(), 4000);
+    if (tone === "good") setTimeout(() => note.remove(), 4000);
+    return note;
+  }
+
+  /* What htmx asked for and did not get is said, until something works; htmx itself changes nothing then. */
+  let failure = null;
+  const fail = ({ detail }) => {
+    const text = sentences(detail.xhr.responseText);
+    if (!failure?.isConnected || failure.textContent !== text) failure = say(text, "bad");
+  };
+  ["htmx:responseError", "htmx:sendError"].forEach((type) => document.addEventListener(type, fail));
+  document.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && failure?.remove());
+  function sentences(html) {
+    const said = new DOMParser().parseFromString(html, "text/html").querySelectorAll("main p:not(:has(a))");
+    return [...said].map((each) => each.textContent).join(" ") || document.getElementById("messages").dataset.unreachable;
   }
 
   /* Text that repeats what is typed: the URL preview and the summary. */
@@ -209,7 +221,7 @@
         raw.textContent = whole;
         rawBox.hidden = false;
       }
-      if (!streams) reply.textContent = laidOut(whole);
+      if (!streams) reply.textContent = /^\s*<!doctype/i.test(whole) ? sentences(whole) : laidOut(whole);
     }
   }
 

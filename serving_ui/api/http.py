@@ -15,9 +15,8 @@ VaultError and AccountError with their code and status, `errors.Refused` for the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from django.db import transaction
@@ -30,7 +29,7 @@ from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import User
 from serving_ui.api import errors, idempotency
 from serving_ui.api.errors import Refused
-from serving_ui.api.reading import has_no_text, json_object
+from serving_ui.api.reading import json_object
 from serving_ui.endpoints import in_force
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
@@ -75,7 +74,6 @@ def _answered(
     try:
         operation = _chosen(request, operations)
         asked = _prepared(request, session=session)
-        _refuse_unspeakable(chain(parts.values(), *request.GET.lists()))
         perform = partial(operation, asked, **parts)
         return _changed(asked, perform) if request.method in WITH_BODY else _response(asked, perform())
     except Exception as error:  # the outermost edge: whatever happens, a client gets JSON
@@ -154,9 +152,3 @@ def _person(request: HttpRequest, *, session: bool) -> User:
             headers={"WWW-Authenticate": "Bearer"},
         )
     return person
-
-
-def _refuse_unspeakable(values: Iterable[str | list[str]]) -> None:
-    for value in values:
-        if has_no_text("".join(value)):
-            raise Refused(_("The address contains a character that is not valid text. Remove it."))

@@ -1,11 +1,8 @@
-"""Reads what a client sent, within limits that keep a hostile body from costing more than a refusal."""
+"""Reads what a client sent. How large an address and a body may be was decided before Django: see `lib.request`."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -13,32 +10,26 @@ from pydantic import BaseModel, ValidationError
 
 from serving_ui.api.errors import Refused
 from serving_ui.catalogue.problems import SpecErrors, from_validation_error
-
-LARGEST_BODY = 4 * 1024 * 1024
-DEEPEST = 32
-# NUL cannot be stored everywhere, and half of a surrogate pair is no text.
-NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+from serving_ui.lib import json_text
+from serving_ui.lib.json_text import JsonInvalid
+from serving_ui.lib.request import has_no_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as an object; an empty body is an empty object. Raises Refused."""
-    length = str(request.META.get("CONTENT_LENGTH") or 0)
-    if length.isascii() and length.isdigit() and int(length) > LARGEST_BODY:
-        raise _too_large()
-    raw = request.read(LARGEST_BODY + 1)
-    if len(raw) > LARGEST_BODY:
-        raise _too_large()
+    raw = request.read()
     if not raw.strip():
         return {}
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Refused(_("The body is not valid JSON. Send a JSON object."), code="BAD_REQUEST") from None
+        body = json_text.read(raw, json_text.QUESTION)
+    except JsonInvalid as problem:
+        sentence = _("The body cannot be used. %(why)s Send a JSON object.")
+        raise Refused(sentence % {"why": problem}, code="BAD_REQUEST") from None
     if not isinstance(body, dict):
         raise Refused(_("The body must be a JSON object, such as {}."))
-    _refuse_the_unusable(body)
+    _refuse_what_is_no_text(body)
     return body
 
 
@@ -52,33 +43,15 @@ def read(model: type[Model], given: object) -> Model:
     raise SpecErrors(problems)
 
 
-def has_no_text(value: str) -> bool:
-    """Whether the value holds what cannot be stored or sent as text."""
-    return NO_TEXT.search(value) is not None
-
-
-def _too_large() -> Refused:
-    return Refused(_("The body is larger than 4 MB. Send less at a time."))
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _refuse_the_unusable(body: dict[str, Any]) -> None:
+def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
     """Walks the body once, without recursion."""
-    waiting: list[tuple[Any, int]] = [(body, 1)]
+    waiting: list[Any] = [body]
     while waiting:
-        part, depth = waiting.pop()
-        if depth > DEEPEST:
-            raise Refused(_("The body is nested too deeply. Check that it is what you meant to send."))
+        part = waiting.pop()
         if isinstance(part, dict):
-            waiting.extend((name, depth) for name in part)
-            waiting.extend((value, depth + 1) for value in part.values())
+            waiting.extend(part)
+            waiting.extend(part.values())
         elif isinstance(part, list):
-            waiting.extend((value, depth + 1) for value in part)
-        elif isinstance(part, str):
-            if has_no_text(part):
-                raise Refused(_("The body contains a character that is not valid text. Remove it."))
-        elif isinstance(part, float) and not math.isfinite(part):
-            raise Refused(_("The body contains a number that is too large. Give a smaller one."))
+            waiting.extend(part)
+        elif isinstance(part, str) and has_no_text(part):
+            raise Refused(_("The body contains a character that is not valid text. Remove it."))

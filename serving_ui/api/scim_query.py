@@ -6,7 +6,6 @@ Of the filter language there is what clients use: comparisons joined by `and` an
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 import time
@@ -22,8 +21,8 @@ from django.utils.translation import gettext as _
 from serving_ui.api.asked import whole_number
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import has_no_text
-from serving_ui.lib import keyset
+from serving_ui.lib import json_text, keyset
+from serving_ui.lib.request import has_no_text
 
 USER_FIELDS = {
     "id": "pk",
@@ -188,7 +187,7 @@ def _compared(attribute: str, operator: str, written: str | None, fields: Mappin
 
 def _value(written: str) -> str | bool:
     try:
-        value: Any = json.loads(written if written.startswith('"') else written.lower())
+        value: Any = json_text.read((written if written.startswith('"') else written.lower()).encode())
     except ValueError:
         raise _unreadable() from None
     if isinstance(value, str) and has_no_text(value):

@@ -282,10 +282,10 @@ def _read(text: str, at: str) -> tuple[Any, str]:
     if not text.strip():
         return None, ""
     try:
-        return json_text.read(text.encode()), text
+        return json_text.read(text.encode(), json_text.QUESTION), text
     except ValueError:
         try:
-            return json_text.read(text.encode(), lenient=True), ""
+            return json_text.read(text.encode(), json_text.QUESTION, lenient=True), ""
         except ValueError:
             raise refuse(at, "It must be a JSON object as text.") from None
 

@@ -43,6 +43,7 @@ from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.lib.request import QUERY_BODY, Limit
 
 _log = logging.getLogger("serving_ui.gateway")
 
@@ -60,8 +61,10 @@ class Gateway:
         patience: Patience | None = None,
         ledger: Ledger | None = None,
         redis: RedisAddress | None = None,
+        body: Limit = QUERY_BODY,
     ) -> None:
         self.holder = holder
+        self._body = body
         self.client = client or UpstreamClient(patience=patience)
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
@@ -96,7 +99,8 @@ class Gateway:
     async def _answer(self, caller: Caller) -> None:
         snapshot = self.holder.current
         principal = _principal(snapshot, caller.bearer)
-        address = question.read_path(caller.path)
+        known = len(caller.path) <= question.LONGEST_PATH
+        address = (question.read_path if known else question.read_path.__wrapped__)(caller.path)
         if address.is_list:
             await caller.answer(200, to_json(_models(snapshot, principal, address.endpoint)))
             return
@@ -105,7 +109,7 @@ class Gateway:
         content = None
         name = address.endpoint
         if name is None:  # the body names it
-            content = question.read_body(await caller.body())
+            content = question.read_body(await caller.body(self._body))
             name = question.endpoint_named(content)
         endpoint = _endpoint(snapshot, principal, name)
         query = Query(
@@ -113,7 +117,7 @@ class Gateway:
         )
         try:
             if content is None:
-                content = question.read_body(await caller.body())
+                content = question.read_body(await caller.body(self._body))
             entities = self._entities(endpoint, address)
             query.question = question.read_question(
                 content, task=endpoint.task, is_response=address.is_response

@@ -13,14 +13,15 @@ from time import perf_counter
 from typing import Any
 
 from serving_ui.gateway.errors import GatewayError, invalid
+from serving_ui.lib.request import Gone, Limit, RequestRefused, read_body
 
+__all__ = ["Caller", "Gone"]
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-MOST_BYTES = 4 * 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 _STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -31,16 +32,13 @@ _TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-class Gone(Exception):
-    """The caller left before the request was complete. There is nobody to answer."""
-
-
 class Caller:
     """One request. `answer` or `begin` … `push` … `end`, once."""
 
     __slots__ = (
         "_headers",
         "_overhead",
+        "_scope",
         "_send",
         "_started",
         "_waited",
@@ -55,6 +53,7 @@ class Caller:
     def __init__(self, *, scope: Scope, receive: Receive, send: Send) -> None:
         self._started = perf_counter()
         self._waited = 0.0
+        self._scope = scope
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._send = send
         self.receive = receive
@@ -68,6 +67,9 @@ class Caller:
 
     @property
     def bearer(self) -> str:
+        """The access token. Raises when there could be two: a proxy may have looked at the other one."""
+        if len(self._headers) != len(self._scope["headers"]) and self._times(b"authorization") > 1:
+            raise invalid("The request has the header Authorization more than once. Send it once.")
         kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
         return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
 
@@ -77,29 +79,15 @@ class Caller:
         given = self._headers.get(b"traceparent")
         return given.decode() if given and _TRACE.fullmatch(given) else ""
 
-    async def body(self) -> bytes:
-        """The whole body. Raises when it is longer than is taken, before reading more of it than that."""
-        declared = self._headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > MOST_BYTES:
-            raise _too_long()
+    async def body(self, limit: Limit) -> bytes:
+        """The whole body, decoded. Raises when it is longer than is taken, before reading more of it than that."""
         began = perf_counter()
         try:
-            message = await self.receive()
-            content: bytes = message.get("body", b"")
-            if not message.get("more_body"):
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                return content
-            parts, size = [content], len(content)
-            while message.get("more_body"):
-                message = await self.receive()
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > MOST_BYTES:
-                    raise _too_long()
-            return b"".join(parts)
+            return await read_body(
+                scope=self._scope, headers=self._headers, receive=self.receive, limit=limit
+            )
+        except RequestRefused as refusal:
+            raise invalid(str(refusal)) from None
         finally:
             self._started += perf_counter() - began
 
@@ -143,10 +131,9 @@ class Caller:
             return self._overhead
         return (perf_counter() - self._started - self._waited) * 1000
 
+    def _times(self, wanted: bytes) -> int:
+        return sum(1 for name, _value in self._scope["headers"] if name == wanted)
+
     def _own_headers(self) -> tuple[Header, Header]:
         own = self._overhead = self.overhead_ms()
         return (b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)
-
-
-def _too_long() -> GatewayError:
-    return invalid(f"The request is larger than {MOST_BYTES // (1024 * 1024)} MB. Send a smaller one.")

@@ -21,6 +21,7 @@ ROOT = "/serving-endpoints"
 MLFLOW_ROOT = "/endpoints"
 PATHS = {task: path.removeprefix("/") for task, path in OPENAI_PATHS.items()}
 _OPENAI = {path: task for task, path in PATHS.items()}
+LONGEST_PATH = 256
 _ONE_MODEL = 2
 _INVOCATIONS = 2
 _ENTITY_INVOCATIONS = 4
@@ -54,6 +55,7 @@ def handles(path: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def read_path(path: str) -> Address:
+    """Ask for `read_path.__wrapped__` with what is longer than LONGEST_PATH: it must not be remembered."""
     root = MLFLOW_ROOT if path.startswith(MLFLOW_ROOT + "/") else ROOT
     rest = path[len(root) :].strip("/")
     task = _OPENAI.get(rest)
@@ -79,9 +81,9 @@ def read_path(path: str) -> Address:
 
 def read_body(content: bytes) -> dict[str, Any]:
     try:
-        body = json_text.read(content)
+        body = json_text.read(content, json_text.QUESTION)
     except json_text.JsonInvalid as problem:
-        raise invalid(f"The request body cannot be read. {problem}") from problem
+        raise invalid(f"The request body cannot be read. {problem}") from None
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
     return body

@@ -110,6 +110,11 @@ def days(name: str, default: int, *, least: int = 1) -> int:
     return value
 
 
+def size(name: str, default: int) -> int:
+    """A number of bytes, 64 kB to 1 GB."""
+    return integer(name, default, least=64 * 1024, most=1024**3)
+
+
 def choice(name: str, values: tuple[str, ...]) -> str:
     """One of these words; the first is the default."""
     value = text(name).lower() or values[0]

@@ -20,6 +20,8 @@ DEEPEST = 200
 class Bounds(NamedTuple):
     """How many parts a text may have, since time and memory for a byte depend on them: a list of nothing takes as long as a page."""
 
+    brackets: int
+    """Opening ones, also those within strings: there may be JSON in them that is read later."""
     containers: int
     """Lists and objects."""
     names: int
@@ -27,9 +29,9 @@ class Bounds(NamedTuple):
     values: int
 
 
-ANSWER = Bounds(containers=100_000, names=1_000_000, values=10_000_000)
+ANSWER = Bounds(brackets=100_000_000, containers=100_000, names=1_000_000, values=10_000_000)
 """Of a provider: the vectors of 2,048 texts are six million numbers."""
-QUESTION = Bounds(containers=20_000, names=100_000, values=400_000)
+QUESTION = Bounds(brackets=1_000_000, containers=20_000, names=100_000, values=400_000)
 """Of a caller: a translation takes ten times as long as the parser. These are more messages than a model reads, and more tokens than
 one embeds at once; 16 MB of nothing else would have eight million."""
 
@@ -60,7 +62,9 @@ def read(content: bytes, bounds: Bounds = ANSWER, *, lenient: bool = False) -> A
         if "recursion limit" in str(problem):
             raise JsonInvalid(f"It is nested deeper than {DEEPEST} levels.") from None
         raise JsonInvalid(f"It is not valid JSON: {problem}.") from None
-    if not (lenient or _may_be_too_large(content)) or is_finite(value):
+    # A number beyond 1e308 has three digits in a row, for itself or its exponent. In a short text it pays to look.
+    is_suspect = lenient or len(content) > _SHORT or b"000" in content.translate(_DIGIT)
+    if not is_suspect or is_finite(value):
         return value
     if not lenient:
         raise JsonInvalid("It has a number that is too large.")
@@ -96,16 +100,13 @@ def is_finite(value: Any) -> bool:
     return True
 
 
-def _may_be_too_large(content: bytes) -> bool:
-    """Whether a number may be beyond 1e308: it has three digits in a row, for itself or its exponent. For short texts it pays to look."""
-    return len(content) > _SHORT or b"000" in content.translate(_DIGIT)
-
-
 def _count(content: bytes, bounds: Bounds) -> None:
     """Raises JsonInvalid when there is too much in it. Costs about a nanosecond a byte, whatever the text is."""
     # Each string has a quotation mark at its beginning, and one within a string is escaped.
     if content.count(b'"') - content.count(b'\\"') > 2 * bounds.values:
         raise JsonInvalid(f"It has more than {bounds.values} values.")
+    if _opened(content) > bounds.brackets:
+        raise JsonInvalid(f"It has more than {bounds.brackets} brackets, together with those in its texts.")
     problem = _surplus(content, bounds)
     if problem:  # what is within strings does not count
         problem = _surplus(_STRING.sub(b"", content), bounds)
@@ -113,8 +114,12 @@ def _count(content: bytes, bounds: Bounds) -> None:
         raise JsonInvalid(problem)
 
 
+def _opened(content: bytes) -> int:
+    return content.count(b"[") + content.count(b"{")
+
+
 def _surplus(content: bytes, bounds: Bounds) -> str:
-    if content.count(b"[") + content.count(b"{") > bounds.containers:
+    if _opened(content) > bounds.containers:
         return f"It has more than {bounds.containers} lists and objects."
     if content.count(b":") > bounds.names:
         return f"Its objects have more than {bounds.names} names."

@@ -9,11 +9,11 @@ that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` sends to it whatever is mea
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from serving_ui.lib import json_text
+from serving_ui.lib.request import QUERY_BODY, Gone, Limit, RequestRefused, read_body
 from serving_ui.sandbox import replies
 from serving_ui.sandbox.control import Asked, Control, Knobs
 from serving_ui.sandbox.replies import Unanswerable
@@ -22,7 +22,6 @@ ROOT = "/sandbox/v1/"
 VENDORS_ROOT = "/v1/"
 CONTROL = "/sandbox/control"
 INVALID_KEY = "sandbox-invalid"
-_MOST_BYTES = 4 * 1024 * 1024
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -59,27 +58,37 @@ class Refused(Exception):
 class Sandbox:
     """The ASGI callable. Without a control it has no knobs and keeps nothing."""
 
-    def __init__(self, control: Control | None = None) -> None:
+    def __init__(self, control: Control | None = None, body: Limit = QUERY_BODY) -> None:
         self._control = control
+        self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
-        elif self._control is not None and scope["path"] == CONTROL:
-            await _answer_control(self._control, scope["method"], receive, send)
+            return
+        try:
+            content = await read_body(
+                scope=scope, headers=dict(scope["headers"]), receive=receive, limit=self._body
+            )
+        except Gone:
+            return
+        except RequestRefused as refusal:
+            await _json(send, 400, Refused(400, str(refusal)).body)
+            return
+        if self._control is not None and scope["path"] == CONTROL:
+            await _answer_control(self._control, scope["method"], content, send)
         else:
-            await self._answer(scope, receive, send)
+            await self._answer(scope, content, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, content: bytes, receive: Receive, send: Send) -> None:
         root = next((each for each in (ROOT, VENDORS_ROOT) if scope["path"].startswith(each)), None)
         call = "" if root is None else scope["path"].removeprefix(root)
-        content = await _read(receive)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         answering = _Answering(call, scope["method"], headers, content, send)
         if self._control is None:
             await answering.answer(Knobs())
             return
-        asked = Asked(call, answering.key, answering.shown_body(), headers)
+        asked = Asked(call, answering.key, _body_of(content), headers)
         self._control.note(asked)
         work = asyncio.ensure_future(self._controlled(self._control, call, answering))
         leaving = asyncio.ensure_future(_gone(receive))
@@ -108,12 +117,6 @@ class _Answering:
         self._content = content
         self._send = send
 
-    def shown_body(self) -> Any:
-        try:
-            return json_text.read(self._content)
-        except ValueError:
-            return None
-
     async def answer(self, knobs: Knobs) -> None:
         try:
             self._check(knobs)
@@ -123,7 +126,7 @@ class _Answering:
             if self.call == "models":
                 await _json(self._send, 200, replies.models())
                 return
-            body = self._body()
+            body = self._read()
             if body.get("stream") is True and self.call in _STREAMED:
                 await self._stream(_STREAMED[self.call](body), knobs)
             else:
@@ -144,10 +147,11 @@ class _Answering:
         if knobs.status:
             raise Refused(knobs.status, knobs.message, "sandbox_error")
 
-    def _body(self) -> Body:
-        if len(self._content) > _MOST_BYTES:
-            raise Refused(400, "The request is larger than 4 MB.")
-        body = self.shown_body()
+    def _read(self) -> Body:
+        try:
+            body = json_text.read(self._content, json_text.QUESTION)
+        except json_text.JsonInvalid as problem:
+            raise Refused(400, f"The body cannot be read. {problem}") from None
         if not isinstance(body, dict):
             raise Refused(400, "The body must be a JSON object.")
         return body
@@ -164,19 +168,26 @@ class _Answering:
                 await _push(self._send, b'data: {"choices": [\n\n')
             if number == knobs.failed_after:
                 await _push(
-                    self._send, b"data: " + json.dumps(Refused(500, knobs.message).body).encode() + b"\n\n"
+                    self._send, b"data: " + json_text.write(Refused(500, knobs.message).body) + b"\n\n"
                 )
-            await _push(self._send, b"data: " + json.dumps(event).encode() + b"\n\n")
+            await _push(self._send, b"data: " + json_text.write(event) + b"\n\n")
         if not knobs.no_done:
             await _push(self._send, b"data: [DONE]\n\n")
         await self._send({"type": "http.response.body", "body": b""})
 
 
-async def _answer_control(control: Control, method: str, receive: Receive, send: Send) -> None:
-    content = await _read(receive)
+def _body_of(content: bytes) -> Any:
+    """What can be read of it; None when nothing can."""
+    try:
+        return json_text.read(content, json_text.QUESTION)
+    except json_text.JsonInvalid:
+        return None
+
+
+async def _answer_control(control: Control, method: str, content: bytes, send: Send) -> None:
     try:
         if method == "POST":
-            control.turn(json_text.read(content))
+            control.turn(json_text.read(content, json_text.QUESTION))
         elif method == "DELETE":
             control.reset()
     except (ValueError, TypeError, AttributeError) as problem:
@@ -191,18 +202,6 @@ async def _live(receive: Receive, send: Send) -> None:
     await send({"type": f"{message['type']}.complete"})
 
 
-async def _read(receive: Receive) -> bytes:
-    """The body, but never more of it than a gateway would send."""
-    parts: list[bytes] = []
-    more, size = True, 0
-    while more and size <= _MOST_BYTES:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = bool(message.get("more_body"))
-    return b"".join(parts)
-
-
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -211,7 +210,7 @@ async def _gone(receive: Receive) -> None:
 async def _json(
     send: Send, status: int, body: dict[str, Any], *, extra: dict[str, str] | None = None, cut: bool = False
 ) -> None:
-    await _whole(send, status, "application/json", json.dumps(body).encode(), extra=extra, cut=cut)
+    await _whole(send, status, "application/json", json_text.write(body), extra=extra, cut=cut)
 
 
 async def _whole(
@@ -240,9 +239,9 @@ async def _push(send: Send, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
 
 
-def make_sandbox(*, control: Control | None = None) -> Sandbox:
+def make_sandbox(*, control: Control | None = None, body: Limit = QUERY_BODY) -> Sandbox:
     """A sandbox of its own; with a control it has knobs."""
-    return Sandbox(control)
+    return Sandbox(control, body)
 
 
 sandbox_app = make_sandbox()

@@ -9,6 +9,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 CREATED = 1767225600  # the same moment in every reply, so that replies can be compared
@@ -16,6 +17,9 @@ MODELS = ("sandbox-chat", "sandbox-completions", "sandbox-embeddings")
 DIMENSIONS = 256
 _MOST_DIMENSIONS = 4096
 _MOST_NUMBERS = 1_000_000
+_MOST_TEXTS = 2048
+_MOST_WORDS = 20_000  # of one request that its vectors are made from; each takes 3 us
+_COUNTED = 64 * 1024  # characters whose tokens are counted; a longer text is taken to go on as it began
 _QUOTED = 200
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -55,14 +59,15 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     size = DIMENSIONS if asked is None else asked
     if not isinstance(size, int) or not 1 <= size <= _MOST_DIMENSIONS:
         raise Unanswerable(f"dimensions must be a whole number from 1 to {_MOST_DIMENSIONS}.")
-    if len(texts) * size > _MOST_NUMBERS:
+    if len(texts) > _MOST_TEXTS or len(texts) * size > _MOST_NUMBERS:
         raise Unanswerable("These are too many texts for one request. Send fewer.")
     packed = body.get("encoding_format") == "base64"
+    words, counted = _MOST_WORDS // len(texts) + 1, _COUNTED // len(texts)
     data = [
-        {"object": "embedding", "index": n, "embedding": _vector(str(text), size, packed)}
+        {"object": "embedding", "index": n, "embedding": _vector(str(text), size, packed, words)}
         for n, text in enumerate(texts)
     ]
-    tokens = sum(_tokens(str(text)) for text in texts)
+    tokens = sum(_tokens(str(text), counted) for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": body.get("model", "sandbox"), "usage": usage}
 
@@ -149,18 +154,19 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
 
 
-def _tokens(text: str) -> int:
-    return len(_TOKEN.findall(text))
+def _tokens(text: str, counted: int = _COUNTED) -> int:
+    found = len(_TOKEN.findall(text[:counted]))
+    return found if len(text) <= counted else found * len(text) // counted
 
 
 def _cut(text: str, limit: int) -> str:
     return text[: [token.end() for token in _TOKEN.finditer(text)][limit - 1]]
 
 
-def _vector(text: str, size: int, packed: bool) -> list[float] | str:
-    """Each word pushes a few directions, so texts that share words lie closer together. Length one."""
+def _vector(text: str, size: int, packed: bool, words: int) -> list[float] | str:
+    """Each of the first words pushes a few directions, so texts that share words lie closer together. Length one."""
     numbers = [0.0] * size
-    for word in _TOKEN.findall(text.lower()) or [""]:
+    for word in [found[0] for found in islice(_TOKEN.finditer(text.lower()), words)] or [""]:
         digest = hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()
         for n in range(0, 24, 3):
             sign = 1.0 if digest[n] & 1 else -1.0

@@ -59,11 +59,11 @@ class GatewayAlone:
         import django
 
         django.setup()
-        from serving_ui.data_plane import DataPlane, answer
+        from serving_ui.data_plane import DataPlane, answer, refused
         from serving_ui.start.draining import say_goodbye
 
         self.data_plane = DataPlane()
-        self._answer = answer
+        self._answer, self._refused = answer, refused
         self._say_goodbye = say_goodbye
         self._is_successor = is_successor
 
@@ -72,6 +72,8 @@ class GatewayAlone:
             return self.data_plane.lifespan(receive, self._once_ready(send))
         if self.data_plane.is_draining:
             send = self._say_goodbye(send)
+        if "refusal" in scope:
+            return self._answer(send, 400, self._refused(scope["refusal"]))
         answering: Awaitable[None] | None = self.data_plane(scope, receive, send)
         if answering is not None:
             return answering

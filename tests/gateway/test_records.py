@@ -14,6 +14,7 @@ import pytest
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.caller import Caller, Gone
 from serving_ui.gateway.snapshot import Limit
+from serving_ui.lib.request import QUERY_BODY
 from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_retries import GOOD, REPLY, refusal
 from tests.support.servers import wait_until
@@ -171,7 +172,7 @@ def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
     caller = Caller(scope={"headers": [], "method": "POST", "path": "/"}, receive=receive, send=send)
     now[0] += 2
     with contextlib.suppress(Gone):
-        assert asyncio.run(caller.body()) == b"{}"
+        assert asyncio.run(caller.body(QUERY_BODY)) == b"{}"
     now[0] += 3
     assert (caller.overhead_ms(), caller.elapsed_ms()) == (5000, 5000)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+import requests
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.passes import make_pass
 from serving_ui.gateway.snapshot import Entity, TokenEntry
+from serving_ui.lib.request import QUERY_BODY
 from tests.gateway.conftest import CHAT, OWNER, STRANGER, GatewayServer, endpoint, entity
 from tests.support.sandbox import SandboxServer
 
@@ -111,15 +118,67 @@ def test_a_body_that_is_not_a_json_object_is_refused(gateway: GatewayServer, con
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_four_megabytes_is_refused(gateway: GatewayServer, sandbox: SandboxServer, chunked: bool):
-    content = b'{"messages": [{"role": "user", "content": "' + b"x" * (4 * 1024 * 1024) + b'"}]}'
+def test_a_body_over_sixteen_megabytes_is_refused(
+    gateway: GatewayServer, sandbox: SandboxServer, chunked: bool
+):
+    content = b'{"messages": [{"role": "user", "content": "' + b"x" * QUERY_BODY.most + b'"}]}'
     if chunked:
-        answer = gateway.post("chat/invocations", None, data=iter([content[:3_000_000], content[3_000_000:]]))
+        headers = {"Authorization": "Bearer token-owner"}
+        url = f"{gateway.url}/serving-endpoints/chat/invocations"
+        parts = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
+        answer = requests.post(url, data=parts, headers=headers, timeout=30)
     else:
         answer = gateway.query(body=content)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
-    assert "4 MB" in answer.json()["message"]
+    assert "16 MB" in answer.json()["message"]
+    assert "SERVING_UI_QUERY_BODY_BYTES" in answer.json()["message"]
+    assert (gateway.notes.last.status, gateway.notes.last.endpoint) == (400, "chat")
     assert sandbox.asked() == []
+
+
+def test_an_image_within_a_query_is_passed_on(gateway: GatewayServer, sandbox: SandboxServer):
+    """15 MB of it."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBO" * 3_900_000}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
+    assert gateway.query(body={"messages": messages}).status_code == 200
+    (asked,) = sandbox.asked("chat/completions")
+    assert asked["body"]["messages"] == messages
+
+
+@pytest.mark.parametrize("path", ["chat/invocations", "chat/completions"])
+@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_query_is_read(
+    gateway: GatewayServer, sandbox: SandboxServer, path: str, coding: str, encode: Callable[[bytes], bytes]
+):
+    content = encode(json.dumps({**CHAT, "model": "chat"}).encode())
+    answer = gateway.post(
+        path, content, headers={"Content-Encoding": coding, "Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert sandbox.asked()[0]["body"]["messages"] == CHAT["messages"]
+
+
+def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
+    content = gzip.compress(b'{"messages": ["' + b"x" * QUERY_BODY.most + b'"]}')
+    answer = gateway.query(body=content, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "16 MB" in answer.json()["message"]
+    assert gateway.notes.last.status == 400
+
+
+def test_two_tokens_are_refused(gateway: GatewayServer):
+    """A proxy before us may have looked at the first one; which is meant nobody can say."""
+    caller = HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)
+    caller.putrequest("GET", "/serving-endpoints/models")
+    for token in ("nonsense", "token-owner"):
+        caller.putheader("Authorization", f"Bearer {token}")
+    caller.putheader("X-Other", "a")
+    caller.putheader("X-Other", "b")
+    caller.endheaders()
+    answer = caller.getresponse()
+    assert answer.status == 400
+    assert "Authorization more than once" in json.loads(answer.read())["message"]
+    caller.close()
 
 
 def test_a_model_must_be_named_on_the_openai_paths(gateway: GatewayServer):

@@ -63,6 +63,13 @@ def test_too_many_values_are_refused_before_they_are_parsed(one):
         json_text.read(many, json_text.QUESTION)
 
 
+def test_texts_of_a_question_that_are_lists_of_nothing_are_refused_before_anybody_reads_them():
+    texts = [json.dumps([[]] * 10_000)] * 101
+    with pytest.raises(JsonInvalid, match="1000000 brackets"):
+        json_text.read(json.dumps(texts).encode(), json_text.QUESTION)
+    assert json_text.read(json.dumps(texts).encode()) == texts
+
+
 @pytest.mark.parametrize("bounds", [json_text.ANSWER, json_text.QUESTION])
 def test_too_many_names_are_refused_before_they_are_parsed(bounds):
     many = b'{"":1' + b',"":1' * bounds.names + b"}"

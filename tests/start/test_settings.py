@@ -79,6 +79,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "BASE_URL_OPENIA": ("http://127.0.0.1:9000", "", "nowhere"),
     "GATEWAY_URL": ("8081", "127.0.0.1:8081", "http://127.0.0.1:99999", "http://me:hidden@h"),
     "CHECK_DEADLINE_SECONDS": ("0", "-5", "1.5", "ten", "3601", "9" * 5000),
+    "CONTROL_BODY_BYTES": ("4 MB", "0", "65535", "1073741825", "1e6"),
+    "QUERY_BODY_BYTES": ("16MB", "-1", "65535", "1073741825", "unlimited"),
     "METRICS": ("1", "closed", "public"),
     "OTLP_ENDPOINT": ("collector", "collector:4318", "grpc://collector:4317", "https://me:hidden@collector"),
     "USAGE_ROW_DAYS": ("0", "-1", "two weeks", "36501"),

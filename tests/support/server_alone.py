@@ -23,6 +23,8 @@ class ServerAlone:
 
     data: Path
     port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
+    process: int = 0
 
     @property
     def url(self) -> str:
@@ -31,7 +33,12 @@ class ServerAlone:
     @property
     def env(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
-        return {**clean, "SERVING_UI_DATA": str(self.data), "SERVING_UI_PORT": str(self.port)}
+        return {
+            **clean,
+            "SERVING_UI_DATA": str(self.data),
+            "SERVING_UI_PORT": str(self.port),
+            **self.settings,
+        }
 
     def command(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -50,6 +57,7 @@ class ServerAlone:
                 lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30
             )
             assert program.process.poll() is None, program.text
+            self.process = program.process.pid
             yield self
 
     def is_ready(self) -> bool:

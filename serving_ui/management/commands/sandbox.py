@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from serving_ui.sandbox.app import make_sandbox
 from serving_ui.sandbox.control import Control
+from serving_ui.start.protocol import Protocol
 
 
 class Command(BaseCommand):
@@ -28,7 +29,14 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         app = make_sandbox(control=Control() if options["control"] else None)
         config = uvicorn.Config(
-            app, host=host, port=port, log_level="error", access_log=False, timeout_graceful_shutdown=2
+            app,
+            host=host,
+            port=port,
+            http=Protocol,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
         )
         self.stdout.write(f"Sandbox at http://{host}:{port}/sandbox/v1 (Ctrl-C stops it)")
         self.stdout.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic_core import from_json, to_json
+from serving_ui.lib import json_text
 
 PACKED, AT = "other_entities", "entity_at"
 ORIGIN, TRAFFIC = "entity_origin", "traffic"
@@ -30,7 +30,7 @@ class Entities:
         """From what the browser sent back. What does not look as if it came from here is left out."""
         others: list[Answers] = []
         try:
-            found = from_json(post.get(PACKED, "")[:_LONGEST] or "[]")
+            found = json_text.read((post.get(PACKED, "")[:_LONGEST] or "[]").encode(), json_text.QUESTION)
             at = int(post.get(AT, "0")[:3])
         except ValueError:
             return cls()
@@ -51,7 +51,7 @@ class Entities:
 
     @property
     def packed(self) -> str:
-        return to_json(self.others).decode()
+        return json_text.write(self.others).decode()
 
     def around(self, opened: Answers) -> list[Answers]:
         """All of them, with the open one in its place."""

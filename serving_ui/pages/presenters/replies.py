@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from serving_ui.lib import json_text
+from serving_ui.lib.json_text import JsonInvalid
 from serving_ui.pages.relay import WholeReply
 
 
@@ -37,8 +39,8 @@ def _time(seconds: float) -> str:
 
 def _laid_out(text: str) -> str:
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+        return json.dumps(json_text.read(text.encode()), indent=2, ensure_ascii=False)
+    except JsonInvalid:
         return text
 
 
@@ -50,15 +52,22 @@ def _deltas(stream: str) -> Iterator[str]:
 
 def _words(data: str) -> Iterator[str]:
     try:
-        event: Any = json.loads(data)
-    except ValueError:
+        event: Any = json_text.read(data.encode())
+    except JsonInvalid:
         return
     if not isinstance(event, dict):
         return
     if "choices" not in event:  # an error event
         yield json.dumps(event, indent=2, ensure_ascii=False)
         return
-    for choice in event["choices"]:
-        words = choice.get("text") or (choice.get("delta") or {}).get("content")
+    choices = event["choices"]
+    for words in map(_said, choices if isinstance(choices, list) else ()):
         if isinstance(words, str):
             yield words
+
+
+def _said(choice: Any) -> Any:
+    if not isinstance(choice, dict):
+        return None
+    delta = choice.get("delta")
+    return choice.get("text") or (delta.get("content") if isinstance(delta, dict) else None)

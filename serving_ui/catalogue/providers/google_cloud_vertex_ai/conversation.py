@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from mimetypes import guess_type
 from typing import Any
-from urllib.parse import urlsplit
 
 from serving_ui.catalogue import conversation
 from serving_ui.catalogue.conversation import Said, ToolCall
@@ -34,6 +33,7 @@ RULES = Rules(
 )
 NO_SIGNATURE = "skip_thought_signature_validator"
 _FIRST_WITH_SIGNATURES = 3
+_LONGEST_NAME = 255
 _ANY_IMAGE = "image/jpeg"  # a media type is required, and an address without an ending tells none
 _USER, _MODEL, _RESULTS = "user", "model", "results"
 
@@ -87,7 +87,9 @@ def _part(part: Text | Image) -> Json:
 
 
 def _media_type(url: str) -> str:
-    return guess_type(urlsplit(url).path)[0] or _ANY_IMAGE
+    # By hand, because Python remembers the addresses that it takes apart, and here a caller gives them.
+    name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    return guess_type(name[-_LONGEST_NAME:])[0] or _ANY_IMAGE
 
 
 def _signature(call: Mapping[str, Any]) -> str:
@@ -101,7 +103,7 @@ def _signature(call: Mapping[str, Any]) -> str:
 def _result(text: str) -> Json:
     """An object is the result itself, anything else its output."""
     try:
-        value = json_text.read(text.encode(), lenient=True)
+        value = json_text.read(text.encode(), json_text.QUESTION, lenient=True)
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"output": text}

@@ -1,0 +1,42 @@
+"""Whatever a provider answers is shown on the query page, as far as it can be read, and is no error of ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serving_ui.pages.presenters.replies import shown
+from serving_ui.pages.relay import WholeReply
+
+DEEP = "[" * 100_000
+SAID = 'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'
+
+
+def text(content: str, *, streams: bool) -> str:
+    kind = "text/event-stream" if streams else "application/json"
+    return shown(WholeReply(200, kind, content, 0.1)).text
+
+
+def test_a_reply_is_laid_out():
+    assert text('{"a":"é"}', streams=False) == json.dumps({"a": "é"}, indent=2, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "content", [DEEP, "<html>", "", '{"a": 1e400}', "\ufffd\0", '{"a":' * 300 + "1" + "}" * 300]
+)
+def test_what_cannot_be_read_is_shown_as_it_came(content: str):
+    assert text(content, streams=False) == content
+
+
+@pytest.mark.parametrize(
+    "data",
+    [DEEP, "[]", "1", '{"choices": 1}', '{"choices": null}', '{"choices": [1, null, [], {"delta": []}, {"text": 1}]}',
+     '{"choices": [{"delta": {"content": ["a"]}}]}', "{", "[DONE]"],
+)  # fmt: skip
+def test_what_is_no_part_of_a_stream_is_left_out_of_its_words(data: str):
+    assert text(f"{SAID}data: {data}\n\n{SAID}", streams=True) == "HelloHello"
+
+
+def test_an_error_within_a_stream_is_shown():
+    assert "busy" in text(SAID + 'data: {"error": {"message": "busy"}}\n\n', streams=True)
