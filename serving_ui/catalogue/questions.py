@@ -115,6 +115,12 @@ def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) 
 def joined(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
     """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are one, if they say nothing twice."""
     whole = dict(sent)
+    join(whole, own)
+    return whole
+
+
+def join(whole: Json, own: Mapping[str, Any]) -> None:
+    """The same, put into `whole`."""
     for name, value in own.items():
         known = whole.get(name)
         if name not in whole:
@@ -123,7 +129,6 @@ def joined(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
             whole[name] = {**known, **value}
         elif value is not None:
             raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
-    return whole
 
 
 def is_neutral(name: str, value: Any) -> bool:

@@ -31,7 +31,7 @@ class Bounds(NamedTuple):
 
 ANSWER = Bounds(brackets=100_000_000, containers=100_000, names=1_000_000, values=10_000_000)
 """Of a provider: the vectors of 2,048 texts are six million numbers."""
-QUESTION = Bounds(brackets=1_000_000, containers=20_000, names=100_000, values=400_000)
+QUESTION = Bounds(brackets=400_000, containers=20_000, names=100_000, values=400_000)
 """Of a caller: a translation takes ten times as long as the parser. These are more messages than a model reads, and more tokens than
 one embeds at once; 16 MB of nothing else would have eight million."""
 
@@ -103,7 +103,7 @@ def is_finite(value: Any) -> bool:
 def _count(content: bytes, bounds: Bounds) -> None:
     """Raises JsonInvalid when there is too much in it. Costs about a nanosecond a byte, whatever the text is."""
     # Each string has a quotation mark at its beginning, and one within a string is escaped.
-    if content.count(b'"') - content.count(b'\\"') > 2 * bounds.values:
+    if content.count(b'"') - content.count(b'\\"') > 2 * (bounds.values + bounds.names):
         raise JsonInvalid(f"It has more than {bounds.values} values.")
     if _opened(content) > bounds.brackets:
         raise JsonInvalid(f"It has more than {bounds.brackets} brackets, together with those in its texts.")

@@ -64,8 +64,8 @@ def test_too_many_values_are_refused_before_they_are_parsed(one):
 
 
 def test_texts_of_a_question_that_are_lists_of_nothing_are_refused_before_anybody_reads_them():
-    texts = [json.dumps([[]] * 10_000)] * 101
-    with pytest.raises(JsonInvalid, match="1000000 brackets"):
+    texts = [json.dumps([[]] * 10_000)] * 41
+    with pytest.raises(JsonInvalid, match="400000 brackets"):
         json_text.read(json.dumps(texts).encode(), json_text.QUESTION)
     assert json_text.read(json.dumps(texts).encode()) == texts
 
@@ -85,7 +85,7 @@ def test_as_many_values_as_there_may_be():
 
 
 def test_what_is_in_a_text_does_not_count():
-    text = 'a[b]{c} \\" " , : ' * json_text.QUESTION.values + "1" * 10_000
+    text = 'a[b] \\" " ,, : ' * (json_text.QUESTION.values - 10) + "1" * 10_000
     assert json_text.read(json.dumps([text]).encode(), json_text.QUESTION) == [text]
 
 

@@ -58,14 +58,15 @@ def completion(body: Mapping[str, Any], _model: str) -> Json:
 
 def _with_own(sent: Json, config: Json, own: Json) -> Json:
     """What OpenAI's parameters have become, with the caller's own ones. None may contradict another."""
+    sent, config = dict(sent), dict(config)
     for name, value in own.items():
         key = camel(name)
         if key in _OWN_GENERATION:
-            config = questions.joined(config, {key: value})
+            questions.join(config, {key: value})
         elif key != "generationConfig":
-            sent = questions.joined(sent, {key: value})
+            questions.join(sent, {key: value})
         elif isinstance(value, dict):
-            config = questions.joined(config, {camel(inner): each for inner, each in value.items()})
+            questions.join(config, {camel(inner): each for inner, each in value.items()})
         else:
             raise questions.refuse(name, "It must be an object.")
     return {**sent, "generationConfig": config} if config else sent
@@ -135,8 +136,8 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     given = asked.get("tools") or []
     if not isinstance(given, list):
         raise questions.refuse("tools", "It must be a list.")
-    own = [tool for tool in given if isinstance(tool, dict) and "type" not in tool and "function" not in tool]
-    listed = questions.functions({"tools": [tool for tool in given if tool not in own]}, RULES)
+    own = [tool for tool in given if _is_own(tool)]
+    listed = questions.functions({"tools": [tool for tool in given if not _is_own(tool)]}, RULES)
     declared = [_declaration(function) for function in listed]
     sent: Json = {}
     if own or declared:
@@ -145,6 +146,10 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     if mode:
         sent["toolConfig"] = {"functionCallingConfig": mode}
     return sent
+
+
+def _is_own(tool: Any) -> bool:
+    return isinstance(tool, dict) and "type" not in tool and "function" not in tool
 
 
 def _declaration(function: Mapping[str, Any]) -> Json:
