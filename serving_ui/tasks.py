@@ -45,8 +45,8 @@ def sweep(**_newer: object) -> None:
 @shared_task(name=schedule.INGEST, ignore_result=True)
 def ingest_usage(**_newer: object) -> None:
     """Takes what gateways have recorded into the database."""
-    ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
-    chores.ended(chores.INTAKE)
+    if not ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now).failed:
+        chores.ended(chores.INTAKE)
 
 
 @shared_task(name=schedule.EXPORT, ignore_result=True)

@@ -23,6 +23,8 @@ class SpoolFile(models.Model):
     """The highest number of its rows: so many requests were answered."""
     rows = models.PositiveIntegerField(default=0)
     """So many of them were taken in. What is missing is lost, to a full disk."""
+    aside = models.PositiveIntegerField(default=0, db_default=0)
+    """So many lines could not be stored and are kept beside the spool."""
     first_at = models.DateTimeField(null=True)
     last_at = models.DateTimeField(null=True, db_index=True)
     is_done = models.BooleanField(default=False)
@@ -34,7 +36,8 @@ class SpoolFile(models.Model):
 class Request(models.Model):
     """One request that reached an endpoint, as the gateway recorded it; see `gateway.record`."""
 
-    file = models.ForeignKey(SpoolFile, on_delete=models.CASCADE, related_name="requests", db_index=False)
+    # Its rows go first. To look for them again would be a walk through all rows, which is what PostgreSQL plans then.
+    file = models.ForeignKey(SpoolFile, on_delete=models.DO_NOTHING, related_name="requests", db_index=False)
     number = models.PositiveIntegerField()
     at = models.DateTimeField(db_index=True)
     request_id = models.CharField(max_length=128)

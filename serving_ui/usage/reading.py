@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import models
@@ -16,11 +16,13 @@ from django.db import models
 from serving_ui.usage.models import Request
 
 _OURS = frozenset({"id", "file", "number", "at"})
+_MOST_WHOLE = 2**31 - 1
 _MOST = {
     models.PositiveSmallIntegerField: 2**15 - 1,
-    models.PositiveIntegerField: 2**31 - 1,
-    models.PositiveBigIntegerField: 2**53,
+    models.PositiveIntegerField: _MOST_WHOLE,
+    models.PositiveBigIntegerField: _MOST_WHOLE,  # so that the sum of four billion rows fits into its column
 }
+_FIRST, _AHEAD = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=1)  # a clock that is further off is none
 
 
 def request(values: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -32,7 +34,10 @@ def request(values: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
 
 def _text(length: int) -> Callable[[Any], str]:
     def fit(value: Any) -> str:
-        return "" if value is None else str(value).replace("\0", "")[:length]  # PostgreSQL takes no NUL
+        text = "" if value is None else str(value).replace("\0", "")[:length]  # PostgreSQL takes no NUL
+        return (
+            text if text.isascii() else text.encode(errors="replace").decode()
+        )  # and no half of a surrogate pair
 
     return fit
 
@@ -44,10 +49,15 @@ def _whole(most: int) -> Callable[[Any], int]:
     return fit
 
 
+def _float(value: Any) -> float:
+    return float(min(_number(value), _MOST_WHOLE))  # milliseconds, which spans tell in nanoseconds of 64 bits
+
+
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return 0.0
-    return max(value, 0.0)
+    """At least 0, and not infinite; an integer may have any number of digits."""
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return max(value, 0)
+    return 0
 
 
 def _context(value: Any) -> dict[str, str]:
@@ -59,16 +69,19 @@ def _context(value: Any) -> dict[str, str]:
 
 def _time(value: Any, *, now: datetime) -> datetime:
     try:
-        return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromtimestamp(value, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return now
+    return (
+        moment if _FIRST <= moment <= now + _AHEAD else now
+    )  # else it would be kept for ever, or not at all
 
 
 def _fit(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
     if isinstance(field, models.CharField):
         return _text(field.max_length or 0)
     if isinstance(field, models.FloatField):
-        return _number
+        return _float
     if isinstance(field, models.BooleanField):
         return bool
     if isinstance(field, models.JSONField):

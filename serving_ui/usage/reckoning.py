@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import TruncMinute
 
-from serving_ui.gateway.spool import ENDING, read
+from serving_ui.gateway.spool import NewerFormat, files, read
 from serving_ui.usage import retention
 from serving_ui.usage.models import Minute, Request, SpoolFile
 
@@ -36,11 +36,12 @@ class Reckoning:
     rows: int = 0
     minutes: int = 0
     lost: int = 0
+    aside: int = 0
     differences: list[str] = field(default_factory=list)
 
     @property
     def adds_up(self) -> bool:
-        return not self.differences and not self.lost
+        return not self.differences and not self.lost and not self.aside
 
 
 def reckon(*, folder: Path, now: datetime) -> Reckoning:
@@ -75,19 +76,31 @@ def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:
     counted = dict(kept.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
     old = dict(SpoolFile.objects.filter(first_at__lt=since).values_list("name", "pk"))
     found.rows = found.answered = sum(counted.get(pk, 0) for pk in old.values())
-    files = {file.name: file for file in SpoolFile.objects.exclude(first_at__lt=since)}
-    paths = [path for path in folder.glob(f"*{ENDING}") if path.name not in old]
-    waiting = {path.name: _waiting(path, files.get(path.name), found) for path in paths}
-    for name in sorted(files.keys() | waiting.keys()):
-        file = files.get(name) or SpoolFile(name=name)
+    known = {file.name: file for file in SpoolFile.objects.exclude(first_at__lt=since)}
+    paths = [path for path in _listed(folder, found) if path.name not in old]
+    waiting = {path.name: _waiting(path, known.get(path.name), found) for path in paths}
+    for name in sorted(known.keys() | waiting.keys()):
+        file = known.get(name) or SpoolFile(name=name)
         lines, highest = waiting.get(name, (0, 0))
-        answered, rows = max(file.answered, highest), counted.get(file.pk, 0)
+        rows, seen = counted.get(file.pk, 0), file.rows + file.aside + lines
+        answered = max(file.answered, highest, seen)  # the last lines may have no number that can be read
         found.answered += answered
         found.waiting += lines
         found.rows += rows
-        found.lost += answered - file.rows - lines
+        found.aside += file.aside
+        found.lost += answered - seen
         if rows != file.rows:
             found.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
+
+
+def _listed(folder: Path, found: Reckoning) -> list[Path]:
+    try:
+        return files(folder)
+    except OSError as problem:
+        found.differences.append(
+            f"{folder} cannot be listed ({problem.strerror}). Give the worker's user the right to read and write it."
+        )
+        return []
 
 
 def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int, int]:
@@ -103,8 +116,11 @@ def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int,
                 f"{path} cannot be read ({problem.strerror}). Give the worker's user the right to read and delete it."
             )
             return lines, highest
-        lines += len(portion.rows)
-        highest = max([highest, *(number for number, _values in portion.rows)])
+        except NewerFormat as problem:
+            found.differences.append(f"{path} cannot be read. {problem}")
+            return lines, highest
+        lines += len(portion.rows) + len(portion.unusable)
+        highest = max([highest, *(row.number for row in portion.rows)])
         if portion.offset == offset or portion.is_last:
             return lines, highest
         offset = portion.offset

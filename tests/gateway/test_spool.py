@@ -49,8 +49,8 @@ def test_what_is_noted_can_be_read_at_once(tmp_path: Path):
     spool.note(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
     spool.note(record("b", status=499, completeness="client_left"))
     portion = whole(only(tmp_path / "spool"))
-    (one, first), (two, second) = portion.rows
-    assert (one, two, portion.is_last, portion.garbled) == (1, 2, False, 0)
+    (one, first, *_), (two, second, *_) = portion.rows
+    assert (one, two, portion.is_last, portion.unusable) == (1, 2, False, [])
     assert (first["request_id"], first["at"], first["tokens_in"]) == ("a", 1_795_000_000.25, 3)
     assert first["usage_context"] == {"team": "日本"}
     assert (second["status"], second["completeness"]) == (499, "client_left")
@@ -65,7 +65,7 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path):
     spool.note(record("f"))
     spool.stop()
     second = read(only(tmp_path), offset=first.offset, most=1000)
-    names = [row["request_id"] for _number, row in (*first.rows, *second.rows)]
+    names = [row.values["request_id"] for row in (*first.rows, *second.rows)]
     assert names == list("abcdef")
     assert not first.is_last
     assert second.is_last
@@ -93,7 +93,10 @@ def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limit
     assert len(files(tmp_path)) == 2
     assert whole(first).is_last
     assert not any(whole(path).is_last for path in files(tmp_path) if path != first)
-    assert sorted(row["request_id"] for path in files(tmp_path) for _n, row in whole(path).rows) == ["a", "b"]
+    assert sorted(row.values["request_id"] for path in files(tmp_path) for row in whole(path).rows) == [
+        "a",
+        "b",
+    ]
     spool.stop()
 
 
@@ -113,9 +116,9 @@ def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
     spool.stop()
     (second,) = set(files(tmp_path)) - {first}
     portions = [whole(path) for path in (first, second)]
-    named = [[(number, row["request_id"]) for number, row in portion.rows] for portion in portions]
+    named = [[(row.number, row.values["request_id"]) for row in portion.rows] for portion in portions]
     assert named == [[(1, "a")], [(3, "b"), (4, "c")]]
-    assert (spool.lost, [portion.garbled for portion in portions]) == (2, [1, 0])
+    assert (spool.lost, [portion.unusable for portion in portions]) == (2, [[], []])
     assert len(caplog.records) == 1
     assert "could not be written" in caplog.text
 
@@ -160,5 +163,5 @@ def test_a_line_that_lost_its_end_with_the_power_is_counted(tmp_path: Path):
     path = only(tmp_path)
     path.write_bytes(path.read_bytes()[:-10])
     portion = whole(path)
-    assert [row["request_id"] for _number, row in portion.rows] == ["a"]
-    assert (portion.garbled, portion.is_last) == (1, True)
+    assert [row.values["request_id"] for row in portion.rows] == ["a"]
+    assert (len(portion.unusable), portion.is_last) == (1, True)

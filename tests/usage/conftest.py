@@ -58,4 +58,4 @@ def gateway(folder: Path) -> Iterator[Gateway]:
 @pytest.fixture
 def take_in(folder: Path, db: None) -> Callable[[], int]:
     """The worker's step; how many rows it took."""
-    return lambda: ingest(folder=folder, clock=clock.now)
+    return lambda: ingest(folder=folder, clock=clock.now).rows

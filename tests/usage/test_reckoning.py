@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from serving_ui.gateway.spool import ENDING
+from serving_ui.gateway.spool import ENDING, SET_ASIDE
 from serving_ui.lib import clock
 from serving_ui.usage import reckoning
 from serving_ui.usage.models import Minute, Request
@@ -42,23 +42,23 @@ def check(folder: Path, settings: Any, db: None) -> Callable[[], str]:
 
 
 def figures(said: str) -> list[int]:
-    """Answered, waiting, lost, rows, in the minutes."""
-    return [int(line.split()[-1].replace(",", "")) for line in said.splitlines()[:5]]
+    """Answered, waiting, lost, set aside, rows, in the minutes."""
+    return [int(line.split()[-1].replace(",", "")) for line in said.splitlines()[:6]]
 
 
 def test_nothing_adds_up_to_nothing(check: Callable[[], str]):
-    assert figures(check()) == [0, 0, 0, 0, 0]
+    assert figures(check()) == [0, 0, 0, 0, 0, 0]
 
 
 def test_what_waits_in_the_spool_is_answered(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
     gateway.answers("a", "b", "c")
-    assert figures(check()) == [3, 3, 0, 0, 0]
+    assert figures(check()) == [3, 3, 0, 0, 0, 0]
     take_in()
     gateway.answers("d")
-    assert figures(check()) == [4, 1, 0, 3, 3]
+    assert figures(check()) == [4, 1, 0, 0, 3, 3]
     gateway.ends()
     take_in()
-    assert figures(check()) == [4, 0, 0, 4, 4]
+    assert figures(check()) == [4, 0, 0, 0, 4, 4]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -80,7 +80,7 @@ def test_others_can_write_while_it_is_counted(
 
     monkeypatch.setattr(reckoning, "_compare_minutes", write_and_compare)
     connection.close()
-    assert figures(check()) == [2, 0, 0, 2, 2], "as it was when the counting began"
+    assert figures(check()) == [2, 0, 0, 0, 2, 2], "as it was when the counting began"
     assert Minute.objects.get().requests == 9
 
 
@@ -125,6 +125,20 @@ def test_rows_that_a_full_disk_swallowed_are_counted(
         check()
 
 
+def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
+):
+    gateway.answers("a")
+    gateway.ends()
+    (path,) = folder.iterdir()
+    path.write_text(path.read_text() + "[2,1e400]\n")
+    take_in()
+    with pytest.raises(CommandError, match="does not add up") as told:
+        check()
+    assert figures(str(told.value)) == [2, 0, 0, 1, 1, 1]
+    assert f"1 lines could not be stored. They are kept in {folder / SET_ASIDE}" in str(told.value)
+
+
 def test_old_rows_go_after_14_days_and_minutes_after_400(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
 ):
@@ -136,7 +150,7 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     forget(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
     assert Minute.objects.count() == 3
-    assert figures(check()) == [2, 0, 0, 2, 2]
+    assert figures(check()) == [2, 0, 0, 0, 2, 2]
 
 
 def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
@@ -149,7 +163,7 @@ def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
         take_in()
     forget(now=now)
     settings.USAGE_ROW_DAYS = 30
-    assert figures(check()) == [1, 0, 0, 1, 1]
+    assert figures(check()) == [1, 0, 0, 0, 1, 1]
 
 
 def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
@@ -164,7 +178,7 @@ def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn
     take_in()
     forget(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"quick", "next", "today"}
-    assert figures(check()) == [3, 0, 0, 3, 3]
+    assert figures(check()) == [3, 0, 0, 0, 3, 3]
 
 
 def test_a_file_that_cannot_be_read_is_named(gateway: Gateway, check: Callable[[], str], folder: Path):

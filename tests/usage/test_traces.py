@@ -103,6 +103,17 @@ def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: 
     assert "gen_ai.request.stream" not in said
 
 
+def test_a_row_with_the_largest_figures_holds_up_no_other(
+    gateway: Gateway, take_in: TakeIn, collector: Collector
+):
+    figures = dict.fromkeys(("tokens_in", "tokens_out", "retries", "config_version"), 10**400)
+    gateway.answers("largest", **figures, total_ms=1e300, first_byte_ms=1e300, overhead_ms=1e300)
+    gateway.answers("next")
+    take_in()
+    assert collector.export() == 2
+    assert {attributes(span)["serving_ui.request_id"] for span in collector.spans} == {"largest", "next"}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_slow_collector_holds_up_none_of_celerys_threads(gateway: Gateway, take_in: TakeIn, settings: Any):
     gateway.answers("r-1")

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from serving_ui.gateway.spool import SET_ASIDE
 from serving_ui.lib import clock
 from serving_ui.usage.reckoning import reckon
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
             ("Requests answered", found.answered),
             ("of these waiting in the spool", found.waiting),
             ("of these lost", found.lost),
+            ("of these set aside", found.aside),
             ("Rows", found.rows),
             ("Requests in the minutes", found.minutes),
         ):
@@ -35,4 +37,11 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{found.lost} rows were never written, or cannot be read: a disk was full, or lost its power. The gateway's log says when."
             )
-        raise CommandError(f"Usage does not add up: {len(found.differences)} differences, {found.lost} lost.")
+        if found.aside:
+            self.stdout.write(
+                f"{found.aside} lines could not be stored. They are kept in {settings.SPOOL_FOLDER / SET_ASIDE}, on the machine "
+                "whose worker met them, each with the reason. Read that file, then delete it."
+            )
+        raise CommandError(
+            f"Usage does not add up: {len(found.differences)} differences, {found.lost} lost, {found.aside} set aside."
+        )
