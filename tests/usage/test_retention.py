@@ -1,0 +1,62 @@
+"""Forgetting goes by indexes: once an hour, it never looks through all that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from serving_ui.lib import clock
+from serving_ui.usage import retention
+from serving_ui.usage.models import Minute, Request, SpoolFile
+from tests.usage.conftest import Gateway
+
+
+def plan(statement: str) -> str:
+    """How the database would carry it out if its tables were large."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
+            return "\n".join(str(row[3]) for row in cursor.fetchall())
+        for other in ("seqscan", "sort", "bitmapscan"):  # which it takes while a table is small
+            cursor.execute(f"SET LOCAL enable_{other} = off")
+        cursor.execute(f"EXPLAIN {statement}")
+        return "\n".join(str(row[0]) for row in cursor.fetchall())
+
+
+def test_no_step_looks_through_a_table_or_sorts_one(gateway: Gateway, take_in: Callable[[], int]):
+    gateway.answers("old", at=(clock.now() - timedelta(days=20)).timestamp())
+    gateway.ends()
+    take_in()
+    SpoolFile.objects.create(name="empty", is_done=True)
+    with CaptureQueriesContext(
+        connection,
+    ) as done:
+        retention.forget(now=clock.now() + timedelta(days=400))
+    assert not any(model.objects.exists() for model in (Request, SpoolFile, Minute))
+    statements = [
+        query["sql"] for query in done.captured_queries if query["sql"].startswith(("SELECT", "DELETE"))
+    ]
+    assert len([each for each in statements if each.startswith("DELETE")]) == 4
+    for statement in statements:
+        how = plan(statement)
+        assert not any(word in how for word in ("SCAN", "TEMP B-TREE", "Seq Scan", "Sort", "Filter: (at")), (
+            f"{statement}\n{how}"
+        )
+
+
+def test_what_is_old_goes_in_steps(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
+    monkeypatch.setattr(retention, "STEP", 2)
+    at = (clock.now() - timedelta(days=20)).timestamp()
+    gateway.answers(*"abcde", at=at)
+    gateway.answers("today")
+    take_in()
+    with CaptureQueriesContext(connection) as done:
+        retention.forget(now=clock.now())
+    assert [row.request_id for row in Request.objects.all()] == ["today"]
+    assert (
+        len([each for each in done.captured_queries if each["sql"].startswith('DELETE FROM "usage_request"')])
+        == 3
+    )
