@@ -33,6 +33,15 @@ class Keeper:
         self._stop.set()
         self._thread.join(5)
 
+    def concern(self) -> str | None:
+        """Whether a process that starts while the database is away would serve something old."""
+        if self._failed != self._holder.current.revision:
+            return None
+        return (
+            "The copy of the snapshot cannot be written to the data folder; the log has the reason. Without it no gateway process "
+            "starts while the database is away. Make room there, or give the gateway's user the right to write."
+        )
+
     def _run(self) -> None:
         took = 0.0
         while not self._stop.wait(max(SAVE_SECONDS, IDLE_SHARE * took)):
@@ -48,11 +57,13 @@ class Keeper:
         try:
             if not copy.save(held, path=self._path, pause=self._stop.wait):
                 return
-        except Exception:  # the outermost edge of this thread: without a copy everything goes on
+        except Exception as problem:  # the outermost edge of this thread: without a copy everything goes on
             if self._failed != held.revision:
-                log.exception(
-                    "The copy of the snapshot cannot be written to %s. It is tried again.", self._path
-                )
+                log.error(
+                    "The copy of the snapshot cannot be written to %s (%s). It is tried again. "
+                    "Make room there, or give this process the right to write.",
+                    self._path, problem, exc_info=not isinstance(problem, OSError),
+                )  # fmt: skip
             self._failed = held.revision
             return
-        self._saved = held.revision
+        self._saved, self._failed = held.revision, -1

@@ -58,6 +58,7 @@ class Meter:
         self._overhead = _histogram(OVERHEAD_MS)
         self._endpoints: dict[str, Counts] = {}
         self._lock = -1
+        self._trouble = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._leave_again, name="gateway-meter", daemon=True)
 
@@ -88,11 +89,21 @@ class Meter:
         try:
             self._lock = owned.create(self._path(self._name, _LOCK))
         except OSError as problem:
+            self._trouble = (problem.strerror or "it is no folder").lower()
             _log.warning(
                 "Metrics of this process are not shared: %s cannot be used (%s).", self._folder, problem
             )
             return
         self._thread.start()
+
+    def concern(self) -> str | None:
+        """Whether the sums of `/metrics` are wrong."""
+        if not self._trouble:
+            return None
+        return (
+            f"The metrics of this process cannot be shared in the data folder ({self._trouble}), so that sums lack what it counts. "
+            f"Make room there, or give the gateway's user the right to write{'' if self._lock >= 0 else ', and restart it'}."
+        )
 
     def stop(self) -> None:
         """What was counted stays, for siblings and successors to add."""
@@ -134,9 +145,19 @@ class Meter:
                 own = self._own()
                 if own != left:
                     _write(self._path(self._name, _COUNTS), own)
-                left = own
-            except Exception:  # the outermost edge of this thread: one failure must not end it
-                _log.exception("The counts of this process could not be shared. It is tried again.")
+                left, self._trouble = own, ""
+            except Exception as problem:  # the outermost edge of this thread: one failure must not end it
+                self._tell(problem)
+
+    def _tell(self, problem: Exception) -> None:
+        """Says once that the counts are not shared; with a stack only when that is a fault of this program."""
+        if not self._trouble:
+            _log.warning(
+                "The counts of this process could not be shared in %s (%s). It is tried again. "
+                "Make room there, or give this process the right to write.",
+                self._folder, problem, exc_info=not isinstance(problem, OSError),
+            )  # fmt: skip
+        self._trouble = (getattr(problem, "strerror", None) or "the log has the reason").lower()
 
     def _others(self) -> list[Counts]:
         """What the other files say. Those of processes that have ended become one."""

@@ -148,8 +148,10 @@ def test_a_copy_that_could_not_be_written_is_tried_again_and_told_once(
     keeper.start()
     try:
         wait_until(lambda: caplog.records)
+        assert "Make room there" in wait_until(keeper.concern)
         path.parent.unlink()
         wait_until(path.exists)
+        wait_until(lambda: keeper.concern() is None)
     finally:
         keeper.stop()
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("ERROR", False)]

@@ -20,6 +20,7 @@ from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import SnapshotHolder
 from tests.architecture.sources import ROOT
 from tests.gateway.conftest import first_snapshot
+from tests.gateway.test_spool import room_for
 from tests.start.waiting import until
 from tests.support.servers import serve
 
@@ -214,6 +215,33 @@ def test_a_folder_that_cannot_be_used_costs_only_the_siblings(tmp_path: Path):
     meter.note(record())
     assert requests_of(meter) == 1
     meter.stop()
+
+
+def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(metering, "LEAVE_SECONDS", 0.02)
+    meter = Meter(tmp_path)
+    tries: list[int] = []
+
+    def note_the_try() -> list[Gauge]:
+        tries.append(1)
+        return []
+
+    meter.gauges.append(note_the_try)
+    meter.start()
+    with room_for(0):
+        meter.note(record())
+        until(meter.concern, what="the failure to be told")
+        tries.clear()
+        until(lambda: len(tries) > 3, what="further attempts")
+        assert "(file too large)" in str(meter.concern())
+        assert "Make room there" in str(meter.concern())
+    until(lambda: meter.concern() is None, what="the counts to be shared again")
+    meter.stop()
+    assert [bool(told.exc_info) for told in caplog.records] == [False]
+    assert "Make room there" in caplog.text
+    assert requests_of(Meter(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
