@@ -10,11 +10,13 @@ import gc
 import json
 import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from django.conf import settings
 
+from serving_ui.endpoints import chores
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.books import Books
@@ -55,8 +57,11 @@ class DataPlane:
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
         self.concerns: list[Concern] = [
             self.follower.concern,
+            self.follower.copy_concern,
             self._limits_apart,
-        ]  # each a sentence for /readyz, or nothing
+            *(partial(self.follower.worker.concern, chore) for chore in (chores.SWEEP, chores.INTAKE)),
+            *self.books.concerns,
+        ]  # each a sentence for /readyz, which anybody may read, or nothing
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
         """Who answers the request, to be awaited: one layer less for each query. None when its path is somebody else's."""
@@ -132,8 +137,19 @@ class DataPlane:
             "draining" if self.is_draining else "ready" if self.is_ready else "waiting for the first snapshot"
         )
         degraded = [words for concern in self.concerns if (words := concern())]
-        about = {"status": status, "degraded": degraded, "process": self.follower.process}
-        await answer(send, 200 if self.is_ready else 503, {**about, "revision": self.holder.current.revision})
+        about = {
+            "status": status,
+            "degraded": degraded,
+            "process": self.follower.process,
+            "revision": self.holder.current.revision,
+            "seconds_since_sweep": _rounded(self.follower.worker.age(chores.SWEEP)),
+            "seconds_since_intake": _rounded(self.follower.worker.age(chores.INTAKE)),
+        }
+        await answer(send, 200 if self.is_ready else 503, about)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _allow_many_sockets() -> None:

@@ -29,4 +29,5 @@ def ended(name: str) -> None:
 def ages() -> dict[str, float]:
     """Seconds since each chore was last done, by its name; one that never was is missing."""
     rows = Chore.objects.annotate(now=Now()).values_list("name", "ended_at", "now")
-    return {name: (now - at).total_seconds() for name, at, now in rows}
+    # A clock that was set back makes it negative, until the worker notes the next one: if it does, that takes seconds.
+    return {name: abs((now - at).total_seconds()) for name, at, now in rows}

@@ -21,6 +21,7 @@ from serving_ui.endpoints import copy, publication
 from serving_ui.endpoints.keeper import Keeper
 from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.endpoints.worker_watch import WorkerWatch
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.lib import clock
 
@@ -43,6 +44,7 @@ class Follower:
         self._trouble = ""  # why it is not known now
         self._builder = SnapshotBuilder()
         self._news = News()
+        self.worker = WorkerWatch()
         self._has_joined = False
         self._said_at = 0.0
         self.sure_until = math.inf
@@ -52,6 +54,7 @@ class Follower:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
         self._keeper = Keeper(holder, path=settings.SNAPSHOT_COPY)
+        self.copy_concern = self._keeper.concern
         self._silence = threading.Timer(SILENCE_SECONDS, self._serve_copy)
 
     def start(self) -> None:
@@ -128,6 +131,7 @@ class Follower:
                 self._acknowledge(revision=held.revision)
             self.holder.standing = publication.standing(process=self.process, now=clock.now())
         self._trouble, self._current_at = "", time.monotonic()
+        self.worker.look()
 
     def _acknowledge(self, *, revision: int) -> None:
         now, began = clock.now(), time.monotonic()

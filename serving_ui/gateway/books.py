@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from serving_ui.gateway import spool_health
 from serving_ui.gateway.meter import Meter
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import Spool
@@ -16,6 +19,14 @@ class Books:
         self._spool = Spool(spool)
         self.meter = Meter(metrics)
         self.meter.gauges.append(self._spool.gauges)
+        self.concerns: list[Callable[[], str | None]] = [
+            self._spool.concern,
+            self.meter.concern,
+            spool_health.Waiting(spool),
+            partial(spool_health.set_aside, spool),
+            partial(spool_health.nearly_full, spool),
+        ]
+        """Each a sentence for whoever runs this, or nothing."""
 
     def note(self, record: Record) -> None:
         """Writes it down and counts it."""

@@ -1,0 +1,85 @@
+"""What does not go as it should with usage on this machine's disk, in sentences for `/readyz`.
+
+Anybody may read them, so they name no path outside of the data folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from serving_ui.gateway import owned
+from serving_ui.gateway.spool import SET_ASIDE, files
+
+LATE_SECONDS = 60.0  # a file that gets no more lines is usually gone after two
+LOOK_SECONDS = 1.0
+LEAST_SHARE, LEAST_BYTES = 0.05, 1024**3  # nearly full: less than this share is free, and less than so much
+
+
+class Waiting:
+    """Whether files wait for the worker that get no more lines. Looks at most once in LOOK_SECONDS, however often it is asked."""
+
+    def __init__(self, folder: Path, *, late_seconds: float = LATE_SECONDS) -> None:
+        self._folder = folder
+        self._late_seconds = late_seconds
+        self._found: str | None = None
+        self._looked_at = -LOOK_SECONDS
+
+    def __call__(self) -> str | None:
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at, self._found = time.monotonic(), self._look()
+        return self._found
+
+    def _look(self) -> str | None:
+        now, found = time.time(), []
+        with suppress(OSError):  # whoever writes the files says what is wrong with the folder
+            for path in files(self._folder):
+                with suppress(FileNotFoundError):
+                    found.append((path.stat().st_mtime, path))
+        for written_at, path in sorted(found):
+            if now - written_at < self._late_seconds:
+                return None
+            if _is_left(path):
+                return (
+                    f"Usage has waited in the data folder for {now - written_at:.0f} s. See that a worker runs on this machine "
+                    "with this data folder, and what `manage.py check_usage` says of files that it cannot take in."
+                )
+        return None
+
+
+def set_aside(folder: Path) -> str | None:
+    """Whether there are lines that could not be stored."""
+    try:
+        (folder / SET_ASIDE).stat()
+    except OSError:
+        return None
+    return (
+        f"Some usage could not be stored. It is kept in the data folder, in {folder.name}/{SET_ASIDE}, with the reasons. "
+        "Run `manage.py check_usage`, read that file, and delete it."
+    )
+
+
+def nearly_full(
+    folder: Path, *, least_share: float = LEAST_SHARE, least_bytes: int = LEAST_BYTES
+) -> str | None:
+    """Whether the disk of the data folder, or of the spool in it, is."""
+    for place in (folder, folder.parent):
+        with suppress(OSError):
+            disk = os.statvfs(place)
+            free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+            if free < min(least_bytes, least_share * size):
+                return (
+                    f"The disk of the data folder is nearly full: {free // 1024**2} MB are free. Make room: when it is full, "
+                    "usage is lost, and changes fail that are kept there."
+                )
+    return None
+
+
+def _is_left(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return owned.is_left(file.fileno())
+    except OSError:  # gone, or not ours to judge
+        return False

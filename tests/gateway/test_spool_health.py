@@ -1,0 +1,91 @@
+"""What `/readyz` says of usage on this machine's disk: each in a sentence that says what to do, and nothing when all is well."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving_ui.gateway import spool as spool_module
+from serving_ui.gateway import spool_health
+from serving_ui.gateway.books import Books
+from serving_ui.gateway.spool import SET_ASIDE, Spool
+from tests.gateway.test_spool import only, record, room_for
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def books(folder: Path) -> Iterator[Books]:
+    made = Books(spool=folder, metrics=folder.parent / "metrics")
+    yield made
+    made.stop()
+
+
+def told(books: Books) -> list[str]:
+    """Without what the disk of the tests has to say."""
+    sentences = [words for concern in books.concerns if (words := concern())]
+    return [words for words in sentences if "nearly full" not in words]
+
+
+def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    books.note(record())
+    assert told(books) == []
+    with room_for(0):
+        books.note(record())
+        books.note(record())
+        assert told(books) == [
+            "Usage cannot be written to the data folder (file too large): 2 rows of this process are lost so far. "
+            "The answers are not affected. Make room there, or give the gateway's user the right to write."
+        ]
+    books.note(record())
+    assert told(books) == [
+        "Usage could not be written to the data folder for a while (file too large): 2 rows of this process are lost. "
+        "It can be written again. `manage.py check_usage` counts what is missing."
+    ]
+    monkeypatch.setattr(spool_module, "LOSS_TOLD_SECONDS", 0.0)
+    assert told(books) == []
+
+
+def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(books: Books, folder: Path):
+    books.note(record())
+    (folder / SET_ASIDE).write_text("{}\n")
+    (said,) = told(books)
+    assert "in spool/set-aside.jsonl" in said
+    assert "manage.py check_usage" in said
+    (folder / SET_ASIDE).unlink()
+    assert told(books) == []
+
+
+@pytest.mark.parametrize(
+    ("is_open", "seconds", "is_told"), [(False, 300, True), (False, 5, False), (True, 300, False)]
+)
+def test_a_file_is_told_that_nobody_takes_in(folder: Path, is_open: bool, seconds: int, is_told: bool):
+    """One that still gets lines waits for its writer, however old the last one is."""
+    spool = Spool(folder)
+    spool.note(record())
+    if not is_open:
+        spool.stop()
+    at = time.time() - seconds
+    os.utime(only(folder), (at, at))
+    said = spool_health.Waiting(folder)()
+    assert ("See that a worker runs on this machine" in (said or "")) == is_told
+    spool.stop()
+
+
+def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path):
+    """Also before there is a spool. Of any disk something is used."""
+    said = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
+    assert "is nearly full" in (said or "")
+    assert "Make room" in (said or "")
+    assert spool_health.nearly_full(tmp_path / "spool", least_share=0.0) is None
+    assert spool_health.nearly_full(tmp_path / "spool", least_bytes=0) is None

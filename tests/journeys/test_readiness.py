@@ -1,0 +1,134 @@
+"""`/readyz` of running processes names what goes wrong around them, says what to do, and falls silent when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from serving_ui.gateway.spool import ENDING, SET_ASIDE
+from tests.architecture.sources import ROOT
+from tests.journeys.conftest import Deploy
+from tests.start.running import Running, running
+from tests.start.waiting import until
+from tests.support.gateways import running_gateways
+from tests.support.product import Person, Product
+from tests.support.server_alone import ServerAlone
+
+pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def full_disk(process: int) -> Iterator[None]:
+    """No file of that process can grow, as on a full disk."""
+    limits = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owner: Person, deploy: Deploy):
+    name = deploy()
+    with running_gateways(env=product.env, size=1) as gateways:
+        until(lambda: gateways.ask(name, owner.token).status_code == 200, what="an answer")
+        (worker,) = gateways.workers()
+
+        def says(*words: str) -> bool:
+            said = "\n".join(gateways.readiness().json()["degraded"])
+            return all(each in said for each in words)
+
+        with full_disk(worker):
+            for _each in range(3):
+                assert gateways.ask(name, owner.token).status_code == 200
+            lost = "Usage cannot be written to the data folder (file too large): 3 rows of this process are lost so far."
+            metrics = "The metrics of this process cannot be shared in the data folder (file too large)"
+            until(lambda: says(lost, metrics, "Make room there"), what="both to be told")
+        assert gateways.ask(name, owner.token).status_code == 200
+        until(lambda: says("It can be written again. `manage.py check_usage` counts"), what="the end of it")
+        until(lambda: not says(metrics), what="shared metrics")
+        assert "Traceback" not in gateways.program.text
+
+
+def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Path):
+    started = Product(tmp_path)
+    spool, strange = started.data / "spool", f"0{ENDING}"
+    with started.up():
+        token = started.command("create_token", "admin@example.com", "--admin")
+        person = Person(started, requests.Session())
+        spool.mkdir(exist_ok=True)
+        lines = [{"format": 1, "fields": ["request_id"]}, [2**63, "a"], [1e400, "b"], [1, "c"]]
+        draft = spool / ".draft"
+        draft.write_text("".join(f"{json.dumps(each).replace('Infinity', '1e400')}\n" for each in lines))
+        draft.rename(spool / strange)
+        until(lambda: person.ask("sandbox-chat", token=token).status == 200, what="an answer", seconds=40)
+        until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
+        until(lambda: not (spool / strange).exists(), what="the end of the file")
+        (said,) = person.get("/readyz").json()["degraded"]
+        assert said.startswith(
+            "Some usage could not be stored. It is kept in the data folder, in spool/set-aside.jsonl"
+        )
+        with pytest.raises(AssertionError, match="2 set aside"):
+            started.command("check_usage")
+        kept = [json.loads(each)["line"] for each in (spool / SET_ASIDE).read_text().splitlines()]
+        assert kept == ['[9223372036854775808, "a"]', '[1e400, "b"]']
+        (spool / SET_ASIDE).unlink()
+        until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
+
+
+def taken_in(product: Product) -> set[str]:
+    """The endpoints of the rows in the database."""
+    with contextlib.closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=20)) as database:
+        return {endpoint for (endpoint,) in database.execute("SELECT endpoint FROM usage_request")}
+
+
+def celery(alone: ServerAlone, *arguments: str) -> contextlib.AbstractContextManager[Running]:
+    """Without a parent that would end it when it hangs."""
+    return running(
+        [sys.executable, "-m", "celery", "--app", "serving_ui", "--quiet", *arguments],
+        cwd=ROOT,
+        env=alone.env,
+    )
+
+
+def test_a_blocked_worker_and_a_beat_that_has_ended_are_named(tmp_path: Path):
+    alone = ServerAlone(tmp_path / "data")
+    alone.command("migrate", "--verbosity", "0")
+
+    def answer() -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{alone.url}/readyz", timeout=20).json()
+        return found
+
+    def is_silent() -> bool:
+        ages = (answer()["seconds_since_sweep"], answer()["seconds_since_intake"])
+        return all(age is not None and age < 20 for age in ages) and not complaints()
+
+    def complaints() -> list[str]:
+        return [
+            re.sub(r" for \d+ s\..*", "", words)
+            for words in answer()["degraded"]
+            if "See that a worker, beat" in words
+        ]
+
+    both = ["No worker has looked for updates that are due", "No worker has taken usage into the database"]
+    with alone.up(), celery(alone, "worker", "--pool", "threads") as worker:
+        with celery(alone, "beat") as beat:
+            until(is_silent, what="a worker that works", seconds=60)
+            worker.signal(signal.SIGSTOP)
+            until(lambda: complaints() == both, what="the worker to be named", seconds=60)
+            assert answer()["seconds_since_sweep"] > 30
+            worker.signal(signal.SIGCONT)
+            until(is_silent, what="the worker's return", seconds=60)
+        assert beat.process.poll() is not None
+        until(lambda: complaints() == both, what="beat to be named", seconds=60)
