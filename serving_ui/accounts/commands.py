@@ -56,7 +56,8 @@ def _new_user(email: str, *, admin: bool) -> User:
 
 
 def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK_LIFETIME) -> str:
-    """A path that signs `user` in once: `/welcome/<43 characters>`."""
+    """A path that signs `user` in once: `/welcome/<43 characters>`. Raises AccountError for whoever is deactivated."""
+    _need_active(user)
     value = secrets.token_urlsafe(32)
     SignInLink.objects.create(digest=digest_of(value), user=user, expires_at=now + lifetime)
     return f"/welcome/{value}"
@@ -110,7 +111,11 @@ def create_access_token(
     now: datetime,
     created_by: User | None = None,
 ) -> tuple[AccessToken, str]:
-    """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else."""
+    """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else.
+
+    Raises AccountError for whoever is deactivated.
+    """
+    _need_active(user)
     value = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():  # the token, and that gateways are told of it
         token = AccessToken.objects.create(
@@ -130,3 +135,10 @@ def revoke_access_token(*, user: User, token_id: str, now: datetime) -> None:
         token = AccessToken.objects.filter(user=user, pk=token_id).first()
         if token:
             token.delete()
+
+
+def _need_active(user: User) -> None:
+    if not user.is_active:
+        raise AccountError(
+            _("%(name)s is deactivated. An admin must set active to true first.") % {"name": user.email}
+        )

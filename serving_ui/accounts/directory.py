@@ -63,22 +63,38 @@ def change_principal(
     external_id: str | None = None,
     actor: User,
 ) -> User:
-    """Changes what is given. Whoever is deactivated is out at once: sessions and tokens work no longer."""
+    """Changes what is given. Whoever is deactivated is out at once and for good: sessions, tokens and unused links end."""
     need_admin(actor)
-    changes: dict[str, str | bool] = {}
+    changes: dict[str, str | bool | int] = {}
     if name is not None:
         changes["name"] = _fit(name)
     if external_id is not None:
         changes["external_id"] = _fit(external_id)
-    if active is not None:
-        changes["is_active"] = active
     with transaction.atomic():
         _lock_admins()
+        if active is not None:
+            changes |= {"is_active": active, "access_epoch": _epoch_after(user, active)}
         for field, value in changes.items():
             setattr(user, field, value)
         user.save(update_fields=list(changes))
         _need_someone_in_charge()
     return user
+
+
+def _epoch_after(user: User, active: bool) -> int:
+    """Ends sessions, tokens and unused links if this changes `is_active`; returns the epoch of sessions made from now on.
+
+    Also when somebody is activated: a token that was made while they were being deactivated must not come to life.
+    Raises NotFound.
+    """
+    row = User.objects.select_for_update().filter(pk=user.pk).first()
+    if row is None:
+        raise NotFound(_("%(name)s is not here any more.") % {"name": user.email})
+    if active == row.is_active:
+        return row.access_epoch
+    row.access_tokens.all().delete()
+    row.sign_in_links.all().delete()
+    return row.access_epoch + 1
 
 
 def delete_principal(*, user: User, actor: User) -> None:

@@ -59,6 +59,8 @@ class User(AbstractBaseUser):
     external_id = models.CharField(max_length=200, blank=True)  # the directory's own, kept for it
     is_admin = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
+    # Rises when `is_active` changes: a session made before it is over for good.
+    access_epoch = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = People()
@@ -72,8 +74,9 @@ class User(AbstractBaseUser):
         return self.email
 
     def get_session_auth_hash(self) -> str:
-        """A session ends when its person is deactivated; there is no password to change."""
-        return digest_of(f"{self.id}:{self.is_active}")
+        """A session ends when its person is deactivated, and does not come back with the person."""
+        epoch = f":{self.access_epoch}" if self.access_epoch else ""
+        return digest_of(f"{self.id}:{self.is_active}{epoch}")
 
     def get_session_auth_fallback_hash(self) -> list[str]:
         return []

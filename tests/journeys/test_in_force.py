@@ -137,12 +137,19 @@ def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: P
     name, other = deploy(), deploy()
     everywhere.call("DELETE", f"serving-endpoints/{name}")
     assert everywhere.ask(name, owner.token) == [404] * 3
+    token = everywhere.product.command("create_token", "leaver@example.com")
+    endpoint_id = everywhere.call("GET", f"serving-endpoints/{other}")["id"]
+    given = {"user_name": "leaver@example.com", "permission_level": "CAN_QUERY"}
+    everywhere.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[given])
+    assert everywhere.ask(other, token) == [200] * 3
     users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
-    pk = next(each["id"] for each in users if each["userName"] == "owner@example.com")
-    for active, status in ((False, 401), (True, 200)):
+    pk = next(each["id"] for each in users if each["userName"] == "leaver@example.com")
+    for active in (False, True):  # what was ended stays ended
         change = {"op": "replace", "path": "active", "value": active}
         everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
-        assert everywhere.ask(other, owner.token) == [status] * 3
+        assert everywhere.ask(other, token) == [401] * 3
+    token = everywhere.product.command("create_token", "leaver@example.com")
+    assert everywhere.ask(other, token) == [200] * 3
 
 
 def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(

@@ -20,9 +20,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             user = commands.ensure_user(email=options["email"], admin=options["admin"])
+            _token, value = commands.create_access_token(
+                user=user, comment="manage.py create_token", now=clock.now()
+            )
         except commands.AccountError as refusal:
             raise CommandError(str(refusal)) from None
-        _token, value = commands.create_access_token(
-            user=user, comment="manage.py create_token", now=clock.now()
-        )
         self.stdout.write(value)

@@ -20,6 +20,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             user = commands.ensure_user(email=options["email"], admin=options["admin"])
+            link = commands.create_sign_in_link(user=user, now=clock.now())
         except commands.AccountError as refusal:
             raise CommandError(str(refusal)) from None
-        self.stdout.write(commands.create_sign_in_link(user=user, now=clock.now()))
+        self.stdout.write(link)

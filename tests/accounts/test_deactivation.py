@@ -1,0 +1,169 @@
+"""Deactivation ends every way in for good: reactivated, a person starts with none of the old ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from serving_ui.accounts import commands, directory, queries
+from serving_ui.accounts.models import AccessToken, SignInLink, User
+from serving_ui.accounts.tokens import create_on_behalf_of
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.gateway.passes import make_pass, read_pass
+from serving_ui.lib import clock
+
+pytestmark = pytest.mark.django_db
+Change = Callable[[User, bool], None]
+
+
+@pytest.fixture(autouse=True)
+def a_static_folder(settings: Any) -> None:
+    """An empty one: WhiteNoise warns when there is none, and a warning is an error here."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+def in_the_domain(admin: User) -> Change:
+    def change(user: User, active: bool) -> None:
+        directory.change_principal(user=user, active=active, actor=admin)
+
+    return change
+
+
+def by_scim(admin: User, method: str) -> Change:
+    _token, value = commands.create_access_token(user=admin, now=clock.now())
+    head = {"Authorization": f"Bearer {value}"}
+
+    def change(user: User, active: bool) -> None:
+        kind, name = ("Users", "userName") if user.is_person else ("ServicePrincipals", "applicationId")
+        address = f"/api/2.0/preview/scim/v2/{kind}/{user.pk}"
+        patch = {"Operations": [{"op": "replace", "path": "active", "value": active}]}
+        body: dict[str, Any] = patch if method == "patch" else {name: user.email, "active": active}
+        answer = getattr(Client(), method)(address, body, content_type="application/json", headers=head)
+        assert answer.status_code == 200, answer.content
+
+    return change
+
+
+@pytest.fixture(params=["domain", "put", "patch"])
+def change(request: pytest.FixtureRequest, admin: User) -> Change:
+    return in_the_domain(admin) if request.param == "domain" else by_scim(admin, request.param)
+
+
+def opens(browser: Client) -> bool:
+    return bool(browser.get("/settings").status_code == 200)
+
+
+def redeemed(path: str) -> bool:
+    try:
+        commands.redeem_sign_in_link(value=path.removeprefix("/welcome/"), now=clock.now())
+    except commands.LinkInvalid:
+        return False
+    return True
+
+
+def test_a_reactivated_person_has_no_old_session_token_or_link(owner: User, change: Change):
+    browser, now = Client(), clock.now()
+    browser.force_login(owner)
+    _token, value = commands.create_access_token(user=owner, now=now)
+    link = commands.create_sign_in_link(user=owner, now=now)
+    assert opens(browser)
+    change(owner, False)
+    assert not opens(browser)
+    change(owner, True)
+    assert not opens(browser)
+    assert queries.bearer(value=value, now=clock.now()) is None
+    assert not redeemed(link)
+    assert not SnapshotBuilder().build().tokens.keys() & {bytes.fromhex(commands.digest_of(value))}
+    browser.force_login(User.objects.get(pk=owner.pk))
+    assert opens(browser)
+    assert redeemed(commands.create_sign_in_link(user=User.objects.get(pk=owner.pk), now=clock.now()))
+
+
+def test_a_session_that_sat_out_the_deactivation_is_over(owner: User, admin: User):
+    """No request came while the person was out, so that nothing has looked at the session meanwhile."""
+    browser = Client()
+    browser.force_login(owner)
+    for active in (False, True):
+        directory.change_principal(user=owner, active=active, actor=admin)
+    assert not opens(browser)
+
+
+def test_a_service_principals_tokens_end_for_good(admin: User, change: Change):
+    program = directory.create_service_principal(actor=admin)
+    _token, value = create_on_behalf_of(
+        application_id=program.email, comment="", lifetime=None, actor=admin, now=clock.now()
+    )
+    for active in (False, True):
+        change(program, active)
+    assert queries.bearer(value=value, now=clock.now()) is None
+    assert not AccessToken.objects.filter(user=program).exists()
+
+
+def test_what_does_not_change_activity_ends_nothing(owner: User, change: Change):
+    browser = Client()
+    browser.force_login(owner)
+    _token, value = commands.create_access_token(user=owner, now=clock.now())
+    change(owner, True)
+    assert opens(browser)
+    assert queries.bearer(value=value, now=clock.now()) == owner
+
+
+def test_a_token_made_while_its_person_is_deactivated_does_not_come_to_life(owner: User, admin: User):
+    """As when both happen in the same moment: the token's maker had seen the person active."""
+    seen = User.objects.get(pk=owner.pk)
+    directory.change_principal(user=owner, active=False, actor=admin)
+    _token, value = commands.create_access_token(user=seen, now=clock.now())
+    link = commands.create_sign_in_link(user=seen, now=clock.now())
+    directory.change_principal(user=owner, active=True, actor=admin)
+    assert queries.bearer(value=value, now=clock.now()) is None
+    assert not redeemed(link)
+
+
+def test_nobody_makes_a_way_in_for_whoever_is_deactivated(owner: User, admin: User):
+    directory.change_principal(user=owner, active=False, actor=admin)
+    for make in (commands.create_access_token, commands.create_sign_in_link):
+        with pytest.raises(commands.AccountError, match="deactivated"):
+            make(user=owner, now=clock.now())
+    for command in ("create_token", "sign_in_link"):
+        with pytest.raises(CommandError, match="deactivated"):
+            call_command(command, owner.email)
+    assert not SignInLink.objects.filter(user=owner).exists()
+
+
+def test_who_is_deleted_and_made_again_is_somebody_else(owner: User, admin: User):
+    browser = Client()
+    browser.force_login(owner)
+    _token, value = commands.create_access_token(user=owner, now=clock.now())
+    link = commands.create_sign_in_link(user=owner, now=clock.now())
+    directory.delete_principal(user=owner, actor=admin)
+    directory.create_person(email="owner@example.com", actor=admin)
+    assert not opens(browser)
+    assert queries.bearer(value=value, now=clock.now()) is None
+    assert not redeemed(link)
+
+
+def test_a_pass_ends_with_its_person(owner: User, admin: User, settings: Any):
+    """A pass names a person and no right: the gateway looks the person up, who is gone from its snapshot. It lives for a
+    minute inside one request of the server to its own gateway, so none is left when the person is back."""
+    made = make_pass(key=settings.PASS_KEY, user_id=owner.pk, expires=time.time() + 60)
+    assert read_pass(key=settings.PASS_KEY, value=made, now=time.time()) == owner.pk
+    assert owner.pk in SnapshotBuilder().build().principals
+    directory.change_principal(user=owner, active=False, actor=admin)
+    assert owner.pk not in SnapshotBuilder().build().principals
+    assert read_pass(key=settings.PASS_KEY, value=made, now=time.time() + 61) is None
+
+
+def test_expired_tokens_and_used_links_do_not_stand_in_the_way(owner: User, admin: User):
+    now = clock.now()
+    commands.create_access_token(user=owner, lifetime=timedelta(seconds=-1), now=now)
+    assert redeemed(commands.create_sign_in_link(user=owner, now=now))
+    directory.change_principal(user=owner, active=False, actor=admin)
+    assert not AccessToken.objects.filter(user=owner).exists()
+    assert SignInLink.objects.get(user=owner).used_at
