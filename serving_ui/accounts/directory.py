@@ -15,7 +15,7 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.commands import AccountError
-from serving_ui.accounts.models import ADMINS, Group, Membership, User, is_named
+from serving_ui.accounts.models import ADMINS, EVERYONE, Group, Membership, User, is_named
 from serving_ui.accounts.refusals import InUse, NameTaken, NotAllowed, NotFound
 
 LONGEST_NAME = 200
@@ -120,7 +120,7 @@ def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] 
     need_admin(actor)
     name = _group_name(name)
     with transaction.atomic():
-        if Group.objects.filter(is_named("name", name)).exists():
+        if _is_taken(name):
             raise _group_exists(name)
         try:
             with transaction.atomic():
@@ -140,7 +140,7 @@ def change_group(
         if group.is_built_in:
             raise AccountError(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
         name = _group_name(name)
-        if Group.objects.filter(is_named("name", name)).exclude(pk=group.pk).exists():
+        if _is_taken(name, by_other_than=group):
             raise _group_exists(name)
         group.name = name
     if external_id is not None:
@@ -229,6 +229,12 @@ def _group_name(name: str) -> str:
             _("Give the group a name without @, which is how e-mail addresses are told apart.")
         )
     return _fit(name)
+
+
+def _is_taken(name: str, *, by_other_than: Group | None = None) -> bool:
+    """Whether another group has the name. The built-in ones have theirs before they are first needed and made."""
+    others = Group.objects.exclude(pk=by_other_than.pk) if by_other_than else Group.objects.all()
+    return name.lower() in (ADMINS, EVERYONE) or others.filter(is_named("name", name)).exists()
 
 
 def _group_exists(name: str) -> NameTaken:

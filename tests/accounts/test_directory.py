@@ -93,3 +93,13 @@ def test_of_racing_creates_of_a_group_one_wins():
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(create, range(4))) == 1
+
+
+def test_no_group_takes_the_name_of_a_built_in_one_that_is_not_there_yet(admin: User):
+    mine = directory.create_group(name="Mine", actor=admin)
+    for name in (EVERYONE, "Users", "ADMINS"):
+        with pytest.raises(NameTaken):
+            directory.create_group(name=name, actor=admin)
+        with pytest.raises(NameTaken):
+            directory.change_group(group=mine, name=name, actor=admin)
+    assert set(names(list(queries.groups()))) == {ADMINS, "Mine", EVERYONE}
