@@ -1,4 +1,4 @@
-"""What tells two configs apart, in the words of the form, and where a config's secrets may go."""
+"""What tells two configs apart, in the words of the form, and where a config's secrets go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving_ui.catalogue.wire import Addresses
 
 
 def destinations(entity: ServedEntity, addresses: Addresses) -> frozenset[str]:
-    """The origins that the secrets of a served entity may be sent to."""
+    """Where and how the secrets of a served entity are sent; equal for two entities that send them alike."""
     model = entity.external_model
     return model.described.destinations(model.config, addresses)
 

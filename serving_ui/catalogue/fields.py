@@ -41,6 +41,8 @@ class Declaration:
     pattern: str | None = None
     max_length: int = DEFAULT_MAX_LENGTH
     shown_when: Condition | None = None
+    decides_destination: bool = True
+    """Whether it decides where or how the secrets beside it are sent: when it changes, they must be given again."""
     group: type[Any] | None = None
     """The model of a nested block; such a declaration is no field itself, its fields are."""
 
@@ -100,6 +102,7 @@ class ConfigField:
     pattern: str | None = None
     max_length: int = DEFAULT_MAX_LENGTH
     shown_when: Condition | None = None
+    decides_destination: bool = True
 
     @property
     def virtual(self) -> bool:
@@ -145,6 +148,7 @@ def text(
     shown_when: When | None = None,
     pattern: str | None = None,
     max_length: int = DEFAULT_MAX_LENGTH,
+    decides_destination: bool = True,
 ) -> Any:
     """One line of plain text."""
     return _declared(
@@ -157,6 +161,7 @@ def text(
             shown_when=_condition(shown_when),
             pattern=pattern,
             max_length=max_length,
+            decides_destination=decides_destination,
         )
     )
 
@@ -193,6 +198,7 @@ def choice(
     default: str | None = None,
     shown_when: When | None = None,
     any_case: bool = False,
+    decides_destination: bool = True,
 ) -> Any:
     """One of a few values; `any_case` accepts them in capitals too."""
     return _declared(
@@ -205,6 +211,7 @@ def choice(
             choices=tuple(choices.items()),
             shown_when=_condition(shown_when),
             any_case=any_case,
+            decides_destination=decides_destination,
         )
     )
 

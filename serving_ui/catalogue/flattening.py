@@ -51,6 +51,7 @@ def _field(name: str, declaration: Declaration) -> ConfigField:
         pattern=declaration.pattern,
         max_length=declaration.max_length,
         shown_when=declaration.shown_when,
+        decides_destination=declaration.decides_destination,
     )
 
 

@@ -11,7 +11,7 @@ from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.exchange import Build, Wire
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.text import Text
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest, origin
+from serving_ui.catalogue.wire import Addresses, UpstreamRequest, address
 
 Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
 
@@ -66,6 +66,15 @@ class Provider:
         return self.models.get(task, ())
 
     def destinations(self, config: ProviderConfig, addresses: Addresses) -> frozenset[str]:
-        """The origins that the config's secrets may be sent to."""
+        """Where and how the config's secrets are sent: whole addresses, and each answer that decides it.
+
+        Two configs send their secrets alike if these are equal.
+        """
         urls = (self.base_url(config, addresses), *self.also_sends_to(config, addresses))
-        return frozenset(origin(url) for url in urls)
+        answers = config.flat()
+        decided = (
+            f"{field.name}={answers[field.name]}"
+            for field in config.fields()
+            if field.decides_destination and field.kind not in ("url", "secret") and field.name in answers
+        )
+        return frozenset({*map(address, urls), *decided})

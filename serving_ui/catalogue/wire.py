@@ -116,6 +116,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme.lower()}://{host}:{port}"
 
 
+def address(url: str) -> str:
+    """An address with its path, spelled alike when it leads to the same place."""
+    return origin(url) + urlsplit(url).path.rstrip("/")
+
+
 def get(url: str, headers: Iterable[tuple[str, str]] = (), *, auth: Auth | None = None) -> UpstreamRequest:
     return UpstreamRequest("GET", url, (("Accept", "application/json"), *headers), None, auth)
 

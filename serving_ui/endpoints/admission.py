@@ -61,7 +61,7 @@ def _is_kept(path: Path, secret: Secret, config: ConfigSpec, earlier: list[Confi
     aims = destinations(config.served_entities[int(position)], outbound.addresses())
     return any(
         old.secrets().get(("served_entities", place, *inner)) == secret
-        and aims <= destinations(entity, outbound.addresses())
+        and aims == destinations(entity, outbound.addresses())
         for old in earlier
         for place, entity in enumerate(old.served_entities)
     )
@@ -70,7 +70,7 @@ def _is_kept(path: Path, secret: Secret, config: ConfigSpec, earlier: list[Confi
 def _secret_problems(path: Path, secret: Secret, actor: User) -> list[Problem]:
     if secret.kind == "stored":
         message = _(
-            "The address changed, and a stored secret is only sent where it was given for. Give it again."
+            "What decides where or how it is sent was changed, and a stored secret is only sent where it was given for. Give it again."
         )
         return [Problem(path=path, message=message, code="secret_bound")]
     scope, key = secret.scope or "", secret.key or ""

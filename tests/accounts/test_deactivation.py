@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from serving_ui.accounts import commands, directory, queries
-from serving_ui.accounts.models import AccessToken, SignInLink, User
+from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
 from serving_ui.accounts.tokens import create_on_behalf_of
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.passes import make_pass, read_pass
@@ -80,7 +80,7 @@ def test_a_reactivated_person_has_no_old_session_token_or_link(owner: User, chan
     assert not opens(browser)
     assert queries.bearer(value=value, now=clock.now()) is None
     assert not redeemed(link)
-    assert not SnapshotBuilder().build().tokens.keys() & {bytes.fromhex(commands.digest_of(value))}
+    assert not SnapshotBuilder().build().tokens.keys() & {bytes.fromhex(digest_of(value))}
     browser.force_login(User.objects.get(pk=owner.pk))
     assert opens(browser)
     assert redeemed(commands.create_sign_in_link(user=User.objects.get(pk=owner.pk), now=clock.now()))

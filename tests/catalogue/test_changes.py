@@ -1,4 +1,4 @@
-"""What tells two configs apart, in the words of the form, and where secrets may go."""
+"""What tells two configs apart, in the words of the form."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.secret import Secret
-from serving_ui.catalogue.spec import ConfigSpec, destinations, differences, parse_config
+from serving_ui.catalogue.spec import ConfigSpec, differences, parse_config
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses
 from tests.catalogue.samples import REFERENCE, config_body, external_model
 
 
@@ -69,65 +68,3 @@ def test_the_number_of_entities_and_their_traffic_are_differences() -> None:
 
     assert differences(OPENAI, divided(50, 50)) == ["Served entities", "Traffic"]
     assert differences(divided(60, 40), divided(50, 50)) == ["Traffic"]
-
-
-AZURE = {
-    "openai_api_base": "https://my.openai.azure.com/",
-    "openai_api_version": "2024-10-21",
-    "openai_deployment_name": "d",
-}
-ENTRA = {
-    "microsoft_entra_tenant_id": "t",
-    "microsoft_entra_client_id": "c",
-    "microsoft_entra_client_secret": REFERENCE,
-}
-BEDROCK = {
-    "aws_region": "eu-west-1",
-    "bedrock_provider": "amazon",
-    "aws_access_key_id": REFERENCE,
-    "aws_secret_access_key": REFERENCE,
-}
-VERTEX = {"project_id": "p", "region": "us-central1", "private_key": REFERENCE}
-
-
-@pytest.mark.parametrize(
-    ("spec", "origins"),
-    [
-        (OPENAI, {"https://api.openai.com:443"}),
-        (config(openai_api_key=REFERENCE, openai_api_base="http://HOST:8000/v1"), {"http://host:8000"}),
-        (config(openai_api_key=REFERENCE, openai_api_base="http://[::1]/v1"), {"http://[::1]:80"}),
-        (
-            config(openai_api_type="azure", openai_api_key=REFERENCE, **AZURE),
-            {"https://my.openai.azure.com:443"},
-        ),
-        (
-            config(openai_api_type="azuread", **AZURE, **ENTRA),
-            {"https://my.openai.azure.com:443", "https://login.microsoftonline.com:443"},
-        ),
-        (
-            config("amazon-bedrock", **BEDROCK),
-            {
-                "https://bedrock-runtime.eu-west-1.amazonaws.com:443",
-                "https://sts.eu-west-1.amazonaws.com:443",
-            },
-        ),
-        (
-            config("google-cloud-vertex-ai", **VERTEX),
-            {"https://us-central1-aiplatform.googleapis.com:443", "https://oauth2.googleapis.com:443"},
-        ),
-        (config("cohere", cohere_api_key=REFERENCE), {"https://api.cohere.com:443"}),
-    ],
-    ids=["openai", "base", "ipv6", "azure", "azuread", "bedrock", "vertex", "cohere"],
-)
-def test_destinations_are_origins(spec: ConfigSpec, origins: set[str]) -> None:
-    assert destinations(spec.served_entities[0], Addresses()) == origins
-
-
-def test_replaced_addresses_are_destinations_and_given_ones_stay() -> None:
-    addresses = Addresses({"openai": "http://127.0.0.1:9000", "microsoft-entra": "http://127.0.0.1:9001"})
-    assert destinations(OPENAI.served_entities[0], addresses) == {"http://127.0.0.1:9000"}
-    azure = config(openai_api_type="azuread", **AZURE, **ENTRA).served_entities[0]
-    assert destinations(azure, addresses) == {
-        "https://my.openai.azure.com:443",
-        "http://127.0.0.1:9001",
-    }

@@ -8,9 +8,12 @@ from django.test import Client
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import commands
+from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
-from tests.pages.conftest import HTMX, settle
+from serving_ui.vault import commands as vault
+from tests.pages.conftest import HTMX, settle, signed_in
 from tests.support.canary import CANARY
 from tests.support.pages import Page
 
@@ -160,6 +163,31 @@ def test_another_address_asks_for_the_key_again(browser: Client, ready):
     assert "Give it again." in page.errors()[KEY]
     again = page.fields() | {KEY + "_plaintext": "sk-for-elsewhere"}
     assert browser.post(EDIT, again).status_code == 303
+
+
+AGAIN = "If you change this, the secret must be given again."
+
+
+def test_what_decides_where_a_kept_secret_goes_says_so(browser: Client, ready, owner: User, teammate: User):
+    base, organization = "id_openai__openai_api_base", "id_openai__openai_organization"
+
+    def warns(client: Client, field: str, **typed: str) -> bool:
+        fields = Page(client.get(EDIT)).fields() | typed
+        line = Page(client.post(EDIT, fields | {"_redraw": "1"})).id(field).parent
+        assert line
+        return AGAIN in line.text
+
+    assert warns(browser, base)
+    assert warns(browser, "id_openai__openai_api_type")
+    assert not warns(browser, organization)
+    assert not warns(browser, base, **{KEY + "_plaintext": "sk-new"})
+    assert AGAIN not in browser.get("/ml/endpoints/create").content.decode()
+    vault.create_scope(name="prod", actor=owner, now=clock.now())
+    vault.put_secret(scope="prod", key="key", value="v", actor=owner, now=clock.now())
+    named = {KEY: "{{secrets/prod/key}}"}
+    assert not warns(browser, base, **named)
+    grant(name="chat", to=teammate.email, level=Level.CAN_MANAGE, actor=owner, now=clock.now())
+    assert warns(signed_in(teammate), base, **named)
 
 
 def test_problems_stand_beside_their_inputs(browser: Client, ready):

@@ -68,11 +68,13 @@ class OpenAIConfig(ProviderConfig):
     openai_deployment_name: str | None = text(
         _("OpenAI deployment name"),
         shown_when=_AZURE,
+        decides_destination=False,
         help=_("The name of the deployment in the Azure resource."),
     )
     openai_api_version: str | None = text(
         _("OpenAI API version"),
         shown_when=_AZURE,
+        decides_destination=False,
         pattern=r"\d{4}-\d{2}-\d{2}(-[a-z0-9]+)*",
         placeholder="2024-10-21",
         help=_("The version of the Azure OpenAI API, a date."),
@@ -81,6 +83,7 @@ class OpenAIConfig(ProviderConfig):
         _("OpenAI organization"),
         required=False,
         shown_when=_WITH_KEY,
+        decides_destination=False,
         pattern=r"[\x21-\x7e]+",
         placeholder="org-a1b2c3",
         help=_("Only needed when the key belongs to several organizations."),

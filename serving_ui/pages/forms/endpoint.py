@@ -131,7 +131,7 @@ class EndpointForm(forms.Form):
             widget = forms.Select(choices=choices, attrs=attrs)
             self.fields[name] = _optional(
                 forms.CharField(
-                    label=said(each.label), help_text=said(each.help), required=False, widget=widget
+                    label=said(each.label), help_text=self._help(each), required=False, widget=widget
                 ),
                 False,
             )
@@ -140,10 +140,31 @@ class EndpointForm(forms.Form):
                 said(each.label),
                 max_length=each.max_length,
                 optional=not each.required,
-                help=said(each.help),
+                help=self._help(each),
                 placeholder=each.placeholder or each.default or "",
                 inputmode="url" if each.kind == "url" else "text",
             )
+
+    def _help(self, each: ConfigField) -> str:
+        """Its own, and what a change would cost."""
+        sentences = [said(each.help)] if each.help else []
+        if each.decides_destination and self._keeps_a_secret():
+            sentences.append(_("If you change this, the secret must be given again."))
+        return " ".join(sentences)
+
+    def _keeps_a_secret(self) -> bool:
+        """Whether one is kept that the person may not send elsewhere: a pasted one, or a reference that they may not read."""
+        if not self.editing:
+            return False
+        names = [
+            input_name(self.draft.provider, each.name)
+            for each in self.shown_fields
+            if each.kind == "secret" and self.draft.provider
+        ]
+        return any(
+            self._is_stored(name) or self.draft.values.get(name, "") not in ("", *self.references)
+            for name in names
+        )
 
     def _add_secret(self, name: str, each: ConfigField) -> None:
         if self.draft.is_misplaced(name):

@@ -61,6 +61,7 @@ class AmazonBedrockConfig(ProviderConfig):
             "grok": _("Grok"),
         },
         any_case=True,
+        decides_destination=False,
         help=_("Who made the model."),
     )
     aws_access_key_id: Secret | None = secret(_("AWS access key ID"), shown_when=_KEYS)
