@@ -15,11 +15,13 @@ from django.conf import settings
 from django.db import connection
 
 from serving_ui.endpoints import chores, dispatch, leases, nudge
+from serving_ui.endpoints.revocation import Lookout
 from serving_ui.lib import clock
 from serving_ui.usage import ingest, retention, schedule
 
 log = logging.getLogger(__name__)
 _exporting = threading.Lock()
+rights = Lookout()
 
 
 @worker_shutting_down.connect
@@ -39,6 +41,7 @@ def sweep(**_newer: object) -> None:
     """Finds what is due, so that a lost nudge costs a moment and nothing else."""
     for endpoint_id in leases.due(now=clock.now()):
         nudge.send(endpoint_id)
+    rights.look(now=clock.now())
     chores.ended(chores.SWEEP)
 
 

@@ -25,12 +25,21 @@ def _address(secret: Any) -> str | None:
         return None
 
 
+def _scope(grant: Any) -> str | None:
+    """All of its scope's secrets; nothing when the whole scope was deleted."""
+    try:
+        return f"{grant.scope.name}/"
+    except ObjectDoesNotExist:
+        return None
+
+
 # What gateways follow, the kind of change that it is for them, and what it is about.
 FOLLOWED: dict[str, tuple[str, Callable[..., str | None]]] = {
     "accounts.AccessToken": ("token", lambda token: token.digest),
     "accounts.Group": ("group", lambda group: group.pk),
     "accounts.User": ("principal", lambda user: user.pk),
     "vault.Scope": ("secret", lambda scope: f"{scope.name}/"),
+    "vault.ScopeGrant": ("secret", _scope),
     "vault.StoredSecret": ("secret", _address),
 }
 BUILT_IN = ("accounts.Group", "endpoints.Workspace", "endpoints.Revision")
@@ -38,6 +47,8 @@ OF_NO_CONCERN = (
     frozenset({"last_login"}),
     frozenset({"comment"}),
 )  # what may be saved alone without a gateway's knowing
+# Where a save may change who may read a secret; where it cannot, only a deletion ends the use of one.
+RIGHTS = ("accounts.Group", "accounts.User", "vault.ScopeGrant")
 
 
 class ServingUI(AppConfig):
@@ -50,8 +61,11 @@ class ServingUI(AppConfig):
     def ready(self) -> None:
         for module in ("celery", "checks"):
             import_module(f"serving_ui.{module}")
+        post_save.connect(
+            _follow_activity, sender=apps.get_model("accounts.User"), dispatch_uid="values-of-the-deactivated"
+        )  # before the revision is raised: see bindings
         for name, (kind, subject) in FOLLOWED.items():
-            model, changed = apps.get_model(name), _announcer(kind, subject)
+            model, changed = apps.get_model(name), _announcer(kind, subject, changes_rights=name in RIGHTS)
             for signal in (post_save, post_delete):
                 signal.connect(
                     changed, sender=model, weak=False, dispatch_uid=f"revision-{name}-{id(signal)}"
@@ -72,15 +86,24 @@ def make_built_in(apps: Apps = apps, **_signal: object) -> None:
         import_module("serving_ui.endpoints.publication").bump()
 
 
-def _announcer(kind: str, subject: Callable[..., str | None]) -> Callable[..., None]:
-    publication = import_module("serving_ui.endpoints.publication")
+def _follow_activity(
+    instance: Any, created: bool, update_fields: frozenset[str] | None = None, **_signal: object
+) -> None:
+    if not created and (update_fields is None or "is_active" in update_fields):
+        import_module("serving_ui.endpoints.bindings").follow_activity(user=instance)
 
-    def changed(instance: Model, update_fields: frozenset[str] | None = None, **_signal: object) -> None:
+
+def _announcer(kind: str, subject: Callable[..., str | None], *, changes_rights: bool) -> Callable[..., None]:
+    nudge, publication = (import_module(f"serving_ui.endpoints.{name}") for name in ("nudge", "publication"))
+
+    def changed(instance: Model, update_fields: frozenset[str] | None = None, **signal: object) -> None:
         # A value pasted into a config is not served before the config is. To raise the revision for it would lock
         # that row before the endpoint's, all others lock it after: PostgreSQL ends one of the two as a deadlock.
         if not getattr(instance, "scope_id", True) or update_fields in OF_NO_CONCERN:
             return
         if (about := subject(instance)) is not None:
             publication.bump(publication.Subject(kind), about)
+            if kind != "token" and (changes_rights or "created" not in signal):
+                nudge.sweep()
 
     return changed

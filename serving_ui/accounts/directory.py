@@ -72,29 +72,36 @@ def change_principal(
         changes["external_id"] = _fit(external_id)
     with transaction.atomic():
         _lock_admins()
+        row = _locked(user)
         if active is not None:
-            changes |= {"is_active": active, "access_epoch": _epoch_after(user, active)}
+            changes["is_active"] = active
+        turns = active is not None and active != row.is_active
+        if turns:
+            changes["access_epoch"] = row.access_epoch + 1
         for field, value in changes.items():
             setattr(user, field, value)
         user.save(update_fields=list(changes))
+        if turns:
+            _end_access(user)
         _need_someone_in_charge()
     return user
 
 
-def _epoch_after(user: User, active: bool) -> int:
-    """Ends sessions, tokens and unused links if this changes `is_active`; returns the epoch of sessions made from now on.
-
-    Also when somebody is activated: a token that was made while they were being deactivated must not come to life.
-    Raises NotFound.
-    """
-    row = User.objects.select_for_update().filter(pk=user.pk).first()
+def _locked(user: User) -> User:
+    """The row as it is, until the end of the transaction. Raises NotFound."""
+    row = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
     if row is None:
         raise NotFound(_("%(name)s is not here any more.") % {"name": user.email})
-    if active == row.is_active:
-        return row.access_epoch
-    row.access_tokens.all().delete()
-    row.sign_in_links.all().delete()
-    return row.access_epoch + 1
+    return row
+
+
+def _end_access(user: User) -> None:
+    """Ends tokens and links for good; sessions end with the epoch.
+
+    Also when somebody is activated: a token that was made while they were being deactivated must not come to life.
+    """
+    user.access_tokens.all().delete()
+    user.sign_in_links.all().delete()
 
 
 def delete_principal(*, user: User, actor: User) -> None:
@@ -204,8 +211,12 @@ def _set_admins(joining: set[str], leaving: set[str]) -> None:
 
 
 def _lock_admins() -> None:
-    """Before anything is written, so that two who remove each other do not both succeed, and none waits in a circle."""
-    list(User.objects.select_for_update().filter(is_admin=True).order_by("pk").values_list("pk"))
+    """Before anything is written, so that two who remove each other do not both succeed, and none waits in a circle.
+
+    Rows of others may go on to refer to theirs (`no_key`): PostgreSQL looks at that at the end of a transaction, which may
+    hold by then what this one waits for.
+    """
+    list(User.objects.select_for_update(no_key=True).filter(is_admin=True).order_by("pk").values_list("pk"))
 
 
 def _need_someone_in_charge() -> None:

@@ -13,6 +13,8 @@ from django.db.models.functions import Coalesce
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.entities import shown
+from serving_ui.endpoints import bindings
+from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
 
 Json = dict[str, Any]
@@ -31,8 +33,11 @@ def milliseconds(at: datetime) -> int:
 
 
 def endpoint_detail(endpoint: Endpoint) -> Json:
-    """An endpoint with its configs, as `get` answers. `level` must be set. One query, for the names of who made what."""
+    """An endpoint with its configs, as `get` answers. `level` must be set. One query, for the names of who made what; one more
+    where a secret may not be sent."""
     config = endpoint.shown_version
+    revoked = endpoint.ready == Ready.NOT_READY and endpoint.active_id
+    problem = bindings.first_problem(endpoint.active_id) if revoked else None
     versions = [version for version in (config, endpoint.pending) if version]
     emails = _emails({version.creator_id for version in versions if version.creator_id})
     found: Json = {
@@ -44,7 +49,7 @@ def endpoint_detail(endpoint: Endpoint) -> Json:
         "state": {"ready": endpoint.ready, "config_update": endpoint.config_update},
     }
     if config:
-        found["config"] = version_config(config, emails)
+        found["config"] = version_config(config, emails, problem=problem)
         found["task"] = task_of(config.spec)
     if endpoint.pending:
         start = {"start_time": milliseconds(endpoint.pending.created_at)}
@@ -84,8 +89,8 @@ def _governance(rate_limits: list[Json], ai_gateway: Json, email_notifications: 
     return {name: value for name, value in given.items() if value}
 
 
-def version_config(version: ConfigVersion, emails: Mapping[str, str]) -> Json:
-    """A config as clients know it, each served entity with its state."""
+def version_config(version: ConfigVersion, emails: Mapping[str, str], *, problem: str | None = None) -> Json:
+    """A config as clients know it, each served entity with its state. `problem` is why an active one is not served."""
     spec = shown(version.spec)
     outcome = Outcome(version.outcome)
     state = {
@@ -93,6 +98,8 @@ def version_config(version: ConfigVersion, emails: Mapping[str, str]) -> Json:
         # Of an active one it would only repeat that all is well; the original has it empty.
         "deployment_state_message": "" if outcome in (Outcome.ACTIVE, Outcome.REPLACED) else version.message,
     }
+    if problem:
+        state = {"deployment": "DEPLOYMENT_FAILED", "deployment_state_message": problem}
     made: Json = {"creation_timestamp": milliseconds(version.created_at)}
     if creator := emails.get(version.creator_id or ""):
         made["creator"] = creator

@@ -1,44 +1,159 @@
 """What is checked before a config is accepted, beyond its shape: its secrets may be used, its addresses reached.
 
-A secret is bound to where it may be sent: kept on an edit only while the destinations of its entity stay the same.
+A reference is bound to the secret that has the name now, on the right of whoever submits it. Who may not read the secret can only
+keep it: in a config of this endpoint that sends it where and how it was sent before, on the right on which it was sent then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.changes import destinations
-from serving_ui.catalogue.problems import Problem, SpecErrors
+from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.text import Text, _
-from serving_ui.endpoints import outbound
+from serving_ui.endpoints import bindings, outbound
+from serving_ui.endpoints.bindings import Bound
+from serving_ui.endpoints.models import ConfigVersion, SecretBinding
+from serving_ui.endpoints.resolution import references_of
 from serving_ui.lib.egress import EgressRefused
 from serving_ui.vault import commands as vault
 from serving_ui.vault import queries as secrets
 from serving_ui.vault.errors import VaultError
+from serving_ui.vault.models import StoredSecret
 
-Path = tuple[str | int, ...]
+Source = StoredSecret | Bound
+"""What a reference is bound to: a secret that the person may read, or what it meant before."""
+
+_MOVED_STORED = _(
+    "What decides where or how it is sent was changed, and a stored secret is only sent where it was given for. Give it again."
+)
+_MOVED_REFERENCE = _(
+    "You may not read secret scope %(scope)s, and its secret is only sent where and how this endpoint sent it before. Undo that change, or give another secret."
+)
 
 
-def admit(config: ConfigSpec, *, earlier: Iterable[ConfigSpec], actor: User, now: datetime) -> ConfigSpec:
-    """The config ready to be stored: pasted secrets in the vault. Raises SpecErrors, having stored nothing."""
+@dataclass(frozen=True)
+class Admitted:
+    """A config ready to be stored, with what its references mean (not saved: their version is made next)."""
+
+    config: ConfigSpec
+    bindings: Sequence[SecretBinding] = ()
+
+
+def admit(
+    config: ConfigSpec,
+    *,
+    earlier: Sequence[ConfigVersion],
+    again: ConfigVersion | None = None,
+    actor: User,
+    now: datetime,
+) -> Admitted:
+    """Puts pasted secrets into the vault and binds references. Raises SpecErrors, having stored nothing.
+
+    `earlier` are the endpoint's versions, newest first; `again` is the one of them that is submitted once more.
+    """
     problems = _address_problems(config)
-    plaintexts: dict[Path, Secret] = {}
-    before = list(earlier)
+    uses = _Uses(earlier, config)
+    readable = secrets.readable(references=references_of(config), actor=actor)
+    sources: dict[Path, Source] = {}
     for path, secret in config.secrets().items():
-        if secret.kind == "plaintext":
-            plaintexts[path] = secret
-        elif not _is_kept(path, secret, config, before):
-            problems += _secret_problems(path, secret, actor)
+        source: Source | Problem | None = None
+        if secret.kind == "stored" and not any(is_alike for *_where, is_alike in uses.of(path, secret)):
+            source = Problem(path=path, message=_MOVED_STORED, code="secret_bound")
+        elif secret.kind == "reference":
+            found = readable.get((secret.scope or "", secret.key or ""))
+            source = uses.lost(again, path, found) if found else _kept(uses, path, secret, actor)
+        if isinstance(source, Problem):
+            problems.append(source)
+        elif source is not None:
+            sources[path] = source
     if problems:
         raise SpecErrors(problems)
+    pasted = {path: each for path, each in config.secrets().items() if each.kind == "plaintext"}
     stored = {
-        path: Secret.from_stored(vault.store(value=s.reveal(), now=now)) for path, s in plaintexts.items()
+        path: Secret.from_stored(vault.store(value=each.reveal(), now=now)) for path, each in pasted.items()
     }
-    return config.with_secrets(stored) if stored else config
+    bound = [
+        bindings.carried(source, path)
+        if isinstance(source, Bound)
+        else bindings.new(path, source, authoriser=actor)
+        for path, source in sources.items()
+    ]
+    return Admitted(config.with_secrets(stored) if stored else config, bound)
+
+
+class _Uses:
+    """Where earlier versions of the endpoint use a secret, newest first, and what their references mean."""
+
+    def __init__(self, versions: Sequence[ConfigVersion], config: ConfigSpec) -> None:
+        self._versions = versions
+        self._config = config
+
+    @cached_property
+    def _bindings(self) -> dict[tuple[int, str], Bound]:
+        found = bindings.of(version.pk for version in self._versions)
+        return {(row.version_id, row.place): row for row in found}
+
+    def of(self, path: Path, secret: Secret) -> Iterator[tuple[ConfigVersion, Path, bool]]:
+        """Each version and place in which an entity, wherever it stood, has the same secret; and whether it sends it alike."""
+        _entities, position, *inner = path
+        aims = destinations(self._config.served_entities[int(position)], outbound.addresses())
+        for version in self._versions:
+            given = version.config.secrets()
+            for at, entity in enumerate(version.config.served_entities):
+                place = ("served_entities", at, *inner)
+                if given.get(place) == secret:
+                    yield version, place, aims == destinations(entity, outbound.addresses())
+
+    def meanings(self, path: Path, secret: Secret) -> list[Bound]:
+        """What it means in those that send it alike."""
+        found = (
+            self._bindings.get((version.pk, bindings.place_of(place)))
+            for version, place, is_alike in self.of(path, secret)
+            if is_alike
+        )
+        return [row for row in found if row is not None]
+
+    def lost(self, again: ConfigVersion | None, path: Path, found: StoredSecret) -> StoredSecret | Problem:
+        """The secret, unless the version that is submitted again means one of the same name that was deleted."""
+        row = self._bindings.get((again.pk, bindings.place_of(path))) if again else None
+        if row is None or row.secret_id == found.pk:
+            return found
+        return _right_problem(path, row)
+
+
+def _kept(uses: _Uses, path: Path, secret: Secret, actor: User) -> Bound | Problem:
+    """What a reference goes on to mean for somebody who may not read it, or why it cannot be used."""
+    found = uses.meanings(path, secret)
+    for row in found:
+        if bindings.problem(row) is None:
+            return row
+    if found:
+        return _right_problem(path, found[0])
+    if any(True for _use in uses.of(path, secret)):
+        message = _MOVED_REFERENCE.fill(scope=secret.scope)
+        return Problem(path=path, message=message, code="secret_bound")
+    return _unreadable(path, secret, actor)
+
+
+def _right_problem(path: Path, row: Bound) -> Problem:
+    return Problem(path=path, message=Text(bindings.problem(row) or ""), code="secret_right")
+
+
+def _unreadable(path: Path, secret: Secret, actor: User) -> Problem:
+    scope, key = secret.scope or "", secret.key or ""
+    try:
+        secrets.readable_scope(name=scope, actor=actor)
+    except VaultError as refusal:
+        return Problem(path=path, message=Text(str(refusal)), code="secret_scope")
+    message = _("Secret scope %(scope)s has no key %(key)s. Put it on the Secrets page, or name another.")
+    return Problem(path=path, message=message.fill(scope=scope, key=key), code="secret_key")
 
 
 def _address_problems(config: ConfigSpec) -> list[Problem]:
@@ -53,32 +168,3 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
             address = next((field.path for field in provider.config.fields() if field.kind == "url"), ())
             problems.append(Problem(path=(*block, *address), message=Text(str(refusal)), code="egress"))
     return problems
-
-
-def _is_kept(path: Path, secret: Secret, config: ConfigSpec, earlier: list[ConfigSpec]) -> bool:
-    """Whether an entity, wherever it stood, already sends the same secret to the same places: then no right to read it is needed."""
-    _entities, position, *inner = path
-    aims = destinations(config.served_entities[int(position)], outbound.addresses())
-    return any(
-        old.secrets().get(("served_entities", place, *inner)) == secret
-        and aims == destinations(entity, outbound.addresses())
-        for old in earlier
-        for place, entity in enumerate(old.served_entities)
-    )
-
-
-def _secret_problems(path: Path, secret: Secret, actor: User) -> list[Problem]:
-    if secret.kind == "stored":
-        message = _(
-            "What decides where or how it is sent was changed, and a stored secret is only sent where it was given for. Give it again."
-        )
-        return [Problem(path=path, message=message, code="secret_bound")]
-    scope, key = secret.scope or "", secret.key or ""
-    try:
-        secrets.readable_scope(name=scope, actor=actor)
-    except VaultError as refusal:
-        return [Problem(path=path, message=Text(str(refusal)), code="secret_scope")]
-    if secrets.missing(references=[(scope, key)]):
-        message = _("Secret scope %(scope)s has no key %(key)s. Put it on the Secrets page, or name another.")
-        return [Problem(path=path, message=message.fill(scope=scope, key=key), code="secret_key")]
-    return []

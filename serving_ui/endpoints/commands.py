@@ -16,12 +16,12 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
 from serving_ui.catalogue.text import Text
-from serving_ui.endpoints import governance, limits, nudge, publication, queries
-from serving_ui.endpoints.admission import admit
+from serving_ui.endpoints import bindings, limits, nudge, publication, queries
+from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
-from serving_ui.endpoints.models import Endpoint, Workspace
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
@@ -34,10 +34,12 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
     """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
     try:
         with transaction.atomic():
-            problems = _name_problems(spec.name, actor) + limits.problems(spec.rate_limits)
-            if spec.ai_gateway:
-                problems += governance.limit_problems(spec.ai_gateway, prefix=("ai_gateway",))
-            config = _admitted(
+            own = limits.bind(spec.rate_limits, before={})
+            problems = _name_problems(spec.name, actor) + limits.problems(spec.rate_limits, own)
+            of_gateway = (spec.ai_gateway and spec.ai_gateway.rate_limits) or []
+            ids = limits.bind(of_gateway, before={})
+            problems += limits.problems(of_gateway, ids, prefix=("ai_gateway", "rate_limits"))
+            admitted = _admitted(
                 spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
             )
             endpoint = Endpoint.objects.create(
@@ -52,10 +54,11 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 tags=_tags(spec.tags),
                 rate_limits=[limit.stored() for limit in spec.rate_limits],
                 ai_gateway=spec.ai_gateway.stored() if spec.ai_gateway else {},
+                limit_principals={"rate_limits": own, "ai_gateway": ids},
                 email_notifications=spec.email_notifications.stored() if spec.email_notifications else {},
                 timeouts=spec.timeouts.stored() if spec.timeouts else {},
             )
-            submit(endpoint, config, actor=actor, now=now)
+            submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
             publication.bump(
                 Subject.ENDPOINT, endpoint.pk
@@ -75,7 +78,7 @@ def update_config(
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_running(endpoint)
         refuse_stale(endpoint, generation)
-        earlier = [version.config for version in queries.versions(endpoint=endpoint)]
+        earlier = list(queries.versions(endpoint=endpoint))
         shown = endpoint.shown_version
         problems = []
         if shown and shown.config.is_external != config.is_external:
@@ -83,8 +86,8 @@ def update_config(
                 "An endpoint never changes its kind: one made for an external model keeps serving one."
             )
             problems.append(Problem(path=("served_entities",), message=Text(message), code="kind"))
-        config = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
-        version = submit(endpoint, config, actor=actor, now=now)
+        admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
+        version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
         record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
         nudge.reconcile(endpoint.pk)
     return endpoint
@@ -107,15 +110,14 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_running(endpoint)
-        versions = queries.versions(endpoint=endpoint)
+        versions = list(queries.versions(endpoint=endpoint))
         chosen = next((v for v in versions if number in (None, v.number)), None)
         if chosen is None:
             raise EndpointNotFound(
                 _("This endpoint has no configuration version %(number)s.") % {"number": number}
             )
-        earlier = [version.config for version in versions]
-        config = admit(chosen.config, earlier=earlier, actor=actor, now=now)
-        version = submit(endpoint, config, actor=actor, now=now)
+        admitted = admit(chosen.config, earlier=versions, again=chosen, actor=actor, now=now)
+        version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
         record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
         nudge.reconcile(endpoint.pk)
     return endpoint
@@ -155,10 +157,9 @@ def set_rate_limits(
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
-        if problems := limits.problems(rate_limits):
-            raise SpecErrors(problems)
+        principals = limits.rebound(endpoint, "rate_limits", rate_limits)
         stored = [limit.stored() for limit in rate_limits]
-        swap(endpoint, rate_limits=stored, modified_at=now)
+        swap(endpoint, rate_limits=stored, limit_principals=principals, modified_at=now)
         record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
         publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
@@ -172,6 +173,7 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
+        bindings.release(SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False))
         endpoint_id = endpoint.pk
         endpoint.delete()
         publication.bump(Subject.ENDPOINT, endpoint_id)
@@ -189,19 +191,19 @@ def _admitted(
     config: ConfigSpec,
     *,
     prefix: tuple[str, ...] = (),
-    earlier: list[ConfigSpec],
+    earlier: list[ConfigVersion],
     problems: list[Problem],
     actor: User,
     now: datetime,
-) -> ConfigSpec:
+) -> Admitted:
     """`admit`, with earlier problems told in one go with its own, whose paths start at `prefix`."""
     try:
-        config = admit(config, earlier=earlier, actor=actor, now=now)
+        admitted = admit(config, earlier=earlier, actor=actor, now=now)
     except SpecErrors as errors:
-        problems = [*problems, *(problem.under(*prefix) for problem in errors.problems)]
+        raise SpecErrors([*problems, *(problem.under(*prefix) for problem in errors.problems)]) from None
     if problems:
         raise SpecErrors(problems)
-    return config
+    return admitted
 
 
 def _refuse_running(endpoint: Endpoint) -> None:

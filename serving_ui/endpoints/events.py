@@ -18,6 +18,9 @@ class Kind(StrEnum):
     SUCCEEDED = "ENDPOINT_UPDATE_SUCCEEDED_EVENT"
     FAILED = "ENDPOINT_UPDATE_FAILED_EVENT"
     CANCELED = "ENDPOINT_UPDATE_CANCELED_EVENT"
+    REVOKED = "ENDPOINT_REVOKED_EVENT"
+    RESTORED = "ENDPOINT_RESTORED_EVENT"
+    TAKEN_OVER = "ENDPOINT_TAKEN_OVER_EVENT"
     DESCRIPTION = "ENDPOINT_DESCRIPTION_EVENT"
     TAGS = "ENDPOINT_TAGS_EVENT"
     RATE_LIMITS = "ENDPOINT_RATE_LIMITS_EVENT"
@@ -35,6 +38,9 @@ SENTENCES: dict[str, str] = {
     Kind.SUCCEEDED: _("Configuration version %(version)s is active."),
     Kind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
     Kind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
+    Kind.REVOKED: _("The endpoint is not ready any more. %(message)s"),
+    Kind.RESTORED: _("The secrets of configuration version %(version)s may be read again: it is active."),
+    Kind.TAKEN_OVER: _("%(actor)s took over: %(message)s"),
     Kind.DESCRIPTION: _("Description changed by %(actor)s."),
     Kind.TAGS: _("Tags changed by %(actor)s."),
     Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),

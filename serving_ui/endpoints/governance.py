@@ -11,7 +11,6 @@ from django.db import transaction
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.limits import RateLimit
-from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import limits, publication, queries
 from serving_ui.endpoints.events import Kind
@@ -44,9 +43,8 @@ def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime
     """Replaces the AI gateway settings; empty ones clear them."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        if problems := limit_problems(settings):
-            raise SpecErrors(problems)
-        swap(endpoint, ai_gateway=settings.stored(), modified_at=now)
+        principals = limits.rebound(endpoint, "ai_gateway", settings.rate_limits or [])
+        swap(endpoint, ai_gateway=settings.stored(), limit_principals=principals, modified_at=now)
         record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
         publication.bump(Subject.ENDPOINT, endpoint.pk)
     return endpoint
@@ -57,9 +55,11 @@ def set_fallback(
     *, name: str, enabled: bool, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Whether another served entity is asked when one fails. All other AI gateway settings stay as they are."""
-    return _set_of_ai_gateway(
-        name, generation, {"fallback_config": {"enabled": enabled}}, actor=actor, now=now
-    )
+    with transaction.atomic():
+        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        refuse_stale(endpoint, generation)
+        _set_of_ai_gateway(endpoint, {"fallback_config": {"enabled": enabled}}, actor=actor, now=now)
+    return endpoint
 
 
 @retried
@@ -67,26 +67,21 @@ def set_gateway_limits(
     *, name: str, rate_limits: Sequence[RateLimit], generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
     """Replaces the rate limits of the AI gateway settings. All its other settings stay as they are."""
-    return _set_of_ai_gateway(
-        name, generation, {"rate_limits": [limit.stored() for limit in rate_limits]}, actor=actor, now=now
-    )
-
-
-def _set_of_ai_gateway(
-    name: str, generation: int | None, some: Mapping[str, Any], *, actor: User, now: datetime
-) -> Endpoint:
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         refuse_stale(endpoint, generation)
-        swap(endpoint, ai_gateway={**endpoint.ai_gateway, **some}, modified_at=now)
-        record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
-        publication.bump(Subject.ENDPOINT, endpoint.pk)
+        principals = limits.rebound(endpoint, "ai_gateway", rate_limits)
+        given = {"rate_limits": [limit.stored() for limit in rate_limits]}
+        _set_of_ai_gateway(endpoint, given, limit_principals=principals, actor=actor, now=now)
     return endpoint
 
 
-def limit_problems(settings: AiGateway, *, prefix: tuple[str, ...] = ()) -> list[Problem]:
-    """Rate limits of principals that do not exist."""
-    return limits.problems(settings.rate_limits or [], prefix=(*prefix, "rate_limits"))
+def _set_of_ai_gateway(
+    endpoint: Endpoint, some: Mapping[str, Any], *, actor: User, now: datetime, **more: Any
+) -> None:
+    swap(endpoint, ai_gateway={**endpoint.ai_gateway, **some}, modified_at=now, **more)
+    record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
+    publication.bump(Subject.ENDPOINT, endpoint.pk)
 
 
 @retried

@@ -5,8 +5,11 @@
     any            IN_PROGRESS                            succeed  READY, NOT_UPDATING
     any            IN_PROGRESS                            fail     same ready, UPDATE_FAILED
     any            IN_PROGRESS                            cancel   same ready, UPDATE_CANCELED
+    READY          any                                    revoke   NOT_READY, same update
+    NOT_READY      any                                    restore  READY, same update
 
-Every other pair is refused. `ready` rises on success and never falls back.
+Every other pair is refused. `ready` rises on success and never falls back because of an update: only when a right to a secret
+of the active config is withdrawn, and it is restored with the right.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class Event(StrEnum):
     SUCCEED = "succeed"
     FAIL = "fail"
     CANCEL = "cancel"
+    REVOKE = "revoke"
+    RESTORE = "restore"
 
 
 class State(NamedTuple):
@@ -56,6 +61,9 @@ for _ready in Ready:
     TABLE[_running, Event.SUCCEED] = State(Ready.READY, Update.NOT_UPDATING)
     TABLE[_running, Event.FAIL] = State(_ready, Update.UPDATE_FAILED)
     TABLE[_running, Event.CANCEL] = State(_ready, Update.UPDATE_CANCELED)
+for _update in Update:
+    TABLE[State(Ready.READY, _update), Event.REVOKE] = State(Ready.NOT_READY, _update)
+    TABLE[State(Ready.NOT_READY, _update), Event.RESTORE] = State(Ready.READY, _update)
 
 
 def step(state: State, event: Event) -> State:

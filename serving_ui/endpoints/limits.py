@@ -1,22 +1,30 @@
-"""The rate limits of endpoints as gateways carry them out: the principals that they name become ids."""
+"""The rate limits of endpoints as gateways carry them out.
+
+A limit names its principal; when it is set, the name is bound to an id. A group that was deleted and made again, or an e-mail that
+another person gets, is somebody else; a group that is renamed stays the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models.functions import Lower
 
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
-from serving_ui.catalogue.problems import Problem
+from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.text import _
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
-Name = tuple[bool, str]  # whether it is a group, and its name in small letters
-Named = Mapping[Name, str]  # ids
+Place = Literal["rate_limits", "ai_gateway"]
+"""Which limits of an endpoint: its own, or those of its AI gateway settings."""
+Ids = dict[str, str]
+"""The principals that some limits name, by name as `_spelled` has it."""
+Names = Mapping[str, str]
+"""What principals are called now, by id."""
 
 _UNKNOWN = {
     "user": _("Nobody here has the e-mail %(name)s. Give one of a person who has signed in or was added."),
@@ -25,29 +33,53 @@ _UNKNOWN = {
 }
 
 
-def named_in(rows: Iterable[Endpoint]) -> Named:
-    """The ids of the principals that limits name. No query when none does, two at most."""
-    return _ids({name for row in rows for name in names_in(row)})
+def bind(limits: Iterable[RateLimit], *, before: Mapping[str, str]) -> Ids:
+    """The ids of the principals that these limits name. Two queries at most.
+
+    `before` is what the limits that they replace were bound to: a name that nobody has now goes on to mean whom it meant,
+    who is called otherwise by now.
+    """
+    wanted = {_spelled(limit.stored()) for limit in limits if limit.principal}
+    found = _named(wanted)
+    kept = {name: before[name] for name in wanted - found.keys() if name in before}
+    there = names_of(kept.values())
+    return found | {name: pk for name, pk in kept.items() if pk in there}
 
 
-def _ids(wanted: AbstractSet[Name]) -> Named:
+def rebound(row: Endpoint, place: Place, limits: Sequence[RateLimit]) -> dict[str, Ids]:
+    """The `limit_principals` of an endpoint that is given these limits. Raises SpecErrors."""
+    ids = bind(limits, before=row.limit_principals.get(place, {}))
+    if wrong := problems(limits, ids):
+        raise SpecErrors(wrong)
+    return {**row.limit_principals, place: ids}
+
+
+def _named(wanted: AbstractSet[str]) -> Ids:
+    found: Ids = {}
+    for kind, rows, field in (
+        ("principal", User.objects.all(), "email"),
+        ("group", Group.objects.all(), "name"),
+    ):
+        lows = [low for each, _space, low in (name.partition(" ") for name in wanted) if each == kind]
+        if lows:
+            here = rows.annotate(low=Lower(field)).filter(low__in=lows).values_list("low", "pk")
+            found |= {f"{kind} {low}": pk for low, pk in here}
+    return found
+
+
+def names_of(ids: Iterable[str]) -> dict[str, str]:
+    """What those of these principals that there are, are called now, by id. No query for none, else two."""
+    wanted = set(ids)
     if not wanted:
         return {}
-    people = User.objects.annotate(low=Lower("email")).filter(
-        low__in=[low for group, low in wanted if not group]
-    )
-    groups = Group.objects.annotate(low=Lower("name")).filter(low__in=[low for group, low in wanted if group])
-    return {
-        (group, low): pk
-        for group, found in ((False, people), (True, groups))
-        for low, pk in found.values_list("low", "pk")
-    }
+    people = User.objects.filter(pk__in=wanted).values_list("pk", "email")
+    return {**dict(people), **dict(Group.objects.filter(pk__in=wanted).values_list("pk", "name"))}
 
 
-def problems(limits: Sequence[RateLimit], *, prefix: tuple[str, ...] = ("rate_limits",)) -> list[Problem]:
+def problems(
+    limits: Sequence[RateLimit], ids: Mapping[str, str], *, prefix: tuple[str, ...] = ("rate_limits",)
+) -> list[Problem]:
     """Limits of principals that do not exist. They would limit nobody, and whoever set them would believe they do."""
-    wanted = {_name(limit.stored()) for limit in limits if limit.principal}
-    known = _ids(wanted)
     return [
         Problem(
             (*prefix, position, "principal"),
@@ -55,44 +87,57 @@ def problems(limits: Sequence[RateLimit], *, prefix: tuple[str, ...] = ("rate_li
             "unknown",
         )
         for position, limit in enumerate(limits)
-        if limit.principal and _name(limit.stored()) not in known
+        if limit.principal and _spelled(limit.stored()) not in ids
     ]
 
 
-def concerns_nobody(limit: Mapping[str, Any], named: Named) -> bool:
-    """Whether the principal that a stored limit names does not exist, or is called otherwise by now."""
-    return bool(limit.get("principal")) and _name(limit) not in named
-
-
-def names_in(row: Endpoint) -> frozenset[Name]:
-    """Whom the limits of an endpoint name."""
-    return frozenset(_name(limit) for limit in stored(row) if limit.get("principal"))
-
-
-def names_of(*, groups: AbstractSet[str]) -> set[Name]:
-    """What these groups are called now."""
-    found = Group.objects.filter(pk__in=groups) if groups else Group.objects.none()
-    return {(True, name.lower()) for name in found.values_list("name", flat=True)}
-
-
-def _name(limit: Mapping[str, Any]) -> Name:
-    return limit["key"] == "user_group", limit["principal"].lower()
+def _spelled(limit: Mapping[str, Any]) -> str:
+    kind = "group" if limit["key"] == "user_group" else "principal"
+    return f"{kind} {limit['principal'].lower()}"
 
 
 def stored(row: Endpoint) -> Iterator[Mapping[str, Any]]:
-    """Its own rate limits and those of its AI gateway settings."""
-    for limit in (*row.rate_limits, *row.ai_gateway.get("rate_limits", [])):
-        yield {"key": "endpoint"} | limit
+    """Its own rate limits and those of its AI gateway settings, with the `principal_id` of one that names somebody."""
+    yield from (limit for _place, limit in _placed(row))
 
 
-def of(row: Endpoint, named: Named) -> tuple[Limit, ...]:
-    """What the gateway carries out. A limit whose principal does not exist any more concerns nobody."""
+def _placed(row: Endpoint) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    places: dict[Place, Any] = {
+        "rate_limits": row.rate_limits,
+        "ai_gateway": row.ai_gateway.get("rate_limits", []),
+    }
+    for place, limits in places.items():
+        ids = row.limit_principals.get(place, {})
+        for each in limits:
+            limit = {"key": "endpoint"} | each
+            who = {"principal_id": ids.get(_spelled(limit))} if limit.get("principal") else {}
+            yield place, limit | who
+
+
+def principals(row: Endpoint) -> frozenset[str]:
+    """The ids of those whom its limits name."""
+    return frozenset(pk for ids in row.limit_principals.values() for pk in ids.values())
+
+
+def is_lapsed(limit: Mapping[str, Any], names: Names) -> bool:
+    """Whether whom a stored limit was set for is gone."""
+    return bool(limit.get("principal")) and limit.get("principal_id") not in names
+
+
+def lapsed(row: Endpoint) -> set[Place]:
+    """Where it has a limit that must be set again to concern somebody."""
+    names = names_of(principals(row))
+    return {place for place, limit in _placed(row) if is_lapsed(limit, names)}
+
+
+def of(row: Endpoint, names: Names) -> tuple[Limit, ...]:
+    """What the gateway carries out. A limit whose principal is gone concerns nobody."""
     found = []
     for limit in stored(row):
-        shown = limit.get("principal") or ""
-        principal = named.get(_name(limit)) if shown else None
-        if shown and principal is None:
+        if is_lapsed(limit, names):
             continue
+        principal = limit.get("principal_id")
+        shown = names[principal] if principal else ""
         found += [
             Limit(key=limit["key"], most=limit[unit], unit=unit, principal=principal, shown=shown)
             for unit in LIMIT_UNITS

@@ -55,6 +55,8 @@ class Endpoint(models.Model):
     modified_at = models.DateTimeField(db_index=True)
     tags = models.JSONField(default=list)  # [{"key", "value"}], by key
     rate_limits = models.JSONField(default=list)  # [RateLimit as the API gives it]
+    # Whom these limits, and those of the AI gateway, mean: limits.Place to limits.Ids.
+    limit_principals = models.JSONField(default=dict, db_default={})
     ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     timeouts = models.JSONField(default=dict)  # Timeouts.stored()
@@ -155,6 +157,50 @@ class ConfigVersion(models.Model):
     @cached_property
     def config(self) -> ConfigSpec:
         return ConfigSpec.load(self.spec)
+
+
+def reference_to(scope: str, key: str) -> str:
+    """A secret reference as the API spells it."""
+    return "{{secrets/" + f"{scope}/{key}" + "}}"
+
+
+class SecretBinding(models.Model):
+    """What one secret reference of a config version means: a secret by its identity, sent on the right of one principal.
+
+    A secret that is gone leaves its id here, which no other secret ever has. Without constraints in the database, so that
+    the release before, which knows no bindings, can delete what they name.
+    """
+
+    version = models.ForeignKey(
+        ConfigVersion, on_delete=models.CASCADE, related_name="bindings", db_constraint=False
+    )
+    place = models.CharField(max_length=200)  # the path in the config, joined by slashes
+    scope = models.CharField(max_length=128)  # scope and key as the config names them
+    key = models.CharField(max_length=128)
+    secret = models.ForeignKey(
+        "vault.StoredSecret", null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False
+    )
+    authoriser = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_constraint=False
+    )
+    owner = models.ForeignKey(  # who made the scope: whom to ask, also when it is gone
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+    )
+    held = models.ForeignKey(  # the value of then, while the authoriser is deactivated
+        "vault.StoredSecret", null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["version", "place"], name="binding_once_a_place")
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def reference(self) -> str:
+        return reference_to(self.scope, self.key)
 
 
 class EndpointEvent(models.Model):

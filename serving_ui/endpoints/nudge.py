@@ -21,9 +21,19 @@ def reconcile(endpoint_id: str) -> None:
     transaction.on_commit(lambda: send(endpoint_id), robust=True)
 
 
+def sweep() -> None:
+    """Has what is due looked for as soon as this transaction has committed, and whose rights on secrets have changed."""
+    transaction.on_commit(lambda: _send(SWEEP))
+
+
 def send(endpoint_id: str) -> None:
     """Sends the task now. A broker that is away is logged and left to the sweep."""
+    _send(RECONCILE, endpoint_id=endpoint_id)
+
+
+def _send(task: str, **given: str) -> None:
     try:
-        current_app.send_task(RECONCILE, kwargs={"endpoint_id": endpoint_id}, retry=False, expires=60)
+        current_app.send_task(task, kwargs=given, retry=False, expires=60)
     except (OperationalError, OSError) as error:
-        log.warning("The broker did not take the nudge for endpoint %s: %s", endpoint_id, error)
+        about = "".join(f" for endpoint {each}" for each in given.values())
+        log.warning("The broker did not take the nudge%s: %s", about, error)

@@ -17,8 +17,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Aborted, Call
-from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.endpoints import leases, outbound, publication
+from serving_ui.endpoints import bindings, leases, outbound, publication
 from serving_ui.endpoints.errors import Overtaken
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.leases import Clock
@@ -87,7 +86,7 @@ def _held(endpoint_id: str, token: int, pending: ConfigVersion | None = None) ->
 def _verdicts(version: ConfigVersion, call: Call) -> dict[str, Verdict]:
     """What the providers say of the credentials, by served entity. Raises Aborted."""
     try:
-        resolved: ConfigSpec = resolve(version.config)
+        resolved = resolve(version)
     except Unresolved as reason:
         return {"": Verdict(Outcome.REJECTED, str(reason))}
     close_old_connections()  # not to be held while a provider is waited for
@@ -153,7 +152,10 @@ def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> datetim
         pause.wait(ACKNOWLEDGEMENT_POLL)
         waited += ACKNOWLEDGEMENT_POLL
     with transaction.atomic(durable=True):
-        succeed(endpoint, version, now=clock())
+        if reason := bindings.first_problem(version.pk):  # a right was withdrawn since it was published
+            drop(endpoint, Event.FAIL, message=reason, now=clock())
+        else:
+            succeed(endpoint, version, now=clock())
     return clock()
 
 

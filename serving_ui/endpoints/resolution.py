@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.problems import Path
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec
+from serving_ui.endpoints import bindings
+from serving_ui.endpoints.bindings import Bound
+from serving_ui.endpoints.models import ConfigVersion
 from serving_ui.vault import ciphers, queries
 
 
@@ -18,27 +22,36 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The values that some configs need, as they were at one moment: fetched in two queries, and still sealed."""
+    """The values that some config versions need, as they were at one moment: fetched in two queries, and still sealed."""
 
-    named: Mapping[queries.Reference, queries.Sealed]
+    bound: Mapping[int, Mapping[str, Bound]]
+    """By version and by place in its config."""
     pasted: Mapping[str, queries.Sealed]
 
     @classmethod
-    def behind(cls, configs: Iterable[ConfigSpec]) -> Vault:
-        """What these configs need, as far as it is there."""
-        secrets = [secret for config in configs for secret in config.secrets().values()]
-        return cls(
-            named=queries.sealed(references=[_named(each) for each in secrets if each.kind == "reference"]),
-            pasted=queries.sealed_stored(ids=[each.stored_id for each in secrets if each.stored_id]),
-        )
+    def behind(cls, versions: Iterable[ConfigVersion]) -> Vault:
+        """What these versions need, as far as it is there."""
+        named: set[int] = set()
+        pasted: set[str] = set()
+        for version in versions:
+            for secret in version.config.secrets().values():
+                if secret.stored_id:
+                    pasted.add(secret.stored_id)
+                else:
+                    named.add(version.pk)
+        bound: dict[int, dict[str, Bound]] = {}
+        for row in bindings.of(named) if named else ():
+            bound.setdefault(row.version_id, {})[row.place] = row
+        return cls(bound=bound, pasted=queries.sealed_stored(ids=pasted))
 
-    def value(self, secret: Secret) -> str:
+    def authorisers(self, version: ConfigVersion) -> frozenset[str]:
+        """On whose rights its references are sent."""
+        return frozenset(row.authoriser_id for row in self.bound.get(version.pk, {}).values())
+
+    def value(self, version: ConfigVersion, path: Path, secret: Secret) -> str:
         """The secret's value. Raises Unresolved."""
-        found = self.pasted.get(secret.stored_id) if secret.stored_id else self.named.get(_named(secret))
-        if found is None:
-            raise Unresolved(_missing(secret))
         try:
-            value = found.open()
+            value = self._sealed(version, path, secret).open()
         except ciphers.Unreadable as error:
             raise Unresolved(
                 _(
@@ -50,30 +63,44 @@ class Vault:
             raise Unresolved(_no_text(secret))
         return value
 
+    def _sealed(self, version: ConfigVersion, path: Path, secret: Secret) -> queries.Sealed:
+        if secret.stored_id:
+            found = self.pasted.get(secret.stored_id)
+            if found is None:
+                raise Unresolved(_("A pasted secret is gone. Edit the endpoint and give it again."))
+            return found
+        row = self.bound.get(version.pk, {}).get(bindings.place_of(path))
+        if row is None:
+            raise Unresolved(_unbound(secret))
+        if reason := bindings.problem(row):
+            raise Unresolved(reason)
+        return bindings.sealed(row)
 
-def resolve(config: ConfigSpec, *, vault: Vault | None = None) -> ConfigSpec:
-    """The config with every secret as plaintext. Raises Unresolved."""
-    vault = vault or Vault.behind([config])
-    plain = {path: Secret.from_plaintext(vault.value(secret)) for path, secret in config.secrets().items()}
+
+def resolve(version: ConfigVersion, *, vault: Vault | None = None) -> ConfigSpec:
+    """The version's config with every secret as plaintext. Raises Unresolved."""
+    vault = vault or Vault.behind([version])
+    config = version.config
+    plain = {
+        path: Secret.from_plaintext(vault.value(version, path, secret))
+        for path, secret in config.secrets().items()
+    }
     return config.with_secrets(plain)
 
 
 def references_of(config: ConfigSpec) -> set[queries.Reference]:
     """Scope and key of every secret that the config names."""
-    return {_named(secret) for secret in config.secrets().values() if secret.kind == "reference"}
+    return {
+        (secret.scope or "", secret.key or "")
+        for secret in config.secrets().values()
+        if secret.kind == "reference"
+    }
 
 
-def _named(secret: Secret) -> queries.Reference:
-    return secret.scope or "", secret.key or ""
-
-
-def _missing(secret: Secret) -> str:
-    if secret.kind == "reference":
-        return _("Secret scope %(scope)s has no key %(key)s any more. Put it again on the Secrets page.") % {
-            "scope": secret.scope,
-            "key": secret.key,
-        }
-    return _("A pasted secret is gone. Edit the endpoint and give it again.")
+def _unbound(secret: Secret) -> str:
+    return _(
+        "It was not noted which secret %(secret)s is and who gave it, because an earlier release took this configuration in. Retry the update, or edit the endpoint."
+    ) % {"secret": secret.reference}
 
 
 def _is_text(value: str) -> bool:

@@ -27,12 +27,14 @@ AT_ONCE = 500  # rows whose groups and secrets are fetched together
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One endpoint of a snapshot. It changes also when one of these groups or secrets does, or somebody whom it names."""
+    """One endpoint of a snapshot. It changes also when one of these does: groups to which something was given, secrets, whoever
+    gave them, those whom its limits name."""
 
     endpoint: gateway.Endpoint
     groups: frozenset[str]
     references: frozenset[Reference]
-    named: frozenset[limits.Name]
+    authorisers: frozenset[str]
+    limited: frozenset[str]
 
 
 def parts(*, ids: AbstractSet[str] | None = None) -> Iterator[Part]:
@@ -49,25 +51,26 @@ def parts(*, ids: AbstractSet[str] | None = None) -> Iterator[Part]:
 
 
 def _built(rows: Sequence[Endpoint]) -> Iterator[Part]:
-    configs = {row.pk: _config(version) for row in rows if (version := _version(row))}
-    vault = Vault.behind(config for config in configs.values() if isinstance(config, ConfigSpec))
-    members, named = _members(rows), limits.named_in(rows)
+    versions = {row.pk: version for row in rows if (version := _version(row))}
+    configs = {pk: _config(version) for pk, version in versions.items()}
+    vault = Vault.behind(versions[pk] for pk, config in configs.items() if isinstance(config, ConfigSpec))
+    members = _members(rows)
+    names = limits.names_of(pk for row in rows for pk in limits.principals(row))
     for row in rows:
-        config = configs.get(row.pk)
+        config, version = configs.get(row.pk), versions.get(row.pk)
         given: list[Grant] = row.given  # type: ignore[attr-defined]
-        governing = limits.of(row, named)
-        limited = {limit.principal for limit in governing if limit.key == "user_group"}
         yield Part(
             endpoint=replace(
                 _endpoint(row, config, given, vault, members),
-                limits=governing,
+                limits=limits.of(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
                 patience=_patience(row.timeouts),
             ),
-            groups=frozenset(pk for pk in {grant.group_id for grant in given} | limited if pk),
+            groups=frozenset(grant.group_id for grant in given if grant.group_id),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
-            named=limits.names_in(row),
+            authorisers=vault.authorisers(version) if version else frozenset(),
+            limited=limits.principals(row),
         )
 
 
@@ -87,8 +90,8 @@ def _config(version: ConfigVersion) -> ConfigSpec | str:
 def _endpoint(
     row: Endpoint, config: ConfigSpec | str | None, given: list[Grant], vault: Vault, members: Members
 ) -> gateway.Endpoint:
-    entities, problem = _entities(config, vault)
     version = _version(row)
+    entities, problem = _entities(version, config, vault)
     querying = [grant for grant in given if allows(Level(grant.level), Action.QUERY)]
     users = _who(querying, members) | {row.creator_id}
     return gateway.Endpoint(
@@ -106,12 +109,14 @@ def _endpoint(
     )
 
 
-def _entities(config: ConfigSpec | str | None, vault: Vault) -> tuple[tuple[gateway.Entity, ...], str | None]:
+def _entities(
+    version: ConfigVersion | None, config: ConfigSpec | str | None, vault: Vault
+) -> tuple[tuple[gateway.Entity, ...], str | None]:
     """The entities with their secrets, or why there are none."""
-    if not isinstance(config, ConfigSpec):
-        return (), config
+    if version is None or not isinstance(config, ConfigSpec):
+        return (), config if isinstance(config, str) else None
     try:
-        resolved = resolve(config, vault=vault)
+        resolved = resolve(version, vault=vault)
     except Unresolved as reason:
         return (), str(reason)
     return tuple(

@@ -6,15 +6,15 @@ else; it is built whole at the start, and when it is no longer known what was ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from serving_ui.endpoints import callers, limits, outbound, publication, served
+from serving_ui.endpoints import callers, outbound, publication, served
 from serving_ui.endpoints.models import Change, Grant
 from serving_ui.endpoints.publication import Subject
 from serving_ui.gateway import snapshot as gateway
+from serving_ui.vault.models import ScopeGrant
 
 MOST_REPLAYED = 1000  # subjects; beyond that, and far below what an SQL statement can hold, all is built
 
@@ -58,21 +58,20 @@ class SnapshotBuilder:
         """`held` with what was changed built anew."""
         principals, tokens = _callers_after(held, changed)
         gone = changed.principals - principals.keys()
-        names = _names(changed, held.principals, principals)
         return replace(
             held,
             revision=revision,
             principals=principals,
             tokens=tokens,
-            endpoints=self._endpoints_after(held, changed, gone=gone, names=names),
+            endpoints=self._endpoints_after(held, changed, gone=gone),
         )
 
     def _endpoints_after(
-        self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str], names: set[limits.Name]
+        self, held: gateway.Snapshot, changed: _Changed, *, gone: set[str]
     ) -> dict[str, gateway.Endpoint]:
         ids = set(changed.endpoints)
-        if changed.groups or changed.secrets or names or gone:  # else nobody need look at all of them
-            ids |= {pk for pk, part in self._parts.items() if _concerns(part, changed, gone, names)}
+        if changed.groups or changed.secrets or changed.principals:  # else nobody need look at all of them
+            ids |= {pk for pk, part in self._parts.items() if _concerns(part, changed, gone)}
         if changed.groups:
             ids |= set(Grant.objects.filter(group__in=changed.groups).values_list("endpoint", flat=True))
         if not ids:
@@ -102,6 +101,9 @@ class _Changed:
         found: dict[str, set[str]] = {kind: set() for kind in Subject}
         for each in changes:
             found[each.kind].add(each.subject)
+        if groups := found[Subject.GROUP]:  # whoever joined or left one may read its scopes, or may no longer
+            given = ScopeGrant.objects.filter(group__in=groups).values_list("scope__name", flat=True)
+            found[Subject.SECRET] |= {f"{name}/" for name in given}
         return cls(
             endpoints=found[Subject.ENDPOINT],
             principals=found[Subject.PRINCIPAL],
@@ -126,27 +128,16 @@ def _callers_after(held: gateway.Snapshot, changed: _Changed) -> tuple[callers.P
     return principals, tokens
 
 
-def _names(changed: _Changed, *callers_then_and_now: Mapping[str, gateway.Principal]) -> set[limits.Name]:
-    """What limits may call those who were changed, before and after."""
-    people = {
-        (False, known[pk].email.lower())
-        for known in callers_then_and_now
-        for pk in changed.principals
-        if pk in known
-    }
-    return people | limits.names_of(groups=changed.groups)
-
-
-def _concerns(part: served.Part, changed: _Changed, gone: set[str], names: set[limits.Name]) -> bool:
-    """Whether an endpoint follows one of these groups or secrets, names one of these, or was given to somebody who is gone."""
+def _concerns(part: served.Part, changed: _Changed, gone: set[str]) -> bool:
+    """Whether an endpoint follows one of these, or was given to somebody who is gone."""
     if gone and not (part.endpoint.users.isdisjoint(gone) and part.endpoint.viewers.isdisjoint(gone)):
         return True
     if part.references and any(
         not changed.secrets.isdisjoint((f"{s}/{k}", f"{s}/")) for s, k in part.references
     ):
         return True
-    if part.named:  # by the names of now, and by those that they had when it was built
-        known = {limit.principal for limit in part.endpoint.limits}
-        if not (known.isdisjoint(changed.groups | changed.principals) and part.named.isdisjoint(names)):
-            return True
+    if not part.authorisers.isdisjoint(changed.principals):
+        return True
+    if part.limited and not part.limited.isdisjoint(changed.groups | changed.principals):
+        return True
     return not part.groups.isdisjoint(changed.groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +17,7 @@ from serving_ui.endpoints import lifecycle, publication, queries
 from serving_ui.endpoints.errors import Overtaken, StaleEdit
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Event
-from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 
 Outcome = ConfigVersion.Outcome
 P = ParamSpec("P")
@@ -72,8 +72,15 @@ def record(
     )
 
 
-def submit(endpoint: Endpoint, config: ConfigSpec, *, actor: User | None, now: datetime) -> ConfigVersion:
-    """Makes `config` the pending version. Raises lifecycle.Refused while another is pending."""
+def submit(
+    endpoint: Endpoint,
+    config: ConfigSpec,
+    *,
+    bindings: Iterable[SecretBinding] = (),
+    actor: User | None,
+    now: datetime,
+) -> ConfigVersion:
+    """Makes `config` the pending version, with what its references mean. Raises lifecycle.Refused while another is pending."""
     advance(endpoint, Event.SUBMIT, next_poll_at=now, attempts=0, modified_at=now)
     # Numbered after the swap: the row is now ours, so two racing submits cannot draw the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
@@ -85,6 +92,9 @@ def submit(endpoint: Endpoint, config: ConfigSpec, *, actor: User | None, now: d
         created_at=now,
         deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),
     )
+    for binding in (found := list(bindings)):
+        binding.version = version
+    SecretBinding.objects.bulk_create(found)
     Endpoint.objects.filter(pk=endpoint.pk).update(pending=version, latest=version)
     endpoint.pending = endpoint.latest = version
     return version
@@ -122,6 +132,19 @@ def drop(
         )  # gateways may serve it already and must go back
     kind = Kind.FAILED if failed else Kind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
+
+
+def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
+    """A secret of the active config may not be sent any more; `message` says which, and whom to ask."""
+    advance(endpoint, Event.REVOKE)
+    record(endpoint, Kind.REVOKED, now=now, message=message)
+
+
+def restore(endpoint: Endpoint, *, now: datetime) -> None:
+    """All secrets of the active config may be sent again."""
+    advance(endpoint, Event.RESTORE)
+    version = endpoint.active.number if endpoint.active else None
+    record(endpoint, Kind.RESTORED, now=now, version=version)
 
 
 def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:

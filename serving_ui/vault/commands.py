@@ -45,7 +45,7 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
 
 
 def delete_scope(*, name: str, actor: Actor, now: datetime) -> None:
-    """Removes a scope with all that it holds. Endpoints that refer to it keep their last deployment only."""
+    """Removes a scope with all that it holds. Endpoints that were given one of its secrets are ready no longer."""
     with transaction.atomic():
         usable_scope(name=name, actor=actor, right=Right.MANAGE).delete()
 
@@ -120,8 +120,15 @@ def store(*, value: str, now: datetime) -> str:
     return StoredSecret.objects.create(key_id=key_id, ciphertext=ciphertext, updated_at=now).pk
 
 
+def copy(*, of: StoredSecret) -> str:
+    """Keeps what a secret holds now, whatever becomes of it; returns the id of the copy."""
+    row = StoredSecret(key_id=of.key_id, ciphertext=of.ciphertext, updated_at=of.updated_at)
+    row.save(force_insert=True)
+    return row.pk
+
+
 def forget(*, ids: Iterable[str]) -> None:
-    """Removes values pasted into configs that no longer exist."""
+    """Removes values that belong to configs which no longer exist, or need them no longer: pasted ones and copies."""
     StoredSecret.objects.filter(pk__in=list(ids), scope=None).delete()
 
 

@@ -1,12 +1,12 @@
-"""Reads of the vault. `values` and `stored_values` are for deployment alone; faces get names and dates.
+"""Reads of the vault. Sealed and stored values are for deployment alone; faces get names and dates.
 
-The one exception is `value_of`, which gives a key's value to a program of somebody who may read its scope.
+The one exception is `value_of`, which gives a key's value to a program of somebody who may read its scope. Nothing here gives a
+value for a name alone: whoever asks by name must have the right now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,10 +116,17 @@ def grants(*, scope: str, actor: Actor) -> list[ScopeGrant]:
     return list(found.order_by("user__email", "group__name"))
 
 
-def missing(*, references: Iterable[Reference]) -> set[Reference]:
-    """Those references that name no stored secret."""
+def readable(*, references: Iterable[Reference], actor: Actor) -> dict[Reference, StoredSecret]:
+    """Those of these keys that there are and that the person may read, each with its scope. One query for all."""
     wanted = set(references)
-    return wanted - set(_stored(wanted).values_list("scope__name", "key"))
+    if not wanted:
+        return {}
+    scopes = Scope.objects.annotate(right_of_actor=_right_of(actor)).filter(
+        name__in={scope for scope, _key in wanted}, right_of_actor__gte=Right.READ
+    )
+    rows = StoredSecret.objects.filter(scope__in=scopes, key__in={key for _scope, key in wanted})
+    found = {(row.scope.name, row.key): row for row in rows.select_related("scope") if row.scope}
+    return {reference: row for reference, row in found.items() if reference in wanted}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +141,6 @@ class Sealed:
         return ciphers.ring().open(self.key_id, self.ciphertext)
 
 
-def sealed(*, references: Iterable[Reference]) -> dict[Reference, Sealed]:
-    """The referenced values, still sealed; a missing one is absent. One query for as many as there are."""
-    wanted = set(references)
-    rows = _stored(wanted).values_list("scope__name", "key", "key_id", "ciphertext") if wanted else ()
-    return {(scope, key): Sealed(key_id, text) for scope, key, key_id, text in rows if (scope, key) in wanted}
-
-
 def sealed_stored(*, ids: Iterable[str]) -> dict[str, Sealed]:
     """Values pasted into configs, by id, still sealed; a missing one is absent."""
     wanted = set(ids)
@@ -148,17 +148,6 @@ def sealed_stored(*, ids: Iterable[str]) -> dict[str, Sealed]:
     return {pk: Sealed(key_id, text) for pk, key_id, text in rows} if wanted else {}
 
 
-def values(*, references: Iterable[Reference]) -> dict[Reference, str]:
-    """The referenced values; a missing one is absent. Raises ciphers.Unreadable."""
-    return {reference: value.open() for reference, value in sealed(references=references).items()}
-
-
 def stored_values(*, ids: Iterable[str]) -> dict[str, str]:
     """Values pasted into configs, by id; a missing one is absent. Raises ciphers.Unreadable."""
     return {pk: value.open() for pk, value in sealed_stored(ids=ids).items()}
-
-
-def _stored(references: AbstractSet[Reference]) -> QuerySet[StoredSecret]:
-    """Those of these scopes with one of these keys: at least what is referenced, in a condition that stays short."""
-    scopes, keys = {scope for scope, _key in references}, {key for _scope, key in references}
-    return StoredSecret.objects.filter(scope__name__in=scopes, key__in=keys)

@@ -179,8 +179,8 @@ def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat
         Limit("endpoint", 0),
         Limit("endpoint", 1000, "tokens"),
         Limit("user", 2),
-        Limit("user", 3, principal=someone.pk, shown="Ann@example.com"),
-        Limit("user_group", 4, "tokens", principal=team.pk, shown="team"),
+        Limit("user", 3, principal=someone.pk, shown="ann@example.com"),
+        Limit("user_group", 4, "tokens", principal=team.pk, shown="Team"),
         Limit("service_principal", 5, principal=robot.pk, shown="3f0c"),
     )
 

@@ -9,34 +9,44 @@ import pytest
 from serving_ui.endpoints.lifecycle import Event, Ready, Refused, State, Update, step
 
 PAIRS = list(product(Ready, Update, Event))
+ENDS = {
+    Event.SUCCEED: Update.NOT_UPDATING,
+    Event.FAIL: Update.UPDATE_FAILED,
+    Event.CANCEL: Update.UPDATE_CANCELED,
+}
+
+
+def fits(ready: Ready, update: Update, event: Event) -> bool:
+    if event is Event.REVOKE:
+        return ready is Ready.READY
+    if event is Event.RESTORE:
+        return ready is Ready.NOT_READY
+    return (event is Event.SUBMIT) != (update is Update.IN_PROGRESS)
 
 
 @pytest.mark.parametrize(("ready", "update", "event"), PAIRS)
 def test_each_pair_of_state_and_event_is_decided(ready: Ready, update: Update, event: Event):
-    running = update is Update.IN_PROGRESS
-    if (event is Event.SUBMIT) == running:
+    if not fits(ready, update, event):
         with pytest.raises(Refused):
             step(State(ready, update), event)
         return
     after = step(State(ready, update), event)
-    expected_update = {
-        Event.SUBMIT: Update.IN_PROGRESS,
-        Event.SUCCEED: Update.NOT_UPDATING,
-        Event.FAIL: Update.UPDATE_FAILED,
-        Event.CANCEL: Update.UPDATE_CANCELED,
-    }[event]
-    assert after == State(Ready.READY if event is Event.SUCCEED else ready, expected_update)
+    if event in (Event.REVOKE, Event.RESTORE):
+        assert after == State(Ready.READY if event is Event.RESTORE else Ready.NOT_READY, update)
+    elif event is Event.SUBMIT:
+        assert after == State(ready, Update.IN_PROGRESS)
+    else:
+        assert after == State(Ready.READY if event is Event.SUCCEED else ready, ENDS[event])
 
 
-def test_there_are_32_pairs_of_which_12_are_legal():
-    legal = [pair for pair in PAIRS if (pair[2] is Event.SUBMIT) != (pair[1] is Update.IN_PROGRESS)]
-    assert (len(PAIRS), len(legal)) == (32, 12)
+def test_there_are_48_pairs_of_which_20_are_legal():
+    assert (len(PAIRS), sum(fits(*pair) for pair in PAIRS)) == (48, 20)
 
 
-@pytest.mark.parametrize("event", [Event.FAIL, Event.CANCEL, Event.SUBMIT])
+@pytest.mark.parametrize("event", [event for event in Event if event is not Event.REVOKE])
 @pytest.mark.parametrize("update", Update)
-def test_ready_never_falls_back(update: Update, event: Event):
+def test_ready_never_falls_back_because_of_an_update(update: Update, event: Event):
     try:
         assert step(State(Ready.READY, update), event).ready is Ready.READY
     except Refused:
-        assert (event is Event.SUBMIT) == (update is Update.IN_PROGRESS)
+        assert not fits(Ready.READY, update, event)

@@ -209,7 +209,10 @@ def test_a_reference_that_is_gone_fails_with_what_to_do(owner: User, stranger: U
     vault.delete_secret(scope="prod", key="openai", actor=owner, now=clock.now())
     failed = settle(made)
     assert failed.config_update == "UPDATE_FAILED"
-    assert "Secrets page" in failed.versions.get().message
+    message = failed.versions.get().message
+    assert "{{secrets/prod/openai}}" in message
+    assert "deleted" in message
+    assert owner.email in message
 
 
 def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: User, sandbox: SandboxServer):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,18 +14,23 @@ from hypothesis.extra.django import TransactionTestCase
 from serving_ui.accounts import commands as accounts
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, AccessToken, Group, User
+from serving_ui.accounts.refusals import InUse
 from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
-from serving_ui.endpoints import commands, publication
+from serving_ui.endpoints import bindings, commands, publication
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.lifecycle import Event
-from serving_ui.endpoints.models import Change, Endpoint
+from serving_ui.endpoints.models import Change, Endpoint, SecretBinding
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.publication import Subject
+from serving_ui.endpoints.revocation import follow
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
+from serving_ui.vault.commands import Grantee
+from serving_ui.vault.errors import GrantNotFound
 from serving_ui.vault.models import Scope, StoredSecret
+from serving_ui.vault.rights import Right
 from tests.conftest import openai_body
 
 NAMES = ("one", "two", "three")
@@ -120,10 +127,12 @@ class World:
         accounts.ensure_user(email=self.person(which).email, admin=how == 1)
 
     def remove(self, which: int, _how: int) -> None:
-        directory.delete_principal(user=self.person(which), actor=self.admin)
+        with suppress(InUse):  # gave an endpoint a secret
+            directory.delete_principal(user=self.person(which), actor=self.admin)
 
     def make_token(self, which: int, _how: int) -> None:
-        accounts.create_access_token(user=self.person(which), now=clock.now())
+        with suppress(accounts.AccountError):  # is deactivated
+            accounts.create_access_token(user=self.person(which), now=clock.now())
 
     def revoke_token(self, which: int, _how: int) -> None:
         if token := AccessToken.objects.filter(user=self.person(which)).first():
@@ -135,6 +144,26 @@ class World:
             vault.create_scope(name="prod", actor=self.admin, now=now)
         vault.put_secret(scope="prod", key=key, value=f"value {which}", actor=self.admin, now=now)
         return "{{secrets/prod/" + key + "}}"
+
+    def authorise(self, which: int, how: int) -> None:
+        """What a takeover does: the secrets of the endpoint are sent on somebody else's right."""
+        if endpoint := self.endpoint(which):
+            SecretBinding.objects.filter(version__endpoint=endpoint).update(authoriser=self.person(how))
+            bindings.follow_activity(user=self.person(how))
+            publication.bump(Subject.ENDPOINT, endpoint.pk)
+
+    def share(self, which: int, how: int) -> None:
+        self._share(which, how, vault.grant, right=Right.READ)
+
+    def unshare(self, which: int, how: int) -> None:
+        with suppress(GrantNotFound):
+            self._share(which, how, vault.withdraw)
+
+    def _share(self, which: int, how: int, change: Callable[..., None], **more: Any) -> None:
+        if Scope.objects.exists():
+            person, group = self.person(which), self.group(which) if how == 0 else Group.built_in(EVERYONE)
+            to = Grantee("", user_id=person.pk) if how == 2 else Grantee("", group_id=group.pk)
+            change(scope="prod", actor=self.admin, now=clock.now(), **{"to" if more else "of": to}, **more)
 
     def delete_secret(self, _which: int, how: int) -> None:
         if StoredSecret.objects.filter(scope__name="prod", key=KEYS[how % 2]).exists():
@@ -149,6 +178,7 @@ STEPS: tuple[Step, ...] = (
     *[World.create, World.publish, World.publish, World.update, World.delete, World.limit, World.grant],
     *[World.join, World.part, World.rename, World.dissolve, World.activate, World.promote, World.remove],
     *[World.make_token, World.revoke_token, World.put_secret, World.delete_secret, World.delete_scope],
+    *[World.authorise, World.authorise, World.share, World.share, World.unshare, World.unshare],
 )
 
 
@@ -178,12 +208,26 @@ class Following(TransactionTestCase):
             world.create(which, which)
             world.publish(which, 1)
             world.grant(which, which)
+            world.authorise(which, 0)
+        world.share(0, 0)
+        world.join(0, 0)
         follower = SnapshotBuilder()
         follower.build()
         for steps in rounds:
             for step, which, how in steps:
                 step(world, which, how)
-            assert follower.build() == SnapshotBuilder().build(), steps
+            whole = SnapshotBuilder().build()
+            assert follower.build() == whole, steps
+            assert follow(now=clock.now())
+            said = dict(Endpoint.objects.filter(active__isnull=False).values_list("name", "ready"))
+            published = set(
+                Endpoint.objects.filter(pending__published_revision__isnull=False).values_list(
+                    "name", flat=True
+                )
+            )
+            assert {name: whole.endpoints[name].ready for name in said.keys() - published} == {
+                name: ready == "READY" for name, ready in said.items() if name not in published
+            }, steps
 
 
 @pytest.mark.django_db(transaction=True)

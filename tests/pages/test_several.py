@@ -169,8 +169,15 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
     assert browser.post(edit, again).status_code == 303
     assert made("chat").rate_limits == stored
     Group.objects.filter(name="team").update(name="crew")
-    assert "limits nobody: there is no team any more" in Page(browser.get("/ml/endpoints/chat")).text
-    gone = filled(browser, again, to=edit, _remove_limit="0").fields()
+    assert "(now named crew)" in Page(browser.get("/ml/endpoints/chat")).text
+    Group.objects.get(name="crew").delete()
+    Group.objects.create(name="team")
+    assert (
+        "limits nobody: the team that it was set for is gone" in Page(browser.get("/ml/endpoints/chat")).text
+    )
+    assert browser.post(edit, again).status_code == 303
+    assert "limits nobody" not in Page(browser.get("/ml/endpoints/chat")).text
+    gone = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="0").fields()
     assert browser.post(edit, gone).status_code == 303
     assert made("chat").rate_limits == stored[:1]
 

@@ -21,16 +21,20 @@ def put(actor: User, scope: str = "prod", key: str = "openai", value: str = VALU
     commands.put_secret(scope=scope, key=key, value=value, actor=actor, now=clock.now())
 
 
-def test_a_value_is_put_and_read_back_for_deployment_only(owner: User):
+def value(actor: User) -> str:
+    return queries.value_of(scope="prod", key="openai", actor=actor).decode()
+
+
+def test_a_value_is_put_and_read_back_by_whoever_may_read_it(owner: User):
     put(owner)
-    assert queries.values(references=[("prod", "openai"), ("prod", "none")]) == {("prod", "openai"): VALUE}
+    assert value(owner) == VALUE
     assert VALUE not in repr(list(StoredSecret.objects.values()))
 
 
 def test_putting_again_replaces(owner: User):
     put(owner)
     put(owner, value="second")
-    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): "second"}
+    assert value(owner) == "second"
     assert StoredSecret.objects.count() == 1
 
 
@@ -61,17 +65,17 @@ def test_keys_rotate_online_and_an_old_one_is_needed_until_rewrapped(owner: User
     put(owner)
     old = settings.VAULT_KEYS[0]
     settings.VAULT_KEYS = [f"second {Fernet.generate_key().decode()}", old]
-    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): VALUE}
+    assert value(owner) == VALUE
     assert commands.rewrap() == 0
     settings.VAULT_KEYS = settings.VAULT_KEYS[:1]
-    assert queries.values(references=[("prod", "openai")]) == {("prod", "openai"): VALUE}
+    assert value(owner) == VALUE
 
 
 def test_a_missing_key_is_told_and_no_value_is_invented(owner: User, settings: Any):
     put(owner)
     settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
     with pytest.raises(ciphers.Unreadable):
-        queries.values(references=[("prod", "openai")])
+        value(owner)
 
 
 def test_a_draft_opens_for_its_purpose_only():
@@ -84,3 +88,17 @@ def test_a_draft_opens_for_its_purpose_only():
         drafts.unseal(token + "x", purpose="1:openai_api_key")
     with pytest.raises(drafts.DraftInvalid):
         drafts.unseal(token, purpose="1:openai_api_key", max_age=-1)
+
+
+def test_those_who_may_read_are_given_keys_in_one_query(
+    owner: User, stranger: User, django_assert_num_queries: Any
+):
+    put(owner)
+    put(owner, key="other")
+    wanted = [("prod", "openai"), ("prod", "none"), ("none", "openai")]
+    with django_assert_num_queries(1):
+        found = queries.readable(references=wanted, actor=owner)
+    assert found == {("prod", "openai"): StoredSecret.objects.get(key="openai")}
+    assert queries.readable(references=wanted, actor=stranger) == {}
+    with django_assert_num_queries(0):
+        assert queries.readable(references=[], actor=owner) == {}

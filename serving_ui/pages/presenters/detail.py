@@ -156,9 +156,9 @@ def _number(value: int) -> dict[str, str]:
 def rate_limits(endpoint: Endpoint) -> list[str]:
     """A line for each limit, of calls before tokens."""
     words = {"calls": _("%(most)s a minute"), "tokens": _("%(most)s tokens a minute")}
-    named = limits.named_in([endpoint])
+    names = limits.names_of(limits.principals(endpoint))
     return [
-        (words[unit] + _whose(limit) + _lapsed(limit, named))
+        (words[unit] + _whose(limit) + _since_then(limit, names))
         % {"most": f"{limit[unit]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for unit in LIMIT_UNITS
@@ -179,9 +179,14 @@ def _whose(limit: Mapping[str, Any]) -> str:
     return " " + _("for %(name)s")
 
 
-def _lapsed(limit: Mapping[str, Any], named: limits.Named) -> str:
-    gone = limits.concerns_nobody(limit, named)
-    return " " + _("(limits nobody: there is no %(name)s any more)") if gone else ""
+def _since_then(limit: Mapping[str, Any], names: limits.Names) -> str:
+    """What has become of whom a limit was set for."""
+    if limits.is_lapsed(limit, names):
+        return " " + _("(limits nobody: the %(name)s that it was set for is gone)")
+    now = names.get(limit.get("principal_id") or "")
+    if now is None or now.lower() == limit["principal"].lower():
+        return ""
+    return " " + _("(now named %(now)s)") % {"now": now.replace("%", "%%")}
 
 
 def timeouts(endpoint: Endpoint) -> str:

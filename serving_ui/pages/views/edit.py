@@ -33,7 +33,7 @@ from serving_ui.catalogue.spec import (
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints import limits as limits_of
 from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
-from serving_ui.endpoints.lifecycle import Update
+from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
@@ -135,7 +135,7 @@ def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
 def _save(request: PageRequest, edit: Edit) -> HttpResponse:
     body = body_of(edit.draft)
     try:
-        wanted = _parsed(body)
+        wanted = _parsed(body, edit.endpoint)
         changed = _apply(request, edit, wanted)
     except SpecErrors as errors:
         form = _form(request, edit)
@@ -153,7 +153,7 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
     return see_other("endpoint-detail", edit.endpoint.name)
 
 
-def _parsed(body: Body) -> Wanted:
+def _parsed(body: Body, endpoint: Endpoint) -> Wanted:
     """Everything at once, so that all problems are told together."""
     problems = list(body.problems)
 
@@ -180,8 +180,11 @@ def _parsed(body: Body) -> Wanted:
         or timeouts is None
     ):
         raise SpecErrors(problems)
-    problems += limits_of.problems(limits)
-    problems += limits_of.problems(gateway_limits, prefix=(AI_GATEWAY, "rate_limits"))
+    bound = endpoint.limit_principals
+    own = limits_of.bind(limits, before=bound.get("rate_limits", {}))
+    problems += limits_of.problems(limits, own)
+    others = limits_of.bind(gateway_limits, before=bound.get(AI_GATEWAY, {}))
+    problems += limits_of.problems(gateway_limits, others, prefix=(AI_GATEWAY, "rate_limits"))
     if problems:
         raise SpecErrors(problems)
     return Wanted(config, description, tags, limits, gateway_limits, timeouts, body.fallback)
@@ -220,10 +223,12 @@ def _steps(endpoint: Endpoint, wanted: Wanted) -> Iterator[Step]:
     tags = sorted((tag.model_dump(mode="json") for tag in wanted.tags), key=lambda tag: str(tag["key"]))
     if tags != endpoint.tags:
         yield "tags", commands.set_tags, {"tags": wanted.tags}
-    if counted(limit.stored() for limit in wanted.rate_limits) != counted(endpoint.rate_limits):
+    lapsed = limits_of.lapsed(endpoint)
+    own = counted(limit.stored() for limit in wanted.rate_limits)
+    if own != counted(endpoint.rate_limits) or "rate_limits" in lapsed:
         yield "rate_limits", commands.set_rate_limits, {"rate_limits": wanted.rate_limits}
     given = counted(limit.stored() for limit in wanted.gateway_limits)
-    if given != counted(endpoint.ai_gateway.get("rate_limits", [])):
+    if given != counted(endpoint.ai_gateway.get("rate_limits", [])) or AI_GATEWAY in lapsed:
         yield "ai_gateway", governance.set_gateway_limits, {"rate_limits": wanted.gateway_limits}
     if wanted.timeouts.stored() != endpoint.timeouts:
         yield "timeouts", governance.set_timeouts, {"timeouts": wanted.timeouts}
@@ -234,7 +239,9 @@ def _steps(endpoint: Endpoint, wanted: Wanted) -> Iterator[Step]:
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
     active = edit.endpoint.active
     if active and config == active.config:
-        return False
+        return (
+            edit.endpoint.ready == Ready.NOT_READY
+        )  # it was revoked: sent again, it means the secrets of now
     # An unchanged config that failed or was cancelled is sent again.
     return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
 

@@ -1,0 +1,394 @@
+"""A secret reference is a secret's identity on somebody's right, and that right is asked for whenever it is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from serving_ui.accounts import directory
+from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import EndpointSpec
+from serving_ui.endpoints import bindings, commands, publication, revocation
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.lib import clock
+from serving_ui.tasks import sweep
+from serving_ui.vault import commands as vault_commands
+from serving_ui.vault import queries as vault
+from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
+from serving_ui.vault.rights import Right
+from tests.endpoints import rights
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+READY, NOT_READY = ("READY", "NOT_UPDATING"), ("NOT_READY", "NOT_UPDATING")
+
+
+@pytest.fixture(autouse=True)
+def prod(owner: User) -> None:
+    rights.make_scope(owner)
+
+
+@pytest.fixture
+def reader(owner: User, teammate: User) -> User:
+    """May read the owner's scope."""
+    rights.let_read(owner, teammate)
+    return teammate
+
+
+@pytest.fixture
+def deploy(sandbox: SandboxServer) -> Callable[..., Endpoint]:
+    def make(actor: User, name: str = "chat") -> Endpoint:
+        config = rights.config(sandbox.base)
+        spec = EndpointSpec(name=name, config=config)
+        ready = settle(commands.create_endpoint(spec=spec, actor=actor, now=clock.now()))
+        assert (ready.ready, ready.config_update) == READY
+        return ready
+
+    return make
+
+
+@contextmanager
+def refused(code: str) -> Iterator[None]:
+    with pytest.raises(SpecErrors) as found:
+        yield
+    assert [problem.code for problem in found.value.problems] == [code]
+
+
+# The identity
+
+
+@pytest.mark.parametrize("gone", [rights.delete_scope, rights.delete_key])
+def test_a_name_that_is_taken_anew_is_another_secret(
+    owner: User, admin: User, deploy: Any, sandbox: SandboxServer, gone: Callable[[User], None]
+):
+    deploy(owner)
+    builder = SnapshotBuilder()
+    assert rights.sent(builder=builder) == "first"
+    gone(owner)
+    assert rights.sent(builder=builder) is None
+    if not Scope.objects.exists():
+        rights.make_scope(admin, value="another's")
+    rights.rotate(admin, "another's")
+    assert rights.sent(builder=builder) is None
+    for word in (rights.REFERENCE, owner.email, "deleted"):
+        assert word in rights.refusal()
+    assert rights.followed() == NOT_READY
+    with refused("secret_right"):
+        commands.retry_update(name="chat", number=1, actor=admin, now=clock.now())
+    settle(rights.update(admin, rights.config(sandbox.base)))
+    assert (rights.sent(), rights.followed()) == ("another's", READY)
+
+
+def test_a_rotated_value_is_the_same_secret(owner: User, deploy: Any):
+    deploy(owner)
+    builder = SnapshotBuilder()
+    builder.build()
+    rights.rotate(owner, "second")
+    assert rights.sent(builder=builder) == "second"
+    assert rights.followed() == READY
+
+
+def test_a_reference_that_an_earlier_release_took_in_is_not_guessed(owner: User, deploy: Any):
+    deploy(owner)
+    SecretBinding.objects.all().delete()
+    assert rights.REFERENCE in rights.refusal()
+    settle(commands.retry_update(name="chat", actor=owner, now=clock.now()))
+    assert rights.sent() == "first"
+
+
+# The right
+
+
+def by_person(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    rights.let_read(owner, reader)
+    return lambda: rights.withdraw(owner, reader), lambda: rights.let_read(owner, reader)
+
+
+def by_membership(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    root, group = User.objects.get(email="admin@example.com"), Group.objects.create(name="readers")
+    rights.let_read(owner, group)
+
+    def join() -> None:
+        directory.change_members(group=group, add=[reader.pk], actor=root)
+
+    join()
+    return lambda: directory.change_members(group=group, remove=[reader.pk], actor=root), join
+
+
+def by_group_grant(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    group = Group.objects.create(name="readers")
+    group.memberships.create(user=reader)
+    rights.let_read(owner, group)
+    return lambda: rights.withdraw(owner, group), lambda: rights.let_read(owner, group)
+
+
+def by_group_deleted(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    root = User.objects.get(email="admin@example.com")
+    group = directory.create_group(name="readers", member_ids=[reader.pk], actor=root)
+    rights.let_read(owner, group)
+    return lambda: directory.delete_group(group=group, actor=root), lambda: rights.let_read(owner, reader)
+
+
+def by_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    everyone = Group.built_in(EVERYONE)
+    rights.let_read(owner, everyone)
+    return lambda: rights.withdraw(owner, everyone), lambda: rights.let_read(owner, everyone)
+
+
+def by_being_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+    root, admins = User.objects.get(email="admin@example.com"), Group.built_in(ADMINS)
+
+    def promote() -> None:
+        directory.change_members(group=admins, add=[reader.pk], actor=root)
+        reader.refresh_from_db()
+
+    promote()
+    return lambda: directory.change_members(group=admins, remove=[reader.pk], actor=root), promote
+
+
+WAYS = [by_person, by_membership, by_group_grant, by_group_deleted, by_everyone, by_being_admin]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_right_that_is_withdrawn_ends_the_use_and_given_again_restores_it(
+    owner: User, teammate: User, admin: User, deploy: Any, way: Callable[..., Any]
+):
+    take, give = way(owner, teammate)
+    deploy(teammate)
+    builder = SnapshotBuilder()
+    assert rights.sent(builder=builder) == "first"
+    take()
+    assert rights.sent(builder=builder) is None
+    assert SnapshotBuilder().build() == builder.build()
+    for word in (rights.REFERENCE, owner.email, teammate.email):
+        assert word in rights.refusal()
+    assert rights.followed() == NOT_READY
+    row = Endpoint.objects.get(name="chat")
+    assert row.events.order_by("-pk")[0].sentence.endswith(rights.refusal())
+    rights.rotate(owner, "second")
+    assert rights.sent(builder=builder) is None
+    give()
+    assert rights.sent(builder=builder) == "second"
+    assert rights.followed() == READY
+    assert rights.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
+
+
+def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, admin: User, deploy: Any):
+    """In every combination of ways to have it, against what the vault says to the person themselves."""
+    deploy(owner)
+    group = Group.objects.create(name="readers")
+    binding = SecretBinding.objects.get()
+    scope = Scope.objects.get()
+    for number in range(2**6):
+        has = [bool(number >> bit & 1) for bit in range(6)]
+        is_admin, is_creator, in_person, in_group, is_member, everyone = has
+        User.objects.filter(pk=teammate.pk).update(is_admin=is_admin)
+        Scope.objects.update(creator=teammate if is_creator else owner)
+        ScopeGrant.objects.all().delete()
+        group.memberships.all().delete()
+        for given, to in (
+            (in_person, {"user": teammate}),
+            (in_group, {"group": group}),
+            (everyone, {"group": Group.built_in(EVERYONE)}),
+        ):
+            if given:
+                ScopeGrant.objects.create(scope=scope, right=Right.READ, **to)
+        if is_member:
+            group.memberships.create(user=teammate)
+        SecretBinding.objects.update(authoriser=teammate)
+        asked = User.objects.get(pk=teammate.pk)
+        expected = vault.scopes(actor=asked).exists()
+        assert bindings.of([binding.version_id])[0].may_read == expected, has
+        assert bindings.unusable().exists() != expected, has
+
+
+def test_whoever_submits_without_the_right_is_refused(stranger: User, sandbox: SandboxServer):
+    with refused("secret_scope"):
+        spec = EndpointSpec(name="chat", config=rights.config(sandbox.base))
+        commands.create_endpoint(spec=spec, actor=stranger, now=clock.now())
+    assert not SecretBinding.objects.exists()
+
+
+# What a manager keeps
+
+
+def test_a_kept_reference_stays_on_the_right_of_whoever_gave_it(
+    owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(reader)
+    rights.let_manage(reader, stranger)
+    settle(rights.update(stranger, rights.config(sandbox.base, model="gpt-5")))
+    assert rights.sent() == "first"
+    assert {row.authoriser for row in SecretBinding.objects.all()} == {reader}
+    rights.withdraw(owner, reader)
+    assert rights.sent() is None
+    with refused("secret_right"):
+        rights.update(stranger, rights.config(sandbox.base, model="gpt-6"))
+    with refused("secret_right"):
+        commands.retry_update(name="chat", number=1, actor=stranger, now=clock.now())
+
+
+def test_a_manager_who_may_read_it_becomes_the_one_on_whose_right_it_is_sent(
+    owner: User, reader: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(reader)
+    rights.let_manage(reader, owner)
+    settle(rights.update(owner, rights.config(sandbox.base, model="gpt-5")))
+    rights.withdraw(owner, reader)
+    assert rights.sent() == "first"
+    settle(commands.retry_update(name="chat", number=1, actor=owner, now=clock.now()))
+    assert rights.sent() == "first"
+
+
+def test_a_kept_reference_means_the_secret_that_it_meant(
+    owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(reader)
+    rights.let_manage(reader, stranger)
+    rights.delete_key(owner)
+    rights.rotate(owner, "another")
+    with refused("secret_right"):
+        rights.update(stranger, rights.config(sandbox.base, model="gpt-5"))
+    with refused("secret_right"):
+        commands.retry_update(name="chat", number=1, actor=reader, now=clock.now())
+    assert rights.sent() is None
+
+
+# While an update runs
+
+
+def test_an_update_whose_submitter_loses_the_right_fails_and_the_old_config_answers(
+    owner: User, reader: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(owner)
+    rights.let_manage(owner, reader)
+    sandbox.turn(on="models", status=503)
+    settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
+    rights.withdraw(owner, reader)
+    assert rights.followed() == ("READY", "UPDATE_FAILED")
+    version = ConfigVersion.objects.get(number=2)
+    for word in (rights.REFERENCE, owner.email, reader.email):
+        assert word in version.message
+    assert rights.sent() == "first"
+
+
+def test_it_fails_also_when_nobody_but_its_own_worker_looks(
+    owner: User, reader: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(owner)
+    rights.let_manage(owner, reader)
+    updating = rights.update(reader, rights.config(sandbox.base, model="gpt-5"))
+    rights.withdraw(owner, reader)
+    assert settle(updating).config_update == "UPDATE_FAILED"
+    assert [each["key"] for each in sandbox.asked("models")] == ["first"]
+
+
+def test_a_right_that_is_withdrawn_after_publication_is_no_success(
+    owner: User, reader: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(owner)
+    rights.let_manage(owner, reader)
+    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+    updating = settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
+    assert updating.config_update == "IN_PROGRESS"
+    rights.withdraw(owner, reader)
+    publication.acknowledge(process="slow", revision=publication.current(), now=clock.now())
+    assert settle(updating).config_update == "UPDATE_FAILED"
+    assert rights.followed() == ("READY", "UPDATE_FAILED")
+
+
+def test_while_it_is_revoked_an_update_to_another_secret_makes_it_ready(
+    owner: User, reader: User, deploy: Any, sandbox: SandboxServer
+):
+    deploy(reader)
+    rights.withdraw(owner, reader)
+    assert rights.followed() == NOT_READY
+    spec = rights.config(sandbox.base, reference="{{secrets/own/key}}")
+    vault_commands.create_scope(name="own", actor=reader, now=clock.now())
+    vault_commands.put_secret(scope="own", key="key", value="own", actor=reader, now=clock.now())
+    sandbox.turn(on="models", status=401)
+    updating = rights.update(reader, spec)
+    assert rights.followed() == ("NOT_READY", "IN_PROGRESS")
+    settle(updating)
+    assert rights.followed() == ("NOT_READY", "UPDATE_FAILED")
+    sandbox.reset()
+    settle(rights.update(reader, spec))
+    assert (rights.sent(), rights.followed()) == ("own", READY)
+
+
+# How the rows follow
+
+
+def test_a_look_finds_what_was_missed_and_does_nothing_twice(owner: User, reader: User, deploy: Any):
+    deploy(reader)
+    look = revocation.Lookout()
+    look.look(now=clock.now())
+    ScopeGrant.objects.all()._raw_delete(using="default")  # nothing was told
+    look.look(now=clock.now())
+    assert Endpoint.objects.get().ready == "READY"
+    revocation.Lookout().look(now=clock.now())  # another worker, or the same one after a restart
+    assert Endpoint.objects.get().ready == "NOT_READY"
+    generation = Endpoint.objects.get().generation
+    for _again in range(2):
+        assert revocation.follow(now=clock.now())
+    assert Endpoint.objects.get().generation == generation
+    assert rights.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
+
+
+def test_a_change_is_looked_at_by_the_next_sweep(owner: User, reader: User, deploy: Any):
+    deploy(reader)
+    sweep()
+    rights.withdraw(owner, reader)
+    sweep()
+    assert Endpoint.objects.get().ready == "NOT_READY"
+    rights.let_read(owner, reader)
+    sweep()
+    assert Endpoint.objects.get().ready == "READY"
+
+
+def test_the_number_of_queries_does_not_grow_with_the_endpoints(
+    owner: User, reader: User, admin: User, deploy: Any, django_assert_num_queries: Any
+):
+    group = Group.objects.create(name="readers")
+    for number in range(3):
+        deploy(reader, f"a{number}")
+        deploy(owner, f"b{number}")
+    revocation.follow(now=clock.now())
+    with django_assert_num_queries(3):
+        assert revocation.follow(now=clock.now())
+    builder = SnapshotBuilder()
+    builder.build()
+    rights.withdraw(owner, reader)
+    with django_assert_num_queries(5):  # the revision, what was changed, endpoints, their grants, bindings
+        found = builder.build()
+    assert {name for name, each in found.endpoints.items() if not each.ready} == {"a0", "a1", "a2"}
+    rights.let_read(owner, group)
+    builder.build()
+    directory.change_members(group=group, add=[reader.pk], actor=admin)
+    with CaptureQueriesContext(connection) as few:
+        assert all(each.ready for each in builder.build().endpoints.values())
+    for number in range(3):
+        deploy(reader, f"c{number}")
+    builder.build()
+    directory.change_members(group=group, remove=[reader.pk], actor=admin)
+    with django_assert_num_queries(len(few)):
+        found = builder.build()
+    assert sum(not each.ready for each in found.endpoints.values()) == 6
+
+
+def test_nothing_is_left_of_an_endpoint_that_is_deleted(owner: User, reader: User, admin: User, deploy: Any):
+    deploy(reader)
+    directory.change_principal(user=reader, active=False, actor=admin)
+    assert StoredSecret.objects.filter(scope=None).count() == 1
+    commands.delete_endpoint(name="chat", actor=admin, now=clock.now())
+    assert not SecretBinding.objects.exists()
+    assert not StoredSecret.objects.filter(scope=None).exists()

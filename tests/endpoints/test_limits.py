@@ -1,0 +1,109 @@
+"""A limit's principal is whoever had the name when the limit was set, and nobody who gets the name later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serving_ui.accounts import directory
+from serving_ui.accounts.models import EVERYONE, Group, User
+from serving_ui.catalogue.governance import parse_ai_gateway
+from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.spec import RateLimit
+from serving_ui.endpoints import commands, governance, limits
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.gateway.snapshot import Limit
+from serving_ui.lib import clock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def chat(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
+    return make_endpoint("chat")
+
+
+def set_limits(actor: User, *given: RateLimit) -> None:
+    commands.set_rate_limits(name="chat", rate_limits=given, actor=actor, now=clock.now())
+
+
+def in_force() -> tuple[Limit, ...]:
+    return SnapshotBuilder().build().endpoints["chat"].limits
+
+
+def of_group(name: str, calls: int = 1) -> RateLimit:
+    return RateLimit(key="user_group", principal=name, calls=calls)
+
+
+def test_a_group_that_is_deleted_and_made_again_is_another_one(owner: User, admin: User):
+    red = directory.create_group(name="red", actor=admin)
+    set_limits(owner, of_group("Red"))
+    governance.set_ai_gateway(
+        name="chat",
+        settings=parse_ai_gateway({"rate_limits": [{"key": "user_group", "principal": "red", "calls": 2}]}),
+        actor=owner,
+        now=clock.now(),
+    )
+    builder = SnapshotBuilder()
+    expected: tuple[Limit, ...] = (Limit("user_group", 1, principal=red.pk, shown="red"),)
+    expected += (Limit("user_group", 2, principal=red.pk, shown="red"),)
+    assert builder.build().endpoints["chat"].limits == expected
+    directory.delete_group(group=red, actor=admin)
+    again = directory.create_group(name="red", actor=admin)
+    assert builder.build().endpoints["chat"].limits == in_force() == ()
+    set_limits(owner, of_group("red"))  # which says nothing of the other one
+    assert in_force() == (Limit("user_group", 1, principal=again.pk, shown="red"),)
+
+
+def test_an_e_mail_that_another_person_gets_is_another_principal(owner: User, admin: User):
+    ann = directory.create_person(email="ann@example.com", actor=admin)
+    set_limits(owner, RateLimit(key="user", principal="ann@example.com", calls=1))
+    assert [limit.principal for limit in in_force()] == [ann.pk]
+    directory.delete_principal(user=ann, actor=admin)
+    directory.create_person(email="ann@example.com", actor=admin)
+    assert in_force() == ()
+
+
+def test_a_renamed_group_stays_limited_and_its_old_name_can_be_sent_back(owner: User, admin: User):
+    red = directory.create_group(name="red", actor=admin)
+    set_limits(owner, of_group("red"))
+    builder = SnapshotBuilder()
+    builder.build()
+    directory.change_group(group=red, name="blue", actor=admin)
+    renamed = (Limit("user_group", 1, principal=red.pk, shown="blue"),)
+    assert builder.build().endpoints["chat"].limits == renamed
+    set_limits(owner, of_group("red"))  # as the API shows it
+    assert in_force() == renamed
+    other = directory.create_group(name="red", actor=admin)
+    assert in_force() == renamed
+    set_limits(owner, of_group("red"))
+    assert in_force() == (Limit("user_group", 1, principal=other.pk, shown="red"),)
+
+
+def test_a_name_that_nobody_has_is_refused(owner: User, admin: User):
+    red = directory.create_group(name="red", actor=admin)
+    set_limits(owner, of_group("red"))
+    directory.delete_group(group=red, actor=admin)
+    for limit in (of_group("red"), RateLimit(key="user", principal="no@example.com", calls=1)):
+        with pytest.raises(SpecErrors) as refused:
+            set_limits(owner, limit)
+        assert [problem.path for problem in refused.value.problems] == [("rate_limits", 0, "principal")]
+
+
+def test_a_built_in_group_is_limited_before_anybody_asked_for_it(owner: User):
+    set_limits(owner, of_group(EVERYONE))
+    assert [limit.principal for limit in in_force()] == [Group.built_in(EVERYONE).pk]
+
+
+def test_the_principals_of_many_endpoints_take_two_queries(
+    owner: User, admin: User, make_endpoint: Any, django_assert_num_queries: Any
+):
+    directory.create_group(name="red", actor=admin)
+    set_limits(owner, of_group("red"), RateLimit(key="user", principal=owner.email, calls=1))
+    rows = list(Endpoint.objects.all())
+    with django_assert_num_queries(2):
+        names = limits.names_of(pk for row in rows for pk in limits.principals(row))
+    assert set(names.values()) == {"red", owner.email}
