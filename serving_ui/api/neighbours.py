@@ -21,6 +21,7 @@ urlpatterns = [
     *route("secrets/acls/get", GET=secrets.get_acl),
     *route("secrets/acls/list", GET=secrets.list_acls),
     *route("secrets/acls/delete", POST=secrets.delete_acl),
+    *route("secrets/takeovers/list", GET=secrets.list_takeovers),
     *route(ACCESS, GET=permissions.get, PUT=permissions.replace, PATCH=permissions.merge),
     *route(f"{ACCESS}/permissionLevels", GET=permissions.levels),
     *route("token/create", POST=tokens.create),

@@ -17,6 +17,7 @@ from serving_ui.api.reading import read
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.entities import Body
+from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.vault import ciphers, commands, queries
 from serving_ui.vault.commands import Grantee
@@ -153,6 +154,20 @@ def get_acl(request: ApiRequest) -> Json:
             return _acl(principal, right)
     message = _("%(principal)s was given no right on secret scope %(scope)s.")
     raise GrantNotFound(message % {"principal": name, "scope": scope}, field="principal")
+
+
+def list_takeovers(request: ApiRequest) -> Json:
+    """GET secrets/takeovers/list, an addition of ours: what endpoints are sent on the right of somebody who is deactivated."""
+    return {
+        "takeovers": [
+            {
+                "endpoint": row.version.endpoint.name,
+                "secret": row.reference,
+                "authorised_by": row.authoriser.email,
+            }
+            for row in takeover.waiting(actor=request.user)
+        ]
+    }
 
 
 def _acls(request: ApiRequest, scope: str) -> dict[str, Right]:

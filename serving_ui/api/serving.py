@@ -17,6 +17,7 @@ urlpatterns = [
     *route(ONE, GET=endpoints.get, DELETE=endpoints.delete),
     *route(f"{ONE}/config", PUT=endpoints.update_config),
     *route(f"{ONE}/config:cancel", POST=endpoints.cancel_update),
+    *route(f"{ONE}/config:take-over", POST=endpoints.take_over),
     *route(f"{ONE}/tags", PATCH=governance.change_tags),
     *route(f"{ONE}/rate-limits", PUT=governance.set_rate_limits),
     *route(f"{ONE}/ai-gateway", PUT=governance.set_ai_gateway),

@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.spec import parse_rate_limits, parse_tags
-from serving_ui.endpoints import commands
+from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
+from serving_ui.endpoints import commands, revocation, takeover
 from serving_ui.endpoints.errors import EndpointError
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
+from serving_ui.vault.errors import VaultError
 from tests.conftest import spec
+from tests.endpoints import rights
 from tests.endpoints.conftest import settle
 from tests.endpoints.test_rules import config
 from tests.support.sandbox import SandboxServer
@@ -68,3 +71,45 @@ def test_racing_creates_of_different_names_all_happen(owner: User):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(create, range(24)))
     assert Endpoint.objects.count() == 24
+
+
+def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
+    owner: User, teammate: User, admin: User, sandbox: SandboxServer
+):
+    """Whoever changes a right, a person or a secret takes rows in one order, so that PostgreSQL ends none of them."""
+    rights.make_scope(owner)
+    rights.let_read(owner, teammate)
+    for name in ("chat", "other"):
+        made = EndpointSpec(name=name, config=rights.config(sandbox.base))
+        settle(commands.create_endpoint(spec=made, actor=teammate, now=clock.now()))
+        rights.let_manage(teammate, owner, name)
+    group = directory.create_group(name="readers", actor=admin)
+    rights.let_read(owner, group)
+    kinds: list[Callable[[], object]] = [
+        lambda: directory.change_principal(user=teammate, active=False, actor=admin),
+        lambda: directory.change_principal(user=teammate, active=True, actor=admin),
+        lambda: rights.rotate(owner, "second"),
+        lambda: rights.withdraw(owner, teammate),
+        lambda: rights.let_read(owner, teammate),
+        lambda: directory.change_members(group=group, add=[teammate.pk], actor=admin),
+        lambda: directory.change_members(group=group, remove=[teammate.pk], actor=admin),
+        lambda: takeover.take_over(name="chat", actor=owner, now=clock.now()),
+        lambda: revocation.follow(now=clock.now()),
+    ]
+
+    def race(change: Callable[[], object]) -> None:
+        try:
+            change()
+        except (EndpointError, VaultError) as refusal:
+            assert str(refusal).endswith(".")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        list(pool.map(race, chain.from_iterable(repeat(kinds, 8))))
+    directory.change_principal(user=teammate, active=True, actor=admin)
+    rights.let_read(owner, teammate)
+    rights.rotate(owner, "last")
+    assert revocation.follow(now=clock.now())
+    for name in ("chat", "other"):
+        assert (rights.sent(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")

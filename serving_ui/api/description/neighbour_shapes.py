@@ -43,6 +43,16 @@ class AclList(Shape):
     items: list[AclItem] = Field(description="The creator first.")
 
 
+class Takeover(Shape):
+    endpoint: str
+    secret: str = Field(description="The reference.", examples=["{{secrets/my_scope/my_openai_api_key}}"])
+    authorised_by: str = Field(description="Who gave it and is deactivated.")
+
+
+class TakeoverList(Shape):
+    takeovers: list[Takeover]
+
+
 class GivenLevel(Shape):
     permission_level: Level
     inherited: bool

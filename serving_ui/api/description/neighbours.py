@@ -111,6 +111,11 @@ ACLS = (
         body=secrets.OfPrincipal, refusals=(403, 404), sdk="secrets.delete_acl",
         example={"scope": "my_scope", "principal": "teammate@example.com"},
     ),
+    Operation(
+        method="GET", path=SECRETS + "/takeovers/list", group="Secrets", name="list_takeovers",
+        summary=_("List what waits to be taken over"), text=_("Secrets of endpoints that you manage which are sent on the right of somebody who is deactivated: as they were then, following no new value."),
+        answer=neighbours.TakeoverList, ours=True,
+    ),
 )  # fmt: skip
 TOKENS = (
     Operation(

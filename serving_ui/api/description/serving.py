@@ -122,6 +122,11 @@ OURS = (
         body=given.Empty, body_required=False, answer=shapes.ShownEndpoint, refusals=(403, 404, 409), ours=True,
     ),
     Operation(
+        method="POST", path=ONE + "/config:take-over", group=GROUP, name="take_over",
+        summary=_("Take over the secrets"), text=_("Its secret references are sent on your right from now on, where whoever gave them is deactivated or may not read them any more and you may. No config version is made; an endpoint that was not ready for it is ready again."),
+        body=given.Empty, body_required=False, answer=shapes.ShownEndpoint, refusals=(403, 404, 409), ours=True,
+    ),
+    Operation(
         method="GET", path=ONE + "/events", group=GROUP, name="list_events",
         summary=_("List what happened to an endpoint"), query=ALWAYS_IN_PAGES, answer=shapes.EventList, refusals=(404,), ours=True,
     ),

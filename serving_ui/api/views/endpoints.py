@@ -10,7 +10,7 @@ from serving_ui.api.http import ApiRequest, Json
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.catalogue.text import _
-from serving_ui.endpoints import commands, queries, repeats
+from serving_ui.endpoints import commands, queries, repeats, takeover
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
 
@@ -69,6 +69,12 @@ def update_config(request: ApiRequest, name: str) -> Json:
 def cancel_update(request: ApiRequest, name: str) -> Json:
     """POST serving-endpoints/{name}/config:cancel, an addition of ours."""
     commands.cancel_update(name=name, actor=request.user, now=clock.now())
+    return _shown(request, name)
+
+
+def take_over(request: ApiRequest, name: str) -> Json:
+    """POST serving-endpoints/{name}/config:take-over, an addition of ours."""
+    takeover.take_over(name=name, actor=request.user, now=clock.now())
     return _shown(request, name)
 
 

@@ -1,0 +1,97 @@
+"""What programs are told of a secret that may not be sent, and how they take over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving_ui.accounts import directory
+from serving_ui.accounts.models import User
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.snapshots import SnapshotBuilder
+from tests.api.conftest import Caller, Calling
+from tests.endpoints import rights
+from tests.endpoints.conftest import settle
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CHAT = "/serving-endpoints/chat"
+TAKE_OVER = f"{CHAT}/config:take-over"
+
+
+@pytest.fixture
+def theirs(owner: User, teammate: User, calling: Calling, sandbox: SandboxServer) -> Caller:
+    """The teammate's program, whose endpoint was given the owner's secret; the owner manages it, too."""
+    rights.make_scope(owner)
+    rights.let_read(owner, teammate)
+    program = calling(teammate)
+    program.done(
+        "POST", "/serving-endpoints", {"name": "chat", "config": rights.config(sandbox.base).public()}
+    )
+    settle(Endpoint.objects.get(name="chat"))
+    rights.let_manage(teammate, owner)
+    return program
+
+
+def deployment(api: Caller) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(CHAT)["config"]["served_entities"][0]["state"]
+    return found
+
+
+def test_an_endpoint_that_is_revoked_says_so_and_why(
+    api: Caller, theirs: Caller, owner: User, teammate: User
+):
+    assert deployment(theirs) == {"deployment": "DEPLOYMENT_READY", "deployment_state_message": ""}
+    theirs_by_name = {"scope": "prod", "principal": teammate.email}
+    api.done("POST", "/secrets/acls/delete", theirs_by_name)
+    rights.followed()
+    assert theirs.get(CHAT)["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
+    state = deployment(theirs)
+    assert state["deployment"] == "DEPLOYMENT_FAILED"
+    for word in (rights.REFERENCE, owner.email, teammate.email):
+        assert word in state["deployment_state_message"]
+    newest = theirs.get(f"{CHAT}/events")["events"][0]
+    assert newest["type"] == "ENDPOINT_REVOKED_EVENT"
+    assert rights.REFERENCE in newest["message"]
+    [listed] = theirs.get("/serving-endpoints")["endpoints"]
+    assert listed["state"]["ready"] == "NOT_READY"
+    assert api.done("POST", TAKE_OVER)["state"]["ready"] == "READY"
+    assert deployment(theirs)["deployment"] == "DEPLOYMENT_READY"
+    assert rights.sent() == "first"
+
+
+def test_what_waits_for_a_takeover_is_listed_for_those_who_manage_it(
+    api: Caller, theirs: Caller, as_admin: Caller, as_stranger: Caller
+):
+    teammate, admin = (User.objects.get(email=f"{name}@example.com") for name in ("teammate", "admin"))
+    assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
+    directory.change_principal(user=teammate, active=False, actor=admin)
+    waiting = {"endpoint": "chat", "secret": rights.REFERENCE, "authorised_by": teammate.email}
+    for program in (api, as_admin):
+        assert program.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
+    assert as_stranger.get("/secrets/takeovers/list") == {"takeovers": []}
+    assert theirs.ask("GET", CHAT).error == (401, "UNAUTHENTICATED")
+    as_admin.done("POST", TAKE_OVER)
+    assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
+
+
+@pytest.mark.parametrize("level", ["CAN_VIEW", "CAN_MANAGE"])
+def test_taking_over_needs_both_rights(api: Caller, theirs: Caller, as_stranger: Caller, level: str):
+    owner, teammate = (User.objects.get(email=f"{name}@example.com") for name in ("owner", "teammate"))
+    rights.withdraw(owner, teammate)
+    assert as_stranger.ask("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    given = [{"user_name": "stranger@example.com", "permission_level": level}]
+    endpoint_id = api.get(CHAT)["id"]
+    api.done("PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": given})
+    assert as_stranger.ask("POST", TAKE_OVER).error == (403, "PERMISSION_DENIED")
+
+
+def test_a_limit_of_a_group_that_was_made_again_is_none(api: Caller, theirs: Caller, as_admin: Caller):
+    limits = [{"key": "user_group", "principal": "red", "calls": 1, "renewal_period": "minute"}]
+    made = as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
+    answer = api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": limits})
+    assert answer == {"rate_limits": limits} and api.get(CHAT)["rate_limits"] == limits
+    as_admin.done("DELETE", f"/preview/scim/v2/Groups/{made['id']}")
+    as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
+    assert SnapshotBuilder().build().endpoints["chat"].limits == ()
