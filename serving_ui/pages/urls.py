@@ -20,6 +20,7 @@ urlpatterns = [
     path(f"{ENDPOINT}/edit/fields", edit.edit_fields, name="endpoint-edit-fields"),
     path(f"{ENDPOINT}/cancel", actions.cancel, name="endpoint-cancel"),
     path(f"{ENDPOINT}/retry", actions.retry, name="endpoint-retry"),
+    path(f"{ENDPOINT}/take-over", actions.take_over, name="endpoint-take-over"),
     path(f"{ENDPOINT}/delete", actions.delete, name="endpoint-delete"),
     path(f"{ENDPOINT}/permissions", access.permissions, name="endpoint-permissions"),
     path(f"{ENDPOINT}/query", query.endpoint_query, name="endpoint-query"),

@@ -34,7 +34,7 @@ NEVER_READ = {
     "/ml/secrets/scopes",
     "/ml/secrets/keys/put",
 } | {
-    f"/ml/endpoints/chat/{each}" for each in ("edit/fields", "cancel", "retry", "permissions")
+    f"/ml/endpoints/chat/{each}" for each in ("edit/fields", "cancel", "retry", "take-over", "permissions")
 }  # the first leads on, the others are POST only
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import requests
 from playwright.sync_api import Page, expect
 
 from serving_ui.pages.views.access import TOKENS
 from serving_ui.pages.views.secrets import KEYS
 from tests.browser import steps
 from tests.browser.clerk import Clerk
-from tests.support.sandbox import running_sandbox
+from tests.support.sandbox import SandboxServer, running_sandbox
 
 READY, UPDATING, FAILED = "gallery-of-pages", "gallery-updating", "gallery-failed"
+REVOKED, LEFT = "gallery-revoked", "gallery-left"
 LONG = "a-very-long-name-of-an-endpoint-that-takes-all-of-what-it-may-1"
 
 
@@ -88,6 +91,8 @@ SCENES = [
     Scene("endpoint-permissions", f"{_AT}?tab=permissions"),
     Scene("endpoint-updating", f"/ml/endpoints/{UPDATING}"),
     Scene("endpoint-failed", f"/ml/endpoints/{FAILED}"),
+    Scene("endpoint-revoked", f"/ml/endpoints/{REVOKED}"),
+    Scene("endpoint-left", f"/ml/endpoints/{LEFT}"),
     Scene("endpoint-deleting", _AT, act=_deleting),
     Scene("delete", f"{_AT}/delete"),
     Scene("edit", f"{_AT}/edit"),
@@ -106,7 +111,7 @@ SCENES = [
 
 
 @contextmanager
-def furnished(owner: Clerk, newcomer: Clerk) -> Iterator[None]:
+def furnished(owner: Clerk, newcomer: Clerk, *, admin_token: str) -> Iterator[None]:
     """The endpoints, secrets and tokens that the scenes show, as long as the block runs."""
     with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
         held.hold("models")
@@ -137,4 +142,43 @@ def furnished(owner: Clerk, newcomer: Clerk) -> Iterator[None]:
         owner.wait_for_state(READY, "Ready")
         owner.wait_for_state(LONG, "Ready")
         owner.wait_for_state(FAILED, "Not ready (Update failed)")
+        _revoke_one(owner, upstream)
+        _leave_one(owner, upstream, admin_token)
         yield
+
+
+def _revoke_one(owner: Clerk, upstream: SandboxServer) -> None:
+    """An endpoint whose secret was deleted."""
+    owner.post("/ml/secrets/gallery/put", key="short-lived", value="sk-gallery")
+    reference = {
+        "openai__openai_api_key": "{{secrets/gallery/short-lived}}",
+        "openai__openai_api_key_plaintext": "",
+    }
+    owner.create(REVOKED, upstream, **reference)
+    owner.wait_for_state(REVOKED, "Ready")
+    owner.post("/ml/secrets/gallery/delete", key="short-lived")
+    owner.wait_for_state(REVOKED, "Not ready")
+
+
+def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
+    """An endpoint that was given a secret by a service principal which is deactivated by now. The owner manages it, too."""
+
+    def call(method: str, path: str, *, token: str = admin_token, **body: Any) -> Any:
+        head = {"Authorization": f"Bearer {token}"}
+        answer = requests.request(method, f"{owner.url}/api/2.0/{path}", json=body, headers=head, timeout=20)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    program = call("POST", "preview/scim/v2/ServicePrincipals", displayName="Deploys")
+    who = program["applicationId"]
+    made = call("POST", "token-management/on-behalf-of/tokens", application_id=who)
+    call("POST", "secrets/acls/put", scope="gallery", principal=who, permission="READ")
+    block = {"openai_api_key": "{{secrets/gallery/openai}}", "openai_api_base": upstream.base}
+    model = {"provider": "openai", "name": "gpt-4o", "task": "llm/v1/chat", "openai_config": block}
+    config = {"served_entities": [{"name": "gpt-4o", "external_model": model}]}
+    endpoint = call("POST", "serving-endpoints", token=made["token_value"], name=LEFT, config=config)
+    given = {"user_name": "owner@example.com", "permission_level": "CAN_MANAGE"}
+    call("PATCH", f"permissions/serving-endpoints/{endpoint['id']}", access_control_list=[given])
+    owner.wait_for_state(LEFT, "Ready")
+    off = [{"op": "replace", "path": "active", "value": False}]
+    call("PATCH", f"preview/scim/v2/ServicePrincipals/{program['id']}", Operations=off)

@@ -30,7 +30,8 @@ def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
     """Cookies by who: the owner of all that is shown, a newcomer who has nothing, a stranger not signed in."""
     newcomer = Clerk(product.url, product.command("sign_in_link", "newcomer@example.com"))
     link = product.command("sign_in_link", "newcomer@example.com").removeprefix("/welcome/")
-    with scenes.furnished(owner, newcomer):
+    admin_token = product.command("create_token", "root@example.com", "--admin")
+    with scenes.furnished(owner, newcomer, admin_token=admin_token):
         yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": [], "link": link}
 
 

@@ -11,13 +11,15 @@ from zlib import crc32
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from serving_ui.accounts.models import User
 from serving_ui.catalogue.entities import ServedEntity
 from serving_ui.catalogue.governance import Timeouts
 from serving_ui.catalogue.limits import LIMIT_UNITS
 from serving_ui.endpoints import limits
-from serving_ui.endpoints.lifecycle import Update
+from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action, allows
+from serving_ui.endpoints.takeover import troubles
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import task_label
 from serving_ui.pages.words import said
@@ -100,13 +102,14 @@ def config_view(endpoint: Endpoint, wanted: str) -> ConfigView | None:
             Choice("pending", word, not is_active, moving),
         ]
     heading = _("Active configuration") if is_active else _HEADINGS[Outcome(version.outcome)]()
-    return ConfigView(heading, key, version.number, entity_rows(version), choices)
+    rows = entity_rows(version, Ready(endpoint.ready))
+    return ConfigView(heading, key, version.number, rows, choices)
 
 
-def entity_rows(version: ConfigVersion) -> list[EntityRow]:
+def entity_rows(version: ConfigVersion, ready: Ready) -> list[EntityRow]:
     """The served entities of a config, with their share of traffic."""
     share = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
-    badge = state.of_entity(version)
+    badge = state.of_entity(version, ready)
     return [
         _entity_row(entity, badge, share.get(entity.name, 0)) for entity in version.config.served_entities
     ]
@@ -116,6 +119,34 @@ def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> Entit
     model = entity.external_model
     return EntityRow(
         model.name, said(model.described.label), entity.name, task_label(model.task.value), badge, traffic
+    )
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What is the matter with an endpoint's secrets."""
+
+    refused: list[str]
+    """Why it is not ready, a sentence each."""
+    waiting: list[str]
+    """What works and waits for somebody to take it over."""
+    may_take: bool
+
+
+def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
+    """What the page says of the secrets that need somebody. No query where none is referred to."""
+    versions = [version for version in (endpoint.active, endpoint.pending) if version]
+    if not any(
+        each.kind == "reference" for version in versions for each in version.config.secrets().values()
+    ):
+        return None
+    found = troubles(endpoint=endpoint, actor=actor)
+    if not found:
+        return None
+    return Secrets(
+        refused=list(dict.fromkeys(each.sentence for each in found if not each.is_served)),
+        waiting=list(dict.fromkeys(each.sentence for each in found if each.is_served)),
+        may_take=allows(endpoint.level, Action.MANAGE) and any(each.may_take for each in found),
     )
 
 

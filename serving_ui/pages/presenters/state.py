@@ -55,8 +55,10 @@ def of_endpoint(endpoint: Endpoint) -> Badge:
     return Badge(icon, tone, _(word))
 
 
-def of_entity(version: ConfigVersion) -> Badge:
-    """The state of a config's served entities."""
+def of_entity(version: ConfigVersion, ready: Ready = Ready.READY) -> Badge:
+    """The state of a config's served entities, of an endpoint that is `ready`."""
+    if version.outcome == Outcome.ACTIVE and ready == Ready.NOT_READY:
+        return Badge(*STILL, _("Not ready"))
     (icon, tone), word = _ENTITY[Outcome(version.outcome)]
     return Badge(icon, tone, _(word))
 

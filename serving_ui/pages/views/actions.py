@@ -1,4 +1,4 @@
-"""What the buttons of an endpoint's page do: cancel, retry, delete. POST only; a refusal is a normal answer."""
+"""What the buttons of an endpoint's page do: cancel, retry, take over, delete. POST only; a refusal is a normal answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.endpoints import commands
-from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints import commands, takeover
+from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
@@ -51,6 +51,20 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
         messages.info(
             request, _("The update has begun. The active configuration answers until the new one is ready.")
         )
+    return _state(request, name)
+
+
+@signed_in
+@require_POST
+def take_over(request: PageRequest, name: str) -> HttpResponse:
+    """Has the endpoint's secrets sent on the right of the person who presses the button."""
+    the_endpoint(request, name, Action.MANAGE)
+    try:
+        takeover.take_over(name=name, actor=request.user, now=clock.now())
+    except NotAllowed as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The secrets that you may read are sent on your right from now on."))
     return _state(request, name)
 
 

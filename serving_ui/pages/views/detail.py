@@ -92,6 +92,7 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
         "config": detail.config_view(endpoint, wanted),
         "config_wanted": wanted if wanted in ("active", "pending") else "",
         "failed": failed,
+        "secrets": detail.secrets(endpoint, request.user),
         "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
         "live": endpoint.is_updating,
         "interval": detail.poll_interval(endpoint, clock.now()),

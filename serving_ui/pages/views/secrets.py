@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.paging import part
@@ -99,6 +100,8 @@ def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
 def _page(request: PageRequest, *, one: str = "", status: int = 200, **refused: Any) -> HttpResponse:
     scopes = queries.scopes(actor=request.user)
     shown = _one(request, scopes, one) if one else _some(request, scopes)
+    if not one:
+        shown["takeovers"] = takeover.waiting(actor=request.user)
     return render(request, "vault/secrets.html", {**shown, **refused}, status=status)
 
 
