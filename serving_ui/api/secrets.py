@@ -158,16 +158,21 @@ def get_acl(request: ApiRequest) -> Json:
 
 def list_takeovers(request: ApiRequest) -> Json:
     """GET secrets/takeovers/list, an addition of ours: what endpoints are sent on the right of somebody who is deactivated."""
-    return {
-        "takeovers": [
-            {
-                "endpoint": row.version.endpoint.name,
-                "secret": row.reference,
-                "authorised_by": row.authoriser.email,
-            }
-            for row in takeover.waiting(actor=request.user)
-        ]
-    }
+    rows, more = paging.page_or_all(
+        request,
+        takeover.waiting(actor=request.user),
+        order=("pk",),
+        key=lambda row: (row.pk,),
+    )
+    waiting = [
+        {
+            "endpoint": row.version.endpoint.name,
+            "secret": row.reference,
+            "authorised_by": row.authoriser.email,
+        }
+        for row in rows
+    ]
+    return {"takeovers": waiting, **more}
 
 
 def _acls(request: ApiRequest, scope: str) -> dict[str, Right]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
@@ -54,7 +54,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
 
     Without effect where nothing needs it. An endpoint that was revoked is ready again if nothing else is in the way.
     """
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         rows = [row for row in _current(endpoint) if _needs_somebody(row)]
         mine = _readable(rows, actor)
@@ -78,14 +78,13 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
     return endpoint
 
 
-def waiting(*, actor: User) -> list[SecretBinding]:
-    """The secrets that endpoints of the person's are sent on the right of somebody who is deactivated. One query."""
+def waiting(*, actor: User) -> QuerySet[SecretBinding]:
+    """The secrets that endpoints of the person's are sent on the right of somebody who is deactivated, oldest first."""
     found = bindings.judged().filter(bindings.CURRENT, authoriser__is_active=False)
     if not actor.is_admin:
         managed = Grant.objects.filter(queries.held_by(actor), level=Level.CAN_MANAGE).values("endpoint")
         found = found.filter(Q(version__endpoint__creator=actor) | Q(version__endpoint__in=managed))
-    rows = found.select_related("version__endpoint", "authoriser").order_by("version__endpoint__name", "pk")
-    return list(rows)
+    return found.select_related("version__endpoint", "authoriser").order_by("pk")
 
 
 def _current(endpoint: Endpoint) -> list[Bound]:

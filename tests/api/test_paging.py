@@ -14,7 +14,7 @@ from django.core import signing
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.api import paging
 from serving_ui.endpoints.events import Kind
-from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.lib import clock, keyset
 from serving_ui.vault.models import Scope, StoredSecret
 from tests.api.conftest import Caller
@@ -83,6 +83,17 @@ def secrets(owner: User, count: int, mark: str) -> None:
     )
 
 
+def takeovers(owner: User, count: int, mark: str) -> None:
+    gone, _new = User.objects.get_or_create(email="gone@example.com", defaults={"is_active": False})
+    version = Endpoint.objects.get(name="chat").latest
+    SecretBinding.objects.bulk_create(
+        SecretBinding(
+            version=version, place=f"{mark}{number}", scope="keys", key=f"{number}{mark}", authoriser=gone
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Listed:
     """A list of the API: where it is, under which name its rows come, what tells them apart, and what makes more of them."""
@@ -111,6 +122,7 @@ LISTS = [
     Listed("/token-management/tokens", "token_infos", lambda row: str(row["comment"]), tokens, AccessToken, "comment"),
     Listed("/secrets/scopes/list", "scopes", lambda row: str(row["name"]), scopes, Scope, "name"),
     Listed("/secrets/list?scope=keys", "secrets", lambda row: str(row["key"]), secrets, StoredSecret, "key"),
+    Listed("/secrets/takeovers/list", "takeovers", lambda row: str(row["secret"]), takeovers, SecretBinding, "key"),
 ]  # fmt: skip
 every_list = pytest.mark.parametrize("listed", LISTS, ids=[each.path for each in LISTS])
 

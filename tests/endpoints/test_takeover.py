@@ -63,7 +63,7 @@ def test_reactivated_it_follows_the_secret_again(owner: User, reader: User, depl
     set_active(reader, True)
     assert rights.sent() == "second"
     assert not StoredSecret.objects.filter(scope=None).exists()
-    assert takeover.waiting(actor=User.objects.get(email="root@example.com")) == []
+    assert not takeover.waiting(actor=User.objects.get(email="root@example.com"))
 
 
 @pytest.mark.parametrize("end", [rights.delete_key, rights.delete_scope])

@@ -49,7 +49,7 @@ class Takeover(Shape):
     authorised_by: str = Field(description="Who gave it and is deactivated.")
 
 
-class TakeoverList(Shape):
+class TakeoverList(Paged):
     takeovers: list[Takeover]
 
 

@@ -114,7 +114,7 @@ ACLS = (
     Operation(
         method="GET", path=SECRETS + "/takeovers/list", group="Secrets", name="list_takeovers",
         summary=_("List what waits to be taken over"), text=_("Secrets of endpoints that you manage which are sent on the right of somebody who is deactivated: as they were then, following no new value."),
-        answer=neighbours.TakeoverList, ours=True,
+        query=PAGES, answer=neighbours.TakeoverList, ours=True,
     ),
 )  # fmt: skip
 TOKENS = (
