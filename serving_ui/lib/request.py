@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+from serving_ui.lib.content_coding import Decoder, NotDecodable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,7 +20,6 @@ LONGEST_TARGET = 8 * 1024
 """Bytes of path and query."""
 CODINGS = "gzip, deflate"
 _MOST_CODINGS = 2
-_GZIP, _ZLIB, _RAW = 31, 15, -15  # what zlib calls wbits
 _MB = 1024 * 1024
 # NUL cannot be stored everywhere, and half of a surrogate pair is no text.
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -128,27 +128,24 @@ def _decoded(content: bytes, codings: list[str], limit: Limit) -> bytes:
 
 
 def _inflated(content: bytes, coding: str, limit: Limit) -> bytes:
-    if coding == "gzip":
-        kind = _GZIP
-    else:  # some send it without the frame that the standard wants
-        has_frame = content[0] & 15 == 8 and int.from_bytes(content[:2]) % 31 == 0
-        kind = _ZLIB if has_frame else _RAW
-    inflating = zlib.decompressobj(kind)
+    decoding = Decoder(may_be_bare=coding == "deflate")
+    decoding.feed(content)
+    parts, size = [], 0
     try:
-        found = inflating.decompress(content, limit.most + 1)
-    except zlib.error:
+        while part := decoding.take():
+            parts.append(part)
+            size += len(part)
+            if size > limit.most:
+                raise _too_large(limit)
+    except NotDecodable:
         raise RequestRefused(
             f"The body is not what its header says: it cannot be read as {coding}."
         ) from None
-    if len(found) > limit.most:
-        raise _too_large(limit)
-    if not inflating.eof:
+    if not decoding.is_whole:
         raise RequestRefused(
             f"The body ends in the middle: it is not all of what was compressed with {coding}."
         )
-    if inflating.unused_data:
-        raise RequestRefused(f"The body goes on after the end of what was compressed with {coding}.")
-    return found
+    return b"".join(parts)
 
 
 def _too_large(limit: Limit) -> RequestRefused:
