@@ -33,13 +33,13 @@ def leave(**_said: object) -> None:
 @shared_task(name=nudge.RECONCILE, ignore_result=True)
 def reconcile_endpoint(*, endpoint_id: str, **_newer: object) -> None:
     """Has one endpoint's running update taken a step further, in a thread that is not one of Celery's."""
-    dispatch.offer(endpoint_id=endpoint_id, clock=clock.now)
+    dispatch.offer(endpoint_id=endpoint_id)
 
 
 @shared_task(name=nudge.SWEEP, ignore_result=True)
 def sweep(**_newer: object) -> None:
     """Finds what is due, so that a lost nudge costs a moment and nothing else."""
-    for endpoint_id in leases.due(now=clock.now()):
+    for endpoint_id in leases.due():
         nudge.send(endpoint_id)
     rights.look(now=clock.now())
     chores.ended(chores.SWEEP)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django.conf import settings
 from django.db import close_old_connections, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.wire import origin
 from serving_ui.endpoints import leases, outbound
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
-from serving_ui.endpoints.leases import Clock
 from serving_ui.endpoints.models import ConfigVersion
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock as here
@@ -32,13 +31,13 @@ MOST_OF_A_HOST = 8
 PUT_OFF = timedelta(seconds=10)  # then it is looked for again, should this worker have died
 
 
-def offer(*, endpoint_id: str, clock: Clock) -> None:
+def offer(*, endpoint_id: str) -> None:
     """Has the endpoint reconciled, now or when it is its turn. Does nothing if nothing is to do, or another worker does it."""
-    job = _job(endpoint_id, clock())
+    job = _job(endpoint_id)
     if job is None:
         return
     if (limit := _queue.limit(job)) is not None:
-        _put_off(endpoint_id, limit, clock())
+        _put_off(endpoint_id, limit)
         job = replace(job, has_waited=True)
     _queue.put(job)
 
@@ -49,8 +48,8 @@ def stop() -> None:
     leases.abandon()
 
 
-def _job(endpoint_id: str, now: datetime) -> Job | None:
-    row = leases.free(now=now).filter(pk=endpoint_id).select_related("pending")
+def _job(endpoint_id: str) -> Job | None:
+    row = leases.free().filter(pk=endpoint_id).select_related("pending")
     endpoint = row.first()
     if endpoint is None:
         return None
@@ -89,18 +88,11 @@ def _run(job: Job) -> None:
         connection.close()
 
 
-def _put_off(endpoint_id: str, limit: Limit, now: datetime) -> None:
-    """It waits: says why, and moves its deadline along. The first attempt has all the time that a version gets."""
-    patience = timedelta(seconds=settings.CHECK_DEADLINE_SECONDS)
+def _put_off(endpoint_id: str, limit: Limit) -> None:
+    """It waits: says why, and moves its deadline along, which counts from the first attempt anyway."""
     with transaction.atomic():
-        leases.free(now=now).filter(pk=endpoint_id).update(next_poll_at=now + PUT_OFF)
-        version = _unpublished(endpoint_id).select_related("endpoint").first()
-        if version is not None:
-            is_first = not version.endpoint.attempts
-            later = (
-                max(version.deadline, now + PUT_OFF + patience) if is_first else version.deadline + PUT_OFF
-            )
-            _unpublished(endpoint_id).update(deadline=later, message=_sentence(limit))
+        leases.free().filter(pk=endpoint_id).update(next_poll_at=Now() + PUT_OFF)
+        _unpublished(endpoint_id).update(deadline=F("deadline") + PUT_OFF, message=_sentence(limit))
 
 
 def _unpublished(endpoint_id: str) -> QuerySet[ConfigVersion]:

@@ -23,7 +23,6 @@ from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.worker_watch import WorkerWatch
 from serving_ui.gateway.snapshot import SnapshotHolder
-from serving_ui.lib import clock
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
@@ -118,8 +117,8 @@ class Follower:
             publication.current()
             self._silence.cancel()
             self._builder.build()
-            publication.join(process=self.process, now=clock.now())
-            self.holder.standing = publication.standing(process=self.process, now=clock.now())
+            publication.join(process=self.process)
+            self.holder.standing = publication.standing(process=self.process)
             self._has_joined = True
         held = self._builder.build()
         if held is not self.holder.current:
@@ -129,13 +128,13 @@ class Follower:
         else:
             if time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
                 self._acknowledge(revision=held.revision)
-            self.holder.standing = publication.standing(process=self.process, now=clock.now())
+            self.holder.standing = publication.standing(process=self.process)
         self._trouble, self._current_at = "", time.monotonic()
         self.worker.look()
 
     def _acknowledge(self, *, revision: int) -> None:
-        now, began = clock.now(), time.monotonic()
-        publication.acknowledge(process=self.process, revision=revision, now=now, limits=self.holder.limits)
+        began = time.monotonic()
+        publication.acknowledge(process=self.process, revision=revision, limits=self.holder.limits)
         self._said_at = time.monotonic()
         self.sure_until = began + publication.LIVE.total_seconds()
 

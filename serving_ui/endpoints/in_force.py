@@ -16,7 +16,6 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.utils.translation import gettext as _
 
 from serving_ui.endpoints import publication
-from serving_ui.lib import clock
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,7 +70,7 @@ def _committed(work: Callable[[], T]) -> T:
 
 def _late(revision: int) -> list[str]:
     try:
-        names = publication.await_gateways(revision=revision, clock=clock.now)
+        names = publication.await_gateways(revision=revision)
     except (DatabaseError, InterfaceError) as error:
         log.warning("The database went away while a change waited for gateways: %s", error)
         return [

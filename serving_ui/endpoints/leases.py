@@ -1,6 +1,9 @@
 """Claims on due rows. A claim is a lease that its holder renews, with a fencing token that outdates earlier holders.
 
 A killed worker stops renewing, so its row is free again after LEASE; a worker that comes back late finds its token old.
+
+All of it is measured by the database's clock, because machines differ. That clock can be set back as well: what is further off
+than it can have been put counts as over, so that nothing is waited for longer than the longest pause.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 
 from serving_ui.endpoints.models import Endpoint
 
@@ -22,42 +26,37 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=2)
 RENEWAL_SECONDS = 0.6
 REDISPATCH = timedelta(seconds=2)  # a nudge that was lost is sent again after this
+LONGEST_PAUSE = timedelta(seconds=60)  # between two polls
 
-Clock = Callable[[], datetime]
 
-
-def free(*, now: datetime) -> QuerySet[Endpoint]:
+def free() -> QuerySet[Endpoint]:
     """The rows that are to be reconciled, now or later, and that nobody holds."""
-    unheld = Q(lease_until=None) | Q(lease_until__lt=now)
+    unheld = Q(lease_until=None) | Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + LEASE)
     return Endpoint.objects.filter(unheld, next_poll_at__isnull=False)
 
 
-def due(*, now: datetime, limit: int = 100) -> list[str]:
+def due(*, limit: int = 100) -> list[str]:
     """The ids of rows that nobody holds and whose poll is due, each put off so that it is sent once per REDISPATCH."""
-    rows = free(now=now).filter(next_poll_at__lte=now).order_by("next_poll_at")
-    found = list(rows.values_list("pk", "next_poll_at")[:limit])
-    # Compare-and-swap on the due time: of two sweeps one sends.
-    return [
-        pk
-        for pk, at in found
-        if Endpoint.objects.filter(pk=pk, next_poll_at=at).update(next_poll_at=now + REDISPATCH)
-    ]
+    rows = free().filter(Q(next_poll_at__lte=Now()) | Q(next_poll_at__gt=Now() + LONGEST_PAUSE))
+    found = list(rows.order_by("next_poll_at").values_list("pk", flat=True)[:limit])
+    # Whoever puts a row off finds it due, and nobody after them: of two sweeps one sends.
+    return [pk for pk in found if rows.filter(pk=pk).update(next_poll_at=Now() + REDISPATCH)]
 
 
-def claim(*, endpoint_id: str, now: datetime) -> int | None:
+def claim(*, endpoint_id: str) -> int | None:
     """The fencing token of a new lease, or None when somebody holds one or nothing is to do."""
-    row = free(now=now).filter(pk=endpoint_id)
+    row = free().filter(pk=endpoint_id)
     token = row.values_list("lease_token", flat=True).first()
     if token is None:
         return None
-    won = row.filter(lease_token=token).update(lease_token=F("lease_token") + 1, lease_until=now + LEASE)
+    won = row.filter(lease_token=token).update(lease_token=F("lease_token") + 1, lease_until=Now() + LEASE)
     return token + 1 if won else None
 
 
-def release(*, endpoint_id: str, token: int, next_poll_at: datetime) -> None:
-    """Ends the lease and says when to look again; without effect once the update is settled or the token old."""
+def release(*, endpoint_id: str, token: int, pause: timedelta) -> None:
+    """Ends the lease; after `pause` it is due again. Without effect once the update is settled or the token old."""
     held = Endpoint.objects.filter(pk=endpoint_id, lease_token=token, next_poll_at__isnull=False)
-    held.update(lease_until=None, next_poll_at=next_poll_at)
+    held.update(lease_until=None, next_poll_at=Now() + min(pause, LONGEST_PAUSE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,6 @@ class _Held:
 
     endpoint_id: str
     token: int
-    clock: Clock
     lost: Callable[[], None]
 
 
@@ -119,7 +117,7 @@ class _Renewer:
 
     def _renew(self, each: _Held) -> None:
         row = Endpoint.objects.filter(pk=each.endpoint_id, lease_token=each.token, lease_until__isnull=False)
-        if not row.update(lease_until=each.clock() + LEASE):
+        if not row.update(lease_until=Now() + LEASE):
             self.remove(each)
             each.lost()
 
@@ -128,10 +126,10 @@ _renewer = _Renewer()
 
 
 @contextmanager
-def kept(*, endpoint_id: str, token: int, clock: Clock, lost: Callable[[], None]) -> Iterator[None]:
+def kept(*, endpoint_id: str, token: int, lost: Callable[[], None]) -> Iterator[None]:
     """Renews the lease while the block runs. Calls `lost`, from another thread, as soon as it is known to be lost:
     the update was cancelled, the endpoint deleted, or another worker has taken over."""
-    held = _Held(endpoint_id, token, clock, lost)
+    held = _Held(endpoint_id, token, lost)
     _renewer.add(held)
     try:
         yield

@@ -143,7 +143,7 @@ class ConfigVersion(models.Model):
         blank=True
     )  # the last thing known: progress, or why it failed, in the provider's words
     settled_at = models.DateTimeField(null=True)
-    deadline = models.DateTimeField()
+    deadline = models.DateTimeField()  # counts from the first attempt, then from the publication
     published_revision = models.PositiveBigIntegerField(null=True)  # since this snapshot gateways serve it
 
     class Meta:

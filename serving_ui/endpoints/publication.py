@@ -3,25 +3,29 @@
 Any change that a gateway must know raises the revision in the same transaction and says what it was about. A gateway that
 has taken a snapshot up acknowledges its revision; an update succeeds once every live process has acknowledged the one that
 carries it. Whoever writes the revision holds its row until the commit, so revisions become visible in their order.
+
+Which processes live is measured by the database's clock alone, because the clocks of machines differ.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 
 from serving_ui.endpoints.bell import Bell
 from serving_ui.endpoints.models import Change, GatewayProcess, Revision
 
 # A gateway says that it lives every second; one that was silent for this long is not waited for.
 LIVE = timedelta(seconds=3)
+FORGOTTEN = timedelta(hours=1)  # the row of one that is silent for longer is deleted
 # So long a change waits for gateways to serve it before it is answered. It looks often at first, then less often.
 PATIENCE = timedelta(seconds=2)
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.004, 0.05
@@ -98,19 +102,19 @@ def changes(*, since: int) -> list[Change] | None:
     return found if whole and all(each.kind != Subject.EVERYTHING for each in found) else None
 
 
-def acknowledge(*, process: str, revision: int, now: datetime, limits: str = "own") -> None:
+def acknowledge(*, process: str, revision: int, limits: str = "own") -> None:
     """Notes that a gateway process lives, which snapshot it serves and how it counts rate limits."""
-    fresh = {"revision": revision, "seen_at": now, "limits": limits}
+    fresh = {"revision": revision, "seen_at": Now(), "limits": limits}
     if not GatewayProcess.objects.filter(pk=process).update(**fresh):
         GatewayProcess.objects.update_or_create(pk=process, defaults=fresh)
-        GatewayProcess.objects.filter(seen_at__lt=now - timedelta(hours=1)).delete()
+        GatewayProcess.objects.exclude(_seen_within(FORGOTTEN)).delete()
     taken_up.ring()
 
 
-def join(*, process: str, now: datetime) -> None:
+def join(*, process: str) -> None:
     """A gateway process is about to serve: from now on changes wait for it, and the others share limits with it."""
     with transaction.atomic():
-        acknowledge(process=process, revision=0, now=now)
+        acknowledge(process=process, revision=0)
         _tell()
 
 
@@ -121,25 +125,32 @@ def leave(*, process: str) -> None:
         _tell()
 
 
-def standing(*, process: str, now: datetime) -> tuple[int, int]:
+def _seen_within(span: timedelta) -> Q:
+    """Not longer ago. What is further off in the future was written before the clock was set back, or by another clock."""
+    return Q(seen_at__gte=Now() - span, seen_at__lte=Now() + span)
+
+
+def _live() -> QuerySet[GatewayProcess]:
+    return GatewayProcess.objects.filter(_seen_within(LIVE))
+
+
+def standing(*, process: str) -> tuple[int, int]:
     """Which of how many live gateway processes this one is, counted from 0."""
-    live = GatewayProcess.objects.filter(seen_at__gte=now - LIVE).order_by("pk").values_list("pk", flat=True)
-    names = list(live)
+    names = list(_live().order_by("pk").values_list("pk", flat=True))
     return (names.index(process), len(names)) if process in names else (len(names), len(names) + 1)
 
 
-def is_counting_apart(*, now: datetime) -> bool:
+def is_counting_apart() -> bool:
     """Whether a live gateway process cannot count rate limits with the others."""
-    return GatewayProcess.objects.filter(seen_at__gte=now - LIVE, limits="apart").exists()
+    return _live().filter(limits="apart").exists()
 
 
-def lagging(*, revision: int, now: datetime) -> list[str]:
+def lagging(*, revision: int) -> list[str]:
     """The live gateway processes that do not serve `revision` yet."""
-    behind = GatewayProcess.objects.filter(revision__lt=revision, seen_at__gte=now - LIVE)
-    return list(behind.values_list("pk", flat=True))
+    return list(_live().filter(revision__lt=revision).values_list("pk", flat=True))
 
 
-def await_gateways(*, revision: int, clock: Callable[[], datetime]) -> list[str]:
+def await_gateways(*, revision: int) -> list[str]:
     """Waits until every live gateway process serves `revision`; returns those that were too late.
 
     A database that goes away meanwhile is asked again on another connection; raises its DatabaseError when it stays away.
@@ -148,7 +159,7 @@ def await_gateways(*, revision: int, clock: Callable[[], datetime]) -> list[str]
     pause, heard = FIRST_LOOK_SECONDS, taken_up.rings
     while True:
         try:
-            late = lagging(revision=revision, now=clock())
+            late = lagging(revision=revision)
             if not late or time.monotonic() >= until:
                 return late
         except (DatabaseError, InterfaceError):

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db.models import F, Max
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
@@ -81,7 +82,7 @@ def submit(
     now: datetime,
 ) -> ConfigVersion:
     """Makes `config` the pending version, with what its references mean. Raises lifecycle.Refused while another is pending."""
-    advance(endpoint, Event.SUBMIT, next_poll_at=now, attempts=0, modified_at=now)
+    advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now)
     # Numbered after the swap: the row is now ours, so two racing submits cannot draw the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
     version = ConfigVersion.objects.create(
@@ -90,7 +91,7 @@ def submit(
         spec=config.stored(),
         creator=actor,
         created_at=now,
-        deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),
+        deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # put anew at the first attempt
     )
     for binding in (found := list(bindings)):
         binding.version = version

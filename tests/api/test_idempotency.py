@@ -97,7 +97,8 @@ def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatc
     """Whoever asks again may have been cut off while the first answer waited for gateways."""
     monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
     api.done("POST", "/token/create", {}, Idempotency_Key=KEY)
-    publication.acknowledge(process="slow-1", revision=1, now=clock.now() + timedelta(minutes=1))
+    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
+    publication.acknowledge(process="slow-1", revision=1)
     again = api.ask("POST", "/token/create", {}, Idempotency_Key=KEY)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.body["warnings"] == ["The gateway process slow-1 does not serve this change yet."]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import commands
-from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.models import ConfigVersion, Endpoint, GatewayProcess
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
 from tests.conftest import spec
@@ -26,6 +28,14 @@ def sandbox_server() -> Iterator[SandboxServer]:
 def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
     yield sandbox_server
     sandbox_server.reset()
+
+
+def pass_time(seconds: float) -> None:
+    """For every update and gateway process: what was noted is now so much longer ago, as if the clock had been put forward."""
+    span = timedelta(seconds=seconds)
+    Endpoint.objects.update(next_poll_at=F("next_poll_at") - span, lease_until=F("lease_until") - span)
+    ConfigVersion.objects.update(deadline=F("deadline") - span)
+    GatewayProcess.objects.update(seen_at=F("seen_at") - span)
 
 
 def settle(endpoint: Endpoint) -> Endpoint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -297,11 +296,11 @@ def test_a_right_that_is_withdrawn_after_publication_is_no_success(
 ):
     deploy(owner)
     rights.let_manage(owner, reader)
-    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+    publication.acknowledge(process="slow", revision=1 + timedelta(seconds=30))
     updating = settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
     assert updating.config_update == "IN_PROGRESS"
     rights.withdraw(owner, reader)
-    publication.acknowledge(process="slow", revision=publication.current(), now=clock.now())
+    publication.acknowledge(process="slow", revision=publication.current())
     assert settle(updating).config_update == "UPDATE_FAILED"
     assert rights.followed() == ("READY", "UPDATE_FAILED")
 

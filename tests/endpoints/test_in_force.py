@@ -58,12 +58,3 @@ def test_a_database_that_is_gone_after_the_commit_is_told_in_the_answer(
     assert done.late == [
         "The database went away after the change was made. Gateway processes may not serve it yet."
     ]
-
-
-def test_it_is_waited_for_while_the_clock_is_set_back(owner: User, monkeypatch: pytest.MonkeyPatch):
-    """So long that whoever asked has given up, if the wait were measured with that clock."""
-    monkeypatch.setattr(publication, "PATIENCE", timedelta(seconds=0.1))
-    now = clock.now()
-    publication.acknowledge(process="slow-1", revision=0, now=now)
-    instants = iter([now, *(now - timedelta(hours=1, seconds=each) for each in range(10_000))])
-    assert publication.await_gateways(revision=9, clock=lambda: next(instants)) == ["slow-1"]

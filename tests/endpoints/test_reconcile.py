@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, leases, publication
-from serving_ui.endpoints.models import Endpoint, EndpointEvent
-from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES, reconcile
+from serving_ui.endpoints import reconcile as reconciling
+from serving_ui.endpoints.models import Endpoint, EndpointEvent, GatewayProcess
+from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
 from tests.conftest import openai_body, spec
-from tests.endpoints.conftest import settle
+from tests.endpoints.conftest import pass_time, settle
+from tests.endpoints.test_rules import settle_apart
+from tests.start.waiting import until
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]
+HOUR = 3600.0
 
 
 def create(owner: User, base: str) -> Endpoint:
     return commands.create_endpoint(spec=spec(base=base), actor=owner, now=clock.now())
 
 
-def step_at(endpoint: Endpoint, moment: datetime) -> Endpoint:
-    """One step as if it were `moment`."""
-    reconcile(endpoint_id=endpoint.pk, clock=lambda: moment)
-    return Endpoint.objects.get(pk=endpoint.pk)
+def is_put_off(endpoint: Endpoint, *, seconds: float) -> bool:
+    """Whether one step puts it off for so long, by the database's clock."""
+    row = Endpoint.objects.filter(pk=endpoint.pk)
+    before = row.values_list(Now(), flat=True).get()
+    settle(endpoint)
+    due, after = row.values_list("next_poll_at", Now()).get()
+    return bool(before <= due - timedelta(seconds=seconds) <= after)
 
 
 def types(endpoint: Endpoint) -> list[str]:
@@ -64,24 +74,81 @@ def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServe
 
 def test_the_wait_follows_retry_after_and_backs_off(owner: User, sandbox: SandboxServer):
     sandbox.turn(on="models", status=429, retry_after="7")
-    start = clock.now()
-    waiting = step_at(create(owner, sandbox.base), start)
-    assert waiting.next_poll_at == start + timedelta(seconds=7)
+    made = create(owner, sandbox.base)
+    assert is_put_off(made, seconds=7)
     sandbox.turn(on="models", status=429, retry_after="")
-    waits = []
-    for _ in range(3):
-        waiting = step_at(waiting, start)
-        assert waiting.next_poll_at is not None
-        waits.append((waiting.next_poll_at - start).total_seconds())
-    assert waits == [2, 4, 8]
+    for seconds in (2, 4, 8):
+        assert is_put_off(made, seconds=seconds)
 
 
 def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: SandboxServer):
     sandbox.turn(on="models", status=503, message="Overloaded.")
-    made = create(owner, sandbox.base)
-    failed = step_at(made, clock.now() + timedelta(seconds=61))
+    waiting = settle(create(owner, sandbox.base))
+    assert waiting.config_update == "IN_PROGRESS"
+    pass_time(61)
+    failed = settle(waiting)
     assert failed.config_update == "UPDATE_FAILED"
-    assert "Overloaded." in failed.versions.get().message
+    assert re.search(r"Overloaded\..* Gave up after 6\d seconds\.", failed.versions.get().message)
+
+
+@pytest.mark.parametrize("outcome", ["busy", "unexpected"])
+def test_the_deadline_counts_from_the_first_attempt(owner: User, sandbox: SandboxServer, outcome: str):
+    sandbox.turn(on="models", status=503)
+    made = create(owner, sandbox.base)
+    spec = made.versions.get().spec
+    pass_time(600)
+    if outcome == "unexpected":
+        made.versions.update(spec={"served_entities": 7})
+        settle(made)
+        made.versions.update(spec=spec)
+    assert settle(made).config_update == "IN_PROGRESS"
+    pass_time(30)
+    assert settle(made).config_update == "IN_PROGRESS"
+    pass_time(31)
+    assert settle(made).config_update == "UPDATE_FAILED"
+
+
+def test_a_deadline_that_a_step_back_of_the_clock_put_far_off_is_put_anew(
+    owner: User, sandbox: SandboxServer
+):
+    sandbox.turn(on="models", status=503)
+    made = settle(create(owner, sandbox.base))
+    pass_time(-HOUR)
+    assert settle(made).config_update == "IN_PROGRESS"
+    pass_time(61)
+    assert settle(made).config_update == "UPDATE_FAILED"
+
+
+def test_the_deadline_of_gateways_counts_from_the_publication(
+    owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publication, "LIVE", timedelta(seconds=HOUR))
+    publication.acknowledge(process="slow", revision=1)
+    made = create(owner, sandbox.base)
+    pass_time(600)
+    assert settle(made).config_update == "IN_PROGRESS"
+    assert settle(made).config_update == "IN_PROGRESS"
+    pass_time(61)
+    failed = settle(made)
+    assert failed.config_update == "UPDATE_FAILED"
+    assert "slow" in failed.versions.get().message
+
+
+def test_gateways_are_waited_for_once_even_after_the_deadline(
+    owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publication, "LIVE", timedelta(seconds=HOUR))
+    publication.acknowledge(process="slow", revision=1)
+    made = create(owner, sandbox.base)
+    assert settle(made).config_update == "IN_PROGRESS"
+    monkeypatch.setattr(reconciling, "ACKNOWLEDGEMENT_SECONDS", 30.0)
+    pass_time(600)
+    step = Thread(target=settle_apart, args=(made,))
+    step.start()
+    until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
+    publication.acknowledge(process="slow", revision=publication.current())
+    step.join(30)
+    assert Endpoint.objects.get(pk=made.pk).ready == "READY"
 
 
 def test_an_unreachable_provider_is_said_to_be_so(owner: User):
@@ -137,25 +204,46 @@ def test_a_name_that_resolves_to_a_forbidden_address_fails_at_connect(owner: Use
     assert "localhost" in failed.versions.get().message
 
 
-def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(owner: User, sandbox: SandboxServer):
-    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(
+    owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
+    publication.acknowledge(process="slow", revision=1)
     waiting = settle(create(owner, sandbox.base))
     assert waiting.config_update == "IN_PROGRESS"
     assert SnapshotBuilder().build().endpoints["chat"].ready  # published: a gateway may serve it already
-    publication.acknowledge(process="slow", revision=publication.current(), now=clock.now())
+    publication.acknowledge(process="slow", revision=publication.current())
     assert settle(waiting).ready == "READY"
 
 
+@pytest.mark.parametrize("ahead", [10, 120, HOUR])
+def test_a_gateway_that_was_seen_in_the_future_is_not_waited_for(
+    owner: User, sandbox: SandboxServer, ahead: float
+):
+    publication.acknowledge(process="dead", revision=1)
+    pass_time(-ahead)
+    assert publication.lagging(revision=2) == []
+    assert publication.standing(process="other") == (0, 1)
+    assert settle(create(owner, sandbox.base)).ready == "READY"
+    pass_time(-HOUR)
+    publication.join(process="new")  # whoever comes tidies up
+    assert not GatewayProcess.objects.filter(pk="dead").exists()
+
+
 def test_a_silent_gateway_is_not_waited_for(owner: User, sandbox: SandboxServer):
-    publication.acknowledge(process="dead", revision=1, now=clock.now() - timedelta(seconds=30))
+    publication.acknowledge(process="dead", revision=1)
+    pass_time(30)
     assert settle(create(owner, sandbox.base)).ready == "READY"
 
 
-def test_cancel_after_publishing_takes_the_config_back(deployed: Make, owner: User, sandbox: SandboxServer):
+def test_cancel_after_publishing_takes_the_config_back(
+    deployed: Make, owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+):
     from tests.endpoints.test_rules import served_model, update
 
     deployed()
-    publication.acknowledge(process="slow", revision=1, now=clock.now() + timedelta(seconds=30))
+    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
+    publication.acknowledge(process="slow", revision=1)
     settle(update("chat", sandbox.base, owner))
     before = publication.current()
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
@@ -230,19 +318,32 @@ def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: Us
 
 def test_due_rows_are_sent_once_and_again_when_nothing_happens(owner: User, sandbox: SandboxServer):
     made = create(owner, sandbox.base)
-    now = clock.now()
-    assert leases.due(now=now) == [made.pk]
-    assert leases.due(now=now) == []
-    assert leases.due(now=now + timedelta(seconds=2)) == [made.pk]
+    assert leases.due() == [made.pk]
+    assert leases.due() == []
+    pass_time(2)
+    assert leases.due() == [made.pk]
+
+
+def test_a_row_that_a_step_back_of_the_clock_put_far_off_is_due(owner: User, sandbox: SandboxServer):
+    sandbox.turn(on="models", status=503)
+    made = settle(create(owner, sandbox.base))
+    assert leases.due() == []
+    pass_time(-HOUR)
+    assert leases.due() == [made.pk]
+    first = leases.claim(endpoint_id=made.pk)
+    assert first is not None
+    pass_time(-HOUR)  # its holder died in the future
+    assert leases.due() == [made.pk]
+    assert leases.claim(endpoint_id=made.pk) is not None
 
 
 def test_a_held_row_is_left_alone_until_its_lease_ends(owner: User, sandbox: SandboxServer):
     made = create(owner, sandbox.base)
-    now = clock.now()
-    first = leases.claim(endpoint_id=made.pk, now=now)
+    first = leases.claim(endpoint_id=made.pk)
     assert first is not None
-    assert leases.claim(endpoint_id=made.pk, now=now) is None
-    second = leases.claim(endpoint_id=made.pk, now=now + timedelta(seconds=3))
+    assert leases.claim(endpoint_id=made.pk) is None
+    pass_time(3)
+    second = leases.claim(endpoint_id=made.pk)
     assert second is not None
     assert second > first
 

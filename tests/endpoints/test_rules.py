@@ -23,7 +23,8 @@ from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
 from tests.conftest import openai_body, spec
-from tests.endpoints.conftest import settle
+from tests.endpoints.conftest import pass_time, settle
+from tests.start.waiting import until
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 
@@ -166,13 +167,19 @@ def test_rule_4_a_worker_whose_lease_was_taken_over_writes_nothing(
     thread = Thread(target=settle_apart, args=(updating,))
     thread.start()
     sandbox.wait_for("models", count=2)
-    later = clock.now() + timedelta(seconds=60)
-    taken = leases.claim(endpoint_id=updating.pk, now=later)
-    assert taken is not None
+    taken: list[int] = []
+
+    def take_over() -> bool:
+        """Between two renewals of its holder."""
+        pass_time(60)
+        taken.extend(filter(None, [leases.claim(endpoint_id=updating.pk)]))
+        return bool(taken)
+
+    until(take_over, what="the lease to end")
     sandbox.release("models")
     thread.join(10)
     assert Endpoint.objects.get(pk=updating.pk).config_update == "IN_PROGRESS"
-    leases.release(endpoint_id=updating.pk, token=taken, next_poll_at=clock.now())
+    leases.release(endpoint_id=updating.pk, token=taken[0], pause=timedelta(0))
     assert settle(updating).config_update == "NOT_UPDATING"
 
 

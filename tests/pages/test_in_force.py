@@ -10,7 +10,6 @@ from django.test import Client
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import publication
-from serving_ui.lib import clock
 from tests.pages.conftest import signed_in
 from tests.support.pages import Page
 
@@ -21,6 +20,7 @@ LATE = "The gateway process slow-1 does not serve this change yet."
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
 
 
 def scope(browser: Client, name: str) -> Page:
@@ -32,13 +32,13 @@ def scope(browser: Client, name: str) -> Page:
 def test_a_late_process_is_named_on_the_next_page(owner: User):
     browser = signed_in(owner)
     assert LATE not in scope(browser, "first").text
-    publication.acknowledge(process="slow-1", revision=1, now=clock.now() + timedelta(minutes=1))
+    publication.acknowledge(process="slow-1", revision=1)
     assert LATE in scope(browser, "second").text
 
 
 def test_what_changes_nothing_for_gateways_waits_for_none(owner: User):
     browser = signed_in(owner)
-    publication.acknowledge(process="slow-1", revision=0, now=clock.now() + timedelta(minutes=1))
+    publication.acknowledge(process="slow-1", revision=0)
     browser.post("/ml/endpoints/create/fields", {"provider": "openai"}, headers={"HX-Request": "true"})
     assert LATE not in Page(browser.get("/ml/secrets")).text
 

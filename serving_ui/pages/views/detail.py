@@ -75,7 +75,7 @@ def _governance(endpoint: Endpoint) -> dict[str, Any]:
     limits = detail.rate_limits(endpoint)
     return {
         "limits": limits,
-        "limits_apart": bool(limits) and publication.is_counting_apart(now=clock.now()),
+        "limits_apart": bool(limits) and publication.is_counting_apart(),
         "timeouts": detail.timeouts(endpoint),
         "falls_back": detail.falls_back(endpoint),
     }
