@@ -31,6 +31,7 @@ except EnvError as problem:  # for whoever runs Celery's own command: it would s
     raise SystemExit(str(problem)) from None
 
 from serving_ui.endpoints import nudge
+from serving_ui.start.celery_life import Every
 from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
@@ -133,8 +134,9 @@ app.conf.update(
     beat_schedule={
         name.removeprefix("serving_ui."): {
             "task": name,
-            "schedule": every,
-            "options": {"expires": every * 2, "retry": False},
+            "schedule": Every(every),
+            # Without an expiry, which would be a moment on beat's clock that a worker reads on its own.
+            "options": {"retry": False},
         }
         for name, every in (
             (nudge.SWEEP, settings.SWEEP_SECONDS),

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery.beat import PersistentScheduler
 from celery.bootsteps import RUN  # type: ignore[attr-defined]  # which its types leave out
+from celery.schedules import schedule
 from celery.worker import consumer, state
 
 from serving_ui.start.liveness import EVERY_SECONDS, Sign
@@ -66,6 +68,14 @@ class Consumer(consumer.Consumer):
         self._is_pool_asked = False
 
 
+class Every(schedule):
+    """So many seconds apart. A task that ran in the future, because the clock was set back since, is due."""
+
+    def remaining_estimate(self, last_run_at: datetime) -> timedelta:
+        left = super().remaining_estimate(last_run_at)
+        return timedelta(0) if left.total_seconds() > self.seconds else left
+
+
 class Scheduler(PersistentScheduler):
     """What beat runs."""
 
@@ -74,6 +84,7 @@ class Scheduler(PersistentScheduler):
         super().__init__(*args, **options)
 
     def tick(self, *args: Any, **options: Any) -> Any:
+        self._heap = None  # when each task is due was reckoned by a clock that may have been set since
         pause = super().tick(*args, **options)
         self._sign.give()
         return pause

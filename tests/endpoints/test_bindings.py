@@ -296,7 +296,7 @@ def test_a_right_that_is_withdrawn_after_publication_is_no_success(
 ):
     deploy(owner)
     rights.let_manage(owner, reader)
-    publication.acknowledge(process="slow", revision=1 + timedelta(seconds=30))
+    publication.acknowledge(process="slow", revision=1)
     updating = settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
     assert updating.config_update == "IN_PROGRESS"
     rights.withdraw(owner, reader)
