@@ -132,8 +132,10 @@ def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] 
         try:
             with transaction.atomic():
                 group = Group.objects.create(name=name, external_id=_fit(external_id))
-        except IntegrityError:  # a racing create took it
-            raise _group_exists(name) from None
+        except IntegrityError:
+            if not Group.objects.filter(is_named("name", name)).exists():
+                raise
+            raise _group_exists(name) from None  # a racing create took it
         change_members(group=group, add=member_ids, actor=actor)
     return group
 
@@ -198,8 +200,10 @@ def _create(*, email: str, name: str, external_id: str, **more: object) -> User:
     try:
         with transaction.atomic():
             return User.objects.create(email=email, name=_fit(name), external_id=_fit(external_id), **more)
-    except IntegrityError:  # a racing create took it
-        raise taken from None
+    except IntegrityError:
+        if not User.objects.named(email):
+            raise
+        raise taken from None  # a racing create took it
 
 
 def _set_admins(joining: set[str], leaving: set[str]) -> None:

@@ -55,8 +55,10 @@ def once(
             IdempotentReply.objects.create(
                 user=user, key=key, request_digest=digest, key_id=key_id, reply=reply, created_at=now
             )
-    except IntegrityError:  # a process of the version before, which knows no such lock, was quicker
-        raise _running() from None
+    except IntegrityError:
+        if not IdempotentReply.objects.filter(user=user, key=key).exists():
+            raise
+        raise _running() from None  # a process of the version before, which knows no such lock, was quicker
     return response
 
 

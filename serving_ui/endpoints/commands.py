@@ -64,7 +64,10 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 Subject.ENDPOINT, endpoint.pk
             )  # gateways shall call it not ready, rather than unknown
             nudge.reconcile(endpoint.pk)
-    except IntegrityError:  # a racing create took the name between the check and the insert
+    except IntegrityError:
+        if not queries.is_taken(name=spec.name):
+            raise
+        # A racing create took the name between the check and the insert.
         raise SpecErrors(_name_problems(spec.name, actor)) from None
     return endpoint
 

@@ -38,6 +38,8 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
                 grant(scope=name, to=manager, right=Right.MANAGE, actor=actor, now=now)
             return scope
     except IntegrityError:
+        if not Scope.objects.filter(name=name).exists():
+            raise
         raise errors.NameTaken(
             _("A secret scope named %(scope)s exists already. Choose another name.") % {"scope": name},
             field="scope",

@@ -1,0 +1,75 @@
+"""A row that the database refuses for a reason of its own is an error of the server's, and never called a taken name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import IntegrityError, connection
+
+from serving_ui.accounts import commands
+from tests.api.conftest import Caller
+from tests.architecture.sources import ROOT
+from tests.conftest import openai_body
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SCIM = "/preview/scim/v2"
+USER = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "new@example.com"}
+GROUP = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "new"}
+CREATES = {
+    "endpoints_endpoint": ("/serving-endpoints", openai_body()),
+    "endpoints_configversion": ("/serving-endpoints", openai_body()),
+    "vault_scope": ("/secrets/scopes/create", {"scope": "new"}),
+    "accounts_user": (f"{SCIM}/Users", USER),
+    "accounts_group": (f"{SCIM}/Groups", GROUP),
+    "api_idempotentreply": ("/secrets/scopes/create", {"scope": "new"}),
+}
+
+
+@contextmanager
+def refused(table: str) -> Iterator[None]:
+    """The database takes no new row of it, as when a newer version has added a column that must be given."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'NOT NULL'); END"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse")
+
+
+@pytest.mark.parametrize("table", CREATES)
+def test_an_unknown_reason_is_not_a_taken_name(as_admin: Caller, table: str):
+    path, body = CREATES[table]
+    with refused(table):
+        answer = as_admin.ask("POST", path, body, Idempotency_Key="key-1")
+    assert answer.error == (500, "INTERNAL_ERROR")
+    assert as_admin.ask("POST", path, body, Idempotency_Key="key-2").status in (200, 201)
+
+
+def test_nor_for_a_command_that_makes_a_person():
+    with refused("accounts_user"), pytest.raises(IntegrityError):
+        commands.ensure_user(email="new@example.com")
+
+
+def test_these_are_all_places_that_catch_it():
+    found = set()
+    for path in (ROOT / "serving_ui").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.ExceptHandler)
+                and node.type
+                and ast.unparse(node.type) == "IntegrityError"
+            ):
+                found.add(str(path.relative_to(ROOT / "serving_ui")))
+    assert found == {
+        "accounts/commands.py",
+        "accounts/directory.py",
+        "api/idempotency.py",
+        "endpoints/commands.py",
+        "vault/commands.py",
+    }
