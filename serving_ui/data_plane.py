@@ -61,6 +61,7 @@ class DataPlane:
             self._limits_apart,
             *(partial(self.follower.worker.concern, chore) for chore in (chores.SWEEP, chores.INTAKE)),
             *self.books.concerns,
+            lambda: self.follower.outdated,
         ]  # each a sentence for /readyz, which anybody may read, or nothing
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:

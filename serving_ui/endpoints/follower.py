@@ -23,9 +23,11 @@ from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.worker_watch import WorkerWatch
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.lib.schema import Schema
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
+SCHEMA_SECONDS = 10.0  # between two looks whether the database is newer than this code
 AWAY_SECONDS = 0.2  # between two looks whether the database is back
 UNANSWERED_SECONDS = 5.0  # then whoever asks for our health is told
 CATCH_UP_SECONDS = 1.0  # so long a query waits for a process that was held up to follow what it has missed
@@ -50,6 +52,10 @@ class Follower:
         """Monotonic. Until then changes wait for this process; afterwards it must look before it answers, because a change
         may have been answered without it. For ever while there is no database to look at."""
         self._copy: copy.Copy | None = None  # what is served until the database has answered
+        self._schema = Schema()
+        self._schema_at = -math.inf
+        self.outdated: str | None = None
+        """A sentence, if the database is newer than this code."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
         self._keeper = Keeper(holder, path=settings.SNAPSHOT_COPY)
@@ -131,6 +137,15 @@ class Follower:
             self.holder.standing = publication.standing(process=self.process)
         self._trouble, self._current_at = "", time.monotonic()
         self.worker.look()
+        self._look_at_schema()
+
+    def _look_at_schema(self) -> None:
+        if time.monotonic() - self._schema_at < SCHEMA_SECONDS:
+            return
+        self._schema_at, before = time.monotonic(), self.outdated
+        self.outdated = self._schema.concern()
+        if self.outdated and self.outdated != before:
+            log.warning(self.outdated)
 
     def _acknowledge(self, *, revision: int) -> None:
         began = time.monotonic()

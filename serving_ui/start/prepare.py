@@ -22,6 +22,7 @@ from django.db import DatabaseError, connection, connections
 from django.db import Error as AnyDatabaseError
 from django.db.migrations.executor import MigrationExecutor
 
+from serving_ui.lib.schema import Schema
 from serving_ui.start.problem import StartProblem, reason
 
 ADVISORY_LOCK = 7_378_484_769  # any number that nobody else uses in this database
@@ -88,6 +89,8 @@ def _say_waiting() -> None:
 
 
 def _tables() -> None:
+    if concern := Schema().concern():
+        print(concern, file=sys.stderr, flush=True)
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         print("Preparing the database.", file=sys.stderr, flush=True)

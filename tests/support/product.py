@@ -50,6 +50,13 @@ class Product:
             self.program.says("Serving page ready at", seconds=60)
             yield self
 
+    def is_ready(self) -> bool:
+        """Whether the server says so."""
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
     def command(self, *arguments: str) -> str:
         """What a command of manage.py prints."""
         done = subprocess.run(

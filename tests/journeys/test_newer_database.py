@@ -1,0 +1,52 @@
+"""The version before beside a database that the next one has prepared: it goes on, and whoever runs it is told."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.start.waiting import until
+from tests.support import parts
+from tests.support.gateways import running_gateways
+from tests.support.product import Product
+
+pytestmark = pytest.mark.slow
+TOLD = "A newer version of Serving UI has prepared the database: this one does not know endpoints 9999_newer."
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[Product]:
+    made = Product(tmp_path)
+    parts.prepare(made)
+    yield made
+
+
+def upgrade(product: Product) -> None:
+    """As far as this version can see."""
+    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None)) as database:
+        database.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('endpoints', '9999_newer', CURRENT_TIMESTAMP)"
+        )
+
+
+def test_processes_that_run_meanwhile_say_so(product: Product):
+    with parts.running_server(product) as server, product.person("owner@example.com") as owner:
+        assert TOLD not in owner.get("/readyz").text
+        upgrade(product)
+        until(lambda: TOLD in owner.get("/readyz").text, what="the server to notice", seconds=60)
+        until(lambda: TOLD in server.text, what="the log to say so")
+
+
+def test_every_way_to_start_says_so_and_goes_on(product: Product):
+    upgrade(product)
+    with parts.running_server(product) as server:
+        until(lambda: TOLD in server.text, what="the server to say so")
+    with running_gateways(env=product.env, size=1) as started:
+        until(lambda: TOLD in started.readiness().text, what="the gateway to say so")
+        until(lambda: TOLD in started.program.text, what="its log to say so")
+    with product.up() as up:
+        assert TOLD in up.program.text

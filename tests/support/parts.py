@@ -1,0 +1,49 @@
+"""The parts of the product, started by hand as on several machines: without `up`, which would replace them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from tests.architecture.sources import ROOT
+from tests.start.running import Running, running
+from tests.start.waiting import until
+from tests.support.product import Product
+
+WORKER = ("celery", "--app", "serving_ui", "worker", "--pool", "threads", "--concurrency", "4")
+BEAT = ("celery", "--app", "serving_ui", "beat")
+
+
+def server(product: Product) -> tuple[str, ...]:
+    return ("serving_ui.start.server", "--port", str(product.port))
+
+
+@contextmanager
+def part(
+    product: Product, command: tuple[str, ...], *, env: Mapping[str, str] | None = None, root: str = str(ROOT)
+) -> Iterator[Running]:
+    """Runs it until the block ends, with the code below `root`."""
+    more = env or {}
+    path = os.pathsep.join(filter(None, (root, more.get("PYTHONPATH"))))
+    both = {**product.env, "SERVING_UI_PORT": str(product.port), **more, "PYTHONPATH": path}
+    with running([sys.executable, "-P", "-m", *command], cwd=product.data.parent, env=both) as program:
+        yield program
+
+
+def prepare(product: Product) -> None:
+    """Tables and static files."""
+    product.data.mkdir(parents=True, exist_ok=True)
+    product.command("migrate", "--verbosity", "0")
+    product.command("collectstatic", "--noinput", "--verbosity", "0")
+
+
+@contextmanager
+def running_server(
+    product: Product, *, env: Mapping[str, str] | None = None, root: str = str(ROOT)
+) -> Iterator[Running]:
+    """It answers when the block begins."""
+    with part(product, server(product), env=env, root=root) as product.program:
+        until(product.is_ready, what="the server to be ready", seconds=60)
+        yield product.program
