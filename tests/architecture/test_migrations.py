@@ -1,11 +1,47 @@
-"""The migrations make exactly the tables that the models describe."""
+"""The migrations make exactly the tables that the models describe, and leave the version before able to use them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.core.management import call_command
+from django.db import migrations, models
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import NOT_PROVIDED
+
+from tests.support.upgrades import BEFORE_THE_RULE
 
 
 @pytest.mark.django_db
 def test_the_migrations_are_complete():
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def new_columns(since: dict[str, str]) -> Iterator[tuple[str, models.Field[object, object]]]:
+    """Each column that a migration after `since` adds to a table of the version before, with its name."""
+    loader = MigrationLoader(None)
+    for (app, name), migration in sorted(loader.disk_migrations.items()):
+        if app not in since or name <= since[app]:
+            continue
+        for operation in migration.operations:
+            if isinstance(operation, migrations.AddField):
+                yield f"{app}.{name}: {operation.model_name}.{operation.name}", operation.field
+
+
+def needs_a_value(field: models.Field[object, object]) -> bool:
+    is_column = not isinstance(field, models.ManyToManyField)
+    return is_column and not field.null and field.db_default is NOT_PROVIDED
+
+
+def test_every_new_column_is_filled_by_the_database_when_the_version_before_leaves_it_out():
+    assert [name for name, field in new_columns(BEFORE_THE_RULE) if needs_a_value(field)] == []
+
+
+def test_columns_from_before_the_rule_are_found():
+    found = [
+        name
+        for name, field in new_columns(dict.fromkeys(BEFORE_THE_RULE, "0001_initial"))
+        if needs_a_value(field)
+    ]
+    assert "endpoints.0002_ai_gateway_and_notifications: endpoint.ai_gateway" in found

@@ -1,0 +1,52 @@
+"""During a rolling upgrade the version before goes on working with the tables of the next one, and says that they are newer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.organisation.conftest import Database
+from tests.support.upgrades import BEFORE_THE_RULE
+
+pytestmark = pytest.mark.slow
+FIRST = dict.fromkeys(BEFORE_THE_RULE, "0001_initial")
+_NUMBERS = count(1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty one."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    server: Database = request.getfixturevalue("postgresql")
+    return server.another(f"upgrade_{next(_NUMBERS)}")
+
+
+def faults(since: dict[str, str], database: str, folder: Path) -> list[str]:
+    """What the code before each migration after `since` cannot store when all have been made."""
+    env = {"SERVING_UI_DATABASE_URL": database, "SERVING_UI_DATA": str(folder)}
+    env["DJANGO_SETTINGS_MODULE"] = "serving_ui.settings"
+    command = [sys.executable, "-m", "tests.support.upgrades", json.dumps(since)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_code_before_each_migration_works_with_the_newest_tables(database: str, tmp_path: Path):
+    assert faults(BEFORE_THE_RULE, database, tmp_path) == []
+
+
+def test_migrations_from_before_the_rule_are_found(database: str, tmp_path: Path):
+    found = "\n".join(faults(FIRST, database, tmp_path))
+    assert "The code before endpoints.0002" in found
+    assert "cannot store a endpoints.Endpoint: " in found
+    assert "tell this script how" not in found

@@ -1,0 +1,114 @@
+"""The version before beside the newest tables: `python -m tests.support.upgrades '{"app": "migration"}'` on an empty database.
+
+Stops before each migration after the given ones and finds out which rows the code of that moment can store, then whether it still
+can once all migrations have been made. Prints a line for each that it cannot. A row is made of a model's fields alone: what can be
+empty is empty, or one foreign key of it is given, because constraints may want one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import django
+from django.db import DatabaseError, connection, models, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+# The newest migrations that were made before this was a rule. They are raised when a column is taken out of the tables, one
+# version after the code has stopped to use it.
+BEFORE_THE_RULE = {
+    "accounts": "0002_groups_and_service_principals",
+    "api": "0001_initial",
+    "endpoints": "0006_timeouts_and_shares",
+    "usage": "0001_initial",
+    "vault": "0002_scope_grants",
+}
+_OF_A_TYPE: dict[type[models.Field[Any, Any]], object] = {
+    models.DateTimeField: datetime(2026, 1, 1, tzinfo=UTC),
+    models.JSONField: {},
+    models.BooleanField: False,
+    models.FloatField: 1.0,
+    models.IntegerField: 1,
+    models.BinaryField: b"x",
+    models.CharField: "x",
+    models.TextField: "x",
+}
+
+
+def _value(field: Any) -> object:
+    if field.remote_field:
+        return _row(field.related_model)
+    if field.choices:
+        return field.choices[0][0]
+    return next(value for kind, value in _OF_A_TYPE.items() if isinstance(field, kind))
+
+
+def _row(model: Any, given: str = "") -> Any:
+    """Stored, with the foreign key `given` besides what must be given."""
+    values = {}
+    for field in model._meta.concrete_fields:
+        is_needed = not (field.null or field.has_default() or field.blank or field.has_db_default())
+        if field.name == given or (is_needed and not isinstance(field, models.AutoField)):
+            values[field.name] = _value(field)
+    return model._base_manager.create(**values)
+
+
+def _use(model: Any, given: str) -> None:
+    """Stores a row, reads it, changes it and deletes it. Raises DatabaseError; nothing stays."""
+    with transaction.atomic():
+        row = model._base_manager.get(pk=_row(model, given).pk)
+        row.save()
+        connection.check_constraints()
+        model._base_manager.filter(pk=row.pk).delete()
+        transaction.set_rollback(True)
+
+
+def _variants(model: Any) -> list[str]:
+    return ["", *(field.name for field in model._meta.concrete_fields if field.remote_field and field.null)]
+
+
+def _usable(model: Any) -> Iterator[str]:
+    for given in _variants(model):
+        try:
+            _use(model, given)
+        except DatabaseError:
+            continue
+        yield given
+
+
+def main(since: dict[str, str]) -> None:
+    found = []
+    executor = MigrationExecutor(connection)
+    others = [node for node in executor.loader.graph.leaf_nodes() if node[0] not in since]
+    executor.migrate([*since.items(), *others])
+    executor = MigrationExecutor(connection)
+    before = []
+    for migration, _backwards in executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        done = [node for node in executor.loader.applied_migrations if node in executor.loader.graph.nodes]
+        apps = executor.loader.project_state(done).apps
+        for model in apps.get_models(include_auto_created=True):
+            if model._meta.app_label in since:
+                usable = list(_usable(model))
+                if not usable:
+                    found.append(
+                        f"No row of {model._meta.label} can be made before {migration}: tell this script how."
+                    )
+                before += [(migration, model, given) for given in usable]
+        executor.migrate([(migration.app_label, migration.name)])
+        executor = MigrationExecutor(connection)
+    for migration, model, given in before:
+        try:
+            _use(model, given)
+        except DatabaseError as error:
+            found.append(
+                f"The code before {migration} cannot store a {model._meta.label}: {str(error).splitlines()[0]}"
+            )
+    sys.stdout.writelines(f"{line}\n" for line in found)
+
+
+if __name__ == "__main__":
+    django.setup()
+    main(json.loads(sys.argv[1]))
