@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from serving_ui.start.liveness import SILENCE_SECONDS
 from tests.organisation.conftest import Broker
-from tests.start.waiting import until
+from tests.start.waiting import pass_time, until
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
 
 pytestmark = pytest.mark.slow
-AWAY_SECONDS = SILENCE_SECONDS + 5
+AWAY_SECONDS = SILENCE_SECONDS + 5  # longer than a process may be silent
 
 
 def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
@@ -21,20 +19,14 @@ def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
 ):
     before = product.process(WORKER), product.process(BEAT)
     broker.service.stop()
-    _stay_away()
+    pass_time(AWAY_SECONDS)
     broker.service.start()
     owner.create("after-away", base=provider.base)
     owner.wait_for_state("after-away", "Ready", seconds=60)
     with broker.service.silent():
-        _stay_away()
+        pass_time(AWAY_SECONDS)
     owner.create("after-silent", base=provider.base)
     owner.wait_for_state("after-silent", "Ready", seconds=60)
     assert (product.process(WORKER), product.process(BEAT)) == before
     assert "no sign of life" not in product.program.text
     until(lambda: owner.ask("after-silent").status == 200, what="an answer")
-
-
-def _stay_away() -> None:
-    """Longer than a process may be silent: how long it lasts is what this is about."""
-    over = time.monotonic() + AWAY_SECONDS
-    until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * AWAY_SECONDS)

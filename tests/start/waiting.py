@@ -20,6 +20,12 @@ def until(condition: Callable[[], object], *, what: str, seconds: float = 20.0) 
         _PAUSE.wait(0.02)
 
 
+def pass_time(seconds: float) -> None:
+    """For a test of how long something lasts, and for no other."""
+    over = time.monotonic() + seconds
+    until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * seconds + 20)
+
+
 def is_alive(process: int) -> bool:
     """Whether the process runs; one that has ended and is not yet collected does not."""
     try:

@@ -1,0 +1,97 @@
+"""A clock that is set, and processes that were stopped, while an update runs: neither fails it, nor holds it up for long."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.start.waiting import pass_time, until
+from tests.support.clocks import Clock
+from tests.support.product import BEAT, WORKER, Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+DEADLINE = 6  # less than a process may be silent
+HOUR = 3600
+SOON = 75.0  # the longest pause between two polls, and a busy machine
+
+
+@contextmanager
+def stopped(*processes: int) -> Iterator[None]:
+    """They stand still until the block ends."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            with suppress(ProcessLookupError):  # it was silent for too long, and has been replaced
+                os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A product that gives an update little time."""
+    settings = {"SERVING_UI_CHECK_DEADLINE_SECONDS": str(DEADLINE)}
+    with Product(tmp_path_factory.mktemp("hasty"), **settings).up() as started:
+        yield started
+
+
+@pytest.fixture
+def person(hasty: Product) -> Iterator[Person]:
+    with hasty.person("owner@example.com") as owner:
+        yield owner
+
+
+def test_a_worker_that_was_stopped_for_longer_than_the_deadline(
+    hasty: Product, person: Person, provider: SandboxServer
+):
+    with stopped(hasty.process(WORKER), hasty.process(BEAT)):
+        person.create("stopped", base=provider.base)
+        pass_time(DEADLINE + 1)
+    person.wait_for_state("stopped", "Ready")
+
+
+def test_a_whole_machine_that_was_suspended(hasty: Product, person: Person, provider: SandboxServer):
+    everything = {hasty.program.process.pid, *hasty.program.offspring()}
+    parts = {hasty.process(WORKER), hasty.process(BEAT)}
+    with stopped(*parts):
+        person.create("suspended", base=provider.base)
+        with stopped(*(everything - parts)):
+            pass_time(DEADLINE + 1)
+    person.session.close()  # a kept connection was idle for too long meanwhile
+    person.wait_for_state("suspended", "Ready")
+
+
+def test_a_machine_that_was_suspended_while_a_provider_was_busy(
+    hasty: Product, person: Person, provider: SandboxServer
+):
+    provider.turn(on="models", status=503)
+    person.create("retried", base=provider.base)
+    provider.wait_for("models")
+    with stopped(hasty.program.process.pid, *hasty.program.offspring()):
+        pass_time(DEADLINE + 1)
+        provider.reset()
+    person.session.close()
+    person.wait_for_state("retried", "Ready")
+
+
+def test_a_clock_that_is_set_back_by_an_hour(tmp_path: Path, provider: SandboxServer):
+    clock = Clock(tmp_path)
+    with Product(tmp_path / "product", **clock.env).up() as product, product.person("a@example.com") as owner:
+        owner.create("before", base=provider.base)
+        owner.wait_for_state("before", "Ready")
+        provider.turn(on="models", status=503)
+        owner.create("busy", base=provider.base)
+        provider.wait_for("models", count=2)
+        clock.set(-HOUR)
+        pass_time(3)
+        provider.reset()
+        owner.wait_for_state("busy", "Ready", seconds=SOON)
+        assert owner.ask("busy").status == 200
+        until(lambda: '"ready"' in owner.get("/readyz").text, what="ready")

@@ -1,0 +1,149 @@
+"""Machines whose clocks differ: who lives, who holds an update and when it is due is measured by the database's clock alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+import requests
+
+from serving_ui.endpoints import leases
+from tests.organisation.conftest import Broker, Database
+from tests.start.waiting import is_alive, pass_time, until
+from tests.support import parts
+from tests.support.clocks import Clock
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.product import Person, Product
+from tests.support.sandbox import SandboxServer
+
+pytestmark = pytest.mark.slow
+HOUR = 3600.0
+_NUMBERS = count(1)
+
+
+@contextmanager
+def gateways(product: Product, folder: Path, *, ahead: float) -> Iterator[Gateways]:
+    """Two processes on a machine with another clock."""
+    env = {**product.env, "SERVING_UI_PORT": str(product.port), **Clock(folder, ahead=ahead).env}
+    with running_gateways(env=env) as started:
+        yield started
+
+
+class Changes:
+    """Changes of a rate limit through the API, and what their answers warn of."""
+
+    def __init__(self, product: Product, name: str) -> None:
+        self._url = f"{product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
+        self._head = {
+            "Authorization": f"Bearer {product.command('create_token', 'a@example.com', '--admin')}"
+        }
+
+    def make(self) -> list[str]:
+        limits = {"rate_limits": [{"key": "user", "calls": 1000 + next(_NUMBERS)}]}
+        answer = requests.put(self._url, json=limits, headers=self._head, timeout=30)
+        assert answer.status_code == 200, answer.text
+        warnings: list[str] = answer.json().get("warnings", [])
+        return warnings
+
+
+def deploy(owner: Person, provider: SandboxServer) -> str:
+    name = f"clocks-{next(_NUMBERS)}"
+    owner.create(name, base=provider.base)
+    owner.wait_for_state(name, "Ready", seconds=30)
+    return name
+
+
+@pytest.mark.parametrize("ahead", [HOUR, 30.0])
+def test_a_gateway_whose_clock_ran_ahead_and_that_died_is_soon_waited_for_no_longer(
+    product: Product, owner: Person, provider: SandboxServer, tmp_path: Path, ahead: float
+):
+    changes = Changes(product, deploy(owner, provider))
+    with gateways(product, tmp_path, ahead=ahead) as started:
+        killed = started.program.offspring()
+        started.program.signal(signal.SIGKILL)
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+        until(lambda: not any(map(is_alive, killed)), what="their end")
+    until(lambda: not changes.make(), what="nobody to wait for the dead", seconds=15)
+    assert not changes.make()
+    assert deploy(owner, provider)
+
+
+@pytest.mark.parametrize("ahead", [-3.5, -HOUR, HOUR])
+def test_a_gateway_with_another_clock_is_waited_for(
+    product: Product, owner: Person, provider: SandboxServer, tmp_path: Path, ahead: float
+):
+    """One that last said that it lives more than a second before the change is not named: this may take several tries."""
+    changes = Changes(product, deploy(owner, provider))
+    with gateways(product, tmp_path, ahead=ahead) as started:
+        assert not changes.make()
+        still = min(started.workers())
+
+        def is_named() -> bool:
+            until(lambda: not changes.make(), what="everybody to follow")
+            os.kill(still, signal.SIGSTOP)
+            try:
+                return any(f"-{still}-" in each for each in changes.make())
+            finally:
+                os.kill(still, signal.SIGCONT)
+
+        until(is_named, what="the process to be stopped just after it has said that it lives", seconds=60)
+
+
+@pytest.fixture
+def by_hand(postgresql: Database, broker: Broker, tmp_path: Path) -> Iterator[Product]:
+    """A product of its own, of which only the server runs, with the right time."""
+    settings = {
+        "SERVING_UI_DATABASE_URL": postgresql.another(f"clocks_{next(_NUMBERS)}"),
+        "SERVING_UI_BROKER_URL": broker.url.removesuffix("/0") + "/7",
+    }
+    made = Product(tmp_path, **settings)
+    parts.prepare(made)
+    with parts.running_server(made):
+        yield made
+
+
+@pytest.mark.parametrize("ahead", [90.0, -90.0, HOUR, -HOUR])
+def test_a_worker_with_another_clock_does_its_work(
+    by_hand: Product, provider: SandboxServer, tmp_path: Path, ahead: float
+):
+    wrong = Clock(tmp_path, ahead=ahead)
+    with ExitStack() as started:
+        started.enter_context(parts.part(by_hand, parts.WORKER, env=wrong.env))
+        started.enter_context(parts.part(by_hand, parts.BEAT))
+        owner = started.enter_context(by_hand.person("a@example.com"))
+        name = deploy(owner, provider)
+        provider.turn(on="models", status=503)
+        owner.edit(name, base=provider.base, model="gpt-4o")
+        provider.wait_for("models", count=3, seconds=30)
+        provider.reset()
+        owner.wait_for_state(name, "Ready", seconds=30)
+        assert owner.ask(name).model == "gpt-4o"
+
+
+def test_two_workers_whose_clocks_differ_share_the_work(
+    by_hand: Product, provider: SandboxServer, tmp_path: Path
+):
+    """Neither takes from the other what that one is doing: each check is made once."""
+    wrong = Clock(tmp_path, ahead=HOUR)
+    with ExitStack() as started:
+        for env in (wrong.env, {}):
+            started.enter_context(parts.part(by_hand, parts.WORKER, env=env))
+            started.enter_context(parts.part(by_hand, parts.BEAT, env=env))
+        owner = started.enter_context(by_hand.person("a@example.com"))
+        names = [f"shared-{number}" for number in range(4)]
+        provider.hold("models")
+        before = len(provider.asked("models"))
+        for name in names:
+            owner.create(name, base=provider.base)
+        provider.wait_for("models", count=before + len(names), seconds=30)
+        pass_time(3 * leases.LEASE.total_seconds())
+        provider.release("models")
+        for name in names:
+            owner.wait_for_state(name, "Ready", seconds=30)
+        assert len(provider.asked("models")) == before + len(names)
