@@ -11,6 +11,7 @@ from serving_ui.catalogue.entities import Body
 
 MOST_MEMBERS = 10_000
 MOST_OPERATIONS = 1000
+Schemas = Annotated[list[str], Field(max_length=20)]
 Short = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
@@ -33,7 +34,7 @@ class PersonName(Body):
 class GivenPrincipal(Body):
     """What people and service principals have in common."""
 
-    schemas: list[str] = Field(default_factory=list)
+    schemas: Schemas = Field(default_factory=list)
     id: str | None = None
     displayName: Short | None = None
     active: StrictBool | None = None
@@ -52,7 +53,7 @@ class GivenUser(GivenPrincipal):
     """`emails` are accepted: the user name is the e-mail."""
 
     userName: str | None = None
-    emails: list[Any] = Field(default_factory=list)
+    emails: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
 
 
 class GivenServicePrincipal(GivenPrincipal):
@@ -60,7 +61,7 @@ class GivenServicePrincipal(GivenPrincipal):
 
 
 class GivenGroup(Body):
-    schemas: list[str] = Field(default_factory=list)
+    schemas: Schemas = Field(default_factory=list)
     id: str | None = None
     displayName: Short | None = None
     externalId: Short | None = None
@@ -86,5 +87,5 @@ class Change(Body):
 
 
 class Changes(Body):
-    schemas: list[str] = Field(default_factory=list)
+    schemas: Schemas = Field(default_factory=list)
     Operations: Annotated[list[Change], Field(max_length=MOST_OPERATIONS)]

@@ -32,7 +32,7 @@ Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
 class Narrowed(Body):
     """What would make a token that may do less. It is refused: to ignore it would give more than was asked for."""
 
-    scopes: list[Any] = Field(default_factory=list)
+    scopes: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
     autoscope_enabled: bool = False
 
 

@@ -139,7 +139,7 @@ class Route(Body):
 
 
 class TrafficConfig(Body):
-    routes: list[Route] = Field(default_factory=list)
+    routes: Annotated[list[Route], Field(max_length=MOST_ENTITIES)] = Field(default_factory=list)
 
 
 class ConfigSpec(Reported):

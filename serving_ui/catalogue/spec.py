@@ -37,6 +37,7 @@ from serving_ui.catalogue.text import Text, _, has_control_characters
 LONGEST_DESCRIPTION = 2000
 LONGEST_TAG_KEY = 127
 LONGEST_TAG_VALUE = 255
+MOST_TAGS = 1000
 
 
 def _one_line(value: str) -> str:
@@ -88,7 +89,7 @@ def _distinct_tags(tags: list[Tag]) -> list[Tag]:
     return tags
 
 
-Tags = Annotated[list[Tag], AfterValidator(_distinct_tags)]
+Tags = Annotated[list[Tag], Field(max_length=MOST_TAGS), AfterValidator(_distinct_tags)]
 _TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
 _RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
 

@@ -1,0 +1,64 @@
+"""No body makes a list of problems that takes long to write: every list has a bound, and what is beyond it is not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import process_time
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from serving_ui.api import bodies, scim_bodies, tokens
+from serving_ui.api.description.document import OPERATIONS
+from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimits, Tags
+from tests.api.conftest import API, Caller
+
+pytestmark = pytest.mark.django_db
+MANY = [1] * 390_000
+READ: dict[str, Any] = {
+    **{each.body.__name__: each.body for each in OPERATIONS if each.body and each.path.startswith(API)},
+    **{
+        name: model
+        for module in (bodies, scim_bodies, tokens)
+        for name, model in vars(module).items()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    },
+    "ConfigSpec": ConfigSpec,
+    "EndpointSpec": EndpointSpec,
+    "RateLimits": RateLimits,
+    "Tags": Tags,
+}
+
+
+def unbounded(schema: Any, path: str = "") -> Iterator[str]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "array" and "maxItems" not in schema:
+            yield path
+        for name, inner in schema.items():
+            yield from unbounded(inner, f"{path}/{name}")
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from unbounded(inner, path)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_list_of_a_body_has_a_bound(name: str):
+    assert not list(unbounded(TypeAdapter(READ[name]).json_schema()))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/serving-endpoints", {"name": "x", "tags": MANY}),
+        ("POST", "/serving-endpoints", {"name": "x", "config": {"traffic_config": {"routes": MANY}}}),
+        ("POST", "/serving-endpoints", {"name": "x", "config": {"served_entities": MANY}}),
+        ("POST", "/serving-endpoints", {"name": "x"} | {f"n{number}": 1 for number in range(90_000)}),
+        ("POST", "/preview/scim/v2/Users", {"userName": "a@example.com", "schemas": MANY}),
+        ("POST", "/preview/scim/v2/Groups", {"displayName": "g", "members": MANY}),
+    ],
+)
+def test_what_is_beyond_it_takes_no_time(as_admin: Caller, method: str, path: str, body: Any):
+    began = process_time()
+    assert as_admin.ask(method, path, body).status == 400
+    assert process_time() - began < 5
