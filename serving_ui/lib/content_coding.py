@@ -7,6 +7,9 @@ import zlib
 PIECE = 256 * 1024
 """No piece is longer, in bytes, however well it was compressed."""
 
+_SLICE = 16 * 1024
+"""So much is handed to zlib at once: what it leaves is copied each time, so the time would grow with the square of the size."""
+_MOST_MEMBERS = 1000
 _DECODABLE = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _GZIP = b"\x1f\x8b"
 _HEAD = 2
@@ -21,14 +24,14 @@ class NotDecodable(ValueError):
 class Decoder:
     """`feed` what arrives, then `take` until it gives b"". At the end `is_whole` says whether something is missing."""
 
-    __slots__ = ("_has_ended", "_inflating", "_may_be_bare", "_waiting")
+    __slots__ = ("_inflating", "_may_be_bare", "_members", "_waiting")
 
     def __init__(self, *, may_be_bare: bool = False) -> None:
         """ "deflate" is zlib's format, but some send it without its head: then it `may_be_bare`."""
         self._may_be_bare = may_be_bare
-        self._waiting = b""
+        self._waiting = bytearray()
         self._inflating: zlib._Decompress | None = None
-        self._has_ended = False
+        self._members = 0
 
     def feed(self, portion: bytes) -> None:
         self._waiting += portion
@@ -38,27 +41,30 @@ class Decoder:
         piece = b""
         while not piece and (self._inflating is not None or self._begins()):
             inflating = self._inflating or zlib.decompressobj(self._bits())
+            given = bytes(self._waiting[:_SLICE])
             try:
-                piece = inflating.decompress(self._waiting, PIECE)
+                piece = inflating.decompress(given, PIECE)
             except zlib.error as problem:
                 raise NotDecodable("the body is not compressed as its head says") from problem
-            if inflating.eof:
-                self._inflating, self._has_ended, self._waiting = None, True, inflating.unused_data
-                continue
-            self._inflating, self._waiting = inflating, inflating.unconsumed_tail
-            if not self._waiting:
+            left = inflating.unused_data if inflating.eof else inflating.unconsumed_tail
+            del self._waiting[: len(given) - len(left)]
+            self._inflating = None if inflating.eof else inflating
+            self._members += inflating.eof
+            if self._members > _MOST_MEMBERS:
+                raise NotDecodable(f"the body was compressed in more than {_MOST_MEMBERS} parts")
+            if not given:  # zlib has given all that it had, too
                 break
         return piece
 
     @property
     def is_whole(self) -> bool:
         """Nothing has begun and not ended."""
-        return self._inflating is None and (self._has_ended or not self._waiting)
+        return self._inflating is None and (self._members > 0 or not self._waiting)
 
     def _begins(self) -> bool:
         """Behind the end another member may follow (RFC 1952, 2.2). Anything else there means nothing."""
-        if self._has_ended and not self._waiting.startswith(_GZIP[: len(self._waiting)]):
-            self._waiting = b""
+        if self._members and not self._waiting.startswith(_GZIP[: len(self._waiting)]):
+            self._waiting.clear()
         return len(self._waiting) >= _HEAD
 
     def _bits(self) -> int:

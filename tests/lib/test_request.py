@@ -144,6 +144,7 @@ def test_a_little_that_becomes_much_is_never_there_as_a_whole(coding: str):
         (raw(b"hello")[:-1], "deflate", "ends in the middle"),
         (gzip.compress(b"once"), "gzip, gzip", "cannot be read as gzip"),
         (gzip.compress(b"hello" * 100)[:-5] + b"12345", "gzip", "cannot be read as gzip"),
+        (gzip.compress(b"") * 2000, "gzip", "cannot be read as gzip"),
         (b"x", "br", "'br', which is not known here.*gzip, deflate"),
         (b"x", "gzip, zstd", "'zstd', which is not known here"),
         (b"x", "a" * 10_000, "'a{40}', which"),
