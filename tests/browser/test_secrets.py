@@ -31,7 +31,7 @@ def test_an_endpoint_follows_the_key_that_it_refers_to(
     wait_until(lambda: asked_with(product, token, upstream) == SECOND)
     assert not [text for text in watch.texts() if FIRST in text or SECOND in text]
     delete_key(page)
-    reference_is_missed(page)
+    reference_is_missed(page, watch)
 
 
 def make_scope(page: Page) -> None:
@@ -78,11 +78,20 @@ def delete_key(page: Page) -> None:
     expect(page.get_by_role("status").get_by_text(f"{REFERENCE} was deleted.")).to_be_visible()
 
 
-def reference_is_missed(page: Page) -> None:
-    """A config that names the deleted key cannot be deployed; it says which, and the endpoint's page stays whole."""
+def reference_is_missed(page: Page, watch: Watch) -> None:
+    """An endpoint whose key is gone is not ready and says which; the form says it beside the field, until there is a key again."""
     page.goto(f"/ml/endpoints/{NAME}")
-    steps.update_model(page, "gpt-4o-mini")
-    expect(steps.state(page)).to_have_text("Ready (Update failed)")
-    expect(page.locator("#endpoint-state")).to_contain_text(
-        "Secret scope team-keys has no key openai any more."
+    expect(steps.state(page)).to_have_text("Not ready")
+    expect(page.locator("#secrets-note")).to_contain_text(
+        f"The secret {REFERENCE} that this endpoint was given was deleted"
     )
+    watch.expect_status(422)
+    steps.update_model(page, "gpt-4o-mini")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(f"The secret {REFERENCE} that this endpoint was given was deleted")
+    page.goto("/ml/secrets")
+    put_key(page, SECOND)
+    page.goto(f"/ml/endpoints/{NAME}")
+    expect(steps.state(page)).to_have_text("Not ready")
+    steps.update_model(page, "gpt-4o-mini")
+    expect(steps.state(page)).to_have_text("Ready")

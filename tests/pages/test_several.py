@@ -175,6 +175,7 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
     assert (
         "limits nobody: the team that it was set for is gone" in Page(browser.get("/ml/endpoints/chat")).text
     )
+    again = Page(browser.get(edit)).fields()
     assert browser.post(edit, again).status_code == 303
     assert "limits nobody" not in Page(browser.get("/ml/endpoints/chat")).text
     gone = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="0").fields()
