@@ -71,10 +71,10 @@ class Asking:
                     failure = _unanswered(problem, query.endpoint)
                 if query.caller.began:
                     raise failure.error
-                query.tally.start_retry()
                 seconds = _pause(failure, tries, paused) if not left else None
                 if seconds is not None:
                     query.retries += 1
+                    query.start_retry()
                     tries, paused = tries + 1, paused + seconds
                     await self._pause(seconds, guard, query)
                     continue
@@ -82,6 +82,7 @@ class Asking:
                 if following is None:
                     raise failure.error
                 query.fallbacks += 1
+                query.start_retry()
                 each = following
         except asyncio.CancelledError:
             if guard.gave_up:
@@ -119,19 +120,20 @@ class Asking:
             raise
         finally:
             query.caller.waited(perf_counter() - began)
+            query.was_asked, guard.was_sent = guard.was_sent, False
             if guard.repeats:
                 query.retries, guard.repeats = query.retries + guard.repeats, 0
         status = reply.status
         try:
             if not 200 <= status < 300 or reply.is_packed:
                 raise await self._refusal(reply, each)
-            query.was_asked = True
             await (relay_stream(reply, each, circuit) if query.question.stream else relay_whole(reply, each))
             guard.release()  # to the server an answered caller has left; that must not cut the connection
             if not reply.is_over:
                 await reply.settle()
         except ReportedFailure as reported:
             status = reported.upstream_status
+            query.was_asked = query.caller.began  # until then it is a refusal, though it came with 200
             raise
         finally:
             _update_circuit(circuit, status)
@@ -158,6 +160,7 @@ class Asking:
     async def _refusal(self, reply: Reply, each: Try) -> Unanswered:
         if 200 <= reply.status < 300:
             return Unanswered(_packed(each.query.endpoint))
+        each.query.was_asked = False  # turned down: nobody bills that
         if reply.status == 401:
             self._signing.forget(each.request)
         error = from_reply(

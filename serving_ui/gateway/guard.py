@@ -73,6 +73,7 @@ class Guard:
         "gave_up",
         "patience",
         "repeats",
+        "was_sent",
     )
 
     def __init__(
@@ -89,6 +90,8 @@ class Guard:
         """The caller did not read its answer, so the query was cancelled."""
         self.repeats = 0
         """Times that a question was sent once more because its connection had been closed."""
+        self.was_sent = False
+        """The question was written to a provider, who may have read it."""
         self._fault: UpstreamFault | None = None
         self._pause: asyncio.Future[None] | None = None
         self._is_working = False

@@ -76,9 +76,12 @@ class Reservation:
         self._reserved = reserved
         self._concern, self._told = concern, told
 
-    def settle(self, tokens: int, *, now: int | None = None) -> None:
-        """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted."""
-        used, own, taken = max(tokens, 0), self._own, self._taken
+    def settle(self, tokens: int, *, may_be_more: bool = False, now: int | None = None) -> None:
+        """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted.
+
+        Nothing of what was reserved is given back when it `may_be_more`.
+        """
+        used, own, taken = max(tokens, self._reserved if may_be_more else 0), self._own, self._taken
         self._own, self._taken = [], None
         if self._concern is not None and used:
             self._concern.learn(max(used - self._told, 0))

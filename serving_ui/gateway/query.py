@@ -37,6 +37,7 @@ class Query:
 
     __slots__ = (
         "_is_open",
+        "_is_output_unknown",
         "_ledger",
         "caller",
         "endpoint",
@@ -60,12 +61,13 @@ class Query:
         self.caller = caller
         self._ledger = ledger
         self._is_open = True
+        self._is_output_unknown = False
         self.question = _NOTHING_READ
         self.entity: Entity | None = None
         self.tally = Tally()
         self.reservation: Reservation | None = None
         self.was_asked = False
-        """A model has taken the question, so there are tokens to count."""
+        """A provider may have read the question and did not refuse it, so there are tokens to count."""
         self.retries = self.fallbacks = 0
 
     def close(self, status: int, completeness: str = COMPLETE, *, code: str = "") -> None:
@@ -73,9 +75,9 @@ class Query:
         if not self._is_open:
             return
         self._is_open = False
-        used = self._used(completeness)
+        used = self._used(ended=completeness == COMPLETE)
         if self.reservation is not None:
-            self.reservation.settle(used[0] + used[1])
+            self.reservation.settle(used[0] + used[1], may_be_more=self._is_output_unknown)
         caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
         elapsed = caller.elapsed_ms()
         self._ledger.note(
@@ -114,11 +116,18 @@ class Query:
         else:
             self.close(error.status, LIMITED if isinstance(error, NotAdmitted) else FAILED, code=error.code)
 
-    def _used(self, completeness: str) -> Counts:
-        """What the provider told until now; the rest is estimated, unless it gave no answer."""
-        if self.was_asked and completeness != FAILED:
-            return self.tally.estimated_counts(self.question, ended=completeness == COMPLETE)
-        return self.tally.reported_counts()
+    def start_retry(self) -> None:
+        """It is asked once more, or elsewhere. What the try before has used stays counted."""
+        self.tally.start_retry(self._used(ended=False))
+        self.was_asked = False
+
+    def _used(self, *, ended: bool) -> Counts:
+        """What the provider told until now; the rest is estimated, unless nobody read the question or it was refused."""
+        if not self.was_asked:
+            return self.tally.reported_counts()
+        if not (ended or self.tally.has_output):
+            self._is_output_unknown = True  # a model may have written all that it was allowed to
+        return self.tally.estimated_counts(self.question, ended=ended)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from serving_ui.catalogue.questions import OPENAI_FIELDS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import OPENAI_PATHS
+from serving_ui.catalogue.wire import GATEWAY_FIELDS, OPENAI_PATHS
 from serving_ui.gateway import output_size
 from serving_ui.gateway.errors import GatewayError, invalid
 from serving_ui.gateway.tally import estimate
@@ -29,6 +30,22 @@ _MOST_ID = 256
 _MOST_CONTEXT = 8192
 _OF_A_TOKEN = 4
 _NO_TEXT = frozenset({"role", "type", "id", "tool_call_id"})
+_READ = frozenset({
+    "messages", "prompt", "input", "suffix", "tools", "functions", "response_format", "prediction", "web_search_options",
+})  # fmt: skip
+# Of what OpenAI knows, the rest is no text for the model; what it does not know (system, documents) may be some.
+_NOT_READ = (OPENAI_FIELDS - _READ).union(
+    GATEWAY_FIELDS,
+    ("include", "previous_response_id", "conversation", "truncation", "background"),  # Responses
+)
+_CUT = frozenset({"prompt", "input"})
+"""Where a number is a token, because the text has been cut already."""
+_FILES = frozenset(
+    {"url", "uri", "image", "images", "image_url", "file_url", "file_data", "audio_url", "video_url"}
+)
+"""Where a data URL is a file. Anywhere else it is a text like others."""
+_PROPERTIES = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+"""Of a JSON schema: objects whose names are the caller's own."""
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
     Task.CHAT: ("messages", "a list of messages", (list,)),
@@ -118,10 +135,15 @@ class Question:
 
     @property
     def length(self) -> int:
-        """Characters of all its texts: what tokens are estimated from."""
+        """Characters of all its texts, wherever they stand: what tokens are estimated from."""
         body = self.body
-        texts = body.get("messages") or body.get("input") or body.get("prompt")
-        return _length(texts) + (_length(body["tools"]) if "tools" in body else 0)
+        if isinstance(body.get("extra_params"), dict):
+            body = {**body["extra_params"], **body}
+        total = 0
+        for name, value in body.items():
+            if name not in _NOT_READ:
+                total += _length(value, name)
+        return total
 
     @property
     def tokens(self) -> int:
@@ -189,12 +211,20 @@ def _usage_context(body: dict[str, Any]) -> dict[str, str]:
     return given
 
 
-def _length(value: Any) -> int:
-    """Characters of the texts in a value. Images in data URLs are no text; a number is a token of a prompt that has been cut already."""
+def _length(value: Any, name: str) -> int:
+    """Characters of the texts in what is called `name`. Loops, since a generator takes longer than all that it finds."""
     if isinstance(value, str):
-        return 0 if value.startswith("data:") else len(value)
-    if isinstance(value, int):
+        return 0 if name in _FILES and value.startswith("data:") else len(value)
+    total = 0
+    if isinstance(value, list):
+        for each in value:
+            total += _length(each, name)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in _NO_TEXT or not isinstance(inner, str):
+                total += _length(inner, key)
+        if name in _PROPERTIES:
+            total += sum(map(len, value))
+    elif isinstance(value, int) and name in _CUT:
         return _OF_A_TOKEN
-    if isinstance(value, dict):
-        return sum(_length(inner) for name, inner in value.items() if name not in _NO_TEXT)
-    return sum(map(_length, value)) if isinstance(value, list) else 0
+    return total

@@ -64,10 +64,14 @@ class Tally:
         """Whether the provider has told anything. A report of nothing at all is that of one who tells no tokens."""
         return self.tokens_in > 0 or self.tokens_out > 0
 
-    def start_retry(self) -> None:
-        """The question is asked once more, or elsewhere. What was told of the try before was used as well, and stays counted."""
-        if self.reported:
-            self._earlier = self.reported_counts()
+    @property
+    def has_output(self) -> bool:
+        """Whether anything is known of what the model has written."""
+        return self.tokens_out > 0 or self.heard > 0
+
+    def start_retry(self, used: Counts) -> None:
+        """The question is asked once more, or elsewhere. What was `used` until now stays counted."""
+        self._earlier = used
         self.tokens_in = self.tokens_out = self.cached = self.written = self.reasoning = 0
         self.heard = self._heard_when_counted = 0
 
@@ -92,10 +96,11 @@ class Tally:
         before = self._earlier
         if before is None:
             return given, said, source, self.cached, self.written, self.reasoning
+        sources = {source, before[2]} - {NONE}
         return (
             given + before[0],
             said + before[1],
-            REPORTED if source in (NONE, REPORTED) else MIXED,
+            MIXED if len(sources) > 1 else sources.pop() if sources else NONE,
             self.cached + before[3],
             self.written + before[4],
             self.reasoning + before[5],
@@ -133,6 +138,8 @@ class Tally:
                     delta = choice.get("delta", choice)
                     if isinstance(delta, dict):
                         self.heard += _heard(delta)
+                    if "usage" in choice:  # Moonshot's place
+                        self.usage(choice["usage"])
         counts = chunk.get("usage")
         if counts:
             self.usage(counts)
@@ -169,6 +176,10 @@ class Tally:
     def answer(self, content: Any) -> None:
         """A whole answer that has been parsed anyway."""
         if isinstance(content, dict):
+            choices = content.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, dict):
+                    self.usage(choice.get("usage"))
             self.usage(content.get("usage"))
             if not self.reported:
                 self.heard += _said(content)
@@ -205,12 +216,13 @@ def _details(counts: Mapping[str, Any], name: str, in_responses: str) -> Mapping
 
 
 def _cached(counts: Mapping[str, Any]) -> tuple[int, int]:
-    """Read from a cache and written to it, as OpenAI says it, DeepSeek, LiteLLM, or Anthropic and Databricks."""
+    """Read from a cache and written to it, as OpenAI says it, DeepSeek, LiteLLM, Moonshot, or Anthropic and Databricks."""
     details = _details(counts, "prompt_tokens_details", "input_tokens_details")
     read = (
         _count(details, "cached_tokens")
         or _count(counts, "prompt_cache_hit_tokens")
         or _count(counts, "cache_read_input_tokens")
+        or _count(counts, "cached_tokens")
     )
     written = (
         _count(details, "cache_write_tokens")

@@ -194,12 +194,16 @@ class UpstreamClient:
                 guard.hold(connection, now=monotonic())
             try:
                 connection.begin(message)
+                if guard is not None:
+                    guard.was_sent = True
                 while not connection.has_head:
                     await connection.more()
                 return Reply(connection=connection, pool=pool)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. Only when it is certain that it has
                 # read nothing of the request, this is no second question (RFC 9110, 9.2.2).
+                if guard is not None and connection.was_unread:
+                    guard.was_sent = False
                 if not (is_used and connection.was_unread):
                     raise
                 if guard is not None:

@@ -334,6 +334,11 @@ SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
         },
         (90, 4, 64, 0, 0),
     ),
+    (
+        "Moonshot",
+        {"prompt_tokens": 90, "completion_tokens": 4, "total_tokens": 94, "cached_tokens": 64},
+        (90, 4, 64, 0, 0),
+    ),
 ]
 
 
@@ -374,3 +379,20 @@ def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor:
     vendor.say(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
     gateway.query("model", STREAM)
     assert parts(gateway.notes.last)[:2] == (9, 4)
+
+
+MOONSHOT = {"index": 0, "finish_reason": "stop", "usage": {"prompt_tokens": 9, "completion_tokens": 8}}
+WITHIN = {
+    "stream": Answer.stream(chunk("a"), event({"choices": [{**MOONSHOT, "delta": {}}]}), DONE),
+    "whole": Answer.json({"choices": [{**MOONSHOT, "message": {"content": "x"}}], "usage": None}),
+}
+
+
+@pytest.mark.parametrize(("kind", "answer"), WITHIN.items(), ids=WITHIN)
+def test_moonshots_counts_are_found_within_a_choice(
+    gateway: GatewayServer, vendor: Vendor, kind: str, answer: Answer
+):
+    gateway.add(endpoint("model", entity(base=vendor.url)))
+    vendor.say(answer)
+    gateway.query("model", {**CHAT, "stream": kind == "stream"})
+    assert parts(gateway.notes.last) == (9, 8, 0, 0, 0, "reported")

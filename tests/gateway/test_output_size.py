@@ -125,6 +125,80 @@ def test_what_says_how_much_may_be_written_is_counted(
     assert not vendor.asked
 
 
+TEXT = "x" * 4000
+TOOL = [{"type": "function", "function": {"name": "f", "description": TEXT}}]
+NAMED = {"type": "object", "properties": {TEXT: {"type": "string"}}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": TEXT}}}
+READ: list[dict[str, Any]] = [
+    {"tools": TOOL},
+    {"functions": [{"name": "f", "description": TEXT}]},
+    {"response_format": SCHEMA},
+    {"system": TEXT},
+    {"system": [{"type": "text", "text": TEXT}]},
+    {"systemInstruction": {"parts": [{"text": TEXT}]}},
+    {"documents": [{"data": {"text": TEXT}}]},
+    {"prediction": {"type": "content", "content": TEXT}},
+    {"guided_json": {"description": TEXT}},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": NAMED}}]},
+    {
+        "tools": [
+            {"function": {"parameters": {"properties": {"id": {"type": "string", "description": TEXT}}}}}
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("place", ["body", "extra", "text"])
+@pytest.mark.parametrize("given", READ, ids=lambda given: str(given).replace(TEXT, "…"))
+def test_what_the_model_is_given_to_read_is_counted_wherever_it_stands(
+    gateway: GatewayServer, vendor: Vendor, given: dict[str, Any], place: str
+):
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    more = {"body": given, "extra": {"extra_params": given}, "text": {"extra_params": texts}}[place]
+    answer = gateway.query(limited(gateway, vendor), {**CHAT, "max_tokens": 1, **more})
+    assert answer.status_code == 400
+    assert "so it can never be admitted" in answer.json()["message"]
+    assert not vendor.asked
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"instructions": TEXT},
+        {"input": TEXT},
+        {"input": TEXT, "messages": CHAT["messages"]},
+        {"input": f"data:{TEXT}"},
+        {"input": [{"role": "user", "content": f"data:{TEXT}"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": TEXT}]}]},
+        {"tools": [{"type": "function", "name": "f", "description": TEXT}]},
+        {"text": {"format": {"type": "json_schema", "name": "s", "schema": NAMED}}},
+        {"prompt": {"id": "pmpt_1", "variables": {"city": TEXT}}},
+        {"extra_params": {"instructions": TEXT}},
+    ],
+    ids=lambda more: str(more).replace(TEXT, "…"),
+)
+def test_what_a_response_is_made_from_is_counted(
+    gateway: GatewayServer, vendor: Vendor, more: dict[str, Any]
+):
+    body = {"model": limited(gateway, vendor), "input": "x", "max_output_tokens": 1, **more}
+    answer = gateway.post("responses", body)
+    assert answer.status_code == 400
+    assert "so it can never be admitted" in answer.json()["message"]
+    assert not vendor.asked
+
+
+def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vendor):
+    url = {"url": f"data:image/png;base64,{TEXT}"}
+    given = {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}],
+        "metadata": {"note": TEXT},
+        "user": TEXT,
+        "usage_context": {"team": TEXT},
+        "extra_params": {"prompt_cache_key": TEXT, "images": [url["url"]]},
+    }
+    assert gateway.query(limited(gateway, vendor), {**given, "max_tokens": 90}).status_code == 200
+
+
 def asked(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
     question = read_question({**CHAT, **body}, task=task, is_response=False)
     return question.output, question.is_open

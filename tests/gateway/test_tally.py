@@ -69,6 +69,13 @@ def test_what_a_model_thinks_and_gives_to_tools_is_heard():
     assert streamed.heard == whole.heard == len('{"city": "Rome"}') + len("Hm, Rome.")
 
 
+def test_counts_of_the_whole_go_before_those_within_a_choice():
+    tally = Tally()
+    within = {"delta": {}, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    tally.chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
+    assert tally.reported_counts()[:2] == (9, 8)
+
+
 @given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
 def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     tally = Tally()

@@ -65,7 +65,7 @@ def test_a_stream_that_stops_before_its_first_event_has_failed(gateway: GatewayS
     model.say(Answer.stream(b": nothing yet\n\n", cut=True))
     assert gateway.query("model", STREAM).status_code == 503
     record = gateway.notes.last
-    assert (record.status, record.completeness, record.tokens_source) == (503, "failed", "none")
+    assert (record.status, record.completeness, record.tokens_source) == (503, "failed", "estimated")
 
 
 def test_a_stream_that_takes_too_long_is_noted_as_truncated(gateway: GatewayServer, raw: RawServer):

@@ -1,0 +1,195 @@
+"""A question that a provider has read is counted, though nothing or nothing usable came back: somebody may pay for it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.record import Record
+from serving_ui.gateway.snapshot import Limit
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.gateway.raw import RawServer, raw_server
+from tests.gateway.test_records import chunk
+from tests.gateway.test_retries import GOOD, refusal
+from tests.support.servers import free_port, wait_until
+from tests.support.vendor import Answer, Vendor
+
+LONG = {"messages": [{"role": "user", "content": "x" * 200}], "max_tokens": 45}
+"""50 tokens, and 45 that the model may write."""
+SHORT = {**CHAT, "max_tokens": 80}
+"""2 tokens, and 80 that the model may write."""
+LIMITS = (Limit("endpoint", 100, "tokens"),)
+_names = count()
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+@pytest.fixture
+def name() -> str:
+    """An endpoint whose windows are empty."""
+    return f"counted-{next(_names)}"
+
+
+@pytest.fixture
+def silent(gateway: GatewayServer, vendor: Vendor, name: str) -> Vendor:
+    """A vendor behind the endpoint that reads the question and does not answer it."""
+    vendor.say(Answer.stream(chunk("a"), gate=threading.Event()))
+    gateway.add(endpoint(name, entity(base=vendor.url), limits=LIMITS))
+    return vendor
+
+
+@pytest.fixture
+def raw(gateway: GatewayServer, name: str) -> Iterator[RawServer]:
+    """A server behind the endpoint that reads the question and hangs up."""
+    with raw_server() as server:
+        server.answer(b"")
+        gateway.add(endpoint(name, entity(base=server.url), limits=LIMITS))
+        yield server
+
+
+def leave_when_read(gateway: GatewayServer, vendor: Vendor, name: str, body: Any) -> None:
+    """Ask by a raw socket, and leave as soon as the vendor has read the question, or the gateway has refused it."""
+    content, before, noted = json.dumps(body).encode(), len(vendor.asked), len(gateway.notes.pages)
+    head = f"POST /serving-endpoints/{name}/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
+        caller.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        wait_until(lambda: len(vendor.asked) > before or len(gateway.notes.pages) > noted)
+    wait_until(lambda: len(gateway.notes.pages) > noted)
+
+
+def counted(record: Record) -> tuple[int, int, str]:
+    return record.tokens_in, record.tokens_out, record.tokens_source
+
+
+@BOTH
+@pytest.mark.parametrize(("body", "tokens"), [(LONG, 50), (SHORT, 2)], ids=["long", "short"])
+def test_who_leaves_before_the_answer_begins_has_used_the_question(
+    gateway: GatewayServer, name: str, silent: Vendor, *, body: dict[str, Any], tokens: int, stream: bool
+):
+    """What the model has written by then is not known, so nothing of what was reserved is given back."""
+    for _ in range(10):
+        leave_when_read(gateway, silent, name, {**body, "stream": stream})
+    assert len(silent.asked) == 1
+    first, *others = gateway.notes.pages
+    assert (first.status, first.completeness) == (499, "client_left")
+    assert counted(first) == (tokens, 0, "estimated")
+    assert {each.completeness for each in others} == {"limited"}
+    assert silent.asked[0].gone.wait(5)
+
+
+@BOTH
+def test_a_question_that_was_read_before_the_connection_was_cut_is_counted(
+    gateway: GatewayServer, name: str, raw: RawServer, stream: bool
+):
+    statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
+    assert (statuses, len(raw.requests)) == ([503, 429, 429], 1)
+    assert gateway.notes.pages[0].completeness == "failed"
+    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+
+
+@BOTH
+def test_a_question_that_was_read_by_who_is_too_slow_is_counted(
+    gateway: GatewayServer, name: str, silent: Vendor, stream: bool
+):
+    hasty = Patience(first_byte=0.4)
+    gateway.add(endpoint(name, entity(base=silent.url), limits=LIMITS, patience=hasty))
+    statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
+    assert (statuses, len(silent.asked)) == ([504, 429, 429], 1)
+    assert gateway.notes.pages[0].completeness == "failed"
+    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+
+
+UNUSABLE = {
+    "cut": Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [',), cut=True),
+    "page": Answer(200, {"Content-Type": "text/html"}, (b"<html></html>",)),
+    "packed": Answer(200, {"Content-Encoding": "unknown"}, (b"x",)),
+}
+
+
+@pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
+def test_an_answer_that_nobody_can_use_was_still_an_answer(
+    gateway: GatewayServer, name: str, silent: Vendor, answer: Answer
+):
+    silent.say(answer)
+    assert gateway.query(name, LONG).status_code in {500, 501, 503}
+    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+    assert gateway.query(name, LONG).status_code == 429
+
+
+TURNED_DOWN = [
+    *((refusal(status), stream) for status in (400, 401, 429, 500, 503) for stream in (False, True)),
+    (Answer.json({"error": {"message": "x", "code": 503}}), False),
+    (Answer.stream(b'data: {"error": {"message": "x", "code": 429}}\n\n'), True),
+]
+
+
+@pytest.mark.parametrize(("answer", "stream"), TURNED_DOWN, ids=range(len(TURNED_DOWN)))
+def test_what_a_provider_turns_down_uses_nothing(
+    gateway: GatewayServer, name: str, silent: Vendor, answer: Answer, stream: bool
+):
+    silent.say(answer)
+    for _ in range(3):
+        assert gateway.query(name, {**LONG, "stream": stream}).status_code >= 400
+    assert len(silent.asked) == 3
+    assert {counted(each) for each in gateway.notes.pages} == {(0, 0, "none")}
+
+
+def test_what_reaches_nobody_uses_nothing(gateway: GatewayServer, name: str):
+    gateway.add(endpoint(name, entity(base=f"http://127.0.0.1:{free_port()}"), limits=LIMITS))
+    assert [gateway.query(name, LONG).status_code for _ in range(2)] == [503, 503]
+    assert {counted(each) for each in gateway.notes.pages} == {(0, 0, "none")}
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "expected"),
+    [
+        (GOOD, 200, (53, 2, "mixed")),
+        (refusal(500), 500, (50, 0, "estimated")),
+        (None, 503, (100, 0, "estimated")),
+    ],
+    ids=["answer", "refusal", "cut"],
+)
+def test_each_model_that_has_read_the_question_is_counted(
+    gateway: GatewayServer,
+    name: str,
+    raw: RawServer,
+    vendor: Vendor,
+    *,
+    second: Answer | None,
+    status: int,
+    expected: tuple[int, int, str],
+):
+    """The first one hangs up; the next one answers with 3 and 2 tokens, turns it down, or hangs up as well."""
+    if second is not None:
+        vendor.say(second)
+    bases = (raw.url, vendor.url if second else raw.url)
+    served = tuple(entity(base=base, name=f"model-{number}") for number, base in enumerate(bases))
+    gateway.add(
+        endpoint(name, served[0], entities=served, fallback=True, routes=(("model-0", 100),), limits=LIMITS)
+    )  # fmt: skip
+    assert [gateway.query(name, LONG).status_code for _ in range(2)] == [status, 429]
+    assert counted(gateway.notes.pages[0]) == expected
+
+
+def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
+    gateway: GatewayServer, name: str, silent: Vendor
+):
+    """A call that names no most reserves what others came to; who leaves at once must not make that less."""
+    answered = Answer.json({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 400}})
+    gateway.add(endpoint(name, entity(base=silent.url), limits=(Limit("endpoint", 3000, "tokens"),)))
+    silent.say(answered)
+    assert gateway.query(name).status_code == 200
+    silent.say(Answer.stream(chunk("a"), gate=threading.Event()))
+    for _ in range(10):
+        leave_when_read(gateway, silent, name, CHAT)
+    assert [each.completeness for each in gateway.notes.pages] == [
+        "complete",
+        *["client_left"] * 6,
+        *["limited"] * 4,
+    ]
