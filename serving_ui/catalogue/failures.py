@@ -8,8 +8,12 @@ There is no standard for this, so the spellings of the vendors and of the server
     {"choices": [{"error": {…}, "finish_reason": "error"}]}     OpenRouter, vLLM
     {"response": {"status": "failed", "error": {…}}}            OpenAI's Responses
     {"error_code": …}, {"errorMessage": …}, {"base_resp": {…}}  Databricks, Baidu, FastChat; AWS Lambda; MiniMax
+    {"Error": {…}}, {"Response": {"Error": {…}}}                AWS; Tencent
+    {"fault": {…}}, {"header": {"code": …}}                     Apigee; iFlytek
     {"detail": …}, {"message": …, "code" or "status": …}        FastAPI; AWS, Cohere and gateways, where there is no answer beside it
-    an event named `error` or `…Exception`                      proxies; Bedrock
+    {"title": …, "status": …}, {"statusCode": …, "body": …}     RFC 9457; AWS Lambda
+    {"success": false, "message": …}                            Cloudflare, proxies
+    an event named `error`, `….error` or `…Exception`           proxies; OpenAI's Responses; Bedrock
 
 An error that is null, false or empty is none. Neither is a blocked prompt, a refusal of the model, or a finish reason that tells of a
 filter: those are answers. What kind of failure it is comes as the HTTP status that it would have been: a number that it tells, else the
@@ -47,7 +51,7 @@ _NAMES: Mapping[int, str] = {
     529: "overloaded engineoverloaded serveroverloaded serverisoverloaded modeloverloaded provideroverloaded",
 }
 _STATUSES = {name: status for status, names in _NAMES.items() for name in names.split()}
-_PREFIXES = {"invalid": 400, "throttl": 429}
+_PREFIXES = {"invalid": 400, "throttl": 429, "limitexceeded": 429, "requestlimitexceeded": 429}
 _NUMBERS_OF_MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429, 2013: 400, 2049: 401}
 _PATTERNS = (
     (429, re.compile(r"rate.?limit|too many requests|throttl|quota", re.I)),
@@ -61,10 +65,13 @@ _SIGNS = re.compile(r"[^a-z0-9]")
 _ENDING = re.compile(r"(?:error|exception)+$")
 
 _STATUS_KEYS = ("code", "status", "status_code", "statusCode", "http_status", "http_code", "originalStatusCode", "error_code")  # fmt: skip
-_NAME_KEYS = ("code", "type", "status", "error_type", "errorType", "error_code", "reason", "__type")
-_MESSAGE_KEYS = ("originalMessage", "message", "Message", "detail", "error_msg", "errorMessage", "status_msg", "msg", "err", "text")  # fmt: skip
-_ERROR_KEYS = ("errors", "error_code", "errorMessage", "detail")
-_ANSWER_KEYS = ("choices", "data", "output", "candidates", "predictions", "embeddings", "embedding", "content", "delta", "usage")  # fmt: skip
+_NAME_KEYS = ("code", "Code", "type", "status", "error_type", "errorType", "error_code", "reason", "__type")
+_MESSAGE_KEYS = (
+    "originalMessage", "message", "Message", "faultstring", "detail", "error_msg", "error_message", "errorMessage", "status_msg",
+    "msg", "err", "exception", "text", "title", "body",
+)  # fmt: skip
+_ERROR_KEYS = ("errors", "Error", "fault", "exception", "err", "error_message", "errorMessage", "error_code", "detail")  # fmt: skip
+_ANSWER_KEYS = ("choices", "data", "output", "candidates", "predictions", "embeddings", "embedding", "content", "delta", "messages")  # fmt: skip
 """What has one of these is an answer or a part of one, unless it names its error."""
 
 
@@ -86,7 +93,7 @@ class ProviderFailed(Exception):
 
 def in_event(content: Any, name: str = "") -> ProviderFailed | None:
     """The failure that an event of a stream tells of, None for all others. `name` is the event's type, where it has one."""
-    if name == "error" or name.endswith("Exception"):
+    if name and names_failure(name):
         inner = content.get("error") if isinstance(content, Mapping) else None
         return _read(inner or content or name, content, name)
     if isinstance(content, list) and len(content) == 1:
@@ -103,11 +110,22 @@ def in_event(content: Any, name: str = "") -> ProviderFailed | None:
 def in_answer(content: Any) -> ProviderFailed | None:
     """The failure that a whole answer tells of. An answer with nothing but a message is none."""
     failed = in_event(content)
-    if failed is None and isinstance(content, Mapping) and not _has_answer(content):
+    if failed is None and isinstance(content, Mapping) and not has_answer(content):
         words = content.get("message") or content.get("Message")
         if isinstance(words, str):
             return _read(content)
     return failed
+
+
+def names_failure(name: str) -> bool:
+    """Whether an event of this type tells of a failure, whatever it holds."""
+    name = name.lower()
+    return name == "error" or name.endswith((".error", "exception"))
+
+
+def has_answer(content: Mapping[str, Any]) -> bool:
+    """Whether there is an answer in it, or a part of one. Token counts are none."""
+    return any(content.get(name) for name in _ANSWER_KEYS) or content.get("object") == "response"
 
 
 def _in_choices(choices: Any) -> ProviderFailed | None:
@@ -127,16 +145,27 @@ def _without_error(content: Mapping[str, Any]) -> ProviderFailed | None:
     minimax = content.get("base_resp")
     if isinstance(minimax, Mapping) and minimax.get("status_code"):
         return _read(minimax, minimax)
-    if _has_answer(content):
+    if has_answer(content):
         return None
-    if any(content.get(name) for name in _ERROR_KEYS):
-        return _read(content.get("errors") or content, content)
-    is_told = isinstance(content.get("code"), str) or any(_is_bad(content.get(name)) for name in _NAME_KEYS)
+    for each in (content, content.get("Response"), content.get("header")):
+        failed = _instead_of_answer(each) if isinstance(each, Mapping) else None
+        if failed is not None:
+            return failed
+    return None
+
+
+def _instead_of_answer(content: Mapping[str, Any]) -> ProviderFailed | None:
+    """What would be no failure if an answer stood beside it."""
+    for name in _ERROR_KEYS:
+        if error := content.get(name):
+            has_parts = isinstance(error, Mapping | list) and name != "detail"
+            return _read(error if has_parts else _words(content) or error, content)
+    is_told = (
+        isinstance(content.get("code"), str)
+        or content.get("success") is False
+        or any(_is_bad(content.get(name)) for name in (*_NAME_KEYS, "statusCode", "status_code"))
+    )
     return _read(content) if is_told and _words(content) else None
-
-
-def _has_answer(content: Mapping[str, Any]) -> bool:
-    return any(content.get(name) for name in _ANSWER_KEYS)
 
 
 def _is_bad(value: Any) -> bool:
@@ -144,7 +173,9 @@ def _is_bad(value: Any) -> bool:
     number = _number(value)
     if number is not None:
         return number >= 300
-    return isinstance(value, str) and ("fail" in value.lower() or _status_of(value) is not None)
+    if not isinstance(value, str):
+        return False
+    return value.lower().startswith("error") or "fail" in value.lower() or _status_of(value) is not None
 
 
 def _read(error: Any, around: Any = None, name: str = "") -> ProviderFailed:
@@ -155,7 +186,7 @@ def _read(error: Any, around: Any = None, name: str = "") -> ProviderFailed:
     inner = holders[0].get("metadata") if holders else None
     holders += [inner] if isinstance(inner, Mapping) else []
     words = next(_said(error, holders), name) or "It gave no reason."
-    code, named = _by_name([name] if name not in ("", "error") else [], holders)
+    code, named = _by_name([name] if name else [], holders)
     status = _by_number(holders) or named or _by_name([words], [])[1] or _by_pattern(words)
     return ProviderFailed(words, status=status, code=code)
 

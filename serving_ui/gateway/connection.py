@@ -179,6 +179,11 @@ class Connection(asyncio.Protocol):
         return bool(self._chunks)
 
     @property
+    def keeps(self) -> bool:
+        """The reply is whole by what HTTP says, and the connection may outlive it."""
+        return self._keep
+
+    @property
     def reusable(self) -> bool:
         return self._complete and not self.closed and not self._chunks and self._keep
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from pydantic_core import from_json
+
 from serving_ui.catalogue import failures
 from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, Wire, read_reply
 from serving_ui.catalogue.failures import ProviderFailed
@@ -26,6 +28,10 @@ from serving_ui.lib import json_text
 
 # An error that is not null, or the word as a value: `"object": "error"`.
 _ERROR = re.compile(rb'"error"\s*+(?!:\s*+null)')
+# What an answer of each task and of the Responses API has, with something in it; a text that speaks of it has its quotes escaped.
+_CONTENT = re.compile(rb'"(choices|data|output)"\s*+:\s*+\[\s*+[^\]\s]')
+# The last counts, and after them the end of the object or another name.
+_AFTER_USAGE = re.compile(rb'"usage"\s*+:\s*+\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}\s*+(?:,\s*+"|\}\s*+\Z)')
 _END = 4096
 _LONG = 16_384
 
@@ -88,31 +94,36 @@ class Passage:
         return json_text.write(made)
 
 
-def passed(content: bytes, tally: Tally, fail: ToError) -> bytes:
+def passed(content: bytes, tally: Tally, fail: ToError, *, may_be_cut: bool = False) -> bytes:
     """An answer that passes through as it is, but for numbers that JSON does not have.
 
-    It is parsed only when it has no counts where they usually are, or may tell of a failure.
+    It is parsed only when it has no counts where they usually are, may tell of a failure, or may be none.
+    `may_be_cut`: its end was that of the connection, so HTTP does not say that it is whole.
     """
-    if not _is_object(content) or not tally.whole(content) or _names_error(content):
-        tally.answer(_read(read_json(content, loosely=True), content, fail))
+    if not tally.whole(content) or may_be_cut or not _is_usual(content):
+        given = _read(read_json(content, loosely=True), content, fail)
+        if not failures.has_answer(given):
+            raise _empty()
+        tally.answer(given)
     return json_text.without_infinity(content)
 
 
-def _is_object(content: bytes) -> bool:
-    """Cheap: a body that HTTP says is whole, and that begins and ends as an object does, is not parsed again."""
-    if content[:1] == b"{" and content[-1:] == b"}":
-        return True
-    content = content.strip()
-    return content[:1] == b"{" and content[-1:] == b"}"
-
-
-def _names_error(content: bytes) -> bool:
-    """Cheap: whether it has an error. Of a long answer both ends are looked at."""
-    if len(content) <= _LONG:
-        return _ERROR.search(content) is not None
-    return (
-        _ERROR.search(content, 0, _END) is not None or _ERROR.search(content, len(content) - _END) is not None
-    )
+def _is_usual(content: bytes) -> bool:
+    """Cheap: an object by its first and last sign, with an answer in it, sound around its counts, and without an error."""
+    if not (content[:1] == b"{" and content[-1:] == b"}"):
+        content = content.strip()
+        if not (content[:1] == b"{" and content[-1:] == b"}"):
+            return False
+    at = content.rfind(b'"usage"')
+    is_last = content.count(b"{", at) == 1 and content.find(b"}", at) == len(content) - 2  # as mostly
+    if not is_last and _AFTER_USAGE.match(content, at) is None:
+        return False
+    found = _CONTENT.search(content)
+    if found is None:
+        return False
+    if found[1] == b"data" and len(content) > _LONG:  # a megabyte of numbers has its errors around it
+        return _ERROR.search(content, 0, _END) is None and _ERROR.search(content, len(content) - _END) is None
+    return _ERROR.search(content) is None
 
 
 def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
@@ -127,11 +138,29 @@ def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
 
 def _unreadable(content: bytes) -> GatewayError:
     beginning = content[:_END].strip()
-    if beginning[:1] == b"{":  # a wrong length, or a connection that ended before it was said
-        return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
     what = "is empty" if not beginning else "is a web page" if beginning[:1] == b"<" else "is no JSON object"
+    if beginning[:1] == b"{":
+        if _is_cut(content):  # a wrong length, or a connection that ended before it was said
+            return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
+        what = "is no valid JSON"
     return GatewayError(
         500,
         f"The provider's answer cannot be read: it {what}. "
         "The person who manages the endpoint must check the address that it leads to.",
+    )
+
+
+def _is_cut(content: bytes) -> bool:
+    """Whether it is only the beginning of a JSON text."""
+    try:
+        from_json(content)
+    except ValueError as problem:
+        return str(problem).startswith("EOF ")
+    return False
+
+
+def _empty() -> GatewayError:
+    return GatewayError(
+        500,
+        "The provider's answer holds nothing that answers the question. Try again, or tell the person who manages the endpoint.",
     )

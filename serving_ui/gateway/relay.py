@@ -28,7 +28,7 @@ KEEP_ALIVE_EVERY = 15.0
 """Seconds, at least: what the standard of server-sent events advises."""
 _KEEP_ALIVE = b": keep-alive\n\n"
 _BLANK = b"\n\n"
-_EVENTS = (b"data:", b"event:")
+_EVENTS = (b"data:", b"event:", b"error:")
 
 
 async def relay_whole(reply: Reply, each: Try) -> None:
@@ -38,7 +38,7 @@ async def relay_whole(reply: Reply, each: Try) -> None:
     if content is None:
         content = await _timed(query.caller, reply.body())
     if each.wire.reply is None:
-        content = passed(content, query.tally, each.failure)
+        content = passed(content, query.tally, each.failure, may_be_cut=reply.ends_connection)
     else:
         content = each.passage.whole(content)
     query.close(200)

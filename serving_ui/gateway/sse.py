@@ -1,8 +1,10 @@
 """Server-sent events: bytes in any portions → whole events. Pure.
 
-By the rules of the standard (html.spec.whatwg.org, 9.2.5 and 9.2.6) with two exceptions. At the end of the stream an event is taken
-although the empty line after it is missing: servers of OpenAI's kind leave it out. And an event without anything in its data, or
-with a comment there (`data: : keepalive`), is left out: it is there to keep the connection alive.
+By the rules of the standard (html.spec.whatwg.org, 9.2.5 and 9.2.6) with these exceptions. At the end of the stream an event is
+taken although the empty line after it is missing: servers of OpenAI's kind leave it out. An event without anything in its data, or
+with a comment there (`data: : keepalive`), is left out: it is there to keep the connection alive. Not so when its name tells of a
+failure. And two lines that the standard ignores are each an event of their own, because servers tell of failures there: the field
+`error` (older llama.cpp), and a bare JSON object (a proxy whose answer was to be no stream).
 
 Comments, ids and retry times are dropped: no client of ours reads them, and the MLflow client refuses a stream that has a line
 other than `data: …`. Names are kept for the providers whose events have one.
@@ -11,6 +13,8 @@ other than `data: …`. Names are kept for the providers whose events have one.
 from __future__ import annotations
 
 from typing import Protocol
+
+from serving_ui.catalogue.failures import names_failure
 
 Frame = tuple[bytes, bytes]
 """One event as it came: its name, empty when it has none, and its data."""
@@ -70,18 +74,16 @@ class EventSplitter:
             if line.startswith(b"data: "):
                 data.append(line[6:])
             elif line:
-                self._field(line)
-            elif data:
+                self._field(line, events)
+            elif data or self._name:
                 self._dispatch(events)
-            else:
-                self._name = b""
         if data and sum(map(len, data)) > _MOST:
             raise TooLong(_TOO_LONG)
         return events
 
     def finish(self) -> list[Frame]:
         events: list[Frame] = []
-        self._field(self._rest)
+        self._field(self._rest, events)
         self._dispatch(events)
         self._rest = b""
         return events
@@ -94,20 +96,29 @@ class EventSplitter:
         expected, self._expects = self._expects, b""
         return content.removeprefix(expected)
 
-    def _field(self, line: bytes) -> None:
+    def _field(self, line: bytes, events: list[Frame]) -> None:
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
         elif name == b"event":
             self._name = value.removeprefix(b" ")
+        elif name == b"error":
+            events.append((name, _text(value.removeprefix(b" "))))
+        elif line.startswith(b"{"):
+            events.append((b"", _text(line)))
 
     def _dispatch(self, events: list[Frame]) -> None:
         parts, name = self._data, self._name
         data = parts[0] if len(parts) == 1 else b"\n".join(parts)
-        if data.startswith(b"{") or data.lstrip()[:1] not in {b"", b":"}:
+        if data.startswith(b"{") or data.lstrip()[:1] not in {b"", b":"} or tells_failure(name):
             events.append((name and _text(name), data if data.isascii() else _text(data)))
         parts.clear()
         self._name = b""
+
+
+def tells_failure(name: bytes) -> bool:
+    """Whether an event of this name is a failure, whatever its data."""
+    return bool(name) and names_failure(name.decode("latin-1"))
 
 
 def _text(content: bytes) -> bytes:

@@ -22,13 +22,15 @@ from serving_ui.catalogue.exchange import AnswerUnreadable, Event, Json, Transla
 from serving_ui.catalogue.failures import ProviderFailed
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
-from serving_ui.gateway.sse import DONE, Frame, Splitter, event
+from serving_ui.gateway.sse import DONE, Frame, Splitter, event, tells_failure
 from serving_ui.gateway.tally import Tally
 from serving_ui.lib import json_text
 
 GARBLED = "The provider sent an event that cannot be understood, so its answer is not complete. Try again."
 _SHORT = "The provider's stream ended before the answer was complete. Try again."
 _LAST = event(DONE)
+_MOST_HELD = 64 * 1024
+"""Bytes."""
 
 
 class Stream(ABC):
@@ -78,7 +80,7 @@ class Stream(ABC):
     def _passed(self, frames: list[Frame]) -> bytes:
         ready: list[bytes] = []
         for name, data in frames:
-            if data.strip() == DONE:
+            if data.strip() == DONE and not tells_failure(name):
                 self._on_done()
             else:
                 self._take(name, data, ready)
@@ -117,18 +119,48 @@ class Stream(ABC):
 
 
 class PassedStream(Stream):
-    """OpenAI-shaped chunks. Without [DONE] it is whole only if a choice said why it ended."""
+    """OpenAI-shaped chunks. Without [DONE] it is whole only if a choice said why it ended.
+
+    What comes before the first choice (Azure's look at the prompt) is held back, so that a failure after it can still be anybody's turn.
+    """
 
     is_loose = True
-    _finished = False
+    _finished = _has_begun = False
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self._held: list[bytes] = []
 
     def _on_done(self) -> None:
-        self.over = True
+        if self._has_begun:
+            self.over = True
+        else:
+            self.error = GatewayError(503, _SHORT)
 
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
         self._finished = self._tally.chunk(content) or self._finished
+        if not content.get("choices"):
+            self._pass_without_choice(data, content, ready)
+            return
+        self._has_begun = True
+        if self._held:
+            self._release(ready)
+        ready.append(event(_as_it_came(data)))
+
+    def _pass_without_choice(self, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
+        if failures.has_answer(content):  # of another shape
+            self._has_begun = True
+        elif not content.get("usage") and (failed := failures.in_answer(content)) is not None:
+            self._report(failed, content)
+            return
         if self._shows_usage or not only_usage(content):
-            ready.append(event(_as_it_came(data)))
+            self._held.append(event(_as_it_came(data)))
+        if self._has_begun or sum(map(len, self._held)) > _MOST_HELD:
+            self._release(ready)
+
+    def _release(self, ready: list[bytes]) -> None:
+        ready += self._held
+        self._held = []
 
     def _is_whole(self) -> bool:
         return self._finished
@@ -182,6 +214,9 @@ class NamedStream(Stream):
         """Some servers add it; the API has no such event."""
 
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
+        if "type" not in content and (failed := failures.in_answer(content)) is not None:
+            self._report(failed, content)
+            return
         self._tally.response_event(content)
         ready.append(event(_as_it_came(data), name.encode("latin-1")))
         self.over = content.get("type") in self._LAST_ONES

@@ -80,6 +80,11 @@ class Reply:
         """All of it has been read, so there is nothing to settle."""
         return self._connection.finished and not self._connection.unread
 
+    @property
+    def ends_connection(self) -> bool:
+        """The connection ends with it, so the end of its body may be an accident."""
+        return not self._connection.keeps
+
     def arrived(self) -> bytes | None:
         """The body, if all of it is there."""
         if self._decoder is not None or not self._connection.finished:

@@ -69,6 +69,20 @@ TOLD: list[tuple[str, Any, int]] = [
     ("AWS", {"__type": "com.amazon.coral.service#ThrottlingException", "message": BUSY}, 429),
     ("AWS Lambda", {"errorMessage": BUSY, "errorType": "TimeoutError"}, 504),
     ("Cloudflare", {"success": False, "result": None, "errors": [{"code": 7003, "message": BUSY}]}, 503),
+    ("an error in capitals (AWS)", {"Error": {"Code": "ThrottlingException", "Message": BUSY}}, 429),
+    ("Tencent", {"Response": {"Error": {"Code": "LimitExceeded", "Message": BUSY}, "RequestId": "r"}}, 429),
+    ("Tencent's kind", {"Response": {"Error": {"Code": "RequestLimitExceeded.GlobalRegion", "Message": BUSY}}}, 429),
+    ("Apigee", {"fault": {"faultstring": "Rate limit quota violation", "detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}}, 429),
+    ("iFlytek", {"header": {"code": 10013, "message": BUSY, "sid": "s"}}, 503),
+    ("RFC 9457", {"type": "about:blank", "title": "Service unavailable", "status": 503}, 503),
+    ("AWS Lambda behind a gateway", {"statusCode": 503, "body": BUSY}, 503),
+    ("a status in words", {"status": "error", "message": BUSY}, 503),
+    ("no success", {"success": False, "message": BUSY}, 503),
+    ("a status and a message", {"status": "failed", "error_message": BUSY}, 503),
+    ("an error message", {"error_message": "out of memory"}, 500),
+    ("err", {"err": BUSY}, 503),
+    ("an exception", {"exception": "ValueError"}, 500),
+    ("errors beside counts", {"errors": [BUSY], "usage": {"prompt_tokens": 1}}, 503),
     ("a response that failed", {"object": "response", "status": "failed", "error": {"code": "server_error", "message": BUSY}}, 500),
     ("the event of one", {"type": "response.failed", "response": {"status": "failed", "error": {"code": "rate_limit_exceeded", "message": BUSY}}}, 429),
     ("the error event of one", {"type": "error", "code": "server_error", "message": BUSY, "param": None}, 500),
@@ -102,6 +116,10 @@ FINE: list[Any] = [
     {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "No."}, "usageMetadata": {}},
     {"base_resp": {"status_code": 0, "status_msg": ""}, "choices": [{"delta": {}}]},
     {"type": "ping"},
+    {"header": {"code": 0, "message": "Success", "status": 2}, "payload": {}},
+    {"type": "response.code_interpreter_call_code.done", "code": "print('message')", "item_id": "i"},
+    {"type": "response.mcp_call.failed", "item_id": "i"},
+    {"success": True, "message": {"content": "a"}},
     {"status": "queued", "id": "x"},
     {"a": 1},
     {},
@@ -128,7 +146,9 @@ def test_an_event_can_be_a_failure_by_its_name(name: str, content: Any, status: 
     assert (failed.status, str(failed)) == (status, BUSY)
 
 
-@pytest.mark.parametrize("name", ["error", "throttlingException"])
+@pytest.mark.parametrize(
+    "name", ["error", "Error", "ERROR", "exception", "response.error", "throttlingException"]
+)
 def test_an_event_without_words_says_at_least_its_name(name: str):
     failed = in_event({}, name)
     assert failed is not None and name in str(failed)

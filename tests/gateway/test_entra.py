@@ -24,6 +24,7 @@ from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 
 SECRET = "entra-canary-93b885adfe0da089cdf634904fd59f71"
+ANSWER = '{"choices": [{}]}'
 
 
 def token_reply(value: str, *, seconds: int = 3600) -> bytes:
@@ -47,7 +48,7 @@ def login() -> Iterator[RawServer]:
 def azure(gateway: GatewayServer, login: RawServer) -> Iterator[RawServer]:
     """An Azure resource, and the endpoint `azure` that leads to it with client credentials."""
     with raw_server() as server:
-        server.answer(http(200, '{"object": "chat.completion"}'))
+        server.answer(http(200, ANSWER))
         given: dict[str, Any] = {
             "openai_api_type": "azuread",
             "openai_api_base": server.url,
@@ -106,7 +107,7 @@ def test_a_token_that_the_provider_refuses_is_not_used_again(
     assert answer.status_code == 400
     assert "token-1" not in answer.text
     login.answer(token_reply("token-2"))
-    azure.answer(http(200, "{}"))
+    azure.answer(http(200, ANSWER))
     assert gateway.query("azure").status_code == 200
     assert b"Bearer token-2" in azure.requests[-1]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from serving_ui.catalogue.failures import names_failure
 from serving_ui.gateway.sse import EventSplitter, Frame, TooLong, event
 
 BOM = "\ufeff".encode()
@@ -45,6 +46,14 @@ LINES = st.sampled_from(
         b"",
         b"data: [DONE]",
         b"junk",
+        b"event: error",
+        b"event: Error",
+        b"event: response.error",
+        b"event: someException",
+        b'error: {"code": 503}',
+        b"error",
+        b'{"a": 1}',
+        b"{",
         "data: こんにちは".encode(),
         b"data: \xe3\x81",
         b"event: \xff",
@@ -65,14 +74,17 @@ def events(portions: list[bytes]) -> list[Frame]:
 
 
 def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
-    """Type and data of each event, as html.spec.whatwg.org has it in 9.2.6, word for word; the stream is whole."""
+    """Type and data of each event, as html.spec.whatwg.org has it in 9.2.6, word for word; the stream is whole.
+
+    But that a failure may be told by the type alone, and in lines that the standard ignores.
+    """
     text = stream.decode("utf-8", errors="replace").removeprefix("\ufeff")
     found: list[tuple[str, str]] = []
     data, kind = "", ""
     *lines, rest = re.split("\r\n|\n|\r", text)
     for line in [*lines, *([rest] if rest else []), ""]:
         if line == "":
-            if data:
+            if data or names_failure(kind):
                 found.append((kind, data[:-1] if data.endswith("\n") else data))
             data, kind = "", ""
         elif line.startswith(":"):
@@ -84,6 +96,10 @@ def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
                 kind = value
             elif name == "data":
                 data += value + "\n"
+            elif name == "error":
+                found.append((name, value))
+            elif line.startswith("{"):
+                found.append(("", line))
     return found
 
 
@@ -97,13 +113,13 @@ def test_any_split_gives_the_events_of_the_standard(stream: bytes, cuts: list[in
     """But for those that have nothing in their data, or a comment."""
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     found = events([stream[start:end] for start, end in pairwise(places)])
-    expected = [(kind, data) for kind, data in by_the_standard(stream) if _says_something(data)]
+    expected = [(kind, data) for kind, data in by_the_standard(stream) if _says_something(kind, data)]
     assert [(name.decode(), data.decode()) for name, data in found] == expected
 
 
-def _says_something(data: str) -> bool:
+def _says_something(kind: str, data: str) -> bool:
     bare = data.encode().strip()
-    return bool(bare) and not bare.startswith(b":")
+    return names_failure(kind) or (bool(bare) and not bare.startswith(b":"))
 
 
 @given(stream=ANY)

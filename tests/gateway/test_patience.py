@@ -95,7 +95,7 @@ def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServe
     publish(gateway, vendor, Patience(first_byte=0.2))
     gate = threading.Event()
     gateway.add(endpoint("calm", entity(base=vendor.url)))
-    vendor.say(Answer(200, {"Content-Type": "application/json"}, (b"{}",), gate=gate))
+    vendor.say(Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{}]}',), gate=gate))
     assert gateway.query("hasty").status_code == 504
     gate.set()
     assert gateway.query("calm").status_code == 200

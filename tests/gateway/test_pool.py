@@ -60,7 +60,7 @@ class Vendor:
 
 def answer(number: int) -> bytes:
     """Good for a question and for a token."""
-    said = {"connection": number, "choices": [], "access_token": f"token-{number}", "expires_in": 3600}
+    said = {"connection": number, "choices": [{}], "access_token": f"token-{number}", "expires_in": 3600}
     content = json.dumps(said).encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
     return head + content

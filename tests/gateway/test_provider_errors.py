@@ -177,18 +177,20 @@ def test_a_head_that_never_ends_is_ended(gateway: GatewayServer, raw: RawServer,
 
 
 def test_an_interim_reply_is_not_the_answer(gateway: GatewayServer, raw: RawServer):
-    raw.answer(b'HTTP/1.1 100 Continue\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a": 1}')
-    assert gateway.query("raw").json() == {"a": 1}
+    raw.answer(
+        b'HTTP/1.1 100 Continue\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}'
+    )
+    assert gateway.query("raw").json() == {"data": 1}
 
 
 def test_a_reply_that_ends_with_the_connection_is_whole(gateway: GatewayServer, raw: RawServer):
-    raw.answer(b'HTTP/1.0 200 OK\r\n\r\n{"a": 1}')
-    assert gateway.query("raw").json() == {"a": 1}
+    raw.answer(b'HTTP/1.0 200 OK\r\n\r\n{"data": 1}')
+    assert gateway.query("raw").json() == {"data": 1}
 
 
 def test_a_connection_that_was_closed_while_idle_is_replaced(gateway: GatewayServer, raw: RawServer):
     raw.answer(
-        b'HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a": 1}'
+        b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}'
     )  # closes after each answer without saying so
     for _ in range(5):
         assert gateway.query("raw").status_code == 200
@@ -197,12 +199,12 @@ def test_a_connection_that_was_closed_while_idle_is_replaced(gateway: GatewaySer
 
 def test_bytes_after_the_answer_are_never_read_as_the_next_one(gateway: GatewayServer, raw: RawServer):
     raw.answer(
-        b'HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a": 1}HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{"a": 2}',
+        b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 2}',
         close=False,
     )
     for _ in range(3):
         assert gateway.query("raw").status_code in {200, 503}
-        assert gateway.query("raw").json().get("a") != 2
+        assert gateway.query("raw").json().get("data") != 2
 
 
 def test_nobody_at_the_address_is_503(gateway: GatewayServer):

@@ -109,12 +109,15 @@ def test_models_are_those_that_the_caller_may_query(gateway: GatewayServer, sand
 
 def test_connections_are_used_again(gateway: GatewayServer):
     with raw_server() as server:
-        server.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", close=False)
+        server.answer(b'HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n{"choices":[{}]}', close=False)
         gateway.add(endpoint("raw", entity(base=server.url)))
         for _ in range(5):
             assert gateway.query("raw").status_code == 200
-        events = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 14\r\n\r\ndata: [DONE]\n\n"
-        server.answer(events, close=False)
+        events = b'data: {"choices":[{}]}\n\ndata: [DONE]\n\n'
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(
+            events
+        )
+        server.answer(head + events, close=False)
         for _ in range(5):
             assert gateway.query("raw", {**CHAT, "stream": True}).status_code == 200
         assert (server.connections, len(server.requests)) == (1, 10)

@@ -14,7 +14,7 @@ from tests.gateway.raw import RawServer, raw_server
 
 STREAM = {**CHAT, "stream": True}
 EVENTS = b'data: {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-ANSWER = json.dumps({"choices": []}).encode()
+ANSWER = json.dumps({"choices": [{}]}).encode()
 
 
 @pytest.fixture

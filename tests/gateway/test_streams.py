@@ -135,12 +135,15 @@ def test_a_character_that_is_cut_in_two_is_passed_on(gateway: GatewayServer, raw
 
 
 def test_an_event_over_several_lines_comes_out_as_one(gateway: GatewayServer, raw: RawServer):
-    raw.answer(HEAD + b'connection: close\r\n\r\ndata: {"choices":\ndata: []}\n\ndata: [DONE]')
-    assert payloads(gateway.query("raw", STREAM)) == [{"choices": []}, "[DONE]"]
+    raw.answer(HEAD + b'connection: close\r\n\r\ndata: {"choices":\ndata: [{}]}\n\ndata: [DONE]')
+    assert payloads(gateway.query("raw", STREAM)) == [{"choices": [{}]}, "[DONE]"]
 
 
 def test_a_provider_that_does_not_stream_is_told_of(gateway: GatewayServer, raw: RawServer):
-    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+    raw.answer(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n"
+        + b'{"choices":[{}]}'
+    )
     answer = gateway.query("raw", STREAM)
     assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
@@ -152,12 +155,12 @@ def test_a_stream_that_never_ends_is_ended(gateway: GatewayServer, sandbox: Sand
 
 
 def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, raw: RawServer):
-    parts = (b"e\r\ndata: [DONE]\n\n\r\n", b"0\r\n\r\n")
+    parts = (b'19\r\ndata: {"choices": [{}]}\n\n\r\n', b"e\r\ndata: [DONE]\n\n\r\n", b"0\r\n\r\n")
     raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n", later=parts, close=False)
     pool = gateway.gateway.client.pool
     gateway.gateway.client.pool.close()
     for count in range(1, 4):
-        assert payloads(gateway.query("raw", STREAM)) == ["[DONE]"]
+        assert payloads(gateway.query("raw", STREAM)) == [{"choices": [{}]}, "[DONE]"]
         wait_until(lambda: len(pool) == 1, seconds=1)
         assert (raw.connections, len(raw.requests)) == (1, count)
 
