@@ -181,7 +181,8 @@ def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
     gateway: GatewayServer, name: str, silent: Vendor
 ):
     """A call that names no most reserves what others came to; who leaves at once must not make that less."""
-    answered = Answer.json({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 400}})
+    choices = [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]
+    answered = Answer.json({"choices": choices, "usage": {"prompt_tokens": 3, "completion_tokens": 400}})
     gateway.add(endpoint(name, entity(base=silent.url), limits=(Limit("endpoint", 3000, "tokens"),)))
     silent.say(answered)
     assert gateway.query(name).status_code == 200
