@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from serving_ui.start.protocol import Protocol
 
 _log = logging.getLogger("serving_ui.start")
-_OF_THE_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_OFTEN = frozenset(
+    {b"date", b"content-type", b"x-request-id", b"x-gateway-overhead-ms", b"served-model-name"}
+)
+"""What is in the head of most answers, spelled as it is sent, and means nothing to the server."""
 _WITHOUT_BODY = frozenset({204, 304})
 _FAILED = b'{"error_code":"INTERNAL_ERROR","message":"The server failed. Its log has the reason."}'
 
@@ -149,28 +152,34 @@ class Exchange:
 
     def _head_of(self, status: int, headers: Any) -> bytes:
         """Raises RuntimeError for what would be another header, or another answer."""
-        lines, closes = [STATUS_LINE[status]], False
-        for given, value in [*self._connection.server_state.default_headers, *headers]:
-            name = given.lower()
-            if name in _OF_THE_SERVER:
+        parts, closes = [STATUS_LINE[status]], False
+        headers = [*self._connection.server_state.default_headers, *headers]
+        lines = len(headers) + 1
+        for given, value in headers:
+            name = given
+            if name not in _OFTEN:
+                name = given.lower()
                 if name == b"content-length":
                     self._left = int(value)
                 elif name == b"transfer-encoding":
+                    lines -= 1
                     continue
-                elif b"close" in value.lower():
+                elif name == b"connection" and b"close" in value.lower():
                     closes, self.keep_alive = True, False
-            lines.append(b"%b: %b\r\n" % (name, value))
+            parts += (name, b": ", value, b"\r\n")
         self._has_body = self._has_body and status not in _WITHOUT_BODY
         if self._left < 0 and self._has_body:
             if self._scope["http_version"] == "1.0":
                 self.keep_alive = False  # its end is that of the connection
             else:
                 self._is_chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
+                parts.append(b"transfer-encoding: chunked\r\n")
+                lines += 1
         if not (self.keep_alive or closes):
-            lines.append(b"connection: close\r\n")
-        head = b"".join(lines)
-        if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
+            parts.append(b"connection: close\r\n")
+            lines += 1
+        head = b"".join(parts)
+        if not head.count(b"\n") == head.count(b"\r") == lines or head.find(b"\0") >= 0:
             raise RuntimeError("A header has a line break in it.")
         return head + b"\r\n"
 

@@ -245,7 +245,8 @@ class Protocol(HttpToolsProtocol):
     def _begin(self, exchange: Exchange) -> None:
         if self.transport.is_closing():
             return
-        task = self.loop.create_task(exchange.run(self.app, self.tasks.discard))
+        # With a name, as making one up for each takes longer than all else here.
+        task = asyncio.Task(exchange.run(self.app, self.tasks.discard), loop=self.loop, name="request")
         self._running = exchange
         exchange.task = task
         self.tasks.add(task)
