@@ -150,6 +150,8 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
     sent: dict[str, Any] = {} if model is None else {"model": model}
     if extra:
         sent |= {name: value for name, value in extra.items() if name not in _NOT_SENT and name != "stream"}
+    if _NOT_SENT.isdisjoint(body):  # as at the paths of invocations
+        return {**sent, **body}
     for name, value in body.items():
         if name not in _NOT_SENT:
             sent[name] = value

@@ -89,10 +89,6 @@ class OpenAIConfig(ProviderConfig):
         help=_("Only needed when the key belongs to several organizations."),
     )
 
-    @property
-    def is_azure(self) -> bool:
-        return self.openai_api_type in _AZURE["openai_api_type"]
-
 
 _MODELS = {
     Task.CHAT: (
@@ -132,6 +128,10 @@ def _suggest(task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
     return (_AZURE_MODELS if azure else _MODELS).get(task, ())
 
 
+def _is_azure(config: OpenAIConfig) -> bool:
+    return config.openai_api_type in _AZURE["openai_api_type"]
+
+
 def _base_url(config: OpenAIConfig, addresses: Addresses) -> str:
     if config.openai_api_base is None:
         return addresses.vendor(DEFAULT_BASE, "openai")
@@ -159,10 +159,10 @@ def _auth(config: OpenAIConfig, addresses: Addresses) -> ClientCredentials | Non
 
 
 def _headers(config: OpenAIConfig) -> wire.Headers:
-    if config.openai_api_type == "azuread":
+    kind, key = config.openai_api_type, config.openai_api_key
+    if kind == "azuread":
         return ()
-    key = config.openai_api_key
-    headers = wire.header("api-key", key) if config.is_azure else wire.bearer(key)
+    headers = wire.header("api-key", key) if kind == "azure" else wire.bearer(key)
     if config.openai_organization:
         return (headers, ("OpenAI-Organization", config.openai_organization))
     return (headers,)
@@ -179,7 +179,7 @@ def _azure_url(config: OpenAIConfig, addresses: Addresses, path: str) -> str:
 
 
 def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
-    if config.is_azure:
+    if _is_azure(config):
         address = _azure_url(config, addresses, "/models")
     else:
         address = _base_url(config, addresses) + "/models"
@@ -188,7 +188,7 @@ def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses)
 
 def _tells_usage(config: OpenAIConfig) -> bool:
     """Whether a stream can be asked for its usage. Other hosts behind the API base may refuse what they do not know."""
-    if config.is_azure:
+    if _is_azure(config):
         return (config.openai_api_version or "") >= STREAM_USAGE_SINCE
     return config.openai_api_base is None
 
@@ -205,7 +205,7 @@ def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
     ) -> UpstreamRequest:
-        if config.is_azure:
+        if _is_azure(config):
             deployment = wire.segment(config.openai_deployment_name or "")
             address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
             sent = _body(body, config, model=None)
@@ -222,9 +222,11 @@ def _responses(
 ) -> UpstreamRequest:
     """The Responses API. Azure has it under its v1 path only, which knows no versions and takes the deployment as the model."""
     base = _base_url(config, addresses)
-    if config.is_azure:
+    if _is_azure(config):
         base = _azure_base(config, addresses) + "/openai/v1"
-    sent = wire.openai_body(body, model=(config.openai_deployment_name if config.is_azure else None) or model)
+    sent = wire.openai_body(
+        body, model=(config.openai_deployment_name if _is_azure(config) else None) or model
+    )
     return wire.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
 
 

@@ -36,7 +36,7 @@ def client(gateway: GatewayServer) -> Iterator[openai.OpenAI]:
 def direct(recorded: Recording, vendor: Vendor) -> openai.OpenAI:
     """The SDK as somebody sets it up who asks the same host without a gateway."""
     block: Any = recorded.config(vendor.url)
-    if not block.is_azure:
+    if block.openai_api_type == "openai":
         base = (block.openai_api_base or f"{vendor.url}/v1").rstrip("/")
         return openai.OpenAI(
             base_url=base, api_key="key-1", organization=block.openai_organization, max_retries=0
