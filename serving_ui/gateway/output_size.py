@@ -38,6 +38,7 @@ _HOLDERS = frozenset({
 """Objects in which such parameters stand."""
 _THINKING_HOLDERS = frozenset({"thinking", "thinkingconfig", "reasoning"})
 _OTHERS = OPENAI_FIELDS - {"max_tokens", "max_completion_tokens", "n", "best_of"}
+_USUAL = frozenset({"max_tokens"})
 _TEXTS = frozenset({"user", "safety_identifier", "prompt_cache_key", "suffix", "stop"})
 """What is a text for OpenAI, even when it looks like a number."""
 _MAYBE_JSON = frozenset('-0123456789tfn[{" \t\r\n')
@@ -64,6 +65,11 @@ def read(body: Mapping[str, Any], *, is_prompt: bool) -> tuple[int, bool]:
     `body` has its extra parameters merged. Of several that say the same the largest counts. Raises for one that is no count; a
     completion (`is_prompt`) may ask for no tokens at all.
     """
+    given = body.keys() - _OTHERS
+    if given == _USUAL and type(body["max_tokens"]) is int and 0 < body["max_tokens"] <= _MOST:
+        return body["max_tokens"] * _prompts(body), False
+    if not given:
+        return 0, True
     tokens, thinking, answers = 0, 0, 1
     for path, name, value in _given(body):
         if type(value) is not int:  # nor bool
@@ -101,7 +107,9 @@ def _given(body: Mapping[str, Any], at: str = "", is_thinking: bool = False) -> 
 
 def _prompts(body: Mapping[str, Any]) -> int:
     """Each of several prompts is answered. A list of numbers is one prompt that has been cut already."""
-    prompt = body.get("prompt")
+    if "prompt" not in body:
+        return 1
+    prompt = body["prompt"]
     if not isinstance(prompt, list) or not prompt or isinstance(prompt[0], int):
         return 1
     return len(prompt)

@@ -32,6 +32,7 @@ _ERROR = re.compile(rb'"error"\s*+(?!:\s*+null)')
 _CONTENT = re.compile(rb'"(choices|data|output)"\s*+:\s*+\[\s*+[^\]\s]')
 # The last counts, and after them the end of the object or another name.
 _AFTER_USAGE = re.compile(rb'"usage"\s*+:\s*+\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}\s*+(?:,\s*+"|\}\s*+\Z)')
+_OPENING, _CLOSING = b"{}"
 _END = 4096
 _LONG = 16_384
 
@@ -100,7 +101,8 @@ def passed(content: bytes, tally: Tally, fail: ToError, *, may_be_cut: bool = Fa
     It is parsed only when it has no counts where they usually are, may tell of a failure, or may be none.
     `may_be_cut`: its end was that of the connection, so HTTP does not say that it is whole.
     """
-    if not tally.whole(content) or may_be_cut or not _is_usual(content):
+    counted = tally.whole(content)
+    if not counted or may_be_cut or not _is_usual(content, counted):
         given = _read(read_json(content, loosely=True), content, fail)
         if not failures.has_answer(given):
             raise _empty()
@@ -108,22 +110,27 @@ def passed(content: bytes, tally: Tally, fail: ToError, *, may_be_cut: bool = Fa
     return json_text.without_infinity(content)
 
 
-def _is_usual(content: bytes) -> bool:
-    """Cheap: an object by its first and last sign, with an answer in it, sound around its counts, and without an error."""
-    if not (content[:1] == b"{" and content[-1:] == b"}"):
-        content = content.strip()
-        if not (content[:1] == b"{" and content[-1:] == b"}"):
+def _is_usual(content: bytes, counted: int) -> bool:
+    """Cheap: an object by its first and last sign, with an answer in it, sound around its counts, and without an error.
+
+    `counted` is where its counts are, as `Tally.whole` says.
+    """
+    size = len(content)
+    if not (content[0] == _OPENING and content[-1] == _CLOSING):
+        stripped = content.strip()
+        if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             return False
-    at = content.rfind(b'"usage"')
-    is_last = content.count(b"{", at) == 1 and content.find(b"}", at) == len(content) - 2  # as mostly
-    if not is_last and _AFTER_USAGE.match(content, at) is None:
+    is_last = counted == size - 1  # only the end of the object is left, as mostly
+    if not is_last and _AFTER_USAGE.match(content, content.rfind(b'"usage"')) is None:
         return False
-    found = _CONTENT.search(content)
-    if found is None:
+    # To look for a text first is cheap, and a search for an expression is not.
+    at = content.find(b'"choices"')
+    found = (at >= 0 and _CONTENT.match(content, at)) or _CONTENT.search(content)
+    if not found:
         return False
-    if found[1] == b"data" and len(content) > _LONG:  # a megabyte of numbers has its errors around it
-        return _ERROR.search(content, 0, _END) is None and _ERROR.search(content, len(content) - _END) is None
-    return _ERROR.search(content) is None
+    if size > _LONG and found[1] == b"data":  # a megabyte of numbers has its errors around it
+        return _ERROR.search(content, 0, _END) is None and _ERROR.search(content, size - _END) is None
+    return content.find(b'"error"') < 0 or _ERROR.search(content) is None
 
 
 def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:

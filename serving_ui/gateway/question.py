@@ -46,6 +46,7 @@ _FILES = frozenset(
 """Where a data URL is a file. Anywhere else it is a text like others."""
 _PROPERTIES = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 """Of a JSON schema: objects whose names are the caller's own."""
+_COMPLETIONS = Task.COMPLETIONS  # by its class it is looked up each time
 # What a body of the task must have, as (field, what it holds, its types).
 _NEEDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
     Task.CHAT: ("messages", "a list of messages", (list,)),
@@ -159,7 +160,7 @@ def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Que
     if "extra_params" in body and isinstance(body["extra_params"], dict):
         body = {**body, "extra_params": output_size.typed(body["extra_params"])}
         merged = {**body["extra_params"], **body}  # as the provider gets it
-    output, is_open = output_size.read(merged, is_prompt=task is Task.COMPLETIONS)
+    output, is_open = output_size.read(merged, is_prompt=task is _COMPLETIONS)
     question = Question(body, "stream" in body and _stream(body, task), is_response, output, is_open)
     if question.stream and "stream_options" in merged:
         options = merged["stream_options"]

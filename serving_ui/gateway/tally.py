@@ -77,21 +77,23 @@ class Tally:
 
     def reported_counts(self) -> Counts:
         """What the provider has told."""
-        return self._with_earlier(self.tokens_in, self.tokens_out, REPORTED if self.reported else NONE)
+        return self._counts(self.tokens_in, self.tokens_out, REPORTED if self.reported else NONE)
 
     def estimated_counts(self, question: Text, *, ended: bool) -> Counts:
         """The same, and an estimate of what it has not told. Of an answer that has not `ended`, that is what was heard after its last count."""
         given, said = self.tokens_in, self.tokens_out
         if given and (self.heard <= self._heard_when_counted or (ended and said)):
-            return self._with_earlier(given, said, REPORTED)
+            if self._earlier is None:  # as mostly
+                return given, said, REPORTED, self.cached, self.written, self.reasoning
+            return self._counts(given, said, REPORTED)
         source = MIXED if given or said else ESTIMATED
         if not given:
             given = estimate(question.length)
         if self.heard > self._heard_when_counted and not (ended and said):
             said += estimate(self.heard - self._heard_when_counted)
-        return self._with_earlier(given, said, source)
+        return self._counts(given, said, source)
 
-    def _with_earlier(self, given: int, said: int, source: str) -> Counts:
+    def _counts(self, given: int, said: int, source: str) -> Counts:
         """With the tries before."""
         before = self._earlier
         if before is None:
@@ -156,22 +158,23 @@ class Tally:
         if isinstance(response, dict):
             self.usage(response.get("usage"))
 
-    def whole(self, content: bytes) -> bool:
+    def whole(self, content: bytes) -> int:
         """A whole answer as bytes. The last `usage` counts; a text that speaks of one has its quotes escaped.
 
-        Gives whether there were counts. Where not, the answer must be parsed and given to `answer`.
+        Gives where the counts are in it: their end, or their beginning when they are not written as usual. 0 when there are
+        none; then the answer must be parsed and given to `answer`.
         """
         at = content.rfind(b'"usage"')
         usual = _USUAL.match(content, at) if at >= 0 else None
         if usual is not None:
-            self.tokens_in, self.tokens_out = int(usual[1]), int(usual[2])
+            self.tokens_in, self.tokens_out, at = int(usual[1]), int(usual[2]), usual.end()
         elif at >= 0 and (found := _USAGE.match(content, at)) is not None:
             near = content[found.end() : found.end() + _USAGE_BYTES].decode("utf-8", "replace")
             try:
                 self.usage(_DECODER.raw_decode(near)[0])
             except (ValueError, RecursionError):  # longer than anybody's
-                return False
-        return self.tokens_in > 0 or self.tokens_out > 0
+                return 0
+        return at if self.tokens_in > 0 or self.tokens_out > 0 else 0
 
     def answer(self, content: Any) -> None:
         """A whole answer that has been parsed anyway."""
