@@ -82,7 +82,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError("The gateway answers HTTP requests only.")
-        caller = Caller(scope=scope, receive=receive, send=send)
+        caller = Caller(scope, receive, send)
         try:
             await self._answer(caller)
         except GatewayError as error:
@@ -98,7 +98,7 @@ class Gateway:
 
     async def _answer(self, caller: Caller) -> None:
         snapshot = self.holder.current
-        principal = _principal(snapshot, caller.bearer)
+        principal = _principal(snapshot, caller.bearer())
         known = len(caller.path) <= question.LONGEST_PATH
         address = (question.read_path if known else question.read_path.__wrapped__)(caller.path)
         if address.is_list:
@@ -112,9 +112,7 @@ class Gateway:
             content = question.read_body(await caller.body(self._body))
             name = question.endpoint_named(content)
         endpoint = _endpoint(snapshot, principal, name)
-        query = Query(
-            snapshot=snapshot, endpoint=endpoint, principal=principal, caller=caller, ledger=self._ledger
-        )
+        query = Query(snapshot, endpoint, principal, caller, self._ledger)
         try:
             if content is None:
                 content = question.read_body(await caller.body(self._body))
@@ -136,14 +134,9 @@ class Gateway:
             query.close(500, ends.FAILED, code="INTERNAL_ERROR")
 
     def _reserve(self, query: Query) -> Awaitable[Reservation]:
-        endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens
-        return self.limits.admit(
-            endpoint=endpoint,
-            principal=query.principal,
-            tokens=asked.tokens if counts else 0,
-            is_open=counts and asked.is_open,
-            now=monotonic_ns(),
-        )
+        endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens()
+        tokens = asked.tokens if counts else 0
+        return self.limits.admit(endpoint, query.principal, tokens, monotonic_ns(), counts and asked.is_open)
 
     def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
         """Whom to ask, in this order."""

@@ -56,7 +56,7 @@ class Asking:
         query = first.query
         patience = query.endpoint.patience or self._client.patience
         task = asyncio.current_task(self._client.loop)
-        guard = Guard(receive=query.caller.receive, patience=patience, watch=self._watch, task=task)
+        guard = Guard(query.caller.receive, patience, self._watch, task)
         each, left, tries, paused = first, list(fallbacks), 1, 0.0
         failure: Unanswered | None = None
         try:
@@ -105,7 +105,7 @@ class Asking:
         """Ask and relay. What becomes of asking is what the host's circuit learns."""
         query = each.query
         circuit = self._client.circuit(each.request.url)
-        if circuit.is_open:
+        if circuit.faults:
             _refuse_if_open(circuit, query.endpoint)
         if each.request.auth is not None:
             await self._sign(each, guard)
@@ -129,14 +129,15 @@ class Asking:
                 raise await self._refusal(reply, each)
             await (relay_stream(reply, each, circuit) if query.question.stream else relay_whole(reply, each))
             guard.release()  # to the server an answered caller has left; that must not cut the connection
-            if not reply.is_over:
+            if not reply.is_over():
                 await reply.settle()
         except ReportedFailure as reported:
             status = reported.upstream_status
             query.was_asked = query.caller.began  # until then it is a refusal, though it came with 200
             raise
         finally:
-            _update_circuit(circuit, status)
+            if circuit.faults or status in _HOST_FAULTS:
+                _update_circuit(circuit, status)
             reply.done()
 
     def _is_hasty(self, endpoint: Endpoint) -> bool:

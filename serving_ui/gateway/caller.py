@@ -50,7 +50,7 @@ class Caller:
         "request_id",
     )
 
-    def __init__(self, *, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._started = perf_counter()
         self._waited = 0.0
         self._scope = scope
@@ -63,9 +63,10 @@ class Caller:
         self.began = False
         self.first_byte_ms = 0.0
         given = self._headers.get(b"x-request-id")
-        self.request_id = given if given and _ID.fullmatch(given) else b"%032x" % getrandbits(128)
+        self.request_id = (
+            given if given and _ID.fullmatch(given) else getrandbits(128).to_bytes(16).hex().encode()
+        )
 
-    @property
     def bearer(self) -> str:
         """The access token. Raises when there could be two: a proxy may have looked at the other one."""
         if len(self._headers) != len(self._scope["headers"]) and self._times(b"authorization") > 1:
@@ -73,7 +74,6 @@ class Caller:
         kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
         return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
 
-    @property
     def traceparent(self) -> str:
         """The caller's place in its own trace, when it tells one."""
         given = self._headers.get(b"traceparent")
@@ -83,9 +83,7 @@ class Caller:
         """The whole body, decoded. Raises when it is longer than is taken, before reading more of it than that."""
         began = perf_counter()
         try:
-            return await read_body(
-                scope=self._scope, headers=self._headers, receive=self.receive, limit=limit
-            )
+            return await read_body(self._scope, self._headers, self.receive, limit)
         except RequestRefused as refusal:
             raise invalid(str(refusal)) from None
         finally:

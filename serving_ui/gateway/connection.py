@@ -53,10 +53,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_chunks",
-        "_complete",
         "_fault",
         "_fruitless",
-        "_keep",
         "_length",
         "_loop",
         "_pairs",
@@ -68,8 +66,10 @@ class Connection(asyncio.Protocol):
         "_waiter",
         "address",
         "closed",
+        "finished",
         "has_head",
         "idle_since",
+        "keeps",
         "origin",
         "owner",
         "policy",
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._complete = True
+        self.finished = True
         self._fault: UpstreamFault | None = None
         self._chunks: list[bytes] = []
         self._size = 0
@@ -105,11 +105,10 @@ class Connection(asyncio.Protocol):
         self.replied = self.was_unread = False
         """`was_unread`: the provider had closed the connection before any of the request reached it."""
         self._length = len(message)
-        self.has_head = self._complete = self._keep = False
+        self.has_head = self.finished = self.keeps = False
         self._fruitless = 0
         cast(asyncio.Transport, self._transport).write(message)
 
-    @property
     def is_silent(self) -> bool:
         """Nothing waits in the socket: no end, no late reply. Costs half a microsecond; the event loop may not have looked yet."""
         return not (self.closed or self._poll(0))
@@ -119,7 +118,6 @@ class Connection(asyncio.Protocol):
         """By name in small letters; of several with one name the last. Made when somebody asks, which few do."""
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._pairs}
 
-    @property
     def coding(self) -> bytes:
         """How the body is encoded: what `content-encoding` says."""
         said = b""
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
     async def read(self) -> bytes:
         """The next bytes of the body, as many as are there; b"" at the end."""
         while not self._chunks:
-            if self._complete:
+            if self.finished:
                 return b""
             await self.more()
         return self.take()
@@ -158,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     def fail(self, fault: UpstreamFault) -> None:
         """Close at once; whoever waits or reads next gets `fault`. Of several faults the first counts."""
-        if not self._complete and self._fault is None:
+        if not self.finished and self._fault is None:
             self._fault = fault
         self.close()
         self._wake()
@@ -168,24 +166,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    @property
-    def finished(self) -> bool:
-        """The whole reply has arrived."""
-        return self._complete
+    def is_read(self) -> bool:
+        """The whole reply has arrived, and been read."""
+        return self.finished and not self._chunks
 
-    @property
-    def unread(self) -> bool:
-        """Some of what has arrived waits to be read."""
-        return bool(self._chunks)
-
-    @property
-    def keeps(self) -> bool:
-        """The reply is whole by what HTTP says, and the connection may outlive it."""
-        return self._keep
-
-    @property
-    def reusable(self) -> bool:
-        return self._complete and not self.closed and not self._chunks and self._keep
+    def is_reusable(self) -> bool:
+        return self.finished and not self.closed and not self._chunks and self.keeps
 
     # What asyncio calls.
 
@@ -196,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._poll = poll.poll
 
     def data_received(self, data: bytes) -> None:
-        if self._complete:
+        if self.finished:
             self.close()  # bytes that nobody asked for: the next reply could not be trusted
             return
         self.replied = True
@@ -204,11 +190,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if self._complete:
+            if self.finished:
                 self.close()  # what follows the reply; the reply itself stands
             else:
                 self.fail(self._fault or Garbled("the reply is not proper HTTP"))
-        if self._fruitless > _MOST_HEADERS and not self._complete:
+        if self._fruitless > _MOST_HEADERS and not self.finished:
             self.fail(
                 self._fault or Garbled(_TOO_MANY)
             )  # the parser keeps a line until it ends, also behind the body
@@ -219,15 +205,15 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The provider says that it will send nothing more. The connection is closed then."""
         self.closed = True
-        if not (self._complete or self.replied or self._length > _MOST_CERTAIN):
+        if not (self.finished or self.replied or self._length > _MOST_CERTAIN):
             self.was_unread = self._unacknowledged() >= self._length
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._parser = None  # it knows this connection, so neither would go before garbage is looked for
-        if not self._complete:
+        if not self.finished:
             if self.has_head and self._ends_with_connection and exc is None and self._fault is None:
-                self._complete = True
+                self.finished = True
             elif self._fault is None:
                 self._fault = Cut("the connection ended before the reply was complete")
         self._wake()
@@ -235,7 +221,7 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        if self._complete:
+        if self.finished:
             raise ValueError("A second reply to one request.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -266,8 +252,8 @@ class Connection(asyncio.Protocol):
         if self.status < 200:  # "100 Continue" and its like are not the reply
             self._pairs.clear()
             return
-        self._complete = True
-        self._keep = self._parser.should_keep_alive()
+        self.finished = True
+        self.keeps = self._parser.should_keep_alive()
         self._wake()
 
     def _unacknowledged(self) -> int:

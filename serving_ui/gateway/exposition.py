@@ -31,8 +31,8 @@ class Exposition:
         self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = Caller(scope=scope, receive=receive, send=send)
-        if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer)):
+        caller = Caller(scope, receive, send)
+        if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer())):
             await caller.refuse(refusal)
             return
         content = await asyncio.to_thread(

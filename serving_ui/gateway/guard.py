@@ -77,7 +77,7 @@ class Guard:
     )
 
     def __init__(
-        self, *, receive: Receive, patience: Patience, watch: Watch, task: asyncio.Task[Any] | None
+        self, receive: Receive, patience: Patience, watch: Watch, task: asyncio.Task[Any] | None
     ) -> None:
         self._watch = watch
         self._task = task

@@ -158,7 +158,7 @@ class Limits:
             self._shared.line.close()
 
     async def admit(
-        self, *, endpoint: Endpoint, principal: Principal, tokens: int, now: int, is_open: bool = False
+        self, endpoint: Endpoint, principal: Principal, tokens: int, now: int, is_open: bool = False
     ) -> Reservation:
         """Count one call and reserve `tokens`, or raise the GatewayError that says which limit refuses.
 

@@ -130,7 +130,7 @@ class Pool:
             del self._all[connection]
             if (
                 connection.idle_since > now - _IDLE
-                and connection.is_silent
+                and connection.is_silent()
                 and (connection.policy is policy or _obeys(connection, policy))
             ):
                 return connection
@@ -139,7 +139,7 @@ class Pool:
 
     def give(self, connection: Connection, *, now: float) -> None:
         """Take a connection back: it is kept when its reply was whole."""
-        if not connection.reusable:
+        if not connection.is_reusable():
             connection.close()
             return
         if len(self._all) >= MOST_IDLE:

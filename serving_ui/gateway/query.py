@@ -53,7 +53,7 @@ class Query:
     )
 
     def __init__(
-        self, *, snapshot: Snapshot, endpoint: Endpoint, principal: Principal, caller: Caller, ledger: Ledger
+        self, snapshot: Snapshot, endpoint: Endpoint, principal: Principal, caller: Caller, ledger: Ledger
     ) -> None:
         self.snapshot = snapshot
         self.endpoint = endpoint
@@ -90,7 +90,7 @@ class Query:
                 endpoint.config_version,
                 self.principal.id,
                 self.principal.email,
-                endpoint.task.value,
+                str(endpoint.task),
                 entity.provider if entity is not None else "",
                 entity.model if entity is not None else "",
                 status,
@@ -105,7 +105,7 @@ class Query:
                 self.fallbacks,
                 question.client_request_id,
                 question.usage_context,
-                caller.traceparent,
+                caller.traceparent(),
             )
         )
 

@@ -38,7 +38,7 @@ async def relay_whole(reply: Reply, each: Try) -> None:
     if content is None:
         content = await _timed(query.caller, reply.body())
     if each.wire.reply is None:
-        content = passed(content, query.tally, each.failure, may_be_cut=reply.ends_connection)
+        content = passed(content, query.tally, each.failure, may_be_cut=reply.ends_connection())
     else:
         content = each.passage.whole(content)
     query.close(200)

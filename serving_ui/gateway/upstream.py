@@ -58,13 +58,13 @@ class Reply:
 
     __slots__ = ("_connection", "_decoder", "_pool", "_unpacked", "is_packed", "status")
 
-    def __init__(self, *, connection: Connection, pool: Pool) -> None:
+    def __init__(self, connection: Connection, pool: Pool) -> None:
         self._connection = connection
         self._pool = pool
         self.status = connection.status
         self.is_packed = False
         self._decoder: Decoder | None = None
-        if coding := connection.coding:
+        if coding := connection.coding():
             self._unpacked = 0
             try:
                 self._decoder = decoder(coding)
@@ -75,12 +75,10 @@ class Reply:
     def headers(self) -> dict[str, str]:
         return self._connection.headers
 
-    @property
     def is_over(self) -> bool:
         """All of it has been read, so there is nothing to settle."""
-        return self._connection.finished and not self._connection.unread
+        return self._connection.is_read()
 
-    @property
     def ends_connection(self) -> bool:
         """The connection ends with it, so the end of its body may be an accident."""
         return not self._connection.keeps
@@ -203,7 +201,7 @@ class UpstreamClient:
                     guard.was_sent = True
                 while not connection.has_head:
                     await connection.more()
-                return Reply(connection=connection, pool=pool)
+                return Reply(connection, pool)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. Only when it is certain that it has
                 # read nothing of the request, this is no second question (RFC 9110, 9.2.2).

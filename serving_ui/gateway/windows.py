@@ -46,15 +46,15 @@ class Window:
         self.entries: deque[list[int]] = deque()
         self.total = 0
 
-    def wait(self, ask: Ask, now: int) -> int:
+    def wait(self, amount: int, most: int, now: int) -> int:
         """Nanoseconds until there is room; 0 when there is."""
         if self.entries and self.entries[0][0] <= now - SPAN:
             self._expire(now)
-        over = self.total + ask.amount - ask.most
+        over = self.total + amount - most
         if over <= 0:
             return 0
-        for at, amount in self.entries:
-            over -= amount
+        for at, admitted in self.entries:
+            over -= admitted
             if over <= 0:
                 return at + SPAN - now
         return SPAN
@@ -103,15 +103,18 @@ class Windows:
     def take(self, asks: Mapping[Name, Ask], now: int) -> Full | list[tuple[Name, list[int]]]:
         """Count it in all windows, or in none and say which is full for longest."""
         worst: Full | None = None
-        for name, ask in asks.items():
-            wait = self._of(name).wait(ask, now)
+        windows = self._windows
+        for name, (amount, most) in asks.items():
+            wait = (windows.get(name) or self._of(name)).wait(amount, most, now)
             if wait and (worst is None or wait > worst.wait):
                 worst = Full(name, wait)
         return worst or self.count(asks, now)
 
     def count(self, asks: Mapping[Name, Ask], now: int) -> list[tuple[Name, list[int]]]:
         """Count it, whether there is room or not."""
-        taken = [(name, self._of(name).add(ask.amount, now)) for name, ask in asks.items()]
+        taken, windows = [], self._windows
+        for name, (amount, _most) in asks.items():
+            taken.append((name, (windows.get(name) or self._of(name)).add(amount, now)))
         self._admitted += 1
         if self._admitted % _SWEEP_EVERY == 0:
             self._sweep(now)

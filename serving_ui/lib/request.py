@@ -67,7 +67,7 @@ def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | No
     return None
 
 
-async def read_body(*, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: Limit) -> bytes:
+async def read_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: Limit) -> bytes:
     """The whole body, decoded. `headers` are the scope's, by name. Raises RequestRefused or Gone.
 
     No more is read than the limit allows, and nothing at all of a body that says by itself that it is longer.

@@ -246,11 +246,11 @@ class Meeting:
         connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
         while not connection.has_head or await connection.read():
             await asyncio.sleep(0)
-        assert connection.is_silent
+        assert connection.is_silent()
         self.go.set()
         if before:
             assert self.closed.wait(DEADLINE)  # and the event loop stands still meanwhile
-            assert not connection.is_silent
+            assert not connection.is_silent()
         connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
         with pytest.raises(Cut):
             while not connection.has_head:
@@ -306,7 +306,7 @@ class Racing:
     async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
         """One caller at a time, with a connection that nobody else uses."""
         for number in self.numbers:
-            guard = Guard(receive=_never, patience=Patience(), watch=Watch(), task=None)
+            guard = Guard(_never, Patience(), Watch(), None)
             headers = (("authorization", f"Bearer {key}"),)
             request = UpstreamRequest("POST", url, headers, b"number %d" % number)
             try:

@@ -169,7 +169,7 @@ def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
 
     async def send(message: Any) -> None: ...
 
-    caller = Caller(scope={"headers": [], "method": "POST", "path": "/"}, receive=receive, send=send)
+    caller = Caller({"headers": [], "method": "POST", "path": "/"}, receive, send)
     now[0] += 2
     with contextlib.suppress(Gone):
         assert asyncio.run(caller.body(QUERY_BODY)) == b"{}"

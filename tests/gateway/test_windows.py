@@ -14,7 +14,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal
-from serving_ui.gateway.windows import ENTRIES, SECOND, SPAN, WIDTH, Ask, Window
+from serving_ui.gateway.windows import ENTRIES, SECOND, SPAN, WIDTH, Window
 
 CHAT = Endpoint("e", "chat", Task.CHAT, ())
 ANN = Principal("u", "ann@example.com", groups=frozenset({"team"}))
@@ -69,12 +69,12 @@ def test_a_busy_window_stays_small_and_never_admits_more(gaps: list[int]):
     admitted = list[int]()
     for gap in gaps * 40:
         now += gap
-        if not window.wait(Ask(1, most), now):
+        if not window.wait(1, most, now):
             window.add(1, now)
             admitted.append(now)
     assert len(window.entries) <= 2 * ENTRIES + 1
     assert all(later - earlier >= SPAN for earlier, later in zip(admitted, admitted[most:], strict=False))
-    assert not window.wait(Ask(most, most), now + SPAN + WIDTH)
+    assert not window.wait(most, most, now + SPAN + WIDTH)
 
 
 @given(most=st.integers(1, 5), gaps=st.lists(st.integers(0, 20 * SECOND), min_size=1, max_size=30))
