@@ -80,7 +80,6 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, *, address: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._parser: Any = httptools.HttpResponseParser(self)
         self.address = address
         self.origin: Any = None
         self.owner: Any = None
@@ -177,6 +176,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # Not before: it knows this connection, and only `connection_lost` parts them.
+        self._parser: Any = httptools.HttpResponseParser(self)
         poll = select.poll()
         poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._poll = poll.poll
@@ -210,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self._parser = None  # it knows this connection, so neither would go before garbage is looked for
+        self._parser = None  # else neither would go before garbage is looked for
         if not self.finished:
             if self.has_head and self._ends_with_connection and exc is None and self._fault is None:
                 self.finished = True

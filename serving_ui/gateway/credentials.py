@@ -51,8 +51,11 @@ class Credentials:
             fetching.add_done_callback(partial(self._fetched, key))
         if held is not None and held.ends_at > monotonic():
             return held.value
-        # One caller's leaving must not end the fetch that the others wait for.
-        return await asyncio.shield(fetching)
+        try:
+            # One caller's leaving must not end the fetch that the others wait for.
+            return await asyncio.shield(fetching)
+        finally:
+            del fetching  # its failure knows this frame, and both would stay until garbage is looked for
 
     def forget(self, auth: TokenAuth) -> None:
         """The provider refused the token: the next query asks for a new one."""

@@ -20,6 +20,7 @@ from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Entity
 from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
 from tests.gateway.raw import RawServer, raw_server
+from tests.gateway.test_garbage import garbage
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 
@@ -184,3 +185,25 @@ def test_another_model_answers_when_there_is_no_token(
 
 def hurry(gateway: GatewayServer, patience: Patience) -> None:
     gateway.add(replace(gateway.holder.current.endpoints["azure"], patience=patience))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        http(400, '{"error": "invalid_client"}'),
+        http(503, "{}"),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+        b"nonsense",
+    ],
+    ids=["refused", "busy", "cut", "no HTTP"],
+)
+def test_a_token_that_nobody_gives_leaves_nothing_to_search_for(
+    gateway: GatewayServer, login: RawServer, azure: RawServer, said: bytes
+):
+    login.answer(said)
+    gateway.query("azure")
+    with garbage() as found:
+        for _ in range(3):
+            assert gateway.query("azure").status_code >= 400
+        wait_until(lambda: len(gateway.notes.pages) == 4)
+    assert not found

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.gateway.conftest import CHAT, GatewayServer
+from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.servers import free_port, wait_until
 
 STREAM = {**CHAT, "stream": True}
 TIMES = 5
@@ -66,6 +66,16 @@ def left(gateway: GatewayServer, sandbox: SandboxServer) -> None:
         assert json.loads(next(answer.iter_lines()).removeprefix(b"data: "))["choices"]
 
 
+def unreachable(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    gateway.publish(endpoint("chat", entity(base=f"http://127.0.0.1:{free_port()}/v1")))
+    gateway.query()
+
+
+def unresolved(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+    gateway.publish(endpoint("chat", entity(base="http://nowhere.invalid/v1")))
+    gateway.query()
+
+
 @contextmanager
 def garbage() -> Iterator[list[str]]:
     """The classes of the product's own objects that only a search finds."""
@@ -86,7 +96,11 @@ def garbage() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "query", [whole, stream, nonsense, failing, limited, cut, cut_early, told, told_early, left]
+    "query",
+    [
+        *(whole, stream, nonsense, failing, limited, unreachable, unresolved),
+        *(cut, cut_early, told, told_early, left),
+    ],
 )
 def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
     query(gateway, sandbox)  # what is made once and stays
