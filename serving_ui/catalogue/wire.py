@@ -175,7 +175,7 @@ def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, 
 
 
 def bearer(secret: Secret | None) -> tuple[str, str]:
-    return header("Authorization", secret, prefix="Bearer ")
+    return ("Authorization", "Bearer " + sendable(secret))
 
 
 def segment(value: str) -> str:

@@ -131,7 +131,8 @@ class Gateway:
             query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
             raise
         finally:
-            query.close(500, ends.FAILED, code="INTERNAL_ERROR")
+            if query.is_open:
+                query.close(500, ends.FAILED, code="INTERNAL_ERROR")
 
     def _reserve(self, query: Query) -> Awaitable[Reservation]:
         endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens()
@@ -173,11 +174,11 @@ def _principal(snapshot: Snapshot, bearer: str) -> Principal:
 
 def _endpoint(snapshot: Snapshot, principal: Principal, name: str) -> Endpoint:
     endpoint = snapshot.endpoints.get(name)
-    if endpoint is None or not endpoint.may_see(principal):
-        raise errors.no_endpoint(name)
-    if not endpoint.may_query(principal):
+    if endpoint is not None and endpoint.may_query(principal):
+        return endpoint
+    if endpoint is not None and endpoint.may_see(principal):
         raise errors.not_queryable(name)
-    return endpoint
+    raise errors.no_endpoint(name)
 
 
 def _models(snapshot: Snapshot, principal: Principal, one: str | None) -> dict[str, object]:

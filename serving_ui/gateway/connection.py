@@ -247,7 +247,8 @@ class Connection(asyncio.Protocol):
         self._chunks.append(body)
         self._size += len(body)
         self._fruitless = 0
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # "100 Continue" and its like are not the reply
@@ -255,7 +256,8 @@ class Connection(asyncio.Protocol):
             return
         self.finished = True
         self.keeps = self._parser.should_keep_alive()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _unacknowledged(self) -> int:
         """Bytes that we have sent or will send, and that the other system has not confirmed; 0 where that is not known.

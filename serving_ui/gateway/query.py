@@ -36,13 +36,13 @@ class Query:
     """From the moment when its endpoint is reached until `close`."""
 
     __slots__ = (
-        "_is_open",
         "_is_output_unknown",
         "_ledger",
         "caller",
         "endpoint",
         "entity",
         "fallbacks",
+        "is_open",
         "principal",
         "question",
         "reservation",
@@ -60,7 +60,8 @@ class Query:
         self.principal = principal
         self.caller = caller
         self._ledger = ledger
-        self._is_open = True
+        self.is_open = True
+        """Until `close`."""
         self._is_output_unknown = False
         self.question = _NOTHING_READ
         self.entity: Entity | None = None
@@ -72,10 +73,10 @@ class Query:
 
     def close(self, status: int, completeness: str = COMPLETE, *, code: str = "") -> None:
         """How it ended; only the first time counts. `status` is what the caller gets to see."""
-        if not self._is_open:
+        if not self.is_open:
             return
-        self._is_open = False
-        used = self._used(ended=completeness == COMPLETE)
+        self.is_open = False
+        used = self._used(completeness == COMPLETE)
         if self.reservation is not None:
             self.reservation.settle(used[0] + used[1], may_be_more=self._is_output_unknown)
         caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
@@ -121,13 +122,13 @@ class Query:
         self.tally.start_retry(self._used(ended=False))
         self.was_asked = False
 
-    def _used(self, *, ended: bool) -> Counts:
+    def _used(self, ended: bool) -> Counts:
         """What the provider told until now; the rest is estimated, unless nobody read the question or it was refused."""
         if not self.was_asked:
             return self.tally.reported_counts()
         if not (ended or self.tally.has_output):
             self._is_output_unknown = True  # a model may have written all that it was allowed to
-        return self.tally.estimated_counts(self.question, ended=ended)
+        return self.tally.estimated_counts(self.question, ended)
 
 
 @dataclass(slots=True)

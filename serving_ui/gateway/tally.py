@@ -79,7 +79,7 @@ class Tally:
         """What the provider has told."""
         return self._counts(self.tokens_in, self.tokens_out, REPORTED if self.reported else NONE)
 
-    def estimated_counts(self, question: Text, *, ended: bool) -> Counts:
+    def estimated_counts(self, question: Text, ended: bool) -> Counts:
         """The same, and an estimate of what it has not told. Of an answer that has not `ended`, that is what was heard after its last count."""
         given, said = self.tokens_in, self.tokens_out
         if given and (self.heard <= self._heard_when_counted or (ended and said)):

@@ -114,8 +114,9 @@ class Exchange:
 
     def take_end(self) -> None:
         """The request is complete."""
-        self._more = False
-        self.set()
+        self._more, self._has_news = False, True
+        if self._event is not None:
+            self._event.set()
 
     async def receive(self) -> Message:
         if self._waits_for_leave and not self._transport.is_closing():

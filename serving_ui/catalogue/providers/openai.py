@@ -195,9 +195,10 @@ def _tells_usage(config: OpenAIConfig) -> bool:
 
 def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
     sent = wire.openai_body(body, model=model)
-    options = sent.get("stream_options") or {}
-    if sent.get("stream") is True and isinstance(options, dict) and _tells_usage(config):
-        sent["stream_options"] = {**options, "include_usage": True}
+    if sent.get("stream") is True and _tells_usage(config):
+        options = sent.get("stream_options") or {}
+        if isinstance(options, dict):
+            sent["stream_options"] = {**options, "include_usage": True}
     return sent
 
 
@@ -205,13 +206,12 @@ def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
     ) -> UpstreamRequest:
-        if _is_azure(config):
-            deployment = wire.segment(config.openai_deployment_name or "")
-            address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
-            sent = _body(body, config, model=None)
-        else:
-            address = _base_url(config, addresses) + path
+        if not _is_azure(config):
             sent = _body(body, config, model=model)
+            return wire.post_json(_base_url(config, addresses) + path, sent, _headers(config))
+        deployment = wire.segment(config.openai_deployment_name or "")
+        address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
+        sent = _body(body, config, model=None)
         return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
 
     return build
