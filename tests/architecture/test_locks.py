@@ -95,7 +95,8 @@ def test_the_locks_hold_whatever_their_packages_need(python: str, machine: str):
 
 
 def test_a_package_that_a_lock_lacks_is_noticed():
-    assert missing("requirements.lock", TEST, "3.11", "x86_64") >= {"pytest~=9.2", "ruff~=0.17.6"}
+    found = missing("requirements.lock", TEST, "3.11", "x86_64")
+    assert {each.partition("~")[0] for each in found} >= {"pytest", "ruff"}
 
 
 def test_pip_finds_nothing_missing_in_what_was_installed():
