@@ -39,7 +39,7 @@ def _fields(*names: str) -> Callable[[Record], tuple[Any, ...]]:
     return itemgetter(*map(Record._fields.index, names))
 
 
-_fate = _fields(
+_outcome = _fields(
     "endpoint", "status", "completeness", "retries", "fallbacks", "overhead_ms", "total_ms", "first_byte_ms"
 )
 _tokens = _fields("tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning")
@@ -77,7 +77,7 @@ class Meter:
 
     def note(self, record: Record) -> None:
         """Counts one request."""
-        endpoint, status, completeness, retries, fallbacks, overhead, total, first_byte = _fate(record)
+        endpoint, status, completeness, retries, fallbacks, overhead, total, first_byte = _outcome(record)
         given, said, cached, written, reasoning = _tokens(record)
         _observe(self._overhead, OVERHEAD_MS, overhead)
         counts = self._endpoints.get(endpoint)

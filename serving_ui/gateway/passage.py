@@ -120,7 +120,7 @@ def _is_usual(content: bytes, counted: int) -> bool:
         stripped = content.strip()
         if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             return False
-    is_last = counted == size - 1  # only the end of the object is left, as mostly
+    is_last = counted == size - 1 and content[-1] == _CLOSING  # only the end of the object is left, as mostly
     if not is_last and _AFTER_USAGE.match(content, content.rfind(b'"usage"')) is None:
         return False
     # To look for a text first is cheap, and a search for an expression is not.

@@ -141,10 +141,11 @@ def test_an_answer_is_passed_as_it_came(
         ({"choices": [CHOICE], "x_groq": {"id": "r", "usage": USAGE}}, False),
     ],
 )
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=["bare", "line", "crlf"])
 def test_an_answer_that_lacks_its_last_brace_is_cut(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, told: Any, is_measured: bool
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, *, told: Any, is_measured: bool, end: bytes
 ):
-    raw.answer(whole(json.dumps(told).encode()[:-1], is_measured=is_measured))
+    raw.answer(whole(json.dumps(told).encode()[:-1] + end, is_measured=is_measured))
     assert_failed(gateway, vendor, "raw", CHAT, AWAY)
 
 
