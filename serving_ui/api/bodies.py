@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serving_ui.catalogue.entities import Body
+from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.catalogue.spec import RateLimits, Tags
 
 MOST_KEYS = 1000

@@ -13,9 +13,9 @@ from serving_ui.api import warn
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import read
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.entities import Body
+from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import granting, queries
 from serving_ui.endpoints.granting import Given
 from serving_ui.endpoints.models import Endpoint

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool
 
 from serving_ui.accounts.directory import LONGEST_NAME
-from serving_ui.catalogue.entities import Body
+from serving_ui.catalogue.endpoint_config import Body
 
 MOST_MEMBERS = 10_000
 MOST_OPERATIONS = 1000

@@ -16,7 +16,7 @@ from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import read
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.entities import Body
+from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.vault import ciphers, commands, queries

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models.functions import Coalesce
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.entities import shown
+from serving_ui.catalogue.endpoint_config import shown
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent

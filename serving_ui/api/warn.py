@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.utils.translation import gettext as _
 
 from serving_ui.api.http import ApiRequest
-from serving_ui.catalogue.governance import EmailNotifications
+from serving_ui.catalogue.endpoint_settings import EmailNotifications
 
 
 def of_unknown(request: ApiRequest, paths: Iterable[str]) -> None:

@@ -12,11 +12,11 @@ from importlib import import_module
 from math import ceil
 
 from serving_ui.backends.transport import Aborted, Call, Reply
-from serving_ui.catalogue import failures, registry
-from serving_ui.catalogue.failures import ProviderFailed
+from serving_ui.catalogue import provider_errors, registry
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_errors import ProviderFailed
 from serving_ui.catalogue.spec import ServedEntity
-from serving_ui.catalogue.wire import (
+from serving_ui.catalogue.upstream import (
     Addresses,
     AwsInstanceProfile,
     AwsSigV4,
@@ -124,7 +124,7 @@ def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
 def _failure_in(content: bytes) -> ProviderFailed | None:
     """What an answer with status 200 tells of a failure. A long list of models, of which only the beginning was read, tells none."""
     try:
-        return failures.in_answer(json_text.read(content))
+        return provider_errors.in_answer(json_text.read(content))
     except json_text.JsonInvalid:
         return None
 

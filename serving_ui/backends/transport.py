@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import SKIP_HEADER
 
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway import outgoing
 from serving_ui.gateway.connection import Cut, Garbled, Late, NotReached, UpstreamFault
 from serving_ui.gateway.pool import Untrusted

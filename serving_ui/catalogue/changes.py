@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from serving_ui.catalogue.entities import ConfigSpec, ServedEntity
-from serving_ui.catalogue.external import ExternalModel
-from serving_ui.catalogue.text import Text, _
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.endpoint_config import ConfigSpec, ServedEntity
+from serving_ui.catalogue.external_model import ExternalModel
+from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.upstream import Addresses
 
 
 def destinations(entity: ServedEntity, addresses: Addresses) -> frozenset[str]:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from serving_ui.catalogue import questions
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.questions import Image, Text, refuse
-from serving_ui.catalogue.rules import Rules
+from serving_ui.catalogue import openai_request
+from serving_ui.catalogue.openai_request import Image, Text, refuse
+from serving_ui.catalogue.vendor_rules import Rules
+from serving_ui.catalogue.wire_format import Json
 from serving_ui.lib import json_text
 
 FILLER = "."
@@ -78,7 +78,9 @@ class Conversation:
 def read(body: Mapping[str, Any], rules: Rules) -> Conversation:
     """The conversation as these rules want it."""
     reader = _Reader(rules, told_as_text=rules.history_as_text and not offers_tools(body, rules))
-    listed = [reader.said(message, f"messages[{n}]") for n, message in enumerate(questions.messages(body))]
+    listed = [
+        reader.said(message, f"messages[{n}]") for n, message in enumerate(openai_request.messages(body))
+    ]
     reader.all_answered()
     said = [each for each in listed if each.role != "system"]
     if said and said[-1].is_empty and said[-1].role == "user":
@@ -97,7 +99,7 @@ def offers_tools(body: Mapping[str, Any], rules: Rules) -> bool:
     """Whether the vendor is told of tools."""
     if body.get(rules.own_tools):
         return True
-    forbidden = questions.choice_of_tool(body, rules)[0] == "none" and not rules.can_forbid_tools
+    forbidden = openai_request.choice_of_tool(body, rules)[0] == "none" and not rules.can_forbid_tools
     return bool(body.get("tools")) and not forbidden
 
 
@@ -200,7 +202,7 @@ class _Reader:
     def _assistant(self, message: Json, parts: list[Text | Image], at: str) -> Said:
         self.all_answered()
         thoughts = _thoughts(message, at) if self._rules.has_thoughts else []
-        listed = questions.listed(message, "tool_calls", at=f"{at}.")
+        listed = openai_request.listed(message, "tool_calls", at=f"{at}.")
         calls = [self._call(call, f"{at}.tool_calls[{order}]", order) for order, call in enumerate(listed)]
         self._waiting = [(_id(call.given), call) for call in calls]
         self._asked_at = at
@@ -240,7 +242,7 @@ class _Reader:
     def _parts(self, message: Json, at: str) -> list[Text | Image]:
         """What it says, without blank texts: what separates two texts stays at the end of the first."""
         rules, kept = self._rules, list[Text | Image]()
-        read = questions.parts(
+        read = openai_request.parts(
             message.get("content"), at=f"{at}.content", own=rules.part_fields, details=rules.image_details
         )
         for part in read:

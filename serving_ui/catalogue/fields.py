@@ -1,7 +1,7 @@
 """How a provider's file declares the fields of its config.
 
 A declaration carries all that form, validation and documentation need: label, help, kind, when it is shown, when it must be
-given. The builders return what pydantic wants as a field's default; `config.py` gives the declarations their meaning.
+given. The builders return what pydantic wants as a field's default; `provider_config.py` gives the declarations their meaning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from serving_ui.catalogue.text import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import Text, _, has_control_characters
 
 Kind = Literal["text", "url", "choice", "secret"]
 Condition = tuple[str, frozenset[str]]
@@ -244,7 +244,7 @@ def block(group: type[Any], label: Text, *, shown_when: When | None = None) -> A
 
 
 def _declared(declaration: Declaration) -> Any:
-    # The default is never checked: that a required field is given is `config.py`'s rule, with a better sentence.
+    # The default is never checked: that a required field is given is `provider_config.py`'s rule, with a better sentence.
     return Field(default=declaration.default, json_schema_extra=declaration)
 
 

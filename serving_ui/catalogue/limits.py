@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
 
-from serving_ui.catalogue.entities import Body
+from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.catalogue.problems import Problem, as_validation_error
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 MOST_LIMITS = 100
 LIMIT_UNITS = ("calls", "tokens")

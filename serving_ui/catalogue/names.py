@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 LONGEST_NAME = 63
 LONGEST_MODEL = 256

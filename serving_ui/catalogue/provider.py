@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Wire
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import Text
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest, address
+from serving_ui.catalogue.translatable import Text
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest, address
+from serving_ui.catalogue.wire_format import Build, Wire
 
 Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, Self
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 Kind = Literal["reference", "plaintext", "stored"]
 

@@ -21,9 +21,16 @@ from pydantic import (
 
 from serving_ui.catalogue import names, unknown
 from serving_ui.catalogue.changes import destinations, differences
-from serving_ui.catalogue.entities import Body, ConfigSpec, Reported, Route, ServedEntity, TrafficConfig
-from serving_ui.catalogue.external import ExternalModel
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.endpoint_config import (
+    Body,
+    ConfigSpec,
+    Reported,
+    Route,
+    ServedEntity,
+    TrafficConfig,
+)
+from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.limits import RateLimit, RateLimits
 from serving_ui.catalogue.problems import (
     Problem,
@@ -32,7 +39,7 @@ from serving_ui.catalogue.problems import (
     from_validation_error,
     refusal,
 )
-from serving_ui.catalogue.text import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import Text, _, has_control_characters
 
 LONGEST_DESCRIPTION = 2000
 LONGEST_TAG_KEY = 127

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 
 class Task(StrEnum):

@@ -8,8 +8,8 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from serving_ui.catalogue.config import Block
-from serving_ui.catalogue.entities import COMPUTE_FIELDS
+from serving_ui.catalogue.endpoint_config import COMPUTE_FIELDS
+from serving_ui.catalogue.provider_config import Block
 from serving_ui.catalogue.registry import PROVIDERS
 
 MOST_REPORTED = 50

@@ -16,7 +16,7 @@ from serving_ui.catalogue.changes import destinations
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 from serving_ui.endpoints import bindings, outbound
 from serving_ui.endpoints.bindings import Bound
 from serving_ui.endpoints.models import ConfigVersion, SecretBinding

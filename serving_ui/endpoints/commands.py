@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
-from serving_ui.catalogue.text import Text
+from serving_ui.catalogue.translatable import Text
 from serving_ui.endpoints import bindings, limits, nudge, publication, queries
 from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning

@@ -23,7 +23,7 @@ from django.conf import settings
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from serving_ui.catalogue.config import TRUSTED
+from serving_ui.catalogue.provider_config import TRUSTED
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import outbound

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.wire import origin
+from serving_ui.catalogue.upstream import origin
 from serving_ui.endpoints import leases, outbound
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
 from serving_ui.endpoints.models import ConfigVersion

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import limits, publication, queries

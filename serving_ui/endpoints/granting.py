@@ -14,7 +14,7 @@ from django.db import transaction
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import ADMINS, Group, User
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import publication, queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint, Grant

@@ -15,7 +15,7 @@ from django.db.models.functions import Lower
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 

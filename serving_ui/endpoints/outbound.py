@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.lib.egress import EgressPolicy
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from serving_ui.accounts.models import EVERYONE, Membership
-from serving_ui.catalogue.governance import Timeouts
+from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.tasks import Task

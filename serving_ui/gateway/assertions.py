@@ -12,7 +12,7 @@ from typing import Any
 
 from google.auth import crypt, jwt
 
-from serving_ui.catalogue.wire import GoogleServiceAccount
+from serving_ui.catalogue.upstream import GoogleServiceAccount
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://oauth2.googleapis.com/token"

@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import InstanceMetadataFetcher
 from pydantic_core import from_json, to_json
 
-from serving_ui.catalogue.wire import AwsInstanceProfile, AwsSigV4, UpstreamRequest
+from serving_ui.catalogue.upstream import AwsInstanceProfile, AwsSigV4, UpstreamRequest
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.sse import TooLong
 

@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from time import monotonic
 
-from serving_ui.catalogue.wire import GoogleServiceAccount
+from serving_ui.catalogue.upstream import GoogleServiceAccount
 from serving_ui.gateway import tokens
 from serving_ui.gateway.tokens import TokenAuth
 from serving_ui.gateway.upstream import UpstreamClient

@@ -10,7 +10,7 @@ import ssl
 
 import certifi
 
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import UpstreamFault
 from serving_ui.lib import http_url
 from serving_ui.lib.http_url import Address, AddressInvalid

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue.questions import OPENAI_FIELDS
+from serving_ui.catalogue.openai_request import OPENAI_FIELDS
 from serving_ui.gateway.errors import invalid
 from serving_ui.lib import json_text
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from serving_ui.catalogue import failures
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Framing, Wire, read_reply
-from serving_ui.catalogue.failures import ProviderFailed
+from serving_ui.catalogue import provider_errors
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Framing, Wire, read_reply
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
@@ -104,7 +104,7 @@ def passed(content: bytes, tally: Tally, fail: ToError, *, may_be_cut: bool = Fa
     counted = tally.whole(content)
     if not counted or may_be_cut or not _is_usual(content, counted):
         given = _read(read_json(content, loosely=True), content, fail)
-        if not failures.has_answer(given):
+        if not provider_errors.has_answer(given):
             raise _empty()
         tally.answer(given)
     return json_text.without_infinity(content)
@@ -135,7 +135,7 @@ def _is_usual(content: bytes, counted: int) -> bool:
 
 def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
     """The object that an answer is. Raises GatewayError when it is none, or tells of a failure."""
-    failed = failures.in_answer(given)
+    failed = provider_errors.in_answer(given)
     if failed is not None:
         raise fail(failed)
     if not isinstance(given, dict):

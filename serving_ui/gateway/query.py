@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import time
 
-from serving_ui.catalogue.exchange import Asked, Wire
-from serving_ui.catalogue.failures import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderFailed
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.upstream import RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.wire_format import Asked, Wire
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets
 from serving_ui.gateway.limits import NotAdmitted, Reservation

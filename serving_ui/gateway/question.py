@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from serving_ui.catalogue.questions import OPENAI_FIELDS
+from serving_ui.catalogue.openai_request import OPENAI_FIELDS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import GATEWAY_FIELDS, OPENAI_PATHS
+from serving_ui.catalogue.upstream import GATEWAY_FIELDS, OPENAI_PATHS
 from serving_ui.gateway import output_size
 from serving_ui.gateway.errors import GatewayError, invalid
 from serving_ui.gateway.tally import estimate

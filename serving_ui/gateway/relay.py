@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from time import monotonic, perf_counter
 
-from serving_ui.catalogue.exchange import Framing
+from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.errors import GatewayError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from pydantic_core import to_json
 
-from serving_ui.catalogue.failures import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderFailed
 from serving_ui.gateway.errors import GatewayError, from_reply
 
 

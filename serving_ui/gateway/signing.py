@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from serving_ui.catalogue.wire import AwsInstanceProfile, AwsSigV4, UpstreamRequest
+from serving_ui.catalogue.upstream import AwsInstanceProfile, AwsSigV4, UpstreamRequest
 from serving_ui.gateway import tokens
 from serving_ui.gateway.credentials import Credentials
 from serving_ui.gateway.upstream import UpstreamClient

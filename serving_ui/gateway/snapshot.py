@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway.patience import Patience
 from serving_ui.lib.egress import EgressPolicy
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from serving_ui.catalogue.failures import names_failure
+from serving_ui.catalogue.provider_errors import names_failure
 
 Frame = tuple[bytes, bytes]
 """One event as it came: its name, empty when it has none, and its data."""

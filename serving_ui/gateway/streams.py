@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from serving_ui.catalogue import failures
-from serving_ui.catalogue.exchange import AnswerUnreadable, Event, Json, Translator, read_event
-from serving_ui.catalogue.failures import ProviderFailed
+from serving_ui.catalogue import provider_errors
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.wire_format import AnswerUnreadable, Event, Json, Translator, read_event
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event, tells_failure
@@ -91,7 +91,9 @@ class Stream(ABC):
     def _take(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
         content = read_json(data, loosely=self.is_loose)
         kind = name.decode("latin-1") if name else ""
-        failed = failures.in_event(content if content is not None else data.decode(errors="replace"), kind)
+        failed = provider_errors.in_event(
+            content if content is not None else data.decode(errors="replace"), kind
+        )
         if failed is not None:
             self._report(failed, content)
         elif not isinstance(content, dict):
@@ -148,9 +150,9 @@ class PassedStream(Stream):
         ready.append(event(_as_it_came(data)))
 
     def _pass_without_choice(self, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
-        if failures.has_answer(content):  # of another shape
+        if provider_errors.has_answer(content):  # of another shape
             self._has_begun = True
-        elif not content.get("usage") and (failed := failures.in_answer(content)) is not None:
+        elif not content.get("usage") and (failed := provider_errors.in_answer(content)) is not None:
             self._report(failed, content)
             return
         if self._shows_usage or not only_usage(content):
@@ -214,7 +216,7 @@ class NamedStream(Stream):
         """Some servers add it; the API has no such event."""
 
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
-        if "type" not in content and (failed := failures.in_answer(content)) is not None:
+        if "type" not in content and (failed := provider_errors.in_answer(content)) is not None:
             self._report(failed, content)
             return
         self._tally.response_event(content)

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
-from serving_ui.catalogue.wire import ClientCredentials, GoogleServiceAccount, UpstreamRequest
+from serving_ui.catalogue.upstream import ClientCredentials, GoogleServiceAccount, UpstreamRequest
 from serving_ui.gateway.errors import GatewayError, vendor_words
 from serving_ui.lib import json_text
 from serving_ui.lib.retry_after import asked_for

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
 
-from serving_ui.catalogue.wire import Headers, UpstreamRequest
+from serving_ui.catalogue.upstream import Headers, UpstreamRequest
 from serving_ui.gateway import outgoing
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault

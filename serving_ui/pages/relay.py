@@ -17,7 +17,7 @@ from django.conf import settings
 from django.http import HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import UpstreamFault
 from serving_ui.gateway.passes import make_pass
 from serving_ui.gateway.upstream import Reply, UpstreamClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext
 
-from serving_ui.catalogue.text import Text
+from serving_ui.catalogue.translatable import Text
 
 
 def said(text: str) -> str:

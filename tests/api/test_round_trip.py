@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving_ui.catalogue.block_parser import TWIN
 from serving_ui.catalogue.fields import ConfigField
-from serving_ui.catalogue.reading import TWIN
 from serving_ui.endpoints.models import Endpoint
 from tests.api.conftest import Caller
 from tests.catalogue.samples import CANARY, VARIANTS, Variant, put, sample

@@ -17,7 +17,7 @@ from serving_ui.backends.local import MOST_WORDS, Outcome, Verdict, check_creden
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.spec import parse_config
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.lib.egress import EgressPolicy
 from tests.catalogue.samples import CANARY, VARIANTS, Variant, config_body, external_model, resolved
 from tests.support.servers import serve

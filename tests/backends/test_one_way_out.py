@@ -13,7 +13,7 @@ from google.auth import jwt
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.spec import ServedEntity, parse_config
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.snapshot import Entity, SnapshotHolder
 from serving_ui.lib.egress import EgressPolicy

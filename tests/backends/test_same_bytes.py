@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serving_ui.backends import transport
 from serving_ui.backends.transport import Call
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import NotReached, UpstreamFault
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused

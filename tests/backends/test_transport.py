@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 
 from serving_ui.backends.transport import Aborted, Call
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import Late, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.raw import RawServer, raw_server

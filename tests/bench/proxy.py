@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.snapshot import (
     Endpoint,

@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.config import ProviderConfig
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 

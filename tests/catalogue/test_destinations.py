@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.config import Block, ProviderConfig
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.spec import ConfigSpec, destinations
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from tests.catalogue.samples import REFERENCE, VARIANTS, Variant
 from tests.catalogue.test_changes import OPENAI, config
 

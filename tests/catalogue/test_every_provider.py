@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.entities import shown
+from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.endpoint_config import shown
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec, parse_config
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses, RequestRefused, SecretUnusable, UpstreamRequest, address
+from serving_ui.catalogue.upstream import Addresses, RequestRefused, SecretUnusable, UpstreamRequest, address
 from tests.catalogue.samples import (
     CANARY,
     VARIANTS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.failures import in_answer, in_event
+from serving_ui.catalogue.provider_errors import in_answer, in_event
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support.recordings import STREAMED, WHOLE, Recording
 

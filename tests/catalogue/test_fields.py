@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.config import Block, ProviderConfig
+from serving_ui.catalogue.block_parser import read
 from serving_ui.catalogue.fields import Declaration, block, text, url
-from serving_ui.catalogue.reading import read
+from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 from tests.catalogue.samples import REFERENCE
 
 OPENAI = registry.get("openai").config

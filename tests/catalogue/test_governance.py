@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.governance import AiGateway, parse_ai_gateway, parse_email_notifications
+from serving_ui.catalogue.endpoint_settings import AiGateway, parse_ai_gateway, parse_email_notifications
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import parse_endpoint
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic_core.core_schema import ErrorType
 
 from serving_ui.catalogue.problems import Problem, SpecErrors, sentence
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 # Every kind of error that pydantic can report, with whatever numbers one of them may want to tell.
 KINDS = get_args(ErrorType)

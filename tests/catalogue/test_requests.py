@@ -10,7 +10,7 @@ import pytest
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import (
+from serving_ui.catalogue.upstream import (
     Addresses,
     AwsInstanceProfile,
     AwsSigV4,

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from serving_ui.catalogue import wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.secret import Secret
-from serving_ui.catalogue.wire import Addresses, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.upstream import Addresses, RequestRefused, SecretUnusable, UpstreamRequest
 from tests.catalogue.samples import CANARY
 
 
@@ -22,10 +22,10 @@ def test_only_scheme_host_and_port_of_a_vendor_address_are_replaced() -> None:
 
 
 def test_an_origin_always_has_its_port() -> None:
-    assert wire.origin("HTTPS://Host/path") == "https://host:443"
-    assert wire.origin("http://host") == "http://host:80"
-    assert wire.origin("https://user@host:8443/x") == "https://host:8443"
-    assert wire.origin("http://[::1]:80/") == "http://[::1]:80"
+    assert upstream.origin("HTTPS://Host/path") == "https://host:443"
+    assert upstream.origin("http://host") == "http://host:80"
+    assert upstream.origin("https://user@host:8443/x") == "https://host:8443"
+    assert upstream.origin("http://[::1]:80/") == "http://[::1]:80"
 
 
 def test_a_request_hides_headers_and_body() -> None:
@@ -36,14 +36,14 @@ def test_a_request_hides_headers_and_body() -> None:
 @pytest.mark.parametrize("value", ["", "  ", "a\nb", "a\x00b", "schlüssel", "a\u2028b"])
 def test_a_secret_that_no_header_can_carry_is_refused_in_words(value: str) -> None:
     with pytest.raises(SecretUnusable, match="Store it again") as refused:
-        wire.bearer(Secret.from_plaintext(value))
+        upstream.bearer(Secret.from_plaintext(value))
     assert not value.strip() or value not in str(refused.value)
 
 
 def test_white_space_around_a_key_is_not_sent() -> None:
-    assert wire.bearer(Secret.from_plaintext(" key\n")) == ("Authorization", "Bearer key")
+    assert upstream.bearer(Secret.from_plaintext(" key\n")) == ("Authorization", "Bearer key")
     with pytest.raises(SecretUnusable):
-        wire.bearer(None)
+        upstream.bearer(None)
 
 
 def test_the_body_passes_unknown_fields_and_drops_what_is_ours() -> None:
@@ -59,7 +59,7 @@ def test_the_body_passes_unknown_fields_and_drops_what_is_ours() -> None:
         "extra_params": {"top_k": 5, "temperature": 1, "stream": False, "model": "other"},
     }
     before = json.dumps(body)
-    assert wire.openai_body(body, model="gpt-4o") == {
+    assert upstream.openai_body(body, model="gpt-4o") == {
         "model": "gpt-4o",
         "messages": [{"role": "user", "content": "hi"}],
         "stream": True,
@@ -68,26 +68,26 @@ def test_the_body_passes_unknown_fields_and_drops_what_is_ours() -> None:
         "temperature": 0,
         "top_k": 5,
     }
-    assert "model" not in wire.openai_body(body, model=None)
+    assert "model" not in upstream.openai_body(body, model=None)
     assert json.dumps(body) == before
 
 
 def test_extra_params_must_be_an_object() -> None:
     for wrong in ("x", [1], 5):
         with pytest.raises(RequestRefused, match="extra_params must be an object"):
-            wire.openai_body({"extra_params": wrong}, model="m")
-    assert wire.openai_body({"extra_params": None}, model="m") == {"model": "m"}
+            upstream.openai_body({"extra_params": wrong}, model="m")
+    assert upstream.openai_body({"extra_params": None}, model="m") == {"model": "m"}
 
 
 def test_bodies_are_utf8_json_even_with_half_a_surrogate_pair() -> None:
-    assert wire.post_json("https://host", {"a": "日本"}).body == '{"a":"日本"}'.encode()
-    assert wire.post_json("https://host", {"a": "\ud800"}).body == b'{"a":"\\ud800"}'
+    assert upstream.post_json("https://host", {"a": "日本"}).body == '{"a":"日本"}'.encode()
+    assert upstream.post_json("https://host", {"a": "\ud800"}).body == b'{"a":"\\ud800"}'
 
 
 def test_a_stream_asks_for_events() -> None:
-    assert ("Accept", "text/event-stream") in wire.post_json("https://host", {"stream": True}).headers
-    assert ("Accept", "application/json") in wire.post_json("https://host", {"stream": False}).headers
+    assert ("Accept", "text/event-stream") in upstream.post_json("https://host", {"stream": True}).headers
+    assert ("Accept", "application/json") in upstream.post_json("https://host", {"stream": False}).headers
 
 
 def test_a_value_is_one_segment_of_a_path() -> None:
-    assert wire.segment("a/../b?c#d") == "a%2F..%2Fb%3Fc%23d"
+    assert upstream.segment("a/../b?c#d") == "a%2F..%2Fb%3Fc%23d"

@@ -9,7 +9,7 @@ import pytest
 
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, Group, User
-from serving_ui.catalogue.governance import parse_ai_gateway
+from serving_ui.catalogue.endpoint_settings import parse_ai_gateway
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import RateLimit
 from serving_ui.endpoints import commands, governance, limits

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from serving_ui.catalogue.config import ProviderConfig
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task

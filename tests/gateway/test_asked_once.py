@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from serving_ui.catalogue.wire import UpstreamRequest
+from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import Connection, Cut, UpstreamFault
 from serving_ui.gateway.guard import Guard, Watch
 from serving_ui.gateway.patience import Patience

@@ -15,7 +15,7 @@ import pytest
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import AwsInstanceProfile, UpstreamRequest
+from serving_ui.catalogue.upstream import AwsInstanceProfile, UpstreamRequest
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.aws import FrameSplitter, Signer
 from serving_ui.gateway.errors import GatewayError

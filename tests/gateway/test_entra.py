@@ -14,7 +14,7 @@ import pytest
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway.circuits import FAULTS
 from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Entity

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.failures import names_failure
+from serving_ui.catalogue.provider_errors import names_failure
 from serving_ui.gateway.sse import EventSplitter, Frame, TooLong, event
 
 BOM = "\ufeff".encode()

@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway import relay
 from serving_ui.gateway.snapshot import Entity
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity

@@ -17,7 +17,7 @@ import uvloop
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses, Auth, AwsSigV4, UpstreamRequest
+from serving_ui.catalogue.upstream import Addresses, Auth, AwsSigV4, UpstreamRequest
 from serving_ui.gateway import pool
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import UpstreamClient

@@ -170,7 +170,7 @@ def test_each_config_of_the_sandbox_provider_leads_to_the_replaced_address(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
     from serving_ui.catalogue.registry import PROVIDERS
-    from serving_ui.catalogue.wire import Addresses
+    from serving_ui.catalogue.upstream import Addresses
     from serving_ui.gateway.snapshot import Entity
 
     config = PROVIDERS["sandbox"].config()

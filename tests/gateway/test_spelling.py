@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving_ui.catalogue.exchange import Framing, Wire
+from serving_ui.catalogue.wire_format import Framing, Wire
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.raw import RawServer, raw_server
 

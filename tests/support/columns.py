@@ -8,11 +8,11 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving_ui.catalogue.exchange import Asked, Wire
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses
+from serving_ui.catalogue.upstream import Addresses
+from serving_ui.catalogue.wire_format import Asked, Wire
 from serving_ui.gateway.question import read_body
 from tests.support import vendor_rules
 from tests.support.google import service_account

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Asked, Event, Framing, Wire
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Asked, Event, Framing, Wire
 from tests.support import frames, vendor_rules
 from tests.support.google import service_account
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from tests.support.columns import COLUMNS, Column
 from tests.support.told import Call, Result, Turn
 

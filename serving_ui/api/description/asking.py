@@ -6,7 +6,7 @@ from typing import Any
 
 from serving_ui.api.description import given, shapes
 from serving_ui.api.description.operation import INVOCATIONS, Operation
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 GROUP = "Queries"
 REFUSALS = (400, 403, 404, 409, 429, 499, 500, 501, 503, 504)

@@ -12,7 +12,7 @@ from serving_ui.api.description import given as given_bodies
 from serving_ui.api.description.literals import as_json, as_python
 from serving_ui.api.description.operation import INVOCATIONS, Operation
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 Body = dict[str, Any]
 ID = "69962db6b9db47c4a8a222d2ac79d7f8"

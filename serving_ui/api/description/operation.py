@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 ENDPOINTS = "/api/2.0/serving-endpoints"

@@ -13,7 +13,7 @@ from serving_ui.api.description import neighbour_shapes as shown
 from serving_ui.api.description import shapes
 from serving_ui.api.description.neighbours import PAGE, PARTS, SCIM
 from serving_ui.api.description.operation import Operation
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 GROUP = "People and groups"
 SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue.config import Block
+from serving_ui.catalogue.block_parser import TWIN
 from serving_ui.catalogue.fields import Condition, Declaration
 from serving_ui.catalogue.names import LONGEST_MODEL
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.provider_config import Block
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 

@@ -7,9 +7,9 @@ from typing import Any
 from serving_ui.api import bodies
 from serving_ui.api.description import given, shapes
 from serving_ui.api.description.operation import ALWAYS_IN_PAGES, ENDPOINTS, PAGES, Operation, Parameter
-from serving_ui.catalogue.governance import AiGateway, Timeouts
+from serving_ui.catalogue.endpoint_settings import AiGateway, Timeouts
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 GROUP = "Serving endpoints"
 ONE = ENDPOINTS + "/{name}"

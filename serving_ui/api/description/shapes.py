@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving_ui.catalogue.governance import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.spec import RateLimit, Tag
 
 Milliseconds = Annotated[int, Field(description="Milliseconds since 1970.", examples=[1699617587000])]

@@ -9,7 +9,7 @@ from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import commands, queries, repeats, takeover
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock

@@ -10,7 +10,7 @@ from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.reading import read
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.governance import parse_ai_gateway, parse_email_notifications, parse_timeouts
+from serving_ui.catalogue.endpoint_settings import parse_ai_gateway, parse_email_notifications, parse_timeouts
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock

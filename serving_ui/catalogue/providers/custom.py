@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import Block, ProviderConfig
-from serving_ui.catalogue.exchange import Build, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import Selector, block, secret, text, url
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Build, Wire
 
 # A header of these names would change what the request is, not who sends it.
 _HEADER_NAME = (
@@ -68,29 +68,29 @@ class CustomProviderConfig(ProviderConfig):
 def _base_url(config: CustomProviderConfig, _addresses: Addresses) -> str:
     address = config.custom_provider_url.rstrip("/")
     # /chat/completions comes before /completions, which it ends with.
-    endings = (*wire.OPENAI_PATHS.values(), "/responses")
+    endings = (*upstream.OPENAI_PATHS.values(), "/responses")
     ending = next((path for path in endings if address.endswith(path)), "")
     return address.removesuffix(ending)
 
 
-def _headers(config: CustomProviderConfig) -> wire.Headers:
+def _headers(config: CustomProviderConfig) -> upstream.Headers:
     if config.bearer_token_auth is not None:
-        return (wire.bearer(config.bearer_token_auth.token),)
+        return (upstream.bearer(config.bearer_token_auth.token),)
     if config.api_key_auth is not None:
-        return (wire.header(config.api_key_auth.key, config.api_key_auth.value),)
+        return (upstream.header(config.api_key_auth.key, config.api_key_auth.value),)
     return ()
 
 
 def _check(config: CustomProviderConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
-    return wire.get(_base_url(config, addresses) + "/models", _headers(config))
+    return upstream.get(_base_url(config, addresses) + "/models", _headers(config))
 
 
 def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: CustomProviderConfig, model: str, addresses: Addresses
     ) -> UpstreamRequest:
-        sent = wire.openai_body(body, model=model)
-        return wire.post_json(_base_url(config, addresses) + path, sent, _headers(config))
+        sent = upstream.openai_body(body, model=model)
+        return upstream.post_json(_base_url(config, addresses) + path, sent, _headers(config))
 
     return build
 
@@ -99,7 +99,7 @@ def _responses(
     body: dict[str, Any], config: CustomProviderConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
     address = _base_url(config, addresses) + "/responses"
-    return wire.post_json(address, wire.openai_body(body, model=model), _headers(config))
+    return upstream.post_json(address, upstream.openai_body(body, model=model), _headers(config))
 
 
 PROVIDER = Provider(
@@ -110,6 +110,6 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
     responses=_responses,
 )

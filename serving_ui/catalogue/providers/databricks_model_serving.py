@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret, url
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Wire
 
 
 class DatabricksModelServingConfig(ProviderConfig):
@@ -38,24 +38,24 @@ def _base_url(config: DatabricksModelServingConfig, _addresses: Addresses) -> st
 def _check(
     config: DatabricksModelServingConfig, model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
-    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints/{wire.segment(model)}"
-    return wire.get(address, (wire.bearer(config.databricks_api_token),))
+    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints/{upstream.segment(model)}"
+    return upstream.get(address, (upstream.bearer(config.databricks_api_token),))
 
 
 def _build(
     body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
-    address = f"{_base_url(config, addresses)}/serving-endpoints/{wire.segment(model)}/invocations"
-    sent = wire.openai_body(body, model=None)
-    return wire.post_json(address, sent, (wire.bearer(config.databricks_api_token),))
+    address = f"{_base_url(config, addresses)}/serving-endpoints/{upstream.segment(model)}/invocations"
+    sent = upstream.openai_body(body, model=None)
+    return upstream.post_json(address, sent, (upstream.bearer(config.databricks_api_token),))
 
 
 def _responses(
     body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
     address = f"{_base_url(config, addresses)}/serving-endpoints/responses"
-    sent = wire.openai_body(body, model=model)
-    return wire.post_json(address, sent, (wire.bearer(config.databricks_api_token),))
+    sent = upstream.openai_body(body, model=model)
+    return upstream.post_json(address, sent, (upstream.bearer(config.databricks_api_token),))
 
 
 PROVIDER = Provider(

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import choice, secret, text, url
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, ClientCredentials, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, ClientCredentials, UpstreamRequest
+from serving_ui.catalogue.wire_format import Build, Json, Wire
 
 DEFAULT_BASE = "https://api.openai.com/v1"
 LOGIN = "https://login.microsoftonline.com"
@@ -139,7 +139,7 @@ def _base_url(config: OpenAIConfig, addresses: Addresses) -> str:
 
 
 def _token_url(config: OpenAIConfig, addresses: Addresses) -> str:
-    tenant = wire.segment(config.microsoft_entra_tenant_id or "")
+    tenant = upstream.segment(config.microsoft_entra_tenant_id or "")
     return addresses.vendor(f"{LOGIN}/{tenant}/oauth2/v2.0/token", "microsoft-entra")
 
 
@@ -158,11 +158,11 @@ def _auth(config: OpenAIConfig, addresses: Addresses) -> ClientCredentials | Non
     )
 
 
-def _headers(config: OpenAIConfig) -> wire.Headers:
+def _headers(config: OpenAIConfig) -> upstream.Headers:
     kind, key = config.openai_api_type, config.openai_api_key
     if kind == "azuread":
         return ()
-    headers = wire.header("api-key", key) if kind == "azure" else wire.bearer(key)
+    headers = upstream.header("api-key", key) if kind == "azure" else upstream.bearer(key)
     if config.openai_organization:
         return (headers, ("OpenAI-Organization", config.openai_organization))
     return (headers,)
@@ -175,7 +175,7 @@ def _azure_base(config: OpenAIConfig, addresses: Addresses) -> str:
 
 def _azure_url(config: OpenAIConfig, addresses: Addresses, path: str) -> str:
     base = _azure_base(config, addresses)
-    return f"{base}/openai{path}?api-version={wire.segment(config.openai_api_version or '')}"
+    return f"{base}/openai{path}?api-version={upstream.segment(config.openai_api_version or '')}"
 
 
 def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
@@ -183,7 +183,7 @@ def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses)
         address = _azure_url(config, addresses, "/models")
     else:
         address = _base_url(config, addresses) + "/models"
-    return wire.get(address, _headers(config), auth=_auth(config, addresses))
+    return upstream.get(address, _headers(config), auth=_auth(config, addresses))
 
 
 def _tells_usage(config: OpenAIConfig) -> bool:
@@ -194,7 +194,7 @@ def _tells_usage(config: OpenAIConfig) -> bool:
 
 
 def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
-    sent = wire.openai_body(body, model=model)
+    sent = upstream.openai_body(body, model=model)
     if sent.get("stream") is True and _tells_usage(config):
         options = sent.get("stream_options") or {}
         if isinstance(options, dict):
@@ -208,11 +208,11 @@ def _builder(path: str) -> Build:
     ) -> UpstreamRequest:
         if not _is_azure(config):
             sent = _body(body, config, model=model)
-            return wire.post_json(_base_url(config, addresses) + path, sent, _headers(config))
-        deployment = wire.segment(config.openai_deployment_name or "")
+            return upstream.post_json(_base_url(config, addresses) + path, sent, _headers(config))
+        deployment = upstream.segment(config.openai_deployment_name or "")
         address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
         sent = _body(body, config, model=None)
-        return wire.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
+        return upstream.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
 
     return build
 
@@ -224,10 +224,10 @@ def _responses(
     base = _base_url(config, addresses)
     if _is_azure(config):
         base = _azure_base(config, addresses) + "/openai/v1"
-    sent = wire.openai_body(
+    sent = upstream.openai_body(
         body, model=(config.openai_deployment_name if _is_azure(config) else None) or model
     )
-    return wire.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
+    return upstream.post_json(f"{base}/responses", sent, _headers(config), auth=_auth(config, addresses))
 
 
 PROVIDER = Provider(
@@ -239,6 +239,6 @@ PROVIDER = Provider(
     base_url=_base_url,
     also_sends_to=_also_sends_to,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
     responses=_responses,
 )

@@ -7,15 +7,15 @@ one is answered with 400 (API_KEY_INVALID).
 
 from __future__ import annotations
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, RequestRefused, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, RequestRefused, UpstreamRequest
+from serving_ui.catalogue.wire_format import Json, Wire
 
 DEFAULT_BASE = "https://generativelanguage.googleapis.com"
 
@@ -38,7 +38,7 @@ def _refuse(_body: Json, _config: PalmConfig, model: str, _addresses: Addresses)
 
 def _check(config: PalmConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
     address = _base_url(config, addresses) + "/v1beta/models?pageSize=1"
-    return wire.get(address, (wire.header("x-goog-api-key", config.palm_api_key),))
+    return upstream.get(address, (upstream.header("x-goog-api-key", config.palm_api_key),))
 
 
 PROVIDER = Provider(

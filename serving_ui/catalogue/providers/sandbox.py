@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Build, Wire
 
 DEFAULT_BASE = "http://127.0.0.1:8080/sandbox/v1"
 
@@ -27,14 +27,16 @@ def _base_url(_config: SandboxConfig, addresses: Addresses) -> str:
 
 
 def _check(config: SandboxConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
-    return wire.get(_base_url(config, addresses) + "/models")
+    return upstream.get(_base_url(config, addresses) + "/models")
 
 
 def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: SandboxConfig, model: str, addresses: Addresses
     ) -> UpstreamRequest:
-        return wire.post_json(_base_url(config, addresses) + path, wire.openai_body(body, model=model))
+        return upstream.post_json(
+            _base_url(config, addresses) + path, upstream.openai_body(body, model=model)
+        )
 
     return build
 
@@ -50,6 +52,6 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in wire.OPENAI_PATHS.items()},
+    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
     hidden=True,
 )

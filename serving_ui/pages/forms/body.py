@@ -8,11 +8,11 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.block_parser import TWIN
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.reading import TWIN
-from serving_ui.catalogue.text import Text
+from serving_ui.catalogue.translatable import Text
 from serving_ui.pages.forms import governing
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC

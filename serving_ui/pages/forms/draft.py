@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.entities import ServedEntity
+from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task

@@ -12,10 +12,10 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.block_parser import TWIN
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.names import LONGEST_MODEL, LONGEST_NAME
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.reading import TWIN
 from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name

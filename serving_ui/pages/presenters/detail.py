@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.entities import ServedEntity
-from serving_ui.catalogue.governance import Timeouts
+from serving_ui.catalogue.endpoint_config import ServedEntity
+from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.limits import LIMIT_UNITS
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready, Update

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.governance import Timeouts, parse_gateway_limits, parse_timeouts
+from serving_ui.catalogue.endpoint_settings import Timeouts, parse_gateway_limits, parse_timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import (
     ConfigSpec,

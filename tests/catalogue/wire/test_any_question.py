@@ -12,8 +12,8 @@ from openai.types import completion_create_params as of_completions
 from openai.types import embedding_create_params as of_embeddings
 from openai.types.chat import completion_create_params as of_chats
 
-from serving_ui.catalogue.questions import OPENAI_FIELDS
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.openai_request import OPENAI_FIELDS
+from serving_ui.catalogue.upstream import RequestRefused
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.question import read_body
 from tests.catalogue.test_any_body import ANYTHING

@@ -15,10 +15,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from serving_ui.catalogue.exchange import Framing
 from serving_ui.catalogue.providers.amazon_bedrock import model_id
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.aws import FrameSplitter
 from tests.support import frames
 from tests.support.recordings import RECORDINGS, Recording

@@ -17,11 +17,11 @@ import pytest
 from google import genai
 from google.genai import types
 
-from serving_ui.catalogue.providers.google_cloud_vertex_ai import models, vectors
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NO_SIGNATURE
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import embeddings, models
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import NO_SIGNATURE
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_request import camel
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
@@ -280,9 +280,9 @@ def test_a_model_is_found_however_its_name_is_written(name: str):
 
 def test_a_model_as_a_service_embeds_one_text_a_request():
     model = "publishers/intfloat/models/multilingual-e5-large-instruct-maas"
-    assert vectors.embeddings({"input": "Hello."}, model)[0] == vectors.EMBED
+    assert embeddings.embeddings({"input": "Hello."}, model)[0] == embeddings.EMBED
     with pytest.raises(RequestRefused, match="input"):
-        vectors.embeddings({"input": ["Hello.", "Bye."]}, model)
+        embeddings.embeddings({"input": ["Hello.", "Bye."]}, model)
 
 
 @pytest.mark.parametrize("recorded", GENERATED, ids=str)

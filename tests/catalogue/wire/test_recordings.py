@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
 STAYS = frozenset({"messages", "prompt", "input", "stream"})

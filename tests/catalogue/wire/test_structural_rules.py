@@ -12,7 +12,7 @@ import pytest
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import (
     BEDROCK,

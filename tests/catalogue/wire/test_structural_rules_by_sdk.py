@@ -16,7 +16,7 @@ from cohere.types import AssistantMessage, SystemMessageV2, ToolMessageV2, ToolV
 from google.genai import types
 from pydantic import TypeAdapter
 
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from tests.catalogue.wire import test_structural_rules, test_structural_rules_of_tools
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import Row

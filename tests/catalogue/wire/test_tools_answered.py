@@ -10,9 +10,9 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from serving_ui.catalogue.answers import Arguments
-from serving_ui.catalogue.exchange import Event, read_event, read_reply
+from serving_ui.catalogue.openai_response import Arguments
 from serving_ui.catalogue.tasks import Task
+from serving_ui.catalogue.wire_format import Event, read_event, read_reply
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import tools, user
 

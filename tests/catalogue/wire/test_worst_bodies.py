@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue.upstream import RequestRefused
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.question import Question, read_body, read_question
 from serving_ui.lib.json_text import DEEPEST, QUESTION

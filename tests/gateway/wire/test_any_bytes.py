@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.exchange import Framing
+from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.reported_failure import to_error

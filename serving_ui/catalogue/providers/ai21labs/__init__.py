@@ -7,16 +7,16 @@ changes nothing and needs a valid key.
 
 from __future__ import annotations
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.providers.ai21labs import jamba, prompts
+from serving_ui.catalogue.provider_config import ProviderConfig
+from serving_ui.catalogue.providers.ai21labs import completions, jamba
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Json, Wire
 
 DEFAULT_BASE = "https://api.ai21.com/studio/v1"
 
@@ -31,21 +31,23 @@ def _base_url(_config: Ai21LabsConfig, addresses: Addresses) -> str:
 
 def _check(config: Ai21LabsConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
     address = _base_url(config, addresses) + "/library/files?limit=1"
-    return wire.get(address, (wire.bearer(config.ai21labs_api_key),))
+    return upstream.get(address, (upstream.bearer(config.ai21labs_api_key),))
 
 
 def _chat(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     address = _base_url(config, addresses) + "/chat/completions"
-    return wire.post_json(address, jamba.chat_body(body, model), (wire.bearer(config.ai21labs_api_key),))
+    return upstream.post_json(
+        address, jamba.chat_body(body, model), (upstream.bearer(config.ai21labs_api_key),)
+    )
 
 
 def _complete(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    headers = (wire.bearer(config.ai21labs_api_key),)
-    if prompts.is_jurassic(model):
-        address = f"{_base_url(config, addresses)}/{wire.segment(model)}/complete"
-        return wire.post_json(address, prompts.complete_body(body), headers)
+    headers = (upstream.bearer(config.ai21labs_api_key),)
+    if completions.is_jurassic(model):
+        address = f"{_base_url(config, addresses)}/{upstream.segment(model)}/complete"
+        return upstream.post_json(address, completions.complete_body(body), headers)
     address = _base_url(config, addresses) + "/chat/completions"
-    return wire.post_json(address, prompts.chat_body(body, model), headers)
+    return upstream.post_json(address, completions.chat_body(body, model), headers)
 
 
 PROVIDER = Provider(
@@ -60,7 +62,7 @@ PROVIDER = Provider(
     check=_check,
     wire={
         Task.COMPLETIONS: Wire(
-            build=_complete, reply=prompts.read_completion, stream=prompts.CompletionStream
+            build=_complete, reply=completions.read_completion, stream=completions.CompletionStream
         ),
         Task.CHAT: Wire(build=_chat, reply=jamba.read_chat, stream=jamba.ChatStream),
     },

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import answers, conversation, questions
+from serving_ui.catalogue import conversation, openai_request, openai_response
 from serving_ui.catalogue.conversation import NOTHING, Said
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.questions import refuse
-from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.catalogue.openai_request import refuse
+from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 NAME = "AI21 Labs"
 RULES = Rules(
@@ -41,8 +41,8 @@ _TAKEN = (
 
 
 def chat_body(body: Json, model: str) -> Json:
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
     read = conversation.read(body, RULES)
     system = "\n\n".join(each.text for each in read.system)
     first = [{"role": "system", "content": system}] if system else []
@@ -52,14 +52,14 @@ def chat_body(body: Json, model: str) -> Json:
 
 def sampling(body: Mapping[str, Any]) -> Json:
     """How the model chooses, when it ends, how many answers it gives, and whether it streams."""
-    count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
+    count = openai_request.number(body, "n", least=1, most=_MOST_ANSWERS)
     if body.get("stream") and (count or 1) > 1:
         raise refuse("n", f"{NAME} streams one answer only. Leave it out, or leave out stream.")
     given = {
-        "max_tokens": questions.most_tokens(body),
-        "temperature": questions.number(body, "temperature", least=0, most=2),
-        "top_p": questions.number(body, "top_p", least=0, most=1),
-        "stop": questions.stops(body, RULES) or None,
+        "max_tokens": openai_request.most_tokens(body),
+        "temperature": openai_request.number(body, "temperature", least=0, most=2),
+        "top_p": openai_request.number(body, "top_p", least=0, most=1),
+        "stop": openai_request.stops(body, RULES) or None,
         "n": count,
         "stream": True if body.get("stream") else None,
     }
@@ -89,8 +89,8 @@ def _message(said: Said) -> Json:
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
-    functions = questions.functions(body, RULES)
-    kind, _name = questions.choice_of_tool(body, RULES)
+    functions = openai_request.functions(body, RULES)
+    kind, _name = openai_request.choice_of_tool(body, RULES)
     if kind == "none":
         return {}
     if kind not in {"", "auto"}:
@@ -118,27 +118,27 @@ def _format(body: Mapping[str, Any]) -> Json:
 
 def read_chat(reply: Json, asked: Asked) -> Json:
     choices = [
-        answers.choice(
+        openai_response.choice(
             each["index"], _said(each["message"], asked), each["finish_reason"], logprobs=each.get("logprobs")
         )
         for each in reply["choices"]
     ]
     counts = read_usage(reply.get("usage"))
-    return answers.chat(asked, choices, counts, id=reply["id"], model=reply.get("model") or "")
+    return openai_response.chat(asked, choices, counts, id=reply["id"], model=reply.get("model") or "")
 
 
 def _said(message: Json, asked: Asked) -> Json:
     calls = [
-        answers.tool_call(
+        openai_response.tool_call(
             asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
         )
         for call in message.get("tool_calls") or ()
     ]
-    return answers.message(message.get("content"), tool_calls=calls)
+    return openai_response.message(message.get("content"), tool_calls=calls)
 
 
 def read_usage(told: Json | None) -> Json | None:
-    return answers.usage(told["prompt_tokens"], told["completion_tokens"]) if told else None
+    return openai_response.usage(told["prompt_tokens"], told["completion_tokens"]) if told else None
 
 
 class ChatStream:
@@ -148,7 +148,7 @@ class ChatStream:
         self.finished = False
         self.counts: Json | None = None
         self._asked = asked
-        self._calls: dict[int, dict[str, answers.Arguments]] = {}
+        self._calls: dict[int, dict[str, openai_response.Arguments]] = {}
 
     def take(self, event: Event) -> list[Json]:
         data = event.data
@@ -158,7 +158,7 @@ class ChatStream:
         chunks = [self._chunk(data["id"], model, each) for each in data["choices"]]
         self.finished = self.finished or any(each.get("finish_reason") for each in data["choices"])
         if self.finished and counts is not None:
-            chunks.append(answers.usage_chunk(self._asked, counts, id=data["id"], model=model))
+            chunks.append(openai_response.usage_chunk(self._asked, counts, id=data["id"], model=model))
         return chunks
 
     def _chunk(self, id: str, model: str, each: Json) -> Json:
@@ -173,7 +173,7 @@ class ChatStream:
             ]
         if calls:
             delta["tool_calls"] = calls
-        return answers.chunk(
+        return openai_response.chunk(
             self._asked,
             delta,
             index=each["index"],
@@ -183,13 +183,13 @@ class ChatStream:
             model=model,
         )
 
-    def _piece(self, known: dict[str, answers.Arguments], given: Json) -> Json:
+    def _piece(self, known: dict[str, openai_response.Arguments], given: Json) -> Json:
         """Calls come whole or in pieces, of which the first has an id, and need not say which they are."""
         call_id = given.get("id") or next(reversed(known), "")
         function = given.get("function") or {}
         made: Json = {"function": {}}
         if call_id not in known:
-            made = answers.begun_call(self._asked, RULES, call_id, function["name"])
-            known[call_id] = answers.Arguments()
+            made = openai_response.begun_call(self._asked, RULES, call_id, function["name"])
+            known[call_id] = openai_response.Arguments()
         made["function"]["arguments"] = known[call_id].take(function.get("arguments"))
         return {"index": list(known).index(call_id), **made}

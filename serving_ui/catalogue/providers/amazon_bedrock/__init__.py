@@ -12,22 +12,22 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Framing, Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import Selector, choice, secret, text
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.providers.amazon_bedrock import answering, converse, embeddings
+from serving_ui.catalogue.provider_config import ProviderConfig
+from serving_ui.catalogue.providers.amazon_bedrock import converse_request, converse_response, embeddings
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import (
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import (
     Addresses,
     AwsInstanceProfile,
     AwsSigV4,
     SecretUnusable,
     UpstreamRequest,
 )
+from serving_ui.catalogue.wire_format import Build, Framing, Json, Wire
 
 _KEYS = {"credentials": ("access_keys",)}
 
@@ -157,7 +157,7 @@ def _auth(config: AmazonBedrockConfig, service: str) -> AwsSigV4 | AwsInstancePr
     if config.instance_profile_arn is not None:
         return AwsInstanceProfile(service, config.aws_region, config.instance_profile_arn)
     key_id, key = (
-        Secret.from_plaintext(wire.sendable(each))
+        Secret.from_plaintext(upstream.sendable(each))
         for each in (config.aws_access_key_id, config.aws_secret_access_key)
     )
     return AwsSigV4(service=service, region=config.aws_region, access_key_id=key_id, secret_access_key=key)
@@ -179,10 +179,10 @@ def _check(config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Add
 def _asking(
     config: AmazonBedrockConfig, model: str, addresses: Addresses, action: str, sent: Json
 ) -> UpstreamRequest:
-    whole = wire.segment(model_id(model, config.bedrock_provider))
+    whole = upstream.segment(model_id(model, config.bedrock_provider))
     address = f"{_base_url(config, addresses)}/model/{whole}/{action}"
     accept = Framing.AWS if action.endswith("stream") else "application/json"
-    return wire.post_json(address, sent, auth=_auth(config, "bedrock"), accept=accept)
+    return upstream.post_json(address, sent, auth=_auth(config, "bedrock"), accept=accept)
 
 
 def _converse(sent: Callable[[Json, str], Json]) -> Build:
@@ -210,15 +210,15 @@ PROVIDER = Provider(
     refusals=frozenset({401, 403}),
     wire={
         Task.CHAT: Wire(
-            build=_converse(converse.of_chat),
-            reply=answering.reply_of_chat,
-            stream=answering.ChatStream,
+            build=_converse(converse_request.of_chat),
+            reply=converse_response.reply_of_chat,
+            stream=converse_response.ChatStream,
             framing=Framing.AWS,
         ),
         Task.COMPLETIONS: Wire(
-            build=_converse(converse.of_completion),
-            reply=answering.reply_of_completion,
-            stream=answering.CompletionStream,
+            build=_converse(converse_request.of_completion),
+            reply=converse_response.reply_of_completion,
+            stream=converse_response.CompletionStream,
             framing=Framing.AWS,
         ),
         Task.EMBEDDINGS: Wire(build=_embed, reply=embeddings.reply),

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Json
-from serving_ui.catalogue.providers.amazon_bedrock.converse import PROVIDER
-from serving_ui.catalogue.questions import refuse
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.openai_request import refuse
+from serving_ui.catalogue.providers.amazon_bedrock.converse_request import PROVIDER
+from serving_ui.catalogue.wire_format import Asked, Json
 
 _MOST_TEXTS = 96
 _TAKEN = ("input", "dimensions")
@@ -23,9 +23,9 @@ _INPUT_TYPE = "search_document"
 
 def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
     """The request's body, as the maker's models want it."""
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=_TAKEN, provider=PROVIDER)
-    listed = questions.texts(body["input"], name="input")
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=PROVIDER)
+    listed = openai_request.texts(body["input"], name="input")
     if maker == "cohere":
         return _for_cohere(own, listed, body.get("dimensions"))
     if len(listed) != 1:
@@ -33,22 +33,22 @@ def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
     sent = {"inputText": listed[0]}
     if body.get("dimensions") is not None:
         sent |= {"dimensions": body["dimensions"]}
-    return questions.joined(sent, own)
+    return openai_request.joined(sent, own)
 
 
 def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
     if not 1 <= len(listed) <= _MOST_TEXTS:
         raise refuse("input", f"Cohere's models embed at most {_MOST_TEXTS} texts a request.")
     sent = {"texts": listed} | ({} if dimensions is None else {"output_dimension": dimensions})
-    return {"input_type": _INPUT_TYPE, **questions.joined(sent, own)}
+    return {"input_type": _INPUT_TYPE, **openai_request.joined(sent, own)}
 
 
 def reply(answer: Json, asked: Asked) -> Json:
     """Titan's one vector with its tokens, or Cohere's list of vectors."""
     if "embedding" in answer:
-        vectors, counts = [answer["embedding"]], answers.usage(answer["inputTextTokenCount"])
+        vectors, counts = [answer["embedding"]], openai_response.usage(answer["inputTextTokenCount"])
     else:
         vectors, counts = answer["embeddings"], None
     if isinstance(vectors, dict):  # by type, when the question named types
         vectors = vectors.get("float") or next(iter(vectors.values()), None)
-    return answers.embeddings(asked, vectors, counts)
+    return openai_response.embeddings(asked, vectors, counts)

@@ -8,16 +8,16 @@ model, the older only for those that have given them up (Claude 4.7 and later), 
 
 from __future__ import annotations
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.providers.anthropic import answer, prompts, question
+from serving_ui.catalogue.provider_config import ProviderConfig
+from serving_ui.catalogue.providers.anthropic import chat_request, chat_response, completions
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Json, Wire
 
 DEFAULT_BASE = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
@@ -54,23 +54,23 @@ def _base_url(_config: AnthropicConfig, addresses: Addresses) -> str:
     return addresses.vendor(DEFAULT_BASE, "anthropic")
 
 
-def _headers(config: AnthropicConfig) -> wire.Headers:
-    return (wire.header("x-api-key", config.anthropic_api_key), ("anthropic-version", API_VERSION))
+def _headers(config: AnthropicConfig) -> upstream.Headers:
+    return (upstream.header("x-api-key", config.anthropic_api_key), ("anthropic-version", API_VERSION))
 
 
 def _check(config: AnthropicConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
-    return wire.get(_base_url(config, addresses) + "/v1/models", _headers(config))
+    return upstream.get(_base_url(config, addresses) + "/v1/models", _headers(config))
 
 
 def _chat(body: Json, config: AnthropicConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     url = _base_url(config, addresses) + "/v1/messages"
-    return wire.post_json(url, question.messages_body(body, model), _headers(config))
+    return upstream.post_json(url, chat_request.messages_body(body, model), _headers(config))
 
 
 def _complete(body: Json, config: AnthropicConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    path = "/v1/complete" if prompts.is_legacy(model) else "/v1/messages"
+    path = "/v1/complete" if completions.is_legacy(model) else "/v1/messages"
     url = _base_url(config, addresses) + path
-    return wire.post_json(url, prompts.prompt_body(body, model), _headers(config))
+    return upstream.post_json(url, completions.prompt_body(body, model), _headers(config))
 
 
 PROVIDER = Provider(
@@ -81,9 +81,9 @@ PROVIDER = Provider(
     base_url=_base_url,
     check=_check,
     wire={
-        Task.CHAT: Wire(build=_chat, reply=answer.read_message, stream=answer.MessageStream),
+        Task.CHAT: Wire(build=_chat, reply=chat_response.read_message, stream=chat_response.MessageStream),
         Task.COMPLETIONS: Wire(
-            build=_complete, reply=prompts.read_completion, stream=prompts.CompletionStream
+            build=_complete, reply=completions.read_completion, stream=completions.CompletionStream
         ),
     },
 )

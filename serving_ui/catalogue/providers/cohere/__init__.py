@@ -7,16 +7,16 @@ Vendor facts as of November 2026, docs.cohere.com/reference: base https://api.co
 
 from __future__ import annotations
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Framing, Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret, url
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.providers.cohere import answer, prompts, question, vectors
+from serving_ui.catalogue.provider_config import ProviderConfig
+from serving_ui.catalogue.providers.cohere import chat_request, chat_response, completions, embeddings
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
+from serving_ui.catalogue.wire_format import Framing, Json, Wire
 
 DEFAULT_BASE = "https://api.cohere.com"
 
@@ -64,30 +64,32 @@ def _base_url(config: CohereConfig, addresses: Addresses) -> str:
 
 
 def _check(config: CohereConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
-    return wire.get(_base_url(config, addresses) + "/v1/models", (wire.bearer(config.cohere_api_key),))
+    return upstream.get(
+        _base_url(config, addresses) + "/v1/models", (upstream.bearer(config.cohere_api_key),)
+    )
 
 
 def _post(
     config: CohereConfig, addresses: Addresses, path: str, body: Json, *, accept: str = ""
 ) -> UpstreamRequest:
-    headers = (wire.bearer(config.cohere_api_key),)
-    return wire.post_json(_base_url(config, addresses) + path, body, headers, accept=accept)
+    headers = (upstream.bearer(config.cohere_api_key),)
+    return upstream.post_json(_base_url(config, addresses) + path, body, headers, accept=accept)
 
 
 def _chat(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    return _post(config, addresses, "/v2/chat", question.chat_body(body, model))
+    return _post(config, addresses, "/v2/chat", chat_request.chat_body(body, model))
 
 
 def _complete(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    if prompts.is_legacy(model):
-        sent = prompts.generate_body(body, model)
+    if completions.is_legacy(model):
+        sent = completions.generate_body(body, model)
         accept = Framing.LINES.value if "stream" in sent else ""
         return _post(config, addresses, "/v1/generate", sent, accept=accept)
-    return _post(config, addresses, "/v2/chat", prompts.chat_body(body, model))
+    return _post(config, addresses, "/v2/chat", completions.chat_body(body, model))
 
 
 def _embed(body: Json, config: CohereConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    return _post(config, addresses, "/v2/embed", vectors.embed_body(body, model))
+    return _post(config, addresses, "/v2/embed", embeddings.embed_body(body, model))
 
 
 PROVIDER = Provider(
@@ -98,13 +100,13 @@ PROVIDER = Provider(
     base_url=_base_url,
     check=_check,
     wire={
-        Task.CHAT: Wire(build=_chat, reply=answer.read_message, stream=answer.MessageStream),
+        Task.CHAT: Wire(build=_chat, reply=chat_response.read_message, stream=chat_response.MessageStream),
         Task.COMPLETIONS: Wire(
             build=_complete,
-            reply=prompts.read_completion,
-            stream=prompts.CompletionStream,
+            reply=completions.read_completion,
+            stream=completions.CompletionStream,
             older_framing=Framing.LINES,
         ),
-        Task.EMBEDDINGS: Wire(build=_embed, reply=vectors.read_embeddings),
+        Task.EMBEDDINGS: Wire(build=_embed, reply=embeddings.read_embeddings),
     },
 )

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.config import ProviderConfig
-from serving_ui.catalogue.exchange import Build, Json, Wire
+from serving_ui.catalogue import upstream
 from serving_ui.catalogue.fields import secret, text
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer, models, question, vectors
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.streams import ChatStream, CompletionStream
+from serving_ui.catalogue.provider_config import ProviderConfig
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import (
+    embeddings,
+    gemini_request,
+    gemini_response,
+    models,
+)
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_streams import ChatStream, CompletionStream
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import Addresses, GoogleServiceAccount, UpstreamRequest
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import Addresses, GoogleServiceAccount, UpstreamRequest
+from serving_ui.catalogue.wire_format import Build, Json, Wire
 
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -78,9 +83,9 @@ def _also_sends_to(_config: GoogleCloudVertexAIConfig, addresses: Addresses) -> 
 def _check(
     config: GoogleCloudVertexAIConfig, _model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
-    place = f"projects/{wire.segment(config.project_id)}/locations/{wire.segment(config.region)}"
+    place = f"projects/{upstream.segment(config.project_id)}/locations/{upstream.segment(config.region)}"
     address = f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1"
-    return wire.get(address, auth=_auth(config, addresses))
+    return upstream.get(address, auth=_auth(config, addresses))
 
 
 def _auth(config: GoogleCloudVertexAIConfig, addresses: Addresses) -> GoogleServiceAccount:
@@ -92,7 +97,7 @@ def _post(
 ) -> UpstreamRequest:
     resource = models.path(model, project=config.project_id, region=config.region)
     address = f"{_base_url(config, addresses)}/v1/{resource}:{method}"
-    return wire.post_json(address, body, auth=_auth(config, addresses))
+    return upstream.post_json(address, body, auth=_auth(config, addresses))
 
 
 def _generates(read: Callable[[Json, str], Json]) -> Build:
@@ -109,16 +114,16 @@ def _generates(read: Callable[[Json, str], Json]) -> Build:
 def _embeds(
     body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
-    method, sent = vectors.embeddings(body, model)
+    method, sent = embeddings.embeddings(body, model)
     return _post(config, model, method, sent, addresses)
 
 
 _WIRE = {
-    Task.CHAT: Wire(build=_generates(question.chat), reply=answer.chat, stream=ChatStream),
+    Task.CHAT: Wire(build=_generates(gemini_request.chat), reply=gemini_response.chat, stream=ChatStream),
     Task.COMPLETIONS: Wire(
-        build=_generates(question.completion), reply=answer.completion, stream=CompletionStream
+        build=_generates(gemini_request.completion), reply=gemini_response.completion, stream=CompletionStream
     ),
-    Task.EMBEDDINGS: Wire(build=_embeds, reply=vectors.reply),
+    Task.EMBEDDINGS: Wire(build=_embeds, reply=embeddings.reply),
 }
 
 

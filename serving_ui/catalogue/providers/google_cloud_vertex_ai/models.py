@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from serving_ui.catalogue import wire
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import RequestRefused
+from serving_ui.catalogue import upstream
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import RequestRefused
 
 INSTEAD = "gemini-3.5-flash"
 _RETIRED = re.compile(r"(?:text|chat|code|codechat)-(?:bison|unicorn|gecko)(?:-32k)?(?:@\w+)?\Z")
@@ -38,7 +38,7 @@ def path(model: str, *, project: str, region: str) -> str:
     parts = model.strip("/").split("/")
     if parts[0] != "projects":
         parts = ["projects", project, "locations", region, *_below(parts)]
-    return "/".join(wire.segment(part) for part in parts)
+    return "/".join(upstream.segment(part) for part in parts)
 
 
 def _below(parts: list[str]) -> list[str]:

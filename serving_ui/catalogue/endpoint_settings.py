@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.entities import Body, Reported
+from serving_ui.catalogue.endpoint_config import Body, Reported
 from serving_ui.catalogue.limits import MOST_LIMITS, RateLimit
 from serving_ui.catalogue.problems import Problem, SpecErrors, as_validation_error, from_validation_error
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 MOST_ITEMS = 100
 MOST_SECONDS = 3600

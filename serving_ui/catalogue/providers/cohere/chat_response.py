@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import chain
 
-from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.failures import ProviderFailed
-from serving_ui.catalogue.providers.cohere.question import RULES
+from serving_ui.catalogue import openai_response
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.providers.cohere.chat_request import RULES
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 FINISH = {
     "COMPLETE": "stop",
@@ -37,13 +37,13 @@ def read_message(reply: Json, asked: Asked) -> Json:
     """A whole message as a `chat.completion`."""
     message = reply["message"]
     calls = [
-        answers.tool_call(
+        openai_response.tool_call(
             asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
         )
         for call in message.get("tool_calls") or ()
     ]
     text = text_of(reply)
-    said = answers.message(
+    said = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
         reasoning_content=_joined(message, "thinking") or None,
@@ -53,8 +53,10 @@ def read_message(reply: Json, asked: Asked) -> Json:
     told = [logprob(each) for each in reply.get("logprobs") or ()]
     counts = read_usage(reply.get("usage"))
     reason = finish_reason(reply["finish_reason"], counts=counts)
-    choice = answers.choice(0, said, reason, logprobs=answers.logprobs(told) if told else None)
-    return answers.chat(asked, [choice], counts, id=reply["id"])
+    choice = openai_response.choice(
+        0, said, reason, logprobs=openai_response.logprobs(told) if told else None
+    )
+    return openai_response.chat(asked, [choice], counts, id=reply["id"])
 
 
 def text_of(reply: Json) -> str:
@@ -63,7 +65,7 @@ def text_of(reply: Json) -> str:
 
 def logprob(told: Json) -> Json:
     """Of one piece of text. It has one token, or the probability of all that it has."""
-    return answers.logprob(told.get("text") or "", sum(told["logprobs"]))
+    return openai_response.logprob(told.get("text") or "", sum(told["logprobs"]))
 
 
 def _joined(message: Json, kind: str) -> str:
@@ -77,7 +79,7 @@ def read_usage(told: Json | None) -> Json | None:
         return None
     cached = told.get("cached_tokens")
     prompt, completion = int(counts["input_tokens"]), int(counts["output_tokens"])
-    return answers.usage(prompt, completion, cached=None if cached is None else int(cached))
+    return openai_response.usage(prompt, completion, cached=None if cached is None else int(cached))
 
 
 @dataclass
@@ -85,7 +87,7 @@ class _Call:
     """A call that is being streamed."""
 
     position: int
-    arguments: answers.Arguments = field(default_factory=answers.Arguments)
+    arguments: openai_response.Arguments = field(default_factory=openai_response.Arguments)
 
 
 class MessageStream:
@@ -125,11 +127,11 @@ class MessageStream:
         return []
 
     def _chunk(self, delta: Json, finish: str | None = None, *, logprobs: Json | None = None) -> Json:
-        return answers.chunk(self._asked, delta, finish_reason=finish, logprobs=logprobs, id=self._id)
+        return openai_response.chunk(self._asked, delta, finish_reason=finish, logprobs=logprobs, id=self._id)
 
     def _content(self, content: Json, told: Json | None) -> list[Json]:
         if content.get("text"):
-            logprobs = answers.logprobs([logprob(told)]) if told else None
+            logprobs = openai_response.logprobs([logprob(told)]) if told else None
             return [self._chunk({"content": content["text"]}, logprobs=logprobs)]
         if content.get("thinking"):
             return [self._chunk({"reasoning_content": content["thinking"]})]
@@ -142,7 +144,7 @@ class MessageStream:
 
     def _begin(self, index: int, given: Json) -> list[Json]:
         call = self._calls[index] = _Call(len(self._calls))
-        begun = answers.begun_call(self._asked, RULES, given["id"], given["function"]["name"])
+        begun = openai_response.begun_call(self._asked, RULES, given["id"], given["function"]["name"])
         first = self._chunk({"tool_calls": [{"index": call.position, **begun}]})
         return [first, *self._arguments(call, call.arguments.take(given["function"].get("arguments")))]
 
@@ -157,5 +159,5 @@ class MessageStream:
         rests = [self._arguments(call, call.arguments.rest()) for call in self._calls.values()]
         chunks = [*chain.from_iterable(rests), self._chunk({}, reason)]
         if self.counts is not None:
-            chunks.append(answers.usage_chunk(self._asked, self.counts, id=self._id))
+            chunks.append(openai_response.usage_chunk(self._asked, self.counts, id=self._id))
         return chunks

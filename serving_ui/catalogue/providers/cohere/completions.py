@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.failures import ProviderFailed
-from serving_ui.catalogue.providers.cohere import answer, question
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.providers.cohere import chat_request, chat_response
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 _LEGACY = re.compile(r"command(-light)?(-nightly)?")
 _TAKEN = (
@@ -35,45 +35,47 @@ def is_legacy(model: str) -> bool:
 
 
 def generate_body(body: Json, model: str) -> Json:
-    body = questions.merged(body)
-    prompt = questions.prompt(body, question.RULES)
-    own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
-    count = questions.number(body, "n", least=1, most=_MOST_ANSWERS)
+    body = openai_request.merged(body)
+    prompt = openai_request.prompt(body, chat_request.RULES)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=chat_request.NAME)
+    count = openai_request.number(body, "n", least=1, most=_MOST_ANSWERS)
     sent = {
         "model": model,
         "prompt": prompt,
         **({"num_generations": count} if count and count > 1 else {}),
-        **question.sampling(body, stop="end_sequences"),
+        **chat_request.sampling(body, stop="end_sequences"),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return questions.joined(sent, own)
+    return openai_request.joined(sent, own)
 
 
 def chat_body(body: Json, model: str) -> Json:
-    body = questions.merged(body)
+    body = openai_request.merged(body)
     taken = tuple(name for name in _TAKEN if name != "n")
-    own = questions.own_fields(body, taken=taken, provider=question.NAME)
+    own = openai_request.own_fields(body, taken=taken, provider=chat_request.NAME)
     sent = {
         "model": model,
-        "messages": [{"role": "user", "content": questions.prompt(body, question.RULES)}],
-        **question.sampling(body),
+        "messages": [{"role": "user", "content": openai_request.prompt(body, chat_request.RULES)}],
+        **chat_request.sampling(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return questions.joined(sent, own)
+    return openai_request.joined(sent, own)
 
 
 def read_completion(reply: Json, asked: Asked) -> Json:
     """The answer of either address as a `text_completion`."""
     if "message" in reply:
-        counts = answer.read_usage(reply.get("usage"))
-        choices = [(answer.text_of(reply), answer.finish_reason(reply["finish_reason"], counts=counts))]
-    else:
-        counts = answer.read_usage(reply.get("meta"))
+        counts = chat_response.read_usage(reply.get("usage"))
         choices = [
-            (each["text"], answer.finish_reason(each.get("finish_reason"), counts=counts))
+            (chat_response.text_of(reply), chat_response.finish_reason(reply["finish_reason"], counts=counts))
+        ]
+    else:
+        counts = chat_response.read_usage(reply.get("meta"))
+        choices = [
+            (each["text"], chat_response.finish_reason(each.get("finish_reason"), counts=counts))
             for each in reply["generations"]
         ]
-    return answers.completion(asked, choices, counts, id=reply["id"])
+    return openai_response.completion(asked, choices, counts, id=reply["id"])
 
 
 class CompletionStream:
@@ -82,7 +84,7 @@ class CompletionStream:
     def __init__(self, asked: Asked) -> None:
         self.finished = False
         self._asked = asked
-        self._message = answer.MessageStream(asked)
+        self._message = chat_response.MessageStream(asked)
         self._told: Json | None = None
 
     @property
@@ -93,11 +95,11 @@ class CompletionStream:
         data = event.data
         match data.get("event_type"):
             case "text-generation":
-                return [answers.text_chunk(self._asked, data["text"], index=data.get("index") or 0)]
+                return [openai_response.text_chunk(self._asked, data["text"], index=data.get("index") or 0)]
             case "stream-end":
                 return self._end(data)
             case "stream-error":
-                answer.finish_reason(data.get("finish_reason"), data.get("err"))
+                chat_response.finish_reason(data.get("finish_reason"), data.get("err"))
                 raise ProviderFailed(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
         chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
         self.finished = self._message.finished
@@ -105,27 +107,31 @@ class CompletionStream:
 
     def _end(self, data: Json) -> list[Json]:
         whole = data.get("response") or {}
-        self._told = counts = answer.read_usage(whole.get("meta"))
+        self._told = counts = chat_response.read_usage(whole.get("meta"))
         ended = whole.get("generations") or [{"finish_reason": data.get("finish_reason")}]
         chunks = [
-            answers.text_chunk(
+            openai_response.text_chunk(
                 self._asked,
                 "",
                 index=each.get("index") or 0,
-                finish_reason=answer.finish_reason(each.get("finish_reason")),
+                finish_reason=chat_response.finish_reason(each.get("finish_reason")),
             )
             for each in ended
         ]
         self.finished = True
         if counts is not None:
-            chunks.append(answers.usage_chunk(self._asked, counts, kind="text_completion"))
+            chunks.append(openai_response.usage_chunk(self._asked, counts, kind="text_completion"))
         return chunks
 
     def _as_text(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
-            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", id=chunk["id"])
+            return openai_response.usage_chunk(
+                self._asked, chunk["usage"], kind="text_completion", id=chunk["id"]
+            )
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
-        return answers.text_chunk(self._asked, text, finish_reason=said["finish_reason"], id=chunk["id"])
+        return openai_response.text_chunk(
+            self._asked, text, finish_reason=said["finish_reason"], id=chunk["id"]
+        )

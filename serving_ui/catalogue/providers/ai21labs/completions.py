@@ -6,10 +6,10 @@ spelled in camels, does not stream, and counts its tokens by listing them.
 
 from __future__ import annotations
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.openai_request import refuse
 from serving_ui.catalogue.providers.ai21labs import jamba
-from serving_ui.catalogue.questions import refuse
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 _TAKEN = ("prompt", "n", "max_tokens", "temperature", "top_p", "stop")
 _PENALTIES = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
@@ -23,23 +23,23 @@ def is_jurassic(model: str) -> bool:
 
 def complete_body(body: Json) -> Json:
     """The body for a Jurassic model; the model is in the address."""
-    body = questions.merged(body)
+    body = openai_request.merged(body)
     if body.get("stream"):
         raise refuse("stream", "Jurassic models do not stream. Leave it out.")
-    own = questions.own_fields(body, taken=(*_TAKEN, *_PENALTIES), provider=jamba.NAME)
+    own = openai_request.own_fields(body, taken=(*_TAKEN, *_PENALTIES), provider=jamba.NAME)
     given = {
-        "numResults": questions.number(body, "n", least=1, most=16),
-        "maxTokens": questions.most_tokens(body),
-        "temperature": questions.number(body, "temperature", least=0, most=1),
-        "topP": questions.number(body, "top_p", least=0, most=1),
-        "stopSequences": questions.stops(body, jamba.RULES) or None,
+        "numResults": openai_request.number(body, "n", least=1, most=16),
+        "maxTokens": openai_request.most_tokens(body),
+        "temperature": openai_request.number(body, "temperature", least=0, most=1),
+        "topP": openai_request.number(body, "top_p", least=0, most=1),
+        "stopSequences": openai_request.stops(body, jamba.RULES) or None,
         **{
-            spelled: _penalty(questions.number(body, name, least=0, most=_MOST_PENALTY[name]))
+            spelled: _penalty(openai_request.number(body, name, least=0, most=_MOST_PENALTY[name]))
             for name, spelled in _PENALTIES.items()
         },
     }
     sent = {name: value for name, value in given.items() if value is not None}
-    return questions.joined({"prompt": questions.prompt(body, jamba.RULES), **sent}, own)
+    return openai_request.joined({"prompt": openai_request.prompt(body, jamba.RULES), **sent}, own)
 
 
 def _penalty(scale: float | None) -> Json | None:
@@ -48,9 +48,9 @@ def _penalty(scale: float | None) -> Json | None:
 
 def chat_body(body: Json, model: str) -> Json:
     """The body for a Jamba model, which takes the prompt as a question."""
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=_TAKEN, provider=jamba.NAME)
-    messages = [{"role": "user", "content": questions.prompt(body, jamba.RULES)}]
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=jamba.NAME)
+    messages = [{"role": "user", "content": openai_request.prompt(body, jamba.RULES)}]
     return {"model": model, "messages": messages, **jamba.sampling(body), **own}
 
 
@@ -59,13 +59,13 @@ def read_completion(reply: Json, asked: Asked) -> Json:
     if "choices" in reply:
         said = [(each["message"]["content"] or "", each["finish_reason"]) for each in reply["choices"]]
         told = jamba.read_usage(reply.get("usage"))
-        return answers.completion(asked, said, told, id=reply["id"], model=reply.get("model") or "")
+        return openai_response.completion(asked, said, told, id=reply["id"], model=reply.get("model") or "")
     listed = reply["completions"]
     choices = [(each["data"]["text"], FINISH.get(each["finishReason"]["reason"], "stop")) for each in listed]
-    counts = answers.usage(
+    counts = openai_response.usage(
         len(reply["prompt"]["tokens"]), sum(len(each["data"]["tokens"]) for each in listed)
     )
-    return answers.completion(asked, choices, counts, id=str(reply["id"]))
+    return openai_response.completion(asked, choices, counts, id=str(reply["id"]))
 
 
 class CompletionStream:
@@ -87,11 +87,13 @@ class CompletionStream:
 
     def _as_text(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
-            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", id=chunk["id"])
+            return openai_response.usage_chunk(
+                self._asked, chunk["usage"], kind="text_completion", id=chunk["id"]
+            )
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
-        return answers.text_chunk(
+        return openai_response.text_chunk(
             self._asked, text, index=said["index"], finish_reason=said["finish_reason"], id=chunk["id"]
         )

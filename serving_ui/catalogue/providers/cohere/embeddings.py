@@ -6,10 +6,10 @@ what the vectors are for.
 
 from __future__ import annotations
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Json
-from serving_ui.catalogue.providers.cohere import question
-from serving_ui.catalogue.questions import refuse
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.openai_request import refuse
+from serving_ui.catalogue.providers.cohere import chat_request
+from serving_ui.catalogue.wire_format import Asked, Json
 
 _MOST_TEXTS = 96
 # OpenAI's question does not say what the vectors are for. Those of documents are made in bulk, and are the vendor's own example.
@@ -17,11 +17,11 @@ _INPUT_TYPE = "search_document"
 
 
 def embed_body(body: Json, model: str) -> Json:
-    body = questions.merged(body)
-    texts = questions.texts(body["input"], name="input")
+    body = openai_request.merged(body)
+    texts = openai_request.texts(body["input"], name="input")
     if len(texts) > _MOST_TEXTS:
-        raise refuse("input", f"{question.NAME} takes at most {_MOST_TEXTS} texts a request.")
-    own = questions.own_fields(body, taken=("input", "dimensions"), provider=question.NAME)
+        raise refuse("input", f"{chat_request.NAME} takes at most {_MOST_TEXTS} texts a request.")
+    own = openai_request.own_fields(body, taken=("input", "dimensions"), provider=chat_request.NAME)
     if "embedding_types" in own:
         raise refuse("embedding_types", "Say encoding_format, float or base64, instead.")
     dimensions = body.get("dimensions")
@@ -31,10 +31,10 @@ def embed_body(body: Json, model: str) -> Json:
         "embedding_types": ["float"],
         **({} if dimensions is None else {"output_dimension": dimensions}),
     }
-    return {"input_type": _INPUT_TYPE, **questions.joined(sent, own)}
+    return {"input_type": _INPUT_TYPE, **openai_request.joined(sent, own)}
 
 
 def read_embeddings(reply: Json, asked: Asked) -> Json:
     billed = ((reply.get("meta") or {}).get("billed_units") or {}).get("input_tokens")
-    counts = None if billed is None else answers.usage(int(billed))
-    return answers.embeddings(asked, reply["embeddings"]["float"], counts)
+    counts = None if billed is None else openai_response.usage(int(billed))
+    return openai_response.embeddings(asked, reply["embeddings"]["float"], counts)

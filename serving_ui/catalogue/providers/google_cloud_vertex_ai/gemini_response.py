@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
-from serving_ui.catalogue.failures import ProviderFailed
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import RULES
+from serving_ui.catalogue import openai_response
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import RULES
+from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Json
 
 _FILTERED = frozenset(
     {
@@ -69,7 +69,7 @@ def _call(part: Mapping[str, Any], asked: Asked, *, fallback_id: str) -> Json:
     if "partialArgs" in function or function.get("willContinue"):
         raise AnswerUnreadable("A function call came in pieces, which is only done when asked for.")
     call_id = function.get("id") or fallback_id
-    call = answers.tool_call(asked, RULES, call_id, function["name"], function.get("args"))
+    call = openai_response.tool_call(asked, RULES, call_id, function["name"], function.get("args"))
     if isinstance(part.get("thoughtSignature"), str):
         call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return call
@@ -108,7 +108,7 @@ def usage(answer: Mapping[str, Any]) -> Json | None:
     thought = told.get("thoughtsTokenCount")
     completion = told.get("candidatesTokenCount", 0) + (thought or 0)
     cached = told.get("cachedContentTokenCount")
-    return answers.usage(prompt, completion, cached=cached, reasoning=thought)
+    return openai_response.usage(prompt, completion, cached=cached, reasoning=thought)
 
 
 def logprobs(candidate: Mapping[str, Any]) -> Json | None:
@@ -122,15 +122,15 @@ def logprobs(candidate: Mapping[str, Any]) -> Json | None:
         _logprob(token) | {"top_logprobs": [_logprob(each) for each in top]}
         for token, top in zip(chosen, tops, strict=False)
     ]
-    return answers.logprobs(content)
+    return openai_response.logprobs(content)
 
 
 def _logprob(token: Mapping[str, Any]) -> Json:
-    return answers.logprob(token.get("token") or "", token.get("logProbability", 0.0))
+    return openai_response.logprob(token.get("token") or "", token.get("logProbability", 0.0))
 
 
 class Heading(TypedDict):
-    """What an answer calls itself and its model, as keyword arguments of the functions of answers.py."""
+    """What an answer calls itself and its model, as keyword arguments of the functions of openai_response.py."""
 
     id: str
     model: str
@@ -142,25 +142,25 @@ def heading(answer: Mapping[str, Any]) -> Heading:
 
 def chat(answer: Json, asked: Asked) -> Json:
     """A whole chat answer."""
-    return answers.chat(asked, _choices(answer, asked), usage(answer), **heading(answer))
+    return openai_response.chat(asked, _choices(answer, asked), usage(answer), **heading(answer))
 
 
 def _choices(answer: Json, asked: Asked) -> list[Json]:
     why = blocked(answer)
     if why and not answer.get("candidates"):
-        return [answers.choice(0, answers.message(None, refusal=why), "content_filter")]
+        return [openai_response.choice(0, openai_response.message(None, refusal=why), "content_filter")]
     choices = []
     for position, candidate in enumerate(_candidates(answer)):
         index = candidate.get("index", position)
         found = said(candidate, asked, answer.get("responseId") or asked.id, index=index)
-        message = answers.message(
+        message = openai_response.message(
             found.text or (None if found.calls or found.images else ""),
             tool_calls=found.calls,
             reasoning_content=found.thoughts or None,
             images=found.images or None,
         )
         reason = finish(candidate, called=bool(found.calls), counts=usage(answer)) or "stop"
-        choices.append(answers.choice(index, message, reason, logprobs=logprobs(candidate)))
+        choices.append(openai_response.choice(index, message, reason, logprobs=logprobs(candidate)))
     return choices
 
 
@@ -176,7 +176,7 @@ def completion(answer: Json, asked: Asked) -> Json:
             )
             for position, candidate in enumerate(_candidates(answer))
         ]
-    return answers.completion(asked, choices, usage(answer), **heading(answer))
+    return openai_response.completion(asked, choices, usage(answer), **heading(answer))
 
 
 def _candidates(answer: Json) -> list[Json]:

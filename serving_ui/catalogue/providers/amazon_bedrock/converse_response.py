@@ -11,10 +11,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.failures import ProviderFailed
-from serving_ui.catalogue.providers.amazon_bedrock.converse import RULES
+from serving_ui.catalogue import openai_response
+from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.providers.amazon_bedrock.converse_request import RULES
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 _REASONS = {
     "end_turn": "stop",
@@ -37,23 +37,23 @@ def reply_of_chat(answer: Json, asked: Asked) -> Json:
     blocks = _blocks(answer)
     calls = [_call(block["toolUse"], asked) for block in blocks if "toolUse" in block]
     thoughts = [_thought(block["reasoningContent"]) for block in blocks if "reasoningContent" in block]
-    said = answers.message(
+    said = openai_response.message(
         _text(blocks) or (None if calls else ""),
         tool_calls=calls,
         reasoning_content="".join(thought.get("thinking", "") for thought in thoughts) or None,
         thinking_blocks=thoughts or None,
     )
     counts = _usage(answer["usage"])
-    choice = answers.choice(0, said, _reason(answer["stopReason"], counts))
+    choice = openai_response.choice(0, said, _reason(answer["stopReason"], counts))
     extras = {name: answer[name] for name in _EXTRAS if name in answer}
-    return answers.chat(asked, [choice], counts) | extras
+    return openai_response.chat(asked, [choice], counts) | extras
 
 
 def reply_of_completion(answer: Json, asked: Asked) -> Json:
     """A whole answer as a `text_completion`."""
     counts = _usage(answer["usage"])
     choice = (_text(_blocks(answer)), _reason(answer["stopReason"], counts))
-    return answers.completion(asked, [choice], counts)
+    return openai_response.completion(asked, [choice], counts)
 
 
 def _blocks(answer: Json) -> list[Json]:
@@ -71,7 +71,7 @@ def _text(blocks: list[Json]) -> str:
 
 
 def _call(use: Json, asked: Asked) -> Json:
-    return answers.tool_call(asked, RULES, use["toolUseId"], use["name"], use.get("input"))
+    return openai_response.tool_call(asked, RULES, use["toolUseId"], use["name"], use.get("input"))
 
 
 def _thought(content: Json) -> Json:
@@ -93,7 +93,7 @@ def _reason(given: str, counts: Json | None = None) -> str:
 def _usage(told: Json) -> Json:
     read, written = told.get("cacheReadInputTokens"), told.get("cacheWriteInputTokens")
     prompt = told["inputTokens"] + (read or 0) + (written or 0)
-    return answers.usage(prompt, told["outputTokens"], cached=read, written=written)
+    return openai_response.usage(prompt, told["outputTokens"], cached=read, written=written)
 
 
 class _Stream(ABC):
@@ -119,7 +119,7 @@ class _Block:
     """A block that is being streamed. `call` counts the tool calls and is None for what is none."""
 
     call: int | None = None
-    arguments: answers.Arguments = field(default_factory=answers.Arguments)
+    arguments: openai_response.Arguments = field(default_factory=openai_response.Arguments)
     thought: list[str] = field(default_factory=list)
     signature: str = ""
     redacted: str = ""
@@ -137,7 +137,7 @@ class ChatStream(_Stream):
         said = event.data
         match event.name:
             case "messageStart":
-                return [answers.chunk(self._asked, {"role": "assistant", "content": ""})]
+                return [openai_response.chunk(self._asked, {"role": "assistant", "content": ""})]
             case "contentBlockStart":
                 return self._begin(said["contentBlockIndex"], said["start"])
             case "contentBlockDelta":  # only tools begin with an event of their own
@@ -147,10 +147,10 @@ class ChatStream(_Stream):
                 return self._end(self._blocks.pop(said["contentBlockIndex"], _Block()))
             case "messageStop":
                 self.finished = True
-                last = answers.chunk(self._asked, {}, finish_reason=_reason(said["stopReason"]))
+                last = openai_response.chunk(self._asked, {}, finish_reason=_reason(said["stopReason"]))
                 return [last | {name: said[name] for name in _EXTRAS if name in said}]
             case "metadata":
-                counted = answers.usage_chunk(self._asked, _usage(said["usage"]))
+                counted = openai_response.usage_chunk(self._asked, _usage(said["usage"]))
                 return [counted | {name: said[name] for name in _EXTRAS if name in said}]
         return []
 
@@ -160,12 +160,14 @@ class ChatStream(_Stream):
             return []
         block.call = self._calls
         self._calls += 1
-        call = answers.begun_call(self._asked, RULES, start["toolUse"]["toolUseId"], start["toolUse"]["name"])
-        return [answers.chunk(self._asked, {"tool_calls": [{"index": block.call, **call}]})]
+        call = openai_response.begun_call(
+            self._asked, RULES, start["toolUse"]["toolUseId"], start["toolUse"]["name"]
+        )
+        return [openai_response.chunk(self._asked, {"tool_calls": [{"index": block.call, **call}]})]
 
     def _delta(self, block: _Block, delta: Json) -> list[Json]:
         if "text" in delta:
-            return [answers.chunk(self._asked, {"content": delta["text"]})]
+            return [openai_response.chunk(self._asked, {"content": delta["text"]})]
         if "toolUse" in delta:
             return self._arguments(block, block.arguments.take(delta["toolUse"]["input"]))
         thought = delta.get("reasoningContent") or {}
@@ -173,12 +175,12 @@ class ChatStream(_Stream):
         block.redacted += thought.get("redactedContent") or ""
         if thought.get("text"):
             block.thought.append(thought["text"])
-            return [answers.chunk(self._asked, {"reasoning_content": thought["text"]})]
+            return [openai_response.chunk(self._asked, {"reasoning_content": thought["text"]})]
         return []
 
     def _arguments(self, block: _Block, text: str) -> list[Json]:
         piece = {"index": block.call, "function": {"arguments": text}}
-        return [answers.chunk(self._asked, {"tool_calls": [piece]})] if text else []
+        return [openai_response.chunk(self._asked, {"tool_calls": [piece]})] if text else []
 
     def _end(self, block: _Block) -> list[Json]:
         """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
@@ -192,7 +194,7 @@ class ChatStream(_Stream):
             thoughts.append({"type": "redacted_thinking", "data": block.redacted})
         numbered = [{"index": self._thoughts + index, **thought} for index, thought in enumerate(thoughts)]
         self._thoughts += len(thoughts)
-        return [answers.chunk(self._asked, {"thinking_blocks": numbered})] if thoughts else []
+        return [openai_response.chunk(self._asked, {"thinking_blocks": numbered})] if thoughts else []
 
 
 class CompletionStream(_Stream):
@@ -202,11 +204,13 @@ class CompletionStream(_Stream):
         said = event.data
         match event.name:
             case "contentBlockDelta" if "text" in said["delta"]:
-                return [answers.text_chunk(self._asked, said["delta"]["text"])]
+                return [openai_response.text_chunk(self._asked, said["delta"]["text"])]
             case "messageStop":
                 self.finished = True
                 reason = _reason(said["stopReason"])
-                return [answers.text_chunk(self._asked, "", finish_reason=reason)]
+                return [openai_response.text_chunk(self._asked, "", finish_reason=reason)]
             case "metadata":
-                return [answers.usage_chunk(self._asked, _usage(said["usage"]), kind="text_completion")]
+                return [
+                    openai_response.usage_chunk(self._asked, _usage(said["usage"]), kind="text_completion")
+                ]
         return []

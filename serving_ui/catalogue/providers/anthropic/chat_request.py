@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue import conversation, openai_request
 from serving_ui.catalogue.conversation import Conversation, Said
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.questions import Image, Text, refuse
-from serving_ui.catalogue.rules import Form, Rules
-from serving_ui.catalogue.text import Text as Sentence
+from serving_ui.catalogue.openai_request import Image, Text, refuse
+from serving_ui.catalogue.translatable import Text as Sentence
+from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.wire_format import Json
 
 NAME = "Anthropic"
 MOST_TOKENS = 4096
@@ -48,13 +48,13 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 def messages_body(body: Json, model: str) -> Json:
     """The whole body. The caller's own fields of Anthropic's stay as they are; none may contradict an OpenAI one."""
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
     read = conversation.read(body, RULES)
     system = _short([block for each in read.system for block in _blocks(each)])
     sent = {
         "model": model,
-        "max_tokens": questions.most_tokens(body) or MOST_TOKENS + _thinking_budget(own),
+        "max_tokens": openai_request.most_tokens(body) or MOST_TOKENS + _thinking_budget(own),
         **({"system": system} if system else {}),
         "messages": [{"role": role, "content": _short(blocks)} for role, blocks in _turns(read)],
         **sampling(body),
@@ -62,7 +62,7 @@ def messages_body(body: Json, model: str) -> Json:
         **service(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return questions.joined(sent | _output(body), own)
+    return openai_request.joined(sent | _output(body), own)
 
 
 def sampling(body: Json) -> Json:
@@ -71,9 +71,9 @@ def sampling(body: Json) -> Json:
     1 is what the first two are anyhow. It is left unsaid, because later models take only one of them, or none.
     """
     given = {
-        "temperature": questions.number(body, "temperature", least=0, most=1),
-        "top_p": questions.number(body, "top_p", least=0, most=1),
-        "stop_sequences": questions.stops(body, RULES) or None,
+        "temperature": openai_request.number(body, "temperature", least=0, most=1),
+        "top_p": openai_request.number(body, "top_p", least=0, most=1),
+        "stop_sequences": openai_request.stops(body, RULES) or None,
     }
     return {name: value for name, value in given.items() if value is not None and value != 1}
 
@@ -148,12 +148,12 @@ def _block(part: Text | Image) -> Json:
 
 def _tools(body: Json, read: Conversation) -> Json:
     """A conversation that has used tools may be refused without any: then those are told of that it has used, and forbidden."""
-    tools = [_tool(function) for function in questions.functions(body, RULES, own=_TOOL_FIELDS)]
-    kind, name = questions.choice_of_tool(body, RULES)
+    tools = [_tool(function) for function in openai_request.functions(body, RULES, own=_TOOL_FIELDS)]
+    kind, name = openai_request.choice_of_tool(body, RULES)
     if not tools and read.tools_called:
         tools, kind = [_tool({"name": called}) for called in read.tools_called], "none"
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
-    if questions.calls_one_at_a_time(body) and tools and kind != "none":
+    if openai_request.calls_one_at_a_time(body) and tools and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 

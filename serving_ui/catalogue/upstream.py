@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 from serving_ui.lib import json_text
 
 Headers = tuple[tuple[str, str], ...]

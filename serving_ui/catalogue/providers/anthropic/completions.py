@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.providers.anthropic import answer, question
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.providers.anthropic import chat_request, chat_response
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 _LEGACY = re.compile(r"claude-(1|2|instant)\b")
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -25,18 +25,18 @@ def is_legacy(model: str) -> bool:
 
 def prompt_body(body: Json, model: str) -> Json:
     """The body for either address."""
-    body = questions.merged(body)
-    prompt = questions.prompt(body, question.RULES)
-    own = questions.own_fields(body, taken=_TAKEN, provider=question.NAME)
-    most = questions.most_tokens(body) or question.MOST_TOKENS
+    body = openai_request.merged(body)
+    prompt = openai_request.prompt(body, chat_request.RULES)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=chat_request.NAME)
+    most = openai_request.most_tokens(body) or chat_request.MOST_TOKENS
     asked = (
         {"prompt": _in_turns(prompt), "max_tokens_to_sample": most}
         if is_legacy(model)
         else {"messages": [{"role": "user", "content": prompt}], "max_tokens": most}
     )
     stream = {"stream": True} if body.get("stream") else {}
-    return questions.joined(
-        {"model": model, **asked, **question.sampling(body), **question.service(body), **stream}, own
+    return openai_request.joined(
+        {"model": model, **asked, **chat_request.sampling(body), **chat_request.service(body), **stream}, own
     )
 
 
@@ -50,10 +50,10 @@ def _in_turns(prompt: str) -> str:
 def read_completion(reply: Json, asked: Asked) -> Json:
     """The answer of either address as a `text_completion`."""
     legacy = reply["type"] == "completion"
-    text = reply["completion"] if legacy else answer.text_of(reply)
-    counts = None if legacy else answer.read_usage(reply["usage"])
-    reason = answer.finish_reason(reply["stop_reason"])
-    return answers.completion(asked, [(text, reason)], counts, id=reply["id"], model=reply["model"])
+    text = reply["completion"] if legacy else chat_response.text_of(reply)
+    counts = None if legacy else chat_response.read_usage(reply["usage"])
+    reason = chat_response.finish_reason(reply["stop_reason"])
+    return openai_response.completion(asked, [(text, reason)], counts, id=reply["id"], model=reply["model"])
 
 
 class CompletionStream:
@@ -62,7 +62,7 @@ class CompletionStream:
     def __init__(self, asked: Asked) -> None:
         self.finished = False
         self._asked = asked
-        self._message = answer.MessageStream(asked)
+        self._message = chat_response.MessageStream(asked)
 
     @property
     def counts(self) -> Json | None:
@@ -79,8 +79,8 @@ class CompletionStream:
     def _completed(self, data: Json) -> list[Json]:
         reason = data.get("stop_reason")
         self.finished = reason is not None
-        finish = answer.finish_reason(reason) if reason else None
-        whole = answers.text_chunk(
+        finish = chat_response.finish_reason(reason) if reason else None
+        whole = openai_response.text_chunk(
             self._asked,
             data["completion"],
             finish_reason=finish,
@@ -92,9 +92,9 @@ class CompletionStream:
     def _as_text(self, chunk: Json) -> Json | None:
         head = {"id": chunk["id"], "model": chunk["model"]}
         if not chunk["choices"]:
-            return answers.usage_chunk(self._asked, chunk["usage"], kind="text_completion", **head)
+            return openai_response.usage_chunk(self._asked, chunk["usage"], kind="text_completion", **head)
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
-        return answers.text_chunk(self._asked, text, finish_reason=said["finish_reason"], **head)
+        return openai_response.text_chunk(self._asked, text, finish_reason=said["finish_reason"], **head)

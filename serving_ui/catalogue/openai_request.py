@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.rules import Rules, is_fitted
-from serving_ui.catalogue.text import _
-from serving_ui.catalogue.wire import GATEWAY_FIELDS, RequestRefused
+from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.upstream import GATEWAY_FIELDS, RequestRefused
+from serving_ui.catalogue.vendor_rules import Rules, is_fitted
+from serving_ui.catalogue.wire_format import Json
 
 OPENAI_FIELDS = frozenset({
     "messages", "prompt", "input", "model", "stream", "stream_options", "user", "n", "best_of", "echo", "suffix",

@@ -1,4 +1,4 @@
-"""What a vendor asks of a conversation beyond what OpenAI asks: declared in the vendor's file, kept by conversation.py and questions.py."""
+"""What a vendor asks of a conversation beyond what OpenAI asks: declared in the vendor's file, kept by gemini_contents.py and openai_request.py."""
 
 from __future__ import annotations
 

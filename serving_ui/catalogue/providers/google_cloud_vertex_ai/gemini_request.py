@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import questions
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NAME, RULES, contents
+from serving_ui.catalogue import openai_request
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import NAME, RULES, contents
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
+from serving_ui.catalogue.wire_format import Json
 
 _SAME = {
     "temperature": "temperature",
@@ -41,17 +41,17 @@ _MODES = {"none": "NONE", "required": "ANY"}
 
 def chat(body: Mapping[str, Any], model: str) -> Json:
     """The body for a chat question. Raises RequestRefused."""
-    asked = questions.merged(body)
-    own = questions.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
+    asked = openai_request.merged(body)
+    own = openai_request.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
     config = _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model)
     return _with_own(contents(asked, model) | _tools(asked), config, own)
 
 
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
-    asked = questions.merged(body)
-    own = questions.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
-    said = questions.prompt(asked, RULES)
+    asked = openai_request.merged(body)
+    own = openai_request.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
+    said = openai_request.prompt(asked, RULES)
     sent: Json = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
     return _with_own(sent, _generation(asked), own)
 
@@ -62,13 +62,13 @@ def _with_own(sent: Json, config: Json, own: Json) -> Json:
     for name, value in own.items():
         key = camel(name)
         if key in _OWN_GENERATION:
-            questions.join(config, {key: value})
+            openai_request.join(config, {key: value})
         elif key != "generationConfig":
-            questions.join(sent, {key: value})
+            openai_request.join(sent, {key: value})
         elif isinstance(value, dict):
-            questions.join(config, {camel(inner): each for inner, each in value.items()})
+            openai_request.join(config, {camel(inner): each for inner, each in value.items()})
         else:
-            raise questions.refuse(name, "It must be an object.")
+            raise openai_request.refuse(name, "It must be an object.")
     return {**sent, "generationConfig": config} if config else sent
 
 
@@ -83,9 +83,9 @@ def _generation(asked: Mapping[str, Any]) -> Json:
     config = {
         theirs: asked[ours]
         for ours, theirs in _SAME.items()
-        if asked.get(ours) is not None and not questions.is_neutral(ours, asked[ours])
+        if asked.get(ours) is not None and not openai_request.is_neutral(ours, asked[ours])
     }
-    most, stops = questions.most_tokens(asked), questions.stops(asked, RULES)
+    most, stops = openai_request.most_tokens(asked), openai_request.stops(asked, RULES)
     if most is not None:
         config["maxOutputTokens"] = most
     if stops:
@@ -102,7 +102,7 @@ def _format(asked: Mapping[str, Any]) -> Json:
         return {"responseMimeType": "application/json"}
     described = given.get("json_schema") if kind == "json_schema" else None
     if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
-        raise questions.refuse(
+        raise openai_request.refuse(
             "response_format",
             "Its type must be text, json_object, or json_schema with a json_schema that has a schema.",
         )
@@ -110,9 +110,9 @@ def _format(asked: Mapping[str, Any]) -> Json:
 
 
 def _logprobs(asked: Mapping[str, Any]) -> Json:
-    wanted, top = questions.flag(asked, "logprobs"), asked.get("top_logprobs")
+    wanted, top = openai_request.flag(asked, "logprobs"), asked.get("top_logprobs")
     if top and not wanted:
-        raise questions.refuse("top_logprobs", "It needs logprobs to be true.")
+        raise openai_request.refuse("top_logprobs", "It needs logprobs to be true.")
     if not wanted:
         return {}
     return {"responseLogprobs": True} | ({} if top is None else {"logprobs": top})
@@ -127,7 +127,9 @@ def _thinking(asked: Mapping[str, Any], model: str) -> Json:
     if 0 < generation(model) < _FIRST_WITH_LEVELS:
         name, known = "thinkingBudget", _BUDGETS
     if not isinstance(effort, str) or effort not in known:
-        raise questions.refuse("reasoning_effort", f"With this model it must be one of: {', '.join(known)}.")
+        raise openai_request.refuse(
+            "reasoning_effort", f"With this model it must be one of: {', '.join(known)}."
+        )
     return {"thinkingConfig": {name: known[effort]}}
 
 
@@ -135,9 +137,9 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     """Functions become declarations; an entry without a type is a tool of Google's own, such as {"googleSearch": {}}."""
     given = asked.get("tools") or []
     if not isinstance(given, list):
-        raise questions.refuse("tools", "It must be a list.")
+        raise openai_request.refuse("tools", "It must be a list.")
     own = [tool for tool in given if _is_own(tool)]
-    listed = questions.functions({"tools": [tool for tool in given if not _is_own(tool)]}, RULES)
+    listed = openai_request.functions({"tools": [tool for tool in given if not _is_own(tool)]}, RULES)
     declared = [_declaration(function) for function in listed]
     sent: Json = {}
     if own or declared:
@@ -163,7 +165,7 @@ def _declaration(function: Mapping[str, Any]) -> Json:
 
 def _mode(asked: Mapping[str, Any], functions: list[Json]) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    choice, name = questions.choice_of_tool({**asked, "tools": functions}, RULES)
+    choice, name = openai_request.choice_of_tool({**asked, "tools": functions}, RULES)
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     if choice in _MODES:

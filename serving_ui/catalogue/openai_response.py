@@ -8,9 +8,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-from serving_ui.catalogue import questions
-from serving_ui.catalogue.exchange import Asked, Json
-from serving_ui.catalogue.rules import Rules
+from serving_ui.catalogue import openai_request
+from serving_ui.catalogue.vendor_rules import Rules
+from serving_ui.catalogue.wire_format import Asked, Json
 from serving_ui.lib import json_text
 
 
@@ -59,7 +59,7 @@ def begun_call(asked: Asked, rules: Rules, call_id: str, name: str) -> Json:
 
 
 def _call(asked: Asked, rules: Rules, call_id: str, name: str, arguments: str) -> Json:
-    function = {"name": questions.own_name(asked.body, rules, name), "arguments": arguments}
+    function = {"name": openai_request.own_name(asked.body, rules, name), "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
 
@@ -130,7 +130,7 @@ def embeddings(
     asked: Asked, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
 ) -> Json:
     """A list of embeddings, in base64 when the question says so."""
-    encoded = questions.merged(asked.body).get("encoding_format") == "base64"
+    encoded = openai_request.merged(asked.body).get("encoding_format") == "base64"
     data = [
         {"object": "embedding", "index": index, "embedding": _base64(vector) if encoded else list(vector)}
         for index, vector in enumerate(vectors)

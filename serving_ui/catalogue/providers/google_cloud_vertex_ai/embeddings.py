@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import AnswerUnreadable, Asked, Json
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.conversation import NAME
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.question import camel
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import NAME
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_request import camel
+from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Json
 
 PREDICT, EMBED, EMBED_BATCH = "predict", "embedContent", "batchEmbedContents"
 _AS_A_SERVICE = "maas"
@@ -23,13 +23,13 @@ _OF_PARAMETERS = ("autoTruncate", "outputDimensionality")
 
 def embeddings(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
     """The method to call, and its body. Raises RequestRefused."""
-    asked = questions.merged(body)
-    own = questions.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
-    listed = questions.texts(asked.get("input"), name="input")
+    asked = openai_request.merged(body)
+    own = openai_request.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
+    listed = openai_request.texts(asked.get("input"), name="input")
     size = asked.get("dimensions")
     if _by_content(model):
         if _AS_A_SERVICE in model and len(listed) > 1:
-            raise questions.refuse("input", "This model embeds one text a request.")
+            raise openai_request.refuse("input", "This model embeds one text a request.")
         return _contents(listed, size, own)
     return PREDICT, _instances(listed, size, own)
 
@@ -48,17 +48,17 @@ def _instances(listed: list[str], size: Any, own: Json) -> Json:
     if size is not None:
         parameters["outputDimensionality"] = size
     sent: Json = {"instances": [{"content": text, **beside} for text in listed]}
-    return questions.joined({**sent, "parameters": parameters} if parameters else sent, own)
+    return openai_request.joined({**sent, "parameters": parameters} if parameters else sent, own)
 
 
 def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
     beside: Json = {name: own.pop(name) for name in ("content", "requests") if name in own}
     given = own.pop("embedContentConfig", None) or {}
     if not isinstance(given, Mapping):
-        raise questions.refuse("embedContentConfig", "It must be an object.")
-    config = questions.joined({camel(name): value for name, value in own.items()}, given)
+        raise openai_request.refuse("embedContentConfig", "It must be an object.")
+    config = openai_request.joined({camel(name): value for name, value in own.items()}, given)
     if size is not None:
-        config = questions.joined({"outputDimensionality": size}, config)
+        config = openai_request.joined({"outputDimensionality": size}, config)
     asked = [
         {
             "content": {"role": "user", "parts": [{"text": text}]},
@@ -67,7 +67,7 @@ def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
         for text in listed
     ]
     method, sent = (EMBED, asked[0]) if len(asked) == 1 else (EMBED_BATCH, {"requests": asked})
-    return method, questions.joined(sent, beside)
+    return method, openai_request.joined(sent, beside)
 
 
 def reply(answer: Json, asked: Asked) -> Json:
@@ -79,6 +79,6 @@ def reply(answer: Json, asked: Asked) -> Json:
         found = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
         tokens = (answer.get("usageMetadata") or {}).get("promptTokenCount", 0)
     vectors = [each["values"] for each in found]
-    if len(vectors) != len(questions.texts(asked.body["input"], name="input")):
+    if len(vectors) != len(openai_request.texts(asked.body["input"], name="input")):
         raise AnswerUnreadable("It has not one embedding for each text.")
-    return answers.embeddings(asked, vectors, answers.usage(tokens) if tokens else None)
+    return openai_response.embeddings(asked, vectors, openai_response.usage(tokens) if tokens else None)

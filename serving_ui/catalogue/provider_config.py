@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from serving_ui.catalogue import flattening, reading
+from serving_ui.catalogue import block_parser, flattening
 from serving_ui.catalogue.fields import ConfigField, Declaration, Selector
 from serving_ui.catalogue.problems import Problem, as_validation_error, from_validation_error
 from serving_ui.catalogue.secret import Secret
@@ -65,7 +65,7 @@ class Block(BaseModel):
         for name, declaration in cls.declarations().items():
             known[name] = declaration.group
             if declaration.kind == "secret":
-                known[name + reading.TWIN] = None
+                known[name + block_parser.TWIN] = None
         return known
 
     @model_validator(mode="wrap")
@@ -76,11 +76,11 @@ class Block(BaseModel):
         if isinstance(data, cls):
             return handler(data)
         trusted = is_trusted(info)
-        read = reading.read(cls.declarations(), data, trusted=trusted)
+        read = block_parser.read(cls.declarations(), data, trusted=trusted)
         made, problems = cls._make(handler, read.given)
         read.problems += problems
         if not trusted and isinstance(data, Mapping):
-            read.problems += reading.broken_rules(cls.declarations(), cls.selectors, read)
+            read.problems += block_parser.broken_rules(cls.declarations(), cls.selectors, read)
         if made is None or read.problems:
             raise as_validation_error(read.problems)
         return made

@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from serving_ui.catalogue import names
-from serving_ui.catalogue.config import TRUSTED
-from serving_ui.catalogue.external import ExternalModel
+from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.problems import (
     Path,
     Problem,
@@ -31,10 +31,10 @@ from serving_ui.catalogue.problems import (
     from_validation_error,
     refusal,
 )
-from serving_ui.catalogue.reading import TWIN
+from serving_ui.catalogue.provider_config import TRUSTED
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import _
+from serving_ui.catalogue.translatable import _
 
 MOST_ENTITIES = 10
 Spell = Callable[[str, Secret], dict[str, Any]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from serving_ui.catalogue.wire import Addresses, UpstreamRequest
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
 
 Json = dict[str, Any]
 

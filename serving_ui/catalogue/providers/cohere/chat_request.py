@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue import conversation, openai_request
 from serving_ui.catalogue.conversation import NOTHING, Said
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.questions import refuse
-from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.catalogue.openai_request import refuse
+from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.wire_format import Json
 
 NAME = "Cohere"
 RULES = Rules(
@@ -48,8 +48,8 @@ _TAKEN = (
 
 def chat_body(body: Json, model: str) -> Json:
     """The body of a chat. The provider's own parameters (`k`, `documents`, `safety_mode`, …) go on as they are."""
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=_TAKEN, provider=NAME)
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
     read = conversation.read(body, RULES)
     system = "\n\n".join(each.text for each in read.system)
     first = [{"role": "system", "content": system}] if system else []
@@ -60,10 +60,10 @@ def chat_body(body: Json, model: str) -> Json:
         **_tools(body),
         **_format(body),
         **_thinking(body),
-        **({"logprobs": True} if questions.flag(body, "logprobs") else {}),
+        **({"logprobs": True} if openai_request.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return questions.joined(sent, own)
+    return openai_request.joined(sent, own)
 
 
 def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
@@ -71,13 +71,13 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
     return {
         name: value
         for name, value in {
-            "max_tokens": questions.most_tokens(body),
-            "temperature": questions.number(body, "temperature", least=0, most=2),
+            "max_tokens": openai_request.most_tokens(body),
+            "temperature": openai_request.number(body, "temperature", least=0, most=2),
             "p": _mass(body),
-            stop: questions.stops(body, RULES) or None,
+            stop: openai_request.stops(body, RULES) or None,
             "seed": body.get("seed"),
-            "frequency_penalty": questions.number(body, "frequency_penalty", least=0, most=1),
-            "presence_penalty": questions.number(body, "presence_penalty", least=0, most=1),
+            "frequency_penalty": openai_request.number(body, "frequency_penalty", least=0, most=1),
+            "presence_penalty": openai_request.number(body, "presence_penalty", least=0, most=1),
         }.items()
         if value is not None
     }
@@ -85,7 +85,7 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
 
 def _mass(body: Mapping[str, Any]) -> float | None:
     """`top_p`. Many clients always say 1, all tokens; the most that Cohere has stands for it, because its own default is 0.75."""
-    given = questions.number(body, "top_p", least=_LEAST_P, most=1)
+    given = openai_request.number(body, "top_p", least=_LEAST_P, most=1)
     if given is not None and _MOST_P < given < 1:
         raise refuse("top_p", f"Here it must be a number from {_LEAST_P} to {_MOST_P}, or 1.")
     return _MOST_P if given == 1 else given
@@ -101,8 +101,8 @@ def _message(said: Said) -> Json:
     return {"role": "user", "content": said.text}
 
 
-def _part(part: questions.Text | questions.Image) -> Json:
-    if isinstance(part, questions.Text):
+def _part(part: openai_request.Text | openai_request.Image) -> Json:
+    if isinstance(part, openai_request.Text):
         return {"type": "text", "text": part.text}
     url = part.url or f"data:{part.kind};base64,{part.data}"
     return {
@@ -122,8 +122,8 @@ def _said_before(said: Said) -> Json:
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
-    functions = questions.functions(body, RULES)
-    kind, name = questions.choice_of_tool(body, RULES)
+    functions = openai_request.functions(body, RULES)
+    kind, name = openai_request.choice_of_tool(body, RULES)
     if kind == "function" and [each["name"] for each in functions] == [name]:
         kind = "required"  # of one tool, which comes to the same
     elif kind == "function":

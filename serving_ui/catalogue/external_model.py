@@ -19,12 +19,12 @@ from pydantic import (
 )
 
 from serving_ui.catalogue import names, registry
-from serving_ui.catalogue.config import ProviderConfig, is_trusted
 from serving_ui.catalogue.problems import Problem, as_validation_error, from_validation_error
 from serving_ui.catalogue.provider import Provider
+from serving_ui.catalogue.provider_config import ProviderConfig, is_trusted
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.text import Text, _
+from serving_ui.catalogue.translatable import Text, _
 
 _PLAIN_FIELDS = ("provider", "name", "task")
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from serving_ui.catalogue import conversation
 from serving_ui.catalogue.conversation import Said, ToolCall
-from serving_ui.catalogue.exchange import Json
+from serving_ui.catalogue.openai_request import Image, Text
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
-from serving_ui.catalogue.questions import Image, Text
-from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.wire_format import Json
 from serving_ui.lib import json_text
 
 NAME = "Google Cloud Vertex AI"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue import answers, questions
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.providers.google_cloud_vertex_ai import answer
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.answer import Heading, Said
+from serving_ui.catalogue import openai_request, openai_response
+from serving_ui.catalogue.providers.google_cloud_vertex_ai import gemini_response
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_response import Heading, Said
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 
 
 @dataclass
@@ -34,14 +34,14 @@ class _Stream(ABC):
         self._asked = asked
         self._choices: dict[int, _Choice] = {}
         self._counted = False
-        self._wanted = questions.merged(asked.body).get("n") or 1
+        self._wanted = openai_request.merged(asked.body).get("n") or 1
 
     def take(self, event: Event) -> list[Json]:
-        counts = answer.usage(event.data)
+        counts = gemini_response.usage(event.data)
         self.counts = counts or self.counts
-        head = answer.heading(event.data)
+        head = gemini_response.heading(event.data)
         chunks: list[Json] = []
-        why = answer.blocked(event.data)
+        why = gemini_response.blocked(event.data)
         if why and not event.data.get("candidates"):
             chunks += self._blocked(why, head)
         for position, candidate in enumerate(event.data.get("candidates") or ()):
@@ -49,7 +49,7 @@ class _Stream(ABC):
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
         if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
             self._counted = True
-            chunks.append(answers.usage_chunk(self._asked, counts, kind=self.kind, **head))
+            chunks.append(openai_response.usage_chunk(self._asked, counts, kind=self.kind, **head))
         return chunks
 
     def _candidate(self, candidate: Mapping[str, Any], index: int, head: Heading) -> list[Json]:
@@ -57,12 +57,12 @@ class _Stream(ABC):
         if state.ended:
             return []
         answer_id = head["id"] or self._asked.id
-        said = answer.said(candidate, self._asked, answer_id, index=index, calls_before=state.calls)
+        said = gemini_response.said(candidate, self._asked, answer_id, index=index, calls_before=state.calls)
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)
         state.images += len(said.images)
-        reason = answer.finish(candidate, called=state.calls > 0)
+        reason = gemini_response.finish(candidate, called=state.calls > 0)
         if reason is not None:
             state.ended = True
             chunks.append(self._end(index, reason, head))
@@ -93,20 +93,20 @@ class ChatStream(_Stream):
     ) -> list[Json]:
         first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
         deltas = first + _deltas(said, state)
-        told = answer.logprobs(candidate)
+        told = gemini_response.logprobs(candidate)
         if told and len(deltas) == len(first):
             deltas.append({})
-        chunks = [answers.chunk(self._asked, delta, index=index, **head) for delta in deltas]
+        chunks = [openai_response.chunk(self._asked, delta, index=index, **head) for delta in deltas]
         if told:
             chunks[-1]["choices"][0]["logprobs"] = told
         return chunks
 
     def _end(self, index: int, reason: str, head: Heading) -> Json:
-        return answers.chunk(self._asked, {}, index=index, finish_reason=reason, **head)
+        return openai_response.chunk(self._asked, {}, index=index, finish_reason=reason, **head)
 
     def _blocked(self, why: str, head: Heading) -> list[Json]:
         role = {"role": "assistant", "content": None, "refusal": why}
-        return [answers.chunk(self._asked, role, **head), *super()._blocked(why, head)]
+        return [openai_response.chunk(self._asked, role, **head), *super()._blocked(why, head)]
 
 
 class CompletionStream(_Stream):
@@ -117,10 +117,10 @@ class CompletionStream(_Stream):
     def _said(
         self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
     ) -> list[Json]:
-        return [answers.text_chunk(self._asked, said.text, index=index, **head)] if said.text else []
+        return [openai_response.text_chunk(self._asked, said.text, index=index, **head)] if said.text else []
 
     def _end(self, index: int, reason: str, head: Heading) -> Json:
-        return answers.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
+        return openai_response.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
 
 
 def _deltas(said: Said, state: _Choice) -> list[Json]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from serving_ui.catalogue import conversation, questions
+from serving_ui.catalogue import conversation, openai_request
 from serving_ui.catalogue.conversation import NOTHING, Said
-from serving_ui.catalogue.exchange import Json
-from serving_ui.catalogue.questions import Image, Text, refuse
-from serving_ui.catalogue.rules import Form, Rules
+from serving_ui.catalogue.openai_request import Image, Text, refuse
+from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.wire_format import Json
 from serving_ui.lib import json_text
 
 PROVIDER = "Amazon Bedrock"
@@ -75,18 +75,20 @@ _TIERS = ("default", "flex", "priority", "reserved")
 
 def of_chat(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a chat."""
-    body = questions.merged(body)
+    body = openai_request.merged(body)
     makers = _MAKERS_PARAMETERS.get(maker, ())
     claudes = ("parallel_tool_calls",) if maker == "anthropic" else ()
-    own = questions.own_fields(body, taken=(*_CHAT, *makers, *claudes), provider=PROVIDER)
+    own = openai_request.own_fields(body, taken=(*_CHAT, *makers, *claudes), provider=PROVIDER)
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     if maker == "amazon":
-        own = questions.joined(_thinking_of_nova(body), own)
+        own = openai_request.joined(_thinking_of_nova(body), own)
     rules = _MAKERS_RULES.get(maker, RULES)
     read = conversation.read(body, rules)
     tools = _tools(body, rules)
-    if claudes and questions.calls_one_at_a_time(body) and tools:
-        own = questions.joined({"tool_choice": _one_at_a_time(tools.pop("toolChoice", {"auto": {}}))}, own)
+    if claudes and openai_request.calls_one_at_a_time(body) and tools:
+        own = openai_request.joined(
+            {"tool_choice": _one_at_a_time(tools.pop("toolChoice", {"auto": {}}))}, own
+        )
     sent = {
         "messages": [{"role": role, "content": blocks} for role, blocks in _turns(read.said)],
         "system": [block for each in read.system for block in _blocks(each)],
@@ -99,10 +101,10 @@ def of_chat(body: Mapping[str, Any], maker: str) -> Json:
 
 def of_completion(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a completion: its prompt is what the user says."""
-    body = questions.merged(body)
-    own = questions.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
+    body = openai_request.merged(body)
+    own = openai_request.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
     rules = _MAKERS_RULES.get(maker, RULES)
-    said = [{"role": "user", "content": [{"text": questions.prompt(body, rules)}]}]
+    said = [{"role": "user", "content": [{"text": openai_request.prompt(body, rules)}]}]
     return _joined(own, {"messages": said, **_settings(body, maker, rules)})
 
 
@@ -129,10 +131,10 @@ def _settings(body: Mapping[str, Any], maker: str, rules: Rules) -> Json:
     """How the model chooses and is served. Claude's later models take only one of the two numbers, or none: what they are anyhow is left unsaid."""
     unsaid = 1 if maker == "anthropic" else None
     inference = {
-        "maxTokens": questions.most_tokens(body),
-        "temperature": questions.number(body, "temperature", least=0, most=1),
-        "topP": questions.number(body, "top_p", least=0, most=1),
-        "stopSequences": questions.stops(body, rules) or None,
+        "maxTokens": openai_request.most_tokens(body),
+        "temperature": openai_request.number(body, "temperature", least=0, most=1),
+        "topP": openai_request.number(body, "top_p", least=0, most=1),
+        "stopSequences": openai_request.stops(body, rules) or None,
     }
     tier = body.get("service_tier")
     if tier not in (None, "auto", *_TIERS):
@@ -188,12 +190,12 @@ def _schema(wanted: Any) -> Json:
 def _tools(body: Mapping[str, Any], rules: Rules) -> Json:
     """Converse has no choice of "none": then the tools are left out, and what they have done is told in words."""
     specifications: list[Json] = []
-    for position, function in enumerate(questions.functions(body, rules, own=("cache_control",))):
+    for position, function in enumerate(openai_request.functions(body, rules, own=("cache_control",))):
         specifications.append({"toolSpec": _tool(function)})
         if "cache_control" in function:
             point = _cache_point(function["cache_control"], f"tools[{position}]")
             specifications.append({"cachePoint": point})
-    wanted, name = questions.choice_of_tool(body, rules)
+    wanted, name = openai_request.choice_of_tool(body, rules)
     if wanted == "none" or not specifications:
         return {}
     choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from serving_ui.catalogue import answers
-from serving_ui.catalogue.exchange import Asked, Event, Json
-from serving_ui.catalogue.providers.anthropic.question import RULES
+from serving_ui.catalogue import openai_response
+from serving_ui.catalogue.providers.anthropic.chat_request import RULES
+from serving_ui.catalogue.wire_format import Asked, Event, Json
 from serving_ui.lib import json_text
 
 FINISH = {
@@ -34,12 +34,12 @@ def read_message(reply: Json, asked: Asked) -> Json:
     """A whole message as a `chat.completion`."""
     blocks = reply["content"]
     calls = [
-        answers.tool_call(asked, RULES, block["id"], block["name"], block.get("input"))
+        openai_response.tool_call(asked, RULES, block["id"], block["name"], block.get("input"))
         for block in blocks
         if block["type"] == "tool_use"
     ]
     text = text_of(reply)
-    said = answers.message(
+    said = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
         refusal=_refusal(reply),
@@ -47,8 +47,10 @@ def read_message(reply: Json, asked: Asked) -> Json:
         or None,
         thinking_blocks=[block for block in blocks if block["type"] in _THOUGHTS] or None,
     )
-    choice = answers.choice(0, said, finish_reason(reply["stop_reason"]))
-    return answers.chat(asked, [choice], read_usage(reply["usage"]), id=reply["id"], model=reply["model"])
+    choice = openai_response.choice(0, said, finish_reason(reply["stop_reason"]))
+    return openai_response.chat(
+        asked, [choice], read_usage(reply["usage"]), id=reply["id"], model=reply["model"]
+    )
 
 
 def text_of(reply: Json) -> str:
@@ -64,7 +66,7 @@ def read_usage(told: Json) -> Json:
 def _usage(told: Json, completion: int | None, thinking: int | None = None) -> Json:
     cached, written = told.get("cache_read_input_tokens") or 0, told.get("cache_creation_input_tokens") or 0
     prompt = told["input_tokens"] + cached + written
-    return answers.usage(prompt, completion, cached=cached, written=written, reasoning=thinking)
+    return openai_response.usage(prompt, completion, cached=cached, written=written, reasoning=thinking)
 
 
 def _refusal(holder: Json) -> str | None:
@@ -79,7 +81,7 @@ class _Block:
     kind: str
     began: Json
     position: int = 0
-    arguments: answers.Arguments = field(default_factory=answers.Arguments)
+    arguments: openai_response.Arguments = field(default_factory=openai_response.Arguments)
     thought: list[str] = field(default_factory=list)
     signature: str = ""
 
@@ -115,11 +117,11 @@ class MessageStream:
             case "message_stop":
                 self.finished = True
                 counts = read_usage(self._usage)
-                return [answers.usage_chunk(self._asked, counts, id=self._id, model=self._model)]
+                return [openai_response.usage_chunk(self._asked, counts, id=self._id, model=self._model)]
         return []
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
-        return answers.chunk(self._asked, delta, finish_reason=finish, id=self._id, model=self._model)
+        return openai_response.chunk(self._asked, delta, finish_reason=finish, id=self._id, model=self._model)
 
     def _begin(self, index: int, began: Json) -> list[Json]:
         block = self._blocks[index] = _Block(began["type"], began, self._calls)
@@ -128,7 +130,7 @@ class MessageStream:
         if block.kind != "tool_use":
             return []
         self._calls += 1
-        call = answers.begun_call(self._asked, RULES, began["id"], began["name"])
+        call = openai_response.begun_call(self._asked, RULES, began["id"], began["name"])
         return [self._chunk({"tool_calls": [{"index": block.position, **call}]})]
 
     def _delta(self, block: _Block, delta: Json) -> list[Json]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving_ui.catalogue import conditions
+from serving_ui.catalogue import visibility
 from serving_ui.catalogue.fields import Condition, Declaration, Selector
 from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.secret import Secret
-from serving_ui.catalogue.text import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import Text, _, has_control_characters
 
 TWIN = "_plaintext"
 Declarations = Mapping[str, Declaration]
@@ -157,7 +157,7 @@ def broken_rules(
         if name in refused or doubtful:
             continue
         given = name in reading.given
-        if not conditions.holds(declaration.shown_when, answers):
+        if not visibility.holds(declaration.shown_when, answers):
             if given:
                 message = _out_of_place(declaration, declarations, selectors)
                 problems.append(Problem((name,), message, "not_applicable"))
@@ -167,7 +167,7 @@ def broken_rules(
 
 
 def _is_required(declaration: Declaration, answers: Mapping[str, str]) -> bool:
-    needed = conditions.required(declaration.required, declaration.required_when, answers)
+    needed = visibility.required(declaration.required, declaration.required_when, answers)
     return needed and declaration.default is None
 
 
@@ -180,7 +180,7 @@ def _answers(declarations: Declarations, selectors: tuple[Selector, ...], readin
     for selector in selectors:
         spoken = [_condition(declarations, name) for name in reading.given]
         touched = [_condition(declarations, name) for name in reading.empty | _names(reading.refused)]
-        answer = conditions.implied(selector, spoken) or conditions.implied(selector, touched)
+        answer = visibility.implied(selector, spoken) or visibility.implied(selector, touched)
         answers[selector.name] = answer or selector.default
     return {name: answer for name, answer in answers.items() if answer is not None}
 
