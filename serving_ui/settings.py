@@ -23,7 +23,14 @@ from serving_ui.start.options import Options
 from serving_ui.vault.ciphers import KeyRing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA = Path(env.text("DATA", str(BASE_DIR / "data"))).resolve()
+DATA = Path(
+    env.text(
+        "DATA",
+        str(BASE_DIR / "data"),
+        shown="./data",
+        about="Data folder: SQLite database, keys (mode 0600), broker files, usage spool, snapshot cache, static files.",
+    )
+).resolve()
 try:
     DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as _error:
@@ -31,11 +38,17 @@ except OSError as _error:
         f"SERVING_UI_DATA is {DATA}, which cannot be made ({(_error.strerror or '').lower()}). Name another folder."
     ) from None
 
-HOST = env.host("HOST", "127.0.0.1")
-PORT = env.port("PORT", 8080)
-DEBUG = env.flag("DEBUG", False)
+HOST = env.host("HOST", "127.0.0.1", about="Address to listen on, same as `--host`.")
+PORT = env.port("PORT", 8080, about="Port to listen on, same as `--port`.")
+DEBUG = env.flag(
+    "DEBUG", False, about="1 shows the traceback of a failure to whoever met it. For development only."
+)
 ON_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
-SECRET_KEY = env.text("SECRET_KEY") or read_or_make(DATA / "session.key", secrets.token_urlsafe(50))
+SECRET_KEY = env.text(
+    "SECRET_KEY",
+    shown="made in `DATA` at the first start",
+    about="Key that signs sessions and forms, 32 characters or more.",
+) or read_or_make(DATA / "session.key", secrets.token_urlsafe(50))
 if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
     raise env.EnvError(
         "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 characters or more, made by chance, such as those of "
@@ -43,7 +56,11 @@ if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
     )
 # One line a key, `<id> <key>`; the first line encrypts, all of them decrypt.
 VAULT_KEYS = (
-    env.text("VAULT_KEYS")
+    env.text(
+        "VAULT_KEYS",
+        shown="made in `DATA` at the first start",
+        about="Keys of the secrets: one line `<id> <key>` each. The first encrypts, all of them decrypt.",
+    )
     or read_or_make(DATA / "vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
 ).splitlines()
 try:
@@ -52,13 +69,24 @@ except env.EnvError as _error:
     raise env.EnvError(f"SERVING_UI_VAULT_KEYS, or else the file {DATA / 'vault.key'}: {_error}") from None
 PASS_KEY = SECRET_KEY.encode()
 
-PUBLIC_URL = env.address("PUBLIC_URL")
-ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]", HOST))
+PUBLIC_URL = env.address(
+    "PUBLIC_URL",
+    about="Address that people use when a proxy stands before the server: scheme, host and port, no path. https makes cookies secure.",
+)
+ALLOWED_HOSTS = env.hosts(
+    "ALLOWED_HOSTS",
+    ("localhost", "127.0.0.1", "[::1]", HOST),
+    shown="localhost, 127.0.0.1, [::1] and `HOST`",
+    about="Host names that requests may use, separated by commas. `.example.com` allows a whole domain. The host of `PUBLIC_URL` is always allowed.",
+)
 if _public := urlsplit(PUBLIC_URL).hostname:
     ALLOWED_HOSTS.append(f"[{_public}]" if ":" in _public else _public)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 SECURE = PUBLIC_URL.startswith("https://")
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", False) else None
+BEHIND_PROXY = env.flag(
+    "BEHIND_PROXY", False, about="1 trusts `X-Forwarded-Proto` of the proxy before the server."
+)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -102,9 +130,21 @@ MIDDLEWARE = [
 APPEND_SLASH = False
 # Larger ones are refused before Django has seen them, so that nothing of a body is ever written to a disk.
 CONTROL_BODY = request.Limit(
-    env.size("CONTROL_BODY_BYTES", request.CONTROL_BODY.most), request.CONTROL_BODY.setting
+    env.size(
+        "CONTROL_BODY_BYTES",
+        request.CONTROL_BODY.most,
+        about="Largest body of a page or API request, also once it is decompressed: 65536 to 1073741824.",
+    ),
+    request.CONTROL_BODY.setting,
 )
-QUERY_BODY = request.Limit(env.size("QUERY_BODY_BYTES", request.QUERY_BODY.most), request.QUERY_BODY.setting)
+QUERY_BODY = request.Limit(
+    env.size(
+        "QUERY_BODY_BYTES",
+        request.QUERY_BODY.most,
+        about="Largest body of a query, also once it is decompressed: 65536 to 1073741824.",
+    ),
+    request.QUERY_BODY.setting,
+)
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = CONTROL_BODY.most
 FILE_UPLOAD_HANDLERS: list[str] = []  # no form has a file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 3000  # an endpoint with all the limits that it may have sends 1,100
@@ -138,7 +178,10 @@ TEMPLATES = [
 ]
 MESSAGE_STORAGE = "serving_ui.pages.http.MessageCookie"
 
-_url = env.text("DATABASE_URL") or f"sqlite:///{DATA / 'serving_ui.sqlite3'}"
+_url = (
+    env.text("DATABASE_URL", shown="SQLite in `DATA`", about="Database: `postgres://…` or `sqlite:////…`.")
+    or f"sqlite:///{DATA / 'serving_ui.sqlite3'}"
+)
 try:
     DATABASES = {"default": dj_database_url.parse(_url)}
     _is_usable = (
@@ -194,11 +237,22 @@ STORAGES = {
 WHITENOISE_MAX_AGE = 3600
 
 # Celery. The filesystem broker serves one machine; SERVING_UI_BROKER_URL=redis://… serves many.
-BROKER_URL = env.text("BROKER_URL") or "filesystem://localhost"
+BROKER_URL = (
+    env.text(
+        "BROKER_URL",
+        shown="files in `DATA`",
+        about="Celery broker. Several machines need `redis://…`, `rediss://…` or `amqp://…`.",
+    )
+    or "filesystem://localhost"
+)
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
 # Where gateway processes count rate limits together. Without it each admits its share.
-REDIS_URL = env.text("REDIS_URL") or (BROKER_URL if BROKER_URL.startswith(("redis://", "rediss://")) else "")
+REDIS_URL = env.text(
+    "REDIS_URL",
+    shown="`BROKER_URL` if that is Redis",
+    about="Redis where gateway processes count limits together: `redis://` or `rediss://`, one server (no cluster, no sentinel).",
+) or (BROKER_URL if BROKER_URL.startswith(("redis://", "rediss://")) else "")
 for _name, _url, _also in (
     ("BROKER_URL", BROKER_URL, ("amqp", "amqps", "filesystem")),
     ("REDIS_URL", REDIS_URL, ()),
@@ -214,28 +268,69 @@ for _name, _url, _also in (
         ) from None
 
 # The gateway: where pages find it, what it may reach, and where vendors stand.
-GATEWAY_URL = env.address("GATEWAY_URL", with_path=True) or Options(host=HOST, port=PORT).local_url
-VENDOR_ADDRESSES = env.addresses("BASE_URL_", (*PROVIDERS, "microsoft-entra"))
+GATEWAY_URL = (
+    env.address(
+        "GATEWAY_URL",
+        with_path=True,
+        shown="this server",
+        about="Address at which the pages find the gateway.",
+    )
+    or Options(host=HOST, port=PORT).local_url
+)
+VENDOR_ADDRESSES = env.addresses(
+    "BASE_URL_",
+    (*PROVIDERS, "microsoft-entra"),
+    about="Replaces scheme, host and port of a provider's default address, for example `BASE_URL_ANTHROPIC`. "
+    "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. That host and port may be reached.",
+)
 VENDOR_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
 # Each counts as listed in the outbound policy: that host with that port, and nothing else of the host.
 EGRESS_LISTED = (
-    *env.networks("EGRESS_ALLOW"),
+    *env.networks(
+        "EGRESS_ALLOW",
+        about="Addresses that may be reached although they are not public: hosts (every port), `host:port` or networks, separated by commas.",
+    ),
     *(http_url.read(url).host_and_port for url in VENDOR_ADDRESSES.values()),
 )
-EGRESS_LOOPBACK = env.flag("EGRESS_LOOPBACK", ON_LOOPBACK)
-USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14)
-USAGE_MINUTE_DAYS = env.days("USAGE_MINUTE_DAYS", 400, least=USAGE_ROW_DAYS)  # a sum outlives what it sums up
+EGRESS_LOOPBACK = env.flag(
+    "EGRESS_LOOPBACK",
+    ON_LOOPBACK,
+    shown="1 if `HOST` is loopback",
+    about="Whether ports of this machine may be reached.",
+)
+USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14, about="Days that the row of each request is kept.")
+USAGE_MINUTE_DAYS = env.days(
+    "USAGE_MINUTE_DAYS",
+    400,
+    least=USAGE_ROW_DAYS,  # a sum outlives what it sums up
+    about="Days that the sums by minute are kept, no fewer than `USAGE_ROW_DAYS`.",
+)
 SNAPSHOT_COPY = (
     DATA / "gateway" / "snapshot"
 )  # encrypted; a gateway starts from it while the database is away
 SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
 METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
-METRICS = env.choice("METRICS", ("admin", "open"))  # who may read /metrics
+METRICS = env.choice(
+    "METRICS",
+    ("admin", "open"),
+    about="`open` lets anybody read `/metrics`; `admin` asks for the token of an admin.",
+)  # who may read /metrics
 # A collector for traces, such as http://127.0.0.1:4318.
-OTLP_ENDPOINT = env.address("OTLP_ENDPOINT", with_path=True)
-CHECK_DEADLINE_SECONDS = env.integer("CHECK_DEADLINE_SECONDS", 60, least=1, most=3600)
+OTLP_ENDPOINT = env.address(
+    "OTLP_ENDPOINT",
+    with_path=True,
+    about="OpenTelemetry collector that gets a span for each request, for example `http://collector:4318`.",
+)
+CHECK_DEADLINE_SECONDS = env.integer(
+    "CHECK_DEADLINE_SECONDS",
+    60,
+    least=1,
+    most=3600,
+    about="Seconds that an update asks a busy provider again, and then that it waits for the gateway processes.",
+)
 
 LOG_LEVELS = ("warning", "debug", "info", "error", "critical")
+LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS, about="debug, info, warning, error or critical.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -243,7 +338,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # An answer of 4xx is the page's way of saying no; what is worth a line is an error of ours.
     "loggers": {"django.request": {"level": "ERROR"}},
-    "root": {"handlers": ["stderr"], "level": env.choice("LOG_LEVEL", LOG_LEVELS).upper()},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL.upper()},
 }
 
 if _complaint := env.complaint():

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import TypedDict, Unpack
 from urllib.parse import SplitResult, urlsplit
 
 PREFIX = "SERVING_UI_"
@@ -23,21 +25,50 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
 _read: set[str] = set()
+_described: dict[str, Setting] = {}
+
+
+class Note(TypedDict, total=False):
+    """What the documentation says about a setting, given where it is read."""
+
+    about: str
+    """What the setting does, in Markdown."""
+    shown: str
+    """The default as it is shown, if that is not the value itself."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the settings table in the documentation."""
+
+    name: str
+    default: str
+    about: str
 
 
 class EnvError(ValueError):
     """A setting has a value that cannot be used. The text says which and what would be right."""
 
 
-def text(name: str, default: str = "") -> str:
+def text(name: str, default: str = "", **note: Unpack[Note]) -> str:
     """The value of SERVING_UI_<name>, else the content of the file named by SERVING_UI_<name>_FILE, else `default`.
     An empty value is none."""
     _read.add(name)
+    _describe(name, default, note)
     value = os.environ.get(PREFIX + name, "").strip()
     file = os.environ.get(f"{PREFIX}{name}_FILE", "").strip()
     if value and file:
         raise EnvError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set. Leave one of them out.")
     return (_content(name, file) if file else value) or default
+
+
+def _describe(name: str, default: str, note: Note) -> None:
+    if about := note.get("about"):
+        _described[name] = Setting(name, note.get("shown", default), about)
+
+
+def _with_default(note: Note, default: object) -> Note:
+    return {"shown": str(default), **note}
 
 
 def _content(name: str, file: str) -> str:
@@ -50,6 +81,11 @@ def _content(name: str, file: str) -> str:
     if not content:
         raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is empty. Put the value into it.")
     return content
+
+
+def described() -> tuple[Setting, ...]:
+    """Every setting that was read with a description, in the order of reading."""
+    return tuple(_described.values())
 
 
 def known() -> frozenset[str]:
@@ -73,9 +109,9 @@ def complaint() -> str:
     return f"Ignored, because no setting has this name: {', '.join(said)}." if said else ""
 
 
-def flag(name: str, default: bool) -> bool:
+def flag(name: str, default: bool, **note: Unpack[Note]) -> bool:
     """A yes/no setting."""
-    value = text(name).lower()
+    value = text(name, **_with_default(note, int(default))).lower()
     if not value:
         return default
     if value in TRUE or value in FALSE:
@@ -83,9 +119,11 @@ def flag(name: str, default: bool) -> bool:
     raise EnvError(f"{PREFIX}{name} is {value!r}. Use 1 or 0.")
 
 
-def integer(name: str, default: int, *, least: int | None = None, most: int | None = None) -> int:
+def integer(
+    name: str, default: int, *, least: int | None = None, most: int | None = None, **note: Unpack[Note]
+) -> int:
     """A whole number, within these bounds."""
-    value = text(name)
+    value = text(name, **_with_default(note, default))
     if not value:
         return default
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
@@ -97,50 +135,50 @@ def integer(name: str, default: int, *, least: int | None = None, most: int | No
     return number
 
 
-def port(name: str, default: int) -> int:
+def port(name: str, default: int, **note: Unpack[Note]) -> int:
     """A port of TCP."""
-    return integer(name, default, least=1, most=65535)
+    return integer(name, default, least=1, most=65535, **note)
 
 
-def days(name: str, default: int, *, least: int = 1) -> int:
+def days(name: str, default: int, *, least: int = 1, **note: Unpack[Note]) -> int:
     """A number of days, `least` to a hundred years."""
-    value = integer(name, default)
+    value = integer(name, default, **note)
     if not least <= value <= _CENTURY:
         raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {least} to {_CENTURY}.")
     return value
 
 
-def size(name: str, default: int) -> int:
+def size(name: str, default: int, **note: Unpack[Note]) -> int:
     """A number of bytes, 64 kB to 1 GB."""
-    return integer(name, default, least=64 * 1024, most=1024**3)
+    return integer(name, default, least=64 * 1024, most=1024**3, **note)
 
 
-def choice(name: str, values: tuple[str, ...]) -> str:
+def choice(name: str, values: tuple[str, ...], **note: Unpack[Note]) -> str:
     """One of these words; the first is the default."""
-    value = text(name).lower() or values[0]
+    value = text(name, **_with_default(note, values[0])).lower() or values[0]
     if value not in values:
         raise EnvError(f"{PREFIX}{name} is {value!r}. Use {' or '.join(values)}.")
     return value
 
 
-def listing(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+def listing(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> tuple[str, ...]:
     """Values separated by commas."""
-    value = text(name)
+    value = text(name, **_with_default(note, ", ".join(default)))
     return tuple(part.strip() for part in value.split(",") if part.strip()) if value else default
 
 
-def host(name: str, default: str) -> str:
+def host(name: str, default: str, **note: Unpack[Note]) -> str:
     """A host name or an IP address to listen on."""
-    value = text(name, default)
+    value = text(name, default, **note)
     if is_host(value):
         return value
     raise EnvError(f"{PREFIX}{name} is {value!r}. Use an address of this machine, such as 127.0.0.1, alone.")
 
 
-def hosts(name: str, default: tuple[str, ...] = ()) -> list[str]:
+def hosts(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> list[str]:
     """Host names that may stand in a request, as Django writes them: IPv6 in brackets, `.example.com` for all of a domain."""
     found = []
-    for entry in listing(name, default):
+    for entry in listing(name, default, **note):
         plain = entry.removeprefix("[").removesuffix("]")
         if entry == "*":
             raise EnvError(
@@ -168,10 +206,10 @@ def _is_ipv6(value: str) -> bool:
         return False
 
 
-def address(name: str, *, with_path: bool = False) -> str:
+def address(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
     """A URL of http or https without a slash at its end; empty when it is not set. The value is shown in an error only if it
     can hold no password."""
-    value = text(name)
+    value = text(name, **note)
     if not value:
         return ""
     parts = split(value, ("http", "https"))
@@ -195,8 +233,9 @@ def split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
     return parts if is_url and not re.search(r"[\s\\\x00-\x1f]", url) else None
 
 
-def addresses(start: str, names: Iterable[str]) -> dict[str, str]:
+def addresses(start: str, names: Iterable[str], *, about: str) -> dict[str, str]:
     """The addresses set as SERVING_UI_<start><NAME>, by name; in a setting a name is upper case, with `_` for `-`."""
+    _describe(f"{start}<PROVIDER>", "", {"about": about})
     spelt = {start + name.upper().replace("-", "_"): name for name in names}
     found = {name: url for setting, name in spelt.items() if (url := address(setting))}
     for other in unknown():
@@ -207,15 +246,16 @@ def addresses(start: str, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def networks(name: str) -> tuple[str, ...]:
+def networks(name: str, **note: Unpack[Note]) -> tuple[str, ...]:
     """Hosts, `host:port` or networks."""
-    for entry in listing(name):
+    entries = listing(name, **note)
+    for entry in entries:
         if not (_is_network(entry) or _is_host_and_port(entry)):
             raise EnvError(
                 f"{PREFIX}{name} holds {entry!r}. Use hosts, host:port or networks, separated by commas, such as "
                 "models.internal, 10.0.0.5:8000 or 10.1.0.0/16."
             )
-    return listing(name)
+    return entries
 
 
 def _is_network(entry: str) -> bool:
