@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""The one command of Serving UI: `python3 manage.py up`, `test`, `create_token` and every other.
+"""The command line of Serving UI: `python3 manage.py up`, `test`, `create_token` and every other command.
 
-Runs under any Python, so its grammar is that of Python 2.7: a too old one gets a sentence instead
-of a traceback. Everything else is in serving_ui/start, which brings the virtual environment along.
+Keeps to the grammar of Python 2.7, so that an old Python prints a sentence and not a traceback.
+Everything else is in serving_ui/bootstrap, which makes the virtual environment, and in
+serving_ui/management, which has the commands; tests/runner runs the tests.
 """
 
+import os
 import sys
 
 OLDEST = (3, 11)
@@ -18,9 +20,31 @@ def main():
             % (OLDEST + tuple(sys.version_info[:2]))
         )
         return 1
-    from serving_ui.start.main import run
+    from serving_ui.bootstrap.errors import StartError
 
-    return run(sys.argv)
+    try:
+        return run(sys.argv[1] if len(sys.argv) > 1 else "help")
+    except StartError as error:
+        sys.stderr.write("%s\n" % error)
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return 130
+
+
+def run(command):
+    """Enter the virtual environment, then run the command. Returns the exit code."""
+    from serving_ui.bootstrap import environment
+
+    root = os.path.dirname(os.path.abspath(__file__))
+    environment.enter(root, sys.argv, tests=command == "test")
+    if command == "test":
+        from tests.runner import suite
+
+        return suite.run(root, sys.argv[2:])
+    from serving_ui.management import command_line
+
+    return command_line.run(root, command)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NamedTuple
 
+from serving_ui.bootstrap.errors import StartError
 from serving_ui.start import port
 from serving_ui.start.child import Child, end
 from serving_ui.start.liveness import AwakeClock
-from serving_ui.start.problem import StartProblem
 from serving_ui.start.processes import FAREWELL_SECONDS
 from serving_ui.start.supervisor import Warden
 
@@ -79,7 +79,7 @@ class Fleet:
         self._clock = AwakeClock()
 
     def run(self) -> None:
-        """Returns once told to stop, with nothing left behind; raises StartProblem when no worker can live."""
+        """Returns once told to stop, with nothing left behind; raises StartError when no worker can live."""
         for number, kind in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "renew")):
             signal.signal(number, self._hearing(kind))
         try:
@@ -218,7 +218,7 @@ class Fleet:
             quick = time.monotonic() - child.started_at < STEADY_SECONDS
             self._failures = self._failures + 1 if quick else 1
             if not self._said_ready and self._failures >= MOST_FAILURES:
-                raise StartProblem(_last_words(child, self._failures))
+                raise StartError(_last_words(child, self._failures))
             _say(f"A worker {child.outcome()}; starting another.")
             self._fill(listener)
 

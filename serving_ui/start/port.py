@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from serving_ui.bootstrap.errors import StartError, reason
 from serving_ui.start.options import Options
-from serving_ui.start.problem import StartProblem, reason
 
 _SO_ATTACH_FILTER = 26  # Linux; Python has no name for it
 # A filter of a listening socket sees the head of TCP: byte 13 has the flags, of which 2 asks for a connection. Those are dropped.
@@ -36,7 +36,7 @@ def check_free(options: Options) -> None:
                 probe.bind(address)
                 probe.listen(1)  # two may bind, when both allow it; only one may listen
             except OSError as error:
-                raise StartProblem(_sentence(options, error)) from None
+                raise StartError(_sentence(options, error)) from None
 
 
 def _addresses(options: Options) -> list[tuple[Any, ...]]:
@@ -46,7 +46,7 @@ def _addresses(options: Options) -> list[tuple[Any, ...]]:
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, UnicodeError):
-        raise StartProblem(
+        raise StartError(
             f"{options.host} is no address of this machine. Give one with --host, such as 127.0.0.1."
         ) from None
     return list(dict.fromkeys(found))
@@ -60,7 +60,7 @@ def opened(options: Options, *, backlog: int) -> socket.socket:
             (options.host, options.port), family=family, backlog=backlog, reuse_port=True
         )
     except OSError as error:
-        raise StartProblem(_sentence(options, error)) from None
+        raise StartError(_sentence(options, error)) from None
 
 
 def opened_everywhere(options: Options, *, backlog: int) -> list[socket.socket]:
@@ -72,7 +72,7 @@ def opened_everywhere(options: Options, *, backlog: int) -> list[socket.socket]:
     except OSError as error:
         for each in found:
             each.close()
-        raise StartProblem(_sentence(options, error)) from None
+        raise StartError(_sentence(options, error)) from None
     return found
 
 

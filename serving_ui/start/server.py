@@ -11,9 +11,9 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
+from serving_ui.bootstrap.errors import StartError
 from serving_ui.lib.env import EnvError
 from serving_ui.start import options, port
-from serving_ui.start.problem import StartProblem
 from serving_ui.start.processes import DRAIN_SECONDS
 
 BACKLOG = 2048
@@ -37,7 +37,7 @@ def main() -> None:
         parser.error("the following arguments are required: --port")
     try:
         _run(given)
-    except (EnvError, StartProblem) as problem:
+    except (EnvError, StartError) as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:  # uvicorn passes it on once everything has ended
         return

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 
+from serving_ui.bootstrap.errors import StartError
 from serving_ui.start import port, warden
 from serving_ui.start.child import LOOK_SECONDS, Child, end
 from serving_ui.start.liveness import SILENCE_SECONDS, AwakeClock, Signs
-from serving_ui.start.problem import StartProblem
 from serving_ui.start.processes import Program
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,7 +63,7 @@ class Supervisor:
         self._warden = Warden()
 
     def run(self) -> None:
-        """Returns once told to stop, with nothing left behind; raises StartProblem when a child is given up."""
+        """Returns once told to stop, with nothing left behind; raises StartError when a child is given up."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._hear)
         try:
@@ -117,7 +117,7 @@ class Supervisor:
         self._failures[child.name] = failures
         if failures >= QUICK_FAILURES:
             said = "\n".join(f"    {line}" for line in child.last_lines) or "    (nothing)"
-            raise StartProblem(
+            raise StartError(
                 f"The {child.name} ended {failures} times in a row just after its start, so everything is "
                 f"stopped. It {child.outcome()}, and its last lines were:\n{said}"
             )

@@ -53,5 +53,5 @@ def test_the_catalogue_brings_nothing_but_pydantic_along():
 
 def test_the_way_to_the_environment_needs_nothing_but_python():
     """Without site-packages, as on a machine where nothing has been installed yet."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving_ui.start.main, serving_ui.start.install"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving_ui.bootstrap.environment, serving_ui.bootstrap.install"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from serving_ui.start import environment, install
+from serving_ui.bootstrap import environment, install
 from tests.architecture.sources import ROOT
 
 LOCKS = ("requirements.lock", "tests/requirements.lock")

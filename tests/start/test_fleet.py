@@ -19,7 +19,7 @@ from tests.start.waiting import command_line, is_alive, until
 RUN = """
 import os, socket, sys
 from serving_ui.start.fleet import Fleet
-from serving_ui.start.problem import StartProblem
+from serving_ui.bootstrap.errors import StartError
 script, folder = sys.argv[1:]
 def command(listener, ready, successor):
     return [sys.executable, "-S", "-c", script, folder, str(ready), str(successor), str(listener)]
@@ -27,7 +27,7 @@ try:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _each in range(2)]
     print("listening", *(each.getsockname()[1] for each in sockets), flush=True)
     Fleet(command, sockets=sockets, env=None, patience=5, when_ready=lambda: print("ready", flush=True)).run()
-except StartProblem as problem:
+except StartError as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)
 """

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from serving_ui.start import data_folder, port
+from serving_ui.bootstrap.errors import StartError
+from serving_ui.management import data_folder
+from serving_ui.start import port
 from serving_ui.start.options import Options, announce, read
-from serving_ui.start.problem import StartProblem
 from tests.architecture.sources import ROOT
 from tests.start.waiting import free_port
 
@@ -35,7 +36,7 @@ def test_a_free_port_is_let_go_again():
 
 def test_a_port_in_use_is_named(listener):
     number = listener.getsockname()[1]
-    with pytest.raises(StartProblem) as problem:
+    with pytest.raises(StartError) as problem:
         port.check_free(Options(host="127.0.0.1", port=number))
     assert str(problem.value) == (
         f"Port {number} is in use by another program. Stop that one, or choose a port with --port."
@@ -47,13 +48,13 @@ def test_a_port_is_in_use_even_when_its_holder_would_share_it():
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(StartProblem, match="is in use by another program"):
+        with pytest.raises(StartError, match="is in use by another program"):
             port.check_free(Options(host="127.0.0.1", port=taken.getsockname()[1]))
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_of_another_machine_is_refused(host):
-    with pytest.raises(StartProblem, match="is no address of this machine"):
+    with pytest.raises(StartError, match="is no address of this machine"):
         port.check_free(Options(host=host, port=free_port()))
 
 
@@ -126,7 +127,7 @@ def test_an_existing_folder_keeps_its_mode(tmp_path):
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StartProblem) as problem:
+    with pytest.raises(StartError) as problem:
         data_folder.make(str(tmp_path / "file" / "data"))
     assert str(problem.value) == (
         f"The data folder {tmp_path / 'file' / 'data'} cannot be written (not a directory). "
@@ -135,7 +136,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_a_data_folder_that_refuses_files_is_named():
-    with pytest.raises(StartProblem, match=r"The data folder /proc cannot be written"):
+    with pytest.raises(StartError, match=r"The data folder /proc cannot be written"):
         data_folder.make("/proc")
 
 
@@ -160,7 +161,7 @@ def test_two_cannot_hold_one_data_folder(tmp_path):
     )
     with holder:
         assert holder.stdout and holder.stdout.readline()
-        with pytest.raises(StartProblem) as problem:
+        with pytest.raises(StartError) as problem:
             data_folder.claim(str(tmp_path))
         holder.kill()  # however it ends, the folder is free again
     assert str(problem.value) == (

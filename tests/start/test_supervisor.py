@@ -16,7 +16,7 @@ from tests.start.waiting import command_line, is_alive, until
 
 SUPERVISE = """
 import sys
-from serving_ui.start.problem import StartProblem
+from serving_ui.bootstrap.errors import StartError
 from serving_ui.start.processes import Program
 from serving_ui.start.supervisor import Supervisor
 script, folder = sys.argv[1:]
@@ -25,7 +25,7 @@ import os
 ready = lambda: os.path.exists(os.path.join(folder, "ready"))
 try:
     Supervisor({"worker": Program(command)}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
-except StartProblem as problem:
+except StartError as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)
 """

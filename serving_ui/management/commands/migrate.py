@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.commands import migrate
 
-from serving_ui.start import prepare
+from serving_ui.management import prepare
 
 
 class Command(migrate.Command):

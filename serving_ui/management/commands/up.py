@@ -12,7 +12,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
-from serving_ui.start import data_folder, options, port, prepare, processes
+from serving_ui.management import data_folder, prepare
+from serving_ui.start import options, port, processes
 from serving_ui.start.server import BACKLOG
 from serving_ui.start.supervisor import Supervisor
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from serving_ui.start.problem import StartProblem
+from serving_ui.bootstrap.errors import StartError
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Package:
     elsewhere: str = ""  # where Debian keeps the program when not on the path
 
     def is_here(self) -> bool:
-        return shutil.which(self.program) is not None or bool(glob.glob(self.elsewhere))
+        return shutil.which(self.program) is not None or bool(glob.glob(self.elsewhere))  # noqa: PTH207 -- an absolute pattern
 
 
 NEEDED = (
@@ -41,7 +41,7 @@ def bring(packages: tuple[Package, ...]) -> None:
         return
     names = " ".join(missing)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise StartProblem(
+        raise StartError(
             f"The checks need {names}, which only the system can install. "
             f"Install it (on Debian: sudo apt-get install {names}) and start again."
         )
@@ -53,7 +53,7 @@ def bring(packages: tuple[Package, ...]) -> None:
 def _apt_get(*arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
-        ["apt-get", "--quiet=2", *arguments],  # noqa: S607 -- wherever the system keeps it
+        ["apt-get", "--quiet=2", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment,
@@ -61,6 +61,6 @@ def _apt_get(*arguments: str) -> None:
     )
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise StartProblem(
+        raise StartError(
             f"apt-get {arguments[0]} failed, and its last words were: {words[-1]} Repair that and start again."
         )

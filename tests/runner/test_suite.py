@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from serving_ui.start import debian, suite
-from serving_ui.start.debian import Package
-from serving_ui.start.problem import StartProblem
-from serving_ui.start.suite import Check
+from serving_ui.bootstrap.errors import StartError
 from tests.architecture.sources import ROOT
+from tests.runner import debian, suite
+from tests.runner.debian import Package
+from tests.runner.suite import Check
 
 APT_GET = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -61,7 +61,7 @@ def test_apt_get_is_left_alone_when_nothing_is_missing(system, monkeypatch):
 def test_without_the_right_to_install_the_person_is_told_what_to_install(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with_apt_get(system, "exit 0")
-    with pytest.raises(StartProblem) as problem:
+    with pytest.raises(StartError) as problem:
         debian.bring(MISSING)
     assert str(problem.value) == (
         "The checks need tea milk, which only the system can install. "
@@ -72,7 +72,7 @@ def test_without_the_right_to_install_the_person_is_told_what_to_install(system,
 def test_a_failing_apt_get_is_quoted(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with_apt_get(system, "echo 'E: no such host' >&2; exit 100")
-    with pytest.raises(StartProblem, match="apt-get update failed, and its last words were: E: no such host"):
+    with pytest.raises(StartError, match="apt-get update failed, and its last words were: E: no such host"):
         debian.bring(MISSING)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from serving_ui.start.problem import StartProblem, reason
+from serving_ui.bootstrap.errors import StartError, reason
 
 FOLDER = ".venv"
 NOTE = "locks.txt"
@@ -44,7 +44,7 @@ def _fingerprint(root: str, lock: str) -> str:
         with open(os.path.join(root, lock), "rb") as file:
             return f"{lock} {sha256(file.read()).hexdigest()}\n"
     except OSError as error:
-        raise StartProblem(
+        raise StartError(
             f"{lock} cannot be read ({reason(error)}). Take it from a fresh clone and start again."
         ) from error
 
@@ -72,7 +72,7 @@ def _holds(root: str, wanted: list[str]) -> bool:
 
 def _bring(root: str, locks: tuple[str, ...], wanted: list[str]) -> None:
     """Make the environment, or bring it up to date. One start at a time; the others wait for it."""
-    from serving_ui.start import install
+    from serving_ui.bootstrap import install
 
     folder = os.path.join(root, FOLDER)
     try:
@@ -89,7 +89,7 @@ def _bring(root: str, locks: tuple[str, ...], wanted: list[str]) -> None:
             others = {line for line in had if line.split(" ")[0] not in locks}
             _write(root, sorted(others.union(wanted)))
     except OSError as error:
-        raise StartProblem(
+        raise StartError(
             f"The virtual environment {folder} cannot be written ({reason(error)}). "
             "Give yourself the right to write there, or clone the project to a folder of your own."
         ) from error

@@ -22,8 +22,8 @@ from django.db import DatabaseError, connection, connections
 from django.db import Error as AnyDatabaseError
 from django.db.migrations.executor import MigrationExecutor
 
+from serving_ui.bootstrap.errors import StartError, reason
 from serving_ui.lib.schema import Schema
-from serving_ui.start.problem import StartProblem, reason
 
 ADVISORY_LOCK = 7_378_484_769  # any number that nobody else uses in this database
 
@@ -97,10 +97,10 @@ def _tables() -> None:
         call_command(migrate.Command(), interactive=False, verbosity=0)
 
 
-def unusable(error: AnyDatabaseError) -> StartProblem:
+def unusable(error: AnyDatabaseError) -> StartError:
     """What to do about a database that does not do what it is asked."""
     words = str(error).strip().rstrip(".")
-    return StartProblem(
+    return StartError(
         f"The database cannot be used. Its words were: {words}. "
         "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
     )
@@ -116,7 +116,7 @@ def static_files() -> None:
         call_command("collectstatic", interactive=False, verbosity=0)
         note.write_text(present)
     except OSError as error:
-        raise StartProblem(
+        raise StartError(
             f"The static files cannot be collected in {settings.STATIC_ROOT} ({reason(error)}). "
             "Make room there, or give yourself the right to write, and start again."
         ) from error

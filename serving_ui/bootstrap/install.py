@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from serving_ui.start.problem import StartProblem
+from serving_ui.bootstrap.errors import StartError
 
 LINES_OF_AN_ERROR = 4
 _NO_NETWORK = (
@@ -58,7 +58,7 @@ def fill(root: str, python: str, locks: tuple[str, ...], *, turn: int) -> None:
         _make(os.path.dirname(os.path.dirname(python)), turn=turn)
     code, output = _run(pip_command(root, python, locks), turn=turn)
     if code:
-        raise StartProblem(_explanation(code, output))
+        raise StartError(_explanation(code, output))
 
 
 def pip_command(root: str, python: str, locks: tuple[str, ...]) -> list[str]:
@@ -71,14 +71,14 @@ def pip_command(root: str, python: str, locks: tuple[str, ...]) -> list[str]:
 
 def _make(folder: str, *, turn: int) -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise StartProblem(
+        raise StartError(
             "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
             "Install it (on Debian: apt-get install python3-venv) and start again."
         )
     base = getattr(sys, "_base_executable", sys.executable)  # ours may be the one that was just removed
     code, output = _run([base, "-m", "venv", folder], turn=turn)
     if code:
-        raise StartProblem(
+        raise StartError(
             f"The virtual environment {folder} could not be made. Python's last words were: {_last(output)} "
             "Repair this Python's venv module (on Debian: apt-get install python3-venv) and start again."
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.start.checkout import Checkout, digest, make_wheel
+from tests.bootstrap.checkout import Checkout, digest, make_wheel
 from tests.start.running import running
 from tests.start.waiting import free_port, offspring, until
 

@@ -6,8 +6,8 @@ import fcntl
 import os
 import tempfile
 
+from serving_ui.bootstrap.errors import StartError, reason, unwritable
 from serving_ui.lib import env
-from serving_ui.start.problem import StartProblem, reason, unwritable
 
 LOCK = "up.lock"
 
@@ -24,7 +24,7 @@ def make(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise StartProblem(
+        raise StartError(
             f"The data folder {folder} cannot be written ({reason(error)}). "
             "Give yourself the right to write there, or name another folder in SERVING_UI_DATA."
         ) from error
@@ -40,7 +40,7 @@ def claim(folder: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise StartProblem(
+        raise StartError(
             f"Another `manage.py up` already uses the data folder {folder}. "
             "Stop that one, or name another folder in SERVING_UI_DATA."
         ) from None

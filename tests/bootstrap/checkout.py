@@ -53,7 +53,13 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "clone"
         self.wheels = folder / "wheels"
-        for part in ("serving_ui/__init__.py", "serving_ui/start", "serving_ui/lib"):
+        for part in (
+            "serving_ui/__init__.py",
+            "serving_ui/bootstrap",
+            "serving_ui/start",
+            "serving_ui/management",
+            "serving_ui/lib",
+        ):
             target = self.root / part
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / part).is_dir():

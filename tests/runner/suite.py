@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from serving_ui.start import debian
+from tests.runner import debian
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What runs before the virtual environment exists: imports nothing but Python's standard library."""
