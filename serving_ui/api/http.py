@@ -6,7 +6,7 @@
     ]
 
 and each operation is a plain function: `def get_endpoint(request: ApiRequest, name: str) -> Json`. It is called for a person
-whose bearer token was accepted (`request.user`), with the body as an object (`request.given`); it returns an object, which is
+whose bearer token was accepted (`request.user`), with the body as an object (`request.json`); it returns an object, which is
 answered with status 200, or a response of its own. Whatever it raises is answered by `errors.reply_to`: SpecErrors, EndpointError,
 VaultError and AccountError with their code and status, `errors.Refused` for the rest. `request.warn(sentence)` adds to the list
 `warnings` of the answer.
@@ -29,7 +29,7 @@ from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import User
 from serving_ui.api import errors, idempotency
 from serving_ui.api.errors import Refused
-from serving_ui.api.reading import json_object
+from serving_ui.api.request_body import json_object
 from serving_ui.endpoints import in_force
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
@@ -42,7 +42,7 @@ class ApiRequest(HttpRequest):
     """A request of a person whose bearer token was accepted."""
 
     user: User
-    given: Json
+    json: Json
     warnings: list[str]
     warn: Callable[[str], None]
 
@@ -98,7 +98,7 @@ def _changed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]
     key = asked.headers.get("Idempotency-Key") if asked.method == "POST" else None
     work = perform
     if key is not None:
-        whole = [asked.path.rstrip("/"), asked.META["QUERY_STRING"], asked.given]
+        whole = [asked.path.rstrip("/"), asked.META["QUERY_STRING"], asked.json]
         work = partial(
             idempotency.once, key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform
         )
@@ -129,7 +129,7 @@ def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation
 def _prepared(request: HttpRequest, *, session: bool) -> ApiRequest:
     """The request with its person and its body. Raises Refused."""
     request.user = _person(request, session=session and request.method in ("GET", "HEAD"))
-    request.given = json_object(request) if request.method in WITH_BODY else {}  # type: ignore[attr-defined]
+    request.json = json_object(request) if request.method in WITH_BODY else {}  # type: ignore[attr-defined]
     request.warnings = []  # type: ignore[attr-defined]
     request.warn = request.warnings.append  # type: ignore[attr-defined]
     return request  # type: ignore[return-value]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from serving_ui.api import permissions, scim, secrets, tokens
+from serving_ui.api import scim
 from serving_ui.api.http import route
+from serving_ui.api.views import permissions, secrets, tokens
 
 ACCESS = "permissions/serving-endpoints/<str:endpoint_id>"
 SCIM = "preview/scim/v2"

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.asked import whole_number
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.query_parameters import whole_number
 from serving_ui.lib import keyset
 
 USUAL, MOST = 100, 1000

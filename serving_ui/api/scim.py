@@ -9,9 +9,9 @@ from serving_ui.accounts import directory, queries
 from serving_ui.accounts.models import Group, User
 from serving_ui.api import scim_answers as answers
 from serving_ui.api import scim_patch as patch
-from serving_ui.api import warn
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import read
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.scim_bodies import GivenGroup, GivenPrincipal, GivenServicePrincipal, GivenUser
 from serving_ui.api.scim_query import GROUP_FIELDS, USER_FIELDS, attributes, page
 from serving_ui.catalogue import unknown
@@ -161,8 +161,8 @@ def delete_group(request: ApiRequest, group_id: str) -> Json:
 
 
 def _read(model: type[Given], request: ApiRequest) -> Given:
-    given = read(model, request.given)
-    warn.of_unknown(request, unknown.in_model(model, request.given))
+    given = read_body(model, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(model, request.json))
     return given
 
 

@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts import directory, queries
 from serving_ui.accounts.models import Group, User
-from serving_ui.api import warn
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest
-from serving_ui.api.reading import read
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.scim_bodies import Change, Changes, GivenGroup, Members
 from serving_ui.catalogue import unknown
 
@@ -74,8 +74,8 @@ def keep_name(user: User, field: str, given: object) -> None:
 
 
 def _changes(request: ApiRequest) -> list[Change]:
-    changes = read(Changes, request.given)
-    warn.of_unknown(request, unknown.in_model(Changes, request.given))
+    changes = read_body(Changes, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(Changes, request.json))
     for change in changes.Operations:
         if change.op.lower() not in ("add", "replace", "remove"):
             raise Refused(_("op must be one of: add, replace, remove."))
@@ -135,7 +135,7 @@ def _of_members(request: ApiRequest, group: Group, op: str, value: Any) -> None:
     if op == "remove" and value is None:
         _replace_members(request, group, [])
         return
-    given = read(Members, {"members": [value] if isinstance(value, dict) else value})
+    given = read_body(Members, {"members": [value] if isinstance(value, dict) else value})
     ids = [member.value for member in given.members]
     if op == "replace":
         _replace_members(request, group, ids)
@@ -155,7 +155,7 @@ def _replace_members(request: ApiRequest, group: Group, ids: list[str]) -> None:
 def _without_effect(request: ApiRequest, path: str) -> None:
     if re.split(r"[.\[]", path)[0].lower() not in WITHOUT_EFFECT:
         raise Refused(_("%(path)s cannot be changed here.") % {"path": path[:100]})
-    warn.of_unknown(request, [path[:100]])
+    warn_of_unknown_fields(request, [path[:100]])
 
 
 def _text(path: str, value: Any) -> str:

@@ -18,9 +18,9 @@ from typing import Any, Generic, TypeVar
 from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.asked import whole_number
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.query_parameters import whole_number
 from serving_ui.lib import json_text, keyset
 from serving_ui.lib.request import has_no_text
 

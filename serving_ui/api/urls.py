@@ -6,8 +6,9 @@ from django.db import transaction
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from serving_ui.api import errors, mlflow_gateway, neighbours, serving
+from serving_ui.api import errors, neighbours, serving
 from serving_ui.api.description import views as description
+from serving_ui.api.views import mlflow_gateway
 from serving_ui.lib.policy import public
 
 urlpatterns = [

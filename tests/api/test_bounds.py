@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from serving_ui.api import bodies, scim_bodies, tokens
+from serving_ui.api import bodies, scim_bodies
 from serving_ui.api.description.document import OPERATIONS
+from serving_ui.api.views import tokens
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimits, Tags
 from tests.api.conftest import API, Caller
 

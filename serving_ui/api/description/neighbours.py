@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from serving_ui.api import permissions, secrets, tokens
 from serving_ui.api.description import neighbour_shapes as neighbours
 from serving_ui.api.description.operation import PAGES, Operation, Parameter
+from serving_ui.api.views import permissions, secrets, tokens
 from serving_ui.catalogue.translatable import _
 
 ACCESS = "/api/2.0/permissions/serving-endpoints/{id}"

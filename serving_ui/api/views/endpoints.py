@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from django.http import HttpResponseBase
 
-from serving_ui.api import paging, serializers, streaming, warn
+from serving_ui.api import paging, serializers, streaming
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.response_warnings import (
+    warn_of_ineffective_fields,
+    warn_of_unknown_fields,
+    warn_of_unsent_email,
+)
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _
@@ -26,11 +31,13 @@ ELSEWHERE = {
 
 def create(request: ApiRequest) -> Json:
     """POST serving-endpoints."""
-    spec = parse_endpoint(request.given, several=Workspace.here().several_external_models)
-    warn.of_unknown(request, spec.unknown)
+    spec = parse_endpoint(request.json, several=Workspace.here().several_external_models)
+    warn_of_unknown_fields(request, spec.unknown)
     if spec.ai_gateway:
-        warn.of_no_effect(request, [f"ai_gateway.{path}" for path in spec.ai_gateway.without_effect()])
-    warn.of_no_mail(request, spec.email_notifications)
+        warn_of_ineffective_fields(
+            request, [f"ai_gateway.{path}" for path in spec.ai_gateway.without_effect()]
+        )
+    warn_of_unsent_email(request, spec.email_notifications)
     try:
         made = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
     except SpecErrors as errors:
@@ -59,9 +66,9 @@ def listing(request: ApiRequest) -> Json | HttpResponseBase:
 
 def update_config(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/config."""
-    _refuse_elsewhere(request.given)
-    config = parse_config(request.given, several=Workspace.here().several_external_models)
-    warn.of_unknown(request, config.unknown)
+    _refuse_elsewhere(request.json)
+    config = parse_config(request.json, several=Workspace.here().several_external_models)
+    warn_of_unknown_fields(request, config.unknown)
     changed = commands.update_config(name=name, config=config, actor=request.user, now=clock.now())
     return _accepted(request, changed)
 

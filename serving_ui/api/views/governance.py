@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from serving_ui.api import serializers, warn
+from serving_ui.api import serializers
 from serving_ui.api.bodies import NewRateLimits, Notifications, TagChanges, Telemetry
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import read
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import (
+    warn_of_ineffective_fields,
+    warn_of_unknown_fields,
+    warn_of_unsent_email,
+)
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_settings import parse_ai_gateway, parse_email_notifications, parse_timeouts
 from serving_ui.endpoints import commands, governance, queries
@@ -18,8 +23,8 @@ from serving_ui.lib import clock
 
 def change_tags(request: ApiRequest, name: str) -> Json:
     """PATCH serving-endpoints/{name}/tags."""
-    changes = read(TagChanges, request.given)
-    warn.of_unknown(request, unknown.in_model(TagChanges, request.given))
+    changes = read_body(TagChanges, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(TagChanges, request.json))
     endpoint = governance.change_tags(
         name=name, add=changes.add_tags, delete=changes.delete_tags, actor=request.user, now=clock.now()
     )
@@ -28,8 +33,8 @@ def change_tags(request: ApiRequest, name: str) -> Json:
 
 def set_rate_limits(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/rate-limits."""
-    wanted = read(NewRateLimits, request.given)
-    warn.of_unknown(request, unknown.in_model(NewRateLimits, request.given))
+    wanted = read_body(NewRateLimits, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(NewRateLimits, request.json))
     endpoint = commands.set_rate_limits(
         name=name, rate_limits=wanted.rate_limits, actor=request.user, now=clock.now()
     )
@@ -38,27 +43,27 @@ def set_rate_limits(request: ApiRequest, name: str) -> Json:
 
 def set_ai_gateway(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/ai-gateway."""
-    settings = parse_ai_gateway(request.given)
-    warn.of_unknown(request, settings.unknown)
-    warn.of_no_effect(request, settings.without_effect())
+    settings = parse_ai_gateway(request.json)
+    warn_of_unknown_fields(request, settings.unknown)
+    warn_of_ineffective_fields(request, settings.without_effect())
     endpoint = governance.set_ai_gateway(name=name, settings=settings, actor=request.user, now=clock.now())
     return dict(endpoint.ai_gateway)
 
 
 def set_timeouts(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/timeouts, an addition of ours."""
-    timeouts = parse_timeouts(request.given)
-    warn.of_unknown(request, timeouts.unknown)
+    timeouts = parse_timeouts(request.json)
+    warn_of_unknown_fields(request, timeouts.unknown)
     endpoint = governance.set_timeouts(name=name, timeouts=timeouts, actor=request.user, now=clock.now())
     return dict(endpoint.timeouts)
 
 
 def set_notifications(request: ApiRequest, name: str) -> Json:
     """PATCH serving-endpoints/{name}/notifications."""
-    wanted = read(Notifications, request.given)
+    wanted = read_body(Notifications, request.json)
     notifications = parse_email_notifications(wanted.email_notifications)
-    warn.of_unknown(request, [f"email_notifications.{path}" for path in notifications.unknown])
-    warn.of_no_mail(request, notifications)
+    warn_of_unknown_fields(request, [f"email_notifications.{path}" for path in notifications.unknown])
+    warn_of_unsent_email(request, notifications)
     endpoint = governance.set_notifications(
         name=name, notifications=notifications, actor=request.user, now=clock.now()
     )
@@ -67,7 +72,7 @@ def set_notifications(request: ApiRequest, name: str) -> Json:
 
 def set_telemetry(request: ApiRequest, name: str) -> Json:
     """PATCH serving-endpoints/{name}/telemetry-config: removing what is not there is fine, setting it is refused."""
-    wanted = read(Telemetry, request.given)
+    wanted = read_body(Telemetry, request.json)
     endpoint = queries.get_endpoint(name=name, actor=request.user, action=Action.MANAGE)
     if wanted.telemetry_config:
         message = _("Telemetry to tables is not offered here. Read %(address)s instead.")

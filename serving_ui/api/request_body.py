@@ -33,7 +33,7 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
     return body
 
 
-def read(model: type[Model], given: object) -> Model:
+def read_body(model: type[Model], given: object) -> Model:
     """The body as one of the models of `bodies`. Raises SpecErrors."""
     try:
         return model.model_validate(given)

@@ -9,11 +9,12 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import Group, User
-from serving_ui.api import paging, warn
-from serving_ui.api.asked import needed
+from serving_ui.api import paging
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import read
+from serving_ui.api.query_parameters import required
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import Body
@@ -55,8 +56,8 @@ class NewAcl(OfPrincipal):
 
 def create_scope(request: ApiRequest) -> Json:
     """POST secrets/scopes/create."""
-    wanted = read(NewScope, request.given)
-    warn.of_unknown(request, unknown.in_model(NewScope, request.given))
+    wanted = read_body(NewScope, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(NewScope, request.json))
     manager = _grantee(wanted.initial_manage_principal) if wanted.initial_manage_principal else None
     commands.create_scope(name=wanted.scope, manager=manager, actor=request.user, now=clock.now())
     return {}
@@ -64,7 +65,7 @@ def create_scope(request: ApiRequest) -> Json:
 
 def delete_scope(request: ApiRequest) -> Json:
     """POST secrets/scopes/delete."""
-    wanted = read(OfScope, request.given)
+    wanted = read_body(OfScope, request.json)
     commands.delete_scope(name=wanted.scope, actor=request.user, now=clock.now())
     return {}
 
@@ -78,8 +79,8 @@ def list_scopes(request: ApiRequest) -> Json:
 
 def put_secret(request: ApiRequest) -> Json:
     """POST secrets/put."""
-    wanted = read(NewSecret, request.given)
-    warn.of_unknown(request, unknown.in_model(NewSecret, request.given))
+    wanted = read_body(NewSecret, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(NewSecret, request.json))
     commands.put_secret(
         scope=wanted.scope, key=wanted.key, value=_value(wanted), actor=request.user, now=clock.now()
     )
@@ -88,14 +89,14 @@ def put_secret(request: ApiRequest) -> Json:
 
 def delete_secret(request: ApiRequest) -> Json:
     """POST secrets/delete."""
-    wanted = read(OfKey, request.given)
+    wanted = read_body(OfKey, request.json)
     commands.delete_secret(scope=wanted.scope, key=wanted.key, actor=request.user, now=clock.now())
     return {}
 
 
 def list_secrets(request: ApiRequest) -> Json:
     """GET secrets/list: keys and when each was put."""
-    scope = queries.readable_scope(name=needed(request, "scope"), actor=request.user)
+    scope = queries.readable_scope(name=required(request, "scope"), actor=request.user)
     found, more = paging.page_or_all(
         request, queries.keys(scope=scope), order=("key",), key=lambda row: (row.key,), of=f"{scope.pk}"
     )
@@ -107,7 +108,7 @@ def list_secrets(request: ApiRequest) -> Json:
 
 def get_secret(request: ApiRequest) -> Json:
     """GET secrets/get: the value, in base64, for whoever may read the scope."""
-    scope, key = needed(request, "scope"), needed(request, "key")
+    scope, key = required(request, "scope"), required(request, "key")
     try:
         value = queries.value_of(scope=scope, key=key, actor=request.user)
     except ciphers.Unreadable as error:
@@ -120,7 +121,7 @@ def get_secret(request: ApiRequest) -> Json:
 
 def put_acl(request: ApiRequest) -> Json:
     """POST secrets/acls/put."""
-    wanted = read(NewAcl, request.given)
+    wanted = read_body(NewAcl, request.json)
     queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
     commands.grant(
         scope=wanted.scope,
@@ -134,7 +135,7 @@ def put_acl(request: ApiRequest) -> Json:
 
 def delete_acl(request: ApiRequest) -> Json:
     """POST secrets/acls/delete."""
-    wanted = read(OfPrincipal, request.given)
+    wanted = read_body(OfPrincipal, request.json)
     queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
     commands.withdraw(scope=wanted.scope, of=_grantee(wanted.principal), actor=request.user, now=clock.now())
     return {}
@@ -142,13 +143,13 @@ def delete_acl(request: ApiRequest) -> Json:
 
 def list_acls(request: ApiRequest) -> Json:
     """GET secrets/acls/list."""
-    found = _acls(request, needed(request, "scope"))
+    found = _acls(request, required(request, "scope"))
     return {"items": [_acl(principal, right) for principal, right in found.items()]}
 
 
 def get_acl(request: ApiRequest) -> Json:
     """GET secrets/acls/get."""
-    scope, name = needed(request, "scope"), needed(request, "principal")
+    scope, name = required(request, "scope"), required(request, "principal")
     for principal, right in _acls(request, scope).items():
         if principal.lower() == name.strip().lower():
             return _acl(principal, right)

@@ -12,10 +12,11 @@ from pydantic import Field, StrictInt
 from serving_ui.accounts import tokens
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.accounts.models import AccessToken
-from serving_ui.api import paging, warn
+from serving_ui.api import paging
 from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import read
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import Body
@@ -80,7 +81,7 @@ def listing(request: ApiRequest) -> Json:
 
 def delete(request: ApiRequest) -> Json:
     """POST token/delete: one of one's own."""
-    token = tokens.own(token_id=read(OfToken, request.given).token_id, user=request.user)
+    token = tokens.own(token_id=read_body(OfToken, request.json).token_id, user=request.user)
     revoke_access_token(user=request.user, token_id=token.pk, now=clock.now())
     return {}
 
@@ -137,9 +138,9 @@ def _paged(request: ApiRequest, rows: QuerySet[AccessToken], of: str = "") -> tu
 
 
 def _read_new(model: type[Wanted], request: ApiRequest) -> Wanted:
-    wanted = read(model, request.given)
+    wanted = read_body(model, request.json)
     _refuse_narrowed(wanted)
-    warn.of_unknown(request, unknown.in_model(model, request.given))
+    warn_of_unknown_fields(request, unknown.in_model(model, request.json))
     return wanted
 
 
@@ -155,7 +156,7 @@ def _lifetime(wanted: NewToken) -> timedelta | None:
 
 
 def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
-    change = read(TokenChange, request.given)
+    change = read_body(TokenChange, request.json)
     _refuse_narrowed(change.token)
     others = {field.strip() for field in change.update_mask.split(",")} - {"", "*", "comment"}
     if others:

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
-from serving_ui.api import warn
 from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.reading import read
+from serving_ui.api.request_body import read_body
+from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.catalogue.problems import Problem, SpecErrors
@@ -70,8 +70,8 @@ def levels(request: ApiRequest, endpoint_id: str) -> Json:
 
 
 def _set(request: ApiRequest, endpoint_id: str, *, replace: bool) -> Json:
-    wanted = read(AccessList, request.given)
-    warn.of_unknown(request, unknown.in_model(AccessList, request.given))
+    wanted = read_body(AccessList, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(AccessList, request.json))
     # Asked first: who may not even see the endpoint does not learn here which people there are.
     queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user, action=Action.MANAGE)
     given = [_given(access, position) for position, access in enumerate(wanted.access_control_list)]

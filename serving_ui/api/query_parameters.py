@@ -8,7 +8,7 @@ from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest
 
 
-def needed(request: ApiRequest, name: str) -> str:
+def required(request: ApiRequest, name: str) -> str:
     """A parameter that must be there."""
     value = request.GET.get(name, "")
     if not value:
