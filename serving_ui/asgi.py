@@ -74,7 +74,7 @@ async def _read(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
 
 
 def _about(scope: Scope, refusal: RequestRefused) -> Scope:
-    """A request for the page that says why another one was refused: see `pages.refusals`."""
+    """A request for the page that says why another one was refused: see `pages.errors.RefuseUnreadable`."""
     kept = [each for each in scope["headers"] if each[0] in _OF_A_PERSON]
     return {**scope, "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": kept,
             "refusal": refusal}  # fmt: skip

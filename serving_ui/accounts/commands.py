@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
+from serving_ui.lib.refusal import Refusal
 
 LINK_LIFETIME = timedelta(hours=24)
 SECOND_CLICK = timedelta(minutes=1)  # so long after it was used, a link still works for the same form
@@ -18,14 +19,7 @@ FIRST_ADMIN = "admin@localhost.localdomain"
 TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
 
 
-class AccountError(Exception):
-    """A refused change of accounts; the text is a sentence for a person, with the REST error code and status of it."""
-
-    code = "INVALID_PARAMETER_VALUE"
-    status = 400
-
-
-class LinkInvalid(AccountError):
+class LinkInvalid(Refusal):
     """The sign-in link is unknown, used or too old."""
 
 
@@ -35,7 +29,7 @@ def ensure_user(*, email: str, admin: bool = False) -> User:
     try:
         validate_email(email)
     except ValidationError:
-        raise AccountError(_("%(email)s is not an e-mail address.") % {"email": email}) from None
+        raise Refusal(_("%(email)s is not an e-mail address.") % {"email": email}) from None
     with transaction.atomic():
         user = User.objects.named(email) or _new_user(email, admin=admin)
         if admin and not user.is_admin:
@@ -56,7 +50,7 @@ def _new_user(email: str, *, admin: bool) -> User:
 
 
 def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK_LIFETIME) -> str:
-    """A path that signs `user` in once: `/welcome/<43 characters>`. Raises AccountError for whoever is deactivated."""
+    """A path that signs `user` in once: `/welcome/<43 characters>`. Raises Refusal for whoever is deactivated."""
     _need_active(user)
     value = secrets.token_urlsafe(32)
     SignInLink.objects.create(digest=digest_of(value), user=user, expires_at=now + lifetime)
@@ -113,7 +107,7 @@ def create_access_token(
 ) -> tuple[AccessToken, str]:
     """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else.
 
-    Raises AccountError for whoever is deactivated.
+    Raises Refusal for whoever is deactivated.
     """
     _need_active(user)
     value = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -139,6 +133,6 @@ def revoke_access_token(*, user: User, token_id: str, now: datetime) -> None:
 
 def _need_active(user: User) -> None:
     if not user.is_active:
-        raise AccountError(
+        raise Refusal(
             _("%(name)s is deactivated. An admin must set active to true first.") % {"name": user.email}
         )

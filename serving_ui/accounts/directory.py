@@ -14,9 +14,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
-from serving_ui.accounts.commands import AccountError
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, Membership, User, is_named
-from serving_ui.accounts.refusals import InUse, NameTaken, NotAllowed, NotFound
+from serving_ui.lib.refusal import AlreadyExists, Conflict, NotAllowed, NotFound, Refusal
 
 LONGEST_NAME = 200
 
@@ -30,13 +29,13 @@ def need_admin(actor: User) -> None:
 def create_person(
     *, email: str, name: str = "", active: bool = True, external_id: str = "", actor: User
 ) -> User:
-    """A new person, who signs in with a link that `manage.py sign_in_link` prints. Raises NameTaken."""
+    """A new person, who signs in with a link that `manage.py sign_in_link` prints. Raises AlreadyExists."""
     need_admin(actor)
     email = email.strip()
     try:
         validate_email(email)
     except ValidationError:
-        raise AccountError(_("%(email)s is not an e-mail address.") % {"email": email}) from None
+        raise Refusal(_("%(email)s is not an e-mail address.") % {"email": email}) from None
     return _create(email=email, name=name, is_active=active, external_id=external_id)
 
 
@@ -48,7 +47,7 @@ def create_service_principal(
     try:
         identity = str(uuid.UUID(application_id)) if application_id else str(uuid.uuid4())
     except ValueError:
-        raise AccountError(
+        raise Refusal(
             _("An application id is a UUID such as 1b2c3d4e-0000-4000-8000-123456789abc. Or leave it out.")
         ) from None
     kind = User.Kind.SERVICE_PRINCIPAL
@@ -105,7 +104,7 @@ def _end_access(user: User) -> None:
 
 
 def delete_principal(*, user: User, actor: User) -> None:
-    """Removes them with their tokens and what was granted to them. Raises InUse for whoever made something."""
+    """Removes them with their tokens and what was granted to them. Raises Conflict for whoever made something."""
     need_admin(actor)
     try:
         with transaction.atomic():
@@ -113,7 +112,7 @@ def delete_principal(*, user: User, actor: User) -> None:
             user.delete()
             _need_someone_in_charge()
     except ProtectedError:
-        raise InUse(
+        raise Conflict(
             _(
                 "%(name)s made endpoints, configs or secret scopes that are still here, so the name must stay. "
                 "Deactivate them instead: set active to false."
@@ -123,7 +122,7 @@ def delete_principal(*, user: User, actor: User) -> None:
 
 
 def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] = (), actor: User) -> Group:
-    """A new group. Raises NameTaken, NotFound."""
+    """A new group. Raises AlreadyExists, NotFound."""
     need_admin(actor)
     name = _group_name(name)
     with transaction.atomic():
@@ -147,7 +146,7 @@ def change_group(
     need_admin(actor)
     if name is not None and name.strip() != group.name:
         if group.is_built_in:
-            raise AccountError(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
+            raise Refusal(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
         name = _group_name(name)
         if _is_taken(name, by_other_than=group):
             raise _group_exists(name)
@@ -171,7 +170,7 @@ def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[st
         if group.name == ADMINS:
             _set_admins(joining, leaving)
         elif group.is_built_in:
-            raise AccountError(
+            raise Refusal(
                 _("Everybody is in the group %(name)s. It cannot be changed.") % {"name": group.name}
             )
         else:
@@ -188,13 +187,13 @@ def delete_group(*, group: Group, actor: User) -> None:
     """Removes a group with what was granted to it."""
     need_admin(actor)
     if group.is_built_in:
-        raise AccountError(_("The group %(name)s is built in and stays.") % {"name": group.name})
+        raise Refusal(_("The group %(name)s is built in and stays.") % {"name": group.name})
     with transaction.atomic():
         group.delete()
 
 
 def _create(*, email: str, name: str, external_id: str, **more: object) -> User:
-    taken = NameTaken(_("%(name)s is here already.") % {"name": email})
+    taken = AlreadyExists(_("%(name)s is here already.") % {"name": email})
     if User.objects.named(email):
         raise taken
     try:
@@ -225,7 +224,7 @@ def _lock_admins() -> None:
 
 def _need_someone_in_charge() -> None:
     if not User.objects.filter(is_admin=True, is_active=True, kind=User.Kind.PERSON).exists():
-        raise InUse(_("This is the last active admin. Make somebody else an admin first."))
+        raise Conflict(_("This is the last active admin. Make somebody else an admin first."))
 
 
 def _need_principals(ids: set[str]) -> None:
@@ -240,9 +239,7 @@ def _need_principals(ids: set[str]) -> None:
 def _group_name(name: str) -> str:
     name = name.strip()
     if not name or "@" in name:
-        raise AccountError(
-            _("Give the group a name without @, which is how e-mail addresses are told apart.")
-        )
+        raise Refusal(_("Give the group a name without @, which is how e-mail addresses are told apart."))
     return _fit(name)
 
 
@@ -252,12 +249,12 @@ def _is_taken(name: str, *, by_other_than: Group | None = None) -> bool:
     return name.lower() in (ADMINS, EVERYONE) or others.filter(is_named("name", name)).exists()
 
 
-def _group_exists(name: str) -> NameTaken:
-    return NameTaken(_("A group named %(name)s exists already. Choose another name.") % {"name": name})
+def _group_exists(name: str) -> AlreadyExists:
+    return AlreadyExists(_("A group named %(name)s exists already. Choose another name.") % {"name": name})
 
 
 def _fit(text: str) -> str:
     text = text.strip()
     if len(text) > LONGEST_NAME:
-        raise AccountError(_("A name can have at most %(limit)s characters.") % {"limit": LONGEST_NAME})
+        raise Refusal(_("A name can have at most %(limit)s characters.") % {"limit": LONGEST_NAME})
     return text

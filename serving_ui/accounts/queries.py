@@ -20,7 +20,7 @@ from serving_ui.accounts.models import (
     digest_of,
     is_named,
 )
-from serving_ui.accounts.refusals import NotFound
+from serving_ui.lib.refusal import NotFound
 
 
 def access_tokens(*, user: User) -> QuerySet[AccessToken]:

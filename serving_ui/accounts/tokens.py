@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.commands import create_access_token
 from serving_ui.accounts.directory import need_admin
 from serving_ui.accounts.models import AccessToken, User, is_named, new_id
-from serving_ui.accounts.refusals import NotFound
+from serving_ui.lib.refusal import NotFound
 
 
 def usable(*, user: User, now: datetime) -> QuerySet[AccessToken]:

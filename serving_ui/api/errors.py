@@ -13,31 +13,12 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
-from serving_ui.accounts.commands import AccountError
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.endpoints.errors import EndpointError
 from serving_ui.endpoints.in_force import OutcomeUnknown
-from serving_ui.vault.errors import VaultError
+from serving_ui.lib.refusal import Refusal
 
 MOST_DETAILS = 50
 log = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """What the API itself refuses; the text is a sentence for a person."""
-
-    def __init__(
-        self,
-        sentence: str,
-        *,
-        code: str = "INVALID_PARAMETER_VALUE",
-        status: int = 400,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.status = status
-        self.headers = dict(headers or {})
 
 
 def reply(
@@ -59,27 +40,26 @@ def reply_to(error: Exception) -> JsonResponse:
     """The answer to whatever was raised while a request was handled."""
     if isinstance(error, SpecErrors):
         return _fields_refused(error.problems)
-    if isinstance(error, Refused):
-        return reply(error.status, error.code, str(error), headers=error.headers)
-    if isinstance(error, VaultError):
+    if isinstance(error, Refusal):
         details = [{"field": error.field, "message": str(error)}] if error.field else []
-        return reply(error.status, error.code, str(error), details=details)
-    if isinstance(error, EndpointError | AccountError):
-        return reply(error.status, error.code, str(error))
+        return reply(error.status, error.code, str(error), details=details, headers=error.headers)
+    if isinstance(error, OperationalError | InterfaceError):
+        return _database_away(error)
+    log.error("A request of the API failed.", exc_info=error)
+    message = _("Serving UI met an error of its own (%(kind)s). Tell an admin to look at the log.")
+    return reply(500, "INTERNAL_ERROR", message % {"kind": type(error).__name__})
+
+
+def _database_away(error: OperationalError | InterfaceError) -> JsonResponse:
+    log.warning("The database did not answer: %s", error)
     if isinstance(error, OutcomeUnknown):
-        log.warning("The database went away during a commit: %s", error)
         message = _(
             "The database went away while the change was being saved: it may have been made or not. Look before you send the "
             "request again. One with an Idempotency-Key can be sent again as it is; it is not carried out twice."
         )
-        return reply(503, "TEMPORARILY_UNAVAILABLE", message, headers={"Retry-After": "1"})
-    if isinstance(error, OperationalError | InterfaceError):
-        log.warning("The database did not answer: %s", error)
+    else:
         message = _("The database did not answer. Wait a moment and send the request again.")
-        return reply(503, "TEMPORARILY_UNAVAILABLE", message, headers={"Retry-After": "1"})
-    log.error("A request of the API failed.", exc_info=error)
-    message = _("Serving UI met an error of its own (%(kind)s). Tell an admin to look at the log.")
-    return reply(500, "INTERNAL_ERROR", message % {"kind": type(error).__name__})
+    return reply(503, "TEMPORARILY_UNAVAILABLE", message, headers={"Retry-After": "1"})
 
 
 def _fields_refused(problems: Sequence[Problem]) -> JsonResponse:

@@ -7,8 +7,8 @@
 
 and each operation is a plain function: `def get_endpoint(request: ApiRequest, name: str) -> Json`. It is called for a person
 whose bearer token was accepted (`request.user`), with the body as an object (`request.json`); it returns an object, which is
-answered with status 200, or a response of its own. Whatever it raises is answered by `errors.reply_to`: SpecErrors, EndpointError,
-VaultError and AccountError with their code and status, `errors.Refused` for the rest. `request.warn(sentence)` adds to the list
+answered with status 200, or a response of its own. Whatever it raises is answered by `errors.reply_to`: SpecErrors name
+fields of the body, every other refusal is a `lib.refusal.Refusal`. `request.warn(sentence)` adds to the list
 `warnings` of the answer.
 """
 
@@ -28,11 +28,11 @@ from django.views.decorators.csrf import csrf_exempt
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import User
 from serving_ui.api import errors, idempotency
-from serving_ui.api.errors import Refused
 from serving_ui.api.request_body import json_object
 from serving_ui.endpoints import in_force
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
+from serving_ui.lib.refusal import Refusal
 
 Json = dict[str, Any]
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -118,7 +118,7 @@ def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation
         return operations[method]
     allowed = ", ".join(sorted(operations))
     message = _("%(method)s is not possible at %(path)s. Use %(allowed)s.")
-    raise Refused(
+    raise Refusal(
         message % {"method": method[:20], "path": request.path[:300], "allowed": allowed},
         code="ENDPOINT_NOT_FOUND",
         status=404,
@@ -127,7 +127,7 @@ def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation
 
 
 def _prepared(request: HttpRequest, *, session: bool) -> ApiRequest:
-    """The request with its person and its body. Raises Refused."""
+    """The request with its person and its body. Raises Refusal."""
     request.user = _person(request, session=session and request.method in ("GET", "HEAD"))
     request.json = json_object(request) if request.method in WITH_BODY else {}  # type: ignore[attr-defined]
     request.warnings = []  # type: ignore[attr-defined]
@@ -143,7 +143,7 @@ def _person(request: HttpRequest, *, session: bool) -> User:
     elif session and isinstance(request.user, User):
         person = request.user
     if person is None:
-        raise Refused(
+        raise Refusal(
             _(
                 "The access token is missing, wrong or expired. Make one on the Settings page and send it as a bearer token."
             ),

@@ -18,9 +18,9 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
-from serving_ui.api.errors import Refused
 from serving_ui.api.models import IdempotentReply
 from serving_ui.endpoints import publication
+from serving_ui.lib.refusal import Conflict, Refusal
 from serving_ui.vault import ciphers
 
 KEPT = timedelta(days=1)
@@ -34,12 +34,12 @@ REPLAYED = "Idempotent-Replayed"
 def once(
     *, key: str, user: User, asked: object, now: datetime, perform: Callable[[], HttpResponse]
 ) -> HttpResponse:
-    """What `perform` answers, or answered the first time. `asked` is what was asked for, body and address. Raises Refused.
+    """What `perform` answers, or answered the first time. `asked` is what was asked for, body and address. Raises Refusal.
 
     Must be called in the transaction of what `perform` changes.
     """
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise Refused(_("An Idempotency-Key has 1 to 255 printable characters. A UUID is a good one."))
+        raise Refusal(_("An Idempotency-Key has 1 to 255 printable characters. A UUID is a good one."))
     if not _is_alone(key, user):
         raise _running()
     digest = _digest(asked)
@@ -74,7 +74,7 @@ def _is_alone(key: str, user: User) -> bool:
 
 
 def _kept(*, key: str, user: User, digest: str, now: datetime) -> HttpResponse | None:
-    """The reply that is kept. Raises Refused."""
+    """The reply that is kept. Raises Refusal."""
     old = IdempotentReply.objects.select_for_update(skip_locked=True).filter(created_at__lt=now - KEPT)
     IdempotentReply.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:MOST_TIDIED])).delete()
     earlier = IdempotentReply.objects.filter(user=user, key=key).first()
@@ -84,7 +84,7 @@ def _kept(*, key: str, user: User, digest: str, now: datetime) -> HttpResponse |
         earlier.delete()
         return None
     if not hmac.compare_digest(earlier.request_digest, digest):
-        raise Refused(
+        raise Refusal(
             _(
                 "This Idempotency-Key was used for another request within the last day. Use a new one for each."
             )
@@ -99,13 +99,13 @@ def _replayed(earlier: IdempotentReply) -> HttpResponse:
         content = ciphers.ring().open(earlier.key_id, earlier.reply)
     except ciphers.Unreadable:
         message = _("This request was carried out before, and its answer cannot be read any more.")
-        raise Refused(message, code="RESOURCE_CONFLICT", status=409) from None
+        raise Conflict(message) from None
     return HttpResponse(content, content_type="application/json", headers={REPLAYED: "true"})
 
 
-def _running() -> Refused:
+def _running() -> Conflict:
     message = _("The first request with this Idempotency-Key still runs. Wait a moment and send it again.")
-    return Refused(message, code="RESOURCE_CONFLICT", status=409, headers={"Retry-After": "1"})
+    return Conflict(message, headers={"Retry-After": "1"})
 
 
 def _digest(asked: object) -> str:

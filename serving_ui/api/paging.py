@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.query_parameters import whole_number
 from serving_ui.lib import keyset
+from serving_ui.lib.refusal import Refusal
 
 USUAL, MOST = 100, 1000
 SIZES = ("max_results", "page_size")
@@ -31,7 +31,7 @@ def page(
     key: Callable[[Row], Sequence[Any]],
     of: str = "",
 ) -> tuple[list[Row], Json]:
-    """The page that is asked for, in one query, and what the answer says of the next one. Raises Refused.
+    """The page that is asked for, in one query, and what the answer says of the next one. Raises Refusal.
 
     `of` holds what narrows the list beside its address and its person.
     """
@@ -48,7 +48,7 @@ def page(
             of=f"{request.user.pk} {request.path.rstrip('/')} {of}",
         )
     except keyset.TokenInvalid:
-        raise Refused(
+        raise Refusal(
             _("page_token is none that this list has given. Ask for its first page, without one.")
         ) from None
     return found.rows, {"next_page_token": found.next} if found.next else {}

@@ -1,18 +1,18 @@
-"""Reads the query of an address. Raises Refused with the name of the parameter."""
+"""Reads the query of an address. Raises Refusal with the name of the parameter."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest
+from serving_ui.lib.refusal import Refusal
 
 
 def required(request: ApiRequest, name: str) -> str:
     """A parameter that must be there."""
     value = request.GET.get(name, "")
     if not value:
-        raise Refused(_("The parameter %(name)s is missing. Add it to the address.") % {"name": name})
+        raise Refusal(_("The parameter %(name)s is missing. Add it to the address.") % {"name": name})
     return value
 
 
@@ -22,5 +22,5 @@ def whole_number(request: ApiRequest, name: str, *, default: int, most: int) -> 
     if not value:
         return default
     if not (value.isascii() and value.isdigit()):
-        raise Refused(_("The parameter %(name)s must be a whole number.") % {"name": name})
+        raise Refusal(_("The parameter %(name)s must be a whole number.") % {"name": name})
     return min(int(value[:12]), most)

@@ -8,17 +8,17 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from pydantic import BaseModel, ValidationError
 
-from serving_ui.api.errors import Refused
 from serving_ui.catalogue.problems import SpecErrors, from_validation_error
 from serving_ui.lib import json_text
 from serving_ui.lib.json_text import JsonInvalid
+from serving_ui.lib.refusal import Refusal
 from serving_ui.lib.request import has_no_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def json_object(request: HttpRequest) -> dict[str, Any]:
-    """The body as an object; an empty body is an empty object. Raises Refused."""
+    """The body as an object; an empty body is an empty object. Raises Refusal."""
     raw = request.read()
     if not raw.strip():
         return {}
@@ -26,9 +26,9 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
         body = json_text.read(raw, json_text.QUESTION)
     except JsonInvalid as problem:
         sentence = _("The body cannot be used. %(why)s Send a JSON object.")
-        raise Refused(sentence % {"why": problem}, code="BAD_REQUEST") from None
+        raise Refusal(sentence % {"why": problem}, code="BAD_REQUEST") from None
     if not isinstance(body, dict):
-        raise Refused(_("The body must be a JSON object, such as {}."))
+        raise Refusal(_("The body must be a JSON object, such as {}."))
     _refuse_what_is_no_text(body)
     return body
 
@@ -54,4 +54,4 @@ def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
         elif isinstance(part, list):
             waiting.extend(part)
         elif isinstance(part, str) and has_no_text(part):
-            raise Refused(_("The body contains a character that is not valid text. Remove it."))
+            raise Refusal(_("The body contains a character that is not valid text. Remove it."))

@@ -11,12 +11,12 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts import directory, queries
 from serving_ui.accounts.models import Group, User
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest
 from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.scim_bodies import Change, Changes, GivenGroup, Members
 from serving_ui.catalogue import unknown
+from serving_ui.lib.refusal import Refusal
 
 WITHOUT_EFFECT = frozenset({"entitlements", "roles", "emails", "groups", "schemas", "id", "meta"})
 ONE_MEMBER = re.compile(r'members\[\s*value\s+eq\s+"([^"]*)"\s*\]', re.IGNORECASE)
@@ -65,9 +65,9 @@ def replace_group(request: ApiRequest, group: Group, given: GivenGroup) -> Group
 
 
 def keep_name(user: User, field: str, given: object) -> None:
-    """Raises Refused when a client would rename somebody."""
+    """Raises Refusal when a client would rename somebody."""
     if given is not None and str(given).lower() != user.email.lower():
-        raise Refused(
+        raise Refusal(
             _("%(field)s is %(name)s and never changes. Create another one instead.")
             % {"field": field, "name": user.email}
         )
@@ -78,7 +78,7 @@ def _changes(request: ApiRequest) -> list[Change]:
     warn_of_unknown_fields(request, unknown.in_model(Changes, request.json))
     for change in changes.Operations:
         if change.op.lower() not in ("add", "replace", "remove"):
-            raise Refused(_("op must be one of: add, replace, remove."))
+            raise Refusal(_("op must be one of: add, replace, remove."))
     return changes.Operations
 
 
@@ -89,7 +89,7 @@ def _parts(change: Change) -> Iterator[tuple[str, Any]]:
     elif isinstance(change.value, dict):
         yield from change.value.items()
     else:
-        raise Refused(_("Give each operation a path, such as displayName, or an object as its value."))
+        raise Refusal(_("Give each operation a path, such as displayName, or an object as its value."))
 
 
 def _of_principal(
@@ -154,7 +154,7 @@ def _replace_members(request: ApiRequest, group: Group, ids: list[str]) -> None:
 
 def _without_effect(request: ApiRequest, path: str) -> None:
     if re.split(r"[.\[]", path)[0].lower() not in WITHOUT_EFFECT:
-        raise Refused(_("%(path)s cannot be changed here.") % {"path": path[:100]})
+        raise Refusal(_("%(path)s cannot be changed here.") % {"path": path[:100]})
     warn_of_unknown_fields(request, [path[:100]])
 
 
@@ -163,7 +163,7 @@ def _text(path: str, value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise Refused(_("%(path)s must be text.") % {"path": path[:100]})
+    raise Refusal(_("%(path)s must be text.") % {"path": path[:100]})
 
 
 def _truth(path: str, value: Any) -> bool:
@@ -172,4 +172,4 @@ def _truth(path: str, value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in TRUTH:
         return TRUTH[value.lower()]
-    raise Refused(_("%(path)s must be true or false.") % {"path": path[:100]})
+    raise Refusal(_("%(path)s must be true or false.") % {"path": path[:100]})

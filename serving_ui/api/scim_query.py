@@ -18,10 +18,10 @@ from typing import Any, Generic, TypeVar
 from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.query_parameters import whole_number
 from serving_ui.lib import json_text, keyset
+from serving_ui.lib.refusal import Refusal
 from serving_ui.lib.request import has_no_text
 
 USER_FIELDS = {
@@ -92,7 +92,7 @@ def page(request: ApiRequest, found: QuerySet[Row], fields: Mapping[str, str]) -
             part = ask(after=request.GET["cursor"])
         except keyset.TokenInvalid:
             message = _("cursor is none that this list has given. Begin again with an empty one.")
-            raise Refused(message) from None
+            raise Refusal(message) from None
         return Page(part.rows, found.count(), {"nextCursor": part.next} if part.next else {})
     start = max(1, whole_number(request, "startIndex", default=1, most=10**9))
     cursor = _walks.cursor(of, start) if start > 1 else ""
@@ -142,7 +142,7 @@ def attributes(request: ApiRequest, resource: Json) -> Json:
 
 
 def condition(text: str, fields: Mapping[str, str]) -> Q:
-    """The filter as a part of a query. Raises Refused."""
+    """The filter as a part of a query. Raises Refusal."""
     if not text.strip():
         return Q()
     if len(text) > LONGEST_FILTER:
@@ -169,7 +169,7 @@ def _compared(attribute: str, operator: str, written: str | None, fields: Mappin
     operator = operator.lower()
     if field is None:
         known = ", ".join(sorted(fields))
-        raise Refused(
+        raise Refusal(
             _("filter cannot ask for %(attribute)s. Use one of: %(known)s.")
             % {"attribute": attribute[:100], "known": known}
         )
@@ -201,7 +201,7 @@ def _names(request: ApiRequest, parameter: str) -> set[str]:
     return {name.strip().split(".")[0].lower() for name in given if name.strip()}
 
 
-def _unreadable() -> Refused:
-    return Refused(
+def _unreadable() -> Refusal:
+    return Refusal(
         _('filter cannot be read. Write it like userName eq "a@example.com", joined by and or by or.')
     )

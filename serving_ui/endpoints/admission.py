@@ -22,9 +22,9 @@ from serving_ui.endpoints.bindings import Bound
 from serving_ui.endpoints.models import ConfigVersion, SecretBinding
 from serving_ui.endpoints.resolution import references_of
 from serving_ui.lib.egress import EgressRefused
+from serving_ui.lib.refusal import NotFound
 from serving_ui.vault import commands as vault
 from serving_ui.vault import queries as secrets
-from serving_ui.vault.errors import VaultError
 from serving_ui.vault.models import StoredSecret
 
 Source = StoredSecret | Bound
@@ -150,7 +150,7 @@ def _unreadable(path: Path, secret: Secret, actor: User) -> Problem:
     scope, key = secret.scope or "", secret.key or ""
     try:
         secrets.readable_scope(name=scope, actor=actor)
-    except VaultError as refusal:
+    except NotFound as refusal:
         return Problem(path=path, message=Text(str(refusal)), code="secret_scope")
     message = _("Secret scope %(scope)s has no key %(key)s. Put it on the Secrets page, or name another.")
     return Problem(path=path, message=message.fill(scope=scope, key=key), code="secret_key")

@@ -1,7 +1,7 @@
 """Every change that a person makes to an endpoint: keyword-only, takes `actor` and `now`, one transaction, or a part
 of the one that a request has.
 
-Faces only translate to and from these. Bad input raises SpecErrors, everything else an EndpointError.
+Faces only translate to and from these. Bad input raises SpecErrors, everything else a `lib.refusal.Refusal`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
 from serving_ui.catalogue.translatable import Text
 from serving_ui.endpoints import bindings, limits, nudge, publication, queries
 from serving_ui.endpoints.admission import Admitted, admit
-from serving_ui.endpoints.errors import EndpointNotFound, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
+from serving_ui.lib.refusal import NotFound
 from serving_ui.vault import commands as vault
 
 TAKEN = "taken"  # the code of the problem with a name that another endpoint has
@@ -116,9 +117,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
         versions = list(queries.versions(endpoint=endpoint))
         chosen = next((v for v in versions if number in (None, v.number)), None)
         if chosen is None:
-            raise EndpointNotFound(
-                _("This endpoint has no configuration version %(number)s.") % {"number": number}
-            )
+            raise NotFound(_("This endpoint has no configuration version %(number)s.") % {"number": number})
         admitted = admit(chosen.config, earlier=versions, again=chosen, actor=actor, now=now)
         version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
         record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)

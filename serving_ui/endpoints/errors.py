@@ -1,55 +1,27 @@
-"""What the domain refuses, with the REST error code and status that say so.
-
-EndpointError
-├── EndpointNotFound  404   also when the person may not see it
-├── EndpointExists    409   the name is taken
-├── NotAllowed        403
-├── UpdateInProgress  409   ├── UpdateNotRunning 409   ├── StaleEdit 409
-└── Overtaken         409   another change came between read and write; commands try again
-Bad input is catalogue.problems.SpecErrors, each problem with its path.
-"""
+"""Conflicts of endpoints that callers tell apart. All others are the classes of `lib.refusal`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-
-class EndpointError(Exception):
-    """A refusal; the text is a sentence for a person."""
-
-    code = "BAD_REQUEST"
-    status = 400
+from serving_ui.lib.refusal import Conflict
 
 
-class EndpointNotFound(EndpointError):
-    code, status = "RESOURCE_DOES_NOT_EXIST", 404
+class UpdateInProgress(Conflict):
+    """An update of the config runs, so no other one is accepted."""
 
 
-class EndpointExists(EndpointError):
-    code, status = "RESOURCE_ALREADY_EXISTS", 409
+class UpdateNotRunning(Conflict):
+    """There is no update to cancel."""
 
 
-class NotAllowed(EndpointError):
-    code, status = "PERMISSION_DENIED", 403
+class Overtaken(Conflict):
+    """Another change was committed between read and write; `transitions.retried` runs the command again."""
 
 
-class UpdateInProgress(EndpointError):
-    code, status = "RESOURCE_CONFLICT", 409
-
-
-class UpdateNotRunning(EndpointError):
-    code, status = "RESOURCE_CONFLICT", 409
-
-
-class Overtaken(EndpointError):
-    code, status = "RESOURCE_CONFLICT", 409
-
-
-class StaleEdit(EndpointError):
+class StaleEdit(Conflict):
     """Someone else changed the endpoint after the form was opened; `changes` are their events, oldest first."""
-
-    code, status = "RESOURCE_CONFLICT", 409
 
     def __init__(self, sentence: str, *, changes: Sequence[Any]) -> None:
         super().__init__(sentence)

@@ -46,7 +46,7 @@ class State(NamedTuple):
     update: Update
 
 
-class Refused(Exception):
+class IllegalTransition(Exception):
     """The event does not fit the state."""
 
 
@@ -67,8 +67,8 @@ for _update in Update:
 
 
 def step(state: State, event: Event) -> State:
-    """The state after `event`. Raises Refused when the event does not fit."""
+    """The state after `event`. Raises IllegalTransition when the event does not fit."""
     try:
         return TABLE[state, event]
     except KeyError:
-        raise Refused(f"{event} does not fit {state.ready}, {state.update}") from None
+        raise IllegalTransition(f"{event} does not fit {state.ready}, {state.update}") from None

@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.names import LONGEST_NAME, endpoint_name_problem
-from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
+from serving_ui.lib.refusal import NotAllowed, NotFound
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def level_of(*, endpoint: Endpoint, actor: User) -> Level:
 
 
 def get_endpoint(*, name: str, actor: User, action: Action = Action.VIEW) -> Endpoint:
-    """The endpoint, with `level` set. Raises EndpointNotFound (also when invisible) or NotAllowed."""
+    """The endpoint, with `level` set. Raises NotFound (also when invisible) or NotAllowed."""
     endpoint = visible(actor=actor).filter(name=name).first()
     if endpoint is None:
-        raise EndpointNotFound(
+        raise NotFound(
             _(
                 "There is no endpoint named %(name)s that you may see. Check the name, or ask its owner for access."
             )
@@ -87,7 +87,7 @@ def get_endpoint_by_id(*, endpoint_id: str, actor: User, action: Action = Action
     """As `get_endpoint`: permissions are asked for by id, which no other endpoint ever has."""
     endpoint = visible(actor=actor).filter(pk=endpoint_id).first()
     if endpoint is None:
-        raise EndpointNotFound(
+        raise NotFound(
             _(
                 "There is no endpoint with the id %(id)s that you may see. Its id is in the answer for its name."
             )

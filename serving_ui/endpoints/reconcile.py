@@ -22,7 +22,7 @@ from serving_ui.backends.transport import Aborted, Call
 from serving_ui.endpoints import bindings, leases, outbound, publication
 from serving_ui.endpoints.errors import Overtaken
 from serving_ui.endpoints.events import Kind
-from serving_ui.endpoints.lifecycle import Event, Refused
+from serving_ui.endpoints.lifecycle import Event, IllegalTransition
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.resolution import Unresolved, resolve
 from serving_ui.endpoints.transitions import drop, record, succeed, swap
@@ -50,7 +50,7 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
             leases.kept(endpoint_id=endpoint_id, token=token, lost=call.abort),
         ):
             pause = _step(endpoint_id, token, clock, call)
-    except (Overtaken, Refused, Aborted):
+    except (Overtaken, IllegalTransition, Aborted):
         pause = AT_ONCE  # somebody changed the endpoint meanwhile: what we saw is no longer so
     except Exception as error:  # the outermost edge: one poisonous row must not stop the others
         log.exception("Endpoint %s could not be reconciled", endpoint_id)
@@ -209,5 +209,5 @@ def _after_unexpected(endpoint_id: str, token: int, error: Exception, now: datet
             swap(endpoint, attempts=endpoint.attempts + 1)
             return timedelta(seconds=2**endpoint.attempts)
         return _fail(endpoint, message, now)
-    except (Overtaken, Refused):
+    except (Overtaken, IllegalTransition):
         return AT_ONCE

@@ -7,25 +7,25 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import queries
-from serving_ui.endpoints.errors import EndpointError, EndpointExists
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action, allows
+from serving_ui.lib.refusal import AlreadyExists, NotFound
 from serving_ui.vault import ciphers
 from serving_ui.vault import queries as vault
 
 
-def refusal(*, name: str, config: ConfigSpec, actor: User) -> EndpointExists:
+def refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyExists:
     """Says who has made the endpoint of that name, when, and, to who manages it, whether its config is this one."""
     taken = _("An endpoint named %(name)s exists already.") % {"name": name}
     try:
         endpoint = queries.get_endpoint(name=name, actor=actor)
-    except EndpointError:
-        return EndpointExists(_("%(taken)s You may not see it. Choose another name.") % {"taken": taken})
+    except NotFound:
+        return AlreadyExists(_("%(taken)s You may not see it. Choose another name.") % {"taken": taken})
     made = _("It was made by %(creator)s at %(at)s.") % {
         "creator": endpoint.creator.email if endpoint.creator else _("Serving UI"),
         "at": f"{endpoint.created_at:%Y-%m-%d %H:%M:%S} UTC",
     }
-    return EndpointExists(f"{taken} {made} {_comparison(endpoint, config)}".strip())
+    return AlreadyExists(f"{taken} {made} {_comparison(endpoint, config)}".strip())
 
 
 def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from serving_ui.endpoints import bindings, publication
 from serving_ui.endpoints.errors import Overtaken
-from serving_ui.endpoints.lifecycle import Event, Ready, Refused
+from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, restore, revoke
 
@@ -55,7 +55,7 @@ def _done(move: Move, endpoint: Endpoint, now: datetime) -> bool:
     try:
         with transaction.atomic():
             move(endpoint, now)
-    except (Overtaken, Refused):
+    except (Overtaken, IllegalTransition):
         return False
     return True
 

@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import bindings, publication, queries
 from serving_ui.endpoints.bindings import Bound
-from serving_ui.endpoints.errors import NotAllowed
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, restore, retried, swap
+from serving_ui.lib.refusal import NotAllowed
 from serving_ui.vault import queries as secrets
 
 

@@ -52,7 +52,7 @@ def swap(endpoint: Endpoint, **changes: Any) -> None:
 
 
 def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
-    """Moves the endpoint along its life, by compare-and-swap. Raises lifecycle.Refused or Overtaken."""
+    """Moves the endpoint along its life, by compare-and-swap. Raises lifecycle.IllegalTransition or Overtaken."""
     state = lifecycle.step(endpoint.state, event)
     swap(endpoint, ready=state.ready, config_update=state.update, **changes)
 
@@ -81,7 +81,7 @@ def submit(
     actor: User | None,
     now: datetime,
 ) -> ConfigVersion:
-    """Makes `config` the pending version, with what its references mean. Raises lifecycle.Refused while another is pending."""
+    """Makes `config` the pending version, with what its references mean. Raises lifecycle.IllegalTransition while another is pending."""
     advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now)
     # Numbered after the swap: the row is now ours, so two racing submits cannot draw the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
@@ -121,7 +121,7 @@ def drop(
     """The pending version failed or was cancelled: it is dropped, and the active one answers as before."""
     version = endpoint.pending
     if version is None:
-        raise lifecycle.Refused("nothing is pending")
+        raise lifecycle.IllegalTransition("nothing is pending")
     advance(endpoint, event, pending=None, next_poll_at=None, lease_until=None)
     failed = event is Event.FAIL
     endpoint.versions.filter(pk=version.pk).update(

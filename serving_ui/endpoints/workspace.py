@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints.errors import NotAllowed
 from serving_ui.endpoints.models import Workspace
+from serving_ui.lib.refusal import NotAllowed
 
 
 def allow_several_external_models(*, allowed: bool, actor: User) -> Workspace:

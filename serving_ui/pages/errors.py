@@ -1,12 +1,23 @@
-"""The pages for 400, 403, 404 and 500. They never repeat what was given."""
+"""The pages for requests that are not carried out: 400, 403, 404 and 500. They never repeat what was sent.
+
+A `lib.refusal.NotAllowed` or `NotFound` that a view raises is an exception of Django's, too, and leads here.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import get_language_from_request, override
+from django.utils.translation import gettext as _
+
+from serving_ui.lib.request import LONGEST_TARGET, has_no_text
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_ADDRESS_HEADERS = ("Origin", "Referer", "HX-Current-URL")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -15,7 +26,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403, with the sentence that the refusal carries."""
+    """403, with the sentence of the refusal."""
     return render(request, "403.html", {"exception": str(exception)}, status=403)
 
 
@@ -28,3 +39,46 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 while the database is away. Without context processors: they may be what broke."""
     away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
     return render(None, "500.html", {"database_is_away": away}, status=503 if away else 500)
+
+
+class RefuseUnreadable:
+    """Middleware that refuses a request which cannot be read, before the others read cookies, sessions or languages.
+
+    A limit that `asgi` found exceeded comes as `refusal` in the ASGI scope, a `lib.request.RequestRefused`. The fields of a form
+    can only be checked here. The API checks its own bodies.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        refusal = getattr(request, "scope", {}).get("refusal")
+        if refusal is not None:
+            return _unreadable(request, str(refusal), status=refusal.status)
+        for name in [name for name, value in request.COOKIES.items() if has_no_text(value)]:
+            del request.COOKIES[name]  # this server sets no such cookie, so no session is lost
+        sentence = "" if request.path.startswith("/api/") else _problem(request)
+        return _unreadable(request, sentence) if sentence else self.get_response(request)
+
+
+def _problem(request: HttpRequest) -> str:
+    # `urllib.parse` caches the addresses that it has split, so their length must be limited.
+    if any(len(request.headers.get(name, "")) > LONGEST_TARGET for name in _ADDRESS_HEADERS):
+        return _("A header with an address is longer than any address that is taken.")
+    if request.content_type not in _FORMS:
+        return ""
+    if (request.content_params or {}).get("charset", "utf-8").lower() != "utf-8":
+        return _("The form is not in UTF-8. Send it as the page does.")
+    if any(map(_holds_no_text, request.POST.lists())):
+        return _("The form contains a character that is no text (NUL). Remove it and send it again.")
+    return ""
+
+
+def _holds_no_text(field: tuple[str, Iterable[str]]) -> bool:
+    name, values = field
+    return has_no_text(name) or any(map(has_no_text, values))
+
+
+def _unreadable(request: HttpRequest, sentence: str, *, status: int = 400) -> HttpResponse:
+    with override(get_language_from_request(request)):
+        return render(request, "refused.html", {"sentence": sentence, "status": status}, status=status)

@@ -6,14 +6,12 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.messages.storage.cookie import CookieStorage
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django_htmx.middleware import HtmxDetails
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import queries
-from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
 
@@ -55,10 +53,5 @@ def fragment(
 
 
 def the_endpoint(request: PageRequest, name: str, action: Action = Action.VIEW) -> Endpoint:
-    """The endpoint, if the person may do `action` with it; else the 404 or 403 page."""
-    try:
-        return queries.get_endpoint(name=name, actor=request.user, action=action)
-    except EndpointNotFound as error:
-        raise Http404(str(error)) from None
-    except NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
+    """The endpoint, if the person may do `action` with it. Raises NotFound or NotAllowed, which Django answers with a page."""
+    return queries.get_endpoint(name=name, actor=request.user, action=action)

@@ -10,7 +10,8 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from serving_ui.vault import ciphers, errors
+from serving_ui.lib.refusal import AlreadyExists, NotFound, Refusal
+from serving_ui.vault import ciphers
 from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
 from serving_ui.vault.queries import Actor, usable_scope
 from serving_ui.vault.rights import Right
@@ -40,9 +41,10 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
     except IntegrityError:
         if not Scope.objects.filter(name=name).exists():
             raise
-        raise errors.NameTaken(
+        raise AlreadyExists(
             _("A secret scope named %(scope)s exists already. Choose another name.") % {"scope": name},
             field="scope",
+            status=400,  # what the secrets API of Databricks answers
         ) from None
 
 
@@ -56,7 +58,7 @@ def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime)
     """Sets the value of a key, new or existing."""
     _check_name(key, field="key")
     if not value or len(value) > LARGEST_VALUE:
-        raise errors.BadValue(_("Give a value of 1 to 131,072 characters."), field="value")
+        raise Refusal(_("Give a value of 1 to 131,072 characters."), field="value")
     key_id, ciphertext = ciphers.ring().seal(value)
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
@@ -70,7 +72,7 @@ def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
         row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
         secret = StoredSecret.objects.filter(scope=row, key=key).first()
         if secret is None:
-            raise errors.SecretNotFound(
+            raise NotFound(
                 _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
             )
         secret.delete()
@@ -90,14 +92,14 @@ def grant(*, scope: str, to: Grantee, right: Right, actor: Actor, now: datetime)
 
 
 def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
-    """Takes away what was given. Raises GrantNotFound."""
+    """Takes away what was given. Raises NotFound for one that was given nothing."""
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
         if _manages_anyway(row, of):
             raise _keeps_managing(row)
         gone, _rows = ScopeGrant.objects.filter(scope=row, user_id=of.user_id, group_id=of.group_id).delete()
         if not gone:
-            raise errors.GrantNotFound(
+            raise NotFound(
                 _("%(principal)s was given no right on secret scope %(scope)s.")
                 % {"principal": of.name, "scope": scope},
                 field="principal",
@@ -108,8 +110,8 @@ def _manages_anyway(scope: Scope, principal: Grantee) -> bool:
     return principal.user_id is not None and principal.user_id == scope.creator_id
 
 
-def _keeps_managing(scope: Scope) -> errors.BadValue:
-    return errors.BadValue(
+def _keeps_managing(scope: Scope) -> Refusal:
+    return Refusal(
         _("%(creator)s made secret scope %(scope)s and keeps the right MANAGE on it.")
         % {"creator": scope.creator, "scope": scope.name},
         field="principal",
@@ -148,4 +150,4 @@ def rewrap(*, limit: int = 500) -> int:
 
 def _check_name(name: str, *, field: str) -> None:
     if not NAME.fullmatch(name):
-        raise errors.BadName(_("Use 1 to 128 letters, digits, dots, @, - and _ for the name."), field=field)
+        raise Refusal(_("Use 1 to 128 letters, digits, dots, @, - and _ for the name."), field=field)

@@ -14,8 +14,8 @@ from django.db.models import Case, IntegerField, Max, OuterRef, Prefetch, Q, Que
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from serving_ui.lib.refusal import NotAllowed, NotFound
 from serving_ui.vault import ciphers
-from serving_ui.vault.errors import NotAllowed, ScopeNotFound, SecretNotFound
 from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
 from serving_ui.vault.rights import Right
 
@@ -57,7 +57,7 @@ def _right_of(actor: Actor) -> Any:
 
 
 def usable_scope(*, name: str, actor: Actor, right: Right) -> Scope:
-    """The scope, if the person has `right` on it. Raises ScopeNotFound (also when it may not be read) or NotAllowed."""
+    """The scope, if the person has `right` on it. Raises NotFound (also when it may not be read) or NotAllowed."""
     scope = readable_scope(name=name, actor=actor)
     if scope.right < right:
         raise NotAllowed(
@@ -69,10 +69,10 @@ def usable_scope(*, name: str, actor: Actor, right: Right) -> Scope:
 
 
 def readable_scope(*, name: str, actor: Actor) -> Scope:
-    """The scope; raises ScopeNotFound also when it exists and the person may not read it."""
+    """The scope; raises NotFound also when it exists and the person may not read it."""
     scope = scopes(actor=actor).filter(name=name).prefetch_related(None).first()
     if scope is None:
-        raise ScopeNotFound(
+        raise NotFound(
             _("There is no secret scope %(scope)s that you may use. Make it on the Secrets page.")
             % {"scope": name},
             field="scope",
@@ -100,10 +100,10 @@ def keys(*, scope: Scope) -> QuerySet[StoredSecret]:
 
 
 def value_of(*, scope: str, key: str, actor: Actor) -> bytes:
-    """A key's value as it was put. Raises ScopeNotFound, SecretNotFound, ciphers.Unreadable."""
+    """A key's value as it was put. Raises NotFound, NotFound, ciphers.Unreadable."""
     found = StoredSecret.objects.filter(scope=readable_scope(name=scope, actor=actor), key=key).first()
     if found is None:
-        raise SecretNotFound(
+        raise NotFound(
             _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
         )
     return ciphers.as_bytes(ciphers.ring().open(found.key_id, found.ciphertext))

@@ -9,7 +9,7 @@ from django.db import connection
 
 from serving_ui.accounts import commands, directory, queries
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
-from serving_ui.accounts.refusals import InUse, NameTaken, NotAllowed
+from serving_ui.lib.refusal import AlreadyExists, Conflict, NotAllowed, Refusal
 
 
 def names(groups: list[Group]) -> list[str]:
@@ -39,7 +39,7 @@ def test_a_name_leads_to_a_person_a_program_or_a_group(owner: User, admin: User)
 
 def test_a_service_principal_cannot_be_signed_in(admin: User):
     program = directory.create_service_principal(actor=admin)
-    with pytest.raises(commands.AccountError):
+    with pytest.raises(Refusal):
         commands.ensure_user(email=program.email)
 
 
@@ -68,7 +68,7 @@ def test_two_admins_who_remove_each_other_do_not_both_succeed():
         actor, other = pair
         try:
             directory.change_principal(user=other, active=False, actor=actor)
-        except InUse:
+        except Conflict:
             return False
         finally:
             connection.close()
@@ -85,7 +85,7 @@ def test_of_racing_creates_of_a_group_one_wins():
     def create(_: int) -> bool:
         try:
             directory.create_group(name="Analysts", actor=admin)
-        except NameTaken:
+        except AlreadyExists:
             return False
         finally:
             connection.close()
@@ -98,8 +98,8 @@ def test_of_racing_creates_of_a_group_one_wins():
 def test_no_group_takes_the_name_of_a_built_in_one_that_is_not_there_yet(admin: User):
     mine = directory.create_group(name="Mine", actor=admin)
     for name in (EVERYONE, "Users", "ADMINS"):
-        with pytest.raises(NameTaken):
+        with pytest.raises(AlreadyExists):
             directory.create_group(name=name, actor=admin)
-        with pytest.raises(NameTaken):
+        with pytest.raises(AlreadyExists):
             directory.change_group(group=mine, name=name, actor=admin)
     assert set(names(list(queries.groups()))) == {ADMINS, "Mine", EVERYONE}

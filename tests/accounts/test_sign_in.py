@@ -12,6 +12,7 @@ from django.db import connection
 from serving_ui.accounts import commands, queries
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 
 def value_of(path: str) -> str:
@@ -123,5 +124,5 @@ def test_sign_in_link_prints_a_path_and_nothing_else(db: None, capsys: pytest.Ca
 
 def test_an_e_mail_is_one_person_whatever_its_capitals(owner: User):
     assert commands.ensure_user(email="OWNER@example.com") == owner
-    with pytest.raises(commands.AccountError):
+    with pytest.raises(Refusal):
         commands.ensure_user(email="not an address")

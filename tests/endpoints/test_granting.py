@@ -13,12 +13,12 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, Group, Membership, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, queries
-from serving_ui.endpoints.errors import EndpointError
 from serving_ui.endpoints.granting import Given, grant, set_permissions
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 from tests.conftest import spec
 
 Make = Callable[..., Endpoint]
@@ -142,7 +142,7 @@ class AGrantNeverExceedsItsGrantor(TransactionTestCase):
             rows = sorted(Grant.objects.values_list("user", "group", "level"), key=str)
             try:
                 self.attempt(actor, to, level, how)
-            except (EndpointError, SpecErrors):
+            except (Refusal, SpecErrors):
                 assert sorted(Grant.objects.values_list("user", "group", "level"), key=str) == rows
                 continue
             assert before[who] == Level.CAN_MANAGE

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from serving_ui.endpoints.lifecycle import Event, Ready, Refused, State, Update, step
+from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready, State, Update, step
 
 PAIRS = list(product(Ready, Update, Event))
 ENDS = {
@@ -27,7 +27,7 @@ def fits(ready: Ready, update: Update, event: Event) -> bool:
 @pytest.mark.parametrize(("ready", "update", "event"), PAIRS)
 def test_each_pair_of_state_and_event_is_decided(ready: Ready, update: Update, event: Event):
     if not fits(ready, update, event):
-        with pytest.raises(Refused):
+        with pytest.raises(IllegalTransition):
             step(State(ready, update), event)
         return
     after = step(State(ready, update), event)
@@ -48,5 +48,5 @@ def test_there_are_48_pairs_of_which_20_are_legal():
 def test_ready_never_falls_back_because_of_an_update(update: Update, event: Event):
     try:
         assert step(State(Ready.READY, update), event).ready is Ready.READY
-    except Refused:
+    except IllegalTransition:
         assert not fits(Ready.READY, update, event)

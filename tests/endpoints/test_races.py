@@ -14,13 +14,12 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, revocation, takeover
-from serving_ui.endpoints.errors import EndpointError
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
-from serving_ui.vault.errors import VaultError
+from serving_ui.lib.refusal import Refusal
 from tests.conftest import spec
 from tests.endpoints import rights
 from tests.endpoints.conftest import settle
@@ -48,7 +47,7 @@ def test_racing_changes_of_one_endpoint_either_happen_or_are_refused(
     def race(change: Callable[[], object]) -> None:
         try:
             change()
-        except EndpointError as refusal:
+        except Refusal as refusal:
             assert str(refusal).endswith((".", "first."))
         finally:
             connection.close()
@@ -100,7 +99,7 @@ def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
     def race(change: Callable[[], object]) -> None:
         try:
             change()
-        except (EndpointError, VaultError) as refusal:
+        except Refusal as refusal:
             assert str(refusal).endswith(".")
         finally:
             connection.close()

@@ -15,13 +15,14 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, leases, queries
-from serving_ui.endpoints.errors import NotAllowed, StaleEdit, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import NotAllowed
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
 from tests.start.waiting import until

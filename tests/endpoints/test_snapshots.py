@@ -14,7 +14,6 @@ from hypothesis.extra.django import TransactionTestCase
 from serving_ui.accounts import commands as accounts
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, AccessToken, Group, User
-from serving_ui.accounts.refusals import InUse
 from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
 from serving_ui.endpoints import bindings, commands, publication
 from serving_ui.endpoints.granting import grant
@@ -26,9 +25,9 @@ from serving_ui.endpoints.revocation import follow
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Conflict, NotFound, Refusal
 from serving_ui.vault import commands as vault
 from serving_ui.vault.commands import Grantee
-from serving_ui.vault.errors import GrantNotFound
 from serving_ui.vault.models import Scope, StoredSecret
 from serving_ui.vault.rights import Right
 from tests.conftest import openai_body
@@ -127,11 +126,11 @@ class World:
         accounts.ensure_user(email=self.person(which).email, admin=how == 1)
 
     def remove(self, which: int, _how: int) -> None:
-        with suppress(InUse):  # gave an endpoint a secret
+        with suppress(Conflict):  # gave an endpoint a secret
             directory.delete_principal(user=self.person(which), actor=self.admin)
 
     def make_token(self, which: int, _how: int) -> None:
-        with suppress(accounts.AccountError):  # is deactivated
+        with suppress(Refusal):  # is deactivated
             accounts.create_access_token(user=self.person(which), now=clock.now())
 
     def revoke_token(self, which: int, _how: int) -> None:
@@ -156,7 +155,7 @@ class World:
         self._share(which, how, vault.grant, right=Right.READ)
 
     def unshare(self, which: int, how: int) -> None:
-        with suppress(GrantNotFound):
+        with suppress(NotFound):
             self._share(which, how, vault.withdraw)
 
     def _share(self, which: int, how: int, change: Callable[..., None], **more: Any) -> None:

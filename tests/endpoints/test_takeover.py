@@ -9,13 +9,12 @@ import pytest
 
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
-from serving_ui.accounts.refusals import InUse
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, queries, takeover
-from serving_ui.endpoints.errors import NotAllowed
 from serving_ui.endpoints.models import Endpoint, SecretBinding
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Conflict, NotAllowed
 from serving_ui.vault.models import StoredSecret
 from tests.endpoints import rights
 from tests.endpoints.conftest import settle
@@ -190,7 +189,7 @@ def test_an_authoriser_is_not_deleted(owner: User, reader: User, admin: User, de
     deploy(owner)
     rights.let_manage(owner, reader)
     SecretBinding.objects.update(authoriser=reader)
-    with pytest.raises(InUse):
+    with pytest.raises(Conflict):
         directory.delete_principal(user=reader, actor=admin)
 
 

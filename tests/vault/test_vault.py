@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet
 
 from serving_ui.accounts.models import User
 from serving_ui.lib import clock
-from serving_ui.vault import ciphers, commands, drafts, errors, queries
+from serving_ui.lib.refusal import AlreadyExists, NotFound, Refusal
+from serving_ui.vault import ciphers, commands, drafts, queries
 from serving_ui.vault.models import StoredSecret
 
 VALUE = "sk-very-secret-value"
@@ -41,23 +42,23 @@ def test_putting_again_replaces(owner: User):
 def test_a_stranger_does_not_learn_that_a_scope_exists(owner: User, stranger: User, admin: User):
     put(owner)
     assert list(queries.scopes(actor=stranger)) == []
-    with pytest.raises(errors.ScopeNotFound):
+    with pytest.raises(NotFound):
         commands.put_secret(scope="prod", key="openai", value="x", actor=stranger, now=clock.now())
-    with pytest.raises(errors.ScopeNotFound):
+    with pytest.raises(NotFound):
         commands.delete_scope(name="prod", actor=stranger, now=clock.now())
     assert [scope.name for scope in queries.scopes(actor=admin)] == ["prod"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 129, "{{"])
 def test_bad_names_are_refused_beside_their_field(owner: User, name: str):
-    with pytest.raises(errors.BadName) as refusal:
+    with pytest.raises(Refusal) as refusal:
         commands.create_scope(name=name, actor=owner, now=clock.now())
     assert refusal.value.field == "scope"
 
 
 def test_a_name_is_taken_once(owner: User, admin: User):
     put(owner)
-    with pytest.raises(errors.NameTaken):
+    with pytest.raises(AlreadyExists):
         commands.create_scope(name="prod", actor=admin, now=clock.now())
 
 

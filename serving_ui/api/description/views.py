@@ -14,7 +14,6 @@ from serving_ui.api.description.examples import EXAMPLE, Subject
 from serving_ui.api.description.of_endpoint import document_of
 from serving_ui.api.http import ApiRequest, route
 from serving_ui.endpoints import queries
-from serving_ui.endpoints.errors import EndpointNotFound
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.address import public_url
 from serving_ui.lib.policy import signed_in
@@ -78,10 +77,7 @@ def _chosen(request: SignedIn) -> Endpoint | None:
     name = request.GET.get("endpoint", "").strip()
     if not name:
         return None
-    try:
-        return queries.get_endpoint(name=name, actor=request.user)
-    except EndpointNotFound as error:
-        raise Http404(str(error)) from None
+    return queries.get_endpoint(name=name, actor=request.user)
 
 
 def _subject(endpoint: Endpoint | None) -> Subject:

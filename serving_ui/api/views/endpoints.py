@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpResponseBase
 
 from serving_ui.api import paging, serializers, streaming
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.response_warnings import (
     warn_of_ineffective_fields,
@@ -18,6 +17,7 @@ from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import commands, queries, repeats, takeover
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 # mlflow's update_endpoint sends whatever it is given here; what has an address of its own is not dropped in silence.
 ELSEWHERE = {
@@ -123,8 +123,8 @@ def _refuse_elsewhere(given: Json) -> None:
         raise SpecErrors(problems)
 
 
-def _not_provisioned() -> Refused:
+def _not_provisioned() -> Refusal:
     message = _(
         "Provisioned throughput is not offered: this server serves external models. Create an endpoint with an external_model."
     )
-    return Refused(message, code="BAD_REQUEST")
+    return Refusal(message, code="BAD_REQUEST")

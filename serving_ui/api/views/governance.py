@@ -6,7 +6,6 @@ from django.utils.translation import gettext as _
 
 from serving_ui.api import serializers
 from serving_ui.api.bodies import NewRateLimits, Notifications, TagChanges, Telemetry
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import (
@@ -19,6 +18,7 @@ from serving_ui.catalogue.endpoint_settings import parse_ai_gateway, parse_email
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 
 def change_tags(request: ApiRequest, name: str) -> Json:
@@ -77,5 +77,5 @@ def set_telemetry(request: ApiRequest, name: str) -> Json:
     if wanted.telemetry_config:
         message = _("Telemetry to tables is not offered here. Read %(address)s instead.")
         address = f"/api/2.0/serving-endpoints/{name}/metrics"
-        raise Refused(message % {"address": address}, code="BAD_REQUEST")
+        raise Refusal(message % {"address": address}, code="BAD_REQUEST")
     return serializers.endpoint_detail(endpoint)

@@ -6,11 +6,11 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from serving_ui.api import paging, serializers
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.metrics import text as metrics_text
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib.refusal import NotFound
 from serving_ui.usage import queries as usage
 
 MOST_LINES = 1000
@@ -61,9 +61,7 @@ def _with_entity(request: ApiRequest, name: str, entity: str) -> Endpoint:
     for spec in specs.iterator(chunk_size=100):
         if any(served["name"] == entity for served in spec["served_entities"]):
             return endpoint
-    raise Refused(
+    raise NotFound(
         _("%(name)s has no served entity named %(entity)s. Its names are in the config's served_entities.")
-        % {"name": name, "entity": entity},
-        code="RESOURCE_DOES_NOT_EXIST",
-        status=404,
+        % {"name": name, "entity": entity}
     )

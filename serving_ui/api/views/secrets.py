@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import Group, User
 from serving_ui.api import paging
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.query_parameters import required
 from serving_ui.api.request_body import read_body
@@ -20,9 +19,9 @@ from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import NotFound, Refusal
 from serving_ui.vault import ciphers, commands, queries
 from serving_ui.vault.commands import Grantee
-from serving_ui.vault.errors import BadValue, GrantNotFound
 from serving_ui.vault.rights import Right
 
 
@@ -115,7 +114,7 @@ def get_secret(request: ApiRequest) -> Json:
         message = _(
             "The value cannot be decrypted: %(reason)s. Restore the vault's key, or put the value again."
         )
-        raise Refused(message % {"reason": error}, code="INVALID_STATE") from None
+        raise Refusal(message % {"reason": error}, code="INVALID_STATE") from None
     return {"key": key, "value": base64.b64encode(value).decode()}
 
 
@@ -154,7 +153,7 @@ def get_acl(request: ApiRequest) -> Json:
         if principal.lower() == name.strip().lower():
             return _acl(principal, right)
     message = _("%(principal)s was given no right on secret scope %(scope)s.")
-    raise GrantNotFound(message % {"principal": name, "scope": scope}, field="principal")
+    raise NotFound(message % {"principal": name, "scope": scope}, field="principal")
 
 
 def list_takeovers(request: ApiRequest) -> Json:
@@ -196,22 +195,18 @@ def _grantee(name: str) -> Grantee:
         return Grantee(found.email, user_id=found.pk)
     if isinstance(found, Group):
         return Grantee(found.name, group_id=found.pk)
-    raise Refused(
-        _("There is no person, group or service principal named %(name)s here.") % {"name": name},
-        code="RESOURCE_DOES_NOT_EXIST",
-        status=404,
-    )
+    raise NotFound(_("There is no person, group or service principal named %(name)s here.") % {"name": name})
 
 
 def _value(wanted: NewSecret) -> str:
     if (wanted.string_value is None) == (wanted.bytes_value is None):
-        raise BadValue(_("Give either string_value, or bytes_value in base64."), field="string_value")
+        raise Refusal(_("Give either string_value, or bytes_value in base64."), field="string_value")
     if wanted.bytes_value is None:
         return wanted.string_value or ""
     try:
         return ciphers.as_text(base64.b64decode(wanted.bytes_value, validate=True))
     except ValueError:  # what is no ASCII, too
-        raise BadValue(
+        raise Refusal(
             _("bytes_value is not valid base64. Encode the value, or give it as string_value."),
             field="bytes_value",
         ) from None

@@ -13,7 +13,6 @@ from serving_ui.accounts import tokens
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.accounts.models import AccessToken
 from serving_ui.api import paging
-from serving_ui.api.errors import Refused
 from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
@@ -21,6 +20,7 @@ from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import Body
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 LONGEST_COMMENT = 200
 TEN_YEARS = 10 * 365 * 24 * 3600
@@ -146,7 +146,7 @@ def _read_new(model: type[Wanted], request: ApiRequest) -> Wanted:
 
 def _refuse_narrowed(wanted: Narrowed) -> None:
     if wanted.scopes or wanted.autoscope_enabled:
-        raise Refused(
+        raise Refusal(
             _("A token here may do whatever its owner may do. Leave scopes and autoscope_enabled out.")
         )
 
@@ -160,7 +160,7 @@ def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
     _refuse_narrowed(change.token)
     others = {field.strip() for field in change.update_mask.split(",")} - {"", "*", "comment"}
     if others:
-        raise Refused(
+        raise Refusal(
             _("update_mask names %(field)s, which cannot be changed. Only comment can.")
             % {"field": sorted(others)[0]}
         )

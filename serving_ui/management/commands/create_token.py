@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from serving_ui.accounts import commands
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 
 class Command(BaseCommand):
@@ -23,6 +24,6 @@ class Command(BaseCommand):
             _token, value = commands.create_access_token(
                 user=user, comment="manage.py create_token", now=clock.now()
             )
-        except commands.AccountError as refusal:
+        except Refusal as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(value)

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from serving_ui.accounts import commands
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 
 
 class Command(BaseCommand):
@@ -21,6 +22,6 @@ class Command(BaseCommand):
         try:
             user = commands.ensure_user(email=options["email"], admin=options["admin"])
             link = commands.create_sign_in_link(user=user, now=clock.now())
-        except commands.AccountError as refusal:
+        except Refusal as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(link)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,7 +18,6 @@ from serving_ui.accounts import queries
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import workspace
-from serving_ui.endpoints.errors import NotAllowed
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Workspace
 from serving_ui.endpoints.permissions import Action, Level
@@ -122,10 +121,7 @@ def _for(request: PageRequest) -> str:
 
 def _change_workspace(request: PageRequest) -> HttpResponse:
     allowed = "several_external_models" in request.POST
-    try:
-        workspace.allow_several_external_models(allowed=allowed, actor=request.user)
-    except NotAllowed as refusal:
-        raise PermissionDenied(str(refusal)) from None
+    workspace.allow_several_external_models(allowed=allowed, actor=request.user)
     if allowed:
         messages.success(request, _("An endpoint may serve several external models now."))
     else:

@@ -10,9 +10,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, takeover
-from serving_ui.endpoints.errors import EndpointNotFound, NotAllowed, UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import NotAllowed, NotFound
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.views.detail import state_fragment
@@ -42,7 +43,7 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
     number = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else None
     try:
         commands.retry_update(name=name, number=number, actor=request.user, now=clock.now())
-    except (UpdateInProgress, EndpointNotFound) as refusal:
+    except (UpdateInProgress, NotFound) as refusal:
         messages.error(request, str(refusal))
     except SpecErrors as errors:
         for problem in errors.problems:

@@ -32,11 +32,12 @@ from serving_ui.catalogue.spec import (
 )
 from serving_ui.endpoints import commands, governance, queries
 from serving_ui.endpoints import limits as limits_of
-from serving_ui.endpoints.errors import EndpointError, StaleEdit, UpdateInProgress
+from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import Refusal
 from serving_ui.pages.forms.body import Body, body_of
 from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
@@ -278,7 +279,7 @@ def _page(
     edit: Edit,
     *,
     form: EndpointForm | None = None,
-    refusal: EndpointError | None = None,
+    refusal: Refusal | None = None,
     told: Sequence[Change] = (),
     status: int = 200,
 ) -> HttpResponse:

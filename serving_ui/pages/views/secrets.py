@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -17,11 +16,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
+from serving_ui.lib.refusal import NotAllowed, NotFound, Refusal
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import commands, queries
-from serving_ui.vault.errors import NotAllowed, ScopeNotFound, SecretNotFound, VaultError
 from serving_ui.vault.models import Scope
 from serving_ui.vault.rights import Right
 
@@ -43,7 +42,7 @@ def scope_create(request: PageRequest) -> HttpResponse:
     name = request.POST.get("scope", "").strip()
     try:
         commands.create_scope(name=name, actor=request.user, now=clock.now())
-    except VaultError as refusal:
+    except Refusal as refusal:
         return _page(request, status=422, scope_problem=str(refusal), typed_scope=name)
     messages.success(request, _("Secret scope %(scope)s was created. Put a key into it.") % {"scope": name})
     return see_other("secrets")
@@ -57,11 +56,9 @@ def secret_put(request: PageRequest, scope: str) -> HttpResponse:
     key, value = request.POST.get("key", "").strip(), request.POST.get("value", "")
     try:
         commands.put_secret(scope=scope, key=key, value=value.strip(), actor=request.user, now=clock.now())
-    except ScopeNotFound as refusal:
-        raise Http404(str(refusal)) from None
-    except NotAllowed as refusal:
-        raise PermissionDenied(str(refusal)) from None
-    except VaultError as refusal:
+    except (NotFound, NotAllowed):
+        raise
+    except Refusal as refusal:
         refused = {
             "put_scope": scope,
             "put_field": refusal.field,
@@ -79,19 +76,14 @@ def secret_put(request: PageRequest, scope: str) -> HttpResponse:
 def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
     """Asks, then deletes a key, or the whole scope when no key is named."""
     key = (request.POST if request.method == "POST" else request.GET).get("key", "")
-    try:
-        if request.method == "GET":
-            right = Right.WRITE if key else Right.MANAGE
-            found = queries.usable_scope(name=scope, actor=request.user, right=right)
-            return render(request, "vault/delete.html", {"scope": found, "key": key})
-        if key:
-            commands.delete_secret(scope=scope, key=key, actor=request.user, now=clock.now())
-        else:
-            commands.delete_scope(name=scope, actor=request.user, now=clock.now())
-    except (ScopeNotFound, SecretNotFound) as refusal:
-        raise Http404(str(refusal)) from None
-    except NotAllowed as refusal:
-        raise PermissionDenied(str(refusal)) from None
+    if request.method == "GET":
+        right = Right.WRITE if key else Right.MANAGE
+        found = queries.usable_scope(name=scope, actor=request.user, right=right)
+        return render(request, "vault/delete.html", {"scope": found, "key": key})
+    if key:
+        commands.delete_secret(scope=scope, key=key, actor=request.user, now=clock.now())
+    else:
+        commands.delete_scope(name=scope, actor=request.user, now=clock.now())
     gone = "{{secrets/" + f"{scope}/{key}" + "}}" if key else scope
     messages.success(request, _("%(name)s was deleted.") % {"name": gone})
     return see_other("secrets")
