@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 25  # things in a part: about a millisecond
 PAUSE_SECONDS = 0.001
 _ENDPOINT, _PRINCIPAL = TypeAdapter(Endpoint), TypeAdapter(Principal)
+_TIMEOUTS_KEY = "patience"  # the field's name in files that other versions of this program read and write
 Kind = Literal["endpoints", "principals", "tokens"]
 Part = tuple[Kind, Sequence[Any]]
 
@@ -116,7 +117,7 @@ def _read(file: Any) -> Copy:
             bytes.fromhex(digest): TokenEntry(principals[holder], expires_at)
             for digest, holder, expires_at in found["tokens"]
         },
-        pass_key=settings.PASS_KEY,
+        session_token_key=settings.PASS_KEY,
         egress=outbound.policy(),
         addresses=outbound.addresses(),
     )
@@ -145,6 +146,7 @@ def _cut(kind: Kind, things: Sequence[Any]) -> Iterator[Part]:
 
 def _spell_endpoint(endpoint: Endpoint) -> list[Any]:
     bare = _ENDPOINT.dump_python(replace(endpoint, entities=()), mode="json")
+    bare[_TIMEOUTS_KEY] = bare.pop("timeouts")
     return [bare, [_spell_entity(each) for each in endpoint.entities]]
 
 
@@ -155,6 +157,7 @@ def _spell_entity(entity: Entity) -> list[Any]:
 
 def _endpoint(spelled: list[Any]) -> Endpoint:
     bare, entities = spelled
+    bare["timeouts"] = bare.pop(_TIMEOUTS_KEY, None)
     return replace(_ENDPOINT.validate_python(bare), entities=tuple(_entity(*each) for each in entities))
 
 

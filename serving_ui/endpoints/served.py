@@ -18,7 +18,7 @@ from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, Vault, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
-from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.timeouts import Timeouts as GatewayTimeouts
 from serving_ui.vault.queries import Reference
 
 Members = Mapping[str, AbstractSet[str]]  # by group
@@ -65,7 +65,7 @@ def _built(rows: Sequence[Endpoint]) -> Iterator[Part]:
                 limits=limits.of(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
-                patience=_patience(row.timeouts),
+                timeouts=_timeouts(row.timeouts),
             ),
             groups=frozenset(grant.group_id for grant in given if grant.group_id),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
@@ -138,8 +138,8 @@ def _routes(config: ConfigSpec | str | None) -> tuple[tuple[str, int], ...]:
     return tuple((r.served_entity_name, r.traffic_percentage) for r in config.traffic_config.routes)
 
 
-def _patience(timeouts: Mapping[str, float]) -> Patience | None:
-    return Patience(**Timeouts.model_validate(timeouts).effective()) if timeouts else None
+def _timeouts(timeouts: Mapping[str, float]) -> GatewayTimeouts | None:
+    return GatewayTimeouts(**Timeouts.model_validate(timeouts).effective()) if timeouts else None
 
 
 def _members(rows: Sequence[Endpoint]) -> Members:

@@ -48,7 +48,7 @@ class SnapshotBuilder:
             revision=revision,
             endpoints={part.endpoint.name: part.endpoint for part in self._parts.values()},
             tokens=callers.tokens(principals),
-            pass_key=settings.PASS_KEY,
+            session_token_key=settings.PASS_KEY,
             principals=principals,
             egress=outbound.policy(),
             addresses=outbound.addresses(),

@@ -29,19 +29,19 @@ from time import monotonic_ns, time
 
 from pydantic_core import to_json
 
-from serving_ui.gateway import errors, passes, question, routing
+from serving_ui.gateway import errors, question, routing, session_tokens
 from serving_ui.gateway import query as ends
 from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Reservation
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.query import Query, Try
 from serving_ui.gateway.question import Address
 from serving_ui.gateway.record import Ledger, NoLedger
 from serving_ui.gateway.redis_line import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.request import QUERY_BODY, Limit
 
@@ -58,14 +58,14 @@ class Gateway:
         holder: SnapshotHolder,
         *,
         client: UpstreamClient | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         ledger: Ledger | None = None,
         redis: RedisAddress | None = None,
         body: Limit = QUERY_BODY,
     ) -> None:
         self.holder = holder
         self._body = body
-        self.client = client or UpstreamClient(patience=patience)
+        self.client = client or UpstreamClient(timeouts=timeouts)
         self._ledger = ledger or NoLedger()
         self._asking = Asking(self.client)
         self.limits = Limits(holder, redis=redis)
@@ -160,8 +160,8 @@ class Gateway:
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:
-    if bearer.startswith(passes.PREFIX):
-        user_id = passes.read_pass(key=snapshot.pass_key, value=bearer, now=time())
+    if bearer.startswith(session_tokens.PREFIX):
+        user_id = session_tokens.read_session_token(key=snapshot.session_token_key, value=bearer, now=time())
         known = snapshot.principals.get(user_id) if user_id is not None else None
         if known is not None:
             return known

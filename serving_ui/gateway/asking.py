@@ -54,9 +54,9 @@ class Asking:
     async def answer(self, first: Try, *, fallbacks: Sequence[Entity] = ()) -> None:
         """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
         query = first.query
-        patience = query.endpoint.patience or self._client.patience
+        timeouts = query.endpoint.timeouts or self._client.timeouts
         task = asyncio.current_task(self._client.loop)
-        guard = Guard(query.caller.receive, patience, self._watch, task)
+        guard = Guard(query.caller.receive, timeouts, self._watch, task)
         each, left, tries, paused = first, list(fallbacks), 1, 0.0
         failure: Unanswered | None = None
         try:
@@ -142,7 +142,7 @@ class Asking:
 
     def _is_hasty(self, endpoint: Endpoint) -> bool:
         """Whether it waits for less long than is usual: then other endpoints of the host need not share its impatience."""
-        own, usual = endpoint.patience, self._client.patience
+        own, usual = endpoint.timeouts, self._client.timeouts
         return own is not None and (own.connect < usual.connect or own.first_byte < usual.first_byte)
 
     async def _sign(self, each: Try, guard: Guard) -> None:

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from serving_ui.gateway.connection import CallerGone, Connection, Late, UpstreamFault
-from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.timeouts import Timeouts
 
 _ROUND = 0.1
 _GRACE = 2.0
@@ -71,18 +71,18 @@ class Guard:
         "_timer",
         "_watch",
         "gave_up",
-        "patience",
         "repeats",
+        "timeouts",
         "was_sent",
     )
 
     def __init__(
-        self, receive: Receive, patience: Patience, watch: Watch, task: asyncio.Task[Any] | None
+        self, receive: Receive, timeouts: Timeouts, watch: Watch, task: asyncio.Task[Any] | None
     ) -> None:
         self._watch = watch
         self._task = task
         self._receive = receive
-        self.patience = patience
+        self.timeouts = timeouts
         self._started = self._asked_at = monotonic()
         self._connection: Connection | None = None
         self._is_released = False
@@ -163,23 +163,23 @@ class Guard:
         self._end(CallerGone("the caller has left"))
 
     def _watch_first_byte(self) -> None:
-        due = min(self._asked_at + self.patience.first_byte, self._started + self.patience.total)
+        due = min(self._asked_at + self.timeouts.first_byte, self._started + self.timeouts.total)
         self._call(due, self._first_byte_due)
 
     def _first_byte_due(self) -> None:
         now, connection = monotonic(), self._connection
-        if now >= self._started + self.patience.total:
+        if now >= self._started + self.timeouts.total:
             self._total_due()
         elif connection is not None and connection.replied:
-            self._call(self._started + self.patience.total, self._total_due)
+            self._call(self._started + self.timeouts.total, self._total_due)
         else:
-            if now >= self._asked_at + self.patience.first_byte:
-                self._stop(Late(f"it did not begin to answer within {self.patience.first_byte:g} s"))
+            if now >= self._asked_at + self.timeouts.first_byte:
+                self._stop(Late(f"it did not begin to answer within {self.timeouts.first_byte:g} s"))
                 self._asked_at = now  # another one may be asked now
             self._watch_first_byte()
 
     def _total_due(self) -> None:
-        self._end(Late(f"it did not finish its answer within {self.patience.total:g} s"))
+        self._end(Late(f"it did not finish its answer within {self.timeouts.total:g} s"))
         # Whoever has not read what was sent would hold it for ever: writing to them never returns.
         self._call(monotonic() + _GRACE, self._give_up)
 

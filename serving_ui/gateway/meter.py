@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from pydantic_core import from_json, to_json
 
-from serving_ui.gateway import owned
+from serving_ui.gateway import lockfiles
 from serving_ui.gateway.record import Record
 
 OVERHEAD_MS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 25.0, 100.0)
@@ -101,7 +101,7 @@ class Meter:
     def start(self) -> None:
         """From now on siblings see what is counted here."""
         try:
-            self._lock = owned.create(self._path(self._name, _LOCK))
+            self._lock = lockfiles.create(self._path(self._name, _LOCK))
         except OSError as problem:
             self._trouble = (problem.strerror or "it is no folder").lower()
             _log.warning(
@@ -252,7 +252,7 @@ def _write(path: Path, content: bytes) -> None:
 def _is_alive(lock: Path) -> bool:
     try:
         with lock.open("rb") as file:
-            return not owned.is_left(file.fileno())
+            return not lockfiles.is_abandoned(file.fileno())
     except FileNotFoundError:
         return False
 

@@ -25,7 +25,7 @@ from collections import deque
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-PATIENCE = 0.5
+TIMEOUT_SECONDS = 0.5
 _LONGEST_LINE = 64 * 1024
 _PORT = 6379
 
@@ -102,7 +102,7 @@ class RedisLine(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         context = ssl.create_default_context() if address.is_encrypted else None
         try:
-            async with asyncio.timeout(PATIENCE * 2):
+            async with asyncio.timeout(TIMEOUT_SECONDS * 2):
                 _, line = await loop.create_connection(cls, address.host, address.port, ssl=context)
         except TimeoutError:
             raise RedisAway(f"Redis at {address} did not answer in time") from None
@@ -174,7 +174,7 @@ class RedisLine(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(command)
         if self._watch is None:
-            self._watch = self._loop.call_later(PATIENCE, self._look)
+            self._watch = self._loop.call_later(TIMEOUT_SECONDS, self._look)
 
     def _flush(self) -> None:
         if self._out and self._transport is not None:
@@ -186,9 +186,9 @@ class RedisLine(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        due = self._waiting[0][0] + PATIENCE
+        due = self._waiting[0][0] + TIMEOUT_SECONDS
         if due <= self._loop.time():
-            self.close(f"Redis did not answer within {PATIENCE:g} s")
+            self.close(f"Redis did not answer within {TIMEOUT_SECONDS:g} s")
         else:
             self._watch = self._loop.call_at(due, self._look)
 

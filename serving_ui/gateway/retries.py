@@ -29,7 +29,7 @@ from serving_ui.lib.retry_after import asked_for
 
 TRIES = 3
 BUDGET = 5.0
-"""Seconds that one query waits for its provider to recover, in all. Callers have patience and retries of their own."""
+"""Seconds that one query waits for its provider to recover, in all. Callers have timeouts and retries of their own."""
 _FIRST = 0.2
 _TURNED_DOWN = frozenset({429, 503, 529})
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
-from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.lib.egress import EgressPolicy
 
 
@@ -70,7 +70,7 @@ class Endpoint:
     `everyone_sees` shows it to each.
     `problem` says why it is not ready.
     `routes` are (entity name, percentage); one entity needs none. `fallback` asks another entity when one fails.
-    `patience` is the endpoint's own; without one the gateway's counts.
+    `timeouts` is the endpoint's own; without one the gateway's counts.
     """
 
     id: str
@@ -87,7 +87,7 @@ class Endpoint:
     limits: tuple[Limit, ...] = ()
     routes: tuple[tuple[str, int], ...] = ()
     fallback: bool = False
-    patience: Patience | None = None
+    timeouts: Timeouts | None = None
 
     def entity(self, name: str | None) -> Entity | None:
         """The entity of that name, or without a name the one that answers."""
@@ -117,7 +117,7 @@ class Snapshot:
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     tokens: Mapping[bytes, TokenEntry] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     principals: Mapping[str, Principal] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    pass_key: bytes = field(default=b"", repr=False)
+    session_token_key: bytes = field(default=b"", repr=False)
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     addresses: Addresses = field(default_factory=lambda: Addresses({}))
 

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from serving_ui.gateway import owned
+from serving_ui.gateway import lockfiles
 from serving_ui.gateway.meter import Gauge
 from serving_ui.gateway.record import Record
 from serving_ui.lib import json_text
@@ -129,7 +129,7 @@ class Spool:
         self.stop()
         self._size, self._not_before = 0, now + PAUSE_SECONDS
         name = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid4().hex[:12]}{ENDING}"
-        self._file = owned.create(self._folder / name)
+        self._file = lockfiles.create(self._folder / name)
         try:
             self._write(_HEADER)
         except OSError:
@@ -215,7 +215,7 @@ def read(path: Path, *, offset: int, most: int) -> Portion:
     """The next lines of a file from `offset` on, at most so many. Raises OSError, such as when the file is gone, and NewerFormat."""
     with path.open("rb") as file:
         # Asked first: what is read afterwards is all that will ever be there.
-        is_closed = owned.is_left(file.fileno())
+        is_closed = lockfiles.is_abandoned(file.fileno())
         header = _next_line(file)
         if not header.is_whole and not is_closed:  # just about to be written
             return Portion(rows=[], unusable=[], offset=0, is_last=False)

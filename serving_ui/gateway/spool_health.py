@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from serving_ui.gateway import owned
+from serving_ui.gateway import lockfiles
 from serving_ui.gateway.spool import SET_ASIDE, files
 
 LATE_SECONDS = 60.0  # a file that gets no more lines is usually gone after two
@@ -41,7 +41,7 @@ class Waiting:
         for written_at, path in sorted(found):
             if now - written_at < self._late_seconds:
                 return None
-            if _is_left(path):
+            if _is_abandoned(path):
                 return (
                     f"Usage has waited in the data folder for {now - written_at:.0f} s. See that a worker runs on this machine "
                     "with this data folder, and what `manage.py check_usage` says of files that it cannot take in."
@@ -77,9 +77,9 @@ def nearly_full(
     return None
 
 
-def _is_left(path: Path) -> bool:
+def _is_abandoned(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return owned.is_left(file.fileno())
+            return lockfiles.is_abandoned(file.fileno())
     except OSError:  # gone, or not ours to judge
         return False

@@ -30,8 +30,8 @@ from serving_ui.gateway import outgoing
 from serving_ui.gateway.circuits import Circuit
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
 from serving_ui.gateway.guard import Guard
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.pool import Origin, Owner, Pool
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.lib.content_coding import Decoder, NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import Address
@@ -147,8 +147,8 @@ class Reply:
 class UpstreamClient:
     """Made once per process; `start` and `stop` belong to the event loop that it works in."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
+    def __init__(self, *, tls: ssl.SSLContext | None = None, timeouts: Timeouts | None = None) -> None:
+        self.timeouts = timeouts or Timeouts()
         self._tls = tls
         self._origins: dict[tuple[bool, str, int], Origin] = {}
         self._targets: dict[str, _Target] = {}
@@ -189,8 +189,8 @@ class UpstreamClient:
         while True:
             is_used = connection is not None
             if connection is None:
-                patience = self.patience if guard is None else guard.patience
-                connecting = origin.connect(policy=policy, seconds=patience.connect)
+                timeouts = self.timeouts if guard is None else guard.timeouts
+                connecting = origin.connect(policy=policy, seconds=timeouts.connect)
                 connection = await (connecting if guard is None else guard.during(connecting))
                 connection.origin, connection.owner, connection.policy = origin, owner, policy
             if guard is not None:

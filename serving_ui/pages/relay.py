@@ -19,11 +19,11 @@ from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import UpstreamFault
-from serving_ui.gateway.passes import make_pass
+from serving_ui.gateway.session_tokens import make_session_token
 from serving_ui.gateway.upstream import Reply, UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
-PASS_SECONDS = 60
+SESSION_TOKEN_SECONDS = 60
 LONGEST_WAIT = 300
 LARGEST_REPLY = 4 * 1024 * 1024
 # The reply comes from a stranger: it is shown as text, never run as a page of ours.
@@ -85,7 +85,9 @@ async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncGenerator[bytes,
 
 
 async def _send(client: UpstreamClient, name: str, user_id: str, body: str) -> Reply:
-    token = make_pass(key=settings.PASS_KEY, user_id=user_id, expires=time.time() + PASS_SECONDS)
+    token = make_session_token(
+        key=settings.PASS_KEY, user_id=user_id, expires=time.time() + SESSION_TOKEN_SECONDS
+    )
     request = UpstreamRequest(
         method="POST",
         url=f"{settings.GATEWAY_URL}/serving-endpoints/{quote(name, safe='')}/invocations",

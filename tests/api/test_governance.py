@@ -10,9 +10,9 @@ import pytest
 from serving_ui.accounts.models import Group, User
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Workspace
 from serving_ui.endpoints.snapshots import SnapshotBuilder
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Endpoint as Served
 from serving_ui.gateway.snapshot import Limit
+from serving_ui.gateway.timeouts import Timeouts
 from tests.api.conftest import Caller
 from tests.conftest import openai_body
 from tests.endpoints.conftest import settle
@@ -216,10 +216,10 @@ def test_timeouts_are_in_force_at_once_and_may_be_given_with_the_endpoint(
     wanted = {"first_byte_seconds": 20, "total_seconds": 40.5}
     assert api.done("PUT", f"{CHAT}/timeouts", wanted) == wanted
     assert api.get(CHAT)["timeouts"] == wanted
-    assert in_force().patience == Patience(first_byte=20, total=40.5)
+    assert in_force().timeouts == Timeouts(first_byte=20, total=40.5)
     assert ConfigVersion.objects.count() == 1
     assert api.done("PUT", f"{CHAT}/timeouts", {}) == {}
-    assert in_force().patience is None
+    assert in_force().timeouts is None
     made = api.done(
         "POST", "/serving-endpoints", openai_body("other", base=sandbox.base, timeouts={"connect_seconds": 1})
     )
@@ -257,7 +257,7 @@ def test_a_timeout_that_is_left_out_fits_the_others(
     api: Caller, given: dict[str, Any], effective: tuple[float, ...]
 ):
     api.done("PUT", f"{CHAT}/timeouts", given)
-    assert in_force().patience == Patience(*effective)
+    assert in_force().timeouts == Timeouts(*effective)
 
 
 def test_timeouts_do_not_belong_into_the_config(api: Caller):

@@ -14,7 +14,6 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import copy, outbound
 from serving_ui.endpoints.keeper import Keeper
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import (
     Endpoint,
     Entity,
@@ -24,6 +23,7 @@ from serving_ui.gateway.snapshot import (
     SnapshotHolder,
     TokenEntry,
 )
+from serving_ui.gateway.timeouts import Timeouts
 from tests.catalogue.samples import CANARY, VARIANTS, Variant
 from tests.support.servers import wait_until
 
@@ -50,7 +50,7 @@ def snapshot(settings: Any) -> Snapshot:
         limits=(Limit("user", 3), Limit("user_group", 5, unit="tokens", principal="g1", shown="red")),
         routes=(("entity", 100), ("other", 0)),
         fallback=True,
-        patience=Patience(connect=1.5),
+        timeouts=Timeouts(connect=1.5),
     )
     bad = Endpoint("id-bad", "bad", Task.EMBEDDINGS, (), ready=False, problem="No key.")
     many = [replace(bad, id=f"id-{n}", name=f"e{n}", everyone=True) for n in range(copy.AT_ONCE * 2 + 5)]
@@ -59,7 +59,7 @@ def snapshot(settings: Any) -> Snapshot:
         endpoints={each.name: each for each in (full, bad, *many)},
         tokens={b"\1" * 32: TokenEntry(ANN, 1_900_000_000.5), b"\2" * 32: TokenEntry(BOB)},
         principals={"1": ANN, "2": BOB},
-        pass_key=settings.PASS_KEY,
+        session_token_key=settings.PASS_KEY,
         egress=outbound.policy(),
         addresses=outbound.addresses(),
     )

@@ -15,9 +15,9 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.lib.egress import EgressPolicy
 from tests.support.recordings import everywhere
 from tests.support.sandbox import SandboxServer, running_sandbox
@@ -155,7 +155,7 @@ def first_snapshot() -> Snapshot:
         revision=1,
         tokens=tokens,
         principals={who.id: who for who in TOKENS.values()},
-        pass_key=b"a pass key of the tests",
+        session_token_key=b"a pass key of the tests",
         egress=EgressPolicy(loopback=True),
     )
 
@@ -181,7 +181,7 @@ def vendor() -> Iterator[Vendor]:
 @pytest.fixture(scope="session")
 def _gateway() -> Iterator[GatewayServer]:
     notes = Notebook()
-    made = Gateway(SnapshotHolder(), patience=Patience(connect=2, first_byte=3, total=6), ledger=notes)
+    made = Gateway(SnapshotHolder(), timeouts=Timeouts(connect=2, first_byte=3, total=6), ledger=notes)
     with serve(Application(made)) as running:
         yield GatewayServer(running.url, made.holder, made, notes)
 

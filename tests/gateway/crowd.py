@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 MESSAGES = [{"role": "user", "content": "Say hello to the crowd."}]
 ENDPOINTS = {"anthropic": "claude", "limited": "few"}
 """Those that are not asked of the endpoint `chat`."""
-VENDOR_MOODS = {"hasty": "stream", "limited": "whole"}
-"""What the vendor is asked for when that is not the caller's own mood. Who is hasty leaves after the first event."""
-STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "hasty", "anthropic"})
+VENDOR_MOODS = {"short": "stream", "limited": "whole"}
+"""What the vendor is asked for when that is not the caller's own mood. Who is short leaves after the first event."""
+STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "short", "anthropic"})
 
 
 class Line:
@@ -38,11 +38,11 @@ class Line:
 
     async def event(self) -> None:
         """The first event of a stream has come."""
-        await asyncio.wait_for(self._reader.readuntil(b"data:"), PATIENCE)
+        await asyncio.wait_for(self._reader.readuntil(b"data:"), TIMEOUT_SECONDS)
 
     async def answer(self) -> tuple[int, bytes]:
         """Status and content. Raises IncompleteReadError when it is not whole."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
             content = await self._reader.readexactly(int(length)) if length else await self.rest()
@@ -58,7 +58,7 @@ class Line:
 
     async def tail(self) -> bytes:
         """Whatever comes up to the end of a stream of which an event has been read."""
-        return await asyncio.wait_for(self._reader.readuntil(b"\r\n0\r\n\r\n"), PATIENCE)
+        return await asyncio.wait_for(self._reader.readuntil(b"\r\n0\r\n\r\n"), TIMEOUT_SECONDS)
 
     def close(self) -> None:
         if self._writer is not None:
@@ -93,7 +93,7 @@ class Crowd:
             line = Line(self.port)
             for mood in left:
                 await self._ask(line, mood)
-                if mood == "hasty":
+                if mood == "short":
                     await line.event()
                     line.close()
                     continue

@@ -15,7 +15,7 @@ from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHold
 
 MOST = 200
 TOKENS = 5000
-redis_line.PATIENCE = 20.0  # a busy machine is no Redis that is away
+redis_line.TIMEOUT_SECONDS = 20.0  # a busy machine is no Redis that is away
 LIMITS = (Limit("endpoint", MOST), Limit("endpoint", TOKENS, "tokens"), Limit("user", MOST - 1))
 ANN = Principal("ann", "ann@example.com")
 

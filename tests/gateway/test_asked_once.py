@@ -22,7 +22,7 @@ import uvloop
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import Connection, Cut, UpstreamFault
 from serving_ui.gateway.guard import Guard, Watch
-from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
@@ -306,7 +306,7 @@ class Racing:
     async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
         """One caller at a time, with a connection that nobody else uses."""
         for number in self.numbers:
-            guard = Guard(_never, Patience(), Watch(), None)
+            guard = Guard(_never, Timeouts(), Watch(), None)
             headers = (("authorization", f"Bearer {key}"),)
             request = UpstreamRequest("POST", url, headers, b"number %d" % number)
             try:

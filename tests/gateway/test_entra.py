@@ -16,8 +16,8 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway.circuits import FAULTS
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Entity
+from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
 from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_garbage import garbage
@@ -137,7 +137,7 @@ def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(b"", close=False)
-    hurry(gateway, Patience(first_byte=0.5))
+    hurry(gateway, Timeouts(first_byte=0.5))
     with ThreadPoolExecutor(4) as callers:
         answers = list(callers.map(lambda _: gateway.query("azure"), range(4)))
     assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {
@@ -183,8 +183,8 @@ def test_another_model_answers_when_there_is_no_token(
     assert gateway.query("both").headers["served-model-name"] == second.name
 
 
-def hurry(gateway: GatewayServer, patience: Patience) -> None:
-    gateway.add(replace(gateway.holder.current.endpoints["azure"], patience=patience))
+def hurry(gateway: GatewayServer, timeouts: Timeouts) -> None:
+    gateway.add(replace(gateway.holder.current.endpoints["azure"], timeouts=timeouts))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from serving_ui.gateway.circuits import FAULTS
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.snapshot import Limit
+from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
 from tests.support.servers import free_port
@@ -100,8 +100,8 @@ def test_a_host_that_is_away_is_another_ones_turn(gateway: GatewayServer, vendor
 def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
     gateway: GatewayServer, vendors: list[Vendor]
 ):
-    hasty = Patience(connect=1, first_byte=0.3, total=6)
-    publish(gateway, [vendor.url for vendor in vendors], patience=hasty)
+    short = Timeouts(connect=1, first_byte=0.3, total=6)
+    publish(gateway, [vendor.url for vendor in vendors], timeouts=short)
     vendors[1].say(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
     assert vendors[1].asked[0].gone.wait(5)

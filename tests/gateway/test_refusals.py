@@ -18,7 +18,7 @@ import requests
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.passes import make_pass
+from serving_ui.gateway.session_tokens import make_session_token
 from serving_ui.gateway.snapshot import Entity, TokenEntry
 from serving_ui.lib.request import QUERY_BODY
 from tests.gateway.conftest import CHAT, OWNER, STRANGER, GatewayServer, endpoint, entity
@@ -41,10 +41,10 @@ def test_an_ended_token_is_401(gateway: GatewayServer):
 
 
 def test_a_pass_opens_what_its_user_may_query(gateway: GatewayServer):
-    key = gateway.holder.current.pass_key
+    key = gateway.holder.current.session_token_key
 
     def status(user_id: str, *, key: bytes = key, seconds: float = 60) -> int:
-        value = make_pass(key=key, user_id=user_id, expires=time.time() + seconds)
+        value = make_session_token(key=key, user_id=user_id, expires=time.time() + seconds)
         return gateway.query(token=value).status_code
 
     assert status(OWNER.id) == 200
@@ -55,8 +55,10 @@ def test_a_pass_opens_what_its_user_may_query(gateway: GatewayServer):
 
 
 def test_no_pass_is_good_without_a_key(gateway: GatewayServer):
-    value = make_pass(key=gateway.holder.current.pass_key, user_id=OWNER.id, expires=time.time() + 60)
-    gateway.publish(pass_key=b"")
+    value = make_session_token(
+        key=gateway.holder.current.session_token_key, user_id=OWNER.id, expires=time.time() + 60
+    )
+    gateway.publish(session_token_key=b"")
     assert gateway.query(token=value).status_code == 401
 
 

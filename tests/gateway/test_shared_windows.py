@@ -49,7 +49,7 @@ def url(server: tuple[Service, str]) -> str:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no Redis that is away."""
-    monkeypatch.setattr(redis_line, "PATIENCE", 20.0)
+    monkeypatch.setattr(redis_line, "TIMEOUT_SECONDS", 20.0)
 
 
 def by_clock_of_the_tests(script: str) -> str:
@@ -276,7 +276,7 @@ def test_a_process_that_never_met_redis_starts_and_admits_its_share():
 def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
     url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(redis_line, "PATIENCE", 0.5)
+    monkeypatch.setattr(redis_line, "TIMEOUT_SECONDS", 0.5)
 
     async def scene() -> None:
         holder = SnapshotHolder()

@@ -38,7 +38,7 @@ HELD, LEFT, MUTE = 400, 50, 50
 OPEN = HELD + LEFT + MUTE
 AT_ONCE = 32
 MIX = [
-    *["whole"] * 8, *["stream"] * 4, *["anthropic"] * 2, "cut", "hasty", "429", "500", "limited", "nonsense", "stranger",
+    *["whole"] * 8, *["stream"] * 4, *["anthropic"] * 2, "cut", "short", "429", "500", "limited", "nonsense", "stranger",
 ] * 70  # fmt: skip
 FEW_FILES = 512
 """The soft limit that the gateway is started with: too few for so many streams, so it has to help itself."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from serving_ui.gateway.patience import Patience
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Limit
+from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_records import chunk
@@ -97,8 +97,8 @@ def test_a_question_that_was_read_before_the_connection_was_cut_is_counted(
 def test_a_question_that_was_read_by_who_is_too_slow_is_counted(
     gateway: GatewayServer, name: str, silent: Vendor, stream: bool
 ):
-    hasty = Patience(first_byte=0.4)
-    gateway.add(endpoint(name, entity(base=silent.url), limits=LIMITS, patience=hasty))
+    short = Timeouts(first_byte=0.4)
+    gateway.add(endpoint(name, entity(base=silent.url), limits=LIMITS, timeouts=short))
     statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
     assert (statuses, len(silent.asked)) == ([504, 429, 429], 1)
     assert gateway.notes.pages[0].completeness == "failed"

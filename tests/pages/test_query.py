@@ -12,7 +12,7 @@ from django.test import AsyncClient, Client
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.passes import read_pass
+from serving_ui.gateway.session_tokens import read_session_token
 from serving_ui.pages.presenters import samples
 from tests.support.pages import Page
 from tests.support.servers import Running, free_port, serve
@@ -94,7 +94,7 @@ def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gat
     assert upstream.asked["path"] == "/serving-endpoints/chat/invocations"
     assert upstream.asked["body"] == b'{"messages": []}'
     token = upstream.asked["headers"]["authorization"].removeprefix("Bearer ")
-    assert read_pass(key=settings.PASS_KEY, value=token, now=0) == ready.creator_id
+    assert read_session_token(key=settings.PASS_KEY, value=token, now=0) == ready.creator_id
     assert token not in page.html
 
 

@@ -1,4 +1,4 @@
-"""How long a provider is waited for."""
+"""The deadlines of one query at its provider."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How many seconds are waited for a connection, for the first byte of the reply, and for the whole of it."""
+class Timeouts:
+    """Seconds until a connection is made, until the first byte of the reply, and until the end of the reply."""
 
     connect: float = 5.0
     first_byte: float = 60.0

@@ -1,4 +1,4 @@
-"""Files that belong to one process: locked from before anybody can see them until it ends, however it ends."""
+"""Files that one process locks (flock) from before anybody can see them until the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def create(path: Path) -> int:
-    """A new, locked file to append to. Its folder is made if need be, both for their owner's eyes only. Raises OSError."""
+    """A file descriptor of a new, locked file to append to. Makes the folder; modes 0700 and 0600. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
     file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -22,8 +22,8 @@ def create(path: Path) -> int:
     return file
 
 
-def is_left(file: int) -> bool:
-    """Whether the process that made this open file has closed it or has ended."""
+def is_abandoned(file: int) -> bool:
+    """Whether the process that created this open file has closed it or has ended."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving_ui.gateway.patience import Patience
+from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_records import DONE, END, chunk
 from tests.support.servers import wait_until
@@ -18,14 +18,14 @@ from tests.support.vendor import Answer, Vendor
 STREAM = {**CHAT, "stream": True}
 
 
-def publish(gateway: GatewayServer, vendor: Vendor, patience: Patience) -> None:
-    gateway.add(endpoint("hasty", entity(base=vendor.url), patience=patience))
+def publish(gateway: GatewayServer, vendor: Vendor, timeouts: Timeouts) -> None:
+    gateway.add(endpoint("short", entity(base=vendor.url), timeouts=timeouts))
 
 
 def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: GatewayServer, vendor: Vendor):
-    publish(gateway, vendor, Patience(first_byte=0.4))
+    publish(gateway, vendor, Timeouts(first_byte=0.4))
     vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
-    answer = gateway.query("hasty")
+    answer = gateway.query("short")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert "0.4 s" in answer.json()["message"]
     assert vendor.asked[0].gone.wait(5)
@@ -36,9 +36,9 @@ def test_only_who_waits_as_long_as_is_usual_tells_the_circuit_of_silence(
     gateway: GatewayServer, vendor: Vendor, first_byte: float, faults: int
 ):
     """The circuit is the host's: an impatient endpoint must not close it to the others."""
-    publish(gateway, vendor, Patience(connect=2, first_byte=first_byte, total=6))
+    publish(gateway, vendor, Timeouts(connect=2, first_byte=first_byte, total=6))
     vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
-    assert gateway.query("hasty").status_code == 504
+    assert gateway.query("short").status_code == 504
     assert gateway.gateway.client.circuit(vendor.url).faults == faults
 
 
@@ -46,9 +46,9 @@ def test_only_who_waits_as_long_as_is_usual_tells_the_circuit_of_silence(
 def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
     gateway: GatewayServer, vendor: Vendor, first_byte: float
 ):
-    publish(gateway, vendor, Patience(first_byte=first_byte, total=0.7))
+    publish(gateway, vendor, Timeouts(first_byte=first_byte, total=0.7))
     vendor.say(Answer.stream(chunk("a"), threading.Event(), END, DONE))
-    answer = gateway.query("hasty", STREAM)
+    answer = gateway.query("short", STREAM)
     assert b"0.7 s" in answer.content
     assert (gateway.notes.last.completeness, gateway.notes.last.error_code) == (
         "truncated",
@@ -67,17 +67,17 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("patience", "said"),
+    ("timeouts", "said"),
     [
-        (Patience(connect=0.4), "accepted no connection within 0.4 s"),
-        (Patience(connect=20, first_byte=20, total=0.4), "did not finish its answer within 0.4 s"),
+        (Timeouts(connect=0.4), "accepted no connection within 0.4 s"),
+        (Timeouts(connect=20, first_byte=20, total=0.4), "did not finish its answer within 0.4 s"),
     ],
     ids=["connect", "total"],
 )
 def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
-    gateway: GatewayServer, deaf: str, patience: Patience, said: str
+    gateway: GatewayServer, deaf: str, timeouts: Timeouts, said: str
 ):
-    gateway.add(endpoint("deaf", entity(base=deaf), patience=patience))
+    gateway.add(endpoint("deaf", entity(base=deaf), timeouts=timeouts))
     answer = gateway.query("deaf")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert said in answer.json()["message"]
@@ -85,29 +85,29 @@ def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
 
 
 def test_who_leaves_while_a_connection_is_made_is_noted_at_once(gateway: GatewayServer, deaf: str):
-    gateway.add(endpoint("deaf", entity(base=deaf), patience=Patience(connect=60)))
+    gateway.add(endpoint("deaf", entity(base=deaf), timeouts=Timeouts(connect=60)))
     leave(gateway, "deaf")
     assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
     assert gateway.gateway.client.circuit(deaf).faults == 0
 
 
 def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServer, vendor: Vendor):
-    publish(gateway, vendor, Patience(first_byte=0.2))
+    publish(gateway, vendor, Timeouts(first_byte=0.2))
     gate = threading.Event()
     gateway.add(endpoint("calm", entity(base=vendor.url)))
     vendor.say(Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{}]}',), gate=gate))
-    assert gateway.query("hasty").status_code == 504
+    assert gateway.query("short").status_code == 504
     gate.set()
     assert gateway.query("calm").status_code == 200
 
 
 def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: GatewayServer, vendor: Vendor):
-    publish(gateway, vendor, Patience(total=0.5))
+    publish(gateway, vendor, Timeouts(total=0.5))
     much = chunk("x" * 500_000)
     vendor.say(Answer.stream(*([much] * 40), END, DONE))
     body = json.dumps(STREAM).encode()
     head = (
-        "POST /serving-endpoints/hasty/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
+        "POST /serving-endpoints/short/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     port = int(gateway.url.rpartition(":")[2])
