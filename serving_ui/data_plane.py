@@ -19,18 +19,18 @@ from django.conf import settings
 from serving_ui.endpoints import chores
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.books import Books
 from serving_ui.gateway.exposition import Exposition
 from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.meter import Gauge
-from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
+from serving_ui.gateway.usage_recorder import UsageRecorder
 from serving_ui.lib.request import RequestRefused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Concern = Callable[[], str | None]
+HealthCheck = Callable[[], str | None]
 
 QUERIES = ("/serving-endpoints/", "/endpoints/")
 _FILES = 65_536
@@ -48,19 +48,19 @@ class DataPlane:
 
     def __init__(self) -> None:
         self.holder = SnapshotHolder()
-        self.books = Books(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
-        self.metrics = Exposition(self.books.meter, self.holder, is_open=settings.METRICS == "open")
+        self.recorder = UsageRecorder(spool=settings.SPOOL_FOLDER, metrics=settings.METRICS_FOLDER)
+        self.metrics = Exposition(self.recorder.meter, self.holder, is_open=settings.METRICS == "open")
         redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
-        self.gateway = Gateway(self.holder, ledger=self.books, redis=redis, body=settings.QUERY_BODY)
-        self.books.meter.gauges.append(self._gauges)
+        self.gateway = Gateway(self.holder, recorder=self.recorder, redis=redis, body=settings.QUERY_BODY)
+        self.recorder.meter.gauges.append(self._gauges)
         self.follower = Follower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
-        self.concerns: list[Concern] = [
+        self.health_checks: list[HealthCheck] = [
             self.follower.concern,
             self.follower.copy_concern,
             self._limits_apart,
             *(partial(self.follower.worker.concern, chore) for chore in (chores.SWEEP, chores.INTAKE)),
-            *self.books.concerns,
+            *self.recorder.health_checks,
             lambda: self.follower.outdated,
         ]  # each a sentence for /readyz, which anybody may read, or nothing
 
@@ -90,7 +90,7 @@ class DataPlane:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 _allow_many_sockets()
-                self.books.start()
+                self.recorder.start()
                 await self.gateway.start()
                 self.follower.start()
                 # What is loaded by now stays. To look through it for garbage takes 28 ms, in which nobody is answered.
@@ -101,7 +101,7 @@ class DataPlane:
             else:
                 self.follower.stop()
                 await self.gateway.stop()
-                self.books.stop()
+                self.recorder.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -115,7 +115,7 @@ class DataPlane:
             "serving_ui_snapshot_revision", "The newest snapshot in service.", self.holder.current.revision
         )
         told = "What does not go as it should; /readyz says it in words."
-        yield Gauge("serving_ui_degraded", told, sum(1 for concern in self.concerns if concern()))
+        yield Gauge("serving_ui_degraded", told, sum(1 for check in self.health_checks if check()))
         for mode in Mode:
             told = "1 for how rate limits are counted: by each process (own), in Redis (shared), or apart."
             yield Gauge("serving_ui_limits_mode", told, self.holder.limits == mode, {"mode": mode})
@@ -137,7 +137,7 @@ class DataPlane:
         status = (
             "draining" if self.is_draining else "ready" if self.is_ready else "waiting for the first snapshot"
         )
-        degraded = [words for concern in self.concerns if (words := concern())]
+        degraded = [words for check in self.health_checks if (words := check())]
         about = {
             "status": status,
             "degraded": degraded,

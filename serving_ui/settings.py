@@ -16,7 +16,7 @@ from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from serving_ui.catalogue.registry import PROVIDERS
-from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.lib import env, http_url, request
 from serving_ui.lib.key_file import read_or_make
 from serving_ui.start.options import Options

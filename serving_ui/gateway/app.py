@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: who asks, what, may they, how often; then the provider is asked and its answer relayed.
 
 Mounted beside Django in one process (`handles` says which paths are its own) or run alone. One request reads the snapshot once,
-touches no database, and changes nothing but the windows of the rate limits and, by one line, the ledger.
+touches no database, and changes nothing but the windows of the rate limits and, by one line, the recorder.
 
 Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (the
 best seen on a machine that does other things too), median with one, processor time of a request:
@@ -29,17 +29,17 @@ from time import monotonic_ns, time
 
 from pydantic_core import to_json
 
-from serving_ui.gateway import errors, question, routing, session_tokens
+from serving_ui.gateway import errors, inference_request, routing, session_tokens
 from serving_ui.gateway import query as ends
-from serving_ui.gateway.asking import Asking
 from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
+from serving_ui.gateway.dispatch import Dispatcher
 from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.inference_request import Address
 from serving_ui.gateway.limits import Limits, Reservation
-from serving_ui.gateway.query import Query, Try
-from serving_ui.gateway.question import Address
-from serving_ui.gateway.record import Ledger, NoLedger
-from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.query import Attempt, Query
+from serving_ui.gateway.record import NullRecorder, Recorder
+from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
@@ -47,7 +47,7 @@ from serving_ui.lib.request import QUERY_BODY, Limit
 
 _log = logging.getLogger("serving_ui.gateway")
 
-handles = question.handles
+handles = inference_request.handles
 
 
 class Gateway:
@@ -59,15 +59,15 @@ class Gateway:
         *,
         client: UpstreamClient | None = None,
         timeouts: Timeouts | None = None,
-        ledger: Ledger | None = None,
+        recorder: Recorder | None = None,
         redis: RedisAddress | None = None,
         body: Limit = QUERY_BODY,
     ) -> None:
         self.holder = holder
         self._body = body
         self.client = client or UpstreamClient(timeouts=timeouts)
-        self._ledger = ledger or NoLedger()
-        self._asking = Asking(self.client)
+        self._recorder = recorder or NullRecorder()
+        self._dispatcher = Dispatcher(self.client)
         self.limits = Limits(holder, redis=redis)
         self._turns: defaultdict[str, count[int]] = defaultdict(count)
 
@@ -99,8 +99,10 @@ class Gateway:
     async def _answer(self, caller: Caller) -> None:
         snapshot = self.holder.current
         principal = _principal(snapshot, caller.bearer())
-        known = len(caller.path) <= question.LONGEST_PATH
-        address = (question.read_path if known else question.read_path.__wrapped__)(caller.path)
+        known = len(caller.path) <= inference_request.LONGEST_PATH
+        address = (inference_request.read_path if known else inference_request.read_path.__wrapped__)(
+            caller.path
+        )
         if address.is_list:
             await caller.answer(200, to_json(_models(snapshot, principal, address.endpoint)))
             return
@@ -109,21 +111,21 @@ class Gateway:
         content = None
         name = address.endpoint
         if name is None:  # the body names it
-            content = question.read_body(await caller.body(self._body))
-            name = question.endpoint_named(content)
+            content = inference_request.read_body(await caller.body(self._body))
+            name = inference_request.endpoint_named(content)
         endpoint = _endpoint(snapshot, principal, name)
-        query = Query(snapshot, endpoint, principal, caller, self._ledger)
+        query = Query(snapshot, endpoint, principal, caller, self._recorder)
         try:
             if content is None:
-                content = question.read_body(await caller.body(self._body))
+                content = inference_request.read_body(await caller.body(self._body))
             entities = self._entities(endpoint, address)
-            query.question = question.read_question(
+            query.request = inference_request.parse_request(
                 content, task=endpoint.task, is_response=address.is_response
             )
-            first = Try.of(query, entities[0])
+            first = Attempt.of(query, entities[0])
             if endpoint.limits:
                 query.reservation = await self._reserve(query)
-            await self._asking.answer(first, fallbacks=entities[1:])
+            await self._dispatcher.answer(first, fallbacks=entities[1:])
         except GatewayError as error:
             query.fail(error)
             raise
@@ -135,7 +137,7 @@ class Gateway:
                 query.close(500, ends.FAILED, code="INTERNAL_ERROR")
 
     def _reserve(self, query: Query) -> Awaitable[Reservation]:
-        endpoint, asked, counts = query.endpoint, query.question, query.endpoint.counts_tokens()
+        endpoint, asked, counts = query.endpoint, query.request, query.endpoint.counts_tokens()
         tokens = asked.tokens if counts else 0
         return self.limits.admit(endpoint, query.principal, tokens, monotonic_ns(), counts and asked.is_open)
 
@@ -146,7 +148,7 @@ class Gateway:
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
         if address.task is not None and address.task is not endpoint.task:
             raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {question.PATHS[endpoint.task]}."
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {inference_request.PATHS[endpoint.task]}."
             )
         if address.entity is None:
             if len(endpoint.entities) == 1:

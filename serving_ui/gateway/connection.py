@@ -45,7 +45,7 @@ class Late(UpstreamFault):
 
 
 class CallerGone(UpstreamFault):
-    """Whoever asked has left, so the question is withdrawn."""
+    """Whoever asked has left, so the request is withdrawn."""
 
 
 class Connection(asyncio.Protocol):

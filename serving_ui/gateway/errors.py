@@ -133,7 +133,7 @@ def from_reply(
         return GatewayError(501, f"The provider cannot do this (501).{said}")
     if status > 501:
         # Only of a refusal: what says when to come back is asked again, by clients and by gateways before this one.
-        after = _retry_after(headers) if retries.is_worth(status, headers) else None
+        after = _retry_after(headers) if retries.is_retryable(status, headers) else None
         return GatewayError(
             503, f"The provider is not available ({status}). Try again later.{said}", retry_after=after
         )

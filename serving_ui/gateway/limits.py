@@ -26,14 +26,19 @@ from enum import StrEnum
 from time import monotonic_ns
 
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.redis_line import RedisAddress, RedisAway, RedisLine, RedisRefused
+from serving_ui.gateway.redis_connection import (
+    RedisAddress,
+    RedisConnection,
+    RedisErrorReply,
+    RedisUnavailable,
+)
 from serving_ui.gateway.shared_windows import SharedWindows, Taken
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
 from serving_ui.gateway.windows import SECOND, SPAN, Ask, Full, Name, Windows
 
 _log = logging.getLogger("serving_ui.gateway")
 TOKENS = "tokens"
-_CONCERNS_KEPT = 10_000
+_MAX_PRINCIPALS_CACHED = 10_000
 _PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
 Asks = Mapping[Name, Ask]
 Own = list[tuple[Name, list[int]]]
@@ -57,7 +62,7 @@ class Mode(StrEnum):
 class Reservation:
     """What one call has taken of its limits."""
 
-    __slots__ = ("_concern", "_own", "_reserved", "_shared", "_taken", "_told", "_windows")
+    __slots__ = ("_own", "_principal_limits", "_reserved", "_shared", "_taken", "_told", "_windows")
 
     def __init__(
         self,
@@ -67,14 +72,14 @@ class Reservation:
         taken: Taken | None = None,
         *,
         reserved: int = 0,
-        concern: _Concern | None = None,
+        principal_limits: PrincipalLimits | None = None,
         told: int = 0,
     ) -> None:
-        """`concern` learns from the call, when it has told no more than `told` tokens."""
+        """`principal_limits` learns from the call, when it has told no more than `told` tokens."""
         self._windows, self._own = windows, own or []
         self._shared, self._taken = shared, taken
         self._reserved = reserved
-        self._concern, self._told = concern, told
+        self._principal_limits, self._told = principal_limits, told
 
     def settle(self, tokens: int, *, may_be_more: bool = False, now: int | None = None) -> None:
         """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted.
@@ -83,8 +88,8 @@ class Reservation:
         """
         used, own, taken = max(tokens, self._reserved if may_be_more else 0), self._own, self._taken
         self._own, self._taken = [], None
-        if self._concern is not None and used:
-            self._concern.learn(max(used - self._told, 0))
+        if self._principal_limits is not None and used:
+            self._principal_limits.learn(max(used - self._told, 0))
         if self._windows is not None and own:
             when = monotonic_ns() if now is None else now
             self._windows.settle(own, reserved=self._reserved, used=used, now=when)
@@ -95,7 +100,7 @@ class Reservation:
 _NOTHING = Reservation()
 
 
-class _Concern:
+class PrincipalLimits:
     """What an endpoint's limits mean for one principal."""
 
     __slots__ = ("_asks", "counts_tokens", "endpoint", "least", "limits", "principal", "usual")
@@ -103,7 +108,7 @@ class _Concern:
     def __init__(self, endpoint: Endpoint, principal: Principal, usual: int) -> None:
         self.endpoint = endpoint
         self.principal = principal
-        self.limits = concerning(endpoint, principal)
+        self.limits = applicable_limits(endpoint, principal)
         tokens = [limit.most for limit in self.limits.values() if limit.unit == TOKENS]
         self.counts_tokens = bool(tokens)
         self.least = min(tokens, default=0)
@@ -135,7 +140,7 @@ class Limits:
     def __init__(self, holder: SnapshotHolder | None = None, *, redis: RedisAddress | None = None) -> None:
         self._holder = holder or SnapshotHolder()
         self._windows = Windows()
-        self._concerns: dict[tuple[str, str], _Concern] = {}
+        self._by_principal: dict[tuple[str, str], PrincipalLimits] = {}
         self._redis = redis
         self._shared: SharedWindows | None = None
         self._apart_until = 0
@@ -167,18 +172,20 @@ class Limits:
         if not endpoint.limits:
             return _NOTHING
         told = max(tokens, 1)
-        concern = self._concern(endpoint, principal)
+        principal_limits = self._principal_limits(endpoint, principal)
         reserved = told
-        if is_open and concern.usual:  # but an estimate alone makes no call too large for its limit
-            reserved = max(told, min(told + concern.usual, concern.least // self._dividers(now)))
-        asks, shared, taken = concern.asks(reserved), self._shared, None
+        if is_open and principal_limits.usual:  # but an estimate alone makes no call too large for its limit
+            reserved = max(
+                told, min(told + principal_limits.usual, principal_limits.least // self._dividers(now))
+            )
+        asks, shared, taken = principal_limits.asks(reserved), self._shared, None
         if not asks:
             return _NOTHING
         if shared is None:
-            own = self._within_share(asks, concern.limits, now)
+            own = self._within_share(asks, principal_limits.limits, now)
         else:
-            own, taken = await self._counted(shared, asks, concern.limits, now)
-        if not concern.counts_tokens:
+            own, taken = await self._counted(shared, asks, principal_limits.limits, now)
+        if not principal_limits.counts_tokens:
             return _NOTHING
         tokens_only = [each for each in own if each[0][2] == TOKENS]
         return Reservation(
@@ -187,7 +194,7 @@ class Limits:
             shared,
             taken and taken.only(TOKENS),
             reserved=reserved,
-            concern=concern if is_open else None,
+            principal_limits=principal_limits if is_open else None,
             told=told,
         )
 
@@ -195,33 +202,33 @@ class Limits:
         """How many processes divide a limit among them at the moment."""
         return 1 if self._shared is not None and now >= self._apart_until else self._holder.standing[1]
 
-    def _concern(self, endpoint: Endpoint, principal: Principal) -> _Concern:
+    def _principal_limits(self, endpoint: Endpoint, principal: Principal) -> PrincipalLimits:
         """Remembered, because both stay what they are for thousands of calls; a new snapshot brings others."""
         key = (endpoint.id, principal.id)
-        held = self._concerns.get(key)
+        held = self._by_principal.get(key)
         if held is None or held.endpoint is not endpoint or held.principal is not principal:
-            if len(self._concerns) >= _CONCERNS_KEPT:
-                self._concerns.clear()
-            held = self._concerns[key] = _Concern(endpoint, principal, held.usual if held else 0)
+            if len(self._by_principal) >= _MAX_PRINCIPALS_CACHED:
+                self._by_principal.clear()
+            held = self._by_principal[key] = PrincipalLimits(endpoint, principal, held.usual if held else 0)
         return held
 
     async def _counted(
-        self, shared: SharedWindows, asks: Asks, concerned: Mapping[Name, Limit], now: int
+        self, shared: SharedWindows, asks: Asks, limits: Mapping[Name, Limit], now: int
     ) -> tuple[Own, Taken | None]:
         """The call in the windows of this process and, if it can be reached, in those of Redis."""
-        own = self._within_share(asks, concerned, now) if now < self._apart_until else None
+        own = self._within_share(asks, limits, now) if now < self._apart_until else None
         try:
             said = await shared.take(asks)
-        except (RedisAway, RedisRefused) as away:
+        except (RedisUnavailable, RedisErrorReply) as away:
             shared.line.close(str(away))
-            return own or self._within_share(asks, concerned, now), None
+            return own or self._within_share(asks, limits, now), None
         if isinstance(said, Full):
             for name, entry in own or ():
                 self._windows.give_back(name, entry, asks[name].amount)
-            raise refusal(concerned[said.name], said.wait)
+            raise refusal(limits[said.name], said.wait)
         return own or self._windows.count(asks, now), said
 
-    def _within_share(self, asks: Asks, concerned: Mapping[Name, Limit], now: int) -> Own:
+    def _within_share(self, asks: Asks, limits: Mapping[Name, Limit], now: int) -> Own:
         """Count the call if this process may still admit it."""
         place, processes = self._holder.standing
         if processes > 1:
@@ -232,7 +239,7 @@ class Limits:
         said = self._windows.take(asks, now)
         if isinstance(said, Full):
             share = asks[said.name].most if processes > 1 else None
-            raise refusal(concerned[said.name], said.wait, share=share)
+            raise refusal(limits[said.name], said.wait, share=share)
         return said
 
     async def _keep(self, address: RedisAddress, met: asyncio.Event) -> None:
@@ -240,9 +247,9 @@ class Limits:
         failed = 0
         while True:
             try:
-                shared = SharedWindows(await RedisLine.open(address))
+                shared = SharedWindows(await RedisConnection.open(address))
                 await shared.prepare()
-            except (RedisAway, RedisRefused) as away:
+            except (RedisUnavailable, RedisErrorReply) as away:
                 if not failed:
                     _log.warning("Rate limits: each process admits its share, because %s.", away)
                 met.set()
@@ -264,7 +271,7 @@ class Limits:
         self._holder.limits = mode.value
 
 
-def concerning(endpoint: Endpoint, principal: Principal) -> Mapping[Name, Limit]:
+def applicable_limits(endpoint: Endpoint, principal: Principal) -> Mapping[Name, Limit]:
     """The strictest limit of each window that a call of this principal is counted in."""
     found: dict[Name, Limit] = {}
     for limit in endpoint.limits:

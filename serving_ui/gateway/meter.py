@@ -61,7 +61,7 @@ class Gauge(NamedTuple):
 
 
 class Meter:
-    """A Ledger that counts. `start` and `stop` once; without them it counts this process alone."""
+    """A Recorder that counts. `start` and `stop` once; without them it counts this process alone."""
 
     def __init__(self, folder: Path) -> None:
         self.gauges: list[Callable[[], Iterable[Gauge]]] = []
@@ -75,7 +75,7 @@ class Meter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._leave_again, name="gateway-meter", daemon=True)
 
-    def note(self, record: Record) -> None:
+    def record(self, record: Record) -> None:
         """Counts one request."""
         endpoint, status, completeness, retries, fallbacks, overhead, total, first_byte = _outcome(record)
         given, said, cached, written, reasoning = _tokens(record)
@@ -110,7 +110,7 @@ class Meter:
             return
         self._thread.start()
 
-    def concern(self) -> str | None:
+    def health_problem(self) -> str | None:
         """Whether the sums of `/metrics` are wrong."""
         if not self._trouble:
             return None

@@ -1,4 +1,4 @@
-"""How much a question lets the model write: the parameters that say so, in every vendor's spelling. Pure; raises GatewayError.
+"""How much a request lets the model write: the parameters that say so, in every vendor's spelling. Pure; raises GatewayError.
 
 What is counted here is what the provider is sent: both read the same body, whose `extra_params` are typed first (`typed`), because the
 Databricks SDK can send nothing but texts there. A number of another type (5000.0, "5000", true) is refused by its name, since one

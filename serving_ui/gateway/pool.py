@@ -11,11 +11,11 @@ import ssl
 from collections.abc import Hashable
 from functools import partial
 
-from serving_ui.gateway.circuits import Circuit
+from serving_ui.gateway.circuit_breaker import CircuitBreaker
 from serving_ui.gateway.connection import Connection, Late, NotReached, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
-# uvicorn, Node and Apache close after 5 s. Who asks in that very instant gets no answer, and nobody knows whether the question was read.
+# uvicorn, Node and Apache close after 5 s. Who asks in that very instant gets no answer, and nobody knows whether the request was read.
 _IDLE = 4.0
 MOST_IDLE = 1024
 _ADDRESSES_KEPT = 10.0
@@ -33,7 +33,7 @@ class Origin:
         self.tls = tls
         self.host = host
         self.port = port
-        self.circuit = Circuit()
+        self.circuit = CircuitBreaker()
         self._policy: EgressPolicy | None = None
         self._addresses: list[str] = []
         self._addresses_until = 0.0

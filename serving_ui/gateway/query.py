@@ -15,13 +15,13 @@ from serving_ui.catalogue.upstream import RequestRefused, SecretUnusable, Upstre
 from serving_ui.catalogue.wire_format import Asked, Wire
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets
+from serving_ui.gateway.inference_request import InferenceRequest
 from serving_ui.gateway.limits import NotAdmitted, Reservation
-from serving_ui.gateway.passage import Passage
-from serving_ui.gateway.question import Question
-from serving_ui.gateway.record import Ledger, Record
+from serving_ui.gateway.record import Record, Recorder
 from serving_ui.gateway.reported_failure import ReportedFailure, to_error
+from serving_ui.gateway.response_translator import ResponseTranslator
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot
-from serving_ui.gateway.tally import Counts, Tally
+from serving_ui.gateway.token_counter import Counts, TokenCounter
 
 CALLER_LEFT = 499
 COMPLETE = "complete"
@@ -29,7 +29,7 @@ TRUNCATED = "truncated"
 LEFT = "client_left"
 LIMITED = "limited"
 FAILED = "failed"
-_NOTHING_READ = Question({})
+_NOTHING_READ = InferenceRequest({})
 
 
 class Query:
@@ -37,38 +37,38 @@ class Query:
 
     __slots__ = (
         "_is_output_unknown",
-        "_ledger",
+        "_recorder",
         "caller",
+        "counter",
         "endpoint",
         "entity",
         "fallbacks",
         "is_open",
         "principal",
-        "question",
+        "request",
         "reservation",
         "retries",
         "snapshot",
-        "tally",
         "was_asked",
     )
 
     def __init__(
-        self, snapshot: Snapshot, endpoint: Endpoint, principal: Principal, caller: Caller, ledger: Ledger
+        self, snapshot: Snapshot, endpoint: Endpoint, principal: Principal, caller: Caller, recorder: Recorder
     ) -> None:
         self.snapshot = snapshot
         self.endpoint = endpoint
         self.principal = principal
         self.caller = caller
-        self._ledger = ledger
+        self._recorder = recorder
         self.is_open = True
         """Until `close`."""
         self._is_output_unknown = False
-        self.question = _NOTHING_READ
+        self.request = _NOTHING_READ
         self.entity: Entity | None = None
-        self.tally = Tally()
+        self.counter = TokenCounter()
         self.reservation: Reservation | None = None
         self.was_asked = False
-        """A provider may have read the question and did not refuse it, so there are tokens to count."""
+        """A provider may have read the request and did not refuse it, so there are tokens to count."""
         self.retries = self.fallbacks = 0
 
     def close(self, status: int, completeness: str = COMPLETE, *, code: str = "") -> None:
@@ -79,9 +79,9 @@ class Query:
         used = self._used(completeness == COMPLETE)
         if self.reservation is not None:
             self.reservation.settle(used[0] + used[1], may_be_more=self._is_output_unknown)
-        caller, endpoint, entity, question = self.caller, self.endpoint, self.entity, self.question
+        caller, endpoint, entity, request = self.caller, self.endpoint, self.entity, self.request
         elapsed = caller.elapsed_ms()
-        self._ledger.note(
+        self._recorder.record(
             Record(  # in the order of its fields: by their names it takes twice as long
                 caller.request_id.decode(),
                 time() - elapsed / 1000,
@@ -97,15 +97,15 @@ class Query:
                 status,
                 completeness,
                 code,
-                question.stream,
+                request.stream,
                 *used,
                 caller.first_byte_ms or elapsed,
                 elapsed,
                 caller.overhead_ms(),
                 self.retries,
                 self.fallbacks,
-                question.client_request_id,
-                question.usage_context,
+                request.client_request_id,
+                request.usage_context,
                 caller.traceparent(),
             )
         )
@@ -119,33 +119,33 @@ class Query:
 
     def start_retry(self) -> None:
         """It is asked once more, or elsewhere. What the try before has used stays counted."""
-        self.tally.start_retry(self._used(ended=False))
+        self.counter.start_retry(self._used(ended=False))
         self.was_asked = False
 
     def _used(self, ended: bool) -> Counts:
-        """What the provider told until now; the rest is estimated, unless nobody read the question or it was refused."""
+        """What the provider told until now; the rest is estimated, unless nobody read the request or it was refused."""
         if not self.was_asked:
-            return self.tally.reported_counts()
-        if not (ended or self.tally.has_output):
+            return self.counter.reported_counts()
+        if not (ended or self.counter.has_output):
             self._is_output_unknown = True  # a model may have written all that it was allowed to
-        return self.tally.estimated_counts(self.question, ended)
+        return self.counter.estimated_counts(self.request, ended)
 
 
 @dataclass(slots=True)
-class Try:
+class Attempt:
     """One served entity that is asked one query. `request` is what is sent, with the signature once it has one."""
 
     query: Query
     entity: Entity
     wire: Wire
-    request: UpstreamRequest
+    upstream_request: UpstreamRequest
 
     @classmethod
-    def of(cls, query: Query, entity: Entity) -> Try:
+    def of(cls, query: Query, entity: Entity) -> Attempt:
         """Raises GatewayError when this provider cannot be asked this."""
         wire = _wire(query, entity)
         try:
-            request = wire.build(query.question.body, entity.config, entity.model, query.snapshot.addresses)
+            request = wire.build(query.request.body, entity.config, entity.model, query.snapshot.addresses)
         except RequestRefused as refusal:
             raise invalid(str(refusal)) from refusal
         except SecretUnusable as problem:
@@ -153,22 +153,22 @@ class Try:
         return cls(query, entity, wire, request)
 
     @property
-    def passage(self) -> Passage:
+    def translator(self) -> ResponseTranslator:
         """What becomes of its answer."""
-        question = self.query.question
-        return Passage(
+        request = self.query.request
+        return ResponseTranslator(
             wire=self.wire,
             asked=self._asked,
             fail=self.failure,
-            tally=self.query.tally,
-            shows_usage=question.shows_usage,
-            named=question.is_response,
+            counter=self.query.counter,
+            shows_usage=request.shows_usage,
+            named=request.is_response,
         )
 
     def _asked(self) -> Asked:
         kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
         shown = f"{kind}-{self.query.caller.request_id.decode()}"
-        return Asked(self.query.question.body, self.entity.model, shown, int(time()))
+        return Asked(self.query.request.body, self.entity.model, shown, int(time()))
 
     def failure(self, failed: ProviderFailed) -> ReportedFailure:
         """What it means for the caller that the provider told of this failure."""
@@ -177,13 +177,13 @@ class Try:
     @property
     def secrets(self) -> list[str]:
         """What must never come back in an error."""
-        return sent_secrets(url=self.request.url, headers=self.request.headers)
+        return sent_secrets(url=self.upstream_request.url, headers=self.upstream_request.headers)
 
 
 def _wire(query: Query, entity: Entity) -> Wire:
     """How the entity's provider is asked this."""
     provider = PROVIDERS[entity.provider]
-    if query.question.is_response:
+    if query.request.is_response:
         if provider.responses is None:
             raise invalid(
                 f"{provider.label} has no Responses API. Use the path chat/completions with endpoint {query.endpoint.name}."
@@ -194,7 +194,7 @@ def _wire(query: Query, entity: Entity) -> Wire:
         raise GatewayError(
             501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
         )
-    if wire.reply is not None and wire.stream is None and query.question.stream:
+    if wire.reply is not None and wire.stream is None and query.request.stream:
         raise invalid(
             f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
         )

@@ -1,6 +1,6 @@
 """What is known of one request when it has been answered: the row that usage counts. No bodies, no secrets.
 
-Who fills it in is the gateway; who keeps it is a `Ledger`.
+Who fills it in is the gateway; who keeps it is a `Recorder`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Record(NamedTuple):
     traceparent: str = ""
 
 
-class Ledger(Protocol):
+class Recorder(Protocol):
     """Keeps records. `note` is called once for each request that was answered, before the last byte goes out."""
 
-    def note(self, record: Record) -> None: ...
+    def record(self, record: Record) -> None: ...
 
 
-class NoLedger:
+class NullRecorder:
     """Keeps nothing, for a gateway that nobody asks about its usage."""
 
-    def note(self, record: Record) -> None:
+    def record(self, record: Record) -> None:
         """Forget it."""

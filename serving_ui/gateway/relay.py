@@ -7,7 +7,7 @@ answer with a status, and another entity can be asked.
 
 A provider that shows for a while only that it is alive (pings, comments, events that say nothing to the caller) is passed on as a
 keep-alive, lest a balancer between us and the caller cuts a connection on which nothing moves. It begins the stream, too: who has
-thought for so long has taken the question, and a failure after that is an error event.
+thought for so long has taken the request, and a failure after that is an error event.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from time import monotonic, perf_counter
 
 from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.caller import Caller
-from serving_ui.gateway.circuits import Circuit
+from serving_ui.gateway.circuit_breaker import CircuitBreaker
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.passage import passed
-from serving_ui.gateway.query import Try
+from serving_ui.gateway.query import Attempt
 from serving_ui.gateway.reported_failure import ReportedFailure
+from serving_ui.gateway.response_translator import passed
 from serving_ui.gateway.upstream import Reply
 
 KEEP_ALIVE_EVERY = 15.0
@@ -31,30 +31,30 @@ _BLANK = b"\n\n"
 _EVENTS = (b"data:", b"event:", b"error:")
 
 
-async def relay_whole(reply: Reply, each: Try) -> None:
+async def relay_whole(reply: Reply, attempt: Attempt) -> None:
     """A JSON object: passed on byte by byte, or translated."""
-    query = each.query
+    query = attempt.query
     content = reply.arrived()
     if content is None:
         content = await _timed(query.caller, reply.body())
-    if each.wire.reply is None:
-        content = passed(content, query.tally, each.failure, may_be_cut=reply.ends_connection())
+    if attempt.wire.reply is None:
+        content = passed(content, query.counter, attempt.failure, may_be_cut=reply.ends_connection())
     else:
-        content = each.passage.whole(content)
+        content = attempt.translator.whole(content)
     query.close(200)
-    await query.caller.answer(200, content, (b"served-model-name", each.entity.name.encode()))
+    await query.caller.answer(200, content, (b"served-model-name", attempt.entity.name.encode()))
 
 
-async def relay_stream(reply: Reply, each: Try, circuit: Circuit) -> None:
-    """Events, each sent on as soon as it is whole. With the first one a host that was left alone is known to be back."""
-    query, caller = each.query, each.query.caller
-    framing = each.wire.framed_as(reply.headers.get("content-type", ""))
+async def relay_stream(reply: Reply, attempt: Attempt, circuit: CircuitBreaker) -> None:
+    """Events, attempt sent on as soon as it is whole. With the first one a host that was left alone is known to be back."""
+    query, caller = attempt.query, attempt.query.caller
+    framing = attempt.wire.framed_as(reply.headers.get("content-type", ""))
     if framing is None:
-        _read_unstreamed(await _timed(caller, reply.body()), each)
+        _read_unstreamed(await _timed(caller, reply.body()), attempt)
         raise GatewayError(
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
-    stream = each.passage.stream(framing)
+    stream = attempt.translator.stream(framing)
     heard = monotonic()
     while True:
         portion = await (reply.read() if caller.began else _timed(caller, reply.read()))
@@ -66,7 +66,7 @@ async def relay_stream(reply: Reply, each: Try, circuit: Circuit) -> None:
         if (ready or stream.over) and not caller.began:
             if circuit.is_open:
                 circuit.answered()
-            await caller.begin((b"served-model-name", each.entity.name.encode()))
+            await caller.begin((b"served-model-name", attempt.entity.name.encode()))
         if stream.over:
             query.close(200)
             await caller.end(ready + stream.last)
@@ -78,12 +78,12 @@ async def relay_stream(reply: Reply, each: Try, circuit: Circuit) -> None:
             raise stream.pop_error()
 
 
-def _read_unstreamed(content: bytes, each: Try) -> None:
+def _read_unstreamed(content: bytes, attempt: Attempt) -> None:
     """Reads what came in place of a stream: it may tell of a failure, and tokens were used all the same. Raises GatewayError."""
     if not content.lstrip().startswith(_EVENTS):
-        each.passage.whole(content)
+        attempt.translator.whole(content)
         return
-    stream = each.passage.stream(Framing.SSE)  # events, but of another content type
+    stream = attempt.translator.stream(Framing.SSE)  # events, but of another content type
     stream.take(content)
     if isinstance(stream.error, ReportedFailure):
         raise stream.pop_error()

@@ -1,9 +1,9 @@
 """Whether a provider that did not answer is asked once more, and after how long. Pure, but for the dice.
 
-A question costs money as soon as somebody has read it, so it is asked again at the same place only when nothing can have been done:
+A request costs money as soon as somebody has read it, so it is asked again at the same place only when nothing can have been done:
 
     no connection (refused, no TLS)     again  nothing was sent
-    a kept connection, closed before    again  the provider had closed it before the question reached it (`Connection.was_unread`);
+    a kept connection, closed before    again  the provider had closed it before the request reached it (`Connection.was_unread`);
                                                at once, on a new connection
     429, 503, 529 with a Retry-After    again  turned down, and it says when to come back. 529 is "overloaded" at Anthropic and
                                                Bedrock. Of Azure and OpenAI `retry-after-ms` counts, too
@@ -16,7 +16,7 @@ A question costs money as soon as somebody has read it, so it is asked again at 
     cut off, garbled, late                -    the model may have worked; so also a connection that is not accepted in time, since
                                                the caller has waited long enough
 
-Elsewhere (fallback) is asked after 429, every 5xx and all that is no answer at all: the endpoint's manager has chosen that a question
+Elsewhere (fallback) is asked after 429, every 5xx and all that is no answer at all: the endpoint's manager has chosen that a request
 may be paid for twice.
 """
 
@@ -27,23 +27,23 @@ from random import random
 
 from serving_ui.lib.retry_after import asked_for
 
-TRIES = 3
-BUDGET = 5.0
+MAX_ATTEMPTS = 3
+MAX_TOTAL_DELAY_SECONDS = 5.0
 """Seconds that one query waits for its provider to recover, in all. Callers have timeouts and retries of their own."""
 _FIRST = 0.2
 _TURNED_DOWN = frozenset({429, 503, 529})
 
 
-def pause(*, tries: int, spent: float, retry_after: float | None) -> float | None:
+def retry_delay(*, attempts: int, spent: float, retry_after: float | None) -> float | None:
     """Seconds until the next try; None when there is none. `retry_after` is what the provider asks for, if it does."""
-    if tries >= TRIES:
+    if attempts >= MAX_ATTEMPTS:
         return None
-    backoff = _FIRST * 2 ** (tries - 1) * (0.5 + random())  # noqa: S311 - jitter is no secret
+    backoff = _FIRST * 2 ** (attempts - 1) * (0.5 + random())  # noqa: S311 - jitter is no secret
     seconds = backoff if retry_after is None else retry_after + backoff / 4
-    return seconds if spent + seconds <= BUDGET else None
+    return seconds if spent + seconds <= MAX_TOTAL_DELAY_SECONDS else None
 
 
-def is_worth(status: int, headers: Mapping[str, str]) -> bool:
+def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Whether a refusal with this status and these headers (by lower-case names) did nothing and may soon be over."""
     return (
         status in _TURNED_DOWN

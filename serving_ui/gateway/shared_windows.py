@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 
-from serving_ui.gateway.redis_line import RedisLine, RedisRefused, encoded
+from serving_ui.gateway.redis_connection import RedisConnection, RedisErrorReply, encoded
 from serving_ui.gateway.windows import ENTRIES, SPAN, WIDTH, Ask, Full, Name
 
 _US = 1000  # nanoseconds in one of Redis' ticks
@@ -104,9 +104,9 @@ class Taken:
 
 
 class SharedWindows:
-    """The windows behind one connection. Its calls fail with RedisAway when the connection does."""
+    """The windows behind one connection. Its calls fail with RedisUnavailable when the connection does."""
 
-    def __init__(self, line: RedisLine, *, admit: str = ADMIT, settle: str = SETTLE) -> None:
+    def __init__(self, line: RedisConnection, *, admit: str = ADMIT, settle: str = SETTLE) -> None:
         self.line = line
         self._admit, self._settle = _Script(admit), _Script(settle)
 
@@ -136,7 +136,7 @@ class SharedWindows:
     async def _run(self, script: _Script, names: list[Name], words: list[str]) -> str:
         try:
             return (await self.line.ask(script.call(names, words))).decode()
-        except RedisRefused as refused:
+        except RedisErrorReply as refused:
             if not str(refused).startswith("NOSCRIPT"):
                 raise
         await self.prepare()  # somebody has flushed them

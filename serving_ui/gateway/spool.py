@@ -52,7 +52,7 @@ class _Pause(OSError):
 
 
 class Spool:
-    """The Ledger of one process. `lost` counts the rows that could not be written."""
+    """The Recorder of one process. `lost` counts the rows that could not be written."""
 
     def __init__(
         self, folder: Path, *, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS
@@ -71,7 +71,7 @@ class Spool:
         self._problem = ""  # why the last row was lost
         self._lost_at = 0.0
 
-    def note(self, record: Record) -> None:
+    def record(self, record: Record) -> None:
         """Writes it down. Never raises: the answer matters more than its row."""
         try:
             if self._size >= self._most_bytes or monotonic() >= self._until:
@@ -100,7 +100,7 @@ class Spool:
             "serving_ui_usage_rows_lost", "Rows that this process could not write to the spool.", self.lost
         )
 
-    def concern(self) -> str | None:
+    def health_problem(self) -> str | None:
         """Whether rows were lost a short while ago, and are lost now."""
         if not self.lost or monotonic() - self._lost_at > LOSS_TOLD_SECONDS:
             return None

@@ -23,7 +23,7 @@ from serving_ui.catalogue.wire_format import AnswerUnreadable, Event, Json, Tran
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event, tells_failure
-from serving_ui.gateway.tally import Tally
+from serving_ui.gateway.token_counter import TokenCounter
 from serving_ui.lib import json_text
 
 GARBLED = "The provider sent an event that cannot be understood, so its answer is not complete. Try again."
@@ -39,9 +39,11 @@ class Stream(ABC):
     last = _LAST
     is_loose = False
 
-    def __init__(self, *, splitter: Splitter, tally: Tally, fail: ToError, shows_usage: bool) -> None:
+    def __init__(
+        self, *, splitter: Splitter, counter: TokenCounter, fail: ToError, shows_usage: bool
+    ) -> None:
         self._splitter = splitter
-        self._tally = tally
+        self._counter = counter
         self._fail = fail
         self._shows_usage = shows_usage
         self.over = False
@@ -104,7 +106,7 @@ class Stream(ABC):
     def _report(self, failed: ProviderFailed, content: Any) -> None:
         """The provider has told of a failure."""
         if isinstance(content, dict):
-            self._tally.usage(content.get("usage"))
+            self._counter.usage(content.get("usage"))
         self.error = self._fail(failed)
 
     @abstractmethod
@@ -140,7 +142,7 @@ class PassedStream(Stream):
             self.error = GatewayError(503, _SHORT)
 
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
-        self._finished = self._tally.chunk(content) or self._finished
+        self._finished = self._counter.chunk(content) or self._finished
         if not content.get("choices"):
             self._pass_without_choice(data, content, ready)
             return
@@ -191,15 +193,15 @@ class TranslatedStream(Stream):
         except ProviderFailed as failed:
             self._report(failed, None)
         for chunk in chunks:
-            self._tally.chunk(chunk)
+            self._counter.chunk(chunk)
             is_last = only_usage(chunk)
             if self._shows_usage or not is_last:
                 ready.append(event(json_text.write(chunk)))
             if is_last and self._translator.finished:  # whether or not the provider closes its stream
                 self.over = True
-        if self._translator.counts is not self._counts:  # told by the way, and to nobody but the tally
+        if self._translator.counts is not self._counts:  # told by the way, and to nobody but the counter
             self._counts = self._translator.counts
-            self._tally.usage(self._counts)
+            self._counter.usage(self._counts)
 
     def _is_whole(self) -> bool:
         return self._translator.finished
@@ -219,7 +221,7 @@ class NamedStream(Stream):
         if "type" not in content and (failed := provider_errors.in_answer(content)) is not None:
             self._report(failed, content)
             return
-        self._tally.response_event(content)
+        self._counter.response_event(content)
         ready.append(event(_as_it_came(data), name.encode("latin-1")))
         self.over = content.get("type") in self._LAST_ONES
 
@@ -228,7 +230,7 @@ class NamedStream(Stream):
         self.error = error = self._fail(failed)
         response = content.get("response") if isinstance(content, dict) else None
         if isinstance(response, dict):
-            self._tally.usage(response.get("usage"))
+            self._counter.usage(response.get("usage"))
             told = response.get("error")
             said = {
                 "code": "server_error",

@@ -27,11 +27,11 @@ from time import monotonic
 
 from serving_ui.catalogue.upstream import Headers, UpstreamRequest
 from serving_ui.gateway import outgoing
-from serving_ui.gateway.circuits import Circuit
+from serving_ui.gateway.circuit_breaker import CircuitBreaker
 from serving_ui.gateway.connection import Connection, Cut, Garbled, UpstreamFault
-from serving_ui.gateway.guard import Guard
 from serving_ui.gateway.pool import Origin, Owner, Pool
 from serving_ui.gateway.timeouts import Timeouts
+from serving_ui.gateway.watchdog import RequestWatchdog
 from serving_ui.lib.content_coding import Decoder, NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import Address
@@ -169,16 +169,16 @@ class UpstreamClient:
             self._sweeper = None
         self.pool.close()
 
-    def circuit(self, url: str) -> Circuit:
+    def circuit(self, url: str) -> CircuitBreaker:
         """The circuit of the host that `url` leads to. Raises BadRequest."""
         return (self._targets.get(url) or self._target(url)).origin.circuit
 
-    def circuits(self) -> dict[str, Circuit]:
+    def circuits(self) -> dict[str, CircuitBreaker]:
         """All of them, by scheme, host and port."""
         return {origin.shown: origin.circuit for origin in self._origins.values()}
 
     async def send(
-        self, request: UpstreamRequest, *, policy: EgressPolicy, guard: Guard | None = None
+        self, request: UpstreamRequest, *, policy: EgressPolicy, watchdog: RequestWatchdog | None = None
     ) -> Reply:
         """Send it; returns when status and headers are there. Raises UpstreamFault or EgressRefused."""
         head, origin, owner = self._head(request)
@@ -189,28 +189,28 @@ class UpstreamClient:
         while True:
             is_used = connection is not None
             if connection is None:
-                timeouts = self.timeouts if guard is None else guard.timeouts
+                timeouts = self.timeouts if watchdog is None else watchdog.timeouts
                 connecting = origin.connect(policy=policy, seconds=timeouts.connect)
-                connection = await (connecting if guard is None else guard.during(connecting))
+                connection = await (connecting if watchdog is None else watchdog.during(connecting))
                 connection.origin, connection.owner, connection.policy = origin, owner, policy
-            if guard is not None:
-                guard.hold(connection, now=monotonic())
+            if watchdog is not None:
+                watchdog.hold(connection, now=monotonic())
             try:
                 connection.begin(message)
-                if guard is not None:
-                    guard.was_sent = True
+                if watchdog is not None:
+                    watchdog.was_sent = True
                 while not connection.has_head:
                     await connection.more()
                 return Reply(connection, pool)
             except Cut:
                 # The provider closed an idle connection just as we wrote to it. Only when it is certain that it has
-                # read nothing of the request, this is no second question (RFC 9110, 9.2.2).
-                if guard is not None and connection.was_unread:
-                    guard.was_sent = False
+                # read nothing of the request, this is no second request (RFC 9110, 9.2.2).
+                if watchdog is not None and connection.was_unread:
+                    watchdog.was_sent = False
                 if not (is_used and connection.was_unread):
                     raise
-                if guard is not None:
-                    guard.repeats += 1
+                if watchdog is not None:
+                    watchdog.repeats += 1
             finally:
                 if not connection.has_head:  # cut, late, cancelled: nobody will read this reply
                     connection.close()

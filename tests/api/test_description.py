@@ -19,7 +19,7 @@ from serving_ui.api.description.operation import Operation
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.endpoints.models import Endpoint
-from serving_ui.gateway import question
+from serving_ui.gateway import inference_request
 from tests.api.conftest import Caller
 from tests.architecture.test_policies import routes
 from tests.conftest import openai_body
@@ -50,7 +50,7 @@ def test_the_document_tells_of_every_route_and_of_nothing_else():
 def test_what_else_it_tells_of_is_the_gateways():
     others = [each for each in OPERATIONS if not each.path.startswith(("/api/", "/.well-known/"))]
     assert others
-    assert [each.path for each in others if not question.handles(each.path)] == []
+    assert [each.path for each in others if not inference_request.handles(each.path)] == []
 
 
 def test_every_name_is_given_once():

@@ -67,7 +67,7 @@ def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_
     deployed("chat")
     spool = Spool(tmp_path)
     for status, took in ((200, 40.0), (200, 7.0), (429, 0.3), (502, 900.0)):
-        spool.note(
+        spool.record(
             record(
                 endpoint_id=Endpoint.objects.get(name="chat").id, status=status, total_ms=took, tokens_in=3
             )

@@ -17,7 +17,7 @@ from time import perf_counter, process_time
 import redis.asyncio
 import uvloop
 
-from serving_ui.gateway.redis_line import RedisAddress, RedisLine
+from serving_ui.gateway.redis_connection import RedisAddress, RedisConnection
 from serving_ui.gateway.shared_windows import ADMIT, SharedWindows
 from serving_ui.gateway.windows import Ask
 from tests.support.services import running_redis
@@ -46,7 +46,7 @@ async def measured(name: str, one: One, *, calls: int, at_once: int) -> str:
 
 
 async def table(url: str, calls: int) -> list[str]:
-    ours = SharedWindows(await RedisLine.open(RedisAddress.parse(url)))
+    ours = SharedWindows(await RedisConnection.open(RedisAddress.parse(url)))
     await ours.prepare()
     async with redis.asyncio.Redis.from_url(url) as client:
         script = client.register_script(ADMIT)

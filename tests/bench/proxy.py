@@ -166,7 +166,7 @@ class Governed:
         tokens = {sha256(TOKEN.encode()).digest(): TokenEntry(Principal("1", "bench@example.com"))}
         holder = SnapshotHolder(Snapshot(endpoints={"bench": endpoint}, tokens=tokens, egress=LOOPBACK))
         folder = os.environ.get("BENCH_SPOOL")
-        self._gateway = Gateway(holder, ledger=Spool(Path(folder)) if folder else None)
+        self._gateway = Gateway(holder, recorder=Spool(Path(folder)) if folder else None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -55,20 +55,20 @@ def endpoint(name: str, served: Entity, **changes: Any) -> Endpoint:
     return replace(made, **changes)
 
 
-class Notebook:
-    """A ledger that a test reads. `pages` are the records, oldest first."""
+class MemoryRecorder:
+    """A ledger that a test reads. `records` are the records, oldest first."""
 
     def __init__(self) -> None:
-        self.pages: list[Record] = []
+        self.records: list[Record] = []
 
-    def note(self, record: Record) -> None:
-        self.pages.append(record)
+    def record(self, record: Record) -> None:
+        self.records.append(record)
 
     @property
     def last(self) -> Record:
         """The record of the only query since the test began, once it is there."""
-        wait_until(lambda: self.pages)
-        (record,) = self.pages
+        wait_until(lambda: self.records)
+        (record,) = self.records
         return record
 
 
@@ -79,7 +79,7 @@ class GatewayServer:
     url: str
     holder: SnapshotHolder = field(repr=False)
     gateway: Gateway = field(repr=False)
-    notes: Notebook = field(default_factory=Notebook, repr=False)
+    usage: MemoryRecorder = field(default_factory=MemoryRecorder, repr=False)
 
     def publish(self, *endpoints: Endpoint, **changes: Any) -> None:
         """Make these the endpoints, and change what else the snapshot has."""
@@ -180,10 +180,10 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture(scope="session")
 def _gateway() -> Iterator[GatewayServer]:
-    notes = Notebook()
-    made = Gateway(SnapshotHolder(), timeouts=Timeouts(connect=2, first_byte=3, total=6), ledger=notes)
+    usage = MemoryRecorder()
+    made = Gateway(SnapshotHolder(), timeouts=Timeouts(connect=2, first_byte=3, total=6), recorder=usage)
     with serve(Application(made)) as running:
-        yield GatewayServer(running.url, made.holder, made, notes)
+        yield GatewayServer(running.url, made.holder, made, usage)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
     """Endpoints chat, text and vectors, which lead to the sandbox. What other tests did to its circuit is forgotten."""
     for circuit in _gateway.gateway.client.circuits().values():
         circuit.answered()
-    _gateway.notes.pages.clear()
+    _gateway.usage.records.clear()
     _gateway.holder.replace(first_snapshot())
     _gateway.publish(
         endpoint("chat", entity(base=sandbox.base)),

@@ -7,15 +7,15 @@ import sys
 from time import monotonic_ns
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway import redis_line
+from serving_ui.gateway import redis_connection
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Mode
-from serving_ui.gateway.redis_line import RedisAddress
+from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
 
 MOST = 200
 TOKENS = 5000
-redis_line.TIMEOUT_SECONDS = 20.0  # a busy machine is no Redis that is away
+redis_connection.TIMEOUT_SECONDS = 20.0  # a busy machine is no Redis that is away
 LIMITS = (Limit("endpoint", MOST), Limit("endpoint", TOKENS, "tokens"), Limit("user", MOST - 1))
 ANN = Principal("ann", "ann@example.com")
 

@@ -21,9 +21,9 @@ import uvloop
 
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import Connection, Cut, UpstreamFault
-from serving_ui.gateway.guard import Guard, Watch
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
+from serving_ui.gateway.watchdog import DeadlineWheel, RequestWatchdog
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_tls import NAME, certificate
@@ -154,7 +154,7 @@ def test_what_was_read_on_a_kept_connection_is_not_asked_again(
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "retry-after" not in answer.headers
     assert (len(paid.read), paid.connections) == (2, 1)
-    assert [record.retries for record in gateway.notes.pages] == [0, 0]
+    assert [record.retries for record in gateway.usage.records] == [0, 0]
 
 
 def test_a_connection_that_was_closed_while_idle_costs_nothing(gateway: GatewayServer, paid: Vendor):
@@ -175,7 +175,7 @@ def test_a_new_connection_that_is_closed_is_a_fault(gateway: GatewayServer):
     with server(lambda connection: None) as port:
         gateway.add(endpoint("closed", entity(base=f"http://127.0.0.1:{port}")))
         assert gateway.query("closed").status_code == 503
-        assert gateway.notes.last.retries == 0
+        assert gateway.usage.last.retries == 0
 
 
 # The instant in which both sides act: the vendor has closed, and our event loop has not looked yet.
@@ -306,18 +306,18 @@ class Racing:
     async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
         """One caller at a time, with a connection that nobody else uses."""
         for number in self.numbers:
-            guard = Guard(_never, Timeouts(), Watch(), None)
+            watchdog = RequestWatchdog(_never, Timeouts(), DeadlineWheel(), None)
             headers = (("authorization", f"Bearer {key}"),)
             request = UpstreamRequest("POST", url, headers, b"number %d" % number)
             try:
-                reply = await client.send(request, policy=LOOPBACK, guard=guard)
+                reply = await client.send(request, policy=LOOPBACK, watchdog=watchdog)
                 await reply.body()
                 reply.done()
                 self.answered.add(number)
             except UpstreamFault:
                 self.told.add(number)
-            self.repeats += guard.repeats
-            guard.release()
+            self.repeats += watchdog.repeats
+            watchdog.release()
             await asyncio.sleep(self.dice.random() * self.seconds)
 
     async def run(self, port: int) -> None:

@@ -117,7 +117,7 @@ def test_tokens_that_are_not_told_are_estimated(gateway: GatewayServer, vendor: 
     )
     vendor.say(Answer.json({"embeddings": [[0.5, 1]], "response_type": "embeddings_floats"}))
     assert gateway.query("vendor", {"input": "twelve chars"}).status_code == 200
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_source) == (3, "estimated")
 
 

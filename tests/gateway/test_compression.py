@@ -71,7 +71,7 @@ def test_a_whole_answer_is_understood(
         answer = gateway.query("packed")
         assert (answer.status_code, answer.json()) == (200, REPLY)
         assert "content-encoding" not in answer.headers
-    assert (gateway.notes.pages[0].tokens_in, gateway.notes.pages[0].tokens_out) == (3, 2)
+    assert (gateway.usage.records[0].tokens_in, gateway.usage.records[0].tokens_out) == (3, 2)
 
 
 def test_a_stream_comes_as_it_is_sent(gateway: GatewayServer, packed: Vendor):

@@ -11,7 +11,7 @@ import pytest
 
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Limit
-from serving_ui.gateway.tally import Tally, estimate
+from serving_ui.gateway.token_counter import TokenCounter, estimate
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_reported_failures import event
@@ -59,8 +59,8 @@ def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
     """The record of a stream that was left with its first event."""
     with gateway.query(name, STREAM, stream=True) as answer:
         next(answer.iter_lines())
-    wait_until(lambda: gateway.notes.pages)
-    return gateway.notes.last
+    wait_until(lambda: gateway.usage.records)
+    return gateway.usage.last
 
 
 def test_what_anthropic_told_at_the_beginning_is_what_a_caller_who_leaves_has_used(
@@ -84,7 +84,7 @@ def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
     lead(gateway, vendor, NAMED["anthropic-hello"])
     vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, cut=cut))
     gateway.query("vendor", STREAM)
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "mixed")
     assert (record.tokens_in, record.tokens_out) == (25_000, estimate(len(SAID)))
 
@@ -95,7 +95,7 @@ def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, ve
     failed = event({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, "error")
     vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, told, failed))
     gateway.query("vendor", STREAM)
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "reported")
     assert (record.tokens_in, record.tokens_out) == (25_000, 77)
 
@@ -106,7 +106,7 @@ def test_a_stream_that_is_left_is_settled_with_what_was_told(gateway: GatewaySer
     vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
     with gateway.query("vendor", {**STREAM, "max_tokens": 100}, stream=True) as answer:
         next(answer.iter_lines())
-    wait_until(lambda: gateway.notes.pages)
+    wait_until(lambda: gateway.usage.records)
     assert gateway.query("vendor", {**CHAT, "max_tokens": 2_000}).status_code == 429
 
 
@@ -191,8 +191,8 @@ def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
     failed = frames.event("modelStreamErrorException", {"message": "x"})
     vendor.say(Answer.stream(said, told, failed, kind=frames.KIND))
     gateway.query("vendor", STREAM)
-    assert gateway.notes.last.completeness == "truncated"
-    assert parts(gateway.notes.last) == (360, 20, 300, 50, 0, "reported")
+    assert gateway.usage.last.completeness == "truncated"
+    assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
 
 
 def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: Vendor):
@@ -201,8 +201,8 @@ def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: 
     end = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x", "usage": usage}}
     vendor.say(Answer.stream(event(end)))
     assert gateway.query("vendor", STREAM).status_code == 500
-    assert gateway.notes.last.completeness == "failed"
-    assert parts(gateway.notes.last) == (70, 9, 64, 0, 0, "reported")
+    assert gateway.usage.last.completeness == "failed"
+    assert parts(gateway.usage.last) == (70, 9, 64, 0, 0, "reported")
 
 
 def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: GatewayServer, vendor: Vendor):
@@ -217,7 +217,7 @@ def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: Gatew
     response = {**RESPONSE, "status": "incomplete", "usage": usage}
     vendor.say(Answer.stream(BEGIN, DELTA, sent("response.incomplete", response=response)))
     assert gateway.post("responses", {"model": "model", "input": "x", "stream": True}).status_code == 200
-    assert parts(gateway.notes.last) == (90, 30, 64, 16, 25, "reported")
+    assert parts(gateway.usage.last) == (90, 30, 64, 16, 25, "reported")
 
 
 def test_what_a_try_before_has_used_is_counted_in(gateway: GatewayServer, vendor: Vendor):
@@ -234,7 +234,7 @@ def test_what_a_try_before_has_used_is_counted_in(gateway: GatewayServer, vendor
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         other.say(Answer.json({"choices": [{"message": {"content": "Hi."}}], "usage": usage}))
         assert gateway.query("both").headers["served-model-name"] == "working"
-    record = gateway.notes.last
+    record = gateway.usage.last
     counts = recorded.answer["usage"] if recorded.answer else {}
     assert parts(record) == (
         counts["prompt_tokens"] + 3,
@@ -353,24 +353,24 @@ def test_parts_mean_the_same_whoever_tells_them(
     """In a whole answer, whose bytes are not parsed, and in a chunk."""
     choices = {"choices": [{"message": {"content": "x"}}]}
     content = {"usage": usage, **choices} if is_first else {**choices, "usage": usage}
-    whole, streamed = Tally(), Tally()
+    whole, streamed = TokenCounter(), TokenCounter()
     assert whole.whole(json.dumps(content, indent=indent).encode())
     streamed.chunk({"choices": [], "usage": usage})
-    for tally in (whole, streamed):
-        given, said, _source, *apart = tally.reported_counts()
+    for counter in (whole, streamed):
+        given, said, _source, *apart = counter.reported_counts()
         assert (given, said, *apart) == expected
 
 
 def test_later_counts_replace_earlier_ones_and_zeros_do_not():
-    tally = Tally()
+    counter = TokenCounter()
     for usage in (
         {"prompt_tokens": 900, "completion_tokens": 1},
         {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         {"prompt_tokens": None, "completion_tokens": 40},
         {"prompt_tokens": 890, "completion_tokens": 38},
     ):
-        tally.usage(usage)
-    assert tally.reported_counts()[:2] == (890, 38)
+        counter.usage(usage)
+    assert counter.reported_counts()[:2] == (890, 38)
 
 
 def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor: Vendor):
@@ -378,7 +378,7 @@ def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor:
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     vendor.say(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
     gateway.query("model", STREAM)
-    assert parts(gateway.notes.last)[:2] == (9, 4)
+    assert parts(gateway.usage.last)[:2] == (9, 4)
 
 
 MOONSHOT = {"index": 0, "finish_reason": "stop", "usage": {"prompt_tokens": 9, "completion_tokens": 8}}
@@ -395,4 +395,4 @@ def test_moonshots_counts_are_found_within_a_choice(
     gateway.add(endpoint("model", entity(base=vendor.url)))
     vendor.say(answer)
     gateway.query("model", {**CHAT, "stream": kind == "stream"})
-    assert parts(gateway.notes.last) == (9, 8, 0, 0, 0, "reported")
+    assert parts(gateway.usage.last) == (9, 8, 0, 0, 0, "reported")

@@ -15,7 +15,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
-from serving_ui.gateway.circuits import FAULTS
+from serving_ui.gateway.circuit_breaker import FAULTS
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
@@ -145,7 +145,7 @@ def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_
     }
     assert "gives endpoint azure its access" in answers[0].json()["message"]
     assert len(login.requests) == 1, "all of them wait for the same one"
-    assert {record.status for record in gateway.notes.pages} == {504}
+    assert {record.status for record in gateway.usage.records} == {504}
 
 
 def test_who_leaves_while_a_token_is_fetched_is_noted_at_once_and_the_others_get_it(
@@ -156,8 +156,11 @@ def test_who_leaves_while_a_token_is_fetched_is_noted_at_once_and_the_others_get
         staying = callers.submit(gateway.query, "azure")
         wait_until(lambda: login.requests)
         leave(gateway, "azure")
-        wait_until(lambda: gateway.notes.pages)
-        assert (gateway.notes.pages[0].status, gateway.notes.pages[0].completeness) == (499, "client_left")
+        wait_until(lambda: gateway.usage.records)
+        assert (gateway.usage.records[0].status, gateway.usage.records[0].completeness) == (
+            499,
+            "client_left",
+        )
         assert staying.result().status_code == 200
     assert (len(login.requests), len(azure.requests)) == (1, 1)
 
@@ -205,5 +208,5 @@ def test_a_token_that_nobody_gives_leaves_nothing_to_search_for(
     with garbage() as found:
         for _ in range(3):
             assert gateway.query("azure").status_code >= 400
-        wait_until(lambda: len(gateway.notes.pages) == 4)
+        wait_until(lambda: len(gateway.usage.records) == 4)
     assert not found

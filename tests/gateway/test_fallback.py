@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving_ui.gateway.circuits import FAULTS
+from serving_ui.gateway.circuit_breaker import FAULTS
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
@@ -51,7 +51,7 @@ def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vend
     answer = gateway.query("many")
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-2")
     assert counts(vendors) == [0, 1, 1, 0]
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.entity, record.fallbacks, record.retries, record.status) == ("model-2", 1, 0, 200)
 
 
@@ -66,7 +66,7 @@ def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list
         vendor.say(refusal(500))
     answer = gateway.query("many")
     assert (answer.status_code, counts(vendors)) == (500, [0, 1, 1, 1])
-    assert gateway.notes.last.fallbacks == 2
+    assert gateway.usage.last.fallbacks == 2
 
 
 def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor]):
@@ -75,7 +75,7 @@ def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor
     vendors[3].say(refusal(503, Retry_After="0"), GOOD)
     answer = gateway.query("many")
     assert (answer.status_code, counts(vendors)) == (200, [0, 1, 1, 2])
-    assert gateway.notes.last.retries == 1
+    assert gateway.usage.last.retries == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -157,5 +157,7 @@ def test_limits_count_a_query_once_whoever_answers_it(gateway: GatewayServer, ve
     asked = [gateway.query("many", {**CHAT, "max_tokens": 50}).status_code for _ in range(3)]
     assert asked == [200, 200, 429]
     assert counts(vendors) == [0, 2, 2, 0]
-    said = [(each.entity, each.fallbacks, each.completeness, each.tokens_out) for each in gateway.notes.pages]
+    said = [
+        (each.entity, each.fallbacks, each.completeness, each.tokens_out) for each in gateway.usage.records
+    ]
     assert said == [("model-2", 1, "complete", 2), ("model-2", 1, "complete", 2), ("", 0, "limited", 0)]

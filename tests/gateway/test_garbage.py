@@ -107,5 +107,5 @@ def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: S
     with garbage() as found:
         for _ in range(TIMES):
             query(gateway, sandbox)
-        wait_until(lambda: len(gateway.notes.pages) == 1 + TIMES)
+        wait_until(lambda: len(gateway.usage.records) == 1 + TIMES)
     assert not found

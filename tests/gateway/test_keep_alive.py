@@ -123,7 +123,7 @@ def test_a_long_beginning_begins_the_stream(gateway: GatewayServer, thinker: Raw
         assert answer.headers["served-model-name"] == "entity-1"
         content = answer.content
     assert 2 <= sent(content, before=b"", form=BLANK, after=chunk("a") + END + DONE) <= 6
-    assert gateway.notes.last.completeness == "complete"
+    assert gateway.usage.last.completeness == "complete"
 
 
 def test_a_failure_after_that_is_an_error_event(gateway: GatewayServer, thinker: RawServer):
@@ -133,7 +133,7 @@ def test_a_failure_after_that_is_an_error_event(gateway: GatewayServer, thinker:
     assert (
         json.loads(answer.content.strip().removeprefix(b"data: "))["error_code"] == "TEMPORARILY_UNAVAILABLE"
     )
-    assert gateway.notes.last.completeness == "truncated"
+    assert gateway.usage.last.completeness == "truncated"
 
 
 def test_an_early_failure_stays_an_ordinary_error(

@@ -51,9 +51,9 @@ def read(meter: Meter) -> Samples:
 def test_requests_tokens_and_times_are_counted(tmp_path: Path):
     meter = Meter(tmp_path)
     apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 5}
-    meter.note(record(tokens_in=3, tokens_out=7, retries=1, **apart))
-    meter.note(record(tokens_in=1, total_ms=8000.0))
-    meter.note(record(status=429, completeness="limited", total_ms=0.2, first_byte_ms=0.0))
+    meter.record(record(tokens_in=3, tokens_out=7, retries=1, **apart))
+    meter.record(record(tokens_in=1, total_ms=8000.0))
+    meter.record(record(status=429, completeness="limited", total_ms=0.2, first_byte_ms=0.0))
     found = read(meter)
     assert found["serving_ui_requests_total{endpoint=chat,status=200}"] == 2
     assert found["serving_ui_requests_total{endpoint=chat,status=429}"] == 1
@@ -94,7 +94,7 @@ for line in sys.stdin:
         meter.stop()
         break
     for _ in range(int(line)):
-        meter.note(Record(request_id="a", at=0, endpoint="chat", status=200))
+        meter.record(Record(request_id="a", at=0, endpoint="chat", status=200))
     print("counted", flush=True)
 """
 
@@ -146,7 +146,7 @@ def requests_of(meter: Meter) -> float:
 
 def test_what_a_sibling_counts_is_added_and_stays_when_it_has_ended(tmp_path: Path, sibling: Sibling):
     meter = Meter(tmp_path)
-    meter.note(record())
+    meter.record(record())
     sibling.count(3)
     until(lambda: requests_of(meter) == 4, what="the sibling's counts")
     assert read(meter)["serving_ui_circuit_open"] == 1
@@ -204,7 +204,7 @@ def test_counts_that_were_added_and_not_deleted_are_not_added_again(tmp_path: Pa
 def test_half_a_file_is_left_out(tmp_path: Path):
     (tmp_path / "strange.counts").write_bytes(b'{"counts": {')
     meter = Meter(tmp_path)
-    meter.note(record())
+    meter.record(record())
     assert requests_of(meter) == 1
 
 
@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_used_costs_only_the_siblings(tmp_path: Path):
     (tmp_path / "metrics").write_text("a file stands in its place")
     meter = Meter(tmp_path / "metrics")
     meter.start()
-    meter.note(record())
+    meter.record(record())
     assert requests_of(meter) == 1
     meter.stop()
 
@@ -231,13 +231,13 @@ def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
     meter.gauges.append(note_the_try)
     meter.start()
     with room_for(0):
-        meter.note(record())
-        until(meter.concern, what="the failure to be told")
+        meter.record(record())
+        until(meter.health_problem, what="the failure to be told")
         tries.clear()
         until(lambda: len(tries) > 3, what="further attempts")
-        assert "(file too large)" in str(meter.concern())
-        assert "Make room there" in str(meter.concern())
-    until(lambda: meter.concern() is None, what="the counts to be shared again")
+        assert "(file too large)" in str(meter.health_problem())
+        assert "Make room there" in str(meter.health_problem())
+    until(lambda: meter.health_problem() is None, what="the counts to be shared again")
     meter.stop()
     assert [bool(told.exc_info) for told in caplog.records] == [False]
     assert "Make room there" in caplog.text

@@ -55,7 +55,7 @@ def assert_failed(gateway: GatewayServer, vendor: Vendor, name: str, body: Any, 
     """It fails alone, and with another one that one answers."""
     answer = gateway.query(name, body)
     assert (answer.status_code, answer.json()["error_code"]) == expected
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.error_code) == ("failed", expected[1])
     vendor.say(Answer.stream(chunk("a"), END, DONE) if body.get("stream") else GOOD)
     assert gateway.query(f"{name}-2", body).headers["served-model-name"] == "second"
@@ -128,7 +128,7 @@ def test_an_answer_is_passed_as_it_came(
     raw.answer(whole(body, is_measured=is_measured))
     answer = gateway.query("raw")
     assert (answer.status_code, answer.content) == (200, body)
-    assert gateway.notes.last.completeness == "complete"
+    assert gateway.usage.last.completeness == "complete"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_failure_in_a_stream_is_never_its_end(
     answer = gateway.query("raw", STREAM)
     *_, last = (line for line in answer.text.split("\n\n") if line)
     assert json.loads(last.removeprefix("data: "))["error_code"] == code
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.error_code) == ("truncated", code)
 
 
@@ -235,7 +235,7 @@ def test_what_comes_before_the_first_choice_is_passed_on_in_its_order(
     events = b"".join(first) + chunk("a") + FILTERED + END + DONE
     raw.answer(streamed(events))
     assert gateway.query("raw", STREAM).content == events
-    assert gateway.notes.last.completeness == "complete"
+    assert gateway.usage.last.completeness == "complete"
 
 
 def test_a_response_knows_no_event_without_a_type_that_has_but_a_message(

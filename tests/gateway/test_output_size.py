@@ -10,7 +10,7 @@ import pytest
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.question import read_question
+from serving_ui.gateway.inference_request import parse_request
 from serving_ui.gateway.snapshot import Limit
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD
@@ -67,7 +67,7 @@ def test_a_number_of_another_type_is_refused_by_its_name(
         assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert f"The field {name} must be a whole number" in answer.json()["message"]
     assert not vendor.asked
-    assert {each.completeness for each in gateway.notes.pages} == {"failed"}
+    assert {each.completeness for each in gateway.usage.records} == {"failed"}
 
 
 def test_a_refused_number_takes_nothing_of_the_limit(gateway: GatewayServer, vendor: Vendor):
@@ -200,8 +200,8 @@ def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vend
 
 
 def asked(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
-    question = read_question({**CHAT, **body}, task=task, is_response=False)
-    return question.output, question.is_open
+    request = parse_request({**CHAT, **body}, task=task, is_response=False)
+    return request.output, request.is_open
 
 
 def test_each_of_several_prompts_is_counted():
@@ -283,8 +283,6 @@ def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
 )
 def test_what_is_counted_is_what_is_sent_to_a_vendor_with_another_wire(extra: dict[str, str], most: int):
     recorded = next(each for each in RECORDINGS if str(each) == "google-cloud-vertex-ai-hello")
-    question = read_question({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
-    assert question.output == most
-    assert (
-        json.loads(recorded.built(question.body).body or b"")["generationConfig"]["maxOutputTokens"] == most
-    )
+    request = parse_request({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
+    assert request.output == most
+    assert json.loads(recorded.built(request.body).body or b"")["generationConfig"]["maxOutputTokens"] == most

@@ -46,7 +46,7 @@ def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
 def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: Vendor):
     for count in range(1, 4):
         answer = gateway.query("model", headers={"X-Request-Id": f"mine-{count}"})
-        assert [record.request_id for record in gateway.notes.pages] == [
+        assert [record.request_id for record in gateway.usage.records] == [
             f"mine-{n + 1}" for n in range(count)
         ]
         assert answer.headers["x-request-id"] == f"mine-{count}"
@@ -54,7 +54,7 @@ def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: V
 
 def test_it_says_who_asked_what_and_how_it_ended(gateway: GatewayServer, model: Vendor):
     answer = gateway.query("model")
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.endpoint, record.endpoint_id, record.entity, record.config_version) == (
         "model",
         "id-model",
@@ -79,7 +79,7 @@ def test_what_is_for_this_server_is_noted_and_not_forwarded(gateway: GatewayServ
     own = {"client_request_id": "order-7", "usage_context": {"team": "search"}, "extra_params": {"seed": 3}}
     gateway.query("model", {**CHAT, **own}, headers={"traceparent": trace})
     assert model.asked[0].json == {"model": "gpt-4o", "seed": 3, **CHAT}
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.client_request_id, record.usage_context, record.traceparent) == (
         "order-7",
         {"team": "search"},
@@ -101,13 +101,13 @@ def test_what_cannot_be_noted_is_refused(gateway: GatewayServer, model: Vendor, 
 
 def test_a_forged_traceparent_is_not_noted(gateway: GatewayServer, model: Vendor):
     gateway.query("model", headers={"traceparent": "00-zz-1-01"})
-    assert gateway.notes.last.traceparent == ""
+    assert gateway.usage.last.traceparent == ""
 
 
 def test_a_refusal_by_a_limit_is_noted(gateway: GatewayServer, model: Vendor):
     gateway.add(endpoint("none", entity(base=model.url), limits=(Limit("endpoint", 0),)))
     assert gateway.query("none").status_code == 429
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (
         429,
         "limited",
@@ -119,20 +119,20 @@ def test_a_refusal_by_a_limit_is_noted(gateway: GatewayServer, model: Vendor):
 @pytest.mark.parametrize("body", [b"{", {}, {"messages": []}, {**CHAT, "stream": "yes"}], ids=str)
 def test_a_question_that_cannot_be_asked_is_noted(gateway: GatewayServer, model: Vendor, body: Any):
     assert gateway.query("model", body).status_code == 400
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_in) == (400, "failed", 0)
 
 
 def test_a_body_that_is_too_large_is_noted_and_not_asked(gateway: GatewayServer, model: Vendor):
     content = b'{"messages": "' + b"x" * (4 * 1024 * 1024) + b'"}'
     assert gateway.query("model", content).status_code == 400
-    assert (gateway.notes.last.completeness, model.asked) == ("failed", [])
+    assert (gateway.usage.last.completeness, model.asked) == ("failed", [])
 
 
 def test_a_provider_that_fails_is_noted(gateway: GatewayServer, model: Vendor):
     model.say(refusal(500))
     assert gateway.query("model").status_code == 500
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (500, "failed", "INTERNAL_ERROR")
     assert (record.entity, record.tokens_source) == ("entity-1", "none")
 
@@ -149,7 +149,7 @@ def test_who_reaches_no_endpoint_leaves_no_record(
     gateway: GatewayServer, model: Vendor, path: str, token: str
 ):
     assert gateway.post(path, CHAT, token=token).status_code in {401, 404}
-    assert gateway.notes.pages == []
+    assert gateway.usage.records == []
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
@@ -181,7 +181,7 @@ def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: Gate
     head = "POST /serving-endpoints/model/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
         caller.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_source) == (499, "client_left", "none")
     assert not model.asked
 
@@ -189,10 +189,10 @@ def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: Gate
 def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
     model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
     leave(gateway, "model")
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
     assert model.asked[0].gone.wait(5)
-    wait_until(lambda: len(gateway.notes.pages) == 1)
+    wait_until(lambda: len(gateway.usage.records) == 1)
 
 
 def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
@@ -203,7 +203,7 @@ def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
         lines = answer.iter_lines()
         while b"aracters" not in next(lines):
             pass
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness) == (499, "client_left")
     assert (record.tokens_source, record.tokens_out) == ("estimated", (16 + 1) // 4)
     assert record.tokens_in == (len(SAID) + 1) // 4
@@ -213,7 +213,7 @@ def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
 def test_a_stream_is_noted_with_the_counts_that_the_provider_tells(gateway: GatewayServer, model: Vendor):
     model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", STREAM)
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (9, 4, "reported")
     assert record.streamed
     assert record.first_byte_ms <= record.total_ms
@@ -230,13 +230,13 @@ def test_counts_beside_a_choice_are_passed_on_in_any_case(gateway: GatewayServer
     told = chunk("a", usage=USAGE)
     model.say(Answer.stream(told, END, DONE))
     assert told in gateway.query("model", STREAM).content
-    assert gateway.notes.last.tokens_out == 4
+    assert gateway.usage.last.tokens_out == 4
 
 
 def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Vendor):
     model.say(Answer.json({"choices": [{"message": {"content": "Hello there."}}]}))
     gateway.query("model")
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out) == ((len(SAID) + 1) // 4, (12 + 1) // 4)
     assert record.tokens_source == "estimated"
 
@@ -257,7 +257,7 @@ def test_absurd_counts_are_not_believed(
 ):
     model.say(Answer.json({**REPLY, "usage": usage}))
     assert gateway.query("model").status_code == 200
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == expected
 
 
@@ -269,7 +269,7 @@ def test_the_counts_of_a_megabyte_of_vectors_are_found(gateway: GatewayServer, v
     )
     gateway.add(endpoint("long", entity(base=vendor.url, task=Task.EMBEDDINGS)))
     assert len(gateway.query("long", {"input": "x"}).content) > 1_000_000
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (8, 0, "reported")
 
 
@@ -279,5 +279,5 @@ def test_a_gateway_that_breaks_notes_it(gateway: GatewayServer, model: Vendor):
     object.__setattr__(broken.entities[0], "provider", "no such provider")
     gateway.add(broken)
     assert gateway.query("broken").status_code == 500
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (500, "failed", "INTERNAL_ERROR")

@@ -134,7 +134,7 @@ def test_a_body_over_sixteen_megabytes_is_refused(
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "16 MB" in answer.json()["message"]
     assert "SERVING_UI_QUERY_BODY_BYTES" in answer.json()["message"]
-    assert (gateway.notes.last.status, gateway.notes.last.endpoint) == (400, "chat")
+    assert (gateway.usage.last.status, gateway.usage.last.endpoint) == (400, "chat")
     assert sandbox.asked() == []
 
 
@@ -165,7 +165,7 @@ def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
     answer = gateway.query(body=content, headers={"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "16 MB" in answer.json()["message"]
-    assert gateway.notes.last.status == 400
+    assert gateway.usage.last.status == 400
 
 
 def test_two_tokens_are_refused(gateway: GatewayServer):

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.circuits import FAULTS
+from serving_ui.gateway.circuit_breaker import FAULTS
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
@@ -78,7 +78,7 @@ def test_another_one_answers_on_every_path(
     answer = gateway.post(path, body)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
     assert (len(first.asked), len(second.asked)) == (1, 1)
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.fallbacks, record.retries) == ("complete", 1, 0)
 
 
@@ -93,7 +93,7 @@ def test_another_one_answers_when_the_first_event_tells_of_a_failure(
     answer = gateway.post(path, question)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
     assert b"error" not in answer.content.replace(b'"error": null', b"")
-    assert gateway.notes.last.fallbacks == 1
+    assert gateway.usage.last.fallbacks == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_another_one_answers_when_an_answer_cannot_be_read(
     failed = gateway.query("chat-2", {**CHAT, "stream": stream})
     assert failed.status_code in {500, 503}
     assert failed.json()["message"].endswith((".", "to."))
-    assert [each.completeness for each in gateway.notes.pages] == ["complete", "failed"]
+    assert [each.completeness for each in gateway.usage.records] == ["complete", "failed"]
 
 
 def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServer, vendors: list[Vendor]):
@@ -156,7 +156,7 @@ def test_it_is_what_its_status_would_have_been(
     assert (answer.status_code, answer.json()["error_code"]) == expected
     assert "The provider said: " in answer.json()["message"]
     assert CANARY not in answer.text
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (expected[0], "failed", expected[1])
     assert (record.tokens_source, record.retries, len(model.asked)) == ("none", 0, 1)
 
@@ -191,7 +191,7 @@ def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model
 def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: GatewayServer, model: Vendor):
     model.say(GOOD)
     assert gateway.query("model", STREAM).status_code == 501
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.tokens_in, record.tokens_out) == ("failed", 3, 2)
 
 
@@ -217,7 +217,7 @@ def test_a_stream_that_has_begun_ends_with_the_failure(
     *_, last = (line for line in answer.text.split("\n\n") if line)
     assert json.loads(last.removeprefix("data: "))["error_code"] == code
     assert b"[DONE]" not in answer.content and CANARY not in answer.text
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (200, "truncated", code)
 
 
@@ -294,7 +294,7 @@ def test_each_vendors_spelling_keeps_its_kind(
     got = gateway.query("vendor", recorded.question)
     assert (got.status_code, got.json()["error_code"]) == expected
     assert "Words." in got.json()["message"]
-    assert gateway.notes.last.completeness == "failed"
+    assert gateway.usage.last.completeness == "failed"
 
 
 def test_an_answer_that_nobody_can_use_is_a_failure_with_what_it_cost(gateway: GatewayServer, vendor: Vendor):
@@ -302,7 +302,7 @@ def test_an_answer_that_nobody_can_use_is_a_failure_with_what_it_cost(gateway: G
     gateway.lead(vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url))
     vendor.say(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
     assert gateway.query("vendor", recorded.question).status_code == 500
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("failed", "reported")
     assert (record.tokens_in, record.tokens_cached, record.tokens_cache_written) == (161, 40, 100)
 
@@ -325,7 +325,7 @@ def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: Gateway
     )  # fmt: skip
     assert told["response"]["error"]["message"].endswith("The provider said: Slow, [secret]")
     assert CANARY not in answer.text
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.error_code) == ("truncated", "RESOURCE_EXHAUSTED")
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
@@ -352,7 +352,7 @@ def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
     }
     got = gateway.post("responses", question)
     assert (got.status_code, got.json()["error_code"]) == (429, "RESOURCE_EXHAUSTED")
-    assert gateway.notes.last.completeness == "failed"
+    assert gateway.usage.last.completeness == "failed"
 
 
 def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
@@ -362,7 +362,7 @@ def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
     streamed = event({"error": None, "choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]})
     model.say(Answer.stream(streamed, DONE))
     assert gateway.query("model", STREAM).content == streamed + DONE
-    assert {each.completeness for each in gateway.notes.pages} == {"complete"}
+    assert {each.completeness for each in gateway.usage.records} == {"complete"}
 
 
 def test_an_error_is_found_at_both_ends_of_a_long_answer(gateway: GatewayServer, model: Vendor):
@@ -374,4 +374,4 @@ def test_an_error_is_found_at_both_ends_of_a_long_answer(gateway: GatewayServer,
     ):
         model.say(Answer.json(told))
         assert gateway.query("model").status_code == 503
-    assert [each.tokens_in for each in gateway.notes.pages] == [3, 3]
+    assert [each.tokens_in for each in gateway.usage.records] == [3, 3]

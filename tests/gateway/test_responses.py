@@ -83,7 +83,7 @@ def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Ven
     assert asked.path == "/responses"
     assert asked.json == {"model": "gpt-4o", "input": "Say hello."}
     assert asked.headers["authorization"] == f"Bearer {CANARY}"
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
     assert record.usage_context == {"team": "a"}
 
@@ -98,7 +98,7 @@ def test_the_official_client_gets_every_event_by_its_name(
         "response.output_text.delta",
         "response.completed",
     ]
-    assert gateway.notes.last.tokens_out == 3
+    assert gateway.usage.last.tokens_out == 3
 
 
 @pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
@@ -107,7 +107,7 @@ def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: V
     thinker.say(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
     answer = gateway.post("responses", {**QUESTION, "stream": True})
     assert answer.content == BEGIN + DELTA + end
-    assert gateway.notes.last.completeness == "complete"
+    assert gateway.usage.last.completeness == "complete"
 
 
 def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
@@ -117,7 +117,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
     stream = client.responses.create(model="thinker", input="Say hello.", stream=True)
     with pytest.raises(openai.APIError, match="before the answer was complete"):
         list(stream)
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.completeness, record.tokens_source, record.tokens_out) == ("truncated", "estimated", 1)
 
 
@@ -189,7 +189,7 @@ def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
     assert asked.path == path
     body = {"model": "their-model", "input": "Say hello.", "store": False, "stream": stream}
     assert asked.json == body
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
 

@@ -44,7 +44,7 @@ def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_th
     began = time.monotonic()
     answer = gateway.query("busy")
     assert (answer.status_code, len(asked.asked)) == (200, 3)
-    assert gateway.notes.last.retries == 2
+    assert gateway.usage.last.retries == 2
     assert time.monotonic() - began >= 2
     assert float(answer.headers["x-gateway-overhead-ms"]) < 1000, "waiting is not the gateway's work"
 
@@ -75,14 +75,14 @@ def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, asked: Vend
 def test_nothing_else_is_asked_again(gateway: GatewayServer, asked: Vendor, refused: Answer):
     asked.say(refused, GOOD)
     assert gateway.query("busy").status_code != 200
-    assert (len(asked.asked), gateway.notes.last.retries) == (1, 0)
+    assert (len(asked.asked), gateway.usage.last.retries) == (1, 0)
 
 
 def test_of_all_statuses_three_turn_down():
     """The table in retries.py."""
     said = {"retry-after": "1"}
-    assert [status for status in range(400, 600) if retries.is_worth(status, said)] == [429, 503, 529]
-    assert not any(retries.is_worth(status, {}) for status in range(400, 600))
+    assert [status for status in range(400, 600) if retries.is_retryable(status, said)] == [429, 503, 529]
+    assert not any(retries.is_retryable(status, {}) for status in range(400, 600))
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, asked:
     answer = gateway.query("busy")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "Not now." in answer.json()["message"]
-    assert len(asked.asked) == retries.TRIES
+    assert len(asked.asked) == retries.MAX_ATTEMPTS
 
 
 def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
     gateway.add(endpoint("away", entity(base=f"http://127.0.0.1:{free_port()}")))
     assert gateway.query("away").status_code == 503
-    assert gateway.notes.last.retries == retries.TRIES - 1
+    assert gateway.usage.last.retries == retries.MAX_ATTEMPTS - 1
 
 
 def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, asked: Vendor):
@@ -130,8 +130,8 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, as
 def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(gateway: GatewayServer, asked: Vendor):
     asked.say(refusal(429, Retry_After="3"), GOOD)
     leave(gateway, "busy")
-    wait_until(lambda: gateway.notes.pages, seconds=2)
-    assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+    wait_until(lambda: gateway.usage.records, seconds=2)
+    assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
     assert len(asked.asked) == 1
 
 
@@ -145,25 +145,25 @@ def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
 
 
 @given(
-    tries=st.integers(1, 10),
+    attempts=st.integers(1, 10),
     spent=st.floats(0, 100),
     retry_after=st.none() | st.floats(0, 1e6),
 )
 def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
-    tries: int, spent: float, retry_after: float | None
+    attempts: int, spent: float, retry_after: float | None
 ):
-    seconds = retries.pause(tries=tries, spent=spent, retry_after=retry_after)
+    seconds = retries.retry_delay(attempts=attempts, spent=spent, retry_after=retry_after)
     if seconds is not None:
-        assert tries < retries.TRIES
+        assert attempts < retries.MAX_ATTEMPTS
         assert seconds >= (retry_after or 0)
-        assert spent + seconds <= retries.BUDGET
+        assert spent + seconds <= retries.MAX_TOTAL_DELAY_SECONDS
 
 
 def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, asked: Vendor):
     at = "Mon, 23 Nov 2026 10:00:00 GMT"
     asked.say(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
     assert gateway.query("busy").status_code == 200
-    assert gateway.notes.last.retries == 1
+    assert gateway.usage.last.retries == 1
 
 
 def date(seconds: float) -> str:

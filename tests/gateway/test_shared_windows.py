@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway import redis_line
+from serving_ui.gateway import redis_connection
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Mode
-from serving_ui.gateway.redis_line import RedisAddress, RedisLine, encoded
+from serving_ui.gateway.redis_connection import RedisAddress, RedisConnection, encoded
 from serving_ui.gateway.shared_windows import ADMIT, SETTLE, SharedWindows, Taken
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
 from serving_ui.gateway.windows import ENTRIES, Ask, Full
@@ -49,7 +49,7 @@ def url(server: tuple[Service, str]) -> str:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no Redis that is away."""
-    monkeypatch.setattr(redis_line, "TIMEOUT_SECONDS", 20.0)
+    monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 20.0)
 
 
 def by_clock_of_the_tests(script: str) -> str:
@@ -61,7 +61,7 @@ def by_clock_of_the_tests(script: str) -> str:
 class Processes:
     """Connections that stand for processes, and the time that Redis tells them."""
 
-    def __init__(self, url: str, lines: list[RedisLine]) -> None:
+    def __init__(self, url: str, lines: list[RedisConnection]) -> None:
         self._redis = redis.Redis.from_url(url)
         self._redis.flushall()
         self.now = 1_700_000_000 * US
@@ -84,7 +84,7 @@ def together(url: str, number: int, scene: Callable[[Processes], Awaitable[None]
     """Play a scene with so many processes."""
 
     async def play() -> None:
-        lines = [await RedisLine.open(RedisAddress.parse(url)) for _ in range(number)]
+        lines = [await RedisConnection.open(RedisAddress.parse(url)) for _ in range(number)]
         processes = Processes(url, lines)
         processes.pass_time(0)
         await processes.windows[0].prepare()
@@ -276,7 +276,7 @@ def test_a_process_that_never_met_redis_starts_and_admits_its_share():
 def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
     url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(redis_line, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 0.5)
 
     async def scene() -> None:
         holder = SnapshotHolder()

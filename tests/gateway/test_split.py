@@ -49,7 +49,7 @@ def test_queries_are_split_through_a_running_gateway(gateway: GatewayServer, san
     answered = Counter(gateway.query("split", CHAT).headers["served-model-name"] for _ in range(40))
     assert 8 <= answered["large"] <= 12
     assert answered.total() == 40
-    assert Counter(record.entity for record in gateway.notes.pages) == answered
+    assert Counter(record.entity for record in gateway.usage.records) == answered
 
 
 def test_an_endpoint_is_split_evenly_whatever_others_are_asked_meanwhile(

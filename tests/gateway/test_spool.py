@@ -46,8 +46,8 @@ def room_for(size: int) -> Iterator[None]:
 
 def test_what_is_noted_can_be_read_at_once(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
-    spool.note(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
-    spool.note(record("b", status=499, completeness="client_left"))
+    spool.record(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
+    spool.record(record("b", status=499, completeness="client_left"))
     portion = whole(only(tmp_path / "spool"))
     (one, first, *_), (two, second, *_) = portion.rows
     assert (one, two, portion.is_last, portion.unusable) == (1, 2, False, [])
@@ -60,9 +60,9 @@ def test_what_is_noted_can_be_read_at_once(tmp_path: Path):
 def test_reading_goes_on_where_it_ended(tmp_path: Path):
     spool = Spool(tmp_path)
     for name in "abcde":
-        spool.note(record(name))
+        spool.record(record(name))
     first = read(only(tmp_path), offset=0, most=3)
-    spool.note(record("f"))
+    spool.record(record("f"))
     spool.stop()
     second = read(only(tmp_path), offset=first.offset, most=1000)
     names = [row.values["request_id"] for row in (*first.rows, *second.rows)]
@@ -73,7 +73,7 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path):
 
 def test_only_its_owner_reads_it(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
-    spool.note(record())
+    spool.record(record())
     spool.stop()
     assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
     assert stat.S_IMODE(only(tmp_path / "spool").stat().st_mode) == 0o600
@@ -87,9 +87,9 @@ def test_nothing_is_made_before_the_first_record(tmp_path: Path):
 @pytest.mark.parametrize("limits", [{"most_bytes": 10}, {"most_seconds": 0.0}])
 def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limits: dict[str, float]):
     spool = Spool(tmp_path, **limits)  # type: ignore[arg-type]
-    spool.note(record("a"))
+    spool.record(record("a"))
     first = only(tmp_path)
-    spool.note(record("b"))
+    spool.record(record("b"))
     assert len(files(tmp_path)) == 2
     assert whole(first).is_last
     assert not any(whole(path).is_last for path in files(tmp_path) if path != first)
@@ -105,14 +105,14 @@ def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
 ):
     monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
     spool = Spool(tmp_path)
-    spool.note(record("a"))
+    spool.record(record("a"))
     first = only(tmp_path)
     with caplog.at_level(logging.ERROR), room_for(first.stat().st_size + 20):
-        spool.note(record("cut short"))
+        spool.record(record("cut short"))
         with room_for(0):
-            spool.note(record("refused"))
-    spool.note(record("b"))
-    spool.note(record("c"))
+            spool.record(record("refused"))
+    spool.record(record("b"))
+    spool.record(record("c"))
     spool.stop()
     (second,) = set(files(tmp_path)) - {first}
     portions = [whole(path) for path in (first, second)]
@@ -126,9 +126,9 @@ def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
 def test_what_a_full_disk_has_can_be_taken_away_at_once(tmp_path: Path):
     """It may be what fills the disk."""
     spool = Spool(tmp_path)
-    spool.note(record("a"))
+    spool.record(record("a"))
     with room_for(only(tmp_path).stat().st_size):
-        spool.note(record("refused"))
+        spool.record(record("refused"))
     assert whole(only(tmp_path)).is_last
     spool.stop()
 
@@ -141,7 +141,7 @@ def test_a_disk_that_stays_full_costs_neither_files_nor_descriptors(
     opened = len(list(Path("/proc/self/fd").iterdir()))
     with room_for(0):
         for name in "abcdef":
-            spool.note(record(name))
+            spool.record(record(name))
     assert spool.lost == 6
     assert not list(tmp_path.iterdir())
     assert len(list(Path("/proc/self/fd").iterdir())) == opened
@@ -151,14 +151,14 @@ def test_a_folder_that_cannot_be_made_costs_rows_until_it_can(tmp_path: Path):
     (tmp_path / "spool").write_text("a file stands in its place")
     spool = Spool(tmp_path / "spool")
     for name in "abc":
-        spool.note(record(name))
+        spool.record(record(name))
     assert spool.lost == 3
 
 
 def test_a_line_that_lost_its_end_with_the_power_is_counted(tmp_path: Path):
     spool = Spool(tmp_path)
-    spool.note(record("a"))
-    spool.note(record("b"))
+    spool.record(record("a"))
+    spool.record(record("b"))
     spool.stop()
     path = only(tmp_path)
     path.write_bytes(path.read_bytes()[:-10])

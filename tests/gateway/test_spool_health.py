@@ -11,8 +11,8 @@ import pytest
 
 from serving_ui.gateway import spool as spool_module
 from serving_ui.gateway import spool_health
-from serving_ui.gateway.books import Books
 from serving_ui.gateway.spool import SET_ASIDE, Spool
+from serving_ui.gateway.usage_recorder import UsageRecorder
 from tests.gateway.test_spool import only, record, room_for
 
 
@@ -22,48 +22,50 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def books(folder: Path) -> Iterator[Books]:
-    made = Books(spool=folder, metrics=folder.parent / "metrics")
+def recorder(folder: Path) -> Iterator[UsageRecorder]:
+    made = UsageRecorder(spool=folder, metrics=folder.parent / "metrics")
     yield made
     made.stop()
 
 
-def told(books: Books) -> list[str]:
+def told(recorder: UsageRecorder) -> list[str]:
     """Without what the disk of the tests has to say."""
-    sentences = [words for concern in books.concerns if (words := concern())]
+    sentences = [words for check in recorder.health_checks if (words := check())]
     return [words for words in sentences if "nearly full" not in words]
 
 
 def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    recorder: UsageRecorder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
-    books.note(record())
-    assert told(books) == []
+    recorder.record(record())
+    assert told(recorder) == []
     with room_for(0):
-        books.note(record())
-        books.note(record())
-        assert told(books) == [
+        recorder.record(record())
+        recorder.record(record())
+        assert told(recorder) == [
             "Usage cannot be written to the data folder (file too large): 2 rows of this process are lost so far. "
             "The answers are not affected. Make room there, or give the gateway's user the right to write."
         ]
-    books.note(record())
-    assert told(books) == [
+    recorder.record(record())
+    assert told(recorder) == [
         "Usage could not be written to the data folder for a while (file too large): 2 rows of this process are lost. "
         "It can be written again. `manage.py check_usage` counts what is missing."
     ]
     monkeypatch.setattr(spool_module, "LOSS_TOLD_SECONDS", 0.0)
-    assert told(books) == []
+    assert told(recorder) == []
 
 
-def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(books: Books, folder: Path):
-    books.note(record())
+def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(
+    recorder: UsageRecorder, folder: Path
+):
+    recorder.record(record())
     (folder / SET_ASIDE).write_text("{}\n")
-    (said,) = told(books)
+    (said,) = told(recorder)
     assert "in spool/set-aside.jsonl" in said
     assert "manage.py check_usage" in said
     (folder / SET_ASIDE).unlink()
-    assert told(books) == []
+    assert told(recorder) == []
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(books: B
 def test_a_file_is_told_that_nobody_takes_in(folder: Path, is_open: bool, seconds: int, is_told: bool):
     """One that still gets lines waits for its writer, however old the last one is."""
     spool = Spool(folder)
-    spool.note(record())
+    spool.record(record())
     if not is_open:
         spool.stop()
     at = time.time() - seconds

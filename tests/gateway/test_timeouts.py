@@ -50,7 +50,7 @@ def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
     vendor.say(Answer.stream(chunk("a"), threading.Event(), END, DONE))
     answer = gateway.query("short", STREAM)
     assert b"0.7 s" in answer.content
-    assert (gateway.notes.last.completeness, gateway.notes.last.error_code) == (
+    assert (gateway.usage.last.completeness, gateway.usage.last.error_code) == (
         "truncated",
         "DEADLINE_EXCEEDED",
     )
@@ -81,13 +81,13 @@ def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
     answer = gateway.query("deaf")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert said in answer.json()["message"]
-    assert (gateway.notes.last.status, gateway.notes.last.retries) == (504, 0)
+    assert (gateway.usage.last.status, gateway.usage.last.retries) == (504, 0)
 
 
 def test_who_leaves_while_a_connection_is_made_is_noted_at_once(gateway: GatewayServer, deaf: str):
     gateway.add(endpoint("deaf", entity(base=deaf), timeouts=Timeouts(connect=60)))
     leave(gateway, "deaf")
-    assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+    assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
     assert gateway.gateway.client.circuit(deaf).faults == 0
 
 
@@ -114,6 +114,6 @@ def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: Gateway
     with socket.create_connection(("127.0.0.1", port)) as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.sendall(head.encode() + body)
-        wait_until(lambda: gateway.notes.pages)
-        assert (gateway.notes.last.status, gateway.notes.last.completeness) == (499, "client_left")
+        wait_until(lambda: gateway.usage.records)
+        assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
         assert vendor.asked[0].gone.wait(5)

@@ -56,7 +56,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
     assert before[0] + b"\n\n" == BEGUN
     assert b"[DONE]" not in got.content
     assert json.loads(last.removeprefix(b"data: "))["error_code"] == code
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (200, "truncated", code)
     assert (record.tokens_source, record.tokens_out) == ("estimated", (12 + 1) // 4)
 
@@ -64,7 +64,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
 def test_a_stream_that_stops_before_its_first_event_has_failed(gateway: GatewayServer, model: Vendor):
     model.say(Answer.stream(b": nothing yet\n\n", cut=True))
     assert gateway.query("model", STREAM).status_code == 503
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_source) == (503, "failed", "estimated")
 
 
@@ -73,7 +73,7 @@ def test_a_stream_that_takes_too_long_is_noted_as_truncated(gateway: GatewayServ
     raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n" + part, later=(part,) * 60)
     got = gateway.query("raw", STREAM)
     assert b"DEADLINE_EXCEEDED" in got.content
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (200, "truncated", "DEADLINE_EXCEEDED")
     assert 5_900 < record.total_ms < 12_000
 
@@ -81,7 +81,7 @@ def test_a_stream_that_takes_too_long_is_noted_as_truncated(gateway: GatewayServ
 def test_a_stream_is_whole_without_done_when_it_said_why_it_ended(gateway: GatewayServer, model: Vendor):
     model.say(Answer.stream(BEGUN, END))
     assert gateway.query("model", STREAM).content == BEGUN + END + DONE
-    assert gateway.notes.last.completeness == "complete"
+    assert gateway.usage.last.completeness == "complete"
 
 
 def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer, model: Vendor):
@@ -89,7 +89,7 @@ def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer,
         Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{"message": {}}]}',), cut=True)
     )
     assert gateway.query("model").status_code == 503
-    record = gateway.notes.last
+    record = gateway.usage.last
     assert (record.status, record.completeness) == (503, "failed")
 
 
@@ -103,10 +103,10 @@ def test_an_answer_whose_end_is_missing_is_worth_another_try(
     answer = gateway.query("raw")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "ended before it was complete" in answer.json()["message"]
-    assert gateway.notes.last.completeness == "failed"
+    assert gateway.usage.last.completeness == "failed"
 
 
 def test_an_answer_shorter_than_its_head_says_is_an_error(gateway: GatewayServer, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}")
     assert gateway.query("raw").status_code == 503
-    assert gateway.notes.last.completeness == "failed"
+    assert gateway.usage.last.completeness == "failed"

@@ -55,12 +55,12 @@ def raw(gateway: GatewayServer, name: str) -> Iterator[RawServer]:
 
 def leave_when_read(gateway: GatewayServer, vendor: Vendor, name: str, body: Any) -> None:
     """Ask by a raw socket, and leave as soon as the vendor has read the question, or the gateway has refused it."""
-    content, before, noted = json.dumps(body).encode(), len(vendor.asked), len(gateway.notes.pages)
+    content, before, noted = json.dumps(body).encode(), len(vendor.asked), len(gateway.usage.records)
     head = f"POST /serving-endpoints/{name}/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
         caller.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-        wait_until(lambda: len(vendor.asked) > before or len(gateway.notes.pages) > noted)
-    wait_until(lambda: len(gateway.notes.pages) > noted)
+        wait_until(lambda: len(vendor.asked) > before or len(gateway.usage.records) > noted)
+    wait_until(lambda: len(gateway.usage.records) > noted)
 
 
 def counted(record: Record) -> tuple[int, int, str]:
@@ -76,7 +76,7 @@ def test_who_leaves_before_the_answer_begins_has_used_the_question(
     for _ in range(10):
         leave_when_read(gateway, silent, name, {**body, "stream": stream})
     assert len(silent.asked) == 1
-    first, *others = gateway.notes.pages
+    first, *others = gateway.usage.records
     assert (first.status, first.completeness) == (499, "client_left")
     assert counted(first) == (tokens, 0, "estimated")
     assert {each.completeness for each in others} == {"limited"}
@@ -89,8 +89,8 @@ def test_a_question_that_was_read_before_the_connection_was_cut_is_counted(
 ):
     statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
     assert (statuses, len(raw.requests)) == ([503, 429, 429], 1)
-    assert gateway.notes.pages[0].completeness == "failed"
-    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+    assert gateway.usage.records[0].completeness == "failed"
+    assert counted(gateway.usage.records[0]) == (50, 0, "estimated")
 
 
 @BOTH
@@ -101,8 +101,8 @@ def test_a_question_that_was_read_by_who_is_too_slow_is_counted(
     gateway.add(endpoint(name, entity(base=silent.url), limits=LIMITS, timeouts=short))
     statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
     assert (statuses, len(silent.asked)) == ([504, 429, 429], 1)
-    assert gateway.notes.pages[0].completeness == "failed"
-    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+    assert gateway.usage.records[0].completeness == "failed"
+    assert counted(gateway.usage.records[0]) == (50, 0, "estimated")
 
 
 UNUSABLE = {
@@ -118,7 +118,7 @@ def test_an_answer_that_nobody_can_use_was_still_an_answer(
 ):
     silent.say(answer)
     assert gateway.query(name, LONG).status_code in {500, 501, 503}
-    assert counted(gateway.notes.pages[0]) == (50, 0, "estimated")
+    assert counted(gateway.usage.records[0]) == (50, 0, "estimated")
     assert gateway.query(name, LONG).status_code == 429
 
 
@@ -137,13 +137,13 @@ def test_what_a_provider_turns_down_uses_nothing(
     for _ in range(3):
         assert gateway.query(name, {**LONG, "stream": stream}).status_code >= 400
     assert len(silent.asked) == 3
-    assert {counted(each) for each in gateway.notes.pages} == {(0, 0, "none")}
+    assert {counted(each) for each in gateway.usage.records} == {(0, 0, "none")}
 
 
 def test_what_reaches_nobody_uses_nothing(gateway: GatewayServer, name: str):
     gateway.add(endpoint(name, entity(base=f"http://127.0.0.1:{free_port()}"), limits=LIMITS))
     assert [gateway.query(name, LONG).status_code for _ in range(2)] == [503, 503]
-    assert {counted(each) for each in gateway.notes.pages} == {(0, 0, "none")}
+    assert {counted(each) for each in gateway.usage.records} == {(0, 0, "none")}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_each_model_that_has_read_the_question_is_counted(
         endpoint(name, served[0], entities=served, fallback=True, routes=(("model-0", 100),), limits=LIMITS)
     )  # fmt: skip
     assert [gateway.query(name, LONG).status_code for _ in range(2)] == [status, 429]
-    assert counted(gateway.notes.pages[0]) == expected
+    assert counted(gateway.usage.records[0]) == expected
 
 
 def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
@@ -189,7 +189,7 @@ def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
     silent.say(Answer.stream(chunk("a"), gate=threading.Event()))
     for _ in range(10):
         leave_when_read(gateway, silent, name, CHAT)
-    assert [each.completeness for each in gateway.notes.pages] == [
+    assert [each.completeness for each in gateway.usage.records] == [
         "complete",
         *["client_left"] * 6,
         *["limited"] * 4,

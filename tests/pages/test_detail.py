@@ -195,9 +195,9 @@ def test_the_page_tells_what_was_asked_in_a_day(browser: Client, make_endpoint, 
     assert "No requests" in Page(browser.get(PAGE)).text
     spool = Spool(tmp_path)
     for status in (200, 200, 429, 502):
-        spool.note(record(endpoint_id=endpoint.id, status=status, tokens_in=600))
+        spool.record(record(endpoint_id=endpoint.id, status=status, tokens_in=600))
     yesterday = (clock.now() - timedelta(hours=25)).timestamp()
-    spool.note(record(endpoint_id=endpoint.id, at=yesterday))
+    spool.record(record(endpoint_id=endpoint.id, at=yesterday))
     spool.stop()
     ingest(folder=tmp_path, clock=clock.now)
     assert "4 requests, 2 errors, 2,420 tokens" in Page(browser.get(PAGE)).text
@@ -213,7 +213,7 @@ def test_errors_are_told_from_refusals_and_from_callers_who_left(browser: Client
         (400, "limited"),
         (499, "client_left"),
     ):
-        spool.note(
+        spool.record(
             record(endpoint_id=endpoint.id, status=status, completeness=how, tokens_in=1, tokens_out=1)
         )
     spool.stop()

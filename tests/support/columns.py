@@ -13,7 +13,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
 from serving_ui.catalogue.wire_format import Asked, Wire
-from serving_ui.gateway.question import read_body
+from serving_ui.gateway.inference_request import read_body
 from tests.support import vendor_rules
 from tests.support.google import service_account
 from tests.support.told import Told, told

@@ -37,7 +37,7 @@ class Gateway:
 
     def answers(self, *names: str, **changes: Any) -> None:
         for name in names or ("a",):
-            self.spool.note(record(name, **changes))
+            self.spool.record(record(name, **changes))
 
     def ends(self) -> None:
         self.spool.stop()

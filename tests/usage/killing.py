@@ -74,7 +74,7 @@ def main() -> None:
         spool = Spool(settings.SPOOL_FOLDER)
         for _ in range(ROWS):
             answered += 1
-            spool.note(record(str(answered)))
+            spool.record(record(str(answered)))
         spool.stop()
         survived = take_in(fatal=kills + 1)
         kills += not survived

@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_read_holds_up_nobody(gateway: Gateway, take_in: T
 
 def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
     spool = Spool(folder)
-    spool.note(record("a"))
+    spool.record(record("a"))
     spool.stop()
     (path,) = folder.iterdir()
     header, line = path.read_bytes().splitlines(keepends=True)

@@ -15,7 +15,7 @@ from openai.types.chat import completion_create_params as of_chats
 from serving_ui.catalogue.openai_request import OPENAI_FIELDS
 from serving_ui.catalogue.upstream import RequestRefused
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.question import read_body
+from serving_ui.gateway.inference_request import read_body
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support.recordings import RECORDINGS, Recording, with_other
 

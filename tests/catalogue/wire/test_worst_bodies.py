@@ -12,7 +12,7 @@ import pytest
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import RequestRefused
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.question import Question, read_body, read_question
+from serving_ui.gateway.inference_request import InferenceRequest, parse_request, read_body
 from serving_ui.lib.json_text import DEEPEST, QUESTION
 from serving_ui.lib.request import QUERY_BODY
 from tests.support.recordings import RECORDINGS, Recording
@@ -107,12 +107,12 @@ def test_no_body_holds_up_a_process(name: str):
     task = next(task for task, key in KEY.items() if key in body)
     for recorded in recordings(task):
         began = time.process_time()
-        built(recorded, read_question(body, task=task, is_response=False))
+        built(recorded, parse_request(body, task=task, is_response=False))
         seconds = reading + time.process_time() - began
         assert seconds < MOST_SECONDS, f"{recorded}: {seconds:.1f} s"
 
 
-def built(recorded: Recording, question: Question) -> None:
+def built(recorded: Recording, question: InferenceRequest) -> None:
     """What the gateway does with a question before it is sent; refusals are as good as requests."""
     try:
         assert question.tokens >= 0

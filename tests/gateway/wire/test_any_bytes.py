@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.passage import Passage
 from serving_ui.gateway.reported_failure import to_error
-from serving_ui.gateway.tally import Tally
+from serving_ui.gateway.response_translator import ResponseTranslator
+from serving_ui.gateway.token_counter import TokenCounter
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support import frames
 from tests.support.recordings import STREAMED, WHOLE, Recording, with_other
@@ -35,18 +35,18 @@ class Told:
     tokens: tuple[int, int]
 
 
-def passage(recorded: Recording) -> Passage:
-    return Passage(
+def translator(recorded: Recording) -> ResponseTranslator:
+    return ResponseTranslator(
         wire=recorded.wire,
         asked=lambda: recorded.asked,
         fail=lambda failed: to_error(failed, endpoint="e", secrets=()),
-        tally=Tally(),
+        counter=TokenCounter(),
         shows_usage=True,
     )
 
 
 def told(recorded: Recording, portions: list[bytes]) -> Told:
-    passed = passage(recorded)
+    passed = translator(recorded)
     stream = passed.stream(Framing(recorded.content_type))
     content = b""
     for portion in portions:
@@ -55,7 +55,7 @@ def told(recorded: Recording, portions: list[bytes]) -> Told:
     if not stream.over and stream.error is None:
         content += stream.close()
     error = None if stream.error is None else stream.error.message
-    return Told(content, error, stream.over, (passed.tally.tokens_in, passed.tally.tokens_out))
+    return Told(content, error, stream.over, (passed.counter.tokens_in, passed.counter.tokens_out))
 
 
 def cut(content: bytes, places: list[int]) -> list[bytes]:
@@ -143,7 +143,7 @@ def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, jun
 def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, at: int, value: Any):
     content = json.dumps(with_other(recorded.reply, at, value)).encode()
     try:
-        answer = passage(recorded).whole(content)
+        answer = translator(recorded).whole(content)
     except GatewayError as error:
         assert error.status in {400, 500, 503}
     else:
@@ -161,5 +161,5 @@ def test_an_answer_that_is_something_else_is_an_error(recorded: Recording, conte
     if recorded.wire.reply is None and content[:1] == b"{":
         return  # what begins and ends as an object is passed on unread
     with pytest.raises(GatewayError) as refused:
-        passage(recorded).whole(content)
+        translator(recorded).whole(content)
     assert refused.value.status in {400, 500, 503}

@@ -66,7 +66,7 @@ def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, ve
     answer = gateway.query("vendor", recorded.question)
     assert "before the answer was complete" in answer.text
     assert "[DONE]" not in answer.text
-    assert gateway.notes.last.completeness == "truncated"
+    assert gateway.usage.last.completeness == "truncated"
 
 
 @pytest.mark.parametrize("name", ["hello", "completion"])

@@ -111,7 +111,7 @@ def test_usage_is_counted_and_shown_to_those_only_who_ask(
     chunks = ask(client, recorded, model="vendor", question=recorded.question)
     wanted = (recorded.question.get("stream_options") or {}).get("include_usage") is True
     assert [chunk for chunk in chunks if not chunk["choices"] or chunk.get("usage")] == chunks[-1:] * wanted
-    record = gateway.notes.last
+    record = gateway.usage.last
     if recorded.path.stem in UNTOLD:
         assert record.tokens_source == "estimated"
     else:

@@ -32,14 +32,14 @@ Counts = tuple[int, int, str, int, int, int]
 """What one query used, as a record has it: in, out, who counted, and of these cached, written and reasoning. Made for every query."""
 
 
-class Text(Protocol):
+class HasLength(Protocol):
     """What tokens are estimated from, counted only when they are."""
 
     @property
     def length(self) -> int: ...
 
 
-class Tally:
+class TokenCounter:
     """`heard` is the length of the texts that the model has said, for when the provider reports nothing, or not all."""
 
     __slots__ = (
@@ -70,7 +70,7 @@ class Tally:
         return self.tokens_out > 0 or self.heard > 0
 
     def start_retry(self, used: Counts) -> None:
-        """The question is asked once more, or elsewhere. What was `used` until now stays counted."""
+        """The request is asked once more, or elsewhere. What was `used` until now stays counted."""
         self._earlier = used
         self.tokens_in = self.tokens_out = self.cached = self.written = self.reasoning = 0
         self.heard = self._heard_when_counted = 0
@@ -79,7 +79,7 @@ class Tally:
         """What the provider has told."""
         return self._counts(self.tokens_in, self.tokens_out, REPORTED if self.reported else NONE)
 
-    def estimated_counts(self, question: Text, ended: bool) -> Counts:
+    def estimated_counts(self, request: HasLength, ended: bool) -> Counts:
         """The same, and an estimate of what it has not told. Of an answer that has not `ended`, that is what was heard after its last count."""
         given, said = self.tokens_in, self.tokens_out
         if given and (self.heard <= self._heard_when_counted or (ended and said)):
@@ -88,7 +88,7 @@ class Tally:
             return self._counts(given, said, REPORTED)
         source = MIXED if given or said else ESTIMATED
         if not given:
-            given = estimate(question.length)
+            given = estimate(request.length)
         if self.heard > self._heard_when_counted and not (ended and said):
             said += estimate(self.heard - self._heard_when_counted)
         return self._counts(given, said, source)

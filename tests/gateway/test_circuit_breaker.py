@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from serving_ui.gateway.circuits import FAULTS, FIRST_SECONDS, MOST_SECONDS, Circuit
+from serving_ui.gateway.circuit_breaker import FAULTS, FIRST_SECONDS, MOST_SECONDS, CircuitBreaker
 from tests.gateway.conftest import GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
 from tests.support.servers import free_port
 from tests.support.vendor import Vendor
 
 
-def opened(now: float = 100.0) -> Circuit:
-    circuit = Circuit()
+def opened(now: float = 100.0) -> CircuitBreaker:
+    circuit = CircuitBreaker()
     for _ in range(FAULTS):
         assert circuit.wait(now) == 0
         circuit.failed(now)
@@ -20,7 +20,7 @@ def opened(now: float = 100.0) -> Circuit:
 
 
 def test_it_opens_after_faults_in_a_row_only():
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     for _ in range(5):
         for _ in range(FAULTS - 1):
             circuit.failed(100)

@@ -14,7 +14,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import GATEWAY_FIELDS, OPENAI_PATHS
 from serving_ui.gateway import output_size
 from serving_ui.gateway.errors import GatewayError, invalid
-from serving_ui.gateway.tally import estimate
+from serving_ui.gateway.token_counter import estimate
 from serving_ui.lib import json_text
 
 ROOT = "/serving-endpoints"
@@ -116,7 +116,7 @@ def endpoint_named(body: dict[str, Any]) -> str:
 
 
 @dataclass(slots=True)
-class Question:
+class InferenceRequest:
     """A body that has what its task needs. Everything that is not in here is the provider's business.
 
     Made for every query and not frozen, because that would take longer than all that it is made of.
@@ -152,7 +152,7 @@ class Question:
         return estimate(self.length) + self.output
 
 
-def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Question:
+def parse_request(body: dict[str, Any], *, task: Task, is_response: bool) -> InferenceRequest:
     """Raises unless the body has what the task needs, and says in numbers how much may be written."""
     if not is_response:
         _check(body, task)
@@ -161,15 +161,15 @@ def read_question(body: dict[str, Any], *, task: Task, is_response: bool) -> Que
         body = {**body, "extra_params": output_size.typed(body["extra_params"])}
         merged = {**body["extra_params"], **body}  # as the provider gets it
     output, is_open = output_size.read(merged, is_prompt=task is _COMPLETIONS)
-    question = Question(body, "stream" in body and _stream(body, task), is_response, output, is_open)
-    if question.stream and "stream_options" in merged:
+    request = InferenceRequest(body, "stream" in body and _stream(body, task), is_response, output, is_open)
+    if request.stream and "stream_options" in merged:
         options = merged["stream_options"]
-        question.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
+        request.shows_usage = isinstance(options, dict) and options.get("include_usage") is True
     if "client_request_id" in body:
-        question.client_request_id = _client_request_id(body)
+        request.client_request_id = _client_request_id(body)
     if "usage_context" in body:
-        question.usage_context = _usage_context(body)
-    return question
+        request.usage_context = _usage_context(body)
+    return request
 
 
 def _check(body: dict[str, Any], task: Task) -> None:

@@ -14,7 +14,7 @@ MOST_SECONDS = 60.0
 _PROBE_SECONDS = 5.0
 
 
-class Circuit:
+class CircuitBreaker:
     """`now` is a monotonic time in seconds."""
 
     __slots__ = ("_seconds", "_until", "faults")

@@ -1,4 +1,4 @@
-"""The Ledger of a gateway process: a line in the spool for each request, and counts for whoever watches."""
+"""The Recorder of a gateway process: a line in the spool for each request, and counts for whoever watches."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import Spool
 
 
-class Books:
+class UsageRecorder:
     """`start` before the first record, `stop` after the last one."""
 
     def __init__(self, *, spool: Path, metrics: Path) -> None:
         self._spool = Spool(spool)
         self.meter = Meter(metrics)
         self.meter.gauges.append(self._spool.gauges)
-        self.concerns: list[Callable[[], str | None]] = [
-            self._spool.concern,
-            self.meter.concern,
+        self.health_checks: list[Callable[[], str | None]] = [
+            self._spool.health_problem,
+            self.meter.health_problem,
             spool_health.Waiting(spool),
             partial(spool_health.set_aside, spool),
             partial(spool_health.nearly_full, spool),
         ]
         """Each a sentence for whoever runs this, or nothing."""
 
-    def note(self, record: Record) -> None:
+    def record(self, record: Record) -> None:
         """Writes it down and counts it."""
-        self._spool.note(record)
-        self.meter.note(record)
+        self._spool.record(record)
+        self.meter.record(record)
 
     def start(self) -> None:
         self.meter.start()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.question import Question, read_question
-from serving_ui.gateway.tally import MOST_TOKENS, Tally, estimate
+from serving_ui.gateway.inference_request import InferenceRequest, parse_request
+from serving_ui.gateway.token_counter import MOST_TOKENS, TokenCounter, estimate
 from tests.catalogue.test_any_body import ANYTHING
 
 COUNT = st.integers(-10, 2 * MOST_TOKENS) | st.floats() | st.none() | st.booleans() | st.text(max_size=3)
@@ -20,9 +20,9 @@ TEXT = st.text(max_size=20) | st.just('say "usage": {"prompt_tokens": 999, "comp
 
 
 def counted(content: bytes) -> tuple[int, int, bool]:
-    tally = Tally()
-    tally.whole(content)
-    return tally.tokens_in, tally.tokens_out, tally.reported
+    counter = TokenCounter()
+    counter.whole(content)
+    return counter.tokens_in, counter.tokens_out, counter.reported
 
 
 @given(
@@ -46,11 +46,11 @@ def test_counts_are_found_however_the_answer_is_written(
 
 @given(given=COUNT, said=COUNT)
 def test_no_count_is_ever_absurd(given: Any, said: Any):
-    tally = Tally()
-    tally.usage({"prompt_tokens": given, "completion_tokens": said})
-    assert 0 <= tally.tokens_in <= MOST_TOKENS
-    assert 0 <= tally.tokens_out <= MOST_TOKENS
-    assert type(tally.tokens_in) is type(tally.tokens_out) is int
+    counter = TokenCounter()
+    counter.usage({"prompt_tokens": given, "completion_tokens": said})
+    assert 0 <= counter.tokens_in <= MOST_TOKENS
+    assert 0 <= counter.tokens_out <= MOST_TOKENS
+    assert type(counter.tokens_in) is type(counter.tokens_out) is int
 
 
 @given(content=st.binary(max_size=80) | ANYTHING.map(lambda value: json.dumps({"usage": value}).encode()))
@@ -63,26 +63,26 @@ def test_any_bytes_are_counted_without_harm(content: bytes):
 def test_what_a_model_thinks_and_gives_to_tools_is_heard():
     call = {"index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
     said = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
-    streamed, whole = Tally(), Tally()
+    streamed, whole = TokenCounter(), TokenCounter()
     streamed.chunk({"choices": [{"delta": said}]})
     whole.answer({"choices": [{"message": said}]})
     assert streamed.heard == whole.heard == len('{"city": "Rome"}') + len("Hm, Rome.")
 
 
 def test_counts_of_the_whole_go_before_those_within_a_choice():
-    tally = Tally()
+    counter = TokenCounter()
     within = {"delta": {}, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-    tally.chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
-    assert tally.reported_counts()[:2] == (9, 8)
+    counter.chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
+    assert counter.reported_counts()[:2] == (9, 8)
 
 
 @given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
 def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
-    tally = Tally()
-    tally.chunk(chunk)
-    tally.response_event({"delta": chunk.get("choices"), "response": chunk})
-    tally.answer(chunk)
-    assert tally.heard >= 0
+    counter = TokenCounter()
+    counter.chunk(chunk)
+    counter.response_event({"delta": chunk.get("choices"), "response": chunk})
+    counter.answer(chunk)
+    assert counter.heard >= 0
 
 
 @given(
@@ -91,13 +91,13 @@ def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     )
 )
 def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
-    assert Question(body).length >= 0
+    assert InferenceRequest(body).length >= 0
     try:
-        question = read_question(body, task=Task.CHAT, is_response=True)
+        request = parse_request(body, task=Task.CHAT, is_response=True)
     except GatewayError as refused:
         assert refused.status == 400
     else:
-        assert question.tokens >= estimate(question.length)
+        assert request.tokens >= estimate(request.length)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
     ],
 )
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
-    assert Question(body).length == length
+    assert InferenceRequest(body).length == length
     for more in ({"max_tokens": 30}, {"extra_params": {"max_tokens": "30"}}):
-        asked = read_question({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
+        asked = parse_request({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
         assert asked.tokens == estimate(length) + 60

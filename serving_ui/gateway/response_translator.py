@@ -23,7 +23,7 @@ from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
 from serving_ui.gateway.streams import NamedStream, PassedStream, Stream, TranslatedStream, read_json
-from serving_ui.gateway.tally import Tally
+from serving_ui.gateway.token_counter import TokenCounter
 from serving_ui.lib import json_text
 
 # An error that is not null, or the word as a value: `"object": "error"`.
@@ -50,13 +50,13 @@ _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
 
 
 @dataclass(slots=True)
-class Passage:
-    """How one answer is passed on. `asked` makes the question that a translated answer belongs to."""
+class ResponseTranslator:
+    """How one answer is passed on. `asked` makes the request that a translated answer belongs to."""
 
     wire: Wire
     asked: Callable[[], Asked] = field(repr=False)
     fail: ToError = field(repr=False)
-    tally: Tally
+    counter: TokenCounter
     shows_usage: bool = False
     named: bool = False
     """Whether it is the Responses API, whose events have names."""
@@ -65,7 +65,7 @@ class Passage:
         """What becomes of the provider's events."""
         common: dict[str, Any] = {
             "splitter": _SPLITTERS[framing](),
-            "tally": self.tally,
+            "counter": self.counter,
             "fail": self.fail,
             "shows_usage": self.shows_usage,
         }
@@ -78,7 +78,7 @@ class Passage:
     def whole(self, content: bytes) -> bytes:
         """What becomes of a whole answer. Raises GatewayError."""
         if self.wire.reply is None:
-            return passed(content, self.tally, self.fail)
+            return passed(content, self.counter, self.fail)
         given = _read(read_json(content), content, self.fail)
         try:
             made = read_reply(self.wire, given, self.asked())
@@ -89,31 +89,31 @@ class Passage:
                 "Try again, or tell the person who manages the endpoint.",
             ) from problem
         except ProviderFailed as failed:
-            self.tally.usage(failed.counts)
+            self.counter.usage(failed.counts)
             raise self.fail(failed) from failed
-        self.tally.answer(made)
+        self.counter.answer(made)
         return json_text.write(made)
 
 
-def passed(content: bytes, tally: Tally, fail: ToError, *, may_be_cut: bool = False) -> bytes:
+def passed(content: bytes, counter: TokenCounter, fail: ToError, *, may_be_cut: bool = False) -> bytes:
     """An answer that passes through as it is, but for numbers that JSON does not have.
 
     It is parsed only when it has no counts where they usually are, may tell of a failure, or may be none.
     `may_be_cut`: its end was that of the connection, so HTTP does not say that it is whole.
     """
-    counted = tally.whole(content)
+    counted = counter.whole(content)
     if not counted or may_be_cut or not _is_usual(content, counted):
         given = _read(read_json(content, loosely=True), content, fail)
         if not provider_errors.has_answer(given):
             raise _empty()
-        tally.answer(given)
+        counter.answer(given)
     return json_text.without_infinity(content)
 
 
 def _is_usual(content: bytes, counted: int) -> bool:
     """Cheap: an object by its first and last sign, with an answer in it, sound around its counts, and without an error.
 
-    `counted` is where its counts are, as `Tally.whole` says.
+    `counted` is where its counts are, as `TokenCounter.whole` says.
     """
     size = len(content)
     if not (content[0] == _OPENING and content[-1] == _CLOSING):

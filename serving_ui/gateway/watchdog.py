@@ -21,39 +21,39 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 T = TypeVar("T")
 
 
-class Watch:
-    """Goes the rounds of all guards of an event loop: one timer for all, because most queries are over before it rings.
+class DeadlineWheel:
+    """Goes the rounds of all watchdogs of an event loop: one timer for all, because most queries are over before it rings.
 
-    A guard is called up in the second round that it sees, so between one and two tenths of a second after it began.
+    A watchdog is called up in the second round that it sees, so between one and two tenths of a second after it began.
     """
 
     __slots__ = ("_older", "_timer", "_young")
 
     def __init__(self) -> None:
-        self._young: set[Guard] = set()
-        self._older: set[Guard] = set()
+        self._young: set[RequestWatchdog] = set()
+        self._older: set[RequestWatchdog] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, guard: Guard) -> None:
-        self._young.add(guard)
+    def add(self, watchdog: RequestWatchdog) -> None:
+        self._young.add(watchdog)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_ROUND, self._round, loop)
 
-    def discard(self, guard: Guard) -> None:
-        if guard in self._young:
-            self._young.remove(guard)
+    def discard(self, watchdog: RequestWatchdog) -> None:
+        if watchdog in self._young:
+            self._young.remove(watchdog)
         else:
-            self._older.discard(guard)
+            self._older.discard(watchdog)
 
     def _round(self, loop: asyncio.AbstractEventLoop) -> None:
         called, self._older, self._young = self._older, self._young, set()
-        for guard in called:
-            guard.look()
+        for watchdog in called:
+            watchdog.look()
         self._timer = loop.call_later(_ROUND, self._round, loop) if self._older else None
 
 
-class Guard:
+class RequestWatchdog:
     """Make it when the query begins, `hold` each connection that works for it, `release` it at the end."""
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Guard:
         "_started",
         "_task",
         "_timer",
-        "_watch",
+        "_wheel",
         "gave_up",
         "repeats",
         "timeouts",
@@ -77,9 +77,9 @@ class Guard:
     )
 
     def __init__(
-        self, receive: Receive, timeouts: Timeouts, watch: Watch, task: asyncio.Task[Any] | None
+        self, receive: Receive, timeouts: Timeouts, wheel: DeadlineWheel, task: asyncio.Task[Any] | None
     ) -> None:
-        self._watch = watch
+        self._wheel = wheel
         self._task = task
         self._receive = receive
         self.timeouts = timeouts
@@ -89,16 +89,16 @@ class Guard:
         self.gave_up = False
         """The caller did not read its answer, so the query was cancelled."""
         self.repeats = 0
-        """Times that a question was sent once more because its connection had been closed."""
+        """Times that a request was sent once more because its connection had been closed."""
         self.was_sent = False
-        """The question was written to a provider, who may have read it."""
+        """The request was written to a provider, who may have read it."""
         self._fault: UpstreamFault | None = None
         self._pause: asyncio.Future[None] | None = None
         self._is_working = False
         self._ended_by: UpstreamFault | None = None
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        watch.add(self)
+        wheel.add(self)
 
     def hold(self, connection: Connection, *, now: float) -> None:
         """From `now` on `connection` fails when the caller leaves or time is up. Raises if that has already happened."""
@@ -145,7 +145,7 @@ class Guard:
             return
         self._is_released = True
         self._connection = self._fault = None
-        self._watch.discard(self)
+        self._wheel.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._listener is not None:

@@ -30,11 +30,11 @@ _LONGEST_LINE = 64 * 1024
 _PORT = 6379
 
 
-class RedisAway(Exception):
+class RedisUnavailable(Exception):
     """Redis did not answer. The text says how."""
 
 
-class RedisRefused(Exception):
+class RedisErrorReply(Exception):
     """Redis answered with an error. The text is its own."""
 
 
@@ -82,8 +82,8 @@ class RedisAddress:
         ]
 
 
-class RedisLine(asyncio.Protocol):
-    """An open connection. When it ends, by whichever side, everything that waits gets RedisAway."""
+class RedisConnection(asyncio.Protocol):
+    """An open connection. When it ends, by whichever side, everything that waits gets RedisUnavailable."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,17 +97,17 @@ class RedisLine(asyncio.Protocol):
         """Why it ended, once it has."""
 
     @classmethod
-    async def open(cls, address: RedisAddress) -> RedisLine:
-        """A connection that has answered. Raises RedisAway or RedisRefused."""
+    async def open(cls, address: RedisAddress) -> RedisConnection:
+        """A connection that has answered. Raises RedisUnavailable or RedisErrorReply."""
         loop = asyncio.get_running_loop()
         context = ssl.create_default_context() if address.is_encrypted else None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS * 2):
                 _, line = await loop.create_connection(cls, address.host, address.port, ssl=context)
         except TimeoutError:
-            raise RedisAway(f"Redis at {address} did not answer in time") from None
+            raise RedisUnavailable(f"Redis at {address} did not answer in time") from None
         except (OSError, UnicodeError) as error:  # the latter for a host name that no resolver takes
-            raise RedisAway(f"Redis at {address} cannot be reached: {error}") from error
+            raise RedisUnavailable(f"Redis at {address} cannot be reached: {error}") from error
         try:
             for command in address.greeting:
                 await line.ask(encoded(*command))
@@ -117,7 +117,7 @@ class RedisLine(asyncio.Protocol):
         return line
 
     def ask(self, command: bytes) -> asyncio.Future[bytes]:
-        """The line that answers, without its mark. Fails with RedisAway or RedisRefused."""
+        """The line that answers, without its mark. Fails with RedisUnavailable or RedisErrorReply."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._send(command, answer)
         return answer
@@ -139,7 +139,7 @@ class RedisLine(asyncio.Protocol):
         self._out.clear()
         for _, answer in waiting:
             if answer is not None and not answer.done():
-                answer.set_exception(RedisAway(why))
+                answer.set_exception(RedisUnavailable(why))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -162,12 +162,12 @@ class RedisLine(asyncio.Protocol):
             if line[:1] in b"+:" and line:
                 answer.set_result(line[1:])
             else:
-                answer.set_exception(RedisRefused(line[1:].decode("utf-8", "replace")))
+                answer.set_exception(RedisErrorReply(line[1:].decode("utf-8", "replace")))
 
     def _send(self, command: bytes, answer: asyncio.Future[bytes] | None) -> None:
         if not self.is_open:
             if answer is not None:
-                answer.set_exception(RedisAway("there is no connection to Redis"))
+                answer.set_exception(RedisUnavailable("there is no connection to Redis"))
             return
         self._waiting.append((self._loop.time(), answer))
         if not self._out:
