@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving_ui.api import scim
 from serving_ui.api.http import route
+from serving_ui.api.scim import views as scim
 from serving_ui.api.views import permissions, secrets, tokens
 
 ACCESS = "permissions/serving-endpoints/<str:endpoint_id>"
@@ -37,7 +37,7 @@ urlpatterns = [
         DELETE=tokens.delete_managed,
     ),
     *route("token-management/on-behalf-of/tokens", POST=tokens.create_on_behalf_of),
-    *route(f"{SCIM}/Me", GET=scim.me),
+    *route(f"{SCIM}/Me", GET=scim.get_me),
     *route(f"{SCIM}/Users", GET=scim.list_users, POST=scim.create_user),
     *route(
         f"{SCIM}/Users/<str:user_id>",

@@ -360,15 +360,15 @@ def test_a_page_in_the_middle_can_be_asked_for_at_once(api: Caller, others: list
 
 
 def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]):
-    from serving_ui.api import scim_query
+    from serving_ui.api.scim import pagination
 
     for count in range(1, 40):
         api.get(
             f"{SCIM}?startIndex=1&count={count}&sortOrder={'x' * 6000}&filter="
             + quote(f'userName co "{"x" * 1500}" or active eq true')
         )
-    kept = scim_query._walks._ends
-    assert 0 < len(kept) <= scim_query.MOST_WALKS
+    kept = pagination._page_ends._ends
+    assert 0 < len(kept) <= pagination.MAX_PAGE_ENDS
     assert max(len(key) + len(cursor) for key, (_until, cursor) in kept.items()) < 500
 
 

@@ -1,7 +1,8 @@
-"""People, service principals and groups through the API."""
+"""SCIM: users, service principals and groups."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from tests.api.conftest import Caller, Calling
 
 pytestmark = pytest.mark.django_db
 SCIM = "/preview/scim/v2"
-USERS, GROUPS, PROGRAMS = f"{SCIM}/Users", f"{SCIM}/Groups", f"{SCIM}/ServicePrincipals"
+USERS, GROUPS, SERVICE_PRINCIPALS = f"{SCIM}/Users", f"{SCIM}/Groups", f"{SCIM}/ServicePrincipals"
 
 
 def group(api: Caller, name: str = "Analysts", *members: User) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller
     [
         ("POST", USERS, {"userName": "new@example.com"}),
         ("POST", GROUPS, {"displayName": "new"}),
-        ("POST", PROGRAMS, {}),
+        ("POST", SERVICE_PRINCIPALS, {}),
         ("PATCH", USERS + "/{owner}", {"Operations": [{"op": "replace", "path": "active", "value": True}]}),
         ("PATCH", GROUPS + "/{admins}", {"Operations": [{"op": "add", "path": "members", "value": []}]}),
         ("PUT", USERS + "/{owner}", {"displayName": "Me"}),
@@ -89,12 +90,12 @@ def test_only_admins_change(api: Caller, owner: User, method: str, path: str, bo
         ({"userName": 1}, 400),
     ],
 )
-def test_what_is_no_new_person_is_refused(as_admin: Caller, owner: User, body: dict[str, Any], status: int):
+def test_an_invalid_user_is_refused(as_admin: Caller, owner: User, body: dict[str, Any], status: int):
     assert as_admin.ask("POST", USERS, body).status == status
     assert User.objects.count() == 2
 
 
-def test_what_has_no_effect_is_named(as_admin: Caller):
+def test_ignored_attributes_are_named_in_a_warning(as_admin: Caller):
     body = {"userName": "a@example.com", "entitlements": [{"value": "workspace-access"}]}
     made = as_admin.done("POST", USERS, body)
     assert "entitlements" in made["warnings"][0]
@@ -114,12 +115,12 @@ def test_what_has_no_effect_is_named(as_admin: Caller):
         {"path": "displayName"},
     ],
 )
-def test_an_operation_that_cannot_be_is_refused(as_admin: Caller, owner: User, operation: dict[str, Any]):
+def test_an_invalid_operation_is_refused(as_admin: Caller, owner: User, operation: dict[str, Any]):
     reply = as_admin.ask("PATCH", f"{USERS}/{owner.pk}", {"Operations": [operation]})
     assert reply.error == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_the_last_admin_stays(as_admin: Caller, admin: User, owner: User):
+def test_the_last_admin_cannot_be_removed(as_admin: Caller, admin: User, owner: User):
     out = {"op": "replace", "path": "active", "value": False}
     mine = f"{USERS}/{admin.pk}"
     assert as_admin.ask("PATCH", mine, {"Operations": [out]}).error == (409, "RESOURCE_CONFLICT")
@@ -133,7 +134,7 @@ def test_the_last_admin_stays(as_admin: Caller, admin: User, owner: User):
     assert as_admin.ask("DELETE", f"{USERS}/{owner.pk}").error == (403, "PERMISSION_DENIED")
 
 
-def test_whoever_made_something_is_deactivated_instead(api: Caller, as_admin: Caller, owner: User):
+def test_a_user_who_owns_something_can_only_be_deactivated(api: Caller, as_admin: Caller, owner: User):
     api.done("POST", "/secrets/scopes/create", {"scope": "prod"})
     path = f"{USERS}/{owner.pk}"
     refused = as_admin.ask("DELETE", path)
@@ -163,7 +164,32 @@ def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller,
     assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
-def test_a_patch_happens_whole_or_not_at_all(as_admin: Caller, owner: User):
+@pytest.mark.parametrize(
+    ("operation", "warned"),
+    [
+        pytest.param(
+            {"op": "Remove", "path": "members", "value": [{"value": "{owner}"}]}, False, id="entra-members"
+        ),
+        pytest.param(
+            {"op": "remove", "path": 'members[value eq "{owner}"]'}, False, id="okta-and-databricks-members"
+        ),
+        pytest.param(
+            {"op": "replace", "value": {"id": "{group}", "displayName": "Analysts", "members": []}},
+            True,
+            id="okta-group",
+        ),
+    ],
+)
+def test_directories_remove_members_in_their_own_ways(
+    as_admin: Caller, owner: User, operation: dict[str, Any], warned: bool
+):
+    path = f"{GROUPS}/{group(as_admin, 'Analysts', owner)['id']}"
+    text = json.dumps(operation).replace("{owner}", owner.pk).replace("{group}", path.rpartition("/")[2])
+    changed = patched(as_admin, path, json.loads(text))
+    assert (changed["members"], "warnings" in changed) == ([], warned)
+
+
+def test_a_patch_is_atomic(as_admin: Caller, owner: User):
     path = f"{GROUPS}/{group(as_admin)['id']}"
     join = {"op": "add", "path": "members", "value": [{"value": owner.pk}]}
     unknown = {"op": "add", "path": "members", "value": [{"value": "nobody"}]}
@@ -175,13 +201,13 @@ def test_a_patch_happens_whole_or_not_at_all(as_admin: Caller, owner: User):
 @pytest.mark.parametrize(
     ("name", "status"), [("", 400), ("a@b", 400), ("analysts", 409), ("ADMINS", 409), ("x" * 201, 400)]
 )
-def test_what_is_no_new_group_is_refused(as_admin: Caller, name: str, status: int):
+def test_an_invalid_group_is_refused(as_admin: Caller, name: str, status: int):
     group(as_admin)
     Group.built_in("admins")
     assert as_admin.ask("POST", GROUPS, {"displayName": name}).status == status
 
 
-def test_the_built_in_groups_stay(as_admin: Caller, api: Caller, owner: User):
+def test_the_built_in_groups_cannot_be_changed(as_admin: Caller, api: Caller, owner: User):
     found = {each["displayName"]: each for each in api.get(GROUPS)["Resources"]}
     assert set(found) == {"admins", "users"}
     assert owner.pk in members(found["users"])
@@ -196,15 +222,15 @@ def test_the_built_in_groups_stay(as_admin: Caller, api: Caller, owner: User):
 
 
 def test_a_service_principal(as_admin: Caller, api: Caller):
-    made = as_admin.done("POST", PROGRAMS, {"displayName": "Deploys"})
-    path = f"{PROGRAMS}/{made['id']}"
+    made = as_admin.done("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
+    path = f"{SERVICE_PRINCIPALS}/{made['id']}"
     assert api.get(path) == made
     assert len(made["applicationId"]) == 36
-    assert names(api, PROGRAMS, "displayName") == ["Deploys"]
+    assert names(api, SERVICE_PRINCIPALS, "displayName") == ["Deploys"]
     assert made["id"] not in [each["id"] for each in api.get(USERS)["Resources"]]
     assert api.ask("GET", f"{USERS}/{made['id']}").status == 404
-    assert as_admin.ask("POST", PROGRAMS, {"applicationId": "no uuid"}).status == 400
-    assert as_admin.ask("POST", PROGRAMS, {"applicationId": made["applicationId"]}).status == 409
+    assert as_admin.ask("POST", SERVICE_PRINCIPALS, {"applicationId": "no uuid"}).status == 400
+    assert as_admin.ask("POST", SERVICE_PRINCIPALS, {"applicationId": made["applicationId"]}).status == 409
     renamed = patched(as_admin, path, {"op": "replace", "path": "displayName", "value": "Robot"})
     assert renamed["displayName"] == "Robot"
     assert as_admin.done("PUT", path, {"displayName": "R2"})["displayName"] == "R2"
@@ -245,7 +271,7 @@ def test_a_filter_narrows_the_list(api: Caller, teammate: User, asked: str, foun
         "startIndex=-1",
     ],
 )
-def test_what_cannot_be_asked_is_refused(api: Caller, query: str):
+def test_an_invalid_list_query_is_refused(api: Caller, query: str):
     assert api.ask("GET", f"{USERS}?{query}").error == (400, "INVALID_PARAMETER_VALUE")
 
 
@@ -280,6 +306,6 @@ def test_a_list_needs_a_constant_number_of_queries(
 
 
 def test_a_service_principal_calls_as_itself(calling: Calling, as_admin: Caller):
-    made = as_admin.done("POST", PROGRAMS, {"displayName": "Deploys"})
+    made = as_admin.done("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
     me = calling(User.objects.get(pk=made["id"])).get(f"{SCIM}/Me")
     assert (me["userName"], me["emails"]) == (made["applicationId"], [])

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving_ui.api import scim_bodies as bodies
 from serving_ui.api.description import neighbour_shapes as shown
 from serving_ui.api.description import shapes
 from serving_ui.api.description.neighbours import PAGE, PARTS, SCIM
 from serving_ui.api.description.operation import Operation
+from serving_ui.api.scim import schemas
 from serving_ui.catalogue.translatable import Text, _
 
 GROUP = "People and groups"
@@ -48,20 +48,20 @@ def _operations(kind: Kind) -> Iterator[Operation]:
         method="PUT", path=one, name=f"replace_{kind.name}", summary=replacing, body=kind.body, answer=kind.one, example=kind.example, **write,
     )  # fmt: skip
     yield Operation(
-        method="PATCH", path=one, name=f"change_{kind.name}", summary=changing, body=bodies.Changes, answer=kind.one,
+        method="PATCH", path=one, name=f"change_{kind.name}", summary=changing, body=schemas.PatchRequest, answer=kind.one,
         example={"schemas": [SCHEMA], "Operations": [change]}, **write,
     )  # fmt: skip
     yield Operation(method="DELETE", path=one, name=f"delete_{kind.name}", summary=deleting, sdk=f"{kind.sdk}.delete", **write)  # fmt: skip
 
 
 PEOPLE = Kind(
-    "Users", "user", shown.ScimUser, shown.ScimUserList, bodies.GivenUser,
+    "Users", "user", shown.ScimUser, shown.ScimUserList, schemas.UserRequest,
     {"userName": "new@example.com", "displayName": "New Colleague"},
     (_("List people"), _("Get a person"), _("Create a person"), _("Replace a person"), _("Change a person"), _("Delete a person")),
     "users",
 )  # fmt: skip
 PROGRAMS = Kind(
-    "ServicePrincipals", "service_principal", shown.ScimServicePrincipal, shown.ScimServicePrincipalList, bodies.GivenServicePrincipal,
+    "ServicePrincipals", "service_principal", shown.ScimServicePrincipal, shown.ScimServicePrincipalList, schemas.ServicePrincipalRequest,
     {"applicationId": "1b2c3d4e-5f60-4718-a293-a4b5c6d7e8f9", "displayName": "Nightly job"},
     (
         _("List service principals"), _("Get a service principal"), _("Create a service principal"),
@@ -70,7 +70,7 @@ PROGRAMS = Kind(
     "service_principals",
 )  # fmt: skip
 GROUPS = Kind(
-    "Groups", "group", shown.ScimGroup, shown.ScimGroupList, bodies.GivenGroup,
+    "Groups", "group", shown.ScimGroup, shown.ScimGroupList, schemas.GroupRequest,
     {"displayName": "Analysts", "members": []},
     (_("List groups"), _("Get a group"), _("Create a group"), _("Replace a group"), _("Change a group"), _("Delete a group")),
     "groups",

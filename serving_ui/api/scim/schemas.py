@@ -1,4 +1,4 @@
-"""Bodies of SCIM. The field names are those of the standard."""
+"""Request bodies of SCIM. The field names are those of RFC 7643 and 7644."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import Field, StrictBool
 from serving_ui.accounts.directory import LONGEST_NAME
 from serving_ui.catalogue.endpoint_config import Body
 
-MOST_MEMBERS = 10_000
-MOST_OPERATIONS = 1000
+MAX_MEMBERS = 10_000
+MAX_OPERATIONS = 1000
 Schemas = Annotated[list[str], Field(max_length=20)]
-Short = Annotated[str, Field(max_length=LONGEST_NAME)]
+ShortText = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
 class Member(Body):
-    """A principal by id. What else clients send of it says the same again."""
+    """A member of a group. Only `value`, the principal's id, is used; the other fields repeat what the id says."""
 
     value: str
     display: str | None = None
@@ -31,61 +31,61 @@ class PersonName(Body):
     formatted: str = ""
 
 
-class GivenPrincipal(Body):
-    """What people and service principals have in common."""
+class PrincipalRequest(Body):
+    """Fields that users and service principals share."""
 
     schemas: Schemas = Field(default_factory=list)
     id: str | None = None
-    displayName: Short | None = None
+    displayName: ShortText | None = None
     active: StrictBool | None = None
-    externalId: Short | None = None
+    externalId: ShortText | None = None
     name: PersonName | None = None
 
     @property
     def full_name(self) -> str | None:
-        """The name to show; None when none was given."""
+        """`displayName`, else the text of `name`; None when the request has neither."""
         if self.displayName is not None or self.name is None:
             return self.displayName
         return self.name.formatted or f"{self.name.givenName} {self.name.familyName}".strip()
 
 
-class GivenUser(GivenPrincipal):
-    """`emails` are accepted: the user name is the e-mail."""
+class UserRequest(PrincipalRequest):
+    """`emails` is accepted and not used, because `userName` is the e-mail address."""
 
     userName: str | None = None
     emails: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
 
 
-class GivenServicePrincipal(GivenPrincipal):
+class ServicePrincipalRequest(PrincipalRequest):
     applicationId: str | None = None
 
 
-class GivenGroup(Body):
+class GroupRequest(Body):
     schemas: Schemas = Field(default_factory=list)
     id: str | None = None
-    displayName: Short | None = None
-    externalId: Short | None = None
-    members: Annotated[list[Member], Field(max_length=MOST_MEMBERS)] = Field(default_factory=list)
+    displayName: ShortText | None = None
+    externalId: ShortText | None = None
+    members: Annotated[list[Member], Field(max_length=MAX_MEMBERS)] = Field(default_factory=list)
 
     @property
     def member_ids(self) -> list[str]:
         return [member.value for member in self.members]
 
 
-class Members(Body):
-    """The value of a change of members."""
+class MembersValue(Body):
+    """The value of a PATCH operation on `members`."""
 
-    members: Annotated[list[Member], Field(max_length=MOST_MEMBERS)]
+    members: Annotated[list[Member], Field(max_length=MAX_MEMBERS)]
 
 
-class Change(Body):
-    """One operation. `op` is read whatever its capitals, as some directories write them."""
+class PatchOperation(Body):
+    """`op` in any case: Entra ID writes `Replace`."""
 
     op: str
     path: str = ""
     value: Any = None
 
 
-class Changes(Body):
+class PatchRequest(Body):
     schemas: Schemas = Field(default_factory=list)
-    Operations: Annotated[list[Change], Field(max_length=MOST_OPERATIONS)]
+    Operations: Annotated[list[PatchOperation], Field(max_length=MAX_OPERATIONS)]
