@@ -106,6 +106,7 @@ INSTALLED_APPS = [
     "serving_ui.wiring.ServingUI",
     "serving_ui.accounts",
     "serving_ui.vault",
+    "serving_ui.revisions",
     "serving_ui.endpoints",
     "serving_ui.usage",
     "serving_ui.api",

@@ -1,13 +1,12 @@
-"""Joins the floors: a change of accounts or vault, which know nothing of gateways, raises the snapshot's revision; and the
-rows that must always be there are made with the tables, so that no reading has to make one.
+"""Connects packages that do not know each other: a saved row of `accounts` or `vault` that gateways follow raises the revision,
+and built-in rows are created with the tables.
 
-Decides nothing.
+Models and what imports them are imported inside functions: Django loads this module before any model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -17,93 +16,103 @@ from django.db.models import Model
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 
-def _address(secret: Any) -> str | None:
-    """`scope/key`; nothing when the whole scope was deleted, which is a change of its own."""
+def _secret_subject(secret: Any) -> str | None:
+    """`scope/key`; None if the whole scope was deleted, which is a change of its own."""
     try:
         return f"{secret.scope.name}/{secret.key}"
     except ObjectDoesNotExist:
         return None
 
 
-def _scope(grant: Any) -> str | None:
-    """All of its scope's secrets; nothing when the whole scope was deleted."""
+def _scope_subject(grant: Any) -> str | None:
+    """`scope/`, all secrets of the grant's scope; None if the whole scope was deleted."""
     try:
         return f"{grant.scope.name}/"
     except ObjectDoesNotExist:
         return None
 
 
-# What gateways follow, the kind of change that it is for them, and what it is about.
+# The models that gateways follow, with the `changes.Subject` of a change and the function that returns its `subject`.
 FOLLOWED: dict[str, tuple[str, Callable[..., str | None]]] = {
     "accounts.AccessToken": ("token", lambda token: token.digest),
     "accounts.Group": ("group", lambda group: group.pk),
     "accounts.User": ("principal", lambda user: user.pk),
     "vault.Scope": ("secret", lambda scope: f"{scope.name}/"),
-    "vault.ScopeGrant": ("secret", _scope),
-    "vault.StoredSecret": ("secret", _address),
+    "vault.ScopeGrant": ("secret", _scope_subject),
+    "vault.StoredSecret": ("secret", _secret_subject),
 }
-BUILT_IN = ("accounts.Group", "endpoints.Workspace", "endpoints.Revision")
-OF_NO_CONCERN = (
+BUILT_IN = ("accounts.Group", "endpoints.Workspace", "revisions.Revision")
+NOT_FOLLOWED = (
     frozenset({"last_login"}),
     frozenset({"comment"}),
-)  # what may be saved alone without a gateway's knowing
-# Where a save may change who may read a secret; where it cannot, only a deletion ends the use of one.
-RIGHTS = ("accounts.Group", "accounts.User", "vault.ScopeGrant")
+)  # `update_fields` of saves that gateways ignore
+# Saving one of these may change who may read a secret. Of the other models only a deletion can make a secret unusable.
+CHANGES_RIGHTS = ("accounts.Group", "accounts.User", "vault.ScopeGrant")
 
 
 class ServingUI(AppConfig):
-    """The product as a Django app: it has the commands and the wiring."""
+    """The product as a Django app: management commands and the connections of this module."""
 
     name = "serving_ui"
     label = "serving_ui"
     default = True
 
     def ready(self) -> None:
-        for module in ("celery", "checks"):
-            import_module(f"serving_ui.{module}")
+        from serving_ui import celery, checks  # noqa: F401 -- registers the Celery app and the system checks
+
         post_save.connect(
             _follow_activity, sender=apps.get_model("accounts.User"), dispatch_uid="values-of-the-deactivated"
-        )  # before the revision is raised: see bindings
+        )  # before the revision is raised: see `bindings.follow_activity`
         for name, (kind, subject) in FOLLOWED.items():
-            model, changed = apps.get_model(name), _announcer(kind, subject, changes_rights=name in RIGHTS)
+            model = apps.get_model(name)
+            receiver = _make_receiver(kind, subject, changes_rights=name in CHANGES_RIGHTS)
             for signal in (post_save, post_delete):
                 signal.connect(
-                    changed, sender=model, weak=False, dispatch_uid=f"revision-{name}-{id(signal)}"
+                    receiver, sender=model, weak=False, dispatch_uid=f"revision-{name}-{id(signal)}"
                 )
-        post_migrate.connect(make_built_in, sender=apps.get_app_config("endpoints"))
+        post_migrate.connect(create_built_in, sender=apps.get_app_config("endpoints"))
 
 
-def make_built_in(apps: Apps = apps, **_signal: object) -> None:
-    """The built-in groups and this server's workspace. `apps` has the models as they are after the migrations just run."""
+def create_built_in(apps: Apps = apps, **_signal: object) -> None:
+    """Creates the built-in groups and this server's workspace. `apps` holds the models of the migrations that just ran."""
+    from serving_ui.accounts.models import ADMINS, EVERYONE
+    from serving_ui.endpoints.models import HERE
+    from serving_ui.revisions.changes import bump_revision
+
     try:
         groups, workspaces, revisions = (apps.get_model(name) for name in BUILT_IN)
-    except LookupError:  # it was not migrated that far
+    except LookupError:  # only earlier migrations were applied
         return
-    accounts, endpoints = (import_module(f"serving_ui.{name}.models") for name in ("accounts", "endpoints"))
-    made = [groups.objects.get_or_create(name=name)[1] for name in (accounts.EVERYONE, accounts.ADMINS)]
-    workspaces.objects.get_or_create(name=endpoints.HERE)
-    if any(made) and revisions.objects.exists():  # gateways follow already, and nobody has told them of these
-        import_module("serving_ui.endpoints.publication").bump()
+    created = [groups.objects.get_or_create(name=name)[1] for name in (EVERYONE, ADMINS)]
+    workspaces.objects.get_or_create(name=HERE)
+    if any(created) and revisions.objects.exists():  # gateways follow already; these saves sent no signal
+        bump_revision()
 
 
 def _follow_activity(
     instance: Any, created: bool, update_fields: frozenset[str] | None = None, **_signal: object
 ) -> None:
+    from serving_ui.endpoints import bindings
+
     if not created and (update_fields is None or "is_active" in update_fields):
-        import_module("serving_ui.endpoints.bindings").follow_activity(user=instance)
+        bindings.follow_activity(user=instance)
 
 
-def _announcer(kind: str, subject: Callable[..., str | None], *, changes_rights: bool) -> Callable[..., None]:
-    nudge, publication = (import_module(f"serving_ui.endpoints.{name}") for name in ("nudge", "publication"))
+def _make_receiver(
+    kind: str, subject: Callable[..., str | None], *, changes_rights: bool
+) -> Callable[..., None]:
+    from serving_ui.endpoints import nudge
+    from serving_ui.revisions.changes import Subject, bump_revision
 
-    def changed(instance: Model, update_fields: frozenset[str] | None = None, **signal: object) -> None:
-        # A value pasted into a config is not served before the config is. To raise the revision for it would lock
-        # that row before the endpoint's, all others lock it after: PostgreSQL ends one of the two as a deadlock.
-        if not getattr(instance, "scope_id", True) or update_fields in OF_NO_CONCERN:
+    def receive(instance: Model, update_fields: frozenset[str] | None = None, **signal: object) -> None:
+        # A stored secret without a scope (`scope_id` None) was pasted into a config and is followed with that config. Raising
+        # the revision for it would lock the revision's row before the endpoint's. All other code locks the endpoint's row
+        # first, so PostgreSQL would abort one of the two transactions as a deadlock.
+        if not getattr(instance, "scope_id", True) or update_fields in NOT_FOLLOWED:
             return
-        if (about := subject(instance)) is not None:
-            publication.bump(publication.Subject(kind), about)
+        if (changed := subject(instance)) is not None:
+            bump_revision(Subject(kind), changed)
             if kind != "token" and (changes_rights or "created" not in signal):
                 nudge.sweep()
 
-    return changed
+    return receive

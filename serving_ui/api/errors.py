@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.endpoints.in_force import OutcomeUnknown
 from serving_ui.lib.refusal import Refusal
+from serving_ui.revisions.in_force import OutcomeUnknown
 
 MOST_DETAILS = 50
 log = logging.getLogger(__name__)

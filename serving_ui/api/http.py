@@ -29,10 +29,10 @@ from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import User
 from serving_ui.api import errors, idempotency
 from serving_ui.api.request_body import json_object
-from serving_ui.endpoints import in_force
 from serving_ui.lib import clock
 from serving_ui.lib.policy import public
 from serving_ui.lib.refusal import Refusal
+from serving_ui.revisions import in_force
 
 Json = dict[str, Any]
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -102,14 +102,14 @@ def _changed(asked: ApiRequest, operation: Callable[[], Json | HttpResponseBase]
         work = partial(
             idempotency.once, key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform
         )
-    done = in_force.carry_out(work)
-    if done.late:
-        answer = json.loads(done.answer.content)
-        answer["warnings"] = [*answer.get("warnings", ()), *done.late]
-        done.answer.content = json.dumps(answer).encode()
-    if done.waited is not None:
-        done.answer.headers["Server-Timing"] = f"in-force;dur={done.waited * 1000:.1f}"
-    return done.answer
+    done = in_force.commit_and_wait(work)
+    if done.warnings:
+        answer = json.loads(done.result.content)
+        answer["warnings"] = [*answer.get("warnings", ()), *done.warnings]
+        done.result.content = json.dumps(answer).encode()
+    if done.waited_seconds is not None:
+        done.result.headers["Server-Timing"] = f"in-force;dur={done.waited_seconds * 1000:.1f}"
+    return done.result
 
 
 def _chosen(request: HttpRequest, operations: dict[str, Operation]) -> Operation:

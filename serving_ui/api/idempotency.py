@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.api.models import IdempotentReply
-from serving_ui.endpoints import publication
 from serving_ui.lib.refusal import Conflict, Refusal
+from serving_ui.revisions.changes import current_revision, track
 from serving_ui.vault import ciphers
 
 KEPT = timedelta(days=1)
@@ -44,9 +44,7 @@ def once(
         raise _running()
     digest = _digest(asked)
     if kept := _kept(key=key, user=user, digest=digest, now=now):
-        publication.note(
-            publication.current()
-        )  # whoever asks again may not have waited for it the first time
+        track(current_revision())  # whoever asks again may not have waited for it the first time
         return kept
     response = perform()
     key_id, reply = ciphers.ring().seal(response.content.decode())

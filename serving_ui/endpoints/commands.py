@@ -16,16 +16,16 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
 from serving_ui.catalogue.translatable import Text
-from serving_ui.endpoints import bindings, limits, nudge, publication, queries
+from serving_ui.endpoints import bindings, limits, nudge, queries
 from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
-from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
 from serving_ui.lib.refusal import NotFound
+from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import commands as vault
 
 TAKEN = "taken"  # the code of the problem with a name that another endpoint has
@@ -61,7 +61,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
             )
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
-            publication.bump(
+            bump_revision(
                 Subject.ENDPOINT, endpoint.pk
             )  # gateways shall call it not ready, rather than unknown
             nudge.reconcile(endpoint.pk)
@@ -163,7 +163,7 @@ def set_rate_limits(
         stored = [limit.stored() for limit in rate_limits]
         swap(endpoint, rate_limits=stored, limit_principals=principals, modified_at=now)
         record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
-        publication.bump(Subject.ENDPOINT, endpoint.pk)
+        bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 
@@ -178,7 +178,7 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         bindings.release(SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False))
         endpoint_id = endpoint.pk
         endpoint.delete()
-        publication.bump(Subject.ENDPOINT, endpoint_id)
+        bump_revision(Subject.ENDPOINT, endpoint_id)
 
 
 def _name_problems(name: str, actor: User) -> list[Problem]:

@@ -17,13 +17,16 @@ import uuid
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from serving_ui.endpoints import copy, publication
+from serving_ui.endpoints import copy
 from serving_ui.endpoints.keeper import Keeper
 from serving_ui.endpoints.news import News
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.worker_watch import WorkerWatch
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.lib.schema import Schema
+from serving_ui.revisions import gateways
+from serving_ui.revisions.changes import current_revision
+from serving_ui.revisions.revision_signal import revision_committed
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
@@ -71,7 +74,7 @@ class Follower:
     def stop(self) -> None:
         self._stop.set()
         self._silence.cancel()
-        publication.raised.ring()
+        revision_committed.notify()
         self._thread.join(5)
         self._keeper.stop()
 
@@ -110,7 +113,7 @@ class Follower:
             except Exception as error:  # the outermost edge: this thread must not die before its gateway
                 self._lose("The snapshot cannot be built; the log has the reason.", error)
         try:
-            publication.leave(process=self.process)
+            gateways.leave(process=self.process)
         except (DatabaseError, InterfaceError):
             log.warning("The database is away; this process is forgotten after a while instead of at once")
         connection.close()
@@ -120,11 +123,11 @@ class Follower:
         if not self._has_joined:
             # The long way first, while nobody waits for this process. From the moment that it has joined every change
             # waits for it, and what was changed before is in the snapshot that it builds next.
-            publication.current()
+            current_revision()
             self._silence.cancel()
             self._builder.build()
-            publication.join(process=self.process)
-            self.holder.standing = publication.standing(process=self.process)
+            gateways.join(process=self.process)
+            self.holder.standing = gateways.rank_and_count(process=self.process)
             self._has_joined = True
         held = self._builder.build()
         if held is not self.holder.current:
@@ -134,7 +137,7 @@ class Follower:
         else:
             if time.monotonic() - self._said_at >= HEARTBEAT_SECONDS:
                 self._acknowledge(revision=held.revision)
-            self.holder.standing = publication.standing(process=self.process)
+            self.holder.standing = gateways.rank_and_count(process=self.process)
         self._trouble, self._current_at = "", time.monotonic()
         self.worker.look()
         self._look_at_schema()
@@ -149,9 +152,9 @@ class Follower:
 
     def _acknowledge(self, *, revision: int) -> None:
         began = time.monotonic()
-        publication.acknowledge(process=self.process, revision=revision, limits=self.holder.limits)
+        gateways.acknowledge(process=self.process, revision=revision, limits=self.holder.limits)
         self._said_at = time.monotonic()
-        self.sure_until = began + publication.LIVE.total_seconds()
+        self.sure_until = began + gateways.LIVENESS_TIMEOUT.total_seconds()
 
     def _serve_copy(self) -> None:
         """The database is away, and this process has never seen it."""

@@ -12,12 +12,12 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.spec import Tag
-from serving_ui.endpoints import limits, publication, queries
+from serving_ui.endpoints import limits, queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
-from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, refuse_stale, retried, swap
+from serving_ui.revisions.changes import Subject, bump_revision
 
 
 @retried
@@ -46,7 +46,7 @@ def set_ai_gateway(*, name: str, settings: AiGateway, actor: User, now: datetime
         principals = limits.rebound(endpoint, "ai_gateway", settings.rate_limits or [])
         swap(endpoint, ai_gateway=settings.stored(), limit_principals=principals, modified_at=now)
         record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
-        publication.bump(Subject.ENDPOINT, endpoint.pk)
+        bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 
@@ -81,7 +81,7 @@ def _set_of_ai_gateway(
 ) -> None:
     swap(endpoint, ai_gateway={**endpoint.ai_gateway, **some}, modified_at=now, **more)
     record(endpoint, Kind.AI_GATEWAY, now=now, actor=actor)
-    publication.bump(Subject.ENDPOINT, endpoint.pk)
+    bump_revision(Subject.ENDPOINT, endpoint.pk)
 
 
 @retried
@@ -94,7 +94,7 @@ def set_timeouts(
         refuse_stale(endpoint, generation)
         swap(endpoint, timeouts=timeouts.stored(), modified_at=now)
         record(endpoint, Kind.TIMEOUTS, now=now, actor=actor)
-        publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
+        bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 

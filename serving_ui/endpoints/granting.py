@@ -15,12 +15,12 @@ from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import ADMINS, Group, User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
-from serving_ui.endpoints import publication, queries
+from serving_ui.endpoints import queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
-from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, retried, swap
+from serving_ui.revisions.changes import Subject, bump_revision
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _change(endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: dat
         _write(endpoint, each)
         level, principal = each.level.name, str(each.to)
         record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
-    publication.bump(Subject.ENDPOINT, endpoint.pk)
+    bump_revision(Subject.ENDPOINT, endpoint.pk)
 
 
 def _fixed(endpoint: Endpoint, given: Given) -> Problem | None:

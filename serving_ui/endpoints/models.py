@@ -250,38 +250,6 @@ class Grant(models.Model):
         return f"{Level(self.level).name} on {self.endpoint_id}"
 
 
-class Revision(models.Model):
-    """One row: the number of the newest snapshot. Every change that gateways must follow raises it."""
-
-    number = models.PositiveBigIntegerField(default=1)
-
-    def __str__(self) -> str:
-        return str(self.number)
-
-
-class Change(models.Model):
-    """What one raise of the revision was about, so that a gateway builds that anew and nothing else."""
-
-    revision = models.PositiveBigIntegerField(db_index=True)
-    kind = models.CharField(max_length=12)  # a publication.Subject
-    subject = models.CharField(max_length=260, blank=True)  # whose id, digest or name: each kind has its own
-
-    def __str__(self) -> str:
-        return f"{self.revision}: {self.kind} {self.subject}"
-
-
-class GatewayProcess(models.Model):
-    """A gateway process that follows the snapshot, how far it has come, and how it counts rate limits."""
-
-    id = models.CharField(primary_key=True, max_length=64)
-    revision = models.PositiveBigIntegerField()
-    seen_at = models.DateTimeField()
-    limits = models.CharField(max_length=6, default="own")  # a word of gateway.limits.Mode
-
-    def __str__(self) -> str:
-        return self.id
-
-
 class Chore(models.Model):
     """Something that the worker does again and again, and when it last came to its end."""
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import connection
 
-from serving_ui.endpoints import publication
+from serving_ui.revisions import changes
+from serving_ui.revisions.revision_signal import revision_committed
 
 SAFETY_SECONDS = 0.2  # without any news
 FILE_LOOK_SECONDS = 0.02
@@ -23,7 +24,7 @@ class News:
     """What one thread has heard so far."""
 
     def __init__(self) -> None:
-        self._heard = publication.raised.rings
+        self._heard = revision_committed.count
         self._file_version = 0
         self._listening: Any = None  # the connection on which this thread has said LISTEN
 
@@ -39,7 +40,7 @@ class News:
         connection.ensure_connection()
         if self._listening is not connection.connection:
             with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {publication.CHANNEL}")
+                cursor.execute(f"LISTEN {changes.CHANNEL}")
             self._listening = connection.connection
             return  # whatever was committed before is looked for now
         for _notice in self._listening.notifies(timeout=NOTIFY_SECONDS, stop_after=1):
@@ -48,7 +49,7 @@ class News:
     def _wait_for_file(self) -> None:
         until = time.monotonic() + SAFETY_SECONDS
         while time.monotonic() < until:
-            before, self._heard = self._heard, publication.raised.wait(self._heard, seconds=FILE_LOOK_SECONDS)
+            before, self._heard = self._heard, revision_committed.wait(self._heard, timeout=FILE_LOOK_SECONDS)
             if self._heard != before or self._has_changed():
                 return
 

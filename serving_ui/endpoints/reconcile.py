@@ -19,13 +19,15 @@ from django.utils.translation import gettext as _
 
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Aborted, Call
-from serving_ui.endpoints import bindings, leases, outbound, publication
+from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import Overtaken
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Event, IllegalTransition
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.resolution import Unresolved, resolve
 from serving_ui.endpoints.transitions import drop, record, succeed, swap
+from serving_ui.revisions import gateways
+from serving_ui.revisions.changes import Subject, bump_revision
 
 log = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
@@ -153,7 +155,7 @@ def _publish(
     """Puts the config into the snapshot: each gateway serves it from the moment that it takes the snapshot up."""
     with transaction.atomic(durable=True):
         swap(endpoint)
-        version.published_revision = publication.bump(publication.Subject.ENDPOINT, endpoint.pk)
+        version.published_revision = bump_revision(Subject.ENDPOINT, endpoint.pk)
         ConfigVersion.objects.filter(pk=version.pk).update(
             published_revision=version.published_revision, message=_worst(verdicts).message
         )
@@ -171,7 +173,7 @@ def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedel
     revision = version.published_revision or 0
     pause = threading.Event()
     waited = 0.0
-    while late := publication.lagging(revision=revision):
+    while late := gateways.lagging_gateways(revision=revision):
         if waited >= ACKNOWLEDGEMENT_SECONDS:
             if _time_left(version) >= AT_ONCE:
                 return timedelta(seconds=1)

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from django.db import transaction
 
-from serving_ui.endpoints import bindings, publication
+from serving_ui.endpoints import bindings
 from serving_ui.endpoints.errors import Overtaken
 from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, restore, revoke
+from serving_ui.revisions.changes import current_revision
 
 Move = Callable[[Endpoint, datetime], None]
 
@@ -27,7 +28,7 @@ class Lookout:
         self._revision = 0
 
     def look(self, *, now: datetime) -> None:
-        revision = publication.current()
+        revision = current_revision()
         if revision != self._revision and follow(now=now):
             self._revision = revision
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from serving_ui.endpoints import callers, outbound, publication, served
-from serving_ui.endpoints.models import Change, Grant
-from serving_ui.endpoints.publication import Subject
+from serving_ui.endpoints import callers, outbound, served
+from serving_ui.endpoints.models import Grant
 from serving_ui.gateway import snapshot as gateway
+from serving_ui.revisions.changes import Subject, changes_since, current_revision
+from serving_ui.revisions.models import Change
 from serving_ui.vault.models import ScopeGrant
 
 MOST_REPLAYED = 1000  # subjects; beyond that, and far below what an SQL statement can hold, all is built
@@ -28,12 +29,12 @@ class SnapshotBuilder:
 
     def build(self) -> gateway.Snapshot:
         """The newest snapshot. The revision is read first: what follows can only be newer."""
-        revision = publication.current()
+        revision = current_revision()
         held, since = self._held, None
         if held is not None and held.revision <= revision:
             if held.revision == revision:
                 return held
-            since = publication.changes(since=held.revision)
+            since = changes_since(held.revision)
         if held is None or since is None or len(since) > MOST_REPLAYED:
             made = self._whole(revision)
         else:

@@ -12,15 +12,15 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import bindings, publication, queries
+from serving_ui.endpoints import bindings, queries
 from serving_ui.endpoints.bindings import Bound
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
-from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.transitions import record, restore, retried, swap
 from serving_ui.lib.refusal import NotAllowed
+from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import queries as secrets
 
 
@@ -74,7 +74,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
             and not bindings.first_problem(endpoint.active_id)
         ):
             restore(endpoint, now=now)
-        publication.bump(Subject.ENDPOINT, endpoint.pk)
+        bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
 
 

@@ -14,11 +14,12 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.endpoints import lifecycle, publication, queries
+from serving_ui.endpoints import lifecycle, queries
 from serving_ui.endpoints.errors import Overtaken, StaleEdit
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
+from serving_ui.revisions.changes import Subject, bump_revision
 
 Outcome = ConfigVersion.Outcome
 P = ParamSpec("P")
@@ -128,9 +129,7 @@ def drop(
         outcome=Outcome.FAILED if failed else Outcome.CANCELED, settled_at=now, message=message
     )
     if version.published_revision:
-        publication.bump(
-            publication.Subject.ENDPOINT, endpoint.pk
-        )  # gateways may serve it already and must go back
+        bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways may serve it already and must go back
     kind = Kind.FAILED if failed else Kind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 

@@ -10,8 +10,8 @@ from asgiref.sync import iscoroutinefunction
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 
-from serving_ui.endpoints import in_force
 from serving_ui.pages import submissions
+from serving_ui.revisions import in_force
 
 
 class InForce:
@@ -32,11 +32,11 @@ class InForce:
             return None
         work = partial(submissions.once, request, partial(view, request, *args, **kwargs))
         try:
-            done = in_force.carry_out(work)
+            done = in_force.commit_and_wait(work)
         except Exception:
             # The form of a sign-in that did not happen can be sent again only if the browser's token is still the same.
             request.META.pop("CSRF_COOKIE_NEEDS_UPDATE", None)
             raise
-        for sentence in done.late:
+        for sentence in done.warnings:
             messages.warning(request, sentence)
-        return done.answer
+        return done.result

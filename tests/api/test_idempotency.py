@@ -10,9 +10,9 @@ from django.db import OperationalError, connection
 
 from serving_ui.api.idempotency import KEPT, LONGEST_RUN
 from serving_ui.api.models import IdempotentReply
-from serving_ui.endpoints import publication
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
+from serving_ui.revisions import gateways
 from serving_ui.vault import ciphers
 from serving_ui.vault.models import Scope
 from tests.api.conftest import Caller, Reply
@@ -95,10 +95,10 @@ def test_what_was_done_and_its_reply_are_kept_together_or_not_at_all(
 
 def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatch: pytest.MonkeyPatch):
     """Whoever asks again may have been cut off while the first answer waited for gateways."""
-    monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(0))
     api.done("POST", "/token/create", {}, Idempotency_Key=KEY)
-    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
-    publication.acknowledge(process="slow-1", revision=1)
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
+    gateways.acknowledge(process="slow-1", revision=1)
     again = api.ask("POST", "/token/create", {}, Idempotency_Key=KEY)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.body["warnings"] == ["The gateway process slow-1 does not serve this change yet."]

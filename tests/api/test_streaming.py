@@ -15,9 +15,9 @@ from django.test.utils import CaptureQueriesContext
 
 from serving_ui.accounts.commands import create_access_token
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import publication
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
+from serving_ui.revisions import changes, gateways
 from tests.api.conftest import Caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,13 +65,13 @@ def test_the_asynchronous_server_sends_it_in_pieces(owner: User, make_endpoint):
 @pytest.fixture
 def long_lived(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway process that has shown itself once counts as alive."""
-    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
 
 
 @pytest.mark.usefixtures("long_lived")
 def test_a_change_names_the_gateway_that_is_late(api: Caller, make_endpoint):
     make_endpoint("chat")
-    publication.acknowledge(process="web-1", revision=publication.bump())
+    gateways.acknowledge(process="web-1", revision=changes.bump_revision())
     answer = api.done("PUT", "/serving-endpoints/chat/rate-limits", {"rate_limits": [{"calls": 1}]})
     assert "web-1" in answer["warnings"][0]
 
@@ -79,8 +79,8 @@ def test_a_change_names_the_gateway_that_is_late(api: Caller, make_endpoint):
 @pytest.mark.usefixtures("long_lived")
 def test_a_change_waits_for_a_gateway_no_longer_than_its_patience():
     began = time.monotonic()
-    publication.acknowledge(process="web-1", revision=0)
-    assert publication.await_gateways(revision=1) == ["web-1"]
-    assert time.monotonic() - began < 2 * publication.PATIENCE.total_seconds()
-    publication.acknowledge(process="web-1", revision=1)
-    assert publication.await_gateways(revision=1) == []
+    gateways.acknowledge(process="web-1", revision=0)
+    assert gateways.wait_for_gateways(revision=1) == ["web-1"]
+    assert time.monotonic() - began < 2 * gateways.ACKNOWLEDGEMENT_TIMEOUT.total_seconds()
+    gateways.acknowledge(process="web-1", revision=1)
+    assert gateways.wait_for_gateways(revision=1) == []

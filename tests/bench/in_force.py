@@ -75,16 +75,17 @@ def measure_parts() -> None:
     from django.conf import settings
     from django.db import connections
 
-    from serving_ui.endpoints import copy, publication
+    from serving_ui.endpoints import copy
     from serving_ui.endpoints.models import Endpoint
     from serving_ui.endpoints.snapshots import SnapshotBuilder
+    from serving_ui.revisions.changes import Subject, bump_revision
 
     builder = SnapshotBuilder()
     row("a snapshot built whole", [timed(builder.build)])
     ids = list(Endpoint.objects.values_list("pk", flat=True)[:ROUNDS])
     following = []
     for pk in ids:
-        publication.bump(publication.Subject.ENDPOINT, pk)
+        bump_revision(Subject.ENDPOINT, pk)
         following.append(timed(builder.build))
     row("one that follows a change", following)
     made, path = builder.build(), settings.SNAPSHOT_COPY

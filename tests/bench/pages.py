@@ -80,10 +80,11 @@ def fill() -> Any:
     """A person with ENDPOINTS endpoints, each with an active config, tags and events."""
     from serving_ui.accounts.commands import ensure_user
     from serving_ui.catalogue.spec import parse_endpoint
-    from serving_ui.endpoints import commands, publication
+    from serving_ui.endpoints import commands
     from serving_ui.endpoints.models import ConfigVersion
     from serving_ui.endpoints.transitions import succeed
     from serving_ui.lib import clock
+    from serving_ui.revisions.changes import bump_revision
 
     user = ensure_user(email="owner@example.com", admin=True)
     block = {"openai_api_key_plaintext": "sk-bench"}
@@ -97,7 +98,7 @@ def fill() -> Any:
         made = commands.create_endpoint(spec=parse_endpoint(body), actor=user, now=clock.now())
         version = ConfigVersion.objects.get(endpoint=made)
         succeed(made, version, now=clock.now())
-    publication.bump()
+    bump_revision()
     return user
 
 

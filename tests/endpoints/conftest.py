@@ -11,9 +11,10 @@ from django.db.models import F
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import commands
-from serving_ui.endpoints.models import ConfigVersion, Endpoint, GatewayProcess
+from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
+from serving_ui.revisions.models import GatewayProcess
 from tests.conftest import spec
 from tests.support.sandbox import SandboxServer, running_sandbox
 

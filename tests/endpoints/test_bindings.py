@@ -14,10 +14,11 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import EndpointSpec
-from serving_ui.endpoints import bindings, commands, publication, revocation
+from serving_ui.endpoints import bindings, commands, revocation
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
+from serving_ui.revisions import changes, gateways
 from serving_ui.tasks import sweep
 from serving_ui.vault import commands as vault_commands
 from serving_ui.vault import queries as vault
@@ -296,11 +297,11 @@ def test_a_right_that_is_withdrawn_after_publication_is_no_success(
 ):
     deploy(owner)
     rights.let_manage(owner, reader)
-    publication.acknowledge(process="slow", revision=1)
+    gateways.acknowledge(process="slow", revision=1)
     updating = settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
     assert updating.config_update == "IN_PROGRESS"
     rights.withdraw(owner, reader)
-    publication.acknowledge(process="slow", revision=publication.current())
+    gateways.acknowledge(process="slow", revision=changes.current_revision())
     assert settle(updating).config_update == "UPDATE_FAILED"
     assert rights.followed() == ("READY", "UPDATE_FAILED")
 

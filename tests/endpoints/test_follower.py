@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from serving_ui.endpoints import publication
 from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
+from serving_ui.revisions import gateways
 from tests.start.waiting import until
 
 
@@ -23,7 +23,7 @@ class Watched(SnapshotHolder):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_process_serves_no_more_than_its_share_from_its_first_answer_on():
-    publication.join(process="~another")
+    gateways.join(process="~another")
     holder = Watched()
     follower = Follower(holder)
     follower.start()

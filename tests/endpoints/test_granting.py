@@ -85,7 +85,7 @@ def test_the_highest_of_several_levels_counts(make_endpoint: Make, owner: User, 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_members_reaches_the_gateways(make_endpoint: Make, owner: User, admin: User):
-    from serving_ui.endpoints import publication
+    from serving_ui.revisions.changes import current_revision
 
     make_endpoint()
     group = directory.create_group(name="Analysts", actor=admin)
@@ -95,9 +95,9 @@ def test_a_change_of_members_reaches_the_gateways(make_endpoint: Make, owner: Us
         lambda: directory.delete_group(group=group, actor=admin),
     )
     for change in changes:
-        before = publication.current()
+        before = current_revision()
         change()
-        assert publication.current() > before
+        assert current_revision() > before
 
 
 @pytest.mark.django_db(transaction=True)

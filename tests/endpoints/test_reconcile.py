@@ -13,12 +13,14 @@ from django.db.models.functions import Now
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import parse_endpoint
-from serving_ui.endpoints import commands, leases, publication
+from serving_ui.endpoints import commands, leases
 from serving_ui.endpoints import reconcile as reconciling
-from serving_ui.endpoints.models import Endpoint, EndpointEvent, GatewayProcess
+from serving_ui.endpoints.models import Endpoint, EndpointEvent
 from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
+from serving_ui.revisions import changes, gateways
+from serving_ui.revisions.models import GatewayProcess
 from serving_ui.vault import commands as vault
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
@@ -122,8 +124,8 @@ def test_a_deadline_that_a_step_back_of_the_clock_put_far_off_is_put_anew(
 def test_the_deadline_of_gateways_counts_from_the_publication(
     owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publication, "LIVE", timedelta(seconds=HOUR))
-    publication.acknowledge(process="slow", revision=1)
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(seconds=HOUR))
+    gateways.acknowledge(process="slow", revision=1)
     made = create(owner, sandbox.base)
     pass_time(600)
     assert settle(made).config_update == "IN_PROGRESS"
@@ -137,8 +139,8 @@ def test_the_deadline_of_gateways_counts_from_the_publication(
 def test_gateways_are_waited_for_once_even_after_the_deadline(
     owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publication, "LIVE", timedelta(seconds=HOUR))
-    publication.acknowledge(process="slow", revision=1)
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(seconds=HOUR))
+    gateways.acknowledge(process="slow", revision=1)
     made = create(owner, sandbox.base)
     assert settle(made).config_update == "IN_PROGRESS"
     monkeypatch.setattr(reconciling, "ACKNOWLEDGEMENT_SECONDS", 30.0)
@@ -146,7 +148,7 @@ def test_gateways_are_waited_for_once_even_after_the_deadline(
     step = Thread(target=settle_apart, args=(made,))
     step.start()
     until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
-    publication.acknowledge(process="slow", revision=publication.current())
+    gateways.acknowledge(process="slow", revision=changes.current_revision())
     step.join(30)
     assert Endpoint.objects.get(pk=made.pk).ready == "READY"
 
@@ -207,12 +209,12 @@ def test_a_name_that_resolves_to_a_forbidden_address_fails_at_connect(owner: Use
 def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(
     owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
-    publication.acknowledge(process="slow", revision=1)
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
+    gateways.acknowledge(process="slow", revision=1)
     waiting = settle(create(owner, sandbox.base))
     assert waiting.config_update == "IN_PROGRESS"
     assert SnapshotBuilder().build().endpoints["chat"].ready  # published: a gateway may serve it already
-    publication.acknowledge(process="slow", revision=publication.current())
+    gateways.acknowledge(process="slow", revision=changes.current_revision())
     assert settle(waiting).ready == "READY"
 
 
@@ -220,18 +222,18 @@ def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(
 def test_a_gateway_that_was_seen_in_the_future_is_not_waited_for(
     owner: User, sandbox: SandboxServer, ahead: float
 ):
-    publication.acknowledge(process="dead", revision=1)
+    gateways.acknowledge(process="dead", revision=1)
     pass_time(-ahead)
-    assert publication.lagging(revision=2) == []
-    assert publication.standing(process="other") == (0, 1)
+    assert gateways.lagging_gateways(revision=2) == []
+    assert gateways.rank_and_count(process="other") == (0, 1)
     assert settle(create(owner, sandbox.base)).ready == "READY"
     pass_time(-HOUR)
-    publication.join(process="new")  # whoever comes tidies up
+    gateways.join(process="new")  # whoever comes tidies up
     assert not GatewayProcess.objects.filter(pk="dead").exists()
 
 
 def test_a_silent_gateway_is_not_waited_for(owner: User, sandbox: SandboxServer):
-    publication.acknowledge(process="dead", revision=1)
+    gateways.acknowledge(process="dead", revision=1)
     pass_time(30)
     assert settle(create(owner, sandbox.base)).ready == "READY"
 
@@ -242,12 +244,12 @@ def test_cancel_after_publishing_takes_the_config_back(
     from tests.endpoints.test_rules import served_model, update
 
     deployed()
-    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
-    publication.acknowledge(process="slow", revision=1)
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
+    gateways.acknowledge(process="slow", revision=1)
     settle(update("chat", sandbox.base, owner))
-    before = publication.current()
+    before = changes.current_revision()
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
-    assert publication.current() > before
+    assert changes.current_revision() > before
     assert served_model() == "gpt-4"
 
 
@@ -272,9 +274,9 @@ def test_a_reference_is_resolved_at_deployment_and_again_when_it_changes(owner: 
         return str(entity.config.secrets()[("openai_api_key",)].reveal())
 
     assert key() == "first"
-    before = publication.current()
+    before = changes.current_revision()
     vault.put_secret(scope="prod", key="openai", value="second", actor=owner, now=clock.now())
-    assert publication.current() > before
+    assert changes.current_revision() > before
     assert key() == "second"
 
 

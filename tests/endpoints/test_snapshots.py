@@ -15,17 +15,19 @@ from serving_ui.accounts import commands as accounts
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, AccessToken, Group, User
 from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
-from serving_ui.endpoints import bindings, commands, publication
+from serving_ui.endpoints import bindings, commands
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.lifecycle import Event
-from serving_ui.endpoints.models import Change, Endpoint, SecretBinding
+from serving_ui.endpoints.models import Endpoint, SecretBinding
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.publication import Subject
 from serving_ui.endpoints.revocation import follow
 from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Conflict, NotFound, Refusal
+from serving_ui.revisions import changes
+from serving_ui.revisions.changes import Subject
+from serving_ui.revisions.models import Change
 from serving_ui.vault import commands as vault
 from serving_ui.vault.commands import Grantee
 from serving_ui.vault.models import Scope, StoredSecret
@@ -69,7 +71,7 @@ class World:
         endpoint = self.endpoint(which)
         if endpoint is None or endpoint.pending is None:
             return
-        endpoint.pending.published_revision = publication.bump(Subject.ENDPOINT, endpoint.pk)
+        endpoint.pending.published_revision = changes.bump_revision(Subject.ENDPOINT, endpoint.pk)
         endpoint.pending.save()
         if how == 1:
             succeed(endpoint, endpoint.pending, now=clock.now())
@@ -149,7 +151,7 @@ class World:
         if endpoint := self.endpoint(which):
             SecretBinding.objects.filter(version__endpoint=endpoint).update(authoriser=self.person(how))
             bindings.follow_activity(user=self.person(how))
-            publication.bump(Subject.ENDPOINT, endpoint.pk)
+            changes.bump_revision(Subject.ENDPOINT, endpoint.pk)
 
     def share(self, which: int, how: int) -> None:
         self._share(which, how, vault.grant, right=Right.READ)
@@ -258,10 +260,10 @@ def test_a_snapshot_too_far_behind_is_built_whole(make_endpoint: Callable[..., E
 
 @pytest.mark.django_db(transaction=True)
 def test_old_changes_are_forgotten(monkeypatch: pytest.MonkeyPatch, owner: User):
-    monkeypatch.setattr(publication, "CHANGES_KEPT", 10)
-    monkeypatch.setattr(publication, "TIDY_EVERY", 5)
+    monkeypatch.setattr(changes, "CHANGES_KEPT", 10)
+    monkeypatch.setattr(changes, "DELETE_EVERY", 5)
     for _each in range(60):
-        publication.bump(Subject.PRINCIPAL, owner.pk)
+        changes.bump_revision(Subject.PRINCIPAL, owner.pk)
     assert Change.objects.count() <= 16
-    assert publication.changes(since=publication.current() - 3) is not None
-    assert publication.changes(since=1) is None
+    assert changes.changes_since(changes.current_revision() - 3) is not None
+    assert changes.changes_since(1) is None

@@ -16,7 +16,7 @@ from tests.organisation.conftest import Database
 from tests.support.upgrades import BEFORE_THE_RULE
 
 pytestmark = pytest.mark.slow
-FIRST = dict.fromkeys(BEFORE_THE_RULE, "0001_initial")
+FIRST = {app: name and "0001_initial" for app, name in BEFORE_THE_RULE.items()}
 _NUMBERS = count(1)
 
 
@@ -29,7 +29,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.another(f"upgrade_{next(_NUMBERS)}")
 
 
-def faults(since: dict[str, str], database: str, folder: Path) -> list[str]:
+def faults(since: dict[str, str | None], database: str, folder: Path) -> list[str]:
     """What the code before each migration after `since` cannot store when all have been made."""
     env = {"SERVING_UI_DATABASE_URL": database, "SERVING_UI_DATA": str(folder)}
     env["DJANGO_SETTINGS_MODULE"] = "serving_ui.settings"

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import publication
+from serving_ui.revisions import changes, gateways
 from tests.pages.conftest import signed_in
 from tests.support.pages import Page
 
@@ -19,8 +19,8 @@ LATE = "The gateway process slow-1 does not serve this change yet."
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publication, "PATIENCE", timedelta(0))
-    monkeypatch.setattr(publication, "LIVE", timedelta(minutes=1))
+    monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(0))
+    monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
 
 
 def scope(browser: Client, name: str) -> Page:
@@ -32,23 +32,23 @@ def scope(browser: Client, name: str) -> Page:
 def test_a_late_process_is_named_on_the_next_page(owner: User):
     browser = signed_in(owner)
     assert LATE not in scope(browser, "first").text
-    publication.acknowledge(process="slow-1", revision=1)
+    gateways.acknowledge(process="slow-1", revision=1)
     assert LATE in scope(browser, "second").text
 
 
 def test_what_changes_nothing_for_gateways_waits_for_none(owner: User):
     browser = signed_in(owner)
-    publication.acknowledge(process="slow-1", revision=0)
+    gateways.acknowledge(process="slow-1", revision=0)
     browser.post("/ml/endpoints/create/fields", {"provider": "openai"}, headers={"HX-Request": "true"})
     assert LATE not in Page(browser.get("/ml/secrets")).text
 
 
 def test_a_change_that_was_rolled_back_is_waited_for_by_nobody(owner: User):
-    with publication.noting() as revisions:
+    with changes.track_revisions() as revisions:
         with pytest.raises(ZeroDivisionError), transaction.atomic():
-            publication.bump()
+            changes.bump_revision()
             raise ZeroDivisionError
     assert revisions == []
-    with publication.noting() as revisions:
-        number = publication.bump()
+    with changes.track_revisions() as revisions:
+        number = changes.bump_revision()
     assert revisions == [number]

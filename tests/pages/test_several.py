@@ -9,8 +9,9 @@ from django.test import Client
 
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limits import MOST_LIMITS
-from serving_ui.endpoints.models import Endpoint, GatewayProcess, Workspace
+from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
+from serving_ui.revisions.models import GatewayProcess
 from tests.pages.conftest import CREATE, FIELDS, HTMX, openai, settle, signed_in
 from tests.support.canary import CANARY
 from tests.support.pages import Page

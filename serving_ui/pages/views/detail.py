@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 from django_htmx.http import trigger_client_event
 
-from serving_ui.endpoints import publication, queries
+from serving_ui.endpoints import queries
 from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -23,6 +23,7 @@ from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
 from serving_ui.pages.presenters.listing import task_label
+from serving_ui.revisions import gateways
 
 TABS = ("events", "versions", "permissions")
 ROWS = 50  # of a page of events or versions
@@ -75,7 +76,7 @@ def _governance(endpoint: Endpoint) -> dict[str, Any]:
     limits = detail.rate_limits(endpoint)
     return {
         "limits": limits,
-        "limits_apart": bool(limits) and publication.is_counting_apart(),
+        "limits_apart": bool(limits) and gateways.is_counting_apart(),
         "timeouts": detail.timeouts(endpoint),
         "falls_back": detail.falls_back(endpoint),
     }

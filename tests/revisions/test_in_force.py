@@ -10,8 +10,8 @@ from django.db import OperationalError, connection, transaction
 
 from serving_ui.accounts.commands import create_access_token
 from serving_ui.accounts.models import AccessToken, User
-from serving_ui.endpoints import in_force, publication
 from serving_ui.lib import clock
+from serving_ui.revisions import gateways, in_force
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ def test_what_is_called_on_commit_may_fail(owner: User):
         transaction.on_commit(fail)
         return make_token(owner)
 
-    assert AccessToken.objects.filter(pk=in_force.carry_out(work).answer).exists()
+    assert AccessToken.objects.filter(pk=in_force.commit_and_wait(work).result).exists()
 
 
 def test_what_fails_before_the_commit_undoes_everything(owner: User):
@@ -38,14 +38,14 @@ def test_what_fails_before_the_commit_undoes_everything(owner: User):
         fail()
 
     with pytest.raises(ZeroDivisionError):
-        in_force.carry_out(work)
+        in_force.commit_and_wait(work)
     assert not AccessToken.objects.exists()
 
 
 def test_a_database_that_is_gone_after_the_commit_is_told_in_the_answer(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publication, "PATIENCE", timedelta(seconds=0.1))
+    monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(seconds=0.1))
 
     def gone(call: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "endpoints_gatewayprocess" in sql:
@@ -53,8 +53,8 @@ def test_a_database_that_is_gone_after_the_commit_is_told_in_the_answer(
         return call(sql, params, many, context)
 
     with connection.execute_wrapper(gone):
-        done = in_force.carry_out(lambda: make_token(owner))
-    assert AccessToken.objects.filter(pk=done.answer).exists()
-    assert done.late == [
+        done = in_force.commit_and_wait(lambda: make_token(owner))
+    assert AccessToken.objects.filter(pk=done.result).exists()
+    assert done.warnings == [
         "The database went away after the change was made. Gateway processes may not serve it yet."
     ]
