@@ -16,8 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from serving_ui.endpoints import chores
-from serving_ui.endpoints.follower import Follower
+from serving_ui.endpoints import worker_health
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.exposition import Exposition
 from serving_ui.gateway.limits import Mode
@@ -26,6 +25,7 @@ from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.gateway.usage_recorder import UsageRecorder
 from serving_ui.lib.request import RequestRefused
+from serving_ui.snapshots.follower import SnapshotFollower
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,13 +53,16 @@ class DataPlane:
         redis = RedisAddress.parse(settings.REDIS_URL) if settings.REDIS_URL else None
         self.gateway = Gateway(self.holder, recorder=self.recorder, redis=redis, body=settings.QUERY_BODY)
         self.recorder.meter.gauges.append(self._gauges)
-        self.follower = Follower(self.holder)
+        self.follower = SnapshotFollower(self.holder)
         self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
         self.health_checks: list[HealthCheck] = [
-            self.follower.concern,
-            self.follower.copy_concern,
+            self.follower.check_health,
+            self.follower.check_cache_health,
             self._limits_apart,
-            *(partial(self.follower.worker.concern, chore) for chore in (chores.SWEEP, chores.INTAKE)),
+            *(
+                partial(self.follower.worker.check_health, task)
+                for task in (worker_health.SWEEP, worker_health.INTAKE)
+            ),
             *self.recorder.health_checks,
             lambda: self.follower.outdated,
         ]  # each a sentence for /readyz, which anybody may read, or nothing
@@ -143,8 +146,8 @@ class DataPlane:
             "degraded": degraded,
             "process": self.follower.process,
             "revision": self.holder.current.revision,
-            "seconds_since_sweep": _rounded(self.follower.worker.age(chores.SWEEP)),
-            "seconds_since_intake": _rounded(self.follower.worker.age(chores.INTAKE)),
+            "seconds_since_sweep": _rounded(self.follower.worker.age(worker_health.SWEEP)),
+            "seconds_since_intake": _rounded(self.follower.worker.age(worker_health.INTAKE)),
         }
         await answer(send, 200 if self.is_ready else 503, about)
 

@@ -14,7 +14,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
-from serving_ui.endpoints import chores, dispatch, leases, nudge
+from serving_ui.endpoints import dispatch, leases, nudge, worker_health
 from serving_ui.endpoints.revocation import Lookout
 from serving_ui.lib import clock
 from serving_ui.usage import ingest, retention, schedule
@@ -42,14 +42,14 @@ def sweep(**_newer: object) -> None:
     for endpoint_id in leases.due():
         nudge.send(endpoint_id)
     rights.look(now=clock.now())
-    chores.ended(chores.SWEEP)
+    worker_health.record_heartbeat(worker_health.SWEEP)
 
 
 @shared_task(name=schedule.INGEST, ignore_result=True)
 def ingest_usage(**_newer: object) -> None:
     """Takes what gateways have recorded into the database."""
     if not ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now).failed:
-        chores.ended(chores.INTAKE)
+        worker_health.record_heartbeat(worker_health.INTAKE)
 
 
 @shared_task(name=schedule.EXPORT, ignore_result=True)

@@ -250,11 +250,14 @@ class Grant(models.Model):
         return f"{Level(self.level).name} on {self.endpoint_id}"
 
 
-class Chore(models.Model):
-    """Something that the worker does again and again, and when it last came to its end."""
+class WorkerHeartbeat(models.Model):
+    """When a recurring task of the worker last completed; see `worker_health`. The table has the model's former name."""
 
     name = models.CharField(primary_key=True, max_length=32)
     ended_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "endpoints_chore"
 
     def __str__(self) -> str:
         return self.name

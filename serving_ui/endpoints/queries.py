@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Max, Prefetch, Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
@@ -148,11 +148,3 @@ def grants(*, endpoint: Endpoint) -> list[Grant]:
     """Who else may do what: principals by e-mail, then groups by name."""
     found = endpoint.grants.select_related("user", "group")
     return sorted(found, key=lambda each: (each.user is None, str(each.user or each.group).lower()))
-
-
-def served() -> QuerySet[Endpoint]:
-    """Every endpoint as gateways need it: configs and grants in two queries."""
-    given = Grant.objects.filter(level__gte=Level.CAN_VIEW).select_related("group")
-    return Endpoint.objects.select_related("active", "pending").prefetch_related(
-        Prefetch("grants", queryset=given, to_attr="given")
-    )

@@ -15,10 +15,10 @@ from django.test import Client
 from serving_ui.accounts import commands, directory, queries
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
 from serving_ui.accounts.tokens import create_on_behalf_of
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.session_tokens import make_session_token, read_session_token
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
+from serving_ui.snapshots.builder import SnapshotBuilder
 
 pytestmark = pytest.mark.django_db
 Change = Callable[[User, bool], None]

@@ -9,10 +9,10 @@ import pytest
 
 from serving_ui.accounts.models import Group, User
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Workspace
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Endpoint as Served
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.gateway.timeouts import Timeouts
+from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.api.conftest import Caller
 from tests.conftest import openai_body
 from tests.endpoints.conftest import settle

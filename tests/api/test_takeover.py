@@ -9,7 +9,7 @@ import pytest
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.endpoints.models import Endpoint
-from serving_ui.endpoints.snapshots import SnapshotBuilder
+from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.api.conftest import Caller, Calling
 from tests.endpoints import rights
 from tests.endpoints.conftest import settle

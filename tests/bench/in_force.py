@@ -75,10 +75,10 @@ def measure_parts() -> None:
     from django.conf import settings
     from django.db import connections
 
-    from serving_ui.endpoints import copy
     from serving_ui.endpoints.models import Endpoint
-    from serving_ui.endpoints.snapshots import SnapshotBuilder
     from serving_ui.revisions.changes import Subject, bump_revision
+    from serving_ui.snapshots import snapshot_cache
+    from serving_ui.snapshots.builder import SnapshotBuilder
 
     builder = SnapshotBuilder()
     row("a snapshot built whole", [timed(builder.build)])
@@ -89,8 +89,8 @@ def measure_parts() -> None:
         following.append(timed(builder.build))
     row("one that follows a change", following)
     made, path = builder.build(), settings.SNAPSHOT_COPY
-    row("the copy, written", [timed(lambda: copy.save(made, path=path, pause=time.sleep))])
-    row("the copy, read", [timed(lambda: copy.load(path=path))])
+    row("the copy, written", [timed(lambda: snapshot_cache.save(made, path=path, pause=time.sleep))])
+    row("the copy, read", [timed(lambda: snapshot_cache.load(path=path))])
     print(f"{'the copy':36}{path.stat().st_size / 1e6:7.1f} MB")
     connections.close_all()
 

@@ -10,8 +10,8 @@ from serving_ui.endpoints import commands, revocation
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
+from serving_ui.snapshots.builder import SnapshotBuilder
 from serving_ui.vault import commands as vault
 from serving_ui.vault.commands import Grantee
 from serving_ui.vault.rights import Right

@@ -16,9 +16,9 @@ from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import EndpointSpec
 from serving_ui.endpoints import bindings, commands, revocation
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.revisions import changes, gateways
+from serving_ui.snapshots.builder import SnapshotBuilder
 from serving_ui.tasks import sweep
 from serving_ui.vault import commands as vault_commands
 from serving_ui.vault import queries as vault

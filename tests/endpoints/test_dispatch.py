@@ -11,7 +11,7 @@ from django.db import connection
 
 from serving_ui import tasks
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import chores, commands, dispatch, leases
+from serving_ui.endpoints import commands, dispatch, leases, worker_health
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from tests.conftest import spec
@@ -143,12 +143,12 @@ def test_a_poisonous_row_gets_its_turn_too(owner: User, sandbox: SandboxServer):
 
 
 def test_the_worker_notes_when_it_last_swept_and_took_usage_in(db: None):
-    chores._noted.clear()
-    assert chores.ages() == {}
+    worker_health._recorded_at.clear()
+    assert worker_health.heartbeat_ages() == {}
     tasks.sweep()
-    assert set(chores.ages()) == {chores.SWEEP}
+    assert set(worker_health.heartbeat_ages()) == {worker_health.SWEEP}
     tasks.ingest_usage()
-    ages = chores.ages()
-    assert set(ages) == {chores.SWEEP, chores.INTAKE}
+    ages = worker_health.heartbeat_ages()
+    assert set(ages) == {worker_health.SWEEP, worker_health.INTAKE}
     assert all(-1 < age < 60 for age in ages.values())
     connection.close()

@@ -16,9 +16,9 @@ from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints.granting import Given, grant, set_permissions
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
+from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.conftest import spec
 
 Make = Callable[..., Endpoint]

@@ -14,9 +14,9 @@ from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import RateLimit
 from serving_ui.endpoints import commands, governance, limits
 from serving_ui.endpoints.models import Endpoint
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
+from serving_ui.snapshots.builder import SnapshotBuilder
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

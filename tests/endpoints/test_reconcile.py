@@ -17,10 +17,10 @@ from serving_ui.endpoints import commands, leases
 from serving_ui.endpoints import reconcile as reconciling
 from serving_ui.endpoints.models import Endpoint, EndpointEvent
 from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.revisions import changes, gateways
 from serving_ui.revisions.models import GatewayProcess
+from serving_ui.snapshots.builder import SnapshotBuilder
 from serving_ui.vault import commands as vault
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle

@@ -19,10 +19,10 @@ from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress, UpdateNotRu
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import NotAllowed
+from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
 from tests.start.waiting import until

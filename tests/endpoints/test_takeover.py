@@ -12,9 +12,9 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, queries, takeover
 from serving_ui.endpoints.models import Endpoint, SecretBinding
-from serving_ui.endpoints.snapshots import SnapshotBuilder
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Conflict, NotAllowed
+from serving_ui.snapshots.builder import SnapshotBuilder
 from serving_ui.vault.models import StoredSecret
 from tests.endpoints import rights
 from tests.endpoints.conftest import settle

@@ -28,7 +28,14 @@ def deployed(owner: Person, provider: SandboxServer, name: str) -> str:
 
 
 def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
-    tests = ["tests/endpoints", "tests/accounts", "tests/vault", "tests/usage"]
+    tests = [
+        "tests/endpoints",
+        "tests/revisions",
+        "tests/snapshots",
+        "tests/accounts",
+        "tests/vault",
+        "tests/usage",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from serving_ui.endpoints.follower import Follower
 from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
 from serving_ui.revisions import gateways
+from serving_ui.snapshots.follower import SnapshotFollower
 from tests.start.waiting import until
 
 
@@ -25,7 +25,7 @@ class Watched(SnapshotHolder):
 def test_a_process_serves_no_more_than_its_share_from_its_first_answer_on():
     gateways.join(process="~another")
     holder = Watched()
-    follower = Follower(holder)
+    follower = SnapshotFollower(holder)
     follower.start()
     try:
         until(lambda: holder.current.revision, what="the first snapshot")

@@ -1,4 +1,4 @@
-"""Endpoints as gateways serve them, built from their rows; with each, what else it follows beside its own row."""
+"""Entries of a snapshot for endpoints, built from their rows, each with what it depends on besides its own row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from django.db.models import Prefetch, QuerySet
 from pydantic import ValidationError
 
 from serving_ui.accounts.models import EVERYONE, Membership
@@ -13,7 +14,7 @@ from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import limits, queries
+from serving_ui.endpoints import limits
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import Unresolved, Vault, references_of, resolve
@@ -21,65 +22,76 @@ from serving_ui.gateway import snapshot as gateway
 from serving_ui.gateway.timeouts import Timeouts as GatewayTimeouts
 from serving_ui.vault.queries import Reference
 
-Members = Mapping[str, AbstractSet[str]]  # by group
-AT_ONCE = 500  # rows whose groups and secrets are fetched together
+Members = Mapping[str, AbstractSet[str]]  # ids of users by id of their group
+CHUNK_SIZE = 500  # rows whose groups and secrets are fetched together
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One endpoint of a snapshot. It changes also when one of these does: groups to which something was given, secrets, whoever
-    gave them, those whom its limits name."""
+class EndpointEntry:
+    """An endpoint of a snapshot, which must be rebuilt when its row or one of these is changed."""
 
     endpoint: gateway.Endpoint
     groups: frozenset[str]
+    """Ids of the groups that have a grant on it."""
     references: frozenset[Reference]
+    """The secrets that its config refers to."""
     authorisers: frozenset[str]
+    """Ids of the users on whose right these secrets are sent."""
     limited: frozenset[str]
+    """Ids of the users and groups that its rate limits name."""
 
 
-def parts(*, ids: AbstractSet[str] | None = None) -> Iterator[Part]:
-    """The endpoints with these ids that exist, or all. One that cannot be built is there with its reason."""
-    rows = queries.served() if ids is None else queries.served().filter(pk__in=ids)
+def build_endpoints(*, ids: AbstractSet[str] | None = None) -> Iterator[EndpointEntry]:
+    """The endpoints with these ids that exist; without `ids`, all. An endpoint that cannot be served has its `problem` set."""
+    rows = _rows() if ids is None else _rows().filter(pk__in=ids)
     chunk: list[Endpoint] = []
-    # For a few, a cursor on the server would take three trips more than the answer itself.
-    for row in rows if ids is not None and len(ids) <= AT_ONCE else rows.iterator(chunk_size=AT_ONCE):
+    # A server-side cursor costs three round trips more, so it is used for many rows only.
+    for row in rows if ids is not None and len(ids) <= CHUNK_SIZE else rows.iterator(chunk_size=CHUNK_SIZE):
         chunk.append(row)
-        if len(chunk) == AT_ONCE:
-            yield from _built(chunk)
+        if len(chunk) == CHUNK_SIZE:
+            yield from _build(chunk)
             chunk = []
-    yield from _built(chunk)
+    yield from _build(chunk)
 
 
-def _built(rows: Sequence[Endpoint]) -> Iterator[Part]:
-    versions = {row.pk: version for row in rows if (version := _version(row))}
-    configs = {pk: _config(version) for pk, version in versions.items()}
+def _rows() -> QuerySet[Endpoint]:
+    """Endpoints with their configs and with their grants as `row.all_grants`. Two queries."""
+    grants = Grant.objects.filter(level__gte=Level.CAN_VIEW).select_related("group")
+    return Endpoint.objects.select_related("active", "pending").prefetch_related(
+        Prefetch("grants", queryset=grants, to_attr="all_grants")
+    )
+
+
+def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
+    versions = {row.pk: version for row in rows if (version := _served_version(row))}
+    configs = {pk: _read_config(version) for pk, version in versions.items()}
     vault = Vault.behind(versions[pk] for pk, config in configs.items() if isinstance(config, ConfigSpec))
     members = _members(rows)
     names = limits.names_of(pk for row in rows for pk in limits.principals(row))
     for row in rows:
         config, version = configs.get(row.pk), versions.get(row.pk)
-        given: list[Grant] = row.given  # type: ignore[attr-defined]
-        yield Part(
+        grants: list[Grant] = row.all_grants  # type: ignore[attr-defined]
+        yield EndpointEntry(
             endpoint=replace(
-                _endpoint(row, config, given, vault, members),
+                _build_endpoint(row, config, grants, vault, members),
                 limits=limits.of(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
                 timeouts=_timeouts(row.timeouts),
             ),
-            groups=frozenset(grant.group_id for grant in given if grant.group_id),
+            groups=frozenset(grant.group_id for grant in grants if grant.group_id),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
             authorisers=vault.authorisers(version) if version else frozenset(),
             limited=limits.principals(row),
         )
 
 
-def _version(row: Endpoint) -> ConfigVersion | None:
-    """What gateways serve: the pending config from the moment that it was published, else the active one."""
+def _served_version(row: Endpoint) -> ConfigVersion | None:
+    """The pending config once it was published, else the active one."""
     return row.pending if row.pending and row.pending.published_revision else row.active
 
 
-def _config(version: ConfigVersion) -> ConfigSpec | str:
+def _read_config(version: ConfigVersion) -> ConfigSpec | str:
     """The config, or why it cannot be read."""
     try:
         return version.config
@@ -87,13 +99,13 @@ def _config(version: ConfigVersion) -> ConfigSpec | str:
         return str(reason)
 
 
-def _endpoint(
-    row: Endpoint, config: ConfigSpec | str | None, given: list[Grant], vault: Vault, members: Members
+def _build_endpoint(
+    row: Endpoint, config: ConfigSpec | str | None, grants: list[Grant], vault: Vault, members: Members
 ) -> gateway.Endpoint:
-    version = _version(row)
-    entities, problem = _entities(version, config, vault)
-    querying = [grant for grant in given if allows(Level(grant.level), Action.QUERY)]
-    users = _who(querying, members) | {row.creator_id}
+    version = _served_version(row)
+    entities, problem = _build_entities(version, config, vault)
+    query_grants = [grant for grant in grants if allows(Level(grant.level), Action.QUERY)]
+    users = _users(query_grants, members) | {row.creator_id}
     return gateway.Endpoint(
         id=row.pk,
         name=row.name,
@@ -103,16 +115,16 @@ def _endpoint(
         ready=bool(entities),
         problem=problem,
         users=frozenset(user for user in users if user),
-        viewers=frozenset(user for user in _who(given, members) - users if user),
-        everyone=row.is_ready_made or _name_everyone(querying),
-        everyone_sees=_name_everyone(given),
+        viewers=frozenset(user for user in _users(grants, members) - users if user),
+        everyone=row.is_ready_made or _include_everyone(query_grants),
+        everyone_sees=_include_everyone(grants),
     )
 
 
-def _entities(
+def _build_entities(
     version: ConfigVersion | None, config: ConfigSpec | str | None, vault: Vault
 ) -> tuple[tuple[gateway.Entity, ...], str | None]:
-    """The entities with their secrets, or why there are none."""
+    """The served entities with their secrets; or none, and why."""
     if version is None or not isinstance(config, ConfigSpec):
         return (), config if isinstance(config, str) else None
     try:
@@ -132,7 +144,7 @@ def _entities(
 
 
 def _routes(config: ConfigSpec | str | None) -> tuple[tuple[str, int], ...]:
-    """How traffic is divided; a single entity gets it all."""
+    """Traffic percentages by entity name; empty for a single entity."""
     if not isinstance(config, ConfigSpec) or len(config.served_entities) < 2:
         return ()
     return tuple((r.served_entity_name, r.traffic_percentage) for r in config.traffic_config.routes)
@@ -143,8 +155,8 @@ def _timeouts(timeouts: Mapping[str, float]) -> GatewayTimeouts | None:
 
 
 def _members(rows: Sequence[Endpoint]) -> Members:
-    """Who is in each group that was given something. One query, and none when no group was."""
-    groups = {grant.group_id for row in rows for grant in row.given if grant.group_id}  # type: ignore[attr-defined]
+    """The members of each group that has a grant. One query, or none if no group has one."""
+    groups = {grant.group_id for row in rows for grant in row.all_grants if grant.group_id}  # type: ignore[attr-defined]
     found: dict[str, set[str]] = {}
     if groups:
         for group, user in Membership.objects.filter(group__in=groups).values_list("group", "user"):
@@ -152,11 +164,11 @@ def _members(rows: Sequence[Endpoint]) -> Members:
     return found
 
 
-def _who(grants: list[Grant], members: Members) -> set[str | None]:
-    """The principals that these name, by themselves or by a group."""
+def _users(grants: list[Grant], members: Members) -> set[str | None]:
+    """The users that have one of these grants, directly or as members of a group."""
     groups = (members.get(grant.group_id or "", frozenset()) for grant in grants)
     return {grant.user_id for grant in grants}.union(*groups)
 
 
-def _name_everyone(grants: list[Grant]) -> bool:
+def _include_everyone(grants: list[Grant]) -> bool:
     return any(grant.group and grant.group.name == EVERYONE for grant in grants)

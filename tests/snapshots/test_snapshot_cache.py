@@ -1,4 +1,4 @@
-"""The copy of the snapshot on disk: equal, encrypted, for its owner alone, and no danger when it is broken."""
+"""The cached snapshot equals the one that was saved; its file is encrypted, private, and ignored if it is broken."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from cryptography.fernet import Fernet
 
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import copy, outbound
-from serving_ui.endpoints.keeper import Keeper
+from serving_ui.endpoints import outbound
 from serving_ui.gateway.snapshot import (
     Endpoint,
     Entity,
@@ -24,6 +23,8 @@ from serving_ui.gateway.snapshot import (
     TokenEntry,
 )
 from serving_ui.gateway.timeouts import Timeouts
+from serving_ui.snapshots import snapshot_cache
+from serving_ui.snapshots.cache_writer import SnapshotCacheWriter
 from tests.catalogue.samples import CANARY, VARIANTS, Variant
 from tests.support.servers import wait_until
 
@@ -53,7 +54,10 @@ def snapshot(settings: Any) -> Snapshot:
         timeouts=Timeouts(connect=1.5),
     )
     bad = Endpoint("id-bad", "bad", Task.EMBEDDINGS, (), ready=False, problem="No key.")
-    many = [replace(bad, id=f"id-{n}", name=f"e{n}", everyone=True) for n in range(copy.AT_ONCE * 2 + 5)]
+    many = [
+        replace(bad, id=f"id-{n}", name=f"e{n}", everyone=True)
+        for n in range(snapshot_cache.ITEMS_PER_PART * 2 + 5)
+    ]
     return Snapshot(
         revision=42,
         endpoints={each.name: each for each in (full, bad, *many)},
@@ -71,19 +75,19 @@ def path(tmp_path: Path) -> Path:
 
 
 def save(made: Snapshot, path: Path) -> bool:
-    return copy.save(made, path=path, pause=lambda _seconds: None)
+    return snapshot_cache.save(made, path=path, pause=lambda _seconds: None)
 
 
 def test_what_is_read_equals_what_was_written(settings: Any, path: Path):
     made = snapshot(settings)
     assert save(made, path)
-    found = copy.load(path=path)
+    found = snapshot_cache.load(path=path)
     assert found is not None
     assert found.snapshot == made
     assert found.age < 60
 
 
-def test_it_is_encrypted_and_for_its_owner_alone(settings: Any, path: Path):
+def test_the_file_is_encrypted_and_private(settings: Any, path: Path):
     save(snapshot(settings), path)
     content = path.read_bytes()
     assert CANARY.encode() not in content
@@ -93,26 +97,26 @@ def test_it_is_encrypted_and_for_its_owner_alone(settings: Any, path: Path):
     assert {each.name for each in path.parent.iterdir()} == {"snapshot", "snapshot.lock"}
 
 
-def test_without_a_copy_there_is_none(path: Path):
-    assert copy.load(path=path) is None
+def test_without_a_file_there_is_no_snapshot(path: Path):
+    assert snapshot_cache.load(path=path) is None
 
 
-def test_another_key_makes_it_as_good_as_none(settings: Any, path: Path):
+def test_a_file_with_an_unknown_key_is_ignored(settings: Any, path: Path):
     save(snapshot(settings), path)
     settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
-    assert copy.load(path=path) is None
+    assert snapshot_cache.load(path=path) is None
     assert save(replace(snapshot(settings), revision=43), path)
-    assert copy.load(path=path) is not None
+    assert snapshot_cache.load(path=path) is not None
 
 
 def test_a_key_that_was_rotated_still_opens_it(settings: Any, path: Path):
     save(snapshot(settings), path)
     settings.VAULT_KEYS = [f"newer {Fernet.generate_key().decode()}", *settings.VAULT_KEYS]
-    assert copy.load(path=path) is not None
+    assert snapshot_cache.load(path=path) is not None
 
 
 @pytest.mark.parametrize("harm", ["cut", "mixed", "garbled", "swapped"])
-def test_a_broken_copy_is_as_good_as_none(harm: str, settings: Any, path: Path):
+def test_a_broken_file_is_ignored(harm: str, settings: Any, path: Path):
     save(snapshot(settings), path)
     lines = path.read_bytes().splitlines(keepends=True)
     if harm == "cut":
@@ -121,14 +125,14 @@ def test_a_broken_copy_is_as_good_as_none(harm: str, settings: Any, path: Path):
         path.write_bytes(b"".join([*lines[:-1], b"x" + lines[-1]]))
     elif harm == "swapped":
         path.write_bytes(b"".join([*lines[:-2], lines[-1], lines[-2]]))
-    else:  # a part of an older copy, which somebody put there to bring back what was taken away
+    else:  # a part of an older file, put there to restore a right that was withdrawn
         save(replace(snapshot(settings), revision=43), path)
         newer = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join([*newer[:-1], lines[-1]]))
-    assert copy.load(path=path) is None
+    assert snapshot_cache.load(path=path) is None
 
 
-def test_only_one_process_writes_and_not_what_is_there_already(settings: Any, path: Path):
+def test_one_process_writes_and_only_a_new_revision(settings: Any, path: Path):
     made = snapshot(settings)
     save(made, path)
     written = path.stat().st_ino
@@ -140,18 +144,18 @@ def test_only_one_process_writes_and_not_what_is_there_already(settings: Any, pa
     assert path.stat().st_ino == written
 
 
-def test_a_copy_that_could_not_be_written_is_tried_again_and_told_once(
+def test_a_failed_write_is_logged_once_and_tried_again(
     path: Path, settings: Any, caplog: pytest.LogCaptureFixture
 ):
     path.parent.write_text("a file where the folder should be")
-    keeper = Keeper(SnapshotHolder(snapshot(settings)), path=path)
-    keeper.start()
+    writer = SnapshotCacheWriter(SnapshotHolder(snapshot(settings)), path=path)
+    writer.start()
     try:
         wait_until(lambda: caplog.records)
-        assert "Make room there" in wait_until(keeper.concern)
+        assert "Make room there" in wait_until(writer.check_health)
         path.parent.unlink()
         wait_until(path.exists)
-        wait_until(lambda: keeper.concern() is None)
+        wait_until(lambda: writer.check_health() is None)
     finally:
-        keeper.stop()
+        writer.stop()
     assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("ERROR", False)]

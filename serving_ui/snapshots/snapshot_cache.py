@@ -1,8 +1,8 @@
-"""A copy of the newest snapshot in the data folder, so that a gateway can start while the database is away.
+"""A file with the newest snapshot in the data folder, so that a gateway process can start while the database is unreachable.
 
-Everything in it is encrypted with the vault's keys, and only its owner may read the file. It is written in parts with a pause
-after each, because the thread that writes shares the processor with the answers of its process; of several processes with one
-folder the first one writes. A copy that another version of this program wrote, or another key, is as good as none.
+Every line is encrypted with the vault's keys, and the file is readable by its owner only. It is written in small parts with a
+pause after each, because the writing thread shares the interpreter with the queries of its process. Processes that share a data
+folder lock the file, and one of them writes. A file of another version of this program or with unknown keys is ignored.
 """
 
 from __future__ import annotations
@@ -31,44 +31,45 @@ from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, T
 from serving_ui.vault import ciphers
 
 log = logging.getLogger(__name__)
-AT_ONCE = 25  # things in a part: about a millisecond
+ITEMS_PER_PART = 25  # about a millisecond of work
 PAUSE_SECONDS = 0.001
-_ENDPOINT, _PRINCIPAL = TypeAdapter(Endpoint), TypeAdapter(Principal)
 _TIMEOUTS_KEY = "patience"  # the field's name in files that other versions of this program read and write
+_ENDPOINT, _PRINCIPAL = TypeAdapter(Endpoint), TypeAdapter(Principal)
 Kind = Literal["endpoints", "principals", "tokens"]
 Part = tuple[Kind, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """What was found in the data folder. `saved_at` is a Unix time."""
+class CachedSnapshot:
+    """The content of the file. `saved_at` is a Unix time."""
 
     snapshot: Snapshot
     saved_at: float
 
     @property
     def age(self) -> float:
+        """Seconds."""
         return max(0.0, time.time() - self.saved_at)
 
 
 def save(snapshot: Snapshot, *, path: Path, pause: Callable[[float], object]) -> bool:
-    """Writes the copy, unless it is there already. False when another process is writing one now.
+    """Writes the file unless it holds this revision already. False if another process is writing it.
 
-    `pause` is called between its parts, so that this never holds up whoever answers queries in the same process.
+    `pause` is called between two parts with PAUSE_SECONDS.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _opened(path.with_suffix(".lock")) as lock:
+    with _open_private(path.with_suffix(".lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        if _revision(path) != snapshot.revision:
+        if _saved_revision(path) != snapshot.revision:
             _write(snapshot, path, pause)
     return True
 
 
-def load(*, path: Path) -> Copy | None:
-    """The copy, if there is one that can be read."""
+def load(*, path: Path) -> CachedSnapshot | None:
+    """The content of the file; None if it does not exist or cannot be used."""
     try:
         with path.open("rb") as file:
             return _read(file)
@@ -85,11 +86,11 @@ def _write(snapshot: Snapshot, path: Path, pause: Callable[[float], object]) -> 
     parts = list(_parts(snapshot))
     header = {"mark": mark, "revision": snapshot.revision, "saved_at": time.time(), "parts": len(parts)}
     try:
-        with _opened(draft) as file:
+        with _open_private(draft) as file:
             file.write(ring.encrypt(to_json(header)) + b"\n")
-            for number, (kind, things) in enumerate(parts):
-                held = [_SPELL[kind](each) for each in things]
-                file.write(ring.encrypt(to_json([mark, number, kind, held])) + b"\n")
+            for number, (kind, items) in enumerate(parts):
+                dumped = [_DUMP[kind](each) for each in items]
+                file.write(ring.encrypt(to_json([mark, number, kind, dumped])) + b"\n")
                 pause(PAUSE_SECONDS)
         draft.replace(path)
     except BaseException:
@@ -98,17 +99,17 @@ def _write(snapshot: Snapshot, path: Path, pause: Callable[[float], object]) -> 
         raise
 
 
-def _read(file: Any) -> Copy:
+def _read(file: Any) -> CachedSnapshot:
     ring = ciphers.ring().all
     header = from_json(ring.decrypt(file.readline().strip()))
     found: dict[str, list[Any]] = {"endpoints": [], "principals": [], "tokens": []}
-    for number in range(header["parts"]):
-        mark, place, kind, things = from_json(ring.decrypt(file.readline().strip()))
-        if (mark, place) != (header["mark"], number):
+    for expected in range(header["parts"]):
+        mark, number, kind, items = from_json(ring.decrypt(file.readline().strip()))
+        if (mark, number) != (header["mark"], expected):
             raise ValueError("its parts do not belong together")
-        found[kind] += things
+        found[kind] += items
     principals = {each.id: each for each in map(_PRINCIPAL.validate_python, found["principals"])}
-    endpoints = [_endpoint(each) for each in found["endpoints"]]
+    endpoints = [_load_endpoint(each) for each in found["endpoints"]]
     snapshot = Snapshot(
         revision=header["revision"],
         endpoints={each.name: each for each in endpoints},
@@ -121,11 +122,11 @@ def _read(file: Any) -> Copy:
         egress=outbound.policy(),
         addresses=outbound.addresses(),
     )
-    return Copy(snapshot, header["saved_at"])
+    return CachedSnapshot(snapshot, header["saved_at"])
 
 
-def _revision(path: Path) -> int | None:
-    """That of the copy which is there, if it can be read."""
+def _saved_revision(path: Path) -> int | None:
+    """The revision of the file; None if it does not exist or cannot be read."""
     try:
         with path.open("rb") as file:
             return int(from_json(ciphers.ring().all.decrypt(file.readline().strip()))["revision"])
@@ -134,45 +135,46 @@ def _revision(path: Path) -> int | None:
 
 
 def _parts(snapshot: Snapshot) -> Iterator[Part]:
-    yield from _cut("principals", list(snapshot.principals.values()))
-    yield from _cut("tokens", list(snapshot.tokens.items()))
-    yield from _cut("endpoints", list(snapshot.endpoints.values()))
+    yield from _split("principals", list(snapshot.principals.values()))
+    yield from _split("tokens", list(snapshot.tokens.items()))
+    yield from _split("endpoints", list(snapshot.endpoints.values()))
 
 
-def _cut(kind: Kind, things: Sequence[Any]) -> Iterator[Part]:
-    for start in range(0, len(things), AT_ONCE):
-        yield kind, things[start : start + AT_ONCE]
+def _split(kind: Kind, items: Sequence[Any]) -> Iterator[Part]:
+    for start in range(0, len(items), ITEMS_PER_PART):
+        yield kind, items[start : start + ITEMS_PER_PART]
 
 
-def _spell_endpoint(endpoint: Endpoint) -> list[Any]:
-    bare = _ENDPOINT.dump_python(replace(endpoint, entities=()), mode="json")
-    bare[_TIMEOUTS_KEY] = bare.pop("timeouts")
-    return [bare, [_spell_entity(each) for each in endpoint.entities]]
+def _dump_endpoint(endpoint: Endpoint) -> list[Any]:
+    without_entities = _ENDPOINT.dump_python(replace(endpoint, entities=()), mode="json")
+    without_entities[_TIMEOUTS_KEY] = without_entities.pop("timeouts")
+    return [without_entities, [_dump_entity(each) for each in endpoint.entities]]
 
 
-def _spell_entity(entity: Entity) -> list[Any]:
+def _dump_entity(entity: Entity) -> list[Any]:
     config = entity.config.dump(lambda name, secret: {f"{name}_plaintext": secret.reveal()})
     return [entity.name, entity.provider, entity.model, entity.task.value, config]
 
 
-def _endpoint(spelled: list[Any]) -> Endpoint:
-    bare, entities = spelled
-    bare["timeouts"] = bare.pop(_TIMEOUTS_KEY, None)
-    return replace(_ENDPOINT.validate_python(bare), entities=tuple(_entity(*each) for each in entities))
+def _load_endpoint(dumped: list[Any]) -> Endpoint:
+    without_entities, entities = dumped
+    without_entities["timeouts"] = without_entities.pop(_TIMEOUTS_KEY, None)
+    endpoint = _ENDPOINT.validate_python(without_entities)
+    return replace(endpoint, entities=tuple(_load_entity(*each) for each in entities))
 
 
-def _entity(name: str, provider: str, model: str, task: str, config: dict[str, Any]) -> Entity:
-    made = PROVIDERS[provider].config.model_validate(config, context=TRUSTED)
-    return Entity(name=name, provider=provider, model=model, task=Task(task), config=made)
+def _load_entity(name: str, provider: str, model: str, task: str, config: dict[str, Any]) -> Entity:
+    provider_config = PROVIDERS[provider].config.model_validate(config, context=TRUSTED)
+    return Entity(name=name, provider=provider, model=model, task=Task(task), config=provider_config)
 
 
-_SPELL: dict[Kind, Callable[[Any], Any]] = {
-    "endpoints": _spell_endpoint,
+_DUMP: dict[Kind, Callable[[Any], Any]] = {
+    "endpoints": _dump_endpoint,
     "principals": lambda principal: _PRINCIPAL.dump_python(principal, mode="json"),
     "tokens": lambda item: [item[0].hex(), item[1].principal.id, item[1].expires_at],
 }
 
 
-def _opened(path: Path) -> Any:
-    """For writing, and for its owner's eyes alone."""
+def _open_private(path: Path) -> Any:
+    """Opens a file for writing that only its owner may read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb")

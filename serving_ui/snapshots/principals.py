@@ -1,4 +1,4 @@
-"""Who may call a gateway, built from the rows of accounts: active principals by id, and their tokens by digest."""
+"""Entries of a snapshot for those who may call the gateway: active principals by id, and their access tokens by digest."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ Principals = dict[str, Principal]
 Tokens = dict[bytes, TokenEntry]
 
 
-def principals(*, ids: AbstractSet[str] | None = None) -> Principals:
-    """The active ones with these ids, or all."""
+def build_principals(*, ids: AbstractSet[str] | None = None) -> Principals:
+    """The active principals with these ids; without `ids`, all active principals."""
     rows, memberships = User.objects.filter(is_active=True), Membership.objects.all()
     if ids is not None:
         rows, memberships = rows.filter(pk__in=ids), memberships.filter(user__in=ids)
     groups: dict[str, set[str]] = {}
     for user, group in memberships.values_list("user", "group"):
         groups.setdefault(user, set()).add(group)
-    built_in = _built_in()
+    implicit = _implicit_groups()
     return {
         user.pk: Principal(
             id=user.pk,
             email=user.email,
             is_admin=user.is_admin,
             kind=user.kind,
-            groups=frozenset(groups.get(user.pk, set()) | built_in[user.is_admin]),
+            groups=frozenset(groups.get(user.pk, set()) | implicit[user.is_admin]),
         )
         for user in rows
     }
 
 
-def concerned(known: Mapping[str, Principal], *, groups: AbstractSet[str]) -> set[str]:
-    """Who was or is in one of these groups."""
+def affected_principals(known: Mapping[str, Principal], *, groups: AbstractSet[str]) -> set[str]:
+    """The ids of the principals that were or are members of one of these groups."""
     if not groups:
         return set()
-    if any(not groups.isdisjoint(built_in) for built_in in _built_in().values()):
+    if any(not groups.isdisjoint(implicit) for implicit in _implicit_groups().values()):
         return set(known)
     before = {pk for pk, principal in known.items() if not principal.groups.isdisjoint(groups)}
     return before | set(Membership.objects.filter(group__in=groups).values_list("user", flat=True))
 
 
-def tokens(
+def build_tokens(
     known: Mapping[str, Principal],
     *,
     holders: AbstractSet[str] | None = None,
     digests: AbstractSet[str] = frozenset(),
 ) -> Tokens:
-    """The tokens of these principals and those with these digests, or all; each of somebody who is known."""
+    """The tokens of these holders and those with these digests; without `holders`, all. Skips tokens whose holder is not in
+    `known`."""
     rows = AccessToken.objects.all()
     if holders is not None:
         rows = rows.filter(Q(user__in=holders) | Q(digest__in=digests))
@@ -64,7 +65,7 @@ def tokens(
     }
 
 
-def _built_in() -> dict[bool, set[str]]:
-    """The groups that nobody is put into: those of admins, and those of everybody else."""
+def _implicit_groups() -> dict[bool, set[str]]:
+    """The ids of the built-in groups, whose membership is computed and not stored, by whether a principal is an admin."""
     found = dict(Group.objects.filter(name__in=(EVERYONE, ADMINS)).values_list("name", "pk"))
     return {True: set(found.values()), False: {pk for name, pk in found.items() if name == EVERYONE}}

@@ -1,0 +1,1 @@
+"""What gateways serve: snapshots built from the rows, kept up to date, and cached on disk."""
