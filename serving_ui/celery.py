@@ -31,7 +31,7 @@ except EnvError as problem:  # for whoever runs Celery's own command: it would s
     raise SystemExit(str(problem)) from None
 
 from serving_ui.endpoints import nudge
-from serving_ui.start.celery_life import Every
+from serving_ui.processes.celery_liveness import Every
 from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
-    worker_consumer="serving_ui.start.celery_life:Consumer",
-    beat_scheduler="serving_ui.start.celery_life:Scheduler",
+    worker_consumer="serving_ui.processes.celery_liveness:Consumer",
+    beat_scheduler="serving_ui.processes.celery_liveness:Scheduler",
     beat_schedule={
         name.removeprefix("serving_ui."): {
             "task": name,

@@ -19,7 +19,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.lib import env, http_url, request
 from serving_ui.lib.key_file import read_or_make
-from serving_ui.start.options import Options
+from serving_ui.server.address import ListenAddress
 from serving_ui.vault.ciphers import KeyRing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -276,7 +276,7 @@ GATEWAY_URL = (
         shown="this server",
         about="Address at which the pages find the gateway.",
     )
-    or Options(host=HOST, port=PORT).local_url
+    or ListenAddress(host=HOST, port=PORT).local_url
 )
 VENDOR_ADDRESSES = env.addresses(
     "BASE_URL_",

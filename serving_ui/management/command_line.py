@@ -11,7 +11,7 @@ from django.db import Error as AnyDatabaseError
 from serving_ui.bootstrap.errors import UNWRITABLE, StartError, unwritable
 from serving_ui.lib.env import EnvError
 from serving_ui.management import data_folder
-from serving_ui.start import options
+from serving_ui.server import address
 
 BEFORE_UP = frozenset({"create_token", "sign_in_link"})
 PRIVATE_FILES = BEFORE_UP | {
@@ -24,7 +24,7 @@ def run(root: str, command: str) -> int:
     """Run the command line of this process. Returns the exit code."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
     try:
-        _announce(root, command)
+        _export_settings(root, command)
         if command in PRIVATE_FILES:
             os.umask(0o077)
         if command in BEFORE_UP:
@@ -43,14 +43,14 @@ def run(root: str, command: str) -> int:
     return 0
 
 
-def _announce(root: str, command: str) -> None:
+def _export_settings(root: str, command: str) -> None:
     """Set the data folder and the address in the environment, for the settings of this process and of its children."""
-    options.replace("DATA", data_folder.path(root))
+    address.set_variable("DATA", data_folder.path(root))
     data_folder.make(os.environ["SERVING_UI_DATA"])
     if command == "up":
-        options.announce(options.read(sys.argv[2:]))
+        address.export(address.parse(sys.argv[2:]))
     if command == "gateway":  # whether it listens on loopback only decides which addresses it may reach
-        options.replace("HOST", options.read(sys.argv[2:], command=command).host)
+        address.set_variable("HOST", address.parse(sys.argv[2:], command=command).host)
 
 
 def _migrate() -> None:

@@ -56,7 +56,7 @@ class Checkout:
         for part in (
             "serving_ui/__init__.py",
             "serving_ui/bootstrap",
-            "serving_ui/start",
+            "serving_ui/server",
             "serving_ui/management",
             "serving_ui/lib",
         ):

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.bootstrap.checkout import Checkout, digest, make_wheel
-from tests.start.running import running
-from tests.start.waiting import free_port, offspring, until
+from tests.support.running import running
+from tests.support.waiting import free_port, offspring, until
 
 FIRST = "First start: making .venv and installing the locked requirements. This takes a minute or two.\n"
 PYTHON = getattr(sys, "_base_executable", sys.executable)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.architecture.sources import ROOT
-from tests.start.running import running
-from tests.start.waiting import free_port
+from tests.support.running import running
+from tests.support.waiting import free_port
 
 READY = "Serving page ready at "
 LINK = "Open this link once and press Sign in: "

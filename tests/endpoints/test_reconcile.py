@@ -25,10 +25,10 @@ from serving_ui.vault import commands as vault
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
 from tests.endpoints.test_rules import settle_apart
-from tests.start.waiting import until
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]

@@ -25,9 +25,9 @@ from serving_ui.lib.refusal import NotAllowed
 from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
-from tests.start.waiting import until
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]

@@ -21,8 +21,8 @@ from serving_ui.gateway.snapshot import SnapshotHolder
 from tests.architecture.sources import ROOT
 from tests.gateway.conftest import first_snapshot
 from tests.gateway.test_spool import room_for
-from tests.start.waiting import until
 from tests.support.servers import serve
+from tests.support.waiting import until
 
 Samples = dict[str, float]
 

@@ -25,8 +25,8 @@ from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHold
 from serving_ui.gateway.windows import ENTRIES, Ask, Full
 from tests.architecture.sources import ROOT
 from tests.gateway import redis_counting
-from tests.start.waiting import until
 from tests.support.services import Service, running_redis
+from tests.support.waiting import until
 
 US = 1_000_000
 SPAN = 60 * US

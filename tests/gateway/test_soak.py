@@ -27,9 +27,9 @@ import requests
 
 from tests.architecture.sources import ROOT
 from tests.gateway.crowd import Crowd
-from tests.start.waiting import free_port, until
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Product
+from tests.support.waiting import free_port, until
 
 pytestmark = pytest.mark.slow
 

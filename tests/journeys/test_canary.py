@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from tests.start.waiting import until
 from tests.support.canary import Search, files, tables
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer, running_sandbox
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.start.waiting import pass_time, until
 from tests.support.clocks import Clock
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import pass_time, until
 
 pytestmark = pytest.mark.slow
 DEADLINE = 6  # less than a process may be silent

@@ -16,11 +16,11 @@ import requests
 
 from tests.architecture.sources import ROOT
 from tests.journeys.conftest import Deploy
-from tests.start.running import Running, running
-from tests.start.waiting import free_port, until
 from tests.support.gateways import QUESTION, running_gateways
 from tests.support.product import SERVER, Person, Product
+from tests.support.running import Running, running
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import free_port, until
 
 pytestmark = pytest.mark.slow
 PAUSE = 0.7  # seconds between two events of a stream

@@ -15,10 +15,10 @@ import pytest
 import requests
 
 from tests.journeys.conftest import Deploy
-from tests.start.waiting import is_alive, until
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import is_alive, until
 
 pytestmark = pytest.mark.slow
 CALLERS = 4

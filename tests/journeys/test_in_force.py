@@ -16,10 +16,10 @@ import pytest
 import requests
 
 from tests.journeys.conftest import Deploy
-from tests.start.waiting import until
 from tests.support.gateways import QUESTION, Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 ROUNDS = 3

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.start.waiting import until
 from tests.support.asking import asking
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

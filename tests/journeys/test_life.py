@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.start.waiting import until
 from tests.support.asking import asking
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

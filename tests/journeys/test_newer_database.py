@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.start.waiting import until
 from tests.support import parts
 from tests.support.gateways import running_gateways
 from tests.support.product import Product
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 TOLD = "A newer version of Serving UI has prepared the database: this one does not know endpoints 9999_newer."

@@ -19,11 +19,11 @@ import requests
 from serving_ui.gateway.spool import ENDING, SET_ASIDE
 from tests.architecture.sources import ROOT
 from tests.journeys.conftest import Deploy
-from tests.start.running import Running, running
-from tests.start.waiting import until
 from tests.support.gateways import running_gateways
 from tests.support.product import Person, Product
+from tests.support.running import Running, running
 from tests.support.server_alone import ServerAlone
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

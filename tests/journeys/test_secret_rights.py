@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.start.waiting import until
 from tests.support.gateways import QUESTION
 from tests.support.product import Product
 from tests.support.vendor import Answer, Vendor, running_vendor
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from itertools import count
 import pytest
 
 from tests.journeys.test_usage import rows
-from tests.start.waiting import until
 from tests.support.dripping import Dripping, dripping
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 USUAL = 6.0

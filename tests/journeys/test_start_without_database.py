@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.start.waiting import free_port, until
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import QUESTION, Product
+from tests.support.waiting import free_port, until
 
 pytestmark = pytest.mark.slow
 

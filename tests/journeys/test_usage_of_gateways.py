@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.journeys.conftest import Deploy
 from tests.journeys.test_gateway_alone import load
 from tests.journeys.test_usage import different, everything_is_taken_in, in_minutes, rows
-from tests.start.waiting import until
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,11 @@ import pytest
 from psycopg import sql
 
 from tests.architecture.sources import ROOT
-from tests.start.running import running
-from tests.start.waiting import free_port, until
 from tests.support.product import Person, Product
+from tests.support.running import running
 from tests.support.sandbox import SandboxServer, running_sandbox
 from tests.support.services import Service, running_postgresql, running_redis
+from tests.support.waiting import free_port, until
 
 
 class Database(NamedTuple):
@@ -84,7 +84,7 @@ def second(product: Product, owner: Person) -> Iterator[Person]:
     env = {**product.env, "SERVING_UI_PORT": str(port), "PYTHONPATH": str(ROOT)}
     other = Product(product.data.parent)
     other.port, other.url = port, f"http://127.0.0.1:{port}"
-    server = [sys.executable, "-m", "serving_ui.start.server", "--port", str(port)]
+    server = [sys.executable, "-m", "serving_ui.server", "--port", str(port)]
     with running(server, cwd=product.data.parent, env=env) as other.program:
         there = Person(other, owner.session, owner.token)
         until(lambda: there.ask("sandbox-chat").status == 200, what="the second server to answer")

@@ -14,12 +14,12 @@ import requests
 
 from serving_ui.endpoints import leases
 from tests.organisation.conftest import Broker, Database
-from tests.start.waiting import is_alive, pass_time, until
 from tests.support import parts
 from tests.support.clocks import Clock
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import is_alive, pass_time, until
 
 pytestmark = pytest.mark.slow
 HOUR = 3600.0

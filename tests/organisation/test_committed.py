@@ -23,13 +23,13 @@ import pytest
 import requests
 
 from tests.organisation.conftest import Database
-from tests.start.waiting import until
 from tests.support.cutting import Cut, Cutting, cutting
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.pages import Page
 from tests.support.product import Product, openai
 from tests.support.server_alone import ServerAlone
 from tests.support.signing_in import sign_in
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 MOST_STEPS = 200

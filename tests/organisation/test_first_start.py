@@ -12,8 +12,8 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Database
-from tests.start.running import running
-from tests.start.waiting import free_port
+from tests.support.running import running
+from tests.support.waiting import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from serving_ui.start.liveness import SILENCE_SECONDS
+from serving_ui.processes.liveness import SILENCE_SECONDS
 from tests.organisation.conftest import Broker
-from tests.start.waiting import pass_time, until
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import pass_time, until
 
 pytestmark = pytest.mark.slow
 AWAY_SECONDS = SILENCE_SECONDS + 5  # longer than a process may be silent

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.organisation.conftest import Broker
-from tests.start.waiting import until
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 MOST, ASKED = 10, 40

@@ -7,7 +7,7 @@ import pytest
 from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
 from serving_ui.revisions import gateways
 from serving_ui.snapshots.follower import SnapshotFollower
-from tests.start.waiting import until
+from tests.support.waiting import until
 
 
 class Watched(SnapshotHolder):

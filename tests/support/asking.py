@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import requests
 
-from tests.start.waiting import until
 from tests.support.product import Answer, Person
+from tests.support.waiting import until
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import Any
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.start.running import Running, running
-from tests.start.waiting import command_line, free_port, until
+from tests.support.running import Running, running
+from tests.support.waiting import command_line, free_port, until
 
 WORKER = "gateway_worker"
 QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}

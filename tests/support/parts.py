@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.architecture.sources import ROOT
-from tests.start.running import Running, running
-from tests.start.waiting import until
 from tests.support.product import Product
+from tests.support.running import Running, running
+from tests.support.waiting import until
 
 WORKER = ("celery", "--app", "serving_ui", "worker", "--pool", "threads", "--concurrency", "4")
 BEAT = ("celery", "--app", "serving_ui", "beat")
 
 
 def server(product: Product) -> tuple[str, ...]:
-    return ("serving_ui.start.server", "--port", str(product.port))
+    return ("serving_ui.server", "--port", str(product.port))
 
 
 @contextmanager

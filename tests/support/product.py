@@ -17,12 +17,12 @@ from typing import Any
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.start.running import Running, running
-from tests.start.waiting import command_line, free_port, is_alive, until
 from tests.support.canary import CANARY
+from tests.support.running import Running, running
 from tests.support.signing_in import sign_in
+from tests.support.waiting import command_line, free_port, is_alive, until
 
-SERVER, WORKER, BEAT = "serving_ui.start.server", "--quiet worker", "--quiet beat"
+SERVER, WORKER, BEAT = "serving_ui.server", "--quiet worker", "--quiet beat"
 QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
 _STATE = re.compile(r'Serving endpoint state:.*?class="state [^>]*>.*?<span>([^<]*)</span>', re.S)
 

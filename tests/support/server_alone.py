@@ -13,8 +13,8 @@ from pathlib import Path
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.start.running import running
-from tests.start.waiting import free_port, until
+from tests.support.running import running
+from tests.support.waiting import free_port, until
 
 
 @dataclass
@@ -51,7 +51,7 @@ class ServerAlone:
     @contextlib.contextmanager
     def up(self) -> Iterator[ServerAlone]:
         """Runs it until the block ends; it is ready when the block begins."""
-        command = [sys.executable, "-m", "serving_ui.start.server", "--port", str(self.port)]
+        command = [sys.executable, "-m", "serving_ui.server", "--port", str(self.port)]
         with running(command, cwd=ROOT, env=self.env) as program:
             until(
                 lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from serving_ui.start.protocol import Protocol
+from serving_ui.server.protocol import Protocol
 
 DEADLINE = 10.0
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.start.waiting import free_port, until
+from tests.support.waiting import free_port, until
 
 
 class Service:

@@ -18,10 +18,10 @@ from serving_ui import tasks
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
-from tests.start.waiting import until
 from tests.support.dripping import dripping
 from tests.support.product import QUESTION, Product
 from tests.support.servers import Running, serve
+from tests.support.waiting import until
 from tests.usage.conftest import Gateway
 
 TakeIn = Callable[[], int]

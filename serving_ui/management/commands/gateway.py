@@ -1,6 +1,6 @@
 """`manage.py gateway`: the data plane alone, in as many processes as wanted, on one port.
 
-Only the order of things is decided here; each of them is in serving_ui/start.
+It opens the sockets and runs a fleet of serving_ui/server/gateway_worker.py on them.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from serving_ui.start import options, port, processes
-from serving_ui.start.fleet import Fleet
-from serving_ui.start.processes import DRAIN_SECONDS
-from serving_ui.start.server import BACKLOG
+from serving_ui.processes import programs
+from serving_ui.processes.fleet import Fleet
+from serving_ui.processes.programs import DRAIN_SECONDS
+from serving_ui.server import address, ports
+from serving_ui.server.address import ListenAddress
 
 PORT = 8081  # beside the server's
 
 
 class Command(BaseCommand):
     help = "Answer queries, and nothing else. SIGTERM lets what runs finish; SIGHUP replaces the workers one by one."
-    requires_system_checks: list[str] = []  # the tests make them; here they would delay every start
+    requires_system_checks: list[str] = []  # the tests run them; here they would delay every start
 
     def add_arguments(self, parser: CommandParser) -> None:
-        options.add_arguments(parser, port=str(PORT))
+        address.add_arguments(parser, port=str(PORT))
         parser.add_argument("--workers", type=_positive, default=1, help="processes (default 1)")
         parser.add_argument(
             "--drain-seconds",
@@ -34,31 +35,31 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **given: Any) -> None:
-        chosen = options.Options(host=given["host"], port=given["port"])
-        port.check_free(chosen)
+        chosen = ListenAddress(host=given["host"], port=given["port"])
+        ports.check_free(chosen)
         self._run(chosen, workers=given["workers"], drain_seconds=given["drain_seconds"])
 
-    def _run(self, chosen: options.Options, *, workers: int, drain_seconds: int) -> None:
-        sockets = [port.opened(chosen, backlog=BACKLOG) for _each in range(workers)]
+    def _run(self, chosen: ListenAddress, *, workers: int, drain_seconds: int) -> None:
+        sockets = [ports.open_shared(chosen) for _ in range(workers)]
         places = {each.fileno(): place for place, each in enumerate(sockets)}
         Fleet(
-            lambda listener, ready, successor: processes.gateway_worker(
-                port=listener,
+            lambda listener, ready, is_successor: programs.gateway_worker(
+                listener=listener,
                 ready=ready,
                 drain_seconds=drain_seconds,
-                successor=successor,
+                is_successor=is_successor,
                 place=places[listener],
                 workers=workers,
             ),
             sockets=sockets,
-            env=processes.environment(str(settings.BASE_DIR)),
-            patience=drain_seconds,
+            env=programs.environment(str(settings.BASE_DIR)),
+            stop_seconds=drain_seconds,
             when_ready=lambda: self._say_ready(chosen, workers),
         ).run()
 
-    def _say_ready(self, chosen: options.Options, workers: int) -> None:
-        crew = "1 process" if workers == 1 else f"{workers} processes"
-        self.stdout.write(f"Gateway ready at {chosen.url}/serving-endpoints ({crew})")
+    def _say_ready(self, chosen: ListenAddress, workers: int) -> None:
+        processes = "1 process" if workers == 1 else f"{workers} processes"
+        self.stdout.write(f"Gateway ready at {chosen.url}/serving-endpoints ({processes})")
         self.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's, one at a time; others on the same data folder or database wait."""
+"""`manage.py migrate`: Django's, under the lock of the data folder and of the database: a second one waits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_ui.management import prepare
 
 
 class Command(migrate.Command):
-    """Without the system checks, as in `up`: of a database that cannot be written they say that it knows no JSON."""
+    """Without the system checks, as in `up`: for a SQLite file that cannot be written they report missing JSON support."""
 
     requires_system_checks: list[str] = []
 

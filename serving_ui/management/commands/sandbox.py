@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from serving_ui.sandbox.app import make_sandbox
 from serving_ui.sandbox.control import Control
-from serving_ui.start.protocol import Protocol
+from serving_ui.server.protocol import Protocol
 
 
 class Command(BaseCommand):

@@ -1,6 +1,6 @@
 """`manage.py up`: everything on this machine, with one command, until Ctrl-C.
 
-Only the order of things is decided here; each of them is in serving_ui/start.
+It decides the order of the steps; the steps are in serving_ui/management, serving_ui/processes and serving_ui/server.
 """
 
 from __future__ import annotations
@@ -13,46 +13,49 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
 from serving_ui.management import data_folder, prepare
-from serving_ui.start import options, port, processes
-from serving_ui.start.server import BACKLOG
-from serving_ui.start.supervisor import Supervisor
+from serving_ui.processes import programs
+from serving_ui.processes.supervisor import Supervisor
+from serving_ui.server import address, ports
+from serving_ui.server.address import ListenAddress
 
 
 class Command(BaseCommand):
     help = "Start the Serving page: pages, gateway and worker. Ctrl-C stops it all."
-    requires_system_checks: list[str] = []  # the tests make them; here they would delay every start
+    requires_system_checks: list[str] = []  # the tests run them; here they would delay every start
 
     def add_arguments(self, parser: CommandParser) -> None:
-        options.add_arguments(parser)
+        address.add_arguments(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
-        chosen = options.Options(host=given["host"], port=given["port"])
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the supervisor listens
+        chosen = ListenAddress(host=given["host"], port=given["port"])
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # until the supervisor installs its own handler
         try:
             self._run(chosen)
         except KeyboardInterrupt:
             return
 
-    def _run(self, chosen: options.Options) -> None:
-        """From a data folder of whatever age to a running product."""
+    def _run(self, chosen: ListenAddress) -> None:
+        """Prepare the data folder, then run all processes until told to stop."""
         folder = str(settings.DATA)
         data_folder.claim(folder)
-        port.check_free(chosen)
+        ports.check_free(chosen)
         prepare.everything()
-        sockets = port.opened_everywhere(chosen, backlog=BACKLOG)
+        sockets = ports.open_all(chosen)
         Supervisor(
             {
-                "server": processes.server(listeners=tuple(each.fileno() for each in sockets)),
-                "worker": processes.worker(),
-                "beat": processes.beat(data_folder=folder),
+                "server": programs.server(listeners=tuple(each.fileno() for each in sockets)),
+                "worker": programs.worker(),
+                "beat": programs.beat(data_folder=folder),
             },
-            env=processes.environment(str(settings.BASE_DIR)),
+            env=programs.environment(str(settings.BASE_DIR)),
             sockets=sockets,
-            is_ready=lambda: port.is_ready(chosen),
+            is_ready=lambda: ports.is_ready(chosen),
             when_ready=lambda: self._welcome(chosen),
         ).run()
 
-    def _welcome(self, chosen: options.Options) -> None:
+    def _welcome(self, chosen: ListenAddress) -> None:
         self.stdout.write(f"Serving page ready at {chosen.url}/")
         path = prepare.welcome_path()
         if path:
@@ -61,8 +64,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _public_url(chosen: options.Options) -> str:
-    """Where a browser gets an answer: not under a name that a request may not have."""
+def _public_url(chosen: ListenAddress) -> str:
+    """A URL whose host is in ALLOWED_HOSTS."""
     named = settings.ALLOWED_HOSTS[0].removeprefix(".")
     is_allowed = validate_host(chosen.url_host, settings.ALLOWED_HOSTS)
     return settings.PUBLIC_URL or (chosen.url if is_allowed else f"http://{named}:{chosen.port}")

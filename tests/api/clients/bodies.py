@@ -12,7 +12,7 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailed,
 )
 
-from tests.start.waiting import until
+from tests.support.waiting import until
 
 B = "/api/2.0/serving-endpoints"
 CHAT, COMPLETIONS, EMBEDDINGS = "llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"

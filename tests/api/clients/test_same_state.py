@@ -9,10 +9,10 @@ from databricks.sdk import WorkspaceClient
 
 from tests.api.clients.bodies import B, config, ready, settle
 from tests.api.clients.conftest import Account
-from tests.start.waiting import until
 from tests.support.pages import Page
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
 

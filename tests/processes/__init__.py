@@ -1,0 +1,1 @@
+"""Heartbeats, restarts and replacements of processes."""

@@ -1,0 +1,221 @@
+"""Heartbeats: a child that hangs is ended and replaced; children that were stopped together with their parent are not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from celery.concurrency.thread import TaskPool
+
+from serving_ui.processes import celery_liveness, liveness
+from serving_ui.processes.liveness import (
+    LONGEST_STEP,
+    SILENCE_SECONDS,
+    START_SECONDS,
+    AwakeClock,
+    Heartbeat,
+    HeartbeatMonitor,
+)
+from tests.architecture.sources import ROOT
+from tests.support.running import Running, running
+from tests.support.waiting import command_line, free_port, is_alive, offspring, until
+
+SCRIPT = """
+import os, socket, sys, time
+from serving_ui.processes.liveness import Heartbeat
+heartbeat = Heartbeat()
+if sys.argv[1] != "-":
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    listener.setblocking(False)
+if sys.argv[2] != "-":
+    os.write(int(sys.argv[2]), b"!")
+print("here I am", flush=True)
+while True:
+    heartbeat.send()
+    try:
+        listener.accept()[0].sendall(b"served by %d" % os.getpid())
+    except (BlockingIOError, NameError):
+        time.sleep(0.02)
+"""
+FLEET = """
+import socket, sys
+from serving_ui.processes.fleet import Fleet
+port = int(sys.argv[2])
+sockets = [socket.create_server(("127.0.0.1", port), reuse_port=True) for _each in range(2)]
+def command(listener, ready, successor):
+    return [sys.executable, "-c", sys.argv[1], str(listener), str(ready)]
+Fleet(command, sockets=sockets, env=None, stop_seconds=5, when_ready=lambda: print("ready", flush=True)).run()
+"""
+SUPERVISOR = """
+import socket, sys
+from serving_ui.processes.programs import Program
+from serving_ui.processes.supervisor import Supervisor
+port = int(sys.argv[2])
+listener = socket.create_server(("127.0.0.1", port))
+command = [sys.executable, "-c", sys.argv[1]]
+programs = {
+    "server": Program([*command, str(listener.fileno()), "-"], files=(listener.fileno(),)),
+    "worker": Program([*command, "-", "-"]),
+}
+Supervisor(programs, sockets=[listener], is_ready=lambda: True, when_ready=lambda: print("ready", flush=True)).run()
+"""
+
+
+@pytest.fixture(params=[FLEET, SUPERVISOR], ids=["fleet", "supervisor"])
+def program(request: pytest.FixtureRequest) -> Iterator[tuple[Running, int]]:
+    """Two children that send heartbeats, and the port."""
+    port = free_port()
+    with running(
+        [sys.executable, "-c", request.param, SCRIPT, str(port)], cwd=ROOT, env=os.environ
+    ) as started:
+        started.says("ready")
+        until(lambda: started.err.count("here I am") == 2, what="both children")
+        yield started, port
+
+
+def children(program: Running) -> set[int]:
+    return {each for each in program.offspring() if "here I am" in command_line(each)}
+
+
+def ask(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
+        return caller.recv(100)
+
+
+@pytest.mark.slow
+def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(program: tuple[Running, int]):
+    started, port = program
+    before = children(started)
+    server = int(ask(port).split()[-1])
+    os.kill(server, signal.SIGSTOP)
+    answers = [ask(port) for _each in range(20)]
+    assert all(answer.startswith(b"served by ") for answer in answers)
+    assert str(server).encode() not in {answer.split()[-1] for answer in answers}
+    until(lambda: len(now := children(started)) == 2 and server not in now, what="another in its place")
+    assert len(children(started) & before) == 1
+    assert f"(process {server}) has given no sign of life for 10 s or more. It is ended." in started.text
+
+
+@pytest.mark.slow
+def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(program: tuple[Running, int]):
+    started, _port = program
+    left = children(started)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        (guard,) = [each for each in started.offspring() if "reaper_script" in command_line(each)]
+        os.kill(guard, number)
+        until(lambda guard=guard: not is_alive(guard), what="the end of the first", seconds=30)  # type: ignore[misc]
+        until(
+            lambda: any("reaper_script" in command_line(each) for each in started.offspring()),
+            what="another guard",
+        )
+    assert children(started) == left
+    started.signal(signal.SIGKILL)
+    until(lambda: not any(map(is_alive, left)), what="no orphan")
+
+
+@pytest.mark.slow
+def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Running, int]):
+    started, port = program
+    everybody = {started.process.pid, *offspring(started.process.pid)}
+    for process in everybody:
+        os.kill(process, signal.SIGSTOP)
+    over = time.monotonic() + SILENCE_SECONDS + 2
+    until(lambda: time.monotonic() > over, what="as much time as on a suspended machine", seconds=60)
+    for process in sorted(everybody):  # the parent first, which is the harder order
+        os.kill(process, signal.SIGCONT)
+    over = time.monotonic() + 3  # in which the parent looks several times
+    until(lambda: time.monotonic() > over and ask(port).startswith(b"served by "), what="an answer")
+    assert {started.process.pid, *offspring(started.process.pid)} == everybody
+    assert "no sign of life" not in started.text
+
+
+def test_silence_counts_only_while_the_parent_is_awake(monkeypatch: pytest.MonkeyPatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = AwakeClock()
+    now[0] += 0.5
+    assert clock.passed() == 0.5
+    now[0] += 3600
+    assert clock.passed() == LONGEST_STEP
+
+
+def test_a_child_has_longer_until_its_first_heartbeat():
+    read_end, write_end = os.pipe()
+    monitor = HeartbeatMonitor(read_end)
+    monitor.read(START_SECONDS)
+    assert not monitor.is_overdue
+    os.write(write_end, b".")
+    monitor.read(1.0)
+    assert monitor.has_started
+    monitor.read(SILENCE_SECONDS)
+    assert not monitor.is_overdue
+    monitor.read(0.5)
+    assert monitor.is_overdue
+    os.write(write_end, b".")
+    monitor.read(0.5)
+    assert not monitor.is_overdue
+    os.close(write_end)
+    monitor.read(1.0)
+
+
+def test_a_parent_that_reads_nothing_does_not_hold_its_child_up(monkeypatch: pytest.MonkeyPatch):
+    read_end, write_end = os.pipe()
+    monkeypatch.setenv(liveness.FILE, str(write_end))
+    monkeypatch.setattr(liveness, "EVERY_SECONDS", 0.0)
+    heartbeat = Heartbeat()
+    for _each in range(70_000):  # a pipe takes 65,536
+        heartbeat.send()
+    os.close(read_end)
+    heartbeat.send()
+    os.close(write_end)
+
+
+class _Consumer(celery_liveness.Consumer):
+    """Without a broker: the tests call only what sends heartbeats."""
+
+    def __init__(self, pool: TaskPool) -> None:
+        self.pool = pool
+        self._heartbeat = Heartbeat()
+        self._is_probe_running = False
+        self._pool_answered_at = time.monotonic()
+
+
+def test_a_worker_whose_pool_takes_no_tasks_sends_no_heartbeats(monkeypatch: pytest.MonkeyPatch):
+    read_end, write_end = os.pipe()
+    monkeypatch.setenv(liveness.FILE, str(write_end))
+    monkeypatch.setattr(liveness, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(celery_liveness, "POOL_SECONDS", 0.5)
+    pool, held = TaskPool(2), threading.Event()
+    consumer = _Consumer(pool)
+    os.set_blocking(read_end, False)
+
+    def sends_heartbeats() -> bool:
+        while True:
+            try:
+                os.read(read_end, 4096)
+            except BlockingIOError:
+                break
+        consumer._probe_pool()
+        try:
+            return bool(os.read(read_end, 1))
+        except BlockingIOError:
+            return False
+
+    try:
+        until(sends_heartbeats, what="heartbeats")
+        for _thread in range(2):
+            pool.apply_async(held.wait, callback=lambda _result: None)
+        until(lambda: not sends_heartbeats(), what="no heartbeats")
+        held.set()
+        until(sends_heartbeats, what="heartbeats again")
+    finally:
+        held.set()
+        pool.on_stop()
+        os.close(read_end)
+        os.close(write_end)

@@ -1,0 +1,152 @@
+"""The supervisor with made-up children: what ends is started again, and nothing outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.support.running import Running, running
+from tests.support.waiting import command_line, is_alive, until
+
+SUPERVISE = """
+import sys
+from serving_ui.bootstrap.errors import StartError
+from serving_ui.processes.programs import Program
+from serving_ui.processes.supervisor import Supervisor
+script, folder = sys.argv[1:]
+command = [sys.executable, "-S", "-c", script, folder]
+import os
+ready = lambda: os.path.exists(os.path.join(folder, "ready"))
+try:
+    Supervisor({"worker": Program(command)}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
+except StartError as problem:
+    sys.exit(str(problem))
+print("stopped", flush=True)
+"""
+GOOD = """
+import os, sys, threading
+open(os.path.join(sys.argv[1], "ready"), "w").close()
+print("here I am", flush=True)
+threading.Event().wait()
+"""
+WITH_A_CHILD_OF_ITS_OWN = """
+import os, subprocess, sys, threading
+subprocess.Popen([sys.executable, "-S", "-c", "import signal, threading; signal.signal(15, signal.SIG_IGN); threading.Event().wait()"])
+open(os.path.join(sys.argv[1], "ready"), "w").close()
+threading.Event().wait()
+"""
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + GOOD
+BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[object]:
+    opened = []
+
+    def start(script: str) -> Running:
+        context = running([sys.executable, "-c", SUPERVISE, script, tmp_path], cwd=ROOT, env=os.environ)
+        opened.append(context)
+        return context.__enter__()
+
+    yield start
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def children(program: Running, words: str = "here I am") -> list[int]:
+    return [child for child in program.offspring() if words in command_line(child)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything_cleanly(supervise, number):
+    program = supervise(GOOD)
+    program.says("ready")
+    left = program.offspring()
+    program.signal(number)
+    assert program.ends() == 0
+    assert program.out[-1] == "stopped"
+    assert "Traceback" not in program.text
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+
+
+def test_ctrl_c_at_the_terminal_stops_everything_cleanly(supervise):
+    program = supervise(GOOD)
+    program.says("ready")
+    program.signal_group(signal.SIGINT)
+    assert program.ends() == 0
+    assert program.err == ["here I am"]
+
+
+def test_a_killed_child_is_started_again(supervise):
+    program = supervise(GOOD)
+    program.says("ready")
+    (first,) = children(program)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: children(program) not in ([], [first]), what="another child")
+    until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    assert "The worker was ended by SIGKILL; starting it again." in program.err
+
+
+def test_what_a_killed_child_had_started_ends_with_it(supervise):
+    program = supervise(WITH_A_CHILD_OF_ITS_OWN)
+    program.says("ready")
+    mine = children(program, "subprocess")
+    grandchildren = [child for child in children(program, "SIG_IGN") if child not in mine]
+    os.kill(mine[0], signal.SIGKILL)
+    until(lambda: not any(map(is_alive, grandchildren)), what="the grandchild to be gone")
+
+
+def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_words(supervise):
+    program = supervise(BROKEN)
+    assert program.ends(seconds=20) == 1
+    said = program.text
+    assert "The worker ended 5 times in a row just after its start, so everything is stopped." in said
+    assert "It ended with exit code 3, and its last lines were:\n    the reason" in said
+    assert "Traceback" not in said
+
+
+def test_a_child_that_does_not_listen_is_killed_within_ten_seconds(supervise):
+    program = supervise(DEAF)
+    program.says("ready")
+    left = program.offspring()
+    program.signal(signal.SIGTERM)
+    assert program.ends(seconds=10) == 0
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+
+
+def test_a_second_ctrl_c_does_not_wait(supervise):
+    program = supervise(DEAF)
+    program.says("ready")
+    program.signal(signal.SIGINT)
+    program.signal(signal.SIGINT)
+    program.signal(signal.SIGTERM)
+    assert program.ends(seconds=8) == 0  # a polite end would take ten
+
+
+@pytest.mark.parametrize("script", [GOOD, DEAF, WITH_A_CHILD_OF_ITS_OWN], ids=["good", "deaf", "family"])
+def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
+    program = supervise(script)
+    program.says("ready")
+    left = program.offspring()
+    assert len(left) >= 2
+    program.signal(signal.SIGKILL)
+    program.ends()
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone", seconds=8)
+
+
+def test_a_supervisor_without_its_reaper_runs_on(supervise):
+    program = supervise(GOOD)
+    program.says("ready")
+    (guard,) = children(program, "reaper_script")
+    os.kill(guard, signal.SIGKILL)
+    (first,) = children(program)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    program.signal(signal.SIGTERM)
+    assert program.ends() == 0

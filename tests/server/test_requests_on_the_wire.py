@@ -1,0 +1,121 @@
+"""What our servers take for a request, byte by byte: nothing in it can be read in two ways, by a proxy before us and by us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server.test_protocol import app, talk
+from tests.support.servers import Running, serve
+
+HOST = b"host: a\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n"
+LAST = b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+
+
+async def mirror(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the request as the application sees it once the whole of it has come."""
+    if scope["type"] == "lifespan":
+        await app(scope, receive, send)
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    seen = repr([scope["method"], scope["raw_path"], *scope["headers"], body]).encode()
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(seen))]}
+    )
+    await send({"type": "http.response.body", "body": seen})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serve(mirror, timeout_keep_alive=1) as running:
+        yield running
+
+
+REFUSED = {
+    "a folded header": b"GET / HTTP/1.1\r\nhost: a\r\nx: one\r\n two\r\n\r\n",
+    "a header before the first": b"GET / HTTP/1.1\r\n host: a\r\n\r\n",
+    "a header without a name": b"GET / HTTP/1.1\r\n: a\r\n\r\n",
+    "a space before the colon": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length : 1\r\n\r\nx",
+    "two lengths": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxy",
+    "one length twice": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx",
+    "lengths in a list": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 1\r\n\r\nx",
+    "a length with a sign": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\nx",
+    "a length below nothing": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\nx",
+    "a length of two numbers": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1 1\r\n\r\nx",
+    "no length": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: \r\n\r\nx",
+    "a length beyond any": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\nx",
+    "chunks and a length": CHUNKED + b"content-length: 5\r\n\r\n0\r\n\r\n",
+    "a length and chunks": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks twice": CHUNKED + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunks that are compressed": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunks, compressed in a line before":
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "compressed chunks": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunks that are none": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunks after a control character": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "an identity that is no coding": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\nx",
+    "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "chunks that end with a line feed": CHUNKED + b"\r\n1\nx\n0\n\n",
+    "a chunk of hexadecimal spelling": CHUNKED + b"\r\n0x1\r\nx\r\n0\r\n\r\n",
+    "a chunk with a space": CHUNKED + b"\r\n1 \r\nx\r\n0\r\n\r\n",
+    "a chunk that is longer than it says": CHUNKED + b"\r\n1\r\nxyz\r\n0\r\n\r\n",
+    "a chunk beyond any length": CHUNKED + b"\r\nffffffffffffffffff\r\nx\r\n0\r\n\r\n",
+    "a line feed in what is said of a chunk": CHUNKED + b"\r\n1;a\nb\r\nx\r\n0\r\n\r\n",
+    "a length after the body": CHUNKED + b"\r\n1\r\nx\r\n0\r\ncontent-length: 1\r\n\r\n",
+    "lines that end with a line feed": b"GET / HTTP/1.1\nhost: a\n\n",
+    "a header that ends with a line feed": b"GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n",
+    "a header that ends with a carriage return": b"GET / HTTP/1.1\r\nhost: a\rx: y\r\n\r\n",
+    "NUL in a header": b"GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n",
+    "NUL in a name": b"GET / HTTP/1.1\r\nhost: a\r\nx\0: ab\r\n\r\n",
+    "NUL in an address": b"GET /a\0b HTTP/1.1\r\nhost: a\r\n\r\n",
+    "a control character in a header": b"GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n\r\n",
+    "a control character in an address": b"GET /a\x01b HTTP/1.1\r\nhost: a\r\n\r\n",
+    "an address that is not ASCII": b"GET /\xc3\xa9 HTTP/1.1\r\nhost: a\r\n\r\n",
+    "another version": b"GET / HTTP/1.2\r\nhost: a\r\n\r\n",
+    "a tunnel": b"CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED.keys())
+def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: bytes):
+    """As JSON, once, and whatever follows on the connection is never looked at."""
+    with talk(server) as say:
+        heard = say(content + LAST)
+    head, _, said = heard.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert said.startswith(b'{"error_code": "BAD_REQUEST", "message": "This is not a proper HTTP request')
+    assert heard.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("trailer", [b"authorization: Bearer x", b"host: b", b"expect: 100-continue"])
+def test_trailers_are_no_headers(server: Running, trailer: bytes):
+    """Neither of their own request nor of the next one, whenever they come."""
+    with talk(server) as say:
+        heard = say(CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST)
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert repr(["POST", b"/", (b"host", b"a"), (b"transfer-encoding", b"chunked"), b"x"]).encode() in heard
+    assert heard.endswith(repr(["GET", b"/last", (b"host", b"a"), (b"connection", b"close"), b""]).encode())
+
+
+def test_what_is_said_of_a_chunk_is_left_out(server: Running):
+    with talk(server) as say:
+        assert b"b'xy'" in say(CHUNKED + b'\r\n1;a="b\\"c"\r\nx\r\n1;d\r\ny\r\n0\r\n\r\n')
+
+
+def test_nothing_is_answered_after_the_last_request_of_a_connection(server: Running):
+    with talk(server) as say:
+        assert say(LAST + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n").count(b"HTTP/1.1 ") == 1
+
+
+def test_garbage_after_a_request_is_no_part_of_its_answer(server: Running):
+    with talk(server) as say:
+        heard = say(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n")
+    assert b"HTTP/1.1 400" not in heard

@@ -1,0 +1,243 @@
+"""Time that callers have: for the head of a request, for its body, for the answer. What is not their fault is not counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from serving_ui.server import protocol
+from tests.architecture.sources import ROOT
+from tests.server.test_protocol import app, talk
+from tests.support.running import Running as Program
+from tests.support.running import running
+from tests.support.servers import Running, serve
+from tests.support.waiting import free_port, until
+
+POST = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+GET = b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n"
+PAUSE = 0.05  # seconds between a slow caller's bytes
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Of little patience: half a second for a head, and 100 bytes a second on half a second's average."""
+    for name, value in {
+        "_HEAD_SECONDS": 0.5,
+        "_BODY_SECONDS": 0.5,
+        "_MIN_BODY_RATE": 100,
+        "_DISCARD_SECONDS": 0.5,
+    }.items():
+        monkeypatch.setattr(protocol, name, value)
+    with serve(app, timeout_keep_alive=1) as running:
+        yield running
+
+
+@contextmanager
+def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[], bytes]]:
+    """Sends the content bit by bit until it is hung up on; gives a function that waits for that and returns what was heard."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+        is_over = threading.Event()
+
+        def drip() -> None:
+            with suppress(OSError):
+                for at in range(0, len(content), size):
+                    caller.sendall(content[at : at + size])
+                    if is_over.wait(PAUSE):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+
+        def heard() -> bytes:
+            found = b""
+            with suppress(ConnectionResetError):
+                while portion := caller.recv(65536):
+                    found += portion
+            return found
+
+        try:
+            yield heard
+        finally:
+            is_over.set()
+            thread.join(10)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /whole HT", POST % 5 + b"ab"], ids=["nothing", "head", "body"])
+def test_whoever_falls_silent_is_hung_up_on(server: Running, begun: bytes):
+    with talk(server) as say:
+        assert say(begun) == b""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GET /whole HTTP/1.1\r\nhost: a\r\n" + b"x: y\r\n" * 1000,
+        b"\r\n" * 5000,
+        POST % 100_000 + b"x" * 100_000,
+        b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n" + b"1;a=b\r\nx\r\n" * 10_000,
+    ],
+    ids=["head", "before the head", "body", "chunks"],
+)
+def test_a_byte_now_and_then_is_not_enough(server: Running, content: bytes):
+    with dripping(server.port, content) as heard:
+        assert heard() == b""
+
+
+def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: Running):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as caller:
+        for _ in range(3):
+            caller.sendall(GET)
+            assert caller.recv(1000).endswith(b"whole")
+        caller.sendall(b"GET /whole HT")
+        assert caller.recv(1000) == b""
+
+
+def test_a_slow_body_of_the_least_speed_is_taken(server: Running):
+    """Twice as fast as it must be, and far longer than anybody may be silent."""
+    content = POST % 400 + b"x" * 400
+    with dripping(server.port, content, size=10) as heard:
+        assert heard().endswith(b"x" * 400)
+
+
+def test_a_fast_beginning_pays_for_no_silence(server: Running):
+    with talk(server) as say:
+        assert say(POST % 1_000_000 + b"x" * 50_000) == b""
+
+
+def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: Running):
+    """The application sleeps for longer than the caller may; more has come than is kept for it meanwhile."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as caller:
+        caller.sendall(b"POST /sleepy HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 200_000)
+        assert caller.recv(1000).endswith(b"awake\r\n")
+        caller.sendall(b"x" * 100_000)
+        assert caller.recv(1000).endswith(b"300000\r\n0\r\n\r\n")
+
+
+def test_whoever_waits_for_an_answer_is_not_hung_up_on(server: Running):
+    with talk(server) as say:
+        assert say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nslow")
+
+
+def test_nor_when_the_next_request_has_begun_meanwhile(server: Running):
+    with talk(server) as say:
+        heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nGET /whole HT")
+        assert heard.endswith(b"\r\n\r\nslow")
+
+
+def test_nor_when_its_body_has(server: Running):
+    with talk(server) as say:
+        heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + POST % 5 + b"ab")
+        assert heard.endswith(b"\r\n\r\nslow")
+
+
+def test_it_is_said_once_a_minute(
+    server: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(protocol, "_warned_at", -1000.0)
+    with caplog.at_level(logging.WARNING, logger="serving_ui.server"):
+        for begun in (b"GET /whole HT", POST % 5, b"GET /whole HT"):
+            with talk(server) as say:
+                assert say(begun) == b""
+    assert [record.getMessage() for record in caplog.records] == [
+        "A request of 127.0.0.1 came too slowly and was cut off. This is said at most once a minute."
+    ]
+
+
+def test_whoever_takes_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    """While it is being written, and nobody has closed the connection yet."""
+    ended = threading.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"x" * 10_000_000, "more_body": True})
+        await send({"type": "http.response.body", "body": b"x" * 10_000_000})
+        ended.set()
+
+    monkeypatch.setattr(protocol, "_UNREAD_RESPONSE_SECONDS", 0.3)
+    with serve(endless) as server, socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(("127.0.0.1", server.port))
+        caller.sendall(GET)
+        assert ended.wait(20)
+
+
+# A process that was stopped.
+
+
+@pytest.fixture
+def program() -> Iterator[tuple[Program, int]]:
+    """A server of its own process and its port. It closes idle connections after two seconds, begun requests after four."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.server.served", str(port), "2", "4"]
+    with running(command, cwd=ROOT, env=dict(os.environ)) as program:
+        until(lambda: _takes_connections(port), what="the server")
+        yield program, port
+
+
+def _takes_connections(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+        caller.sendall(GET)
+        return caller.recv(1000) != b""
+    return False
+
+
+@contextmanager
+def stopped(program: Program, seconds: float) -> Iterator[None]:
+    """Stands still within the block and for so long."""
+    program.signal(signal.SIGSTOP)
+    try:
+        yield
+        threading.Event().wait(seconds)
+    finally:
+        program.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("seconds", [2.3, 4.0])
+def test_no_request_is_reset_that_came_while_the_process_stood_still(
+    program: tuple[Program, int], seconds: float
+):
+    process, port = program
+    callers = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(50)]
+    for caller in callers:
+        caller.sendall(GET)
+    for caller in callers:
+        assert caller.recv(1000).endswith(b"whole")
+    for _ in range(2):
+        with stopped(process, seconds):  # the timer of each connection rings meanwhile
+            for caller in callers:
+                caller.sendall(GET)
+        for caller in callers:
+            assert caller.recv(1000).endswith(b"whole")
+    for caller in callers:
+        assert caller.recv(1000) == b""  # idle at last
+        caller.close()
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"), [(GET[:13], GET[13:]), (POST % 5 + b"wh", b"ole")], ids=["head", "body"]
+)
+def test_time_in_which_the_process_stood_still_is_not_the_callers(
+    program: tuple[Program, int], begun: bytes, rest: bytes
+):
+    """It is stopped for longer than a caller may take, and the rest comes after that."""
+    process, port = program
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+        caller.sendall(begun)
+        threading.Event().wait(0.5)
+        with stopped(process, 6.0):
+            pass
+        threading.Event().wait(0.5)
+        caller.sendall(rest)
+        assert caller.recv(1000).endswith(b"whole")
