@@ -141,7 +141,7 @@ app.conf.update(
         for name, every in (
             (nudge.SWEEP, settings.SWEEP_SECONDS),
             (schedule.INGEST, schedule.INGEST_SECONDS),
-            (schedule.FORGET, schedule.FORGET_SECONDS),
+            (schedule.DELETE_EXPIRED, schedule.DELETE_EXPIRED_SECONDS),
             *([(schedule.EXPORT, schedule.EXPORT_SECONDS)] if settings.OTLP_ENDPOINT else []),
         )
     },

@@ -1,13 +1,12 @@
-"""The Celery face: short, idempotent tasks with ids only. Each calls one domain function; none returns anything.
+"""The Celery tasks: short, idempotent, with ids as arguments and no results. Each calls one function of the domain.
 
-None waits for anybody outside: the pool has four threads, and sweeping and the intake of usage need one at any time.
+No task waits for a provider or another server: the worker has four threads, of which sweep and ingest use one each.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from importlib import import_module
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
@@ -25,20 +24,20 @@ rights = Lookout()
 
 
 @worker_shutting_down.connect
-def leave(**_said: object) -> None:
-    """The worker was told to go: what it asks of providers is given up, and found again by the next sweep."""
+def on_worker_shutdown(**_signal: object) -> None:
+    """Aborts the credential checks that are running; the next sweep of another worker starts them again."""
     dispatch.stop()
 
 
 @shared_task(name=nudge.RECONCILE, ignore_result=True)
 def reconcile_endpoint(*, endpoint_id: str, **_newer: object) -> None:
-    """Has one endpoint's running update taken a step further, in a thread that is not one of Celery's."""
+    """Starts one step of an endpoint's update, in a thread of `dispatch`. `_newer`: arguments that a newer sender adds."""
     dispatch.offer(endpoint_id=endpoint_id)
 
 
 @shared_task(name=nudge.SWEEP, ignore_result=True)
 def sweep(**_newer: object) -> None:
-    """Finds what is due, so that a lost nudge costs a moment and nothing else."""
+    """Finds the endpoints that are due, so that a lost nudge only costs delay."""
     for endpoint_id in leases.due():
         nudge.send(endpoint_id)
     rights.look(now=clock.now())
@@ -47,16 +46,16 @@ def sweep(**_newer: object) -> None:
 
 @shared_task(name=schedule.INGEST, ignore_result=True)
 def ingest_usage(**_newer: object) -> None:
-    """Takes what gateways have recorded into the database."""
+    """Stores in the database what gateways have recorded."""
     if not ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now).failed:
         worker_health.record_heartbeat(worker_health.INTAKE)
 
 
 @shared_task(name=schedule.EXPORT, ignore_result=True)
 def export_traces(**_newer: object) -> None:
-    """Sends what was taken in since the last time to the collector of traces, if there is one.
+    """Sends the spans of new requests to the trace collector, if one is configured.
 
-    In a thread of its own, one at a time: a collector that is slow must not hold up the worker's other tasks.
+    Runs in a thread of its own, one at a time, because a slow collector must not block the worker's threads.
     """
     if settings.OTLP_ENDPOINT and _exporting.acquire(blocking=False):
         threading.Thread(target=_export, name="traces", daemon=True).start()
@@ -64,16 +63,17 @@ def export_traces(**_newer: object) -> None:
 
 def _export() -> None:
     try:
-        tracing = import_module("serving_ui.usage.tracing")  # costs memory that most workers do without
+        from serving_ui.usage import tracing  # noqa: PLC0415 -- memory that a worker without a collector saves
+
         tracing.export(endpoint=settings.OTLP_ENDPOINT, now=clock.now())
-    except Exception:  # the outermost edge of this thread: the next one tries again
+    except Exception:  # this thread has no caller; the next export tries again
         log.exception("Traces could not be sent to %s", settings.OTLP_ENDPOINT)
     finally:
         connection.close()
         _exporting.release()
 
 
-@shared_task(name=schedule.FORGET, ignore_result=True)
-def forget_usage(**_newer: object) -> None:
-    """Deletes the usage that is older than it is kept."""
-    retention.forget(now=clock.now())
+@shared_task(name=schedule.DELETE_EXPIRED, ignore_result=True)
+def delete_expired_usage(**_newer: object) -> None:
+    """Deletes usage that is older than the settings allow."""
+    retention.delete_expired(now=clock.now())

@@ -1,1 +1,1 @@
-"""What was asked and answered: rows of requests, and what they come to by the minute."""
+"""Usage: one row for each request, and sums by minute and in total."""

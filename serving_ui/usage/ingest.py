@@ -1,11 +1,11 @@
-"""Takes what gateways have recorded into the database, each line exactly once.
+"""Stores the lines of the gateways' spool files in the database, each exactly once.
 
-The rows, what they add to the minutes and how far the file has been read are one transaction: killed at any moment, a worker
-has done all of a portion or nothing. A file is deleted only after its last portion has been committed. Workers may do this at
-the same time; the mark lets one through, so that ids of rows rise in the order in which they can be seen.
+The rows of a portion, their sums and the new offset of the file are one transaction, so a worker that crashes has stored all of the
+portion or nothing. A file is deleted after its last portion was committed. A lock lets one worker at a time store a portion, so that
+ids of rows ascend in commit order.
 
-A line that cannot become a row, or that the database refuses, is set aside and counted; a file that cannot be read is left where
-it is. Neither holds up the others.
+A line that cannot become a row, or that the database rejects, is set aside and counted. A file that cannot be read stays where it
+is. Neither blocks other lines and files.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ from django.conf import settings
 from django.db import DataError, transaction
 
 from serving_ui.gateway.spool import MOST_NUMBER, NewerFormat, Portion, Row, Unusable, files, read
-from serving_ui.usage import aggregates, reading, set_aside, writing
+from serving_ui.usage import aggregates, bulk_sql, row_values, set_aside
 from serving_ui.usage.models import Mark, Request, SpoolFile
 
 log = logging.getLogger(__name__)
-PORTION = 1000
-MOST_PORTIONS = 50  # of one call, so that a long absence of the worker is worked off in short steps
-MOST_GAP = 1000  # numbers missing between two lines of a file; many may be missing before the first only
-SILENCE_SECONDS = 60.0  # between two lines of the log about the same file
+PORTION_LINES = 1000
+MAX_PORTIONS = 50  # in one call, which keeps tasks short after a long absence of the worker
+MAX_GAP = 1000  # numbers missing between two lines of a file; before the first line any number may be missing
+LOG_SECONDS = 60.0  # between two log messages about the same file
 _MARK = "ingest"
-_REFUSED = (
+_VALUE_ERRORS = (
     DataError,
     ValueError,
     TypeError,
     ArithmeticError,
-)  # what a value may do to Python or the database
-_told: dict[str, float] = {}  # monotonic, by the name of a file
+)  # raised by Python or the database for a value
+_logged_at: dict[str, float] = {}  # monotonic, by file name
 
 
 @dataclass
-class Intake:
-    """What one call did: how many rows it stored, and the names of the files that it could not take in."""
+class IngestResult:
+    """The number of rows stored, and the names of the files that could not be ingested."""
 
     rows: int = 0
     failed: list[str] = field(default_factory=list)
 
 
-def ingest(*, folder: Path, clock: Callable[[], datetime]) -> Intake:
-    """Takes in what is new. Raises DatabaseError when the database can take nothing, and OSError when the folder cannot be listed."""
-    done = Intake()
-    portions = iter(range(MOST_PORTIONS))
+def ingest(*, folder: Path, clock: Callable[[], datetime]) -> IngestResult:
+    """Stores all new lines. Raises DatabaseError if the database accepts nothing, and OSError if the folder cannot be listed."""
+    result = IngestResult()
+    portions = iter(range(MAX_PORTIONS))
     for path in files(folder):
         try:
-            done.rows += _take(path, portions, clock)
-        except (OSError, NewerFormat, *_REFUSED) as problem:
-            done.failed.append(path.name)
-            _tell(path, problem)
-    for name in _told.keys() - set(done.failed):
-        _told.pop(name, None)
-    set_aside.forget(folder, before=clock() - timedelta(days=settings.USAGE_ROW_DAYS))
-    return done
+            result.rows += _ingest_file(path, portions, clock)
+        except (OSError, NewerFormat, *_VALUE_ERRORS) as problem:
+            result.failed.append(path.name)
+            _log_failure(path, problem)
+    for name in _logged_at.keys() - set(result.failed):
+        _logged_at.pop(name, None)
+    set_aside.delete_expired(folder, before=clock() - timedelta(days=settings.USAGE_ROW_DAYS))
+    return result
 
 
-def _tell(path: Path, problem: Exception) -> None:
-    if monotonic() - _told.get(path.name, -SILENCE_SECONDS) >= SILENCE_SECONDS:
-        _told[path.name] = monotonic()
+def _log_failure(path: Path, problem: Exception) -> None:
+    if monotonic() - _logged_at.get(path.name, -LOG_SECONDS) >= LOG_SECONDS:
+        _logged_at[path.name] = monotonic()
         log.error(
             "The file %s of the usage spool cannot be taken in (%s). It is kept, the others go on.",
             path,
@@ -74,81 +74,81 @@ def _tell(path: Path, problem: Exception) -> None:
         )
 
 
-def _take(path: Path, portions: Iterator[int], clock: Callable[[], datetime]) -> int:
-    """Portion by portion, until nothing is new. The file goes once the database has all of it. Returns the rows stored."""
+def _ingest_file(path: Path, portions: Iterator[int], clock: Callable[[], datetime]) -> int:
+    """Stores portions until none is new, and deletes a file that was stored completely. Returns the number of rows stored."""
     file = SpoolFile.objects.filter(name=path.name).first() or SpoolFile(name=path.name)
-    taken = 0
+    rows = 0
     while not file.is_done:
         try:
-            portion = read(path, offset=file.offset, most=PORTION)
-        except FileNotFoundError:  # another worker was quicker
-            return taken
+            portion = read(path, offset=file.offset, most=PORTION_LINES)
+        except FileNotFoundError:  # another worker has stored and deleted it
+            return rows
         is_new = portion.rows or portion.unusable or portion.is_last
         if not is_new or next(portions, None) is None:
-            return taken
+            return rows
         stored = _store(portion, file, folder=path.parent, now=clock())
         if stored is None:
-            return taken
-        taken, file = taken + stored.rows - file.rows, stored
+            return rows
+        rows, file = rows + stored.rows - file.rows, stored
     path.unlink(missing_ok=True)
-    return taken
+    return rows
 
 
 @transaction.atomic
 def _store(portion: Portion, before: SpoolFile, *, folder: Path, now: datetime) -> SpoolFile | None:
-    """All of it or nothing. None when another worker is at it, or was."""
-    if not _is_alone():
+    """Stores a portion in one transaction. Returns None if another worker is storing, or has stored this portion."""
+    if not _lock():
         return None
     file, _is_new = SpoolFile.objects.get_or_create(name=before.name)
     if file.offset != before.offset or file.is_done:
         return None
     lines, unusable = _usable(portion, file, now=now)
-    refused = _insert(lines, file, now=now)
-    unusable += [_unusable(row, problem) for row, problem in refused]
-    gone = {row.offset for row, _problem in refused}
-    if times := [line.values["at"] for line in lines if line.row.offset not in gone] or [now] * bool(
-        unusable
-    ):
-        # A request is recorded when it ends, so those that took long began before the ones above them.
+    rejected = _insert(lines, file, now=now)
+    unusable += [_unusable(row, problem) for row, problem in rejected]
+    rejected_offsets = {row.offset for row, _problem in rejected}
+    if times := [line.values["at"] for line in lines if line.row.offset not in rejected_offsets] or [
+        now
+    ] * bool(unusable):
+        # Lines are ordered by the end of their requests, so the start times of long requests are out of order.
         file.first_at = min([*times, file.first_at or times[0]])
         file.last_at = max([*times, file.last_at or times[0]])
     file.offset, file.is_done = portion.offset, portion.is_last
-    file.rows += len(lines) - len(refused)
+    file.rows += len(lines) - len(rejected)
     file.aside += len(unusable)
     file.save()
     if unusable:
-        set_aside.keep(folder, file.name, unusable)
+        set_aside.append(folder, file.name, unusable)
     return file
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the spool, and the values of its row."""
+    """A line of the spool with the values of its row."""
 
     row: Row
     values: Mapping[str, Any]
 
 
 def _usable(portion: Portion, file: SpoolFile, *, now: datetime) -> tuple[list[_Line], list[Unusable]]:
-    """The lines that have a right number and become rows, and the others. The file notes the numbers."""
+    """Splits a portion into lines that can be stored and lines that cannot. Sets `file.answered`."""
     lines, unusable = [], list(portion.unusable)
-    most_missing = MOST_GAP + file.aside + len(unusable)
+    max_gap = MAX_GAP + file.aside + len(unusable)
     for row in portion.rows:
         try:
-            _check_number(row.number, file, most_missing=most_missing)
-            lines.append(_Line(row, reading.request(row.values, now=now)))
-        except _REFUSED as problem:
+            _check_number(row.number, file, max_gap=max_gap)
+            lines.append(_Line(row, row_values.row_values(row.values, now=now)))
+        except _VALUE_ERRORS as problem:
             unusable.append(_unusable(row, problem))
         else:
             file.answered = row.number
     return lines, unusable
 
 
-def _check_number(number: int, file: SpoolFile, *, most_missing: int) -> None:
-    """A number that is wrong would make the lines after it pass for old ones. Raises ValueError with a sentence."""
+def _check_number(number: int, file: SpoolFile, *, max_gap: int) -> None:
+    """Raises ValueError with a sentence. A wrong number, if accepted, would make the following lines look like old ones."""
     if number <= file.answered:
         raise ValueError(f"Its number is {number}, and number {file.answered} came before it.")
-    if file.answered and number > file.answered + most_missing:
+    if file.answered and number > file.answered + max_gap:
         raise ValueError(f"Its number is {number}, far beyond {file.answered}, the one before it.")
 
 
@@ -157,13 +157,13 @@ def _unusable(row: Row, problem: Exception) -> Unusable:
 
 
 def _insert(lines: list[_Line], file: SpoolFile, *, now: datetime) -> list[tuple[Row, Exception]]:
-    """Stores and adds up the rows, but for those that the database refuses, which are found by halving and returned."""
+    """Stores the rows and adds their sums. Returns the rows that the database rejects, which are found by bisection."""
     if not lines:
         return []
     try:
         with transaction.atomic():
             _add(lines, file)
-    except _REFUSED as problem:
+    except _VALUE_ERRORS as problem:
         if len(lines) > 1:
             middle = len(lines) // 2
             return [*_insert(lines[:middle], file, now=now), *_insert(lines[middle:], file, now=now)]
@@ -173,22 +173,22 @@ def _insert(lines: list[_Line], file: SpoolFile, *, now: datetime) -> list[tuple
 
 
 def _check_database(file: SpoolFile, *, now: datetime) -> None:
-    """Raises what the database says against a row that says nothing: then a refusal is not the fault of a line."""
+    """Inserts a row of defaults and rolls it back. Raises if the database rejects even that: then no line is at fault."""
     with transaction.atomic():
-        _add([_Line(Row(MOST_NUMBER, {}, 0, b""), reading.request({}, now=now))], file)
+        _add([_Line(Row(MOST_NUMBER, {}, 0, b""), row_values.row_values({}, now=now))], file)
         transaction.set_rollback(True)
 
 
 def _add(lines: list[_Line], file: SpoolFile) -> None:
-    writing.insert(
+    bulk_sql.insert_rows(
         Request,
-        ("file", "number", *reading.NAMES),
-        [(file.pk, line.row.number, *map(line.values.__getitem__, reading.NAMES)) for line in lines],
+        ("file", "number", *row_values.COLUMNS),
+        [(file.pk, line.row.number, *map(line.values.__getitem__, row_values.COLUMNS)) for line in lines],
     )
-    aggregates.add([line.values for line in lines])
+    aggregates.add_requests([line.values for line in lines])
 
 
-def _is_alone() -> bool:
-    """Holds the mark until this transaction ends; False when another one does."""
-    held = list(Mark.objects.select_for_update(skip_locked=True).filter(name=_MARK))
-    return bool(held) or Mark.objects.get_or_create(name=_MARK)[1]
+def _lock() -> bool:
+    """Locks the mark until the transaction ends. False if another transaction holds it."""
+    locked = list(Mark.objects.select_for_update(skip_locked=True).filter(name=_MARK))
+    return bool(locked) or Mark.objects.get_or_create(name=_MARK)[1]

@@ -1,6 +1,6 @@
-"""Rows of usage. Only `ingest` and `retention` write them.
+"""Rows of usage. Written by `ingest` and `retention`, and `Mark` by `tracing` too.
 
-Endpoints, entities and people are plain columns: usage outlives what it is about, and knows nothing else of the product.
+Endpoints, entities and principals are plain columns without foreign keys, because usage is kept after they are deleted.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ LATENCY_NAMES = (*(f"within_{bound}" for bound in LATENCY_MS), "longer")
 
 
 class SpoolFile(models.Model):
-    """How far one file of a gateway's spool has been taken in, and what it came to. Outlives the file itself."""
+    """How far one file of a gateway's spool has been ingested, with its counts. Kept after the file was deleted."""
 
     name = models.CharField(max_length=128, unique=True)
     offset = models.PositiveBigIntegerField(default=0)
     answered = models.PositiveIntegerField(default=0)
-    """The highest number of its rows: so many requests were answered."""
+    """The highest number of a line, which is the number of requests that the gateway answered."""
     rows = models.PositiveIntegerField(default=0)
-    """So many of them were taken in. What is missing is lost, to a full disk."""
+    """Number of lines stored as rows. `answered - rows - aside` lines are lost, for example to a full disk."""
     aside = models.PositiveIntegerField(default=0, db_default=0)
-    """So many lines could not be stored and are kept beside the spool."""
+    """Number of lines that could not be stored; see `set_aside`."""
     first_at = models.DateTimeField(null=True)
     last_at = models.DateTimeField(null=True, db_index=True)
     is_done = models.BooleanField(default=False)
@@ -34,9 +34,9 @@ class SpoolFile(models.Model):
 
 
 class Request(models.Model):
-    """One request that reached an endpoint, as the gateway recorded it; see `gateway.record`."""
+    """One request to an endpoint, as the gateway recorded it; see `gateway.record`."""
 
-    # Its rows go first. To look for them again would be a walk through all rows, which is what PostgreSQL plans then.
+    # DO_NOTHING: `retention` deletes a file after its rows. A cascade would look for rows by scanning the whole table.
     file = models.ForeignKey(SpoolFile, on_delete=models.DO_NOTHING, related_name="requests", db_index=False)
     number = models.PositiveIntegerField()
     at = models.DateTimeField(db_index=True)
@@ -71,7 +71,7 @@ class Request(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            # The last guard of "exactly once": a line of a file can never become two rows.
+            # Guarantees that no line of a file becomes two rows.
             models.UniqueConstraint(fields=["file", "number"], name="line_once"),
         ]
         indexes: ClassVar = [models.Index(fields=["endpoint_id", "-at"], name="request_newest_first")]
@@ -81,7 +81,7 @@ class Request(models.Model):
 
 
 class Sums(models.Model):
-    """What requests come to. Times are milliseconds, added up."""
+    """Sums over requests. Times are milliseconds."""
 
     endpoint = models.CharField(max_length=63, blank=True)
     requests = models.PositiveBigIntegerField(default=0)
@@ -93,7 +93,7 @@ class Sums(models.Model):
     estimated = models.PositiveBigIntegerField(default=0)
     tokens_in = models.PositiveBigIntegerField(default=0)
     tokens_out = models.PositiveBigIntegerField(default=0)
-    # Parts of the two above, which have prices of their own.
+    # Included in tokens_in and tokens_out; providers price them differently.
     tokens_cached = models.PositiveBigIntegerField(db_default=0)
     tokens_cache_written = models.PositiveBigIntegerField(db_default=0)
     tokens_reasoning = models.PositiveBigIntegerField(db_default=0)
@@ -101,7 +101,7 @@ class Sums(models.Model):
     total_ms = models.FloatField(default=0)
     overhead_ms = models.FloatField(default=0)
     slowest_ms = models.FloatField(default=0)
-    # How many of them took how many milliseconds in all: more than the bound before, and no more than this one.
+    # Histogram of total_ms: requests above the bound before and up to this bound, in milliseconds.
     within_5 = models.PositiveBigIntegerField(default=0)
     within_10 = models.PositiveBigIntegerField(default=0)
     within_25 = models.PositiveBigIntegerField(default=0)
@@ -124,7 +124,7 @@ class Sums(models.Model):
 
     @property
     def latency(self) -> list[int]:
-        """The histogram: a count for each of `gateway.meter.LATENCY_MS`, and one for the rest."""
+        """The histogram: a count for each bound of `gateway.meter.LATENCY_MS`, and one for the requests above the last."""
         return [getattr(self, name) for name in LATENCY_NAMES]
 
 
@@ -150,7 +150,7 @@ class Minute(Sums):
 
 
 class Total(Sums):
-    """All requests ever, for one served entity of an endpoint: it only grows, as who watches a counter expects."""
+    """All requests ever, for one served entity of an endpoint. Never decreases, as a Prometheus counter must not."""
 
     endpoint_id = models.CharField(max_length=32, blank=True)
     entity = models.CharField(max_length=63, blank=True)
@@ -165,7 +165,7 @@ class Total(Sums):
 
 
 class Mark(models.Model):
-    """One row a name: how far something has come that goes through the rows in order. Whoever moves it locks it."""
+    """The position of a process that goes through rows in order, by name. Its row is locked or compared when it is moved."""
 
     name = models.CharField(primary_key=True, max_length=32)
     position = models.PositiveBigIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""What others may ask about usage."""
+"""Reads of usage for pages and API."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from serving_ui.usage.models import Minute, Total
 
 
 def totals(*, endpoint_id: str) -> list[Total]:
-    """What each served entity of the endpoint has answered in all; one with no name stands for requests that reached none."""
+    """The sums of all requests for each served entity; an empty entity name holds requests that reached no entity."""
     return list(Total.objects.filter(endpoint_id=endpoint_id).order_by("entity"))
 
 
-def since(moment: datetime, *, endpoint_id: str) -> dict[str, int]:
-    """Requests, how they ended, and tokens of the endpoint since a moment."""
+def sums_since(moment: datetime, *, endpoint_id: str) -> dict[str, int]:
+    """Numbers of requests, of their outcomes and of tokens since `moment`, by field name of `Sums`."""
     names = (
         "requests", "errors_4xx", "errors_5xx", "limited", "truncated", "client_left", "tokens_in", "tokens_out"
     )  # fmt: skip

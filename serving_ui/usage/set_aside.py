@@ -1,7 +1,7 @@
-"""Lines of the spool that cannot become rows, kept in a file beside it for whoever runs this.
+"""A file beside the spool for lines that cannot be stored as rows, for the operator to read.
 
-The file has a line of JSON for each: which file it was in, where, why it could not be stored, and its text. It is bounded: when it
-is full, further lines are only counted.
+It has one line of JSON for each: the file and offset that it comes from, why it could not be stored, and its text. When the file
+has reached its maximum size, further lines are only counted.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from pydantic_core import to_json
 from serving_ui.gateway.spool import MOST_BYTES, SET_ASIDE, Unusable
 
 log = logging.getLogger(__name__)
-MOST_TEXT = 4096  # bytes of each line
+MAX_TEXT_BYTES = 4096  # of each line
 
 
-def keep(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
-    """Adds lines of the spool's file `name`, each once, also when it is called again for the same ones. Raises OSError.
+def append(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
+    """Adds lines of the spool's file `name` that are not there yet. Raises OSError.
 
-    To be called before the transaction commits that counts them: a worker killed in between does all of it again.
+    Must be called before the commit of the transaction that counts them: after a crash in between both are done again.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with os.fdopen(os.open(folder / SET_ASIDE, flags, 0o600), "r+b", buffering=0) as file:
-        kept = file.read()
-        whole = kept.rfind(b"\n") + 1
-        if whole < len(kept):  # its writer was killed in the middle of a line
-            file.truncate(whole)
-        new = [_entry(name, line) for line in lines if _key(name, line) not in kept[:whole]]
-        fitting = _fitting(new, room=MOST_BYTES - whole)
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):  # a crash left an incomplete line
+            file.truncate(end)
+        new = [_entry(name, line) for line in lines if _key(name, line) not in content[:end]]
+        fitting = _fitting(new, room=MOST_BYTES - end)
         added = b"".join(fitting)
         if file.write(added) != len(added):
-            file.truncate(whole)
+            file.truncate(end)
             raise OSError("the disk is full")
     if new:
         log.error(
@@ -47,8 +47,8 @@ def keep(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
         log.error("That file is full: %d of them are only counted.", len(new) - len(fitting))
 
 
-def forget(folder: Path, *, before: datetime) -> None:
-    """Deletes the file when its last line was added before that: it says who asked, as rows do, and is kept no longer."""
+def delete_expired(folder: Path, *, before: datetime) -> None:
+    """Deletes the file if its last line was added before that time: like rows, it names principals."""
     path = folder / SET_ASIDE
     with suppress(OSError):
         if path.stat().st_mtime < before.timestamp():
@@ -60,12 +60,12 @@ def _key(name: str, line: Unusable) -> bytes:
 
 
 def _entry(name: str, line: Unusable) -> bytes:
-    text = line.line[:MOST_TEXT].decode(errors="backslashreplace").rstrip("\n")
+    text = line.line[:MAX_TEXT_BYTES].decode(errors="backslashreplace").rstrip("\n")
     return _key(name, line) + to_json({"reason": line.reason, "line": text})[1:] + b"\n"
 
 
 def _fitting(entries: list[bytes], *, room: int) -> list[bytes]:
-    """As many of the first ones as there is room for."""
+    """The first entries that fit into `room` bytes."""
     for at, entry in enumerate(entries):
         room -= len(entry)
         if room < 0:

@@ -1,8 +1,8 @@
-"""A span for each request, in the words of OpenTelemetry's conventions for generative AI.
+"""Builds an OpenTelemetry span for each request, following the conventions for generative AI.
 
 Read in November 2026: "Semantic conventions for generative client AI spans" (docs/gen-ai/gen-ai-spans.md of
-open-telemetry/semantic-conventions-genai), whose status is *Development*: names may change. What the conventions have no word
-for begins with `serving_ui.`. No prompt and no answer is in it.
+open-telemetry/semantic-conventions-genai), whose status is *Development*: names may change. Attributes
+that the conventions do not define begin with `serving_ui.`. A span holds neither prompts nor answers.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SCOPE = InstrumentationScope("serving_ui.gateway")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
-def span(row: Request) -> ReadableSpan | None:
-    """None when the caller's own trace is not recorded. The same row always makes the same span, so sending it twice is harmless."""
+def build_span(row: Request) -> ReadableSpan | None:
+    """None if the caller's trace is not sampled. Ids are derived from the row, so sending a span twice is harmless."""
     parent = _parent(row.traceparent)
     if parent is not None and not parent.trace_flags.sampled:
         return None
@@ -99,7 +99,7 @@ def _attributes(row: Request, operation: str) -> dict[str, str | int | float]:
             "gen_ai.usage.reasoning.output_tokens": row.tokens_reasoning,
         }
         attributes |= {name: count for name, count in parts.items() if count}
-    if row.streamed:  # said of streams only
+    if row.streamed:  # the conventions define it for streams only
         attributes["gen_ai.request.stream"] = True
         if row.first_byte_ms < row.total_ms:
             attributes["gen_ai.response.time_to_first_chunk"] = row.first_byte_ms / 1000

@@ -1,7 +1,7 @@
-"""Sends spans of requests to a collector (OTLP over HTTP), from rows, by the worker: nothing of it is on the way of a query.
+"""Sends spans of requests to a collector (OTLP over HTTP). Runs in the worker and reads rows, so no query waits for it.
 
-A collector that is away is caught up with once it is back; what it missed for longer than an hour is left out. A worker that is
-killed between sending and noting it sends again: the same spans with the same ids.
+When an unreachable collector is back, it gets the spans of the last MAX_AGE. A worker that crashes between sending spans and moving
+the mark sends them again, with the same ids.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from serving_ui.usage.models import Mark, Request
-from serving_ui.usage.spans import span
+from serving_ui.usage.spans import build_span
 
 log = logging.getLogger(__name__)
-BATCH = 500
-MOST_BATCHES = 20
-PATIENCE = timedelta(hours=1)
+BATCH_SIZE = 500
+MAX_BATCHES = 20
+MAX_AGE = timedelta(hours=1)
 TIMEOUT_SECONDS = 5.0
 _MARK = "traces"
 
 
 def export(*, endpoint: str, now: datetime) -> int:
-    """Sends what is new; the number of rows that it has dealt with."""
+    """Sends the spans of new rows. Returns the number of rows processed."""
     mark, _is_new = Mark.objects.get_or_create(name=_MARK)
     done = 0
-    for _ in range(MOST_BATCHES):
-        rows = _next(mark.position, oldest=now - PATIENCE)
-        if not rows or not _sent(rows, endpoint):
+    for _ in range(MAX_BATCHES):
+        rows = _next(mark.position, oldest=now - MAX_AGE)
+        if not rows or not _send(rows, endpoint):
             break
         position, done = rows[-1].pk, done + len(rows)
         if not Mark.objects.filter(name=_MARK, position=mark.position).update(position=position):
-            break  # another worker has sent these, too
+            break  # another worker has sent these rows too
         mark.position = position
     return done
 
 
 def _next(position: int, *, oldest: datetime) -> list[Request]:
-    """The rows after `position`, without the many that may be too old."""
+    """The next rows after `position` that are not older than `oldest`."""
     after = Request.objects.filter(pk__gt=position).order_by("pk")
-    rows = list(after[:BATCH])
+    rows = list(after[:BATCH_SIZE])
     if rows and rows[0].at < oldest:
         last = Request.objects.filter(at__lt=oldest).order_by("-at").values_list("pk", flat=True).first() or 0
-        rows = list(after.filter(pk__gt=last)[:BATCH])
+        rows = list(after.filter(pk__gt=last)[:BATCH_SIZE])
     return rows
 
 
-def _sent(rows: list[Request], endpoint: str) -> bool:
-    spans = [made for row in rows if (made := span(row)) is not None]
+def _send(rows: list[Request], endpoint: str) -> bool:
+    spans = [span for row in rows if (span := build_span(row)) is not None]
     if spans and _exporter(endpoint).export(spans) is not SpanExportResult.SUCCESS:
         log.warning("The collector at %s did not take %d spans. They are sent again.", endpoint, len(spans))
         return False

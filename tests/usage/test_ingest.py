@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from serving_ui.gateway.meter import LATENCY_MS
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import ENDING, Spool
-from serving_ui.usage import aggregates, reading
+from serving_ui.usage import aggregates, row_values
 from serving_ui.usage import ingest as step
 from serving_ui.usage.models import LATENCY_NAMES, Minute, Request, SpoolFile, Total
 from tests.usage.conftest import Gateway, record
@@ -71,13 +71,15 @@ def test_a_worker_of_the_version_before_takes_in_what_it_knows(
     """It leaves out the fields that it does not know, and the database has a default for the columns."""
     gateway.answers("a", "b", tokens_cached=2, tokens_reasoning=1)
     with monkeypatch.context() as before:
-        before.setattr(reading, "_FITTING", [each for each in reading._FITTING if each[0] not in PARTS])
-        before.setattr(reading, "NAMES", tuple(name for name in reading.NAMES if name not in PARTS))
+        before.setattr(
+            row_values, "_CONVERTERS", [each for each in row_values._CONVERTERS if each[0] not in PARTS]
+        )
+        before.setattr(row_values, "COLUMNS", tuple(name for name in row_values.COLUMNS if name not in PARTS))
         kept = [index for index, name in enumerate(aggregates._SUMS) if name not in PARTS]
-        counted = aggregates._counted
+        counted = aggregates._contribution
         before.setattr(
             aggregates,
-            "_counted",
+            "_contribution",
             lambda row: [counted({**dict.fromkeys(PARTS, 0), **row})[index] for index in kept],
         )
         before.setattr(aggregates, "_SUMS", tuple(aggregates._SUMS[index] for index in kept))
@@ -113,8 +115,8 @@ def test_a_file_goes_once_its_gateway_has_ended_and_all_of_it_is_stored(
 def test_a_long_absence_is_worked_off_in_portions(
     gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "PORTION", 10)
-    monkeypatch.setattr(step, "MOST_PORTIONS", 3)
+    monkeypatch.setattr(step, "PORTION_LINES", 10)
+    monkeypatch.setattr(step, "MAX_PORTIONS", 3)
     gateway.answers(*map(str, range(45)))
     gateway.ends()
     assert [take_in() for _ in range(3)] == [30, 15, 0]

@@ -41,8 +41,8 @@ def test_a_worker_may_be_killed_at_every_step(tmp_path: Path):
 def test_workers_that_do_the_same_at_once_store_each_row_once(
     gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "PORTION", 7)
-    monkeypatch.setattr(step, "MOST_PORTIONS", 1000)
+    monkeypatch.setattr(step, "PORTION_LINES", 7)
+    monkeypatch.setattr(step, "MAX_PORTIONS", 1000)
     gate = threading.Barrier(4)
     problems: list[Exception] = []
 

@@ -34,7 +34,7 @@ def test_no_step_looks_through_a_table_or_sorts_one(gateway: Gateway, take_in: C
     with CaptureQueriesContext(
         connection,
     ) as done:
-        retention.forget(now=clock.now() + timedelta(days=400))
+        retention.delete_expired(now=clock.now() + timedelta(days=400))
     assert not any(model.objects.exists() for model in (Request, SpoolFile, Minute))
     statements = [
         query["sql"] for query in done.captured_queries if query["sql"].startswith(("SELECT", "DELETE"))
@@ -48,13 +48,13 @@ def test_no_step_looks_through_a_table_or_sorts_one(gateway: Gateway, take_in: C
 
 
 def test_what_is_old_goes_in_steps(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
-    monkeypatch.setattr(retention, "STEP", 2)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     at = (clock.now() - timedelta(days=20)).timestamp()
     gateway.answers(*"abcde", at=at)
     gateway.answers("today")
     take_in()
     with CaptureQueriesContext(connection) as done:
-        retention.forget(now=clock.now())
+        retention.delete_expired(now=clock.now())
     assert [row.request_id for row in Request.objects.all()] == ["today"]
     assert (
         len([each for each in done.captured_queries if each["sql"].startswith('DELETE FROM "usage_request"')])

@@ -19,7 +19,7 @@ from serving_ui.lib import clock
 from serving_ui.usage import ingest as step
 from serving_ui.usage import set_aside
 from serving_ui.usage.models import Minute, Request, SpoolFile
-from serving_ui.usage.retention import forget
+from serving_ui.usage.retention import delete_expired
 from tests.usage.conftest import Gateway, record
 
 TakeIn = Callable[[], int]
@@ -260,9 +260,9 @@ def test_what_was_set_aside_is_kept_no_longer_than_rows(take_in: TakeIn, folder:
     later = clock.now() + timedelta(days=15)
     step.ingest(folder=folder, clock=lambda: later)
     assert not kept(folder)
-    forget(now=clock.now())
+    delete_expired(now=clock.now())
     assert SpoolFile.objects.count() == 1, "it is counted as long as rows are kept"
-    forget(now=later)
+    delete_expired(now=later)
     assert not SpoolFile.objects.exists()
 
 

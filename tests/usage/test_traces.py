@@ -174,7 +174,7 @@ def test_the_callers_trace_goes_on(gateway: Gateway, take_in: TakeIn, collector:
 def test_each_row_is_sent_once(
     gateway: Gateway, take_in: TakeIn, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tracing, "BATCH", 2)
+    monkeypatch.setattr(tracing, "BATCH_SIZE", 2)
     gateway.answers(*"abcde")
     take_in()
     assert [collector.export(), collector.export()] == [5, 0]

@@ -164,7 +164,7 @@ def state_mark(endpoint: Endpoint) -> str:
 
 def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
     """What was asked in the last 24 hours, in one line. An answer that was cut short is an error, whatever its status."""
-    sums = usage.since(now - timedelta(days=1), endpoint_id=endpoint.id)
+    sums = usage.sums_since(now - timedelta(days=1), endpoint_id=endpoint.id)
     if not sums["requests"]:
         return _("No requests")
     refused, left = sums["limited"], sums["client_left"]

@@ -1,7 +1,7 @@
-"""Whether usage adds up: requests answered = rows = what the minutes come to, and where not.
+"""Checks that usage is consistent: requests answered = rows = sum of the minutes.
 
-Each figure is counted from another source. *Answered* is what the gateways numbered in their files, *rows* is counted in the
-table, *minutes* are added up. Of a file that is older than the oldest rows a part is gone: what is left of it counts as answered.
+The three figures have different sources: *answered* comes from the line numbers of the gateways' files, *rows* is counted in the
+table, *minutes* is the sum of the aggregates. If some rows of a file have expired, its remaining rows count as answered.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from serving_ui.gateway.spool import NewerFormat, files, read
 from serving_ui.usage import retention
 from serving_ui.usage.models import Minute, Request, SpoolFile
 
-MOST_LINES = 10_000
-_MODE = "transaction_mode"
+PORTION_LINES = 10_000
+_MODE = "transaction_mode"  # attribute of Django's SQLite connection
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning")
 _PARTS = ("cached", "written to a cache", "of reasoning")
 _NOTHING = (0,) * (1 + len(TOKENS))
 
 
 @dataclass
-class Reckoning:
-    """The figures, and a sentence for each thing that does not add up."""
+class ConsistencyReport:
+    """Numbers of requests, and a sentence for each difference. `waiting`, `lost` and `set_aside` are parts of `answered`."""
 
     answered: int = 0
     waiting: int = 0
     rows: int = 0
     minutes: int = 0
     lost: int = 0
-    aside: int = 0
+    set_aside: int = 0
     differences: list[str] = field(default_factory=list)
 
     @property
-    def adds_up(self) -> bool:
-        return not self.differences and not self.lost and not self.aside
+    def is_consistent(self) -> bool:
+        return not self.differences and not self.lost and not self.set_aside
 
 
-def reckon(*, folder: Path, now: datetime) -> Reckoning:
-    """Counts everything as it is at one moment. What waits in the spool is answered, and not yet in the tables."""
-    found = Reckoning()
-    with _one_moment():
-        since = retention.kept_since(now=now)
-        _compare_files(found, folder=folder, since=since)
-        _compare_minutes(found, since=since)
-    return found
+def check_consistency(*, folder: Path, now: datetime) -> ConsistencyReport:
+    """Counts all in one database snapshot. Lines of the spool that are not ingested yet count as answered and waiting."""
+    report = ConsistencyReport()
+    with _repeatable_read():
+        since = retention.complete_since(now=now)
+        _compare_files(report, folder=folder, since=since)
+        _compare_minutes(report, since=since)
+    return report
 
 
 @contextmanager
-def _one_moment() -> Iterator[None]:
-    """What is read inside is as it was at one moment, and nobody waits for it, however long it takes."""
-    connection.ensure_connection()  # which sets the mode of SQLite's transactions: in ours nobody else could write
+def _repeatable_read() -> Iterator[None]:
+    """All reads in the block see the database at one moment. Takes no lock that writers would wait for."""
+    connection.ensure_connection()  # which sets `transaction_mode`; the IMMEDIATE of the settings would block writers on SQLite
     mode = getattr(connection, _MODE, None)
     setattr(connection, _MODE, None)
     is_outermost = not connection.in_atomic_block
@@ -71,53 +71,53 @@ def _one_moment() -> Iterator[None]:
         setattr(connection, _MODE, mode)
 
 
-def _compare_files(found: Reckoning, *, folder: Path, since: datetime) -> None:
-    kept = Request.objects.filter(at__gte=since)
-    counted = dict(kept.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
+def _compare_files(report: ConsistencyReport, *, folder: Path, since: datetime) -> None:
+    rows_since = Request.objects.filter(at__gte=since)
+    counted = dict(rows_since.values_list("file").annotate(n=Count("pk")).values_list("file", "n"))
     old = dict(SpoolFile.objects.filter(first_at__lt=since).values_list("name", "pk"))
-    found.rows = found.answered = sum(counted.get(pk, 0) for pk in old.values())
+    report.rows = report.answered = sum(counted.get(pk, 0) for pk in old.values())
     known = {file.name: file for file in SpoolFile.objects.exclude(first_at__lt=since)}
-    paths = [path for path in _listed(folder, found) if path.name not in old]
-    waiting = {path.name: _waiting(path, known.get(path.name), found) for path in paths}
+    paths = [path for path in _list_files(folder, report) if path.name not in old]
+    waiting = {path.name: _count_waiting(path, known.get(path.name), report) for path in paths}
     for name in sorted(known.keys() | waiting.keys()):
         file = known.get(name) or SpoolFile(name=name)
         lines, highest = waiting.get(name, (0, 0))
         rows, seen = counted.get(file.pk, 0), file.rows + file.aside + lines
-        answered = max(file.answered, highest, seen)  # the last lines may have no number that can be read
-        found.answered += answered
-        found.waiting += lines
-        found.rows += rows
-        found.aside += file.aside
-        found.lost += answered - seen
+        answered = max(file.answered, highest, seen)  # the numbers of the last lines may be unreadable
+        report.answered += answered
+        report.waiting += lines
+        report.rows += rows
+        report.set_aside += file.aside
+        report.lost += answered - seen
         if rows != file.rows:
-            found.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
+            report.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
 
 
-def _listed(folder: Path, found: Reckoning) -> list[Path]:
+def _list_files(folder: Path, report: ConsistencyReport) -> list[Path]:
     try:
         return files(folder)
     except OSError as problem:
-        found.differences.append(
+        report.differences.append(
             f"{folder} cannot be listed ({problem.strerror}). Give the worker's user the right to read and write it."
         )
         return []
 
 
-def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int, int]:
-    """Lines that are not in the database yet, and the highest number of a row."""
+def _count_waiting(path: Path, file: SpoolFile | None, report: ConsistencyReport) -> tuple[int, int]:
+    """The number of lines that are not ingested yet, and the highest number of a line."""
     lines, highest, offset = 0, 0, file.offset if file else 0
     while True:
         try:
-            portion = read(path, offset=offset, most=MOST_LINES)
+            portion = read(path, offset=offset, most=PORTION_LINES)
         except FileNotFoundError:
             return lines, highest
         except OSError as problem:
-            found.differences.append(
+            report.differences.append(
                 f"{path} cannot be read ({problem.strerror}). Give the worker's user the right to read and delete it."
             )
             return lines, highest
         except NewerFormat as problem:
-            found.differences.append(f"{path} cannot be read. {problem}")
+            report.differences.append(f"{path} cannot be read. {problem}")
             return lines, highest
         lines += len(portion.rows) + len(portion.unusable)
         highest = max([highest, *(row.number for row in portion.rows)])
@@ -126,7 +126,7 @@ def _waiting(path: Path, file: SpoolFile | None, found: Reckoning) -> tuple[int,
         offset = portion.offset
 
 
-def _compare_minutes(found: Reckoning, *, since: datetime) -> None:
+def _compare_minutes(report: ConsistencyReport, *, since: datetime) -> None:
     by = ("minute", "endpoint_id", "entity", "principal_id")
     from_rows = (
         Request.objects.filter(at__gte=since)
@@ -137,12 +137,12 @@ def _compare_minutes(found: Reckoning, *, since: datetime) -> None:
     stored = Minute.objects.filter(minute__gte=since).values_list(*by, "requests", *TOKENS)
     rows = {row[: len(by)]: row[len(by) :] for row in from_rows}
     minutes = {row[: len(by)]: row[len(by) :] for row in stored}
-    found.minutes = sum(requests for requests, *_tokens in minutes.values())
+    report.minutes = sum(requests for requests, *_tokens in minutes.values())
     for key in sorted(rows.keys() | minutes.keys()):
         counted, summed = rows.get(key, _NOTHING), minutes.get(key, _NOTHING)
         if counted != summed:
             minute, endpoint, entity, principal = key
-            found.differences.append(
+            report.differences.append(
                 f"{minute:%Y-%m-%d %H:%M} endpoint {endpoint or '?'} entity {entity or '-'} principal "
                 f"{principal or '-'}: rows say {counted[0]} requests and {_tokens(counted, ' tokens')}, "
                 f"the minute {summed[0]} and {_tokens(summed)}."
@@ -150,6 +150,6 @@ def _compare_minutes(found: Reckoning, *, since: datetime) -> None:
 
 
 def _tokens(figures: tuple[int, ...], unit: str = "") -> str:
-    _requests, given, said, *parts = figures
+    _requests, tokens_in, tokens_out, *parts = figures
     of_these = ", ".join(f"{count} {name}" for name, count in zip(_PARTS, parts, strict=True) if count)
-    return f"{given + said}{unit}" + (f" (of these {of_these})" if of_these else "")
+    return f"{tokens_in + tokens_out}{unit}" + (f" (of these {of_these})" if of_these else "")

@@ -16,9 +16,9 @@ from django.db import connection
 
 from serving_ui.gateway.spool import ENDING, SET_ASIDE
 from serving_ui.lib import clock
-from serving_ui.usage import reckoning
+from serving_ui.usage import consistency
 from serving_ui.usage.models import Minute, Request
-from serving_ui.usage.retention import forget
+from serving_ui.usage.retention import delete_expired
 from tests.gateway.test_spool import room_for
 from tests.usage.conftest import Gateway
 
@@ -67,7 +67,7 @@ def test_others_can_write_while_it_is_counted(
 ):
     gateway.answers("a", "b")
     take_in()
-    compare = reckoning._compare_minutes
+    compare = consistency._compare_minutes
 
     def write() -> None:
         Minute.objects.update(requests=9)
@@ -78,7 +78,7 @@ def test_others_can_write_while_it_is_counted(
             somebody.submit(write).result()
         compare(*args, **kwargs)
 
-    monkeypatch.setattr(reckoning, "_compare_minutes", write_and_compare)
+    monkeypatch.setattr(consistency, "_compare_minutes", write_and_compare)
     connection.close()
     assert figures(check()) == [2, 0, 0, 0, 2, 2], "as it was when the counting began"
     assert Minute.objects.get().requests == 9
@@ -147,7 +147,7 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
         gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.ends()
         take_in()
-    forget(now=now)
+    delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
     assert Minute.objects.count() == 3
     assert figures(check()) == [2, 0, 0, 0, 2, 2]
@@ -161,7 +161,7 @@ def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
         gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.ends()
         take_in()
-    forget(now=now)
+    delete_expired(now=now)
     settings.USAGE_ROW_DAYS = 30
     assert figures(check()) == [1, 0, 0, 0, 1, 1]
 
@@ -176,7 +176,7 @@ def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn
     gateway.ends()
     gateway.answers("today")
     take_in()
-    forget(now=now)
+    delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"quick", "next", "today"}
     assert figures(check()) == [3, 0, 0, 0, 3, 3]
 
