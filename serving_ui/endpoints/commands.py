@@ -1,23 +1,24 @@
-"""Every change that a person makes to an endpoint: keyword-only, takes `actor` and `now`, one transaction, or a part
-of the one that a request has.
+"""What a person does to an endpoint, for pages and API: create, edit, cancel, retry and delete.
 
-Faces only translate to and from these. Bad input raises SpecErrors, everything else a `lib.refusal.Refusal`.
+Permissions are given in `granting`, secrets taken over in `takeover`. Each command is atomic: one transaction, or a savepoint in
+that of the request. Bad input raises SpecErrors, everything else a `lib.refusal.Refusal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimit, Tag
+from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.translatable import Text
 from serving_ui.endpoints import bindings, limits, nudge, queries
 from serving_ui.endpoints.admission import Admitted, admit
+from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of, stored_tags
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
@@ -52,7 +53,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 modified_at=now,
                 ready=NEW.ready,
                 config_update=NEW.update,
-                tags=_tags(spec.tags),
+                tags=stored_tags(spec.tags),
                 rate_limits=[limit.stored() for limit in spec.rate_limits],
                 ai_gateway=spec.ai_gateway.stored() if spec.ai_gateway else {},
                 limit_principals={"rate_limits": own, "ai_gateway": ids},
@@ -74,27 +75,50 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
 
 
 @retried
-def update_config(
-    *, name: str, config: ConfigSpec, generation: int | None = None, actor: User, now: datetime
+def edit_endpoint(
+    *, name: str, changes: EndpointChanges, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
-    """Makes `config` the pending version. Raises SpecErrors, UpdateInProgress, StaleEdit, NotAllowed."""
+    """Makes all of `changes` or none. A config becomes the pending version, everything else is in force at once.
+
+    `generation` is the one that the person saw. Raises SpecErrors, UpdateInProgress, StaleEdit, NotFound and NotAllowed.
+    """
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        _refuse_running(endpoint)
+        if changes.config:
+            _refuse_running(endpoint)
         refuse_stale(endpoint, generation)
-        earlier = list(queries.versions(endpoint=endpoint))
-        shown = endpoint.shown_version
-        problems = []
-        if shown and shown.config.is_external != config.is_external:
-            message = _(
-                "An endpoint never changes its kind: one made for an external model keeps serving one."
-            )
-            problems.append(Problem(path=("served_entities",), message=Text(message), code="kind"))
-        admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
-        version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
-        record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
-        nudge.reconcile(endpoint.pk)
+        columns = columns_of(endpoint, changes)
+        if changes.config:
+            _submit_config(endpoint, changes.config, columns, actor=actor, now=now)
+        elif columns.problems:
+            raise SpecErrors(columns.problems)
+        elif columns.values:
+            swap(endpoint, modified_at=now, **columns.values)
+        for kind in columns.events:
+            record(endpoint, kind, now=now, actor=actor)
+        if GATEWAY_SETTINGS.intersection(columns.events):
+            bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
+
+
+def _submit_config(
+    endpoint: Endpoint, config: ConfigSpec, columns: Columns, *, actor: User, now: datetime
+) -> None:
+    problems = list(columns.problems)
+    shown = endpoint.shown_version
+    if shown and shown.config.is_external != config.is_external:
+        message = _("An endpoint never changes its kind: one made for an external model keeps serving one.")
+        problems.append(Problem(path=("served_entities",), message=Text(message), code="kind"))
+    earlier = list(queries.versions(endpoint=endpoint))
+    admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
+    _submit(endpoint, admitted, actor=actor, now=now, **columns.values)
+
+
+def _submit(endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any) -> None:
+    """Makes the config pending, together with other `changes` of columns, and has it deployed after the commit."""
+    version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now, **changes)
+    record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
+    nudge.reconcile(endpoint.pk)
 
 
 @retried
@@ -119,51 +143,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
         if chosen is None:
             raise NotFound(_("This endpoint has no configuration version %(number)s.") % {"number": number})
         admitted = admit(chosen.config, earlier=versions, again=chosen, actor=actor, now=now)
-        version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
-        record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
-        nudge.reconcile(endpoint.pk)
-    return endpoint
-
-
-@retried
-def set_description(
-    *, name: str, description: str, generation: int | None = None, actor: User, now: datetime
-) -> Endpoint:
-    """Says anew, at once, what the endpoint is for; no config version is made."""
-    with transaction.atomic():
-        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        refuse_stale(endpoint, generation)
-        swap(endpoint, description=description, modified_at=now)
-        record(endpoint, Kind.DESCRIPTION, now=now, actor=actor)
-    return endpoint
-
-
-@retried
-def set_tags(
-    *, name: str, tags: Sequence[Tag], generation: int | None = None, actor: User, now: datetime
-) -> Endpoint:
-    """Replaces the tags at once; no config version is made."""
-    with transaction.atomic():
-        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        refuse_stale(endpoint, generation)
-        swap(endpoint, tags=_tags(tags), modified_at=now)
-        record(endpoint, Kind.TAGS, now=now, actor=actor)
-    return endpoint
-
-
-@retried
-def set_rate_limits(
-    *, name: str, rate_limits: Sequence[RateLimit], generation: int | None = None, actor: User, now: datetime
-) -> Endpoint:
-    """Replaces the rate limits at once; no config version is made."""
-    with transaction.atomic():
-        endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        refuse_stale(endpoint, generation)
-        principals = limits.rebound(endpoint, "rate_limits", rate_limits)
-        stored = [limit.stored() for limit in rate_limits]
-        swap(endpoint, rate_limits=stored, limit_principals=principals, modified_at=now)
-        record(endpoint, Kind.RATE_LIMITS, now=now, actor=actor)
-        bump_revision(Subject.ENDPOINT, endpoint.pk)
+        _submit(endpoint, admitted, actor=actor, now=now)
     return endpoint
 
 
@@ -217,7 +197,3 @@ def _refuse_running(endpoint: Endpoint) -> None:
             )
             % {"name": endpoint.name, "number": number}
         )
-
-
-def _tags(tags: Sequence[Tag]) -> list[dict[str, str]]:
-    return sorted((tag.model_dump(mode="json") for tag in tags), key=lambda tag: str(tag["key"]))

@@ -14,7 +14,7 @@ from django.db.models.functions import Lower
 
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
-from serving_ui.catalogue.problems import Problem, SpecErrors
+from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
@@ -44,14 +44,6 @@ def bind(limits: Iterable[RateLimit], *, before: Mapping[str, str]) -> Ids:
     kept = {name: before[name] for name in wanted - found.keys() if name in before}
     there = names_of(kept.values())
     return found | {name: pk for name, pk in kept.items() if pk in there}
-
-
-def rebound(row: Endpoint, place: Place, limits: Sequence[RateLimit]) -> dict[str, Ids]:
-    """The `limit_principals` of an endpoint that is given these limits. Raises SpecErrors."""
-    ids = bind(limits, before=row.limit_principals.get(place, {}))
-    if wrong := problems(limits, ids):
-        raise SpecErrors(wrong)
-    return {**row.limit_principals, place: ids}
 
 
 def _named(wanted: AbstractSet[str]) -> Ids:

@@ -81,9 +81,10 @@ def submit(
     bindings: Iterable[SecretBinding] = (),
     actor: User | None,
     now: datetime,
+    **changes: Any,
 ) -> ConfigVersion:
-    """Makes `config` the pending version, with what its references mean. Raises lifecycle.IllegalTransition while another is pending."""
-    advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now)
+    """Makes `config` the pending version, with what its references mean, and other `changes` of columns. Raises lifecycle.IllegalTransition while another is pending."""
+    advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now, **changes)
     # Numbered after the swap: the row is now ours, so two racing submits cannot draw the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
     version = ConfigVersion.objects.create(

@@ -7,6 +7,7 @@ from typing import Any
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.spec import ConfigSpec, parse_config
 from serving_ui.endpoints import commands, revocation
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -62,7 +63,9 @@ def config(base: str, *, model: str = "gpt-4", reference: str = REFERENCE) -> Co
 
 
 def update(actor: User, spec: ConfigSpec, name: str = "chat") -> Endpoint:
-    return commands.update_config(name=name, config=spec, actor=actor, now=clock.now())
+    return commands.edit_endpoint(
+        name=name, changes=EndpointChanges(config=spec), actor=actor, now=clock.now()
+    )
 
 
 def sent(name: str = "chat", builder: SnapshotBuilder | None = None) -> str | None:

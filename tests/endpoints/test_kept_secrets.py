@@ -10,6 +10,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_endpoint
 from serving_ui.endpoints import commands
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -100,7 +101,7 @@ def made(owner: User, teammate: User, config: dict[str, Any]) -> ConfigSpec:
 def put(actor: User, config: ConfigSpec) -> list[Problem]:
     """What is wrong with an update; nothing if it was accepted, and then it is over again."""
     try:
-        commands.update_config(name="e", config=config, actor=actor, now=clock.now())
+        commands.edit_endpoint(name="e", changes=EndpointChanges(config=config), actor=actor, now=clock.now())
     except SpecErrors as errors:
         return errors.problems
     commands.cancel_update(name="e", actor=actor, now=clock.now())

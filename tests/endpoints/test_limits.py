@@ -12,7 +12,8 @@ from serving_ui.accounts.models import EVERYONE, Group, User
 from serving_ui.catalogue.endpoint_settings import parse_ai_gateway
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import RateLimit
-from serving_ui.endpoints import commands, governance, limits
+from serving_ui.endpoints import commands, limits
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib import clock
@@ -27,7 +28,9 @@ def chat(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
 
 
 def set_limits(actor: User, *given: RateLimit) -> None:
-    commands.set_rate_limits(name="chat", rate_limits=given, actor=actor, now=clock.now())
+    commands.edit_endpoint(
+        name="chat", changes=EndpointChanges(rate_limits=given), actor=actor, now=clock.now()
+    )
 
 
 def in_force() -> tuple[Limit, ...]:
@@ -41,9 +44,13 @@ def of_group(name: str, calls: int = 1) -> RateLimit:
 def test_a_group_that_is_deleted_and_made_again_is_another_one(owner: User, admin: User):
     red = directory.create_group(name="red", actor=admin)
     set_limits(owner, of_group("Red"))
-    governance.set_ai_gateway(
+    commands.edit_endpoint(
         name="chat",
-        settings=parse_ai_gateway({"rate_limits": [{"key": "user_group", "principal": "red", "calls": 2}]}),
+        changes=EndpointChanges(
+            ai_gateway=parse_ai_gateway(
+                {"rate_limits": [{"key": "user_group", "principal": "red", "calls": 2}]}
+            )
+        ),
         actor=owner,
         now=clock.now(),
     )

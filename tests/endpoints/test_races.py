@@ -14,6 +14,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, revocation, takeover
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -36,10 +37,16 @@ def test_racing_changes_of_one_endpoint_either_happen_or_are_refused(
     to_chat: dict[str, Any] = {"name": "chat", "actor": owner}
     limits = parse_rate_limits([{"key": "user", "calls": 5}])
     kinds: list[Callable[[], object]] = [
-        lambda: commands.update_config(config=config(sandbox.base), now=clock.now(), **to_chat),
+        lambda: commands.edit_endpoint(
+            changes=EndpointChanges(config=config(sandbox.base)), now=clock.now(), **to_chat
+        ),
         lambda: reconcile(endpoint_id=endpoint.pk, clock=clock.now),
-        lambda: commands.set_rate_limits(rate_limits=limits, now=clock.now(), **to_chat),
-        lambda: commands.set_tags(tags=parse_tags([{"key": "a"}]), now=clock.now(), **to_chat),
+        lambda: commands.edit_endpoint(
+            changes=EndpointChanges(rate_limits=limits), now=clock.now(), **to_chat
+        ),
+        lambda: commands.edit_endpoint(
+            changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), now=clock.now(), **to_chat
+        ),
         lambda: commands.cancel_update(now=clock.now(), **to_chat),
         lambda: grant(to=teammate.email, level=Level.CAN_QUERY, now=clock.now(), **to_chat),
     ]

@@ -15,6 +15,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, leases
 from serving_ui.endpoints import reconcile as reconciling
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, EndpointEvent
 from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES
 from serving_ui.lib import clock
@@ -366,7 +367,7 @@ def test_every_entity_is_checked_and_the_one_in_trouble_is_named(owner: User, sa
     assert waiting.versions.get().message.startswith("second: ")
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
     config = parse_endpoint(body(sandbox.base), several=True).config
-    commands.update_config(name="chat", config=config, actor=owner, now=clock.now())
+    commands.edit_endpoint(name="chat", changes=EndpointChanges(config=config), actor=owner, now=clock.now())
     ready = settle(waiting)
     verified = EndpointEvent.objects.filter(endpoint=ready, type="SERVED_ENTITY_VERIFIED_EVENT")
     assert sorted(verified.values_list("entity", flat=True)) == ["first", "second"]

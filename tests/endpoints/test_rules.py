@@ -15,6 +15,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_rate_limits, parse_tags
 from serving_ui.endpoints import commands, leases, queries
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -43,8 +44,12 @@ def config(base: str, model: str = "gpt-4o", **secret: str) -> ConfigSpec:
 
 
 def update(name: str, base: str, actor: User, model: str = "gpt-4o", **options: Any) -> Endpoint:
-    return commands.update_config(
-        name=name, config=config(base, model), actor=actor, now=clock.now(), **options
+    return commands.edit_endpoint(
+        name=name,
+        changes=EndpointChanges(config=config(base, model)),
+        actor=actor,
+        now=clock.now(),
+        **options,
     )
 
 
@@ -217,8 +222,13 @@ def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Mak
     endpoint = deployed()
     now = clock.now()
     limits = parse_rate_limits([{"key": "user", "calls": 5}])
-    commands.set_tags(name="chat", tags=parse_tags([{"key": "team", "value": "x"}]), actor=owner, now=now)
-    commands.set_rate_limits(name="chat", rate_limits=limits, actor=owner, now=now)
+    commands.edit_endpoint(
+        name="chat",
+        changes=EndpointChanges(tags=parse_tags([{"key": "team", "value": "x"}])),
+        actor=owner,
+        now=now,
+    )
+    commands.edit_endpoint(name="chat", changes=EndpointChanges(rate_limits=limits), actor=owner, now=now)
     after = Endpoint.objects.get(pk=endpoint.pk)
     assert after.tags == [{"key": "team", "value": "x"}]
     assert SnapshotBuilder().build().endpoints["chat"].limits == (Limit("user", 5),)
@@ -227,14 +237,18 @@ def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Mak
 
 def test_rule_7_the_description_changes_at_once_also_while_an_update_runs(make_endpoint: Make, owner: User):
     made = make_endpoint()
-    changed = commands.set_description(name="chat", description="New", actor=owner, now=clock.now())
+    changed = commands.edit_endpoint(
+        name="chat", changes=EndpointChanges(description="New"), actor=owner, now=clock.now()
+    )
     assert changed.description == Endpoint.objects.get(pk=made.pk).description == "New"
     assert (changed.is_updating, changed.versions.count()) == (True, 1)
 
 
 def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner: User):
     made = make_endpoint()
-    commands.set_tags(name="chat", tags=parse_tags([{"key": "a"}]), actor=owner, now=clock.now())
+    commands.edit_endpoint(
+        name="chat", changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), actor=owner, now=clock.now()
+    )
     assert Endpoint.objects.get(pk=made.pk).is_updating
 
 
@@ -275,7 +289,9 @@ def test_rule_9_every_version_stays_and_can_be_made_pending_again(
 
 def test_a_second_tab_is_told_what_changed(deployed: Make, owner: User, admin: User, sandbox: SandboxServer):
     opened = deployed().generation
-    commands.set_tags(name="chat", tags=parse_tags([{"key": "a"}]), actor=admin, now=clock.now())
+    commands.edit_endpoint(
+        name="chat", changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), actor=admin, now=clock.now()
+    )
     with pytest.raises(StaleEdit) as stale:
         update("chat", sandbox.base, owner, generation=opened)
     assert [change.sentence for change in stale.value.changes] == ["Tags changed by admin@example.com."]
@@ -297,13 +313,17 @@ def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, san
     elsewhere = openai_body(base="https://elsewhere.example.com/v1")["config"]
     moved = parse_config(elsewhere).with_secrets(kept.secrets())
     with pytest.raises(SpecErrors) as refusal:
-        commands.update_config(name="chat", config=moved, actor=owner, now=clock.now())
+        commands.edit_endpoint(
+            name="chat", changes=EndpointChanges(config=moved), actor=owner, now=clock.now()
+        )
     assert [problem.code for problem in refusal.value.problems] == ["secret_bound"]
     assert refusal.value.problems[0].path[-1] == "openai_api_key"
     renamed = config(sandbox.base, "gpt-5").with_secrets(kept.secrets())
     assert (
         settle(
-            commands.update_config(name="chat", config=renamed, actor=owner, now=clock.now())
+            commands.edit_endpoint(
+                name="chat", changes=EndpointChanges(config=renamed), actor=owner, now=clock.now()
+            )
         ).config_update
         == "NOT_UPDATING"
     )
@@ -317,7 +337,9 @@ def test_another_endpoints_stored_secret_cannot_be_claimed(
     deployed("mine")
     claimed = config(sandbox.base).with_secrets(other.active.config.secrets())
     with pytest.raises(SpecErrors):
-        commands.update_config(name="mine", config=claimed, actor=owner, now=clock.now())
+        commands.edit_endpoint(
+            name="mine", changes=EndpointChanges(config=claimed), actor=owner, now=clock.now()
+        )
 
 
 def test_permissions_of_owner_teammate_and_stranger(

@@ -235,6 +235,112 @@ def test_a_form_that_is_cut_at_any_step_is_done_once(cut_off: Cutting, server: S
     assert seen.count((503, 1)) == 1
 
 
+def edited(database: str, name: str) -> tuple[object, ...]:
+    """What the forms below change of an endpoint, as it is committed."""
+    with psycopg.connect(database, autocommit=True) as own:
+        found = own.execute(
+            "SELECT description, rate_limits, tags, timeouts, version.spec"
+            " FROM endpoints_endpoint endpoint JOIN endpoints_configversion version ON version.id = latest_id"
+            " WHERE name = %s",
+            [name],
+        )
+        description, rate_limits, tags, timeouts, spec = found.fetchall()[0]
+    model = spec["served_entities"][0]["external_model"]["name"]
+    mine = {tag["key"] for tag in tags} - {"other"}
+    return description, [each["calls"] for each in rate_limits], mine, timeouts.get("total_seconds"), model
+
+
+def as_typed(number: int) -> tuple[object, ...]:
+    return f"For {number}.", [number], {f"tag-{number}"}, float(number), f"gpt-{number}"
+
+
+@dataclass
+class Editor:
+    """Saves the edit form of an endpoint with each of its parts changed, and cancels the update that it began."""
+
+    browser: requests.Session
+    address: str
+
+    def typed(self, number: int) -> dict[str, str]:
+        fields = Page(self.browser.get(f"{self.address}/edit", timeout=60)).fields()
+        return fields | {
+            "openai__external_model_name": f"gpt-{number}",
+            "description": f"For {number}.",
+            "tags-0-key": f"tag-{number}",
+            "rate_limit_user": str(number),
+            "timeout_total_seconds": str(number),
+        }
+
+    def save(self, typed: dict[str, str]) -> int:
+        return self.browser.post(f"{self.address}/edit", typed, timeout=60, allow_redirects=False).status_code
+
+    def cancel(self) -> None:
+        page = Page(self.browser.get(self.address, timeout=60))
+        self.browser.post(f"{self.address}/cancel", page.fields(), timeout=60)
+
+
+@pytest.fixture
+def editor(server: ServerAlone) -> Iterator[Editor]:
+    """Of an endpoint named `edited`."""
+    with requests.Session() as browser:
+        sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
+        create = f"{server.url}/ml/endpoints/create"
+        fields = Page(browser.get(create, timeout=60)).fields()
+        browser.post(create, {**fields, "name": "edited", **openai("http://127.0.0.1:9")}, timeout=60)
+        editor = Editor(browser, f"{server.url}/ml/endpoints/edited")
+        editor.cancel()
+        yield editor
+
+
+def test_an_edit_that_is_cut_at_any_step_is_saved_whole_or_not_at_all(
+    cut_off: Cutting, editor: Editor, database: str
+):
+    seen = []
+    for number, cut in enumerate(each_cut(), start=100):
+        typed, before = editor.typed(number), edited(database, "edited")
+        with cut_off.armed(cut):
+            status = editor.save(typed)
+        after = edited(database, "edited")
+        assert after in (before, as_typed(number))
+        seen.append((status, after != before))
+        assert seen[-1] in {(303, True), (503, False), (503, True)}
+        editor.cancel()
+    assert seen.count((503, False)) > 20
+    assert seen.count((503, True)) == 1  # the answer to the commit itself was lost
+
+
+def test_an_edit_that_meets_the_changes_of_others_is_saved_whole_or_not_at_all(
+    editor: Editor, server: ServerAlone, database: str
+):
+    token = server.command("create_token", "owner@example.com")
+    done = threading.Event()
+
+    def disturb() -> None:
+        head = {"Authorization": f"Bearer {token}"}
+        for number in range(10_000):
+            body = {"add_tags": [{"key": "other", "value": str(number)}]}
+            tags = f"{server.url}/api/2.0/serving-endpoints/edited/tags"
+            assert requests.patch(tags, json=body, headers=head, timeout=60).status_code == 200
+            if done.wait(0.2):
+                return
+
+    seen = []
+    with ThreadPoolExecutor(1) as thread:
+        disturber = thread.submit(disturb)
+        try:
+            for number in range(500, 530):
+                typed, before = editor.typed(number), edited(database, "edited")
+                status = editor.save(typed)
+                after = edited(database, "edited")
+                assert after == (as_typed(number) if status == 303 else before)
+                seen.append(status)
+                editor.cancel()
+        finally:
+            done.set()
+        disturber.result(60)
+    assert set(seen) <= {303, 409}
+
+
 def new_link(database: str) -> str:
     """As `manage.py sign_in_link` makes one, for somebody who is there."""
     value = uuid4().hex

@@ -9,6 +9,7 @@ from django.test import Client
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import commands, ready_made
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -39,7 +40,9 @@ def live(endpoint: Endpoint, owner: User, steps: list[str]) -> Endpoint:
     for step in steps:
         if step == "update":
             config = spec(model="gpt-4o").config
-            commands.update_config(name=endpoint.name, config=config, actor=owner, now=clock.now())
+            commands.edit_endpoint(
+                name=endpoint.name, changes=EndpointChanges(config=config), actor=owner, now=clock.now()
+            )
         else:
             settle(endpoint, step, "Incorrect API key provided.")
     return endpoint

@@ -8,6 +8,7 @@ from django.test import Client
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import Tag
 from serving_ui.endpoints import commands
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -126,7 +127,12 @@ def test_the_second_of_two_tabs_is_told_what_changed_and_may_save_over_it(
     browser: Client, ready, owner: User
 ):
     mine = opened(browser) | {"openai__external_model_name": "o1"}
-    commands.set_tags(name="chat", tags=[Tag(key="by", value="other")], actor=owner, now=clock.now())
+    commands.edit_endpoint(
+        name="chat",
+        changes=EndpointChanges(tags=[Tag(key="by", value="other")]),
+        actor=owner,
+        now=clock.now(),
+    )
     response = browser.post(EDIT, mine)
     page = Page(response)
     assert response.status_code == 409

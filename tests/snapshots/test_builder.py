@@ -16,6 +16,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, AccessToken, Group, User
 from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
 from serving_ui.endpoints import bindings, commands
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import Endpoint, SecretBinding
@@ -82,7 +83,9 @@ class World:
         endpoint = self.endpoint(which)
         if endpoint is not None and endpoint.pending is None:
             config = spec(NAMES[which], self.put_secret(0, how) if how else None).config
-            commands.update_config(name=NAMES[which], config=config, actor=self.admin, now=clock.now())
+            commands.edit_endpoint(
+                name=NAMES[which], changes=EndpointChanges(config=config), actor=self.admin, now=clock.now()
+            )
 
     def delete(self, which: int, _how: int) -> None:
         if self.endpoint(which):
@@ -95,8 +98,11 @@ class World:
             [RateLimit(tokens=2, key="user", principal=self.person(which).email)],
         )
         if self.endpoint(which):
-            commands.set_rate_limits(
-                name=NAMES[which], rate_limits=limits[how], actor=self.admin, now=clock.now()
+            commands.edit_endpoint(
+                name=NAMES[which],
+                changes=EndpointChanges(rate_limits=limits[how]),
+                actor=self.admin,
+                now=clock.now(),
             )
 
     def grant(self, which: int, how: int) -> None:
@@ -239,7 +245,9 @@ def test_only_what_was_changed_is_built_anew(
         make_endpoint(f"e{number}")
     builder = SnapshotBuilder()
     before = builder.build()
-    commands.set_rate_limits(name="e7", rate_limits=[RateLimit(calls=3)], actor=owner, now=clock.now())
+    commands.edit_endpoint(
+        name="e7", changes=EndpointChanges(rate_limits=[RateLimit(calls=3)]), actor=owner, now=clock.now()
+    )
     with django_assert_max_num_queries(5):  # type: ignore[attr-defined]
         after = builder.build()
     assert {name for name in after.endpoints if after.endpoints[name] is not before.endpoints[name]} == {"e7"}

@@ -15,6 +15,7 @@ from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import commands, queries, repeats, takeover
+from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
@@ -69,7 +70,8 @@ def update_config(request: ApiRequest, name: str) -> Json:
     _refuse_elsewhere(request.json)
     config = parse_config(request.json, several=Workspace.here().several_external_models)
     warn_of_unknown_fields(request, config.unknown)
-    changed = commands.update_config(name=name, config=config, actor=request.user, now=clock.now())
+    changes = EndpointChanges(config=config)
+    changed = commands.edit_endpoint(name=name, changes=changes, actor=request.user, now=clock.now())
     return _accepted(request, changed)
 
 

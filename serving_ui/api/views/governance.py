@@ -15,7 +15,9 @@ from serving_ui.api.response_warnings import (
 )
 from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_settings import parse_ai_gateway, parse_email_notifications, parse_timeouts
-from serving_ui.endpoints import commands, governance, queries
+from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints.edits import EndpointChanges
+from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
@@ -25,8 +27,8 @@ def change_tags(request: ApiRequest, name: str) -> Json:
     """PATCH serving-endpoints/{name}/tags."""
     changes = read_body(TagChanges, request.json)
     warn_of_unknown_fields(request, unknown.in_model(TagChanges, request.json))
-    endpoint = governance.change_tags(
-        name=name, add=changes.add_tags, delete=changes.delete_tags, actor=request.user, now=clock.now()
+    endpoint = _edit(
+        request, name, EndpointChanges(add_tags=changes.add_tags, delete_tags=changes.delete_tags)
     )
     return {"tags": endpoint.tags}
 
@@ -35,9 +37,7 @@ def set_rate_limits(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/rate-limits."""
     wanted = read_body(NewRateLimits, request.json)
     warn_of_unknown_fields(request, unknown.in_model(NewRateLimits, request.json))
-    endpoint = commands.set_rate_limits(
-        name=name, rate_limits=wanted.rate_limits, actor=request.user, now=clock.now()
-    )
+    endpoint = _edit(request, name, EndpointChanges(rate_limits=wanted.rate_limits))
     return {"rate_limits": endpoint.rate_limits}
 
 
@@ -46,7 +46,7 @@ def set_ai_gateway(request: ApiRequest, name: str) -> Json:
     settings = parse_ai_gateway(request.json)
     warn_of_unknown_fields(request, settings.unknown)
     warn_of_ineffective_fields(request, settings.without_effect())
-    endpoint = governance.set_ai_gateway(name=name, settings=settings, actor=request.user, now=clock.now())
+    endpoint = _edit(request, name, EndpointChanges(ai_gateway=settings))
     return dict(endpoint.ai_gateway)
 
 
@@ -54,7 +54,7 @@ def set_timeouts(request: ApiRequest, name: str) -> Json:
     """PUT serving-endpoints/{name}/timeouts, an addition of ours."""
     timeouts = parse_timeouts(request.json)
     warn_of_unknown_fields(request, timeouts.unknown)
-    endpoint = governance.set_timeouts(name=name, timeouts=timeouts, actor=request.user, now=clock.now())
+    endpoint = _edit(request, name, EndpointChanges(timeouts=timeouts))
     return dict(endpoint.timeouts)
 
 
@@ -64,9 +64,7 @@ def set_notifications(request: ApiRequest, name: str) -> Json:
     notifications = parse_email_notifications(wanted.email_notifications)
     warn_of_unknown_fields(request, [f"email_notifications.{path}" for path in notifications.unknown])
     warn_of_unsent_email(request, notifications)
-    endpoint = governance.set_notifications(
-        name=name, notifications=notifications, actor=request.user, now=clock.now()
-    )
+    endpoint = _edit(request, name, EndpointChanges(notifications=notifications))
     return {"name": endpoint.name, "email_notifications": endpoint.email_notifications}
 
 
@@ -79,3 +77,7 @@ def set_telemetry(request: ApiRequest, name: str) -> Json:
         address = f"/api/2.0/serving-endpoints/{name}/metrics"
         raise Refusal(message % {"address": address}, code="BAD_REQUEST")
     return serializers.endpoint_detail(endpoint)
+
+
+def _edit(request: ApiRequest, name: str, changes: EndpointChanges) -> Endpoint:
+    return commands.edit_endpoint(name=name, changes=changes, actor=request.user, now=clock.now())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,20 +17,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from serving_ui.accounts.models import User
-from serving_ui.catalogue.endpoint_settings import Timeouts, parse_gateway_limits, parse_timeouts
+from serving_ui.catalogue.endpoint_settings import parse_gateway_limits, parse_timeouts
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import (
     ConfigSpec,
     RateLimit,
-    Tag,
     parse_config,
     parse_description,
     parse_rate_limits,
     parse_tags,
 )
-from serving_ui.endpoints import commands, governance, queries
+from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints import limits as limits_of
+from serving_ui.endpoints.edits import EndpointChanges, stored_tags
 from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -44,7 +42,7 @@ from serving_ui.pages.forms.endpoint import EndpointForm
 from serving_ui.pages.forms.governing import AI_GATEWAY, counted
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
-from serving_ui.pages.presenters import changes
+from serving_ui.pages.presenters import changes as presenter
 from serving_ui.pages.presenters.changes import Change
 from serving_ui.pages.views.create import (
     form_context,
@@ -67,19 +65,6 @@ class Edit:
     version: ConfigVersion
     draft: Draft
     generation: int
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the form asks for, checked."""
-
-    config: ConfigSpec
-    description: str
-    tags: list[Tag]
-    rate_limits: list[RateLimit]
-    gateway_limits: list[RateLimit]
-    timeouts: Timeouts
-    fallback: bool
 
 
 @signed_in
@@ -136,8 +121,15 @@ def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
 def _save(request: PageRequest, edit: Edit) -> HttpResponse:
     body = body_of(edit.draft)
     try:
-        wanted = _parsed(body, edit.endpoint)
-        changed = _apply(request, edit, wanted)
+        changes = _changes(edit, body)
+        if not changes.is_empty:
+            commands.edit_endpoint(
+                name=edit.endpoint.name,
+                changes=changes,
+                generation=edit.generation,
+                actor=request.user,
+                now=clock.now(),
+            )
     except SpecErrors as errors:
         form = _form(request, edit)
         form.show(body.by_input(errors))
@@ -146,21 +138,21 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         fresh = the_endpoint(request, edit.endpoint.name, Action.MANAGE)
         edit.generation = fresh.generation
         versions = queries.versions(endpoint=fresh)
-        told = changes.since(edit.version, events=stale.changes, versions=versions)
+        told = presenter.since(edit.version, events=stale.changes, versions=versions)
         return _page(request, edit, refusal=stale, told=told, status=409)
     except UpdateInProgress as refusal:
         return _page(request, edit, refusal=refusal, status=409)
-    _tell(request, changed)
+    _tell(request, changes)
     return see_other("endpoint-detail", edit.endpoint.name)
 
 
-def _parsed(body: Body, endpoint: Endpoint) -> Wanted:
-    """Everything at once, so that all problems are told together."""
+def _changes(edit: Edit, body: Body) -> EndpointChanges:
+    """What the form changes in the endpoint. Raises SpecErrors with the problems of all parts at once."""
     problems = list(body.problems)
 
-    def checked(parse: Callable[[object], T], given: object) -> T | None:
+    def checked(parse: Callable[[object], T], typed: object) -> T | None:
         try:
-            return parse(given)
+            return parse(typed)
         except SpecErrors as errors:
             problems.extend(errors.problems)
             return None
@@ -168,73 +160,30 @@ def _parsed(body: Body, endpoint: Endpoint) -> Wanted:
     config = checked(partial(parse_config, several=may_be_several()), body.config)
     description = checked(parse_description, body.description)
     tags = checked(parse_tags, body.tags)
-    limits = checked(parse_rate_limits, body.rate_limits)
+    rate_limits = checked(parse_rate_limits, body.rate_limits)
     gateway_limits = checked(parse_gateway_limits, body.gateway_limits)
     timeouts = checked(parse_timeouts, body.timeouts)
-    if (
-        problems
-        or config is None
-        or description is None
-        or tags is None
-        or limits is None
-        or gateway_limits is None
-        or timeouts is None
-    ):
-        raise SpecErrors(problems)
-    bound = endpoint.limit_principals
-    own = limits_of.bind(limits, before=bound.get("rate_limits", {}))
-    problems += limits_of.problems(limits, own)
-    others = limits_of.bind(gateway_limits, before=bound.get(AI_GATEWAY, {}))
-    problems += limits_of.problems(gateway_limits, others, prefix=(AI_GATEWAY, "rate_limits"))
     if problems:
         raise SpecErrors(problems)
-    return Wanted(config, description, tags, limits, gateway_limits, timeouts, body.fallback)
-
-
-def _apply(request: PageRequest, edit: Edit, wanted: Wanted) -> list[str]:
-    """What was changed. The config comes first: it alone can still be refused, and then nothing is saved."""
-    name, actor, now = edit.endpoint.name, request.user, clock.now()
-    changed = []
-    if _is_new(edit, wanted.config):
-        saved = commands.update_config(
-            name=name, config=wanted.config, generation=edit.generation, actor=actor, now=now
-        )
-        edit.generation = saved.generation
-        changed.append("config")
-    return changed + _apply_governance(edit, wanted, actor, now)
-
-
-def _apply_governance(edit: Edit, wanted: Wanted, actor: User, now: datetime) -> list[str]:
-    """What is in force at once, and makes no config version."""
-    changed = []
-    for name, command, given in _steps(edit.endpoint, wanted):
-        saved = command(name=edit.endpoint.name, generation=edit.generation, actor=actor, now=now, **given)
-        edit.generation = saved.generation
-        changed.append(name)
-    return changed
-
-
-Step = tuple[str, Callable[..., Endpoint], dict[str, Any]]
-
-
-def _steps(endpoint: Endpoint, wanted: Wanted) -> Iterator[Step]:
-    """The commands that make the endpoint what is wanted, with what was changed and what each is given."""
-    if _lines(wanted.description) != _lines(endpoint.description):
-        yield "description", commands.set_description, {"description": wanted.description}
-    tags = sorted((tag.model_dump(mode="json") for tag in wanted.tags), key=lambda tag: str(tag["key"]))
-    if tags != endpoint.tags:
-        yield "tags", commands.set_tags, {"tags": wanted.tags}
+    endpoint = edit.endpoint
     lapsed = limits_of.lapsed(endpoint)
-    own = counted(limit.stored() for limit in wanted.rate_limits)
-    if own != counted(endpoint.rate_limits) or "rate_limits" in lapsed:
-        yield "rate_limits", commands.set_rate_limits, {"rate_limits": wanted.rate_limits}
-    given = counted(limit.stored() for limit in wanted.gateway_limits)
-    if given != counted(endpoint.ai_gateway.get("rate_limits", [])) or AI_GATEWAY in lapsed:
-        yield "ai_gateway", governance.set_gateway_limits, {"rate_limits": wanted.gateway_limits}
-    if wanted.timeouts.stored() != endpoint.timeouts:
-        yield "timeouts", governance.set_timeouts, {"timeouts": wanted.timeouts}
-    if wanted.fallback != bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled")):
-        yield "fallback", governance.set_fallback, {"enabled": wanted.fallback}
+    own, of_gateway = endpoint.rate_limits, endpoint.ai_gateway.get("rate_limits", [])
+    fallback = bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled"))
+    return EndpointChanges(
+        config=config if config and _is_new(edit, config) else None,
+        description=None if _lines(description or "") == _lines(endpoint.description) else description,
+        tags=None if stored_tags(tags or ()) == endpoint.tags else tags,
+        rate_limits=rate_limits if "rate_limits" in lapsed or _differ(rate_limits, own) else None,
+        ai_gateway_rate_limits=(
+            gateway_limits if AI_GATEWAY in lapsed or _differ(gateway_limits, of_gateway) else None
+        ),
+        fallback=None if body.fallback == fallback else body.fallback,
+        timeouts=None if timeouts and timeouts.stored() == endpoint.timeouts else timeouts,
+    )
+
+
+def _differ(typed: Sequence[RateLimit] | None, stored: Sequence[Mapping[str, Any]]) -> bool:
+    return counted(limit.stored() for limit in typed or ()) != counted(stored)
 
 
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
@@ -252,15 +201,15 @@ def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def _tell(request: PageRequest, changed: list[str]) -> None:
-    if "config" in changed:
+def _tell(request: PageRequest, changes: EndpointChanges) -> None:
+    if changes.config:
         messages.info(
             request, _("The update has begun. The active configuration answers until the new one is ready.")
         )
-    elif changed:
-        messages.success(request, _("The changes are in force."))
-    else:
+    elif changes.is_empty:
         messages.info(request, _("Nothing was changed, so nothing was updated."))
+    else:
+        messages.success(request, _("The changes are in force."))
 
 
 def _form(request: PageRequest, edit: Edit) -> EndpointForm:

@@ -1,0 +1,164 @@
+"""Saving the edit form is one change: whatever happens while it is saved, all of it is there afterwards or nothing.
+
+Runs on PostgreSQL with TEST_DATABASE_URL; `tests/organisation/test_committed.py` breaks real connections to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from serving_ui.accounts.models import User
+from serving_ui.catalogue.spec import parse_tags
+from serving_ui.endpoints import commands
+from serving_ui.endpoints.edits import EndpointChanges
+from serving_ui.endpoints.models import Endpoint
+from serving_ui.lib import clock
+from tests.pages.conftest import settle
+from tests.pages.test_edit import EDIT, current, opened
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MOST_STATEMENTS = 300
+LOCK_TIMEOUT = {"sqlite": "PRAGMA busy_timeout = 50", "postgresql": "SET lock_timeout = '50ms'"}
+
+
+@dataclass
+class Interruption:
+    """Calls `happen` right before the `number`-th SQL statement of the request, counted from 1."""
+
+    number: int
+    happen: Callable[[], None]
+    seen: int = 0
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.seen += 1
+        if self.seen == self.number:
+            self.happen()
+        return execute(sql, params, many, context)
+
+
+@contextmanager
+def interrupted(number: int, happen: Callable[[], None]) -> Iterator[Interruption]:
+    interruption = Interruption(number, happen)
+    with connection.execute_wrapper(interruption):
+        yield interruption
+
+
+def saved(endpoint: Endpoint) -> dict[str, Any]:
+    """What the form below changes, as it is stored."""
+    config = (endpoint.pending or endpoint.active).config  # type: ignore[union-attr]
+    return {
+        "model": config.served_entities[0].external_model.name,
+        "description": endpoint.description,
+        "tags": endpoint.tags,
+        "calls": [limit["calls"] for limit in endpoint.rate_limits],
+        "timeout": endpoint.timeouts.get("total_seconds"),
+    }
+
+
+def wanted(number: int) -> dict[str, Any]:
+    return {
+        "model": f"gpt-{number}",
+        "description": f"For {number}.",
+        "tags": [{"key": f"tag-{number}", "value": ""}],
+        "calls": [number],
+        "timeout": float(number),
+    }
+
+
+def form(browser: Client, number: int) -> dict[str, str]:
+    """The edit form with each of its parts changed."""
+    return opened(browser) | {
+        "openai__external_model_name": f"gpt-{number}",
+        "description": f"For {number}.",
+        "tags-0-key": f"tag-{number}",
+        "rate_limit_user": str(number),
+        "timeout_total_seconds": str(number),
+    }
+
+
+def tag_by_another(owner: User, number: int) -> bool:
+    """Another person's change on a connection of its own; False when the save holds the row or the database already."""
+    tags = parse_tags([{"key": f"other-{number}"}])
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK_TIMEOUT[connection.vendor])
+        commands.edit_endpoint(name="chat", changes=EndpointChanges(tags=tags), actor=owner, now=clock.now())
+    except OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def test_another_persons_change_at_any_point_of_a_save_leaves_nothing_or_all(
+    browser: Client, ready: Endpoint, owner: User
+):
+    outcomes = []
+    for number in range(1, MOST_STATEMENTS):
+        typed, before = form(browser, number), saved(current())
+        changed: list[bool] = []
+
+        def happen(number: int = number, changed: list[bool] = changed) -> None:
+            with ThreadPoolExecutor(1) as thread:
+                changed.append(thread.submit(tag_by_another, owner, number).result())
+
+        with interrupted(number, happen) as interruption:
+            status = browser.post(EDIT, typed).status_code
+        after, others = saved(current()), [{"key": f"other-{number}", "value": ""}]
+        if status == 409:
+            assert changed == [True]
+            assert after == before | {"tags": others}
+        elif changed == [True]:  # after the commit of the save
+            assert (status, after) == (303, wanted(number) | {"tags": others})
+        else:
+            assert (status, after) == (303, wanted(number))
+        outcomes.append((status, *changed))
+        if current().is_updating:
+            settle(current(), "active")
+        if interruption.seen < number:
+            break
+    assert (409, True) in outcomes
+    assert outcomes.count((303, False)) > 10
+    assert outcomes[-1] == (303,)
+
+
+def test_a_database_that_goes_at_any_point_of_a_save_leaves_nothing(browser: Client, ready: Endpoint):
+    browser.raise_request_exception = False
+
+    def gone() -> None:
+        raise OperationalError("gone")
+
+    for number in range(1, MOST_STATEMENTS):
+        typed, before = form(browser, number), saved(current())
+        with interrupted(number, gone) as interruption:
+            status = browser.post(EDIT, typed).status_code
+        if status == 303:
+            assert saved(current()) == wanted(number)
+            break
+        assert (status, saved(current())) == (503, before), number
+    assert number > 20
+    assert interruption.seen >= number - 1
+
+
+def test_a_save_of_every_part_is_one_step_of_the_generation(browser: Client, ready: Endpoint):
+    before = current()
+    assert browser.post(EDIT, form(browser, 7)).status_code == 303
+    after = current()
+    assert saved(after) == wanted(7)
+    assert after.generation == before.generation + 1
+    newest = after.events.filter(generation=after.generation).order_by("pk")
+    assert list(newest.values_list("type", flat=True)) == [
+        "ENDPOINT_UPDATE_EVENT",
+        "ENDPOINT_DESCRIPTION_EVENT",
+        "ENDPOINT_TAGS_EVENT",
+        "ENDPOINT_RATE_LIMITS_EVENT",
+        "ENDPOINT_TIMEOUTS_EVENT",
+    ]
