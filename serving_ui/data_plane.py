@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
+from serving_ui import __version__
 from serving_ui.endpoints import worker_health
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.exposition import Exposition
@@ -143,6 +144,7 @@ class DataPlane:
         degraded = [words for check in self.health_checks if (words := check())]
         about = {
             "status": status,
+            "version": __version__,
             "degraded": degraded,
             "process": self.follower.process,
             "revision": self.holder.current.revision,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from serving_ui.pages.views import access, actions, create, detail, edit, listing, query, secrets, sessions
+from serving_ui.pages.views import (
+    access,
+    actions,
+    create,
+    detail,
+    docs,
+    edit,
+    listing,
+    query,
+    secrets,
+    sessions,
+)
 
 ENDPOINT = "ml/endpoints/<str:name>"
 
@@ -28,6 +39,8 @@ urlpatterns = [
     path("ml/secrets/scopes", secrets.scope_create, name="secret-scope-create"),
     path("ml/secrets/<str:scope>/put", secrets.secret_put, name="secret-put"),
     path("ml/secrets/<str:scope>/delete", secrets.secret_delete, name="secret-delete"),
+    path("docs", docs.docs, name="docs"),
+    path("docs/<str:name>", docs.docs_page, name="docs-page"),
     path("settings", access.settings_page, name="settings"),
     path("sign-in", sessions.sign_in, name="sign-in"),
     path("sign-out", sessions.sign_out, name="sign-out"),

@@ -64,7 +64,11 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
         "group_id": Group.built_in("users").pk,
         "value": create_sign_in_link(user=owner, now=clock.now()).removeprefix("/welcome/"),
     }
-    special = {"docs/api/": {"name": OPERATIONS[0].name}, "ServicePrincipals": {"user_id": program.pk}}
+    special = {
+        "docs/api/": {"name": OPERATIONS[0].name},
+        "docs/": {"name": "secrets"},
+        "ServicePrincipals": {"user_id": program.pk},
+    }
     found = []
     for address, view in routes(get_resolver()):
         if address.endswith("/") or "GET" not in getattr(view, "operations", ("GET",)):

@@ -14,7 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from serving_ui import __version__
 from serving_ui.lib import clock
+from serving_ui.pages.docs import library
 from serving_ui.pages.submissions import FORM_ID
 from serving_ui.pages.words import said
 
@@ -36,6 +38,29 @@ def form_id() -> SafeString:
     """A hidden field that is another one each time: by it a form that is sent twice is known. See pages/submissions.py."""
     return format_html(
         '<input type="hidden" name="{}" value="{}" autocomplete="off">', FORM_ID, token_urlsafe(16)
+    )
+
+
+@register.simple_tag
+def version() -> str:
+    """The product's version."""
+    return __version__
+
+
+@register.simple_tag
+def help_link(page: str) -> SafeString:
+    """A link to the page of the documentation that explains this one: `secrets`, or `secrets#rights-on-a-scope`."""
+    name, sharp, anchor = page.partition("#")
+    found = library.page(name)
+    if found is None:
+        raise ValueError(f"The documentation has no page {name}.")
+    return format_html(
+        '<a class="help-link" href="{}{}{}">{}<span class="visually-hidden" lang="en">: {}</span></a>',
+        found.address,
+        sharp,
+        anchor,
+        _("Help"),
+        found.title,
     )
 
 

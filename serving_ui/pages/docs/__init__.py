@@ -1,0 +1,1 @@
+"""The documentation: Markdown files under templates/docs, as pages with anchors and a search."""
