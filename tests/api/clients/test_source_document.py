@@ -1,4 +1,4 @@
-"""The examples of the document that the product is built from, verbatim as in `document/`, with what they assert.
+"""The examples of the document that the product is built from, as they stand in the documentation, with what they assert.
 
 Theirs are an id and moments of another day, so of these only the form is compared; `{...}` and `[...]` stand for any object and list.
 In its update the document calls the endpoint by its served entity's name, `chats`: the original does not rename either, so there
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,29 @@ import pytest
 
 from tests.api.clients.bodies import B, settle
 from tests.api.clients.conftest import Account
+from tests.support.documentation import DOCS, blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
 
-DOCUMENT = Path(__file__).parent / "document"
+PAGE = DOCS / "creating-and-updating-endpoints.md"
+CREATE, CREATED, UPDATE = (block.code for block in blocks(PAGE, "json"))
+MAKE_SECRET, SEND_CREATE, SEND_UPDATE = (block.code for block in blocks(PAGE, "sh"))
+CONNECT, CREATE_WITH_MLFLOW, UPDATE_WITH_MLFLOW = (block.code for block in blocks(PAGE, "python"))
 ANY_OBJECT, ANY_LIST = {...}, [...]
 FORMS = {"id": r"[0-9a-f]{32}", "creation_timestamp": r"\d{13}", "last_updated_timestamp": r"\d{13}"}
 
 
-def example(name: str) -> Any:
-    return json.loads((DOCUMENT / name).read_text())
+def run_in_shell(code: str, folder: Path, account: Account) -> Any:
+    """Runs a block of the page as somebody types it; the last answer."""
+    (folder / "create.json").write_text(CREATE)
+    (folder / "update.json").write_text(UPDATE)
+    env = {**os.environ, "DATABRICKS_HOST": account.url, "DATABRICKS_TOKEN": account.token}
+    command = ["bash", "-euc", code]
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.JSONDecoder().raw_decode(done.stdout)[0]
 
 
 def compare(actual: Any, expected: Any, at: str = "") -> None:
@@ -60,11 +75,11 @@ class Comparing(ast.NodeTransformer):
         return ast.Expr(ast.Call(ast.Name("compare", ast.Load()), arguments, []))
 
 
-def run(name: str, compare: Callable[[Any, Any], None] = compare) -> dict[str, Any]:
-    """Runs a block of the document; the names that it leaves behind."""
-    tree = ast.fix_missing_locations(Comparing().visit(ast.parse((DOCUMENT / name).read_text())))
+def run(code: str, compare: Callable[[Any, Any], None] = compare) -> dict[str, Any]:
+    """Runs a block of the page; the names that it leaves behind."""
+    tree = ast.fix_missing_locations(Comparing().visit(ast.parse(code)))
     names: dict[str, Any] = {"compare": compare}
-    exec(compile(tree, name, "exec"), names)
+    exec(compile(tree, PAGE.name, "exec"), names)
     return names
 
 
@@ -74,20 +89,20 @@ def put_secret(account: Account, scope: str, key: str) -> None:
     workspace.secrets.put_secret(scope, key, string_value="sk-of-the-document")
 
 
-def test_the_examples_of_the_rest_api(account: Callable[..., Account]):
+def test_the_examples_of_the_rest_api(account: Callable[..., Account], tmp_path: Path):
     user = account("user@email.com")
-    put_secret(user, "my_scope", "my_openai_api_key")
-    assert user.call("POST", B, example("create.json")).status_code == 200
+    run_in_shell(MAKE_SECRET, tmp_path, user)
+    assert run_in_shell(SEND_CREATE, tmp_path, user)["state"]["ready"] == "NOT_READY"
     settle(user.client(), "openai_endpoint")
     made = user.call("GET", f"{B}/openai_endpoint").json()
-    compare(made, example("created.json"))
-    assert made["rate_limits"] == example("create.json")["rate_limits"]
+    compare(made, json.loads(CREATED))
+    assert made["rate_limits"] == json.loads(CREATE)["rate_limits"]
     assert made["endpoint_type"] == "EXTERNAL_MODEL"
 
-    assert user.call("PUT", f"{B}/openai_endpoint/config", example("update.json")).status_code == 200
+    run_in_shell(SEND_UPDATE, tmp_path, user)
     settle(user.client(), "openai_endpoint")
     updated = user.call("GET", f"{B}/openai_endpoint").json()
-    compare(updated["config"]["served_entities"], example("update.json")["served_entities"])
+    compare(updated["config"]["served_entities"], json.loads(UPDATE)["served_entities"])
     assert updated["config"]["config_version"] == 2
     assert updated["task"] == "llm/v1/chat"
 
@@ -99,8 +114,8 @@ def test_the_examples_of_the_mlflow_deployments_sdk(
     put_secret(alice, "scope", "key")
     monkeypatch.setenv("DATABRICKS_HOST", alice.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", alice.token)
-    client = run("connect.txt")["client"]
-    run("create.txt")
+    client = run(CONNECT)["client"]
+    run(CREATE_WITH_MLFLOW)
     settle(alice.client(), "chat")
     compared: list[Any] = []
 
@@ -111,7 +126,7 @@ def test_the_examples_of_the_mlflow_deployments_sdk(
         else:
             compare(actual, {**expected, "name": "chat"})
 
-    run("update.txt", compare_update)
+    run(UPDATE_WITH_MLFLOW, compare_update)
     assert len(compared) == 2
     settle(alice.client(), "chat")
     after = client.get_endpoint("chat")
