@@ -1,0 +1,20 @@
+"""The hooks of a commit are the checks of `manage.py test`, without its tests."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import yaml
+
+from tests.architecture.sources import ROOT
+from tests.runner.suite import CHECKS
+
+
+def test_the_hooks_run_what_the_suite_runs():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks: list[dict[str, Any]] = repository["hooks"]
+    assert repository["repo"] == "local"
+    commands = {hook["id"]: tuple(shlex.split(hook["entry"])) for hook in hooks}
+    expected = {check.name: (".venv/bin/python", *check.command) for check in CHECKS if check.name != "tests"}
+    assert commands == expected
