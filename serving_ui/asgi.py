@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 pages: Any = get_asgi_application()
 
 from serving_ui.data_plane import QUERIES, DataPlane, Receive, Scope, Send, answer, refused
-from serving_ui.lib.request import Gone, RequestRefused, read_body
+from serving_ui.lib.request import ClientDisconnected, RequestRefused, read_body
 from serving_ui.sandbox.app import make_sandbox
 
 PROGRAMS = (*QUERIES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/readyz", "/metrics")
@@ -50,7 +50,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             )  # every client of the original asks; an empty answer means: tokens only
         else:
             await pages(*await _read(scope, receive), send)
-    except Gone:
+    except ClientDisconnected:
         return
     except RequestRefused as refusal:
         await _refuse(scope, refusal, send)

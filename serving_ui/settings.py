@@ -69,7 +69,7 @@ except env.EnvError as _error:
     raise env.EnvError(f"SERVING_UI_VAULT_KEYS, or else the file {DATA / 'vault.key'}: {_error}") from None
 PASS_KEY = SECRET_KEY.encode()
 
-PUBLIC_URL = env.address(
+PUBLIC_URL = env.url(
     "PUBLIC_URL",
     about="Address that people use when a proxy stands before the server: scheme, host and port, no path. https makes cookies secure.",
 )
@@ -130,16 +130,16 @@ MIDDLEWARE = [
 ]
 APPEND_SLASH = False
 # Larger ones are refused before Django has seen them, so that nothing of a body is ever written to a disk.
-CONTROL_BODY = request.Limit(
-    env.size(
+CONTROL_BODY = request.BodyLimit(
+    env.byte_size(
         "CONTROL_BODY_BYTES",
         request.CONTROL_BODY.most,
         about="Largest body of a page or API request, also once it is decompressed: 65536 to 1073741824.",
     ),
     request.CONTROL_BODY.setting,
 )
-QUERY_BODY = request.Limit(
-    env.size(
+QUERY_BODY = request.BodyLimit(
+    env.byte_size(
         "QUERY_BODY_BYTES",
         request.QUERY_BODY.most,
         about="Largest body of a query, also once it is decompressed: 65536 to 1073741824.",
@@ -258,7 +258,7 @@ for _name, _url, _also in (
     ("BROKER_URL", BROKER_URL, ("amqp", "amqps", "filesystem")),
     ("REDIS_URL", REDIS_URL, ()),
 ):
-    if not _url or env.split(_url, _also):
+    if not _url or env.split_url(_url, _also):
         continue
     try:
         RedisAddress.parse(_url)
@@ -270,7 +270,7 @@ for _name, _url, _also in (
 
 # The gateway: where pages find it, what it may reach, and where vendors stand.
 GATEWAY_URL = (
-    env.address(
+    env.url(
         "GATEWAY_URL",
         with_path=True,
         shown="this server",
@@ -278,7 +278,7 @@ GATEWAY_URL = (
     )
     or ListenAddress(host=HOST, port=PORT).local_url
 )
-VENDOR_ADDRESSES = env.addresses(
+VENDOR_ADDRESSES = env.urls(
     "BASE_URL_",
     (*PROVIDERS, "microsoft-entra"),
     about="Replaces scheme, host and port of a provider's default address, for example `BASE_URL_ANTHROPIC`. "
@@ -291,7 +291,7 @@ EGRESS_LISTED = (
         "EGRESS_ALLOW",
         about="Addresses that may be reached although they are not public: hosts (every port), `host:port` or networks, separated by commas.",
     ),
-    *(http_url.read(url).host_and_port for url in VENDOR_ADDRESSES.values()),
+    *(http_url.parse(url).host_and_port for url in VENDOR_ADDRESSES.values()),
 )
 EGRESS_LOOPBACK = env.flag(
     "EGRESS_LOOPBACK",
@@ -317,7 +317,7 @@ METRICS = env.choice(
     about="`open` lets anybody read `/metrics`; `admin` asks for the token of an admin.",
 )  # who may read /metrics
 # A collector for traces, such as http://127.0.0.1:4318.
-OTLP_ENDPOINT = env.address(
+OTLP_ENDPOINT = env.url(
     "OTLP_ENDPOINT",
     with_path=True,
     about="OpenTelemetry collector that gets a span for each request, for example `http://collector:4318`.",
@@ -342,5 +342,5 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL.upper()},
 }
 
-if _complaint := env.complaint():
+if _complaint := env.unknown_settings_warning():
     sys.stderr.write(f"{_complaint}\n")

@@ -12,7 +12,7 @@ from serving_ui.catalogue.problems import SpecErrors, from_validation_error
 from serving_ui.lib import json_text
 from serving_ui.lib.json_text import JsonInvalid
 from serving_ui.lib.refusal import Refusal
-from serving_ui.lib.request import has_no_text
+from serving_ui.lib.request import has_unstorable_characters
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,7 +23,7 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        body = json_text.read(raw, json_text.QUESTION)
+        body = json_text.read(raw, json_text.REQUEST_BOUNDS)
     except JsonInvalid as problem:
         sentence = _("The body cannot be used. %(why)s Send a JSON object.")
         raise Refusal(sentence % {"why": problem}, code="BAD_REQUEST") from None
@@ -53,5 +53,5 @@ def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
             waiting.extend(part.values())
         elif isinstance(part, list):
             waiting.extend(part)
-        elif isinstance(part, str) and has_no_text(part):
+        elif isinstance(part, str) and has_unstorable_characters(part):
             raise Refusal(_("The body contains a character that is not valid text. Remove it."))

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models.functions import Coalesce
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.endpoint_config import shown
+from serving_ui.catalogue.endpoint_config import public_config
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
@@ -91,7 +91,7 @@ def _governance(rate_limits: list[Json], ai_gateway: Json, email_notifications: 
 
 def version_config(version: ConfigVersion, emails: Mapping[str, str], *, problem: str | None = None) -> Json:
     """A config as clients know it, each served entity with its state. `problem` is why an active one is not served."""
-    spec = shown(version.spec)
+    spec = public_config(version.spec)
     outcome = Outcome(version.outcome)
     state = {
         "deployment": DEPLOYMENTS[outcome],
@@ -156,7 +156,7 @@ def list_item(row: tuple[Any, ...]) -> Json:
     if creator:
         found["creator"] = creator
     if spec:
-        found["config"] = {"served_entities": shown(spec["served_entities"])}
+        found["config"] = {"served_entities": public_config(spec["served_entities"])}
         found["task"] = task_of(spec)
     return found
 

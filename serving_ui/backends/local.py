@@ -14,7 +14,7 @@ from math import ceil
 from serving_ui.backends.transport import Aborted, Call, Reply
 from serving_ui.catalogue import provider_errors, registry
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.catalogue.spec import ServedEntity
 from serving_ui.catalogue.upstream import (
     Addresses,
@@ -30,7 +30,7 @@ from serving_ui.gateway.outgoing import BadRequest
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.lib import json_text
 from serving_ui.lib.egress import EgressRefused
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 MOST_BYTES = 64 * 1024  # of an answer; only a failure's words are wanted
@@ -114,17 +114,17 @@ def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
         )
     words = vendor_words(content, secrets=secrets, most=MOST_WORDS)
     said = f"{label} answered {status}: {words}"
-    if status in provider.refusals:
+    if status in provider.check_refused:
         return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(Outcome.RETRY, said, ceil(min(asked_for(reply.headers) or 0, 60)))
+        return Verdict(Outcome.RETRY, said, ceil(min(retry_after_seconds(reply.headers) or 0, 60)))
     return Verdict(Outcome.UNVERIFIED, said)
 
 
-def _failure_in(content: bytes) -> ProviderFailed | None:
+def _failure_in(content: bytes) -> ProviderError | None:
     """What an answer with status 200 tells of a failure. A long list of models, of which only the beginning was read, tells none."""
     try:
-        return provider_errors.in_answer(json_text.read(content))
+        return provider_errors.error_in_response(json_text.read(content))
     except json_text.JsonInvalid:
         return None
 

@@ -31,7 +31,7 @@ from serving_ui.gateway.connection import Cut, Garbled, Late, NotReached, Upstre
 from serving_ui.gateway.pool import Untrusted
 from serving_ui.lib.content_coding import NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
-from serving_ui.lib.http_url import Address
+from serving_ui.lib.http_url import HttpUrl
 
 CALL_SECONDS = 20.0
 """For all that a call sends, from the first name to be resolved to the last byte that is read."""
@@ -186,7 +186,7 @@ class Call:
 class _Adapter(HTTPAdapter):
     """Sends one prepared request to one address, by connections that the call makes."""
 
-    def __init__(self, to: Address, call: Call) -> None:
+    def __init__(self, to: HttpUrl, call: Call) -> None:
         super().__init__()
         self._to = to
         self._call = call
@@ -223,7 +223,7 @@ class _Adapter(HTTPAdapter):
         return self._to.target
 
 
-def _prepared(request: UpstreamRequest, to: Address) -> requests.PreparedRequest:
+def _prepared(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest:
     """The request as it is: what `requests` would prepare differs from the gateway's in many a small way."""
     body = request.body or b""
     made = requests.PreparedRequest()

@@ -13,21 +13,21 @@ from serving_ui.catalogue import visibility
 from serving_ui.catalogue.fields import Condition, Declaration, Selector
 from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.secret import Secret
-from serving_ui.catalogue.translatable import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
-TWIN = "_plaintext"
+PLAINTEXT_SUFFIX = "_plaintext"
 Declarations = Mapping[str, Declaration]
 
 
 @dataclass
-class Reading:
+class ParsedBlock:
     """What a block gives: values by name, names that are there but empty, and what is wrong."""
 
     given: dict[str, Any] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def refuse(self, name: str, message: Text, code: str = "invalid") -> None:
+    def refuse(self, name: str, message: TranslatableText, code: str = "invalid") -> None:
         self.problems.append(Problem((name,), message, code))
 
     @property
@@ -35,24 +35,26 @@ class Reading:
         return {problem.path[0] for problem in self.problems if problem.path}
 
 
-def read(declarations: Declarations, data: object, *, trusted: bool) -> Reading:
+def parse(declarations: Declarations, data: object, *, trusted: bool) -> ParsedBlock:
     """Take the declared fields out of `data`; `trusted` leaves the form of values unchecked."""
-    reading = Reading()
+    reading = ParsedBlock()
     if not isinstance(data, Mapping):
         reading.problems.append(Problem((), _("This must be an object with the fields of the provider.")))
         return reading
     for name, declaration in declarations.items():
         if declaration.kind == "secret":
-            _read_secret(reading, name, declaration, data, trusted)
+            _parse_secret(reading, name, declaration, data, trusted)
         elif declaration.group is not None:
             if data.get(name) is not None:
                 reading.given[name] = data[name]
         else:
-            _read_text(reading, name, declaration, data.get(name), trusted)
+            _parse_text(reading, name, declaration, data.get(name), trusted)
     return reading
 
 
-def _read_text(reading: Reading, name: str, declaration: Declaration, value: object, trusted: bool) -> None:
+def _parse_text(
+    reading: ParsedBlock, name: str, declaration: Declaration, value: object, trusted: bool
+) -> None:
     if value is None:
         return
     if not isinstance(value, str):
@@ -71,10 +73,10 @@ def _read_text(reading: Reading, name: str, declaration: Declaration, value: obj
         reading.given[name] = value
 
 
-def _read_secret(
-    reading: Reading, name: str, declaration: Declaration, data: Mapping[Any, Any], trusted: bool
+def _parse_secret(
+    reading: ParsedBlock, name: str, declaration: Declaration, data: Mapping[Any, Any], trusted: bool
 ) -> None:
-    reference, plaintext = data.get(name), data.get(name + TWIN)
+    reference, plaintext = data.get(name), data.get(name + PLAINTEXT_SUFFIX)
     given = [value for value in (reference, plaintext) if not _is_blank(value)]
     if len(given) == 2:
         both = _("Give %(label)s either as a secret reference or as the secret itself, not both.")
@@ -84,9 +86,9 @@ def _read_secret(
             reading.empty.add(name)
     else:
         secret = (
-            _as_reference(reference)
+            _secret_from_reference(reference)
             if plaintext is None or _is_blank(plaintext)
-            else _as_plaintext(plaintext)
+            else _secret_from_plaintext(plaintext)
         )
         problem = _secret_problem(secret, name, declaration, trusted)
         if problem:
@@ -99,7 +101,7 @@ def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _as_reference(value: object) -> Secret | Text:
+def _secret_from_reference(value: object) -> Secret | TranslatableText:
     if isinstance(value, Secret):
         return value
     if not isinstance(value, str):
@@ -113,7 +115,7 @@ def _as_reference(value: object) -> Secret | Text:
         )
 
 
-def _as_plaintext(value: object) -> Secret | Text:
+def _secret_from_plaintext(value: object) -> Secret | TranslatableText:
     if isinstance(value, Secret):
         return value
     if not isinstance(value, str):
@@ -125,15 +127,17 @@ def _as_plaintext(value: object) -> Secret | Text:
     return Secret.from_plaintext(value.strip())
 
 
-def _secret_problem(secret: Secret | Text, name: str, declaration: Declaration, trusted: bool) -> Text | None:
-    if isinstance(secret, Text):
-        return secret.fill(label=declaration.label, name=name, twin=name + TWIN)
+def _secret_problem(
+    secret: Secret | TranslatableText, name: str, declaration: Declaration, trusted: bool
+) -> TranslatableText | None:
+    if isinstance(secret, TranslatableText):
+        return secret.fill(label=declaration.label, name=name, twin=name + PLAINTEXT_SUFFIX)
     if trusted or secret.kind != "plaintext":
         return None
     return _value_problem(secret.reveal(), declaration)
 
 
-def _value_problem(value: str, declaration: Declaration) -> Text | None:
+def _value_problem(value: str, declaration: Declaration) -> TranslatableText | None:
     """A single-line secret travels in a header: what a header cannot carry was pasted wrongly."""
     if len(value) > declaration.max_length:
         limit = _("%(label)s can have at most %(limit)s characters.")
@@ -145,11 +149,11 @@ def _value_problem(value: str, declaration: Declaration) -> Text | None:
     return None
 
 
-def broken_rules(
-    declarations: Declarations, selectors: tuple[Selector, ...], reading: Reading
+def visibility_problems(
+    declarations: Declarations, selectors: tuple[Selector, ...], reading: ParsedBlock
 ) -> list[Problem]:
     """A field that is shown and required must be given; a field that is not shown must not be."""
-    answers = _answers(declarations, selectors, reading)
+    answers = _choice_values(declarations, selectors, reading)
     refused = reading.refused
     problems = []
     for name, declaration in declarations.items():
@@ -157,21 +161,23 @@ def broken_rules(
         if name in refused or doubtful:
             continue
         given = name in reading.given
-        if not visibility.holds(declaration.shown_when, answers):
+        if not visibility.is_met(declaration.shown_when, answers):
             if given:
-                message = _out_of_place(declaration, declarations, selectors)
+                message = _not_applicable_message(declaration, declarations, selectors)
                 problems.append(Problem((name,), message, "not_applicable"))
         elif not given and _is_required(declaration, answers):
-            problems.append(Problem((name,), _missing(declaration), "required"))
+            problems.append(Problem((name,), _missing_message(declaration), "required"))
     return problems
 
 
 def _is_required(declaration: Declaration, answers: Mapping[str, str]) -> bool:
-    needed = visibility.required(declaration.required, declaration.required_when, answers)
+    needed = visibility.is_required(declaration.required, declaration.required_when, answers)
     return needed and declaration.default is None
 
 
-def _answers(declarations: Declarations, selectors: tuple[Selector, ...], reading: Reading) -> dict[str, str]:
+def _choice_values(
+    declarations: Declarations, selectors: tuple[Selector, ...], reading: ParsedBlock
+) -> dict[str, str]:
     answers = {
         name: reading.given.get(name, declaration.default)
         for name, declaration in declarations.items()
@@ -180,7 +186,7 @@ def _answers(declarations: Declarations, selectors: tuple[Selector, ...], readin
     for selector in selectors:
         spoken = [_condition(declarations, name) for name in reading.given]
         touched = [_condition(declarations, name) for name in reading.empty | _names(reading.refused)]
-        answer = visibility.implied(selector, spoken) or visibility.implied(selector, touched)
+        answer = visibility.implied_choice(selector, spoken) or visibility.implied_choice(selector, touched)
         answers[selector.name] = answer or selector.default
     return {name: answer for name, answer in answers.items() if answer is not None}
 
@@ -193,7 +199,7 @@ def _condition(declarations: Declarations, name: str) -> Condition | None:
     return declarations[name].shown_when
 
 
-def _missing(declaration: Declaration) -> Text:
+def _missing_message(declaration: Declaration) -> TranslatableText:
     if declaration.kind == "secret":
         return _(
             "%(label)s is missing. Give a secret reference such as {{secrets/scope/key}}, or the secret itself."
@@ -204,11 +210,11 @@ def _missing(declaration: Declaration) -> Text:
     return _("%(label)s is missing. Give it and try again.").fill(label=declaration.label)
 
 
-def _out_of_place(
+def _not_applicable_message(
     declaration: Declaration, declarations: Declarations, selectors: tuple[Selector, ...]
-) -> Text:
+) -> TranslatableText:
     other, answers = declaration.shown_when or ("", frozenset())
-    choices: dict[str, tuple[Text, tuple[tuple[str, Text], ...]]] = {
+    choices: dict[str, tuple[TranslatableText, tuple[tuple[str, TranslatableText], ...]]] = {
         name: (each.label, each.choices) for name, each in declarations.items()
     }
     choices |= {each.name: (each.label, tuple(each.choices.items())) for each in selectors}

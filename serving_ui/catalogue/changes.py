@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from serving_ui.catalogue.endpoint_config import ConfigSpec, ServedEntity
 from serving_ui.catalogue.external_model import ExternalModel
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.catalogue.upstream import Addresses
 
 
@@ -16,12 +16,12 @@ def destinations(entity: ServedEntity, addresses: Addresses) -> frozenset[str]:
     return model.described.destinations(model.config, addresses)
 
 
-def differences(old: ConfigSpec, new: ConfigSpec) -> list[Text]:
+def differences(old: ConfigSpec, new: ConfigSpec) -> list[TranslatableText]:
     """The labels of what changed, each once, in the order of the form."""
     return list(dict.fromkeys(_differences(old, new)))
 
 
-def _differences(old: ConfigSpec, new: ConfigSpec) -> Iterator[Text]:
+def _differences(old: ConfigSpec, new: ConfigSpec) -> Iterator[TranslatableText]:
     if len(old.served_entities) != len(new.served_entities):
         yield _("Served entities")
     else:
@@ -36,13 +36,13 @@ def _shares(config: ConfigSpec) -> list[int]:
     return [share.get(entity.name, 0) for entity in config.served_entities]
 
 
-def _entity_differences(old: ServedEntity, new: ServedEntity) -> Iterator[Text]:
+def _entity_differences(old: ServedEntity, new: ServedEntity) -> Iterator[TranslatableText]:
     yield from _model_differences(old.external_model, new.external_model)
     if old.name != new.name:
         yield _("Served entity name")
 
 
-def _model_differences(old: ExternalModel, new: ExternalModel) -> Iterator[Text]:
+def _model_differences(old: ExternalModel, new: ExternalModel) -> Iterator[TranslatableText]:
     if old.provider != new.provider:
         yield _("Provider")
     if old.name != new.name:

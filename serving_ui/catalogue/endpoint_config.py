@@ -21,23 +21,23 @@ from pydantic import (
 )
 
 from serving_ui.catalogue import names
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.problems import (
     Path,
     Problem,
     SpecErrors,
     as_validation_error,
+    field_error,
     from_validation_error,
-    refusal,
 )
 from serving_ui.catalogue.provider_config import TRUSTED
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 
-MOST_ENTITIES = 10
-Spell = Callable[[str, Secret], dict[str, Any]]
+MAX_SERVED_ENTITIES = 10
+DumpSecret = Callable[[str, Secret], dict[str, Any]]
 
 COMPUTE_FIELDS = (
     "entity_name",
@@ -57,7 +57,7 @@ COMPUTE_FIELDS = (
 """What the API knows for models that run here; an external model has none of it."""
 
 
-class Body(BaseModel):
+class ApiModel(BaseModel):
     """A part of an API body. A field that is null counts as not given."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -70,7 +70,7 @@ class Body(BaseModel):
         return data
 
 
-class Reported(Body):
+class RequestBody(ApiModel):
     """A whole body that remembers what was given and has no effect; that makes no difference between two bodies."""
 
     _unknown: list[str] = PrivateAttr(default_factory=list)
@@ -89,14 +89,14 @@ class Reported(Body):
     __hash__ = None  # type: ignore[assignment]
 
 
-def _fit_for_entity(name: str) -> str:
+def _valid_entity_name(name: str) -> str:
     if problem := names.entity_name_problem(name):
-        raise refusal(problem)
+        raise field_error(problem)
     return name
 
 
-class ServedEntity(Body):
-    name: Annotated[str, AfterValidator(_fit_for_entity)] = ""
+class ServedEntity(ApiModel):
+    name: Annotated[str, AfterValidator(_valid_entity_name)] = ""
     external_model: ExternalModel
 
     @model_validator(mode="before")
@@ -119,7 +119,7 @@ class ServedEntity(Body):
         return data
 
 
-class Route(Body):
+class Route(ApiModel):
     served_entity_name: str
     traffic_percentage: Annotated[StrictInt, Field(ge=0, le=100)]
 
@@ -138,12 +138,12 @@ class Route(Body):
         return {**data, "served_entity_name": older}
 
 
-class TrafficConfig(Body):
-    routes: Annotated[list[Route], Field(max_length=MOST_ENTITIES)] = Field(default_factory=list)
+class TrafficConfig(ApiModel):
+    routes: Annotated[list[Route], Field(max_length=MAX_SERVED_ENTITIES)] = Field(default_factory=list)
 
 
-class ConfigSpec(Reported):
-    served_entities: Annotated[list[ServedEntity], Field(min_length=1, max_length=MOST_ENTITIES)]
+class ConfigSpec(RequestBody):
+    served_entities: Annotated[list[ServedEntity], Field(min_length=1, max_length=MAX_SERVED_ENTITIES)]
     traffic_config: TrafficConfig = Field(default_factory=TrafficConfig)
 
     @model_validator(mode="after")
@@ -178,7 +178,7 @@ class ConfigSpec(Reported):
         """The same config with other secrets in the given places."""
         entities = list(self.served_entities)
         for position, (prefix, model) in enumerate(self._models()):
-            mine = {_names(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
+            mine = {_as_strings(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
             if mine:
                 changed = model.model_copy(update={"config": model.config.with_secrets(mine)})
                 entities[position] = entities[position].model_copy(update={"external_model": changed})
@@ -186,13 +186,13 @@ class ConfigSpec(Reported):
 
     def stored(self) -> dict[str, Any]:
         """For the database: references as they are, stored secrets by their id. ValueError on a plaintext."""
-        return self._dumped(_spell_for_storage)
+        return self._dumped(_dump_secret_for_storage)
 
     def public(self) -> dict[str, Any]:
         """For an answer of the API: references as given, nothing of any other secret."""
-        return self._dumped(_spell_for_everyone)
+        return self._dumped(_dump_secret_for_api)
 
-    def _dumped(self, spell: Spell) -> dict[str, Any]:
+    def _dumped(self, spell: DumpSecret) -> dict[str, Any]:
         return {
             "served_entities": [
                 {"name": entity.name, "external_model": entity.external_model.dump(spell)}
@@ -220,37 +220,39 @@ class ConfigSpec(Reported):
         raise SpecErrors(problems)
 
 
-def _names(path: Path) -> tuple[str, ...]:
+def _as_strings(path: Path) -> tuple[str, ...]:
     return tuple(str(part) for part in path)
 
 
-def _spell_for_storage(name: str, secret: Secret) -> dict[str, Any]:
+def _dump_secret_for_storage(name: str, secret: Secret) -> dict[str, Any]:
     if secret.kind == "reference":
         return {name: secret.reference}
     if secret.kind == "stored":
-        return {name + TWIN: {"stored": secret.stored_id}}
+        return {name + PLAINTEXT_SUFFIX: {"stored": secret.stored_id}}
     raise ValueError("A plaintext secret cannot be stored. Put it into the vault first.")
 
 
-def _spell_for_everyone(name: str, secret: Secret) -> dict[str, Any]:
+def _dump_secret_for_api(name: str, secret: Secret) -> dict[str, Any]:
     return {name: secret.reference} if secret.kind == "reference" else {}
 
 
-def shown(stored: Any) -> Any:
+def public_config(stored: Any) -> Any:
     """What `ConfigSpec.load(stored).public()` says, without making models of it: for lists of thousands."""
     if isinstance(stored, dict):  # not Mapping, which takes three times as long to ask for
         return {
-            name: shown(value) if isinstance(value, dict | list) else value
+            name: public_config(value) if isinstance(value, dict | list) else value
             for name, value in stored.items()
             if not _is_stored(name, value)
         }
     if isinstance(stored, list):
-        return [shown(each) for each in stored]
+        return [public_config(each) for each in stored]
     return stored
 
 
 def _is_stored(name: str, value: Any) -> bool:
-    return isinstance(value, dict) and name.endswith(TWIN) and isinstance(value.get("stored"), str)
+    return (
+        isinstance(value, dict) and name.endswith(PLAINTEXT_SUFFIX) and isinstance(value.get("stored"), str)
+    )
 
 
 def _with_stored_secrets(part: Any) -> Any:
@@ -264,5 +266,5 @@ def _with_stored_secrets(part: Any) -> Any:
 
 def _read_stored(name: str, value: Any) -> tuple[str, Any]:
     if _is_stored(name, value):
-        return name.removesuffix(TWIN), Secret.from_stored(value["stored"])
+        return name.removesuffix(PLAINTEXT_SUFFIX), Secret.from_stored(value["stored"])
     return name, _with_stored_secrets(value)

@@ -7,56 +7,56 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.endpoint_config import Body, Reported
-from serving_ui.catalogue.limits import MOST_LIMITS, RateLimit
+from serving_ui.catalogue.endpoint_config import ApiModel, RequestBody
+from serving_ui.catalogue.limits import MAX_RATE_LIMITS, RateLimit
 from serving_ui.catalogue.problems import Problem, SpecErrors, as_validation_error, from_validation_error
 from serving_ui.catalogue.translatable import _
 
-MOST_ITEMS = 100
-MOST_SECONDS = 3600
-Word = Annotated[str, Field(min_length=1, max_length=255)]
-Words = Annotated[list[Word], Field(max_length=MOST_ITEMS)]
+MAX_ITEMS = 100
+MAX_SECONDS = 3600
+ShortText = Annotated[str, Field(min_length=1, max_length=255)]
+ShortTexts = Annotated[list[ShortText], Field(max_length=MAX_ITEMS)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Address = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
-Addresses = Annotated[list[Address], Field(max_length=MOST_ITEMS)]
+EmailAddress = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+EmailAddresses = Annotated[list[EmailAddress], Field(max_length=MAX_ITEMS)]
 
 
-class Pii(Body):
+class Pii(ApiModel):
     behavior: Literal["NONE", "BLOCK", "MASK"] | None = None
 
 
-class GuardrailParameters(Body):
-    invalid_keywords: Words | None = None
+class GuardrailParameters(ApiModel):
+    invalid_keywords: ShortTexts | None = None
     pii: Pii | None = None
     safety: StrictBool | None = None
-    valid_topics: Words | None = None
+    valid_topics: ShortTexts | None = None
 
 
-class Guardrails(Body):
+class Guardrails(ApiModel):
     input: GuardrailParameters | None = None
     output: GuardrailParameters | None = None
 
 
-class InferenceTable(Body):
-    catalog_name: Word | None = None
+class InferenceTable(ApiModel):
+    catalog_name: ShortText | None = None
     enabled: StrictBool | None = None
-    schema_name: Word | None = None
-    table_name_prefix: Word | None = None
+    schema_name: ShortText | None = None
+    table_name_prefix: ShortText | None = None
 
 
-class UsageTracking(Body):
+class UsageTracking(ApiModel):
     enabled: StrictBool | None = None
 
 
-class Fallback(Body):
+class Fallback(ApiModel):
     enabled: StrictBool
 
 
-class AiGateway(Reported):
+class AiGateway(RequestBody):
     fallback_config: Fallback | None = None
     guardrails: Guardrails | None = None
     inference_table_config: InferenceTable | None = None
-    rate_limits: Annotated[list[RateLimit], Field(max_length=MOST_LIMITS)] | None = None
+    rate_limits: Annotated[list[RateLimit], Field(max_length=MAX_RATE_LIMITS)] | None = None
     usage_tracking_config: UsageTracking | None = None
 
     def stored(self) -> dict[str, Any]:
@@ -72,21 +72,21 @@ class AiGateway(Reported):
         return [name for name, is_on in switched.items() if is_on]
 
 
-class EmailNotifications(Reported):
-    on_update_failure: Addresses | None = None
-    on_update_success: Addresses | None = None
+class EmailNotifications(RequestBody):
+    on_update_failure: EmailAddresses | None = None
+    on_update_success: EmailAddresses | None = None
 
     def stored(self) -> dict[str, Any]:
         """What was given, for the database and for answers."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
-class Timeouts(Reported):
+class Timeouts(RequestBody):
     """How long a provider is waited for. What is left out is 5, 60 and 297 seconds, as far as the others allow it."""
 
     connect_seconds: Annotated[Seconds, Field(le=60)] | None = None
-    first_byte_seconds: Annotated[Seconds, Field(le=MOST_SECONDS)] | None = None
-    total_seconds: Annotated[Seconds, Field(le=MOST_SECONDS)] | None = None
+    first_byte_seconds: Annotated[Seconds, Field(le=MAX_SECONDS)] | None = None
+    total_seconds: Annotated[Seconds, Field(le=MAX_SECONDS)] | None = None
 
     @model_validator(mode="after")
     def _in_their_order(self) -> Self:
@@ -102,7 +102,7 @@ class Timeouts(Reported):
     def effective(self) -> dict[str, float]:
         """All three."""
         connect, first_byte, total = self.connect_seconds, self.first_byte_seconds, self.total_seconds
-        most = total or MOST_SECONDS
+        most = total or MAX_SECONDS
         connect = connect or min(5.0, first_byte or most, most)
         first_byte = first_byte or min(max(60.0, connect), most)
         return {"connect": connect, "first_byte": first_byte, "total": total or max(297.0, first_byte)}

@@ -24,7 +24,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_config import ProviderConfig, is_trusted
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 _PLAIN_FIELDS = ("provider", "name", "task")
 
@@ -87,7 +87,7 @@ def _plain_fields(data: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Problem
     return given, problems
 
 
-def _value_problem(name: str, value: str) -> Text | None:
+def _value_problem(name: str, value: str) -> TranslatableText | None:
     if name == "name":
         return names.model_name_problem(value)
     if name == "provider" and value not in registry.PROVIDERS:
@@ -136,8 +136,12 @@ def _config(
     return None, [problem.under(provider.config_key) for problem in problems]
 
 
-_LABELS: dict[str, Text] = {"provider": _("Provider"), "name": _("External model name"), "task": _("Task")}
-_MISSING: dict[str, Text] = {
+_LABELS: dict[str, TranslatableText] = {
+    "provider": _("Provider"),
+    "name": _("External model name"),
+    "task": _("Task"),
+}
+_MISSING: dict[str, TranslatableText] = {
     "provider": _("Provider is missing. Choose one and try again."),
     "name": _("External model name is missing. Give the provider's name of the model."),
     "task": _("Task is missing. Choose one and try again."),

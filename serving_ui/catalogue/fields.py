@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from serving_ui.catalogue.translatable import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
 Kind = Literal["text", "url", "choice", "secret"]
 Condition = tuple[str, frozenset[str]]
-Choices = tuple[tuple[str, Text], ...]
+Choices = tuple[tuple[str, TranslatableText], ...]
 
-NOTHING = Text("")
+NO_TEXT = TranslatableText("")
 DEFAULT_MAX_LENGTH = 1024
 
 
@@ -28,8 +28,8 @@ DEFAULT_MAX_LENGTH = 1024
 class Declaration:
     """What a provider's file says about one field. As `json_schema_extra` it also names the field in JSON schemas."""
 
-    label: Text
-    help: Text = NOTHING
+    label: TranslatableText
+    help: TranslatableText = NO_TEXT
     kind: Kind = "text"
     required: bool = False
     required_when: Condition | None = None
@@ -51,7 +51,7 @@ class Declaration:
         if self.help:
             schema["description"] = str(self.help)
 
-    def problem(self, value: str) -> Text | None:
+    def problem(self, value: str) -> TranslatableText | None:
         """What is wrong with a value that was given, if anything."""
         if self.kind == "choice":
             return self._choice_problem(value)
@@ -69,13 +69,13 @@ class Declaration:
             return self._pattern_problem()
         return None
 
-    def _choice_problem(self, value: str) -> Text | None:
+    def _choice_problem(self, value: str) -> TranslatableText | None:
         known = [name for name, _label in self.choices]
         if value in known:
             return None
         return _("%(label)s must be one of: %(known)s.").fill(label=self.label, known=known)
 
-    def _pattern_problem(self) -> Text:
+    def _pattern_problem(self) -> TranslatableText:
         if self.placeholder:
             return _("%(label)s is not in the expected form. An example: %(example)s.").fill(
                 label=self.label, example=self.placeholder
@@ -90,8 +90,8 @@ class ConfigField:
     name: str
     path: tuple[str, ...]
     """Where the API has it; empty when it is a choice of the form only."""
-    label: Text
-    help: Text = NOTHING
+    label: TranslatableText
+    help: TranslatableText = NO_TEXT
     kind: Kind = "text"
     required: bool = False
     required_when: Condition | None = None
@@ -114,9 +114,9 @@ class Selector:
     """A choice that only the form has: the API tells it from which fields are given."""
 
     name: str
-    label: Text
-    choices: Mapping[str, Text]
-    help: Text = field(default=NOTHING)
+    label: TranslatableText
+    choices: Mapping[str, TranslatableText]
+    help: TranslatableText = field(default=NO_TEXT)
 
     @property
     def default(self) -> str:
@@ -139,9 +139,9 @@ When = Mapping[str, tuple[str, ...]]
 
 
 def text(
-    label: Text,
+    label: TranslatableText,
     *,
-    help: Text = NOTHING,
+    help: TranslatableText = NO_TEXT,
     required: bool = True,
     required_when: When | None = None,
     placeholder: str = "",
@@ -167,9 +167,9 @@ def text(
 
 
 def url(
-    label: Text,
+    label: TranslatableText,
     *,
-    help: Text = NOTHING,
+    help: TranslatableText = NO_TEXT,
     required: bool = True,
     required_when: When | None = None,
     placeholder: str = "",
@@ -190,10 +190,10 @@ def url(
 
 
 def choice(
-    label: Text,
+    label: TranslatableText,
     *,
-    choices: Mapping[str, Text],
-    help: Text = NOTHING,
+    choices: Mapping[str, TranslatableText],
+    help: TranslatableText = NO_TEXT,
     required: bool = True,
     default: str | None = None,
     shown_when: When | None = None,
@@ -217,9 +217,9 @@ def choice(
 
 
 def secret(
-    label: Text,
+    label: TranslatableText,
     *,
-    help: Text = NOTHING,
+    help: TranslatableText = NO_TEXT,
     required: bool = True,
     shown_when: When | None = None,
     multiline: bool = False,
@@ -238,7 +238,7 @@ def secret(
     )
 
 
-def block(group: type[Any], label: Text, *, shown_when: When | None = None) -> Any:
+def block(group: type[Any], label: TranslatableText, *, shown_when: When | None = None) -> Any:
     """A nested block of further fields."""
     return _declared(Declaration(label=label, group=group, shown_when=_condition(shown_when)))
 
@@ -255,7 +255,7 @@ def _condition(when: When | None) -> Condition | None:
     return (name, frozenset(answers))
 
 
-def _url_problem(label: Text, value: str) -> Text | None:
+def _url_problem(label: TranslatableText, value: str) -> TranslatableText | None:
     malformed = _("%(label)s must be an address such as https://example.com/v1.").fill(label=label)
     try:
         parts = urlsplit(value)

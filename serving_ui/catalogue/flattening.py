@@ -66,9 +66,9 @@ def shown(fields: tuple[ConfigField, ...], values: Mapping[str, str]) -> list[Co
     """The fields to show, with `required` as it is for these answers."""
     answers = _answers(fields, values)
     return [
-        replace(field, required=visibility.required(field.required, field.required_when, answers))
+        replace(field, required=visibility.is_required(field.required, field.required_when, answers))
         for field in fields
-        if visibility.holds(field.shown_when, answers)
+        if visibility.is_met(field.shown_when, answers)
     ]
 
 
@@ -114,6 +114,8 @@ def flat(
 ) -> dict[str, str | Secret]:
     """Answers by flat name, with the form-only choices that they imply."""
     conditions_given = [field.shown_when for field in fields if field.name in given]
-    chosen = {each.name: visibility.implied(each, conditions_given) or each.default for each in selectors}
+    chosen = {
+        each.name: visibility.implied_choice(each, conditions_given) or each.default for each in selectors
+    }
     everything = {**given, **chosen}
     return {field.name: everything[field.name] for field in fields if field.name in everything}

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
 
-from serving_ui.catalogue.endpoint_config import Body
+from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.problems import Problem, as_validation_error
 from serving_ui.catalogue.translatable import _
 
-MOST_LIMITS = 100
+MAX_RATE_LIMITS = 100
 LIMIT_UNITS = ("calls", "tokens")
 LIMIT_KEYS = ("endpoint", "user", "user_group", "service_principal")
 Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
 
 
-class RateLimit(Body):
+class RateLimit(ApiModel):
     """`principal` is an e-mail, the name of a group or an application id; without one each has a limit of their own."""
 
     calls: Count | None = None
@@ -47,7 +47,7 @@ class RateLimit(Body):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def _distinct(limits: list[RateLimit]) -> list[RateLimit]:
+def _without_duplicates(limits: list[RateLimit]) -> list[RateLimit]:
     seen: set[tuple[str, str, str]] = set()
     problems = []
     for position, limit in enumerate(limits):
@@ -66,4 +66,6 @@ def _distinct(limits: list[RateLimit]) -> list[RateLimit]:
     return limits
 
 
-RateLimits = Annotated[list[RateLimit], Field(max_length=MOST_LIMITS), AfterValidator(_distinct)]
+RateLimits = Annotated[
+    list[RateLimit], Field(max_length=MAX_RATE_LIMITS), AfterValidator(_without_duplicates)
+]

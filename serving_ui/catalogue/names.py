@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
-LONGEST_NAME = 63
-LONGEST_MODEL = 256
+MAX_NAME_LENGTH = 63
+MAX_MODEL_NAME_LENGTH = 256
 NAME_PATTERN = r"[A-Za-z0-9_-]{1,63}"
 """For the `pattern` attribute of a form's field; the other rules need a sentence each."""
 
 RESERVED = frozenset({"create", "pt"})
 """An endpoint of such a name would stand in the way of an address of the pages or the API."""
 
-_UNFIT_FOR_ENTITY = re.compile(r"[^A-Za-z0-9_-]")
-_UNFIT_FOR_MODEL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_ENTITY_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_NOT_IN_MODEL_NAMES = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def endpoint_name_problem(name: str) -> Text | None:
+def endpoint_name_problem(name: str) -> TranslatableText | None:
     """What is wrong with an endpoint's name, if anything. That it is not taken is for the domain to say."""
     if problem := entity_name_problem(name):
         return problem
@@ -29,28 +29,30 @@ def endpoint_name_problem(name: str) -> Text | None:
     return None
 
 
-def entity_name_problem(name: str) -> Text | None:
+def entity_name_problem(name: str) -> TranslatableText | None:
     """What is wrong with a served entity's name, if anything."""
     if not name:
         return _("Name is missing. Give it and try again.")
-    if len(name) > LONGEST_NAME:
-        return _("A name can have at most %(limit)s characters.").fill(limit=LONGEST_NAME)
+    if len(name) > MAX_NAME_LENGTH:
+        return _("A name can have at most %(limit)s characters.").fill(limit=MAX_NAME_LENGTH)
     if not re.fullmatch(NAME_PATTERN, name):
         return _("A name can have only letters (a to z), digits, hyphens and underscores.")
     return None
 
 
-def model_name_problem(name: str) -> Text | None:
+def model_name_problem(name: str) -> TranslatableText | None:
     """What is wrong with an external model's name, if anything. Any model may exist at the provider."""
     if not name:
         return _("External model name is missing. Give the provider's name of the model.")
-    if len(name) > LONGEST_MODEL:
-        return _("External model name can have at most %(limit)s characters.").fill(limit=LONGEST_MODEL)
-    if _UNFIT_FOR_MODEL.search(name):
+    if len(name) > MAX_MODEL_NAME_LENGTH:
+        return _("External model name can have at most %(limit)s characters.").fill(
+            limit=MAX_MODEL_NAME_LENGTH
+        )
+    if _NOT_IN_MODEL_NAMES.search(name):
         return _("External model name cannot contain spaces or line breaks.")
     return None
 
 
 def default_entity_name(model: str) -> str:
     """The served entity's name when none is given: the model's name with what a name cannot have as hyphens."""
-    return _UNFIT_FOR_ENTITY.sub("-", model)[:LONGEST_NAME]
+    return _NOT_IN_ENTITY_NAMES.sub("-", model)[:MAX_NAME_LENGTH]

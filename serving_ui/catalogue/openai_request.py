@@ -1,7 +1,7 @@
-"""Reads an OpenAI-shaped question for providers that speak another wire. Pure; refuses with sentences that name the parameter.
+"""Reads OpenAI-shaped requests for providers with another wire format. Pure; errors name the parameter.
 
-Nothing is dropped in silence: what a provider's file does not take is refused when OpenAI has it, and passed on as the provider's own
-parameter when OpenAI does not know it.
+No parameter is dropped silently. One that a provider's file does not support raises UnsupportedRequest if OpenAI defines it, and is
+sent as the vendor's own parameter if OpenAI does not.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving_ui.catalogue.translatable import _
-from serving_ui.catalogue.upstream import GATEWAY_FIELDS, RequestRefused
-from serving_ui.catalogue.vendor_rules import Rules, is_fitted
+from serving_ui.catalogue.upstream import GATEWAY_FIELDS, UnsupportedRequest
+from serving_ui.catalogue.vendor_rules import VendorRules, is_fitted
 from serving_ui.catalogue.wire_format import Json
 
 OPENAI_FIELDS = frozenset({
@@ -24,9 +24,9 @@ OPENAI_FIELDS = frozenset({
     "metadata", "web_search_options", "verbosity", "dimensions", "encoding_format", "safety_identifier",
     "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "moderation",
 })  # fmt: skip
-"""Fields of OpenAI's three requests. Whoever sends one means what OpenAI means by it."""
+"""All fields of OpenAI's chat, completion and embedding requests."""
 
-NEUTRAL: Mapping[str, Any] = {
+WITHOUT_EFFECT: Mapping[str, Any] = {
     "n": 1,
     "best_of": 1,
     "echo": False,
@@ -45,83 +45,84 @@ NEUTRAL: Mapping[str, Any] = {
     "modalities": ["text"],
     "service_tier": "auto",
 }
-"""Values that ask for nothing in particular; any provider can give that."""
+"""Values equal to the default behaviour of every provider, so that they need no support."""
 
-_SILENT = frozenset({
+_IGNORED = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "prompt_cache_options", "encoding_format",
 })  # fmt: skip
-"""What the gateway itself sees to, and what changes no answer: who asks, and hints for caches. Left out where a provider has no place for it."""
+"""Fields that the gateway handles, and fields that do not change the response (user ids, cache hints). Not sent to providers without
+such a field."""
 
-_ENCODINGS = (None, "float", "base64")
-_OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
-_OF_A_MESSAGE = frozenset({"role", "content", "name", "tool_call_id"})
-_IMAGE_KINDS = {"image/jpg": "image/jpeg"}
+_ENCODING_FORMATS = (None, "float", "base64")
+_FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
+_MESSAGE_FIELDS = frozenset({"role", "content", "name", "tool_call_id"})
+_MEDIA_TYPE_ALIASES = {"image/jpg": "image/jpeg"}
 _DATA_URL = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """`own` are the provider's own fields of the part."""
+class TextPart:
+    """`vendor_fields` are the vendor's own fields of the part."""
 
     text: str
-    own: Mapping[str, Any] = field(default_factory=dict)
+    vendor_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """Either `url`, or `kind` (a media type) with `data` in base64. `own` are the provider's own fields of the part.
-
-    `detail` is how closely it is looked at, for the providers that can say so.
-    """
+class ImagePart:
+    """Either `url`, or `media_type` with `data` in base64. `vendor_fields` are the vendor's own fields of the part."""
 
     url: str = ""
-    kind: str = ""
+    media_type: str = ""
     data: str = ""
     detail: str = ""
-    own: Mapping[str, Any] = field(default_factory=dict)
+    vendor_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def merged(body: Mapping[str, Any]) -> Json:
-    """The body with its `extra_params` beneath it, and without what is meant for this server.
+def merge_extra_params(body: Mapping[str, Any]) -> Json:
+    """The body with `extra_params` merged in and without the gateway's own fields. Fields of the body win over `extra_params`.
 
-    Read all that you take from this. Whether to stream is not an extra: the gateway decides before how to answer.
+    `stream` in `extra_params` is ignored: the gateway has decided how to respond before the provider's file is called.
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
-        raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+        raise UnsupportedRequest(_("extra_params must be an object with the provider's own parameters."))
     whole = {**(extra or {}), **body}
     if "stream" not in body:
         whole.pop("stream", None)
     return {name: value for name, value in whole.items() if name not in GATEWAY_FIELDS}
 
 
-def own_fields(body: Mapping[str, Any], *, taken: Sequence[str], provider: str) -> Json:
-    """The provider's own parameters in the body and its `extra_params`. Raises for OpenAI's fields that are not `taken`."""
-    own: Json = {}
-    for name, value in merged(body).items():
-        if name == "encoding_format" and value not in _ENCODINGS:
+def vendor_parameters(body: Mapping[str, Any], *, supported: Sequence[str], provider: str) -> Json:
+    """The vendor's own parameters in the body and its `extra_params`.
+
+    Raises UnsupportedRequest for a field of OpenAI's that is not in `supported`, unless its value has no effect.
+    """
+    vendor_fields: Json = {}
+    for name, value in merge_extra_params(body).items():
+        if name == "encoding_format" and value not in _ENCODING_FORMATS:
             raise refuse(name, "It must be float or base64.")
-        if name in taken or name in _SILENT:
+        if name in supported or name in _IGNORED:
             continue
         if name not in OPENAI_FIELDS:
-            own[name] = value
-        elif value is not None and not is_neutral(name, value):
+            vendor_fields[name] = value
+        elif value is not None and not has_no_effect(name, value):
             sentence = _("%(provider)s cannot do what the parameter %(name)s asks for. Leave it out.")
-            raise RequestRefused(sentence.fill(provider=provider, name=name))
-    return own
+            raise UnsupportedRequest(sentence.fill(provider=provider, name=name))
+    return vendor_fields
 
 
-def joined(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
-    """What OpenAI's parameters have become, with the caller's own fields. Objects that both have are one, if they say nothing twice."""
+def merge_parameters(sent: Mapping[str, Any], vendor_fields: Mapping[str, Any]) -> Json:
+    """`sent` with the vendor's own fields. Objects in both are merged; raises UnsupportedRequest if both set the same field."""
     whole = dict(sent)
-    join(whole, own)
+    merge_into(whole, vendor_fields)
     return whole
 
 
-def join(whole: Json, own: Mapping[str, Any]) -> None:
-    """The same, put into `whole`."""
-    for name, value in own.items():
+def merge_into(whole: Json, vendor_fields: Mapping[str, Any]) -> None:
+    """`merge_parameters` in place."""
+    for name, value in vendor_fields.items():
         known = whole.get(name)
         if name not in whole:
             whole[name] = value
@@ -131,127 +132,138 @@ def join(whole: Json, own: Mapping[str, Any]) -> None:
             raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
 
 
-def is_neutral(name: str, value: Any) -> bool:
-    """Whether the value asks for nothing. In completions `logprobs` is a number, and its 0 is not the `false` of chat."""
-    neutral = NEUTRAL.get(name)
-    return name in NEUTRAL and bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
+def has_no_effect(name: str, value: Any) -> bool:
+    """Whether the value is in WITHOUT_EFFECT. Types count, because `logprobs` is a number in completions, where 0 differs from false."""
+    neutral = WITHOUT_EFFECT.get(name)
+    return (
+        name in WITHOUT_EFFECT
+        and bool(value == neutral)
+        and isinstance(value, bool) == isinstance(neutral, bool)
+    )
 
 
-def refuse(name: str, why: str) -> RequestRefused:
-    """A refusal that names the parameter; `why` is a sentence that says what would be right."""
-    return RequestRefused(_("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why))
+def refuse(name: str, why: str) -> UnsupportedRequest:
+    """An error that names the parameter; `why` is a sentence that says what would be accepted."""
+    return UnsupportedRequest(
+        _("The parameter %(name)s cannot be passed on. %(why)s").fill(name=name, why=why)
+    )
 
 
-def _only(holder: Mapping[str, Any], known: Collection[str], *, at: str) -> None:
-    """Raise for a field that the provider would not get."""
+def _refuse_other_fields(holder: Mapping[str, Any], known: Collection[str], *, path: str) -> None:
+    """Raise UnsupportedRequest for a field that would not be sent."""
     for name, value in holder.items():
         if value is not None and name not in known:
-            raise refuse(f"{at}.{name}", "Leave it out.")
+            raise refuse(f"{path}.{name}", "Leave it out.")
 
 
-def parts(
-    content: Any, *, at: str, own: Sequence[str] = (), details: Sequence[str] = ("auto",)
-) -> Iterator[Text | Image]:
-    """A message's content, which is a text or a list of parts. Texts that are empty are left out.
+def content_parts(
+    content: Any, *, path: str, vendor_fields: Sequence[str] = (), details: Sequence[str] = ("auto",)
+) -> Iterator[TextPart | ImagePart]:
+    """The parts of a message's content, which is a text or a list. Empty texts are left out.
 
-    `at` names it in refusals, such as messages[0].content; `own` are the provider's own fields of a part. Others are refused.
-    `details` are those of an image that it has; nobody needs to be told of `auto`.
+    `path` names the content in errors, such as messages[0].content. `vendor_fields` are accepted fields of a part, `details` accepted
+    values of an image's `detail`; others raise UnsupportedRequest.
     """
     if content is None:
         return
     if isinstance(content, str):
         if content:
-            yield Text(content)
+            yield TextPart(content)
         return
     if not isinstance(content, list):
-        raise refuse(at, "It must be a text or a list of parts.")
+        raise refuse(path, "It must be a text or a list of parts.")
     for position, part in enumerate(content):
-        read = _part(part, f"{at}[{position}]", own, details)
-        if isinstance(read, Image) or read.text:
+        read = _content_part(part, f"{path}[{position}]", vendor_fields, details)
+        if isinstance(read, ImagePart) or read.text:
             yield read
 
 
-def _part(part: Any, at: str, own: Sequence[str], details: Sequence[str]) -> Text | Image:
+def _content_part(
+    part: Any, path: str, vendor_fields: Sequence[str], details: Sequence[str]
+) -> TextPart | ImagePart:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind not in ("text", "refusal", "image_url"):
-        raise refuse(at, "It must be a part of type text or image_url.")
+        raise refuse(path, "It must be a part of type text or image_url.")
     given = part.get(kind)
     extra = {name: value for name, value in part.items() if name not in {"type", kind} and value is not None}
-    _only(extra, own, at=at)
+    _refuse_other_fields(extra, vendor_fields, path=path)
     if kind == "image_url":
-        return _image(given, at, extra, details)
+        return _image_part(given, path, extra, details)
     if not isinstance(given, str):
-        raise refuse(f"{at}.{kind}", "It must be a text.")
-    return Text(given, extra)
+        raise refuse(f"{path}.{kind}", "It must be a text.")
+    return TextPart(given, extra)
 
 
-def _image(given: Any, at: str, own: Mapping[str, Any], details: Sequence[str]) -> Image:
+def _image_part(given: Any, path: str, vendor_fields: Mapping[str, Any], details: Sequence[str]) -> ImagePart:
     described = given if isinstance(given, dict) else {"url": given}
     url = described.get("url")
     if not isinstance(url, str) or not url:
-        raise refuse(f"{at}.image_url", "It must have a url.")
+        raise refuse(f"{path}.image_url", "It must have a url.")
     for name, value in described.items():
         if name != "url" and not (name == "detail" and (value is None or value in details)):
-            raise refuse(f"{at}.image_url.{name}", "Leave it out.")
+            raise refuse(f"{path}.image_url.{name}", "Leave it out.")
     detail = described.get("detail") or ""
     if not url.startswith("data:"):
-        return Image(url=url, detail=detail, own=own)
+        return ImagePart(url=url, detail=detail, vendor_fields=vendor_fields)
     found = _DATA_URL.match(url)
     if found is None:
-        raise refuse(at, "A data URL of an image looks like data:image/png;base64,….")
+        raise refuse(path, "A data URL of an image looks like data:image/png;base64,….")
     kind = found["kind"].lower()
-    return Image(
-        kind=_IMAGE_KINDS.get(kind, kind), data="".join(found["data"].split()), detail=detail, own=own
+    return ImagePart(
+        media_type=_MEDIA_TYPE_ALIASES.get(kind, kind),
+        data="".join(found["data"].split()),
+        detail=detail,
+        vendor_fields=vendor_fields,
     )
 
 
 def messages(body: Mapping[str, Any]) -> list[Json]:
-    """The messages, each an object with a role of the four, `developer` counted as system.
+    """The messages, with the role `developer` as `system` and an assistant's `refusal` as its content.
 
-    What an assistant refused with is what it said. Names of speakers, audio and calls of the kind that OpenAI has retired are refused.
+    Raises UnsupportedRequest for speakers' names, audio and the retired `function_call`.
     """
     return [_message(given, f"messages[{position}]") for position, given in enumerate(body["messages"])]
 
 
-def _message(given: Any, at: str) -> Json:
+def _message(given: Any, path: str) -> Json:
     role = given.get("role") if isinstance(given, dict) else None
     if role not in ("system", "developer", "user", "assistant", "tool"):
-        raise refuse(at, "It must be an object with a role: system, user, assistant or tool.")
+        raise refuse(path, "It must be an object with a role: system, user, assistant or tool.")
     for name in ("name", "audio", "function_call"):
         if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
-            raise refuse(f"{at}.{name}", "Leave it out.")
+            raise refuse(f"{path}.{name}", "Leave it out.")
     if role != "assistant":  # an assistant's message is an earlier answer, with whatever that had
-        _only(given, _OF_A_MESSAGE, at=at)
+        _refuse_other_fields(given, _MESSAGE_FIELDS, path=path)
     content = given.get("content") or given.get("refusal")
     return {**given, "role": "system" if role == "developer" else role, "content": content}
 
 
-def listed(holder: Mapping[str, Any], name: str, *, at: str = "") -> Sequence[Any]:
-    """A field that is a list, or is left out."""
+def list_field(holder: Mapping[str, Any], name: str, *, path: str = "") -> Sequence[Any]:
+    """A field that must be a list; empty if it is missing."""
     found = holder.get(name) or []
     if not isinstance(found, list):
-        raise refuse(at + name, "It must be a list.")
+        raise refuse(path + name, "It must be a list.")
     return found
 
 
-def stops(body: Mapping[str, Any], rules: Rules) -> list[str]:
-    """`stop` as a list. An empty text stops nothing and is left out."""
+def stop_sequences(body: Mapping[str, Any], rules: VendorRules) -> list[str]:
+    """`stop` as a list, without empty texts."""
     given = body.get("stop")
     if given is None:
         return []
-    listed = [given] if isinstance(given, str) else given
-    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+    list_field = [given] if isinstance(given, str) else given
+    if not isinstance(list_field, list) or not all(isinstance(each, str) for each in list_field):
         raise refuse("stop", "It must be a text or a list of texts.")
-    kept = [each for each in listed if each]
-    if not rules.blank_stops and not all(each.strip() for each in kept):
+    kept = [each for each in list_field if each]
+    if not rules.blank_stop_sequences and not all(each.strip() for each in kept):
         sentence = f"For {rules.provider} each text must have a character that is not white space."
         raise refuse("stop", sentence)
-    if rules.most_stops is not None and len(kept) > rules.most_stops:
-        raise refuse("stop", f"{rules.provider} takes at most {rules.most_stops} texts.")
+    if rules.max_stop_sequences is not None and len(kept) > rules.max_stop_sequences:
+        raise refuse("stop", f"{rules.provider} takes at most {rules.max_stop_sequences} texts.")
     return kept
 
 
-def most_tokens(body: Mapping[str, Any]) -> int | None:
+def max_tokens(body: Mapping[str, Any]) -> int | None:
     """`max_completion_tokens`, or the older `max_tokens`."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = body.get(name)
@@ -262,67 +274,72 @@ def most_tokens(body: Mapping[str, Any]) -> int | None:
     return None
 
 
-def number(body: Mapping[str, Any], name: str, *, least: float, most: float) -> float | None:
-    """A parameter that is a number between two."""
+def number(body: Mapping[str, Any], name: str, *, minimum: float, maximum: float) -> float | None:
+    """A number within the bounds, which are inclusive; None if it is missing."""
     value = body.get(name)
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-        raise refuse(name, f"Here it must be a number from {least:g} to {most:g}.")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise refuse(name, f"Here it must be a number from {minimum:g} to {maximum:g}.")
     return value
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:
-    """A parameter that is true or false."""
+    """A boolean; False if it is missing."""
     value = body.get(name)
     if not isinstance(value, bool | None):
         raise refuse(name, "It must be true or false.")
     return bool(value)
 
 
-def calls_one_at_a_time(body: Mapping[str, Any]) -> bool:
-    """Whether the model must not call several tools at once."""
+def forbids_parallel_tool_calls(body: Mapping[str, Any]) -> bool:
+    """Whether `parallel_tool_calls` is false."""
     return body.get("parallel_tool_calls") is not None and not flag(body, "parallel_tool_calls")
 
 
-def functions(body: Mapping[str, Any], rules: Rules, *, own: Sequence[str] = ()) -> list[Json]:
-    """The `function` objects of `tools`, with the provider's `own` fields of a tool and names that it takes. Raises for tools of another type."""
+def functions(
+    body: Mapping[str, Any], rules: VendorRules, *, vendor_fields: Sequence[str] = ()
+) -> list[Json]:
+    """The `function` objects of `tools`, with the vendor's own fields of a tool, and names in the vendor's format.
+
+    Raises UnsupportedRequest for tools of another type.
+    """
     found = []
-    for position, tool in enumerate(listed(body, "tools")):
-        at = f"tools[{position}]"
+    for position, tool in enumerate(list_field(body, "tools")):
+        path = f"tools[{position}]"
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise refuse(at, "It must be of type function, with a function that has a name.")
+            raise refuse(path, "It must be of type function, with a function that has a name.")
         beside = {name: value for name, value in tool.items() if name not in {"type", "function"}}
-        _only(function, _OF_A_FUNCTION.union(own), at=f"{at}.function")
-        _only(beside, own, at=at)
-        whole = {**function, **beside, "name": rules.names.fit(function["name"])}
+        _refuse_other_fields(function, _FUNCTION_FIELDS.union(vendor_fields), path=f"{path}.function")
+        _refuse_other_fields(beside, vendor_fields, path=path)
+        whole = {**function, **beside, "name": rules.tool_names.fit(function["name"])}
         found.append({name: value for name, value in whole.items() if value is not None})
     return found
 
 
-def own_name(body: Mapping[str, Any], rules: Rules, called: str) -> str:
-    """What the caller calls the tool that the vendor's model has called."""
+def original_tool_name(body: Mapping[str, Any], rules: VendorRules, called: str) -> str:
+    """The caller's name of a tool, from the vendor's name: the inverse of `VendorRules.tool_names.fit`."""
     if is_fitted(called):
-        for tool in merged(body).get("tools") or ():
+        for tool in merge_extra_params(body).get("tools") or ():
             function = tool.get("function") if isinstance(tool, dict) else None
             name = function.get("name") if isinstance(function, dict) else None
-            if isinstance(name, str) and rules.names.fit(name) == called:
+            if isinstance(name, str) and rules.tool_names.fit(name) == called:
                 return name
     return called
 
 
-def choice_of_tool(body: Mapping[str, Any], rules: Rules) -> tuple[str, str]:
-    """`tool_choice` as (auto, none, required, function or empty, the function's name). Without tools, auto and none ask for nothing."""
-    kind, name = _choice(body.get("tool_choice"))
+def tool_choice(body: Mapping[str, Any], rules: VendorRules) -> tuple[str, str]:
+    """`tool_choice` as (`auto`, `none`, `required`, `function` or empty, the function's name). Empty without tools for auto and none."""
+    kind, name = _read_tool_choice(body.get("tool_choice"))
     if body.get("tools") or not kind:
-        return kind, rules.names.fit(name) if name else ""
+        return kind, rules.tool_names.fit(name) if name else ""
     if kind in ("auto", "none"):
         return "", ""
     raise refuse("tool_choice", "There are no tools to choose from.")
 
 
-def _choice(given: Any) -> tuple[str, str]:
+def _read_tool_choice(given: Any) -> tuple[str, str]:
     if given is None:
         return "", ""
     if given in ("auto", "none", "required"):
@@ -338,18 +355,18 @@ def _choice(given: Any) -> tuple[str, str]:
 
 
 def texts(value: Any, *, name: str) -> list[str]:
-    """`input` or `prompt` as a list of texts. Token numbers are refused: another model's tokens mean something else."""
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+    """`input` or `prompt` as a list of texts. Raises UnsupportedRequest for token ids, which differ between models."""
+    list_field = [value] if isinstance(value, str) else value
+    if not isinstance(list_field, list) or not all(isinstance(each, str) for each in list_field):
         raise refuse(
             name,
             "It must be a text or a list of texts. Token numbers mean something else to every model: send the texts themselves.",
         )
-    return listed
+    return list_field
 
 
-def prompt(body: Mapping[str, Any], rules: Rules) -> str:
-    """The one text of `prompt`, for vendors that take one a request."""
+def single_prompt(body: Mapping[str, Any], rules: VendorRules) -> str:
+    """The text of `prompt`, for vendors that accept one prompt per request."""
     given = texts(body["prompt"], name="prompt")
     if len(given) != 1:
         raise refuse("prompt", f"{rules.provider} takes one prompt a request.")

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving_ui.catalogue import openai_request
-from serving_ui.catalogue.vendor_rules import Rules
-from serving_ui.catalogue.wire_format import Asked, Json
+from serving_ui.catalogue.vendor_rules import VendorRules
+from serving_ui.catalogue.wire_format import Json, RequestContext
 from serving_ui.lib import json_text
 
 
 def usage(
     prompt: int,
-    completion: int | None = None,
+    text_completion: int | None = None,
     *,
     cached: int | None = None,
     written: int | None = None,
@@ -28,9 +28,9 @@ def usage(
     `completion` that went into thinking.
     """
     counts: Json = {"prompt_tokens": prompt}
-    if completion is not None:
-        counts["completion_tokens"] = completion
-    counts["total_tokens"] = prompt + (completion or 0)
+    if text_completion is not None:
+        counts["completion_tokens"] = text_completion
+    counts["total_tokens"] = prompt + (text_completion or 0)
     details = {"cached_tokens": cached, "cache_write_tokens": written or None}
     if told := {name: count for name, count in details.items() if count is not None}:
         counts["prompt_tokens_details"] = told
@@ -47,27 +47,27 @@ def message(content: str | None, *, tool_calls: Sequence[Json] = (), **more: Any
     return said | {name: value for name, value in more.items() if value is not None}
 
 
-def tool_call(asked: Asked, rules: Rules, call_id: str, name: str, arguments: Any) -> Json:
+def tool_call(context: RequestContext, rules: VendorRules, call_id: str, name: str, arguments: Any) -> Json:
     """A whole call under the caller's own name of the tool. `arguments` is an object or its JSON text; nothing is an empty object."""
     text = arguments if isinstance(arguments, str) else json_text.write(arguments).decode()
-    return _call(asked, rules, call_id, name, "{}" if _is_nothing(text) else text)
+    return _tool_call(context, rules, call_id, name, "{}" if _is_empty_json(text) else text)
 
 
-def begun_call(asked: Asked, rules: Rules, call_id: str, name: str) -> Json:
+def tool_call_start(context: RequestContext, rules: VendorRules, call_id: str, name: str) -> Json:
     """A streamed call, whose arguments follow."""
-    return _call(asked, rules, call_id, name, "")
+    return _tool_call(context, rules, call_id, name, "")
 
 
-def _call(asked: Asked, rules: Rules, call_id: str, name: str, arguments: str) -> Json:
-    function = {"name": openai_request.own_name(asked.body, rules, name), "arguments": arguments}
+def _tool_call(context: RequestContext, rules: VendorRules, call_id: str, name: str, arguments: str) -> Json:
+    function = {"name": openai_request.original_tool_name(context.body, rules, name), "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
 
 
-def _is_nothing(arguments: str) -> bool:
+def _is_empty_json(arguments: str) -> bool:
     return arguments.strip() in ("", "null")
 
 
-class Arguments:
+class ToolArgumentsStream:
     """The arguments of one streamed call, piece by piece. Clients parse them, so nothing, or null, is an empty object."""
 
     def __init__(self) -> None:
@@ -106,40 +106,49 @@ def choice(index: int, said: Json, finish_reason: str, *, logprobs: Any = None) 
     return {"index": index, "message": said, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def chat(
-    asked: Asked, choices: Sequence[Json], counts: Json | None, *, id: str = "", model: str = ""
+def chat_completion(
+    context: RequestContext, choices: Sequence[Json], counts: Json | None, *, id: str = "", model: str = ""
 ) -> Json:
     """A whole `chat.completion`."""
-    whole = _head("chat.completion", asked, id, model) | {"choices": list(choices)}
+    whole = _envelope("chat.completion", context, id, model) | {"choices": list(choices)}
     return whole if counts is None else whole | {"usage": counts}
 
 
-def completion(
-    asked: Asked, choices: Sequence[tuple[str, str]], counts: Json | None, *, id: str = "", model: str = ""
+def text_completion(
+    context: RequestContext,
+    choices: Sequence[tuple[str, str]],
+    counts: Json | None,
+    *,
+    id: str = "",
+    model: str = "",
 ) -> Json:
     """A whole `text_completion`; `choices` are (text, finish reason)."""
     listed = [
         {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
         for index, (text, reason) in enumerate(choices)
     ]
-    whole = _head("text_completion", asked, id, model) | {"choices": listed}
+    whole = _envelope("text_completion", context, id, model) | {"choices": listed}
     return whole if counts is None else whole | {"usage": counts}
 
 
 def embeddings(
-    asked: Asked, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
+    context: RequestContext, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
 ) -> Json:
     """A list of embeddings, in base64 when the question says so."""
-    encoded = openai_request.merged(asked.body).get("encoding_format") == "base64"
+    encoded = openai_request.merge_extra_params(context.body).get("encoding_format") == "base64"
     data = [
-        {"object": "embedding", "index": index, "embedding": _base64(vector) if encoded else list(vector)}
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _float32_base64(vector) if encoded else list(vector),
+        }
         for index, vector in enumerate(vectors)
     ]
-    return {"object": "list", "data": data, "model": model or asked.model, "usage": counts or usage(0)}
+    return {"object": "list", "data": data, "model": model or context.model, "usage": counts or usage(0)}
 
 
-def chunk(
-    asked: Asked,
+def chat_chunk(
+    context: RequestContext,
     delta: Json,
     *,
     index: int = 0,
@@ -150,11 +159,11 @@ def chunk(
 ) -> Json:
     """A `chat.completion.chunk` with one choice."""
     said = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-    return _head("chat.completion.chunk", asked, id, model) | {"choices": [said]}
+    return _envelope("chat.completion.chunk", context, id, model) | {"choices": [said]}
 
 
 def text_chunk(
-    asked: Asked,
+    context: RequestContext,
     text: str,
     *,
     index: int = 0,
@@ -164,21 +173,31 @@ def text_chunk(
 ) -> Json:
     """A `text_completion` chunk with one choice."""
     said = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-    return _head("text_completion", asked, id, model) | {"choices": [said]}
+    return _envelope("text_completion", context, id, model) | {"choices": [said]}
 
 
 def usage_chunk(
-    asked: Asked, counts: Json, *, kind: str = "chat.completion.chunk", id: str = "", model: str = ""
+    context: RequestContext,
+    counts: Json,
+    *,
+    kind: str = "chat.completion.chunk",
+    id: str = "",
+    model: str = "",
 ) -> Json:
     """The last chunk: no choices, only the token counts."""
-    return _head(kind, asked, id, model) | {"choices": [], "usage": counts}
+    return _envelope(kind, context, id, model) | {"choices": [], "usage": counts}
 
 
-def _head(kind: str, asked: Asked, id: str, model: str) -> Json:
-    return {"id": id or asked.id, "object": kind, "created": asked.created, "model": model or asked.model}
+def _envelope(kind: str, context: RequestContext, id: str, model: str) -> Json:
+    return {
+        "id": id or context.id,
+        "object": kind,
+        "created": context.created,
+        "model": model or context.model,
+    }
 
 
-def _base64(vector: Sequence[float]) -> str:
+def _float32_base64(vector: Sequence[float]) -> str:
     """Four bytes a number, the lowest first, as OpenAI has them."""
     packed = array("f", vector)
     if sys.byteorder == "big":

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 Path = tuple[str | int, ...]
 
@@ -20,7 +20,7 @@ Path = tuple[str | int, ...]
 @dataclass(frozen=True)
 class Problem:
     path: Path
-    message: Text
+    message: TranslatableText
     code: str = "invalid"
 
     def under(self, *prefix: str | int) -> Problem:
@@ -35,7 +35,7 @@ class SpecErrors(Exception):
         super().__init__(" ".join(problem.message for problem in self.problems))
 
 
-def refusal(message: Text, code: str = "invalid") -> PydanticCustomError:
+def field_error(message: TranslatableText, code: str = "invalid") -> PydanticCustomError:
     """For a validator of one field: pydantic puts the path to it."""
     return PydanticCustomError("problem", "{text}", {"text": message, "code": code})
 
@@ -46,7 +46,7 @@ def as_validation_error(problems: Iterable[Problem]) -> ValidationError:
         "spec",
         [
             InitErrorDetails(
-                type=refusal(problem.message, problem.code),
+                type=field_error(problem.message, problem.code),
                 loc=problem.path,
                 input=None,
             )
@@ -78,7 +78,7 @@ def _label(path: Path, labels: Mapping[str, str]) -> str:
     return labels.get(names[-1]) or _LABELS.get(names[-1]) or names[-1]
 
 
-def sentence(kind: str, label: str, context: Mapping[str, Any]) -> Text:
+def sentence(kind: str, label: str, context: Mapping[str, Any]) -> TranslatableText:
     """What pydantic calls `kind`, said to a person."""
     template = (
         _SENTENCES.get(kind) or _by_ending(kind) or _("%(label)s is not valid. Check it and try again.")
@@ -90,7 +90,7 @@ def _number(limit: Any) -> Any:
     return f"{limit:g}" if isinstance(limit, float) else limit
 
 
-def _by_ending(kind: str) -> Text | None:
+def _by_ending(kind: str) -> TranslatableText | None:
     return next((template for ending, template in _ENDINGS.items() if kind.startswith(ending)), None)
 
 
@@ -100,7 +100,7 @@ _NOT_TEXT = _("%(label)s must be text.")
 _NOT_WHOLE = _("%(label)s must be a whole number.")
 _NOT_LIST = _("%(label)s must be a list.")
 _NOT_OBJECT = _("%(label)s must be an object.")
-_SENTENCES: dict[str, Text] = {
+_SENTENCES: dict[str, TranslatableText] = {
     "missing": _("%(label)s is missing. Give it and try again."),
     "string_unicode": _("%(label)s contains characters that are not valid text."),
     "string_too_short": _("%(label)s must have at least %(min_length)s characters."),
@@ -116,7 +116,7 @@ _SENTENCES: dict[str, Text] = {
     "enum": _("%(label)s must be one of: %(expected)s."),
     "finite_number": _("%(label)s must be a number."),
 }
-_ENDINGS: dict[str, Text] = {
+_ENDINGS: dict[str, TranslatableText] = {
     "string_": _NOT_TEXT,
     "int_": _NOT_WHOLE,
     "float_": _("%(label)s must be a number."),
@@ -130,7 +130,7 @@ _ENDINGS: dict[str, Text] = {
     "none_": _("%(label)s must be left out."),
     "recursion_": _("%(label)s is nested too deeply."),
 }
-_LABELS: dict[str, Text] = {
+_LABELS: dict[str, TranslatableText] = {
     "name": _("Name"),
     "description": _("Description"),
     "config": _("Config"),

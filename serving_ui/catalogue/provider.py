@@ -9,9 +9,9 @@ from typing import Any
 
 from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.translatable import Text
-from serving_ui.catalogue.upstream import Addresses, UpstreamRequest, address
-from serving_ui.catalogue.wire_format import Build, Wire
+from serving_ui.catalogue.translatable import TranslatableText
+from serving_ui.catalogue.upstream import Addresses, UpstreamRequest, normalized_url
+from serving_ui.catalogue.wire_format import Build, WireFormat
 
 Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
 
@@ -20,7 +20,7 @@ def _no_check(_config: Any, _model: str, _task: Task, _addresses: Addresses) -> 
     return None
 
 
-def _nowhere_else(_config: Any, _addresses: Addresses) -> tuple[str, ...]:
+def _no_other_urls(_config: Any, _addresses: Addresses) -> tuple[str, ...]:
     return ()
 
 
@@ -29,7 +29,7 @@ class Provider:
     """A provider's file makes exactly one. `config` arguments of the functions are instances of its `config`."""
 
     name: str
-    label: Text
+    label: TranslatableText
     config: type[ProviderConfig]
     models: Mapping[Task, tuple[str, ...]]
     """Suggested models; the keys are the tasks that the provider has."""
@@ -40,15 +40,15 @@ class Provider:
     """Not offered in the dialog, accepted everywhere else."""
     suggest: Callable[[Task, Mapping[str, Any]], tuple[str, ...]] | None = None
     """Suggested models that depend on other answers (flat values)."""
-    also_sends_to: Callable[[Any, Addresses], tuple[str, ...]] = _nowhere_else
+    other_urls: Callable[[Any, Addresses], tuple[str, ...]] = _no_other_urls
     """Further addresses that a secret goes to, such as a token server."""
     check: Check = _no_check
     """The request that proves the credentials; None when the provider has no such call."""
-    refusals: frozenset[int] = frozenset({401})
+    check_refused: frozenset[int] = frozenset({401})
     """The statuses by which the check says that the credentials are wrong, and not merely that it cannot tell."""
-    wire: Mapping[Task, Wire] = field(default_factory=lambda: MappingProxyType({}))
+    wire_formats: Mapping[Task, WireFormat] = field(default_factory=lambda: MappingProxyType({}))
     """What is sent and what comes back, by task; every task of `models` has one."""
-    responses: Build | None = None
+    build_responses_request: Build | None = None
     """The request of OpenAI's Responses API, for providers that speak it; its answers pass through as they are."""
 
     def __post_init__(self) -> None:
@@ -70,11 +70,11 @@ class Provider:
 
         Two configs send their secrets alike if these are equal.
         """
-        urls = (self.base_url(config, addresses), *self.also_sends_to(config, addresses))
+        urls = (self.base_url(config, addresses), *self.other_urls(config, addresses))
         answers = config.flat()
         decided = (
             f"{field.name}={answers[field.name]}"
             for field in config.fields()
             if field.decides_destination and field.kind not in ("url", "secret") and field.name in answers
         )
-        return frozenset({*map(address, urls), *decided})
+        return frozenset({*map(normalized_url, urls), *decided})

@@ -65,7 +65,7 @@ class Block(BaseModel):
         for name, declaration in cls.declarations().items():
             known[name] = declaration.group
             if declaration.kind == "secret":
-                known[name + block_parser.TWIN] = None
+                known[name + block_parser.PLAINTEXT_SUFFIX] = None
         return known
 
     @model_validator(mode="wrap")
@@ -76,11 +76,11 @@ class Block(BaseModel):
         if isinstance(data, cls):
             return handler(data)
         trusted = is_trusted(info)
-        read = block_parser.read(cls.declarations(), data, trusted=trusted)
+        read = block_parser.parse(cls.declarations(), data, trusted=trusted)
         made, problems = cls._make(handler, read.given)
         read.problems += problems
         if not trusted and isinstance(data, Mapping):
-            read.problems += block_parser.broken_rules(cls.declarations(), cls.selectors, read)
+            read.problems += block_parser.visibility_problems(cls.declarations(), cls.selectors, read)
         if made is None or read.problems:
             raise as_validation_error(read.problems)
         return made

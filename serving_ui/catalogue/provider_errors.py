@@ -28,9 +28,9 @@ from typing import Any
 
 from serving_ui.lib import json_text
 
-_DEFAULT = 500
+_DEFAULT_STATUS = 500
 # Each name in small letters without signs, and without "error" or "exception" at its end.
-_NAMES: Mapping[int, str] = {
+_NAMES_BY_STATUS: Mapping[int, str] = {
     400: "badrequest validation contextlength contextlengthexceeded exceedcontextsize contentfilter contentpolicyviolation "
     "failedprecondition outofrange",
     401: "authentication unauthenticated unauthorized invalidapikey",
@@ -50,10 +50,10 @@ _NAMES: Mapping[int, str] = {
     504: "timeout timedout deadlineexceeded gatewaytimeout requesttimeout modeltimeout",
     529: "overloaded engineoverloaded serveroverloaded serverisoverloaded modeloverloaded provideroverloaded",
 }
-_STATUSES = {name: status for status, names in _NAMES.items() for name in names.split()}
-_PREFIXES = {"invalid": 400, "throttl": 429, "limitexceeded": 429, "requestlimitexceeded": 429}
-_NUMBERS_OF_MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429, 2013: 400, 2049: 401}
-_PATTERNS = (
+_STATUS_BY_NAME = {name: status for status, names in _NAMES_BY_STATUS.items() for name in names.split()}
+_STATUS_BY_PREFIX = {"invalid": 400, "throttl": 429, "limitexceeded": 429, "requestlimitexceeded": 429}
+_STATUS_BY_MINIMAX_CODE = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429, 2013: 400, 2049: 401}
+_STATUS_PATTERNS = (
     (429, re.compile(r"rate.?limit|too many requests|throttl|quota", re.I)),
     (
         503,
@@ -61,8 +61,8 @@ _PATTERNS = (
     ),
     (504, re.compile(r"timed? ?out|deadline", re.I)),
 )
-_SIGNS = re.compile(r"[^a-z0-9]")
-_ENDING = re.compile(r"(?:error|exception)+$")
+_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
+_ERROR_SUFFIX = re.compile(r"(?:error|exception)+$")
 
 _STATUS_KEYS = ("code", "status", "status_code", "statusCode", "http_status", "http_code", "originalStatusCode", "error_code")  # fmt: skip
 _NAME_KEYS = ("code", "Code", "type", "status", "error_type", "errorType", "error_code", "reason", "__type")
@@ -71,11 +71,11 @@ _MESSAGE_KEYS = (
     "msg", "err", "exception", "text", "title", "body",
 )  # fmt: skip
 _ERROR_KEYS = ("errors", "Error", "fault", "exception", "err", "error_message", "errorMessage", "error_code", "detail")  # fmt: skip
-_ANSWER_KEYS = ("choices", "data", "output", "candidates", "predictions", "embeddings", "embedding", "content", "delta", "messages")  # fmt: skip
+_OUTPUT_KEYS = ("choices", "data", "output", "candidates", "predictions", "embeddings", "embedding", "content", "delta", "messages")  # fmt: skip
 """What has one of these is an answer or a part of one, unless it names its error."""
 
 
-class ProviderFailed(Exception):
+class ProviderError(Exception):
     """The provider itself said, within an answer, that it failed; the text is in its words.
 
     `status` is the HTTP status that it would have been, `code` the provider's own name for it, empty without one, and `counts` the
@@ -83,7 +83,12 @@ class ProviderFailed(Exception):
     """
 
     def __init__(
-        self, words: str, *, status: int = _DEFAULT, code: str = "", counts: Mapping[str, Any] | None = None
+        self,
+        words: str,
+        *,
+        status: int = _DEFAULT_STATUS,
+        code: str = "",
+        counts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(words)
         self.status = status
@@ -91,84 +96,84 @@ class ProviderFailed(Exception):
         self.counts = counts
 
 
-def in_event(content: Any, name: str = "") -> ProviderFailed | None:
+def error_in_event(content: Any, name: str = "") -> ProviderError | None:
     """The failure that an event of a stream tells of, None for all others. `name` is the event's type, where it has one."""
-    if name and names_failure(name):
+    if name and is_error_event(name):
         inner = content.get("error") if isinstance(content, Mapping) else None
-        return _read(inner or content or name, content, name)
+        return _provider_error(inner or content or name, content, name)
     if isinstance(content, list) and len(content) == 1:
         content = content[0]
     if not isinstance(content, Mapping):
         return None
     if content.get("error"):
-        return _read(content["error"], content)
+        return _provider_error(content["error"], content)
     if content.get("choices"):
-        return _in_choices(content["choices"])
-    return _without_error(content)
+        return _error_in_choices(content["choices"])
+    return _error_by_other_field(content)
 
 
-def in_answer(content: Any) -> ProviderFailed | None:
+def error_in_response(content: Any) -> ProviderError | None:
     """The failure that a whole answer tells of. An answer with nothing but a message is none."""
-    failed = in_event(content)
-    if failed is None and isinstance(content, Mapping) and not has_answer(content):
+    failed = error_in_event(content)
+    if failed is None and isinstance(content, Mapping) and not has_output(content):
         words = content.get("message") or content.get("Message")
         if isinstance(words, str):
-            return _read(content)
+            return _provider_error(content)
     return failed
 
 
-def names_failure(name: str) -> bool:
+def is_error_event(name: str) -> bool:
     """Whether an event of this type tells of a failure, whatever it holds."""
     name = name.lower()
     return name == "error" or name.endswith((".error", "exception"))
 
 
-def has_answer(content: Mapping[str, Any]) -> bool:
+def has_output(content: Mapping[str, Any]) -> bool:
     """Whether there is an answer in it, or a part of one. Token counts are none."""
-    return any(content.get(name) for name in _ANSWER_KEYS) or content.get("object") == "response"
+    return any(content.get(name) for name in _OUTPUT_KEYS) or content.get("object") == "response"
 
 
-def _in_choices(choices: Any) -> ProviderFailed | None:
+def _error_in_choices(choices: Any) -> ProviderError | None:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, Mapping) and (choice.get("error") or choice.get("finish_reason") == "error"):
-            return _read(choice.get("error") or "It ended with the finish reason error.", choice)
+            return _provider_error(choice.get("error") or "It ended with the finish reason error.", choice)
     return None
 
 
-def _without_error(content: Mapping[str, Any]) -> ProviderFailed | None:
+def _error_by_other_field(content: Mapping[str, Any]) -> ProviderError | None:
     """Failures that have another field than `error` to tell of it."""
     if content.get("type") == "error" or content.get("object") == "error":
-        return _read(content)
+        return _provider_error(content)
     response = content if content.get("object") == "response" else content.get("response")
     if isinstance(response, Mapping) and (response.get("error") or response.get("status") == "failed"):
-        return _read(response.get("error") or "The response failed.", response)
+        return _provider_error(response.get("error") or "The response failed.", response)
     minimax = content.get("base_resp")
     if isinstance(minimax, Mapping) and minimax.get("status_code"):
-        return _read(minimax, minimax)
-    if has_answer(content):
+        return _provider_error(minimax, minimax)
+    if has_output(content):
         return None
     for each in (content, content.get("Response"), content.get("header")):
-        failed = _instead_of_answer(each) if isinstance(each, Mapping) else None
+        failed = _error_without_output(each) if isinstance(each, Mapping) else None
         if failed is not None:
             return failed
     return None
 
 
-def _instead_of_answer(content: Mapping[str, Any]) -> ProviderFailed | None:
+def _error_without_output(content: Mapping[str, Any]) -> ProviderError | None:
     """What would be no failure if an answer stood beside it."""
     for name in _ERROR_KEYS:
         if error := content.get(name):
             has_parts = isinstance(error, Mapping | list) and name != "detail"
-            return _read(error if has_parts else _words(content) or error, content)
+            return _provider_error(error if has_parts else _message(content) or error, content)
     is_told = (
         isinstance(content.get("code"), str)
         or content.get("success") is False
-        or any(_is_bad(content.get(name)) for name in (*_NAME_KEYS, "statusCode", "status_code"))
+        or any(_is_error_code(content.get(name)) for name in (*_NAME_KEYS, "statusCode", "status_code"))
     )
-    return _read(content) if is_told and _words(content) else None
+    return _provider_error(content) if is_told and _message(content) else None
 
 
-def _is_bad(value: Any) -> bool:
+def _is_error_code(value: Any) -> bool:
     """Whether a code, type or status is one of failure. There are as many numbers for success as vendors, but they are small."""
     number = _number(value)
     if number is not None:
@@ -178,31 +183,33 @@ def _is_bad(value: Any) -> bool:
     return value.lower().startswith("error") or "fail" in value.lower() or _status_of(value) is not None
 
 
-def _read(error: Any, around: Any = None, name: str = "") -> ProviderFailed:
+def _provider_error(error: Any, around: Any = None, name: str = "") -> ProviderError:
     """What `error` says; `around` is the object that it stands in, `name` that of the event."""
     if isinstance(error, list) and error:
         error = error[0]
     holders = [each for each in (error, around) if isinstance(each, Mapping)]
     inner = holders[0].get("metadata") if holders else None
     holders += [inner] if isinstance(inner, Mapping) else []
-    words = next(_said(error, holders), name) or "It gave no reason."
-    code, named = _by_name([name] if name else [], holders)
-    status = _by_number(holders) or named or _by_name([words], [])[1] or _by_pattern(words)
-    return ProviderFailed(words, status=status, code=code)
+    words = next(_message_candidates(error, holders), name) or "It gave no reason."
+    code, named = _status_by_name([name] if name else [], holders)
+    status = (
+        _status_by_number(holders) or named or _status_by_name([words], [])[1] or _status_by_pattern(words)
+    )
+    return ProviderError(words, status=status, code=code)
 
 
-def _said(error: Any, holders: list[Mapping[str, Any]]) -> Iterator[str]:
+def _message_candidates(error: Any, holders: list[Mapping[str, Any]]) -> Iterator[str]:
     """What it says in words, the best first."""
     if isinstance(error, str) and error.strip():
         yield error
     for holder in holders:
-        if found := _words(holder):
+        if found := _message(holder):
             yield found
     yield from (str(holder[name]) for holder in holders for name in _NAME_KEYS if holder.get(name))
     yield from (json_text.write(holder).decode() for holder in holders[:1])
 
 
-def _words(holder: Mapping[str, Any]) -> str:
+def _message(holder: Mapping[str, Any]) -> str:
     for name in _MESSAGE_KEYS:
         value = holder.get(name)
         if isinstance(value, str) and value.strip():
@@ -212,14 +219,14 @@ def _words(holder: Mapping[str, Any]) -> str:
     return ""
 
 
-def _by_number(holders: list[Mapping[str, Any]]) -> int | None:
+def _status_by_number(holders: list[Mapping[str, Any]]) -> int | None:
     for holder in holders:
         for name in _STATUS_KEYS:
             number = _number(holder.get(name))
             if number is not None and 400 <= number < 600:
                 return number
-            if number in _NUMBERS_OF_MINIMAX and name == "status_code":
-                return _NUMBERS_OF_MINIMAX[number]
+            if number in _STATUS_BY_MINIMAX_CODE and name == "status_code":
+                return _STATUS_BY_MINIMAX_CODE[number]
     return None
 
 
@@ -229,7 +236,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _by_name(names: list[str], holders: list[Mapping[str, Any]]) -> tuple[str, int | None]:
+def _status_by_name(names: list[str], holders: list[Mapping[str, Any]]) -> tuple[str, int | None]:
     """The first name that is known, and the status that it stands for."""
     names += [
         str(holder[name]) for holder in holders for name in _NAME_KEYS if isinstance(holder.get(name), str)
@@ -238,11 +245,11 @@ def _by_name(names: list[str], holders: list[Mapping[str, Any]]) -> tuple[str, i
 
 
 def _status_of(name: str) -> int | None:
-    plain = _ENDING.sub("", _SIGNS.sub("", name.rpartition("#")[2].lower()))
-    return _STATUSES.get(plain) or next(
-        (_PREFIXES[each] for each in _PREFIXES if plain.startswith(each)), None
+    plain = _ERROR_SUFFIX.sub("", _NOT_ALPHANUMERIC.sub("", name.rpartition("#")[2].lower()))
+    return _STATUS_BY_NAME.get(plain) or next(
+        (_STATUS_BY_PREFIX[each] for each in _STATUS_BY_PREFIX if plain.startswith(each)), None
     )
 
 
-def _by_pattern(words: str) -> int:
-    return next((status for status, pattern in _PATTERNS if pattern.search(words)), _DEFAULT)
+def _status_by_pattern(words: str) -> int:
+    return next((status for status, pattern in _STATUS_PATTERNS if pattern.search(words)), _DEFAULT_STATUS)

@@ -22,9 +22,9 @@ from pydantic import (
 from serving_ui.catalogue import names, unknown
 from serving_ui.catalogue.changes import destinations, differences
 from serving_ui.catalogue.endpoint_config import (
-    Body,
+    ApiModel,
     ConfigSpec,
-    Reported,
+    RequestBody,
     Route,
     ServedEntity,
     TrafficConfig,
@@ -36,51 +36,51 @@ from serving_ui.catalogue.problems import (
     Problem,
     SpecErrors,
     as_validation_error,
+    field_error,
     from_validation_error,
-    refusal,
 )
-from serving_ui.catalogue.translatable import Text, _, has_control_characters
+from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
-LONGEST_DESCRIPTION = 2000
-LONGEST_TAG_KEY = 127
-LONGEST_TAG_VALUE = 255
-MOST_TAGS = 1000
+MAX_DESCRIPTION_LENGTH = 2000
+MAX_TAG_KEY_LENGTH = 127
+MAX_TAG_VALUE_LENGTH = 255
+MAX_TAGS = 1000
 
 
-def _one_line(value: str) -> str:
+def _single_line(value: str) -> str:
     if has_control_characters(value):
-        raise refusal(
+        raise field_error(
             _("This contains a line break or another character that cannot be shown. Type it again.")
         )
     return value
 
 
-def _some_lines(value: str) -> str:
+def _multiline(value: str) -> str:
     if has_control_characters(value, allowed="\n\r\t"):
-        raise refusal(_("This contains a character that cannot be shown. Type it again."))
+        raise field_error(_("This contains a character that cannot be shown. Type it again."))
     return value
 
 
 def _endpoint_name(name: str) -> str:
     if problem := names.endpoint_name_problem(name):
-        raise refusal(problem)
+        raise field_error(problem)
     return name
 
 
-class Tag(Body):
+class Tag(ApiModel):
     key: Annotated[
         str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TAG_KEY),
-        AfterValidator(_one_line),
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TAG_KEY_LENGTH),
+        AfterValidator(_single_line),
     ]
     value: Annotated[
         str,
-        StringConstraints(strip_whitespace=True, max_length=LONGEST_TAG_VALUE),
-        AfterValidator(_one_line),
+        StringConstraints(strip_whitespace=True, max_length=MAX_TAG_VALUE_LENGTH),
+        AfterValidator(_single_line),
     ] = ""
 
 
-def _each_once(keys: Iterable[str], message: Text) -> None:
+def _refuse_duplicates(keys: Iterable[str], message: TranslatableText) -> None:
     seen: set[str] = set()
     problems = []
     for position, key in enumerate(keys):
@@ -91,29 +91,31 @@ def _each_once(keys: Iterable[str], message: Text) -> None:
         raise as_validation_error(problems)
 
 
-def _distinct_tags(tags: list[Tag]) -> list[Tag]:
-    _each_once((tag.key for tag in tags), _("There is more than one tag with this key. Give each key once."))
+def _without_duplicate_keys(tags: list[Tag]) -> list[Tag]:
+    _refuse_duplicates(
+        (tag.key for tag in tags), _("There is more than one tag with this key. Give each key once.")
+    )
     return tags
 
 
-Tags = Annotated[list[Tag], Field(max_length=MOST_TAGS), AfterValidator(_distinct_tags)]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_without_duplicate_keys)]
 _TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
 _RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
 
 
 def _not_optimized(value: bool) -> bool:
     if value:
-        raise refusal(
+        raise field_error(
             _("Route optimization is not offered: every query takes the one direct way. Leave it out.")
         )
     return value
 
 
-Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_some_lines)]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH), AfterValidator(_multiline)]
 _DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description)
 
 
-class EndpointSpec(Reported):
+class EndpointSpec(RequestBody):
     name: Annotated[str, AfterValidator(_endpoint_name)]
     description: Description = ""
     config: ConfigSpec
@@ -125,7 +127,7 @@ class EndpointSpec(Reported):
     route_optimized: Annotated[StrictBool, AfterValidator(_not_optimized)] = False
 
 
-_GOVERNING: dict[str, type[Reported]] = {
+_GOVERNING: dict[str, type[RequestBody]] = {
     "ai_gateway": AiGateway,
     "email_notifications": EmailNotifications,
     "timeouts": Timeouts,

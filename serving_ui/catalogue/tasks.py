@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 
 class Task(StrEnum):
@@ -13,7 +13,7 @@ class Task(StrEnum):
     EMBEDDINGS = "llm/v1/embeddings"
 
     @property
-    def label(self) -> Text:
+    def label(self) -> TranslatableText:
         return _LABELS[self]
 
 

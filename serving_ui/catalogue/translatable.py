@@ -1,6 +1,6 @@
 """Sentences that a person reads: English here, translated by the faces.
 
-`_` only marks a string for extraction. A `Text` is its English and still knows its template and parts, so that a face can
+`_` only marks a string for extraction. A `TranslatableText` is its English and still knows its template and parts, so that a face can
 say it in another language after it has travelled through an exception.
 """
 
@@ -13,7 +13,7 @@ from typing import Self
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Text(str):
+class TranslatableText(str):
     """A string that remembers the template and the parts that it was made from."""
 
     __slots__ = ("parts", "template")
@@ -23,39 +23,39 @@ class Text(str):
 
     def __new__(cls, template: str, parts: dict[str, object] | None = None) -> Self:
         spelled = (
-            template % {name: _spelled(part, str) for name, part in parts.items()} if parts else template
+            template % {name: _formatted(part, str) for name, part in parts.items()} if parts else template
         )
         text = super().__new__(cls, spelled)
         text.template = template
         text.parts = parts or {}
         return text
 
-    def fill(self, **parts: object) -> Text:
+    def fill(self, **parts: object) -> TranslatableText:
         """Put words into the %(name)s places."""
-        return Text(self.template, parts)
+        return TranslatableText(self.template, parts)
 
     def translated(self, gettext: Callable[[str], str]) -> str:
         """The sentence in the language of `gettext`; parts that are texts themselves are translated too."""
         template = gettext(self.template)
         if not self.parts:
             return template
-        return template % {name: _spelled(part, gettext) for name, part in self.parts.items()}
+        return template % {name: _formatted(part, gettext) for name, part in self.parts.items()}
 
-    def __reduce__(self) -> tuple[type[Text], tuple[str, dict[str, object]]]:
-        return (Text, (self.template, self.parts))
+    def __reduce__(self) -> tuple[type[TranslatableText], tuple[str, dict[str, object]]]:
+        return (TranslatableText, (self.template, self.parts))
 
 
-def _spelled(part: object, gettext: Callable[[str], str]) -> str:
-    if isinstance(part, Text):
+def _formatted(part: object, gettext: Callable[[str], str]) -> str:
+    if isinstance(part, TranslatableText):
         return part.translated(gettext)
     if isinstance(part, (list, tuple)):
-        return ", ".join(_spelled(each, gettext) for each in part)
+        return ", ".join(_formatted(each, gettext) for each in part)
     return str(part)
 
 
-def _(text: str) -> Text:
+def _(text: str) -> TranslatableText:
     """Mark a string for translation."""
-    return Text(text)
+    return TranslatableText(text)
 
 
 def has_control_characters(value: str, *, allowed: str = "") -> bool:

@@ -12,7 +12,7 @@ from serving_ui.catalogue.endpoint_config import COMPUTE_FIELDS
 from serving_ui.catalogue.provider_config import Block
 from serving_ui.catalogue.registry import PROVIDERS
 
-MOST_REPORTED = 50
+MAX_REPORTED = 50
 
 _ENDPOINT = {
     "name",
@@ -36,17 +36,17 @@ _TAG = {"key", "value"}
 
 def in_endpoint(body: object) -> list[str]:
     """Unknown fields of the body that creates an endpoint."""
-    return list(islice(_endpoint(body), MOST_REPORTED))
+    return list(islice(_endpoint(body), MAX_REPORTED))
 
 
 def in_config(body: object) -> list[str]:
     """Unknown fields of the body that updates a config."""
-    return list(islice(_config(body, ""), MOST_REPORTED))
+    return list(islice(_config(body, ""), MAX_REPORTED))
 
 
 def in_model(model: type[BaseModel], body: object) -> list[str]:
     """Unknown fields of a body that is nothing but pydantic fields, some of them models or lists of models."""
-    return list(islice(_modelled(model, body, ""), MOST_REPORTED))
+    return list(islice(_modelled(model, body, ""), MAX_REPORTED))
 
 
 def _modelled(model: type[BaseModel], body: object, at: str) -> Iterator[str]:

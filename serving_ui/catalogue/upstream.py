@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.lib import json_text
 
 Headers = tuple[tuple[str, str], ...]
@@ -29,10 +29,10 @@ OPENAI_PATHS = {
 GATEWAY_FIELDS = ("usage_context", "client_request_id", "extra_params")
 """Meant for this server and not for the provider."""
 
-_NOT_SENT = frozenset({*GATEWAY_FIELDS, "model"})
+_NOT_FORWARDED = frozenset({*GATEWAY_FIELDS, "model"})
 
 
-class RequestRefused(Exception):
+class UnsupportedRequest(Exception):
     """The caller's request cannot be passed on; the text is a sentence for the caller."""
 
 
@@ -116,7 +116,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme.lower()}://{host}:{port}"
 
 
-def address(url: str) -> str:
+def normalized_url(url: str) -> str:
     """An address with its path, spelled alike when it leads to the same place."""
     return origin(url) + urlsplit(url).path.rstrip("/")
 
@@ -146,23 +146,25 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
-        raise RequestRefused(_("extra_params must be an object with the provider's own parameters."))
+        raise UnsupportedRequest(_("extra_params must be an object with the provider's own parameters."))
     sent: dict[str, Any] = {} if model is None else {"model": model}
     if extra:
-        sent |= {name: value for name, value in extra.items() if name not in _NOT_SENT and name != "stream"}
-    if _NOT_SENT.isdisjoint(body):  # as at the paths of invocations
+        sent |= {
+            name: value for name, value in extra.items() if name not in _NOT_FORWARDED and name != "stream"
+        }
+    if _NOT_FORWARDED.isdisjoint(body):  # as at the paths of invocations
         return {**sent, **body}
     for name, value in body.items():
-        if name not in _NOT_SENT:
+        if name not in _NOT_FORWARDED:
             sent[name] = value
     return sent
 
 
-def sendable(secret: Secret | None) -> str:
+def header_value(secret: Secret | None) -> str:
     """The value of a secret for a header. White space around a key is a slip of the hand and never part of it."""
     value = secret.reveal().strip() if secret is not None else ""
     if not value or not value.isascii() or not value.isprintable():
-        message: Text = _(
+        message: TranslatableText = _(
             "The stored secret is empty or contains a character that cannot be sent. Store it again."
         )
         raise SecretUnusable(message)
@@ -171,13 +173,13 @@ def sendable(secret: Secret | None) -> str:
 
 def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, str]:
     """A header with a secret in it. Raises SecretUnusable."""
-    return (name, prefix + sendable(secret))
+    return (name, prefix + header_value(secret))
 
 
 def bearer(secret: Secret | None) -> tuple[str, str]:
-    return ("Authorization", "Bearer " + sendable(secret))
+    return ("Authorization", "Bearer " + header_value(secret))
 
 
-def segment(value: str) -> str:
+def path_segment(value: str) -> str:
     """A value as one segment of a path."""
     return quote(value, safe="")

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from serving_ui.catalogue.fields import Condition, Selector
 
 
-def holds(condition: Condition | None, answers: Mapping[str, str]) -> bool:
+def is_met(condition: Condition | None, answers: Mapping[str, str]) -> bool:
     """Whether the answers fulfil a condition; no condition is always fulfilled."""
     return condition is None or answers.get(condition[0]) in condition[1]
 
 
-def required(always: bool, condition: Condition | None, answers: Mapping[str, str]) -> bool:
-    return always or (condition is not None and holds(condition, answers))
+def is_required(always: bool, condition: Condition | None, answers: Mapping[str, str]) -> bool:
+    return always or (condition is not None and is_met(condition, answers))
 
 
-def implied(selector: Selector, given: Iterable[Condition | None]) -> str | None:
+def implied_choice(selector: Selector, given: Iterable[Condition | None]) -> str | None:
     """The selector's answer that the given fields speak of: the first choice that shows one of them."""
     spoken = [condition[1] for condition in given if condition is not None and condition[0] == selector.name]
     return next((choice for choice in selector.choices if any(choice in answers for answers in spoken)), None)

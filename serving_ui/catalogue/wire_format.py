@@ -1,6 +1,6 @@
 """How a provider's answers become OpenAI-shaped ones: the types that a provider's file and the gateway share.
 
-Pure. Bytes, sockets and clocks are the gateway's: it cuts a stream into events, and says what was asked, when, and under which id.
+Pure. Bytes, sockets and clocks are the gateway's: it cuts a stream into events, and says what was context, when, and under which id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Build = Callable[[Json, Any, str, Addresses], UpstreamRequest]
 """(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request. Raises RequestRefused, SecretUnusable."""
 
 
-class AnswerUnreadable(Exception):
+class MalformedResponse(Exception):
     """The provider's answer has not the shape that its documentation promises."""
 
 
@@ -32,7 +32,7 @@ class Framing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestContext:
     """The question that an answer belongs to. `id` and `created` (Unix seconds) are for answers that have none of their own."""
 
     body: Mapping[str, Any] = field(repr=False)
@@ -42,14 +42,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamEvent:
     """One event of a provider's stream. `name` is the event's type where the framing has one, else empty."""
 
     name: str
     data: Json
 
 
-class Translator(Protocol):
+class StreamTranslator(Protocol):
     """Turns one stream into OpenAI-shaped chunks. One is made for each stream.
 
     `finished` becomes true when the provider has said that its answer is whole; a stream that ends before is truncated.
@@ -62,49 +62,49 @@ class Translator(Protocol):
     @property
     def counts(self) -> Json | None: ...
 
-    def take(self, event: Event) -> list[Json]:
-        """The chunks that follow from this event. Raises ProviderFailed or AnswerUnreadable."""
+    def take(self, event: StreamEvent) -> list[Json]:
+        """The chunks that follow from this event. Raises ProviderFailed or MalformedResponse."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wire:
+class WireFormat:
     """One task's wire. Without `reply` and `stream` the provider speaks the OpenAI wire, and its answers pass through as they are."""
 
-    build: Build
-    reply: Callable[[Json, Asked], Json] | None = None
-    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises ProviderFailed or AnswerUnreadable."""
-    stream: Callable[[Asked], Translator] | None = None
+    build_request: Build
+    translate_response: Callable[[Json, RequestContext], Json] | None = None
+    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises ProviderFailed or MalformedResponse."""
+    stream_translator: Callable[[RequestContext], StreamTranslator] | None = None
     framing: Framing = Framing.SSE
-    older_framing: Framing | None = None
+    legacy_framing: Framing | None = None
     """That of an older address which some models of the task still have."""
 
-    def framed_as(self, content_type: str) -> Framing | None:
+    def framing_of(self, content_type: str) -> Framing | None:
         """How the answer of this content type is cut into events; None when it is no stream of this wire."""
         kind = content_type.partition(";")[0].strip().lower()
         return next(
-            (each for each in (self.framing, self.older_framing) if each and kind == each.value), None
+            (each for each in (self.framing, self.legacy_framing) if each and kind == each.value), None
         )
 
 
-def read_reply(wire: Wire, reply: Json, asked: Asked) -> Json:
-    """The OpenAI-shaped answer, whatever the provider has sent. Raises ProviderFailed or AnswerUnreadable."""
-    if wire.reply is None:
+def translate_response(wire: WireFormat, reply: Json, context: RequestContext) -> Json:
+    """The OpenAI-shaped answer, whatever the provider has sent. Raises ProviderFailed or MalformedResponse."""
+    if wire.translate_response is None:
         return reply
-    with _of_the_promised_shape():
-        return wire.reply(reply, asked)
+    with _as_malformed_response():
+        return wire.translate_response(reply, context)
 
 
-def read_event(translator: Translator, event: Event) -> list[Json]:
-    """The chunks that follow from this event, whatever it holds. Raises ProviderFailed or AnswerUnreadable."""
-    with _of_the_promised_shape():
+def translate_event(translator: StreamTranslator, event: StreamEvent) -> list[Json]:
+    """The chunks that follow from this event, whatever it holds. Raises ProviderFailed or MalformedResponse."""
+    with _as_malformed_response():
         return translator.take(event)
 
 
 @contextmanager
-def _of_the_promised_shape() -> Iterator[None]:
+def _as_malformed_response() -> Iterator[None]:
     """Providers' files read answers as their documentation promises them; another shape shows as one of these."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:
-        raise AnswerUnreadable(f"The answer has not the shape that was promised: {problem!r}") from problem
+        raise MalformedResponse(f"The answer has not the shape that was promised: {problem!r}") from problem

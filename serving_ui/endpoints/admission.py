@@ -16,7 +16,7 @@ from serving_ui.catalogue.changes import destinations
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.endpoints import bindings, outbound
 from serving_ui.endpoints.bindings import Bound
 from serving_ui.endpoints.models import ConfigVersion, SecretBinding
@@ -143,7 +143,7 @@ def _kept(uses: _Uses, path: Path, secret: Secret, actor: User) -> Bound | Probl
 
 
 def _right_problem(path: Path, row: Bound) -> Problem:
-    return Problem(path=path, message=Text(bindings.problem(row) or ""), code="secret_right")
+    return Problem(path=path, message=TranslatableText(bindings.problem(row) or ""), code="secret_right")
 
 
 def _unreadable(path: Path, secret: Secret, actor: User) -> Problem:
@@ -151,7 +151,7 @@ def _unreadable(path: Path, secret: Secret, actor: User) -> Problem:
     try:
         secrets.readable_scope(name=scope, actor=actor)
     except NotFound as refusal:
-        return Problem(path=path, message=Text(str(refusal)), code="secret_scope")
+        return Problem(path=path, message=TranslatableText(str(refusal)), code="secret_scope")
     message = _("Secret scope %(scope)s has no key %(key)s. Put it on the Secrets page, or name another.")
     return Problem(path=path, message=message.fill(scope=scope, key=key), code="secret_key")
 
@@ -166,5 +166,7 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
         except EgressRefused as refusal:
             block: Path = ("served_entities", position, "external_model", provider.config_key)
             address = next((field.path for field in provider.config.fields() if field.kind == "url"), ())
-            problems.append(Problem(path=(*block, *address), message=Text(str(refusal)), code="egress"))
+            problems.append(
+                Problem(path=(*block, *address), message=TranslatableText(str(refusal)), code="egress")
+            )
     return problems

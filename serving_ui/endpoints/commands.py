@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
-from serving_ui.catalogue.translatable import Text
+from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.endpoints import bindings, limits, nudge, queries
 from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of, stored_tags
@@ -108,7 +108,7 @@ def _submit_config(
     shown = endpoint.shown_version
     if shown and shown.config.is_external != config.is_external:
         message = _("An endpoint never changes its kind: one made for an external model keeps serving one.")
-        problems.append(Problem(path=("served_entities",), message=Text(message), code="kind"))
+        problems.append(Problem(path=("served_entities",), message=TranslatableText(message), code="kind"))
     earlier = list(queries.versions(endpoint=endpoint))
     admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
     _submit(endpoint, admitted, actor=actor, now=now, **columns.values)
@@ -166,7 +166,7 @@ def _name_problems(name: str, actor: User) -> list[Problem]:
     if not message:
         return []
     code = TAKEN if queries.is_taken(name=name) else "name"
-    return [Problem(path=("name",), message=Text(message), code=code)]
+    return [Problem(path=("name",), message=TranslatableText(message), code=code)]
 
 
 def _admitted(

@@ -70,7 +70,7 @@ def _hosts(version: ConfigVersion) -> frozenset[str]:
             model = entity.external_model
             provider = registry.get(model.provider)
             found.add(origin(provider.base_url(model.config, addresses)))
-            found.update(map(origin, provider.also_sends_to(model.config, addresses)))
+            found.update(map(origin, provider.other_urls(model.config, addresses)))
     except Exception:  # a poisonous row, which reconciling settles with a reason
         return frozenset()
     return frozenset(found)

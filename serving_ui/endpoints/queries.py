@@ -8,7 +8,7 @@ from django.db.models import Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.names import LONGEST_NAME, endpoint_name_problem
+from serving_ui.catalogue.names import MAX_NAME_LENGTH, endpoint_name_problem
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.lib.refusal import NotAllowed, NotFound
@@ -44,7 +44,7 @@ def list_endpoints(
     """A page of the person's endpoints, last modified first; a page beyond the last is the last. Two queries."""
     found = visible(actor=actor).filter(is_ready_made=False)
     if search.strip():
-        found = found.filter(name__icontains=search.strip()[: LONGEST_NAME + 1])
+        found = found.filter(name__icontains=search.strip()[: MAX_NAME_LENGTH + 1])
     if owned:
         found = found.filter(creator=actor)
     total = found.count()

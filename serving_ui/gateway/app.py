@@ -31,7 +31,7 @@ from pydantic_core import to_json
 
 from serving_ui.gateway import errors, inference_request, routing, session_tokens
 from serving_ui.gateway import query as ends
-from serving_ui.gateway.caller import Caller, Gone, Receive, Scope, Send
+from serving_ui.gateway.caller import Caller, ClientDisconnected, Receive, Scope, Send
 from serving_ui.gateway.connection import CallerGone
 from serving_ui.gateway.dispatch import Dispatcher
 from serving_ui.gateway.errors import GatewayError
@@ -43,7 +43,7 @@ from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
-from serving_ui.lib.request import QUERY_BODY, Limit
+from serving_ui.lib.request import QUERY_BODY, BodyLimit
 
 _log = logging.getLogger("serving_ui.gateway")
 
@@ -61,7 +61,7 @@ class Gateway:
         timeouts: Timeouts | None = None,
         recorder: Recorder | None = None,
         redis: RedisAddress | None = None,
-        body: Limit = QUERY_BODY,
+        body: BodyLimit = QUERY_BODY,
     ) -> None:
         self.holder = holder
         self._body = body
@@ -87,7 +87,7 @@ class Gateway:
             await self._answer(caller)
         except GatewayError as error:
             await caller.refuse(error)
-        except (Gone, CallerGone):
+        except (ClientDisconnected, CallerGone):
             return
         except Exception:  # the outermost edge: the caller gets an answer, the log gets the reason
             _log.exception("The gateway failed on request %s.", caller.request_id.decode())
@@ -129,7 +129,7 @@ class Gateway:
         except GatewayError as error:
             query.fail(error)
             raise
-        except (Gone, CallerGone):
+        except (ClientDisconnected, CallerGone):
             query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
             raise
         finally:

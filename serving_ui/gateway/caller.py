@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import Any
 
 from serving_ui.gateway.errors import GatewayError, invalid
-from serving_ui.lib.request import Gone, Limit, RequestRefused, read_body
+from serving_ui.lib.request import BodyLimit, ClientDisconnected, RequestRefused, read_body
 
-__all__ = ["Caller", "Gone"]
+__all__ = ["Caller", "ClientDisconnected"]
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -79,7 +79,7 @@ class Caller:
         given = self._headers.get(b"traceparent")
         return given.decode() if given and _TRACE.fullmatch(given) else ""
 
-    async def body(self, limit: Limit) -> bytes:
+    async def body(self, limit: BodyLimit) -> bytes:
         """The whole body, decoded. Raises when it is longer than is taken, before reading more of it than that."""
         began = perf_counter()
         try:

@@ -24,7 +24,7 @@ from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import Reply, UpstreamClient
 from serving_ui.gateway.watchdog import DeadlineWheel, RequestWatchdog
 from serving_ui.lib.egress import EgressRefused
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 
 _ERROR_BYTES = 64 * 1024
 _HOST_FAULTS = frozenset({502, 503, 504, 529})
@@ -182,7 +182,7 @@ class Dispatcher:
             error,
             # An empty account (429, told as 400) does not fill by waiting.
             may_retry=error.status != 400 and retries.is_retryable(reply.status, reply.headers),
-            retry_after=asked_for(reply.headers),
+            retry_after=retry_after_seconds(reply.headers),
             may_fall_back=_may_fall_back(reply.status),
         )
 

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from serving_ui.gateway import retries
 from serving_ui.gateway.redaction import redact
 from serving_ui.lib import json_text
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 
 MOST_WORDS = 2000
 _MOST_READ = 4 * MOST_WORDS
@@ -155,7 +155,7 @@ def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> Gatewa
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
     """Whole seconds: the SDK reads nothing else."""
-    seconds = asked_for(headers)
+    seconds = retry_after_seconds(headers)
     return None if seconds is None else min(max(1, ceil(seconds)), 300)
 
 

@@ -99,7 +99,7 @@ def read_path(path: str) -> Address:
 
 def read_body(content: bytes) -> dict[str, Any]:
     try:
-        body = json_text.read(content, json_text.QUESTION)
+        body = json_text.read(content, json_text.REQUEST_BOUNDS)
     except json_text.JsonInvalid as problem:
         raise invalid(f"The request body cannot be read. {problem}") from None
     if not isinstance(body, dict):

@@ -13,27 +13,27 @@ import certifi
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import UpstreamFault
 from serving_ui.lib import http_url
-from serving_ui.lib.http_url import Address, AddressInvalid
+from serving_ui.lib.http_url import HttpUrl, InvalidUrl
 
 
 class BadRequest(UpstreamFault):
     """The request cannot be put on the wire as the endpoint's config has it."""
 
 
-def address_of(url: str) -> Address:
+def address_of(url: str) -> HttpUrl:
     """Where it goes. Raises BadRequest."""
     try:
-        return http_url.read(url)
-    except AddressInvalid as problem:
+        return http_url.parse(url)
+    except InvalidUrl as problem:
         raise BadRequest("its address cannot be understood") from problem
 
 
-def fields(request: UpstreamRequest, to: Address) -> list[tuple[str, str]]:
+def fields(request: UpstreamRequest, to: HttpUrl) -> list[tuple[str, str]]:
     """The header fields in their order, all but the body's length."""
     return [("host", to.authority), ("accept-encoding", "identity"), *request.headers]
 
 
-def head(request: UpstreamRequest, to: Address) -> bytes:
+def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
     """All up to the body's length. Raises BadRequest.
 
     A line break in a header (a key pasted with its newline) would be a second request.

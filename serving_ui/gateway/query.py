@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import time
 
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused, SecretUnusable, UpstreamRequest
-from serving_ui.catalogue.wire_format import Asked, Wire
+from serving_ui.catalogue.upstream import SecretUnusable, UnsupportedRequest, UpstreamRequest
+from serving_ui.catalogue.wire_format import RequestContext, WireFormat
 from serving_ui.gateway.caller import Caller
 from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets
 from serving_ui.gateway.inference_request import InferenceRequest
@@ -137,7 +137,7 @@ class Attempt:
 
     query: Query
     entity: Entity
-    wire: Wire
+    wire: WireFormat
     upstream_request: UpstreamRequest
 
     @classmethod
@@ -145,8 +145,10 @@ class Attempt:
         """Raises GatewayError when this provider cannot be asked this."""
         wire = _wire(query, entity)
         try:
-            request = wire.build(query.request.body, entity.config, entity.model, query.snapshot.addresses)
-        except RequestRefused as refusal:
+            request = wire.build_request(
+                query.request.body, entity.config, entity.model, query.snapshot.addresses
+            )
+        except UnsupportedRequest as refusal:
             raise invalid(str(refusal)) from refusal
         except SecretUnusable as problem:
             raise GatewayError(400, str(problem)) from problem
@@ -165,12 +167,12 @@ class Attempt:
             named=request.is_response,
         )
 
-    def _asked(self) -> Asked:
+    def _asked(self) -> RequestContext:
         kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
         shown = f"{kind}-{self.query.caller.request_id.decode()}"
-        return Asked(self.query.request.body, self.entity.model, shown, int(time()))
+        return RequestContext(self.query.request.body, self.entity.model, shown, int(time()))
 
-    def failure(self, failed: ProviderFailed) -> ReportedFailure:
+    def failure(self, failed: ProviderError) -> ReportedFailure:
         """What it means for the caller that the provider told of this failure."""
         return to_error(failed, endpoint=self.query.endpoint.name, secrets=self.secrets)
 
@@ -180,21 +182,21 @@ class Attempt:
         return sent_secrets(url=self.upstream_request.url, headers=self.upstream_request.headers)
 
 
-def _wire(query: Query, entity: Entity) -> Wire:
+def _wire(query: Query, entity: Entity) -> WireFormat:
     """How the entity's provider is asked this."""
     provider = PROVIDERS[entity.provider]
     if query.request.is_response:
-        if provider.responses is None:
+        if provider.build_responses_request is None:
             raise invalid(
                 f"{provider.label} has no Responses API. Use the path chat/completions with endpoint {query.endpoint.name}."
             )
-        return Wire(build=provider.responses)
-    wire = provider.wire.get(entity.task)
+        return WireFormat(build_request=provider.build_responses_request)
+    wire = provider.wire_formats.get(entity.task)
     if wire is None:
         raise GatewayError(
             501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
         )
-    if wire.reply is not None and wire.stream is None and query.request.stream:
+    if wire.translate_response is not None and wire.stream_translator is None and query.request.stream:
         raise invalid(
             f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
         )

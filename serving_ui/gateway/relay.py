@@ -37,7 +37,7 @@ async def relay_whole(reply: Reply, attempt: Attempt) -> None:
     content = reply.arrived()
     if content is None:
         content = await _timed(query.caller, reply.body())
-    if attempt.wire.reply is None:
+    if attempt.wire.translate_response is None:
         content = passed(content, query.counter, attempt.failure, may_be_cut=reply.ends_connection())
     else:
         content = attempt.translator.whole(content)
@@ -48,7 +48,7 @@ async def relay_whole(reply: Reply, attempt: Attempt) -> None:
 async def relay_stream(reply: Reply, attempt: Attempt, circuit: CircuitBreaker) -> None:
     """Events, attempt sent on as soon as it is whole. With the first one a host that was left alone is known to be back."""
     query, caller = attempt.query, attempt.query.caller
-    framing = attempt.wire.framed_as(reply.headers.get("content-type", ""))
+    framing = attempt.wire.framing_of(reply.headers.get("content-type", ""))
     if framing is None:
         _read_unstreamed(await _timed(caller, reply.body()), attempt)
         raise GatewayError(

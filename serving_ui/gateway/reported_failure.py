@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from pydantic_core import to_json
 
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.gateway.errors import GatewayError, from_reply
 
 
@@ -25,10 +25,10 @@ class ReportedFailure(GatewayError):
         self.event = error.event
 
 
-ToError = Callable[[ProviderFailed], ReportedFailure]
+ToError = Callable[[ProviderError], ReportedFailure]
 
 
-def to_error(failed: ProviderFailed, *, endpoint: str, secrets: Iterable[str]) -> ReportedFailure:
+def to_error(failed: ProviderError, *, endpoint: str, secrets: Iterable[str]) -> ReportedFailure:
     """In the provider's words, without any secret."""
     words = str(failed).encode(errors="replace").decode()  # halves of surrogate pairs
     body = to_json({"message": words, "code": failed.code.encode(errors="replace").decode()})

@@ -17,8 +17,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from serving_ui.catalogue import provider_errors
-from serving_ui.catalogue.provider_errors import ProviderFailed
-from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Framing, Wire, read_reply
+from serving_ui.catalogue.provider_errors import ProviderError
+from serving_ui.catalogue.wire_format import (
+    Framing,
+    MalformedResponse,
+    RequestContext,
+    WireFormat,
+    translate_response,
+)
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
@@ -53,8 +59,8 @@ _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
 class ResponseTranslator:
     """How one answer is passed on. `asked` makes the request that a translated answer belongs to."""
 
-    wire: Wire
-    asked: Callable[[], Asked] = field(repr=False)
+    wire: WireFormat
+    asked: Callable[[], RequestContext] = field(repr=False)
     fail: ToError = field(repr=False)
     counter: TokenCounter
     shows_usage: bool = False
@@ -71,24 +77,24 @@ class ResponseTranslator:
         }
         if self.named:
             return NamedStream(**common)
-        if self.wire.stream is None:
+        if self.wire.stream_translator is None:
             return PassedStream(**common)
-        return TranslatedStream(translator=self.wire.stream(self.asked()), **common)
+        return TranslatedStream(translator=self.wire.stream_translator(self.asked()), **common)
 
     def whole(self, content: bytes) -> bytes:
         """What becomes of a whole answer. Raises GatewayError."""
-        if self.wire.reply is None:
+        if self.wire.translate_response is None:
             return passed(content, self.counter, self.fail)
         given = _read(read_json(content), content, self.fail)
         try:
-            made = read_reply(self.wire, given, self.asked())
-        except AnswerUnreadable as problem:
+            made = translate_response(self.wire, given, self.asked())
+        except MalformedResponse as problem:
             raise GatewayError(
                 500,
                 "The provider's answer cannot be understood, because it has not the shape that its documentation promises. "
                 "Try again, or tell the person who manages the endpoint.",
             ) from problem
-        except ProviderFailed as failed:
+        except ProviderError as failed:
             self.counter.usage(failed.counts)
             raise self.fail(failed) from failed
         self.counter.answer(made)
@@ -104,7 +110,7 @@ def passed(content: bytes, counter: TokenCounter, fail: ToError, *, may_be_cut: 
     counted = counter.whole(content)
     if not counted or may_be_cut or not _is_usual(content, counted):
         given = _read(read_json(content, loosely=True), content, fail)
-        if not provider_errors.has_answer(given):
+        if not provider_errors.has_output(given):
             raise _empty()
         counter.answer(given)
     return json_text.without_infinity(content)
@@ -135,7 +141,7 @@ def _is_usual(content: bytes, counted: int) -> bool:
 
 def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
     """The object that an answer is. Raises GatewayError when it is none, or tells of a failure."""
-    failed = provider_errors.in_answer(given)
+    failed = provider_errors.error_in_response(given)
     if failed is not None:
         raise fail(failed)
     if not isinstance(given, dict):

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import random
 
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 
 MAX_ATTEMPTS = 3
 MAX_TOTAL_DELAY_SECONDS = 5.0
@@ -47,6 +47,6 @@ def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Whether a refusal with this status and these headers (by lower-case names) did nothing and may soon be over."""
     return (
         status in _TURNED_DOWN
-        and asked_for(headers) is not None
+        and retry_after_seconds(headers) is not None
         and headers.get("x-should-retry", "").lower() != "false"
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from serving_ui.catalogue.provider_errors import names_failure
+from serving_ui.catalogue.provider_errors import is_error_event
 
 Frame = tuple[bytes, bytes]
 """One event as it came: its name, empty when it has none, and its data."""
@@ -118,7 +118,7 @@ class EventSplitter:
 
 def tells_failure(name: bytes) -> bool:
     """Whether an event of this name is a failure, whatever its data."""
-    return bool(name) and names_failure(name.decode("latin-1"))
+    return bool(name) and is_error_event(name.decode("latin-1"))
 
 
 def _text(content: bytes) -> bytes:

@@ -18,8 +18,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from serving_ui.catalogue import provider_errors
-from serving_ui.catalogue.provider_errors import ProviderFailed
-from serving_ui.catalogue.wire_format import AnswerUnreadable, Event, Json, Translator, read_event
+from serving_ui.catalogue.provider_errors import ProviderError
+from serving_ui.catalogue.wire_format import (
+    Json,
+    MalformedResponse,
+    StreamEvent,
+    StreamTranslator,
+    translate_event,
+)
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import DONE, Frame, Splitter, event, tells_failure
@@ -93,7 +99,7 @@ class Stream(ABC):
     def _take(self, name: bytes, data: bytes, ready: list[bytes]) -> None:
         content = read_json(data, loosely=self.is_loose)
         kind = name.decode("latin-1") if name else ""
-        failed = provider_errors.in_event(
+        failed = provider_errors.error_in_event(
             content if content is not None else data.decode(errors="replace"), kind
         )
         if failed is not None:
@@ -103,7 +109,7 @@ class Stream(ABC):
         else:
             self._pass(kind, data, content, ready)
 
-    def _report(self, failed: ProviderFailed, content: Any) -> None:
+    def _report(self, failed: ProviderError, content: Any) -> None:
         """The provider has told of a failure."""
         if isinstance(content, dict):
             self._counter.usage(content.get("usage"))
@@ -152,9 +158,9 @@ class PassedStream(Stream):
         ready.append(event(_as_it_came(data)))
 
     def _pass_without_choice(self, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
-        if provider_errors.has_answer(content):  # of another shape
+        if provider_errors.has_output(content):  # of another shape
             self._has_begun = True
-        elif not content.get("usage") and (failed := provider_errors.in_answer(content)) is not None:
+        elif not content.get("usage") and (failed := provider_errors.error_in_response(content)) is not None:
             self._report(failed, content)
             return
         if self._shows_usage or not only_usage(content):
@@ -173,7 +179,7 @@ class PassedStream(Stream):
 class TranslatedStream(Stream):
     """A provider's own events, translated."""
 
-    def __init__(self, *, translator: Translator, **common: Any) -> None:
+    def __init__(self, *, translator: StreamTranslator, **common: Any) -> None:
         super().__init__(**common)
         self._translator = translator
         self._counts: Json | None = None
@@ -187,10 +193,10 @@ class TranslatedStream(Stream):
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
         chunks: list[Json] = []
         try:
-            chunks = read_event(self._translator, Event(name, content))
-        except AnswerUnreadable:
+            chunks = translate_event(self._translator, StreamEvent(name, content))
+        except MalformedResponse:
             self.error = GatewayError(503, GARBLED)
-        except ProviderFailed as failed:
+        except ProviderError as failed:
             self._report(failed, None)
         for chunk in chunks:
             self._counter.chunk(chunk)
@@ -218,14 +224,14 @@ class NamedStream(Stream):
         """Some servers add it; the API has no such event."""
 
     def _pass(self, name: str, data: bytes, content: dict[str, Any], ready: list[bytes]) -> None:
-        if "type" not in content and (failed := provider_errors.in_answer(content)) is not None:
+        if "type" not in content and (failed := provider_errors.error_in_response(content)) is not None:
             self._report(failed, content)
             return
         self._counter.response_event(content)
         ready.append(event(_as_it_came(data), name.encode("latin-1")))
         self.over = content.get("type") in self._LAST_ONES
 
-    def _report(self, failed: ProviderFailed, content: Any) -> None:
+    def _report(self, failed: ProviderError, content: Any) -> None:
         """`response.failed` is the API's own last event, so the caller gets that, with the error's words in place of the provider's."""
         self.error = error = self._fail(failed)
         response = content.get("response") if isinstance(content, dict) else None

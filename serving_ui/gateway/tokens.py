@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from serving_ui.catalogue.upstream import ClientCredentials, GoogleServiceAccount, UpstreamRequest
 from serving_ui.gateway.errors import GatewayError, vendor_words
 from serving_ui.lib import json_text
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 
 MOST_BYTES = 64 * 1024
 """Of an answer; what is longer is no token."""
@@ -47,7 +47,7 @@ def asking(auth: TokenAuth, fields: Form) -> UpstreamRequest:
 def granted(*, status: int, headers: Mapping[str, str], content: bytes, fields: Form) -> tuple[str, float]:
     """The token and for how many seconds it is valid. Raises GatewayError in the server's words."""
     if status >= 500 or status in _BUSY:
-        after = min(max(1, ceil(asked_for(headers) or 2)), 60)
+        after = min(max(1, ceil(retry_after_seconds(headers) or 2)), 60)
         raise GatewayError(
             503, f"The token server is not available ({status}). Try again.", retry_after=after
         )

@@ -34,7 +34,7 @@ from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.watchdog import RequestWatchdog
 from serving_ui.lib.content_coding import Decoder, NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
-from serving_ui.lib.http_url import Address
+from serving_ui.lib.http_url import HttpUrl
 
 _SWEEP_EVERY = 10.0
 _TARGETS_KEPT = 4096
@@ -47,7 +47,7 @@ _SAYS_NOT_WHO = frozenset({"accept", "content-type", "user-agent"})
 @dataclass(frozen=True, slots=True)
 class _Target:
     origin: Origin
-    address: Address
+    address: HttpUrl
 
 
 class Reply:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import zlib
 
-PIECE = 256 * 1024
+MAX_PIECE_BYTES = 256 * 1024
 """No piece is longer, in bytes, however well it was compressed."""
 
-_SLICE = 16 * 1024
+_INPUT_BYTES = 16 * 1024
 """So much is handed to zlib at once: what it leaves is copied each time, so the time would grow with the square of the size."""
-_MOST_MEMBERS = 1000
+_MAX_MEMBERS = 1000
 _DECODABLE = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _GZIP = b"\x1f\x8b"
-_HEAD = 2
+_HEADER_BYTES = 2
 _GZIP_OR_ZLIB = 47  # zlib finds out which
-_RAW = -15
+_RAW_DEFLATE = -15
 
 
 class NotDecodable(ValueError):
@@ -41,17 +41,17 @@ class Decoder:
         piece = b""
         while not piece and (self._inflating is not None or self._begins()):
             inflating = self._inflating or zlib.decompressobj(self._bits())
-            given = bytes(self._waiting[:_SLICE])
+            given = bytes(self._waiting[:_INPUT_BYTES])
             try:
-                piece = inflating.decompress(given, PIECE)
+                piece = inflating.decompress(given, MAX_PIECE_BYTES)
             except zlib.error as problem:
                 raise NotDecodable("the body is not compressed as its head says") from problem
             left = inflating.unused_data if inflating.eof else inflating.unconsumed_tail
             del self._waiting[: len(given) - len(left)]
             self._inflating = None if inflating.eof else inflating
             self._members += inflating.eof
-            if self._members > _MOST_MEMBERS:
-                raise NotDecodable(f"the body was compressed in more than {_MOST_MEMBERS} parts")
+            if self._members > _MAX_MEMBERS:
+                raise NotDecodable(f"the body was compressed in more than {_MAX_MEMBERS} parts")
             if not given:  # zlib has given all that it had, too
                 break
         return piece
@@ -65,13 +65,13 @@ class Decoder:
         """Behind the end another member may follow (RFC 1952, 2.2). Anything else there means nothing."""
         if self._members and not self._waiting.startswith(_GZIP[: len(self._waiting)]):
             self._waiting.clear()
-        return len(self._waiting) >= _HEAD
+        return len(self._waiting) >= _HEADER_BYTES
 
     def _bits(self) -> int:
         """What zlib must be told of what waits."""
-        first, second = self._waiting[:_HEAD]
+        first, second = self._waiting[:_HEADER_BYTES]
         has_head = self._waiting.startswith(_GZIP) or (first & 15 == 8 and (first * 256 + second) % 31 == 0)
-        return _GZIP_OR_ZLIB if has_head or not self._may_be_bare else _RAW
+        return _GZIP_OR_ZLIB if has_head or not self._may_be_bare else _RAW_DEFLATE
 
 
 def decoder(coding: bytes) -> Decoder | None:

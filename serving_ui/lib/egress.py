@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import urlsplit
 
 from serving_ui.lib import http_url
-from serving_ui.lib.http_url import AddressInvalid
+from serving_ui.lib.http_url import InvalidUrl
 
 Address = IPv4Address | IPv6Address
 
@@ -24,7 +24,7 @@ Address = IPv4Address | IPv6Address
 _METADATA_NAMES = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
 )
-_NEVER = tuple(
+_FORBIDDEN = tuple(
     ip_network(text)
     for text in (
         "169.254.0.0/16",  # link-local, where most clouds put it
@@ -43,7 +43,7 @@ _NEVER = tuple(
 )
 # IANA's registries of special-purpose addresses (RFC 6890), as of November 2026. `is_global` of Python's ipaddress follows them
 # differently from release to release. What is not public may be reached only when it is listed.
-_NOT_PUBLIC = tuple(
+_SPECIAL_PURPOSE = tuple(
     ip_network(text)
     for text in (
         "10.0.0.0/8",
@@ -69,7 +69,7 @@ _PUBLIC_IPV6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 # Translation within one network (RFC 8215), which chooses the length of its prefix, and with it where the IPv4 address stands.
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-_LOCAL_POSITIONS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+_LOCAL_NAT64_POSITIONS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
@@ -91,15 +91,15 @@ class EgressPolicy:
     def check_url(self, url: str) -> None:
         """Raise EgressRefused unless `url` is one that a request may ever be sent to. Resolves nothing."""
         try:
-            found = http_url.read(url)
-        except AddressInvalid as problem:
+            found = http_url.parse(url)
+        except InvalidUrl as problem:
             raise EgressRefused(str(problem)) from problem
         host, port = found.host, found.port
         if host in _METADATA_NAMES:
             raise EgressRefused(
                 f"{host} hands out machine credentials and can never be used. Give another host."
             )
-        literal = _literal(host)
+        literal = _literal_address(host)
         if literal is not None:
             self.check_address(host=host, port=port, address=str(literal))
         elif host == "localhost" or host.endswith(".localhost"):
@@ -108,8 +108,8 @@ class EgressPolicy:
     def check_address(self, *, host: str, port: int, address: str) -> None:
         """Raise EgressRefused unless a connection to `address`, which `host` has been resolved to, is allowed."""
         host = host.lower().strip("[]").rstrip(".")
-        meanings = _meanings(address)
-        if host in _METADATA_NAMES or any(_never(each) for each in meanings):
+        meanings = _with_embedded_addresses(address)
+        if host in _METADATA_NAMES or any(_is_forbidden(each) for each in meanings):
             raise EgressRefused(f"{host} leads to an address that can never be used. Give another host.")
         if self.loopback and meanings[0].is_loopback:
             return
@@ -176,10 +176,10 @@ class _Entry:
         except ValueError:
             pass
         try:
-            host, port = http_url.read(f"http://{text}").host, urlsplit(f"//{text}").port
+            host, port = http_url.parse(f"http://{text}").host, urlsplit(f"//{text}").port
         except ValueError as problem:
             raise ValueError(f"{text!r} is not a host, host:port or CIDR.") from problem
-        literal = _literal(host)
+        literal = _literal_address(host)
         return cls(host, ip_network(literal) if literal else None, port)
 
     def covers(self, *, host: str, port: int, address: Address) -> bool:
@@ -190,7 +190,7 @@ class _Entry:
         return self.text == host
 
 
-def _literal(host: str) -> Address | None:
+def _literal_address(host: str) -> Address | None:
     """The address that `host` spells, in any notation that the system's resolver takes (0x7f.1, 2130706433, …)."""
     try:
         return ip_address(host.partition("%")[0])
@@ -202,21 +202,21 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _meanings(address: str) -> tuple[Address, ...]:
+def _with_embedded_addresses(address: str) -> tuple[Address, ...]:
     """The address itself, then the IPv4 ones that it carries inside, if any: all of them must be allowed."""
     plain = ip_address(address.partition("%")[0])
     if isinstance(plain, IPv4Address):
         return (plain,)
     if plain.ipv4_mapped is not None:
         return (plain.ipv4_mapped,)
-    return (plain, *_carried(plain))
+    return (plain, *_embedded_ipv4(plain))
 
 
-def _carried(address: IPv6Address) -> list[IPv4Address]:
+def _embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
     """The IPv4 addresses that a translator or a tunnel would make of it."""
     content = address.packed
     if address in _LOCAL_NAT64:
-        found = [IPv4Address(bytes(content[at] for at in places)) for places in _LOCAL_POSITIONS]
+        found = [IPv4Address(bytes(content[at] for at in places)) for places in _LOCAL_NAT64_POSITIONS]
         return [each for each in found if each not in _THIS_NETWORK]  # empty places of another length
     if address.sixtofour is not None:
         return [address.sixtofour]
@@ -231,10 +231,10 @@ def _carried(address: IPv6Address) -> list[IPv4Address]:
 
 
 def _is_public(address: Address) -> bool:
-    if any(address in network for network in _NOT_PUBLIC):
+    if any(address in network for network in _SPECIAL_PURPOSE):
         return False
     return isinstance(address, IPv4Address) or address in _PUBLIC_IPV6 or address in _NAT64
 
 
-def _never(address: Address) -> bool:
-    return any(address in network for network in _NEVER)
+def _is_forbidden(address: Address) -> bool:
+    return any(address in network for network in _FORBIDDEN)

@@ -18,7 +18,7 @@ from typing import TypedDict, Unpack
 from urllib.parse import SplitResult, urlsplit
 
 PREFIX = "SERVING_UI_"
-_CENTURY = 36_500
+_MAX_DAYS = 36_500
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -88,22 +88,22 @@ def described() -> tuple[Setting, ...]:
     return tuple(_described.values())
 
 
-def known() -> frozenset[str]:
+def known_settings() -> frozenset[str]:
     """The names of all settings that have been asked for, without the prefix."""
     return frozenset(_read)
 
 
-def unknown() -> list[str]:
+def unknown_settings() -> list[str]:
     """What is set with our prefix and means nothing, once every setting has been asked for."""
     ours = {PREFIX + name + end for name in _read for end in ("", "_FILE")}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in ours)
 
 
-def complaint() -> str:
+def unknown_settings_warning() -> str:
     """A sentence about what is set and unknown, such as a misspelt name; nothing when all is known. A warning and no
     refusal: a newer version may know the name, and some platforms set names of their own after that of a service."""
     said = []
-    for name in unknown():
+    for name in unknown_settings():
         near = get_close_matches(name.removeprefix(PREFIX), _read, n=1, cutoff=0.75)
         said.append(f"{name} (is {PREFIX}{near[0]} meant?)" if near else name)
     return f"Ignored, because no setting has this name: {', '.join(said)}." if said else ""
@@ -143,12 +143,12 @@ def port(name: str, default: int, **note: Unpack[Note]) -> int:
 def days(name: str, default: int, *, least: int = 1, **note: Unpack[Note]) -> int:
     """A number of days, `least` to a hundred years."""
     value = integer(name, default, **note)
-    if not least <= value <= _CENTURY:
-        raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {least} to {_CENTURY}.")
+    if not least <= value <= _MAX_DAYS:
+        raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {least} to {_MAX_DAYS}.")
     return value
 
 
-def size(name: str, default: int, **note: Unpack[Note]) -> int:
+def byte_size(name: str, default: int, **note: Unpack[Note]) -> int:
     """A number of bytes, 64 kB to 1 GB."""
     return integer(name, default, least=64 * 1024, most=1024**3, **note)
 
@@ -161,7 +161,7 @@ def choice(name: str, values: tuple[str, ...], **note: Unpack[Note]) -> str:
     return value
 
 
-def listing(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> tuple[str, ...]:
+def comma_separated(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> tuple[str, ...]:
     """Values separated by commas."""
     value = text(name, **_with_default(note, ", ".join(default)))
     return tuple(part.strip() for part in value.split(",") if part.strip()) if value else default
@@ -178,7 +178,7 @@ def host(name: str, default: str, **note: Unpack[Note]) -> str:
 def hosts(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> list[str]:
     """Host names that may stand in a request, as Django writes them: IPv6 in brackets, `.example.com` for all of a domain."""
     found = []
-    for entry in listing(name, default, **note):
+    for entry in comma_separated(name, default, **note):
         plain = entry.removeprefix("[").removesuffix("]")
         if entry == "*":
             raise EnvError(
@@ -206,13 +206,13 @@ def _is_ipv6(value: str) -> bool:
         return False
 
 
-def address(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
+def url(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
     """A URL of http or https without a slash at its end; empty when it is not set. The value is shown in an error only if it
     can hold no password."""
     value = text(name, **note)
     if not value:
         return ""
-    parts = split(value, ("http", "https"))
+    parts = split_url(value, ("http", "https"))
     path = parts.path.strip("/") if parts else ""
     if parts and not (parts.query or parts.fragment or "@" in parts.netloc or (path and not with_path)):
         return value.rstrip("/")
@@ -223,7 +223,7 @@ def address(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
     )
 
 
-def split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
     """The parts of a URL that has one of these schemes, a host, and a port if any; None for everything else."""
     try:
         parts = urlsplit(url)
@@ -233,12 +233,12 @@ def split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
     return parts if is_url and not re.search(r"[\s\\\x00-\x1f]", url) else None
 
 
-def addresses(start: str, names: Iterable[str], *, about: str) -> dict[str, str]:
+def urls(start: str, names: Iterable[str], *, about: str) -> dict[str, str]:
     """The addresses set as SERVING_UI_<start><NAME>, by name; in a setting a name is upper case, with `_` for `-`."""
     _describe(f"{start}<PROVIDER>", "", {"about": about})
     spelt = {start + name.upper().replace("-", "_"): name for name in names}
-    found = {name: url for setting, name in spelt.items() if (url := address(setting))}
-    for other in unknown():
+    found = {name: value for setting, name in spelt.items() if (value := url(setting))}
+    for other in unknown_settings():
         if other.startswith(PREFIX + start):
             raise EnvError(
                 f"{other} replaces no address. Use one of {', '.join(PREFIX + each for each in spelt)}."
@@ -248,7 +248,7 @@ def addresses(start: str, names: Iterable[str], *, about: str) -> dict[str, str]
 
 def networks(name: str, **note: Unpack[Note]) -> tuple[str, ...]:
     """Hosts, `host:port` or networks."""
-    entries = listing(name, **note)
+    entries = comma_separated(name, **note)
     for entry in entries:
         if not (_is_network(entry) or _is_host_and_port(entry)):
             raise EnvError(
@@ -267,5 +267,5 @@ def _is_network(entry: str) -> bool:
 
 
 def _is_host_and_port(entry: str) -> bool:
-    parts = split(f"http://{entry}", ("http",))
+    parts = split_url(f"http://{entry}", ("http",))
     return parts is not None and parts.netloc == entry and "@" not in entry and not entry.endswith(":")

@@ -19,12 +19,12 @@ _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
 
 
-class AddressInvalid(ValueError):
+class InvalidUrl(ValueError):
     """The URL cannot be used. The text is a sentence for a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class HttpUrl:
     """Where a request goes.
 
     `host` is ASCII and lower case, without brackets or a final dot. `target` is the path with the query, percent-encoded.
@@ -47,27 +47,27 @@ class Address:
         return bracketed(self.host) if is_usual else self.host_and_port
 
 
-def read(url: str) -> Address:
-    """What `url` leads to. Raises AddressInvalid."""
+def parse(url: str) -> HttpUrl:
+    """What `url` leads to. Raises InvalidUrl."""
     # urlsplit leaves some of these out without a word; other readers do not.
     if any(character.isspace() or ord(character) < 32 or character == "\\" for character in url):
-        raise AddressInvalid("The URL contains a space or a character that no URL has. Check it.")
+        raise InvalidUrl("The URL contains a space or a character that no URL has. Check it.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as problem:
-        raise AddressInvalid("The URL cannot be understood. Check the host and the port.") from problem
+        raise InvalidUrl("The URL cannot be understood. Check the host and the port.") from problem
     if parts.scheme not in _DEFAULT_PORTS:
-        raise AddressInvalid("The URL must start with https:// or http://.")
+        raise InvalidUrl("The URL must start with https:// or http://.")
     if "@" in parts.netloc:
-        raise AddressInvalid(
+        raise InvalidUrl(
             "The URL must not contain a user name or password. Give the credentials in their own field."
         )
     if not parts.hostname:
-        raise AddressInvalid("The URL has no host. Give one, such as https://api.example.com/v1.")
+        raise InvalidUrl("The URL has no host. Give one, such as https://api.example.com/v1.")
     if port == 0:
-        raise AddressInvalid("The URL cannot be understood. Check the host and the port.")
-    return Address(
+        raise InvalidUrl("The URL cannot be understood. Check the host and the port.")
+    return HttpUrl(
         secure=parts.scheme == "https",
         host=ascii_host(parts.hostname),
         port=port or _DEFAULT_PORTS[parts.scheme],
@@ -76,27 +76,27 @@ def read(url: str) -> Address:
 
 
 def ascii_host(host: str) -> str:
-    """The host as it is asked of the name server: in small letters, international names as IDNA. Raises AddressInvalid."""
+    """The host as it is asked of the name server: in small letters, international names as IDNA. Raises InvalidUrl."""
     plain = host.strip("[]").rstrip(".").lower()
     if ":" in plain:
         try:
             IPv6Address(plain)
         except ValueError as problem:
-            raise AddressInvalid("The URL cannot be understood. Check the host and the port.") from problem
+            raise InvalidUrl("The URL cannot be understood. Check the host and the port.") from problem
         return plain
     if not _AMBIGUOUS.isdisjoint(plain):
-        raise AddressInvalid(
+        raise InvalidUrl(
             "The host can be read in two ways. Give it in its ASCII form, which starts with xn--."
         )
     try:
         # Also for ASCII: the resolver refuses empty labels and those over 63 characters with the same error.
         name = plain.encode("idna").decode().rstrip(".").lower()
     except UnicodeError as problem:
-        raise AddressInvalid("The host is not a name that can exist. Check its spelling.") from problem
+        raise InvalidUrl("The host is not a name that can exist. Check its spelling.") from problem
     if not name:
-        raise AddressInvalid("The URL has no host. Give one, such as https://api.example.com/v1.")
+        raise InvalidUrl("The URL has no host. Give one, such as https://api.example.com/v1.")
     if not _NAME.fullmatch(name):  # IDNA makes a space of "´", and lets all of ASCII pass
-        raise AddressInvalid("The host is not a name that can exist. Check its spelling.")
+        raise InvalidUrl("The host is not a name that can exist. Check its spelling.")
     return name
 
 
@@ -111,5 +111,5 @@ def _target(parts: SplitResult) -> str:
         if parts.query:
             target += "?" + quote(parts.query, safe=_QUERY)
     except UnicodeEncodeError as problem:  # half of a surrogate pair
-        raise AddressInvalid("The URL contains a character that no URL has. Check it.") from problem
+        raise InvalidUrl("The URL contains a character that no URL has. Check it.") from problem
     return _PERCENT.sub(lambda found: found[0].upper() if found[1] else "%25", target)

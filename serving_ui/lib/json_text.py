@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-DEEPEST = 200
+MAX_DEPTH = 200
 """Levels of lists and objects: the parser's own limit, and that of most others."""
 
 
@@ -29,19 +29,19 @@ class Bounds(NamedTuple):
     values: int
 
 
-ANSWER = Bounds(brackets=100_000_000, containers=100_000, names=1_000_000, values=10_000_000)
+RESPONSE_BOUNDS = Bounds(brackets=100_000_000, containers=100_000, names=1_000_000, values=10_000_000)
 """Of a provider: the vectors of 2,048 texts are six million numbers."""
-QUESTION = Bounds(brackets=400_000, containers=20_000, names=100_000, values=400_000)
+REQUEST_BOUNDS = Bounds(brackets=400_000, containers=20_000, names=100_000, values=400_000)
 """Of a caller: a translation takes ten times as long as the parser. These are more messages than a model reads, and more tokens than
 one embeds at once; 16 MB of nothing else would have eight million."""
 
-_SMALL = QUESTION.containers
+_UNCOUNTED_BYTES = REQUEST_BOUNDS.containers
 """Bytes that cannot hold too many of anything."""
 _N, _I = b"NI"
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_SHORT = 1024
+_SHORT_TEXT_BYTES = 1024
 _DIGIT = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
-_TOO_LONG = b"0" * 309
+_TOO_MANY_DIGITS = b"0" * 309
 _STRING_OR_NO_NUMBER = re.compile(_STRING.pattern + rb"|-?(?:NaN|Infinity)", re.DOTALL)
 
 
@@ -49,21 +49,21 @@ class JsonInvalid(ValueError):
     """The text cannot be used. The message is a sentence without the text itself."""
 
 
-def read(content: bytes, bounds: Bounds = ANSWER, *, lenient: bool = False) -> Any:
+def read(content: bytes, bounds: Bounds = RESPONSE_BOUNDS, *, lenient: bool = False) -> Any:
     """What the text says. Raises JsonInvalid.
 
     `lenient` is for what a model or its tool wrote: a number that JSON does not have becomes null, instead of a refusal.
     """
-    if len(content) > _SMALL:
+    if len(content) > _UNCOUNTED_BYTES:
         _count(content, bounds)
     try:
         value = from_json(content, allow_inf_nan=lenient)
     except ValueError as problem:
         if "recursion limit" in str(problem):
-            raise JsonInvalid(f"It is nested deeper than {DEEPEST} levels.") from None
+            raise JsonInvalid(f"It is nested deeper than {MAX_DEPTH} levels.") from None
         raise JsonInvalid(f"It is not valid JSON: {problem}.") from None
     # A number beyond 1e308 has three digits in a row, for itself or its exponent. In a short text it pays to look.
-    is_suspect = lenient or len(content) > _SHORT or content.translate(_DIGIT).find(b"000") >= 0
+    is_suspect = lenient or len(content) > _SHORT_TEXT_BYTES or content.translate(_DIGIT).find(b"000") >= 0
     if not is_suspect or is_finite(value):
         return value
     if not lenient:
@@ -106,26 +106,26 @@ def _count(content: bytes, bounds: Bounds) -> None:
     # Each string has a quotation mark at its beginning, and one within a string is escaped.
     if content.count(b'"') - content.count(b'\\"') > 2 * (bounds.values + bounds.names):
         raise JsonInvalid(f"It has more than {bounds.values} values.")
-    if _opened(content) > bounds.brackets:
+    if _opening_brackets(content) > bounds.brackets:
         raise JsonInvalid(f"It has more than {bounds.brackets} brackets, together with those in its texts.")
-    problem = _surplus(content, bounds)
+    problem = _exceeded_bound(content, bounds)
     if problem:  # what is within strings does not count
-        problem = _surplus(_STRING.sub(b"", content), bounds)
+        problem = _exceeded_bound(_STRING.sub(b"", content), bounds)
     if problem:
         raise JsonInvalid(problem)
 
 
-def _opened(content: bytes) -> int:
+def _opening_brackets(content: bytes) -> int:
     return content.count(b"[") + content.count(b"{")
 
 
-def _surplus(content: bytes, bounds: Bounds) -> str:
-    if _opened(content) > bounds.containers:
+def _exceeded_bound(content: bytes, bounds: Bounds) -> str:
+    if _opening_brackets(content) > bounds.containers:
         return f"It has more than {bounds.containers} lists and objects."
     if content.count(b":") > bounds.names:
         return f"Its objects have more than {bounds.names} names."
     if content.count(b",") > bounds.values:
         return f"It has more than {bounds.values} values."
-    if _TOO_LONG in content.translate(_DIGIT):
+    if _TOO_MANY_DIGITS in content.translate(_DIGIT):
         return "It has a number that is too large."
     return ""

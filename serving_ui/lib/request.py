@@ -16,16 +16,16 @@ from serving_ui.lib.content_coding import Decoder, NotDecodable
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-LONGEST_TARGET = 8 * 1024
+MAX_TARGET_BYTES = 8 * 1024
 """Bytes of path and query."""
-CODINGS = "gzip, deflate"
-_MOST_CODINGS = 2
+ACCEPTED_ENCODINGS = "gzip, deflate"
+_MAX_ENCODINGS = 2
 _MB = 1024 * 1024
 # NUL cannot be stored everywhere, and half of a surrogate pair is no text.
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The caller left before the request was complete. There is nobody to answer."""
 
 
@@ -38,28 +38,28 @@ class RequestRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class BodyLimit:
     """How many bytes a body may have, before and after it is decoded, and the setting that says so."""
 
     most: int
     setting: str
 
 
-CONTROL_BODY = Limit(4 * _MB, "SERVING_UI_CONTROL_BODY_BYTES")
-QUERY_BODY = Limit(16 * _MB, "SERVING_UI_QUERY_BODY_BYTES")
+CONTROL_BODY = BodyLimit(4 * _MB, "SERVING_UI_CONTROL_BODY_BYTES")
+QUERY_BODY = BodyLimit(16 * _MB, "SERVING_UI_QUERY_BODY_BYTES")
 """More, for images, which are sent within a query."""
 
 
-def has_no_text(value: str) -> bool:
+def has_unstorable_characters(value: str) -> bool:
     """Whether the value holds what cannot be stored or sent as text."""
-    return _NO_TEXT.search(value) is not None
+    return _UNSTORABLE.search(value) is not None
 
 
 def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | None:
     """Why no face takes a request for this decoded path and this query, which came as so many bytes."""
-    if size > LONGEST_TARGET:
+    if size > MAX_TARGET_BYTES:
         return RequestRefused(
-            f"The address of the request is longer than {LONGEST_TARGET // 1024} kB. Send long texts in the body.",
+            f"The address of the request is longer than {MAX_TARGET_BYTES // 1024} kB. Send long texts in the body.",
             status=414,
         )
     if "\0" in path or b"%00" in query:
@@ -67,7 +67,9 @@ def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | No
     return None
 
 
-async def read_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: Limit) -> bytes:
+async def read_body(
+    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: BodyLimit
+) -> bytes:
     """The whole body, decoded. `headers` are the scope's, by name. Raises RequestRefused or Gone.
 
     No more is read than the limit allows, and nothing at all of a body that says by itself that it is longer.
@@ -79,24 +81,24 @@ async def read_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Recei
     message = await receive()
     content: bytes = message.get("body", b"")
     if message.get("more_body"):
-        content = await _rest(content, receive, limit)
+        content = await _read_rest(content, receive, limit)
     elif message["type"] == "http.disconnect":
-        raise Gone
+        raise ClientDisconnected
     if len(content) > most:
         raise _too_large(limit)
     if b"content-encoding" in headers and content:
-        codings = _codings(scope["headers"])
+        codings = _content_encodings(scope["headers"])
         # In a thread: a few kB can become all that the limit allows.
-        return await asyncio.to_thread(_decoded, content, codings, limit) if codings else content
+        return await asyncio.to_thread(_decompressed, content, codings, limit) if codings else content
     return content
 
 
-async def _rest(first: bytes, receive: Receive, limit: Limit) -> bytes:
+async def _read_rest(first: bytes, receive: Receive, limit: BodyLimit) -> bytes:
     parts, size, more = [first], len(first), True
     while more and size <= limit.most:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
@@ -105,29 +107,29 @@ async def _rest(first: bytes, receive: Receive, limit: Limit) -> bytes:
     return b"".join(parts)
 
 
-def _codings(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+def _content_encodings(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """In the order in which they were applied, without those that change nothing. Raises RequestRefused."""
     listed = b",".join(value for name, value in headers if name == b"content-encoding").decode("latin-1")
     codings = [each.strip().lower() for each in listed.split(",")]
     codings = [each.removeprefix("x-") for each in codings if each not in ("", "identity")]
     for coding in codings:
         if coding not in ("gzip", "deflate"):
-            known = f"Send it as it is, or compressed with one of: {CODINGS}."
+            known = f"Send it as it is, or compressed with one of: {ACCEPTED_ENCODINGS}."
             raise RequestRefused(
                 f"The body is encoded as {coding[:40]!r}, which is not known here. {known}", status=415
             )
-    if len(codings) > _MOST_CODINGS:
-        raise RequestRefused(f"The body is compressed more than {_MOST_CODINGS} times. Compress it once.")
+    if len(codings) > _MAX_ENCODINGS:
+        raise RequestRefused(f"The body is compressed more than {_MAX_ENCODINGS} times. Compress it once.")
     return codings
 
 
-def _decoded(content: bytes, codings: list[str], limit: Limit) -> bytes:
+def _decompressed(content: bytes, codings: list[str], limit: BodyLimit) -> bytes:
     for coding in reversed(codings):
-        content = _inflated(content, coding, limit)
+        content = _decompress(content, coding, limit)
     return content
 
 
-def _inflated(content: bytes, coding: str, limit: Limit) -> bytes:
+def _decompress(content: bytes, coding: str, limit: BodyLimit) -> bytes:
     decoding = Decoder(may_be_bare=coding == "deflate")
     decoding.feed(content)
     parts, size = [], 0
@@ -148,7 +150,7 @@ def _inflated(content: bytes, coding: str, limit: Limit) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(limit: Limit) -> RequestRefused:
+def _too_large(limit: BodyLimit) -> RequestRefused:
     most = f"{limit.most / _MB:g} MB" if limit.most % _MB == 0 else f"{limit.most} bytes"
     return RequestRefused(
         f"The body is larger than {most}, the most that is taken here. Send less at a time, or have {limit.setting} raised.",

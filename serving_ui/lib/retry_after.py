@@ -12,7 +12,7 @@ from math import isfinite
 from time import time
 
 
-def asked_for(headers: Mapping[str, str]) -> float | None:
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Seconds; None when the headers (by lower-case names) do not say it in a way that can be understood."""
     wait = _number(headers.get("retry-after-ms"))
     if wait is not None:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 
-class Schema:
+class KnownMigrations:
     """The migrations that this process knows, as of its start: its files may be replaced while it runs."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from django.db import Error as AnyDatabaseError
 from django.db.migrations.executor import MigrationExecutor
 
 from serving_ui.bootstrap.errors import StartError, reason
-from serving_ui.lib.schema import Schema
+from serving_ui.lib.schema import KnownMigrations
 
 ADVISORY_LOCK = 7_378_484_769  # any number that nobody else uses in this database
 
@@ -89,7 +89,7 @@ def _say_waiting() -> None:
 
 
 def _tables() -> None:
-    if concern := Schema().concern():
+    if concern := KnownMigrations().concern():
         print(concern, file=sys.stderr, flush=True)
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):

@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.translation import get_language_from_request, override
 from django.utils.translation import gettext as _
 
-from serving_ui.lib.request import LONGEST_TARGET, has_no_text
+from serving_ui.lib.request import MAX_TARGET_BYTES, has_unstorable_characters
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _ADDRESS_HEADERS = ("Origin", "Referer", "HX-Current-URL")
@@ -55,7 +55,7 @@ class RefuseUnreadable:
         refusal = getattr(request, "scope", {}).get("refusal")
         if refusal is not None:
             return _unreadable(request, str(refusal), status=refusal.status)
-        for name in [name for name, value in request.COOKIES.items() if has_no_text(value)]:
+        for name in [name for name, value in request.COOKIES.items() if has_unstorable_characters(value)]:
             del request.COOKIES[name]  # this server sets no such cookie, so no session is lost
         sentence = "" if request.path.startswith("/api/") else _problem(request)
         return _unreadable(request, sentence) if sentence else self.get_response(request)
@@ -63,7 +63,7 @@ class RefuseUnreadable:
 
 def _problem(request: HttpRequest) -> str:
     # `urllib.parse` caches the addresses that it has split, so their length must be limited.
-    if any(len(request.headers.get(name, "")) > LONGEST_TARGET for name in _ADDRESS_HEADERS):
+    if any(len(request.headers.get(name, "")) > MAX_TARGET_BYTES for name in _ADDRESS_HEADERS):
         return _("A header with an address is longer than any address that is taken.")
     if request.content_type not in _FORMS:
         return ""
@@ -76,7 +76,7 @@ def _problem(request: HttpRequest) -> str:
 
 def _holds_no_text(field: tuple[str, Iterable[str]]) -> bool:
     name, values = field
-    return has_no_text(name) or any(map(has_no_text, values))
+    return has_unstorable_characters(name) or any(map(has_unstorable_characters, values))
 
 
 def _unreadable(request: HttpRequest, sentence: str, *, status: int = 400) -> HttpResponse:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
 from serving_ui.lib.policy import Policy, admin, public, signed_in
-from serving_ui.lib.request import LONGEST_TARGET
+from serving_ui.lib.request import MAX_TARGET_BYTES
 
 __all__ = ["DenyByDefault", "Policy", "admin", "page_of_ours", "public", "signed_in"]
 LONGEST_ADDRESS = 2000
@@ -70,6 +70,6 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     if not htmx and request.method != "GET":
         wanted = "/"
     address = f"{reverse('sign-in')}?{urlencode({'next': wanted})}"
-    if len(address) >= LONGEST_TARGET:  # it would be refused
+    if len(address) >= MAX_TARGET_BYTES:  # it would be refused
         address = reverse("sign-in")
     return HttpResponseClientRedirect(address) if htmx else redirect(address)

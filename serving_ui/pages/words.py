@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.utils.translation import gettext
 
-from serving_ui.catalogue.translatable import Text
+from serving_ui.catalogue.translatable import TranslatableText
 
 
 def said(text: str) -> str:
     """The sentence, translated if it is the catalogue's; the domain's are translated already."""
-    return text.translated(gettext) if isinstance(text, Text) else text
+    return text.translated(gettext) if isinstance(text, TranslatableText) else text

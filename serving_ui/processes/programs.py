@@ -27,7 +27,7 @@ class Program:
 def environment(root: str) -> dict[str, str]:
     """The environment variables of all processes. Leaves out unknown SERVING_UI_ names, about which `up` has warned already."""
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    unknown = set(env.unknown())
+    unknown = set(env.unknown_settings())
     known = {name: value for name, value in os.environ.items() if name not in unknown}
     return {**known, "PYTHONPATH": path, "CELERY_SKIP_CHECKS": "1"}  # the tests run Django's system checks
 

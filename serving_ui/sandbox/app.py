@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from serving_ui.lib import json_text
-from serving_ui.lib.request import QUERY_BODY, Gone, Limit, RequestRefused, read_body
+from serving_ui.lib.request import QUERY_BODY, BodyLimit, ClientDisconnected, RequestRefused, read_body
 from serving_ui.sandbox import replies
-from serving_ui.sandbox.control import Asked, Control, Knobs
-from serving_ui.sandbox.replies import Unanswerable
+from serving_ui.sandbox.control import Control, Faults, ReceivedRequest
+from serving_ui.sandbox.replies import InvalidRequest
 
 ROOT = "/sandbox/v1/"
 VENDORS_ROOT = "/v1/"
@@ -27,16 +27,16 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Body = dict[str, Any]
+RequestJson = dict[str, Any]
 
-_WHOLE: dict[str, Callable[[Body], dict[str, Any]]] = {
-    "chat/completions": replies.chat,
-    "completions": replies.completion,
+_RESPONSES: dict[str, Callable[[RequestJson], dict[str, Any]]] = {
+    "chat/completions": replies.chat_completion,
+    "completions": replies.text_completion,
     "embeddings": replies.embeddings,
 }
-_STREAMED: dict[str, Callable[[Body], Iterator[dict[str, Any]]]] = {
-    "chat/completions": replies.chat_events,
-    "completions": replies.completion_events,
+_STREAMS: dict[str, Callable[[RequestJson], Iterator[dict[str, Any]]]] = {
+    "chat/completions": replies.chat_chunks,
+    "completions": replies.completion_chunks,
 }
 
 
@@ -45,7 +45,7 @@ def handles(path: str) -> bool:
     return path.startswith("/sandbox/")
 
 
-class Refused(Exception):
+class ErrorResponse(Exception):
     """An error answer of the OpenAI wire."""
 
     def __init__(self, status: int, message: str, kind: str = "") -> None:
@@ -58,7 +58,7 @@ class Refused(Exception):
 class Sandbox:
     """The ASGI callable. Without a control it has no knobs and keeps nothing."""
 
-    def __init__(self, control: Control | None = None, body: Limit = QUERY_BODY) -> None:
+    def __init__(self, control: Control | None = None, body: BodyLimit = QUERY_BODY) -> None:
         self._control = control
         self._body = body
 
@@ -70,10 +70,10 @@ class Sandbox:
             content = await read_body(
                 scope=scope, headers=dict(scope["headers"]), receive=receive, limit=self._body
             )
-        except Gone:
+        except ClientDisconnected:
             return
         except RequestRefused as refusal:
-            await _json(send, 400, Refused(400, str(refusal)).body)
+            await _json(send, 400, ErrorResponse(400, str(refusal)).body)
             return
         if self._control is not None and scope["path"] == CONTROL:
             await _answer_control(self._control, scope["method"], content, send)
@@ -84,11 +84,11 @@ class Sandbox:
         root = next((each for each in (ROOT, VENDORS_ROOT) if scope["path"].startswith(each)), None)
         call = "" if root is None else scope["path"].removeprefix(root)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        answering = _Answering(call, scope["method"], headers, content, send)
+        answering = _Call(call, scope["method"], headers, content, send)
         if self._control is None:
-            await answering.answer(Knobs())
+            await answering.answer(Faults())
             return
-        asked = Asked(call, answering.key, _body_of(content), headers)
+        asked = ReceivedRequest(call, answering.key, _body_of(content), headers)
         self._control.note(asked)
         work = asyncio.ensure_future(self._controlled(self._control, call, answering))
         leaving = asyncio.ensure_future(_gone(receive))
@@ -101,13 +101,13 @@ class Sandbox:
         if not work.cancelled():
             work.result()
 
-    async def _controlled(self, control: Control, call: str, answering: _Answering) -> None:
+    async def _controlled(self, control: Control, call: str, answering: _Call) -> None:
         await asyncio.sleep(control.knobs(call).latency)
         await control.released(call)
         await answering.answer(control.knobs(call))
 
 
-class _Answering:
+class _Call:
     """One call and its answer."""
 
     def __init__(self, call: str, method: str, headers: dict[str, str], content: bytes, send: Send) -> None:
@@ -117,7 +117,7 @@ class _Answering:
         self._content = content
         self._send = send
 
-    async def answer(self, knobs: Knobs) -> None:
+    async def answer(self, knobs: Faults) -> None:
         try:
             self._check(knobs)
             if knobs.html:
@@ -127,36 +127,36 @@ class _Answering:
                 await _json(self._send, 200, replies.models())
                 return
             body = self._read()
-            if body.get("stream") is True and self.call in _STREAMED:
-                await self._stream(_STREAMED[self.call](body), knobs)
+            if body.get("stream") is True and self.call in _STREAMS:
+                await self._stream(_STREAMS[self.call](body), knobs)
             else:
-                await _json(self._send, 200, _WHOLE[self.call](body), cut=knobs.cut_after is not None)
-        except Unanswerable as problem:
-            await _json(self._send, 400, Refused(400, str(problem)).body)
-        except Refused as refusal:
+                await _json(self._send, 200, _RESPONSES[self.call](body), cut=knobs.cut_after is not None)
+        except InvalidRequest as problem:
+            await _json(self._send, 400, ErrorResponse(400, str(problem)).body)
+        except ErrorResponse as refusal:
             extra = {"retry-after": knobs.retry_after, "location": knobs.location}
             await _json(self._send, refusal.status, refusal.body, extra=extra)
 
-    def _check(self, knobs: Knobs) -> None:
-        if self.call != "models" and self.call not in _WHOLE:
-            raise Refused(404, "The sandbox has no such path.")
+    def _check(self, knobs: Faults) -> None:
+        if self.call != "models" and self.call not in _RESPONSES:
+            raise ErrorResponse(404, "The sandbox has no such path.")
         if self._method != ("GET" if self.call == "models" else "POST"):
-            raise Refused(405, "Use GET for models and POST for everything else.")
+            raise ErrorResponse(405, "Use GET for models and POST for everything else.")
         if self.key == INVALID_KEY or (knobs.keys is not None and self.key not in knobs.keys):
-            raise Refused(401, "Incorrect API key provided.", "authentication_error")
+            raise ErrorResponse(401, "Incorrect API key provided.", "authentication_error")
         if knobs.status:
-            raise Refused(knobs.status, knobs.message, "sandbox_error")
+            raise ErrorResponse(knobs.status, knobs.message, "sandbox_error")
 
-    def _read(self) -> Body:
+    def _read(self) -> RequestJson:
         try:
-            body = json_text.read(self._content, json_text.QUESTION)
+            body = json_text.read(self._content, json_text.REQUEST_BOUNDS)
         except json_text.JsonInvalid as problem:
-            raise Refused(400, f"The body cannot be read. {problem}") from None
+            raise ErrorResponse(400, f"The body cannot be read. {problem}") from None
         if not isinstance(body, dict):
-            raise Refused(400, "The body must be a JSON object.")
+            raise ErrorResponse(400, "The body must be a JSON object.")
         return body
 
-    async def _stream(self, events: Iterator[dict[str, Any]], knobs: Knobs) -> None:
+    async def _stream(self, events: Iterator[dict[str, Any]], knobs: Faults) -> None:
         first = next(events)  # a bad request is refused before the stream begins
         await _start(self._send, 200, {"content-type": "text/event-stream"})
         await _push(self._send, b"")  # a server may hold the head until there is a body
@@ -168,7 +168,7 @@ class _Answering:
                 await _push(self._send, b'data: {"choices": [\n\n')
             if number == knobs.failed_after:
                 await _push(
-                    self._send, b"data: " + json_text.write(Refused(500, knobs.message).body) + b"\n\n"
+                    self._send, b"data: " + json_text.write(ErrorResponse(500, knobs.message).body) + b"\n\n"
                 )
             await _push(self._send, b"data: " + json_text.write(event) + b"\n\n")
         if not knobs.no_done:
@@ -179,7 +179,7 @@ class _Answering:
 def _body_of(content: bytes) -> Any:
     """What can be read of it; None when nothing can."""
     try:
-        return json_text.read(content, json_text.QUESTION)
+        return json_text.read(content, json_text.REQUEST_BOUNDS)
     except json_text.JsonInvalid:
         return None
 
@@ -187,11 +187,11 @@ def _body_of(content: bytes) -> Any:
 async def _answer_control(control: Control, method: str, content: bytes, send: Send) -> None:
     try:
         if method == "POST":
-            control.turn(json_text.read(content, json_text.QUESTION))
+            control.turn(json_text.read(content, json_text.REQUEST_BOUNDS))
         elif method == "DELETE":
             control.reset()
     except (ValueError, TypeError, AttributeError) as problem:
-        await _json(send, 400, Refused(400, str(problem)).body)
+        await _json(send, 400, ErrorResponse(400, str(problem)).body)
         return
     await _json(send, 200, control.report())
 
@@ -239,7 +239,7 @@ async def _push(send: Send, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
 
 
-def make_sandbox(*, control: Control | None = None, body: Limit = QUERY_BODY) -> Sandbox:
+def make_sandbox(*, control: Control | None = None, body: BodyLimit = QUERY_BODY) -> Sandbox:
     """A sandbox of its own; with a control it has knobs."""
     return Sandbox(control, body)
 

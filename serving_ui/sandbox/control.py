@@ -10,12 +10,12 @@ import asyncio
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-EVERY = "*"
-_KEPT = 1000
+EVERY_CALL = "*"
+_MAX_REMEMBERED = 1000
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Faults:
     """What is done to a call. Everything off."""
 
     latency: float = 0.0  # seconds before anything is answered
@@ -36,7 +36,7 @@ class Knobs:
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """One call that came in. `gone` once its caller has left before the answer was complete."""
 
     call: str
@@ -51,23 +51,23 @@ class Control:
     """The knobs by call, and the calls so far."""
 
     def __init__(self) -> None:
-        self._knobs: dict[str, Knobs] = {}
-        self._asked: list[Asked] = []
+        self._knobs: dict[str, Faults] = {}
+        self._asked: list[ReceivedRequest] = []
         self._changed = asyncio.Event()
 
-    def knobs(self, call: str) -> Knobs:
-        return self._knobs.get(call) or self._knobs.get(EVERY) or Knobs()
+    def knobs(self, call: str) -> Faults:
+        return self._knobs.get(call) or self._knobs.get(EVERY_CALL) or Faults()
 
     def turn(self, change: dict[str, Any]) -> None:
         """Raises ValueError for a knob that does not exist."""
-        on = change.pop("on", EVERY)
-        known = {field.name for field in fields(Knobs)}
+        on = change.pop("on", EVERY_CALL)
+        known = {field.name for field in fields(Faults)}
         if unknown := sorted(set(change) - known):
             raise ValueError(f"There is no knob {unknown[0]}. There are: {', '.join(sorted(known))}.")
         if isinstance(change.get("keys"), list):
             change["keys"] = tuple(change["keys"])
         for call in on if isinstance(on, list) else [on]:
-            self._knobs[call] = replace(self._knobs.get(call) or Knobs(), **change)
+            self._knobs[call] = replace(self._knobs.get(call) or Faults(), **change)
         self._tell()
 
     def reset(self) -> None:
@@ -75,9 +75,9 @@ class Control:
         self._asked.clear()
         self._tell()
 
-    def note(self, asked: Asked) -> None:
+    def note(self, asked: ReceivedRequest) -> None:
         self._asked.append(asked)
-        del self._asked[:-_KEPT]
+        del self._asked[:-_MAX_REMEMBERED]
 
     def report(self) -> dict[str, Any]:
         waiting = sum(not asked.gone and not asked.answered for asked in self._asked)

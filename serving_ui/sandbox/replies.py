@@ -15,16 +15,16 @@ from typing import Any
 CREATED = 1767225600  # the same moment in every reply, so that replies can be compared
 MODELS = ("sandbox-chat", "sandbox-completions", "sandbox-embeddings")
 DIMENSIONS = 256
-_MOST_DIMENSIONS = 4096
-_MOST_NUMBERS = 1_000_000
-_MOST_TEXTS = 2048
-_MOST_WORDS = 20_000  # of one request that its vectors are made from; each takes 3 us
-_COUNTED = 64 * 1024  # characters whose tokens are counted; a longer text is taken to go on as it began
-_QUOTED = 200
+_MAX_DIMENSIONS = 4096
+_MAX_NUMBERS = 1_000_000
+_MAX_TEXTS = 2048
+_MAX_WORDS = 20_000  # of one request that its vectors are made from; each takes 3 us
+_MAX_COUNTED = 64 * 1024  # characters whose tokens are counted; a longer text is taken to go on as it began
+_MAX_QUOTED = 200
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-class Unanswerable(Exception):
+class InvalidRequest(Exception):
     """The request is not one of the OpenAI wire. The text says why."""
 
 
@@ -33,17 +33,18 @@ def models() -> dict[str, Any]:
     return {"object": "list", "data": entries}
 
 
-def chat(body: dict[str, Any]) -> dict[str, Any]:
+def chat_completion(body: dict[str, Any]) -> dict[str, Any]:
     text, reason, usage = _reply(body, _last_message(body))
     message = {"role": "assistant", "content": text}
-    choices = [{"index": n, "message": message, "finish_reason": reason} for n in range(_count(body))]
+    choices = [{"index": n, "message": message, "finish_reason": reason} for n in range(_choice_count(body))]
     return _envelope(body, "chat.completion", "chatcmpl") | {"choices": choices, "usage": usage}
 
 
-def completion(body: dict[str, Any]) -> dict[str, Any]:
+def text_completion(body: dict[str, Any]) -> dict[str, Any]:
     text, reason, usage = _reply(body, _prompt(body))
     choices = [
-        {"index": n, "text": text, "finish_reason": reason, "logprobs": None} for n in range(_count(body))
+        {"index": n, "text": text, "finish_reason": reason, "logprobs": None}
+        for n in range(_choice_count(body))
     ]
     return _envelope(body, "text_completion", "cmpl") | {"choices": choices, "usage": usage}
 
@@ -52,17 +53,17 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     given = body.get("input")
     texts = given if isinstance(given, list) else [given]
     if not texts or not all(isinstance(text, str | list | int) for text in texts):
-        raise Unanswerable("input must be a text or a list of texts.")
+        raise InvalidRequest("input must be a text or a list of texts.")
     if isinstance(texts[0], int):
         texts = [texts]  # one text, given as its tokens
     asked = body.get("dimensions")
     size = DIMENSIONS if asked is None else asked
-    if not isinstance(size, int) or not 1 <= size <= _MOST_DIMENSIONS:
-        raise Unanswerable(f"dimensions must be a whole number from 1 to {_MOST_DIMENSIONS}.")
-    if len(texts) > _MOST_TEXTS or len(texts) * size > _MOST_NUMBERS:
-        raise Unanswerable("These are too many texts for one request. Send fewer.")
+    if not isinstance(size, int) or not 1 <= size <= _MAX_DIMENSIONS:
+        raise InvalidRequest(f"dimensions must be a whole number from 1 to {_MAX_DIMENSIONS}.")
+    if len(texts) > _MAX_TEXTS or len(texts) * size > _MAX_NUMBERS:
+        raise InvalidRequest("These are too many texts for one request. Send fewer.")
     packed = body.get("encoding_format") == "base64"
-    words, counted = _MOST_WORDS // len(texts) + 1, _COUNTED // len(texts)
+    words, counted = _MAX_WORDS // len(texts) + 1, _MAX_COUNTED // len(texts)
     data = [
         {"object": "embedding", "index": n, "embedding": _vector(str(text), size, packed, words)}
         for n, text in enumerate(texts)
@@ -72,7 +73,7 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "data": data, "model": body.get("model", "sandbox"), "usage": usage}
 
 
-def chat_events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def chat_chunks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The chunks of a streamed chat reply."""
     text, reason, usage = _reply(body, _last_message(body))
     envelope = _envelope(body, "chat.completion.chunk", "chatcmpl")
@@ -85,7 +86,7 @@ def chat_events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield envelope | {"choices": [], "usage": usage}
 
 
-def completion_events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def completion_chunks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The chunks of a streamed completion."""
     text, reason, usage = _reply(body, _prompt(body))
     envelope = _envelope(body, "text_completion", "cmpl")
@@ -97,7 +98,7 @@ def completion_events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _reply(body: dict[str, Any], question: str) -> tuple[str, str, dict[str, int]]:
-    quoted = question if len(question) <= _QUOTED else question[:_QUOTED] + "…"
+    quoted = question if len(question) <= _MAX_QUOTED else question[:_MAX_QUOTED] + "…"
     text = f"This is a canned reply from the sandbox; no model has read your text. You wrote: {quoted}"
     reason = "stop"
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
@@ -110,7 +111,7 @@ def _reply(body: dict[str, Any], question: str) -> tuple[str, str, dict[str, int
 def _last_message(body: dict[str, Any]) -> str:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
-        raise Unanswerable("messages must be a list of messages.")
+        raise InvalidRequest("messages must be a list of messages.")
     asked = [message for message in messages if message.get("role") == "user"] or messages
     content = asked[-1].get("content") or ""
     if isinstance(content, list):
@@ -124,7 +125,7 @@ def _prompt(body: dict[str, Any]) -> str:
     if isinstance(prompt, list) and prompt:
         prompt = prompt[0] if isinstance(prompt[0], str) else "(tokens)"
     if not isinstance(prompt, str):
-        raise Unanswerable("prompt must be a text or a list of texts.")
+        raise InvalidRequest("prompt must be a text or a list of texts.")
     return prompt
 
 
@@ -138,10 +139,10 @@ def _envelope(body: dict[str, Any], kind: str, prefix: str) -> dict[str, Any]:
     }
 
 
-def _count(body: dict[str, Any]) -> int:
+def _choice_count(body: dict[str, Any]) -> int:
     asked = body.get("n") or 1
     if not isinstance(asked, int) or not 1 <= asked <= 8:
-        raise Unanswerable("n must be a whole number from 1 to 8.")
+        raise InvalidRequest("n must be a whole number from 1 to 8.")
     return asked
 
 
@@ -154,7 +155,7 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
 
 
-def _tokens(text: str, counted: int = _COUNTED) -> int:
+def _tokens(text: str, counted: int = _MAX_COUNTED) -> int:
     found = len(_TOKEN.findall(text[:counted]))
     return found if len(text) <= counted else found * len(text) // counted
 

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from serving_ui.endpoints.worker_health import WorkerHealth
 from serving_ui.gateway.snapshot import SnapshotHolder
-from serving_ui.lib.schema import Schema
+from serving_ui.lib.schema import KnownMigrations
 from serving_ui.revisions import gateways
 from serving_ui.revisions.changes import current_revision
 from serving_ui.revisions.revision_signal import revision_committed
@@ -57,7 +57,7 @@ class SnapshotFollower:
         self._loaded: snapshot_cache.CachedSnapshot | None = (
             None  # in service until the database has answered
         )
-        self._schema = Schema()
+        self._schema = KnownMigrations()
         self._schema_checked_at = -math.inf
         self.outdated: str | None = None
         """A sentence, if the database is newer than this code."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.endpoints.models import Endpoint
 from tests.api.conftest import Caller
@@ -50,7 +50,9 @@ def _value(draw: st.DrawFn, field: ConfigField) -> tuple[tuple[str, ...], str]:
     if field.kind == "secret":
         if draw(st.booleans()):
             return field.path, "{{secrets/team/key}}"
-        return (*field.path[:-1], field.path[-1] + TWIN), CANARY + draw(st.sampled_from(["", "-2"]))
+        return (*field.path[:-1], field.path[-1] + PLAINTEXT_SUFFIX), CANARY + draw(
+            st.sampled_from(["", "-2"])
+        )
     if field.kind == "choice":
         return field.path, draw(st.sampled_from([value for value, _label in field.choices]))
     if field.kind == "url" or field.pattern:
@@ -139,7 +141,7 @@ def holds(answer: Any, given: Any, at: str = "") -> None:
     """Everything that was given is answered, in its place and unchanged; answers may say more."""
     if isinstance(given, dict):
         for name, value in given.items():
-            if not name.endswith(TWIN):
+            if not name.endswith(PLAINTEXT_SUFFIX):
                 assert name in answer or value in ({}, []), f"{at}.{name} is missing"
                 holds(answer.get(name, value), value, f"{at}.{name}")
     elif isinstance(given, list):

@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.block_parser import TWIN
-from serving_ui.catalogue.endpoint_config import shown
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
+from serving_ui.catalogue.endpoint_config import public_config
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec, parse_config
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import Addresses, RequestRefused, SecretUnusable, UpstreamRequest, address
+from serving_ui.catalogue.upstream import (
+    Addresses,
+    SecretUnusable,
+    UnsupportedRequest,
+    UpstreamRequest,
+    normalized_url,
+)
 from tests.catalogue.samples import (
     CANARY,
     VARIANTS,
@@ -64,7 +70,7 @@ def pasted(variant: Variant) -> dict[str, Any]:
     for field in variant.shown():
         if field.kind == "secret":
             drop(block, field.path)
-            put(block, (*field.path[:-1], field.path[-1] + TWIN), CANARY)
+            put(block, (*field.path[:-1], field.path[-1] + PLAINTEXT_SUFFIX), CANARY)
     return block
 
 
@@ -105,7 +111,7 @@ def test_what_is_stored_is_shown_without_models_as_with_them(variant: Variant) -
                 if s.kind == "plaintext"
             }
         )
-        assert shown(json.loads(json.dumps(kept.stored()))) == kept.public()
+        assert public_config(json.loads(json.dumps(kept.stored()))) == kept.public()
 
 
 @every_variant
@@ -186,17 +192,17 @@ def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
     requests: list[UpstreamRequest | None] = []
     with suppress(SecretUnusable):
         requests.append(variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses()))
-    for task, wire in variant.provider.wire.items():
-        with suppress(SecretUnusable, RequestRefused):
-            requests.append(wire.build(QUESTIONS[task], config, "a-model", Addresses()))
+    for task, wire in variant.provider.wire_formats.items():
+        with suppress(SecretUnusable, UnsupportedRequest):
+            requests.append(wire.build_request(QUESTIONS[task], config, "a-model", Addresses()))
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:
             assert CANARY not in request.url
             aims = tuple(variant.provider.destinations(config, Addresses()))
-            assert address(request.url).startswith(aims)
+            assert normalized_url(request.url).startswith(aims)
             token_url = getattr(request.auth, "token_url", None)
-            assert token_url is None or address(token_url) in aims
+            assert token_url is None or normalized_url(token_url) in aims
 
 
 @every_provider
@@ -214,7 +220,7 @@ def test_names_are_plain_and_fields_are_unique(provider: Provider) -> None:
     assert re.fullmatch(r"[a-z0-9-]+", provider.name)
     assert re.fullmatch(r"[a-z0-9_]+_config", provider.config_key)
     assert provider.tasks == tuple(task for task in Task if task in provider.tasks)
-    assert set(provider.wire) <= set(provider.tasks)
+    assert set(provider.wire_formats) <= set(provider.tasks)
     names = [field.name for field in provider.config.fields()]
     assert len(names) == len(set(names))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.provider_errors import in_answer, in_event
+from serving_ui.catalogue.provider_errors import error_in_event, error_in_response
 from tests.catalogue.test_any_body import ANYTHING
 from tests.support.recordings import STREAMED, WHOLE, Recording
 
@@ -132,7 +132,7 @@ FINE: list[Any] = [
 
 @pytest.mark.parametrize(("content", "status"), [each[1:] for each in TOLD], ids=[each[0] for each in TOLD])
 def test_each_spelling_is_a_failure_of_its_kind_whole_and_as_an_event(content: Any, status: int):
-    for failed in (in_answer(content), in_event(content)):
+    for failed in (error_in_response(content), error_in_event(content)):
         assert failed is not None
         assert failed.status == status
         said = json.dumps(str(failed))[1:-1]
@@ -141,7 +141,7 @@ def test_each_spelling_is_a_failure_of_its_kind_whole_and_as_an_event(content: A
 
 @pytest.mark.parametrize(("name", "content", "status"), NAMED)
 def test_an_event_can_be_a_failure_by_its_name(name: str, content: Any, status: int):
-    failed = in_event(content, name)
+    failed = error_in_event(content, name)
     assert failed is not None
     assert (failed.status, str(failed)) == (status, BUSY)
 
@@ -150,35 +150,35 @@ def test_an_event_can_be_a_failure_by_its_name(name: str, content: Any, status: 
     "name", ["error", "Error", "ERROR", "exception", "response.error", "throttlingException"]
 )
 def test_an_event_without_words_says_at_least_its_name(name: str):
-    failed = in_event({}, name)
+    failed = error_in_event({}, name)
     assert failed is not None and name in str(failed)
 
 
 def test_a_finish_reason_alone_is_a_failure():
-    failed = in_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]})
+    failed = error_in_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]})
     assert failed is not None and failed.status == 500
 
 
 def test_a_whole_answer_of_nothing_but_a_message_is_none():
-    failed = in_answer({"message": "no capacity"})
+    failed = error_in_response({"message": "no capacity"})
     assert failed is not None and str(failed) == "no capacity"
-    assert in_event({"message": "thinking"}) is None
+    assert error_in_event({"message": "thinking"}) is None
 
 
 @pytest.mark.parametrize("content", FINE, ids=str)
 def test_nothing_else_is_a_failure(content: Any):
-    assert in_answer(content) is None
-    assert in_event(content) is None
+    assert error_in_response(content) is None
+    assert error_in_event(content) is None
 
 
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
 def test_no_recorded_answer_is_a_failure(recorded: Recording):
-    assert in_answer(recorded.reply) is None
+    assert error_in_response(recorded.reply) is None
 
 
 @pytest.mark.parametrize("recorded", STREAMED, ids=str)
 def test_no_recorded_event_is_a_failure(recorded: Recording):
-    assert [in_event(event.data, event.name) for event in recorded.events()] == [None] * len(
+    assert [error_in_event(event.data, event.name) for event in recorded.events()] == [None] * len(
         recorded.events()
     )
 
@@ -196,7 +196,7 @@ OBJECTS = st.recursive(
 
 @given(content=OBJECTS, name=st.sampled_from(["", "error", "someException"]))
 def test_anything_is_read_without_harm(content: Any, name: str):
-    for failed in (in_event(content, name), in_answer(content)):
+    for failed in (error_in_event(content, name), error_in_response(content)):
         if failed is not None:
             assert 400 <= failed.status < 600
             assert str(failed)

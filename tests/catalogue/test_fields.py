@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving_ui.catalogue import registry
-from serving_ui.catalogue.block_parser import read
+from serving_ui.catalogue.block_parser import parse
 from serving_ui.catalogue.fields import Declaration, block, text, url
 from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.secret import Secret
@@ -180,7 +180,7 @@ def test_a_nested_field_cannot_depend_on_another() -> None:
 
 
 def test_what_is_no_object_is_a_problem_of_the_block() -> None:
-    assert [problem.path for problem in read({}, 5, trusted=False).problems] == [()]
+    assert [problem.path for problem in parse({}, 5, trusted=False).problems] == [()]
 
 
 def test_url_and_text_declare_the_same_way() -> None:

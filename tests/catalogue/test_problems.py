@@ -10,7 +10,7 @@ import pytest
 from pydantic_core.core_schema import ErrorType
 
 from serving_ui.catalogue.problems import Problem, SpecErrors, sentence
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 # Every kind of error that pydantic can report, with whatever numbers one of them may want to tell.
 KINDS = get_args(ErrorType)
@@ -41,7 +41,7 @@ def test_a_text_can_be_said_again_in_another_language() -> None:
     said = _("%(label)s is one of: %(known)s.").fill(label=_("Key"), known=[_("A"), "A"])
     assert said == "Key is one of: A, A."
     for same in (said, copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
-        assert isinstance(same, Text)
+        assert isinstance(same, TranslatableText)
         assert same.translated(lambda text: FRENCH.get(text, text)) == "Clé : Un, A."
 
 

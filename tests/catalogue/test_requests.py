@@ -67,7 +67,7 @@ def sent(
 ) -> UpstreamRequest:
     described = registry.get(provider)
     config = resolved(described.config.model_validate(block), "key-1")
-    return described.wire[task].build(body, config, model, addresses or Addresses())
+    return described.wire_formats[task].build_request(body, config, model, addresses or Addresses())
 
 
 def checked(
@@ -320,7 +320,7 @@ def test_bedrock_is_checked_by_asking_who_the_keys_are() -> None:
     assert request.auth == AwsSigV4(
         service="sts", region="us-east-1", access_key_id=KEY, secret_access_key=KEY
     )
-    assert registry.get("amazon-bedrock").refusals == {401, 403}
+    assert registry.get("amazon-bedrock").check_refused == {401, 403}
 
 
 def test_bedrock_with_an_instance_profile_checks_the_machines_keys() -> None:

@@ -103,7 +103,7 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
 def test_a_served_entity_is_named_after_its_model(model: str, name: str | None) -> None:
     config = parse_config(config_body(chat(model)))
     assert config.served_entities[0].name == (name or names.default_entity_name(model))
-    assert len(config.served_entities[0].name) <= names.LONGEST_NAME
+    assert len(config.served_entities[0].name) <= names.MAX_NAME_LENGTH
     assert names.entity_name_problem(config.served_entities[0].name) is None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from serving_ui.catalogue import upstream
 from serving_ui.catalogue.secret import Secret
-from serving_ui.catalogue.upstream import Addresses, RequestRefused, SecretUnusable, UpstreamRequest
+from serving_ui.catalogue.upstream import Addresses, SecretUnusable, UnsupportedRequest, UpstreamRequest
 from tests.catalogue.samples import CANARY
 
 
@@ -74,7 +74,7 @@ def test_the_body_passes_unknown_fields_and_drops_what_is_ours() -> None:
 
 def test_extra_params_must_be_an_object() -> None:
     for wrong in ("x", [1], 5):
-        with pytest.raises(RequestRefused, match="extra_params must be an object"):
+        with pytest.raises(UnsupportedRequest, match="extra_params must be an object"):
             upstream.openai_body({"extra_params": wrong}, model="m")
     assert upstream.openai_body({"extra_params": None}, model="m") == {"model": "m"}
 
@@ -90,4 +90,4 @@ def test_a_stream_asks_for_events() -> None:
 
 
 def test_a_value_is_one_segment_of_a_path() -> None:
-    assert upstream.segment("a/../b?c#d") == "a%2F..%2Fb%3Fc%23d"
+    assert upstream.path_segment("a/../b?c#d") == "a%2F..%2Fb%3Fc%23d"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.provider_errors import names_failure
+from serving_ui.catalogue.provider_errors import is_error_event
 from serving_ui.gateway.sse import EventSplitter, Frame, TooLong, event
 
 BOM = "\ufeff".encode()
@@ -84,7 +84,7 @@ def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
     *lines, rest = re.split("\r\n|\n|\r", text)
     for line in [*lines, *([rest] if rest else []), ""]:
         if line == "":
-            if data or names_failure(kind):
+            if data or is_error_event(kind):
                 found.append((kind, data[:-1] if data.endswith("\n") else data))
             data, kind = "", ""
         elif line.startswith(":"):
@@ -119,7 +119,7 @@ def test_any_split_gives_the_events_of_the_standard(stream: bytes, cuts: list[in
 
 def _says_something(kind: str, data: str) -> bool:
     bare = data.encode().strip()
-    return names_failure(kind) or (bool(bare) and not bare.startswith(b":"))
+    return is_error_event(kind) or (bool(bare) and not bare.startswith(b":"))
 
 
 @given(stream=ANY)

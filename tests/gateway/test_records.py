@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.caller import Caller, Gone
+from serving_ui.gateway.caller import Caller, ClientDisconnected
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib.request import QUERY_BODY
 from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity, leave
@@ -171,7 +171,7 @@ def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
 
     caller = Caller({"headers": [], "method": "POST", "path": "/"}, receive, send)
     now[0] += 2
-    with contextlib.suppress(Gone):
+    with contextlib.suppress(ClientDisconnected):
         assert asyncio.run(caller.body(QUERY_BODY)) == b"{}"
     now[0] += 3
     assert (caller.overhead_ms(), caller.elapsed_ms()) == (5000, 5000)

@@ -195,7 +195,7 @@ def test_other_paths_are_404_as_json(gateway: GatewayServer, path: str):
 
 
 def test_a_task_that_the_provider_does_not_have_answers_501(gateway: GatewayServer):
-    without = next(each for each in PROVIDERS.values() if Task.EMBEDDINGS not in each.wire)
+    without = next(each for each in PROVIDERS.values() if Task.EMBEDDINGS not in each.wire_formats)
     served = Entity("e", without.name, "model", Task.EMBEDDINGS, without.config.model_construct())
     gateway.publish(endpoint("other", served))
     answer = gateway.query("other", {"input": "x"})

@@ -144,7 +144,9 @@ def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: Ga
     assert asked.headers["api-key"] == CANARY
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROVIDERS.values() if each.responses is None])
+@pytest.mark.parametrize(
+    "name", [each.name for each in PROVIDERS.values() if each.build_responses_request is None]
+)
 def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, name: str):
     provider = PROVIDERS[name]
     served = Entity("other", name, "a-model", Task.CHAT, provider.config.model_construct())
@@ -167,7 +169,9 @@ SPEAKERS = {
 
 
 def test_these_providers_speak_it():
-    assert {each.name for each in PROVIDERS.values() if each.responses is not None} == SPEAKERS.keys()
+    assert {
+        each.name for each in PROVIDERS.values() if each.build_responses_request is not None
+    } == SPEAKERS.keys()
 
 
 @pytest.mark.parametrize("name", SPEAKERS)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_ui.gateway import retries
-from serving_ui.lib.retry_after import asked_for
+from serving_ui.lib.retry_after import retry_after_seconds
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
 from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
@@ -191,7 +191,7 @@ def test_how_long_a_provider_asks_for_is_understood(
     headers = {
         name: date(value) if isinstance(value, int) else value for name, value in said.items() if value
     }
-    seconds = asked_for(headers)
+    seconds = retry_after_seconds(headers)
     assert seconds is not None
     assert least <= seconds <= most
 
@@ -207,12 +207,12 @@ def test_how_long_a_provider_asks_for_is_understood(
     ],
 )
 def test_milliseconds_come_first(headers: dict[str, str], seconds: float | None):
-    assert asked_for(headers) == seconds
+    assert retry_after_seconds(headers) == seconds
 
 
 @given(
     value=st.text(max_size=40) | st.floats().map(str) | st.datetimes().map(format_datetime), date=st.text()
 )
 def test_any_retry_after_can_be_read(value: str, date: str):
-    seconds = asked_for({"retry-after": value, "date": date})
+    seconds = retry_after_seconds({"retry-after": value, "date": date})
     assert seconds is None or 0 <= seconds < inf

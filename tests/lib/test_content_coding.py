@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.lib.content_coding import PIECE, Decoder, NotDecodable, decoder
+from serving_ui.lib.content_coding import MAX_PIECE_BYTES, Decoder, NotDecodable, decoder
 
 
 def bare(content: bytes) -> bytes:
@@ -38,7 +38,7 @@ def unpacked(portions: list[bytes]) -> tuple[bytes, Decoder]:
     for portion in portions:
         made.feed(portion)
         while piece := made.take():
-            assert len(piece) <= PIECE
+            assert len(piece) <= MAX_PIECE_BYTES
             content += piece
     return content, made
 
@@ -65,9 +65,9 @@ def test_what_is_cut_is_not_whole(pack: Callable[[bytes], bytes]):
 
 @packings
 def test_much_comes_in_pieces(pack: Callable[[bytes], bytes]):
-    content = b"x" * (10 * PIECE + 7)
+    content = b"x" * (10 * MAX_PIECE_BYTES + 7)
     whole = pack(content)
-    assert len(whole) < PIECE / 10
+    assert len(whole) < MAX_PIECE_BYTES / 10
     assert unpacked([whole])[0] == content
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serving_ui.lib import http_url
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
-from serving_ui.lib.http_url import AddressInvalid
+from serving_ui.lib.http_url import InvalidUrl
 from tests.architecture.sources import ROOT
 
 FORBIDDEN = ("127.0.0.1", "10.1.2.3", "169.254.169.254")
@@ -34,7 +34,7 @@ FORBIDDEN = ("127.0.0.1", "10.1.2.3", "169.254.169.254")
     ],
 )  # fmt: skip
 def test_a_url_is_read(url: str, host: str, port: int, target: str, authority: str):
-    found = http_url.read(url)
+    found = http_url.parse(url)
     assert (found.host, found.port, found.target, found.authority) == (host, port, target, authority)
     assert found.secure == url.startswith("https")
 
@@ -65,20 +65,20 @@ def test_a_url_is_read(url: str, host: str, port: int, target: str, authority: s
     ],
 )
 def test_what_is_no_address_is_said_to_be_none(url: str):
-    with pytest.raises(AddressInvalid, match=r"\.$|--\.$"):
-        http_url.read(url)
+    with pytest.raises(InvalidUrl, match=r"\.$|--\.$"):
+        http_url.parse(url)
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_an_address_or_is_refused(text: str):
     for url in (text, f"https://{text}", f"https://x.test/{text}"):
         try:
-            found = http_url.read(url)
-        except AddressInvalid:
+            found = http_url.parse(url)
+        except InvalidUrl:
             continue
         assert found.host.isascii() and found.target.isascii() and found.authority.isascii()
         assert not any(each.isspace() for each in found.host + found.target)
-        assert http_url.read(f"http://{found.authority}{found.target}").target == found.target
+        assert http_url.parse(f"http://{found.authority}{found.target}").target == found.target
 
 
 def spelled(number: int) -> st.SearchStrategy[str]:
@@ -148,7 +148,7 @@ def test_a_replaced_address_lists_its_host_with_its_port_alone(tmp_path: Path, u
     entries = done.stdout.split()
     assert listed in entries
     policy = EgressPolicy(listed=tuple(entries))
-    found, leads_to = http_url.read(url), "fd00::1" if "fd00" in url else "10.1.2.3"
+    found, leads_to = http_url.parse(url), "fd00::1" if "fd00" in url else "10.1.2.3"
     policy.check_address(host=found.host, port=found.port, address=leads_to)
     with pytest.raises(EgressRefused):
         policy.check_address(host=found.host, port=6379, address=leads_to)

@@ -45,7 +45,7 @@ def test_what_is_written_has_none_either():
 
 
 @pytest.mark.parametrize("one", [b"[]", b"{}", b'{"a":[]}'])
-@pytest.mark.parametrize("bounds", [json_text.ANSWER, json_text.QUESTION])
+@pytest.mark.parametrize("bounds", [json_text.RESPONSE_BOUNDS, json_text.REQUEST_BOUNDS])
 def test_too_many_parts_are_refused_before_they_are_parsed(one, bounds):
     many = b"[" + b",".join([one] * bounds.containers) + b"]"
     with pytest.raises(JsonInvalid, match=f"more than {bounds.containers} lists and objects"):
@@ -58,19 +58,19 @@ def test_too_many_parts_are_refused_before_they_are_parsed(one, bounds):
     ids=bytes.decode,
 )
 def test_too_many_values_are_refused_before_they_are_parsed(one):
-    many = b"[" + b",".join([one] * (json_text.QUESTION.values * 2 + 2)) + b"]"
+    many = b"[" + b",".join([one] * (json_text.REQUEST_BOUNDS.values * 2 + 2)) + b"]"
     with pytest.raises(JsonInvalid, match="more than"):
-        json_text.read(many, json_text.QUESTION)
+        json_text.read(many, json_text.REQUEST_BOUNDS)
 
 
 def test_texts_of_a_question_that_are_lists_of_nothing_are_refused_before_anybody_reads_them():
     texts = [json.dumps([[]] * 10_000)] * 41
     with pytest.raises(JsonInvalid, match="400000 brackets"):
-        json_text.read(json.dumps(texts).encode(), json_text.QUESTION)
+        json_text.read(json.dumps(texts).encode(), json_text.REQUEST_BOUNDS)
     assert json_text.read(json.dumps(texts).encode()) == texts
 
 
-@pytest.mark.parametrize("bounds", [json_text.ANSWER, json_text.QUESTION])
+@pytest.mark.parametrize("bounds", [json_text.RESPONSE_BOUNDS, json_text.REQUEST_BOUNDS])
 def test_too_many_names_are_refused_before_they_are_parsed(bounds):
     many = b'{"":1' + b',"":1' * bounds.names + b"}"
     with pytest.raises(JsonInvalid, match=f"more than {bounds.names} names"):
@@ -79,14 +79,14 @@ def test_too_many_names_are_refused_before_they_are_parsed(bounds):
 
 def test_as_many_values_as_there_may_be():
     assert (
-        len(json_text.read(b"[" + b",".join([b"1"] * json_text.QUESTION.values) + b"]"))
-        == json_text.QUESTION.values
+        len(json_text.read(b"[" + b",".join([b"1"] * json_text.REQUEST_BOUNDS.values) + b"]"))
+        == json_text.REQUEST_BOUNDS.values
     )
 
 
 def test_what_is_in_a_text_does_not_count():
-    text = 'a[b] \\" " ,, : ' * (json_text.QUESTION.values - 10) + "1" * 10_000
-    assert json_text.read(json.dumps([text]).encode(), json_text.QUESTION) == [text]
+    text = 'a[b] \\" " ,, : ' * (json_text.REQUEST_BOUNDS.values - 10) + "1" * 10_000
+    assert json_text.read(json.dumps([text]).encode(), json_text.REQUEST_BOUNDS) == [text]
 
 
 @pytest.mark.parametrize("number", [b"1" * 4000, b"-" + b"9" * 309, b"0." + b"1" * 400])
@@ -97,7 +97,7 @@ def test_a_number_of_many_digits_in_a_large_text_is_refused(number):
 
 @pytest.mark.parametrize("opening, closing", [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depth_is_bounded(opening, closing):
-    most = json_text.DEEPEST
+    most = json_text.MAX_DEPTH
     assert json_text.read(opening * most + b"1" + closing * most)
     with pytest.raises(JsonInvalid, match="deeper"):
         json_text.read(opening * (most + 1) + b"1" + closing * (most + 1))

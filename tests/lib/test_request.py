@@ -13,10 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.lib.request import Gone, Limit, RequestRefused, has_no_text, read_body
+from serving_ui.lib.request import (
+    BodyLimit,
+    ClientDisconnected,
+    RequestRefused,
+    has_unstorable_characters,
+    read_body,
+)
 
 RUNNER = asyncio.Runner()
-LIMIT = Limit(100_000, "SERVING_UI_SOME_BYTES")
+LIMIT = BodyLimit(100_000, "SERVING_UI_SOME_BYTES")
 MB = 1024 * 1024
 
 
@@ -56,7 +62,7 @@ def read(
     *parts: bytes,
     coding: str | None = None,
     declared: int | None = None,
-    limit: Limit = LIMIT,
+    limit: BodyLimit = LIMIT,
     leaves: bool = False,
 ) -> bytes:
     """What `read_body` makes of a request that comes in these parts; it fails when more is asked for than there is."""
@@ -104,7 +110,7 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(coding: str | None):
 
 def test_a_limit_is_said_in_megabytes_when_it_is_some():
     with pytest.raises(RequestRefused, match=r"larger than 4 MB"):
-        read(declared=4 * MB + 1, limit=Limit(4 * MB, "X"))
+        read(declared=4 * MB + 1, limit=BodyLimit(4 * MB, "X"))
 
 
 def test_nothing_is_read_of_a_body_that_says_that_it_is_larger():
@@ -127,7 +133,7 @@ def test_a_little_that_becomes_much_is_never_there_as_a_whole(coding: str):
     tracemalloc.start()
     try:
         with pytest.raises(RequestRefused, match="larger than 2 MB"):
-            read(sent, coding=coding, limit=Limit(2 * MB, "X"))
+            read(sent, coding=coding, limit=BodyLimit(2 * MB, "X"))
         assert tracemalloc.get_traced_memory()[1] < 12 * MB
     finally:
         tracemalloc.stop()
@@ -174,11 +180,11 @@ def test_any_bytes_are_decoded_or_refused(sent: bytes, coding: str):
 
 @pytest.mark.parametrize("parts", [(), (b"ab",)])
 def test_whoever_leaves_before_the_end_has_sent_nothing(parts: tuple[bytes, ...]):
-    with pytest.raises(Gone):
+    with pytest.raises(ClientDisconnected):
         read(*parts, leaves=True)
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "a\udfff"])
 def test_what_no_text_may_hold(text: str):
-    assert has_no_text(text)
-    assert not has_no_text("a\n\t\x7f\uffff秘密😀")
+    assert has_unstorable_characters(text)
+    assert not has_unstorable_characters("a\n\t\x7f\uffff秘密😀")

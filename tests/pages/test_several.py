@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import Group, User
-from serving_ui.catalogue.limits import MOST_LIMITS
+from serving_ui.catalogue.limits import MAX_RATE_LIMITS
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
 from serving_ui.revisions.models import GatewayProcess
@@ -224,11 +224,11 @@ def test_limits_of_the_ai_gateway_settings_are_changed_where_they_are_kept(brows
 
 
 def test_the_form_loses_none_of_many_limits_and_tags(browser: Client, ready: Endpoint):
-    for number in range(MOST_LIMITS):
+    for number in range(MAX_RATE_LIMITS):
         Group.objects.create(name=f"team-{number}")
     limits = [
         {"key": "user_group", "principal": f"team-{number}", "calls": 1, "renewal_period": "minute"}
-        for number in range(MOST_LIMITS)
+        for number in range(MAX_RATE_LIMITS)
     ]
     tags = [{"key": f"key-{number:03}", "value": "x"} for number in range(100)]
     Endpoint.objects.update(rate_limits=limits, ai_gateway={"rate_limits": limits}, tags=tags)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from serving_ui.lib.request import LONGEST_TARGET
+from serving_ui.lib.request import MAX_TARGET_BYTES
 from tests.support.server_alone import ServerAlone
 from tests.support.signing_in import sign_in
 from tests.support.waiting import until
@@ -84,7 +84,7 @@ def is_refused(answer: requests.Response, *words: str, status: int) -> None:
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
 def test_an_address_that_is_too_long_is_refused(server: ServerAlone, path: str):
-    room = LONGEST_TARGET - len(path) - 1
+    room = MAX_TARGET_BYTES - len(path) - 1
     assert "too long" not in requests.get(f"{server.url}{path}?{'a' * room}", timeout=20).text
     for address in (f"{path}?{'a' * (room + 1)}", f"{path}{'a' * 60_000}", f"{path}?{'%20' * 3000}"):
         is_refused(requests.get(server.url + address, timeout=20), "longer than 8 kB", status=414)

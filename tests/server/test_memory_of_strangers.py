@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_ui.lib.request import LONGEST_TARGET
+from serving_ui.lib.request import MAX_TARGET_BYTES
 from tests.support.server_alone import ServerAlone
 
 TIMES = 1100
@@ -27,7 +27,7 @@ def filled(start: str, number: int, size: int) -> str:
 
 
 HTMX = {"HX-Request": "true", "HX-Current-URL-URI-AutoEncoded": "true"}
-LONG = LONGEST_TARGET - 100
+LONG = MAX_TARGET_BYTES - 100
 ATTACKS: dict[str, Callable[[int, str], Sent]] = {
     "paths that are too long": lambda n, _: ("POST", filled("/serving-endpoints/", n, 60_000), {}),
     "pages that are too long": lambda n, _: ("GET", filled("/ml/endpoints/", n, 60_000), {}),

@@ -12,7 +12,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
-from serving_ui.catalogue.wire_format import Asked, Wire
+from serving_ui.catalogue.wire_format import RequestContext, WireFormat
 from serving_ui.gateway.inference_request import read_body
 from tests.support import vendor_rules
 from tests.support.google import service_account
@@ -44,15 +44,15 @@ class Column:
     def __str__(self) -> str:
         return self.name
 
-    def wire(self, task: Task) -> Wire:
-        return self.provider.wire[task]
+    def wire(self, task: Task) -> WireFormat:
+        return self.provider.wire_formats[task]
 
     def sent(self, question: dict[str, Any], *, task: Task = Task.CHAT, model: str = "") -> dict[str, Any]:
         """The body for the question, which the vendor takes. Raises RequestRefused."""
         body = read_body(json.dumps(question).encode())
         config = self.provider.config.model_validate(self.block)
         addresses = Addresses(dict.fromkeys(PROVIDERS, _BASE))
-        request = self.wire(task).build(body, config, model or self.chat, addresses)
+        request = self.wire(task).build_request(body, config, model or self.chat, addresses)
         assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         content: dict[str, Any] = json.loads(request.body or b"")
         return content
@@ -60,8 +60,8 @@ class Column:
     def told(self, question: dict[str, Any]) -> Told:
         return told(self.provider.name, self.sent(question))
 
-    def asked(self, question: dict[str, Any]) -> Asked:
-        return Asked(body=question, model=self.chat, id="made-here", created=1)
+    def asked(self, question: dict[str, Any]) -> RequestContext:
+        return RequestContext(body=question, model=self.chat, id="made-here", created=1)
 
 
 def _bedrock(maker: str, chat: str, *completions: str) -> Column:

@@ -21,7 +21,7 @@ from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Asked, Event, Framing, Wire
+from serving_ui.catalogue.wire_format import Framing, RequestContext, StreamEvent, WireFormat
 from tests.support import frames, vendor_rules
 from tests.support.google import service_account
 
@@ -53,12 +53,12 @@ class Recording:
         return f"{self.provider.name}-{self.path.stem}"
 
     @property
-    def wire(self) -> Wire:
-        return self.provider.wire[self.task]
+    def wire(self) -> WireFormat:
+        return self.provider.wire_formats[self.task]
 
     @property
-    def asked(self) -> Asked:
-        return Asked(body=self.question, model=self.model, id="made-here", created=1)
+    def asked(self) -> RequestContext:
+        return RequestContext(body=self.question, model=self.model, id="made-here", created=1)
 
     def config(self, base: str = VENDOR) -> ProviderConfig:
         filled = self.block.replace("{vendor}", base)
@@ -69,7 +69,7 @@ class Recording:
     def built(self, question: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
         """What is sent for the recorded question, or for another. The vendor would take it: so much is `checked`."""
         asked = self.question if question is None else question
-        request = self.wire.build(asked, self.config(), self.model, everywhere(VENDOR))
+        request = self.wire.build_request(asked, self.config(), self.model, everywhere(VENDOR))
         if checked:
             assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         return request
@@ -90,21 +90,21 @@ class Recording:
         lines = self.path.with_suffix(".jsonl")
         return lines if lines.exists() else self.path.with_suffix(".sse")
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[StreamEvent]:
         """The events of the vendor's stream."""
         if self.wire.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
-            return [Event(name, data) for name, data in listed]
+            return [StreamEvent(name, data) for name, data in listed]
         if self._text().suffix == ".jsonl":
-            return [Event("", json.loads(line)) for line in self.stream().splitlines()]
+            return [StreamEvent("", json.loads(line)) for line in self.stream().splitlines()]
         blocks = self.stream().decode().strip().split("\n\n")
         return [_event(block) for block in blocks if block != "data: [DONE]"]
 
 
-def _event(block: str) -> Event:
+def _event(block: str) -> StreamEvent:
     fields = [line.partition(": ") for line in block.split("\n")]
     name = "".join(value for field, _, value in fields if field == "event")
-    return Event(name, json.loads("".join(value for field, _, value in fields if field == "data")))
+    return StreamEvent(name, json.loads("".join(value for field, _, value in fields if field == "data")))
 
 
 def _read(path: Path) -> Recording:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.columns import COLUMNS, Column
 from tests.support.told import Call, Result, Turn
 
@@ -52,7 +52,7 @@ def assert_cell(row: Row, column: Column) -> None:
     question = {"messages": row.messages, **row.more}
     cell = row.but.get(column.name, row.cell)
     if isinstance(cell, Refused):
-        with pytest.raises(RequestRefused) as refused:
+        with pytest.raises(UnsupportedRequest) as refused:
             column.sent(question)
         assert cell.words in str(refused.value)
         return

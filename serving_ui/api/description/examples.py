@@ -12,7 +12,7 @@ from serving_ui.api.description import given as given_bodies
 from serving_ui.api.description.literals import as_json, as_python
 from serving_ui.api.description.operation import INVOCATIONS, Operation
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 Body = dict[str, Any]
 ID = "69962db6b9db47c4a8a222d2ac79d7f8"
@@ -56,7 +56,7 @@ class Program:
 
     operation: str
     key: str
-    label: Text
+    label: TranslatableText
     code: str
 
     @property

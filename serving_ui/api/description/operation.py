@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 ENDPOINTS = "/api/2.0/serving-endpoints"
@@ -22,7 +22,7 @@ class Parameter:
     """One value in the address: a part of its path or of its query."""
 
     name: str
-    text: Text
+    text: TranslatableText
     required: bool = False
     type: str = "string"
     choices: tuple[str, ...] = ()
@@ -74,8 +74,8 @@ class Operation:
     group: str
     name: str
     """Unique; snake case, as the SDK would call it: `list_endpoints`."""
-    summary: Text
-    text: Text = field(default_factory=lambda: Text(""))
+    summary: TranslatableText
+    text: TranslatableText = field(default_factory=lambda: TranslatableText(""))
     query: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True

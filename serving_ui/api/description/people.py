@@ -13,7 +13,7 @@ from serving_ui.api.description import shapes
 from serving_ui.api.description.neighbours import PAGE, PARTS, SCIM
 from serving_ui.api.description.operation import Operation
 from serving_ui.api.scim import schemas
-from serving_ui.catalogue.translatable import Text, _
+from serving_ui.catalogue.translatable import TranslatableText, _
 
 GROUP = "People and groups"
 SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -29,7 +29,14 @@ class Kind:
     many: type[BaseModel]
     body: type[BaseModel]
     example: dict[str, Any]
-    summaries: tuple[Text, Text, Text, Text, Text, Text]
+    summaries: tuple[
+        TranslatableText,
+        TranslatableText,
+        TranslatableText,
+        TranslatableText,
+        TranslatableText,
+        TranslatableText,
+    ]
     sdk: str
 
 

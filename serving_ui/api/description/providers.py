@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.fields import Condition, Declaration
-from serving_ui.catalogue.names import LONGEST_MODEL
+from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_config import Block
 from serving_ui.catalogue.registry import PROVIDERS
@@ -52,7 +52,7 @@ def _alternative(provider: Provider) -> Schema:
                 "type": "string",
                 "description": "The provider's name of the model.",
                 "minLength": 1,
-                "maxLength": LONGEST_MODEL,
+                "maxLength": MAX_MODEL_NAME_LENGTH,
                 "pattern": r"^\S+$",
             },
             "task": {"type": "string", "enum": [task.value for task in provider.tasks]},
@@ -88,8 +88,14 @@ def _properties(name: str, declaration: Declaration, owner: type[Block]) -> Sche
     reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
     given = {"type": "string", "writeOnly": True, "maxLength": declaration.max_length}
     return {
-        name: {**_words(declaration, owner, note=f"A secret reference; or give {name}{TWIN}."), **reference},
-        name + TWIN: {**_words(declaration, owner, note=f"The secret itself, instead of {name}."), **given},
+        name: {
+            **_words(declaration, owner, note=f"A secret reference; or give {name}{PLAINTEXT_SUFFIX}."),
+            **reference,
+        },
+        name + PLAINTEXT_SUFFIX: {
+            **_words(declaration, owner, note=f"The secret itself, instead of {name}."),
+            **given,
+        },
     }
 
 

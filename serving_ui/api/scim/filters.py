@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.lib import json_text
 from serving_ui.lib.refusal import Refusal
-from serving_ui.lib.request import has_no_text
+from serving_ui.lib.request import has_unstorable_characters
 
 # SCIM attribute in lower case → column.
 USER_COLUMNS = {
@@ -90,7 +90,7 @@ def _value(literal: str) -> str | bool:
         value: Any = json_text.read((literal if literal.startswith('"') else literal.lower()).encode())
     except ValueError:
         raise _invalid_filter() from None
-    if isinstance(value, str) and has_no_text(value):
+    if isinstance(value, str) and has_unstorable_characters(value):
         raise _invalid_filter()
     return bool(value) if isinstance(value, bool) else str(value)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool
 
 from serving_ui.accounts.directory import LONGEST_NAME
-from serving_ui.catalogue.endpoint_config import Body
+from serving_ui.catalogue.endpoint_config import ApiModel
 
 MAX_MEMBERS = 10_000
 MAX_OPERATIONS = 1000
@@ -15,7 +15,7 @@ Schemas = Annotated[list[str], Field(max_length=20)]
 ShortText = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
-class Member(Body):
+class Member(ApiModel):
     """A member of a group. Only `value`, the principal's id, is used; the other fields repeat what the id says."""
 
     value: str
@@ -25,13 +25,13 @@ class Member(Body):
     primary: bool | None = None
 
 
-class PersonName(Body):
+class PersonName(ApiModel):
     givenName: str = ""
     familyName: str = ""
     formatted: str = ""
 
 
-class PrincipalRequest(Body):
+class PrincipalRequest(ApiModel):
     """Fields that users and service principals share."""
 
     schemas: Schemas = Field(default_factory=list)
@@ -60,7 +60,7 @@ class ServicePrincipalRequest(PrincipalRequest):
     applicationId: str | None = None
 
 
-class GroupRequest(Body):
+class GroupRequest(ApiModel):
     schemas: Schemas = Field(default_factory=list)
     id: str | None = None
     displayName: ShortText | None = None
@@ -72,13 +72,13 @@ class GroupRequest(Body):
         return [member.value for member in self.members]
 
 
-class MembersValue(Body):
+class MembersValue(ApiModel):
     """The value of a PATCH operation on `members`."""
 
     members: Annotated[list[Member], Field(max_length=MAX_MEMBERS)]
 
 
-class PatchOperation(Body):
+class PatchOperation(ApiModel):
     """`op` in any case: Entra ID writes `Replace`."""
 
     op: str
@@ -86,6 +86,6 @@ class PatchOperation(Body):
     value: Any = None
 
 
-class PatchRequest(Body):
+class PatchRequest(ApiModel):
     schemas: Schemas = Field(default_factory=list)
     Operations: Annotated[list[PatchOperation], Field(max_length=MAX_OPERATIONS)]

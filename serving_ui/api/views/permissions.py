@@ -13,7 +13,7 @@ from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.endpoint_config import Body
+from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import granting, queries
@@ -30,7 +30,7 @@ DESCRIPTIONS = {
 }
 
 
-class Access(Body):
+class Access(ApiModel):
     """A level for one principal or group, by one of the three names."""
 
     user_name: str | None = None
@@ -39,7 +39,7 @@ class Access(Body):
     permission_level: Literal["CAN_VIEW", "CAN_QUERY", "CAN_MANAGE"]
 
 
-class AccessList(Body):
+class AccessList(ApiModel):
     access_control_list: Annotated[list[Access], Field(max_length=MOST)] = Field(default_factory=list)
 
 

@@ -16,7 +16,7 @@ from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.endpoint_config import Body
+from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import NotFound, Refusal
@@ -25,7 +25,7 @@ from serving_ui.vault.commands import Grantee
 from serving_ui.vault.rights import Right
 
 
-class OfScope(Body):
+class OfScope(ApiModel):
     scope: str
 
 

@@ -18,7 +18,7 @@ from serving_ui.api.request_body import read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.serializers import milliseconds
 from serving_ui.catalogue import unknown
-from serving_ui.catalogue.endpoint_config import Body
+from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 
@@ -30,7 +30,7 @@ LONGEST_NUMBER = 19
 Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
 
 
-class Narrowed(Body):
+class Narrowed(ApiModel):
     """What would make a token that may do less. It is refused: to ignore it would give more than was asked for."""
 
     scopes: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
@@ -51,7 +51,7 @@ class TokenOnBehalf(NewToken):
 Wanted = TypeVar("Wanted", bound=NewToken)
 
 
-class OfToken(Body):
+class OfToken(ApiModel):
     token_id: str
 
 
@@ -59,7 +59,7 @@ class NewComment(Narrowed):
     comment: Comment | None = None
 
 
-class TokenChange(Body):
+class TokenChange(ApiModel):
     token: NewComment
     update_mask: str = ""
 

@@ -16,7 +16,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Build, Wire
+from serving_ui.catalogue.wire_format import Build, WireFormat
 
 # A header of these names would change what the request is, not who sends it.
 _HEADER_NAME = (
@@ -110,6 +110,8 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
-    responses=_responses,
+    wire_formats={
+        task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
+    },
+    build_responses_request=_responses,
 )

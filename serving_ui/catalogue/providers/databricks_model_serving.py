@@ -16,7 +16,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Wire
+from serving_ui.catalogue.wire_format import WireFormat
 
 
 class DatabricksModelServingConfig(ProviderConfig):
@@ -38,14 +38,14 @@ def _base_url(config: DatabricksModelServingConfig, _addresses: Addresses) -> st
 def _check(
     config: DatabricksModelServingConfig, model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
-    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints/{upstream.segment(model)}"
+    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints/{upstream.path_segment(model)}"
     return upstream.get(address, (upstream.bearer(config.databricks_api_token),))
 
 
 def _build(
     body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
-    address = f"{_base_url(config, addresses)}/serving-endpoints/{upstream.segment(model)}/invocations"
+    address = f"{_base_url(config, addresses)}/serving-endpoints/{upstream.path_segment(model)}/invocations"
     sent = upstream.openai_body(body, model=None)
     return upstream.post_json(address, sent, (upstream.bearer(config.databricks_api_token),))
 
@@ -65,6 +65,6 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
-    wire=dict.fromkeys(Task, Wire(build=_build)),
-    responses=_responses,
+    wire_formats=dict.fromkeys(Task, WireFormat(build_request=_build)),
+    build_responses_request=_responses,
 )

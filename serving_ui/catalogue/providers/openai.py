@@ -20,7 +20,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, ClientCredentials, UpstreamRequest
-from serving_ui.catalogue.wire_format import Build, Json, Wire
+from serving_ui.catalogue.wire_format import Build, Json, WireFormat
 
 DEFAULT_BASE = "https://api.openai.com/v1"
 LOGIN = "https://login.microsoftonline.com"
@@ -139,7 +139,7 @@ def _base_url(config: OpenAIConfig, addresses: Addresses) -> str:
 
 
 def _token_url(config: OpenAIConfig, addresses: Addresses) -> str:
-    tenant = upstream.segment(config.microsoft_entra_tenant_id or "")
+    tenant = upstream.path_segment(config.microsoft_entra_tenant_id or "")
     return addresses.vendor(f"{LOGIN}/{tenant}/oauth2/v2.0/token", "microsoft-entra")
 
 
@@ -175,7 +175,7 @@ def _azure_base(config: OpenAIConfig, addresses: Addresses) -> str:
 
 def _azure_url(config: OpenAIConfig, addresses: Addresses, path: str) -> str:
     base = _azure_base(config, addresses)
-    return f"{base}/openai{path}?api-version={upstream.segment(config.openai_api_version or '')}"
+    return f"{base}/openai{path}?api-version={upstream.path_segment(config.openai_api_version or '')}"
 
 
 def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
@@ -209,7 +209,7 @@ def _builder(path: str) -> Build:
         if not _is_azure(config):
             sent = _body(body, config, model=model)
             return upstream.post_json(_base_url(config, addresses) + path, sent, _headers(config))
-        deployment = upstream.segment(config.openai_deployment_name or "")
+        deployment = upstream.path_segment(config.openai_deployment_name or "")
         address = _azure_url(config, addresses, f"/deployments/{deployment}{path}")
         sent = _body(body, config, model=None)
         return upstream.post_json(address, sent, _headers(config), auth=_auth(config, addresses))
@@ -237,8 +237,10 @@ PROVIDER = Provider(
     models=_MODELS,
     suggest=_suggest,
     base_url=_base_url,
-    also_sends_to=_also_sends_to,
+    other_urls=_also_sends_to,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
-    responses=_responses,
+    wire_formats={
+        task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
+    },
+    build_responses_request=_responses,
 )

@@ -14,8 +14,8 @@ from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
-from serving_ui.catalogue.upstream import Addresses, RequestRefused, UpstreamRequest
-from serving_ui.catalogue.wire_format import Json, Wire
+from serving_ui.catalogue.upstream import Addresses, UnsupportedRequest, UpstreamRequest
+from serving_ui.catalogue.wire_format import Json, WireFormat
 
 DEFAULT_BASE = "https://generativelanguage.googleapis.com"
 
@@ -33,7 +33,7 @@ def _refuse(_body: Json, _config: PalmConfig, model: str, _addresses: Addresses)
         "Google switched off the PaLM API on 15 August 2024, and %(model)s with it. "
         "Use an endpoint of the provider Google Cloud Vertex AI with a Gemini model instead."
     )
-    raise RequestRefused(sentence.fill(model=model))
+    raise UnsupportedRequest(sentence.fill(model=model))
 
 
 def _check(config: PalmConfig, _model: str, _task: Task, addresses: Addresses) -> UpstreamRequest:
@@ -52,7 +52,7 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
-    refusals=frozenset({400, 401}),
+    check_refused=frozenset({400, 401}),
     hidden=True,
-    wire=dict.fromkeys(Task, Wire(build=_refuse)),
+    wire_formats=dict.fromkeys(Task, WireFormat(build_request=_refuse)),
 )

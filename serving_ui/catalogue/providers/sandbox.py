@@ -13,7 +13,7 @@ from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Build, Wire
+from serving_ui.catalogue.wire_format import Build, WireFormat
 
 DEFAULT_BASE = "http://127.0.0.1:8080/sandbox/v1"
 
@@ -52,6 +52,8 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
-    wire={task: Wire(build=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()},
+    wire_formats={
+        task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
+    },
     hidden=True,
 )

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.translatable import Text
+from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.pages.forms import governing
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
@@ -122,7 +122,7 @@ def _add_config(
         name, path = input_name(provider, each.name), (*at, provider.config_key, *each.path)
         inputs[path] = name
         if each.kind == "secret":
-            inputs[(*path[:-1], f"{path[-1]}{TWIN}")] = name
+            inputs[(*path[:-1], f"{path[-1]}{PLAINTEXT_SUFFIX}")] = name
             _take_secret(body, draft, name, path, pasted)
             if name not in draft.values and name + KEPT not in draft.values and name in draft.stored:
                 answers[each.name] = draft.stored[name]
@@ -156,14 +156,18 @@ def _take_secret(body: Body, draft: Draft, name: str, path: Path, pasted: dict[P
     except drafts.DraftInvalid:
         draft.forget(name)
         body.problems.append(
-            Problem(path, Text(_("The pasted key was kept for an hour only. Paste it again.")), "draft")
+            Problem(
+                path,
+                TranslatableText(_("The pasted key was kept for an hour only. Paste it again.")),
+                "draft",
+            )
         )
 
 
 def _put(block: dict[str, Any], path: Path, value: str) -> None:
     for part in path[:-1]:
         block = block.setdefault(str(part), {})
-    block[f"{path[-1]}{TWIN}"] = value
+    block[f"{path[-1]}{PLAINTEXT_SUFFIX}"] = value
 
 
 def _add_limits(body: Body, draft: Draft) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.names import default_entity_name
@@ -101,7 +101,7 @@ class Draft:
         if traffic := post.get(f"{TRAFFIC}-{draft.entities.at}"):
             draft.values[TRAFFIC] = traffic
         for name in secret_inputs():
-            if pasted := post.get(name + TWIN, "").strip():
+            if pasted := post.get(name + PLAINTEXT_SUFFIX, "").strip():
                 draft.values[name + KEPT] = drafts.seal(pasted, purpose=draft.purpose(name))
             elif sealed := post.get(name + KEPT):
                 draft.values[name + KEPT] = sealed

@@ -12,9 +12,9 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext as _
 
-from serving_ui.catalogue.block_parser import TWIN
+from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.fields import ConfigField
-from serving_ui.catalogue.names import LONGEST_MODEL, LONGEST_NAME
+from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows
@@ -87,13 +87,13 @@ class EndpointForm(forms.Form):
         if not self.editing:
             self.fields["name"] = _line(
                 _("Name"),
-                max_length=LONGEST_NAME,
+                max_length=MAX_NAME_LENGTH,
                 help=_("Letters, digits, hyphens and underscores. It cannot be changed later."),
             )
         self.fields["description"] = _area(_("Description"), optional=True)
         self.fields["served_entity_name"] = _line(
             _("Served entity name"),
-            max_length=LONGEST_NAME,
+            max_length=MAX_NAME_LENGTH,
             optional=True,
             help=_("Empty for the model's name, with a hyphen for what a name cannot have."),
         )
@@ -113,7 +113,7 @@ class EndpointForm(forms.Form):
         )
         self.fields[input_name(provider, MODEL)] = _line(
             _("External model name"),
-            max_length=LONGEST_MODEL,
+            max_length=MAX_MODEL_NAME_LENGTH,
             help=_("Choose a suggestion or type any model that the provider has."),
             list="model-suggestions",
         )
@@ -191,7 +191,9 @@ class EndpointForm(forms.Form):
             if each.multiline
             else forms.PasswordInput(attrs=attrs)
         )
-        self.fields[name + TWIN] = forms.CharField(required=False, label=_("or paste the key"), widget=widget)
+        self.fields[name + PLAINTEXT_SUFFIX] = forms.CharField(
+            required=False, label=_("or paste the key"), widget=widget
+        )
 
     def _is_stored(self, name: str) -> bool:
         return (
@@ -269,7 +271,9 @@ class EndpointForm(forms.Form):
     def _row(self, name: str, each: ConfigField) -> Row:
         if each.kind != "secret":
             return Row(self[name], redraws=each.kind == "choice" and self._controls(each.name))
-        return Row(self[name], self[name + TWIN], name + KEPT in self.draft.values, self._is_stored(name))
+        return Row(
+            self[name], self[name + PLAINTEXT_SUFFIX], name + KEPT in self.draft.values, self._is_stored(name)
+        )
 
     def _split(self) -> int:
         """Where the redrawn part begins: after the last choice that controls, so that focus stays on it; but no
@@ -294,8 +298,8 @@ class EndpointForm(forms.Form):
 
     def carried(self) -> list[tuple[str, str]]:
         """Hidden answers: of other providers, of fields not shown now, and pasted keys."""
-        visible = {name for name in self.fields if name + TWIN not in self.fields}
-        shown_secrets = {name for name in self.fields if name + TWIN in self.fields}
+        visible = {name for name in self.fields if name + PLAINTEXT_SUFFIX not in self.fields}
+        shown_secrets = {name for name in self.fields if name + PLAINTEXT_SUFFIX in self.fields}
         return [each for each in self.draft.carried(visible) if each[0] not in shown_secrets]
 
     def suggestions(self) -> tuple[str, ...]:

@@ -30,7 +30,9 @@ class Entities:
         """From what the browser sent back. What does not look as if it came from here is left out."""
         others: list[Answers] = []
         try:
-            found = json_text.read((post.get(PACKED, "")[:_LONGEST] or "[]").encode(), json_text.QUESTION)
+            found = json_text.read(
+                (post.get(PACKED, "")[:_LONGEST] or "[]").encode(), json_text.REQUEST_BOUNDS
+            )
             at = int(post.get(AT, "0")[:3])
         except ValueError:
             return cls()

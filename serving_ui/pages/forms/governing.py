@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue.limits import LIMIT_KEYS, LIMIT_UNITS, MOST_LIMITS
+from serving_ui.catalogue.limits import LIMIT_KEYS, LIMIT_UNITS, MAX_RATE_LIMITS
 from serving_ui.endpoints.models import Endpoint
 
 AI_GATEWAY = "ai_gateway"
-MOST_ROWS = 2 * MOST_LIMITS  # an endpoint's own and those of its AI gateway settings
+MOST_ROWS = 2 * MAX_RATE_LIMITS  # an endpoint's own and those of its AI gateway settings
 TIMEOUTS = ("connect_seconds", "first_byte_seconds", "total_seconds")
 PARTS = ("key", "principal", "calls", "tokens")
 _LIMIT = re.compile(r"limits-(\d{1,4})-key")

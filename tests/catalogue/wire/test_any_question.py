@@ -13,7 +13,7 @@ from openai.types import embedding_create_params as of_embeddings
 from openai.types.chat import completion_create_params as of_chats
 
 from serving_ui.catalogue.openai_request import OPENAI_FIELDS
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.inference_request import read_body
 from tests.catalogue.test_any_body import ANYTHING
@@ -100,13 +100,15 @@ NEEDING_MORE: dict[str, dict[str, Any]] = {
     "parallel_tool_calls": {"tools": TOOLS},
     "top_logprobs": {"logprobs": True},
 }
-ONE_OF_EACH = {(each.provider.name, each.task): each for each in RECORDINGS if each.wire.reply is not None}
+ONE_OF_EACH = {
+    (each.provider.name, each.task): each for each in RECORDINGS if each.wire.translate_response is not None
+}
 
 
 OF_THE_VENDOR = [
     (each, name)
     for each in RECORDINGS
-    for name in (each.request["body"] if each.wire.reply is not None else ())
+    for name in (each.request["body"] if each.wire.translate_response is not None else ())
     if name
     not in OPENAI_FIELDS | MAY_BE_SAID | each.question.keys() | each.question.get("extra_params", {}).keys()
 ]
@@ -115,7 +117,7 @@ OF_THE_VENDOR = [
 @pytest.mark.parametrize(("recorded", "name"), OF_THE_VENDOR, ids=str)
 def test_what_openai_s_parameters_have_become_is_never_replaced(recorded: Recording, name: str):
     """Who says the same once more in the vendor's own words is told so, by its name."""
-    with pytest.raises(RequestRefused, match=name):
+    with pytest.raises(UnsupportedRequest, match=name):
         recorded.built({**recorded.question, name: "something else"})
 
 
@@ -132,12 +134,12 @@ def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Re
     question = shortest(recorded) | NEEDING_MORE.get(name, {})
     try:
         plain = recorded.built(question).body
-    except RequestRefused:
+    except UnsupportedRequest:
         return  # it cannot do what the parameter belongs to
     for value in ASKING_FOR_SOMETHING[name]:
         try:
             sent = recorded.built({**question, name: value}).body
-        except RequestRefused as refusal:
+        except UnsupportedRequest as refusal:
             assert name in str(refusal)
         else:
             assert sent != plain, value
@@ -165,7 +167,7 @@ def built_or_refused(recorded: Recording, question: dict[str, Any], *, checked: 
     try:
         asked = read_body(json.dumps(question).encode())
         request = recorded.built(asked, checked=checked)
-    except (RequestRefused, GatewayError) as refusal:
+    except (UnsupportedRequest, GatewayError) as refusal:
         assert str(refusal)
     else:
         assert isinstance(json.loads(request.body or b""), dict)

@@ -17,7 +17,7 @@ from botocore.config import Config
 
 from serving_ui.catalogue.providers.amazon_bedrock import model_id
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.aws import FrameSplitter
 from tests.support import frames
@@ -119,13 +119,13 @@ def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk:
 @pytest.mark.parametrize("effort", ["minimal", "max", ["low"]])
 def test_nova_has_efforts_of_its_own(effort: Any):
     (recorded,) = [each for each in BEDROCK if each.path.stem == "thinking-of-nova"]
-    with pytest.raises(RequestRefused, match="reasoning_effort"):
+    with pytest.raises(UnsupportedRequest, match="reasoning_effort"):
         recorded.built({**recorded.question, "reasoning_effort": effort})
 
 
 def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
     (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
-    with pytest.raises(RequestRefused, match="parallel_tool_calls"):
+    with pytest.raises(UnsupportedRequest, match="parallel_tool_calls"):
         recorded.built({**recorded.question, "parallel_tool_calls": False})
 
 

@@ -21,7 +21,7 @@ from serving_ui.catalogue.providers.google_cloud_vertex_ai import embeddings, mo
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import NO_SIGNATURE
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_request import camel
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
@@ -280,9 +280,9 @@ def test_a_model_is_found_however_its_name_is_written(name: str):
 
 def test_a_model_as_a_service_embeds_one_text_a_request():
     model = "publishers/intfloat/models/multilingual-e5-large-instruct-maas"
-    assert embeddings.embeddings({"input": "Hello."}, model)[0] == embeddings.EMBED
-    with pytest.raises(RequestRefused, match="input"):
-        embeddings.embeddings({"input": ["Hello.", "Bye."]}, model)
+    assert embeddings.embed_request({"input": "Hello."}, model)[0] == embeddings.EMBED
+    with pytest.raises(UnsupportedRequest, match="input"):
+        embeddings.embed_request({"input": ["Hello.", "Bye."]}, model)
 
 
 @pytest.mark.parametrize("recorded", GENERATED, ids=str)

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
 
 STAYS = frozenset({"messages", "prompt", "input", "stream"})
@@ -22,7 +22,7 @@ UNRECORDED = {"palm": "refuses every question", "sandbox": "is asked for real by
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda each: each.name)
 def test_a_provider_speaks_every_task_that_it_has(provider: Provider):
-    assert provider.wire.keys() == set(provider.tasks)
+    assert provider.wire_formats.keys() == set(provider.tasks)
     if provider.name not in UNRECORDED:
         recorded = [each for each in RECORDINGS if each.provider is provider]
         streaming = {each.task for each in recorded if each.chunks is not None}
@@ -53,17 +53,17 @@ def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
 
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
 def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
-    reply = recorded.wire.reply
+    reply = recorded.wire.translate_response
     assert (reply(recorded.reply, recorded.asked) if reply else recorded.reply) == recorded.answer
 
 
-TRANSLATED = [each for each in STREAMED if each.wire.stream is not None]
+TRANSLATED = [each for each in STREAMED if each.wire.stream_translator is not None]
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
-    assert recorded.wire.stream is not None
-    translator = recorded.wire.stream(recorded.asked)
+    assert recorded.wire.stream_translator is not None
+    translator = recorded.wire.stream_translator(recorded.asked)
     chunks = []
     for event in recorded.events():
         chunks += translator.take(event)
@@ -88,8 +88,8 @@ def test_openais_client_gathers_the_chunks(recorded: Recording):
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
-    assert recorded.wire.stream is not None
-    translator = recorded.wire.stream(recorded.asked)
+    assert recorded.wire.stream_translator is not None
+    translator = recorded.wire.stream_translator(recorded.asked)
     events = recorded.events()
     for event in events[: len(events) // 2]:
         translator.take(event)
@@ -99,6 +99,6 @@ def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording
 @pytest.mark.parametrize("refusal", CANNOT, ids=str)
 def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: Refusal):
     recorded = refusal.recording
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(UnsupportedRequest) as refused:
         recorded.built({**recorded.question, **refusal.question})
     assert refusal.parameter in str(refused.value)

@@ -12,7 +12,7 @@ import pytest
 
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import (
     BEDROCK,
@@ -174,7 +174,7 @@ def test_the_table_has_a_column_for_each_wire():
     own = {
         provider.name
         for provider in PROVIDERS.values()
-        if any(wire.reply is not None for wire in provider.wire.values())
+        if any(wire.translate_response is not None for wire in provider.wire_formats.values())
     }
     makers = next(
         each for each in PROVIDERS["amazon-bedrock"].config.fields() if each.name == "bedrock_provider"
@@ -219,7 +219,7 @@ def test_stops(rule: str, column: Column, task: Task):
     asked: dict[str, Any] = {"messages": [user("Hi")]} if task is Task.CHAT else {"prompt": "Hi"}
     for model in (column.chat,) if task is Task.CHAT else column.completions:
         if isinstance(expected, Refused):
-            with pytest.raises(RequestRefused, match=expected.words):
+            with pytest.raises(UnsupportedRequest, match=expected.words):
                 column.sent({**asked, "stop": stop}, task=task, model=model)
         else:
             assert stops_in(column.sent({**asked, "stop": stop}, task=task, model=model)) == expected
@@ -236,7 +236,7 @@ def stops_in(body: dict[str, Any]) -> list[str]:
 def test_a_prompt_of_white_space_is_refused_by_name(column: Column):
     for model in column.completions:
         for prompt in ("", " ", "\n\n"):
-            with pytest.raises(RequestRefused, match="prompt"):
+            with pytest.raises(UnsupportedRequest, match="prompt"):
                 column.sent({"prompt": prompt}, task=Task.COMPLETIONS, model=model)
 
 

@@ -16,7 +16,7 @@ from cohere.types import AssistantMessage, SystemMessageV2, ToolMessageV2, ToolV
 from google.genai import types
 from pydantic import TypeAdapter
 
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.catalogue.wire import test_structural_rules, test_structural_rules_of_tools
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import Row
@@ -41,7 +41,7 @@ def cells(vendor: str) -> list[Any]:
 def body(column: Column, row: Row) -> dict[str, Any]:
     try:
         return column.sent({"messages": row.messages, **row.more})
-    except RequestRefused:
+    except UnsupportedRequest:
         return {}  # that it is refused is said in its cell
 
 

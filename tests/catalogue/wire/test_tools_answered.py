@@ -10,9 +10,9 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from serving_ui.catalogue.openai_response import Arguments
+from serving_ui.catalogue.openai_response import ToolArgumentsStream
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire_format import Event, read_event, read_reply
+from serving_ui.catalogue.wire_format import StreamEvent, translate_event, translate_response
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import tools, user
 
@@ -47,15 +47,15 @@ def anthropics(name: str, arguments: Any) -> Json:
     return {"id": "m", "model": "c", "content": [block], "stop_reason": "tool_use", "usage": usage}
 
 
-def anthropics_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
-    yield Event(
+def anthropics_stream(name: str, pieces: list[Any]) -> Iterator[StreamEvent]:
+    yield StreamEvent(
         "",
         {
             "type": "message_start",
             "message": {"id": "m", "model": "c", "usage": {"input_tokens": 1, "output_tokens": 0}},
         },
     )
-    yield Event(
+    yield StreamEvent(
         "",
         {
             "type": "content_block_start",
@@ -64,7 +64,7 @@ def anthropics_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
         },
     )
     for piece in pieces:
-        yield Event(
+        yield StreamEvent(
             "",
             {
                 "type": "content_block_delta",
@@ -72,11 +72,11 @@ def anthropics_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
                 "delta": {"type": "input_json_delta", "partial_json": piece},
             },
         )
-    yield Event("", {"type": "content_block_stop", "index": 0})
-    yield Event(
+    yield StreamEvent("", {"type": "content_block_stop", "index": 0})
+    yield StreamEvent(
         "", {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}}
     )
-    yield Event("", {"type": "message_stop"})
+    yield StreamEvent("", {"type": "message_stop"})
 
 
 def bedrocks(name: str, arguments: Any) -> Json:
@@ -85,17 +85,19 @@ def bedrocks(name: str, arguments: Any) -> Json:
     return {"output": {"message": {"content": [{"toolUse": use}]}}, "stopReason": "tool_use", "usage": usage}
 
 
-def bedrocks_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
-    yield Event("messageStart", {"role": "assistant"})
-    yield Event(
+def bedrocks_stream(name: str, pieces: list[Any]) -> Iterator[StreamEvent]:
+    yield StreamEvent("messageStart", {"role": "assistant"})
+    yield StreamEvent(
         "contentBlockStart",
         {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": name}}},
     )
     for piece in pieces:
-        yield Event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}})
-    yield Event("contentBlockStop", {"contentBlockIndex": 0})
-    yield Event("messageStop", {"stopReason": "tool_use"})
-    yield Event("metadata", {"usage": {"inputTokens": 1, "outputTokens": 2}})
+        yield StreamEvent(
+            "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}}
+        )
+    yield StreamEvent("contentBlockStop", {"contentBlockIndex": 0})
+    yield StreamEvent("messageStop", {"stopReason": "tool_use"})
+    yield StreamEvent("metadata", {"usage": {"inputTokens": 1, "outputTokens": 2}})
 
 
 def googles(name: str, arguments: Any) -> Json:
@@ -106,8 +108,8 @@ def googles(name: str, arguments: Any) -> Json:
     }
 
 
-def googles_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
-    yield Event("", googles(name, json.loads("".join(pieces)) if "".join(pieces) else MISSING))
+def googles_stream(name: str, pieces: list[Any]) -> Iterator[StreamEvent]:
+    yield StreamEvent("", googles(name, json.loads("".join(pieces)) if "".join(pieces) else MISSING))
 
 
 def coheres(name: str, arguments: Any) -> Json:
@@ -115,16 +117,16 @@ def coheres(name: str, arguments: Any) -> Json:
     return {"id": "m", "finish_reason": "TOOL_CALL", "message": {"tool_calls": [call]}}
 
 
-def coheres_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
-    def event(kind: str, call: Json) -> Event:
-        return Event("", {"type": kind, "index": 0, "delta": {"message": {"tool_calls": call}}})
+def coheres_stream(name: str, pieces: list[Any]) -> Iterator[StreamEvent]:
+    def event(kind: str, call: Json) -> StreamEvent:
+        return StreamEvent("", {"type": kind, "index": 0, "delta": {"message": {"tool_calls": call}}})
 
-    yield Event("", {"type": "message-start", "id": "m"})
+    yield StreamEvent("", {"type": "message-start", "id": "m"})
     yield event("tool-call-start", {"id": "f_1", "function": {"name": name, "arguments": ""}})
     for piece in pieces:
         yield event("tool-call-delta", {"function": {"arguments": piece}})
     yield event("tool-call-end", {})
-    yield Event("", {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
+    yield StreamEvent("", {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
 
 
 def ai21s(name: str, arguments: Any) -> Json:
@@ -133,10 +135,10 @@ def ai21s(name: str, arguments: Any) -> Json:
     return {"id": "m", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
 
 
-def ai21s_stream(name: str, pieces: list[Any]) -> Iterator[Event]:
-    def event(*calls: Json, reason: str | None = None) -> Event:
+def ai21s_stream(name: str, pieces: list[Any]) -> Iterator[StreamEvent]:
+    def event(*calls: Json, reason: str | None = None) -> StreamEvent:
         choice = {"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": reason}
-        return Event("", {"id": "m", "choices": [choice]})
+        return StreamEvent("", {"id": "m", "choices": [choice]})
 
     yield event({"id": "f_1", "type": "function", "function": {"name": name}})
     for piece in pieces:
@@ -157,7 +159,7 @@ every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
 def whole(column: Column, name: str, arguments: Any) -> Json:
     """The call as the caller gets it."""
     reply = WIRES[column.provider.name][0](called(column, name), arguments)
-    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(question(name)))
+    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(question(name)))
     (call,) = answer["choices"][0]["message"]["tool_calls"]
     function: Json = call["function"]
     return function
@@ -165,11 +167,11 @@ def whole(column: Column, name: str, arguments: Any) -> Json:
 
 def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
     """The call as OpenAI's client gathers it."""
-    make = column.wire(Task.CHAT).stream
+    make = column.wire(Task.CHAT).stream_translator
     assert make is not None
     translator, state = make(column.asked(question(name))), ChatCompletionStreamState()
     for event in WIRES[column.provider.name][1](called(column, name), pieces):
-        for chunk in read_event(translator, event):
+        for chunk in translate_event(translator, event):
             state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
     assert translator.finished
     calls = state.current_completion_snapshot.choices[0].message.tool_calls
@@ -190,7 +192,7 @@ def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
 @every_column
 def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
     reply = WIRES[column.provider.name][0]("made_up", {} if {} in WIRES[column.provider.name][2] else "{}")
-    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(question("weather")))
+    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(question("weather")))
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "made_up"
 
 
@@ -200,7 +202,7 @@ def test_a_name_is_known_among_the_extra_parameters(column: Column):
     reply = WIRES[column.provider.name][0](
         called(column, NAMES[1]), {} if {} in WIRES[column.provider.name][2] else "{}"
     )
-    answer = read_reply(column.wire(Task.CHAT), reply, column.asked(asked))
+    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(asked))
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == NAMES[1]
 
 
@@ -224,18 +226,18 @@ def test_a_streamed_call_without_arguments_has_an_empty_object(column: Column, p
     "pieces", [['{"a', '": null}'], ["nullable"], ["nu", "mber"], ['"null"'], ["1"]], ids=str
 )
 def test_other_arguments_are_passed_on_as_they_come(pieces: list[str]):
-    arguments = Arguments()
+    arguments = ToolArgumentsStream()
     assert "".join(map(arguments.take, pieces)) + arguments.rest() == "".join(pieces)
     assert arguments.rest() == ""
 
 
 def test_a_stream_of_cohere_that_ends_no_call_has_an_empty_object_all_the_same():
     column = next(each for each in COLUMNS if each.name == "cohere")
-    make = column.wire(Task.CHAT).stream
+    make = column.wire(Task.CHAT).stream_translator
     assert make is not None
     translator = make(column.asked(question("f")))
     events = [event for event in coheres_stream("f", []) if event.data["type"] != "tool-call-end"]
-    chunks = [chunk for event in events for chunk in read_event(translator, event)]
+    chunks = [chunk for event in events for chunk in translate_event(translator, event)]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert deltas[-2:] == [{"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, {}]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.inference_request import InferenceRequest, parse_request, read_body
-from serving_ui.lib.json_text import DEEPEST, QUESTION
+from serving_ui.lib.json_text import MAX_DEPTH, REQUEST_BOUNDS
 from serving_ui.lib.request import QUERY_BODY
 from tests.support.recordings import RECORDINGS, Recording
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 MOST_SECONDS = 10.0
 """Of processor time, from the bytes to the request for the provider. Measured: 0.8 s at most on a quiet machine."""
 ROOM = QUERY_BODY.most - 1000
-HALF, SIXTH = QUESTION.containers // 2 - 10, QUESTION.containers // 6 - 10
+HALF, SIXTH = REQUEST_BOUNDS.containers // 2 - 10, REQUEST_BOUNDS.containers // 6 - 10
 KEY = {Task.CHAT: "messages", Task.COMPLETIONS: "prompt", Task.EMBEDDINGS: "input"}
 
 
@@ -65,7 +65,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "white space": chat(said(" " * ROOM)),
     "line breaks": chat(said("\n" * (ROOM // 2 - 100))),
     "characters beyond ASCII": chat(said("秘" * (ROOM // 6 - 100))),
-    "brackets": chat(said("[" * (QUESTION.brackets - 10))),
+    "brackets": chat(said("[" * (REQUEST_BOUNDS.brackets - 10))),
     "an image": chat(said([{"type": "text", "text": "a"}, IMAGE])),
     "messages": chat(*([said("a"), said("b", "assistant")] * HALF)),
     "messages of one role": chat(*([said("a")] * (2 * HALF))),
@@ -73,22 +73,22 @@ BODIES: dict[str, dict[str, Any]] = {
     "parts": chat(said([{"type": "text", "text": "a"}] * (2 * HALF - 10))),
     "tools": chat(tools=[tool(number) for number in range(SIXTH)]),
     "tools of a provider's own": chat(tools=[tool(number) for number in range(SIXTH)] + [{f"own{number}": {}} for number in range(SIXTH)]),
-    "a deep tool": chat(tools=[tool(1, {"a": deep(DEEPEST - 10)})]),
+    "a deep tool": chat(tools=[tool(1, {"a": deep(MAX_DEPTH - 10)})]),
     "tool calls": chat(*called(SIXTH, "{}", "a"), tools=[tool(0)]),
     "tool calls with lists": chat(*called(49, LISTS, LISTS), tools=[tool(0)]),
     "one tool call with much": chat(*called(1, json.dumps({"a": "x" * (ROOM // 3)}), "x" * (ROOM // 3)), tools=[tool(0)]),
-    "depth": chat(extra_params={"a": deep(DEEPEST - 10)}),
-    "deep content": chat(said(deep(DEEPEST - 10))),
-    "names": chat(**{f"name-{number}": 1 for number in range(QUESTION.names - 20)}),
-    "stops": chat(stop=["a"] * (QUESTION.values - 20)),
-    "numbers": chat(logit_bias={f"{number}": 1 for number in range(QUESTION.names - 20)}),
+    "depth": chat(extra_params={"a": deep(MAX_DEPTH - 10)}),
+    "deep content": chat(said(deep(MAX_DEPTH - 10))),
+    "names": chat(**{f"name-{number}": 1 for number in range(REQUEST_BOUNDS.names - 20)}),
+    "stops": chat(stop=["a"] * (REQUEST_BOUNDS.values - 20)),
+    "numbers": chat(logit_bias={f"{number}": 1 for number in range(REQUEST_BOUNDS.names - 20)}),
     "a prompt": {"prompt": "word " * (ROOM // 5)},
-    "prompts": {"prompt": ["a"] * QUESTION.values},
-    "a prompt of tokens": {"prompt": [1] * QUESTION.values},
+    "prompts": {"prompt": ["a"] * REQUEST_BOUNDS.values},
+    "a prompt of tokens": {"prompt": [1] * REQUEST_BOUNDS.values},
     "an input": {"input": "word " * (ROOM // 5)},
-    "inputs": {"input": ["a"] * QUESTION.values},
-    "an input of tokens": {"input": [1] * QUESTION.values},
-    "a deep input": {"input": deep(DEEPEST - 10)},
+    "inputs": {"input": ["a"] * REQUEST_BOUNDS.values},
+    "an input of tokens": {"input": [1] * REQUEST_BOUNDS.values},
+    "a deep input": {"input": deep(MAX_DEPTH - 10)},
 }  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def built(recorded: Recording, question: InferenceRequest) -> None:
     try:
         assert question.tokens >= 0
         recorded.built(question.body)
-    except (RequestRefused, GatewayError):
+    except (UnsupportedRequest, GatewayError):
         return
 
 

@@ -63,7 +63,7 @@ def among_the_extra_ones(question: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "recorded", [each for each in (*WHOLE, *STREAMED) if each.wire.reply or each.chunks], ids=str
+    "recorded", [each for each in (*WHOLE, *STREAMED) if each.wire.translate_response or each.chunks], ids=str
 )
 def test_extra_parameters_change_the_answer_as_others_do(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording
@@ -102,7 +102,11 @@ def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recor
     assert len({each["id"] for each in chunks}) == 1
 
 
-COUNTED = [each for each in STREAMED if each.wire.stream and each.chunks and not each.chunks[-1]["choices"]]
+COUNTED = [
+    each
+    for each in STREAMED
+    if each.wire.stream_translator and each.chunks and not each.chunks[-1]["choices"]
+]
 
 
 @pytest.mark.parametrize("recorded", COUNTED, ids=str)

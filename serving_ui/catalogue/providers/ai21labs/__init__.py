@@ -16,7 +16,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Json, Wire
+from serving_ui.catalogue.wire_format import Json, WireFormat
 
 DEFAULT_BASE = "https://api.ai21.com/studio/v1"
 
@@ -44,7 +44,7 @@ def _chat(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) 
 def _complete(body: Json, config: Ai21LabsConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     headers = (upstream.bearer(config.ai21labs_api_key),)
     if completions.is_jurassic(model):
-        address = f"{_base_url(config, addresses)}/{upstream.segment(model)}/complete"
+        address = f"{_base_url(config, addresses)}/{upstream.path_segment(model)}/complete"
         return upstream.post_json(address, completions.complete_body(body), headers)
     address = _base_url(config, addresses) + "/chat/completions"
     return upstream.post_json(address, completions.chat_body(body, model), headers)
@@ -60,10 +60,14 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
-    wire={
-        Task.COMPLETIONS: Wire(
-            build=_complete, reply=completions.read_completion, stream=completions.CompletionStream
+    wire_formats={
+        Task.COMPLETIONS: WireFormat(
+            build_request=_complete,
+            translate_response=completions.translate_completion,
+            stream_translator=completions.CompletionStream,
         ),
-        Task.CHAT: Wire(build=_chat, reply=jamba.read_chat, stream=jamba.ChatStream),
+        Task.CHAT: WireFormat(
+            build_request=_chat, translate_response=jamba.translate_chat, stream_translator=jamba.ChatStream
+        ),
     },
 )

@@ -9,12 +9,12 @@ from __future__ import annotations
 from serving_ui.catalogue import openai_request, openai_response
 from serving_ui.catalogue.openai_request import refuse
 from serving_ui.catalogue.providers.ai21labs import jamba
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
-_TAKEN = ("prompt", "n", "max_tokens", "temperature", "top_p", "stop")
+_SUPPORTED = ("prompt", "n", "max_tokens", "temperature", "top_p", "stop")
 _PENALTIES = {"frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty"}
-_MOST_PENALTY = {"frequency_penalty": 500, "presence_penalty": 5}
-FINISH = {"length": "length", "endoftext": "stop", "stop": "stop"}
+_MAX_PENALTY = {"frequency_penalty": 500, "presence_penalty": 5}
+FINISH_REASONS = {"length": "length", "endoftext": "stop", "stop": "stop"}
 
 
 def is_jurassic(model: str) -> bool:
@@ -23,23 +23,25 @@ def is_jurassic(model: str) -> bool:
 
 def complete_body(body: Json) -> Json:
     """The body for a Jurassic model; the model is in the address."""
-    body = openai_request.merged(body)
+    body = openai_request.merge_extra_params(body)
     if body.get("stream"):
         raise refuse("stream", "Jurassic models do not stream. Leave it out.")
-    own = openai_request.own_fields(body, taken=(*_TAKEN, *_PENALTIES), provider=jamba.NAME)
+    own = openai_request.vendor_parameters(body, supported=(*_SUPPORTED, *_PENALTIES), provider=jamba.NAME)
     given = {
-        "numResults": openai_request.number(body, "n", least=1, most=16),
-        "maxTokens": openai_request.most_tokens(body),
-        "temperature": openai_request.number(body, "temperature", least=0, most=1),
-        "topP": openai_request.number(body, "top_p", least=0, most=1),
-        "stopSequences": openai_request.stops(body, jamba.RULES) or None,
+        "numResults": openai_request.number(body, "n", minimum=1, maximum=16),
+        "maxTokens": openai_request.max_tokens(body),
+        "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
+        "topP": openai_request.number(body, "top_p", minimum=0, maximum=1),
+        "stopSequences": openai_request.stop_sequences(body, jamba.RULES) or None,
         **{
-            spelled: _penalty(openai_request.number(body, name, least=0, most=_MOST_PENALTY[name]))
+            spelled: _penalty(openai_request.number(body, name, minimum=0, maximum=_MAX_PENALTY[name]))
             for name, spelled in _PENALTIES.items()
         },
     }
     sent = {name: value for name, value in given.items() if value is not None}
-    return openai_request.joined({"prompt": openai_request.prompt(body, jamba.RULES), **sent}, own)
+    return openai_request.merge_parameters(
+        {"prompt": openai_request.single_prompt(body, jamba.RULES), **sent}, own
+    )
 
 
 def _penalty(scale: float | None) -> Json | None:
@@ -48,39 +50,43 @@ def _penalty(scale: float | None) -> Json | None:
 
 def chat_body(body: Json, model: str) -> Json:
     """The body for a Jamba model, which takes the prompt as a question."""
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=jamba.NAME)
-    messages = [{"role": "user", "content": openai_request.prompt(body, jamba.RULES)}]
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=jamba.NAME)
+    messages = [{"role": "user", "content": openai_request.single_prompt(body, jamba.RULES)}]
     return {"model": model, "messages": messages, **jamba.sampling(body), **own}
 
 
-def read_completion(reply: Json, asked: Asked) -> Json:
+def translate_completion(reply: Json, context: RequestContext) -> Json:
     """The answer of either address as a `text_completion`."""
     if "choices" in reply:
         said = [(each["message"]["content"] or "", each["finish_reason"]) for each in reply["choices"]]
-        told = jamba.read_usage(reply.get("usage"))
-        return openai_response.completion(asked, said, told, id=reply["id"], model=reply.get("model") or "")
+        told = jamba.translate_usage(reply.get("usage"))
+        return openai_response.text_completion(
+            context, said, told, id=reply["id"], model=reply.get("model") or ""
+        )
     listed = reply["completions"]
-    choices = [(each["data"]["text"], FINISH.get(each["finishReason"]["reason"], "stop")) for each in listed]
+    choices = [
+        (each["data"]["text"], FINISH_REASONS.get(each["finishReason"]["reason"], "stop")) for each in listed
+    ]
     counts = openai_response.usage(
         len(reply["prompt"]["tokens"]), sum(len(each["data"]["tokens"]) for each in listed)
     )
-    return openai_response.completion(asked, choices, counts, id=str(reply["id"]))
+    return openai_response.text_completion(context, choices, counts, id=str(reply["id"]))
 
 
 class CompletionStream:
     """One stream of Jamba, as `text_completion` chunks."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
-        self._asked = asked
-        self._chat = jamba.ChatStream(asked)
+        self._context = context
+        self._chat = jamba.ChatStream(context)
 
     @property
     def counts(self) -> Json | None:
         return self._chat.counts
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         chunks = [text for chunk in self._chat.take(event) if (text := self._as_text(chunk)) is not None]
         self.finished = self._chat.finished
         return chunks
@@ -88,12 +94,12 @@ class CompletionStream:
     def _as_text(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
             return openai_response.usage_chunk(
-                self._asked, chunk["usage"], kind="text_completion", id=chunk["id"]
+                self._context, chunk["usage"], kind="text_completion", id=chunk["id"]
             )
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
         return openai_response.text_chunk(
-            self._asked, text, index=said["index"], finish_reason=said["finish_reason"], id=chunk["id"]
+            self._context, text, index=said["index"], finish_reason=said["finish_reason"], id=chunk["id"]
         )

@@ -12,21 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue import conversation, openai_request, openai_response
-from serving_ui.catalogue.conversation import NOTHING, Said
+from serving_ui.catalogue.conversation import EMPTY_RESULT, ChatMessage
 from serving_ui.catalogue.openai_request import refuse
-from serving_ui.catalogue.vendor_rules import Form, Rules
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.vendor_rules import IdentifierFormat, VendorRules
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
 NAME = "AI21 Labs"
-RULES = Rules(
+RULES = VendorRules(
     provider=NAME,
-    names=Form(rest="A-Za-z0-9_-", most=64),
-    ids=Form(rest="!-~", most=256),
+    tool_names=IdentifierFormat(rest="A-Za-z0-9_-", max_length=64),
+    call_ids=IdentifierFormat(rest="!-~", max_length=256),
     can_forbid_tools=False,
     history_as_text=True,
 )
-_MOST_ANSWERS = 16
-_TAKEN = (
+_MAX_CHOICES = 16
+_SUPPORTED = (
     "messages",
     "max_tokens",
     "max_completion_tokens",
@@ -41,35 +41,35 @@ _TAKEN = (
 
 
 def chat_body(body: Json, model: str) -> Json:
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
-    read = conversation.read(body, RULES)
-    system = "\n\n".join(each.text for each in read.system)
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
+    history = conversation.read(body, RULES)
+    system = "\n\n".join(each.text for each in history.system)
     first = [{"role": "system", "content": system}] if system else []
-    messages = first + _turns(read.said)
+    messages = first + _messages(history.messages)
     return {"model": model, "messages": messages, **sampling(body), **_tools(body), **_format(body), **own}
 
 
 def sampling(body: Mapping[str, Any]) -> Json:
     """How the model chooses, when it ends, how many answers it gives, and whether it streams."""
-    count = openai_request.number(body, "n", least=1, most=_MOST_ANSWERS)
+    count = openai_request.number(body, "n", minimum=1, maximum=_MAX_CHOICES)
     if body.get("stream") and (count or 1) > 1:
         raise refuse("n", f"{NAME} streams one answer only. Leave it out, or leave out stream.")
     given = {
-        "max_tokens": openai_request.most_tokens(body),
-        "temperature": openai_request.number(body, "temperature", least=0, most=2),
-        "top_p": openai_request.number(body, "top_p", least=0, most=1),
-        "stop": openai_request.stops(body, RULES) or None,
+        "max_tokens": openai_request.max_tokens(body),
+        "temperature": openai_request.number(body, "temperature", minimum=0, maximum=2),
+        "top_p": openai_request.number(body, "top_p", minimum=0, maximum=1),
+        "stop": openai_request.stop_sequences(body, RULES) or None,
         "n": count,
         "stream": True if body.get("stream") else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _turns(said: list[Said]) -> list[Json]:
+def _messages(messages: list[ChatMessage]) -> list[Json]:
     """Neighbours of one role as one message, except the results of tools."""
     turns: list[Json] = []
-    for each in said:
+    for each in messages:
         message = _message(each)
         before = turns[-1] if turns else {"role": "tool"}
         if message["role"] != before["role"] or message["role"] == "tool":
@@ -81,16 +81,20 @@ def _turns(said: list[Said]) -> list[Json]:
     return turns
 
 
-def _message(said: Said) -> Json:
-    if said.answered is not None:
-        return {"role": "tool", "content": said.text or NOTHING, "tool_call_id": said.answered.id}
-    calls = {"tool_calls": conversation.spelled(said.calls)} if said.calls else {}
-    return {"role": said.role, "content": said.text, **calls}
+def _message(message: ChatMessage) -> Json:
+    if message.answered_call is not None:
+        return {
+            "role": "tool",
+            "content": message.text or EMPTY_RESULT,
+            "tool_call_id": message.answered_call.id,
+        }
+    calls = {"tool_calls": conversation.openai_tool_calls(message.calls)} if message.calls else {}
+    return {"role": message.role, "content": message.text, **calls}
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
     functions = openai_request.functions(body, RULES)
-    kind, _name = openai_request.choice_of_tool(body, RULES)
+    kind, _name = openai_request.tool_choice(body, RULES)
     if kind == "none":
         return {}
     if kind not in {"", "auto"}:
@@ -116,49 +120,54 @@ def _format(body: Mapping[str, Any]) -> Json:
     return {"response_format": given}
 
 
-def read_chat(reply: Json, asked: Asked) -> Json:
+def translate_chat(reply: Json, context: RequestContext) -> Json:
     choices = [
         openai_response.choice(
-            each["index"], _said(each["message"], asked), each["finish_reason"], logprobs=each.get("logprobs")
+            each["index"],
+            _translate_message(each["message"], context),
+            each["finish_reason"],
+            logprobs=each.get("logprobs"),
         )
         for each in reply["choices"]
     ]
-    counts = read_usage(reply.get("usage"))
-    return openai_response.chat(asked, choices, counts, id=reply["id"], model=reply.get("model") or "")
+    counts = translate_usage(reply.get("usage"))
+    return openai_response.chat_completion(
+        context, choices, counts, id=reply["id"], model=reply.get("model") or ""
+    )
 
 
-def _said(message: Json, asked: Asked) -> Json:
+def _translate_message(message: Json, context: RequestContext) -> Json:
     calls = [
         openai_response.tool_call(
-            asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
+            context, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
         )
         for call in message.get("tool_calls") or ()
     ]
     return openai_response.message(message.get("content"), tool_calls=calls)
 
 
-def read_usage(told: Json | None) -> Json | None:
+def translate_usage(told: Json | None) -> Json | None:
     return openai_response.usage(told["prompt_tokens"], told["completion_tokens"]) if told else None
 
 
 class ChatStream:
     """One stream. Its last chunk has the usage beside the reason why it ended."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
         self.counts: Json | None = None
-        self._asked = asked
-        self._calls: dict[int, dict[str, openai_response.Arguments]] = {}
+        self._context = context
+        self._calls: dict[int, dict[str, openai_response.ToolArgumentsStream]] = {}
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
         model = data.get("model") or ""
-        counts = read_usage(data.get("usage"))
+        counts = translate_usage(data.get("usage"))
         self.counts = counts or self.counts
         chunks = [self._chunk(data["id"], model, each) for each in data["choices"]]
         self.finished = self.finished or any(each.get("finish_reason") for each in data["choices"])
         if self.finished and counts is not None:
-            chunks.append(openai_response.usage_chunk(self._asked, counts, id=data["id"], model=model))
+            chunks.append(openai_response.usage_chunk(self._context, counts, id=data["id"], model=model))
         return chunks
 
     def _chunk(self, id: str, model: str, each: Json) -> Json:
@@ -173,8 +182,8 @@ class ChatStream:
             ]
         if calls:
             delta["tool_calls"] = calls
-        return openai_response.chunk(
-            self._asked,
+        return openai_response.chat_chunk(
+            self._context,
             delta,
             index=each["index"],
             finish_reason=each.get("finish_reason"),
@@ -183,13 +192,13 @@ class ChatStream:
             model=model,
         )
 
-    def _piece(self, known: dict[str, openai_response.Arguments], given: Json) -> Json:
+    def _piece(self, known: dict[str, openai_response.ToolArgumentsStream], given: Json) -> Json:
         """Calls come whole or in pieces, of which the first has an id, and need not say which they are."""
         call_id = given.get("id") or next(reversed(known), "")
         function = given.get("function") or {}
         made: Json = {"function": {}}
         if call_id not in known:
-            made = openai_response.begun_call(self._asked, RULES, call_id, function["name"])
-            known[call_id] = openai_response.Arguments()
+            made = openai_response.tool_call_start(self._context, RULES, call_id, function["name"])
+            known[call_id] = openai_response.ToolArgumentsStream()
         made["function"]["arguments"] = known[call_id].take(function.get("arguments"))
         return {"index": list(known).index(call_id), **made}

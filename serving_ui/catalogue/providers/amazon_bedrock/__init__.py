@@ -27,7 +27,7 @@ from serving_ui.catalogue.upstream import (
     SecretUnusable,
     UpstreamRequest,
 )
-from serving_ui.catalogue.wire_format import Build, Framing, Json, Wire
+from serving_ui.catalogue.wire_format import Build, Framing, Json, WireFormat
 
 _KEYS = {"credentials": ("access_keys",)}
 
@@ -157,7 +157,7 @@ def _auth(config: AmazonBedrockConfig, service: str) -> AwsSigV4 | AwsInstancePr
     if config.instance_profile_arn is not None:
         return AwsInstanceProfile(service, config.aws_region, config.instance_profile_arn)
     key_id, key = (
-        Secret.from_plaintext(upstream.sendable(each))
+        Secret.from_plaintext(upstream.header_value(each))
         for each in (config.aws_access_key_id, config.aws_secret_access_key)
     )
     return AwsSigV4(service=service, region=config.aws_region, access_key_id=key_id, secret_access_key=key)
@@ -179,7 +179,7 @@ def _check(config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Add
 def _asking(
     config: AmazonBedrockConfig, model: str, addresses: Addresses, action: str, sent: Json
 ) -> UpstreamRequest:
-    whole = upstream.segment(model_id(model, config.bedrock_provider))
+    whole = upstream.path_segment(model_id(model, config.bedrock_provider))
     address = f"{_base_url(config, addresses)}/model/{whole}/{action}"
     accept = Framing.AWS if action.endswith("stream") else "application/json"
     return upstream.post_json(address, sent, auth=_auth(config, "bedrock"), accept=accept)
@@ -194,7 +194,7 @@ def _converse(sent: Callable[[Json, str], Json]) -> Build:
 
 
 def _embed(body: Json, config: AmazonBedrockConfig, model: str, addresses: Addresses) -> UpstreamRequest:
-    sent = embeddings.of_texts(body, maker=config.bedrock_provider)
+    sent = embeddings.embed_body(body, maker=config.bedrock_provider)
     return _asking(config, model, addresses, "invoke", sent)
 
 
@@ -205,22 +205,22 @@ PROVIDER = Provider(
     models={task: _all_makers(task) for task in Task},
     suggest=_suggest,
     base_url=_base_url,
-    also_sends_to=_also_sends_to,
+    other_urls=_also_sends_to,
     check=_check,
-    refusals=frozenset({401, 403}),
-    wire={
-        Task.CHAT: Wire(
-            build=_converse(converse_request.of_chat),
-            reply=converse_response.reply_of_chat,
-            stream=converse_response.ChatStream,
+    check_refused=frozenset({401, 403}),
+    wire_formats={
+        Task.CHAT: WireFormat(
+            build_request=_converse(converse_request.chat_body),
+            translate_response=converse_response.translate_chat,
+            stream_translator=converse_response.ChatStream,
             framing=Framing.AWS,
         ),
-        Task.COMPLETIONS: Wire(
-            build=_converse(converse_request.of_completion),
-            reply=converse_response.reply_of_completion,
-            stream=converse_response.CompletionStream,
+        Task.COMPLETIONS: WireFormat(
+            build_request=_converse(converse_request.completion_body),
+            translate_response=converse_response.translate_completion,
+            stream_translator=converse_response.CompletionStream,
             framing=Framing.AWS,
         ),
-        Task.EMBEDDINGS: Wire(build=_embed, reply=embeddings.reply),
+        Task.EMBEDDINGS: WireFormat(build_request=_embed, translate_response=embeddings.translate_embeddings),
     },
 )

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 from serving_ui.catalogue import conversation, openai_request
-from serving_ui.catalogue.conversation import NOTHING, Said
-from serving_ui.catalogue.openai_request import Image, Text, refuse
-from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.conversation import EMPTY_RESULT, ChatMessage
+from serving_ui.catalogue.openai_request import ImagePart, TextPart, refuse
+from serving_ui.catalogue.vendor_rules import IdentifierFormat, VendorRules
 from serving_ui.catalogue.wire_format import Json
 from serving_ui.lib import json_text
 
 PROVIDER = "Amazon Bedrock"
 
-_OWN = frozenset(
+_CONVERSE_FIELDS = frozenset(
     {
         "system",
         "inferenceConfig",
@@ -36,89 +36,101 @@ _OWN = frozenset(
         "outputConfig",
     }
 )
-_COMMON = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "service_tier", "metadata")
-_CHAT = ("messages", "tools", "tool_choice", "response_format", "reasoning_effort", *_COMMON)
+_SUPPORTED = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "service_tier",
+    "metadata",
+)
+_SUPPORTED_IN_CHAT = ("messages", "tools", "tool_choice", "response_format", "reasoning_effort", *_SUPPORTED)
 # What a maker's chat models have under OpenAI's name beyond Converse ("Inference request parameters and response fields").
 _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "cohere": ("seed", "frequency_penalty", "presence_penalty"),
     "ai21labs": ("frequency_penalty", "presence_penalty"),
 }
-_IMAGES = {
+_IMAGE_FORMATS = {
     "image/png": "png",
     "image/jpeg": "jpeg",
     "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }
-_WORDS = Form(rest="A-Za-z0-9_-", most=64)
-RULES = Rules(
+_IDENTIFIER = IdentifierFormat(rest="A-Za-z0-9_-", max_length=64)
+RULES = VendorRules(
     provider=PROVIDER,
-    names=_WORDS,
-    ids=_WORDS,
+    tool_names=_IDENTIFIER,
+    call_ids=_IDENTIFIER,
     can_forbid_tools=False,
     history_as_text=True,
-    own_tools="toolConfig",
-    has_thoughts=True,
-    tools_apart=True,
-    images=frozenset(_IMAGES),
-    part_fields=("cache_control",),
+    vendor_tools_field="toolConfig",
+    takes_thinking_blocks=True,
+    separate_tool_turns=True,
+    image_types=frozenset(_IMAGE_FORMATS),
+    vendor_part_fields=("cache_control",),
 )
 """Those of every maker. Some of their models refuse texts beside calls and results."""
-_MAKERS_RULES: Mapping[str, Rules] = {
-    "anthropic": replace(RULES, tools_apart=False, images_of=frozenset({"user", "tool"}), blank_stops=False),
-    "amazon": replace(RULES, tools_apart=False, images_of=frozenset({"user", "tool"})),
+_MAKERS_RULES: Mapping[str, VendorRules] = {
+    "anthropic": replace(
+        RULES, separate_tool_turns=False, image_roles=frozenset({"user", "tool"}), blank_stop_sequences=False
+    ),
+    "amazon": replace(RULES, separate_tool_turns=False, image_roles=frozenset({"user", "tool"})),
 }
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _NOVA_EFFORTS = ("low", "medium", "high")
 _TIERS = ("default", "flex", "priority", "reserved")
 
 
-def of_chat(body: Mapping[str, Any], maker: str) -> Json:
+def chat_body(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a chat."""
-    body = openai_request.merged(body)
+    body = openai_request.merge_extra_params(body)
     makers = _MAKERS_PARAMETERS.get(maker, ())
     claudes = ("parallel_tool_calls",) if maker == "anthropic" else ()
-    own = openai_request.own_fields(body, taken=(*_CHAT, *makers, *claudes), provider=PROVIDER)
+    own = openai_request.vendor_parameters(
+        body, supported=(*_SUPPORTED_IN_CHAT, *makers, *claudes), provider=PROVIDER
+    )
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     if maker == "amazon":
-        own = openai_request.joined(_thinking_of_nova(body), own)
+        own = openai_request.merge_parameters(_nova_reasoning(body), own)
     rules = _MAKERS_RULES.get(maker, RULES)
-    read = conversation.read(body, rules)
+    history = conversation.read(body, rules)
     tools = _tools(body, rules)
-    if claudes and openai_request.calls_one_at_a_time(body) and tools:
-        own = openai_request.joined(
-            {"tool_choice": _one_at_a_time(tools.pop("toolChoice", {"auto": {}}))}, own
+    if claudes and openai_request.forbids_parallel_tool_calls(body) and tools:
+        own = openai_request.merge_parameters(
+            {"tool_choice": _without_parallel_calls(tools.pop("toolChoice", {"auto": {}}))}, own
         )
     sent = {
-        "messages": [{"role": role, "content": blocks} for role, blocks in _turns(read.said)],
-        "system": [block for each in read.system for block in _blocks(each)],
+        "messages": [{"role": role, "content": blocks} for role, blocks in _turns(history.messages)],
+        "system": [block for each in history.system for block in _blocks(each)],
         "toolConfig": tools,
-        "outputConfig": _output(body, maker),
+        "outputConfig": _output_config(body, maker),
         **_settings(body, maker, rules),
     }
-    return _joined(own, sent)
+    return _merge_converse_fields(own, sent)
 
 
-def of_completion(body: Mapping[str, Any], maker: str) -> Json:
+def completion_body(body: Mapping[str, Any], maker: str) -> Json:
     """The request for a completion: its prompt is what the user says."""
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=("prompt", *_COMMON), provider=PROVIDER)
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=("prompt", *_SUPPORTED), provider=PROVIDER)
     rules = _MAKERS_RULES.get(maker, RULES)
-    said = [{"role": "user", "content": [{"text": openai_request.prompt(body, rules)}]}]
-    return _joined(own, {"messages": said, **_settings(body, maker, rules)})
+    messages = [{"role": "user", "content": [{"text": openai_request.single_prompt(body, rules)}]}]
+    return _merge_converse_fields(own, {"messages": messages, **_settings(body, maker, rules)})
 
 
-def _joined(own: Json, sent: Json) -> Json:
+def _merge_converse_fields(own: Json, sent: Json) -> Json:
     """What OpenAI's parameters have become, with Converse's own fields; what Converse does not have is the model's own parameter."""
-    models = {name: value for name, value in own.items() if name not in _OWN}
+    models = {name: value for name, value in own.items() if name not in _CONVERSE_FIELDS}
     whole = {name: value for name, value in {**sent, "additionalModelRequestFields": models}.items() if value}
     for name, value in own.items():
-        if name in _OWN:
-            whole[name] = _both(name, value, whole[name]) if name in whole else value
+        if name in _CONVERSE_FIELDS:
+            whole[name] = _merge_field(name, value, whole[name]) if name in whole else value
     return whole
 
 
-def _both(name: str, own: Any, sent: Any) -> Any:
+def _merge_field(name: str, own: Any, sent: Any) -> Any:
     """Two lists follow each other, and two objects are one when they do not say the same thing twice."""
     if isinstance(own, list) and isinstance(sent, list):
         return [*own, *sent]
@@ -127,14 +139,14 @@ def _both(name: str, own: Any, sent: Any) -> Any:
     raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
 
 
-def _settings(body: Mapping[str, Any], maker: str, rules: Rules) -> Json:
+def _settings(body: Mapping[str, Any], maker: str, rules: VendorRules) -> Json:
     """How the model chooses and is served. Claude's later models take only one of the two numbers, or none: what they are anyhow is left unsaid."""
     unsaid = 1 if maker == "anthropic" else None
     inference = {
-        "maxTokens": openai_request.most_tokens(body),
-        "temperature": openai_request.number(body, "temperature", least=0, most=1),
-        "topP": openai_request.number(body, "top_p", least=0, most=1),
-        "stopSequences": openai_request.stops(body, rules) or None,
+        "maxTokens": openai_request.max_tokens(body),
+        "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
+        "topP": openai_request.number(body, "top_p", minimum=0, maximum=1),
+        "stopSequences": openai_request.stop_sequences(body, rules) or None,
     }
     tier = body.get("service_tier")
     if tier not in (None, "auto", *_TIERS):
@@ -150,7 +162,7 @@ def _settings(body: Mapping[str, Any], maker: str, rules: Rules) -> Json:
     }
 
 
-def _output(body: Mapping[str, Any], maker: str) -> Json:
+def _output_config(body: Mapping[str, Any], maker: str) -> Json:
     output: Json = {}
     wanted = body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, dict) else wanted
@@ -166,7 +178,7 @@ def _output(body: Mapping[str, Any], maker: str) -> Json:
     return output
 
 
-def _thinking_of_nova(body: Mapping[str, Any]) -> Json:
+def _nova_reasoning(body: Mapping[str, Any]) -> Json:
     """Amazon's own models are told in a parameter of theirs ("Nova 2: Using the Converse API")."""
     effort = body.get("reasoning_effort")
     if effort is None:
@@ -187,22 +199,24 @@ def _schema(wanted: Any) -> Json:
     return {"type": "json_schema", "structure": {"jsonSchema": schema}}
 
 
-def _tools(body: Mapping[str, Any], rules: Rules) -> Json:
+def _tools(body: Mapping[str, Any], rules: VendorRules) -> Json:
     """Converse has no choice of "none": then the tools are left out, and what they have done is told in words."""
     specifications: list[Json] = []
-    for position, function in enumerate(openai_request.functions(body, rules, own=("cache_control",))):
+    for position, function in enumerate(
+        openai_request.functions(body, rules, vendor_fields=("cache_control",))
+    ):
         specifications.append({"toolSpec": _tool(function)})
         if "cache_control" in function:
             point = _cache_point(function["cache_control"], f"tools[{position}]")
             specifications.append({"cachePoint": point})
-    wanted, name = openai_request.choice_of_tool(body, rules)
+    wanted, name = openai_request.tool_choice(body, rules)
     if wanted == "none" or not specifications:
         return {}
     choices = {"auto": {"auto": {}}, "required": {"any": {}}, "function": {"tool": {"name": name}}}
     return {"tools": specifications} | ({"toolChoice": choices[wanted]} if wanted else {})
 
 
-def _one_at_a_time(choice: Mapping[str, Json]) -> Json:
+def _without_parallel_calls(choice: Mapping[str, Json]) -> Json:
     """The choice in Claude's own words: Converse has none for this, and takes the choice in one of the two places only."""
     ((kind, more),) = choice.items()
     return {"type": kind, **more, "disable_parallel_tool_use": True}
@@ -218,35 +232,35 @@ def _tool(function: Json) -> Json:
     return tool
 
 
-def _turns(said: list[Said]) -> list[tuple[str, list[Json]]]:
+def _turns(messages: list[ChatMessage]) -> list[tuple[str, list[Json]]]:
     """Neighbours of one role are one turn, and a tool's result is what the user says."""
-    return conversation.merged(
-        ("assistant" if each.is_of_assistant else "user", _told(each)) for each in said
+    return conversation.merge_turns(
+        ("assistant" if each.is_assistant else "user", _content_blocks(each)) for each in messages
     )
 
 
-def _told(said: Said) -> list[Json]:
-    blocks = _blocks(said)
-    if said.answered is not None:
+def _content_blocks(message: ChatMessage) -> list[Json]:
+    blocks = _blocks(message)
+    if message.answered_call is not None:
         points = [block for block in blocks if "cachePoint" in block]
-        content = [block for block in blocks if "cachePoint" not in block] or [{"text": NOTHING}]
-        return [{"toolResult": {"toolUseId": said.answered.id, "content": content}}, *points]
+        content = [block for block in blocks if "cachePoint" not in block] or [{"text": EMPTY_RESULT}]
+        return [{"toolResult": {"toolUseId": message.answered_call.id, "content": content}}, *points]
     used = [
-        {"toolUse": {"toolUseId": call.id, "name": call.called, "input": call.arguments}}
-        for call in said.calls
+        {"toolUse": {"toolUseId": call.id, "name": call.vendor_name, "input": call.arguments}}
+        for call in message.calls
     ]
-    thoughts = [{"reasoningContent": _reasoning(thought)} for thought in said.thoughts]
+    thoughts = [{"reasoningContent": _reasoning(thought)} for thought in message.thinking_blocks]
     return [*thoughts, *blocks, *used]
 
 
-def _blocks(said: Said) -> list[Json]:
+def _blocks(message: ChatMessage) -> list[Json]:
     """Texts and images; a part that ends what is to be cached has a point for that after it."""
-    at = f"{said.at}.content"
+    at = f"{message.path}.content"
     blocks: list[Json] = []
-    for part in said.parts:
-        blocks.append({"text": part.text} if isinstance(part, Text) else _image(part, at))
-        if part.own:
-            blocks.append({"cachePoint": _cache_point(part.own["cache_control"], at)})
+    for part in message.parts:
+        blocks.append({"text": part.text} if isinstance(part, TextPart) else _image(part, at))
+        if part.vendor_fields:
+            blocks.append({"cachePoint": _cache_point(part.vendor_fields["cache_control"], at)})
     return blocks
 
 
@@ -264,11 +278,11 @@ def _cache_point(control: Any, at: str) -> Json:
 def _reasoning(thought: Mapping[str, Any]) -> Json:
     if thought.get("type") == "redacted_thinking":
         return {"redactedContent": thought.get("data")}
-    said = {"text": thought.get("thinking"), "signature": thought.get("signature")}
-    return {"reasoningText": {name: value for name, value in said.items() if value is not None}}
+    text = {"text": thought.get("thinking"), "signature": thought.get("signature")}
+    return {"reasoningText": {name: value for name, value in text.items() if value is not None}}
 
 
-def _image(image: Image, at: str) -> Json:
+def _image(image: ImagePart, at: str) -> Json:
     source: Json
     if image.url.startswith("s3://"):
         form = image.url.rpartition(".")[2].lower()
@@ -276,7 +290,7 @@ def _image(image: Image, at: str) -> Json:
     elif image.url:
         raise refuse(at, "Amazon Bedrock fetches no images. Give a data URL, or the s3:// address of one.")
     else:
-        kind, source = image.kind, {"bytes": image.data}
-    if kind not in _IMAGES:
+        kind, source = image.media_type, {"bytes": image.data}
+    if kind not in _IMAGE_FORMATS:
         raise refuse(at, "An image must be a PNG, JPEG, GIF or WebP.")
-    return {"image": {"format": _IMAGES[kind], "source": source}}
+    return {"image": {"format": _IMAGE_FORMATS[kind], "source": source}}

@@ -13,18 +13,18 @@ from typing import Any
 from serving_ui.catalogue import openai_request, openai_response
 from serving_ui.catalogue.openai_request import refuse
 from serving_ui.catalogue.providers.amazon_bedrock.converse_request import PROVIDER
-from serving_ui.catalogue.wire_format import Asked, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext
 
-_MOST_TEXTS = 96
-_TAKEN = ("input", "dimensions")
+_MAX_TEXTS = 96
+_SUPPORTED = ("input", "dimensions")
 _INPUT_TYPE = "search_document"
 """What Cohere's models are told when the question does not say what the vectors are for."""
 
 
-def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
+def embed_body(body: Mapping[str, Any], *, maker: str) -> Json:
     """The request's body, as the maker's models want it."""
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=PROVIDER)
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=PROVIDER)
     listed = openai_request.texts(body["input"], name="input")
     if maker == "cohere":
         return _for_cohere(own, listed, body.get("dimensions"))
@@ -33,17 +33,17 @@ def of_texts(body: Mapping[str, Any], *, maker: str) -> Json:
     sent = {"inputText": listed[0]}
     if body.get("dimensions") is not None:
         sent |= {"dimensions": body["dimensions"]}
-    return openai_request.joined(sent, own)
+    return openai_request.merge_parameters(sent, own)
 
 
 def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
-    if not 1 <= len(listed) <= _MOST_TEXTS:
-        raise refuse("input", f"Cohere's models embed at most {_MOST_TEXTS} texts a request.")
+    if not 1 <= len(listed) <= _MAX_TEXTS:
+        raise refuse("input", f"Cohere's models embed at most {_MAX_TEXTS} texts a request.")
     sent = {"texts": listed} | ({} if dimensions is None else {"output_dimension": dimensions})
-    return {"input_type": _INPUT_TYPE, **openai_request.joined(sent, own)}
+    return {"input_type": _INPUT_TYPE, **openai_request.merge_parameters(sent, own)}
 
 
-def reply(answer: Json, asked: Asked) -> Json:
+def translate_embeddings(answer: Json, context: RequestContext) -> Json:
     """Titan's one vector with its tokens, or Cohere's list of vectors."""
     if "embedding" in answer:
         vectors, counts = [answer["embedding"]], openai_response.usage(answer["inputTextTokenCount"])
@@ -51,4 +51,4 @@ def reply(answer: Json, asked: Asked) -> Json:
         vectors, counts = answer["embeddings"], None
     if isinstance(vectors, dict):  # by type, when the question named types
         vectors = vectors.get("float") or next(iter(vectors.values()), None)
-    return openai_response.embeddings(asked, vectors, counts)
+    return openai_response.embeddings(context, vectors, counts)

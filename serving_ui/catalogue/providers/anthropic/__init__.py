@@ -17,7 +17,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
-from serving_ui.catalogue.wire_format import Json, Wire
+from serving_ui.catalogue.wire_format import Json, WireFormat
 
 DEFAULT_BASE = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
@@ -80,10 +80,16 @@ PROVIDER = Provider(
     models=_MODELS,
     base_url=_base_url,
     check=_check,
-    wire={
-        Task.CHAT: Wire(build=_chat, reply=chat_response.read_message, stream=chat_response.MessageStream),
-        Task.COMPLETIONS: Wire(
-            build=_complete, reply=completions.read_completion, stream=completions.CompletionStream
+    wire_formats={
+        Task.CHAT: WireFormat(
+            build_request=_chat,
+            translate_response=chat_response.translate_message,
+            stream_translator=chat_response.MessageStream,
+        ),
+        Task.COMPLETIONS: WireFormat(
+            build_request=_complete,
+            translate_response=completions.translate_completion,
+            stream_translator=completions.CompletionStream,
         ),
     },
 )

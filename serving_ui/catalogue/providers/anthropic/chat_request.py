@@ -10,26 +10,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue import conversation, openai_request
-from serving_ui.catalogue.conversation import Conversation, Said
-from serving_ui.catalogue.openai_request import Image, Text, refuse
-from serving_ui.catalogue.translatable import Text as Sentence
-from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.conversation import ChatMessage, Conversation
+from serving_ui.catalogue.openai_request import ImagePart, TextPart, refuse
+from serving_ui.catalogue.vendor_rules import IdentifierFormat, VendorRules
 from serving_ui.catalogue.wire_format import Json
 
 NAME = "Anthropic"
-MOST_TOKENS = 4096
+DEFAULT_MAX_TOKENS = 4096
 """Sent when the question gives no maximum, because the API demands one: the most that every Claude model can write."""
 
-_WORDS = Form(rest="A-Za-z0-9_-", most=64)
-RULES = Rules(
+_IDENTIFIER = IdentifierFormat(rest="A-Za-z0-9_-", max_length=64)
+RULES = VendorRules(
     provider=NAME,
-    names=_WORDS,
-    ids=_WORDS,
-    has_thoughts=True,
-    blank_stops=False,
-    images=frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
-    images_of=frozenset({"user", "tool"}),
-    part_fields=("cache_control", "citations"),
+    tool_names=_IDENTIFIER,
+    call_ids=_IDENTIFIER,
+    takes_thinking_blocks=True,
+    blank_stop_sequences=False,
+    image_types=frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
+    image_roles=frozenset({"user", "tool"}),
+    vendor_part_fields=("cache_control", "citations"),
 )
 _TOOL_FIELDS = (
     "cache_control",
@@ -38,7 +37,7 @@ _TOOL_FIELDS = (
     "input_examples",
     "allowed_callers",
 )
-_TAKEN = (
+_SUPPORTED = (
     "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "reasoning_effort", "metadata", "service_tier",
 )  # fmt: skip
@@ -48,21 +47,23 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 def messages_body(body: Json, model: str) -> Json:
     """The whole body. The caller's own fields of Anthropic's stay as they are; none may contradict an OpenAI one."""
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
-    read = conversation.read(body, RULES)
-    system = _short([block for each in read.system for block in _blocks(each)])
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
+    history = conversation.read(body, RULES)
+    system = _shortest_content([block for each in history.system for block in _blocks(each)])
     sent = {
         "model": model,
-        "max_tokens": openai_request.most_tokens(body) or MOST_TOKENS + _thinking_budget(own),
+        "max_tokens": openai_request.max_tokens(body) or DEFAULT_MAX_TOKENS + _thinking_budget(own),
         **({"system": system} if system else {}),
-        "messages": [{"role": role, "content": _short(blocks)} for role, blocks in _turns(read)],
+        "messages": [
+            {"role": role, "content": _shortest_content(blocks)} for role, blocks in _turns(history)
+        ],
         **sampling(body),
-        **_tools(body, read),
-        **service(body),
+        **_tools(body, history),
+        **service_fields(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return openai_request.joined(sent | _output(body), own)
+    return openai_request.merge_parameters(sent | _output_config(body), own)
 
 
 def sampling(body: Json) -> Json:
@@ -71,14 +72,14 @@ def sampling(body: Json) -> Json:
     1 is what the first two are anyhow. It is left unsaid, because later models take only one of them, or none.
     """
     given = {
-        "temperature": openai_request.number(body, "temperature", least=0, most=1),
-        "top_p": openai_request.number(body, "top_p", least=0, most=1),
-        "stop_sequences": openai_request.stops(body, RULES) or None,
+        "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
+        "top_p": openai_request.number(body, "top_p", minimum=0, maximum=1),
+        "stop_sequences": openai_request.stop_sequences(body, RULES) or None,
     }
     return {name: value for name, value in given.items() if value is not None and value != 1}
 
 
-def service(body: Json) -> Json:
+def service_fields(body: Json) -> Json:
     """Whom the request is for, and how it is served. OpenAI's `default` is Anthropic's `standard_only`."""
     sent: Json = {}
     metadata = body.get("metadata") or {}
@@ -102,14 +103,14 @@ def _thinking_budget(own: Json) -> int:
     return budget if isinstance(budget, int) else 0
 
 
-def _turns(read: Conversation) -> list[tuple[str, list[Json]]]:
+def _turns(history: Conversation) -> list[tuple[str, list[Json]]]:
     """Neighbours of one role become one message, and a tool's result is what the user says."""
-    return conversation.merged(
-        ("assistant" if each.is_of_assistant else "user", _told(each)) for each in read.said
+    return conversation.merge_turns(
+        ("assistant" if each.is_assistant else "user", _content_blocks(each)) for each in history.messages
     )
 
 
-def _short(blocks: list[Json]) -> str | list[Json]:
+def _shortest_content(blocks: list[Json]) -> str | list[Json]:
     """A single text has a shorter spelling."""
     if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
         text: str = blocks[0]["text"]
@@ -117,43 +118,48 @@ def _short(blocks: list[Json]) -> str | list[Json]:
     return blocks
 
 
-def _told(said: Said) -> list[Json]:
-    if said.answered is not None:
-        content = _short(_blocks(said))
-        result: Json = {"type": "tool_result", "tool_use_id": said.answered.id}
+def _content_blocks(message: ChatMessage) -> list[Json]:
+    if message.answered_call is not None:
+        content = _shortest_content(_blocks(message))
+        result: Json = {"type": "tool_result", "tool_use_id": message.answered_call.id}
         return [{**result, "content": content} if content else result]
     used = [
-        {"type": "tool_use", "id": call.id, "name": call.called, "input": call.arguments}
-        for call in said.calls
+        {"type": "tool_use", "id": call.id, "name": call.vendor_name, "input": call.arguments}
+        for call in message.calls
     ]
-    return [*_thoughts(said), *_blocks(said), *used]
+    return [*_thoughts(message), *_blocks(message), *used]
 
 
-def _thoughts(said: Said) -> list[Json]:
-    return [{name: value for name, value in thought.items() if name != "index"} for thought in said.thoughts]
+def _thoughts(message: ChatMessage) -> list[Json]:
+    return [
+        {name: value for name, value in thought.items() if name != "index"}
+        for thought in message.thinking_blocks
+    ]
 
 
-def _blocks(said: Said) -> list[Json]:
-    return [_block(part) for part in said.parts]
+def _blocks(message: ChatMessage) -> list[Json]:
+    return [_block(part) for part in message.parts]
 
 
-def _block(part: Text | Image) -> Json:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text, **part.own}
+def _block(part: TextPart | ImagePart) -> Json:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text, **part.vendor_fields}
     if part.url:
-        return {"type": "image", "source": {"type": "url", "url": part.url}, **part.own}
-    source = {"type": "base64", "media_type": part.kind, "data": part.data}
-    return {"type": "image", "source": source, **part.own}
+        return {"type": "image", "source": {"type": "url", "url": part.url}, **part.vendor_fields}
+    source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+    return {"type": "image", "source": source, **part.vendor_fields}
 
 
-def _tools(body: Json, read: Conversation) -> Json:
+def _tools(body: Json, history: Conversation) -> Json:
     """A conversation that has used tools may be refused without any: then those are told of that it has used, and forbidden."""
-    tools = [_tool(function) for function in openai_request.functions(body, RULES, own=_TOOL_FIELDS)]
-    kind, name = openai_request.choice_of_tool(body, RULES)
-    if not tools and read.tools_called:
-        tools, kind = [_tool({"name": called}) for called in read.tools_called], "none"
+    tools = [
+        _tool(function) for function in openai_request.functions(body, RULES, vendor_fields=_TOOL_FIELDS)
+    ]
+    kind, name = openai_request.tool_choice(body, RULES)
+    if not tools and history.called_tool_names:
+        tools, kind = [_tool({"name": called}) for called in history.called_tool_names], "none"
     choice: Json = {"type": "tool", "name": name} if name else {"type": _CHOICES[kind]} if kind else {}
-    if openai_request.calls_one_at_a_time(body) and tools and kind != "none":
+    if openai_request.forbids_parallel_tool_calls(body) and tools and kind != "none":
         choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 
@@ -168,7 +174,7 @@ def _tool(function: Json) -> Json:
     return tool | {name: function[name] for name in _TOOL_FIELDS if name in function}
 
 
-def _output(body: Json) -> Json:
+def _output_config(body: Json) -> Json:
     """`response_format` and `reasoning_effort`."""
     config: Json = {}
     thinking: Json = {}
@@ -193,9 +199,9 @@ def _schema(given: Any) -> Json | None:
         return None
     described = given.get("json_schema") if kind == "json_schema" else None
     if not isinstance(described, Mapping) or not isinstance(described.get("schema"), Mapping):
-        why: Sentence | str = (
-            f"{NAME} has the type json_schema with a schema, and no other way to ask for JSON."
+        raise refuse(
+            "response_format",
+            f"{NAME} has the type json_schema with a schema, and no other way to ask for JSON.",
         )
-        raise refuse("response_format", why)
     about = {"description": described["description"]} if described.get("description") else {}
     return {**about, **described["schema"]}

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from serving_ui.catalogue import openai_response
 from serving_ui.catalogue.providers.anthropic.chat_request import RULES
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 from serving_ui.lib import json_text
 
-FINISH = {
+FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -23,41 +23,41 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
 
 
 def finish_reason(stop_reason: str | None) -> str:
-    return FINISH.get(stop_reason or "", "stop")
+    return FINISH_REASONS.get(stop_reason or "", "stop")
 
 
-def read_message(reply: Json, asked: Asked) -> Json:
+def translate_message(reply: Json, context: RequestContext) -> Json:
     """A whole message as a `chat.completion`."""
     blocks = reply["content"]
     calls = [
-        openai_response.tool_call(asked, RULES, block["id"], block["name"], block.get("input"))
+        openai_response.tool_call(context, RULES, block["id"], block["name"], block.get("input"))
         for block in blocks
         if block["type"] == "tool_use"
     ]
-    text = text_of(reply)
+    text = joined_text(reply)
     said = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
         refusal=_refusal(reply),
         reasoning_content="".join(block["thinking"] for block in blocks if block["type"] == "thinking")
         or None,
-        thinking_blocks=[block for block in blocks if block["type"] in _THOUGHTS] or None,
+        thinking_blocks=[block for block in blocks if block["type"] in _THINKING_TYPES] or None,
     )
     choice = openai_response.choice(0, said, finish_reason(reply["stop_reason"]))
-    return openai_response.chat(
-        asked, [choice], read_usage(reply["usage"]), id=reply["id"], model=reply["model"]
+    return openai_response.chat_completion(
+        context, [choice], translate_usage(reply["usage"]), id=reply["id"], model=reply["model"]
     )
 
 
-def text_of(reply: Json) -> str:
+def joined_text(reply: Json) -> str:
     return "".join(block["text"] for block in reply["content"] if block["type"] == "text")
 
 
-def read_usage(told: Json) -> Json:
+def translate_usage(told: Json) -> Json:
     """Anthropic counts what it had cached, and what it caches now, beside the input; OpenAI counts them in."""
     thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
     return _usage(told, told["output_tokens"], thinking)
@@ -75,13 +75,15 @@ def _refusal(holder: Json) -> str | None:
 
 
 @dataclass
-class _Block:
+class _StreamedBlock:
     """A block that is being streamed. `position` counts the tool calls; `began` is what it began with."""
 
     kind: str
     began: Json
     position: int = 0
-    arguments: openai_response.Arguments = field(default_factory=openai_response.Arguments)
+    arguments: openai_response.ToolArgumentsStream = field(
+        default_factory=openai_response.ToolArgumentsStream
+    )
     thought: list[str] = field(default_factory=list)
     signature: str = ""
 
@@ -89,16 +91,16 @@ class _Block:
 class MessageStream:
     """One stream of a message, as `chat.completion.chunk`s."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
         self.counts: Json | None = None
-        self._asked = asked
+        self._context = context
         self._id = self._model = ""
         self._usage: Json = {}
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, _StreamedBlock] = {}
         self._calls = self._thoughts = 0
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
         match data.get("type"):
             case "content_block_delta":
@@ -116,24 +118,26 @@ class MessageStream:
                 return self._told(data)
             case "message_stop":
                 self.finished = True
-                counts = read_usage(self._usage)
-                return [openai_response.usage_chunk(self._asked, counts, id=self._id, model=self._model)]
+                counts = translate_usage(self._usage)
+                return [openai_response.usage_chunk(self._context, counts, id=self._id, model=self._model)]
         return []
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
-        return openai_response.chunk(self._asked, delta, finish_reason=finish, id=self._id, model=self._model)
+        return openai_response.chat_chunk(
+            self._context, delta, finish_reason=finish, id=self._id, model=self._model
+        )
 
     def _begin(self, index: int, began: Json) -> list[Json]:
-        block = self._blocks[index] = _Block(began["type"], began, self._calls)
+        block = self._blocks[index] = _StreamedBlock(began["type"], began, self._calls)
         if block.kind == "text" and began.get("text"):
             return [self._chunk({"content": began["text"]})]
         if block.kind != "tool_use":
             return []
         self._calls += 1
-        call = openai_response.begun_call(self._asked, RULES, began["id"], began["name"])
+        call = openai_response.tool_call_start(self._context, RULES, began["id"], began["name"])
         return [self._chunk({"tool_calls": [{"index": block.position, **call}]})]
 
-    def _delta(self, block: _Block, delta: Json) -> list[Json]:
+    def _delta(self, block: _StreamedBlock, delta: Json) -> list[Json]:
         match delta["type"]:
             case "text_delta":
                 return [self._chunk({"content": delta["text"]})]
@@ -146,17 +150,17 @@ class MessageStream:
                 block.signature += delta["signature"]
         return []
 
-    def _arguments(self, block: _Block, text: str) -> list[Json]:
+    def _arguments(self, block: _StreamedBlock, text: str) -> list[Json]:
         piece = {"index": block.position, "function": {"arguments": text}}
         return [self._chunk({"tool_calls": [piece]})] if text else []
 
-    def _end(self, block: _Block) -> list[Json]:
+    def _end(self, block: _StreamedBlock) -> list[Json]:
         """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
         if block.kind == "tool_use":
             rest = block.arguments.rest()
             whole = json_text.write(block.began.get("input") or {}).decode()
             return self._arguments(block, rest and whole)
-        if block.kind not in _THOUGHTS:
+        if block.kind not in _THINKING_TYPES:
             return []
         thought = dict(block.began)
         if block.kind == "thinking":
@@ -169,7 +173,7 @@ class MessageStream:
         told = {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
         self._usage |= told
         if "output_tokens" in told:
-            self.counts = read_usage(self._usage)
+            self.counts = translate_usage(self._usage)
         stopped = data["delta"]
         if not stopped.get("stop_reason"):
             return []

@@ -11,11 +11,11 @@ import re
 
 from serving_ui.catalogue import openai_request, openai_response
 from serving_ui.catalogue.providers.anthropic import chat_request, chat_response
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
 _LEGACY = re.compile(r"claude-(1|2|instant)\b")
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
-_TAKEN = ("prompt", "max_tokens", "temperature", "top_p", "stop", "metadata", "service_tier")
+_SUPPORTED = ("prompt", "max_tokens", "temperature", "top_p", "stop", "metadata", "service_tier")
 
 
 def is_legacy(model: str) -> bool:
@@ -25,50 +25,59 @@ def is_legacy(model: str) -> bool:
 
 def prompt_body(body: Json, model: str) -> Json:
     """The body for either address."""
-    body = openai_request.merged(body)
-    prompt = openai_request.prompt(body, chat_request.RULES)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=chat_request.NAME)
-    most = openai_request.most_tokens(body) or chat_request.MOST_TOKENS
-    asked = (
-        {"prompt": _in_turns(prompt), "max_tokens_to_sample": most}
+    body = openai_request.merge_extra_params(body)
+    prompt = openai_request.single_prompt(body, chat_request.RULES)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=chat_request.NAME)
+    most = openai_request.max_tokens(body) or chat_request.DEFAULT_MAX_TOKENS
+    limits = (
+        {"prompt": _as_turns(prompt), "max_tokens_to_sample": most}
         if is_legacy(model)
         else {"messages": [{"role": "user", "content": prompt}], "max_tokens": most}
     )
     stream = {"stream": True} if body.get("stream") else {}
-    return openai_request.joined(
-        {"model": model, **asked, **chat_request.sampling(body), **chat_request.service(body), **stream}, own
+    return openai_request.merge_parameters(
+        {
+            "model": model,
+            **limits,
+            **chat_request.sampling(body),
+            **chat_request.service_fields(body),
+            **stream,
+        },
+        own,
     )
 
 
-def _in_turns(prompt: str) -> str:
+def _as_turns(prompt: str) -> str:
     """A prompt that has turns already stays as it is."""
     if _HUMAN in "\n\n" + prompt.lstrip() and _ASSISTANT in prompt:
         return prompt
     return f"{_HUMAN} {prompt}{_ASSISTANT}"
 
 
-def read_completion(reply: Json, asked: Asked) -> Json:
+def translate_completion(reply: Json, context: RequestContext) -> Json:
     """The answer of either address as a `text_completion`."""
     legacy = reply["type"] == "completion"
-    text = reply["completion"] if legacy else chat_response.text_of(reply)
-    counts = None if legacy else chat_response.read_usage(reply["usage"])
+    text = reply["completion"] if legacy else chat_response.joined_text(reply)
+    counts = None if legacy else chat_response.translate_usage(reply["usage"])
     reason = chat_response.finish_reason(reply["stop_reason"])
-    return openai_response.completion(asked, [(text, reason)], counts, id=reply["id"], model=reply["model"])
+    return openai_response.text_completion(
+        context, [(text, reason)], counts, id=reply["id"], model=reply["model"]
+    )
 
 
 class CompletionStream:
     """One stream of either address, as `text_completion` chunks."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
-        self._asked = asked
-        self._message = chat_response.MessageStream(asked)
+        self._context = context
+        self._message = chat_response.MessageStream(context)
 
     @property
     def counts(self) -> Json | None:
         return self._message.counts
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
         if data.get("type") == "completion":
             return self._completed(data)
@@ -81,7 +90,7 @@ class CompletionStream:
         self.finished = reason is not None
         finish = chat_response.finish_reason(reason) if reason else None
         whole = openai_response.text_chunk(
-            self._asked,
+            self._context,
             data["completion"],
             finish_reason=finish,
             id=data.get("id", ""),
@@ -92,9 +101,9 @@ class CompletionStream:
     def _as_text(self, chunk: Json) -> Json | None:
         head = {"id": chunk["id"], "model": chunk["model"]}
         if not chunk["choices"]:
-            return openai_response.usage_chunk(self._asked, chunk["usage"], kind="text_completion", **head)
+            return openai_response.usage_chunk(self._context, chunk["usage"], kind="text_completion", **head)
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
-        return openai_response.text_chunk(self._asked, text, finish_reason=said["finish_reason"], **head)
+        return openai_response.text_chunk(self._context, text, finish_reason=said["finish_reason"], **head)

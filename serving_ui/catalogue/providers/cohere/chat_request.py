@@ -12,23 +12,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue import conversation, openai_request
-from serving_ui.catalogue.conversation import NOTHING, Said
+from serving_ui.catalogue.conversation import EMPTY_RESULT, ChatMessage
 from serving_ui.catalogue.openai_request import refuse
-from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.vendor_rules import IdentifierFormat, VendorRules
 from serving_ui.catalogue.wire_format import Json
 
 NAME = "Cohere"
-RULES = Rules(
+RULES = VendorRules(
     provider=NAME,
-    names=Form(first="A-Za-z_", rest="A-Za-z0-9_", most=64),
-    ids=Form(rest="!-~", most=256),
+    tool_names=IdentifierFormat(first="A-Za-z_", rest="A-Za-z0-9_", max_length=64),
+    call_ids=IdentifierFormat(rest="!-~", max_length=256),
     history_as_text=True,
-    most_stops=5,
-    images=frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"}),
+    max_stop_sequences=5,
+    image_types=frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"}),
     image_details=("auto", "low", "high"),
 )
-_LEAST_P, _MOST_P = 0.01, 0.99
-_TAKEN = (
+_MIN_P, _MAX_P = 0.01, 0.99
+_SUPPORTED = (
     "messages",
     "max_tokens",
     "max_completion_tokens",
@@ -48,14 +48,14 @@ _TAKEN = (
 
 def chat_body(body: Json, model: str) -> Json:
     """The body of a chat. The provider's own parameters (`k`, `documents`, `safety_mode`, …) go on as they are."""
-    body = openai_request.merged(body)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=NAME)
-    read = conversation.read(body, RULES)
-    system = "\n\n".join(each.text for each in read.system)
+    body = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
+    history = conversation.read(body, RULES)
+    system = "\n\n".join(each.text for each in history.system)
     first = [{"role": "system", "content": system}] if system else []
     sent = {
         "model": model,
-        "messages": first + [_message(each) for each in read.said],
+        "messages": first + [_message(each) for each in history.messages],
         **sampling(body),
         **_tools(body),
         **_format(body),
@@ -63,7 +63,7 @@ def chat_body(body: Json, model: str) -> Json:
         **({"logprobs": True} if openai_request.flag(body, "logprobs") else {}),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return openai_request.joined(sent, own)
+    return openai_request.merge_parameters(sent, own)
 
 
 def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
@@ -71,59 +71,63 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
     return {
         name: value
         for name, value in {
-            "max_tokens": openai_request.most_tokens(body),
-            "temperature": openai_request.number(body, "temperature", least=0, most=2),
-            "p": _mass(body),
-            stop: openai_request.stops(body, RULES) or None,
+            "max_tokens": openai_request.max_tokens(body),
+            "temperature": openai_request.number(body, "temperature", minimum=0, maximum=2),
+            "p": _top_p(body),
+            stop: openai_request.stop_sequences(body, RULES) or None,
             "seed": body.get("seed"),
-            "frequency_penalty": openai_request.number(body, "frequency_penalty", least=0, most=1),
-            "presence_penalty": openai_request.number(body, "presence_penalty", least=0, most=1),
+            "frequency_penalty": openai_request.number(body, "frequency_penalty", minimum=0, maximum=1),
+            "presence_penalty": openai_request.number(body, "presence_penalty", minimum=0, maximum=1),
         }.items()
         if value is not None
     }
 
 
-def _mass(body: Mapping[str, Any]) -> float | None:
+def _top_p(body: Mapping[str, Any]) -> float | None:
     """`top_p`. Many clients always say 1, all tokens; the most that Cohere has stands for it, because its own default is 0.75."""
-    given = openai_request.number(body, "top_p", least=_LEAST_P, most=1)
-    if given is not None and _MOST_P < given < 1:
-        raise refuse("top_p", f"Here it must be a number from {_LEAST_P} to {_MOST_P}, or 1.")
-    return _MOST_P if given == 1 else given
+    given = openai_request.number(body, "top_p", minimum=_MIN_P, maximum=1)
+    if given is not None and _MAX_P < given < 1:
+        raise refuse("top_p", f"Here it must be a number from {_MIN_P} to {_MAX_P}, or 1.")
+    return _MAX_P if given == 1 else given
 
 
-def _message(said: Said) -> Json:
-    if said.answered is not None:
-        return {"role": "tool", "tool_call_id": said.answered.id, "content": said.text or NOTHING}
-    if said.is_of_assistant:
-        return _said_before(said)
-    if isinstance(said.given.get("content"), list):
-        return {"role": "user", "content": [_part(part) for part in said.parts]}
-    return {"role": "user", "content": said.text}
+def _message(message: ChatMessage) -> Json:
+    if message.answered_call is not None:
+        return {
+            "role": "tool",
+            "tool_call_id": message.answered_call.id,
+            "content": message.text or EMPTY_RESULT,
+        }
+    if message.is_assistant:
+        return _assistant_message(message)
+    if isinstance(message.original.get("content"), list):
+        return {"role": "user", "content": [_part(part) for part in message.parts]}
+    return {"role": "user", "content": message.text}
 
 
-def _part(part: openai_request.Text | openai_request.Image) -> Json:
-    if isinstance(part, openai_request.Text):
+def _part(part: openai_request.TextPart | openai_request.ImagePart) -> Json:
+    if isinstance(part, openai_request.TextPart):
         return {"type": "text", "text": part.text}
-    url = part.url or f"data:{part.kind};base64,{part.data}"
+    url = part.url or f"data:{part.media_type};base64,{part.data}"
     return {
         "type": "image_url",
         "image_url": {"url": url, **({"detail": part.detail} if part.detail else {})},
     }
 
 
-def _said_before(said: Said) -> Json:
+def _assistant_message(message: ChatMessage) -> Json:
     """What the assistant said before, with its calls and the plan that Cohere had given for them."""
-    message: Json = {"role": "assistant"}
-    if said.calls:
-        message["tool_calls"] = conversation.spelled(said.calls)
-        if said.given.get("tool_plan"):
-            message["tool_plan"] = said.given["tool_plan"]
-    return {**message, "content": said.text} if said.parts else message
+    sent: Json = {"role": "assistant"}
+    if message.calls:
+        sent["tool_calls"] = conversation.openai_tool_calls(message.calls)
+        if message.original.get("tool_plan"):
+            sent["tool_plan"] = message.original["tool_plan"]
+    return {**sent, "content": message.text} if message.parts else sent
 
 
 def _tools(body: Mapping[str, Any]) -> Json:
     functions = openai_request.functions(body, RULES)
-    kind, name = openai_request.choice_of_tool(body, RULES)
+    kind, name = openai_request.tool_choice(body, RULES)
     if kind == "function" and [each["name"] for each in functions] == [name]:
         kind = "required"  # of one tool, which comes to the same
     elif kind == "function":

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from serving_ui.catalogue import openai_response
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.catalogue.providers.cohere.chat_request import RULES
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
-FINISH = {
+FINISH_REASONS = {
     "COMPLETE": "stop",
     "STOP_SEQUENCE": "stop",
     "MAX_TOKENS": "length",
@@ -22,27 +22,27 @@ FINISH = {
     "ERROR_TOXIC": "content_filter",
     "ERROR_LIMIT": "length",
 }
-_FAILED = {"ERROR": ("it failed while generating", 500), "TIMEOUT": ("it ran out of time", 504)}
+_FAILURES = {"ERROR": ("it failed while generating", 500), "TIMEOUT": ("it ran out of time", 504)}
 
 
 def finish_reason(reason: str | None, error: str | None = None, *, counts: Json | None = None) -> str:
-    """OpenAI's word. Raises ProviderFailed, with the counts, for the words that say that there is no answer."""
-    if reason in _FAILED:
-        why, status = _FAILED[reason]
-        raise ProviderFailed(f"{error or why} ({reason})", status=status, counts=counts)
-    return FINISH.get(reason or "", "stop")
+    """OpenAI's word. Raises ProviderError, with the counts, for the words that say that there is no answer."""
+    if reason in _FAILURES:
+        why, status = _FAILURES[reason]
+        raise ProviderError(f"{error or why} ({reason})", status=status, counts=counts)
+    return FINISH_REASONS.get(reason or "", "stop")
 
 
-def read_message(reply: Json, asked: Asked) -> Json:
+def translate_message(reply: Json, context: RequestContext) -> Json:
     """A whole message as a `chat.completion`."""
     message = reply["message"]
     calls = [
         openai_response.tool_call(
-            asked, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
+            context, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
         )
         for call in message.get("tool_calls") or ()
     ]
-    text = text_of(reply)
+    text = joined_text(reply)
     said = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
@@ -51,15 +51,15 @@ def read_message(reply: Json, asked: Asked) -> Json:
         citations=message.get("citations") or None,
     )
     told = [logprob(each) for each in reply.get("logprobs") or ()]
-    counts = read_usage(reply.get("usage"))
+    counts = translate_usage(reply.get("usage"))
     reason = finish_reason(reply["finish_reason"], counts=counts)
     choice = openai_response.choice(
         0, said, reason, logprobs=openai_response.logprobs(told) if told else None
     )
-    return openai_response.chat(asked, [choice], counts, id=reply["id"])
+    return openai_response.chat_completion(context, [choice], counts, id=reply["id"])
 
 
-def text_of(reply: Json) -> str:
+def joined_text(reply: Json) -> str:
     return _joined(reply["message"], "text")
 
 
@@ -72,7 +72,7 @@ def _joined(message: Json, kind: str) -> str:
     return "".join(part[kind] for part in message.get("content") or () if part["type"] == kind)
 
 
-def read_usage(told: Json | None) -> Json | None:
+def translate_usage(told: Json | None) -> Json | None:
     """Tokens as the model counts them; those that are billed where only they are told."""
     counts = (told or {}).get("tokens") or (told or {}).get("billed_units")
     if not told or not counts:
@@ -83,25 +83,27 @@ def read_usage(told: Json | None) -> Json | None:
 
 
 @dataclass
-class _Call:
+class _StreamedCall:
     """A call that is being streamed."""
 
     position: int
-    arguments: openai_response.Arguments = field(default_factory=openai_response.Arguments)
+    arguments: openai_response.ToolArgumentsStream = field(
+        default_factory=openai_response.ToolArgumentsStream
+    )
 
 
 class MessageStream:
     """One stream of a message, as `chat.completion.chunk`s."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
         self.counts: Json | None = None
-        self._asked = asked
+        self._context = context
         self._id = ""
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _StreamedCall] = {}
         self._citations = 0
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
         match data.get("type"):
             case "content-start" | "content-delta":
@@ -127,7 +129,9 @@ class MessageStream:
         return []
 
     def _chunk(self, delta: Json, finish: str | None = None, *, logprobs: Json | None = None) -> Json:
-        return openai_response.chunk(self._asked, delta, finish_reason=finish, logprobs=logprobs, id=self._id)
+        return openai_response.chat_chunk(
+            self._context, delta, finish_reason=finish, logprobs=logprobs, id=self._id
+        )
 
     def _content(self, content: Json, told: Json | None) -> list[Json]:
         if content.get("text"):
@@ -143,21 +147,21 @@ class MessageStream:
         return self._chunk({"citations": [{"index": self._citations - 1, **citation}]})
 
     def _begin(self, index: int, given: Json) -> list[Json]:
-        call = self._calls[index] = _Call(len(self._calls))
-        begun = openai_response.begun_call(self._asked, RULES, given["id"], given["function"]["name"])
+        call = self._calls[index] = _StreamedCall(len(self._calls))
+        begun = openai_response.tool_call_start(self._context, RULES, given["id"], given["function"]["name"])
         first = self._chunk({"tool_calls": [{"index": call.position, **begun}]})
         return [first, *self._arguments(call, call.arguments.take(given["function"].get("arguments")))]
 
-    def _arguments(self, call: _Call, text: str) -> list[Json]:
+    def _arguments(self, call: _StreamedCall, text: str) -> list[Json]:
         piece = {"index": call.position, "function": {"arguments": text}}
         return [self._chunk({"tool_calls": [piece]})] if text else []
 
     def _end(self, delta: Json) -> list[Json]:
-        self.counts = read_usage(delta.get("usage"))
+        self.counts = translate_usage(delta.get("usage"))
         reason = finish_reason(delta["finish_reason"], delta.get("error"))
         self.finished = True
         rests = [self._arguments(call, call.arguments.rest()) for call in self._calls.values()]
         chunks = [*chain.from_iterable(rests), self._chunk({}, reason)]
         if self.counts is not None:
-            chunks.append(openai_response.usage_chunk(self._asked, self.counts, id=self._id))
+            chunks.append(openai_response.usage_chunk(self._context, self.counts, id=self._id))
         return chunks

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 
 from serving_ui.catalogue import openai_request, openai_response
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.catalogue.providers.cohere import chat_request, chat_response
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
 _LEGACY = re.compile(r"command(-light)?(-nightly)?")
-_TAKEN = (
+_SUPPORTED = (
     "prompt",
     "n",
     "max_tokens",
@@ -26,7 +26,7 @@ _TAKEN = (
     "frequency_penalty",
     "presence_penalty",
 )
-_MOST_ANSWERS = 5
+_MAX_GENERATIONS = 5
 
 
 def is_legacy(model: str) -> bool:
@@ -35,10 +35,10 @@ def is_legacy(model: str) -> bool:
 
 
 def generate_body(body: Json, model: str) -> Json:
-    body = openai_request.merged(body)
-    prompt = openai_request.prompt(body, chat_request.RULES)
-    own = openai_request.own_fields(body, taken=_TAKEN, provider=chat_request.NAME)
-    count = openai_request.number(body, "n", least=1, most=_MOST_ANSWERS)
+    body = openai_request.merge_extra_params(body)
+    prompt = openai_request.single_prompt(body, chat_request.RULES)
+    own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=chat_request.NAME)
+    count = openai_request.number(body, "n", minimum=1, maximum=_MAX_GENERATIONS)
     sent = {
         "model": model,
         "prompt": prompt,
@@ -46,72 +46,75 @@ def generate_body(body: Json, model: str) -> Json:
         **chat_request.sampling(body, stop="end_sequences"),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return openai_request.joined(sent, own)
+    return openai_request.merge_parameters(sent, own)
 
 
 def chat_body(body: Json, model: str) -> Json:
-    body = openai_request.merged(body)
-    taken = tuple(name for name in _TAKEN if name != "n")
-    own = openai_request.own_fields(body, taken=taken, provider=chat_request.NAME)
+    body = openai_request.merge_extra_params(body)
+    taken = tuple(name for name in _SUPPORTED if name != "n")
+    own = openai_request.vendor_parameters(body, supported=taken, provider=chat_request.NAME)
     sent = {
         "model": model,
-        "messages": [{"role": "user", "content": openai_request.prompt(body, chat_request.RULES)}],
+        "messages": [{"role": "user", "content": openai_request.single_prompt(body, chat_request.RULES)}],
         **chat_request.sampling(body),
         **({"stream": True} if body.get("stream") else {}),
     }
-    return openai_request.joined(sent, own)
+    return openai_request.merge_parameters(sent, own)
 
 
-def read_completion(reply: Json, asked: Asked) -> Json:
+def translate_completion(reply: Json, context: RequestContext) -> Json:
     """The answer of either address as a `text_completion`."""
     if "message" in reply:
-        counts = chat_response.read_usage(reply.get("usage"))
+        counts = chat_response.translate_usage(reply.get("usage"))
         choices = [
-            (chat_response.text_of(reply), chat_response.finish_reason(reply["finish_reason"], counts=counts))
+            (
+                chat_response.joined_text(reply),
+                chat_response.finish_reason(reply["finish_reason"], counts=counts),
+            )
         ]
     else:
-        counts = chat_response.read_usage(reply.get("meta"))
+        counts = chat_response.translate_usage(reply.get("meta"))
         choices = [
             (each["text"], chat_response.finish_reason(each.get("finish_reason"), counts=counts))
             for each in reply["generations"]
         ]
-    return openai_response.completion(asked, choices, counts, id=reply["id"])
+    return openai_response.text_completion(context, choices, counts, id=reply["id"])
 
 
 class CompletionStream:
     """One stream of either address, as `text_completion` chunks."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
-        self._asked = asked
-        self._message = chat_response.MessageStream(asked)
+        self._context = context
+        self._message = chat_response.MessageStream(context)
         self._told: Json | None = None
 
     @property
     def counts(self) -> Json | None:
         return self._told or self._message.counts
 
-    def take(self, event: Event) -> list[Json]:
+    def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
         match data.get("event_type"):
             case "text-generation":
-                return [openai_response.text_chunk(self._asked, data["text"], index=data.get("index") or 0)]
+                return [openai_response.text_chunk(self._context, data["text"], index=data.get("index") or 0)]
             case "stream-end":
                 return self._end(data)
             case "stream-error":
                 chat_response.finish_reason(data.get("finish_reason"), data.get("err"))
-                raise ProviderFailed(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
+                raise ProviderError(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
         chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
         self.finished = self._message.finished
         return [chunk for chunk in chunks if chunk is not None]
 
     def _end(self, data: Json) -> list[Json]:
         whole = data.get("response") or {}
-        self._told = counts = chat_response.read_usage(whole.get("meta"))
+        self._told = counts = chat_response.translate_usage(whole.get("meta"))
         ended = whole.get("generations") or [{"finish_reason": data.get("finish_reason")}]
         chunks = [
             openai_response.text_chunk(
-                self._asked,
+                self._context,
                 "",
                 index=each.get("index") or 0,
                 finish_reason=chat_response.finish_reason(each.get("finish_reason")),
@@ -120,18 +123,18 @@ class CompletionStream:
         ]
         self.finished = True
         if counts is not None:
-            chunks.append(openai_response.usage_chunk(self._asked, counts, kind="text_completion"))
+            chunks.append(openai_response.usage_chunk(self._context, counts, kind="text_completion"))
         return chunks
 
     def _as_text(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
             return openai_response.usage_chunk(
-                self._asked, chunk["usage"], kind="text_completion", id=chunk["id"]
+                self._context, chunk["usage"], kind="text_completion", id=chunk["id"]
             )
         said = chunk["choices"][0]
         text = said["delta"].get("content") or ""
         if not text and not said["finish_reason"]:
             return None
         return openai_response.text_chunk(
-            self._asked, text, finish_reason=said["finish_reason"], id=chunk["id"]
+            self._context, text, finish_reason=said["finish_reason"], id=chunk["id"]
         )

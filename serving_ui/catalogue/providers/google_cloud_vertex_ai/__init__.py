@@ -24,7 +24,7 @@ from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, GoogleServiceAccount, UpstreamRequest
-from serving_ui.catalogue.wire_format import Build, Json, Wire
+from serving_ui.catalogue.wire_format import Build, Json, WireFormat
 
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -83,7 +83,7 @@ def _also_sends_to(_config: GoogleCloudVertexAIConfig, addresses: Addresses) -> 
 def _check(
     config: GoogleCloudVertexAIConfig, _model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
-    place = f"projects/{upstream.segment(config.project_id)}/locations/{upstream.segment(config.region)}"
+    place = f"projects/{upstream.path_segment(config.project_id)}/locations/{upstream.path_segment(config.region)}"
     address = f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1"
     return upstream.get(address, auth=_auth(config, addresses))
 
@@ -114,16 +114,22 @@ def _generates(read: Callable[[Json, str], Json]) -> Build:
 def _embeds(
     body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
-    method, sent = embeddings.embeddings(body, model)
+    method, sent = embeddings.embed_request(body, model)
     return _post(config, model, method, sent, addresses)
 
 
 _WIRE = {
-    Task.CHAT: Wire(build=_generates(gemini_request.chat), reply=gemini_response.chat, stream=ChatStream),
-    Task.COMPLETIONS: Wire(
-        build=_generates(gemini_request.completion), reply=gemini_response.completion, stream=CompletionStream
+    Task.CHAT: WireFormat(
+        build_request=_generates(gemini_request.chat),
+        translate_response=gemini_response.translate_chat,
+        stream_translator=ChatStream,
     ),
-    Task.EMBEDDINGS: Wire(build=_embeds, reply=embeddings.reply),
+    Task.COMPLETIONS: WireFormat(
+        build_request=_generates(gemini_request.completion),
+        translate_response=gemini_response.translate_completion,
+        stream_translator=CompletionStream,
+    ),
+    Task.EMBEDDINGS: WireFormat(build_request=_embeds, translate_response=embeddings.translate_embeddings),
 }
 
 
@@ -133,7 +139,7 @@ PROVIDER = Provider(
     config=GoogleCloudVertexAIConfig,
     models=_MODELS,
     base_url=_base_url,
-    also_sends_to=_also_sends_to,
+    other_urls=_also_sends_to,
     check=_check,
-    wire=_WIRE,
+    wire_formats=_WIRE,
 )

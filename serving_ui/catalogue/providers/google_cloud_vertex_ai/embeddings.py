@@ -13,72 +13,72 @@ from typing import Any
 from serving_ui.catalogue import openai_request, openai_response
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import NAME
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_request import camel
-from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Json
+from serving_ui.catalogue.wire_format import Json, MalformedResponse, RequestContext
 
 PREDICT, EMBED, EMBED_BATCH = "predict", "embedContent", "batchEmbedContents"
 _AS_A_SERVICE = "maas"
-_OF_INSTANCES = ("task_type", "title")
-_OF_PARAMETERS = ("autoTruncate", "outputDimensionality")
+_INSTANCE_FIELDS = ("task_type", "title")
+_PARAMETER_FIELDS = ("autoTruncate", "outputDimensionality")
 
 
-def embeddings(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
+def embed_request(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
     """The method to call, and its body. Raises RequestRefused."""
-    asked = openai_request.merged(body)
-    own = openai_request.own_fields(asked, taken=("input", "dimensions"), provider=NAME)
-    listed = openai_request.texts(asked.get("input"), name="input")
-    size = asked.get("dimensions")
-    if _by_content(model):
+    params = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(params, supported=("input", "dimensions"), provider=NAME)
+    listed = openai_request.texts(params.get("input"), name="input")
+    size = params.get("dimensions")
+    if _uses_embed_content(model):
         if _AS_A_SERVICE in model and len(listed) > 1:
             raise openai_request.refuse("input", "This model embeds one text a request.")
-        return _contents(listed, size, own)
+        return _content_requests(listed, size, own)
     return PREDICT, _instances(listed, size, own)
 
 
-def _by_content(model: str) -> bool:
+def _uses_embed_content(model: str) -> bool:
     name = model.rpartition("/")[2]
     return "gemini" in name or _AS_A_SERVICE in name
 
 
 def _instances(listed: list[str], size: Any, own: Json) -> Json:
     """What Google has beside each text goes beside each, what it has once goes into the parameters."""
-    beside = {name: own.pop(name) for name in _OF_INSTANCES if name in own}
+    beside = {name: own.pop(name) for name in _INSTANCE_FIELDS if name in own}
     if "taskType" in own:
         beside["task_type"] = own.pop("taskType")
-    parameters = {camel(name): own.pop(name) for name in list(own) if camel(name) in _OF_PARAMETERS}
+    parameters = {camel(name): own.pop(name) for name in list(own) if camel(name) in _PARAMETER_FIELDS}
     if size is not None:
         parameters["outputDimensionality"] = size
     sent: Json = {"instances": [{"content": text, **beside} for text in listed]}
-    return openai_request.joined({**sent, "parameters": parameters} if parameters else sent, own)
+    return openai_request.merge_parameters({**sent, "parameters": parameters} if parameters else sent, own)
 
 
-def _contents(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
+def _content_requests(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
     beside: Json = {name: own.pop(name) for name in ("content", "requests") if name in own}
     given = own.pop("embedContentConfig", None) or {}
     if not isinstance(given, Mapping):
         raise openai_request.refuse("embedContentConfig", "It must be an object.")
-    config = openai_request.joined({camel(name): value for name, value in own.items()}, given)
+    config = openai_request.merge_parameters({camel(name): value for name, value in own.items()}, given)
     if size is not None:
-        config = openai_request.joined({"outputDimensionality": size}, config)
-    asked = [
+        config = openai_request.merge_parameters({"outputDimensionality": size}, config)
+    requests = [
         {
             "content": {"role": "user", "parts": [{"text": text}]},
             **({"embedContentConfig": config} if config else {}),
         }
         for text in listed
     ]
-    method, sent = (EMBED, asked[0]) if len(asked) == 1 else (EMBED_BATCH, {"requests": asked})
-    return method, openai_request.joined(sent, beside)
+    method, sent = (EMBED, requests[0]) if len(requests) == 1 else (EMBED_BATCH, {"requests": requests})
+    return method, openai_request.merge_parameters(sent, beside)
 
 
-def reply(answer: Json, asked: Asked) -> Json:
+def translate_embeddings(response: Json, context: RequestContext) -> Json:
     """The vectors, whichever method they come from."""
-    if "predictions" in answer:
-        found = [prediction["embeddings"] for prediction in answer["predictions"]]
+    if "predictions" in response:
+        found = [prediction["embeddings"] for prediction in response["predictions"]]
         tokens = sum(int((each.get("statistics") or {}).get("token_count", 0)) for each in found)
     else:
-        found = answer["embeddings"] if "embeddings" in answer else [answer["embedding"]]
-        tokens = (answer.get("usageMetadata") or {}).get("promptTokenCount", 0)
+        found = response["embeddings"] if "embeddings" in response else [response["embedding"]]
+        tokens = (response.get("usageMetadata") or {}).get("promptTokenCount", 0)
     vectors = [each["values"] for each in found]
-    if len(vectors) != len(openai_request.texts(asked.body["input"], name="input")):
-        raise AnswerUnreadable("It has not one embedding for each text.")
-    return openai_response.embeddings(asked, vectors, openai_response.usage(tokens) if tokens else None)
+    if len(vectors) != len(openai_request.texts(context.body["input"], name="input")):
+        raise MalformedResponse("It has not one embedding for each text.")
+    return openai_response.embeddings(context, vectors, openai_response.usage(tokens) if tokens else None)

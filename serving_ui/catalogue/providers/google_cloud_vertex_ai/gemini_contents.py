@@ -15,21 +15,21 @@ from mimetypes import guess_type
 from typing import Any
 
 from serving_ui.catalogue import conversation
-from serving_ui.catalogue.conversation import Said, ToolCall
-from serving_ui.catalogue.openai_request import Image, Text
+from serving_ui.catalogue.conversation import ChatMessage, ToolCall
+from serving_ui.catalogue.openai_request import ImagePart, TextPart
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
-from serving_ui.catalogue.vendor_rules import Form, Rules
+from serving_ui.catalogue.vendor_rules import IdentifierFormat, VendorRules
 from serving_ui.catalogue.wire_format import Json
 from serving_ui.lib import json_text
 
 NAME = "Google Cloud Vertex AI"
-RULES = Rules(
+RULES = VendorRules(
     provider=NAME,
-    names=Form(first="A-Za-z_", rest="A-Za-z0-9_.-", most=64),
-    ids=Form(rest="!-~", most=256),  # never sent
-    most_stops=16,
-    images=frozenset({"image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"}),
-    images_of=frozenset({"user", "assistant"}),
+    tool_names=IdentifierFormat(first="A-Za-z_", rest="A-Za-z0-9_.-", max_length=64),
+    call_ids=IdentifierFormat(rest="!-~", max_length=256),  # never sent
+    max_stop_sequences=16,
+    image_types=frozenset({"image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"}),
+    image_roles=frozenset({"user", "assistant"}),
 )
 NO_SIGNATURE = "skip_thought_signature_validator"
 _FIRST_WITH_SIGNATURES = 3
@@ -40,50 +40,50 @@ _USER, _MODEL, _RESULTS = "user", "model", "results"
 
 def contents(body: Mapping[str, Any], model: str) -> Json:
     """`contents`, and `systemInstruction` when there is one."""
-    read = conversation.read(body, RULES)
+    history = conversation.read(body, RULES)
     signed = generation(model) >= _FIRST_WITH_SIGNATURES
-    turns = conversation.merged(_turn(each, signed=signed) for each in _in_order(read.said))
-    said: Json = {
+    turns = conversation.merge_turns(_turn(each, signed=signed) for each in _in_order(history.messages))
+    sent: Json = {
         "contents": [{"role": _MODEL if role == _MODEL else _USER, "parts": parts} for role, parts in turns]
     }
-    system = [{"text": each.text} for each in read.system]
-    return {**said, "systemInstruction": {"parts": system}} if system else said
+    system = [{"text": each.text} for each in history.system]
+    return {**sent, "systemInstruction": {"parts": system}} if system else sent
 
 
-def _in_order(said: list[Said]) -> list[Said]:
+def _in_order(messages: list[ChatMessage]) -> list[ChatMessage]:
     """Results in the order of their calls."""
     turn = 0
     places = []
-    for each in said:
-        turn += each.answered is None
-        places.append((turn, each.answered.order if each.answered else -1))
-    return [each for _place, each in sorted(zip(places, said, strict=True), key=lambda pair: pair[0])]
+    for each in messages:
+        turn += each.answered_call is None
+        places.append((turn, each.answered_call.position if each.answered_call else -1))
+    return [each for _place, each in sorted(zip(places, messages, strict=True), key=lambda pair: pair[0])]
 
 
-def _turn(said: Said, *, signed: bool) -> tuple[str, list[Json]]:
-    if said.answered is not None:
-        response = {"name": said.answered.called, "response": _result(said.text)}
+def _turn(message: ChatMessage, *, signed: bool) -> tuple[str, list[Json]]:
+    if message.answered_call is not None:
+        response = {"name": message.answered_call.vendor_name, "response": _result(message.text)}
         return _RESULTS, [{"functionResponse": response}]
-    parts = [_part(part) for part in said.parts]
-    if not said.is_of_assistant:
+    parts = [_part(part) for part in message.parts]
+    if not message.is_assistant:
         return _USER, parts
-    return _MODEL, parts + [_call(call, signed=signed) for call in said.calls]
+    return _MODEL, parts + [_call(call, signed=signed) for call in message.calls]
 
 
 def _call(call: ToolCall, *, signed: bool) -> Json:
-    part: Json = {"functionCall": {"name": call.called, "args": call.arguments}}
-    signature = _signature(call.given)
-    if signature or (signed and call.order == 0):
+    part: Json = {"functionCall": {"name": call.vendor_name, "args": call.arguments}}
+    signature = _signature(call.original)
+    if signature or (signed and call.position == 0):
         part["thoughtSignature"] = signature or NO_SIGNATURE
     return part
 
 
-def _part(part: Text | Image) -> Json:
-    if isinstance(part, Text):
+def _part(part: TextPart | ImagePart) -> Json:
+    if isinstance(part, TextPart):
         return {"text": part.text}
     if part.url:
         return {"fileData": {"mimeType": _media_type(part.url), "fileUri": part.url}}
-    return {"inlineData": {"mimeType": part.kind, "data": part.data}}
+    return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 
 def _media_type(url: str) -> str:
@@ -103,7 +103,7 @@ def _signature(call: Mapping[str, Any]) -> str:
 def _result(text: str) -> Json:
     """An object is the result itself, anything else its output."""
     try:
-        value = json_text.read(text.encode(), json_text.QUESTION, lenient=True)
+        value = json_text.read(text.encode(), json_text.REQUEST_BOUNDS, lenient=True)
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"output": text}

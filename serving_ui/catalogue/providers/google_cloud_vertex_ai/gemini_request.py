@@ -41,19 +41,21 @@ _MODES = {"none": "NONE", "required": "ANY"}
 
 def chat(body: Mapping[str, Any], model: str) -> Json:
     """The body for a chat question. Raises RequestRefused."""
-    asked = openai_request.merged(body)
-    own = openai_request.own_fields(asked, taken=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME)
-    config = _generation(asked) | _format(asked) | _logprobs(asked) | _thinking(asked, model)
-    return _with_own(contents(asked, model) | _tools(asked), config, own)
+    params = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(
+        params, supported=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME
+    )
+    config = _generation(params) | _format(params) | _logprobs(params) | _thinking(params, model)
+    return _with_own(contents(params, model) | _tools(params), config, own)
 
 
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
-    asked = openai_request.merged(body)
-    own = openai_request.own_fields(asked, taken=("prompt", *_SAME, *_LENGTH), provider=NAME)
-    said = openai_request.prompt(asked, RULES)
+    params = openai_request.merge_extra_params(body)
+    own = openai_request.vendor_parameters(params, supported=("prompt", *_SAME, *_LENGTH), provider=NAME)
+    said = openai_request.single_prompt(params, RULES)
     sent: Json = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
-    return _with_own(sent, _generation(asked), own)
+    return _with_own(sent, _generation(params), own)
 
 
 def _with_own(sent: Json, config: Json, own: Json) -> Json:
@@ -62,11 +64,11 @@ def _with_own(sent: Json, config: Json, own: Json) -> Json:
     for name, value in own.items():
         key = camel(name)
         if key in _OWN_GENERATION:
-            openai_request.join(config, {key: value})
+            openai_request.merge_into(config, {key: value})
         elif key != "generationConfig":
-            openai_request.join(sent, {key: value})
+            openai_request.merge_into(sent, {key: value})
         elif isinstance(value, dict):
-            openai_request.join(config, {camel(inner): each for inner, each in value.items()})
+            openai_request.merge_into(config, {camel(inner): each for inner, each in value.items()})
         else:
             raise openai_request.refuse(name, "It must be an object.")
     return {**sent, "generationConfig": config} if config else sent
@@ -78,14 +80,14 @@ def camel(name: str) -> str:
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
-def _generation(asked: Mapping[str, Any]) -> Json:
+def _generation(params: Mapping[str, Any]) -> Json:
     """How the model chooses. Some models refuse penalties even when they are 0, which asks for nothing."""
     config = {
-        theirs: asked[ours]
+        theirs: params[ours]
         for ours, theirs in _SAME.items()
-        if asked.get(ours) is not None and not openai_request.is_neutral(ours, asked[ours])
+        if params.get(ours) is not None and not openai_request.has_no_effect(ours, params[ours])
     }
-    most, stops = openai_request.most_tokens(asked), openai_request.stops(asked, RULES)
+    most, stops = openai_request.max_tokens(params), openai_request.stop_sequences(params, RULES)
     if most is not None:
         config["maxOutputTokens"] = most
     if stops:
@@ -93,8 +95,8 @@ def _generation(asked: Mapping[str, Any]) -> Json:
     return config
 
 
-def _format(asked: Mapping[str, Any]) -> Json:
-    given = asked.get("response_format")
+def _format(params: Mapping[str, Any]) -> Json:
+    given = params.get("response_format")
     kind = given.get("type") if isinstance(given, dict) else None
     if given is None or kind == "text":
         return {}
@@ -109,8 +111,8 @@ def _format(asked: Mapping[str, Any]) -> Json:
     return {"responseMimeType": "application/json", "responseJsonSchema": described["schema"]}
 
 
-def _logprobs(asked: Mapping[str, Any]) -> Json:
-    wanted, top = openai_request.flag(asked, "logprobs"), asked.get("top_logprobs")
+def _logprobs(params: Mapping[str, Any]) -> Json:
+    wanted, top = openai_request.flag(params, "logprobs"), params.get("top_logprobs")
     if top and not wanted:
         raise openai_request.refuse("top_logprobs", "It needs logprobs to be true.")
     if not wanted:
@@ -118,8 +120,8 @@ def _logprobs(asked: Mapping[str, Any]) -> Json:
     return {"responseLogprobs": True} | ({} if top is None else {"logprobs": top})
 
 
-def _thinking(asked: Mapping[str, Any], model: str) -> Json:
-    effort = asked.get("reasoning_effort")
+def _thinking(params: Mapping[str, Any], model: str) -> Json:
+    effort = params.get("reasoning_effort")
     if effort is None:
         return {}
     name: str = "thinkingLevel"
@@ -133,9 +135,9 @@ def _thinking(asked: Mapping[str, Any], model: str) -> Json:
     return {"thinkingConfig": {name: known[effort]}}
 
 
-def _tools(asked: Mapping[str, Any]) -> Json:
+def _tools(params: Mapping[str, Any]) -> Json:
     """Functions become declarations; an entry without a type is a tool of Google's own, such as {"googleSearch": {}}."""
-    given = asked.get("tools") or []
+    given = params.get("tools") or []
     if not isinstance(given, list):
         raise openai_request.refuse("tools", "It must be a list.")
     own = [tool for tool in given if _is_own(tool)]
@@ -144,7 +146,7 @@ def _tools(asked: Mapping[str, Any]) -> Json:
     sent: Json = {}
     if own or declared:
         sent["tools"] = [*([{"functionDeclarations": declared}] if declared else []), *own]
-    mode = _mode(asked, listed)
+    mode = _mode(params, listed)
     if mode:
         sent["toolConfig"] = {"functionCallingConfig": mode}
     return sent
@@ -163,9 +165,9 @@ def _declaration(function: Mapping[str, Any]) -> Json:
     return declared
 
 
-def _mode(asked: Mapping[str, Any], functions: list[Json]) -> Json:
+def _mode(params: Mapping[str, Any], functions: list[Json]) -> Json:
     """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
-    choice, name = openai_request.choice_of_tool({**asked, "tools": functions}, RULES)
+    choice, name = openai_request.tool_choice({**params, "tools": functions}, RULES)
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     if choice in _MODES:

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from serving_ui.catalogue import openai_response
-from serving_ui.catalogue.provider_errors import ProviderFailed
+from serving_ui.catalogue.provider_errors import ProviderError
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents import RULES
-from serving_ui.catalogue.wire_format import AnswerUnreadable, Asked, Json
+from serving_ui.catalogue.wire_format import Json, MalformedResponse, RequestContext
 
-_FILTERED = frozenset(
+_CONTENT_FILTER_REASONS = frozenset(
     {
         *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"),
         *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
     }
 )
-_FAILED = frozenset(
+_FAILURES = frozenset(
     {
         *("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"),
         *("MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"),
@@ -30,11 +30,11 @@ _FAILED = frozenset(
 )
 """The model wrote what nobody can use. An empty answer that says `stop` would hide it; asking again usually helps."""
 
-_UNSAID = "FINISH_REASON_UNSPECIFIED"
+_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 
 
 @dataclass
-class Said:
+class CandidateContent:
     """What the parts of one candidate say."""
 
     text: str = ""
@@ -43,15 +43,20 @@ class Said:
     images: list[Json] = field(default_factory=list)
 
 
-def said(
-    candidate: Mapping[str, Any], asked: Asked, answer_id: str, *, index: int, calls_before: int = 0
-) -> Said:
+def candidate_content(
+    candidate: Mapping[str, Any],
+    context: RequestContext,
+    answer_id: str,
+    *,
+    index: int,
+    calls_before: int = 0,
+) -> CandidateContent:
     """Read a candidate's parts. Parts of kinds that OpenAI's answers have no place for are left out."""
-    found = Said()
+    found = CandidateContent()
     for part in (candidate.get("content") or {}).get("parts") or ():
         if "functionCall" in part:
             order = calls_before + len(found.calls)
-            found.calls.append(_call(part, asked, fallback_id=f"call_{answer_id}_{index}_{order}"))
+            found.calls.append(_tool_call(part, context, fallback_id=f"call_{answer_id}_{index}_{order}"))
         elif isinstance(part.get("text"), str):
             if part.get("thought"):
                 found.thoughts += part["text"]
@@ -64,33 +69,33 @@ def said(
     return found
 
 
-def _call(part: Mapping[str, Any], asked: Asked, *, fallback_id: str) -> Json:
+def _tool_call(part: Mapping[str, Any], context: RequestContext, *, fallback_id: str) -> Json:
     function = part["functionCall"]
     if "partialArgs" in function or function.get("willContinue"):
-        raise AnswerUnreadable("A function call came in pieces, which is only done when asked for.")
+        raise MalformedResponse("A function call came in pieces, which is only done when asked for.")
     call_id = function.get("id") or fallback_id
-    call = openai_response.tool_call(asked, RULES, call_id, function["name"], function.get("args"))
+    call = openai_response.tool_call(context, RULES, call_id, function["name"], function.get("args"))
     if isinstance(part.get("thoughtSignature"), str):
         call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return call
 
 
-def finish(candidate: Mapping[str, Any], *, called: bool, counts: Json | None = None) -> str | None:
-    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderFailed with the counts."""
+def finish_reason(candidate: Mapping[str, Any], *, called: bool, counts: Json | None = None) -> str | None:
+    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderError with the counts."""
     reason = candidate.get("finishReason")
-    if not reason or reason == _UNSAID:
+    if not reason or reason == _UNSPECIFIED:
         return None
-    if reason in _FAILED:
+    if reason in _FAILURES:
         why = candidate.get("finishMessage") or "The model's answer cannot be used."
-        raise ProviderFailed(f"{why} ({reason})", counts=counts)
+        raise ProviderError(f"{why} ({reason})", counts=counts)
     if reason == "MAX_TOKENS":
         return "length"
-    if reason in _FILTERED:
+    if reason in _CONTENT_FILTER_REASONS:
         return "content_filter"
     return "tool_calls" if called else "stop"
 
 
-def blocked(answer: Mapping[str, Any]) -> str | None:
+def block_reason(answer: Mapping[str, Any]) -> str | None:
     """Why the prompt was blocked, in a sentence; None when it was not."""
     feedback = answer.get("promptFeedback") or {}
     reason = feedback.get("blockReason")
@@ -99,16 +104,16 @@ def blocked(answer: Mapping[str, Any]) -> str | None:
     return f"The prompt was blocked ({reason}). {feedback.get('blockReasonMessage') or ''}".strip()
 
 
-def usage(answer: Mapping[str, Any]) -> Json | None:
+def translate_usage(answer: Mapping[str, Any]) -> Json | None:
     """Token counts, None when the answer has none."""
     told = answer.get("usageMetadata") or {}
     if "totalTokenCount" not in told and "promptTokenCount" not in told:
         return None
     prompt = told.get("promptTokenCount", 0) + told.get("toolUsePromptTokenCount", 0)
     thought = told.get("thoughtsTokenCount")
-    completion = told.get("candidatesTokenCount", 0) + (thought or 0)
+    translate_completion = told.get("candidatesTokenCount", 0) + (thought or 0)
     cached = told.get("cachedContentTokenCount")
-    return openai_response.usage(prompt, completion, cached=cached, reasoning=thought)
+    return openai_response.usage(prompt, translate_completion, cached=cached, reasoning=thought)
 
 
 def logprobs(candidate: Mapping[str, Any]) -> Json | None:
@@ -129,58 +134,60 @@ def _logprob(token: Mapping[str, Any]) -> Json:
     return openai_response.logprob(token.get("token") or "", token.get("logProbability", 0.0))
 
 
-class Heading(TypedDict):
+class ResponseIds(TypedDict):
     """What an answer calls itself and its model, as keyword arguments of the functions of openai_response.py."""
 
     id: str
     model: str
 
 
-def heading(answer: Mapping[str, Any]) -> Heading:
+def response_ids(answer: Mapping[str, Any]) -> ResponseIds:
     return {"id": answer.get("responseId") or "", "model": answer.get("modelVersion") or ""}
 
 
-def chat(answer: Json, asked: Asked) -> Json:
+def translate_chat(answer: Json, context: RequestContext) -> Json:
     """A whole chat answer."""
-    return openai_response.chat(asked, _choices(answer, asked), usage(answer), **heading(answer))
+    return openai_response.chat_completion(
+        context, _choices(answer, context), translate_usage(answer), **response_ids(answer)
+    )
 
 
-def _choices(answer: Json, asked: Asked) -> list[Json]:
-    why = blocked(answer)
+def _choices(answer: Json, context: RequestContext) -> list[Json]:
+    why = block_reason(answer)
     if why and not answer.get("candidates"):
         return [openai_response.choice(0, openai_response.message(None, refusal=why), "content_filter")]
     choices = []
     for position, candidate in enumerate(_candidates(answer)):
         index = candidate.get("index", position)
-        found = said(candidate, asked, answer.get("responseId") or asked.id, index=index)
+        found = candidate_content(candidate, context, answer.get("responseId") or context.id, index=index)
         message = openai_response.message(
             found.text or (None if found.calls or found.images else ""),
             tool_calls=found.calls,
             reasoning_content=found.thoughts or None,
             images=found.images or None,
         )
-        reason = finish(candidate, called=bool(found.calls), counts=usage(answer)) or "stop"
+        reason = finish_reason(candidate, called=bool(found.calls), counts=translate_usage(answer)) or "stop"
         choices.append(openai_response.choice(index, message, reason, logprobs=logprobs(candidate)))
     return choices
 
 
-def completion(answer: Json, asked: Asked) -> Json:
+def translate_completion(answer: Json, context: RequestContext) -> Json:
     """A whole completion."""
-    if blocked(answer) and not answer.get("candidates"):
+    if block_reason(answer) and not answer.get("candidates"):
         choices = [("", "content_filter")]
     else:
         choices = [
             (
-                said(candidate, asked, asked.id, index=position).text,
-                finish(candidate, called=False, counts=usage(answer)) or "stop",
+                candidate_content(candidate, context, context.id, index=position).text,
+                finish_reason(candidate, called=False, counts=translate_usage(answer)) or "stop",
             )
             for position, candidate in enumerate(_candidates(answer))
         ]
-    return openai_response.completion(asked, choices, usage(answer), **heading(answer))
+    return openai_response.text_completion(context, choices, translate_usage(answer), **response_ids(answer))
 
 
 def _candidates(answer: Json) -> list[Json]:
     candidates = answer.get("candidates")
     if not candidates:
-        raise AnswerUnreadable("It has neither candidates nor a reason why there are none.")
+        raise MalformedResponse("It has neither candidates nor a reason why there are none.")
     return list(candidates)

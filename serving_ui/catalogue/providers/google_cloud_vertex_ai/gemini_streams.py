@@ -9,12 +9,15 @@ from typing import Any
 
 from serving_ui.catalogue import openai_request, openai_response
 from serving_ui.catalogue.providers.google_cloud_vertex_ai import gemini_response
-from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_response import Heading, Said
-from serving_ui.catalogue.wire_format import Asked, Event, Json
+from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_response import (
+    CandidateContent,
+    ResponseIds,
+)
+from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
 
 @dataclass
-class _Choice:
+class _ChoiceState:
     """How far one candidate is."""
 
     begun: bool = False
@@ -28,20 +31,20 @@ class _Stream(ABC):
 
     kind: str
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self.finished = False
         self.counts: Json | None = None
-        self._asked = asked
-        self._choices: dict[int, _Choice] = {}
+        self._context = context
+        self._choices: dict[int, _ChoiceState] = {}
         self._counted = False
-        self._wanted = openai_request.merged(asked.body).get("n") or 1
+        self._wanted = openai_request.merge_extra_params(context.body).get("n") or 1
 
-    def take(self, event: Event) -> list[Json]:
-        counts = gemini_response.usage(event.data)
+    def take(self, event: StreamEvent) -> list[Json]:
+        counts = gemini_response.translate_usage(event.data)
         self.counts = counts or self.counts
-        head = gemini_response.heading(event.data)
+        head = gemini_response.response_ids(event.data)
         chunks: list[Json] = []
-        why = gemini_response.blocked(event.data)
+        why = gemini_response.block_reason(event.data)
         if why and not event.data.get("candidates"):
             chunks += self._blocked(why, head)
         for position, candidate in enumerate(event.data.get("candidates") or ()):
@@ -49,20 +52,22 @@ class _Stream(ABC):
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
         if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
             self._counted = True
-            chunks.append(openai_response.usage_chunk(self._asked, counts, kind=self.kind, **head))
+            chunks.append(openai_response.usage_chunk(self._context, counts, kind=self.kind, **head))
         return chunks
 
-    def _candidate(self, candidate: Mapping[str, Any], index: int, head: Heading) -> list[Json]:
-        state = self._choices.setdefault(index, _Choice())
+    def _candidate(self, candidate: Mapping[str, Any], index: int, head: ResponseIds) -> list[Json]:
+        state = self._choices.setdefault(index, _ChoiceState())
         if state.ended:
             return []
-        answer_id = head["id"] or self._asked.id
-        said = gemini_response.said(candidate, self._asked, answer_id, index=index, calls_before=state.calls)
+        answer_id = head["id"] or self._context.id
+        said = gemini_response.candidate_content(
+            candidate, self._context, answer_id, index=index, calls_before=state.calls
+        )
         chunks = self._said(said, candidate, index, state, head)
         state.begun = True
         state.calls += len(said.calls)
         state.images += len(said.images)
-        reason = gemini_response.finish(candidate, called=state.calls > 0)
+        reason = gemini_response.finish_reason(candidate, called=state.calls > 0)
         if reason is not None:
             state.ended = True
             chunks.append(self._end(index, reason, head))
@@ -70,16 +75,21 @@ class _Stream(ABC):
 
     @abstractmethod
     def _said(
-        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+        self,
+        said: CandidateContent,
+        candidate: Mapping[str, Any],
+        index: int,
+        state: _ChoiceState,
+        head: ResponseIds,
     ) -> list[Json]:
         """Chunks of what a part of a candidate says."""
 
     @abstractmethod
-    def _end(self, index: int, reason: str, head: Heading) -> Json:
+    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
         """The chunk with the finish reason."""
 
-    def _blocked(self, why: str, head: Heading) -> list[Json]:
-        self._choices[0] = _Choice(begun=True, ended=True)
+    def _blocked(self, why: str, head: ResponseIds) -> list[Json]:
+        self._choices[0] = _ChoiceState(begun=True, ended=True)
         return [self._end(0, "content_filter", head)]
 
 
@@ -89,24 +99,29 @@ class ChatStream(_Stream):
     kind = "chat.completion.chunk"
 
     def _said(
-        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+        self,
+        said: CandidateContent,
+        candidate: Mapping[str, Any],
+        index: int,
+        state: _ChoiceState,
+        head: ResponseIds,
     ) -> list[Json]:
         first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
         deltas = first + _deltas(said, state)
         told = gemini_response.logprobs(candidate)
         if told and len(deltas) == len(first):
             deltas.append({})
-        chunks = [openai_response.chunk(self._asked, delta, index=index, **head) for delta in deltas]
+        chunks = [openai_response.chat_chunk(self._context, delta, index=index, **head) for delta in deltas]
         if told:
             chunks[-1]["choices"][0]["logprobs"] = told
         return chunks
 
-    def _end(self, index: int, reason: str, head: Heading) -> Json:
-        return openai_response.chunk(self._asked, {}, index=index, finish_reason=reason, **head)
+    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
+        return openai_response.chat_chunk(self._context, {}, index=index, finish_reason=reason, **head)
 
-    def _blocked(self, why: str, head: Heading) -> list[Json]:
+    def _blocked(self, why: str, head: ResponseIds) -> list[Json]:
         role = {"role": "assistant", "content": None, "refusal": why}
-        return [openai_response.chunk(self._asked, role, **head), *super()._blocked(why, head)]
+        return [openai_response.chat_chunk(self._context, role, **head), *super()._blocked(why, head)]
 
 
 class CompletionStream(_Stream):
@@ -115,15 +130,22 @@ class CompletionStream(_Stream):
     kind = "text_completion"
 
     def _said(
-        self, said: Said, candidate: Mapping[str, Any], index: int, state: _Choice, head: Heading
+        self,
+        said: CandidateContent,
+        candidate: Mapping[str, Any],
+        index: int,
+        state: _ChoiceState,
+        head: ResponseIds,
     ) -> list[Json]:
-        return [openai_response.text_chunk(self._asked, said.text, index=index, **head)] if said.text else []
+        return (
+            [openai_response.text_chunk(self._context, said.text, index=index, **head)] if said.text else []
+        )
 
-    def _end(self, index: int, reason: str, head: Heading) -> Json:
-        return openai_response.text_chunk(self._asked, "", index=index, finish_reason=reason, **head)
+    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
+        return openai_response.text_chunk(self._context, "", index=index, finish_reason=reason, **head)
 
 
-def _deltas(said: Said, state: _Choice) -> list[Json]:
+def _deltas(said: CandidateContent, state: _ChoiceState) -> list[Json]:
     """OpenAI's client gathers lists by `index`."""
     deltas: list[Json] = []
     if said.thoughts:

@@ -10,7 +10,7 @@ import re
 
 from serving_ui.catalogue import upstream
 from serving_ui.catalogue.translatable import _
-from serving_ui.catalogue.upstream import RequestRefused
+from serving_ui.catalogue.upstream import UnsupportedRequest
 
 INSTEAD = "gemini-3.5-flash"
 _RETIRED = re.compile(r"(?:text|chat|code|codechat)-(?:bison|unicorn|gecko)(?:-32k)?(?:@\w+)?\Z")
@@ -24,13 +24,13 @@ def generation(model: str) -> int:
 
 
 def refuse_retired(model: str) -> None:
-    """Raise RequestRefused for a model that Google has switched off and whose wire nobody speaks any more."""
+    """Raise UnsupportedRequest for a model that Google has switched off and whose wire nobody speaks any more."""
     if _RETIRED.match(model.rpartition("/")[2]):
         sentence = _(
             "Google retired the model %(model)s on 9 April 2025. "
             "The person who manages the endpoint must give it a model that is served, such as %(instead)s."
         )
-        raise RequestRefused(sentence.fill(model=model, instead=INSTEAD))
+        raise UnsupportedRequest(sentence.fill(model=model, instead=INSTEAD))
 
 
 def path(model: str, *, project: str, region: str) -> str:
@@ -38,7 +38,7 @@ def path(model: str, *, project: str, region: str) -> str:
     parts = model.strip("/").split("/")
     if parts[0] != "projects":
         parts = ["projects", project, "locations", region, *_below(parts)]
-    return "/".join(upstream.segment(part) for part in parts)
+    return "/".join(upstream.path_segment(part) for part in parts)
 
 
 def _below(parts: list[str]) -> list[str]:
