@@ -16,7 +16,7 @@ from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.pages.forms import governing
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 from serving_ui.vault import drafts
 
 
@@ -58,7 +58,7 @@ class Body:
         late = {self.input_of(problem.path) for problem in self.problems}
         others = [problem for problem in errors.problems if self.input_of(problem.path) not in late]
         found = [
-            (self.input_of(problem.path), said(problem.message)) for problem in (*self.problems, *others)
+            (self.input_of(problem.path), translate(problem.message)) for problem in (*self.problems, *others)
         ]
         if any(name == "provider" for name, _sentence in found):  # all else about the entity follows from it
             found = [each for each in found if each[0] not in (None, "task")]

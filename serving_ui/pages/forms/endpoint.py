@@ -20,7 +20,7 @@ from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
 from serving_ui.pages.forms.governing import TIMEOUTS
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class EndpointForm(forms.Form):
             label=_("Task"),
             required=False,
             widget=forms.Select(
-                choices=[(task.value, said(task.label)) for task in provider.tasks], attrs=self._redraw()
+                choices=[(task.value, translate(task.label)) for task in provider.tasks], attrs=self._redraw()
             ),
         )
         self.fields[input_name(provider, MODEL)] = _line(
@@ -124,20 +124,20 @@ class EndpointForm(forms.Form):
             self._add_secret(name, each)
         elif each.kind == "choice":
             attrs = self._redraw() if self._controls(each.name) else {}
-            choices = [(value, said(label)) for value, label in each.choices]
+            choices = [(value, translate(label)) for value, label in each.choices]
             if each.default is None:
                 choices.insert(0, ("", _("Choose one")))
             self.initial.setdefault(name, each.default)
             widget = forms.Select(choices=choices, attrs=attrs)
             self.fields[name] = _optional(
                 forms.CharField(
-                    label=said(each.label), help_text=self._help(each), required=False, widget=widget
+                    label=translate(each.label), help_text=self._help(each), required=False, widget=widget
                 ),
                 False,
             )
         else:
             self.fields[name] = _line(
-                said(each.label),
+                translate(each.label),
                 max_length=each.max_length,
                 optional=not each.required,
                 help=self._help(each),
@@ -147,7 +147,7 @@ class EndpointForm(forms.Form):
 
     def _help(self, each: ConfigField) -> str:
         """Its own, and what a change would cost."""
-        sentences = [said(each.help)] if each.help else []
+        sentences = [translate(each.help)] if each.help else []
         if each.decides_destination and self._keeps_a_secret():
             sentences.append(_("If you change this, the secret must be given again."))
         return " ".join(sentences)
@@ -170,10 +170,10 @@ class EndpointForm(forms.Form):
         if self.draft.is_misplaced(name):
             self.initial[name] = ""
         self.fields[name] = _line(
-            said(each.label),
+            translate(each.label),
             max_length=300,
             optional=not each.required,
-            help=said(each.help),
+            help=translate(each.help),
             placeholder="{{secrets/<scope>/<key>}}",
             list="secret-references",
         )

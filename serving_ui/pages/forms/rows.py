@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from serving_ui.pages.forms.draft import MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.forms.governing import PARTS
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def entity_rows(form: forms.Form) -> list[EntityRow]:
     return [
         EntityRow(
             place,
-            said(each.provider.label) if each.provider else "",
+            translate(each.provider.label) if each.provider else "",
             each.values.get(input_name(each.provider, MODEL), "") if each.provider else "",
             place == draft.entities.at,
             form[f"{TRAFFIC}-{place}"] if several else None,

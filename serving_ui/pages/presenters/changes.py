@@ -8,7 +8,7 @@ from datetime import datetime
 
 from serving_ui.catalogue.spec import differences
 from serving_ui.endpoints.models import ConfigVersion, EndpointEvent
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ def since(
     for event in events:
         submitted = by_number.get(event.params.get("version", 0))
         differing = differences(opened.config, submitted.config) if submitted else []
-        changes.append(Change(event.at, event.sentence, [said(label) for label in differing]))
+        changes.append(Change(event.at, event.sentence, [translate(label) for label in differing]))
     return changes

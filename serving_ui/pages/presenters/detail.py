@@ -22,7 +22,7 @@ from serving_ui.endpoints.permissions import Action, allows
 from serving_ui.endpoints.takeover import troubles
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import task_label
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 from serving_ui.usage import queries as usage
 
 Outcome = ConfigVersion.Outcome
@@ -118,7 +118,12 @@ def entity_rows(version: ConfigVersion, ready: Ready) -> list[EntityRow]:
 def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> EntityRow:
     model = entity.external_model
     return EntityRow(
-        model.name, said(model.described.label), entity.name, task_label(model.task.value), badge, traffic
+        model.name,
+        translate(model.described.label),
+        entity.name,
+        task_label(model.task.value),
+        badge,
+        traffic,
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.pages.presenters import state
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Pager:
 
 def task_label(task: str) -> str:
     """Chat, Completions or Embeddings."""
-    return said(Task(task).label) if task else ""
+    return translate(Task(task).label) if task else ""
 
 
 def served(endpoint: Endpoint) -> list[Served]:
     """The served entities of what the endpoint is about."""
     version = endpoint.shown_version
     models = [entity.external_model for entity in version.config.served_entities] if version else []
-    return [Served(said(model.described.label), model.name) for model in models]
+    return [Served(translate(model.described.label), model.name) for model in models]
 
 
 def row(endpoint: Endpoint) -> ListRow:

@@ -18,7 +18,7 @@ from serving_ui import __version__
 from serving_ui.lib import clock
 from serving_ui.pages.docs import library
 from serving_ui.pages.submissions import FORM_ID
-from serving_ui.pages.words import said
+from serving_ui.pages.translation import translate
 
 register = template.Library()
 
@@ -100,7 +100,7 @@ def full(moment: datetime) -> str:
     return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
 
 
-@register.filter(name="said")
-def in_words(text: str) -> str:
+@register.filter
+def translated(text: str) -> str:
     """A sentence of the catalogue in the reader's language."""
-    return said(text)
+    return translate(text)

@@ -25,8 +25,8 @@ from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
 from serving_ui.pages.paging import part
 from serving_ui.pages.policy import signed_in
+from serving_ui.pages.translation import translate
 from serving_ui.pages.views.detail import detail_page
-from serving_ui.pages.words import said
 from serving_ui.vault import drafts
 
 LIFETIMES = (30, 90, 365)
@@ -46,7 +46,7 @@ def permissions(request: PageRequest, name: str) -> HttpResponse:
     try:
         grant(name=name, to=principal, level=Level[level], actor=request.user, now=clock.now())
     except SpecErrors as errors:
-        problem = " ".join(said(each.message) for each in errors.problems)
+        problem = " ".join(translate(each.message) for each in errors.problems)
         refused = {"grant_problem": problem, "grant_to": principal}
         return detail_page(request, endpoint, status=422, tab="permissions", **refused)
     messages.success(request, _("The permissions of %(name)s are in force.") % {"name": principal})

@@ -16,8 +16,8 @@ from serving_ui.lib import clock
 from serving_ui.lib.refusal import NotAllowed, NotFound
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
+from serving_ui.pages.translation import translate
 from serving_ui.pages.views.detail import state_fragment
-from serving_ui.pages.words import said
 
 
 @signed_in
@@ -47,7 +47,7 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
         messages.error(request, str(refusal))
     except SpecErrors as errors:
         for problem in errors.problems:
-            messages.error(request, said(problem.message))
+            messages.error(request, translate(problem.message))
     else:
         messages.info(
             request, _("The update has begun. The active configuration answers until the new one is ready.")
