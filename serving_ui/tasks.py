@@ -13,26 +13,26 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
-from serving_ui.endpoints import dispatch, leases, nudge, worker_health
-from serving_ui.endpoints.revocation import Lookout
+from serving_ui.endpoints import leases, nudge, reconcile_queue, worker_health
+from serving_ui.endpoints.secret_rights import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.usage import ingest, retention, schedule
 
 log = logging.getLogger(__name__)
 _exporting = threading.Lock()
-rights = Lookout()
+secret_rights = SecretRightsCheck()
 
 
 @worker_shutting_down.connect
 def on_worker_shutdown(**_signal: object) -> None:
     """Aborts the credential checks that are running; the next sweep of another worker starts them again."""
-    dispatch.stop()
+    reconcile_queue.stop()
 
 
 @shared_task(name=nudge.RECONCILE, ignore_result=True)
 def reconcile_endpoint(*, endpoint_id: str, **_newer: object) -> None:
-    """Starts one step of an endpoint's update, in a thread of `dispatch`. `_newer`: arguments that a newer sender adds."""
-    dispatch.offer(endpoint_id=endpoint_id)
+    """Starts one step of an endpoint's update, in a thread of `reconcile_queue`. `_newer`: arguments that a newer sender adds."""
+    reconcile_queue.enqueue(endpoint_id=endpoint_id)
 
 
 @shared_task(name=nudge.SWEEP, ignore_result=True)
@@ -40,7 +40,7 @@ def sweep(**_newer: object) -> None:
     """Finds the endpoints that are due, so that a lost nudge only costs delay."""
     for endpoint_id in leases.due():
         nudge.send(endpoint_id)
-    rights.look(now=clock.now())
+    secret_rights.run(now=clock.now())
     worker_health.record_heartbeat(worker_health.SWEEP)
 
 

@@ -1,7 +1,7 @@
-"""What is checked before a config is accepted, beyond its shape: its secrets may be used, its addresses reached.
+"""Checks of a config beyond its schema: its secrets may be used, and its addresses may be reached.
 
-A reference is bound to the secret that has the name now, on the right of whoever submits it. Who may not read the secret can only
-keep it: in a config of this endpoint that sends it where and how it was sent before, on the right on which it was sent then.
+A reference is bound to the secret that now has this name, with the submitting user as authoriser. A user who may not read the secret
+can only keep it, if this endpoint sent it to the same destination before; the authoriser then stays the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from serving_ui.vault import queries as secrets
 from serving_ui.vault.models import StoredSecret
 
 Source = StoredSecret | Bound
-"""What a reference is bound to: a secret that the person may read, or what it meant before."""
+"""What a reference is bound to: a secret that the user may read, or an earlier binding."""
 
 _MOVED_STORED = _(
     "What decides where or how it is sent was changed, and a stored secret is only sent where it was given for. Give it again."
@@ -40,7 +40,7 @@ _MOVED_REFERENCE = _(
 
 @dataclass(frozen=True)
 class Admitted:
-    """A config ready to be stored, with what its references mean (not saved: their version is made next)."""
+    """A config ready to be stored, with the bindings of its references, which are unsaved because they have no version yet."""
 
     config: ConfigSpec
     bindings: Sequence[SecretBinding] = ()
@@ -50,25 +50,25 @@ def admit(
     config: ConfigSpec,
     *,
     earlier: Sequence[ConfigVersion],
-    again: ConfigVersion | None = None,
+    resubmitted: ConfigVersion | None = None,
     actor: User,
     now: datetime,
 ) -> Admitted:
-    """Puts pasted secrets into the vault and binds references. Raises SpecErrors, having stored nothing.
+    """Stores pasted secrets in the vault and binds references. Raises SpecErrors, and then stores nothing.
 
-    `earlier` are the endpoint's versions, newest first; `again` is the one of them that is submitted once more.
+    `earlier` are the endpoint's versions, newest first; `resubmitted` is the one of them that is submitted again.
     """
     problems = _address_problems(config)
-    uses = _Uses(earlier, config)
+    uses = _EarlierUses(earlier, config)
     readable = secrets.readable(references=references_of(config), actor=actor)
     sources: dict[Path, Source] = {}
     for path, secret in config.secrets().items():
         source: Source | Problem | None = None
-        if secret.kind == "stored" and not any(is_alike for *_where, is_alike in uses.of(path, secret)):
+        if secret.kind == "stored" and not any(is_same for *_place, is_same in uses.of(path, secret)):
             source = Problem(path=path, message=_MOVED_STORED, code="secret_bound")
         elif secret.kind == "reference":
             found = readable.get((secret.scope or "", secret.key or ""))
-            source = uses.lost(again, path, found) if found else _kept(uses, path, secret, actor)
+            source = uses.confirm(resubmitted, path, found) if found else _keep(uses, path, secret, actor)
         if isinstance(source, Problem):
             problems.append(source)
         elif source is not None:
@@ -80,16 +80,16 @@ def admit(
         path: Secret.from_stored(vault.store(value=each.reveal(), now=now)) for path, each in pasted.items()
     }
     bound = [
-        bindings.carried(source, path)
+        bindings.copy_binding(source, path)
         if isinstance(source, Bound)
-        else bindings.new(path, source, authoriser=actor)
+        else bindings.new_binding(path, source, authoriser=actor)
         for path, source in sources.items()
     ]
     return Admitted(config.with_secrets(stored) if stored else config, bound)
 
 
-class _Uses:
-    """Where earlier versions of the endpoint use a secret, newest first, and what their references mean."""
+class _EarlierUses:
+    """The places where earlier versions of the endpoint use a secret, newest first, with their bindings."""
 
     def __init__(self, versions: Sequence[ConfigVersion], config: ConfigSpec) -> None:
         self._versions = versions
@@ -101,36 +101,38 @@ class _Uses:
         return {(row.version_id, row.place): row for row in found}
 
     def of(self, path: Path, secret: Secret) -> Iterator[tuple[ConfigVersion, Path, bool]]:
-        """Each version and place in which an entity, wherever it stood, has the same secret; and whether it sends it alike."""
+        """Each version and path in which any served entity has the same secret, and whether it is sent to the same destination."""
         _entities, position, *inner = path
-        aims = destinations(self._config.served_entities[int(position)], outbound.addresses())
+        targets = destinations(self._config.served_entities[int(position)], outbound.addresses())
         for version in self._versions:
-            given = version.config.secrets()
+            earlier = version.config.secrets()
             for at, entity in enumerate(version.config.served_entities):
                 place = ("served_entities", at, *inner)
-                if given.get(place) == secret:
-                    yield version, place, aims == destinations(entity, outbound.addresses())
+                if earlier.get(place) == secret:
+                    yield version, place, targets == destinations(entity, outbound.addresses())
 
-    def meanings(self, path: Path, secret: Secret) -> list[Bound]:
-        """What it means in those that send it alike."""
+    def bound_alike(self, path: Path, secret: Secret) -> list[Bound]:
+        """The bindings of those uses that send it to the same destination."""
         found = (
             self._bindings.get((version.pk, bindings.place_of(place)))
-            for version, place, is_alike in self.of(path, secret)
-            if is_alike
+            for version, place, is_same in self.of(path, secret)
+            if is_same
         )
         return [row for row in found if row is not None]
 
-    def lost(self, again: ConfigVersion | None, path: Path, found: StoredSecret) -> StoredSecret | Problem:
-        """The secret, unless the version that is submitted again means one of the same name that was deleted."""
-        row = self._bindings.get((again.pk, bindings.place_of(path))) if again else None
+    def confirm(
+        self, resubmitted: ConfigVersion | None, path: Path, found: StoredSecret
+    ) -> StoredSecret | Problem:
+        """`found`, or a problem if the resubmitted version was bound to a deleted secret of the same name."""
+        row = self._bindings.get((resubmitted.pk, bindings.place_of(path))) if resubmitted else None
         if row is None or row.secret_id == found.pk:
             return found
         return _right_problem(path, row)
 
 
-def _kept(uses: _Uses, path: Path, secret: Secret, actor: User) -> Bound | Problem:
-    """What a reference goes on to mean for somebody who may not read it, or why it cannot be used."""
-    found = uses.meanings(path, secret)
+def _keep(uses: _EarlierUses, path: Path, secret: Secret, actor: User) -> Bound | Problem:
+    """The earlier binding that a user who may not read the secret keeps, or why the reference cannot be used."""
+    found = uses.bound_alike(path, secret)
     for row in found:
         if bindings.problem(row) is None:
             return row

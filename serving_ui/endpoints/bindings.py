@@ -1,7 +1,8 @@
-"""What the secret references of config versions mean: each a secret by its identity, sent on the right of one principal.
+"""Bindings: which secret each reference of a config version means, and the user (the authoriser) on whose right it is sent.
 
-Both are asked for whenever a reference is resolved: is the secret there, and may its authoriser read it now? A secret of the same
-name that is made later is another one. An authoriser who is deactivated keeps the right; what is sent is the value of then.
+Whenever a reference is resolved, the secret must exist and its authoriser must have the right to read it. A secret that was deleted
+and created again under the same name is a different secret. If the authoriser is deactivated, the right stays, and the value of that
+moment is sent.
 """
 
 from __future__ import annotations
@@ -20,23 +21,24 @@ from serving_ui.vault import commands as vault
 from serving_ui.vault import queries as secrets
 from serving_ui.vault.models import ScopeGrant, StoredSecret
 
-CURRENT = Q(version=F("version__endpoint__active")) | Q(version=F("version__endpoint__pending"))
+IS_CURRENT = Q(version=F("version__endpoint__active")) | Q(version=F("version__endpoint__pending"))
 
 
 def place_of(path: Path) -> str:
-    """A path in a config, as it is stored."""
+    """The path of a secret in a config, as `SecretBinding.place` stores it."""
     return "/".join(map(str, path))
 
 
-def judged() -> QuerySet[SecretBinding]:
-    """Every binding with `is_allowed`: the right READ on a scope as `vault.queries` reckons it for one person, for all in one go."""
-    given = ScopeGrant.objects.filter(
+def with_rights() -> QuerySet[SecretBinding]:
+    """All bindings with `is_allowed`: whether the authoriser has the right READ on the secret's scope. `vault.queries` has the same
+    rule for one person."""
+    grants = ScopeGrant.objects.filter(
         Q(user=OuterRef("authoriser"))
         | Q(group__memberships__user=OuterRef("authoriser"))
         | Q(group__name=EVERYONE),
         scope=OuterRef("secret__scope"),
     )
-    allowed = Q(authoriser__is_admin=True) | Q(secret__scope__creator=F("authoriser")) | Exists(given)
+    allowed = Q(authoriser__is_admin=True) | Q(secret__scope__creator=F("authoriser")) | Exists(grants)
     return SecretBinding.objects.annotate(
         is_allowed=Case(When(Q(secret__scope__isnull=False) & allowed, then=True), default=False)
     )
@@ -44,12 +46,12 @@ def judged() -> QuerySet[SecretBinding]:
 
 def unusable() -> QuerySet[SecretBinding]:
     """The bindings whose secret may not be sent."""
-    return judged().filter(Q(is_allowed=False) | Q(authoriser__is_active=False, held=None))
+    return with_rights().filter(Q(is_allowed=False) | Q(authoriser__is_active=False, held=None))
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A binding as it stands at the moment, with all that it takes to say so. Not a model: there may be one for each endpoint."""
+    """A binding with the current state of its secret and authoriser. Not a model instance, because snapshots load one per reference."""
 
     pk: int
     version_id: int
@@ -62,13 +64,14 @@ class Bound:
     owner_id: str | None
     may_read: bool
     person: str
-    """Who the authoriser is."""
+    """E-mail of the authoriser."""
     is_active: bool
-    """Whether the authoriser is."""
+    """Whether the authoriser is active."""
     owner: str | None
-    """Whom to ask: who made the scope."""
+    """E-mail of the scope's creator, whom the sentences of `problem` name."""
     secret: secrets.Sealed | None
     held: secrets.Sealed | None
+    """The value that is sent while the authoriser is deactivated."""
 
     @property
     def reference(self) -> str:
@@ -77,10 +80,10 @@ class Bound:
 
 def of(versions: Iterable[int]) -> list[Bound]:
     """The bindings of these config versions. One query."""
-    found = judged().filter(version__in=list(versions)).order_by("pk")
+    found = with_rights().filter(version__in=list(versions)).order_by("pk")
     return [
-        Bound(*(*row, _sealed(now, text), _sealed(then, kept)))
-        for *row, now, text, then, kept in found.values_list(*_BOUND, *_VALUES)
+        Bound(*(*row, _sealed(key_id, text), _sealed(held_key_id, held_text)))
+        for *row, key_id, text, held_key_id, held_text in found.values_list(*_BOUND, *_VALUES)
     ]
 
 
@@ -96,7 +99,7 @@ def _sealed(key_id: str | None, ciphertext: str | None) -> secrets.Sealed | None
 
 
 def problem(row: Bound) -> str | None:
-    """Why the secret may not be sent, in a sentence that says whom to ask; None when it may."""
+    """A sentence that says why the secret may not be sent and whom to ask; None if it may."""
     if row.secret is None:
         sentence = _(
             "The secret %(secret)s that this endpoint was given was deleted, and a new one of the same name is another one. Ask %(owner)s, then edit the endpoint to give it a secret."
@@ -116,20 +119,20 @@ def problem(row: Bound) -> str | None:
 
 
 def first_problem(version: int | None) -> str | None:
-    """Why a config version may not be served, as far as its secret references go."""
+    """The first `problem` of a config version's bindings."""
     found = (problem(row) for row in of([version] if version else []))
     return next(filter(None, found), None)
 
 
 def sealed(row: Bound) -> secrets.Sealed:
-    """The value to send, if there is no problem."""
+    """The value to send. Must not be called if there is a `problem`."""
     value = row.secret if row.is_active else row.held
     assert value is not None  # noqa: S101 - else there is a problem
     return value
 
 
-def new(path: Path, secret: StoredSecret, *, authoriser: User) -> SecretBinding:
-    """A binding, not saved yet, to a scope's secret on the right of whoever gives it."""
+def new_binding(path: Path, secret: StoredSecret, *, authoriser: User) -> SecretBinding:
+    """An unsaved binding to a scope's secret, without its version."""
     scope = secret.scope
     assert scope is not None  # noqa: S101 - a value without a scope is no reference
     return SecretBinding(
@@ -142,8 +145,8 @@ def new(path: Path, secret: StoredSecret, *, authoriser: User) -> SecretBinding:
     )
 
 
-def carried(row: Bound, path: Path) -> SecretBinding:
-    """The same secret on the same right for another config version; not saved yet."""
+def copy_binding(row: Bound, path: Path) -> SecretBinding:
+    """An unsaved binding of another config version to the same secret on the same right."""
     return SecretBinding(
         place=place_of(path),
         scope=row.scope,
@@ -157,27 +160,29 @@ def carried(row: Bound, path: Path) -> SecretBinding:
 
 @transaction.atomic
 def follow_activity(*, user: User) -> None:
-    """For whoever is deactivated, keeps the values that are served on their right; lets them go for whoever is active again.
+    """When a user is deactivated, copies the current values of the secrets that are sent on the user's right; deletes the copies when
+    the user is active again.
 
-    Before the revision is raised: a rotation that has its secret's row and waits for the revision must not be waited for.
+    Must run before the revision is raised. A rotation of a secret locks the secret's row and then the revision's: the opposite order
+    here would be a deadlock.
     """
-    theirs = SecretBinding.objects.filter(authoriser=user)
+    authorised = SecretBinding.objects.filter(authoriser=user)
     if user.is_active:
-        release(theirs.filter(held__isnull=False))
+        release(authorised.filter(held__isnull=False))
         return
-    rows = list(theirs.filter(CURRENT, held=None))
-    wanted = StoredSecret.objects.select_for_update(no_key=True).filter(
+    rows = list(authorised.filter(IS_CURRENT, held=None))
+    current = StoredSecret.objects.select_for_update(no_key=True).filter(
         pk__in=[row.secret_id for row in rows]
     )
-    held = {secret.pk: secret for secret in wanted.order_by("pk")}
+    secrets_by_id = {secret.pk: secret for secret in current.order_by("pk")}
     for row in rows:
-        if row.secret_id in held:
-            row.held_id = vault.copy(of=held[row.secret_id])
+        if row.secret_id in secrets_by_id:
+            row.held_id = vault.copy(of=secrets_by_id[row.secret_id])
             row.save(update_fields=["held"])
 
 
 def release(rows: QuerySet[SecretBinding]) -> None:
-    """Forgets the values that these bindings hold."""
-    if kept := dict(rows.values_list("pk", "held")):
-        vault.forget(ids=kept.values())
-        SecretBinding.objects.filter(pk__in=kept).update(held=None)
+    """Deletes the values that these bindings hold."""
+    if held := dict(rows.values_list("pk", "held")):
+        vault.forget(ids=held.values())
+        SecretBinding.objects.filter(pk__in=held).update(held=None)

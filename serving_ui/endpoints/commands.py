@@ -142,7 +142,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
         chosen = next((v for v in versions if number in (None, v.number)), None)
         if chosen is None:
             raise NotFound(_("This endpoint has no configuration version %(number)s.") % {"number": number})
-        admitted = admit(chosen.config, earlier=versions, again=chosen, actor=actor, now=now)
+        admitted = admit(chosen.config, earlier=versions, resubmitted=chosen, actor=actor, now=now)
         _submit(endpoint, admitted, actor=actor, now=now)
     return endpoint
 

@@ -1,4 +1,4 @@
-"""The kinds of events and the sentence of each. One row a change; nothing is said twice."""
+"""The kinds of events with their sentences. Each change of an endpoint has one event."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ SENTENCES: dict[str, str] = {
 
 
 def sentence(kind: str, params: Mapping[str, Any], actor: str) -> str:
-    """What happened, in the reader's language."""
+    """The event as a sentence in the active language. `actor` is an e-mail; empty for the engine's own steps."""
     known: dict[str, Any] = {"version": "?", "message": "", "principal": "", "level": ""}
     return (gettext(SENTENCES[kind]) % {**known, **params, "actor": actor or gettext("Serving UI")}).strip()

@@ -1,4 +1,4 @@
-"""The life of an endpoint as data: which event moves which state to which. No Django, no clock, no database.
+"""The state machine of an endpoint as a table. No Django, no clock, no database.
 
     ready          config_update                          event    becomes
     any            NOT_UPDATING, UPDATE_FAILED/_CANCELED  submit   same ready, IN_PROGRESS
@@ -8,8 +8,8 @@
     READY          any                                    revoke   NOT_READY, same update
     NOT_READY      any                                    restore  READY, same update
 
-Every other pair is refused. `ready` rises on success and never falls back because of an update: only when a right to a secret
-of the active config is withdrawn, and it is restored with the right.
+Every other pair raises IllegalTransition. `ready` becomes READY when an update succeeds. No update makes it NOT_READY; only the loss
+of a right on a secret of the active config does, until that right is restored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Event(StrEnum):
 
 
 class State(NamedTuple):
-    """What an endpoint is: can it answer, and what became of its last update."""
+    """Whether the endpoint answers queries, and the state of its last update."""
 
     ready: Ready
     update: Update

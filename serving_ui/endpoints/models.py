@@ -1,6 +1,7 @@
-"""Rows of endpoints. Only `commands` and `reconcile` write them.
+"""Rows of endpoints.
 
-An endpoint's state, generation and lease are columns of one row, so that one compare-and-swap decides every race.
+State, generation and lease of an endpoint are columns of one row, so that one compare-and-swap decides every race. `transitions` writes
+the state; `leases` writes due time and lease; commands write the rest through `transitions.swap`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ HERE = "this server"
 
 
 def new_id() -> str:
-    """32 hex digits, as clients of the original know it."""
+    """32 hex digits, the format that clients of the Databricks API expect."""
     return uuid.uuid4().hex
 
 
 class Workspace(models.Model):
-    """This server, or later a connected Databricks workspace. Endpoint names are unique in one."""
+    """This server, or later a connected Databricks workspace. Endpoint names are unique within a workspace."""
 
     name = models.CharField(max_length=100, unique=True)
     several_external_models = models.BooleanField(default=False)
@@ -37,7 +38,7 @@ class Workspace(models.Model):
 
     @classmethod
     def here(cls) -> Workspace:
-        """This server's row, which is made with the tables."""
+        """This server's row; `wiring.create_built_in` creates it."""
         return cls.objects.get(name=HERE)
 
 
@@ -55,7 +56,7 @@ class Endpoint(models.Model):
     modified_at = models.DateTimeField(db_index=True)
     tags = models.JSONField(default=list)  # [{"key", "value"}], by key
     rate_limits = models.JSONField(default=list)  # [RateLimit as the API gives it]
-    # Whom these limits, and those of the AI gateway, mean: limits.Place to limits.Ids.
+    # The principals that the names in rate limits mean: {limits.Place: limits.Ids}.
     limit_principals = models.JSONField(default=dict, db_default={})
     ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
@@ -74,15 +75,15 @@ class Endpoint(models.Model):
 
     generation = models.PositiveIntegerField(
         default=1
-    )  # rises with every change; the compare-and-swap column
+    )  # incremented by every change; compared by compare-and-swap
     next_poll_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)  # polls of the running update
     lease_until = models.DateTimeField(null=True)
     lease_token = models.PositiveBigIntegerField(
         default=0
-    )  # rises with every claim: a late worker's writes miss
+    )  # incremented by every claim; a late worker's writes match no row
 
-    level: Level  # what the asking person may do; set by queries
+    level: Level  # of the asking user; set by queries
 
     class Meta:
         constraints: ClassVar = [
@@ -92,7 +93,7 @@ class Endpoint(models.Model):
                 name="running_update_is_polled",
             ),
         ]
-        # By name everything is asked for; what is due, the sweep asks every second.
+        # For requests, which name the endpoint, and for the sweep, which looks for due rows every second.
         indexes: ClassVar = [
             models.Index(fields=["name"], name="endpoint_by_name"),
             models.Index(
@@ -113,7 +114,7 @@ class Endpoint(models.Model):
 
     @property
     def shown_version(self) -> ConfigVersion | None:
-        """What the endpoint is about: the active config, else the newest one."""
+        """The config that pages and API show: the active one, else the pending one, else the newest."""
         return self.active or self.pending or self.latest
 
     @property
@@ -122,7 +123,7 @@ class Endpoint(models.Model):
 
 
 class ConfigVersion(models.Model):
-    """One submitted config, kept for ever with who made it and what became of it."""
+    """A submitted config with its creator and outcome. Kept as long as its endpoint."""
 
     class Outcome(models.TextChoices):
         PENDING = "PENDING"
@@ -139,12 +140,12 @@ class ConfigVersion(models.Model):
     )
     created_at = models.DateTimeField()
     outcome = models.CharField(max_length=8, default=Outcome.PENDING, choices=Outcome.choices)
-    message = models.TextField(
-        blank=True
-    )  # the last thing known: progress, or why it failed, in the provider's words
+    message = models.TextField(blank=True)  # progress, or why it failed, in the provider's words
     settled_at = models.DateTimeField(null=True)
-    deadline = models.DateTimeField()  # counts from the first attempt, then from the publication
-    published_revision = models.PositiveBigIntegerField(null=True)  # since this snapshot gateways serve it
+    deadline = models.DateTimeField()  # restarted at the first attempt and at the publication
+    published_revision = models.PositiveBigIntegerField(
+        null=True
+    )  # gateways serve it in snapshots of this revision and later
 
     class Meta:
         constraints: ClassVar = [
@@ -165,10 +166,10 @@ def reference_to(scope: str, key: str) -> str:
 
 
 class SecretBinding(models.Model):
-    """What one secret reference of a config version means: a secret by its identity, sent on the right of one principal.
+    """The secret that one reference of a config version means, and the user on whose right it is sent; see `bindings`.
 
-    A secret that is gone leaves its id here, which no other secret ever has. Without constraints in the database, so that
-    the release before, which knows no bindings, can delete what they name.
+    The id of a deleted secret stays here and is never reused. The foreign keys have no constraint in the database, so that a process
+    of a release without bindings can delete the rows that they name.
     """
 
     version = models.ForeignKey(
@@ -183,10 +184,10 @@ class SecretBinding(models.Model):
     authoriser = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_constraint=False
     )
-    owner = models.ForeignKey(  # who made the scope: whom to ask, also when it is gone
+    owner = models.ForeignKey(  # creator of the scope, kept when the scope is deleted
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
     )
-    held = models.ForeignKey(  # the value of then, while the authoriser is deactivated
+    held = models.ForeignKey(  # copy of the value, while the authoriser is deactivated
         "vault.StoredSecret", null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False
     )
 
@@ -204,7 +205,7 @@ class SecretBinding(models.Model):
 
 
 class EndpointEvent(models.Model):
-    """One row a change. The sentence is made when read, in the reader's language."""
+    """One change of an endpoint. Its sentence is built when it is read, in the reader's language."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()
@@ -228,7 +229,7 @@ class EndpointEvent(models.Model):
 
 
 class Grant(models.Model):
-    """What a principal other than creator and admins, or everybody in a group, may do with an endpoint."""
+    """The level of a principal or of a group's members on an endpoint. Creator and admins need none."""
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="grants")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")

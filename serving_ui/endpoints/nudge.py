@@ -1,7 +1,7 @@
-"""Asks Celery for work by task name once the transaction has committed; the domain does not know the tasks.
+"""Sends Celery tasks by name when the transaction commits, because the domain must not import the tasks.
 
-A nudge may be lost: the sweep finds the row by its due time, so a lost one costs a second and nothing else. It never expires: that
-would be a moment on the sender's clock, which a worker reads on its own. One that comes late finds nothing to do.
+A nudge is such a message: it only makes immediate what the sweep does a second later from the row's due time, so it may be lost. It has
+no expiry, because that would compare the clocks of two machines; a late one finds nothing to do.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ log = logging.getLogger(__name__)
 
 
 def reconcile(endpoint_id: str) -> None:
-    """Has the endpoint reconciled as soon as this transaction has committed."""
+    """Sends the task that reconciles the endpoint, when the transaction commits."""
     transaction.on_commit(lambda: send(endpoint_id), robust=True)
 
 
 def sweep() -> None:
-    """Has what is due looked for as soon as this transaction has committed, and whose rights on secrets have changed."""
+    """Sends the sweep, which also applies changed rights on secrets, when the transaction commits."""
     transaction.on_commit(lambda: _send(SWEEP), robust=True)
 
 
 def send(endpoint_id: str) -> None:
-    """Sends the task now. A broker that is away is logged and left to the sweep."""
+    """Sends the task that reconciles the endpoint now. If the broker is unreachable, logs a warning."""
     _send(RECONCILE, endpoint_id=endpoint_id)
 
 
-def _send(task: str, **given: str) -> None:
+def _send(task: str, **arguments: str) -> None:
     try:
-        current_app.send_task(task, kwargs=given, retry=False)
+        current_app.send_task(task, kwargs=arguments, retry=False)
     except (OperationalError, OSError) as error:
-        about = "".join(f" for endpoint {each}" for each in given.values())
+        about = "".join(f" for endpoint {each}" for each in arguments.values())
         log.warning("The broker did not take the nudge%s: %s", about, error)

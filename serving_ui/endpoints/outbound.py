@@ -1,4 +1,4 @@
-"""The outbound policy and the vendors' addresses of this server, from the settings."""
+"""The outbound policy and the providers' addresses, as the settings of this server define them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from serving_ui.lib.egress import EgressPolicy
 
 
 def addresses() -> Addresses:
-    """Where the vendors stand, with the replacements of the settings."""
+    """The providers' addresses, with the replacements of SERVING_UI_BASE_URL_<PROVIDER>."""
     return Addresses(settings.VENDOR_ADDRESSES)
 
 
 def policy() -> EgressPolicy:
-    """What may be reached."""
+    """Which URLs and addresses upstream requests may reach."""
     return EgressPolicy(listed=tuple(settings.EGRESS_LISTED), loopback=settings.EGRESS_LOOPBACK)

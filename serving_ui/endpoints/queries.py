@@ -1,4 +1,4 @@
-"""Reads of endpoints, each bound to what the asking person may see. Changes nothing."""
+"""Reads of endpoints, restricted to what the asking user may see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_ui.lib.refusal import NotAllowed, NotFound
 
 @dataclass(frozen=True)
 class EndpointPage:
-    """One page of the list: its rows, and how many there are in all."""
+    """One page of the list. `total` counts all rows, `pages` all pages."""
 
     rows: list[Endpoint]
     total: int
@@ -25,7 +25,7 @@ class EndpointPage:
 
 
 def visible(*, actor: User) -> QuerySet[Endpoint]:
-    """Every endpoint that the person may know of, with creator and configs, in one query."""
+    """The endpoints that the user may see, with creator and configs. One query."""
     found = Endpoint.objects.select_related("creator", "active", "pending", "latest")
     if actor.is_admin:
         return found
@@ -34,14 +34,14 @@ def visible(*, actor: User) -> QuerySet[Endpoint]:
 
 
 def held_by(actor: User) -> Q:
-    """The grants that the person has, in person or through a group."""
+    """The grants of the user, direct or through a group."""
     return Q(user=actor) | Q(group__in=actor.group_ids())
 
 
 def list_endpoints(
     *, actor: User, search: str = "", owned: bool = False, page: int = 1, per_page: int = 25
 ) -> EndpointPage:
-    """A page of the person's endpoints, last modified first; a page beyond the last is the last. Two queries."""
+    """One page of the endpoints that the user may see, last modified first. A `page` beyond the last gives the last. Two queries."""
     found = visible(actor=actor).filter(is_ready_made=False)
     if search.strip():
         found = found.filter(name__icontains=search.strip()[: MAX_NAME_LENGTH + 1])
@@ -56,12 +56,12 @@ def list_endpoints(
 
 
 def ready_made(*, actor: User) -> list[Endpoint]:
-    """The endpoints that every installation has from its first start."""
+    """The ready-made endpoints."""
     return list(visible(actor=actor).filter(is_ready_made=True).order_by("created_at", "name"))
 
 
 def level_of(*, endpoint: Endpoint, actor: User) -> Level:
-    """What the person may do with the endpoint."""
+    """The user's level on the endpoint."""
     if endpoint.is_ready_made:
         return Level.CAN_QUERY
     if actor.is_admin or endpoint.creator_id == actor.pk:
@@ -84,7 +84,7 @@ def get_endpoint(*, name: str, actor: User, action: Action = Action.VIEW) -> End
 
 
 def get_endpoint_by_id(*, endpoint_id: str, actor: User, action: Action = Action.VIEW) -> Endpoint:
-    """As `get_endpoint`: permissions are asked for by id, which no other endpoint ever has."""
+    """Like `get_endpoint`, by id, which is never reused. The permissions API addresses endpoints by id."""
     endpoint = visible(actor=actor).filter(pk=endpoint_id).first()
     if endpoint is None:
         raise NotFound(
@@ -114,7 +114,7 @@ def _not_allowed(endpoint: Endpoint, action: Action) -> str:
 
 
 def name_problem(*, name: str, actor: User) -> str | None:
-    """What is wrong with a name for a new endpoint, in a sentence; None when it can be had."""
+    """A sentence that says why a new endpoint cannot have this name; None if it can."""
     problem = endpoint_name_problem(name)
     if problem:
         return problem.translated(_)
@@ -124,27 +124,27 @@ def name_problem(*, name: str, actor: User) -> str | None:
 
 
 def is_taken(*, name: str) -> bool:
-    """Whether an endpoint has this name, seen by the person or not."""
+    """Whether any endpoint has this name, visible to the user or not."""
     return Endpoint.objects.filter(name=name).exists()
 
 
 def events(*, endpoint: Endpoint) -> QuerySet[EndpointEvent]:
-    """What happened to the endpoint, newest first."""
+    """The endpoint's events, newest first."""
     return endpoint.events.select_related("actor").order_by("-at", "-pk")
 
 
 def versions(*, endpoint: Endpoint) -> QuerySet[ConfigVersion]:
-    """Every config that was ever submitted, newest first."""
+    """All config versions, newest first."""
     return endpoint.versions.select_related("creator").order_by("-number")
 
 
 def changes_since(*, endpoint: Endpoint, generation: int) -> list[EndpointEvent]:
-    """What people changed after `generation`, oldest first; the engine's own steps do not count."""
+    """Events of changes by users after `generation`, oldest first, without the engine's own steps."""
     newer = endpoint.events.filter(generation__gt=generation, actor__isnull=False)
     return list(newer.select_related("actor").order_by("at", "pk"))
 
 
 def grants(*, endpoint: Endpoint) -> list[Grant]:
-    """Who else may do what: principals by e-mail, then groups by name."""
+    """The endpoint's grants: principals by e-mail, then groups by name."""
     found = endpoint.grants.select_related("user", "group")
     return sorted(found, key=lambda each: (each.user is None, str(each.user or each.group).lower()))

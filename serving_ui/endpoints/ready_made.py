@@ -1,4 +1,4 @@
-"""The endpoints that exist from the first start: they answer from the built-in sandbox, so a newcomer can query at once."""
+"""Ready-made endpoints, which exist from the first start and answer from the built-in sandbox."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SANDBOX = (("sandbox-chat", Task.CHAT), ("sandbox-embeddings", Task.EMBEDDINGS))
 
 
 def ensure() -> None:
-    """Makes those that are missing. Safe to call at every start and from several processes."""
+    """Creates the missing ones. May run at every start and in several processes at once."""
     now = clock.now()
     for name, task in SANDBOX:
         if not Endpoint.objects.filter(name=name).exists():
-            _make(name, task, now)
+            _create(name, task, now)
 
 
-def _make(name: str, task: Task, now: datetime) -> None:
+def _create(name: str, task: Task, now: datetime) -> None:
     model: dict[str, object] = {"name": name, "provider": "sandbox", "task": task.value, "sandbox_config": {}}
     config = parse_config({"served_entities": [{"name": name, "external_model": model}]})
     with transaction.atomic():

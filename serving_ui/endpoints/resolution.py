@@ -1,4 +1,4 @@
-"""Turns a stored config into one that can be sent: each secret's value in its place. For deployment and snapshots alone."""
+"""Replaces each secret of a stored config by its plaintext. Used only by deployment and snapshots."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from serving_ui.vault import ciphers, queries
 
 
 class Unresolved(Exception):
-    """A secret cannot be had; the text says which and what to do."""
+    """A secret is not available. The text says which one and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vault:
-    """The values that some config versions need, as they were at one moment: fetched in two queries, and still sealed."""
+class SecretValues:
+    """The encrypted values of the secrets of some config versions. Two queries."""
 
     bound: Mapping[int, Mapping[str, Bound]]
-    """By version and by place in its config."""
+    """By version and by `bindings.place_of` the secret's path in the config."""
     pasted: Mapping[str, queries.Sealed]
+    """Values that were pasted into a config, by id."""
 
     @classmethod
-    def behind(cls, versions: Iterable[ConfigVersion]) -> Vault:
-        """What these versions need, as far as it is there."""
-        named: set[int] = set()
+    def load(cls, versions: Iterable[ConfigVersion]) -> SecretValues:
+        """The values of these versions; a value that does not exist is missing."""
+        with_references: set[int] = set()
         pasted: set[str] = set()
         for version in versions:
             for secret in version.config.secrets().values():
                 if secret.stored_id:
                     pasted.add(secret.stored_id)
                 else:
-                    named.add(version.pk)
+                    with_references.add(version.pk)
         bound: dict[int, dict[str, Bound]] = {}
-        for row in bindings.of(named) if named else ():
+        for row in bindings.of(with_references) if with_references else ():
             bound.setdefault(row.version_id, {})[row.place] = row
         return cls(bound=bound, pasted=queries.sealed_stored(ids=pasted))
 
     def authorisers(self, version: ConfigVersion) -> frozenset[str]:
-        """On whose rights its references are sent."""
+        """Ids of the users on whose right its references are sent."""
         return frozenset(row.authoriser_id for row in self.bound.get(version.pk, {}).values())
 
     def value(self, version: ConfigVersion, path: Path, secret: Secret) -> str:
@@ -60,7 +61,7 @@ class Vault:
                 % {"reason": error}
             ) from None
         if not _is_text(value):
-            raise Unresolved(_no_text(secret))
+            raise Unresolved(_not_text(secret))
         return value
 
     def _sealed(self, version: ConfigVersion, path: Path, secret: Secret) -> queries.Sealed:
@@ -77,19 +78,19 @@ class Vault:
         return bindings.sealed(row)
 
 
-def resolve(version: ConfigVersion, *, vault: Vault | None = None) -> ConfigSpec:
+def resolve(version: ConfigVersion, *, values: SecretValues | None = None) -> ConfigSpec:
     """The version's config with every secret as plaintext. Raises Unresolved."""
-    vault = vault or Vault.behind([version])
+    values = values or SecretValues.load([version])
     config = version.config
     plain = {
-        path: Secret.from_plaintext(vault.value(version, path, secret))
+        path: Secret.from_plaintext(values.value(version, path, secret))
         for path, secret in config.secrets().items()
     }
     return config.with_secrets(plain)
 
 
 def references_of(config: ConfigSpec) -> set[queries.Reference]:
-    """Scope and key of every secret that the config names."""
+    """Scope and key of every secret reference of the config."""
     return {
         (secret.scope or "", secret.key or "")
         for secret in config.secrets().values()
@@ -104,11 +105,11 @@ def _unbound(secret: Secret) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """False for bytes that a client of the API put: they are kept as they are, and no provider can be sent them."""
+    """False for bytes that a client of the API stored. They hold surrogates, and cannot be sent to a provider."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _no_text(secret: Secret) -> str:
+def _not_text(secret: Secret) -> str:
     return _("The value of key %(key)s in secret scope %(scope)s is not text. Put a text there.") % {
         "scope": secret.scope,
         "key": secret.key,

@@ -1,5 +1,5 @@
-"""Whose rights an endpoint's secrets are sent on, when that somebody is deactivated or may not read them any more: another who
-manages it and may read them takes over, and no config version is made."""
+"""Takeover of an endpoint's secrets. When the authoriser of a secret is deactivated or may no longer read it, another user who
+manages the endpoint and may read the secret can become its authoriser, without a new config version."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from serving_ui.vault import queries as secrets
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A secret of an endpoint that needs somebody: why, and whether the person who asks may take it over."""
+class SecretProblem:
+    """A secret that needs another authoriser."""
 
     sentence: str
     is_served: bool
-    """The endpoint answers with it, for now."""
-    may_take: bool
+    """Whether it is still sent."""
+    may_take_over: bool
+    """Whether the asking user may become its authoriser."""
 
 
-def troubles(*, endpoint: Endpoint, actor: User) -> list[Trouble]:
-    """The secrets of what is served or pending that may not be sent, or are sent on the right of somebody who is deactivated.
+def secret_problems(*, endpoint: Endpoint, actor: User) -> list[SecretProblem]:
+    """The secrets of the active and the pending config that may not be sent or whose authoriser is deactivated.
 
     Two queries, three if there are any.
     """
-    rows = [row for row in _current(endpoint) if _needs_somebody(row)]
-    mine = _readable(rows, actor)
+    rows = [row for row in _current(endpoint) if _needs_authoriser(row)]
+    readable = _readable(rows, actor)
     return [
-        Trouble(reason or _deactivated(row), is_served=not reason, may_take=row in mine)
+        SecretProblem(reason or _deactivated(row), is_served=not reason, may_take_over=row in readable)
         for row in rows
         for reason in (bindings.problem(row),)
     ]
@@ -50,23 +51,22 @@ def troubles(*, endpoint: Endpoint, actor: User) -> list[Trouble]:
 
 @retried
 def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
-    """Makes the person the one on whose right these secrets are sent, as far as they may read them. Raises NotAllowed.
-
-    Without effect where nothing needs it. An endpoint that was revoked is ready again if nothing else is in the way.
+    """Makes the user the authoriser of the secrets that need one and that the user may read. Raises NotAllowed if there are none of
+    the latter. An endpoint that was revoked becomes ready again if it has no other problem.
     """
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        rows = [row for row in _current(endpoint) if _needs_somebody(row)]
-        mine = _readable(rows, actor)
-        if not mine:
+        rows = [row for row in _current(endpoint) if _needs_authoriser(row)]
+        readable = _readable(rows, actor)
+        if not readable:
             if rows:
                 raise NotAllowed(_refusal(rows[0]))
             return endpoint
         swap(endpoint)
-        taken = SecretBinding.objects.filter(pk__in=[row.pk for row in mine])
-        bindings.release(taken.filter(held__isnull=False))
-        taken.update(authoriser=actor)
-        message = ", ".join(sorted({row.reference for row in mine}))
+        taken_over = SecretBinding.objects.filter(pk__in=[row.pk for row in readable])
+        bindings.release(taken_over.filter(held__isnull=False))
+        taken_over.update(authoriser=actor)
+        message = ", ".join(sorted({row.reference for row in readable}))
         record(endpoint, Kind.TAKEN_OVER, now=now, actor=actor, message=message)
         if (
             endpoint.ready == Ready.NOT_READY
@@ -78,9 +78,9 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
     return endpoint
 
 
-def waiting(*, actor: User) -> QuerySet[SecretBinding]:
-    """The secrets that endpoints of the person's are sent on the right of somebody who is deactivated, oldest first."""
-    found = bindings.judged().filter(bindings.CURRENT, authoriser__is_active=False)
+def pending_takeovers(*, actor: User) -> QuerySet[SecretBinding]:
+    """Bindings with a deactivated authoriser on the endpoints that the user manages, oldest first."""
+    found = bindings.with_rights().filter(bindings.IS_CURRENT, authoriser__is_active=False)
     if not actor.is_admin:
         managed = Grant.objects.filter(queries.held_by(actor), level=Level.CAN_MANAGE).values("endpoint")
         found = found.filter(Q(version__endpoint__creator=actor) | Q(version__endpoint__in=managed))
@@ -91,12 +91,12 @@ def _current(endpoint: Endpoint) -> list[Bound]:
     return bindings.of(pk for pk in (endpoint.active_id, endpoint.pending_id) if pk)
 
 
-def _needs_somebody(row: Bound) -> bool:
+def _needs_authoriser(row: Bound) -> bool:
     return not row.is_active or bindings.problem(row) is not None
 
 
 def _readable(rows: Sequence[Bound], actor: User) -> list[Bound]:
-    """Those whose secret is still there and may be read by the person."""
+    """The bindings whose secret exists and that the user may read."""
     found = secrets.readable(references=[(row.scope, row.key) for row in rows], actor=actor)
     ids = {secret.pk for secret in found.values()}
     return [row for row in rows if row.secret_id in ids]

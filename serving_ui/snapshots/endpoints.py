@@ -17,7 +17,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
-from serving_ui.endpoints.resolution import Unresolved, Vault, references_of, resolve
+from serving_ui.endpoints.resolution import SecretValues, Unresolved, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
 from serving_ui.gateway.timeouts import Timeouts as GatewayTimeouts
 from serving_ui.vault.queries import Reference
@@ -65,7 +65,9 @@ def _rows() -> QuerySet[Endpoint]:
 def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
     versions = {row.pk: version for row in rows if (version := _served_version(row))}
     configs = {pk: _read_config(version) for pk, version in versions.items()}
-    vault = Vault.behind(versions[pk] for pk, config in configs.items() if isinstance(config, ConfigSpec))
+    values = SecretValues.load(
+        versions[pk] for pk, config in configs.items() if isinstance(config, ConfigSpec)
+    )
     members = _members(rows)
     names = limits.names_of(pk for row in rows for pk in limits.principals(row))
     for row in rows:
@@ -73,7 +75,7 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
         grants: list[Grant] = row.all_grants  # type: ignore[attr-defined]
         yield EndpointEntry(
             endpoint=replace(
-                _build_endpoint(row, config, grants, vault, members),
+                _build_endpoint(row, config, grants, values, members),
                 limits=limits.of(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
@@ -81,7 +83,7 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
             ),
             groups=frozenset(grant.group_id for grant in grants if grant.group_id),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
-            authorisers=vault.authorisers(version) if version else frozenset(),
+            authorisers=values.authorisers(version) if version else frozenset(),
             limited=limits.principals(row),
         )
 
@@ -100,10 +102,14 @@ def _read_config(version: ConfigVersion) -> ConfigSpec | str:
 
 
 def _build_endpoint(
-    row: Endpoint, config: ConfigSpec | str | None, grants: list[Grant], vault: Vault, members: Members
+    row: Endpoint,
+    config: ConfigSpec | str | None,
+    grants: list[Grant],
+    values: SecretValues,
+    members: Members,
 ) -> gateway.Endpoint:
     version = _served_version(row)
-    entities, problem = _build_entities(version, config, vault)
+    entities, problem = _build_entities(version, config, values)
     query_grants = [grant for grant in grants if allows(Level(grant.level), Action.QUERY)]
     users = _users(query_grants, members) | {row.creator_id}
     return gateway.Endpoint(
@@ -122,13 +128,13 @@ def _build_endpoint(
 
 
 def _build_entities(
-    version: ConfigVersion | None, config: ConfigSpec | str | None, vault: Vault
+    version: ConfigVersion | None, config: ConfigSpec | str | None, values: SecretValues
 ) -> tuple[tuple[gateway.Entity, ...], str | None]:
     """The served entities with their secrets; or none, and why."""
     if version is None or not isinstance(config, ConfigSpec):
         return (), config if isinstance(config, str) else None
     try:
-        resolved = resolve(version, vault=vault)
+        resolved = resolve(version, values=values)
     except Unresolved as reason:
         return (), str(reason)
     return tuple(

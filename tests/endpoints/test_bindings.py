@@ -14,7 +14,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import EndpointSpec
-from serving_ui.endpoints import bindings, commands, revocation
+from serving_ui.endpoints import bindings, commands, secret_rights
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding
 from serving_ui.lib import clock
 from serving_ui.revisions import changes, gateways
@@ -330,16 +330,16 @@ def test_while_it_is_revoked_an_update_to_another_secret_makes_it_ready(
 
 def test_a_look_finds_what_was_missed_and_does_nothing_twice(owner: User, reader: User, deploy: Any):
     deploy(reader)
-    look = revocation.Lookout()
-    look.look(now=clock.now())
+    look = secret_rights.SecretRightsCheck()
+    look.run(now=clock.now())
     ScopeGrant.objects.all()._raw_delete(using="default")  # nothing was told
-    look.look(now=clock.now())
+    look.run(now=clock.now())
     assert Endpoint.objects.get().ready == "READY"
-    revocation.Lookout().look(now=clock.now())  # another worker, or the same one after a restart
+    secret_rights.SecretRightsCheck().run(now=clock.now())  # another worker, or the same one after a restart
     assert Endpoint.objects.get().ready == "NOT_READY"
     generation = Endpoint.objects.get().generation
     for _again in range(2):
-        assert revocation.follow(now=clock.now())
+        assert secret_rights.apply_secret_rights(now=clock.now())
     assert Endpoint.objects.get().generation == generation
     assert rights.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
 
@@ -362,9 +362,9 @@ def test_the_number_of_queries_does_not_grow_with_the_endpoints(
     for number in range(3):
         deploy(reader, f"a{number}")
         deploy(owner, f"b{number}")
-    revocation.follow(now=clock.now())
+    secret_rights.apply_secret_rights(now=clock.now())
     with django_assert_num_queries(3):
-        assert revocation.follow(now=clock.now())
+        assert secret_rights.apply_secret_rights(now=clock.now())
     builder = SnapshotBuilder()
     builder.build()
     rights.withdraw(owner, reader)

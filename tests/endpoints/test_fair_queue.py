@@ -24,7 +24,7 @@ class Bench:
         self._gates: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self.ended = 0
-        self.queue = FairQueue(self._run, most=MOST, most_of_a_person=OF_A_PERSON, most_of_a_host=OF_A_HOST)
+        self.queue = FairQueue(self._run, max_running=MOST, max_per_user=OF_A_PERSON, max_per_host=OF_A_HOST)
 
     def _run(self, job: Job) -> None:
         with self._lock:
@@ -60,7 +60,7 @@ def bench() -> Bench:
 
 
 def test_what_is_over_a_limit_waits_and_starts_in_turn(bench: Bench):
-    assert [bench.put(f"a{n}", "ada") for n in range(5)] == [None] * 3 + [Limit.PERSON] * 2
+    assert [bench.put(f"a{n}", "ada") for n in range(5)] == [None] * 3 + [Limit.USER] * 2
     bench.wait_for("a0", "a1", "a2")
     assert bench.put("b0", "bob") is None
     bench.wait_for("a0", "a1", "a2", "b0")
@@ -106,7 +106,7 @@ def test_a_job_that_waits_is_put_once(bench: Bench):
     for n in range(3):
         bench.put(f"a{n}", "a")
     for _ in range(5):
-        assert bench.put("a3", "a") is Limit.PERSON
+        assert bench.put("a3", "a") is Limit.USER
     for n in range(3):
         bench.end(f"a{n}")
     wait_until(lambda: bench.started.count("a3") == 1)
@@ -140,7 +140,7 @@ def test_each_job_runs_once_and_no_limit_is_ever_passed(jobs: list[tuple[str, se
     lock, breath = threading.Lock(), threading.Event()
 
     def run(job: Job) -> None:
-        names = ["all", f"person {job.person}", *(f"host {host}" for host in job.hosts)]
+        names = ["all", f"person {job.user}", *(f"host {host}" for host in job.hosts)]
         with lock:
             running.update(names)
             for name in names:
@@ -150,7 +150,7 @@ def test_each_job_runs_once_and_no_limit_is_ever_passed(jobs: list[tuple[str, se
             running.subtract(names)
             ended.append(job.key)
 
-    queue = FairQueue(run, most=MOST, most_of_a_person=OF_A_PERSON, most_of_a_host=OF_A_HOST)
+    queue = FairQueue(run, max_running=MOST, max_per_user=OF_A_PERSON, max_per_host=OF_A_HOST)
     numbers = count()
     for person, hosts in jobs:
         queue.put(Job(str(next(numbers)), person, frozenset(hosts)))

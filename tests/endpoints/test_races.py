@@ -13,7 +13,7 @@ from django.db import connection
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
-from serving_ui.endpoints import commands, revocation, takeover
+from serving_ui.endpoints import commands, secret_rights, takeover
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
@@ -100,7 +100,7 @@ def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
         lambda: directory.change_members(group=group, add=[teammate.pk], actor=admin),
         lambda: directory.change_members(group=group, remove=[teammate.pk], actor=admin),
         lambda: takeover.take_over(name="chat", actor=owner, now=clock.now()),
-        lambda: revocation.follow(now=clock.now()),
+        lambda: secret_rights.apply_secret_rights(now=clock.now()),
     ]
 
     def race(change: Callable[[], object]) -> None:
@@ -116,6 +116,6 @@ def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
     directory.change_principal(user=teammate, active=True, actor=admin)
     rights.let_read(owner, teammate)
     rights.rotate(owner, "last")
-    assert revocation.follow(now=clock.now())
+    assert secret_rights.apply_secret_rights(now=clock.now())
     for name in ("chat", "other"):
         assert (rights.sent(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")

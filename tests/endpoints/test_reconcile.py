@@ -17,7 +17,7 @@ from serving_ui.endpoints import commands, leases
 from serving_ui.endpoints import reconcile as reconciling
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, EndpointEvent
-from serving_ui.endpoints.reconcile import UNEXPECTED_TRIES
+from serving_ui.endpoints.reconcile import MAX_UNEXPECTED_ERRORS
 from serving_ui.lib import clock
 from serving_ui.revisions import changes, gateways
 from serving_ui.revisions.models import GatewayProcess
@@ -311,7 +311,7 @@ def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: Us
     version = poisonous.versions.get()
     version.spec = {"served_entities": 7}
     version.save()
-    for _ in range(UNEXPECTED_TRIES):
+    for _ in range(MAX_UNEXPECTED_ERRORS):
         after = settle(poisonous)
     assert after.config_update == "UPDATE_FAILED"
     assert "log" in after.versions.get().message

@@ -35,10 +35,13 @@ def take_over(actor: User) -> Endpoint:
     return takeover.take_over(name="chat", actor=actor, now=clock.now())
 
 
-def troubles(actor: User) -> list[tuple[bool, bool]]:
+def problem_flags(actor: User) -> list[tuple[bool, bool]]:
     """Whether the endpoint answers with each secret in trouble, and whether the person may take it over."""
     endpoint = queries.get_endpoint(name="chat", actor=actor)
-    return [(each.is_served, each.may_take) for each in takeover.troubles(endpoint=endpoint, actor=actor)]
+    return [
+        (each.is_served, each.may_take_over)
+        for each in takeover.secret_problems(endpoint=endpoint, actor=actor)
+    ]
 
 
 def test_what_is_served_stays_and_follows_no_rotation(owner: User, reader: User, deploy: Deploy):
@@ -49,10 +52,10 @@ def test_what_is_served_stays_and_follows_no_rotation(owner: User, reader: User,
     rights.rotate(owner, "second")
     assert (rights.sent(builder=builder), rights.sent()) == ("first", "first")
     assert rights.followed() == READY
-    assert [row.version.endpoint.name for row in takeover.waiting(actor=owner)] == []
+    assert [row.version.endpoint.name for row in takeover.pending_takeovers(actor=owner)] == []
     rights.let_manage(reader, owner)
-    assert [str(row) for row in takeover.waiting(actor=owner)] == [rights.REFERENCE]
-    assert troubles(owner) == [(True, True)]
+    assert [str(row) for row in takeover.pending_takeovers(actor=owner)] == [rights.REFERENCE]
+    assert problem_flags(owner) == [(True, True)]
 
 
 def test_reactivated_it_follows_the_secret_again(owner: User, reader: User, deploy: Deploy):
@@ -62,7 +65,7 @@ def test_reactivated_it_follows_the_secret_again(owner: User, reader: User, depl
     set_active(reader, True)
     assert rights.sent() == "second"
     assert not StoredSecret.objects.filter(scope=None).exists()
-    assert not takeover.waiting(actor=User.objects.get(email="root@example.com"))
+    assert not takeover.pending_takeovers(actor=User.objects.get(email="root@example.com"))
 
 
 @pytest.mark.parametrize("end", [rights.delete_key, rights.delete_scope])
@@ -74,7 +77,7 @@ def test_what_is_kept_ends_with_the_secret(
     end(owner)
     assert (rights.sent(), rights.followed()) == (None, NOT_READY)
     rights.let_manage(reader, owner)
-    assert troubles(owner) == [(False, False)]
+    assert problem_flags(owner) == [(False, False)]
 
 
 def test_what_is_kept_ends_with_the_right(owner: User, reader: User, deploy: Deploy):
@@ -103,7 +106,7 @@ def test_somebody_who_may_read_it_takes_over_and_it_follows_the_secret(
     assert not StoredSecret.objects.filter(scope=None).exists()
     rights.withdraw(owner, reader)
     set_active(reader, True)
-    assert (rights.sent(), rights.followed(), troubles(owner)) == ("second", READY, [])
+    assert (rights.sent(), rights.followed(), problem_flags(owner)) == ("second", READY, [])
 
 
 def test_a_revoked_endpoint_can_be_taken_over_too(owner: User, reader: User, deploy: Deploy):
@@ -111,7 +114,7 @@ def test_a_revoked_endpoint_can_be_taken_over_too(owner: User, reader: User, dep
     rights.let_manage(reader, owner)
     rights.withdraw(owner, reader)
     assert rights.followed() == NOT_READY
-    assert troubles(owner) == [(False, True)]
+    assert problem_flags(owner) == [(False, True)]
     after = take_over(owner)
     assert (after.ready, rights.sent()) == ("READY", "first")
     assert rights.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_TAKEN_OVER_EVENT"]
@@ -125,7 +128,7 @@ def test_nobody_takes_over_what_they_may_not_read_or_manage(
     with pytest.raises(Exception, match="no endpoint named"):
         take_over(owner)  # may read it, and knows of no such endpoint
     rights.let_manage(reader, stranger)
-    assert troubles(stranger) == [(True, False)]
+    assert problem_flags(stranger) == [(True, False)]
     with pytest.raises(NotAllowed, match=owner.email):
         take_over(stranger)
     assert SecretBinding.objects.get().authoriser == reader
@@ -200,6 +203,6 @@ def test_who_waits_is_found_in_one_query(
         deploy(reader, f"e{number}")
     set_active(reader, False)
     with django_assert_num_queries(1):
-        rows = takeover.waiting(actor=admin)
+        rows = takeover.pending_takeovers(actor=admin)
         found = [(row.version.endpoint.name, row.authoriser.email) for row in rows]
     assert found == [(f"e{number}", reader.email) for number in range(3)]

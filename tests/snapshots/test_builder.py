@@ -21,7 +21,7 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import Endpoint, SecretBinding
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.revocation import follow
+from serving_ui.endpoints.secret_rights import apply_secret_rights
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Conflict, NotFound, Refusal
@@ -225,7 +225,7 @@ class Following(TransactionTestCase):
                 step(world, which, how)
             whole = SnapshotBuilder().build()
             assert follower.build() == whole, steps
-            assert follow(now=clock.now())
+            assert apply_secret_rights(now=clock.now())
             said = dict(Endpoint.objects.filter(active__isnull=False).values_list("name", "ready"))
             published = set(
                 Endpoint.objects.filter(pending__published_revision__isnull=False).values_list(

@@ -14,7 +14,8 @@ from serving_ui.api.response_warnings import (
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _
-from serving_ui.endpoints import commands, queries, repeats, takeover
+from serving_ui.endpoints import commands, queries, takeover
+from serving_ui.endpoints.duplicate_create import duplicate_refusal
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
@@ -43,7 +44,7 @@ def create(request: ApiRequest) -> Json:
         made = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
     except SpecErrors as errors:
         if any(problem.code == commands.TAKEN for problem in errors.problems):
-            raise repeats.refusal(name=spec.name, config=spec.config, actor=request.user) from None
+            raise duplicate_refusal(name=spec.name, config=spec.config, actor=request.user) from None
         raise
     return _accepted(request, made)
 

@@ -160,7 +160,7 @@ def list_takeovers(request: ApiRequest) -> Json:
     """GET secrets/takeovers/list, an addition of ours: what endpoints are sent on the right of somebody who is deactivated."""
     rows, more = paging.page_or_all(
         request,
-        takeover.waiting(actor=request.user),
+        takeover.pending_takeovers(actor=request.user),
         order=("pk",),
         key=lambda row: (row.pk,),
     )

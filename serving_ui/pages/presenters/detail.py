@@ -19,7 +19,7 @@ from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action, allows
-from serving_ui.endpoints.takeover import troubles
+from serving_ui.endpoints.takeover import secret_problems
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import task_label
 from serving_ui.pages.translation import translate
@@ -145,13 +145,13 @@ def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
         each.kind == "reference" for version in versions for each in version.config.secrets().values()
     ):
         return None
-    found = troubles(endpoint=endpoint, actor=actor)
+    found = secret_problems(endpoint=endpoint, actor=actor)
     if not found:
         return None
     return Secrets(
         refused=list(dict.fromkeys(each.sentence for each in found if not each.is_served)),
         waiting=list(dict.fromkeys(each.sentence for each in found if each.is_served)),
-        may_take=allows(endpoint.level, Action.MANAGE) and any(each.may_take for each in found),
+        may_take=allows(endpoint.level, Action.MANAGE) and any(each.may_take_over for each in found),
     )
 
 

@@ -93,7 +93,7 @@ def _page(request: PageRequest, *, one: str = "", status: int = 200, **refused: 
     scopes = queries.scopes(actor=request.user)
     shown = _one(request, scopes, one) if one else _some(request, scopes)
     if not one:
-        shown["takeovers"] = takeover.waiting(actor=request.user)
+        shown["takeovers"] = takeover.pending_takeovers(actor=request.user)
     return render(request, "vault/secrets.html", {**shown, **refused}, status=status)
 
 

@@ -1,8 +1,8 @@
-"""Where a worker reconciles: in threads of its own, so that no provider holds up the worker's other tasks.
+"""Runs `reconcile` in threads of the worker process, so that a slow provider does not block the Celery tasks.
 
-One person, and one provider's host, is asked for only so many checks at a time. What is over that waits without using up its
-attempts or its deadline, and says so on its page. Level-triggered as all of it: what waits here is due again after a while, so
-a worker that is killed loses nothing, and whichever worker has room takes it.
+The number of threads is limited in total, for each user and for each host of a provider. An endpoint above a limit waits, which its
+page says; waiting uses up neither its attempts nor its deadline. A waiting row becomes due again after POSTPONEMENT, so it is not
+lost when the worker crashes, and any worker that has a free thread takes it.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from serving_ui.endpoints import leases, outbound
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
 from serving_ui.endpoints.models import ConfigVersion
 from serving_ui.endpoints.reconcile import reconcile
-from serving_ui.lib import clock as here
+from serving_ui.lib import clock
 
 log = logging.getLogger(__name__)
-MOST = 32  # threads; each takes 0.2 MB while a provider is waited for
-MOST_OF_A_PERSON = 4
-MOST_OF_A_HOST = 8
-PUT_OFF = timedelta(seconds=10)  # then it is looked for again, should this worker have died
+MAX_RUNNING = 32  # threads; one takes 0.2 MB while it waits for a provider
+MAX_PER_USER = 4
+MAX_PER_HOST = 8
+POSTPONEMENT = timedelta(seconds=10)
 
 
-def offer(*, endpoint_id: str) -> None:
-    """Has the endpoint reconciled, now or when it is its turn. Does nothing if nothing is to do, or another worker does it."""
+def enqueue(*, endpoint_id: str) -> None:
+    """Reconciles the endpoint in a thread, now or when a limit allows it. Does nothing if it has no update or another worker holds it."""
     job = _job(endpoint_id)
     if job is None:
         return
     if (limit := _queue.limit(job)) is not None:
-        _put_off(endpoint_id, limit)
+        _postpone(endpoint_id, limit)
         job = replace(job, has_waited=True)
     _queue.put(job)
 
 
 def stop() -> None:
-    """This worker ends: connections to providers are closed, and the rows are free for others at once."""
+    """For a worker that ends: closes the connections to providers and gives up the leases."""
     _queue.close()
-    leases.abandon()
+    leases.release_all()
 
 
 def _job(endpoint_id: str) -> Job | None:
-    row = leases.free().filter(pk=endpoint_id).select_related("pending")
+    row = leases.claimable().filter(pk=endpoint_id).select_related("pending")
     endpoint = row.first()
     if endpoint is None:
         return None
@@ -60,7 +60,7 @@ def _job(endpoint_id: str) -> Job | None:
 
 
 def _hosts(version: ConfigVersion) -> frozenset[str]:
-    """Whom a check would ask."""
+    """The origins that a credential check would connect to."""
     if version.published_revision is not None:
         return frozenset()
     addresses = outbound.addresses()
@@ -71,7 +71,7 @@ def _hosts(version: ConfigVersion) -> frozenset[str]:
             provider = registry.get(model.provider)
             found.add(origin(provider.base_url(model.config, addresses)))
             found.update(map(origin, provider.other_urls(model.config, addresses)))
-    except Exception:  # a poisonous row, which reconciling settles with a reason
+    except Exception:  # the config cannot be read; `reconcile` fails the update with a reason
         return frozenset()
     return frozenset(found)
 
@@ -81,22 +81,22 @@ def _run(job: Job) -> None:
     try:
         if job.has_waited:
             _unpublished(job.key).update(message="")
-        reconcile(endpoint_id=job.key, clock=here.now)
-    except Exception:  # the outermost edge of this thread: the row is due again
+        reconcile(endpoint_id=job.key, clock=clock.now)
+    except Exception:  # this thread has no caller; the row becomes due again
         log.exception("Endpoint %s could not be reconciled", job.key)
     finally:
         connection.close()
 
 
-def _put_off(endpoint_id: str, limit: Limit) -> None:
-    """It waits: says why, and moves its deadline along, which counts from the first attempt anyway."""
+def _postpone(endpoint_id: str, limit: Limit) -> None:
+    """Moves due time and deadline, and stores the reason for the endpoint's page."""
     with transaction.atomic():
-        leases.free().filter(pk=endpoint_id).update(next_poll_at=Now() + PUT_OFF)
-        _unpublished(endpoint_id).update(deadline=F("deadline") + PUT_OFF, message=_sentence(limit))
+        leases.claimable().filter(pk=endpoint_id).update(next_poll_at=Now() + POSTPONEMENT)
+        _unpublished(endpoint_id).update(deadline=F("deadline") + POSTPONEMENT, message=_sentence(limit))
 
 
 def _unpublished(endpoint_id: str) -> QuerySet[ConfigVersion]:
-    """The pending version, while it waits for its check."""
+    """The pending version, unless its credentials have been checked."""
     pending = ConfigVersion.Outcome.PENDING
     return ConfigVersion.objects.filter(
         endpoint=endpoint_id, outcome=pending, published_revision__isnull=True
@@ -105,15 +105,15 @@ def _unpublished(endpoint_id: str) -> QuerySet[ConfigVersion]:
 
 def _sentence(limit: Limit) -> str:
     match limit:
-        case Limit.PERSON:
+        case Limit.USER:
             return _("Waiting its turn: %(count)d other endpoints of the same person are being checked.") % {
-                "count": MOST_OF_A_PERSON
+                "count": MAX_PER_USER
             }
         case Limit.HOST:
             return _("Waiting its turn: %(count)d other endpoints are being checked with this provider.") % {
-                "count": MOST_OF_A_HOST
+                "count": MAX_PER_HOST
             }
-    return _("Waiting its turn: %(count)d other endpoints are being checked.") % {"count": MOST}
+    return _("Waiting its turn: %(count)d other endpoints are being checked.") % {"count": MAX_RUNNING}
 
 
-_queue = FairQueue(_run, most=MOST, most_of_a_person=MOST_OF_A_PERSON, most_of_a_host=MOST_OF_A_HOST)
+_queue = FairQueue(_run, max_running=MAX_RUNNING, max_per_user=MAX_PER_USER, max_per_host=MAX_PER_HOST)

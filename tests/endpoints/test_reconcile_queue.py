@@ -11,7 +11,7 @@ from django.db import connection
 
 from serving_ui import tasks
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import commands, dispatch, leases, worker_health
+from serving_ui.endpoints import commands, leases, reconcile_queue, worker_health
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from tests.conftest import spec
@@ -79,10 +79,10 @@ def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User
     assert waiting.pk in leases.due()
     pending = fresh(waiting).pending
     assert pending is not None
-    dispatch.offer(endpoint_id=waiting.pk)
+    reconcile_queue.enqueue(endpoint_id=waiting.pk)
     after = fresh(waiting).pending
     assert after is not None
-    assert after.deadline == pending.deadline + dispatch.PUT_OFF
+    assert after.deadline == pending.deadline + reconcile_queue.POSTPONEMENT
     slow.answer()
     wait_until(lambda: fresh(waiting).ready == "READY")
 
@@ -108,7 +108,7 @@ def test_a_lost_lease_hangs_up_at_once(
 
         wait_until(take_over)
     else:
-        leases.abandon()
+        leases.release_all()
     slow.wait_for(0, seconds=SOON)
     wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("job-")])
     left = Endpoint.objects.filter(pk=endpoint.pk).first()

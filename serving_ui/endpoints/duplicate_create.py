@@ -1,4 +1,5 @@
-"""Whether a create that is refused for its name is the repetition of one that succeeded, whose answer was lost."""
+"""The refusal of a create whose name is taken. It tells a client that repeats a create, because the answer was lost, that the
+first one succeeded."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from serving_ui.vault import ciphers
 from serving_ui.vault import queries as vault
 
 
-def refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyExists:
-    """Says who has made the endpoint of that name, when, and, to who manages it, whether its config is this one."""
+def duplicate_refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyExists:
+    """Names creator and time of the existing endpoint, and tells those who manage it whether its newest config equals `config`."""
     taken = _("An endpoint named %(name)s exists already.") % {"name": name}
     try:
         endpoint = queries.get_endpoint(name=name, actor=actor)
@@ -31,13 +32,13 @@ def refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyExists:
 def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:
     if not allows(endpoint.level, Action.MANAGE) or endpoint.latest is None:
         return _("Choose another name.")
-    if says_the_same(endpoint.latest.config, config):
+    if is_same_config(endpoint.latest.config, config):
         return _("Its newest config is the same as the one given, so there is nothing left to do.")
     return _("Its newest config differs from the one given. Update it, or choose another name.")
 
 
-def says_the_same(stored: ConfigSpec, given: ConfigSpec) -> bool:
-    """Whether two configs mean the same; a pasted secret is compared by its value."""
+def is_same_config(stored: ConfigSpec, given: ConfigSpec) -> bool:
+    """Whether two configs are equal. Pasted secrets are compared by value."""
     if stored.public() != given.public():
         return False
     pasted = {path: secret.stored_id for path, secret in stored.secrets().items() if secret.stored_id}

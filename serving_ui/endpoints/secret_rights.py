@@ -1,7 +1,7 @@
-"""The rows follow the rights on secrets: an endpoint is ready no longer when a secret of its config may not be sent, and ready again
-when it may. Gateways need no row for that, they ask for the rights themselves: see snapshots.
+"""Keeps the state of endpoints consistent with the rights on secrets: an endpoint whose active config has a secret that may not be
+sent becomes NOT_READY, and READY again when it may. Gateways do not wait for this: snapshots are built from the rights themselves.
 
-Level-triggered: what is looked at is how things stand, so a look may be lost, doubled or late without harm.
+Level-triggered: it compares the current rows, so a run that is lost, repeated or late does no harm.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from serving_ui.revisions.changes import current_revision
 Move = Callable[[Endpoint, datetime], None]
 
 
-class Lookout:
-    """Looks only if something was changed since it has looked last. One for each process that sweeps."""
+class SecretRightsCheck:
+    """Applies the rights only if the revision has changed since the last run. One for each worker process."""
 
     def __init__(self) -> None:
         self._revision = 0
 
-    def look(self, *, now: datetime) -> None:
+    def run(self, *, now: datetime) -> None:
         revision = current_revision()
-        if revision != self._revision and follow(now=now):
+        if revision != self._revision and apply_secret_rights(now=now):
             self._revision = revision
 
 
-def follow(*, now: datetime) -> bool:
-    """Moves every endpoint whose row disagrees with the rights. False when one changed meanwhile and must be looked at again.
+def apply_secret_rights(*, now: datetime) -> bool:
+    """Moves every endpoint whose state disagrees with the rights. False if an endpoint changed meanwhile and must be checked again.
 
-    Three queries for all endpoints that need nothing.
+    Three queries if no endpoint must be moved.
     """
     unusable = bindings.unusable().values("version")
     rows = Endpoint.objects.select_related("active", "pending")
@@ -46,13 +46,13 @@ def follow(*, now: datetime) -> bool:
         (_restore, rows.filter(ready=Ready.NOT_READY, active__isnull=False).exclude(active__in=unusable)),
     )
     settled = True
-    for move, found in moves:
-        for endpoint in found:
-            settled = _done(move, endpoint, now) and settled
+    for move, endpoints in moves:
+        for endpoint in endpoints:
+            settled = _try_move(move, endpoint, now) and settled
     return settled
 
 
-def _done(move: Move, endpoint: Endpoint, now: datetime) -> bool:
+def _try_move(move: Move, endpoint: Endpoint, now: datetime) -> bool:
     try:
         with transaction.atomic():
             move(endpoint, now)
