@@ -68,7 +68,7 @@ def test_every_command_exists(file: Path):
 def test_every_setting_exists(file: Path):
     import serving_ui.settings  # noqa: F401 -- reads all of them
 
-    known = env.known() | {setting.name for setting in env.described()}
+    known = env.known_settings() | {setting.name for setting in env.described()}
     for text in code(file):
         for name in re.findall(r"SERVING_UI_([A-Z0-9_<>]+)", text):
             assert name.removesuffix("_FILE") in known | {"NAME", "BASE_URL_ANTHROPIC"}, name
