@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from serving_ui.api import errors as api
-from serving_ui.api.description.views import docs, docs_operation
+from serving_ui.api.reference.views import docs, docs_operation
 from serving_ui.pages import errors as pages
 
 urlpatterns = [

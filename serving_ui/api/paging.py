@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.answers import NextPage
 from serving_ui.api.query_parameters import whole_number
+from serving_ui.api.request import ApiRequest
 from serving_ui.lib import keyset
 from serving_ui.lib.refusal import Refusal
 
@@ -30,7 +31,7 @@ def page(
     order: Sequence[str],
     key: Callable[[Row], Sequence[Any]],
     of: str = "",
-) -> tuple[list[Row], Json]:
+) -> tuple[list[Row], NextPage]:
     """The page that is asked for, in one query, and what the answer says of the next one. Raises Refusal.
 
     `of` holds what narrows the list beside its address and its person.
@@ -61,7 +62,7 @@ def page_or_all(
     order: Sequence[str],
     key: Callable[[Row], Sequence[Any]],
     of: str = "",
-) -> tuple[list[Row], Json]:
+) -> tuple[list[Row], NextPage]:
     """A page when one is asked for, else all rows."""
     if is_asked(request):
         return page(request, rows, order=order, key=key, of=of)

@@ -1,19 +1,11 @@
-"""Reads the query of an address. Raises Refusal with the name of the parameter."""
+"""Reads query parameters. Raises Refusal with the name of the parameter."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from serving_ui.api.http import ApiRequest
+from serving_ui.api.request import ApiRequest
 from serving_ui.lib.refusal import Refusal
-
-
-def required(request: ApiRequest, name: str) -> str:
-    """A parameter that must be there."""
-    value = request.GET.get(name, "")
-    if not value:
-        raise Refusal(_("The parameter %(name)s is missing. Add it to the address.") % {"name": name})
-    return value
 
 
 def whole_number(request: ApiRequest, name: str, *, default: int, most: int) -> int:

@@ -1,23 +1,28 @@
-"""The one place where rows become answers. Stored JSON is shown as it is, without models: a list may have thousands of rows.
+"""Endpoints, config versions and events as answers: their shapes, and the functions that make them of rows.
 
-Nothing is answered as null; what there is nothing to say of is left out.
+Stored JSON is answered as it is, without pydantic models in between: a list may have thousands of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 from django.db.models.functions import Coalesce
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from serving_ui.accounts.models import User
+from serving_ui.api.answers import Id, LevelName, Milliseconds
+from serving_ui.api.request import Json
 from serving_ui.catalogue.endpoint_config import public_config
+from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.spec import RateLimit, Tag
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
 
-Json = dict[str, Any]
 Outcome = ConfigVersion.Outcome
 DEPLOYMENTS = {
     Outcome.PENDING: "DEPLOYMENT_CREATING",
@@ -28,13 +33,133 @@ DEPLOYMENTS = {
 }
 
 
+class EndpointState(TypedDict):
+    ready: Literal["READY", "NOT_READY"]
+    config_update: Literal["NOT_UPDATING", "IN_PROGRESS", "UPDATE_FAILED", "UPDATE_CANCELED"]
+
+
+class EntityState(TypedDict):
+    deployment: Literal[
+        "DEPLOYMENT_CREATING",
+        "DEPLOYMENT_RECOVERING",
+        "DEPLOYMENT_READY",
+        "DEPLOYMENT_FAILED",
+        "DEPLOYMENT_ABORTED",
+    ]
+    deployment_state_message: str
+
+
+class ShownExternalModel(TypedDict):
+    """Its schema is made of the providers' declarations: `openapi.external_model.shown_model`."""
+
+
+class ShownEntity(TypedDict):
+    name: str
+    external_model: ShownExternalModel
+    state: NotRequired[EntityState]
+    creator: NotRequired[
+        Annotated[str, Field(description="Who made the endpoint. Left out when the endpoint is ready-made.")]
+    ]
+    creation_timestamp: NotRequired[Milliseconds]
+
+
+class ShownRoute(TypedDict):
+    served_entity_name: str
+    served_model_name: Annotated[str, Field(description="The same, under its older name.")]
+    traffic_percentage: int
+
+
+class ShownTraffic(TypedDict):
+    routes: list[ShownRoute]
+
+
+class ShownConfig(TypedDict):
+    served_entities: list[ShownEntity]
+    traffic_config: NotRequired[ShownTraffic]
+    config_version: NotRequired[int]
+
+
+class PendingConfig(ShownConfig):
+    start_time: NotRequired[Annotated[Milliseconds, Field(description="When the update began.")]]
+
+
+class EndpointSummary(TypedDict):
+    """An endpoint in a list."""
+
+    name: str
+    id: Id
+    creator: NotRequired[
+        Annotated[str, Field(description="E-mail. Left out when the endpoint is ready-made.")]
+    ]
+    creation_timestamp: Milliseconds
+    last_updated_timestamp: Milliseconds
+    state: EndpointState
+    config: NotRequired[
+        Annotated[
+            ShownConfig,
+            Field(
+                description="The active config, which answers every query; before there is one, the newest."
+            ),
+        ]
+    ]
+    task: NotRequired[str]
+    endpoint_type: Literal["EXTERNAL_MODEL"]
+    description: str
+    tags: list[Tag]
+    rate_limits: NotRequired[list[RateLimit]]
+    ai_gateway: NotRequired[AiGateway]
+
+
+class EndpointDetail(EndpointSummary):
+    """An endpoint."""
+
+    timeouts: NotRequired[Annotated[Timeouts, Field(description="Those that were set.")]]
+    creator_display_name: NotRequired[str]
+    creator_kind: NotRequired[Literal["User"]]
+    pending_config: NotRequired[
+        Annotated[
+            PendingConfig,
+            Field(
+                description="While an update runs: the config that it leads to, with the fields of config, and start_time."
+            ),
+        ]
+    ]
+    email_notifications: NotRequired[EmailNotifications]
+    permission_level: Annotated[LevelName, Field(description="What you may do with it.")]
+    route_optimized: Literal[False]
+    warnings: NotRequired[Annotated[list[str], Field(description="What was given and has no effect here.")]]
+
+
+class Event(TypedDict):
+    timestamp: Milliseconds
+    type: Annotated[str, Field(examples=["ENDPOINT_UPDATE_SUCCEEDED_EVENT"])]
+    message: str
+    actor: NotRequired[
+        Annotated[str, Field(description="E-mail of whoever did it. Left out when the engine did.")]
+    ]
+    served_entity_name: NotRequired[str]
+    config_version: NotRequired[int]
+
+
+class Version(TypedDict):
+    config_version: int
+    outcome: Literal["PENDING", "ACTIVE", "REPLACED", "FAILED", "CANCELED"]
+    message: Annotated[
+        str,
+        Field(description="The last thing known: progress, or why it failed, in the provider's words."),
+    ]
+    creation_timestamp: Milliseconds
+    creator: NotRequired[str]
+    settled_timestamp: NotRequired[Annotated[Milliseconds, Field(description="When its outcome was known.")]]
+    config: ShownConfig
+
+
 def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def endpoint_detail(endpoint: Endpoint) -> Json:
-    """An endpoint with its configs, as `get` answers. `level` must be set. One query, for the names of who made what; one more
-    where a secret may not be sent."""
+def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
+    """Needs `endpoint.level`. One query for the creators' e-mails, and one more when a secret may not be sent."""
     config = endpoint.shown_version
     revoked = endpoint.ready == Ready.NOT_READY and endpoint.active_id
     problem = bindings.first_problem(endpoint.active_id) if revoked else None
@@ -54,7 +179,7 @@ def endpoint_detail(endpoint: Endpoint) -> Json:
     if endpoint.pending:
         start = {"start_time": milliseconds(endpoint.pending.created_at)}
         found["pending_config"] = version_config(endpoint.pending, emails) | start
-    return found | {
+    found |= {
         "description": endpoint.description,
         "endpoint_type": "EXTERNAL_MODEL",
         "tags": endpoint.tags,
@@ -63,6 +188,7 @@ def endpoint_detail(endpoint: Endpoint) -> Json:
         "permission_level": endpoint.level.name,
         "route_optimized": False,
     }
+    return cast(EndpointDetail, found)
 
 
 def _emails(ids: set[str]) -> dict[str, str]:
@@ -89,13 +215,15 @@ def _governance(rate_limits: list[Json], ai_gateway: Json, email_notifications: 
     return {name: value for name, value in given.items() if value}
 
 
-def version_config(version: ConfigVersion, emails: Mapping[str, str], *, problem: str | None = None) -> Json:
-    """A config as clients know it, each served entity with its state. `problem` is why an active one is not served."""
+def version_config(
+    version: ConfigVersion, emails: Mapping[str, str], *, problem: str | None = None
+) -> ShownConfig:
+    """A config, each served entity with its state. `problem`: why an active config is not served."""
     spec = public_config(version.spec)
     outcome = Outcome(version.outcome)
     state = {
         "deployment": DEPLOYMENTS[outcome],
-        # Of an active one it would only repeat that all is well; the original has it empty.
+        # Databricks has it empty for a config that is, or was, active.
         "deployment_state_message": "" if outcome in (Outcome.ACTIVE, Outcome.REPLACED) else version.message,
     }
     if problem:
@@ -105,7 +233,7 @@ def version_config(version: ConfigVersion, emails: Mapping[str, str], *, problem
         made["creator"] = creator
     entities = [{**entity, "state": state, **made} for entity in spec["served_entities"]]
     return {
-        "served_entities": entities,
+        "served_entities": cast(Any, entities),
         "traffic_config": spec["traffic_config"],
         "config_version": version.number,
     }
@@ -117,7 +245,7 @@ def task_of(spec: Mapping[str, Any]) -> str:
     return task
 
 
-# Tuples rather than rows, and the shown config alone: thousands of them are written while they are read.
+# Tuples and one config instead of rows: thousands of endpoints are written while they are read.
 LIST_COLUMNS: tuple[str | Coalesce, ...] = (
     "name",
     "pk",
@@ -139,8 +267,8 @@ def creation(row: tuple[Any, ...]) -> tuple[datetime, str]:
     return row[LIST_COLUMNS.index("created_at")], row[LIST_COLUMNS.index("pk")]
 
 
-def list_item(row: tuple[Any, ...]) -> Json:
-    """One endpoint of the list, from the values of LIST_COLUMNS."""
+def endpoint_summary(row: tuple[Any, ...]) -> EndpointSummary:
+    """From the values of LIST_COLUMNS."""
     name, pk, creator, created, modified, ready, update, description, tags, limits, gateway, spec = row
     found: Json = {
         "name": name,
@@ -158,12 +286,11 @@ def list_item(row: tuple[Any, ...]) -> Json:
     if spec:
         found["config"] = {"served_entities": public_config(spec["served_entities"])}
         found["task"] = task_of(spec)
-    return found
+    return cast(EndpointSummary, found)
 
 
-def event(row: EndpointEvent) -> Json:
-    """Something that happened to an endpoint."""
-    found: Json = {"timestamp": milliseconds(row.at), "type": row.type, "message": row.sentence}
+def event(row: EndpointEvent) -> Event:
+    found: Event = {"timestamp": milliseconds(row.at), "type": row.type, "message": row.sentence}
     if row.entity:
         found["served_entity_name"] = row.entity
     if row.actor:
@@ -173,12 +300,11 @@ def event(row: EndpointEvent) -> Json:
     return found
 
 
-def config_version(version: ConfigVersion) -> Json:
-    """A config that was submitted, and what became of it."""
+def config_version(version: ConfigVersion) -> Version:
     emails = {version.creator.pk: version.creator.email} if version.creator else {}
-    found: Json = {
+    found: Version = {
         "config_version": version.number,
-        "outcome": version.outcome,
+        "outcome": cast(Any, version.outcome),
         "message": version.message,
         "creation_timestamp": milliseconds(version.created_at),
         "config": version_config(version, emails),

@@ -1,9 +1,9 @@
-"""A long list as JSON, written while it is read, so that neither its length in memory nor the wait grows with it."""
+"""A long list as JSON, written while its rows are read: memory and time to the first byte do not grow with its length."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -11,37 +11,37 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-AT_ONCE = 200  # as many are answered in one piece, with a length
-PIECE = 500
+MAX_WHOLE = 200  # shorter lists are answered in one piece, with Content-Length
+CHUNK_ROWS = 500
 
 
-def json_list(request: HttpRequest, name: str, items: Iterator[dict[str, Any]]) -> HttpResponseBase:
-    """`{"<name>": […]}`. What fails at the first items still fails before the answer begins."""
-    first = list(islice(items, AT_ONCE))
-    if len(first) < AT_ONCE:
+def json_list(request: HttpRequest, name: str, items: Iterator[Mapping[str, Any]]) -> HttpResponseBase:
+    """`{"<name>": […]}`. An error in the first rows is raised here, before the answer begins."""
+    first = list(islice(items, MAX_WHOLE))
+    if len(first) < MAX_WHOLE:
         return HttpResponse(_encoded({name: first}), content_type="application/json")
-    pieces = _pieces(name, chain(first, items))
-    # Each kind of server wants its own kind of iterator; the other is read to its end before a byte is sent.
-    content = _asynchronous(pieces) if isinstance(request, ASGIRequest) else pieces
+    chunks = _chunks(name, chain(first, items))
+    # Django reads an iterator of the other kind (sync or async) to its end before it sends a byte.
+    content = _asynchronous(chunks) if isinstance(request, ASGIRequest) else chunks
     return StreamingHttpResponse(content, content_type="application/json")
 
 
-def _pieces(name: str, items: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _chunks(name: str, items: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
     before = f'{{"{name}":['
-    while piece := list(islice(items, PIECE)):
-        yield before.encode() + _encoded(piece)[1:-1]
+    while chunk := list(islice(items, CHUNK_ROWS)):
+        yield before.encode() + _encoded(chunk)[1:-1]
         before = ","
     yield b"]}"
 
 
-async def _asynchronous(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    # In the thread that read the first rows: the cursor belongs to its connection.
-    while piece := await sync_to_async(_next)(pieces):
-        yield piece
+async def _asynchronous(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    # In the thread that read the first rows, because a database cursor belongs to its thread's connection.
+    while chunk := await sync_to_async(_next)(chunks):
+        yield chunk
 
 
-def _next(pieces: Iterator[bytes]) -> bytes:
-    return next(pieces, b"")
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
 
 
 def _encoded(value: Any) -> bytes:

@@ -96,8 +96,20 @@ def _valid_entity_name(name: str) -> str:
 
 
 class ServedEntity(ApiModel):
-    name: Annotated[str, AfterValidator(_valid_entity_name)] = ""
-    external_model: ExternalModel
+    name: Annotated[
+        str,
+        AfterValidator(_valid_entity_name),
+        Field(
+            description="Left out: the name of the model, with hyphens for what a name cannot have.",
+            json_schema_extra={"pattern": f"^$|^{names.NAME_PATTERN}$"},
+        ),
+    ] = ""
+    external_model: Annotated[
+        ExternalModel,
+        Field(
+            description="A model that a provider hosts, with the block of fields of that provider and no other."
+        ),
+    ]
 
     @model_validator(mode="before")
     @classmethod
@@ -119,9 +131,25 @@ class ServedEntity(ApiModel):
         return data
 
 
+def _describe_both_names(schema: dict[str, Any]) -> None:
+    """`served_model_name` is the older name of the same field; one of the two is required."""
+    newer = schema["properties"]["served_entity_name"]
+    schema["properties"]["served_model_name"] = {**newer, "description": "The older name of the same."}
+    schema["required"] = ["traffic_percentage"]
+    schema["anyOf"] = [{"required": [name]} for name in ("served_entity_name", "served_model_name")]
+
+
 class Route(ApiModel):
-    served_entity_name: str
-    traffic_percentage: Annotated[StrictInt, Field(ge=0, le=100)]
+    model_config = ConfigDict(json_schema_extra=_describe_both_names)
+
+    served_entity_name: Annotated[
+        str,
+        Field(
+            description="Name of the served entity.",
+            json_schema_extra={"pattern": f"^{names.NAME_PATTERN}$"},
+        ),
+    ]
+    traffic_percentage: Annotated[StrictInt, Field(ge=0, le=100, description="Its share of the queries.")]
 
     @model_validator(mode="before")
     @classmethod
@@ -139,12 +167,25 @@ class Route(ApiModel):
 
 
 class TrafficConfig(ApiModel):
-    routes: Annotated[list[Route], Field(max_length=MAX_SERVED_ENTITIES)] = Field(default_factory=list)
+    routes: Annotated[
+        list[Route],
+        Field(max_length=MAX_SERVED_ENTITIES, description="One for each served entity; they add up to 100."),
+    ] = Field(default_factory=list)
 
 
 class ConfigSpec(RequestBody):
-    served_entities: Annotated[list[ServedEntity], Field(min_length=1, max_length=MAX_SERVED_ENTITIES)]
-    traffic_config: TrafficConfig = Field(default_factory=TrafficConfig)
+    served_entities: Annotated[
+        list[ServedEntity],
+        Field(
+            min_length=1,
+            max_length=MAX_SERVED_ENTITIES,
+            description="An endpoint with an external model has exactly one, unless the server allows several.",
+        ),
+    ]
+    traffic_config: Annotated[
+        TrafficConfig,
+        Field(description="May be left out for a single served entity, which gets everything."),
+    ] = Field(default_factory=TrafficConfig)
 
     @model_validator(mode="after")
     def _all_to_the_only_one(self) -> Self:

@@ -53,11 +53,21 @@ class Fallback(ApiModel):
 
 
 class AiGateway(RequestBody):
-    fallback_config: Fallback | None = None
-    guardrails: Guardrails | None = None
-    inference_table_config: InferenceTable | None = None
-    rate_limits: Annotated[list[RateLimit], Field(max_length=MAX_RATE_LIMITS)] | None = None
-    usage_tracking_config: UsageTracking | None = None
+    fallback_config: Annotated[
+        Fallback | None,
+        Field(
+            description="Whether another served entity is asked when one answers 429 or 5xx or not at all: in the listed order, two at most. The one that failed may have worked all the same, so a question can be paid for twice."
+        ),
+    ] = None
+    guardrails: Annotated[Guardrails | None, Field(description="Kept and shown.")] = None
+    inference_table_config: Annotated[InferenceTable | None, Field(description="Kept and shown.")] = None
+    rate_limits: Annotated[
+        Annotated[list[RateLimit], Field(max_length=MAX_RATE_LIMITS)] | None,
+        Field(description="Carried out beside those of the endpoint."),
+    ] = None
+    usage_tracking_config: Annotated[UsageTracking | None, Field(description="Usage is always tracked.")] = (
+        None
+    )
 
     def stored(self) -> dict[str, Any]:
         """What was given, for the database and for answers."""
@@ -73,8 +83,8 @@ class AiGateway(RequestBody):
 
 
 class EmailNotifications(RequestBody):
-    on_update_failure: EmailAddresses | None = None
-    on_update_success: EmailAddresses | None = None
+    on_update_failure: Annotated[EmailAddresses | None, Field(description="E-mail addresses.")] = None
+    on_update_success: Annotated[EmailAddresses | None, Field(description="E-mail addresses.")] = None
 
     def stored(self) -> dict[str, Any]:
         """What was given, for the database and for answers."""
@@ -84,9 +94,20 @@ class EmailNotifications(RequestBody):
 class Timeouts(RequestBody):
     """How long a provider is waited for. What is left out is 5, 60 and 297 seconds, as far as the others allow it."""
 
-    connect_seconds: Annotated[Seconds, Field(le=60)] | None = None
-    first_byte_seconds: Annotated[Seconds, Field(le=MAX_SECONDS)] | None = None
-    total_seconds: Annotated[Seconds, Field(le=MAX_SECONDS)] | None = None
+    connect_seconds: Annotated[
+        Annotated[Seconds, Field(le=60)] | None,
+        Field(description="For a connection. Left out: 5, or as much as the others leave."),
+    ] = None
+    first_byte_seconds: Annotated[
+        Annotated[Seconds, Field(le=MAX_SECONDS)] | None,
+        Field(
+            description="Until the answer begins, connecting included. Left out: 60, or the whole if that is less."
+        ),
+    ] = None
+    total_seconds: Annotated[
+        Annotated[Seconds, Field(le=MAX_SECONDS)] | None,
+        Field(description="Until the answer is whole. Left out: 297, or the first byte if that is more."),
+    ] = None
 
     @model_validator(mode="after")
     def _in_their_order(self) -> Self:

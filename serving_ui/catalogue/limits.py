@@ -19,11 +19,24 @@ Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
 class RateLimit(ApiModel):
     """`principal` is an e-mail, the name of a group or an application id; without one each has a limit of their own."""
 
-    calls: Count | None = None
-    tokens: Count | None = None
-    key: Literal["endpoint", "user", "user_group", "service_principal"] = "endpoint"
-    principal: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    renewal_period: Literal["minute"] = "minute"
+    calls: Annotated[Count | None, Field(description="How many in any minute. 0 lets none through.")] = None
+    tokens: Annotated[
+        Count | None,
+        Field(description="How many, of questions and answers, in any minute. Give calls, tokens or both."),
+    ] = None
+    key: Annotated[
+        Literal["endpoint", "user", "user_group", "service_principal"],
+        Field(
+            description="Whose are counted: all of the endpoint's, each user's or one user's, those of a group together, or a service principal's."
+        ),
+    ] = "endpoint"
+    principal: Annotated[
+        Annotated[str, Field(min_length=1, max_length=255)] | None,
+        Field(
+            description="E-mail, name of the group, or application id. Left out, each user or service principal has the limit for themselves."
+        ),
+    ] = None
+    renewal_period: Annotated[Literal["minute"], Field(description="The window.")] = "minute"
 
     @model_validator(mode="after")
     def _counts_something_of_somebody(self) -> Self:

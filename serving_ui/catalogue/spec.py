@@ -72,11 +72,13 @@ class Tag(ApiModel):
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TAG_KEY_LENGTH),
         AfterValidator(_single_line),
+        Field(description="At most 127 characters."),
     ]
     value: Annotated[
         str,
         StringConstraints(strip_whitespace=True, max_length=MAX_TAG_VALUE_LENGTH),
         AfterValidator(_single_line),
+        Field(description="At most 255 characters."),
     ] = ""
 
 
@@ -116,15 +118,42 @@ _DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description)
 
 
 class EndpointSpec(RequestBody):
-    name: Annotated[str, AfterValidator(_endpoint_name)]
-    description: Description = ""
-    config: ConfigSpec
-    rate_limits: RateLimits = Field(default_factory=list)
-    tags: Tags = Field(default_factory=list)
-    ai_gateway: AiGateway | None = None
-    email_notifications: EmailNotifications | None = None
-    timeouts: Timeouts | None = None
-    route_optimized: Annotated[StrictBool, AfterValidator(_not_optimized)] = False
+    name: Annotated[
+        str,
+        AfterValidator(_endpoint_name),
+        Field(
+            description="Letters, digits, hyphens and underscores, at most 63. It never changes.",
+            json_schema_extra={"pattern": f"^{names.NAME_PATTERN}$"},
+        ),
+    ]
+    description: Annotated[Description, Field(description="For people.")] = ""
+    config: Annotated[ConfigSpec, Field(description="What the endpoint serves.")]
+    rate_limits: Annotated[
+        RateLimits,
+        Field(description="Calls or tokens a minute. Of several that concern a call the strictest counts."),
+    ] = Field(default_factory=list)
+    tags: Annotated[Tags, Field(description="Each key once.")] = Field(default_factory=list)
+    ai_gateway: Annotated[
+        AiGateway | None,
+        Field(
+            description="Its rate limits and fallback are carried out; guardrails and inference tables are kept and shown."
+        ),
+    ] = None
+    email_notifications: Annotated[
+        EmailNotifications | None,
+        Field(
+            description="Who is to be told when an update ends. Kept and shown; this version sends no e-mail."
+        ),
+    ] = None
+    timeouts: Annotated[
+        Timeouts | None,
+        Field(description="How long the provider is waited for; an addition of this server."),
+    ] = None
+    route_optimized: Annotated[
+        StrictBool,
+        AfterValidator(_not_optimized),
+        Field(description="Not offered: false, or left out."),
+    ] = False
 
 
 _GOVERNING: dict[str, type[RequestBody]] = {

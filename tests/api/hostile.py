@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.operation import Operation
 
 Body = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -37,9 +37,9 @@ def spoilt(body: Body, model: type[BaseModel]) -> Iterator[tuple[str, Body]]:
 
 def addresses(operation: Operation, known: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """What to put into the address: first what is known, then one hostile text at a time."""
-    right = {name: known[name] for name in operation.holes}
+    right = {name: known[name] for name in operation.path_names}
     yield right
-    for name in [*operation.holes, *(each.name for each in operation.query)]:
+    for name in [*operation.path_names, *(each.name for each in operation.query)]:
         needed = {each.name: known[each.name] for each in operation.query if each.required}
         yield from ({**right, **needed, name: text} for text in TEXTS)
 

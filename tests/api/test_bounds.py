@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from serving_ui.api import bodies
-from serving_ui.api.description.document import OPERATIONS
 from serving_ui.api.scim import schemas
-from serving_ui.api.views import tokens
+from serving_ui.api.urls import OPERATIONS
+from serving_ui.api.views import governance, tokens
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, RateLimits, Tags
 from tests.api.conftest import API, Caller
 
@@ -22,7 +21,7 @@ READ: dict[str, Any] = {
     **{each.body.__name__: each.body for each in OPERATIONS if each.body and each.path.startswith(API)},
     **{
         name: model
-        for module in (bodies, schemas, tokens)
+        for module in (governance, schemas, tokens)
         for name, model in vars(module).items()
         if isinstance(model, type) and issubclass(model, BaseModel)
     },

@@ -12,10 +12,11 @@ from django.test import Client
 from django.urls import get_resolver
 
 from serving_ui.accounts.models import User
-from serving_ui.api.description import fields
-from serving_ui.api.description.document import OPERATIONS, document
-from serving_ui.api.description.examples import programs
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.openapi.document import document
+from serving_ui.api.operation import Operation
+from serving_ui.api.reference import fields
+from serving_ui.api.reference.programs import programs
+from serving_ui.api.urls import OPERATIONS
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
 from serving_ui.endpoints.models import Endpoint
@@ -86,7 +87,7 @@ def test_every_provider_is_described_with_every_field():
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
 def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation):
     assert operation.body is not None
-    if operation.group == "Serving endpoints" and not operation.refused:
+    if operation.group == "Serving endpoints" and not operation.is_refused:
         rows = fields.rows({"$ref": f"/{operation.body.__name__}"})
         first = [row.path for row in rows if row.path.count(".") == 0 and not row.says_something]
         assert first == []

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from serving_ui.accounts.models import User
-from serving_ui.api.description.document import OPERATIONS
-from serving_ui.api.description.examples import EXAMPLE, given
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.operation import Operation
+from serving_ui.api.reference.programs import EXAMPLE, example_body
+from serving_ui.api.urls import OPERATIONS
 from tests.api.conftest import API, Caller
 from tests.api.hostile import TEXTS, addresses, spoilt
 
@@ -66,7 +66,7 @@ def of(operation: Operation, known: dict[str, str]) -> dict[str, str]:
 
 def address(operation: Operation, parts: dict[str, str]) -> str:
     path, query = operation.path, dict(parts)
-    for hole in operation.holes:
+    for hole in operation.path_names:
         path = path.replace(f"{{{hole}}}", spelled(query.pop(hole)))
     asked = urlencode(query, errors="surrogatepass")
     return path.removeprefix(API) + (f"?{asked}" if asked else "")
@@ -78,12 +78,12 @@ def spelled(text: str) -> str:
 
 def is_no_error_of_ours(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
     reply = caller.ask(operation.method, path, body)
-    return "" if reply.status < 500 or operation.refused else f"{reply.status} {reply.content[:200]!r}"
+    return "" if reply.status < 500 or operation.is_refused else f"{reply.status} {reply.content[:200]!r}"
 
 
 @pytest.mark.parametrize("operation", HERE, ids=lambda each: each.name)
 def test_no_address_is_an_error_of_ours(operation: Operation, as_admin: Caller, known: dict[str, str]):
-    body = given(operation, EXAMPLE)
+    body = example_body(operation, EXAMPLE)
     wrong = {}
     for parts in addresses(operation, of(operation, known)):
         if found := is_no_error_of_ours(as_admin, operation, address(operation, parts), body):
@@ -99,7 +99,7 @@ def test_no_body_is_an_error_of_ours(operation: Operation, as_admin: Caller, kno
     path = address(operation, next(addresses(operation, of(operation, known))))
     assert operation.body is not None
     wrong = {}
-    for what, body in spoilt(given(operation, EXAMPLE) or {}, operation.body):
+    for what, body in spoilt(example_body(operation, EXAMPLE) or {}, operation.body):
         if found := is_no_error_of_ours(as_admin, operation, path, body):
             wrong[what] = found
     assert not wrong

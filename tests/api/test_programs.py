@@ -13,9 +13,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from serving_ui.api.description.document import OPERATIONS
-from serving_ui.api.description.examples import EXAMPLE, address, given, programs
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.operation import Operation
+from serving_ui.api.reference.programs import EXAMPLE, address, example_body, programs
+from serving_ui.api.urls import OPERATIONS
 
 ANSWER = {
     "name": "my-chat",
@@ -92,7 +92,7 @@ def test_a_python_program_makes_the_call(operation: Operation, key: str, recorde
     method, path, body = asked[0]
     assert method == operation.method
     assert parted(path) == parted(address(operation, EXAMPLE))
-    assert (body or None) == (given(operation, EXAMPLE) or None)
+    assert (body or None) == (example_body(operation, EXAMPLE) or None)
 
 
 def parted(address: str) -> tuple[str, dict[str, list[str]]]:
@@ -108,7 +108,7 @@ def test_a_curl_line_is_the_call(operation: Operation):
     assert words[0] == "curl"
     assert f"$DATABRICKS_HOST{address(operation, EXAMPLE)}" in words
     assert ("-X" in words) == (operation.method != "GET")
-    body = given(operation, EXAMPLE)
+    body = example_body(operation, EXAMPLE)
     assert ("-d" in words) == (body is not None)
     if body is not None:
         assert json.loads(words[words.index("-d") + 1]) == body

@@ -12,7 +12,7 @@ from django.urls import get_resolver
 
 from serving_ui.accounts.commands import create_access_token, create_sign_in_link
 from serving_ui.accounts.models import Group, User
-from serving_ui.api.description.document import OPERATIONS
+from serving_ui.api.urls import OPERATIONS
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from serving_ui.pages.http import MessageCookie
@@ -56,18 +56,18 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
     program = User.objects.create(email="a-program", kind=User.Kind.SERVICE_PRINCIPAL)
     known = {
         "name": "chat",
-        "entity": "entity",
+        "served_model_name": "entity",
         "scope": "keys",
-        "endpoint_id": endpoint.pk,
-        "token_id": token.pk,
-        "user_id": owner.pk,
-        "group_id": Group.built_in("users").pk,
         "value": create_sign_in_link(user=owner, now=clock.now()).removeprefix("/welcome/"),
     }
     special = {
         "docs/api/": {"name": OPERATIONS[0].name},
         "docs/": {"name": "secrets"},
-        "ServicePrincipals": {"user_id": program.pk},
+        "permissions/": {"id": endpoint.pk},
+        "token": {"id": token.pk},
+        "Users": {"id": owner.pk},
+        "ServicePrincipals": {"id": program.pk},
+        "Groups": {"id": Group.built_in("users").pk},
     }
     found = []
     for address, view in routes(get_resolver()):

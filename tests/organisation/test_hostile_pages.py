@@ -39,7 +39,7 @@ HOLES = {"name": "known", "scope": "known", "value": "none"}
 PARAMETERS = sorted(
     {
         name
-        for folder in ("pages", "api/description")
+        for folder in ("pages", "api/reference")
         for file in (ROOT / "serving_ui" / folder).rglob("*.py")
         for name in re.findall(r"GET(?:\.get\(|\[|\.getlist\()\"(\w+)\"", file.read_text())
     }

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
 
-from serving_ui.api.http import ApiRequest, Json
 from serving_ui.api.query_parameters import whole_number
+from serving_ui.api.request import ApiRequest, Json
 from serving_ui.api.scim.filters import parse_filter
 from serving_ui.lib import keyset
 from serving_ui.lib.refusal import Refusal

@@ -11,8 +11,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts import directory, queries
 from serving_ui.accounts.models import Group, User
-from serving_ui.api.http import ApiRequest
-from serving_ui.api.request_body import read_body
+from serving_ui.api.request import ApiRequest, read_body
 from serving_ui.api.response_warnings import warn_of_unknown_fields
 from serving_ui.api.scim.schemas import GroupRequest, MembersValue, PatchOperation, PatchRequest
 from serving_ui.catalogue import unknown

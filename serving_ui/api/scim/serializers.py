@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving_ui.accounts.models import Group, User
-from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.request import ApiRequest, Json
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 

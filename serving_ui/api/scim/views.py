@@ -3,54 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 from serving_ui.accounts import directory, queries
 from serving_ui.accounts.models import Group, User
-from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.request_body import read_body
-from serving_ui.api.response_warnings import warn_of_unknown_fields
+from serving_ui.api.answers import Empty
+from serving_ui.api.operation import Parameter
+from serving_ui.api.request import ApiRequest, Json
+from serving_ui.api.routing import Router
 from serving_ui.api.scim import patch, serializers
 from serving_ui.api.scim.filters import GROUP_COLUMNS, USER_COLUMNS
 from serving_ui.api.scim.pagination import paginate
-from serving_ui.api.scim.schemas import GroupRequest, PrincipalRequest, ServicePrincipalRequest, UserRequest
+from serving_ui.api.scim.resources import (
+    ScimGroup,
+    ScimGroupList,
+    ScimServicePrincipal,
+    ScimServicePrincipalList,
+    ScimUser,
+    ScimUserList,
+)
+from serving_ui.api.scim.schemas import (
+    GroupRequest,
+    PatchRequest,
+    PrincipalRequest,
+    ServicePrincipalRequest,
+    UserRequest,
+)
 from serving_ui.api.scim.serializers import requested_attributes
-from serving_ui.catalogue import unknown
+from serving_ui.catalogue.translatable import _
 
-Request = TypeVar("Request", UserRequest, ServicePrincipalRequest, GroupRequest)
+router = Router("People and groups")
+PATH = "preview/scim/v2"
+ATTRIBUTES = (
+    Parameter(name="attributes", description=_("Names of the attributes to answer, with commas.")),
+    Parameter(name="excludedAttributes", description=_("Names of the attributes to leave out.")),
+)
+LIST = (
+    Parameter(name="filter", description=_('Such as userName eq "a@example.com".')),
+    Parameter(name="sortBy", description=_("Name of an attribute.")),
+    Parameter(
+        name="sortOrder", description=_("ascending or descending."), choices=("ascending", "descending")
+    ),
+    Parameter(
+        name="cursor",
+        description=_(
+            "Empty for the first page, then the nextCursor of the page before (RFC 9865). Meets everybody once, whoever comes or goes meanwhile."
+        ),
+    ),
+    Parameter(
+        name="startIndex",
+        description=_(
+            "Counts from 1, in the order of creation if no other is asked for. For a walk, cursor is the surer way."
+        ),
+        type="integer",
+    ),
+    Parameter(
+        name="count", description=_("How many at most: 100 if not given, up to 10,000."), type="integer"
+    ),
+    *ATTRIBUTES,
+)
+USER_EXAMPLE = {"userName": "new@example.com", "displayName": "New Colleague"}
+SERVICE_PRINCIPAL_EXAMPLE = {
+    "applicationId": "1b2c3d4e-5f60-4718-a293-a4b5c6d7e8f9",
+    "displayName": "Nightly job",
+}
+GROUP_EXAMPLE: dict[str, Any] = {"displayName": "Analysts", "members": []}
+PATCH_EXAMPLE = {
+    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+    "Operations": [{"op": "replace", "path": "displayName", "value": "A new name"}],
+}
 
 
+@router.get(f"{PATH}/Me", summary=_("Get yourself"), query=ATTRIBUTES, answer=ScimUser, sdk="current_user.me")
 def get_me(request: ApiRequest) -> Json:
-    """GET Me: the caller; a service principal too is shown as a user, which is what the SDK reads."""
+    """The caller. A service principal too is shown as a user, which is what the SDK reads."""
     return requested_attributes(request, _user_resource(request.user))
 
 
 # Users and service principals
 
 
+@router.get(f"{PATH}/Users", summary=_("List people"), query=LIST, answer=ScimUserList, sdk="users.list")
 def list_users(request: ApiRequest) -> Json:
-    """GET Users."""
     return _list(request, User.Kind.PERSON, _user_resources)
 
 
+@router.get(
+    f"{PATH}/ServicePrincipals",
+    summary=_("List service principals"),
+    query=LIST,
+    answer=ScimServicePrincipalList,
+    sdk="service_principals.list",
+)
 def list_service_principals(request: ApiRequest) -> Json:
-    """GET ServicePrincipals."""
     return _list(request, User.Kind.SERVICE_PRINCIPAL, _service_principal_resources)
 
 
-def get_user(request: ApiRequest, user_id: str) -> Json:
-    """GET Users/{id}."""
-    return requested_attributes(request, _user_resource(_get_user(user_id)))
+@router.get(
+    f"{PATH}/Users/{{id}}",
+    summary=_("Get a person"),
+    query=ATTRIBUTES,
+    answer=ScimUser,
+    refusals=(404,),
+    sdk="users.get",
+)
+def get_user(request: ApiRequest, id: str) -> Json:
+    return requested_attributes(request, _user_resource(_get_user(id)))
 
 
-def get_service_principal(request: ApiRequest, user_id: str) -> Json:
-    """GET ServicePrincipals/{id}."""
-    return requested_attributes(request, _service_principal_resource(_get_service_principal(user_id)))
+@router.get(
+    f"{PATH}/ServicePrincipals/{{id}}",
+    summary=_("Get a service principal"),
+    query=ATTRIBUTES,
+    answer=ScimServicePrincipal,
+    refusals=(404,),
+    sdk="service_principals.get",
+)
+def get_service_principal(request: ApiRequest, id: str) -> Json:
+    return requested_attributes(request, _service_principal_resource(_get_service_principal(id)))
 
 
-def create_user(request: ApiRequest) -> Json:
-    """POST Users: a person, who signs in with a link of `manage.py sign_in_link`."""
-    body = _read(UserRequest, request)
+@router.post(
+    f"{PATH}/Users",
+    summary=_("Create a person"),
+    answer=ScimUser,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=USER_EXAMPLE,
+)
+def create_user(request: ApiRequest, body: UserRequest) -> Json:
+    """A person, who signs in with a link of `manage.py sign_in_link`."""
     directory.need_admin(request.user)
     user = directory.create_person(
         email=body.userName or "",
@@ -62,9 +144,15 @@ def create_user(request: ApiRequest) -> Json:
     return _user_resource(user)
 
 
-def create_service_principal(request: ApiRequest) -> Json:
-    """POST ServicePrincipals."""
-    body = _read(ServicePrincipalRequest, request)
+@router.post(
+    f"{PATH}/ServicePrincipals",
+    summary=_("Create a service principal"),
+    answer=ScimServicePrincipal,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=SERVICE_PRINCIPAL_EXAMPLE,
+)
+def create_service_principal(request: ApiRequest, body: ServicePrincipalRequest) -> Json:
     directory.need_admin(request.user)
     user = directory.create_service_principal(
         application_id=body.applicationId or "",
@@ -76,47 +164,91 @@ def create_service_principal(request: ApiRequest) -> Json:
     return _service_principal_resource(user)
 
 
-def replace_user(request: ApiRequest, user_id: str) -> Json:
-    """PUT Users/{id}: replaces every attribute but `userName`."""
-    body, user = _read(UserRequest, request), _get_user(user_id)
+@router.put(
+    f"{PATH}/Users/{{id}}",
+    summary=_("Replace a person"),
+    answer=ScimUser,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=USER_EXAMPLE,
+)
+def replace_user(request: ApiRequest, id: str, body: UserRequest) -> Json:
+    """Replaces every attribute but `userName`."""
+    user = _get_user(id)
     patch.refuse_rename(user, "userName", body.userName)
     return _user_resource(_replace(request, user, body))
 
 
-def replace_service_principal(request: ApiRequest, user_id: str) -> Json:
-    """PUT ServicePrincipals/{id}: replaces every attribute but `applicationId`."""
-    body, user = _read(ServicePrincipalRequest, request), _get_service_principal(user_id)
+@router.put(
+    f"{PATH}/ServicePrincipals/{{id}}",
+    summary=_("Replace a service principal"),
+    answer=ScimServicePrincipal,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=SERVICE_PRINCIPAL_EXAMPLE,
+)
+def replace_service_principal(request: ApiRequest, id: str, body: ServicePrincipalRequest) -> Json:
+    """Replaces every attribute but `applicationId`."""
+    user = _get_service_principal(id)
     patch.refuse_rename(user, "applicationId", body.applicationId)
     return _service_principal_resource(_replace(request, user, body))
 
 
-def change_user(request: ApiRequest, user_id: str) -> Json:
-    """PATCH Users/{id}."""
-    return _user_resource(patch.patch_principal(request, _get_user(user_id)))
+@router.patch(
+    f"{PATH}/Users/{{id}}",
+    summary=_("Change a person"),
+    body=PatchRequest,
+    answer=ScimUser,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=PATCH_EXAMPLE,
+)
+def change_user(request: ApiRequest, id: str) -> Json:
+    return _user_resource(patch.patch_principal(request, _get_user(id)))
 
 
-def change_service_principal(request: ApiRequest, user_id: str) -> Json:
-    """PATCH ServicePrincipals/{id}."""
-    return _service_principal_resource(patch.patch_principal(request, _get_service_principal(user_id)))
+@router.patch(
+    f"{PATH}/ServicePrincipals/{{id}}",
+    summary=_("Change a service principal"),
+    body=PatchRequest,
+    answer=ScimServicePrincipal,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=PATCH_EXAMPLE,
+)
+def change_service_principal(request: ApiRequest, id: str) -> Json:
+    return _service_principal_resource(patch.patch_principal(request, _get_service_principal(id)))
 
 
-def delete_user(request: ApiRequest, user_id: str) -> Json:
-    """DELETE Users/{id}."""
-    directory.delete_principal(user=_get_user(user_id), actor=request.user)
+@router.delete(
+    f"{PATH}/Users/{{id}}",
+    summary=_("Delete a person"),
+    refusals=(403, 404, 409),
+    for_admins=True,
+    sdk="users.delete",
+)
+def delete_user(request: ApiRequest, id: str) -> Empty:
+    directory.delete_principal(user=_get_user(id), actor=request.user)
     return {}
 
 
-def delete_service_principal(request: ApiRequest, user_id: str) -> Json:
-    """DELETE ServicePrincipals/{id}."""
-    directory.delete_principal(user=_get_service_principal(user_id), actor=request.user)
+@router.delete(
+    f"{PATH}/ServicePrincipals/{{id}}",
+    summary=_("Delete a service principal"),
+    refusals=(403, 404, 409),
+    for_admins=True,
+    sdk="service_principals.delete",
+)
+def delete_service_principal(request: ApiRequest, id: str) -> Empty:
+    directory.delete_principal(user=_get_service_principal(id), actor=request.user)
     return {}
 
 
 # Groups
 
 
+@router.get(f"{PATH}/Groups", summary=_("List groups"), query=LIST, answer=ScimGroupList, sdk="groups.list")
 def list_groups(request: ApiRequest) -> Json:
-    """GET Groups."""
     page = paginate(request, queries.groups(), GROUP_COLUMNS)
     members = queries.members(of=page.rows)
     return page.response(
@@ -127,14 +259,27 @@ def list_groups(request: ApiRequest) -> Json:
     )
 
 
-def get_group(request: ApiRequest, group_id: str) -> Json:
-    """GET Groups/{id}."""
-    return requested_attributes(request, _group_resource(queries.group_by_id(group_id=group_id)))
+@router.get(
+    f"{PATH}/Groups/{{id}}",
+    summary=_("Get a group"),
+    query=ATTRIBUTES,
+    answer=ScimGroup,
+    refusals=(404,),
+    sdk="groups.get",
+)
+def get_group(request: ApiRequest, id: str) -> Json:
+    return requested_attributes(request, _group_resource(queries.group_by_id(group_id=id)))
 
 
-def create_group(request: ApiRequest) -> Json:
-    """POST Groups."""
-    body = _read(GroupRequest, request)
+@router.post(
+    f"{PATH}/Groups",
+    summary=_("Create a group"),
+    answer=ScimGroup,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=GROUP_EXAMPLE,
+)
+def create_group(request: ApiRequest, body: GroupRequest) -> Json:
     directory.need_admin(request.user)
     group = directory.create_group(
         name=body.displayName or "",
@@ -145,27 +290,43 @@ def create_group(request: ApiRequest) -> Json:
     return _group_resource(group)
 
 
-def replace_group(request: ApiRequest, group_id: str) -> Json:
-    """PUT Groups/{id}: members that the body does not list are removed."""
-    body, group = _read(GroupRequest, request), queries.group_by_id(group_id=group_id)
+@router.put(
+    f"{PATH}/Groups/{{id}}",
+    summary=_("Replace a group"),
+    answer=ScimGroup,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=GROUP_EXAMPLE,
+)
+def replace_group(request: ApiRequest, id: str, body: GroupRequest) -> Json:
+    """Members that the body does not list are removed."""
+    group = queries.group_by_id(group_id=id)
     return _group_resource(patch.replace_group(request, group, body))
 
 
-def change_group(request: ApiRequest, group_id: str) -> Json:
-    """PATCH Groups/{id}."""
-    return _group_resource(patch.patch_group(request, queries.group_by_id(group_id=group_id)))
+@router.patch(
+    f"{PATH}/Groups/{{id}}",
+    summary=_("Change a group"),
+    body=PatchRequest,
+    answer=ScimGroup,
+    refusals=(403, 404, 409),
+    for_admins=True,
+    example=PATCH_EXAMPLE,
+)
+def change_group(request: ApiRequest, id: str) -> Json:
+    return _group_resource(patch.patch_group(request, queries.group_by_id(group_id=id)))
 
 
-def delete_group(request: ApiRequest, group_id: str) -> Json:
-    """DELETE Groups/{id}."""
-    directory.delete_group(group=queries.group_by_id(group_id=group_id), actor=request.user)
+@router.delete(
+    f"{PATH}/Groups/{{id}}",
+    summary=_("Delete a group"),
+    refusals=(403, 404, 409),
+    for_admins=True,
+    sdk="groups.delete",
+)
+def delete_group(request: ApiRequest, id: str) -> Empty:
+    directory.delete_group(group=queries.group_by_id(group_id=id), actor=request.user)
     return {}
-
-
-def _read(model: type[Request], request: ApiRequest) -> Request:
-    body = read_body(model, request.json)
-    warn_of_unknown_fields(request, unknown.in_model(model, request.json))
-    return body
 
 
 def _list(request: ApiRequest, kind: User.Kind, resources: Callable[[Sequence[User]], list[Json]]) -> Json:

@@ -1,18 +1,26 @@
-"""Create, get, list, update and delete endpoints; cancel an update."""
+"""Create, get, list, update and delete endpoints; cancel an update; take over secrets."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from django.http import HttpResponseBase
+from pydantic import Field
 
 from serving_ui.api import paging, serializers, streaming
-from serving_ui.api.http import ApiRequest, Json
+from serving_ui.api.answers import Empty, NextPage
+from serving_ui.api.operation import PAGE_PARAMETERS
+from serving_ui.api.request import ApiRequest, Json
 from serving_ui.api.response_warnings import (
     warn_of_ineffective_fields,
     warn_of_unknown_fields,
     warn_of_unsent_email,
 )
+from serving_ui.api.routing import Router
+from serving_ui.api.serializers import EndpointDetail, EndpointSummary
+from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
-from serving_ui.catalogue.spec import parse_config, parse_endpoint
+from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import commands, queries, takeover
 from serving_ui.endpoints.duplicate_create import duplicate_refusal
@@ -21,8 +29,27 @@ from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 
-# mlflow's update_endpoint sends whatever it is given here; what has an address of its own is not dropped in silence.
-ELSEWHERE = {
+router = Router("Serving endpoints")
+ALL = "serving-endpoints"
+ONE = f"{ALL}/{{name}}"
+# Also in the examples of the other operations on endpoints.
+CONFIG: dict[str, Any] = {
+    "served_entities": [
+        {
+            "name": "gpt-4o",
+            "external_model": {
+                "name": "gpt-4o",
+                "provider": "openai",
+                "task": "llm/v1/chat",
+                "openai_config": {"openai_api_key": "{{secrets/my_scope/my_openai_api_key}}"},
+            },
+        }
+    ]
+}
+LIMITS = [{"calls": 100, "key": "user", "renewal_period": "minute"}]
+TAGS = [{"key": "team", "value": "gen-ai"}]
+# The method update_endpoint of mlflow sends these fields to the config; they have paths of their own and are refused there.
+PATHS_OF_SETTINGS = {
     "rate_limits": "rate-limits",
     "tags": "tags",
     "ai_gateway": "ai-gateway",
@@ -31,8 +58,35 @@ ELSEWHERE = {
 }
 
 
-def create(request: ApiRequest) -> Json:
-    """POST serving-endpoints."""
+class NoFields(ApiModel):
+    """Nothing needs to be said."""
+
+
+class ProvisionedConfig(ApiModel):
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class NewProvisionedEndpoint(ProvisionedConfig):
+    name: str = ""
+
+
+class EndpointList(NextPage):
+    endpoints: Annotated[list[EndpointSummary], Field(description="Those that you may see.")]
+
+
+@router.post(
+    ALL,
+    summary=_("Create an endpoint"),
+    description=_(
+        "Answers at once, with the config pending as version 1; the endpoint is ready when state.ready is READY. A name that is taken is refused with 409 RESOURCE_ALREADY_EXISTS, who made it, when, and whether its config is the same."
+    ),
+    body=EndpointSpec,
+    refusals=(409,),
+    example={"name": "my-chat", "config": CONFIG, "rate_limits": LIMITS, "tags": TAGS},
+    sdk="serving_endpoints.create",
+    mlflow="create_endpoint",
+)
+def create_endpoint(request: ApiRequest) -> EndpointDetail:
     spec = parse_endpoint(request.json, several=Workspace.here().several_external_models)
     warn_of_unknown_fields(request, spec.unknown)
     if spec.ai_gateway:
@@ -49,26 +103,55 @@ def create(request: ApiRequest) -> Json:
     return _accepted(request, made)
 
 
-def get(request: ApiRequest, name: str) -> Json:
-    """GET serving-endpoints/{name}."""
+@router.get(
+    ONE,
+    summary=_("Get an endpoint"),
+    description=_(
+        "While an update runs, config is the old one, which answers queries, and pending_config the new one."
+    ),
+    refusals=(404,),
+    sdk="serving_endpoints.get",
+    mlflow="get_endpoint",
+)
+def get_endpoint(request: ApiRequest, name: str) -> EndpointDetail:
     return _shown(request, name)
 
 
-def listing(request: ApiRequest) -> Json | HttpResponseBase:
-    """GET serving-endpoints: all that the person may see, last modified first, in one query however many there are. In pages
-    they come in the order of their creation, which no change of theirs disturbs."""
+@router.get(
+    ALL,
+    summary=_("List endpoints"),
+    description=_(
+        "Every endpoint that you may see, last modified first, in one answer; or in pages, in the order of their creation."
+    ),
+    query=PAGE_PARAMETERS,
+    sdk="serving_endpoints.list",
+    mlflow="list_endpoints",
+)
+def list_endpoints(request: ApiRequest) -> EndpointList | HttpResponseBase:
+    """One query, however many there are. Pages are in the order of creation, which no change of an endpoint disturbs."""
     rows = queries.visible(actor=request.user)
     values = rows.values_list(*serializers.LIST_COLUMNS)
     if not paging.is_asked(request):
         items = values.order_by("-modified_at", "name").iterator(chunk_size=500)
-        return streaming.json_list(request, "endpoints", map(serializers.list_item, items))
+        return streaming.json_list(request, "endpoints", map(serializers.endpoint_summary, items))
     found, more = paging.page(request, values, order=("created_at", "pk"), key=serializers.creation)
-    return {"endpoints": [serializers.list_item(each) for each in found], **more}
+    return {"endpoints": [serializers.endpoint_summary(each) for each in found], **more}
 
 
-def update_config(request: ApiRequest, name: str) -> Json:
-    """PUT serving-endpoints/{name}/config."""
-    _refuse_elsewhere(request.json)
+@router.put(
+    f"{ONE}/config",
+    summary=_("Update the config"),
+    description=_(
+        "Makes a new config version. The old one answers every query until the new one is ready. While an update runs, another is refused with 409 RESOURCE_CONFLICT."
+    ),
+    body=ConfigSpec,
+    refusals=(403, 404, 409),
+    example=CONFIG,
+    sdk="serving_endpoints.update_config",
+    mlflow="update_endpoint_config",
+)
+def update_config(request: ApiRequest, name: str) -> EndpointDetail:
+    _refuse_settings(request.json)
     config = parse_config(request.json, several=Workspace.here().several_external_models)
     warn_of_unknown_fields(request, config.unknown)
     changes = EndpointChanges(config=config)
@@ -76,51 +159,93 @@ def update_config(request: ApiRequest, name: str) -> Json:
     return _accepted(request, changed)
 
 
-def cancel_update(request: ApiRequest, name: str) -> Json:
-    """POST serving-endpoints/{name}/config:cancel, an addition of ours."""
+@router.post(
+    f"{ONE}/config:cancel",
+    summary=_("Cancel the running update"),
+    description=_(
+        "The pending config is dropped, and the active one answers as before. Refused with 409 when no update runs."
+    ),
+    body=NoFields,
+    body_required=False,
+    refusals=(403, 404, 409),
+    is_addition=True,
+)
+def cancel_update(request: ApiRequest, name: str) -> EndpointDetail:
     commands.cancel_update(name=name, actor=request.user, now=clock.now())
     return _shown(request, name)
 
 
-def take_over(request: ApiRequest, name: str) -> Json:
-    """POST serving-endpoints/{name}/config:take-over, an addition of ours."""
+@router.post(
+    f"{ONE}/config:take-over",
+    summary=_("Take over the secrets"),
+    description=_(
+        "Its secret references are sent on your right from now on, where whoever gave them is deactivated or may not read them any more and you may. No config version is made; an endpoint that was not ready for it is ready again."
+    ),
+    body=NoFields,
+    body_required=False,
+    refusals=(403, 404, 409),
+    is_addition=True,
+)
+def take_over(request: ApiRequest, name: str) -> EndpointDetail:
     takeover.take_over(name=name, actor=request.user, now=clock.now())
     return _shown(request, name)
 
 
-def delete(request: ApiRequest, name: str) -> Json:
-    """DELETE serving-endpoints/{name}."""
+@router.delete(
+    ONE,
+    summary=_("Delete an endpoint"),
+    description=_("With its history and the secrets pasted into it. It cannot be brought back."),
+    refusals=(403, 404),
+    sdk="serving_endpoints.delete",
+    mlflow="delete_endpoint",
+)
+def delete_endpoint(request: ApiRequest, name: str) -> Empty:
     commands.delete_endpoint(name=name, actor=request.user, now=clock.now())
     return {}
 
 
-def create_provisioned(request: ApiRequest) -> Json:
-    """POST serving-endpoints/pt."""
+@router.post(
+    f"{ALL}/pt",
+    summary=_("Create an endpoint with provisioned throughput"),
+    description=_("Not offered until foundation models are."),
+    body=NewProvisionedEndpoint,
+    sdk="serving_endpoints.create_provisioned_throughput_endpoint",
+    is_refused=True,
+)
+def create_provisioned(request: ApiRequest) -> EndpointDetail:
     raise _not_provisioned()
 
 
-def update_provisioned(request: ApiRequest, name: str) -> Json:
-    """PUT serving-endpoints/pt/{name}/config."""
+@router.put(
+    f"{ALL}/pt/{{name}}/config",
+    summary=_("Update the config of provisioned throughput"),
+    description=_("Not offered until foundation models are."),
+    body=ProvisionedConfig,
+    refusals=(403, 404),
+    sdk="serving_endpoints.update_provisioned_throughput_endpoint_config",
+    is_refused=True,
+)
+def update_provisioned(request: ApiRequest, name: str) -> EndpointDetail:
     queries.get_endpoint(name=name, actor=request.user)
     raise _not_provisioned()
 
 
-def _shown(request: ApiRequest, name: str) -> Json:
+def _shown(request: ApiRequest, name: str) -> EndpointDetail:
     return serializers.endpoint_detail(queries.get_endpoint(name=name, actor=request.user))
 
 
-def _accepted(request: ApiRequest, endpoint: Endpoint) -> Json:
-    """As it was when it was accepted; a quick worker may have settled it by now, and the caller looks again anyway."""
+def _accepted(request: ApiRequest, endpoint: Endpoint) -> EndpointDetail:
+    """The state at acceptance: a worker may have settled the update since, and clients poll anyway."""
     endpoint.level = queries.level_of(endpoint=endpoint, actor=request.user)
     return serializers.endpoint_detail(endpoint)
 
 
-def _refuse_elsewhere(given: Json) -> None:
+def _refuse_settings(body: Json) -> None:
     message = _("This is not part of the config. Send it to %(address)s.")
     problems = [
         Problem((field,), message.fill(address=f"/api/2.0/serving-endpoints/{{name}}/{address}"), "elsewhere")
-        for field, address in ELSEWHERE.items()
-        if given.get(field) is not None
+        for field, address in PATHS_OF_SETTINGS.items()
+        if body.get(field) is not None
     ]
     if problems:
         raise SpecErrors(problems)

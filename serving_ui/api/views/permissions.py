@@ -1,18 +1,18 @@
-"""Who may do what with an endpoint, by its id; the general form of the original, for serving endpoints."""
+"""Permissions on an endpoint, which is named by its id as the permissions API of Databricks does."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NotRequired
 
 from django.utils.translation import gettext
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
-from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.request_body import read_body
-from serving_ui.api.response_warnings import warn_of_unknown_fields
-from serving_ui.catalogue import unknown
+from serving_ui.api.answers import LevelName
+from serving_ui.api.request import ApiRequest
+from serving_ui.api.routing import Router
 from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
@@ -22,7 +22,10 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
 
+PATH = "permissions/serving-endpoints/{id}"
+EXAMPLE = {"access_control_list": [{"user_name": "teammate@example.com", "permission_level": "CAN_QUERY"}]}
 MOST = 1000
+router = Router("Permissions")
 DESCRIPTIONS = {
     Level.CAN_VIEW: _("Can see the endpoint, its configs and its events."),
     Level.CAN_QUERY: _("Can view and query the endpoint."),
@@ -33,45 +36,99 @@ DESCRIPTIONS = {
 class Access(ApiModel):
     """A level for one principal or group, by one of the three names."""
 
-    user_name: str | None = None
-    group_name: str | None = None
-    service_principal_name: str | None = None
-    permission_level: Literal["CAN_VIEW", "CAN_QUERY", "CAN_MANAGE"]
+    user_name: Annotated[str | None, Field(description="E-mail. Give exactly one of the three names.")] = None
+    group_name: Annotated[str | None, Field(description="Name of a group.")] = None
+    service_principal_name: Annotated[str | None, Field(description="Application id.")] = None
+    permission_level: Annotated[
+        LevelName, Field(description="CAN_MANAGE includes CAN_QUERY, which includes CAN_VIEW.")
+    ]
 
 
 class AccessList(ApiModel):
-    access_control_list: Annotated[list[Access], Field(max_length=MOST)] = Field(default_factory=list)
+    access_control_list: Annotated[
+        list[Access], Field(max_length=MOST, description="Who gets which level.")
+    ] = Field(default_factory=list)
 
 
-def get(request: ApiRequest, endpoint_id: str) -> Json:
-    """GET permissions/serving-endpoints/{id}."""
-    return _shown(queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user))
+class PermissionDetail(TypedDict):
+    permission_level: LevelName
+    inherited: bool
+    inherited_from_object: NotRequired[list[str]]
 
 
-def replace(request: ApiRequest, endpoint_id: str) -> Json:
-    """PUT: whoever is not named loses what was given."""
-    return _set(request, endpoint_id, replace=True)
+class AccessControl(TypedDict):
+    user_name: NotRequired[Annotated[str, Field(description="One of the three names.")]]
+    group_name: NotRequired[str]
+    service_principal_name: NotRequired[str]
+    display_name: str
+    all_permissions: list[PermissionDetail]
 
 
-def merge(request: ApiRequest, endpoint_id: str) -> Json:
-    """PATCH: the others keep what they have."""
-    return _set(request, endpoint_id, replace=False)
+class ObjectPermissions(TypedDict):
+    object_id: Annotated[str, Field(examples=["/serving-endpoints/69962db6b9db47c4a8a222d2ac79d7f8"])]
+    object_type: Literal["serving-endpoint"]
+    access_control_list: list[AccessControl]
 
 
-def levels(request: ApiRequest, endpoint_id: str) -> Json:
-    """GET …/permissionLevels: what can be given."""
-    queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user)
+class LevelDescription(TypedDict):
+    permission_level: LevelName
+    description: str
+
+
+class LevelList(TypedDict):
+    permission_levels: list[LevelDescription]
+
+
+@router.get(
+    PATH,
+    summary=_("Get the permissions of an endpoint"),
+    refusals=(403, 404),
+    sdk="serving_endpoints.get_permissions",
+)
+def get_permissions(request: ApiRequest, id: str) -> ObjectPermissions:
+    return _shown(queries.get_endpoint_by_id(endpoint_id=id, actor=request.user))
+
+
+@router.put(
+    PATH,
+    summary=_("Set the permissions of an endpoint"),
+    description=_("Replaces all that was given. The creator and admins keep theirs."),
+    refusals=(403, 404),
+    example=EXAMPLE,
+    sdk="serving_endpoints.set_permissions",
+)
+def set_permissions(request: ApiRequest, id: str, wanted: AccessList) -> ObjectPermissions:
+    return _set(request, id, wanted, replace=True)
+
+
+@router.patch(
+    PATH,
+    summary=_("Add to the permissions of an endpoint"),
+    refusals=(403, 404),
+    example=EXAMPLE,
+    sdk="serving_endpoints.update_permissions",
+)
+def update_permissions(request: ApiRequest, id: str, wanted: AccessList) -> ObjectPermissions:
+    return _set(request, id, wanted, replace=False)
+
+
+@router.get(
+    f"{PATH}/permissionLevels",
+    summary=_("List the levels that can be given"),
+    refusals=(403, 404),
+    sdk="serving_endpoints.get_permission_levels",
+)
+def list_permission_levels(request: ApiRequest, id: str) -> LevelList:
+    queries.get_endpoint_by_id(endpoint_id=id, actor=request.user)
     return {
         "permission_levels": [
-            {"permission_level": level.name, "description": text.translated(gettext)}
+            {"permission_level": _name(level), "description": text.translated(gettext)}
             for level, text in DESCRIPTIONS.items()
         ]
     }
 
 
-def _set(request: ApiRequest, endpoint_id: str, *, replace: bool) -> Json:
-    wanted = read_body(AccessList, request.json)
-    warn_of_unknown_fields(request, unknown.in_model(AccessList, request.json))
+def _set(request: ApiRequest, endpoint_id: str, wanted: AccessList, *, replace: bool) -> ObjectPermissions:
     # Asked first: who may not even see the endpoint does not learn here which people there are.
     queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user, action=Action.MANAGE)
     given = [_given(access, position) for position, access in enumerate(wanted.access_control_list)]
@@ -106,8 +163,8 @@ def _given(access: Access, position: int) -> Given:
     return Given(principal, Level[access.permission_level], (*path, field))
 
 
-def _shown(endpoint: Endpoint) -> Json:
-    found: list[Json] = []
+def _shown(endpoint: Endpoint) -> ObjectPermissions:
+    found: list[AccessControl] = []
     if endpoint.creator:
         found.append(_access(endpoint.creator, Level.CAN_MANAGE))
     for grant in queries.grants(endpoint=endpoint):
@@ -125,11 +182,17 @@ def _shown(endpoint: Endpoint) -> Json:
     }
 
 
-def _access(holder: User | Group, level: Level, *, inherited: bool = False) -> Json:
-    permission: dict[str, Any] = {"permission_level": level.name, "inherited": inherited}
+def _access(holder: User | Group, level: Level, *, inherited: bool = False) -> AccessControl:
+    permission: PermissionDetail = {"permission_level": _name(level), "inherited": inherited}
     if inherited:
         permission["inherited_from_object"] = ["/serving-endpoints/"]
     if isinstance(holder, Group):
         return {"group_name": holder.name, "display_name": holder.name, "all_permissions": [permission]}
-    field = "user_name" if holder.is_person else "service_principal_name"
-    return {field: holder.email, "display_name": holder.name or holder.email, "all_permissions": [permission]}
+    shown = holder.name or holder.email
+    if holder.is_person:
+        return {"user_name": holder.email, "display_name": shown, "all_permissions": [permission]}
+    return {"service_principal_name": holder.email, "display_name": shown, "all_permissions": [permission]}
+
+
+def _name(level: Level) -> LevelName:
+    return level.name  # type: ignore[return-value]  # the names of the enumeration are those of the API

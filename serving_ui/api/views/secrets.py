@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
-from typing import Literal
+from typing import Annotated, Literal
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from serving_ui.accounts import queries as accounts
 from serving_ui.accounts.models import Group, User
 from serving_ui.api import paging
-from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.query_parameters import required
-from serving_ui.api.request_body import read_body
-from serving_ui.api.response_warnings import warn_of_unknown_fields
+from serving_ui.api.answers import Empty, Milliseconds, NextPage
+from serving_ui.api.operation import PAGE_PARAMETERS, Parameter
+from serving_ui.api.request import ApiRequest
+from serving_ui.api.routing import Router
 from serving_ui.api.serializers import milliseconds
-from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import NotFound, Refusal
@@ -24,103 +26,205 @@ from serving_ui.vault import ciphers, commands, queries
 from serving_ui.vault.commands import Grantee
 from serving_ui.vault.rights import Right
 
+router = Router("Secrets")
+RightName = Literal["READ", "WRITE", "MANAGE"]
+ScopeName = Annotated[str, Field(description="Name of the scope.")]
+KeyName = Annotated[str, Field(description="Name of the key.")]
+PrincipalName = Annotated[str, Field(description="E-mail of a person, or name of a group.")]
+SCOPE = Parameter(name="scope", description=_("Name of the scope."), required=True)
+KEY = Parameter(name="key", description=_("Name of the key."), required=True)
+PRINCIPAL = Parameter(
+    name="principal", description=_("E-mail of a person, or name of a group."), required=True
+)
 
-class OfScope(ApiModel):
-    scope: str
+
+class ScopeReference(ApiModel):
+    scope: ScopeName
 
 
-class OfKey(OfScope):
-    key: str
+class KeyReference(ScopeReference):
+    key: KeyName
 
 
-class OfPrincipal(OfScope):
-    principal: str
-
-
-class NewScope(OfScope):
-    initial_manage_principal: str | None = None
+class NewScope(ScopeReference):
+    initial_manage_principal: Annotated[
+        str | None, Field(description="A person or group that may manage it, beside you.")
+    ] = None
     scope_backend_type: Literal["DATABRICKS"] = "DATABRICKS"
 
 
-class NewSecret(OfKey):
+class NewSecret(KeyReference):
     """The value is either text, or bytes in base64."""
 
-    string_value: str | None = None
-    bytes_value: str | None = None
+    string_value: Annotated[str | None, Field(description="The value; or give bytes_value.")] = None
+    bytes_value: Annotated[str | None, Field(description="The value in base64.")] = None
 
 
-class NewAcl(OfPrincipal):
-    permission: Literal["READ", "WRITE", "MANAGE"]
+class AclReference(ScopeReference):
+    principal: PrincipalName
 
 
-def create_scope(request: ApiRequest) -> Json:
-    """POST secrets/scopes/create."""
-    wanted = read_body(NewScope, request.json)
-    warn_of_unknown_fields(request, unknown.in_model(NewScope, request.json))
+class NewAcl(AclReference):
+    permission: Annotated[
+        RightName,
+        Field(description="READ: use and read. WRITE: put and delete as well. MANAGE: give rights as well."),
+    ]
+
+
+class Scope(TypedDict):
+    name: str
+    backend_type: Literal["DATABRICKS"]
+
+
+class ScopeList(NextPage):
+    scopes: Annotated[list[Scope], Field(description="Those that you may read.")]
+
+
+class SecretMetadata(TypedDict):
+    key: str
+    last_updated_timestamp: Milliseconds
+
+
+class SecretList(NextPage):
+    secrets: Annotated[list[SecretMetadata], Field(description="Keys only; values are never listed.")]
+
+
+class SecretValue(TypedDict):
+    key: str
+    value: Annotated[str, Field(description="Base64.")]
+
+
+class AclItem(TypedDict):
+    principal: str
+    permission: RightName
+
+
+class AclList(TypedDict):
+    items: Annotated[list[AclItem], Field(description="The creator first.")]
+
+
+class Takeover(TypedDict):
+    endpoint: str
+    secret: Annotated[
+        str, Field(description="The reference.", examples=["{{secrets/my_scope/my_openai_api_key}}"])
+    ]
+    authorised_by: Annotated[str, Field(description="Who gave it and is deactivated.")]
+
+
+class TakeoverList(NextPage):
+    takeovers: list[Takeover]
+
+
+@router.post(
+    "secrets/scopes/create",
+    summary=_("Create a secret scope"),
+    refusals=(403, 404),
+    example={"scope": "my_scope"},
+    sdk="secrets.create_scope",
+)
+def create_scope(request: ApiRequest, wanted: NewScope) -> Empty:
     manager = _grantee(wanted.initial_manage_principal) if wanted.initial_manage_principal else None
     commands.create_scope(name=wanted.scope, manager=manager, actor=request.user, now=clock.now())
     return {}
 
 
-def delete_scope(request: ApiRequest) -> Json:
-    """POST secrets/scopes/delete."""
-    wanted = read_body(OfScope, request.json)
+@router.post(
+    "secrets/scopes/delete",
+    summary=_("Delete a secret scope"),
+    description=_("With every key in it."),
+    refusals=(403, 404),
+    example={"scope": "my_scope"},
+    sdk="secrets.delete_scope",
+)
+def delete_scope(request: ApiRequest, wanted: ScopeReference) -> Empty:
     commands.delete_scope(name=wanted.scope, actor=request.user, now=clock.now())
     return {}
 
 
-def list_scopes(request: ApiRequest) -> Json:
-    """GET secrets/scopes/list."""
+@router.get(
+    "secrets/scopes/list",
+    summary=_("List secret scopes"),
+    query=PAGE_PARAMETERS,
+    sdk="secrets.list_scopes",
+)
+def list_scopes(request: ApiRequest) -> ScopeList:
     rows = queries.scopes(actor=request.user).prefetch_related(None)
     found, more = paging.page_or_all(request, rows, order=("name",), key=lambda row: (row.name,))
     return {"scopes": [{"name": scope.name, "backend_type": "DATABRICKS"} for scope in found], **more}
 
 
-def put_secret(request: ApiRequest) -> Json:
-    """POST secrets/put."""
-    wanted = read_body(NewSecret, request.json)
-    warn_of_unknown_fields(request, unknown.in_model(NewSecret, request.json))
+@router.post(
+    "secrets/put",
+    summary=_("Put a secret"),
+    description=_("Makes the key, or replaces its value; endpoints that name it follow."),
+    refusals=(403, 404),
+    example={"scope": "my_scope", "key": "my_openai_api_key", "string_value": "<the secret>"},
+    sdk="secrets.put_secret",
+)
+def put_secret(request: ApiRequest, wanted: NewSecret) -> Empty:
     commands.put_secret(
         scope=wanted.scope, key=wanted.key, value=_value(wanted), actor=request.user, now=clock.now()
     )
     return {}
 
 
-def delete_secret(request: ApiRequest) -> Json:
-    """POST secrets/delete."""
-    wanted = read_body(OfKey, request.json)
+@router.post(
+    "secrets/delete",
+    summary=_("Delete a secret"),
+    refusals=(403, 404),
+    example={"scope": "my_scope", "key": "my_openai_api_key"},
+    sdk="secrets.delete_secret",
+)
+def delete_secret(request: ApiRequest, wanted: KeyReference) -> Empty:
     commands.delete_secret(scope=wanted.scope, key=wanted.key, actor=request.user, now=clock.now())
     return {}
 
 
-def list_secrets(request: ApiRequest) -> Json:
-    """GET secrets/list: keys and when each was put."""
-    scope = queries.readable_scope(name=required(request, "scope"), actor=request.user)
+@router.get(
+    "secrets/list",
+    summary=_("List the keys of a scope"),
+    query=(SCOPE, *PAGE_PARAMETERS),
+    refusals=(403, 404),
+    sdk="secrets.list_secrets",
+)
+def list_secrets(request: ApiRequest) -> SecretList:
+    scope = queries.readable_scope(name=request.GET["scope"], actor=request.user)
     found, more = paging.page_or_all(
         request, queries.keys(scope=scope), order=("key",), key=lambda row: (row.key,), of=f"{scope.pk}"
     )
-    secrets = [
+    secrets: list[SecretMetadata] = [
         {"key": secret.key, "last_updated_timestamp": milliseconds(secret.updated_at)} for secret in found
     ]
     return {"secrets": secrets, **more}
 
 
-def get_secret(request: ApiRequest) -> Json:
-    """GET secrets/get: the value, in base64, for whoever may read the scope."""
-    scope, key = required(request, "scope"), required(request, "key")
+@router.get(
+    "secrets/get",
+    summary=_("Get a secret"),
+    query=(SCOPE, KEY),
+    refusals=(403, 404),
+    sdk="secrets.get_secret",
+)
+def get_secret(request: ApiRequest) -> SecretValue:
+    scope, key = request.GET["scope"], request.GET["key"]
     try:
         value = queries.value_of(scope=scope, key=key, actor=request.user)
     except ciphers.Unreadable as error:
-        message = _(
+        message = gettext(
             "The value cannot be decrypted: %(reason)s. Restore the vault's key, or put the value again."
         )
         raise Refusal(message % {"reason": error}, code="INVALID_STATE") from None
     return {"key": key, "value": base64.b64encode(value).decode()}
 
 
-def put_acl(request: ApiRequest) -> Json:
-    """POST secrets/acls/put."""
-    wanted = read_body(NewAcl, request.json)
+@router.post(
+    "secrets/acls/put",
+    summary=_("Give a right on a scope"),
+    refusals=(403, 404),
+    example={"scope": "my_scope", "principal": "teammate@example.com", "permission": "READ"},
+    sdk="secrets.put_acl",
+)
+def put_acl(request: ApiRequest, wanted: NewAcl) -> Empty:
     queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
     commands.grant(
         scope=wanted.scope,
@@ -132,39 +236,64 @@ def put_acl(request: ApiRequest) -> Json:
     return {}
 
 
-def delete_acl(request: ApiRequest) -> Json:
-    """POST secrets/acls/delete."""
-    wanted = read_body(OfPrincipal, request.json)
+@router.post(
+    "secrets/acls/delete",
+    summary=_("Take a right on a scope"),
+    refusals=(403, 404),
+    example={"scope": "my_scope", "principal": "teammate@example.com"},
+    sdk="secrets.delete_acl",
+)
+def delete_acl(request: ApiRequest, wanted: AclReference) -> Empty:
     queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
     commands.withdraw(scope=wanted.scope, of=_grantee(wanted.principal), actor=request.user, now=clock.now())
     return {}
 
 
-def list_acls(request: ApiRequest) -> Json:
-    """GET secrets/acls/list."""
-    found = _acls(request, required(request, "scope"))
+@router.get(
+    "secrets/acls/list",
+    summary=_("List the rights on a scope"),
+    query=(SCOPE,),
+    refusals=(403, 404),
+    sdk="secrets.list_acls",
+)
+def list_acls(request: ApiRequest) -> AclList:
+    found = _acls(request, request.GET["scope"])
     return {"items": [_acl(principal, right) for principal, right in found.items()]}
 
 
-def get_acl(request: ApiRequest) -> Json:
-    """GET secrets/acls/get."""
-    scope, name = required(request, "scope"), required(request, "principal")
+@router.get(
+    "secrets/acls/get",
+    summary=_("Get someone's right on a scope"),
+    query=(SCOPE, PRINCIPAL),
+    refusals=(403, 404),
+    sdk="secrets.get_acl",
+)
+def get_acl(request: ApiRequest) -> AclItem:
+    scope, name = request.GET["scope"], request.GET["principal"]
     for principal, right in _acls(request, scope).items():
         if principal.lower() == name.strip().lower():
             return _acl(principal, right)
-    message = _("%(principal)s was given no right on secret scope %(scope)s.")
+    message = gettext("%(principal)s was given no right on secret scope %(scope)s.")
     raise NotFound(message % {"principal": name, "scope": scope}, field="principal")
 
 
-def list_takeovers(request: ApiRequest) -> Json:
-    """GET secrets/takeovers/list, an addition of ours: what endpoints are sent on the right of somebody who is deactivated."""
+@router.get(
+    "secrets/takeovers/list",
+    summary=_("List what waits to be taken over"),
+    description=_(
+        "Secrets of endpoints that you manage which are sent on the right of somebody who is deactivated: as they were then, following no new value."
+    ),
+    query=PAGE_PARAMETERS,
+    is_addition=True,
+)
+def list_takeovers(request: ApiRequest) -> TakeoverList:
     rows, more = paging.page_or_all(
         request,
         takeover.pending_takeovers(actor=request.user),
         order=("pk",),
         key=lambda row: (row.pk,),
     )
-    waiting = [
+    waiting: list[Takeover] = [
         {
             "endpoint": row.version.endpoint.name,
             "secret": row.reference,
@@ -185,8 +314,9 @@ def _acls(request: ApiRequest, scope: str) -> dict[str, Right]:
     }
 
 
-def _acl(principal: str, right: Right) -> Json:
-    return {"principal": principal, "permission": right.name}
+def _acl(principal: str, right: Right) -> AclItem:
+    name: RightName = right.name  # type: ignore[assignment]  # the names of the enumeration are those of the API
+    return {"principal": principal, "permission": name}
 
 
 def _grantee(name: str) -> Grantee:
@@ -195,18 +325,19 @@ def _grantee(name: str) -> Grantee:
         return Grantee(found.email, user_id=found.pk)
     if isinstance(found, Group):
         return Grantee(found.name, group_id=found.pk)
-    raise NotFound(_("There is no person, group or service principal named %(name)s here.") % {"name": name})
+    message = gettext("There is no person, group or service principal named %(name)s here.")
+    raise NotFound(message % {"name": name})
 
 
 def _value(wanted: NewSecret) -> str:
     if (wanted.string_value is None) == (wanted.bytes_value is None):
-        raise Refusal(_("Give either string_value, or bytes_value in base64."), field="string_value")
+        raise Refusal(gettext("Give either string_value, or bytes_value in base64."), field="string_value")
     if wanted.bytes_value is None:
         return wanted.string_value or ""
     try:
         return ciphers.as_text(base64.b64decode(wanted.bytes_value, validate=True))
     except ValueError:  # what is no ASCII, too
         raise Refusal(
-            _("bytes_value is not valid base64. Encode the value, or give it as string_value."),
+            gettext("bytes_value is not valid base64. Encode the value, or give it as string_value."),
             field="bytes_value",
         ) from None

@@ -3,56 +3,60 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 from pydantic import Field, StrictInt
+from typing_extensions import TypedDict
 
 from serving_ui.accounts import tokens
 from serving_ui.accounts.commands import create_access_token, revoke_access_token
 from serving_ui.accounts.models import AccessToken
 from serving_ui.api import paging
-from serving_ui.api.http import ApiRequest, Json
-from serving_ui.api.request_body import read_body
-from serving_ui.api.response_warnings import warn_of_unknown_fields
+from serving_ui.api.answers import Empty, Milliseconds, NextPage
+from serving_ui.api.operation import PAGE_PARAMETERS, Parameter
+from serving_ui.api.request import ApiRequest, read_body
+from serving_ui.api.routing import Router
 from serving_ui.api.serializers import milliseconds
-from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.translatable import _
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 
+router = Router("Tokens")
+MANAGED = "token-management/tokens"
+NEW_COMMENT = {"token": {"comment": "for the weekly job"}, "update_mask": "comment"}
 LONGEST_COMMENT = 200
 TEN_YEARS = 10 * 365 * 24 * 3600
 NEVER = -1
 DIGITS = 15  # of an id in hexadecimal: 60 bits
 LONGEST_NUMBER = 19
+REFUSED = "Refused: a token may do whatever its owner may."
 Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
 
 
 class Narrowed(ApiModel):
     """What would make a token that may do less. It is refused: to ignore it would give more than was asked for."""
 
-    scopes: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
-    autoscope_enabled: bool = False
+    scopes: Annotated[list[Any], Field(max_length=1000, description=REFUSED)] = Field(default_factory=list)
+    autoscope_enabled: Annotated[bool, Field(description=REFUSED)] = False
 
 
 class NewToken(Narrowed):
-    """Left out, `lifetime_seconds` makes a token that works until it is revoked."""
-
-    comment: Comment = ""
-    lifetime_seconds: Annotated[StrictInt, Field(ge=1, le=TEN_YEARS)] | None = None
+    comment: Annotated[Comment, Field(description="What it is for.")] = ""
+    lifetime_seconds: Annotated[
+        Annotated[StrictInt, Field(ge=1, le=TEN_YEARS)] | None,
+        Field(description="Left out: it works until it is revoked."),
+    ] = None
 
 
 class TokenOnBehalf(NewToken):
     application_id: str
 
 
-Wanted = TypeVar("Wanted", bound=NewToken)
-
-
-class OfToken(ApiModel):
-    token_id: str
+class TokenReference(ApiModel):
+    token_id: Annotated[str, Field(description="Its id, not its value.")]
 
 
 class NewComment(Narrowed):
@@ -60,40 +64,109 @@ class NewComment(Narrowed):
 
 
 class TokenChange(ApiModel):
-    token: NewComment
-    update_mask: str = ""
+    token: Annotated[NewComment, Field(description="What is changed.")]
+    update_mask: Annotated[str, Field(description="comment, or left out.")] = ""
 
 
-def create(request: ApiRequest) -> Json:
-    """POST token/create: for oneself. The value is in this answer and nowhere else."""
-    wanted = _read_new(NewToken, request)
+class TokenInfo(TypedDict):
+    token_id: str
+    comment: str
+    creation_time: Milliseconds
+    expiry_time: Annotated[int, Field(description="Milliseconds since 1970; -1 when it does not end.")]
+
+
+class ManagedToken(TokenInfo):
+    owner_id: int
+    created_by_id: int
+    created_by_username: str
+
+
+TokenValue = Annotated[str, Field(description="Shown only this once.")]
+
+
+class TokenMade(TypedDict):
+    token_value: TokenValue
+    token_info: TokenInfo
+
+
+class TokenList(NextPage):
+    token_infos: list[TokenInfo]
+
+
+class ManagedTokenMade(TypedDict):
+    token_value: TokenValue
+    token_info: ManagedToken
+
+
+class ManagedTokenList(NextPage):
+    token_infos: list[ManagedToken]
+
+
+class OneManagedToken(TypedDict):
+    token_info: ManagedToken
+
+
+@router.post(
+    "token/create",
+    summary=_("Create an access token"),
+    description=_("For yourself. Its value is in this answer and nowhere else."),
+    body_required=False,
+    refusals=(403,),
+    example={"comment": "for the nightly job", "lifetime_seconds": 2592000},
+    sdk="tokens.create",
+)
+def create_token(request: ApiRequest, wanted: NewToken) -> TokenMade:
+    _refuse_narrowed(wanted)
     token, value = create_access_token(
         user=request.user, comment=wanted.comment, lifetime=_lifetime(wanted), now=clock.now()
     )
     return {"token_value": value, "token_info": _info(token)}
 
 
-def listing(request: ApiRequest) -> Json:
-    """GET token/list."""
+@router.get("token/list", summary=_("List your access tokens"), query=PAGE_PARAMETERS, sdk="tokens.list")
+def list_tokens(request: ApiRequest) -> TokenList:
     found, more = _paged(request, tokens.usable(user=request.user, now=clock.now()))
     return {"token_infos": [_info(token) for token in found], **more}
 
 
-def delete(request: ApiRequest) -> Json:
-    """POST token/delete: one of one's own."""
-    token = tokens.own(token_id=read_body(OfToken, request.json).token_id, user=request.user)
+@router.post(
+    "token/delete",
+    summary=_("Revoke one of your access tokens"),
+    refusals=(404,),
+    example={"token_id": "69962db6b9db47c4a8a222d2ac79d7f8"},
+    sdk="tokens.delete",
+)
+def delete_token(request: ApiRequest, wanted: TokenReference) -> Empty:
+    token = tokens.own(token_id=wanted.token_id, user=request.user)
     revoke_access_token(user=request.user, token_id=token.pk, now=clock.now())
     return {}
 
 
-def update(request: ApiRequest, token_id: str) -> Json:
-    """PATCH token/{id}: the comment of one's own."""
-    _comment(request, tokens.own(token_id=token_id, user=request.user))
+@router.patch(
+    "token/{id}",
+    summary=_("Change the comment of an access token"),
+    refusals=(404,),
+    body=TokenChange,
+    example=NEW_COMMENT,
+)
+def update_token(request: ApiRequest, id: str) -> Empty:
+    _comment(request, tokens.own(token_id=id, user=request.user))
     return {}
 
 
-def managed(request: ApiRequest) -> Json:
-    """GET token-management/tokens: everybody's."""
+@router.get(
+    MANAGED,
+    summary=_("List everyone's access tokens"),
+    query=(
+        Parameter(name="created_by_username", description=_("E-mail.")),
+        Parameter(name="created_by_id", description=_("Id of a person.")),
+        *PAGE_PARAMETERS,
+    ),
+    refusals=(403,),
+    sdk="token_management.list",
+    for_admins=True,
+)
+def list_managed_tokens(request: ApiRequest) -> ManagedTokenList:
     name, number = (request.GET.get(f"created_by_{each}", "") for each in ("username", "id"))
     rows = tokens.managed(
         actor=request.user, created_by_username=name, created_by_id=_id_start(number), now=clock.now()
@@ -102,26 +175,56 @@ def managed(request: ApiRequest) -> Json:
     return {"token_infos": [_managed(token) for token in found], **more}
 
 
-def managed_one(request: ApiRequest, token_id: str) -> Json:
-    """GET token-management/tokens/{id}."""
-    return {"token_info": _managed(tokens.managed_one(token_id=token_id, actor=request.user))}
+@router.get(
+    f"{MANAGED}/{{id}}",
+    summary=_("Get anyone's access token"),
+    description=_("What is known of it; its value is not."),
+    refusals=(403, 404),
+    sdk="token_management.get",
+    for_admins=True,
+)
+def get_managed_token(request: ApiRequest, id: str) -> OneManagedToken:
+    return {"token_info": _managed(tokens.managed_one(token_id=id, actor=request.user))}
 
 
-def update_managed(request: ApiRequest, token_id: str) -> Json:
-    """PATCH token-management/tokens/{id}: the comment of anybody's."""
-    return _managed(_comment(request, tokens.managed_one(token_id=token_id, actor=request.user)))
+@router.patch(
+    f"{MANAGED}/{{id}}",
+    summary=_("Change the comment of anyone's access token"),
+    body=TokenChange,
+    refusals=(403, 404),
+    example=NEW_COMMENT,
+    for_admins=True,
+)
+def update_managed_token(request: ApiRequest, id: str) -> ManagedToken:
+    return _managed(_comment(request, tokens.managed_one(token_id=id, actor=request.user)))
 
 
-def delete_managed(request: ApiRequest, token_id: str) -> Json:
-    """DELETE token-management/tokens/{id}."""
-    token = tokens.managed_one(token_id=token_id, actor=request.user)
+@router.delete(
+    f"{MANAGED}/{{id}}",
+    summary=_("Revoke anyone's access token"),
+    refusals=(403, 404),
+    sdk="token_management.delete",
+    for_admins=True,
+)
+def delete_managed_token(request: ApiRequest, id: str) -> Empty:
+    token = tokens.managed_one(token_id=id, actor=request.user)
     revoke_access_token(user=token.user, token_id=token.pk, now=clock.now())
     return {}
 
 
-def create_on_behalf_of(request: ApiRequest) -> Json:
-    """POST token-management/on-behalf-of/tokens: for a service principal."""
-    wanted = _read_new(TokenOnBehalf, request)
+@router.post(
+    "token-management/on-behalf-of/tokens",
+    summary=_("Create an access token for a service principal"),
+    refusals=(403, 404),
+    example={
+        "application_id": "1b2c3d4e-5f60-4718-a293-a4b5c6d7e8f9",
+        "comment": "for the nightly job",
+    },
+    sdk="token_management.create_obo_token",
+    for_admins=True,
+)
+def create_token_on_behalf(request: ApiRequest, wanted: TokenOnBehalf) -> ManagedTokenMade:
+    _refuse_narrowed(wanted)
     token, value = tokens.create_on_behalf_of(
         application_id=wanted.application_id,
         comment=wanted.comment,
@@ -132,22 +235,17 @@ def create_on_behalf_of(request: ApiRequest) -> Json:
     return {"token_value": value, "token_info": _managed(token)}
 
 
-def _paged(request: ApiRequest, rows: QuerySet[AccessToken], of: str = "") -> tuple[list[AccessToken], Json]:
+def _paged(
+    request: ApiRequest, rows: QuerySet[AccessToken], of: str = ""
+) -> tuple[list[AccessToken], NextPage]:
     order = ("-created_at", "-pk")
     return paging.page_or_all(request, rows, order=order, key=lambda row: (row.created_at, row.pk), of=of)
-
-
-def _read_new(model: type[Wanted], request: ApiRequest) -> Wanted:
-    wanted = read_body(model, request.json)
-    _refuse_narrowed(wanted)
-    warn_of_unknown_fields(request, unknown.in_model(model, request.json))
-    return wanted
 
 
 def _refuse_narrowed(wanted: Narrowed) -> None:
     if wanted.scopes or wanted.autoscope_enabled:
         raise Refusal(
-            _("A token here may do whatever its owner may do. Leave scopes and autoscope_enabled out.")
+            gettext("A token here may do whatever its owner may do. Leave scopes and autoscope_enabled out.")
         )
 
 
@@ -156,12 +254,13 @@ def _lifetime(wanted: NewToken) -> timedelta | None:
 
 
 def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
+    """Reads the body only here: whoever may not change the token is told so first."""
     change = read_body(TokenChange, request.json)
     _refuse_narrowed(change.token)
     others = {field.strip() for field in change.update_mask.split(",")} - {"", "*", "comment"}
     if others:
         raise Refusal(
-            _("update_mask names %(field)s, which cannot be changed. Only comment can.")
+            gettext("update_mask names %(field)s, which cannot be changed. Only comment can.")
             % {"field": sorted(others)[0]}
         )
     if change.token.comment is None and change.update_mask == "":
@@ -169,7 +268,7 @@ def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
     return tokens.comment_on(token=token, comment=change.token.comment or "")
 
 
-def _info(token: AccessToken) -> Json:
+def _info(token: AccessToken) -> TokenInfo:
     return {
         "token_id": token.pk,
         "comment": token.comment,
@@ -178,7 +277,7 @@ def _info(token: AccessToken) -> Json:
     }
 
 
-def _managed(token: AccessToken) -> Json:
+def _managed(token: AccessToken) -> ManagedToken:
     maker = token.created_by or token.user
     return {
         **_info(token),

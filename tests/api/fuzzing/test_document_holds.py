@@ -17,7 +17,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from serving_ui.api.description.document import document
+from serving_ui.api.openapi.document import document
 from tests.api.fuzzing.conftest import CONFIG, Server
 
 CHECKS = [

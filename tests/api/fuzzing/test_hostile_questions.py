@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from serving_ui.api.description.document import OPERATIONS
-from serving_ui.api.description.examples import EXAMPLE, given
-from serving_ui.api.description.operation import Operation
+from serving_ui.api.operation import Operation
+from serving_ui.api.reference.programs import EXAMPLE, example_body
+from serving_ui.api.urls import OPERATIONS
 from tests.api.fuzzing.conftest import API, Server
 from tests.api.hostile import TEXTS, addresses, spoilt
 
@@ -36,7 +36,7 @@ BROKEN = [
 def test_no_question_is_an_error_of_ours(operation: Operation, server: Server):
     server.furnish()
     right, *wrong = [at(operation, parts) for parts in addresses(operation, KNOWN)]
-    plain = given(operation, EXAMPLE) or {}
+    plain = example_body(operation, EXAMPLE) or {}
     bodies = [spelled(body) for _what, body in spoilt(plain, operation.body)] if operation.body else []
     asked = [*((path, spelled(plain)) for path in wrong), *((right, body) for body in [*BROKEN, *bodies])]
     with requests.Session() as session:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving_ui.api.description import asking
-from serving_ui.api.description.document import described, schemas
-from serving_ui.api.description.examples import QUESTIONS
+from serving_ui.api.openapi.document import described, operations, schemas
+from serving_ui.catalogue.code_samples import SAMPLE_BODIES
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import Endpoint
 
@@ -15,7 +14,7 @@ _NEEDS = {Task.CHAT: "messages", Task.COMPLETIONS: "prompt", Task.EMBEDDINGS: "i
 _OTHER = {task: set(_NEEDS.values()) - {field} for task, field in _NEEDS.items()}
 
 
-def document_of(endpoint: Endpoint, *, base: str) -> Schema:
+def endpoint_document(endpoint: Endpoint, *, base: str) -> Schema:
     """OpenAPI 3.1, with one path for the endpoint and one for each of its served entities."""
     version = endpoint.shown_version
     entities = [entity.name for entity in version.config.served_entities] if version else []
@@ -34,11 +33,11 @@ def document_of(endpoint: Endpoint, *, base: str) -> Schema:
 
 
 def _query(endpoint: Endpoint, address: str) -> Schema:
-    found = described(asking.OPERATIONS[0])
+    found = described(next(each for each in operations() if each.name == "query"))
     task = endpoint.task
     content: Schema = {"schema": _body(task) if task else {"type": "object"}}
     if task:
-        content["example"] = QUESTIONS[task]
+        content["example"] = SAMPLE_BODIES[Task(task)]
     name = address.replace("/invocations", "").replace("/", "_").replace("invocations", "endpoint")
     return {
         **found,
@@ -49,6 +48,6 @@ def _query(endpoint: Endpoint, address: str) -> Schema:
 
 
 def _body(task: str) -> Schema:
-    whole = schemas()["Question"]
+    whole = schemas()["InferenceBody"]
     kept = {name: each for name, each in whole["properties"].items() if name not in _OTHER[Task(task)]}
     return {**whole, "properties": kept, "required": [_NEEDS[Task(task)]]}

@@ -1,18 +1,15 @@
-"""The document, and the page that people read."""
+"""The pages at /docs/api."""
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from serving_ui.accounts.models import User
-from serving_ui.api.description import page
-from serving_ui.api.description.document import document
-from serving_ui.api.description.examples import EXAMPLE, Subject
-from serving_ui.api.description.of_endpoint import document_of
-from serving_ui.api.http import ApiRequest, route
+from serving_ui.api.reference import page
+from serving_ui.api.reference.programs import EXAMPLE, Subject
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.address import public_url
@@ -23,17 +20,6 @@ class SignedIn(HttpRequest):
     """A request of a person with a session."""
 
     user: User
-
-
-def get_openapi(request: ApiRequest) -> HttpResponse:
-    """The whole API."""
-    return JsonResponse(document(base=public_url(request)))
-
-
-def get_endpoint_openapi(request: ApiRequest, name: str) -> HttpResponse:
-    """How one endpoint is queried."""
-    endpoint = queries.get_endpoint(name=name, actor=request.user)
-    return JsonResponse(document_of(endpoint, base=public_url(request)))
 
 
 @signed_in
@@ -92,9 +78,3 @@ def _query(endpoint: Endpoint | None) -> str:
 def _names(user: User) -> list[str]:
     """A choice of endpoints, last modified first; others are reached from their own page."""
     return [row.name for row in queries.list_endpoints(actor=user, per_page=50).rows]
-
-
-urlpatterns = [
-    *route("openapi.json", session=True, GET=get_openapi),
-    *route("serving-endpoints/<str:name>/openapi", session=True, GET=get_endpoint_openapi),
-]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.api.description.document import schemas
-from serving_ui.api.description.literals import as_json
+from serving_ui.api.openapi.document import schemas
+from serving_ui.catalogue.code_samples import as_json
 
 Schema = Mapping[str, Any]
 REPEATED = {"pending_config"}  # its fields are those of config

@@ -1,23 +1,35 @@
-"""Reads what a client sent. How large an address and a body may be was decided before Django: see `lib.request`."""
+"""A request as views see it, and its body. The limits on the size of address and body are enforced before Django: `lib.request`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from pydantic import BaseModel, ValidationError
 
+from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors, from_validation_error
 from serving_ui.lib import json_text
 from serving_ui.lib.json_text import JsonInvalid
 from serving_ui.lib.refusal import Refusal
 from serving_ui.lib.request import has_unstorable_characters
 
+Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def json_object(request: HttpRequest) -> dict[str, Any]:
+class ApiRequest(HttpRequest):
+    """A request of a person whose bearer token was accepted; for the type checker, `http` adds these to Django's."""
+
+    user: User
+    json: Json
+    warnings: list[str]
+    warn: Callable[[str], None]
+
+
+def json_object(request: HttpRequest) -> Json:
     """The body as an object; an empty body is an empty object. Raises Refusal."""
     raw = request.read()
     if not raw.strip():
@@ -29,12 +41,12 @@ def json_object(request: HttpRequest) -> dict[str, Any]:
         raise Refusal(sentence % {"why": problem}, code="BAD_REQUEST") from None
     if not isinstance(body, dict):
         raise Refusal(_("The body must be a JSON object, such as {}."))
-    _refuse_what_is_no_text(body)
+    _refuse_invalid_text(body)
     return body
 
 
 def read_body(model: type[Model], given: object) -> Model:
-    """The body as one of the models of `bodies`. Raises SpecErrors."""
+    """The body as a pydantic model. Raises SpecErrors."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -43,7 +55,7 @@ def read_body(model: type[Model], given: object) -> Model:
     raise SpecErrors(problems)
 
 
-def _refuse_what_is_no_text(body: dict[str, Any]) -> None:
+def _refuse_invalid_text(body: dict[str, Any]) -> None:
     """Walks the body once, without recursion."""
     waiting: list[Any] = [body]
     while waiting:

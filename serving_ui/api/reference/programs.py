@@ -7,25 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from serving_ui.api.description import asking, serving
-from serving_ui.api.description import given as given_bodies
-from serving_ui.api.description.literals import as_json, as_python
-from serving_ui.api.description.operation import INVOCATIONS, Operation
+from serving_ui.api.answers import Empty
+from serving_ui.api.operation import Operation
+from serving_ui.api.views import inference, mlflow_gateway
+from serving_ui.api.views.endpoints import CONFIG, LIMITS, TAGS
+from serving_ui.api.views.inference import InferenceBody, NamedInferenceBody
+from serving_ui.catalogue import code_samples
+from serving_ui.catalogue.code_samples import OPENAI_PATHS, SAMPLE_BODIES, as_python, call
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 Body = dict[str, Any]
+# Nobody has the Databricks SDK make these by hand: they have their own clients.
+WITHOUT_SDK = (inference.router.group, mlflow_gateway.router.group)
 ID = "69962db6b9db47c4a8a222d2ac79d7f8"
-QUESTIONS: Mapping[str, Body] = {
-    Task.CHAT: asking.HELLO,
-    Task.COMPLETIONS: {"prompt": "A serving endpoint is", "max_tokens": 64},
-    Task.EMBEDDINGS: {"input": ["A serving endpoint answers queries."]},
-}
-OPENAI_PATHS: Mapping[str, str] = {
-    Task.CHAT: "/chat/completions",
-    Task.COMPLETIONS: "/completions",
-    Task.EMBEDDINGS: "/embeddings",
-}
 _QUERY = {"scope": "my_scope", "key": "my_openai_api_key", "principal": "teammate@example.com"}
 
 
@@ -47,7 +42,7 @@ class Subject:
         return str(self.config["served_entities"][0]["name"])
 
 
-EXAMPLE = Subject(config=serving.CONFIG, tags=serving.TAGS, rate_limits=serving.LIMITS)
+EXAMPLE = Subject(config=CONFIG, tags=TAGS, rate_limits=LIMITS)
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def programs(operation: Operation, subject: Subject = EXAMPLE) -> list[Program]:
     """The operation called in every way that there is."""
     name = operation.name
     found = [Program(name, "curl", _("curl"), _curl(operation, subject))]
-    by_hand = not operation.public and operation.group not in (asking.GROUP, asking.MLFLOW)
+    by_hand = not operation.is_public and operation.group not in WITHOUT_SDK
     if operation.sdk or by_hand:
         found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, subject)))
     if operation.mlflow:
@@ -80,7 +75,7 @@ def programs(operation: Operation, subject: Subject = EXAMPLE) -> list[Program]:
     return found
 
 
-def given(operation: Operation, subject: Subject) -> Body | None:
+def example_body(operation: Operation, subject: Subject) -> Body | None:
     """The body of the example, about this endpoint."""
     if operation.example is None:
         return None
@@ -92,22 +87,22 @@ def given(operation: Operation, subject: Subject) -> Body | None:
             **({"tags": subject.tags} if subject.tags else {}),
         },
         "update_config": dict(subject.config),
-        "set_rate_limits": {"rate_limits": subject.rate_limits or serving.LIMITS},
+        "set_rate_limits": {"rate_limits": subject.rate_limits or LIMITS},
     }
-    if operation.body is given_bodies.Question:
-        return dict(QUESTIONS[subject.task])
-    if operation.body is given_bodies.NamedQuestion and _suits(operation, subject):
-        return {"model": subject.name, **QUESTIONS[subject.task]}
+    if operation.body is InferenceBody:
+        return dict(SAMPLE_BODIES[Task(subject.task)])
+    if operation.body is NamedInferenceBody and _suits(operation, subject):
+        return {"model": subject.name, **SAMPLE_BODIES[Task(subject.task)]}
     return made.get(operation.name) or dict(operation.example)
 
 
 def _suits(operation: Operation, subject: Subject) -> bool:
     """Whether the OpenAI path is the one of the endpoint's task."""
-    return operation.path == INVOCATIONS + OPENAI_PATHS[subject.task]
+    return operation.path == f"/serving-endpoints{OPENAI_PATHS[Task(subject.task)]}"
 
 
 def address(operation: Operation, subject: Subject) -> str:
-    """The path with its holes filled, and the query that must be given."""
+    """The path with its parameters filled in, and the query that must be given."""
     filled = {"name": subject.name, "served_model_name": subject.entity, "id": _id(operation, subject)}
     path = operation.path.format(**{name: quote(value, safe="") for name, value in filled.items()})
     needed = {each.name: _QUERY[each.name] for each in operation.query if each.required}
@@ -119,16 +114,12 @@ def _id(operation: Operation, subject: Subject) -> str:
 
 
 def _curl(operation: Operation, subject: Subject) -> str:
-    body = given(operation, subject)
-    method = "" if operation.method == "GET" else f"-X {operation.method} "
-    lines = [f'curl {method}"$DATABRICKS_HOST{address(operation, subject)}"']
-    if not operation.public:
-        lines.append('  -H "Authorization: Bearer $DATABRICKS_TOKEN"')
-    if body is not None:
-        # A single quote ends the shell's string; it is put outside of it.
-        text = as_json(body).replace("'", "'\\''")
-        lines += ['  -H "Content-Type: application/json"', f"  -d '{text}'"]
-    return " \\\n".join(lines)
+    return code_samples.curl(
+        operation.method,
+        f"$DATABRICKS_HOST{address(operation, subject)}",
+        token="" if operation.is_public else "$DATABRICKS_TOKEN",
+        body=example_body(operation, subject),
+    )
 
 
 _OBJECTS = {
@@ -147,12 +138,12 @@ _LISTS = {
     "messages": "ChatMessage",
 }
 _WAITED_FOR = {"serving_endpoints.create", "serving_endpoints.update_config"}  # they answer with a waiter
-_HOLES = {"serving_endpoints": {"id": "serving_endpoint_id"}, "token_management": {"id": "token_id"}}
+_ARGUMENTS = {"serving_endpoints": {"id": "serving_endpoint_id"}, "token_management": {"id": "token_id"}}
 
 
 def _sdk(operation: Operation, subject: Subject) -> str:
     start = "from databricks.sdk import WorkspaceClient\n{more}\nw = WorkspaceClient()\n"
-    if not operation.sdk or operation.refused:
+    if not operation.sdk or operation.is_refused:
         return start.format(more="") + _done_by_hand(operation, subject)
     imports: dict[str, set[str]] = {}
     arguments = dict(_arguments(operation, subject, imports))
@@ -161,15 +152,17 @@ def _sdk(operation: Operation, subject: Subject) -> str:
         for module, names in sorted(imports.items())
     )
     listed = "for each in " if operation.sdk.endswith("list") or "list_" in operation.sdk else ""
-    call = _call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WAITED_FOR else "")
+    made = call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WAITED_FOR else "")
     if listed:
-        return start.format(more=more) + f"for each in {call}:\n    print(each)"
-    return start.format(more=more) + (call if operation.answer is None else f"answer = {call}\nprint(answer)")
+        return start.format(more=more) + f"for each in {made}:\n    print(each)"
+    return start.format(more=more) + (
+        made if operation.answer in (None, Empty) else f"answer = {made}\nprint(answer)"
+    )
 
 
 def _done_by_hand(operation: Operation, subject: Subject) -> str:
     """For what the SDK has no method for."""
-    body = given(operation, subject)
+    body = example_body(operation, subject)
     arguments = [f'"{operation.method}"', f'"{address(operation, subject)}"']
     if body is not None:
         arguments.append(f"body={as_python(body)}")
@@ -181,12 +174,12 @@ def _arguments(
 ) -> Iterable[tuple[str, str]]:
     service = operation.sdk.partition(".")[0]
     filled = {"name": subject.name, "served_model_name": subject.entity, "id": _id(operation, subject)}
-    for hole in operation.holes:
-        yield _HOLES.get(service, {}).get(hole, hole), as_python(filled[hole])
+    for name in operation.path_names:
+        yield _ARGUMENTS.get(service, {}).get(name, name), as_python(filled[name])
     for parameter in operation.query:
         if parameter.required:
             yield parameter.name, as_python(_QUERY[parameter.name])
-    for name, value in (given(operation, subject) or {}).items():
+    for name, value in (example_body(operation, subject) or {}).items():
         if name in _OBJECTS:
             imports.setdefault("serving", set()).add(_OBJECTS[name])
             yield name, f"{_OBJECTS[name]}.from_dict({as_python(value)})"
@@ -201,20 +194,8 @@ def _arguments(
 
 
 def _mlflow(operation: Operation, subject: Subject) -> str:
-    body = given(operation, subject)
-    arguments = {"endpoint": as_python(subject.name)} if operation.holes else {}
+    body = example_body(operation, subject)
+    arguments = {"endpoint": as_python(subject.name)} if operation.path_names else {}
     if body is not None:
         arguments["inputs" if operation.mlflow == "predict" else "config"] = as_python(body)
-    call = _call(f"client.{operation.mlflow}", arguments)
-    return (
-        "from mlflow.deployments import get_deploy_client\n\n"
-        f'client = get_deploy_client("databricks")\nanswer = {call}\nprint(answer)'
-    )
-
-
-def _call(function: str, arguments: Mapping[str, str]) -> str:
-    short = f"{function}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
-    if "\n" not in short and len(short) <= 88:
-        return short
-    lines = (f"    {name}={value}," for name, value in arguments.items())
-    return f"{function}(\n" + "\n".join(line.replace("\n", "\n    ") for line in lines) + "\n)"
+    return code_samples.mlflow_client(operation.mlflow, arguments)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from serving_ui.api.description import examples, providers
-from serving_ui.api.description.document import MEANINGS, OPERATIONS, groups
-from serving_ui.api.description.examples import Program, Subject
-from serving_ui.api.description.fields import Row, rows
-from serving_ui.api.description.operation import Operation, Parameter
-from serving_ui.api.description.serving import PATH_PARAMETERS
+from serving_ui.api.openapi import external_model
+from serving_ui.api.openapi.document import MEANINGS, groups, operations
+from serving_ui.api.operation import Operation, Parameter
+from serving_ui.api.reference import programs
+from serving_ui.api.reference.fields import Row, rows
+from serving_ui.api.reference.programs import Program, Subject
 from serving_ui.catalogue.registry import offered
 from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
@@ -71,19 +71,19 @@ class Block:
 @cache
 def grouped() -> list[Group]:
     """Every operation, by group."""
-    return [Group(label, [each for each in OPERATIONS if each.group == label]) for label in groups()]
+    return [Group(label, [each for each in operations() if each.group == label]) for label in groups()]
 
 
 def entry(name: str, subject: Subject) -> Entry | None:
     """The operation of this name, with programs about this endpoint."""
-    operation = next((each for each in OPERATIONS if each.name == name), None)
+    operation = next((each for each in operations() if each.name == name), None)
     return _entry(operation, subject) if operation else None
 
 
 def first_entries(endpoint: Endpoint | None) -> list[Entry]:
     """What most people come for."""
-    subject = subject_of(endpoint) if endpoint else examples.EXAMPLE
-    found = {each.name: each for each in OPERATIONS}
+    subject = subject_of(endpoint) if endpoint else programs.EXAMPLE
+    found = {each.name: each for each in operations()}
     return [_entry(found[name], subject) for name in _first_names(endpoint)]
 
 
@@ -101,7 +101,7 @@ def blocks() -> list[Block]:
             key=provider.config_key,
             label=f"{provider.label}: {provider.name}",
             tasks=", ".join(provider.tasks),
-            fields=rows(providers.block(provider.config)),
+            fields=rows(external_model.block(provider.config)),
         )
         for provider in offered()
     ]
@@ -111,7 +111,7 @@ def subject_of(endpoint: Endpoint) -> Subject:
     """The endpoint at hand, with references in place of secrets that were pasted."""
     version = endpoint.shown_version
     if version is None:
-        return Subject(**{**vars(examples.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
+        return Subject(**{**vars(programs.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
     pasted = {path: secret for path, secret in version.config.secrets().items() if secret.kind == "stored"}
     named = version.config.with_secrets({path: Secret.from_reference(PLACEHOLDER) for path in pasted})
     return Subject(
@@ -132,22 +132,17 @@ def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(operation: Operation, subject: Subject) -> Entry:
-    programs = examples.programs(operation, subject)
+    shown = programs.programs(operation, subject)
     return Entry(
         operation=operation,
-        parameters=_parameters(operation),
+        parameters=[*operation.path_parameters, *operation.query],
         headers=operation.headers,
         body=_fields(operation)[0],
         answer=_fields(operation)[1],
         refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
-        programs=programs,
-        placeholder=PLACEHOLDER if subject.pasted and PLACEHOLDER in programs[0].code else "",
+        programs=shown,
+        placeholder=PLACEHOLDER if subject.pasted and PLACEHOLDER in shown[0].code else "",
     )
-
-
-def _parameters(operation: Operation) -> list[Parameter]:
-    known = {each.name: each for each in PATH_PARAMETERS}
-    return [*(known[name] for name in operation.holes), *operation.query]
 
 
 @cache
@@ -157,7 +152,7 @@ def _tables() -> dict[str, tuple[list[Row], list[Row]]]:
             rows({"$ref": f"/{each.body.__name__}"}) if each.body else [],
             rows({"$ref": f"/{each.answer.__name__}"}) if each.answer else [],
         )
-        for each in OPERATIONS
+        for each in operations()
     }
 
 

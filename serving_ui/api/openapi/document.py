@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of operations and the models of pydantic."""
+"""The OpenAPI 3.1 document of the whole API, made from the operations and the types of their bodies and answers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
-from serving_ui.api.description import asking, given, neighbours, people, providers, serving, shapes, words
-from serving_ui.api.description.operation import Operation, Parameter
+from serving_ui.api.answers import Empty, Error
+from serving_ui.api.openapi import external_model
+from serving_ui.api.operation import Operation, Parameter
 
-OPERATIONS: tuple[Operation, ...] = (
-    *serving.OPERATIONS,
-    *asking.OPERATIONS,
-    *neighbours.OPERATIONS,
-    *people.OPERATIONS,
-)
+# What each status means, for people and programs.
 MEANINGS = {
     200: "It is done.",
     400: "What was given is wrong; the message names the field and what would be right.",
@@ -38,13 +33,20 @@ INTRODUCTION = (
     "known here are accepted, have no effect and are named in warnings."
 )
 Schema = dict[str, Any]
-BROKEN = {str(status): {"$ref": f"#/components/responses/{status}"} for status in (500, 503)}
+UNEXPECTED = {str(status): {"$ref": f"#/components/responses/{status}"} for status in (500, 503)}
+
+
+def operations() -> tuple[Operation, ...]:
+    """Every operation of the API."""
+    from serving_ui.api.urls import OPERATIONS  # noqa: PLC0415 (the routes include the one to this document)
+
+    return OPERATIONS
 
 
 @cache
 def _document() -> Schema:
     paths: dict[str, Schema] = {}
-    for operation in OPERATIONS:
+    for operation in operations():
         paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation)
     return {
         "openapi": "3.1.0",
@@ -67,41 +69,51 @@ def document(*, base: str) -> Schema:
 
 def groups() -> list[str]:
     """The groups of the operations, in their order."""
-    return list(dict.fromkeys(operation.group for operation in OPERATIONS))
+    return list(dict.fromkeys(operation.group for operation in operations()))
 
 
 @cache
 def schemas() -> Schema:
-    """Every named schema that the operations speak of."""
-    models: set[type[BaseModel]] = {shapes.Error, shapes.Nothing}
-    for operation in OPERATIONS:
-        models |= {model for model in (operation.body, operation.answer) if model is not None}
-    _refs, found = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template="#/components/schemas/{model}",
+    """The named schemas of all bodies and answers."""
+    bodies = {operation.body for operation in operations() if operation.body}
+    named = _schemas(
+        bodies | {operation.answer for operation in operations() if operation.answer} | {Empty, Error}
     )
-    named: Schema = {name: _tidy(each) for name, each in found["$defs"].items()}
-    named["ExternalModel"] = providers.external_model()
-    named["ShownExternalModel"] = providers.shown_model()
+    for name in named.keys() - _schemas(bodies).keys():
+        named[name]["additionalProperties"] = True  # later versions may answer more fields
+    named["ExternalModel"] = external_model.external_model()
+    named["ShownExternalModel"] = external_model.shown_model()
     named.pop("ProviderConfig", None)
-    words.say(named)
     return named
 
 
+def _schemas(types: Iterable[Any]) -> Schema:
+    adapters = [(each.__name__, TypeAdapter(each)) for each in sorted(types, key=lambda each: each.__name__)]
+    _refs, found = TypeAdapter.json_schemas(
+        [(name, "validation", adapter) for name, adapter in adapters],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {name: _tidy(each) for name, each in found["$defs"].items()}
+
+
 def _tidy(part: Any) -> Any:
-    """Without what pydantic adds: titles made of field names, and null, which is the same as leaving a field out."""
+    """Without titles, which repeat the names of fields, and null, which means the same as leaving a field out."""
     if isinstance(part, Mapping):
         choices = [each for each in part.get("anyOf", ()) if each != {"type": "null"}]
         if len(choices) == 1:
             rest = {name: value for name, value in part.items() if name not in ("anyOf", "default")}
             return _tidy({**choices[0], **rest})
-        kept = {k: v for k, v in part.items() if not (k == "title" and isinstance(v, str))}
+        kept = {
+            k: v
+            for k, v in part.items()
+            if not ((k == "title" and isinstance(v, str)) or (k == "default" and v is None))
+        }
         return {name: _tidy(value) for name, value in kept.items()}
     return [_tidy(each) for each in part] if isinstance(part, list) else part
 
 
 def described(operation: Operation) -> Schema:
-    """The operation object of the document."""
+    """The operation object of OpenAPI."""
     found: Schema = {
         "operationId": operation.name,
         "tags": [operation.group],
@@ -109,11 +121,11 @@ def described(operation: Operation) -> Schema:
         "parameters": [*_parameters(operation)],
         "responses": {
             **{str(status): _response(operation, status) for status in operation.statuses},
-            **({} if operation.public else BROKEN),
+            **({} if operation.is_public else UNEXPECTED),
         },
     }
-    if operation.text:
-        found["description"] = str(operation.text)
+    if operation.description:
+        found["description"] = str(operation.description)
     if operation.body is not None:
         content: Schema = {"schema": _ref(operation.body)}
         if operation.example is not None:
@@ -122,17 +134,16 @@ def described(operation: Operation) -> Schema:
             "required": operation.body_required,
             "content": {"application/json": content},
         }
-    if operation.public:
+    if operation.is_public:
         found["security"] = []
-    if operation.ours:
+    if operation.is_addition:
         found["x-addition"] = True
     return found
 
 
 def _parameters(operation: Operation) -> Iterable[Schema]:
-    known = {each.name: each for each in serving.PATH_PARAMETERS}
-    for name in operation.holes:
-        yield _parameter(known[name], "path")
+    for parameter in operation.path_parameters:
+        yield _parameter(parameter, "path")
     for parameter in operation.query:
         yield _parameter(parameter, "query")
     for parameter in operation.headers:
@@ -144,7 +155,7 @@ def _parameter(parameter: Parameter, place: str) -> Schema:
         "name": parameter.name,
         "in": place,
         "required": parameter.required,
-        "description": str(parameter.text),
+        "description": str(parameter.description),
         "schema": parameter.schema,
     }
 
@@ -156,8 +167,8 @@ def _response(operation: Operation, status: int) -> Schema:
     if operation.media != "application/json":
         response["content"] = {operation.media: {"schema": {"type": "string"}}}
     else:
-        response["content"] = {"application/json": {"schema": _ref(operation.answer or shapes.Nothing)}}
-        if operation.body in (given.Question, given.NamedQuestion):
+        response["content"] = {"application/json": {"schema": _ref(operation.answer or Empty)}}
+        if operation.is_inference:
             response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return response
 
@@ -165,12 +176,12 @@ def _response(operation: Operation, status: int) -> Schema:
 def _refusal(status: int) -> Schema:
     response: Schema = {
         "description": MEANINGS[status],
-        "content": {"application/json": {"schema": _ref(shapes.Error)}},
+        "content": {"application/json": {"schema": _ref(Error)}},
     }
     if status in (429, 503):
         response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
     return response
 
 
-def _ref(model: type[BaseModel]) -> Schema:
+def _ref(model: Any) -> Schema:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
