@@ -1,4 +1,4 @@
-"""What every route of the API has in common: sign-in, the body, one transaction for a change, and JSON whatever happens.
+"""What every route of the API has in common: authentication, the body, one transaction for a change, and JSON whatever happens.
 
 A view is a plain function, `def get_endpoint(request: ApiRequest, name: str) -> EndpointDetail`. It is called for a person whose
 bearer token was accepted (`request.user`), with the body as an object (`request.json`) and, if it has an argument for it, as the
@@ -41,8 +41,8 @@ def url_patterns(address: str, operations: Mapping[str, Operation]) -> list[URLP
     @csrf_exempt
     @transaction.non_atomic_requests
     @public
-    def view(request: HttpRequest, **parts: str) -> HttpResponseBase:
-        response = _answered(request, operations, parts)
+    def view(request: HttpRequest, **path_values: str) -> HttpResponseBase:
+        response = _response_of_route(request, operations, path_values)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -50,61 +50,70 @@ def url_patterns(address: str, operations: Mapping[str, Operation]) -> list[URLP
     return [path(address, view), path(f"{address}/", view)]
 
 
-def _answered(
-    request: HttpRequest, operations: Mapping[str, Operation], parts: Mapping[str, str]
+def _response_of_route(
+    request: HttpRequest, operations: Mapping[str, Operation], path_values: Mapping[str, str]
 ) -> HttpResponseBase:
     try:
-        operation = _chosen(request, operations)
-        asked = _prepared(request, operation)
-        perform = partial(_performed, asked, operation, parts)
-        return _changed(asked, perform) if request.method in WITH_BODY else _response(asked, perform())
+        operation = _operation_for(request, operations)
+        api_request = _authenticate_and_parse(request, operation)
+        perform = partial(_call_view, api_request, operation, path_values)
+        return (
+            _respond_to_change(api_request, perform)
+            if request.method in WITH_BODY
+            else _as_response(api_request, perform())
+        )
     except Exception as error:  # the outermost edge: whatever happens, a client gets JSON
         return errors.reply_to(error)
 
 
-def _performed(asked: ApiRequest, operation: Operation, parts: Mapping[str, str]) -> Answer:
+def _call_view(request: ApiRequest, operation: Operation, path_values: Mapping[str, str]) -> Answer:
     """What the view returns, called with the parameters of the path and the validated body."""
     assert operation.view is not None  # noqa: S101 (an operation without a view has no URL pattern)
     if operation.body is None or not operation.body_argument:
-        return operation.view(asked, **parts)  # type: ignore[no-any-return]
-    body = read_body(operation.body, asked.json)
-    warn_of_unknown_fields(asked, unknown.in_model(operation.body, asked.json))
-    return operation.view(asked, **parts, **{operation.body_argument: body})  # type: ignore[no-any-return]
+        return operation.view(request, **path_values)  # type: ignore[no-any-return]
+    body = read_body(operation.body, request.json)
+    warn_of_unknown_fields(request, unknown.in_model(operation.body, request.json))
+    return operation.view(request, **path_values, **{operation.body_argument: body})  # type: ignore[no-any-return]
 
 
-def _response(asked: ApiRequest, answer: Answer) -> HttpResponseBase:
+def _as_response(request: ApiRequest, answer: Answer) -> HttpResponseBase:
     if isinstance(answer, HttpResponseBase):
         return answer
-    return JsonResponse({**answer, "warnings": asked.warnings} if asked.warnings else answer)
+    return JsonResponse({**answer, "warnings": request.warnings} if request.warnings else answer)
 
 
-def _changed(asked: ApiRequest, view: Callable[[], Answer]) -> HttpResponse:
-    """One transaction holds what is changed, the answer and, under a key, the reply that is kept. It is answered once the
-    change is in force in every gateway; one that is late is named in the answer."""
+def _respond_to_change(request: ApiRequest, view: Callable[[], Answer]) -> HttpResponse:
+    """Calls the view in one transaction, which also stores the reply if there is an Idempotency-Key. Answers when every gateway
+    process serves the change; the answer's warnings name those that are late."""
 
     def perform() -> HttpResponse:
-        response = _response(asked, view())
-        assert isinstance(response, HttpResponse)  # noqa: S101 (only what is read is streamed)
+        response = _as_response(request, view())
+        assert isinstance(response, HttpResponse)  # noqa: S101 (only GET is streamed)
         return response
 
-    key = asked.headers.get("Idempotency-Key") if asked.method == "POST" else None
+    key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     work = perform
     if key is not None:
-        whole = [asked.path.rstrip("/"), asked.META["QUERY_STRING"], asked.json]
+        content = [request.path.rstrip("/"), request.META["QUERY_STRING"], request.json]
         work = partial(
-            idempotency.once, key=key, user=asked.user, asked=whole, now=clock.now(), perform=perform
+            idempotency.once,
+            key=key,
+            user=request.user,
+            request_content=content,
+            now=clock.now(),
+            perform=perform,
         )
-    done = in_force.commit_and_wait(work)
-    if done.warnings:
-        answer = json.loads(done.result.content)
-        answer["warnings"] = [*answer.get("warnings", ()), *done.warnings]
-        done.result.content = json.dumps(answer).encode()
-    if done.waited_seconds is not None:
-        done.result.headers["Server-Timing"] = f"in-force;dur={done.waited_seconds * 1000:.1f}"
-    return done.result
+    outcome = in_force.commit_and_wait(work)
+    if outcome.warnings:
+        answer = json.loads(outcome.result.content)
+        answer["warnings"] = [*answer.get("warnings", ()), *outcome.warnings]
+        outcome.result.content = json.dumps(answer).encode()
+    if outcome.waited_seconds is not None:
+        outcome.result.headers["Server-Timing"] = f"in-force;dur={outcome.waited_seconds * 1000:.1f}"
+    return outcome.result
 
 
-def _chosen(request: HttpRequest, operations: Mapping[str, Operation]) -> Operation:
+def _operation_for(request: HttpRequest, operations: Mapping[str, Operation]) -> Operation:
     method = "GET" if request.method == "HEAD" else request.method or ""
     if method in operations:
         return operations[method]
@@ -118,9 +127,9 @@ def _chosen(request: HttpRequest, operations: Mapping[str, Operation]) -> Operat
     )
 
 
-def _prepared(request: HttpRequest, operation: Operation) -> ApiRequest:
-    """The request with its person and its body. Raises Refusal."""
-    request.user = _person(request, session=operation.session)
+def _authenticate_and_parse(request: HttpRequest, operation: Operation) -> ApiRequest:
+    """The request with its user, its body and a list for warnings. Raises Refusal."""
+    request.user = _authenticated_user(request, session=operation.session)
     request.json = json_object(request) if request.method in WITH_BODY else {}  # type: ignore[attr-defined]
     request.warnings = []  # type: ignore[attr-defined]
     request.warn = request.warnings.append  # type: ignore[attr-defined]
@@ -131,14 +140,14 @@ def _prepared(request: HttpRequest, operation: Operation) -> ApiRequest:
     return request  # type: ignore[return-value]
 
 
-def _person(request: HttpRequest, *, session: bool) -> User:
+def _authenticated_user(request: HttpRequest, *, session: bool) -> User:
     scheme, _space, value = request.headers.get("Authorization", "").partition(" ")
-    person = None
+    user = None
     if scheme.lower() == "bearer" and value.strip():
-        person = accounts.bearer(value=value.strip(), now=clock.now())
+        user = accounts.bearer(value=value.strip(), now=clock.now())
     elif session and isinstance(request.user, User):
-        person = request.user
-    if person is None:
+        user = request.user
+    if user is None:
         raise Refusal(
             _(
                 "The access token is missing, wrong or expired. Make one on the Settings page and send it as a bearer token."
@@ -147,4 +156,4 @@ def _person(request: HttpRequest, *, session: bool) -> User:
             status=401,
             headers={"WWW-Authenticate": "Bearer"},
         )
-    return person
+    return user

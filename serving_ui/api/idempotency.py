@@ -1,7 +1,7 @@
-"""`Idempotency-Key` on a POST: the same key and body within a day are answered as the first time, and nothing is done again.
+"""`Idempotency-Key` on a POST: a repeated request with the same key and body within a day gets the first reply; nothing is done again.
 
-What was done and its reply are committed together, so that no failure can come between the two. Only what succeeded is kept:
-a refused request may be put right and sent again under its key.
+The change and its reply are committed in one transaction. Only successful replies are stored: a refused request may be corrected and
+sent again with its key.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from serving_ui.lib.refusal import Conflict, Refusal
 from serving_ui.revisions.changes import current_revision, track
 from serving_ui.vault import ciphers
 
-KEPT = timedelta(days=1)
-# The version before this one reserved a key before it began. What has no reply by then has died with its process.
-LONGEST_RUN = timedelta(minutes=5)
-LONGEST_KEY = 255
-MOST_TIDIED = 100
-REPLAYED = "Idempotent-Replayed"
+RETENTION = timedelta(days=1)
+# The previous release reserved a key before it ran the request. A reservation that is older has died with its process.
+RESERVATION_TIMEOUT = timedelta(minutes=5)
+MAX_KEY_LENGTH = 255
+MAX_DELETED_AT_ONCE = 100
+REPLAYED_HEADER = "Idempotent-Replayed"
 
 
 def once(
-    *, key: str, user: User, asked: object, now: datetime, perform: Callable[[], HttpResponse]
+    *, key: str, user: User, request_content: object, now: datetime, perform: Callable[[], HttpResponse]
 ) -> HttpResponse:
-    """What `perform` answers, or answered the first time. `asked` is what was asked for, body and address. Raises Refusal.
+    """The response of `perform`, or the stored reply. `request_content` is path, query and body. Raises Refusal.
 
-    Must be called in the transaction of what `perform` changes.
+    Must be called in the transaction of the change.
     """
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
         raise Refusal(_("An Idempotency-Key has 1 to 255 printable characters. A UUID is a good one."))
-    if not _is_alone(key, user):
+    if not _lock_key(key, user):
         raise _running()
-    digest = _digest(asked)
-    if kept := _kept(key=key, user=user, digest=digest, now=now):
-        track(current_revision())  # whoever asks again may not have waited for it the first time
-        return kept
+    digest = _digest(request_content)
+    if reply := _stored_reply(key=key, user=user, digest=digest, now=now):
+        track(current_revision())  # the first request may have ended before every gateway served the change
+        return reply
     response = perform()
-    key_id, reply = ciphers.ring().seal(response.content.decode())
+    key_id, sealed = ciphers.ring().seal(response.content.decode())
     try:
         with transaction.atomic():
             IdempotentReply.objects.create(
-                user=user, key=key, request_digest=digest, key_id=key_id, reply=reply, created_at=now
+                user=user, key=key, request_digest=digest, key_id=key_id, reply=sealed, created_at=now
             )
     except IntegrityError:
         if not IdempotentReply.objects.filter(user=user, key=key).exists():
             raise
-        raise _running() from None  # a process of the version before, which knows no such lock, was quicker
+        raise _running() from None  # a process of the previous release, which takes no such lock, stored its reply first
     return response
 
 
-def _is_alone(key: str, user: User) -> bool:
-    """Whether no other transaction carries out a request of this key; none begins before this one ends."""
+def _lock_key(key: str, user: User) -> bool:
+    """Takes the key for this transaction. False if another transaction has it."""
     if connection.vendor != "postgresql":
-        return True  # SQLite has one writer at a time
+        return True  # SQLite has one writer at a time anyway
     digest = hashlib.sha256(f"{user.pk} {key}".encode()).digest()
     number = int.from_bytes(digest[:8], signed=True)
     with connection.cursor() as cursor:
@@ -71,14 +71,16 @@ def _is_alone(key: str, user: User) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _kept(*, key: str, user: User, digest: str, now: datetime) -> HttpResponse | None:
-    """The reply that is kept. Raises Refusal."""
-    old = IdempotentReply.objects.select_for_update(skip_locked=True).filter(created_at__lt=now - KEPT)
-    IdempotentReply.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:MOST_TIDIED])).delete()
+def _stored_reply(*, key: str, user: User, digest: str, now: datetime) -> HttpResponse | None:
+    """The reply to an earlier request with this key. Deletes some expired ones. Raises Refusal."""
+    old = IdempotentReply.objects.select_for_update(skip_locked=True).filter(created_at__lt=now - RETENTION)
+    IdempotentReply.objects.filter(
+        pk__in=list(old.values_list("pk", flat=True)[:MAX_DELETED_AT_ONCE])
+    ).delete()
     earlier = IdempotentReply.objects.filter(user=user, key=key).first()
     if earlier is None:
         return None
-    if earlier.created_at < now - (KEPT if earlier.reply else LONGEST_RUN):
+    if earlier.created_at < now - (RETENTION if earlier.reply else RESERVATION_TIMEOUT):
         earlier.delete()
         return None
     if not hmac.compare_digest(earlier.request_digest, digest):
@@ -98,7 +100,7 @@ def _replayed(earlier: IdempotentReply) -> HttpResponse:
     except ciphers.Unreadable:
         message = _("This request was carried out before, and its answer cannot be read any more.")
         raise Conflict(message) from None
-    return HttpResponse(content, content_type="application/json", headers={REPLAYED: "true"})
+    return HttpResponse(content, content_type="application/json", headers={REPLAYED_HEADER: "true"})
 
 
 def _running() -> Conflict:
@@ -106,7 +108,7 @@ def _running() -> Conflict:
     return Conflict(message, headers={"Retry-After": "1"})
 
 
-def _digest(asked: object) -> str:
-    # Keyed, because the body may hold a secret that a bare digest would let someone guess.
-    spelled = json.dumps(asked, sort_keys=True).encode()
-    return hmac.new(settings.SECRET_KEY.encode(), spelled, hashlib.sha256).hexdigest()
+def _digest(request_content: object) -> str:
+    # An HMAC: the body may hold a secret, which could be guessed from a plain digest.
+    text = json.dumps(request_content, sort_keys=True).encode()
+    return hmac.new(settings.SECRET_KEY.encode(), text, hashlib.sha256).hexdigest()

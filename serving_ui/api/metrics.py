@@ -1,6 +1,6 @@
-"""What is known of one endpoint, in the text format of Prometheus: its state, and what it has answered in all.
+"""Metrics of one endpoint in the text format of Prometheus: its state, and totals since it was created.
 
-The names of what was answered are those of the original; milliseconds, too.
+Names and the unit milliseconds are those of Databricks.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from serving_ui.gateway.meter import LATENCY_MS
 from serving_ui.usage.models import Total
 
 
-def text(endpoint: Endpoint, totals: Iterable[Total]) -> str:
-    """All of it."""
+def exposition(endpoint: Endpoint, totals: Iterable[Total]) -> str:
     by_entity = [({"endpoint": endpoint.name, "served_entity": total.entity}, total) for total in totals]
     return "\n".join([*_state(endpoint), *_counters(by_entity), *_latency(by_entity)]) + "\n"
 
@@ -26,35 +25,38 @@ def text(endpoint: Endpoint, totals: Iterable[Total]) -> str:
 def _state(endpoint: Endpoint) -> Iterable[str]:
     labels = {"endpoint": endpoint.name}
     version = endpoint.active.number if endpoint.active else 0
-    for name, told, value in (
+    for name, help_text, value in (
         ("ready", _("1 when the endpoint answers queries."), int(endpoint.ready == Ready.READY)),
         ("updating", _("1 while an update runs."), int(endpoint.is_updating)),
         ("config_version", _("The active config version; 0 when there is none."), version),
     ):
         full = f"serving_ui_endpoint_{name}"
-        yield from family(full, "gauge", told, [(full, labels, value)])
-    for unit, told in (("calls", _("Calls admitted a minute.")), ("tokens", _("Tokens admitted a minute."))):
+        yield from family(full, "gauge", help_text, [(full, labels, value)])
+    for unit, help_text in (
+        ("calls", _("Calls admitted a minute.")),
+        ("tokens", _("Tokens admitted a minute.")),
+    ):
         full = f"serving_ui_endpoint_rate_limit_{unit}"
         samples: list[Sample] = [
-            (full, {**labels, "key": key, "principal": principal}, most)
-            for (key, principal), most in _strictest(endpoint, unit).items()
+            (full, {**labels, "key": key, "principal": principal}, value)
+            for (key, principal), value in _strictest(endpoint, unit).items()
         ]
         if samples:
-            yield from family(full, "gauge", told, samples)
+            yield from family(full, "gauge", help_text, samples)
 
 
 def _strictest(endpoint: Endpoint, unit: str) -> dict[tuple[str, str], int]:
-    """What is in force for each key and principal: the same sample twice would make Prometheus refuse all of them."""
+    """The lowest limit of each key and principal: Prometheus rejects a scrape that has a sample twice."""
     found: dict[tuple[str, str], int] = {}
     for limit in limits.stored(endpoint):
-        most, concerns = limit.get(unit), (limit["key"], limit.get("principal") or "")
-        if most is not None:
-            found[concerns] = min(most, found.get(concerns, most))
+        value, whose = limit.get(unit), (limit["key"], limit.get("principal") or "")
+        if value is not None:
+            found[whose] = min(value, found.get(whose, value))
     return found
 
 
 def _counters(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[str]:
-    for name, told, field in (
+    for name, help_text, field in (
         ("request_count_total", _("Requests that reached the endpoint."), "requests"),
         (
             "request_4xx_count_total",
@@ -77,7 +79,7 @@ def _counters(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[
         ("reasoning_output_tokens_total", _("Output tokens that went into reasoning."), "tokens_reasoning"),
     ):
         samples: list[Sample] = [(name, labels, getattr(total, field)) for labels, total in by_entity]
-        yield from family(name, "counter", told, samples)
+        yield from family(name, "counter", help_text, samples)
 
 
 def _latency(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The one row of the API's own: the answer to a POST that carried an Idempotency-Key."""
+"""The reply to a POST that had an Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.db import models
 
 
 class IdempotentReply(models.Model):
-    """Kept for a day. Without a reply it is a reservation of the version before, whose request runs or died."""
+    """Kept for a day. A row without a reply was reserved by the previous release, whose request runs or died."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     request_digest = models.CharField(max_length=64)
     key_id = models.CharField(max_length=64, blank=True)  # the vault key that encrypts the reply
-    reply = models.TextField(blank=True)  # encrypted: it may hold a token, which is shown once
+    reply = models.TextField(blank=True)  # encrypted, because it may hold a new access token
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""How a list is asked for in pages: `max_results` (or `page_size`) and `page_token`, answered with `next_page_token`."""
+"""Lists in pages: `max_results` (or `page_size`) and `page_token` in the query, `next_page_token` in the answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from serving_ui.api.request import ApiRequest
 from serving_ui.lib import keyset
 from serving_ui.lib.refusal import Refusal
 
-USUAL, MOST = 100, 1000
+DEFAULT_SIZE, MAX_SIZE = 100, 1000
 SIZES = ("max_results", "page_size")
 Row = TypeVar("Row")
 
 
-def is_asked(request: ApiRequest) -> bool:
-    """Whether the caller knows of pages. Clients of the original do not, and get everything at once."""
+def is_requested(request: ApiRequest) -> bool:
+    """Whether the caller asks for a page. Clients of Databricks do not, and get the whole list."""
     return any(request.GET.get(name) for name in (*SIZES, "page_token"))
 
 
@@ -30,23 +30,23 @@ def page(
     *,
     order: Sequence[str],
     key: Callable[[Row], Sequence[Any]],
-    of: str = "",
+    filters: str = "",
 ) -> tuple[list[Row], NextPage]:
-    """The page that is asked for, in one query, and what the answer says of the next one. Raises Refusal.
+    """Rows of the requested page, in one SQL query, and the answer's `next_page_token`. Raises Refusal.
 
-    `of` holds what narrows the list beside its address and its person.
+    `filters` is what narrows the list beside path and user: a token is valid for one list only.
     """
     size = next(
-        (whole_number(request, name, default=0, most=MOST) for name in SIZES if name in request.GET), 0
+        (whole_number(request, name, default=0, most=MAX_SIZE) for name in SIZES if name in request.GET), 0
     )
     try:
         found = keyset.page(
             rows,
             order=order,
             key=key,
-            size=size or USUAL,
+            size=size or DEFAULT_SIZE,
             after=request.GET.get("page_token", ""),
-            of=f"{request.user.pk} {request.path.rstrip('/')} {of}",
+            of=f"{request.user.pk} {request.path.rstrip('/')} {filters}",
         )
     except keyset.TokenInvalid:
         raise Refusal(
@@ -61,9 +61,9 @@ def page_or_all(
     *,
     order: Sequence[str],
     key: Callable[[Row], Sequence[Any]],
-    of: str = "",
+    filters: str = "",
 ) -> tuple[list[Row], NextPage]:
-    """A page when one is asked for, else all rows."""
-    if is_asked(request):
-        return page(request, rows, order=order, key=key, of=of)
+    """A page if one is requested, else all rows."""
+    if is_requested(request):
+        return page(request, rows, order=order, key=key, filters=filters)
     return list(rows.order_by(*order)), {}

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, connection
 
-from serving_ui.api.idempotency import KEPT, LONGEST_RUN
+from serving_ui.api.idempotency import RESERVATION_TIMEOUT, RETENTION
 from serving_ui.api.models import IdempotentReply
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
@@ -61,7 +61,7 @@ def test_a_refused_request_may_be_put_right_under_its_key(api: Caller, sandbox: 
 
 def test_a_key_is_forgotten_after_a_day(api: Caller, sandbox: SandboxServer):
     create(api, sandbox)
-    grow_older(KEPT + timedelta(minutes=1))
+    grow_older(RETENTION + timedelta(minutes=1))
     assert create(api, sandbox, "other").status == 200
 
 
@@ -72,7 +72,7 @@ def test_a_key_that_the_version_before_has_reserved_is_respected(api: Caller, sa
     running = create(api, sandbox)
     assert running.error == (409, "RESOURCE_CONFLICT")
     assert running.headers["Retry-After"] == "1"
-    grow_older(LONGEST_RUN + timedelta(seconds=1))
+    grow_older(RESERVATION_TIMEOUT + timedelta(seconds=1))
     taken_over = create(api, sandbox)  # its process died: the request is carried out, and says what it finds
     assert taken_over.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "the same" in taken_over.body["message"]

@@ -187,7 +187,7 @@ def test_who_does_not_ask_for_pages_gets_everything_of_what_the_original_has(
     listed.grow(admin, 200, "-more-")
     answer = as_admin.get(listed.path)
     if listed.always:
-        assert len(answer[listed.name]) == paging.USUAL
+        assert len(answer[listed.name]) == paging.DEFAULT_SIZE
         assert answer["next_page_token"]
     else:
         assert len(answer[listed.name]) >= 240
@@ -210,8 +210,8 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
     listed.grow(User.objects.get(is_admin=True), 150, "-more-")
     with django_assert_num_queries(len(few)):
         after = as_admin.get(address)[listed.name]
-    size = {"max_results=7": 7, "page_size=7": 7, "max_results=0": paging.USUAL}.get(query)
-    assert len(after) == size if size else len(after) >= min(len(before) + 150, paging.USUAL)
+    size = {"max_results=7": 7, "page_size=7": 7, "max_results=0": paging.DEFAULT_SIZE}.get(query)
+    assert len(after) == size if size else len(after) >= min(len(before) + 150, paging.DEFAULT_SIZE)
 
 
 def _queries(listed: Listed) -> int:

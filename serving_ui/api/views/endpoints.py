@@ -131,7 +131,7 @@ def list_endpoints(request: ApiRequest) -> EndpointList | HttpResponseBase:
     """One query, however many there are. Pages are in the order of creation, which no change of an endpoint disturbs."""
     rows = queries.visible(actor=request.user)
     values = rows.values_list(*serializers.LIST_COLUMNS)
-    if not paging.is_asked(request):
+    if not paging.is_requested(request):
         items = values.order_by("-modified_at", "name").iterator(chunk_size=500)
         return streaming.json_list(request, "endpoints", map(serializers.endpoint_summary, items))
     found, more = paging.page(request, values, order=("created_at", "pk"), key=serializers.creation)

@@ -1,4 +1,4 @@
-"""What an endpoint does and did: metrics, logs, events, config versions."""
+"""Metrics, logs, events and config versions of an endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from serving_ui.api import paging, serializers
 from serving_ui.api.answers import NextPage
-from serving_ui.api.metrics import text as metrics_text
+from serving_ui.api.metrics import exposition
 from serving_ui.api.operation import ALWAYS_PAGED
 from serving_ui.api.request import ApiRequest
 from serving_ui.api.routing import Router
@@ -25,7 +25,7 @@ from serving_ui.usage import queries as usage
 
 router = Router("Serving endpoints")
 SERVED = f"{ONE}/served-models/{{served_model_name}}"
-MOST_LINES = 1000
+MAX_LOG_LINES = 1000
 
 
 class Logs(TypedDict):
@@ -50,7 +50,7 @@ class VersionList(NextPage):
 )
 def get_metrics(request: ApiRequest, name: str) -> HttpResponse:
     endpoint = queries.get_endpoint(name=name, actor=request.user)
-    content = metrics_text(endpoint, usage.totals(endpoint_id=endpoint.id))
+    content = exposition(endpoint, usage.totals(endpoint_id=endpoint.id))
     return HttpResponse(content, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -65,7 +65,7 @@ def get_metrics(request: ApiRequest, name: str) -> HttpResponse:
 )
 def get_logs(request: ApiRequest, name: str, served_model_name: str) -> Logs:
     endpoint = _with_entity(request, name, served_model_name)
-    rows = queries.events(endpoint=endpoint).filter(entity__in=("", served_model_name))[:MOST_LINES]
+    rows = queries.events(endpoint=endpoint).filter(entity__in=("", served_model_name))[:MAX_LOG_LINES]
     return {"logs": serializers.log(reversed(list(rows)))}
 
 

@@ -190,7 +190,7 @@ def delete_secret(request: ApiRequest, wanted: KeyReference) -> Empty:
 def list_secrets(request: ApiRequest) -> SecretList:
     scope = queries.readable_scope(name=request.GET["scope"], actor=request.user)
     found, more = paging.page_or_all(
-        request, queries.keys(scope=scope), order=("key",), key=lambda row: (row.key,), of=f"{scope.pk}"
+        request, queries.keys(scope=scope), order=("key",), key=lambda row: (row.key,), filters=f"{scope.pk}"
     )
     secrets: list[SecretMetadata] = [
         {"key": secret.key, "last_updated_timestamp": milliseconds(secret.updated_at)} for secret in found

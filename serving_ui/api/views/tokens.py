@@ -171,7 +171,7 @@ def list_managed_tokens(request: ApiRequest) -> ManagedTokenList:
     rows = tokens.managed(
         actor=request.user, created_by_username=name, created_by_id=_id_start(number), now=clock.now()
     )
-    found, more = _paged(request, rows, of=f"{name} {number}")
+    found, more = _paged(request, rows, filters=f"{name} {number}")
     return {"token_infos": [_managed(token) for token in found], **more}
 
 
@@ -236,10 +236,12 @@ def create_token_on_behalf(request: ApiRequest, wanted: TokenOnBehalf) -> Manage
 
 
 def _paged(
-    request: ApiRequest, rows: QuerySet[AccessToken], of: str = ""
+    request: ApiRequest, rows: QuerySet[AccessToken], filters: str = ""
 ) -> tuple[list[AccessToken], NextPage]:
     order = ("-created_at", "-pk")
-    return paging.page_or_all(request, rows, order=order, key=lambda row: (row.created_at, row.pk), of=of)
+    return paging.page_or_all(
+        request, rows, order=order, key=lambda row: (row.created_at, row.pk), filters=filters
+    )
 
 
 def _refuse_narrowed(wanted: Narrowed) -> None:
