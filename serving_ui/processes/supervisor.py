@@ -61,12 +61,16 @@ class Supervisor:
         self._is_ready = is_ready
         self._when_ready = when_ready
         self._was_ready = False
-        self._reaper = Reaper()
+        self._reaper: Reaper
 
     def run(self) -> None:
         """Returns after a stop signal, when all processes have ended. Raises StartError when a child ends again and again."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, STOP_SIGNALS
+        )  # `up` blocks them while it becomes the supervisor
+        self._reaper = Reaper()
         try:
             for child in self._children:
                 self._start(child)

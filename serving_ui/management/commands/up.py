@@ -13,8 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
 from serving_ui.management import data_folder, prepare
-from serving_ui.processes import programs
-from serving_ui.processes.supervisor import Supervisor
+from serving_ui.management.supervise import become_supervisor
 from serving_ui.server import address, ports
 from serving_ui.server.address import ListenAddress
 
@@ -37,31 +36,27 @@ class Command(BaseCommand):
             return
 
     def _run(self, chosen: ListenAddress) -> None:
-        """Prepare the data folder, then run all processes until told to stop."""
+        """Prepare the data folder, then become the supervisor of all processes."""
         folder = str(settings.DATA)
-        data_folder.claim(folder)
+        lock = data_folder.claim(folder)
         ports.check_free(chosen)
         prepare.everything()
-        sockets = ports.open_all(chosen)
-        Supervisor(
-            {
-                "server": programs.server(listeners=tuple(each.fileno() for each in sockets)),
-                "worker": programs.worker(),
-                "beat": programs.beat(data_folder=folder),
-            },
-            env=programs.environment(str(settings.BASE_DIR)),
-            sockets=sockets,
-            is_ready=lambda: ports.is_ready(chosen),
-            when_ready=lambda: self._welcome(chosen),
-        ).run()
+        become_supervisor(
+            chosen,
+            root=str(settings.BASE_DIR),
+            data_folder=folder,
+            lock=lock,
+            sockets=ports.open_all(chosen),
+            ready_text=_ready_text(chosen),
+        )
 
-    def _welcome(self, chosen: ListenAddress) -> None:
-        self.stdout.write(f"Serving page ready at {chosen.url}/")
-        path = prepare.welcome_path()
-        if path:
-            link = _public_url(chosen) + path
-            self.stdout.write(f"Nobody has signed in yet. Open this link once and press Sign in: {link}")
-        self.stdout.flush()
+
+def _ready_text(chosen: ListenAddress) -> str:
+    text = f"Serving page ready at {chosen.url}/"
+    if path := prepare.welcome_path():
+        link = _public_url(chosen) + path
+        text += f"\nNobody has signed in yet. Open this link once and press Sign in: {link}"
+    return text
 
 
 def _public_url(chosen: ListenAddress) -> str:

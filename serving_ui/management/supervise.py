@@ -1,0 +1,81 @@
+"""What `manage.py up` becomes once everything is prepared: the supervisor alone, without Django, which saves 50 MB.
+
+`become_supervisor` replaces the process image, so that process id, umask and the lock on the data folder stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from serving_ui.bootstrap.errors import StartError
+from serving_ui.processes import programs
+from serving_ui.processes.supervisor import STOP_SIGNALS, Supervisor
+from serving_ui.server import ports
+from serving_ui.server.address import ListenAddress
+
+
+def become_supervisor(
+    address: ListenAddress,
+    *,
+    root: str,
+    data_folder: str,
+    lock: int,
+    sockets: Sequence[socket.socket],
+    ready_text: str,
+) -> NoReturn:
+    """`lock` is the open lock of the data folder; `ready_text` is printed once the server is ready."""
+    read_end, write_end = (
+        os.pipe()
+    )  # not an argument, which every user of the machine can read: it may hold a sign-in link
+    os.write(write_end, ready_text.encode())
+    os.close(write_end)
+    listeners = [each.fileno() for each in sockets]
+    for file in (lock, read_end, *listeners):
+        os.set_inheritable(file, True)
+    command = [sys.executable, "-P", "-m", "serving_ui.management.supervise"]
+    command += ["--host", address.host, "--port", str(address.port), "--data-folder", data_folder]
+    command += ["--ready-text", str(read_end), *(f"--listen={each}" for each in listeners)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the supervisor has installed its handlers
+    os.execve(sys.executable, command, programs.environment(root))  # noqa: S606 -- an argument list, no shell
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--data-folder", required=True)
+    parser.add_argument(
+        "--listen", type=int, action="append", required=True, help="file descriptor of a socket"
+    )
+    parser.add_argument("--ready-text", type=int, required=True, help="file descriptor of a pipe")
+    given = parser.parse_args()
+    address = ListenAddress(host=given.host, port=given.port)
+    with open(given.ready_text, encoding="utf-8") as pipe:
+        ready_text = pipe.read()
+    supervisor = Supervisor(
+        {
+            "server": programs.server(listeners=tuple(given.listen)),
+            "worker": programs.worker(),
+            "beat": programs.beat(data_folder=given.data_folder),
+        },
+        sockets=[socket.socket(fileno=each) for each in given.listen],
+        is_ready=lambda: ports.is_ready(address),
+        when_ready=lambda: print(ready_text, flush=True),
+    )
+    try:
+        supervisor.run()
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
