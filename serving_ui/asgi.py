@@ -1,4 +1,4 @@
-"""The server: gateway, sandbox and pages behind one port. The first segment of a path says whose request it is."""
+"""The ASGI application of the server: gateway, sandbox, API and pages on one port, chosen by the path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-# Static files are small and read whole; that they are not streamed is no news worth a line in the log.
+# Static files are small; Django warns that whitenoise's iterators are read at once.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
@@ -20,23 +20,23 @@ from serving_ui.data_plane import QUERIES, DataPlane, Receive, Scope, Send, answ
 from serving_ui.lib.request import ClientDisconnected, RequestRefused, read_body
 from serving_ui.sandbox.app import make_sandbox
 
-PROGRAMS = (*QUERIES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/readyz", "/metrics")
-"""Where programs ask, which are answered in JSON; everywhere else are people."""
-_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
-_OF_A_PERSON = frozenset({b"host", b"cookie", b"accept-language", b"hx-request"})
+JSON_PATHS = (*QUERIES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/readyz", "/metrics")
+"""Paths with JSON answers; all others are pages."""
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
+_PAGE_HEADERS = frozenset({b"host", b"cookie", b"accept-language", b"hx-request"})
 
 data_plane = DataPlane()
 sandbox = make_sandbox(body=settings.QUERY_BODY)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hands each request to its floor."""
+    """Dispatch a request by its path."""
     if scope["type"] == "lifespan":
         await data_plane.lifespan(receive, send)
         return
     path: str = scope["path"]
     if "refusal" in scope:
-        await _refuse(scope, scope["refusal"], send)
+        await _answer_refusal(scope, scope["refusal"], send)
         return
     try:
         answering = data_plane(scope, receive, send)
@@ -45,53 +45,52 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         elif path.startswith("/sandbox/v1/"):
             await sandbox(scope, receive, send)
         elif path == "/.well-known/databricks-config":
-            await answer(
-                send, 200, {}
-            )  # every client of the original asks; an empty answer means: tokens only
+            # Databricks clients ask for it first; an empty object means that only tokens are supported.
+            await answer(send, 200, {})
         else:
-            await pages(*await _read(scope, receive), send)
+            await pages(*await _read_whole(scope, receive), send)
     except ClientDisconnected:
         return
     except RequestRefused as refusal:
-        await _refuse(scope, refusal, send)
+        await _answer_refusal(scope, refusal, send)
 
 
-async def _refuse(scope: Scope, refusal: RequestRefused, send: Send) -> None:
-    if scope["path"].startswith(PROGRAMS):
+async def _answer_refusal(scope: Scope, refusal: RequestRefused, send: Send) -> None:
+    if scope["path"].startswith(JSON_PATHS):
         await answer(send, 400, refused(refusal))
     else:
-        await pages(_about(scope, refusal), _once(b"", _nothing), send)
+        await pages(_error_page(scope, refusal), _replay(b"", _wait_for_ever), send)
 
 
-async def _read(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-    """The request for Django with its body whole and decoded: Django keeps what it is given before anybody looks at it."""
+async def _read_whole(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    """The request with its body complete and decoded, within CONTROL_BODY: Django would store the body before any check."""
     headers = dict(scope["headers"])
     if b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
         return scope, receive
     body = await read_body(scope=scope, headers=headers, receive=receive, limit=settings.CONTROL_BODY)
-    kept = [each for each in scope["headers"] if each[0] not in _OF_A_BODY]
-    return {**scope, "headers": [*kept, (b"content-length", b"%d" % len(body))]}, _once(body, receive)
+    kept = [each for each in scope["headers"] if each[0] not in _BODY_HEADERS]
+    return {**scope, "headers": [*kept, (b"content-length", b"%d" % len(body))]}, _replay(body, receive)
 
 
-def _about(scope: Scope, refusal: RequestRefused) -> Scope:
-    """A request for the page that says why another one was refused: see `pages.errors.RefuseUnreadable`."""
-    kept = [each for each in scope["headers"] if each[0] in _OF_A_PERSON]
+def _error_page(scope: Scope, refusal: RequestRefused) -> Scope:
+    """A request for the error page of a refused request: see `pages.errors.RefuseUnreadable`."""
+    kept = [each for each in scope["headers"] if each[0] in _PAGE_HEADERS]
     return {**scope, "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": kept,
             "refusal": refusal}  # fmt: skip
 
 
-def _once(body: bytes, further: Receive) -> Receive:
-    """Receives the body, and then what comes further."""
+def _replay(body: bytes, receive_more: Receive) -> Receive:
+    """A `receive` that returns the body first, then whatever `receive_more` returns."""
     left = [body]
 
     async def receive() -> Any:
         if left:
             return {"type": "http.request", "body": left.pop(), "more_body": False}
-        return await further()
+        return await receive_more()
 
     return receive
 
 
-async def _nothing() -> Any:
-    """Waits until it is cancelled. To ask the caller would bring the rest of what was refused."""
+async def _wait_for_ever() -> Any:
+    """A `receive` that never returns: the client's own would return the rest of the refused body."""
     await asyncio.Event().wait()

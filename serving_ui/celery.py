@@ -1,8 +1,8 @@
-"""The Celery application: broker by setting, what beat sends, no result backend.
+"""The Celery application: the broker, beat's schedule, and a filesystem transport that never reads half a message.
 
-The worker runs with a pool of threads, because a task only waits, for the database; who waits for a provider does so in a
-thread of its own (endpoints/dispatch.py), so four are enough. Measured on two cores, filesystem broker, from the nudge to the
-claimed row (median) and memory of worker and beat: threads 101 ms and 99 MiB, prefork with two children 101 ms and 134 MiB.
+The worker uses a pool of four threads: its tasks wait for the database only, and calls to providers run in threads of their own
+(endpoints/dispatch.py). Measured on two cores with the filesystem broker, from the message to the claimed row (median), and memory of
+worker and beat: threads 101 ms and 99 MiB, prefork with two children 101 ms and 134 MiB.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from django.conf import settings
 from serving_ui.lib.env import EnvError
 
 try:
-    settings.DATA  # noqa: B018 -- reads all of them
-except EnvError as problem:  # for whoever runs Celery's own command: it would show a traceback
+    settings.DATA  # noqa: B018 -- loads the settings
+except EnvError as problem:  # Celery's own command line would print a traceback
     raise SystemExit(str(problem)) from None
 
 from serving_ui.endpoints import nudge
@@ -36,11 +36,11 @@ from serving_ui.usage import schedule
 
 log = logging.getLogger(__name__)
 BROKER_SECONDS = 2.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
-class InOneLine(logging.Filter):
-    """A broker that is away is told by beat with the stack of every attempt: three hundred lines a second."""
+class OneLineFilter(logging.Filter):
+    """While the broker is unreachable, beat would log the stack of every attempt, 300 lines a second."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
@@ -48,12 +48,12 @@ class InOneLine(logging.Filter):
         return True
 
 
-logging.getLogger("celery.beat").addFilter(InOneLine())
+logging.getLogger("celery.beat").addFilter(OneLineFilter())
 
 
-class _Folder(filesystem.Channel):
-    """Messages as files that are seen whole or not at all. Kombu's own channel shows a file before it is written, and a
-    worker that looks at that moment dies of the empty message, as of one that a full disk has cut short."""
+class _FolderChannel(filesystem.Channel):
+    """Writes each message to a temporary file and renames it. Kombu's channel writes in place: a worker that reads the file at that
+    moment, or one that a full disk has truncated, ends with an error."""
 
     def _put(  # type: ignore[override]  # its two bases name the message differently
         self, queue: str, message: Any, **_options: Any
@@ -65,11 +65,11 @@ class _Folder(filesystem.Channel):
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         for path in sorted(Path(self.data_folder_in).glob(f"*.{queue}.msg")):
-            taken = path.with_suffix(".taken")
+            claimed = path.with_suffix(".taken")
             try:
-                path.rename(taken)  # of two workers one succeeds
-                content = taken.read_bytes()
-                taken.unlink()
+                path.rename(claimed)  # only one of two workers succeeds
+                content = claimed.read_bytes()
+                claimed.unlink()
                 return loads(content)
             except FileNotFoundError:
                 continue
@@ -79,15 +79,15 @@ class _Folder(filesystem.Channel):
 
 
 class FolderTransport(filesystem.Transport):
-    """What `filesystem://` means here."""
+    """Replaces Kombu's transport for `filesystem://`."""
 
-    Channel = _Folder
+    Channel = _FolderChannel
 
     def drain_events(  # type: ignore[override]  # its two bases disagree
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """The worker looks between two calls whether it shall end."""
-        super().drain_events(connection, timeout=min(timeout or LOOK_SECONDS, LOOK_SECONDS))
+        """With a short timeout: the worker checks between two calls whether it is to end."""
+        super().drain_events(connection, timeout=min(timeout or POLL_SECONDS, POLL_SECONDS))
 
 
 TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"
@@ -95,10 +95,10 @@ TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"
 
 def _transport_options() -> dict[str, object]:
     if not settings.BROKER_URL.startswith("filesystem"):
-        # A task is short and leased in the database; one that its worker took to the grave is swept up long before.
-        # A Redis that takes a nudge and says nothing must not hold up whoever has changed an endpoint.
-        patience = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
-        return {"visibility_timeout": 300, **(patience if settings.BROKER_URL.startswith("redis") else {})}
+        # Tasks are short, and the sweep makes up for those of a killed worker long before 300 s.
+        # A Redis that accepts a message and does not answer must not delay the request that changed an endpoint.
+        timeouts = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+        return {"visibility_timeout": 300, **(timeouts if settings.BROKER_URL.startswith("redis") else {})}
     folder = settings.BROKER_FOLDER
     try:
         for name in ("messages", "control"):
@@ -135,7 +135,7 @@ app.conf.update(
         name.removeprefix("serving_ui."): {
             "task": name,
             "schedule": Every(every),
-            # Without an expiry, which would be a moment on beat's clock that a worker reads on its own.
+            # Without an expiry, which the worker would compare with a different machine's clock.
             "options": {"retry": False},
         }
         for name, every in (

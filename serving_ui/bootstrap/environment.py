@@ -1,8 +1,8 @@
-"""The virtual environment beside manage.py: made once, filled from the locks, entered at every start.
+"""The virtual environment beside manage.py: created once, filled from the lock files, entered by every command.
 
-A note inside it says which locks are in it. The note says "unfinished" while anything is being changed,
-and an environment that was left so is made anew by the next start. Nothing but Python itself is imported,
-and the heavy parts only when there is something to do: this is on the way of every command.
+A file in it, locks.txt, records the lock files that are installed, with their hashes. It says "unfinished" during an installation,
+and the next command recreates an environment that was left in that state. Every command runs this module, so that it imports
+little, and install.py only when there is something to install.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import sys
 from serving_ui.bootstrap.errors import StartError, reason
 
 FOLDER = ".venv"
-NOTE = "locks.txt"
+RECORD = "locks.txt"
 RUNTIME_LOCK = "requirements.lock"
 TEST_LOCK = "tests/requirements.lock"
 UNFINISHED = "unfinished\n"
 
 
 def enter(root: str, argv: list[str], *, tests: bool) -> None:
-    """Return inside the right environment, with the locks installed; else become its Python."""
+    """Return if this process runs in the environment; else replace it by the environment's Python, with the same arguments."""
     locks = (RUNTIME_LOCK, TEST_LOCK) if tests else (RUNTIME_LOCK,)
     wanted = [_fingerprint(root, lock) for lock in locks]
-    if not _holds(root, wanted):
-        _bring(root, locks, wanted)
+    if not _is_installed(root, wanted):
+        _install(root, locks, wanted)
     if os.path.realpath(sys.prefix) != os.path.realpath(os.path.join(root, FOLDER)):
         python = python_of(root)
         sys.stdout.flush()
-        os.execv(python, [python, *argv])  # noqa: S606 -- the same command line, in the environment
+        os.execv(python, [python, *argv])  # noqa: S606 -- an argument list, no shell
 
 
 def python_of(root: str) -> str:
-    """Where the environment's Python is, or will be."""
+    """The path of the environment's Python, which may not exist yet."""
     return os.path.join(root, FOLDER, "bin", "python")
 
 
 def _fingerprint(root: str, lock: str) -> str:
-    """One line of the note: which lock, and what it says."""
+    """One line of the record: the path of the lock file and its SHA-256."""
     from hashlib import sha256
 
     try:
@@ -49,16 +49,16 @@ def _fingerprint(root: str, lock: str) -> str:
         ) from error
 
 
-def _note(root: str) -> list[str]:
+def _read_record(root: str) -> list[str]:
     try:
-        with open(os.path.join(root, FOLDER, NOTE), encoding="utf-8") as file:
+        with open(os.path.join(root, FOLDER, RECORD), encoding="utf-8") as file:
             return file.readlines()
     except OSError:
         return []
 
 
-def _usable(root: str) -> bool:
-    """Whether its Python still exists and is the version that the packages were installed for."""
+def _is_usable(root: str) -> bool:
+    """Whether its Python exists and has the version for which the packages were installed."""
     python = python_of(root)
     version = os.path.basename(os.path.realpath(python))  # python3.11, after a system upgrade python3.13
     return os.path.exists(python) and (
@@ -66,28 +66,28 @@ def _usable(root: str) -> bool:
     )
 
 
-def _holds(root: str, wanted: list[str]) -> bool:
-    return set(wanted) <= set(_note(root)) and _usable(root)
+def _is_installed(root: str, wanted: list[str]) -> bool:
+    return set(wanted) <= set(_read_record(root)) and _is_usable(root)
 
 
-def _bring(root: str, locks: tuple[str, ...], wanted: list[str]) -> None:
-    """Make the environment, or bring it up to date. One start at a time; the others wait for it."""
+def _install(root: str, locks: tuple[str, ...], wanted: list[str]) -> None:
+    """Create the environment or update it, one process at a time."""
     from serving_ui.bootstrap import install
 
     folder = os.path.join(root, FOLDER)
     try:
-        with install.alone(root) as turn:
-            if _holds(root, wanted):  # another start has just done it
+        with install.exclusive_lock(root) as lock_file:
+            if _is_installed(root, wanted):  # another process has just installed it
                 return
-            had = _note(root)
-            if UNFINISHED in had or not _usable(root):
+            recorded = _read_record(root)
+            if UNFINISHED in recorded or not _is_usable(root):
                 install.remove(folder)
-                had = []
+                recorded = []
             os.makedirs(folder, exist_ok=True)
-            _write(root, [UNFINISHED])
-            install.fill(root, python_of(root), locks, turn=turn)
-            others = {line for line in had if line.split(" ")[0] not in locks}
-            _write(root, sorted(others.union(wanted)))
+            _write_record(root, [UNFINISHED])
+            install.install(root, python_of(root), locks, lock_file=lock_file)
+            others = {line for line in recorded if line.split(" ")[0] not in locks}
+            _write_record(root, sorted(others.union(wanted)))
     except OSError as error:
         raise StartError(
             f"The virtual environment {folder} cannot be written ({reason(error)}). "
@@ -95,9 +95,9 @@ def _bring(root: str, locks: tuple[str, ...], wanted: list[str]) -> None:
         ) from error
 
 
-def _write(root: str, lines: list[str]) -> None:
-    """Replace the note at once: it is never seen half written."""
-    path = os.path.join(root, FOLDER, NOTE)
+def _write_record(root: str, lines: list[str]) -> None:
+    """Replace the file atomically."""
+    path = os.path.join(root, FOLDER, RECORD)
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.writelines(lines)
     os.replace(path + ".new", path)

@@ -1,7 +1,4 @@
-"""Fills the virtual environment: Python's own venv, then pip with the hashes of the locks.
-
-Loaded only when something has to be installed. Imports nothing but Python itself.
-"""
+"""Creates the virtual environment with Python's venv, and installs the lock files with pip and their hashes."""
 
 from __future__ import annotations
 
@@ -29,54 +26,58 @@ _NO_NETWORK = (
 
 
 @contextlib.contextmanager
-def alone(root: str) -> Iterator[int]:
-    """Only one start installs at a time. The lock is on the checkout itself, so it leaves no file behind."""
-    turn = os.open(root, os.O_RDONLY)
+def exclusive_lock(root: str) -> Iterator[int]:
+    """One process installs at a time. The lock is on the folder of the checkout, so that there is no lock file."""
+    lock_file = os.open(root, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("Another start is installing the requirements; waiting for it.")
-            fcntl.flock(turn, fcntl.LOCK_EX)
-        yield turn
+            _print("Another start is installing the requirements; waiting for it.")
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
+        yield lock_file
     finally:
-        os.close(turn)
+        os.close(lock_file)
 
 
 def remove(folder: str) -> None:
-    """Take an unfinished environment away."""
+    """Delete an unfinished environment."""
     if os.path.lexists(folder):
         shutil.rmtree(folder)
 
 
-def fill(root: str, python: str, locks: tuple[str, ...], *, turn: int) -> None:
-    """Install the locks, into a new environment when there is none."""
+def install(root: str, python: str, locks: tuple[str, ...], *, lock_file: int) -> None:
+    """Install the lock files; create the environment if there is none."""
     if os.path.exists(python):
-        _say("Installing the requirements that changed since the last start.")
+        _print("Installing the requirements that changed since the last start.")
     else:
-        _say("First start: making .venv and installing the locked requirements. This takes a minute or two.")
-        _make(os.path.dirname(os.path.dirname(python)), turn=turn)
-    code, output = _run(pip_command(root, python, locks), turn=turn)
+        _print(
+            "First start: making .venv and installing the locked requirements. This takes a minute or two."
+        )
+        _create(os.path.dirname(os.path.dirname(python)), lock_file=lock_file)
+    code, output = _run(pip_command(root, python, locks), lock_file=lock_file)
     if code:
         raise StartError(_explanation(code, output))
 
 
 def pip_command(root: str, python: str, locks: tuple[str, ...]) -> list[str]:
-    """Installs exactly what the locks hold. Left to look for dependencies itself, an older pip asks for a newer release of
-    what is pinned already, and refuses it for want of a hash; a release made after this clone could break it as well."""
+    """Installs exactly what the lock files pin. With dependency resolution an older pip would choose newer releases of pinned packages,
+    and fail because they have no hash."""
     pip = [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
     files = [part for lock in locks for part in ("--requirement", os.path.join(root, lock))]
     return [*pip, "--disable-pip-version-check", *files]
 
 
-def _make(folder: str, *, turn: int) -> None:
+def _create(folder: str, *, lock_file: int) -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         raise StartError(
             "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
             "Install it (on Debian: apt-get install python3-venv) and start again."
         )
-    base = getattr(sys, "_base_executable", sys.executable)  # ours may be the one that was just removed
-    code, output = _run([base, "-m", "venv", folder], turn=turn)
+    base = getattr(
+        sys, "_base_executable", sys.executable
+    )  # sys.executable may be in the environment that was just deleted
+    code, output = _run([base, "-m", "venv", folder], lock_file=lock_file)
     if code:
         raise StartError(
             f"The virtual environment {folder} could not be made. Python's last words were: {_last(output)} "
@@ -84,16 +85,16 @@ def _make(folder: str, *, turn: int) -> None:
         )
 
 
-def _run(command: list[str], *, turn: int) -> tuple[int, list[str]]:
-    """Run to the end and give back what was said. The child shares our lock, so that an installation
-    whose start was killed is still waited for by the next one."""
+def _run(command: list[str], *, lock_file: int) -> tuple[int, list[str]]:
+    """Returns the exit code and the output. The child inherits the lock: if only this process is killed, the next one still waits
+    for the installation."""
     environment = {**os.environ, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(  # its words are kept: they are shown only when something fails
+    done = subprocess.run(  # the output is shown only when it fails
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
-        pass_fds=[turn],
+        pass_fds=[lock_file],
         check=False,
     )
     return done.returncode, done.stdout.decode(errors="replace").splitlines()
@@ -112,12 +113,12 @@ def _explanation(code: int, output: list[str]) -> str:
 
 
 def _last(output: list[str]) -> str:
-    """The last error with what pip lists below it, else the last line at all, ended like a sentence."""
+    """The last error with the lines below it, or else the last line; ends with a full stop."""
     lines = [line.strip() for line in output if line.strip()] or ["nothing"]
     errors = [number for number, line in enumerate(lines) if line.lower().startswith("error")]
     words = " ".join(lines[errors[-1] :][:LINES_OF_AN_ERROR] if errors else lines[-1:])
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
-def _say(sentence: str) -> None:
+def _print(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)

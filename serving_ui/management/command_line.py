@@ -35,7 +35,7 @@ def run(root: str, command: str) -> int:
     except AnyDatabaseError as error:  # unreachable, locked, full: no command has more to say about it
         from serving_ui.management import prepare
 
-        raise prepare.unusable(error) from error
+        raise prepare.database_unusable(error) from error
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise

@@ -1,4 +1,4 @@
-"""The data folder: made private, known to be writable, and used by one `up` at a time."""
+"""The data folder: created with private permissions, checked to be writable, and locked by one `up` at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LOCK = "up.lock"
 
 
 def path(root: str) -> str:
-    """Where SERVING_UI_DATA says, else beside manage.py."""
+    """SERVING_UI_DATA, or `data` beside manage.py."""
     return os.path.abspath(env.text("DATA", os.path.join(root, "data")))
 
 
 def make(folder: str) -> None:
-    """The folder exists and can be written, or the person hears why not. An existing one keeps its mode."""
+    """Create the folder unless it exists; an existing one keeps its mode. Raises StartError if it cannot be written."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -31,7 +31,7 @@ def make(folder: str) -> None:
 
 
 def claim(folder: str) -> int:
-    """Hold the folder until this process ends, however it ends; the answer is the open lock."""
+    """Lock the folder until this process ends. Returns the file descriptor of the lock."""
     try:
         lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

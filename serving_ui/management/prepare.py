@@ -1,7 +1,7 @@
-"""Brings the data folder up to date before anything runs: tables, static files, ready-made endpoints.
+"""Prepares the data folder before anything runs: migrations, static files, ready-made endpoints.
 
-Each step first finds out, cheaply, whether it has anything to do: a second start must be quick. One command at a time does it: the
-others on the same data folder or the same database wait.
+Each step first checks cheaply whether there is anything to do, because a second start must be quick. A lock on the data folder and
+on the database lets one command at a time prepare them.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from django.db.migrations.executor import MigrationExecutor
 from serving_ui.bootstrap.errors import StartError, reason
 from serving_ui.lib.schema import KnownMigrations
 
-ADVISORY_LOCK = 7_378_484_769  # any number that nobody else uses in this database
+ADVISORY_LOCK = 7_378_484_769  # an arbitrary number, for pg_advisory_lock
 
 
 def everything() -> None:
-    """All of it. No connection stays open: the processes started next must not share one."""
+    """All steps. Closes the database connections: the processes that are started next must not inherit them."""
     try:
-        with alone():
-            _tables()
+        with exclusive_lock():
+            _migrate()
             static_files()
             ready_made_endpoints()
     except DatabaseError as error:
-        raise unusable(error) from error
+        raise database_unusable(error) from error
     finally:
         connections.close_all()
 
 
 def tables() -> None:
-    """Migrate, when there is something to migrate."""
+    """Run the migrations that are missing."""
     try:
-        with alone():
-            _tables()
+        with exclusive_lock():
+            _migrate()
     except DatabaseError as error:
-        raise unusable(error) from error
+        raise database_unusable(error) from error
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Nobody else prepares this data folder or this database within the block. Raises DatabaseError."""
-    folder = os.open(settings.DATA, os.O_RDONLY)  # a lock on the folder itself leaves no file behind
+def exclusive_lock() -> Iterator[None]:
+    """Holds the lock of this data folder and of this database. Raises DatabaseError."""
+    folder = os.open(settings.DATA, os.O_RDONLY)  # a lock on the folder itself needs no lock file
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say_waiting()
+            _print_waiting()
             fcntl.flock(folder, fcntl.LOCK_EX)
-        if connection.vendor == "postgresql":  # which other machines use as well
+        if connection.vendor == "postgresql":  # which other machines may use too
             with _advisory_lock():
                 yield
         else:
@@ -71,11 +71,11 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock() -> Iterator[None]:
-    """It is the connection's, and ends with it at the latest."""
+    """PostgreSQL releases it when the connection ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
         if not cursor.fetchone()[0]:
-            _say_waiting()
+            _print_waiting()
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
     try:
         yield
@@ -84,11 +84,11 @@ def _advisory_lock() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
 
 
-def _say_waiting() -> None:
+def _print_waiting() -> None:
     print("Another command is preparing the database; waiting for it.", file=sys.stderr, flush=True)
 
 
-def _tables() -> None:
+def _migrate() -> None:
     if concern := KnownMigrations().concern():
         print(concern, file=sys.stderr, flush=True)
     executor = MigrationExecutor(connection)
@@ -97,24 +97,24 @@ def _tables() -> None:
         call_command(migrate.Command(), interactive=False, verbosity=0)
 
 
-def unusable(error: AnyDatabaseError) -> StartError:
-    """What to do about a database that does not do what it is asked."""
-    words = str(error).strip().rstrip(".")
+def database_unusable(error: AnyDatabaseError) -> StartError:
+    """The error message for a database that is unreachable, locked or full."""
+    message = str(error).strip().rstrip(".")
     return StartError(
-        f"The database cannot be used. Its words were: {words}. "
+        f"The database cannot be used. Its words were: {message}. "
         "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
     )
 
 
 def static_files() -> None:
-    """Collect the static files, when one of them has changed."""
-    note = Path(settings.DATA) / "static.txt"
-    present = _static_fingerprint()
+    """Collect the static files if one of them has changed."""
+    recorded = Path(settings.DATA) / "static.txt"
+    fingerprint = _static_fingerprint()
     try:
-        if note.exists() and note.read_text() == present and Path(settings.STATIC_ROOT).is_dir():
+        if recorded.exists() and recorded.read_text() == fingerprint and Path(settings.STATIC_ROOT).is_dir():
             return
         call_command("collectstatic", interactive=False, verbosity=0)
-        note.write_text(present)
+        recorded.write_text(fingerprint)
     except OSError as error:
         raise StartError(
             f"The static files cannot be collected in {settings.STATIC_ROOT} ({reason(error)}). "
@@ -123,7 +123,7 @@ def static_files() -> None:
 
 
 def _static_fingerprint() -> str:
-    """Changes with every file that would be collected: its name, size and time."""
+    """A hash of the name, size and modification time of each file that would be collected."""
     lines = []
     for finder in get_finders():
         for name, storage in finder.list([]):
@@ -133,7 +133,7 @@ def _static_fingerprint() -> str:
 
 
 def ready_made_endpoints() -> None:
-    """The Sandbox cards, which a newcomer queries without any key."""
+    """The Sandbox endpoints, which can be queried without an API key."""
     from serving_ui.endpoints import ready_made
 
     ready_made.ensure()

@@ -15,5 +15,5 @@ class Command(migrate.Command):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with prepare.alone():
+        with prepare.exclusive_lock():
             super().handle(*args, **options)
