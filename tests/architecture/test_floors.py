@@ -27,14 +27,6 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(answer.stdout))
 
 
-def test_the_floors_hold():
-    code = "from importlinter.cli import lint_imports_command as lint; lint()"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-
-
 @pytest.mark.parametrize("module", PURE)
 def test_a_pure_module_brings_no_framework_along(module):
     assert not loaded_by(module) & {"django", "celery", "kombu", "requests"}

@@ -105,13 +105,17 @@ def test_pip_finds_nothing_missing_in_what_was_installed():
 
 
 @pytest.mark.slow
-def test_the_oldest_pip_installs_the_locks(tmp_path: Path):
-    """It downloads all of them, which takes most of a minute, and installs nothing."""
+@pytest.mark.installation
+@pytest.mark.parametrize(
+    "lock", [pytest.param(environment.RUNTIME_LOCK, marks=pytest.mark.smoke), environment.TEST_LOCK]
+)
+def test_the_oldest_pip_installs_the_lock(tmp_path: Path, lock: str):
+    """A dry run: it downloads all packages, which takes a minute of processor time for the tests' lock, and installs none."""
     python = str(tmp_path / "bin" / "python")
     subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True, capture_output=True)
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--quiet", f"pip=={OLDEST_PIP}"], check=True, capture_output=True)
-    command = install.pip_command(str(ROOT), python, (environment.RUNTIME_LOCK, environment.TEST_LOCK))
+    command = install.pip_command(str(ROOT), python, (lock,))
     done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     version = subprocess.run([*pip, "--version"], check=True, capture_output=True, text=True)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.architecture.sources import ROOT
-from tests.runner.suite import CHECKS
+from tests.runner.suite import BEFORE_TESTS
 
 
 def test_the_hooks_run_what_the_suite_runs():
@@ -16,5 +16,5 @@ def test_the_hooks_run_what_the_suite_runs():
     hooks: list[dict[str, Any]] = repository["hooks"]
     assert repository["repo"] == "local"
     commands = {hook["id"]: tuple(shlex.split(hook["entry"])) for hook in hooks}
-    expected = {check.name: (".venv/bin/python", *check.command) for check in CHECKS if check.name != "tests"}
+    expected = {check.name: (".venv/bin/python", *check.command) for check in BEFORE_TESTS}
     assert commands == expected

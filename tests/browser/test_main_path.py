@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NAME = "main-path"
 
 
+@pytest.mark.smoke
 def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
     product: Product, open_page: OpenPage, upstream: SandboxServer, watch: Watch
 ) -> None:

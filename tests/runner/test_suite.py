@@ -11,6 +11,7 @@ from serving_ui.bootstrap.errors import StartError
 from tests.architecture.sources import ROOT
 from tests.runner import debian, suite
 from tests.runner.debian import Package
+from tests.runner.folders import has_shared_fixture
 from tests.runner.suite import Check
 
 APT_GET = """#!/bin/sh
@@ -77,22 +78,19 @@ def test_a_failing_apt_get_is_quoted(system, monkeypatch):
 
 
 @pytest.fixture
-def checks(monkeypatch) -> None:
+def nothing_needed(monkeypatch) -> None:
     monkeypatch.setattr(debian, "NEEDED", ())
-    monkeypatch.setattr(
-        suite,
-        "CHECKS",
-        (
-            Check("good", ("-c", "pass")),
-            Check("bad", ("-c", "raise SystemExit(3)")),
-            Check("later", ("-c", "pass")),
-        ),
-    )
 
 
-@pytest.mark.usefixtures("checks")
+GOOD, BAD, LATER = (
+    Check("good", ("-c", "pass")),
+    Check("bad", ("-c", "raise SystemExit(3)")),
+    Check("later", ("-c", "pass")),
+)
+
+
 def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
-    assert suite.run(str(ROOT), []) == 3
+    assert suite.run_checks(str(ROOT), (GOOD, BAD, LATER)) == 3
     said = capsys.readouterr().err
     assert [line.split()[:2] for line in said.splitlines() if line.endswith(" s")] == [
         ["good", "ok"],
@@ -101,14 +99,12 @@ def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
     assert said.endswith("The check bad failed. Not run: later.\n")
 
 
-@pytest.mark.usefixtures("checks")
-def test_nobody_says_that_every_check_passed_when_the_last_one_failed(monkeypatch, capsys):
-    monkeypatch.setattr(suite, "CHECKS", suite.CHECKS[:2])
-    assert suite.run(str(ROOT), []) == 3
+def test_nobody_says_that_every_check_passed_when_the_last_one_failed(capsys):
+    assert suite.run_checks(str(ROOT), (GOOD, BAD)) == 3
     assert capsys.readouterr().err.endswith("The check bad failed.\n")
 
 
-@pytest.mark.usefixtures("checks")
+@pytest.mark.usefixtures("nothing_needed")
 def test_with_arguments_only_pytest_runs_and_gets_them(capfd):
     assert suite.run(str(ROOT), ["--version"]) == 0
     said = capfd.readouterr()
@@ -116,10 +112,39 @@ def test_with_arguments_only_pytest_runs_and_gets_them(capfd):
     assert "Only pytest runs, because arguments were given." in said.err
 
 
+@pytest.mark.usefixtures("nothing_needed")
+def test_quick_selects_fast_tests_and_one_of_each_kind(monkeypatch, capfd):
+    monkeypatch.setattr(suite, "BEFORE_TESTS", (GOOD,))
+    monkeypatch.setattr(suite, "PARALLEL", ("--collect-only", "--quiet"))
+    assert suite.run(str(ROOT), ["--quick"]) == 0
+    collected = capfd.readouterr().out
+    for each in (
+        "tests/journeys/",
+        "tests/browser/",
+        "tests/api/clients/",
+        "tests/gateway/",
+        "tests/catalogue/",
+    ):
+        assert each in collected
+    assert "tests/pages/" not in collected
+
+
 def test_a_check_sees_nothing_of_the_persons_own_settings_and_data(monkeypatch, capfd):
-    monkeypatch.setattr(debian, "NEEDED", ())
     monkeypatch.setenv("SERVING_UI_SECRET_KEY", "mine")
     show = "import os; print([(n, v) for n, v in os.environ.items() if n.startswith('SERVING_UI_')])"
-    monkeypatch.setattr(suite, "CHECKS", (Check("show", ("-c", show)),))
-    assert suite.run(str(ROOT), []) == 0
+    assert suite.run_checks(str(ROOT), (Check("show", ("-c", show)),)) == 0
     assert "mine" not in capfd.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def shared() -> object:
+    return object()
+
+
+@pytest.mark.usefixtures("shared")
+def test_tests_that_share_a_fixture_run_in_one_process(request: pytest.FixtureRequest):
+    assert has_shared_fixture(request.node)
+
+
+def test_other_tests_run_in_any_process(request: pytest.FixtureRequest):
+    assert not has_shared_fixture(request.node)

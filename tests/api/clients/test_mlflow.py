@@ -11,7 +11,12 @@ from databricks.sdk import WorkspaceClient
 from tests.api.clients.bodies import EMBEDDINGS, MESSAGES, config, ready, settle
 from tests.api.clients.conftest import Account
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 def refusal(method: Any, **arguments: Any) -> requests.HTTPError:
@@ -26,6 +31,7 @@ def status(error: requests.HTTPError) -> int:
     return error.response.status_code
 
 
+@pytest.mark.smoke
 def test_an_endpoint_is_created_read_listed_and_deleted(
     deployments: Any, workspace: WorkspaceClient, name: str, secret: str
 ):

@@ -11,7 +11,12 @@ from databricks.sdk import WorkspaceClient
 from tests.api.clients.bodies import EMBEDDINGS, MESSAGES, B, ready
 from tests.api.clients.conftest import Account
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 @pytest.fixture

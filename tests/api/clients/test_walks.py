@@ -7,7 +7,12 @@ from databricks.sdk.service.iam import User
 
 from tests.api.clients.conftest import Account
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.filterwarnings("ignore"),
+]
 PEOPLE = 120
 
 
