@@ -29,13 +29,13 @@ class Clerk:
         ]
 
     def get(self, path: str) -> str:
-        answer = self.session.get(self.url + path, timeout=10)
+        answer = self.session.get(self.url + path, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.text
 
     def post(self, path: str, **fields: Any) -> str:
         fields["csrfmiddlewaretoken"] = self.session.cookies[CSRF]
-        answer = self.session.post(self.url + path, fields, headers={"Referer": self.url}, timeout=10)
+        answer = self.session.post(self.url + path, fields, headers={"Referer": self.url}, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.text
 
@@ -55,4 +55,4 @@ class Clerk:
         )
 
     def wait_for_state(self, name: str, words: str) -> None:
-        wait_until(lambda: f"<span>{words}</span>" in self.get(f"/ml/endpoints/{name}"), seconds=20)
+        wait_until(lambda: f"<span>{words}</span>" in self.get(f"/ml/endpoints/{name}"))

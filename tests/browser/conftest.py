@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SECONDS = 15
+SECONDS = 60
 OWNER = "owner@example.com"
 Cookies = list[dict[str, str]]
 OpenPage = Callable[..., Page]

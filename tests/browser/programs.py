@@ -30,5 +30,5 @@ def ask(url: str, name: str, token: str) -> requests.Response:
         f"{url}/serving-endpoints/{name}/invocations",
         headers={"Authorization": f"Bearer {token}"},
         json={"messages": [{"role": "user", "content": "Who answers?"}]},
-        timeout=10,
+        timeout=60,
     )

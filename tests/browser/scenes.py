@@ -169,7 +169,7 @@ def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
 
     def call(method: str, path: str, *, token: str = admin_token, **body: Any) -> Any:
         head = {"Authorization": f"Bearer {token}"}
-        answer = requests.request(method, f"{owner.url}/api/2.0/{path}", json=body, headers=head, timeout=20)
+        answer = requests.request(method, f"{owner.url}/api/2.0/{path}", json=body, headers=head, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

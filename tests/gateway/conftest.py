@@ -113,7 +113,7 @@ class GatewayServer:
         headers |= options.pop("headers", {})
         content = {"data": body} if isinstance(body, bytes) else {"json": body}
         return requests.post(
-            f"{self.url}/serving-endpoints/{path}", headers=headers, timeout=20, **content, **options
+            f"{self.url}/serving-endpoints/{path}", headers=headers, timeout=60, **content, **options
         )
 
     def query(self, name: str = "chat", body: Any = CHAT, **options: Any) -> requests.Response:

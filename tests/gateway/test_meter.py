@@ -124,7 +124,7 @@ class Sibling:
 
     def end(self) -> None:
         self.tell("stop")
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
     def __enter__(self) -> Sibling:
         return self
@@ -270,7 +270,7 @@ def test_metrics_are_for_admins_unless_the_network_is_trusted(
 
     with serve(app) as server:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        reply = requests.get(f"{server.url}/metrics", headers=headers, timeout=20)
+        reply = requests.get(f"{server.url}/metrics", headers=headers, timeout=60)
     assert reply.status_code == status
     if status == 200:
         assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")

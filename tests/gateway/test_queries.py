@@ -99,7 +99,7 @@ def test_models_are_those_that_the_caller_may_query(gateway: GatewayServer, sand
 
     def names(token: str) -> list[str]:
         url = f"{gateway.url}/serving-endpoints/models"
-        listing = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=5).json()
+        listing = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=60).json()
         return [each["id"] for each in listing["data"]]
 
     assert names("token-owner") == ["chat", "open", "text", "vectors"]

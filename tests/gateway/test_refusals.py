@@ -170,7 +170,7 @@ def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
 
 def test_two_tokens_are_refused(gateway: GatewayServer):
     """A proxy before us may have looked at the first one; which is meant nobody can say."""
-    caller = HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)
+    caller = HTTPConnection(gateway.url.removeprefix("http://"), timeout=60)
     caller.putrequest("GET", "/serving-endpoints/models")
     for token in ("nonsense", "token-owner"):
         caller.putheader("Authorization", f"Bearer {token}")

@@ -130,7 +130,7 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, as
 def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(gateway: GatewayServer, asked: Vendor):
     asked.say(refusal(429, Retry_After="3"), GOOD)
     leave(gateway, "busy")
-    wait_until(lambda: gateway.usage.records, seconds=2)
+    wait_until(lambda: gateway.usage.records)
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
     assert len(asked.asked) == 1
 

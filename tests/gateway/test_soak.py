@@ -60,7 +60,7 @@ class Vendor:
     address: str
 
     def tell(self, what: str) -> str:
-        return requests.get(f"http://{self.address}/{what}", timeout=20).text
+        return requests.get(f"http://{self.address}/{what}", timeout=60).text
 
     def wait_for(self, count: int) -> None:
         until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=60)
@@ -219,7 +219,7 @@ def every_request_has_one_row(product: Product, crowd: Crowd) -> None:
         seconds=120,
     )
     until(lambda: len([*(product.data / "spool").iterdir()]) == 1, what="one file that is still written")
-    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=20)) as database:
+    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         found = Counter(
             number for (number,) in database.execute("SELECT client_request_id FROM usage_request")
         )

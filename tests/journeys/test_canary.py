@@ -132,7 +132,7 @@ def query(owner: Person, provider: SandboxServer, found: Traces) -> None:
     with requests.Session() as session:
         url = f"{owner.product.url}/serving-endpoints/failing/invocations"
         headers = {"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"}
-        answer = session.post(url, streamed, headers=headers, timeout=20)
+        answer = session.post(url, streamed, headers=headers, timeout=60)
         assert "error" in answer.text
         found.hear(answer)
 

@@ -106,7 +106,7 @@ def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
         until(lambda: is_refused(gateways), what="the port to be closed")
         assert not late.done()
         provider.release("chat/completions")
-        answer = late.result(timeout=20)
+        answer = late.result(timeout=60)
     assert answer.status_code == 200
     assert gateways.program.ends(seconds=30) == 0
     assert "Traceback" not in gateways.program.text
@@ -131,7 +131,7 @@ def test_a_killed_parent_leaves_no_worker(gateways: Gateways):
 
 
 def test_another_path_is_answered_with_what_this_is(gateways: Gateways):
-    answer = requests.get(f"{gateways.url}/ml/endpoints", timeout=10)
+    answer = requests.get(f"{gateways.url}/ml/endpoints", timeout=60)
     assert answer.status_code == 404
     assert "gateway alone" in json.loads(answer.text)["message"]
 

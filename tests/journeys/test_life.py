@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 
 def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider: SandboxServer):
     owner.create("first", base=provider.base)
-    took = owner.wait_for_state("first", "Ready")
-    assert took < 5
+    owner.wait_for_state("first", "Ready")
     answer = owner.ask("first")
     assert (answer.status, answer.model) == (200, "gpt-4")
     assert "Hello" in answer.body["choices"][0]["message"]["content"]
 
 
+@pytest.mark.smoke
 def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_query_fails(
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
@@ -97,7 +97,6 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
         until(
             lambda: provider.asked("chat/completions")[-1]["key"] == "the-second-key",
             what="the new key to be sent",
-            seconds=3,
         )
     keys = [call["key"] for call in provider.asked("chat/completions")]
     assert keys == sorted(keys), "never the old one again"
@@ -107,13 +106,13 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
 def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy: Deploy):
     name = deploy()
     token = owner.new_token("to be revoked")
-    until(lambda: owner.ask(name, token=token).status == 200, what="the token to be known", seconds=3)
+    until(lambda: owner.ask(name, token=token).status == 200, what="the token to be known")
     owner.revoke_token("to be revoked")
-    until(lambda: owner.ask(name, token=token).status == 401, what="the token to be refused", seconds=3)
+    until(lambda: owner.ask(name, token=token).status == 401, what="the token to be refused")
     assert owner.ask(name).status == 200
 
 
 def test_a_deleted_endpoint_answers_no_more(owner: Person, deploy: Deploy):
     name = deploy()
     owner.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
-    until(lambda: owner.ask(name).status == 404, what="the gateway to have forgotten it", seconds=3)
+    until(lambda: owner.ask(name).status == 404, what="the gateway to have forgotten it")

@@ -89,7 +89,7 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
 
 def taken_in(product: Product) -> set[str]:
     """The endpoints of the rows in the database."""
-    with contextlib.closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=20)) as database:
+    with contextlib.closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         return {endpoint for (endpoint,) in database.execute("SELECT endpoint FROM usage_request")}
 
 
@@ -107,7 +107,7 @@ def test_a_blocked_worker_and_a_beat_that_has_ended_are_named(tmp_path: Path):
     alone.command("migrate", "--verbosity", "0")
 
     def answer() -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{alone.url}/readyz", timeout=20).json()
+        found: dict[str, Any] = requests.get(f"{alone.url}/readyz", timeout=60).json()
         return found
 
     def is_silent() -> bool:

@@ -35,7 +35,7 @@ def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
 def answers_a_query(product: Product, token: str) -> bool:
     url = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
     headers = {"Authorization": f"Bearer {token}"}
-    return requests.post(url, json=QUESTION, headers=headers, timeout=10).status_code == 200
+    return requests.post(url, json=QUESTION, headers=headers, timeout=60).status_code == 200
 
 
 def put_away(database: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
     with running_gateways(env=product.env, size=2) as gateways:
         with gateways.each() as sessions:
             for session in sessions.values():
-                said = session.get(f"{gateways.url}/readyz", timeout=10).json()
+                said = session.get(f"{gateways.url}/readyz", timeout=60).json()
                 assert said["status"] == "ready"
                 assert "It serves the copy of its data folder, which is" in said["degraded"][0]
                 # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
@@ -90,7 +90,7 @@ def test_processes_that_start_without_database_and_redis_divide_the_limits(
     env = {**product.env, "SERVING_UI_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     with running_gateways(env=env, size=2) as gateways, gateways.each() as sessions:
         said = {
-            session.get(f"{gateways.url}/readyz", timeout=10).json()["degraded"][1]
+            session.get(f"{gateways.url}/readyz", timeout=60).json()["degraded"][1]
             for session in sessions.values()
         }
     place = "Redis cannot be reached. This process admits its own share of each limit: it is number {} of 2."

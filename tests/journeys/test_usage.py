@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def one(product: Product, question: str, *values: str) -> int:
     """A number from the database."""
-    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=20)) as database:
+    with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         return int(database.execute(question, values).fetchone()[0] or 0)
 
 
@@ -124,7 +124,7 @@ def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
 
     def ask(token: str) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return requests.get(address, headers=headers, timeout=20)
+        return requests.get(address, headers=headers, timeout=60)
 
     until(lambda: ask(admin).status_code == 200, what="the admin's token to be known")
     assert ask("").status_code == 401

@@ -29,7 +29,7 @@ def gateways(product: Product) -> Iterator[Gateways]:
 
 def counted(session: requests.Session, url: str, token: str, name: str) -> float:
     """The requests of an endpoint, as one process tells Prometheus for all."""
-    answer = session.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+    answer = session.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=60)
     answer.raise_for_status()
     return sum(
         sample.value

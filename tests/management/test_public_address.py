@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from http.client import HTTPConnection
-from io import StringIO
 from typing import Any
 
 import pytest
@@ -34,9 +33,7 @@ def test_the_first_link_leads_where_a_browser_is_answered(
     settings: Any, host: str, public: str, allowed: list[str], address: str
 ):
     settings.PUBLIC_URL, settings.ALLOWED_HOSTS = public, allowed
-    heard = StringIO()
-    up.Command(stdout=heard)._welcome(ListenAddress(host=host, port=81))
-    ready, link = heard.getvalue().splitlines()
+    ready, link = up._ready_text(ListenAddress(host=host, port=81)).splitlines()
     local = f"[{host}]" if ":" in host else host
     assert ready == f"Serving page ready at http://{local}:81/"  # where it listens: others rely on this line
     assert re.search(r": (\S+)/welcome/\S+$", link)
@@ -55,7 +52,7 @@ def test_up_behind_a_proxy_says_the_public_link_and_answers_there(tmp_path):
         until(lambda: "/welcome/" in started.program.text, what="the link")
         link = re.search(r"https://serving\.example\.com(/welcome/\S+)", started.program.text)
         assert link
-        connection = HTTPConnection("127.0.0.1", product.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", product.port, timeout=60)
         headers = {"Host": "serving.example.com", "X-Forwarded-Proto": "https"}
         connection.request("GET", link[1], headers=headers)
         assert connection.getresponse().status in {200, 303}

@@ -48,12 +48,12 @@ class Product:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=180,
         )
 
     def ask(self, path: str, *, token: str = "", body: Any = None) -> int:
         """The status of one request; 0 when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -135,7 +135,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_next_start_works(product, 
     left = started.offspring()
     started.signal(signal.SIGKILL)
     started.ends()
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone", seconds=10)
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
     with product.up() as program:
         program.says(READY)
 

@@ -82,7 +82,7 @@ def person(server: ServerAlone) -> Iterator[requests.Session]:
             ("secrets/scopes/create", {"scope": "known"}),
         ):  # fmt: skip
             answer = requests.post(
-                f"{server.url}/api/2.0/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=20
+                f"{server.url}/api/2.0/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60
             )  # fmt: skip
             assert answer.ok, answer.text
         yield session
@@ -122,7 +122,7 @@ def test_no_address_of_a_page_is_an_error_of_ours(
 @pytest.mark.parametrize("address", PAGES)
 def test_no_form_is_an_error_of_ours(server: ServerAlone, person: requests.Session, address: str):
     """Every field of every form of the page, one after another, sent to the page itself as its forms are."""
-    shown = person.get(server.url + spelled(address), timeout=20)
+    shown = person.get(server.url + spelled(address), timeout=60)
     sent = forms(Page(shown)) if shown.ok and "<form" in shown.text else {"comment": "a", "days": "30"}
     sent["csrfmiddlewaretoken"] = person.cookies["serving_ui_csrf"]
     wrong = {}
@@ -148,7 +148,7 @@ def test_a_form_is_in_utf_8_or_in_nothing(server: ServerAlone, person: requests.
         b'--x\r\nContent-Disposition: form-data; name="comment"\r\n\r\n+2AA-\\ud800\r\n--x--\r\n'
     ) % person.cookies["serving_ui_csrf"].encode()
     kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
-    answer = person.post(f"{server.url}/settings", data=body, headers=kind, timeout=20)
+    answer = person.post(f"{server.url}/settings", data=body, headers=kind, timeout=60)
     assert answer.status_code == 400
     assert "UTF-8" in answer.text
 
@@ -156,7 +156,7 @@ def test_a_form_is_in_utf_8_or_in_nothing(server: ServerAlone, person: requests.
 def test_a_file_in_a_form_is_left_out(server: ServerAlone, person: requests.Session):
     form = {"comment": "with a file", "days": "30", "csrfmiddlewaretoken": person.cookies["serving_ui_csrf"]}
     answer = person.post(
-        f"{server.url}/settings", form, files={"file": ("a.bin", b"\0" * 100_000)}, allow_redirects=False, timeout=20
+        f"{server.url}/settings", form, files={"file": ("a.bin", b"\0" * 100_000)}, allow_redirects=False, timeout=60
     )  # fmt: skip
     assert answer.status_code == 303
 
@@ -169,10 +169,10 @@ def test_no_cookie_is_an_error_of_ours(server: ServerAlone, name: str, value: st
     """Whoever has it is a stranger."""
     for path in ("/sign-in", "/settings", "/docs/api", "/api/2.0/openapi.json"):
         answer = requests.get(
-            server.url + path, headers={"Cookie": f"{name}={value}"}, allow_redirects=False, timeout=20
+            server.url + path, headers={"Cookie": f"{name}={value}"}, allow_redirects=False, timeout=60
         )
         assert answer.status_code in (200, 302, 401), f"{path} {answer.status_code}"
-    answer = requests.post(f"{server.url}/sign-out", headers={"Cookie": f"{name}={value}"}, timeout=20)
+    answer = requests.post(f"{server.url}/sign-out", headers={"Cookie": f"{name}={value}"}, timeout=60)
     assert answer.status_code == 403
 
 
@@ -189,7 +189,7 @@ def test_no_header_is_an_error_of_ours(server: ServerAlone, person: requests.Ses
             ("POST", "/ml/endpoints/create/fields"),
             ("GET", "/static/app.js"),
         ):
-            connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
             connection.putrequest(method, path, skip_host=name == "Host", skip_accept_encoding=True)
             connection.putheader("Cookie", cookies)
             connection.putheader("Content-Length", "0")

@@ -24,7 +24,7 @@ def deployed(owner: Person, second: Person, provider: SandboxServer, name: str) 
         f"{owner.product.url}/api/2.0/serving-endpoints/{name}/rate-limits",
         json={"rate_limits": [{"key": "endpoint", "calls": MOST}]},
         headers={"Authorization": f"Bearer {owner.token}"},
-        timeout=20,
+        timeout=60,
     )
     assert limits.status_code == 200
     assert degraded(owner) == degraded(second) == []

@@ -161,7 +161,7 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     owner.edit(name, base=provider.base, model="gpt-4o")
     assert owner.wait_for_state(name, "Ready") < 12
     os.kill(process, signal.SIGCONT)
-    until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up", seconds=3)
+    until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up")
 
 
 def test_an_ended_token_is_refused_by_every_gateway_at_once(owner: Person, second: Person):

@@ -19,12 +19,12 @@ import sys
 from serving_ui.bootstrap.errors import StartError
 from serving_ui.processes.programs import Program
 from serving_ui.processes.supervisor import Supervisor
-script, folder = sys.argv[1:]
+script, folder, stop_seconds = sys.argv[1:]
 command = [sys.executable, "-S", "-c", script, folder]
 import os
 ready = lambda: os.path.exists(os.path.join(folder, "ready"))
 try:
-    Supervisor({"worker": Program(command)}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
+    Supervisor({"worker": Program(command, stop_seconds=float(stop_seconds))}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
 except StartError as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)
@@ -49,8 +49,9 @@ BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
 def supervise(tmp_path: Path) -> Iterator[object]:
     opened = []
 
-    def start(script: str) -> Running:
-        context = running([sys.executable, "-c", SUPERVISE, script, tmp_path], cwd=ROOT, env=os.environ)
+    def start(script: str, stop_seconds: float = 6) -> Running:
+        command = [sys.executable, "-c", SUPERVISE, script, str(tmp_path), str(stop_seconds)]
+        context = running(command, cwd=ROOT, env=os.environ)
         opened.append(context)
         return context.__enter__()
 
@@ -104,29 +105,29 @@ def test_what_a_killed_child_had_started_ends_with_it(supervise):
 
 def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_words(supervise):
     program = supervise(BROKEN)
-    assert program.ends(seconds=20) == 1
+    assert program.ends() == 1
     said = program.text
     assert "The worker ended 5 times in a row just after its start, so everything is stopped." in said
     assert "It ended with exit code 3, and its last lines were:\n    the reason" in said
     assert "Traceback" not in said
 
 
-def test_a_child_that_does_not_listen_is_killed_within_ten_seconds(supervise):
+def test_a_child_that_does_not_listen_is_killed(supervise):
     program = supervise(DEAF)
     program.says("ready")
     left = program.offspring()
     program.signal(signal.SIGTERM)
-    assert program.ends(seconds=10) == 0
+    assert program.ends() == 0
     until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
 def test_a_second_ctrl_c_does_not_wait(supervise):
-    program = supervise(DEAF)
+    program = supervise(DEAF, stop_seconds=300)
     program.says("ready")
     program.signal(signal.SIGINT)
     program.signal(signal.SIGINT)
     program.signal(signal.SIGTERM)
-    assert program.ends(seconds=8) == 0  # a polite end would take ten
+    assert program.ends() == 0
 
 
 @pytest.mark.parametrize("script", [GOOD, DEAF, WITH_A_CHILD_OF_ITS_OWN], ids=["good", "deaf", "family"])
@@ -137,7 +138,7 @@ def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
     assert len(left) >= 2
     program.signal(signal.SIGKILL)
     program.ends()
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone", seconds=8)
+    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
 def test_a_supervisor_without_its_reaper_runs_on(supervise):

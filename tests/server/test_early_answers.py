@@ -109,14 +109,14 @@ def test_a_client_that_still_sends_sees_the_answer(server: Running, path: str, a
 
 
 def test_whoever_asks_first_is_not_told_to_send(server: Running):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
         assert caller.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def sent_until_hung_up(server: Running, head: bytes, rest: bytes) -> tuple[int, bytes]:
     """How many bytes could be sent, and what was heard before."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head)
         heard, sent = caller.recv(1000), 0
         with suppress(ConnectionError):
@@ -158,7 +158,7 @@ def test_nor_for_longer_than_so_long(monkeypatch: pytest.MonkeyPatch):
 def test_a_refused_body_does_not_fill_the_memory(server: Running, tmp_path: Path):
     """60 MB are thrown away as they come."""
     before = _resident()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60000000\r\n\r\n")
         for _ in range(600):
             caller.sendall(b"x" * 100_000)

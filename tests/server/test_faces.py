@@ -85,15 +85,15 @@ def is_refused(answer: requests.Response, *words: str, status: int) -> None:
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
 def test_an_address_that_is_too_long_is_refused(server: ServerAlone, path: str):
     room = MAX_TARGET_BYTES - len(path) - 1
-    assert "too long" not in requests.get(f"{server.url}{path}?{'a' * room}", timeout=20).text
+    assert "too long" not in requests.get(f"{server.url}{path}?{'a' * room}", timeout=60).text
     for address in (f"{path}?{'a' * (room + 1)}", f"{path}{'a' * 60_000}", f"{path}?{'%20' * 3000}"):
-        is_refused(requests.get(server.url + address, timeout=20), "longer than 8 kB", status=414)
+        is_refused(requests.get(server.url + address, timeout=60), "longer than 8 kB", status=414)
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
 def test_an_address_with_nul_is_refused(server: ServerAlone, path: str):
     for address in ("%00", "/a%00b", "?a=%00", "?a=b&%00=c", "?%00"):
-        is_refused(requests.get(server.url + path + address, timeout=20), "NUL", status=400)
+        is_refused(requests.get(server.url + path + address, timeout=60), "NUL", status=400)
 
 
 def in_parts(content: bytes) -> Iterator[bytes]:
@@ -103,7 +103,7 @@ def in_parts(content: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("path", PEOPLE)
 @pytest.mark.parametrize("send", [bytes, in_parts], ids=["declared", "in parts"])
 def test_a_form_that_is_too_large_is_refused(server: ServerAlone, path: str, send: Callable[[bytes], Any]):
-    answer = requests.post(server.url + path, data=send(b"a=" + b"x" * LIMIT), timeout=20)
+    answer = requests.post(server.url + path, data=send(b"a=" + b"x" * LIMIT), timeout=60)
     is_refused(answer, "Too much was sent", f"{LIMIT} bytes", "SERVING_UI_CONTROL_BODY_BYTES", status=413)
 
 
@@ -114,10 +114,10 @@ def test_a_body_that_is_too_large_is_refused(
 ):
     setting, limit = READ_BY[path]
     headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.post(server.url + path, data=send(b" " * (limit + 1)), headers=headers, timeout=20)
+    answer = requests.post(server.url + path, data=send(b" " * (limit + 1)), headers=headers, timeout=60)
     is_refused(answer, f"{limit} bytes", f"SERVING_UI_{setting}_BODY_BYTES", status=0)
     answer = requests.post(
-        server.url + path, data=send(b" " * (limit - 2) + b"{}"), headers=headers, timeout=20
+        server.url + path, data=send(b" " * (limit - 2) + b"{}"), headers=headers, timeout=60
     )
     assert "BODY_BYTES" not in answer.text
 
@@ -142,24 +142,24 @@ def test_compressed_bodies_are_read_by_every_face(
 ):
     coded, bearer = {"Content-Encoding": coding}, {"Authorization": f"Bearer {token}"}
     made = requests.post(
-        f"{server.url}/api/2.0/token/create", data=encode(b'{"comment": "packed"}'), headers=coded | bearer, timeout=20
+        f"{server.url}/api/2.0/token/create", data=encode(b'{"comment": "packed"}'), headers=coded | bearer, timeout=60
     )  # fmt: skip
     assert made.json()["token_info"]["comment"] == "packed"
     asked = encode(b'{"messages": [{"role": "user", "content": "Hello"}], "model": "nothing"}')
     headers = coded | bearer | {"Content-Type": "application/json"}
     sandbox = requests.post(
-        f"{server.url}/sandbox/v1/chat/completions", data=asked, headers=headers, timeout=20
+        f"{server.url}/sandbox/v1/chat/completions", data=asked, headers=headers, timeout=60
     )
     assert "Hello" in sandbox.json()["choices"][0]["message"]["content"]
     gateway = requests.post(
-        f"{server.url}/serving-endpoints/chat/completions", data=asked, headers=headers, timeout=20
+        f"{server.url}/serving-endpoints/chat/completions", data=asked, headers=headers, timeout=60
     )
     assert "Endpoint nothing does not exist" in gateway.json()["message"]
     form = coded | {"Content-Type": "application/x-www-form-urlencoded"}
     sent = encode(b"comment=from+a+form&days=30")
-    page = person.post(f"{server.url}/settings", data=sent, headers=form, allow_redirects=False, timeout=20)
+    page = person.post(f"{server.url}/settings", data=sent, headers=form, allow_redirects=False, timeout=60)
     assert page.status_code == 303, page.text
-    assert "from a form" in person.get(f"{server.url}/settings", timeout=20).text
+    assert "from a form" in person.get(f"{server.url}/settings", timeout=60).text
 
 
 WRONG = [
@@ -176,7 +176,7 @@ def test_what_is_not_what_its_coding_says_is_refused_by_every_face(
 ):
     for content, coding, words, status in WRONG:
         headers = {"Authorization": f"Bearer {token}", "Content-Encoding": coding}
-        answer = requests.post(server.url + path, data=content, headers=headers, timeout=20)
+        answer = requests.post(server.url + path, data=content, headers=headers, timeout=60)
         is_refused(answer, words, status=status)
 
 
@@ -194,23 +194,23 @@ def test_deep_and_wide_json_is_refused_by_every_face(
     server: ServerAlone, token: str, path: str, content: bytes, words: str
 ):
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    answer = requests.post(server.url + path, data=content, headers=headers, timeout=20)
+    answer = requests.post(server.url + path, data=content, headers=headers, timeout=60)
     is_refused(answer, words, status=0)
 
 
 def test_the_page_of_a_refusal_is_no_dead_end(server: ServerAlone, person: requests.Session):
     """It says what happened and what to do, and whoever was signed in still is."""
-    page = person.post(f"{server.url}/settings", data={"comment": "x" * LIMIT}, timeout=20)
+    page = person.post(f"{server.url}/settings", data={"comment": "x" * LIMIT}, timeout=60)
     assert page.status_code == 413
     assert "Nothing was changed" in page.text
     assert 'href="/"' in page.text
-    assert person.get(f"{server.url}/settings", allow_redirects=False, timeout=20).status_code == 200
+    assert person.get(f"{server.url}/settings", allow_redirects=False, timeout=60).status_code == 200
 
 
 def test_a_body_that_is_not_whole_yet_is_on_no_disk(server: ServerAlone, tmp_path: Path):
     """Nor a whole one; Django would write what is larger than a setting to the temporary folder."""
     head = b"POST /sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % LIMIT
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head + b"x" * (LIMIT - 1))
         looks_at_files(server)
         caller.sendall(b"x")
@@ -219,7 +219,9 @@ def test_a_body_that_is_not_whole_yet_is_on_no_disk(server: ServerAlone, tmp_pat
 
 
 def looks_at_files(server: ServerAlone) -> None:
-    until(lambda: requests.get(f"{server.url}/healthz", timeout=5).ok, what="what was sent before to be read")
+    until(
+        lambda: requests.get(f"{server.url}/healthz", timeout=60).ok, what="what was sent before to be read"
+    )
     files = [
         str(each.readlink()) for each in Path(f"/proc/{server.process}/fd").iterdir() if each.is_symlink()
     ]
@@ -240,6 +242,6 @@ def test_a_proxy_is_believed_only_when_there_is_one(server: ServerAlone, tmp_pat
 
 def _address_in(server: ServerAlone, told: dict[str, str]) -> str:
     headers = told | {"Authorization": f"Bearer {server.command('create_token', 'somebody@example.com')}"}
-    answer = requests.get(f"{server.url}/api/2.0/openapi.json", headers=headers, timeout=20)
+    answer = requests.get(f"{server.url}/api/2.0/openapi.json", headers=headers, timeout=60)
     (found,) = answer.json()["servers"]
     return str(found["url"]).rstrip("/")

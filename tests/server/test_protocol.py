@@ -163,7 +163,7 @@ def server() -> Iterator[Running]:
 
 @pytest.fixture
 def caller(server: Running) -> Iterator[HTTPConnection]:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     yield connection
     connection.close()
 
@@ -242,7 +242,7 @@ def test_an_answer_that_is_not_whole_ends_with_the_connection(server: Running, p
 @contextmanager
 def talk(server: Running) -> Iterator[Callable[[bytes], bytes]]:
     """Gives a function that sends bytes and reads all until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
 
         def say(content: bytes) -> bytes:
             connection.sendall(content)
@@ -273,7 +273,7 @@ def test_http_1_0_gets_its_answer_without_chunks(server: Running):
 
 
 def test_who_asks_whether_to_send_is_told_to(server: Running):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
             b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
         )
@@ -324,7 +324,7 @@ def test_a_long_head_is_taken(caller: HTTPConnection):
 
 def test_an_application_learns_that_its_caller_has_left(server: Running):
     LEFT.clear()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n")
     assert server.run(left()) == ["http.disconnect"]
 
@@ -342,7 +342,7 @@ def test_whoever_is_answered_before_the_end_of_a_request_is_hung_up_on_in_time()
 
 def test_an_application_learns_that_its_caller_has_left_who_had_asked_more(server: Running):
     LEFT.clear()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n" * 2)
     server.run(left())
 

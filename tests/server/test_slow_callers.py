@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 @contextmanager
 def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[], bytes]]:
     """Sends the content bit by bit until it is hung up on; gives a function that waits for that and returns what was heard."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         is_over = threading.Event()
 
         def drip() -> None:
@@ -93,7 +93,7 @@ def test_a_byte_now_and_then_is_not_enough(server: Running, content: bytes):
 
 
 def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: Running):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         for _ in range(3):
             caller.sendall(GET)
             assert caller.recv(1000).endswith(b"whole")
@@ -115,7 +115,7 @@ def test_a_fast_beginning_pays_for_no_silence(server: Running):
 
 def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: Running):
     """The application sleeps for longer than the caller may; more has come than is kept for it meanwhile."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as caller:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST /sleepy HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 200_000)
         assert caller.recv(1000).endswith(b"awake\r\n")
         caller.sendall(b"x" * 100_000)
@@ -187,7 +187,7 @@ def program() -> Iterator[tuple[Program, int]]:
 
 
 def _takes_connections(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         caller.sendall(GET)
         return caller.recv(1000) != b""
     return False
@@ -209,7 +209,7 @@ def test_no_request_is_reset_that_came_while_the_process_stood_still(
     program: tuple[Program, int], seconds: float
 ):
     process, port = program
-    callers = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(50)]
+    callers = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(50)]
     for caller in callers:
         caller.sendall(GET)
     for caller in callers:
@@ -233,7 +233,7 @@ def test_time_in_which_the_process_stood_still_is_not_the_callers(
 ):
     """It is stopped for longer than a caller may take, and the rest comes after that."""
     process, port = program
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         caller.sendall(begun)
         threading.Event().wait(0.5)
         with stopped(process, 6.0):

@@ -30,7 +30,7 @@ class Gateways:
         return {each for each in self.program.offspring() if WORKER in command_line(each)}
 
     def readiness(self) -> requests.Response:
-        return requests.get(f"{self.url}/readyz", timeout=10)
+        return requests.get(f"{self.url}/readyz", timeout=60)
 
     def ask(
         self, name: str, token: str, *, session: requests.Session | None = None, **more: Any
@@ -48,7 +48,7 @@ class Gateways:
 
             def all_are_found() -> bool:
                 session = opened.enter_context(requests.Session())
-                answer = session.get(f"{self.url}/readyz", timeout=10)
+                answer = session.get(f"{self.url}/readyz", timeout=60)
                 found.setdefault(answer.json()["process"], session)
                 return len(found) == self.size
 

@@ -47,13 +47,13 @@ class Product:
         command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with running(command, cwd=self.data.parent, env=self.env) as self.program:
-            self.program.says("Serving page ready at", seconds=60)
+            self.program.says("Serving page ready at", seconds=180)
             yield self
 
     def is_ready(self) -> bool:
         """Whether the server says so."""
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except requests.RequestException:
             return False
 
@@ -61,7 +61,7 @@ class Product:
         """What a command of manage.py prints."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60,
+            cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -120,12 +120,12 @@ class Person:
     token: str = ""
 
     def get(self, path: str) -> requests.Response:
-        return self.session.get(self.product.url + path, timeout=20)
+        return self.session.get(self.product.url + path, timeout=60)
 
     def post(self, path: str, form: Mapping[str, str], *, status: int = 303) -> requests.Response:
         """Sends a form. Fails unless the answer is `status`."""
         with_mark = {**form, "csrfmiddlewaretoken": self.session.cookies.get("serving_ui_csrf", "")}
-        answer = self.session.post(self.product.url + path, with_mark, timeout=20, allow_redirects=False)
+        answer = self.session.post(self.product.url + path, with_mark, timeout=60, allow_redirects=False)
         assert answer.status_code == status, f"{answer.status_code} for {path}:\n{_problems(answer.text)}"
         return answer
 
@@ -167,7 +167,7 @@ class Person:
         assert found, page
         return found[1]
 
-    def wait_for_state(self, name: str, state: str, *, seconds: float = 15) -> float:
+    def wait_for_state(self, name: str, state: str, *, seconds: float = 60) -> float:
         """Waits until the page says it; how long that took."""
         began = time.monotonic()
         until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
@@ -178,7 +178,7 @@ class Person:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
         try:
-            reply = self.session.post(url, json=QUESTION, headers=headers, timeout=20)
+            reply = self.session.post(url, json=QUESTION, headers=headers, timeout=60)
         except requests.RequestException:
             return Answer(0)
         body = reply.json()

@@ -47,7 +47,7 @@ class Running:
         """Everything said so far, for a failure's message."""
         return "\n".join([*self.out, "--", *self.err])
 
-    def says(self, words: str, *, seconds: float = 30.0) -> str:
+    def says(self, words: str, *, seconds: float = 90.0) -> str:
         """Wait for a line on standard output that holds these words; the line."""
 
         def found() -> list[str]:
@@ -57,7 +57,7 @@ class Running:
         until(found, what=f"{words!r}", seconds=seconds)
         return found()[0]
 
-    def ends(self, *, seconds: float = 12.0) -> int:
+    def ends(self, *, seconds: float = 60.0) -> int:
         """Wait for the end; the exit code."""
         code = self.process.wait(timeout=seconds)
         self.heard_out()
@@ -66,7 +66,7 @@ class Running:
     def heard_out(self) -> None:
         """Everything that was said has been read."""
         for reader in self._readers:
-            reader.join(timeout=5)
+            reader.join(timeout=60)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

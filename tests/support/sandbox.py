@@ -26,7 +26,7 @@ class SandboxServer:
 
     def turn(self, **knobs: Any) -> None:
         """Set knobs, such as `turn(on="models", status=401)`. See serving_ui/sandbox/control.py."""
-        answer = requests.post(f"{self.url}/sandbox/control", json=knobs, timeout=5)
+        answer = requests.post(f"{self.url}/sandbox/control", json=knobs, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def hold(self, *calls: str) -> None:
@@ -37,10 +37,10 @@ class SandboxServer:
         self.turn(on=list(calls) or "*", hold=False)
 
     def reset(self) -> None:
-        requests.delete(f"{self.url}/sandbox/control", timeout=5)
+        requests.delete(f"{self.url}/sandbox/control", timeout=60)
 
     def report(self) -> dict[str, Any]:
-        report: dict[str, Any] = requests.get(f"{self.url}/sandbox/control", timeout=5).json()
+        report: dict[str, Any] = requests.get(f"{self.url}/sandbox/control", timeout=60).json()
         return report
 
     def asked(self, call: str | None = None) -> list[dict[str, Any]]:

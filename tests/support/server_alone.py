@@ -62,6 +62,6 @@ class ServerAlone:
 
     def is_ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except requests.RequestException:
             return False

@@ -14,7 +14,7 @@ import uvicorn
 
 from serving_ui.server.protocol import Protocol
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 @dataclass

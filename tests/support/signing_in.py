@@ -9,6 +9,6 @@ from tests.support.pages import Page
 
 def sign_in(session: requests.Session, link: str) -> requests.Response:
     """The page that it leads to."""
-    opened = session.get(link, timeout=20)
+    opened = session.get(link, timeout=60)
     assert opened.status_code == 200, opened.text
-    return session.post(link, Page(opened).fields(), timeout=20)
+    return session.post(link, Page(opened).fields(), timeout=60)

@@ -12,7 +12,7 @@ from pathlib import Path
 _PAUSE = threading.Event()  # never set: a wait on it is a look every few milliseconds
 
 
-def until(condition: Callable[[], object], *, what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], *, what: str, seconds: float = 60.0) -> None:
     """Return once the condition holds; fail with what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -23,7 +23,7 @@ def until(condition: Callable[[], object], *, what: str, seconds: float = 20.0) 
 def pass_time(seconds: float) -> None:
     """For a test of how long something lasts, and for no other."""
     over = time.monotonic() + seconds
-    until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * seconds + 20)
+    until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * seconds + 60)
 
 
 def is_alive(process: int) -> bool:

@@ -215,7 +215,7 @@ def test_a_query_with_a_trace_is_in_it_a_moment_later(collector: Collector, tmp_
         address = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
 
         def is_answered() -> bool:
-            return requests.post(address, json=QUESTION, headers=headers, timeout=20).status_code == 200
+            return requests.post(address, json=QUESTION, headers=headers, timeout=60).status_code == 200
 
         until(is_answered, what="the token to be known")
         until(lambda: collector.spans, what="the span")

@@ -37,7 +37,7 @@ class Account:
         """A request as nobody's client makes it; of every answer what the contract says of all."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         answer = requests.request(
-            method, self.url + path, json=body, headers=headers, timeout=20, allow_redirects=False, **options
+            method, self.url + path, json=body, headers=headers, timeout=60, allow_redirects=False, **options
         )
         assert answer.headers["Content-Type"] == "application/json", answer.text[:500]
         assert answer.status_code in {200, 400, 401, 403, 404, 409, 429, 501, 503}, answer.text[:500]
