@@ -78,6 +78,6 @@ def _excerpt(text: str, words: list[str]) -> str:
     places = [place for word in words if (place := text.casefold().find(word)) >= 0]
     first = min(places, default=0)
     start, end = max(first - _AROUND, 0), first + _AROUND
-    if start:
-        start = text.find(" ", start) + 1 or start
-    return ("… " if start else "") + text[start:end].strip() + (" …" if end < len(text) else "")
+    before = text[start:first].partition(" ")[2] if start else text[:first]
+    after = text[first:end].rpartition(" ")[0] if end < len(text) else text[first:]
+    return ("… " if start else "") + before + after + (" …" if end < len(text) else "")
