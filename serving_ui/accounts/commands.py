@@ -11,6 +11,14 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import AccessToken, SignInLink, User, digest_of
+from serving_ui.accounts.reports import (
+    link_state,
+    principal_state,
+    report_link,
+    report_principal,
+    report_token,
+    token_state,
+)
 from serving_ui.lib.refusal import Refusal
 
 LINK_LIFETIME = timedelta(hours=24)
@@ -33,8 +41,10 @@ def ensure_user(*, email: str, admin: bool = False) -> User:
     with transaction.atomic():
         user = User.objects.named(email) or _new_user(email, admin=admin)
         if admin and not user.is_admin:
+            before = principal_state(user)
             user.is_admin = True
             user.save(update_fields=["is_admin"])
+            report_principal("ensure_user", user, actor=None, before=before, after=principal_state(user))
     return user
 
 
@@ -42,10 +52,12 @@ def _new_user(email: str, *, admin: bool) -> User:
     """Two commands may make the same person at once."""
     try:
         with transaction.atomic():
-            return User.objects.create(email=email, is_admin=admin)
-    except IntegrityError:
-        if user := User.objects.named(email):
+            user = User.objects.create(email=email, is_admin=admin)
+            report_principal("ensure_user", user, actor=None, before=None, after=principal_state(user))
             return user
+    except IntegrityError:
+        if found := User.objects.named(email):
+            return found
         raise
 
 
@@ -53,7 +65,9 @@ def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK
     """A path that signs `user` in once: `/welcome/<43 characters>`. Raises Refusal for whoever is deactivated."""
     _need_active(user)
     value = secrets.token_urlsafe(32)
-    SignInLink.objects.create(digest=digest_of(value), user=user, expires_at=now + lifetime)
+    with transaction.atomic():
+        link = SignInLink.objects.create(digest=digest_of(value), user=user, expires_at=now + lifetime)
+        report_link("create_sign_in_link", link, actor=None, before=None, after=link_state(link))
     return f"/welcome/{value}"
 
 
@@ -61,9 +75,13 @@ def first_sign_in_link(*, now: datetime) -> str | None:
     """A link for the first admin while no one has ever signed in, else None. Links made earlier keep working."""
     if User.objects.filter(last_login__isnull=False).exists():
         return None
-    admin = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
-    admin = admin or ensure_user(email=FIRST_ADMIN, admin=True)
-    return create_sign_in_link(user=admin, now=now)
+    with transaction.atomic():
+        return create_sign_in_link(user=_first_admin(), now=now)
+
+
+def _first_admin() -> User:
+    admins = User.objects.filter(is_admin=True, is_active=True)
+    return admins.order_by("created_at").first() or ensure_user(email=FIRST_ADMIN, admin=True)
 
 
 def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
@@ -83,10 +101,15 @@ def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
     # One statement on columns of the one row, so that of two racing clicks one wins. With a condition on the person it
     # would hold a subquery, which PostgreSQL does not ask again after it has waited for the winner.
     row = SignInLink.objects.filter(pk=link.pk)
-    if not row.filter(used_at=None, expires_at__gt=now).update(used_at=now, used_by=used_by):
-        again = row.filter(used_by=used_by, used_at__gt=now - SECOND_CLICK)
-        if not (used_by and again.exists()):
-            raise LinkInvalid(link_invalid())
+    with transaction.atomic():
+        if row.filter(used_at=None, expires_at__gt=now).update(used_at=now, used_by=used_by):
+            before = link_state(link)
+            link.used_at = now
+            report_link("redeem_sign_in_link", link, actor=link.user, before=before, after=link_state(link))
+            return link.user
+    again = row.filter(used_by=used_by, used_at__gt=now - SECOND_CLICK)
+    if not (used_by and again.exists()):
+        raise LinkInvalid(link_invalid())
     return link.user
 
 
@@ -120,14 +143,19 @@ def create_access_token(
             created_by=created_by,
             expires_at=now + lifetime if lifetime else None,
         )
+        actor = created_by or user
+        report_token("create_access_token", token, actor=actor, before=None, after=token_state(token))
     return token, value
 
 
-def revoke_access_token(*, user: User, token_id: str, now: datetime) -> None:
-    """Ends one of the person's own tokens. Ending it twice is no error."""
+def revoke_access_token(*, user: User, token_id: str, actor: User) -> None:
+    """Ends one of `user`'s tokens; `actor` is the same person or an admin. Ending it twice is no error."""
     with transaction.atomic():
-        token = AccessToken.objects.filter(user=user, pk=token_id).first()
+        token = (
+            AccessToken.objects.select_related("user", "created_by").filter(user=user, pk=token_id).first()
+        )
         if token:
+            report_token("revoke_access_token", token, actor=actor, before=token_state(token), after=None)
             token.delete()
 
 

@@ -15,6 +15,13 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, Membership, User, is_named
+from serving_ui.accounts.reports import (
+    group_state,
+    members_among,
+    principal_state,
+    report_group,
+    report_principal,
+)
 from serving_ui.lib.refusal import AlreadyExists, Conflict, NotAllowed, NotFound, Refusal
 
 LONGEST_NAME = 200
@@ -36,7 +43,7 @@ def create_person(
         validate_email(email)
     except ValidationError:
         raise Refusal(_("%(email)s is not an e-mail address.") % {"email": email}) from None
-    return _create(email=email, name=name, is_active=active, external_id=external_id)
+    return _create("create_person", actor, email=email, name=name, is_active=active, external_id=external_id)
 
 
 def create_service_principal(
@@ -50,8 +57,15 @@ def create_service_principal(
         raise Refusal(
             _("An application id is a UUID such as 1b2c3d4e-0000-4000-8000-123456789abc. Or leave it out.")
         ) from None
-    kind = User.Kind.SERVICE_PRINCIPAL
-    return _create(email=identity, name=name, is_active=active, external_id=external_id, kind=kind)
+    return _create(
+        "create_service_principal",
+        actor,
+        email=identity,
+        name=name,
+        is_active=active,
+        external_id=external_id,
+        kind=User.Kind.SERVICE_PRINCIPAL,
+    )
 
 
 def change_principal(
@@ -72,6 +86,7 @@ def change_principal(
     with transaction.atomic():
         _lock_admins()
         row = _locked(user)
+        before = principal_state(row)
         if active is not None:
             changes["is_active"] = active
         turns = active is not None and active != row.is_active
@@ -79,10 +94,14 @@ def change_principal(
             changes["access_epoch"] = row.access_epoch + 1
         for field, value in changes.items():
             setattr(user, field, value)
+            setattr(row, field, value)
         user.save(update_fields=list(changes))
         if turns:
             _end_access(user)
         _need_someone_in_charge()
+        after = principal_state(row)
+        if after != before:
+            report_principal("change_principal", row, actor=actor, before=before, after=after)
     return user
 
 
@@ -109,6 +128,7 @@ def delete_principal(*, user: User, actor: User) -> None:
     try:
         with transaction.atomic():
             _lock_admins()
+            report_principal("delete_principal", user, actor=actor, before=principal_state(user), after=None)
             user.delete()
             _need_someone_in_charge()
     except ProtectedError:
@@ -135,6 +155,7 @@ def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] 
             if not Group.objects.filter(is_named("name", name)).exists():
                 raise
             raise _group_exists(name) from None  # a racing create took it
+        report_group("create_group", group, actor=actor, before=None, after=group_state(group))
         change_members(group=group, add=member_ids, actor=actor)
     return group
 
@@ -142,8 +163,9 @@ def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] 
 def change_group(
     *, group: Group, name: str | None = None, external_id: str | None = None, actor: User
 ) -> Group:
-    """Renames a group, or keeps the directory's id of it."""
+    """Renames a group, or stores the id that a directory gave it."""
     need_admin(actor)
+    before = group_state(group)
     if name is not None and name.strip() != group.name:
         if group.is_built_in:
             raise Refusal(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
@@ -155,6 +177,7 @@ def change_group(
         group.external_id = _fit(external_id)
     with transaction.atomic():
         group.save()
+        report_group("change_group", group, actor=actor, before=before, after=group_state(group))
     return group
 
 
@@ -167,6 +190,7 @@ def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[st
         return
     with transaction.atomic():
         _need_principals(joining)
+        before = members_among(group, joining | leaving)
         if group.name == ADMINS:
             _set_admins(joining, leaving)
         elif group.is_built_in:
@@ -181,6 +205,11 @@ def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[st
                 ignore_conflicts=True,
             )
             group.save()  # gateways follow the group, not each membership
+        after = members_among(group, joining | leaving)
+        if after != before:
+            report_group(
+                "change_members", group, actor=actor, before={"members": before}, after={"members": after}
+            )
 
 
 def delete_group(*, group: Group, actor: User) -> None:
@@ -189,16 +218,20 @@ def delete_group(*, group: Group, actor: User) -> None:
     if group.is_built_in:
         raise Refusal(_("The group %(name)s is built in and stays.") % {"name": group.name})
     with transaction.atomic():
+        before = {**group_state(group), "members": members_among(group)}
+        report_group("delete_group", group, actor=actor, before=before, after=None)
         group.delete()
 
 
-def _create(*, email: str, name: str, external_id: str, **more: object) -> User:
+def _create(action: str, actor: User, *, email: str, name: str, external_id: str, **more: object) -> User:
     taken = AlreadyExists(_("%(name)s is here already.") % {"name": email})
     if User.objects.named(email):
         raise taken
     try:
         with transaction.atomic():
-            return User.objects.create(email=email, name=_fit(name), external_id=_fit(external_id), **more)
+            user = User.objects.create(email=email, name=_fit(name), external_id=_fit(external_id), **more)
+            report_principal(action, user, actor=actor, before=None, after=principal_state(user))
+            return user
     except IntegrityError:
         if not User.objects.named(email):
             raise

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.commands import create_access_token
 from serving_ui.accounts.directory import need_admin
 from serving_ui.accounts.models import AccessToken, User, is_named, new_id
+from serving_ui.accounts.reports import report_token, token_state
 from serving_ui.lib.refusal import NotFound
 
 
@@ -50,10 +51,13 @@ def managed_one(*, token_id: str, actor: User) -> AccessToken:
     return token
 
 
-def comment_on(*, token: AccessToken, comment: str) -> AccessToken:
-    """Says anew what a token is for."""
-    token.comment = comment.strip()[:200]
-    token.save(update_fields=["comment"])
+def comment_on(*, token: AccessToken, comment: str, actor: User) -> AccessToken:
+    """Replaces the comment of a token."""
+    with transaction.atomic():
+        before = token_state(token)
+        token.comment = comment.strip()[:200]
+        token.save(update_fields=["comment"])
+        report_token("comment_on", token, actor=actor, before=before, after=token_state(token))
     return token
 
 

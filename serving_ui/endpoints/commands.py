@@ -24,6 +24,7 @@ from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
+from serving_ui.endpoints.reports import permissions_of, report_endpoint, reported, state_of
 from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
 from serving_ui.lib.refusal import NotFound
 from serving_ui.revisions.changes import Subject, bump_revision
@@ -62,10 +63,9 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
             )
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
             record(endpoint, Kind.CREATED, now=now, actor=actor)
-            bump_revision(
-                Subject.ENDPOINT, endpoint.pk
-            )  # gateways shall call it not ready, rather than unknown
+            bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways answer "not ready", not "unknown"
             nudge.reconcile(endpoint.pk)
+            report_endpoint("create_endpoint", endpoint, actor=actor, before=None, after=state_of(endpoint))
     except IntegrityError:
         if not queries.is_taken(name=spec.name):
             raise
@@ -88,12 +88,13 @@ def edit_endpoint(
             _refuse_running(endpoint)
         refuse_stale(endpoint, generation)
         columns = columns_of(endpoint, changes)
-        if changes.config:
-            _submit_config(endpoint, changes.config, columns, actor=actor, now=now)
-        elif columns.problems:
-            raise SpecErrors(columns.problems)
-        elif columns.values:
-            swap(endpoint, modified_at=now, **columns.values)
+        with reported("edit_endpoint", endpoint, actor=actor):
+            if changes.config:
+                _submit_config(endpoint, changes.config, columns, actor=actor, now=now)
+            elif columns.problems:
+                raise SpecErrors(columns.problems)
+            elif columns.values:
+                swap(endpoint, modified_at=now, **columns.values)
         for kind in columns.events:
             record(endpoint, kind, now=now, actor=actor)
         if GATEWAY_SETTINGS.intersection(columns.events):
@@ -128,7 +129,8 @@ def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if not endpoint.is_updating:
             raise UpdateNotRunning(_("No update is running, so there is nothing to cancel."))
-        drop(endpoint, Event.CANCEL, actor=actor, now=now)
+        with reported("cancel_update", endpoint, actor=actor):
+            drop(endpoint, Event.CANCEL, actor=actor, now=now)
     return endpoint
 
 
@@ -143,7 +145,8 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
         if chosen is None:
             raise NotFound(_("This endpoint has no configuration version %(number)s.") % {"number": number})
         admitted = admit(chosen.config, earlier=versions, resubmitted=chosen, actor=actor, now=now)
-        _submit(endpoint, admitted, actor=actor, now=now)
+        with reported("retry_update", endpoint, actor=actor):
+            _submit(endpoint, admitted, actor=actor, now=now)
     return endpoint
 
 
@@ -152,10 +155,12 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        before = {**state_of(endpoint), "permissions": permissions_of(endpoint)}
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
         bindings.release(SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False))
+        report_endpoint("delete_endpoint", endpoint, actor=actor, before=before, after=None)
         endpoint_id = endpoint.pk
         endpoint.delete()
         bump_revision(Subject.ENDPOINT, endpoint_id)

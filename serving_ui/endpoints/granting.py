@@ -19,6 +19,7 @@ from serving_ui.endpoints import queries
 from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.reports import permissions_of, report_endpoint
 from serving_ui.endpoints.transitions import record, retried, swap
 from serving_ui.revisions.changes import Subject, bump_revision
 
@@ -43,7 +44,7 @@ def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> No
                 "There is no person, group or service principal named %(name)s here. A person must have signed in or hold a token."
             )
             raise SpecErrors([Problem(path=("to",), message=message.fill(name=to), code="principal")])
-        _change(endpoint, [Given(principal, level, ("to",))], actor=actor, now=now)
+        _change("grant", endpoint, [Given(principal, level, ("to",))], actor=actor, now=now)
 
 
 @retried
@@ -57,7 +58,7 @@ def set_permissions(
         kept = {each.to for each in given}
         others = [each.user or each.group for each in queries.grants(endpoint=endpoint)] if replace else []
         taken = [Given(other, Level.NONE) for other in others if other and other not in kept]
-        _change(endpoint, [*taken, *given], actor=actor, now=now)
+        _change("set_permissions", endpoint, [*taken, *given], actor=actor, now=now)
     return endpoint
 
 
@@ -70,7 +71,7 @@ def _refuse_repeats(given: Iterable[Given]) -> None:
         seen.add(each.to)
 
 
-def _change(endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: datetime) -> None:
+def _change(action: str, endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: datetime) -> None:
     """Carries out what differs from what is there, with an event for each."""
     problems = [
         problem for each in given if each.level < Level.CAN_MANAGE and (problem := _fixed(endpoint, each))
@@ -83,12 +84,20 @@ def _change(endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: dat
     ]
     if not changed:
         return
+    permissions_before = permissions_of(endpoint)
     swap(endpoint)
     for each in changed:
         _write(endpoint, each)
         level, principal = each.level.name, str(each.to)
         record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
     bump_revision(Subject.ENDPOINT, endpoint.pk)
+    report_endpoint(
+        action,
+        endpoint,
+        actor=actor,
+        before={"permissions": permissions_before},
+        after={"permissions": permissions_of(endpoint)},
+    )
 
 
 def _fixed(endpoint: Endpoint, given: Given) -> Problem | None:

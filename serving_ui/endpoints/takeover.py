@@ -18,6 +18,7 @@ from serving_ui.endpoints.events import Kind
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
+from serving_ui.endpoints.reports import authorisers_of, report_endpoint
 from serving_ui.endpoints.transitions import record, restore, retried, swap
 from serving_ui.lib.refusal import NotAllowed
 from serving_ui.revisions.changes import Subject, bump_revision
@@ -62,6 +63,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
             if rows:
                 raise NotAllowed(_refusal(rows[0]))
             return endpoint
+        before = {"ready": str(endpoint.ready), "secrets_sent_on_right_of": authorisers_of(endpoint)}
         swap(endpoint)
         taken_over = SecretBinding.objects.filter(pk__in=[row.pk for row in readable])
         bindings.release(taken_over.filter(held__isnull=False))
@@ -75,6 +77,8 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
         ):
             restore(endpoint, now=now)
         bump_revision(Subject.ENDPOINT, endpoint.pk)
+        after = {"ready": str(endpoint.ready), "secrets_sent_on_right_of": authorisers_of(endpoint)}
+        report_endpoint("take_over", endpoint, actor=actor, before=before, after=after)
     return endpoint
 
 

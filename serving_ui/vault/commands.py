@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from serving_ui.lib.changes import State, report_change
 from serving_ui.lib.refusal import AlreadyExists, NotFound, Refusal
 from serving_ui.vault import ciphers
 from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
@@ -35,6 +36,7 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
     try:
         with transaction.atomic():
             scope = Scope.objects.create(name=name, creator_id=actor.pk, created_at=now)
+            _report_scope("create_scope", scope, actor, before=None, after={"creator": str(scope.creator)})
             if manager:
                 grant(scope=name, to=manager, right=Right.MANAGE, actor=actor, now=now)
             return scope
@@ -51,7 +53,17 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
 def delete_scope(*, name: str, actor: Actor, now: datetime) -> None:
     """Removes a scope with all that it holds. Endpoints that were given one of its secrets are ready no longer."""
     with transaction.atomic():
-        usable_scope(name=name, actor=actor, right=Right.MANAGE).delete()
+        scope = usable_scope(name=name, actor=actor, right=Right.MANAGE)
+        before = {
+            "creator": str(scope.creator),
+            "keys": sorted(scope.secrets.values_list("key", flat=True)),
+            "rights": {
+                str(each.user or each.group): Right(each.right).name
+                for each in scope.grants.select_related("user", "group")
+            },
+        }
+        _report_scope("delete_scope", scope, actor, before=before, after=None)
+        scope.delete()
 
 
 def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime) -> None:
@@ -63,7 +75,9 @@ def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime)
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
         fresh = {"key_id": key_id, "ciphertext": ciphertext, "updated_at": now}
-        StoredSecret.objects.update_or_create(scope=row, key=key, defaults=fresh)
+        earlier = StoredSecret.objects.filter(scope=row, key=key).first()
+        secret, _is_new = StoredSecret.objects.update_or_create(scope=row, key=key, defaults=fresh)
+        _report_secret("put_secret", row, secret, actor, before=earlier, after=secret)
 
 
 def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
@@ -75,6 +89,7 @@ def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
             raise NotFound(
                 _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
             )
+        _report_secret("delete_secret", row, secret, actor, before=secret, after=None)
         secret.delete()
 
 
@@ -86,9 +101,11 @@ def grant(*, scope: str, to: Grantee, right: Right, actor: Actor, now: datetime)
             if right < Right.MANAGE:
                 raise _keeps_managing(row)
             return
+        before = _right_given(row, to)
         ScopeGrant.objects.update_or_create(
             scope=row, user_id=to.user_id, group_id=to.group_id, defaults={"right": right}
         )
+        _report_scope("grant", row, actor, before={"rights": before}, after={"rights": _right_given(row, to)})
 
 
 def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
@@ -97,6 +114,7 @@ def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
         row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
         if _manages_anyway(row, of):
             raise _keeps_managing(row)
+        before = _right_given(row, of)
         gone, _rows = ScopeGrant.objects.filter(scope=row, user_id=of.user_id, group_id=of.group_id).delete()
         if not gone:
             raise NotFound(
@@ -104,6 +122,49 @@ def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
                 % {"principal": of.name, "scope": scope},
                 field="principal",
             )
+        _report_scope("withdraw", row, actor, before={"rights": before}, after={"rights": {}})
+
+
+def _right_given(scope: Scope, to: Grantee) -> dict[str, str]:
+    """The right that was granted, by the grantee's name; empty for none."""
+    found = ScopeGrant.objects.filter(scope=scope, user_id=to.user_id, group_id=to.group_id).first()
+    return {to.name: Right(found.right).name} if found else {}
+
+
+def _report_scope(
+    action: str, scope: Scope, actor: Actor, *, before: State | None, after: State | None
+) -> None:
+    report_change(
+        action,
+        kind="secret scope",
+        id=scope.pk,
+        name=scope.name,
+        actor=actor,
+        before=before,
+        after=after,
+    )
+
+
+def _report_secret(
+    action: str,
+    scope: Scope,
+    secret: StoredSecret,
+    actor: Actor,
+    *,
+    before: StoredSecret | None,
+    after: StoredSecret | None,
+) -> None:
+    """A value is not reported: when it was put tells that it was replaced."""
+    states = [{"updated_at": each.updated_at.isoformat()} if each else None for each in (before, after)]
+    report_change(
+        action,
+        kind="secret",
+        id=secret.pk,
+        name=f"{scope.name}/{secret.key}",
+        actor=actor,
+        before=states[0],
+        after=states[1],
+    )
 
 
 def _manages_anyway(scope: Scope, principal: Grantee) -> bool:

@@ -143,7 +143,7 @@ class World:
 
     def revoke_token(self, which: int, _how: int) -> None:
         if token := AccessToken.objects.filter(user=self.person(which)).first():
-            accounts.revoke_access_token(user=token.user, token_id=token.pk, now=clock.now())
+            accounts.revoke_access_token(user=token.user, token_id=token.pk, actor=token.user)
 
     def put_secret(self, which: int, how: int) -> str:
         now, key = clock.now(), KEYS[how % 2]

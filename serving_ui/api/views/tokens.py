@@ -138,7 +138,7 @@ def list_tokens(request: ApiRequest) -> TokenList:
 )
 def delete_token(request: ApiRequest, wanted: TokenReference) -> Empty:
     token = tokens.own(token_id=wanted.token_id, user=request.user)
-    revoke_access_token(user=request.user, token_id=token.pk, now=clock.now())
+    revoke_access_token(user=request.user, token_id=token.pk, actor=request.user)
     return {}
 
 
@@ -208,7 +208,7 @@ def update_managed_token(request: ApiRequest, id: str) -> ManagedToken:
 )
 def delete_managed_token(request: ApiRequest, id: str) -> Empty:
     token = tokens.managed_one(token_id=id, actor=request.user)
-    revoke_access_token(user=token.user, token_id=token.pk, now=clock.now())
+    revoke_access_token(user=token.user, token_id=token.pk, actor=request.user)
     return {}
 
 
@@ -267,7 +267,7 @@ def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
         )
     if change.token.comment is None and change.update_mask == "":
         return token
-    return tokens.comment_on(token=token, comment=change.token.comment or "")
+    return tokens.comment_on(token=token, comment=change.token.comment or "", actor=request.user)
 
 
 def _info(token: AccessToken) -> TokenInfo:

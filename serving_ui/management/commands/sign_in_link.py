@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from serving_ui.accounts import commands
 from serving_ui.lib import clock
@@ -20,8 +21,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            user = commands.ensure_user(email=options["email"], admin=options["admin"])
-            link = commands.create_sign_in_link(user=user, now=clock.now())
+            with transaction.atomic():
+                user = commands.ensure_user(email=options["email"], admin=options["admin"])
+                link = commands.create_sign_in_link(user=user, now=clock.now())
         except Refusal as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(link)

@@ -62,7 +62,7 @@ def settings_page(request: PageRequest) -> HttpResponse:
     if request.method == "POST" and "workspace" in request.POST:
         return _change_workspace(request)
     if request.method == "POST" and "revoke" in request.POST:
-        revoke_access_token(user=request.user, token_id=request.POST["revoke"], now=clock.now())
+        revoke_access_token(user=request.user, token_id=request.POST["revoke"], actor=request.user)
         messages.success(request, _("The access token works no longer."))
         return see_other("settings")
     if request.method == "POST":
