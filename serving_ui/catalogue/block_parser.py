@@ -1,31 +1,31 @@
-"""Reads one block of the API against its declarations: pairs of secrets, types, forms of values, and the two rules.
+"""Reads one block of the API against its fields: pairs of secrets, types, forms of values, and the two rules.
 
 Everything wrong becomes a problem at the path of the field concerned; nothing is raised here, so that a person sees all at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from serving_ui.catalogue import visibility
-from serving_ui.catalogue.fields import Condition, Declaration, Selector
+from serving_ui.catalogue.fields import Condition, ConfigField
 from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
 PLAINTEXT_SUFFIX = "_plaintext"
-Declarations = Mapping[str, Declaration]
+Fields = Mapping[str, ConfigField]
 
 
-@dataclass
+@dataclasses.dataclass
 class ParsedBlock:
     """What a block gives: values by name, names that are there but empty, and what is wrong."""
 
-    given: dict[str, Any] = field(default_factory=dict)
-    empty: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
+    given: dict[str, Any] = dataclasses.field(default_factory=dict)
+    empty: set[str] = dataclasses.field(default_factory=set)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
 
     def refuse(self, name: str, message: TranslatableText, code: str = "invalid") -> None:
         self.problems.append(Problem((name,), message, code))
@@ -35,38 +35,36 @@ class ParsedBlock:
         return {problem.path[0] for problem in self.problems if problem.path}
 
 
-def parse(declarations: Declarations, data: object, *, trusted: bool) -> ParsedBlock:
+def parse(fields: Fields, data: object, *, trusted: bool) -> ParsedBlock:
     """Take the declared fields out of `data`; `trusted` leaves the form of values unchecked."""
     reading = ParsedBlock()
     if not isinstance(data, Mapping):
         reading.problems.append(Problem((), _("This must be an object with the fields of the provider.")))
         return reading
-    for name, declaration in declarations.items():
-        if declaration.kind == "secret":
-            _parse_secret(reading, name, declaration, data, trusted)
-        elif declaration.group is not None:
+    for name, field in fields.items():
+        if field.kind == "secret":
+            _parse_secret(reading, name, field, data, trusted)
+        elif field.group is not None:
             if data.get(name) is not None:
                 reading.given[name] = data[name]
         else:
-            _parse_text(reading, name, declaration, data.get(name), trusted)
+            _parse_text(reading, name, field, data.get(name), trusted)
     return reading
 
 
-def _parse_text(
-    reading: ParsedBlock, name: str, declaration: Declaration, value: object, trusted: bool
-) -> None:
+def _parse_text(reading: ParsedBlock, name: str, field: ConfigField, value: object, trusted: bool) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        reading.refuse(name, _("%(label)s must be text.").fill(label=declaration.label))
+        reading.refuse(name, _("%(label)s must be text.").fill(label=field.label))
         return
     value = value.strip()
     if not value:
         reading.empty.add(name)
         return
-    if declaration.any_case:
+    if field.any_case:
         value = value.lower()
-    problem = None if trusted else declaration.problem(value)
+    problem = None if trusted else field.problem(value)
     if problem:
         reading.refuse(name, problem)
     else:
@@ -74,13 +72,13 @@ def _parse_text(
 
 
 def _parse_secret(
-    reading: ParsedBlock, name: str, declaration: Declaration, data: Mapping[Any, Any], trusted: bool
+    reading: ParsedBlock, name: str, field: ConfigField, data: Mapping[Any, Any], trusted: bool
 ) -> None:
     reference, plaintext = data.get(name), data.get(name + PLAINTEXT_SUFFIX)
     given = [value for value in (reference, plaintext) if not _is_blank(value)]
     if len(given) == 2:
         both = _("Give %(label)s either as a secret reference or as the secret itself, not both.")
-        reading.refuse(name, both.fill(label=declaration.label))
+        reading.refuse(name, both.fill(label=field.label))
     elif not given:
         if reference is not None or plaintext is not None:
             reading.empty.add(name)
@@ -90,7 +88,7 @@ def _parse_secret(
             if plaintext is None or _is_blank(plaintext)
             else _secret_from_plaintext(plaintext)
         )
-        problem = _secret_problem(secret, name, declaration, trusted)
+        problem = _secret_problem(secret, name, field, trusted)
         if problem:
             reading.refuse(name, problem)
         else:
@@ -128,66 +126,66 @@ def _secret_from_plaintext(value: object) -> Secret | TranslatableText:
 
 
 def _secret_problem(
-    secret: Secret | TranslatableText, name: str, declaration: Declaration, trusted: bool
+    secret: Secret | TranslatableText, name: str, field: ConfigField, trusted: bool
 ) -> TranslatableText | None:
     if isinstance(secret, TranslatableText):
-        return secret.fill(label=declaration.label, name=name, twin=name + PLAINTEXT_SUFFIX)
+        return secret.fill(label=field.label, name=name, twin=name + PLAINTEXT_SUFFIX)
     if trusted or secret.kind != "plaintext":
         return None
-    return _value_problem(secret.reveal(), declaration)
+    return _value_problem(secret.reveal(), field)
 
 
-def _value_problem(value: str, declaration: Declaration) -> TranslatableText | None:
+def _value_problem(value: str, field: ConfigField) -> TranslatableText | None:
     """A single-line secret travels in a header: what a header cannot carry was pasted wrongly."""
-    if len(value) > declaration.max_length:
+    if len(value) > field.max_length:
         limit = _("%(label)s can have at most %(limit)s characters.")
-        return limit.fill(label=declaration.label, limit=declaration.max_length)
-    allowed = "\n\r\t" if declaration.multiline else ""
-    if has_control_characters(value, allowed=allowed) or not (declaration.multiline or value.isascii()):
+        return limit.fill(label=field.label, limit=field.max_length)
+    allowed = "\n\r\t" if field.multiline else ""
+    if has_control_characters(value, allowed=allowed) or not (field.multiline or value.isascii()):
         wrong = _("%(label)s contains a line break or another character that no key has. Copy it again.")
-        return wrong.fill(label=declaration.label)
+        return wrong.fill(label=field.label)
     return None
 
 
 def visibility_problems(
-    declarations: Declarations, selectors: tuple[Selector, ...], reading: ParsedBlock
+    fields: Fields, form_choices: tuple[ConfigField, ...], reading: ParsedBlock
 ) -> list[Problem]:
     """A field that is shown and required must be given; a field that is not shown must not be."""
-    answers = _choice_values(declarations, selectors, reading)
+    answers = _choice_values(fields, form_choices, reading)
     refused = reading.refused
     problems = []
-    for name, declaration in declarations.items():
-        doubtful = declaration.shown_when is not None and declaration.shown_when[0] in refused
+    for name, field in fields.items():
+        doubtful = field.shown_when is not None and field.shown_when[0] in refused
         if name in refused or doubtful:
             continue
         given = name in reading.given
-        if not visibility.is_met(declaration.shown_when, answers):
+        if not visibility.is_met(field.shown_when, answers):
             if given:
-                message = _not_applicable_message(declaration, declarations, selectors)
+                message = _not_applicable_message(field, fields, form_choices)
                 problems.append(Problem((name,), message, "not_applicable"))
-        elif not given and _is_required(declaration, answers):
-            problems.append(Problem((name,), _missing_message(declaration), "required"))
+        elif not given and _is_required(field, answers):
+            problems.append(Problem((name,), _missing_message(field), "required"))
     return problems
 
 
-def _is_required(declaration: Declaration, answers: Mapping[str, str]) -> bool:
-    needed = visibility.is_required(declaration.required, declaration.required_when, answers)
-    return needed and declaration.default is None
+def _is_required(field: ConfigField, answers: Mapping[str, str]) -> bool:
+    needed = visibility.is_required(field.required, field.required_when, answers)
+    return needed and field.default is None
 
 
 def _choice_values(
-    declarations: Declarations, selectors: tuple[Selector, ...], reading: ParsedBlock
+    fields: Fields, form_choices: tuple[ConfigField, ...], reading: ParsedBlock
 ) -> dict[str, str]:
-    answers = {
-        name: reading.given.get(name, declaration.default)
-        for name, declaration in declarations.items()
-        if declaration.kind == "choice"
+    answers: dict[str, str | None] = {
+        name: reading.given.get(name, field.default)
+        for name, field in fields.items()
+        if field.kind == "choice"
     }
-    for selector in selectors:
-        spoken = [_condition(declarations, name) for name in reading.given]
-        touched = [_condition(declarations, name) for name in reading.empty | _names(reading.refused)]
-        answer = visibility.implied_choice(selector, spoken) or visibility.implied_choice(selector, touched)
-        answers[selector.name] = answer or selector.default
+    for choice in form_choices:
+        spoken = [_condition(fields, name) for name in reading.given]
+        touched = [_condition(fields, name) for name in reading.empty | _names(reading.refused)]
+        answer = visibility.implied_choice(choice, spoken) or visibility.implied_choice(choice, touched)
+        answers[choice.name] = answer or choice.default
     return {name: answer for name, answer in answers.items() if answer is not None}
 
 
@@ -195,29 +193,29 @@ def _names(refused: set[str | int]) -> set[str]:
     return {name for name in refused if isinstance(name, str)}
 
 
-def _condition(declarations: Declarations, name: str) -> Condition | None:
-    return declarations[name].shown_when
+def _condition(fields: Fields, name: str) -> Condition | None:
+    return fields[name].shown_when
 
 
-def _missing_message(declaration: Declaration) -> TranslatableText:
-    if declaration.kind == "secret":
+def _missing_message(field: ConfigField) -> TranslatableText:
+    if field.kind == "secret":
         return _(
             "%(label)s is missing. Give a secret reference such as {{secrets/scope/key}}, or the secret itself."
-        ).fill(label=declaration.label)
-    if declaration.kind == "choice":
-        known = [name for name, _label in declaration.choices]
-        return _("%(label)s is missing. Choose one of: %(known)s.").fill(label=declaration.label, known=known)
-    return _("%(label)s is missing. Give it and try again.").fill(label=declaration.label)
+        ).fill(label=field.label)
+    if field.kind == "choice":
+        known = [name for name, _label in field.choices]
+        return _("%(label)s is missing. Choose one of: %(known)s.").fill(label=field.label, known=known)
+    return _("%(label)s is missing. Give it and try again.").fill(label=field.label)
 
 
 def _not_applicable_message(
-    declaration: Declaration, declarations: Declarations, selectors: tuple[Selector, ...]
+    field: ConfigField, fields: Fields, form_choices: tuple[ConfigField, ...]
 ) -> TranslatableText:
-    other, answers = declaration.shown_when or ("", frozenset())
+    other, answers = field.shown_when or ("", frozenset())
     choices: dict[str, tuple[TranslatableText, tuple[tuple[str, TranslatableText], ...]]] = {
-        name: (each.label, each.choices) for name, each in declarations.items()
+        name: (each.label, each.choices) for name, each in fields.items()
     }
-    choices |= {each.name: (each.label, tuple(each.choices.items())) for each in selectors}
+    choices |= {each.name: (each.label, each.choices) for each in form_choices}
     label, known = choices[other]
     wanted = [name for value, name in known if value in answers]
     message = _(
@@ -225,4 +223,4 @@ def _not_applicable_message(
     )
     if len(wanted) == 1:
         message = _("%(label)s can only be given when %(other)s is %(wanted)s. Leave it out, or change that.")
-    return message.fill(label=declaration.label, other=label, wanted=wanted)
+    return message.fill(label=field.label, other=label, wanted=wanted)

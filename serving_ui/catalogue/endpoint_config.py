@@ -7,7 +7,7 @@ holds nothing of a secret but its reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from serving_ui.catalogue import names
+from serving_ui.catalogue import names, unknown
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.problems import (
@@ -30,11 +30,13 @@ from serving_ui.catalogue.problems import (
     as_validation_error,
     field_error,
     from_validation_error,
+    validated,
 )
 from serving_ui.catalogue.provider_config import TRUSTED
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
+from serving_ui.catalogue.unknown import Accepted
 
 MAX_SERVED_ENTITIES = 10
 DumpSecret = Callable[[str, Secret], dict[str, Any]]
@@ -58,9 +60,16 @@ COMPUTE_FIELDS = (
 
 
 class ApiModel(BaseModel):
-    """A part of an API body. A field that is null counts as not given."""
+    """A part of an API body. A field that is null counts as missing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    further_fields: ClassVar[tuple[str, ...]] = ()
+    """Names that are accepted beside the pydantic fields, so that they are not reported as unknown."""
+
+    @classmethod
+    def accepted_fields(cls) -> Accepted:
+        return {**dict.fromkeys(cls.further_fields), **unknown.fields_of(cls)}
 
     @model_validator(mode="before")
     @classmethod
@@ -71,17 +80,21 @@ class ApiModel(BaseModel):
 
 
 class RequestBody(ApiModel):
-    """A whole body that remembers what was given and has no effect; that makes no difference between two bodies."""
+    """A whole request body with the paths of its unknown fields, which do not count when two bodies are compared."""
 
     _unknown: list[str] = PrivateAttr(default_factory=list)
 
     @property
     def unknown(self) -> list[str]:
-        """Paths of fields that were given and are not known here."""
+        """Paths of the unknown fields, if the body was made by `parsed`."""
         return self._unknown
 
-    def remember_unknown(self, paths: list[str]) -> None:
-        self._unknown.extend(paths)
+    @classmethod
+    def parsed(cls, body: object, *prefix: str) -> Self:
+        """Read a body. Raises SpecErrors with paths that start with `prefix`."""
+        made = validated(cls.model_validate, body, *prefix)
+        made._unknown.extend(unknown.in_model(cls, body))
+        return made
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.__dict__ == other.__dict__
@@ -96,6 +109,8 @@ def _valid_entity_name(name: str) -> str:
 
 
 class ServedEntity(ApiModel):
+    further_fields = COMPUTE_FIELDS
+
     name: Annotated[
         str,
         AfterValidator(_valid_entity_name),
@@ -142,6 +157,8 @@ def _describe_both_names(schema: dict[str, Any]) -> None:
 class Route(ApiModel):
     model_config = ConfigDict(json_schema_extra=_describe_both_names)
 
+    further_fields = ("served_model_name",)
+
     served_entity_name: Annotated[
         str,
         Field(
@@ -174,6 +191,9 @@ class TrafficConfig(ApiModel):
 
 
 class ConfigSpec(RequestBody):
+    further_fields = ("name",)
+    """Clients send the endpoint's name here as well."""
+
     served_entities: Annotated[
         list[ServedEntity],
         Field(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic import Field, StrictBool, model_validator
 
-from serving_ui.catalogue import unknown
 from serving_ui.catalogue.endpoint_config import ApiModel, RequestBody
 from serving_ui.catalogue.limits import MAX_RATE_LIMITS, RateLimit
-from serving_ui.catalogue.problems import Problem, SpecErrors, as_validation_error, from_validation_error
+from serving_ui.catalogue.problems import Problem, as_validation_error
 from serving_ui.catalogue.translatable import _
 
 MAX_ITEMS = 100
@@ -133,45 +132,6 @@ class Timeouts(RequestBody):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def parse_timeouts(body: object) -> Timeouts:
-    """Read timeouts. Raises SpecErrors."""
-    try:
-        timeouts = Timeouts.model_validate(body)
-    except ValidationError as error:
-        problems = from_validation_error(error)
-    else:
-        timeouts.remember_unknown(unknown.in_model(Timeouts, body))
-        return timeouts
-    raise SpecErrors(problems)
-
-
-def parse_ai_gateway(body: object) -> AiGateway:
-    """Read AI gateway settings. Raises SpecErrors."""
-    try:
-        settings = AiGateway.model_validate(body)
-    except ValidationError as error:
-        problems = from_validation_error(error)
-    else:
-        settings.remember_unknown(unknown.in_model(AiGateway, body))
-        return settings
-    raise SpecErrors(problems)
-
-
 def parse_gateway_limits(body: object) -> list[RateLimit]:
     """Read the rate limits of AI gateway settings alone. Raises SpecErrors, with paths from the endpoint."""
-    try:
-        return parse_ai_gateway({"rate_limits": body}).rate_limits or []
-    except SpecErrors as errors:
-        raise SpecErrors([problem.under("ai_gateway") for problem in errors.problems]) from None
-
-
-def parse_email_notifications(body: object) -> EmailNotifications:
-    """Read e-mail notifications. Raises SpecErrors."""
-    try:
-        notifications = EmailNotifications.model_validate(body)
-    except ValidationError as error:
-        problems = from_validation_error(error)
-    else:
-        notifications.remember_unknown(unknown.in_model(EmailNotifications, body))
-        return notifications
-    raise SpecErrors([problem.under("email_notifications") for problem in problems])
+    return AiGateway.parsed({"rate_limits": body}, "ai_gateway").rate_limits or []

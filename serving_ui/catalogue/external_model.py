@@ -37,6 +37,12 @@ class ExternalModel(BaseModel):
     task: Task
     config: SerializeAsAny[ProviderConfig]
 
+    @classmethod
+    def accepted_fields(cls) -> dict[str, type[ProviderConfig] | None]:
+        """Every provider's block under its own name, in place of `config`; see `unknown.in_model`."""
+        blocks = {provider.config_key: provider.config for provider in registry.PROVIDERS.values()}
+        return {**dict.fromkeys(_PLAIN_FIELDS), **blocks}
+
     @property
     def described(self) -> Provider:
         """What the catalogue says about this model's provider."""

@@ -1,14 +1,14 @@
 """How a provider's file declares the fields of its config.
 
-A declaration carries all that form, validation and documentation need: label, help, kind, when it is shown, when it must be
-given. The builders return what pydantic wants as a field's default; `provider_config.py` gives the declarations their meaning.
+`ConfigField` holds what form, validation and documentation need. The builders (`text`, `url`, `choice`, `secret`, `block`) return
+pydantic's `Field`; `provider_config.py` applies the declarations.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,9 +25,17 @@ DEFAULT_MAX_LENGTH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declaration:
-    """What a provider's file says about one field. As `json_schema_extra` it also names the field in JSON schemas."""
+class ConfigField:
+    """One field of a provider's config.
 
+    A provider's file declares it without `name` and `path`; `provider_config.py` fills them in. As `json_schema_extra` it also
+    titles the field in JSON schemas.
+    """
+
+    name: str = ""
+    """The name in the form: the parts of `path` joined by `__`, or that of a choice that only the form has."""
+    path: tuple[str, ...] = ()
+    """Where the API has it, from the config block; empty for a choice that only the form has."""
     label: TranslatableText
     help: TranslatableText = NO_TEXT
     kind: Kind = "text"
@@ -44,7 +52,12 @@ class Declaration:
     decides_destination: bool = True
     """Whether it decides where or how the secrets beside it are sent: when it changes, they must be given again."""
     group: type[Any] | None = None
-    """The model of a nested block; such a declaration is no field itself, its fields are."""
+    """The model of a nested block, whose fields stand in place of this one in a form."""
+
+    @property
+    def is_form_only(self) -> bool:
+        """Whether only the form has it: the API infers it from the fields that are given."""
+        return not self.path
 
     def __call__(self, schema: dict[str, Any]) -> None:
         schema["title"] = str(self.label)
@@ -83,58 +96,6 @@ class Declaration:
         return _("%(label)s contains a character that cannot be part of it.").fill(label=self.label)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfigField:
-    """One field of a provider's config, flat: nested names are joined by `__`."""
-
-    name: str
-    path: tuple[str, ...]
-    """Where the API has it; empty when it is a choice of the form only."""
-    label: TranslatableText
-    help: TranslatableText = NO_TEXT
-    kind: Kind = "text"
-    required: bool = False
-    required_when: Condition | None = None
-    default: str | None = None
-    choices: Choices = ()
-    placeholder: str = ""
-    multiline: bool = False
-    pattern: str | None = None
-    max_length: int = DEFAULT_MAX_LENGTH
-    shown_when: Condition | None = None
-    decides_destination: bool = True
-
-    @property
-    def virtual(self) -> bool:
-        return not self.path
-
-
-@dataclass(frozen=True)
-class Selector:
-    """A choice that only the form has: the API tells it from which fields are given."""
-
-    name: str
-    label: TranslatableText
-    choices: Mapping[str, TranslatableText]
-    help: TranslatableText = field(default=NO_TEXT)
-
-    @property
-    def default(self) -> str:
-        return next(iter(self.choices))
-
-    def as_field(self) -> ConfigField:
-        return ConfigField(
-            name=self.name,
-            path=(),
-            label=self.label,
-            help=self.help,
-            kind="choice",
-            required=True,
-            default=self.default,
-            choices=tuple(self.choices.items()),
-        )
-
-
 When = Mapping[str, tuple[str, ...]]
 
 
@@ -152,7 +113,7 @@ def text(
 ) -> Any:
     """One line of plain text."""
     return _declared(
-        Declaration(
+        ConfigField(
             label=label,
             help=help,
             required=required,
@@ -177,7 +138,7 @@ def url(
 ) -> Any:
     """An http or https address without user name, query or fragment."""
     return _declared(
-        Declaration(
+        ConfigField(
             label=label,
             help=help,
             kind="url",
@@ -202,7 +163,7 @@ def choice(
 ) -> Any:
     """One of a few values; `any_case` accepts them in capitals too."""
     return _declared(
-        Declaration(
+        ConfigField(
             label=label,
             help=help,
             kind="choice",
@@ -216,6 +177,20 @@ def choice(
     )
 
 
+def form_choice(
+    name: str, label: TranslatableText, *, choices: Mapping[str, TranslatableText]
+) -> ConfigField:
+    """A choice that only the form has, with its first value as the default; for a block's `form_choices`."""
+    return ConfigField(
+        name=name,
+        label=label,
+        kind="choice",
+        required=True,
+        default=next(iter(choices)),
+        choices=tuple(choices.items()),
+    )
+
+
 def secret(
     label: TranslatableText,
     *,
@@ -226,7 +201,7 @@ def secret(
 ) -> Any:
     """A secret: `X` takes a reference, its twin `X_plaintext` the secret itself."""
     return _declared(
-        Declaration(
+        ConfigField(
             label=label,
             help=help,
             kind="secret",
@@ -240,12 +215,12 @@ def secret(
 
 def block(group: type[Any], label: TranslatableText, *, shown_when: When | None = None) -> Any:
     """A nested block of further fields."""
-    return _declared(Declaration(label=label, group=group, shown_when=_condition(shown_when)))
+    return _declared(ConfigField(label=label, group=group, shown_when=_condition(shown_when)))
 
 
-def _declared(declaration: Declaration) -> Any:
+def _declared(field: ConfigField) -> Any:
     # The default is never checked: that a required field is given is `provider_config.py`'s rule, with a better sentence.
-    return Field(default=declaration.default, json_schema_extra=declaration)
+    return Field(default=field.default, json_schema_extra=field)
 
 
 def _condition(when: When | None) -> Condition | None:

@@ -7,59 +7,39 @@ from dataclasses import replace
 from typing import Any
 
 from serving_ui.catalogue import visibility
-from serving_ui.catalogue.fields import ConfigField, Declaration, Selector
+from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.secret import Secret
 
 JOINED = "__"
 
 
 def flat_fields(
-    declarations: Mapping[str, Declaration], selectors: tuple[Selector, ...]
+    by_name: Mapping[str, ConfigField], form_choices: tuple[ConfigField, ...]
 ) -> tuple[ConfigField, ...]:
-    """Every field, with each selector before the first field that depends on it."""
-    waiting = {selector.name: selector for selector in selectors}
+    """Every field, with each form-only choice before the first field that depends on it."""
+    waiting = {choice.name: choice for choice in form_choices}
     fields: list[ConfigField] = []
-    for field in _each(declarations):
+    for field in _each(by_name):
         if field.shown_when is not None and field.shown_when[0] in waiting:
-            fields.append(waiting.pop(field.shown_when[0]).as_field())
+            fields.append(waiting.pop(field.shown_when[0]))
         fields.append(field)
     return tuple(fields)
 
 
-def _each(declarations: Mapping[str, Declaration]) -> Iterator[ConfigField]:
-    for name, declaration in declarations.items():
-        if declaration.group is None:
-            yield _field(name, declaration)
+def _each(by_name: Mapping[str, ConfigField]) -> Iterator[ConfigField]:
+    for field in by_name.values():
+        if field.group is None:
+            yield field
         else:
-            for inner in declaration.group.fields():
-                yield _inside(name, declaration, inner)
+            for inner in field.group.fields():
+                yield _inside(field, inner)
 
 
-def _field(name: str, declaration: Declaration) -> ConfigField:
-    return ConfigField(
-        name=name,
-        path=(name,),
-        label=declaration.label,
-        help=declaration.help,
-        kind=declaration.kind,
-        required=declaration.required,
-        required_when=declaration.required_when,
-        default=declaration.default,
-        choices=declaration.choices,
-        placeholder=declaration.placeholder,
-        multiline=declaration.multiline,
-        pattern=declaration.pattern,
-        max_length=declaration.max_length,
-        shown_when=declaration.shown_when,
-        decides_destination=declaration.decides_destination,
-    )
-
-
-def _inside(name: str, declaration: Declaration, inner: ConfigField) -> ConfigField:
+def _inside(outer: ConfigField, inner: ConfigField) -> ConfigField:
     if inner.shown_when is not None or inner.required_when is not None:
-        raise TypeError(f"{name}.{inner.name}: a field of a nested block cannot depend on another one.")
-    path = (name, *inner.path)
-    return replace(inner, name=JOINED.join(path), path=path, shown_when=declaration.shown_when)
+        raise TypeError(f"{outer.name}.{inner.name}: a field of a nested block cannot depend on another one.")
+    path = (*outer.path, *inner.path)
+    return replace(inner, name=JOINED.join(path), path=path, shown_when=outer.shown_when)
 
 
 def shown(fields: tuple[ConfigField, ...], values: Mapping[str, str]) -> list[ConfigField]:
@@ -91,13 +71,13 @@ def nested(fields: tuple[ConfigField, ...], values: Mapping[str, object]) -> dic
     A required field that only a form-only choice shows is kept even when empty, as "": otherwise nothing would tell the
     API which of the choices was meant, and the problem would stand beside another field than the one left empty.
     """
-    virtual = {field.name for field in fields if field.virtual}
+    form_only = {field.name for field in fields if field.is_form_only}
     block: dict[str, Any] = {}
     for field in shown(fields, {name: value for name, value in values.items() if isinstance(value, str)}):
         value = values.get(field.name)
         if isinstance(value, str):
             value = value.strip()
-        meant = field.required and field.shown_when is not None and field.shown_when[0] in virtual
+        meant = field.required and field.shown_when is not None and field.shown_when[0] in form_only
         if field.path and (value or meant):
             _put(block, field.path, value or "")
     return block
@@ -110,12 +90,11 @@ def _put(block: dict[str, Any], path: tuple[str, ...], value: object) -> None:
 
 
 def flat(
-    fields: tuple[ConfigField, ...], selectors: tuple[Selector, ...], given: Mapping[str, str | Secret]
+    fields: tuple[ConfigField, ...], form_choices: tuple[ConfigField, ...], given: Mapping[str, str | Secret]
 ) -> dict[str, str | Secret]:
-    """Answers by flat name, with the form-only choices that they imply."""
-    conditions_given = [field.shown_when for field in fields if field.name in given]
-    chosen = {
-        each.name: visibility.implied_choice(each, conditions_given) or each.default for each in selectors
-    }
-    everything = {**given, **chosen}
-    return {field.name: everything[field.name] for field in fields if field.name in everything}
+    """The values by flat name, with those of the form-only choices, which the given fields imply."""
+    values = dict(given)
+    conditions = [field.shown_when for field in fields if field.name in given]
+    for choice in form_choices:
+        values[choice.name] = visibility.implied_choice(choice, conditions) or choice.choices[0][0]
+    return {field.name: values[field.name] for field in fields if field.name in values}

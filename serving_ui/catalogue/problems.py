@@ -5,9 +5,9 @@ pydantic's own errors become sentences here. A sentence never repeats what was g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -15,6 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 Path = tuple[str | int, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,16 @@ def from_validation_error(error: ValidationError, labels: Mapping[str, str] | No
     return [
         _from_detail(detail["loc"], detail["type"], detail.get("ctx", {}), labels or {}) for detail in details
     ]
+
+
+def validated(validate: Callable[[object], T], body: object, *prefix: str) -> T:
+    """The body, validated by pydantic. Raises SpecErrors with paths that start with `prefix`."""
+    try:
+        return validate(body)
+    except ValidationError as error:
+        problems = [problem.under(*prefix) for problem in from_validation_error(error)]
+    # Raised outside of `except`, so that the pydantic error, which holds the body, is not part of the traceback.
+    raise SpecErrors(problems)
 
 
 def _from_detail(path: Path, kind: str, context: Mapping[str, Any], labels: Mapping[str, str]) -> Problem:

@@ -7,6 +7,7 @@ two spellings in the API (`X` and `X_plaintext`, exactly one) and is one attribu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from serving_ui.catalogue import block_parser, flattening
-from serving_ui.catalogue.fields import ConfigField, Declaration, Selector
+from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.problems import Problem, as_validation_error, from_validation_error
 from serving_ui.catalogue.secret import Secret
 
@@ -36,12 +37,13 @@ class Block(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    selectors: ClassVar[tuple[Selector, ...]] = ()
+    form_choices: ClassVar[tuple[ConfigField, ...]] = ()
+    """Choices that only the form has; the API infers them from the fields that are given."""
 
     @classmethod
-    def declarations(cls) -> Mapping[str, Declaration]:
+    def fields_by_name(cls) -> Mapping[str, ConfigField]:
         """What the provider's file says about each field, by attribute name."""
-        return _declarations(cls)
+        return _fields_by_name(cls)
 
     @classmethod
     def fields(cls) -> tuple[ConfigField, ...]:
@@ -59,12 +61,12 @@ class Block(BaseModel):
         return flattening.nested(cls.fields(), flat)
 
     @classmethod
-    def known_names(cls) -> dict[str, type[Block] | None]:
-        """The names that the API accepts here, with the model of those that are blocks themselves."""
+    def accepted_fields(cls) -> dict[str, type[Block] | None]:
+        """The names that the API accepts here, with the model of those that are blocks themselves; see `unknown.in_model`."""
         known: dict[str, type[Block] | None] = {}
-        for name, declaration in cls.declarations().items():
-            known[name] = declaration.group
-            if declaration.kind == "secret":
+        for name, field in cls.fields_by_name().items():
+            known[name] = field.group
+            if field.kind == "secret":
                 known[name + block_parser.PLAINTEXT_SUFFIX] = None
         return known
 
@@ -76,11 +78,11 @@ class Block(BaseModel):
         if isinstance(data, cls):
             return handler(data)
         trusted = is_trusted(info)
-        read = block_parser.parse(cls.declarations(), data, trusted=trusted)
+        read = block_parser.parse(cls.fields_by_name(), data, trusted=trusted)
         made, problems = cls._make(handler, read.given)
         read.problems += problems
         if not trusted and isinstance(data, Mapping):
-            read.problems += block_parser.visibility_problems(cls.declarations(), cls.selectors, read)
+            read.problems += block_parser.visibility_problems(cls.fields_by_name(), cls.form_choices, read)
         if made is None or read.problems:
             raise as_validation_error(read.problems)
         return made
@@ -92,14 +94,14 @@ class Block(BaseModel):
         try:
             return handler(given), []
         except ValidationError as error:
-            labels = {name: declaration.label for name, declaration in cls.declarations().items()}
+            labels = {name: field.label for name, field in cls.fields_by_name().items()}
             return None, from_validation_error(error, labels)
 
     def flat(self) -> dict[str, str | Secret]:
         """Every answer under its flat name, with the form-only choices that they imply; `nested()` is the way back."""
         found = {field.name: self._at(field.path) for field in self.fields() if field.path}
         given = {name: value for name, value in found.items() if value is not None}
-        return flattening.flat(self.fields(), self.selectors, given)
+        return flattening.flat(self.fields(), self.form_choices, given)
 
     def _at(self, path: SecretPath) -> Any:
         value: Any = self
@@ -123,7 +125,7 @@ class Block(BaseModel):
     def dump(self, spell: Callable[[str, Secret], dict[str, Any]]) -> dict[str, Any]:
         """What was given, in the shape of the API; `spell` says what becomes of each secret."""
         dumped: dict[str, Any] = {}
-        for name in self.declarations():
+        for name in self.fields_by_name():
             value = getattr(self, name) if name in self.model_fields_set else None
             if isinstance(value, Secret):
                 dumped |= spell(name, value)
@@ -143,11 +145,15 @@ def is_trusted(info: ValidationInfo) -> bool:
 
 
 @cache
-def _declarations(model: type[Block]) -> Mapping[str, Declaration]:
+def _fields_by_name(model: type[Block]) -> Mapping[str, ConfigField]:
     extras = {name: info.json_schema_extra for name, info in model.model_fields.items()}
-    return {name: extra for name, extra in extras.items() if isinstance(extra, Declaration)}
+    return {
+        name: replace(extra, name=name, path=(name,))
+        for name, extra in extras.items()
+        if isinstance(extra, ConfigField)
+    }
 
 
 @cache
 def _fields(model: type[Block]) -> tuple[ConfigField, ...]:
-    return flattening.flat_fields(_declarations(model), model.selectors)
+    return flattening.flat_fields(_fields_by_name(model), model.form_choices)

@@ -7,8 +7,8 @@ door for what the database gives back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -16,10 +16,9 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     TypeAdapter,
-    ValidationError,
 )
 
-from serving_ui.catalogue import names, unknown
+from serving_ui.catalogue import names
 from serving_ui.catalogue.changes import destinations, differences
 from serving_ui.catalogue.endpoint_config import (
     ApiModel,
@@ -37,7 +36,7 @@ from serving_ui.catalogue.problems import (
     SpecErrors,
     as_validation_error,
     field_error,
-    from_validation_error,
+    validated,
 )
 from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
@@ -156,56 +155,33 @@ class EndpointSpec(RequestBody):
     ] = False
 
 
-_GOVERNING: dict[str, type[RequestBody]] = {
-    "ai_gateway": AiGateway,
-    "email_notifications": EmailNotifications,
-    "timeouts": Timeouts,
-}
-
-
 def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
     """Read the body that creates an endpoint. `several` allows more than one external model."""
-    spec: EndpointSpec = _validated(EndpointSpec.model_validate, body)
+    spec = EndpointSpec.parsed(body)
     _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
-    spec.remember_unknown(unknown.in_endpoint(body))
-    for name, model in _GOVERNING.items():
-        part = body.get(name) if isinstance(body, Mapping) else None
-        spec.remember_unknown([f"{name}.{path}" for path in unknown.in_model(model, part)])
     return spec
 
 
 def parse_config(body: object, *, several: bool = False) -> ConfigSpec:
     """Read the body that updates a config. `several` allows more than one external model."""
-    config: ConfigSpec = _validated(ConfigSpec.model_validate, body)
+    config = ConfigSpec.parsed(body)
     _refuse(list(_config_problems(config, several=several)))
-    config.remember_unknown(unknown.in_config(body))
     return config
 
 
 def parse_description(body: object) -> str:
     """Read what an endpoint is for."""
-    return str(_validated(_DESCRIPTION.validate_python, body, "description"))
+    return validated(_DESCRIPTION.validate_python, body, "description")
 
 
 def parse_tags(body: object) -> list[Tag]:
     """Read a list of tags."""
-    tags: list[Tag] = _validated(_TAGS.validate_python, body, "tags")
-    return tags
+    return validated(_TAGS.validate_python, body, "tags")
 
 
 def parse_rate_limits(body: object) -> list[RateLimit]:
     """Read a list of rate limits."""
-    limits: list[RateLimit] = _validated(_RATE_LIMITS.validate_python, body, "rate_limits")
-    return limits
-
-
-def _validated(validate: Any, body: object, *prefix: str) -> Any:
-    try:
-        return validate(body)
-    except ValidationError as error:
-        problems = [problem.under(*prefix) for problem in from_validation_error(error)]
-    # Raised out here so that the pydantic error, which holds what was given, is no part of the traceback.
-    raise SpecErrors(problems)
+    return validated(_RATE_LIMITS.validate_python, body, "rate_limits")
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -1,22 +1,26 @@
-"""When a field is shown and when it must be given, told from the answers to the choices that it depends on."""
+"""When a field is shown and when it is required, given the values of the choices that it depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from serving_ui.catalogue.fields import Condition, Selector
+from serving_ui.catalogue.fields import Condition, ConfigField
 
 
-def is_met(condition: Condition | None, answers: Mapping[str, str]) -> bool:
-    """Whether the answers fulfil a condition; no condition is always fulfilled."""
-    return condition is None or answers.get(condition[0]) in condition[1]
+def is_met(condition: Condition | None, values: Mapping[str, str]) -> bool:
+    """Whether the values of the choices meet the condition; None is always met."""
+    return condition is None or values.get(condition[0]) in condition[1]
 
 
-def is_required(always: bool, condition: Condition | None, answers: Mapping[str, str]) -> bool:
-    return always or (condition is not None and is_met(condition, answers))
+def is_required(always: bool, condition: Condition | None, values: Mapping[str, str]) -> bool:
+    return always or (condition is not None and is_met(condition, values))
 
 
-def implied_choice(selector: Selector, given: Iterable[Condition | None]) -> str | None:
-    """The selector's answer that the given fields speak of: the first choice that shows one of them."""
-    spoken = [condition[1] for condition in given if condition is not None and condition[0] == selector.name]
-    return next((choice for choice in selector.choices if any(choice in answers for answers in spoken)), None)
+def implied_choice(choice: ConfigField, conditions: Iterable[Condition | None]) -> str | None:
+    """The value of a form-only choice implied by the given fields, whose conditions these are: the first that shows one of them."""
+    shown_by = [
+        condition[1] for condition in conditions if condition is not None and condition[0] == choice.name
+    ]
+    return next(
+        (value for value, _label in choice.choices if any(value in values for values in shown_by)), None
+    )

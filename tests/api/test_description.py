@@ -81,7 +81,7 @@ def test_every_provider_is_described_with_every_field():
     assert set(described) == set(PROVIDERS)
     for name, provider in PROVIDERS.items():
         block = described[name][provider.config_key]
-        assert set(block["properties"]) == set(provider.config.known_names())
+        assert set(block["properties"]) == set(provider.config.accepted_fields())
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)

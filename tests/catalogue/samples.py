@@ -44,7 +44,7 @@ class Variant:
 
     def speaks_for_a_form_only_choice(self, field: ConfigField) -> bool:
         """Whether the API knows of the answer by this field; without it, another answer would be understood."""
-        virtual = {each.name for each in self.config.fields() if each.virtual}
+        virtual = {each.name for each in self.config.fields() if each.is_form_only}
         return field.shown_when is not None and field.shown_when[0] in virtual
 
     def minimal(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=12,
 )
-NAMES = sorted({name for each in registry.PROVIDERS.values() for name in each.config.known_names()})
+NAMES = sorted({name for each in registry.PROVIDERS.values() for name in each.config.accepted_fields()})
 VALUES = ANYTHING | st.sampled_from(
     [REFERENCE, CANARY, "azure", "azuread", "https://host/v1", "2024-10-21", "", "us-east-1"]
 )
@@ -76,7 +76,7 @@ def valid_blocks(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     provider = draw(st.sampled_from(list(registry.PROVIDERS.values())))
     block = draw(
         st.dictionaries(
-            st.sampled_from(sorted(provider.config.known_names()) or ["none"]), VALUES, max_size=9
+            st.sampled_from(sorted(provider.config.accepted_fields()) or ["none"]), VALUES, max_size=9
         )
     )
     return provider.name, block

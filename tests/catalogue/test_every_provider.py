@@ -137,7 +137,7 @@ def test_each_missing_required_field_is_one_problem_at_its_path(variant: Variant
 
 @every_variant
 def test_each_field_that_is_not_shown_is_refused(variant: Variant) -> None:
-    real = {field.name for field in variant.config.fields() if not field.virtual}
+    real = {field.name for field in variant.config.fields() if not field.is_form_only}
     for field in variant.hidden():
         block = variant.minimal()
         put(block, field.path, sample(field))
@@ -253,12 +253,12 @@ API_FIELDS = {
 
 @pytest.mark.parametrize("name", API_FIELDS)
 def test_the_fields_are_exactly_those_of_the_serving_api(name: str) -> None:
-    assert set(registry.get(name).config.known_names()) == set(API_FIELDS[name].split())
+    assert set(registry.get(name).config.accepted_fields()) == set(API_FIELDS[name].split())
 
 
 def test_nested_fields_are_those_of_the_serving_api() -> None:
-    groups = registry.get("custom").config.known_names()
-    inner = {name: sorted(group.known_names()) for name, group in groups.items() if group is not None}
+    groups = registry.get("custom").config.accepted_fields()
+    inner = {name: sorted(group.accepted_fields()) for name, group in groups.items() if group is not None}
     assert inner == {
         "bearer_token_auth": ["token", "token_plaintext"],
         "api_key_auth": ["key", "value", "value_plaintext"],

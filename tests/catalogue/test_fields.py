@@ -6,7 +6,7 @@ import pytest
 
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.block_parser import parse
-from serving_ui.catalogue.fields import Declaration, block, text, url
+from serving_ui.catalogue.fields import ConfigField, block, text, url
 from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
@@ -53,7 +53,7 @@ def test_an_answer_left_over_from_another_provider_counts_as_none() -> None:
 def test_a_form_only_choice_stands_before_what_depends_on_it() -> None:
     names = [field.name for field in BEDROCK.fields()]
     assert names.index("credentials") == names.index("aws_access_key_id") - 1
-    (credentials,) = [field for field in BEDROCK.fields() if field.virtual]
+    (credentials,) = [field for field in BEDROCK.fields() if field.is_form_only]
     assert (credentials.name, credentials.path, credentials.default) == ("credentials", (), "access_keys")
 
 
@@ -113,7 +113,7 @@ def test_suggestions_depend_on_the_answers() -> None:
     ],
 )
 def test_addresses_that_are_accepted(address: str) -> None:
-    assert Declaration(label=_("Base"), kind="url").problem(address) is None
+    assert ConfigField(label=_("Base"), kind="url").problem(address) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_addresses_that_are_accepted(address: str) -> None:
     ],
 )
 def test_addresses_that_are_refused(address: str) -> None:
-    message = Declaration(label=_("Base"), kind="url").problem(address)
+    message = ConfigField(label=_("Base"), kind="url").problem(address)
     assert message is not None
     assert message.startswith("Base ")
 

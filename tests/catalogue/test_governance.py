@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.catalogue.endpoint_settings import AiGateway, parse_ai_gateway, parse_email_notifications
+from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import parse_endpoint
 
@@ -38,23 +38,23 @@ WHOLE: dict[str, Any] = {
 
 
 def test_everything_that_the_api_knows_is_kept_as_given():
-    settings = parse_ai_gateway(WHOLE)
+    settings = AiGateway.parsed(WHOLE)
     assert settings.stored() == WHOLE
     assert settings.unknown == []
     assert settings.without_effect() == ["guardrails", "inference_table_config"]
 
 
 def test_what_is_switched_off_needs_no_warning():
-    assert parse_ai_gateway({"inference_table_config": {"enabled": False}}).without_effect() == []
+    assert AiGateway.parsed({"inference_table_config": {"enabled": False}}).without_effect() == []
 
 
 def test_null_is_as_good_as_nothing():
-    assert parse_ai_gateway(dict.fromkeys(WHOLE)).stored() == {}
+    assert AiGateway.parsed(dict.fromkeys(WHOLE)).stored() == {}
 
 
 def test_unknown_fields_are_named_with_their_path():
     body = {"guardrails": {"input": {"pii": {"mood": 1}}}, "rate_limits": [{"calls": 1, "hue": 2}], "x": 3}
-    assert parse_ai_gateway(body).unknown == ["x", "guardrails.input.pii.mood", "rate_limits[0].hue"]
+    assert AiGateway.parsed(body).unknown == ["x", "guardrails.input.pii.mood", "rate_limits[0].hue"]
 
 
 json_values = st.recursive(
@@ -67,19 +67,19 @@ json_values = st.recursive(
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(AiGateway.model_fields, json_values)))
 def test_any_body_is_accepted_or_refused_with_paths(body):
     try:
-        settings = parse_ai_gateway(body)
+        settings = AiGateway.parsed(body)
     except SpecErrors as errors:
         assert all(problem.path and problem.message for problem in errors.problems)
     else:
-        assert parse_ai_gateway(settings.stored()) == settings
+        assert AiGateway.parsed(settings.stored()) == settings
 
 
 def test_an_address_of_a_notification_must_be_one():
-    assert parse_email_notifications({"on_update_success": ["a@b.c"]}).stored() == {
+    assert EmailNotifications.parsed({"on_update_success": ["a@b.c"]}, "email_notifications").stored() == {
         "on_update_success": ["a@b.c"]
     }
     with pytest.raises(SpecErrors) as caught:
-        parse_email_notifications({"on_update_success": ["a@b.c", "a b"]})
+        EmailNotifications.parsed({"on_update_success": ["a@b.c", "a b"]}, "email_notifications")
     assert caught.value.problems[0].path == ("email_notifications", "on_update_success", 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, Group, User
-from serving_ui.catalogue.endpoint_settings import parse_ai_gateway
+from serving_ui.catalogue.endpoint_settings import AiGateway
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import RateLimit
 from serving_ui.endpoints import commands, limits
@@ -47,7 +47,7 @@ def test_a_group_that_is_deleted_and_made_again_is_another_one(owner: User, admi
     commands.edit_endpoint(
         name="chat",
         changes=EndpointChanges(
-            ai_gateway=parse_ai_gateway(
+            ai_gateway=AiGateway.parsed(
                 {"rate_limits": [{"key": "user_group", "principal": "red", "calls": 2}]}
             )
         ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
-from serving_ui.catalogue.fields import Condition, Declaration
+from serving_ui.catalogue.fields import Condition, ConfigField
 from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_config import Block
@@ -41,7 +41,7 @@ def shown_model() -> Schema:
 
 
 def _alternative(provider: Provider) -> Schema:
-    needs_block = any(declaration.required for declaration in provider.config.declarations().values())
+    needs_block = any(field.required for field in provider.config.fields_by_name().values())
     return {
         "title": str(provider.label),
         "type": "object",
@@ -64,15 +64,12 @@ def _alternative(provider: Provider) -> Schema:
 def block(config: type[Block]) -> Schema:
     """A provider's config block, or a nested part of one. Which fields belong together is in their descriptions."""
     properties: Schema = {}
-    for name, declaration in config.declarations().items():
-        properties |= _properties(name, declaration, config)
+    for name, field in config.fields_by_name().items():
+        properties |= _properties(name, field, config)
     required = [
         name
-        for name, declaration in config.declarations().items()
-        if declaration.required
-        and declaration.kind != "secret"
-        and declaration.default is None
-        and declaration.shown_when is None
+        for name, field in config.fields_by_name().items()
+        if field.required and field.kind != "secret" and field.default is None and field.shown_when is None
     ]
     schema: Schema = {"type": "object", "properties": properties}
     if required:
@@ -80,58 +77,58 @@ def block(config: type[Block]) -> Schema:
     return schema
 
 
-def _properties(name: str, declaration: Declaration, owner: type[Block]) -> Schema:
-    if declaration.group is not None:
-        return {name: {**block(declaration.group), **_words(declaration, owner)}}
-    if declaration.kind != "secret":
-        return {name: {**_words(declaration, owner), **_form(declaration)}}
+def _properties(name: str, field: ConfigField, owner: type[Block]) -> Schema:
+    if field.group is not None:
+        return {name: {**block(field.group), **_words(field, owner)}}
+    if field.kind != "secret":
+        return {name: {**_words(field, owner), **_form(field)}}
     reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
-    given = {"type": "string", "writeOnly": True, "maxLength": declaration.max_length}
+    given = {"type": "string", "writeOnly": True, "maxLength": field.max_length}
     return {
         name: {
-            **_words(declaration, owner, note=f"A secret reference; or give {name}{PLAINTEXT_SUFFIX}."),
+            **_words(field, owner, note=f"A secret reference; or give {name}{PLAINTEXT_SUFFIX}."),
             **reference,
         },
         name + PLAINTEXT_SUFFIX: {
-            **_words(declaration, owner, note=f"The secret itself, instead of {name}."),
+            **_words(field, owner, note=f"The secret itself, instead of {name}."),
             **given,
         },
     }
 
 
-def _form(declaration: Declaration) -> Schema:
-    schema: Schema = {"type": "string", "maxLength": declaration.max_length}
-    if declaration.kind == "choice":
-        schema = {"type": "string", "enum": [value for value, _label in declaration.choices]}
-        if declaration.default is not None:
-            schema["default"] = declaration.default
-    elif declaration.kind == "url":
+def _form(field: ConfigField) -> Schema:
+    schema: Schema = {"type": "string", "maxLength": field.max_length}
+    if field.kind == "choice":
+        schema = {"type": "string", "enum": [value for value, _label in field.choices]}
+        if field.default is not None:
+            schema["default"] = field.default
+    elif field.kind == "url":
         schema["format"] = "uri"
-    if declaration.placeholder:
-        schema["examples"] = [declaration.placeholder]
+    if field.placeholder:
+        schema["examples"] = [field.placeholder]
     return schema
 
 
-def _words(declaration: Declaration, owner: type[Block], *, note: str = "") -> Schema:
-    parts = [str(declaration.label) + ".", note, str(declaration.help), _condition(declaration, owner)]
+def _words(field: ConfigField, owner: type[Block], *, note: str = "") -> Schema:
+    parts = [str(field.label) + ".", note, str(field.help), _condition(field, owner)]
     return {"description": " ".join(part for part in parts if part)}
 
 
-def _condition(declaration: Declaration, owner: type[Block]) -> str:
+def _condition(field: ConfigField, owner: type[Block]) -> str:
     said = []
-    if declaration.shown_when is not None:
-        said.append(f"Only {_when(declaration.shown_when, owner)}.")
-    if declaration.required_when is not None:
-        said.append(f"Required {_when(declaration.required_when, owner)}.")
+    if field.shown_when is not None:
+        said.append(f"Only {_when(field.shown_when, owner)}.")
+    if field.required_when is not None:
+        said.append(f"Required {_when(field.required_when, owner)}.")
     return " ".join(said)
 
 
 def _when(condition: Condition, owner: type[Block]) -> str:
     name, answers = condition
-    for selector in owner.selectors:
-        if selector.name == name:  # a choice of the form, which the API tells from the fields that are given
-            chosen = [str(label) for answer, label in selector.choices.items() if answer in answers]
-            return f"for {selector.label}: {' or '.join(chosen)}"
+    for choice in owner.form_choices:
+        if choice.name == name:  # a choice of the form, which the API tells from the fields that are given
+            chosen = [str(label) for answer, label in choice.choices if answer in answers]
+            return f"for {choice.label}: {' or '.join(chosen)}"
     return f"when {name} is {' or '.join(sorted(answers))}"
 
 

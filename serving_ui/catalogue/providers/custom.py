@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving_ui.catalogue import upstream
-from serving_ui.catalogue.fields import Selector, block, secret, text, url
+from serving_ui.catalogue.fields import block, form_choice, secret, text, url
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_config import Block, ProviderConfig
 from serving_ui.catalogue.secret import Secret
@@ -41,10 +41,10 @@ class ApiKeyAuth(Block):
 
 
 class CustomProviderConfig(ProviderConfig):
-    selectors = (
-        Selector(
-            name="authentication",
-            label=_("Authentication"),
+    form_choices = (
+        form_choice(
+            "authentication",
+            _("Authentication"),
             choices={"none": _("None"), "bearer_token": _("Bearer token"), "api_key": _("API key")},
         ),
     )

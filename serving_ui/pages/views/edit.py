@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from serving_ui.catalogue.endpoint_settings import parse_gateway_limits, parse_timeouts
+from serving_ui.catalogue.endpoint_settings import Timeouts, parse_gateway_limits
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import (
     ConfigSpec,
@@ -162,7 +162,7 @@ def _changes(edit: Edit, body: Body) -> EndpointChanges:
     tags = checked(parse_tags, body.tags)
     rate_limits = checked(parse_rate_limits, body.rate_limits)
     gateway_limits = checked(parse_gateway_limits, body.gateway_limits)
-    timeouts = checked(parse_timeouts, body.timeouts)
+    timeouts = checked(Timeouts.parsed, body.timeouts)
     if problems:
         raise SpecErrors(problems)
     endpoint = edit.endpoint

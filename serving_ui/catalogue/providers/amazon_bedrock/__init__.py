@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving_ui.catalogue import upstream
-from serving_ui.catalogue.fields import Selector, choice, secret, text
+from serving_ui.catalogue.fields import choice, form_choice, secret, text
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.providers.amazon_bedrock import converse_request, converse_response, embeddings
@@ -33,10 +33,10 @@ _KEYS = {"credentials": ("access_keys",)}
 
 
 class AmazonBedrockConfig(ProviderConfig):
-    selectors = (
-        Selector(
-            name="credentials",
-            label=_("Credentials"),
+    form_choices = (
+        form_choice(
+            "credentials",
+            _("Credentials"),
             choices={
                 "access_keys": _("Access keys"),
                 "instance_profile": _("Instance profile"),
