@@ -1,4 +1,7 @@
-"""Every change of accounts: keyword-only, one transaction each. Prints and renders nothing."""
+"""Users made at the command line, sign-in links and access tokens. Each command is atomic and reports its change (`lib.changes`).
+
+What an admin changes is in `directory` and `tokens`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from serving_ui.accounts.reports import (
 from serving_ui.lib.refusal import Refusal
 
 LINK_LIFETIME = timedelta(hours=24)
-SECOND_CLICK = timedelta(minutes=1)  # so long after it was used, a link still works for the same form
+SECOND_CLICK = timedelta(minutes=1)  # within this time the same form may use its link again: a double click
 FIRST_ADMIN = "admin@localhost.localdomain"
 TOKEN_PREFIX = "sui_"  # noqa: S105 (lets scanners and people recognise a token)
 
@@ -32,7 +35,7 @@ class LinkInvalid(Refusal):
 
 
 def ensure_user(*, email: str, admin: bool = False) -> User:
-    """The person with this e-mail, made if missing; `admin` raises, and never lowers."""
+    """Returns the user with this e-mail and creates one if there is none. `admin` makes the user an admin; False changes nothing."""
     email = email.strip()
     try:
         validate_email(email)
@@ -49,7 +52,7 @@ def ensure_user(*, email: str, admin: bool = False) -> User:
 
 
 def _new_user(email: str, *, admin: bool) -> User:
-    """Two commands may make the same person at once."""
+    """Creates the user, or returns the one that a concurrent command created. Raises IntegrityError for anything else."""
     try:
         with transaction.atomic():
             user = User.objects.create(email=email, is_admin=admin)
@@ -62,7 +65,7 @@ def _new_user(email: str, *, admin: bool) -> User:
 
 
 def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK_LIFETIME) -> str:
-    """A path that signs `user` in once: `/welcome/<43 characters>`. Raises Refusal for whoever is deactivated."""
+    """Returns a path that signs `user` in once: `/welcome/<43 characters>`. Raises Refusal if the user is deactivated."""
     _need_active(user)
     value = secrets.token_urlsafe(32)
     with transaction.atomic():
@@ -72,7 +75,7 @@ def create_sign_in_link(*, user: User, now: datetime, lifetime: timedelta = LINK
 
 
 def first_sign_in_link(*, now: datetime) -> str | None:
-    """A link for the first admin while no one has ever signed in, else None. Links made earlier keep working."""
+    """Returns a link for the first admin while no user has ever signed in, else None. Earlier links stay valid."""
     if User.objects.filter(last_login__isnull=False).exists():
         return None
     with transaction.atomic():
@@ -85,7 +88,7 @@ def _first_admin() -> User:
 
 
 def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
-    """The person whose link this is; the link works no second time. Raises LinkInvalid.
+    """Uses up the link and returns its user. Raises LinkInvalid if it is unknown, used or expired.
 
     `form` is the id of the form whose button was pressed: a button that is pressed twice has used the link once, and the
     browser takes only the last answer.
@@ -98,8 +101,8 @@ def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
     if link is None:
         raise LinkInvalid(link_invalid())
     used_by = digest_of(form) if form else ""
-    # One statement on columns of the one row, so that of two racing clicks one wins. With a condition on the person it
-    # would hold a subquery, which PostgreSQL does not ask again after it has waited for the winner.
+    # Of two concurrent requests exactly one may update the row. The condition names columns of this row only: a condition on
+    # the user would be a subquery, which PostgreSQL does not evaluate again after it has waited for the row's lock.
     row = SignInLink.objects.filter(pk=link.pk)
     with transaction.atomic():
         if row.filter(used_at=None, expires_at__gt=now).update(used_at=now, used_by=used_by):
@@ -128,13 +131,13 @@ def create_access_token(
     now: datetime,
     created_by: User | None = None,
 ) -> tuple[AccessToken, str]:
-    """A new token and its value, which is not kept anywhere. `created_by` is whoever makes it for somebody else.
+    """Returns a new token and its value, of which only a digest is stored. `created_by` is the admin who creates it for `user`.
 
-    Raises Refusal for whoever is deactivated.
+    Raises Refusal if `user` is deactivated.
     """
     _need_active(user)
     value = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    with transaction.atomic():  # the token, and that gateways are told of it
+    with transaction.atomic():  # a signal of the row raises the revision that gateways follow
         token = AccessToken.objects.create(
             user=user,
             comment=comment.strip()[:200],
@@ -149,7 +152,7 @@ def create_access_token(
 
 
 def revoke_access_token(*, user: User, token_id: str, actor: User) -> None:
-    """Ends one of `user`'s tokens; `actor` is the same person or an admin. Ending it twice is no error."""
+    """Deletes one of `user`'s tokens, if it is there. `actor` is the user or an admin."""
     with transaction.atomic():
         token = (
             AccessToken.objects.select_related("user", "created_by").filter(user=user, pk=token_id).first()

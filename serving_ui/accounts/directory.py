@@ -1,6 +1,6 @@
-"""Every change of who is here: people, service principals and groups. For admins alone; keyword-only, one transaction each.
+"""Changes of people, service principals and groups, for admins only. Each command is atomic and reports its change.
 
-Someone must always be left who can change things: the last active admin is neither deactivated nor made an ordinary person.
+One active admin always remains: the last one can neither be deactivated nor deleted nor taken out of the admins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST_NAME = 200
 
 
 def need_admin(actor: User) -> None:
-    """Raises NotAllowed for anybody else."""
+    """Raises NotAllowed unless `actor` is an admin."""
     if not actor.is_admin:
         raise NotAllowed(_("Only an admin may do this. Ask an admin."))
 
@@ -36,7 +36,7 @@ def need_admin(actor: User) -> None:
 def create_person(
     *, email: str, name: str = "", active: bool = True, external_id: str = "", actor: User
 ) -> User:
-    """A new person, who signs in with a link that `manage.py sign_in_link` prints. Raises AlreadyExists."""
+    """Creates a person, who signs in with a link from `manage.py sign_in_link`. Raises AlreadyExists."""
     need_admin(actor)
     email = email.strip()
     try:
@@ -49,7 +49,7 @@ def create_person(
 def create_service_principal(
     *, application_id: str = "", name: str = "", active: bool = True, external_id: str = "", actor: User
 ) -> User:
-    """A program's own account. It cannot sign in; admins make its tokens. Without an id it gets one."""
+    """Creates an account for a program. It cannot sign in; admins create its tokens. Without `application_id` it gets a UUID."""
     need_admin(actor)
     try:
         identity = str(uuid.UUID(application_id)) if application_id else str(uuid.uuid4())
@@ -76,7 +76,7 @@ def change_principal(
     external_id: str | None = None,
     actor: User,
 ) -> User:
-    """Changes what is given. Whoever is deactivated is out at once and for good: sessions, tokens and unused links end."""
+    """Changes the fields that are not None. A change of `active` ends all sessions, tokens and unused links for good."""
     need_admin(actor)
     changes: dict[str, str | bool | int] = {}
     if name is not None:
@@ -98,7 +98,7 @@ def change_principal(
         user.save(update_fields=list(changes))
         if turns:
             _end_access(user)
-        _need_someone_in_charge()
+        _require_active_admin()
         after = principal_state(row)
         if after != before:
             report_principal("change_principal", row, actor=actor, before=before, after=after)
@@ -106,7 +106,7 @@ def change_principal(
 
 
 def _locked(user: User) -> User:
-    """The row as it is, until the end of the transaction. Raises NotFound."""
+    """Reads the row again and locks it until the transaction ends. Raises NotFound."""
     row = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
     if row is None:
         raise NotFound(_("%(name)s is not here any more.") % {"name": user.email})
@@ -114,23 +114,23 @@ def _locked(user: User) -> User:
 
 
 def _end_access(user: User) -> None:
-    """Ends tokens and links for good; sessions end with the epoch.
+    """Deletes tokens and links. Sessions end because `access_epoch` is part of their hash.
 
-    Also when somebody is activated: a token that was made while they were being deactivated must not come to life.
+    Also called on activation: a token created while the deactivation was committed must not become valid then.
     """
     user.access_tokens.all().delete()
     user.sign_in_links.all().delete()
 
 
 def delete_principal(*, user: User, actor: User) -> None:
-    """Removes them with their tokens and what was granted to them. Raises Conflict for whoever made something."""
+    """Deletes a principal with its tokens and grants. Raises Conflict if it created endpoints, configs or secret scopes."""
     need_admin(actor)
     try:
         with transaction.atomic():
             _lock_admins()
             report_principal("delete_principal", user, actor=actor, before=principal_state(user), after=None)
             user.delete()
-            _need_someone_in_charge()
+            _require_active_admin()
     except ProtectedError:
         raise Conflict(
             _(
@@ -142,7 +142,7 @@ def delete_principal(*, user: User, actor: User) -> None:
 
 
 def create_group(*, name: str, external_id: str = "", member_ids: Iterable[str] = (), actor: User) -> Group:
-    """A new group. Raises AlreadyExists, NotFound."""
+    """Creates a group. Raises AlreadyExists, and NotFound for a member id that nobody has."""
     need_admin(actor)
     name = _group_name(name)
     with transaction.atomic():
@@ -182,14 +182,14 @@ def change_group(
 
 
 def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[str] = (), actor: User) -> None:
-    """Puts principals into a group and takes others out, by id. Raises NotFound for an id that nobody has."""
+    """Adds and removes members by id; one in both lists is added. Raises NotFound for an id to add that nobody has."""
     need_admin(actor)
     joining = set(add)
     leaving = set(remove) - joining
     if not (joining or leaving):
         return
     with transaction.atomic():
-        _need_principals(joining)
+        _require_principals(joining)
         before = members_among(group, joining | leaving)
         if group.name == ADMINS:
             _set_admins(joining, leaving)
@@ -213,7 +213,7 @@ def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[st
 
 
 def delete_group(*, group: Group, actor: User) -> None:
-    """Removes a group with what was granted to it."""
+    """Deletes a group with its grants."""
     need_admin(actor)
     if group.is_built_in:
         raise Refusal(_("The group %(name)s is built in and stays.") % {"name": group.name})
@@ -243,24 +243,24 @@ def _set_admins(joining: set[str], leaving: set[str]) -> None:
     for user in User.objects.filter(pk__in=joining | leaving):
         user.is_admin = user.pk in joining
         user.save(update_fields=["is_admin"])
-    _need_someone_in_charge()
+    _require_active_admin()
 
 
 def _lock_admins() -> None:
-    """Before anything is written, so that two who remove each other do not both succeed, and none waits in a circle.
+    """Locks the rows of all admins, in one order, before anything is written.
 
-    Rows of others may go on to refer to theirs (`no_key`): PostgreSQL looks at that at the end of a transaction, which may
-    hold by then what this one waits for.
+    So two admins who remove each other cannot both succeed, and there is no deadlock. `no_key`: an insert of a row with a
+    foreign key to an admin takes a key-share lock at its transaction's end, and would wait for a stronger lock than this.
     """
     list(User.objects.select_for_update(no_key=True).filter(is_admin=True).order_by("pk").values_list("pk"))
 
 
-def _need_someone_in_charge() -> None:
+def _require_active_admin() -> None:
     if not User.objects.filter(is_admin=True, is_active=True, kind=User.Kind.PERSON).exists():
         raise Conflict(_("This is the last active admin. Make somebody else an admin first."))
 
 
-def _need_principals(ids: set[str]) -> None:
+def _require_principals(ids: set[str]) -> None:
     missing = ids - set(User.objects.filter(pk__in=ids).values_list("pk", flat=True))
     if missing:
         raise NotFound(
@@ -277,7 +277,7 @@ def _group_name(name: str) -> str:
 
 
 def _is_taken(name: str, *, by_other_than: Group | None = None) -> bool:
-    """Whether another group has the name. The built-in ones have theirs before they are first needed and made."""
+    """Whether another group has the name. Those of the built-in groups are always taken."""
     others = Group.objects.exclude(pk=by_other_than.pk) if by_other_than else Group.objects.all()
     return name.lower() in (ADMINS, EVERYONE) or others.filter(is_named("name", name)).exists()
 

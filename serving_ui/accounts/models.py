@@ -56,10 +56,10 @@ class User(AbstractBaseUser):
     email = models.EmailField(_("e-mail"), unique=True)
     name = models.CharField(_("name"), max_length=200, blank=True)
     kind = models.CharField(max_length=17, default=Kind.PERSON, choices=Kind.choices)
-    external_id = models.CharField(max_length=200, blank=True)  # the directory's own, kept for it
+    external_id = models.CharField(max_length=200, blank=True)  # the id that the client's directory uses
     is_admin = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
-    # Rises when `is_active` changes: a session made before it is over for good.
+    # Rises when `is_active` changes and is part of the session hash, which ends earlier sessions.
     access_epoch = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -74,7 +74,7 @@ class User(AbstractBaseUser):
         return self.email
 
     def get_session_auth_hash(self) -> str:
-        """A session ends when its person is deactivated, and does not come back with the person."""
+        """Changes with `is_active` and `access_epoch`, so a session ends on deactivation and stays ended after activation."""
         epoch = f":{self.access_epoch}" if self.access_epoch else ""
         return digest_of(f"{self.id}:{self.is_active}{epoch}")
 
@@ -86,7 +86,7 @@ class User(AbstractBaseUser):
         return self.kind == self.Kind.PERSON
 
     def group_ids(self) -> models.QuerySet[Group, str]:
-        """The ids of the groups that this principal is in, as a part of other queries."""
+        """The ids of this principal's groups, as a subquery."""
         member = models.Q(pk__in=Membership.objects.filter(user=self).values("group"))
         built_in = {EVERYONE, ADMINS} if self.is_admin else {EVERYONE}
         return Group.objects.filter(member | models.Q(name__in=built_in)).values_list("pk", flat=True)
@@ -97,7 +97,7 @@ ADMINS = "admins"
 
 
 class Group(models.Model):
-    """A named set of principals. The two built-in ones have no members of their own: all principals, and all admins."""
+    """A named set of principals. Membership of the built-in groups `users` and `admins` is computed and not stored."""
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     name = models.CharField(max_length=200, unique=True)
@@ -121,7 +121,7 @@ class Group(models.Model):
 
 
 class Membership(models.Model):
-    """A principal is in a group. Written in bulk; the group is saved after, which is what the gateways follow."""
+    """A principal is in a group. Rows are written in bulk without signals; the group is saved after them, which raises the revision."""
 
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -154,7 +154,7 @@ class AccessToken(models.Model):
     comment = models.CharField(max_length=200, blank=True)
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
-    # The admin who made it for somebody else; None: its owner did.
+    # The admin who created it for its owner; None if the owner did.
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     expires_at = models.DateTimeField(null=True)
 

@@ -1,4 +1,4 @@
-"""Reads of accounts. Changes nothing."""
+"""Queries of accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def access_tokens(*, user: User) -> QuerySet[AccessToken]:
 
 
 def bearer(*, value: str, now: datetime) -> User | None:
-    """Whose access token this is; None when it is unknown, has ended, or its person was deactivated. One query."""
+    """The owner of an access token; None if it is unknown or expired or its owner is deactivated. One query."""
     token = (
         AccessToken.objects.select_related("user")
         .filter(digest=digest_of(value), user__is_active=True)
@@ -39,7 +39,7 @@ def bearer(*, value: str, now: datetime) -> User | None:
 
 
 def person_of_sign_in_link(*, value: str, now: datetime) -> User:
-    """Whom the link would sign in. Raises LinkInvalid when it would not."""
+    """The user whom the link would sign in. Raises LinkInvalid; does not use the link up."""
     link = SignInLink.objects.select_related("user").filter(
         digest=digest_of(value), user__is_active=True, used_at=None, expires_at__gt=now
     )
@@ -59,7 +59,7 @@ def groups() -> QuerySet[Group]:
 
 
 def members(*, of: Iterable[Group]) -> dict[str, list[User]]:
-    """Who is in each group, by the group's id. One query for all groups with members, one for each built-in one."""
+    """The members of each group, by group id. One query for all stored groups and one for each built-in group."""
     wanted = list(of)
     found: dict[str, list[User]] = {group.pk: [] for group in wanted}
     rows = Membership.objects.filter(group__in=[group.pk for group in wanted if not group.is_built_in])
@@ -99,7 +99,7 @@ def find_group(*, name: str) -> Group | None:
 
 
 def find_principal(*, name: str) -> User | Group | None:
-    """Whoever has this name: a person or service principal first, else a group."""
+    """The person or service principal of this name, else the group."""
     return find_user(name=name) or find_group(name=name)
 
 

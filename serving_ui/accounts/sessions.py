@@ -1,4 +1,4 @@
-"""The one way to a session: a redeemed sign-in link. No password exists, so none can be guessed."""
+"""Sessions, which are created by a redeemed sign-in link only: there are no passwords."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class LinkBackend(BaseBackend):
 
 
 class SessionStore(db.SessionStore):
-    """Django's, in the database; a request that changes something saves it in the transaction of the change."""
+    """Django's store in the database. A request that changes something saves the session in the transaction of the change."""
 
     is_saved = False
 
     def save(self, must_create: bool = False) -> None:
-        """Django's middleware saves after the commit, when the database may be gone: then it is saved already."""
+        """Does nothing after `save_for_good`: Django's middleware saves after the commit, when the database may be away."""
         if not self.is_saved:
             super().save(must_create)
 
     def save_for_good(self) -> None:
-        """Within the transaction of the change. Raises SessionInterrupted when the session was ended meanwhile."""
+        """Saves the session in the current transaction. Raises SessionInterrupted if another request ended it."""
         try:
             if self.modified and not self.is_empty():
                 self.save()
@@ -40,7 +40,7 @@ class SessionStore(db.SessionStore):
         self.is_saved = True
 
     def hold(self) -> SessionStore:
-        """The session as it is now; no other transaction holds it before the surrounding one ends."""
+        """Reads the session again and locks its row until the transaction ends."""
         held = self.get_model_class().objects.select_for_update().filter(pk=self.session_key)
         list(held.values_list("pk"))
         return type(self)(self.session_key)

@@ -1,4 +1,4 @@
-"""Access tokens beyond making and ending one's own: naming them again, and what admins do with everybody's."""
+"""Lists of access tokens, changes of their comments, and what admins do with the tokens of others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from serving_ui.lib.refusal import NotFound
 
 
 def usable(*, user: User, now: datetime) -> QuerySet[AccessToken]:
-    """The principal's own tokens that still work, newest first."""
-    return user.access_tokens.filter(_still(now)).order_by("-created_at", "-pk")
+    """The principal's tokens that have not expired, newest first."""
+    return user.access_tokens.filter(_not_expired(now)).order_by("-created_at", "-pk")
 
 
 def own(*, token_id: str, user: User) -> AccessToken:
@@ -31,21 +31,21 @@ def own(*, token_id: str, user: User) -> AccessToken:
 def managed(
     *, actor: User, created_by_username: str = "", created_by_id: str = "", now: datetime
 ) -> QuerySet[AccessToken]:
-    """Everybody's tokens that still work, newest first, or those that one principal made. For admins.
+    """All tokens that have not expired, newest first, or those that one principal created. For admins.
 
     `created_by_id` may be the beginning of an id.
     """
-    found = _of_everybody(actor).filter(_still(now))
+    found = _all_tokens(actor).filter(_not_expired(now))
     if created_by_username:
-        found = found.filter(_made_by_one_named(created_by_username))
+        found = found.filter(_created_by_name(created_by_username))
     if created_by_id:
-        found = found.filter(_made_by_one_whose_id_begins(created_by_id))
+        found = found.filter(_created_by_id_prefix(created_by_id))
     return found.order_by("-created_at", "-pk")
 
 
 def managed_one(*, token_id: str, actor: User) -> AccessToken:
-    """Anybody's token. For admins. Raises NotFound."""
-    token = _of_everybody(actor).filter(pk=token_id).first()
+    """Any principal's token, for admins. Raises NotFound."""
+    token = _all_tokens(actor).filter(pk=token_id).first()
     if token is None:
         raise _unknown(token_id)
     return token
@@ -64,7 +64,7 @@ def comment_on(*, token: AccessToken, comment: str, actor: User) -> AccessToken:
 def create_on_behalf_of(
     *, application_id: str, comment: str, lifetime: timedelta | None, actor: User, now: datetime
 ) -> tuple[AccessToken, str]:
-    """A token for a service principal, and its value. For admins: persons make their own."""
+    """Returns a new token of a service principal and its value. For admins; people create their own tokens."""
     need_admin(actor)
     principal = User.objects.named(application_id)
     if principal is None or principal.kind != User.Kind.SERVICE_PRINCIPAL or not principal.is_active:
@@ -77,21 +77,21 @@ def create_on_behalf_of(
         )
 
 
-def _still(now: datetime) -> Q:
+def _not_expired(now: datetime) -> Q:
     return Q(expires_at=None) | Q(expires_at__gt=now)
 
 
-def _of_everybody(actor: User) -> QuerySet[AccessToken]:
+def _all_tokens(actor: User) -> QuerySet[AccessToken]:
     need_admin(actor)
     return AccessToken.objects.select_related("user", "created_by")
 
 
-def _made_by_one_named(name: str) -> Q:
+def _created_by_name(name: str) -> Q:
     on_behalf, alone = is_named("created_by__email", name), is_named("user__email", name)
     return Q(on_behalf) | Q(alone, created_by=None)
 
 
-def _made_by_one_whose_id_begins(start: str) -> Q:
+def _created_by_id_prefix(start: str) -> Q:
     if len(start) > len(new_id()):
         return Q(pk__in=())
     return Q(created_by__pk__startswith=start) | Q(user__pk__startswith=start, created_by=None)

@@ -1,4 +1,4 @@
-"""Gives principals and groups a level on an endpoint, or takes it. A grant never exceeds its grantor: only managers get here.
+"""Grants and revokes permission levels on an endpoint. Only managers may, so no grant exceeds its grantor.
 
 The creator and admins manage every endpoint without a grant, and nothing takes that from them.
 """
@@ -25,8 +25,8 @@ from serving_ui.revisions.changes import Subject, bump_revision
 
 
 @dataclass(frozen=True)
-class Given:
-    """A level for a principal or a group; `path` is where the body says so. NONE takes what was given."""
+class LevelChange:
+    """A new level for a principal or group; NONE revokes the grant. `path` leads to it in the request's body."""
 
     to: User | Group
     level: Level
@@ -35,7 +35,7 @@ class Given:
 
 @retried
 def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> None:
-    """Gives whoever is named `to` a level, or takes it with NONE: a person's e-mail, a group, a service principal."""
+    """Grants a level to the person (e-mail), service principal (application id) or group named `to`; NONE revokes it."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         principal = accounts.find_principal(name=to)
@@ -44,43 +44,47 @@ def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> No
                 "There is no person, group or service principal named %(name)s here. A person must have signed in or hold a token."
             )
             raise SpecErrors([Problem(path=("to",), message=message.fill(name=to), code="principal")])
-        _change("grant", endpoint, [Given(principal, level, ("to",))], actor=actor, now=now)
+        _change("grant", endpoint, [LevelChange(principal, level, ("to",))], actor=actor, now=now)
 
 
 @retried
 def set_permissions(
-    *, endpoint_id: str, given: Sequence[Given], replace: bool, actor: User, now: datetime
+    *, endpoint_id: str, changes: Sequence[LevelChange], replace: bool, actor: User, now: datetime
 ) -> Endpoint:
-    """Gives these levels in one go; with `replace`, whoever is not among them loses theirs. Raises SpecErrors."""
+    """Makes all of `changes` or none; with `replace`, all other grants are revoked. Raises SpecErrors."""
     with transaction.atomic():
         endpoint = queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=actor, action=Action.MANAGE)
-        _refuse_repeats(given)
-        kept = {each.to for each in given}
+        _refuse_repeats(changes)
+        named = {each.to for each in changes}
         others = [each.user or each.group for each in queries.grants(endpoint=endpoint)] if replace else []
-        taken = [Given(other, Level.NONE) for other in others if other and other not in kept]
-        _change("set_permissions", endpoint, [*taken, *given], actor=actor, now=now)
+        revoked = [LevelChange(other, Level.NONE) for other in others if other and other not in named]
+        _change("set_permissions", endpoint, [*revoked, *changes], actor=actor, now=now)
     return endpoint
 
 
-def _refuse_repeats(given: Iterable[Given]) -> None:
+def _refuse_repeats(changes: Iterable[LevelChange]) -> None:
     seen: set[User | Group] = set()
-    for each in given:
+    for each in changes:
         if each.to in seen:
             message = _("%(name)s is named twice. Give each principal one level.").fill(name=str(each.to))
             raise SpecErrors([Problem(path=each.path, message=message, code="repeated")])
         seen.add(each.to)
 
 
-def _change(action: str, endpoint: Endpoint, given: Sequence[Given], *, actor: User, now: datetime) -> None:
-    """Carries out what differs from what is there, with an event for each."""
+def _change(
+    action: str, endpoint: Endpoint, changes: Sequence[LevelChange], *, actor: User, now: datetime
+) -> None:
+    """Writes the grants that differ, with an event for each. Does nothing if none does."""
     problems = [
-        problem for each in given if each.level < Level.CAN_MANAGE and (problem := _fixed(endpoint, each))
+        problem for each in changes if each.level < Level.CAN_MANAGE and (problem := _fixed(endpoint, each))
     ]
     if problems:
         raise SpecErrors(problems)
     before = {each.user or each.group: each.level for each in queries.grants(endpoint=endpoint)}
     changed = [
-        each for each in given if before.get(each.to, Level.NONE) != each.level and not _fixed(endpoint, each)
+        each
+        for each in changes
+        if before.get(each.to, Level.NONE) != each.level and not _fixed(endpoint, each)
     ]
     if not changed:
         return
@@ -100,20 +104,20 @@ def _change(action: str, endpoint: Endpoint, given: Sequence[Given], *, actor: U
     )
 
 
-def _fixed(endpoint: Endpoint, given: Given) -> Problem | None:
-    """Why this principal's level cannot be changed, if so."""
-    if given.to.pk == endpoint.creator_id:
+def _fixed(endpoint: Endpoint, change: LevelChange) -> Problem | None:
+    """Why the level cannot be changed; None if it can."""
+    if change.to.pk == endpoint.creator_id:
         message = _("%(name)s made the endpoint and keeps the permission to manage it.")
-    elif isinstance(given.to, Group) and given.to.name == ADMINS:
+    elif isinstance(change.to, Group) and change.to.name == ADMINS:
         message = _("The group %(name)s keeps the permission to manage every endpoint.")
     else:
         return None
-    return Problem(path=given.path, message=message.fill(name=str(given.to)), code="fixed")
+    return Problem(path=change.path, message=message.fill(name=str(change.to)), code="fixed")
 
 
-def _write(endpoint: Endpoint, given: Given) -> None:
-    holder = {"user": given.to} if isinstance(given.to, User) else {"group": given.to}
-    if given.level == Level.NONE:
+def _write(endpoint: Endpoint, change: LevelChange) -> None:
+    holder = {"user": change.to} if isinstance(change.to, User) else {"group": change.to}
+    if change.level == Level.NONE:
         Grant.objects.filter(endpoint=endpoint, **holder).delete()
     else:
-        Grant.objects.update_or_create(endpoint=endpoint, **holder, defaults={"level": given.level})
+        Grant.objects.update_or_create(endpoint=endpoint, **holder, defaults={"level": change.level})

@@ -1,4 +1,4 @@
-"""Who may do what with an endpoint. Levels are those of the original; nobody manages a ready-made endpoint."""
+"""Permission levels on an endpoint, as in Databricks. Nobody has CAN_MANAGE on a ready-made endpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Level(IntEnum):
 
 
 class Action(IntEnum):
-    """What is asked for; its number is the level that it needs."""
+    """An operation on an endpoint. Its number is the level that it requires."""
 
     VIEW = Level.CAN_VIEW
     QUERY = Level.CAN_QUERY

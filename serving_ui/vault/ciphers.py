@@ -1,4 +1,4 @@
-"""Encryption with named keys: values are sealed by the first key of the ring and opened by whichever sealed them.
+"""Encryption with named keys: values are encrypted with the first key of the ring and decrypted with the key that encrypted them.
 
 The key's id stands beside each ciphertext, so that re-wrapping can be counted and a key in use can be refused retirement.
 """
@@ -24,7 +24,7 @@ def as_bytes(value: str) -> bytes:
 
 
 class Unreadable(Exception):
-    """A value cannot be decrypted with the keys at hand."""
+    """A value cannot be decrypted with the configured keys."""
 
 
 class KeyRing:
@@ -68,5 +68,5 @@ def _ring(lines: tuple[str, ...]) -> KeyRing:
 
 
 def ring() -> KeyRing:
-    """The ring of the settings."""
+    """The key ring of the settings."""
     return _ring(tuple(settings.VAULT_KEYS))

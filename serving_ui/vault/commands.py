@@ -1,4 +1,7 @@
-"""Every change of the vault: keyword-only, one transaction each. Returns no value that it was given."""
+"""Changes of secret scopes, their keys and rights on them; and the values that configs of endpoints store here.
+
+Each command is atomic and reports its change, without the value. `store`, `copy`, `forget` and `rewrap` are no commands of a person.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ LARGEST_VALUE = 128 * 1024  # characters
 
 @dataclass(frozen=True)
 class Grantee:
-    """Who is given a right: a principal or a group, by id, with the name that people know."""
+    """The principal or group to grant a right to: one of the ids, and the name to show."""
 
     name: str
     user_id: str | None = None
@@ -31,7 +34,7 @@ class Grantee:
 
 
 def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now: datetime) -> Scope:
-    """A new, empty scope of the person's own; `manager` manages it, too."""
+    """Creates an empty scope whose creator is `actor`. `manager` gets the right MANAGE on it. Raises AlreadyExists."""
     _check_name(name, field="scope")
     try:
         with transaction.atomic():
@@ -51,7 +54,7 @@ def create_scope(*, name: str, manager: Grantee | None = None, actor: Actor, now
 
 
 def delete_scope(*, name: str, actor: Actor, now: datetime) -> None:
-    """Removes a scope with all that it holds. Endpoints that were given one of its secrets are ready no longer."""
+    """Deletes a scope with its keys and grants. Endpoints that refer to one of its secrets become not ready."""
     with transaction.atomic():
         scope = usable_scope(name=name, actor=actor, right=Right.MANAGE)
         before = {
@@ -81,7 +84,7 @@ def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime)
 
 
 def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
-    """Removes one key."""
+    """Deletes a key. Raises NotFound."""
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
         secret = StoredSecret.objects.filter(scope=row, key=key).first()
@@ -94,27 +97,29 @@ def delete_secret(*, scope: str, key: str, actor: Actor, now: datetime) -> None:
 
 
 def grant(*, scope: str, to: Grantee, right: Right, actor: Actor, now: datetime) -> None:
-    """Gives a principal or a group a right, or another one than before. Never more than the grantor has: only managers may."""
+    """Grants a right in place of an earlier one. Only managers of the scope may, so no grant exceeds its grantor."""
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
-        if _manages_anyway(row, to):
+        if _is_creator(row, to):
             if right < Right.MANAGE:
-                raise _keeps_managing(row)
+                raise _creator_keeps_right(row)
             return
-        before = _right_given(row, to)
+        before = _granted_right(row, to)
         ScopeGrant.objects.update_or_create(
             scope=row, user_id=to.user_id, group_id=to.group_id, defaults={"right": right}
         )
-        _report_scope("grant", row, actor, before={"rights": before}, after={"rights": _right_given(row, to)})
+        _report_scope(
+            "grant", row, actor, before={"rights": before}, after={"rights": _granted_right(row, to)}
+        )
 
 
 def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
-    """Takes away what was given. Raises NotFound for one that was given nothing."""
+    """Revokes a grant. Raises NotFound if there is none."""
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
-        if _manages_anyway(row, of):
-            raise _keeps_managing(row)
-        before = _right_given(row, of)
+        if _is_creator(row, of):
+            raise _creator_keeps_right(row)
+        before = _granted_right(row, of)
         gone, _rows = ScopeGrant.objects.filter(scope=row, user_id=of.user_id, group_id=of.group_id).delete()
         if not gone:
             raise NotFound(
@@ -125,7 +130,7 @@ def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
         _report_scope("withdraw", row, actor, before={"rights": before}, after={"rights": {}})
 
 
-def _right_given(scope: Scope, to: Grantee) -> dict[str, str]:
+def _granted_right(scope: Scope, to: Grantee) -> dict[str, str]:
     """The right that was granted, by the grantee's name; empty for none."""
     found = ScopeGrant.objects.filter(scope=scope, user_id=to.user_id, group_id=to.group_id).first()
     return {to.name: Right(found.right).name} if found else {}
@@ -167,11 +172,11 @@ def _report_secret(
     )
 
 
-def _manages_anyway(scope: Scope, principal: Grantee) -> bool:
+def _is_creator(scope: Scope, principal: Grantee) -> bool:
     return principal.user_id is not None and principal.user_id == scope.creator_id
 
 
-def _keeps_managing(scope: Scope) -> Refusal:
+def _creator_keeps_right(scope: Scope) -> Refusal:
     return Refusal(
         _("%(creator)s made secret scope %(scope)s and keeps the right MANAGE on it.")
         % {"creator": scope.creator, "scope": scope.name},
@@ -180,25 +185,25 @@ def _keeps_managing(scope: Scope) -> Refusal:
 
 
 def store(*, value: str, now: datetime) -> str:
-    """Keeps a value pasted into a config; returns its id."""
+    """Stores a value pasted into a config; returns its id."""
     key_id, ciphertext = ciphers.ring().seal(value)
     return StoredSecret.objects.create(key_id=key_id, ciphertext=ciphertext, updated_at=now).pk
 
 
 def copy(*, of: StoredSecret) -> str:
-    """Keeps what a secret holds now, whatever becomes of it; returns the id of the copy."""
+    """Stores a copy of a secret's present value, which later changes of the secret do not affect; returns its id."""
     row = StoredSecret(key_id=of.key_id, ciphertext=of.ciphertext, updated_at=of.updated_at)
     row.save(force_insert=True)
     return row.pk
 
 
 def forget(*, ids: Iterable[str]) -> None:
-    """Removes values that belong to configs which no longer exist, or need them no longer: pasted ones and copies."""
+    """Deletes pasted values and copies that no config needs any more."""
     StoredSecret.objects.filter(pk__in=list(ids), scope=None).delete()
 
 
 def rewrap(*, limit: int = 500) -> int:
-    """Seals up to `limit` values again with the first key; returns how many are left under other keys."""
+    """Encrypts up to `limit` values again with the first key; returns how many values other keys still encrypt."""
     ring = ciphers.ring()
     others = StoredSecret.objects.exclude(key_id=ring.primary_id)
     for row in others[:limit]:

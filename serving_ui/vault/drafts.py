@@ -1,6 +1,6 @@
-"""A pasted key kept across redraws of a form, as an encrypted hidden field: the page never holds the key itself.
+"""Encrypts a pasted key for a hidden field, which carries it across redraws of a form: the page never holds the key itself.
 
-The seal is bound to a purpose (person and field) and to an hour, so a copied one is of no use elsewhere.
+The ciphertext is bound to a purpose (person and field) and expires after an hour, so a copied one is of no use elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.conf import settings
 
 
 class DraftInvalid(Exception):
-    """The draft is too old, foreign or changed; the key must be pasted again."""
+    """The draft has expired, was changed, or has another purpose; the key must be pasted again."""
 
 
 def seal(value: str, *, purpose: str) -> str:
@@ -34,6 +34,6 @@ def unseal(token: str, *, purpose: str, max_age: int = 3600) -> str:
 
 
 def _cipher() -> Fernet:
-    # Its own key, derived: a draft can never be opened as, or mistaken for, a stored secret.
+    # A key derived for drafts alone, so that a draft cannot be decrypted as a stored secret.
     digest = hashlib.sha256(b"serving-ui draft:" + settings.PASS_KEY).digest()
     return Fernet(base64.urlsafe_b64encode(digest))

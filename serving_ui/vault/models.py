@@ -1,6 +1,6 @@
 """Rows of the vault. One table holds every encrypted value: a scope's keys and the values pasted into endpoints.
 
-Users and groups are named by their tables alone: accounts are strangers to the vault.
+Foreign keys name users and groups as strings: the vault may not import accounts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Scope(models.Model):
 
     @property
     def right(self) -> int:
-        """What the asking person may do: a Right, or 0. Queries annotate it."""
+        """The Right that the actor of the query has, or 0. Annotated by `queries.scopes`."""
         return int(self.__dict__.get("right_of_actor", 0))
 
     @property

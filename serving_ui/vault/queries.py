@@ -1,7 +1,8 @@
-"""Reads of the vault. Sealed and stored values are for deployment alone; faces get names and dates.
+"""Queries of the vault: scopes, names and dates of keys, and values.
 
-The one exception is `value_of`, which gives a key's value to a program of somebody who may read its scope. Nothing here gives a
-value for a name alone: whoever asks by name must have the right now.
+Pages and API get names and dates, and `value_of`, which checks the actor's right on the scope (`secrets/get`). The functions that
+return encrypted or plain values without an actor take ids, never names: what an id may be used for is decided by the bindings of
+`endpoints`, which check the rights of the person who gave the reference.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Reference = tuple[str, str]  # scope, key
 
 
 class Actor(Protocol):
-    """The person who acts; accounts are strangers to the vault, so their model is not named here."""
+    """The person who acts. A protocol, because the vault may not import the model of accounts."""
 
     pk: str
     is_admin: bool
@@ -44,7 +45,7 @@ def scopes(*, actor: Actor) -> QuerySet[Scope]:
 
 
 def _right_of(actor: Actor) -> Any:
-    """The highest right that the person has on a scope, as a part of a query; 0 for none."""
+    """A query expression: the highest Right that the actor has on a scope, or 0."""
     if actor.is_admin:
         return Value(int(Right.MANAGE), output_field=IntegerField())
     given = ScopeGrant.objects.filter(Q(user_id=actor.pk) | Q(group_id__in=actor.group_ids()))
@@ -100,7 +101,7 @@ def keys(*, scope: Scope) -> QuerySet[StoredSecret]:
 
 
 def value_of(*, scope: str, key: str, actor: Actor) -> bytes:
-    """A key's value as it was put. Raises NotFound, NotFound, ciphers.Unreadable."""
+    """The value of a key. Raises NotFound and ciphers.Unreadable."""
     found = StoredSecret.objects.filter(scope=readable_scope(name=scope, actor=actor), key=key).first()
     if found is None:
         raise NotFound(
@@ -110,14 +111,14 @@ def value_of(*, scope: str, key: str, actor: Actor) -> bytes:
 
 
 def grants(*, scope: str, actor: Actor) -> list[ScopeGrant]:
-    """Who else has which right on a scope; for those who manage it. Its creator and admins are none of these."""
+    """The grants on a scope, for its managers. The right of its creator and of admins is no grant."""
     row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
     found = row.grants.select_related("scope__creator", "user", "group")
     return list(found.order_by("user__email", "group__name"))
 
 
 def readable(*, references: Iterable[Reference], actor: Actor) -> dict[Reference, StoredSecret]:
-    """Those of these keys that there are and that the person may read, each with its scope. One query for all."""
+    """The keys among `references` that exist and that the actor may read, with their scopes. One query."""
     wanted = set(references)
     if not wanted:
         return {}
@@ -131,7 +132,7 @@ def readable(*, references: Iterable[Reference], actor: Actor) -> dict[Reference
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """One value as it is stored; opening it may fail, and then no other value suffers."""
+    """One encrypted value. Decrypted one by one, so that an unreadable value affects no other."""
 
     key_id: str
     ciphertext: str = field(repr=False)
@@ -142,12 +143,12 @@ class Sealed:
 
 
 def sealed_stored(*, ids: Iterable[str]) -> dict[str, Sealed]:
-    """Values pasted into configs, by id, still sealed; a missing one is absent."""
+    """Encrypted values pasted into configs, by id, without those that do not exist."""
     wanted = set(ids)
     rows = StoredSecret.objects.filter(pk__in=wanted, scope=None).values_list("pk", "key_id", "ciphertext")
     return {pk: Sealed(key_id, text) for pk, key_id, text in rows} if wanted else {}
 
 
 def stored_values(*, ids: Iterable[str]) -> dict[str, str]:
-    """Values pasted into configs, by id; a missing one is absent. Raises ciphers.Unreadable."""
+    """Decrypted values pasted into configs, by id, without those that do not exist. Raises ciphers.Unreadable."""
     return {pk: value.open() for pk, value in sealed_stored(ids=ids).items()}

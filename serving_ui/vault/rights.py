@@ -1,4 +1,4 @@
-"""Who may do what with a secret scope. The rights are those of the original; each includes the lower ones."""
+"""The rights on a secret scope, as in Databricks. Each includes the lower ones."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import EVERYONE, Group, Membership, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, queries
-from serving_ui.endpoints.granting import Given, grant, set_permissions
+from serving_ui.endpoints.granting import LevelChange, grant, set_permissions
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
@@ -155,7 +155,7 @@ class AGrantNeverExceedsItsGrantor(TransactionTestCase):
         else:
             set_permissions(
                 endpoint_id=self.endpoint.pk,
-                given=[Given(to, level)],
+                changes=[LevelChange(to, level)],
                 replace=how == "put",
                 actor=actor,
                 now=clock.now(),

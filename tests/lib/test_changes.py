@@ -142,7 +142,7 @@ COMMANDS: dict[Callable[..., Any], Command] = {
     ),
     granting.set_permissions: Command(
         lambda w: granting.set_permissions(
-            endpoint_id=w.endpoint.pk, given=[], replace=True, actor=w.owner, now=clock.now()
+            endpoint_id=w.endpoint.pk, changes=[], replace=True, actor=w.owner, now=clock.now()
         ),
         "endpoint", {"permissions": {"teammate@example.com": "CAN_VIEW"}}, {"permissions": {}},
     ),

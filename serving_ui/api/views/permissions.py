@@ -17,7 +17,7 @@ from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import granting, queries
-from serving_ui.endpoints.granting import Given
+from serving_ui.endpoints.granting import LevelChange
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
@@ -131,14 +131,14 @@ def list_permission_levels(request: ApiRequest, id: str) -> LevelList:
 def _set(request: ApiRequest, endpoint_id: str, wanted: AccessList, *, replace: bool) -> ObjectPermissions:
     # Asked first: who may not even see the endpoint does not learn here which people there are.
     queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user, action=Action.MANAGE)
-    given = [_given(access, position) for position, access in enumerate(wanted.access_control_list)]
+    changes = [_level_change(access, position) for position, access in enumerate(wanted.access_control_list)]
     endpoint = granting.set_permissions(
-        endpoint_id=endpoint_id, given=given, replace=replace, actor=request.user, now=clock.now()
+        endpoint_id=endpoint_id, changes=changes, replace=replace, actor=request.user, now=clock.now()
     )
     return _shown(endpoint)
 
 
-def _given(access: Access, position: int) -> Given:
+def _level_change(access: Access, position: int) -> LevelChange:
     path: tuple[str | int, ...] = ("access_control_list", position)
     names = {
         "user_name": access.user_name,
@@ -160,7 +160,7 @@ def _given(access: Access, position: int) -> Given:
     if principal is None:
         message = _("There is no %(name)s here. List the people and groups to see who there is.")
         raise SpecErrors([Problem(path=(*path, field), message=message.fill(name=name), code="principal")])
-    return Given(principal, Level[access.permission_level], (*path, field))
+    return LevelChange(principal, Level[access.permission_level], (*path, field))
 
 
 def _shown(endpoint: Endpoint) -> ObjectPermissions:
