@@ -34,9 +34,9 @@ def test_it_names_the_two_commands_and_shows_the_product():
 
 
 def test_the_house_table_has_every_module():
-    """In the order of the floors that import-linter checks."""
+    """In the order of the layers that import-linter checks."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (floors,) = (each["layers"] for each in contracts if each["id"] == "floors")
-    rows = TEXT.partition("| Floor |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = TEXT.partition("| Layer |")[2].partition("\n\n")[0].splitlines()[2:]
     found = [{name.rstrip("/") for name in re.findall(r"`([\w/]+)`", row.split("|")[2])} for row in rows]
     assert found == [set(re.split(r" [:|] ", floor)) for floor in floors]
