@@ -16,11 +16,12 @@ from django.core.asgi import get_asgi_application
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
-from serving_ui.data_plane import QUERIES, DataPlane, Receive, Scope, Send, answer, refused
+from serving_ui.data_plane import DataPlane, Receive, Scope, Send, answer, refused
+from serving_ui.gateway.paths import PREFIXES
 from serving_ui.lib.request import ClientDisconnected, RequestRefused, read_body
 from serving_ui.sandbox.app import make_sandbox
 
-JSON_PATHS = (*QUERIES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/readyz", "/metrics")
+JSON_PATHS = (*PREFIXES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/readyz", "/metrics")
 """Paths with JSON answers; all others are pages."""
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 _PAGE_HEADERS = frozenset({b"host", b"cookie", b"accept-language", b"hx-request"})

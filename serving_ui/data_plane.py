@@ -22,6 +22,7 @@ from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.exposition import Exposition
 from serving_ui.gateway.limits import Mode
 from serving_ui.gateway.meter import Gauge
+from serving_ui.gateway.paths import PREFIXES
 from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import SnapshotHolder
 from serving_ui.gateway.usage_recorder import UsageRecorder
@@ -33,7 +34,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HealthCheck = Callable[[], str | None]
 
-QUERIES = ("/serving-endpoints/", "/endpoints/")
 _FILES = 65_536
 _LOOK_AFTER = (
     3000  # new objects: 32 queries at once hold about 700, the usual number, and would each be looked through
@@ -71,7 +71,7 @@ class DataPlane:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
         """Who answers the request, to be awaited: one layer less for each query. None when its path is somebody else's."""
         path: str = scope["path"]
-        if path.startswith(QUERIES):
+        if path.startswith(PREFIXES):
             if self.holder.current.revision:
                 if monotonic() > self.follower.sure_until:
                     return self._caught_up(scope, receive, send)
@@ -130,7 +130,7 @@ class DataPlane:
     def _limits_apart(self) -> str | None:
         if self.holder.limits != Mode.APART:
             return None
-        place, processes = self.holder.standing
+        place, processes = self.holder.rank_and_count
         return (
             "Redis cannot be reached. This process admits its own share of each limit: "
             f"it is number {place + 1} of {processes}."

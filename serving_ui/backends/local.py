@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib import import_module
 from math import ceil
 
 from serving_ui.backends.transport import Aborted, Call, Reply
@@ -23,18 +22,18 @@ from serving_ui.catalogue.upstream import (
     SecretUnusable,
     UpstreamRequest,
 )
-from serving_ui.gateway import tokens
-from serving_ui.gateway.connection import Late, UpstreamFault
-from serving_ui.gateway.errors import GatewayError, sent_secrets, vendor_words
-from serving_ui.gateway.outgoing import BadRequest
-from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway import oauth_tokens
+from serving_ui.gateway.connection import TimedOut, UpstreamFault
+from serving_ui.gateway.errors import GatewayError, provider_message, request_secrets
+from serving_ui.gateway.outgoing import InvalidUpstreamRequest
+from serving_ui.gateway.pool import CertificateInvalid
 from serving_ui.lib import json_text
 from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 MOST_BYTES = 64 * 1024  # of an answer; only a failure's words are wanted
-MOST_WORDS = 500
+MAX_MESSAGE_CHARS = 500
 
 
 class Outcome(IntEnum):
@@ -68,7 +67,7 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call)
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
     try:
         request = _authorized(request, call)
-        secrets += sent_secrets(url=request.url, headers=request.headers)
+        secrets += request_secrets(url=request.url, headers=request.headers)
         with call.send(request) as reply:
             return _judged(reply, provider, secrets)
     except Aborted:
@@ -83,16 +82,16 @@ def _authorized(request: UpstreamRequest, call: Call) -> UpstreamRequest:
     if auth is None:
         return request
     if isinstance(auth, AwsSigV4 | AwsInstanceProfile):
-        # 6 MB that only endpoints on Bedrock need
-        signed: UpstreamRequest = import_module("serving_ui.gateway.aws").signed_now(request)
-        return signed
-    form = tokens.form(auth)
-    with call.send(tokens.asking(auth, form)) as reply:
-        content = reply.opening(most=tokens.MOST_BYTES)
-        token, _seconds = tokens.granted(
-            status=reply.status, headers=reply.headers, content=content, fields=form
+        from serving_ui.gateway.aws_signing import sign_blocking  # noqa: PLC0415 - 6 MB that only Bedrock needs
+
+        return sign_blocking(request)
+    form = oauth_tokens.token_form(auth)
+    with call.send(oauth_tokens.token_request(auth, form)) as reply:
+        content = reply.read_start(most=oauth_tokens.MAX_REPLY_BYTES)
+        token, _seconds = oauth_tokens.read_token(
+            status=reply.status, headers=reply.headers, content=content, form=form
         )
-    return tokens.bearing(request, token)
+    return oauth_tokens.with_bearer_token(request, token)
 
 
 def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
@@ -101,7 +100,7 @@ def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
         return Verdict(
             Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
         )
-    content = reply.opening(most=MOST_BYTES)
+    content = reply.read_start(most=MOST_BYTES)
     if status < 300:
         failed = _failure_in(content)
         if failed is None:
@@ -112,7 +111,7 @@ def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
             Outcome.REJECTED,
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
-    words = vendor_words(content, secrets=secrets, most=MOST_WORDS)
+    words = provider_message(content, secrets=secrets, most=MAX_MESSAGE_CHARS)
     said = f"{label} answered {status}: {words}"
     if status in provider.check_refused:
         return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
@@ -136,8 +135,8 @@ def _unanswered(problem: Exception, label: str) -> Verdict:
     if isinstance(problem, GatewayError):  # there is no token, or no signature
         outcome = Outcome.RETRY if problem.status >= 500 else Outcome.REJECTED
         return Verdict(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
-    if isinstance(problem, BadRequest | Untrusted):
+    if isinstance(problem, InvalidUpstreamRequest | CertificateInvalid):
         return Verdict(Outcome.REJECTED, f"{label} cannot be asked: {problem}. Correct it and update.")
-    if isinstance(problem, Late):
+    if isinstance(problem, TimedOut):
         return Verdict(Outcome.RETRY, f"{label} did not answer in time.")
     return Verdict(Outcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network.")

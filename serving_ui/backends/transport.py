@@ -27,8 +27,14 @@ from urllib3.util import SKIP_HEADER
 
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway import outgoing
-from serving_ui.gateway.connection import Cut, Garbled, Late, NotReached, UpstreamFault
-from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.connection import (
+    ConnectFailed,
+    ConnectionCut,
+    MalformedReply,
+    TimedOut,
+    UpstreamFault,
+)
+from serving_ui.gateway.pool import CertificateInvalid
 from serving_ui.lib.content_coding import NotDecodable, decoder
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import HttpUrl
@@ -54,10 +60,10 @@ class Reply:
         self._response = response
         self._call = call
 
-    def opening(self, *, most: int) -> bytes:
-        """The beginning of the body, at most `most` bytes when it is decoded. Raises Late or Aborted."""
+    def read_start(self, *, most: int) -> bytes:
+        """The beginning of the body, at most `most` bytes when it is decoded. Raises TimedOut or Aborted."""
         content = b""
-        with suppress(Cut, Garbled), self._call.faults():
+        with suppress(ConnectionCut, MalformedReply), self._call.faults():
             while len(content) < most and (part := self._response.raw.read1(most, decode_content=False)):
                 content += part
         return _decoded(content, self.headers.get("content-encoding", ""), most)[:most]
@@ -70,7 +76,9 @@ class Call:
         self._policy = policy
         self._seconds = seconds
         self._ends_at = 0.0
-        self._timer = threading.Timer(seconds, self._end, [Late(f"it did not answer within {seconds:g} s")])
+        self._timer = threading.Timer(
+            seconds, self._end, [TimedOut(f"it did not answer within {seconds:g} s")]
+        )
         self._timer.daemon = True
         self._lock = threading.Lock()
         self._fault: UpstreamFault | None = None
@@ -129,9 +137,9 @@ class Call:
                     return self._opened(address, port, min(NEXT_ADDRESS_SECONDS, until - monotonic()))
             return self._opened(addresses[-1], port, until - monotonic())
         except TimeoutError:
-            raise Late(f"it accepted no connection within {CONNECT_SECONDS:g} s") from None
+            raise TimedOut(f"it accepted no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as problem:
-            raise NotReached(problem.strerror or "no connection") from None
+            raise ConnectFailed(problem.strerror or "no connection") from None
 
     def _start(self) -> None:
         if not self._ends_at:
@@ -148,7 +156,7 @@ class Call:
         try:
             return self._resolving.result(seconds)
         except socket.gaierror:
-            raise NotReached(f"the name {host} has no address") from None
+            raise ConnectFailed(f"the name {host} has no address") from None
 
     def _opened(self, address: str, port: int, seconds: float) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -252,16 +260,16 @@ def _fault(problem: Exception, host: str) -> UpstreamFault:
     causes = list(_causes(problem))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Untrusted(f"its certificate is not valid for {host}: {cause.verify_message}")
+            return CertificateInvalid(f"its certificate is not valid for {host}: {cause.verify_message}")
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return Late("it did not answer in time")
+        return TimedOut("it did not answer in time")
     if any(isinstance(cause, http.client.HTTPException) for cause in causes):
         cut = http.client.RemoteDisconnected | http.client.IncompleteRead
         if not any(isinstance(cause, cut) for cause in causes):
-            return Garbled("the reply is not proper HTTP")
+            return MalformedReply("the reply is not proper HTTP")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return NotReached("no connection")
-    return Cut("the connection ended before the reply was complete")
+        return ConnectFailed("no connection")
+    return ConnectionCut("the connection ended before the reply was complete")
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:

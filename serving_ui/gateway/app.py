@@ -1,10 +1,10 @@
-"""The gateway as an ASGI application: who asks, what, may they, how often; then the provider is asked and its answer relayed.
+"""The gateway as an ASGI application: authenticates a query, checks its right and its limits, and dispatches it to a provider.
 
-Mounted beside Django in one process (`handles` says which paths are its own) or run alone. One request reads the snapshot once,
-touches no database, and changes nothing but the windows of the rate limits and, by one line, the recorder.
+Mounted beside Django in one process (`paths.PREFIXES` are its paths) or run alone. A query reads the snapshot once, touches no
+database, and changes nothing but the windows of the rate limits and, by one line, the usage spool.
 
-Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (the
-best seen on a machine that does other things too), median with one, processor time of a request:
+Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (best
+run on a machine with other work), median with one, processor time of a request:
 
                                   client of upstream.py      pyreqwest                  aiohttp
     uvicorn, uvloop, httptools    20,200  0.11 ms  43 us     20,900  0.13 ms  50 us     11,600  0.18 ms  102 us
@@ -12,10 +12,11 @@ best seen on a machine that does other things too), median with one, processor t
     granian 2.8, RSGI             21,900  0.15     46        18,000  0.20     63        11,500  0.22      88
     uvicorn on asyncio and h11                                7,400  0.29
 
-RSGI is no faster for us, and Django beside us needs ASGI. This gateway as its own process, with token, right, two limits and usage
-on: 15,700, 0.17 ms, 64 us (tests/bench/gateway.py). Of these the system takes 20, a quarter of it for waking others; 17 to 21 are our own
-code (3 the record with its line, 2 limits, 2 the provider's request, 1 counts); the rest is uvloop, parsing, and both sides' HTTP.
-uvicorn also stays one process (41 MB against 74 MB for granian's parent and worker). tests/bench/servers.py makes the table again.
+RSGI is no faster for us, and Django beside us needs ASGI. uvicorn also stays one process (41 MB; granian's parent and worker take
+74 MB). tests/bench/servers.py measures this again. This gateway as its own process, with token, right, two limits and usage on:
+15,700, 0.17 ms, 64 us (tests/bench/gateway.py). Of these the kernel takes 20, a quarter of it to wake other processes; 17 to 21
+are our own code (3 the usage record, 2 limits, 2 the upstream request, 1 counters); the rest is uvloop, parsing, and HTTP on both
+sides.
 """
 
 from __future__ import annotations
@@ -30,15 +31,14 @@ from time import monotonic_ns, time
 from pydantic_core import to_json
 
 from serving_ui.gateway import errors, inference_request, routing, session_tokens
-from serving_ui.gateway import query as ends
 from serving_ui.gateway.caller import Caller, ClientDisconnected, Receive, Scope, Send
-from serving_ui.gateway.connection import CallerGone
+from serving_ui.gateway.connection import CallerDisconnected
 from serving_ui.gateway.dispatch import Dispatcher
 from serving_ui.gateway.errors import GatewayError
-from serving_ui.gateway.inference_request import Address
 from serving_ui.gateway.limits import Limits, Reservation
+from serving_ui.gateway.paths import OPENAI_PATH, GatewayPath, parse_path
 from serving_ui.gateway.query import Attempt, Query
-from serving_ui.gateway.record import NullRecorder, Recorder
+from serving_ui.gateway.record import CLIENT_LEFT, FAILED, STATUS_CALLER_LEFT, NullRecorder, Recorder
 from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.timeouts import Timeouts
@@ -47,11 +47,9 @@ from serving_ui.lib.request import QUERY_BODY, BodyLimit
 
 _log = logging.getLogger("serving_ui.gateway")
 
-handles = inference_request.handles
-
 
 class Gateway:
-    """The ASGI callable. `start` and `stop` once, in the event loop that it answers in."""
+    """The ASGI callable. Call `start` and `stop` once, in the event loop that it answers in."""
 
     def __init__(
         self,
@@ -64,12 +62,13 @@ class Gateway:
         body: BodyLimit = QUERY_BODY,
     ) -> None:
         self.holder = holder
-        self._body = body
+        self._body_limit = body
         self.client = client or UpstreamClient(timeouts=timeouts)
         self._recorder = recorder or NullRecorder()
         self._dispatcher = Dispatcher(self.client)
         self.limits = Limits(holder, redis=redis)
         self._turns: defaultdict[str, count[int]] = defaultdict(count)
+        """Queries so far, by endpoint id: with one counter for all endpoints a split would follow the pattern of other queries."""
 
     async def start(self) -> None:
         self.client.start()
@@ -86,41 +85,38 @@ class Gateway:
         try:
             await self._answer(caller)
         except GatewayError as error:
-            await caller.refuse(error)
-        except (ClientDisconnected, CallerGone):
+            await caller.respond_error(error)
+        except (ClientDisconnected, CallerDisconnected):
             return
-        except Exception:  # the outermost edge: the caller gets an answer, the log gets the reason
+        except Exception:  # a bug: the caller still gets an answer, and the log gets the traceback
             _log.exception("The gateway failed on request %s.", caller.request_id.decode())
             shown = caller.request_id.decode()
-            await caller.refuse(
+            await caller.respond_error(
                 GatewayError(500, f"The gateway itself failed. Its log has the reason under request {shown}.")
             )
 
     async def _answer(self, caller: Caller) -> None:
         snapshot = self.holder.current
         principal = _principal(snapshot, caller.bearer())
-        known = len(caller.path) <= inference_request.LONGEST_PATH
-        address = (inference_request.read_path if known else inference_request.read_path.__wrapped__)(
-            caller.path
-        )
-        if address.is_list:
-            await caller.answer(200, to_json(_models(snapshot, principal, address.endpoint)))
+        path = parse_path(caller.path)
+        if path.is_list:
+            await caller.respond(200, to_json(_models(snapshot, principal, path.endpoint)))
             return
         if caller.method != "POST":
             raise errors.invalid("Queries are sent with POST.")
-        content = None
-        name = address.endpoint
+        body = None
+        name = path.endpoint
         if name is None:  # the body names it
-            content = inference_request.read_body(await caller.body(self._body))
-            name = inference_request.endpoint_named(content)
+            body = inference_request.read_body(await caller.body(self._body_limit))
+            name = inference_request.endpoint_name(body)
         endpoint = _endpoint(snapshot, principal, name)
         query = Query(snapshot, endpoint, principal, caller, self._recorder)
         try:
-            if content is None:
-                content = inference_request.read_body(await caller.body(self._body))
-            entities = self._entities(endpoint, address)
+            if body is None:
+                body = inference_request.read_body(await caller.body(self._body_limit))
+            entities = self._entities(endpoint, path)
             query.request = inference_request.parse_request(
-                content, task=endpoint.task, is_response=address.is_response
+                body, task=endpoint.task, is_response=path.is_response
             )
             first = Attempt.of(query, entities[0])
             if endpoint.limits:
@@ -129,39 +125,41 @@ class Gateway:
         except GatewayError as error:
             query.fail(error)
             raise
-        except (ClientDisconnected, CallerGone):
-            query.close(ends.CALLER_LEFT, ends.LEFT, code="CANCELLED")
+        except (ClientDisconnected, CallerDisconnected):
+            query.close(STATUS_CALLER_LEFT, CLIENT_LEFT, code="CANCELLED")
             raise
         finally:
             if query.is_open:
-                query.close(500, ends.FAILED, code="INTERNAL_ERROR")
+                query.close(500, FAILED, code="INTERNAL_ERROR")
 
     def _reserve(self, query: Query) -> Awaitable[Reservation]:
-        endpoint, asked, counts = query.endpoint, query.request, query.endpoint.counts_tokens()
-        tokens = asked.tokens if counts else 0
-        return self.limits.admit(endpoint, query.principal, tokens, monotonic_ns(), counts and asked.is_open)
+        endpoint, request, counts_tokens = query.endpoint, query.request, query.endpoint.counts_tokens()
+        tokens = request.expected_tokens if counts_tokens else 0
+        return self.limits.admit(
+            endpoint, query.principal, tokens, monotonic_ns(), counts_tokens and request.is_unbounded
+        )
 
-    def _entities(self, endpoint: Endpoint, address: Address) -> tuple[Entity, ...]:
-        """Whom to ask, in this order."""
+    def _entities(self, endpoint: Endpoint, path: GatewayPath) -> tuple[Entity, ...]:
+        """The entity that answers, then its fallbacks in their order."""
         if not endpoint.ready or not endpoint.entities:
             why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
-        if address.task is not None and address.task is not endpoint.task:
+        if path.task is not None and path.task is not endpoint.task:
             raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {inference_request.PATHS[endpoint.task]}."
+                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {OPENAI_PATH[endpoint.task]}."
             )
-        if address.entity is None:
+        if path.entity is None:
             if len(endpoint.entities) == 1:
                 return endpoint.entities
-            # Each endpoint has its own: one counter for all would give one model whatever comes in step with others' queries.
             return routing.candidates(endpoint, turn=next(self._turns[endpoint.id]))
-        named = endpoint.entity(address.entity)
+        named = endpoint.entity(path.entity)
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
         return (named,)
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:
+    """Whom an access token or a session token belongs to."""
     if bearer.startswith(session_tokens.PREFIX):
         user_id = session_tokens.read_session_token(key=snapshot.session_token_key, value=bearer, now=time())
         known = snapshot.principals.get(user_id) if user_id is not None else None
@@ -175,16 +173,17 @@ def _principal(snapshot: Snapshot, bearer: str) -> Principal:
 
 
 def _endpoint(snapshot: Snapshot, principal: Principal, name: str) -> Endpoint:
+    """Raises 404 also for an endpoint that the principal may not see."""
     endpoint = snapshot.endpoints.get(name)
     if endpoint is not None and endpoint.may_query(principal):
         return endpoint
     if endpoint is not None and endpoint.may_see(principal):
         raise errors.not_queryable(name)
-    raise errors.no_endpoint(name)
+    raise errors.endpoint_not_found(name)
 
 
 def _models(snapshot: Snapshot, principal: Principal, one: str | None) -> dict[str, object]:
-    """What the caller may query, or the one that is asked for."""
+    """The body of OpenAI's list of models: the endpoints that the caller may query, or the one named `one`."""
     if one is not None:
         return _model(_endpoint(snapshot, principal, one).name)
     names = sorted(name for name, endpoint in snapshot.endpoints.items() if endpoint.may_query(principal))

@@ -1,7 +1,7 @@
-"""The caller's side of one query: what ASGI says of the request, and the answer that is written back.
+"""The caller's side of one query: the ASGI request and the response that is written back.
 
-It knows HTTP and JSON and nothing of endpoints. Every answer carries a request id and how long the gateway itself took. Its clock
-stands still while a caller sends the body: a slow line is neither the gateway's time nor the provider's.
+Knows HTTP and JSON, and nothing of endpoints. Every response carries a request id and the gateway's own time. The time in which a
+caller sends its body is not measured: a slow client is neither the gateway's overhead nor the provider's latency.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Caller:
-    """One request. `answer` or `begin` … `push` … `end`, once."""
+    """One request. Answer it once: by `respond`, or by `begin_stream`, `send_chunk` any number of times, and `end_stream`."""
 
     __slots__ = (
         "_headers",
@@ -41,9 +41,9 @@ class Caller:
         "_scope",
         "_send",
         "_started",
-        "_waited",
-        "began",
+        "_upstream_seconds",
         "first_byte_ms",
+        "has_begun",
         "method",
         "path",
         "receive",
@@ -52,7 +52,7 @@ class Caller:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._started = perf_counter()
-        self._waited = 0.0
+        self._upstream_seconds = 0.0
         self._scope = scope
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._send = send
@@ -60,7 +60,7 @@ class Caller:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._overhead: float | None = None
-        self.began = False
+        self.has_begun = False
         self.first_byte_ms = 0.0
         given = self._headers.get(b"x-request-id")
         self.request_id = (
@@ -68,19 +68,19 @@ class Caller:
         )
 
     def bearer(self) -> str:
-        """The access token. Raises when there could be two: a proxy may have looked at the other one."""
-        if len(self._headers) != len(self._scope["headers"]) and self._times(b"authorization") > 1:
+        """The access token. Raises when the header is there twice, since a proxy may have checked the other one."""
+        if len(self._headers) != len(self._scope["headers"]) and self._count_headers(b"authorization") > 1:
             raise invalid("The request has the header Authorization more than once. Send it once.")
         kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
         return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
 
     def traceparent(self) -> str:
-        """The caller's place in its own trace, when it tells one."""
+        """The caller's trace context (W3C); empty without a valid one."""
         given = self._headers.get(b"traceparent")
         return given.decode() if given and _TRACE.fullmatch(given) else ""
 
     async def body(self, limit: BodyLimit) -> bytes:
-        """The whole body, decoded. Raises when it is longer than is taken, before reading more of it than that."""
+        """The whole body, decompressed. Raises GatewayError as soon as it exceeds the limit."""
         began = perf_counter()
         try:
             return await read_body(self._scope, self._headers, self.receive, limit)
@@ -89,49 +89,49 @@ class Caller:
         finally:
             self._started += perf_counter() - began
 
-    def waited(self, seconds: float) -> None:
-        """Time that went by at the provider and is not the gateway's own."""
-        self._waited += seconds
+    def add_upstream_time(self, seconds: float) -> None:
+        """Add time spent waiting for the provider, which is not the gateway's own."""
+        self._upstream_seconds += seconds
 
-    async def answer(self, status: int, content: bytes, *extra: Header) -> None:
-        headers = [_JSON, (b"content-length", b"%d" % len(content)), *self._own_headers(), *extra]
-        self.began = True
+    async def respond(self, status: int, content: bytes, *extra: Header) -> None:
+        headers = [_JSON, (b"content-length", b"%d" % len(content)), *self._gateway_headers(), *extra]
+        self.has_begun = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
 
-    async def refuse(self, error: GatewayError) -> None:
+    async def respond_error(self, error: GatewayError) -> None:
         """The error as a JSON answer or, when a stream has begun, as its last event."""
-        if self.began:
-            await self.end(error.event)
+        if self.has_begun:
+            await self.end_stream(error.event)
         else:
-            await self.answer(error.status, error.body, *error.headers)
+            await self.respond(error.status, error.body, *error.headers)
 
-    async def begin(self, *extra: Header) -> None:
-        self.began = True
+    async def begin_stream(self, *extra: Header) -> None:
+        self.has_begun = True
         self.first_byte_ms = self.elapsed_ms()
-        headers = [*_STREAM, *self._own_headers(), *extra]
+        headers = [*_STREAM, *self._gateway_headers(), *extra]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    async def push(self, content: bytes) -> None:
+    async def send_chunk(self, content: bytes) -> None:
         await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
-    async def end(self, content: bytes = b"") -> None:
-        """The last of a stream."""
+    async def end_stream(self, content: bytes = b"") -> None:
+        """Send the last chunk."""
         await self._send({"type": "http.response.body", "body": content})
 
     def elapsed_ms(self) -> float:
-        """Since the request came."""
+        """Since the request arrived, without the time in which the body was received."""
         return (perf_counter() - self._started) * 1000
 
     def overhead_ms(self) -> float:
-        """What the gateway itself has added, up to the first byte of the answer."""
+        """The gateway's own time, until the first byte of the response."""
         if self._overhead is not None:
             return self._overhead
-        return (perf_counter() - self._started - self._waited) * 1000
+        return (perf_counter() - self._started - self._upstream_seconds) * 1000
 
-    def _times(self, wanted: bytes) -> int:
+    def _count_headers(self, wanted: bytes) -> int:
         return sum(1 for name, _value in self._scope["headers"] if name == wanted)
 
-    def _own_headers(self) -> tuple[Header, Header]:
+    def _gateway_headers(self) -> tuple[Header, Header]:
         own = self._overhead = self.overhead_ms()
         return (b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)

@@ -1,53 +1,53 @@
-"""A circuit for each upstream host: who has failed again and again is left alone for a while, then asked by one query first.
+"""A circuit breaker for each upstream host: after repeated failures it gets no queries for a while, then one as a probe.
 
-Only faults of the host itself count: no connection, no reply in time, no proper reply, 502, 503, 504 and 529, be it as a status or told
-within an answer. Any other answer, a refusal too, shows that it is there, and closes the circuit. What is late for an endpoint that
-waits for less long than is usual does not count.
+Failures are those of the host itself: no connection, no reply in time, no valid reply, and 502, 503, 504 and 529, as a status or
+reported within an answer. Any other reply, an error too, shows that the host works, and closes the circuit. A timeout of an
+endpoint whose timeouts are shorter than the default does not count.
 """
 
 from __future__ import annotations
 
-FAULTS = 10
-"""So many in a row open it."""
-FIRST_SECONDS = 2.0
-MOST_SECONDS = 60.0
+MAX_FAILURES = 10
+"""Consecutive failures that open the circuit."""
+FIRST_OPEN_SECONDS = 2.0
+MAX_OPEN_SECONDS = 60.0
 _PROBE_SECONDS = 5.0
 
 
 class CircuitBreaker:
-    """`now` is a monotonic time in seconds."""
+    """Closed until MAX_FAILURES, then open for 2, 4, 8 … 60 s between probes. `now` is a monotonic time in seconds."""
 
-    __slots__ = ("_seconds", "_until", "faults")
+    __slots__ = ("_seconds", "_until", "failures")
 
     def __init__(self) -> None:
-        self.faults = 0
-        self._seconds = FIRST_SECONDS
+        self.failures = 0
+        self._seconds = FIRST_OPEN_SECONDS
         self._until = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Whether queries are refused, but for one now and then."""
-        return self.faults >= FAULTS
+        """Whether queries are refused, except for one probe at a time."""
+        return self.failures >= MAX_FAILURES
 
-    def wait(self, now: float) -> float:
-        """Seconds until the host may be asked; 0 when it may be asked now. Then the caller must do so."""
-        if self.faults < FAULTS:
+    def seconds_until_allowed(self, now: float) -> float:
+        """Seconds until the host may get a query; 0: now. With 0 the caller must send one, since it may be the probe."""
+        if self.failures < MAX_FAILURES:
             return 0.0
         left = self._until - now
         if left > 0:
             return left
-        self._until = now + _PROBE_SECONDS  # the others wait for this one, but not for ever
+        self._until = now + _PROBE_SECONDS  # other queries wait for the result of the probe, at most so long
         return 0.0
 
-    def answered(self) -> None:
-        """The host is there."""
-        if self.faults:
-            self.faults = 0
-            self._seconds = FIRST_SECONDS
+    def record_success(self) -> None:
+        """The host has replied."""
+        if self.failures:
+            self.failures = 0
+            self._seconds = FIRST_OPEN_SECONDS
 
-    def failed(self, now: float) -> None:
-        """The host is not there, or says so itself."""
-        self.faults += 1
-        if self.faults >= FAULTS:
+    def record_failure(self, now: float) -> None:
+        """The host has not replied, or has reported that it is unavailable."""
+        self.failures += 1
+        if self.failures >= MAX_FAILURES:
             self._until = now + self._seconds
-            self._seconds = min(self._seconds * 2, MOST_SECONDS)
+            self._seconds = min(self._seconds * 2, MAX_OPEN_SECONDS)

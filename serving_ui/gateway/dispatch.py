@@ -1,68 +1,51 @@
-"""Asks a provider, again if that is safe, another one if the endpoint has one, and relays the first answer that comes.
+"""Sends a query to its provider, repeats it where that is safe (retries.py), falls back to other entities, relays the first answer.
 
-As soon as a byte has been sent to the caller, nothing is asked again.
+While there are fallbacks, the next one is tried at once; only the last entity gets retries. Once a byte of an answer has been sent
+to the caller, nothing is repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from math import ceil
 from time import monotonic, perf_counter
 
-from serving_ui.gateway import retries
+from serving_ui.gateway import attempt_failed, retries
+from serving_ui.gateway.attempt_failed import AttemptFailed
 from serving_ui.gateway.circuit_breaker import CircuitBreaker
-from serving_ui.gateway.connection import CallerGone, Cut, Late, NotReached, UpstreamFault
-from serving_ui.gateway.errors import GatewayError, from_reply
-from serving_ui.gateway.outgoing import BadRequest
-from serving_ui.gateway.pool import Untrusted
+from serving_ui.gateway.connection import CallerDisconnected, TimedOut, UpstreamFault
+from serving_ui.gateway.errors import GatewayError, from_provider_reply
+from serving_ui.gateway.outgoing import InvalidUpstreamRequest
+from serving_ui.gateway.pool import CertificateInvalid
+from serving_ui.gateway.provider_auth import ProviderAuth
 from serving_ui.gateway.query import Attempt, Query
 from serving_ui.gateway.relay import relay_stream, relay_whole
 from serving_ui.gateway.reported_failure import ReportedFailure
-from serving_ui.gateway.signing import Signing
 from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import Reply, UpstreamClient
 from serving_ui.gateway.watchdog import DeadlineWheel, RequestWatchdog
 from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
-_ERROR_BYTES = 64 * 1024
-_HOST_FAULTS = frozenset({502, 503, 504, 529})
-
-
-class AttemptFailed(Exception):
-    """One try gave no answer. `error` is what the caller gets if nothing else helps."""
-
-    def __init__(
-        self,
-        error: GatewayError,
-        *,
-        may_retry: bool = False,
-        retry_after: float | None = None,
-        may_fall_back: bool = True,
-    ) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.may_retry = may_retry
-        self.retry_after = retry_after
-        self.may_fall_back = may_fall_back
+_MAX_ERROR_BYTES = 64 * 1024
+_HOST_FAILURES = frozenset({502, 503, 504, 529})
+"""Statuses that count for the circuit breaker."""
 
 
 class Dispatcher:
-    """What asking needs: the client, and what is known of credentials and hosts."""
+    """One per process: the upstream client, providers' access tokens, and the deadlines of running queries."""
 
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
         self._wheel = DeadlineWheel()
-        self._signing = Signing(client)
+        self._auth = ProviderAuth(client)
 
     async def answer(self, first: Attempt, *, fallbacks: Sequence[Entity] = ()) -> None:
-        """Ask until somebody answers, and relay it. Raises the GatewayError of the last one asked, or CallerGone."""
-        query = first.query
+        """Attempt until one succeeds. Raises the GatewayError of the last attempt, or CallerDisconnected."""
+        query, task = first.query, asyncio.current_task(self._client.loop)
         timeouts = query.endpoint.timeouts or self._client.timeouts
-        task = asyncio.current_task(self._client.loop)
         watchdog = RequestWatchdog(query.caller.receive, timeouts, self._wheel, task)
-        attempt, left, attempts, paused = first, list(fallbacks), 1, 0.0
+        attempt, remaining, attempts, delayed = first, list(fallbacks), 1, 0.0
         failure: AttemptFailed | None = None
         try:
             while True:
@@ -70,205 +53,143 @@ class Dispatcher:
                 try:
                     await self._attempt(attempt, watchdog)
                     return
-                except CallerGone:
+                except CallerDisconnected:
                     raise
                 except (UpstreamFault, EgressRefused, GatewayError, AttemptFailed) as problem:
-                    failure = _to_attempt_failed(problem, query.endpoint)
-                if query.caller.began:
+                    failure = attempt_failed.from_fault(problem, query.endpoint)
+                if query.caller.has_begun:
                     raise failure.error
-                seconds = _pause(failure, attempts, paused) if not left else None
-                if seconds is not None:
+                delay = _retry_delay(failure, attempts, delayed) if not remaining else None
+                if delay is not None:
                     query.retries += 1
-                    query.start_retry()
-                    attempts, paused = attempts + 1, paused + seconds
-                    await self._pause(seconds, watchdog, query)
+                    query.start_attempt()
+                    attempts, delayed = attempts + 1, delayed + delay
+                    await self._wait(delay, watchdog, query)
                     continue
-                following = _next_fallback(query, left) if failure.may_fall_back else None
-                if following is None:
+                if not (failure.may_fall_back and (fallback := _next_fallback(query, remaining))):
                     raise failure.error
                 query.fallbacks += 1
-                query.start_retry()
-                attempt = following
+                query.start_attempt()
+                attempt = fallback
         except asyncio.CancelledError:
             if watchdog.gave_up:
-                raise CallerGone("the caller does not read its answer") from None
+                raise CallerDisconnected("the caller does not read its answer") from None
             raise
         finally:
-            watchdog.release()
-            failure = None  # it knows this frame, which would keep it, and all that a query holds, until garbage is looked for
-
-    async def _pause(self, seconds: float, watchdog: RequestWatchdog, query: Query) -> None:
-        began = perf_counter()
-        try:
-            await watchdog.pause(seconds)
-        except Late as late:
-            raise _to_attempt_failed(late, query.endpoint).error from late
-        finally:
-            query.caller.waited(perf_counter() - began)
+            watchdog.stop()
+            failure = None  # its traceback refers to this frame: a reference cycle
 
     async def _attempt(self, attempt: Attempt, watchdog: RequestWatchdog) -> None:
-        """Ask and relay. What becomes of asking is what the host's circuit learns."""
+        """Send one request and relay its reply. The result is recorded in the host's circuit breaker."""
         query, policy = attempt.query, attempt.query.snapshot.egress
         circuit = self._client.circuit(attempt.upstream_request.url)
-        if circuit.faults:
-            _refuse_if_open(circuit, query.endpoint)
+        if circuit.failures and (seconds := circuit.seconds_until_allowed(monotonic())) > 0:
+            raise attempt_failed.from_open_circuit(circuit, seconds, query.endpoint)
         if attempt.upstream_request.auth is not None:
-            await self._sign(attempt, watchdog)
+            await self._authenticate(attempt, watchdog)
         began = perf_counter()
         try:
             reply = await self._client.send(attempt.upstream_request, policy=policy, watchdog=watchdog)
-        except (CallerGone, EgressRefused, Untrusted, BadRequest):
+        except (CallerDisconnected, EgressRefused, CertificateInvalid, InvalidUpstreamRequest):
             raise
         except UpstreamFault as fault:
-            if not (isinstance(fault, Late) and self._has_shorter_timeouts(query.endpoint)):
-                circuit.failed(monotonic())
+            if not (isinstance(fault, TimedOut) and self._has_shorter_timeouts(query.endpoint)):
+                circuit.record_failure(monotonic())
             raise
         finally:
-            query.caller.waited(perf_counter() - began)
-            query.was_asked, watchdog.was_sent = watchdog.was_sent, False
-            if watchdog.repeats:
-                query.retries, watchdog.repeats = query.retries + watchdog.repeats, 0
-        status = reply.status
+            query.caller.add_upstream_time(perf_counter() - began)
+            query.is_billable, watchdog.was_sent = watchdog.was_sent, False
+            if watchdog.resends:
+                query.retries, watchdog.resends = query.retries + watchdog.resends, 0
+        status, is_streamed = reply.status, query.request.stream
         try:
-            if not 200 <= status < 300 or reply.is_packed:
-                raise await self._refusal(reply, attempt)
-            await (
-                relay_stream(reply, attempt, circuit) if query.request.stream else relay_whole(reply, attempt)
-            )
-            watchdog.release()  # to the server an answered caller has left; that must not cut the connection
-            if not reply.is_over():
-                await reply.settle()
+            if not 200 <= status < 300 or reply.is_undecodable:
+                raise await self._rejection(reply, attempt)
+            await (relay_stream(reply, attempt, circuit) if is_streamed else relay_whole(reply, attempt))
+            watchdog.stop()  # the server reports an answered caller as disconnected; that must not close the connection
+            if not reply.is_read():
+                await reply.drain()
         except ReportedFailure as reported:
             status = reported.upstream_status
-            query.was_asked = query.caller.began  # until then it is a refusal, though it came with 200
+            query.is_billable = (
+                query.caller.has_begun
+            )  # before the first byte it is a rejection, though it came with 200
             raise
         finally:
-            if circuit.faults or status in _HOST_FAULTS:
-                _update_circuit(circuit, status)
-            reply.done()
+            if circuit.failures or status in _HOST_FAILURES:
+                _record_status(circuit, status)
+            reply.release()
 
-    def _has_shorter_timeouts(self, endpoint: Endpoint) -> bool:
-        """Whether it waits for less long than is usual: then other endpoints of the host need not share its impatience."""
-        own, usual = endpoint.timeouts, self._client.timeouts
-        return own is not None and (own.connect < usual.connect or own.first_byte < usual.first_byte)
-
-    async def _sign(self, attempt: Attempt, watchdog: RequestWatchdog) -> None:
-        """Add the token or signature. Whoever fails to give one is not the provider's host: its circuit does not hear of it."""
+    async def _authenticate(self, attempt: Attempt, watchdog: RequestWatchdog) -> None:
+        """Add the token or signature. A fault of the token server does not count for the circuit breaker of the provider's host."""
         query, began = attempt.query, perf_counter()
         try:
-            signing = self._signing.signed(attempt.upstream_request, policy=query.snapshot.egress)
-            attempt.upstream_request = await watchdog.during(signing)
-        except (CallerGone, Untrusted, BadRequest):
+            authenticating = self._auth.authenticate(attempt.upstream_request, policy=query.snapshot.egress)
+            attempt.upstream_request = await watchdog.run(authenticating)
+        except (CallerDisconnected, CertificateInvalid, InvalidUpstreamRequest):
             raise
         except (UpstreamFault, TimeoutError) as fault:
-            raise _to_credentials_failed(fault, query.endpoint) from fault
+            raise attempt_failed.from_token_server(fault, query.endpoint) from fault
         finally:
-            query.caller.waited(perf_counter() - began)
+            query.caller.add_upstream_time(perf_counter() - began)
 
-    async def _refusal(self, reply: Reply, attempt: Attempt) -> AttemptFailed:
+    async def _rejection(self, reply: Reply, attempt: Attempt) -> AttemptFailed:
+        """The failure that an error status means."""
         if 200 <= reply.status < 300:
-            return AttemptFailed(_compressed(attempt.query.endpoint))
-        attempt.query.was_asked = False  # turned down: nobody bills that
+            return attempt_failed.undecodable_reply(attempt.query.endpoint)
+        attempt.query.is_billable = False
         if reply.status == 401:
-            self._signing.forget(attempt.upstream_request)
-        error = from_reply(
+            self._auth.forget(attempt.upstream_request)
+        error = from_provider_reply(
             status=reply.status,
             headers=reply.headers,
-            body=b"" if reply.is_packed else await reply.opening(most=_ERROR_BYTES),
+            body=b"" if reply.is_undecodable else await reply.read_start(most=_MAX_ERROR_BYTES),
             endpoint=attempt.query.endpoint.name,
             secrets=attempt.secrets,
         )
         return AttemptFailed(
             error,
-            # An empty account (429, told as 400) does not fill by waiting.
+            # An empty account (a 429 that the caller gets as 400) is still empty after a delay.
             may_retry=error.status != 400 and retries.is_retryable(reply.status, reply.headers),
             retry_after=retry_after_seconds(reply.headers),
-            may_fall_back=_may_fall_back(reply.status),
+            may_fall_back=attempt_failed.may_fall_back(reply.status),
         )
 
+    async def _wait(self, delay: float, watchdog: RequestWatchdog, query: Query) -> None:
+        began = perf_counter()
+        try:
+            await watchdog.sleep(delay)
+        except TimedOut as timeout:
+            raise attempt_failed.from_fault(timeout, query.endpoint).error from timeout
+        finally:
+            query.caller.add_upstream_time(perf_counter() - began)
 
-def _update_circuit(circuit: CircuitBreaker, status: int) -> None:
-    """What a status, or what an answer told in its place, says of the host."""
-    if status in _HOST_FAULTS:
-        circuit.failed(monotonic())
+    def _has_shorter_timeouts(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint times out before the default would: that says nothing about the host to other endpoints."""
+        own, default = endpoint.timeouts, self._client.timeouts
+        return own is not None and (own.connect < default.connect or own.first_byte < default.first_byte)
+
+
+def _record_status(circuit: CircuitBreaker, status: int) -> None:
+    """`status` is the reply's, or that of a failure which it reported."""
+    if status in _HOST_FAILURES:
+        circuit.record_failure(monotonic())
     else:
-        circuit.answered()
+        circuit.record_success()
 
 
-def _may_fall_back(status: int) -> bool:
-    """Whether another provider may do what one has refused with this status: it is busy, late or broken, and not the request wrong."""
-    return status in {408, 424, 429} or status >= 500
-
-
-def _pause(failure: AttemptFailed, attempts: int, paused: float) -> float | None:
-    """Seconds until the same entity may be asked again; None when it must not."""
+def _retry_delay(failure: AttemptFailed, attempts: int, delayed: float) -> float | None:
+    """Seconds until the same entity gets the query again; None when it must not."""
     if not failure.may_retry:
         return None
-    return retries.retry_delay(attempts=attempts, spent=paused, retry_after=failure.retry_after)
+    return retries.retry_delay(attempts=attempts, spent=delayed, retry_after=failure.retry_after)
 
 
-def _next_fallback(query: Query, left: list[Entity]) -> Attempt | None:
-    """The next entity that can be asked this."""
-    while left:
+def _next_fallback(query: Query, remaining: list[Entity]) -> Attempt | None:
+    """An attempt at the next entity that supports this request; takes the entities tried from `remaining`."""
+    while remaining:
         try:
-            return Attempt.of(query, left.pop(0))
+            return Attempt.of(query, remaining.pop(0))
         except GatewayError:
             continue
     return None
-
-
-def _compressed(endpoint: Endpoint) -> GatewayError:
-    return GatewayError(
-        501,
-        "The provider compressed its answer although it was asked not to, so it cannot be read. "
-        f"The person who manages endpoint {endpoint.name} must have compression switched off there.",
-    )
-
-
-def _refuse_if_open(circuit: CircuitBreaker, endpoint: Endpoint) -> None:
-    seconds = circuit.wait(monotonic())
-    if seconds > 0:
-        error = GatewayError(
-            503,
-            f"The provider of endpoint {endpoint.name} failed {circuit.faults} times in a row, so it is left alone for a moment. "
-            f"Try again in {ceil(seconds)} s.",
-            retry_after=ceil(seconds),
-        )
-        raise AttemptFailed(error)
-
-
-def _to_attempt_failed(fault: Exception, endpoint: Endpoint) -> AttemptFailed:
-    """What a provider's silence means for the caller. Only what may pass by itself is worth a retry."""
-    if isinstance(fault, AttemptFailed):
-        return fault
-    if isinstance(fault, ReportedFailure):  # no promise that nothing was done: so not `again`
-        return AttemptFailed(fault, may_fall_back=_may_fall_back(fault.upstream_status))
-    if isinstance(fault, GatewayError):  # what came cannot be passed on
-        return AttemptFailed(fault, may_fall_back=fault.status >= 500)
-    manager = f"The person who manages endpoint {endpoint.name} must check it."
-    if isinstance(fault, EgressRefused):
-        message = f"The provider's address may not be used. {fault} {manager}"
-        return AttemptFailed(GatewayError(400, message), may_fall_back=False)
-    if isinstance(fault, Untrusted | BadRequest):
-        return AttemptFailed(
-            GatewayError(400, f"The provider cannot be asked: {fault}. {manager}"), may_fall_back=False
-        )
-    if isinstance(fault, Late):
-        return AttemptFailed(GatewayError(504, f"The provider was too slow: {fault}. Try again."))
-    is_unasked = isinstance(fault, NotReached)
-    # Whoever reads when to come back, asks again by itself; it must be certain that nothing has been done.
-    error = GatewayError(
-        503,
-        f"The provider did not answer properly: {fault}. Try again.",
-        retry_after=2 if is_unasked else None,
-    )
-    return AttemptFailed(error, may_retry=is_unasked)
-
-
-def _to_credentials_failed(fault: Exception, endpoint: Endpoint) -> AttemptFailed:
-    """What the silence of a token server means for the caller."""
-    server = f"The server that gives endpoint {endpoint.name} its access to the provider"
-    if isinstance(fault, Late | TimeoutError):
-        return AttemptFailed(GatewayError(504, f"{server} was too slow. Try again."))
-    error = GatewayError(503, f"{server} did not answer properly: {fault}. Try again.", retry_after=2)
-    return AttemptFailed(error, may_retry=isinstance(fault, NotReached | Cut))  # a second token harms nobody

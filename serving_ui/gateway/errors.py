@@ -1,13 +1,13 @@
-"""Every way in which the gateway says no: a status, an error code and a sentence, as the Databricks API words them.
+"""The gateway's errors: status, error code and sentence, in the format of the Databricks API.
 
 GatewayError
-├── made here           unauthenticated, invalid, not_found, denied, not_ready, not_implemented, limited, …
-├── made from a reply   `from_reply`: what a provider answered, in its own words
-└── made from a fault   upstream.UpstreamFault: it did not answer, or not properly
+├── of the request: `invalid`, `unauthenticated`, `endpoint_not_found`, `not_queryable`, …
+├── of a provider's error reply: `from_provider_reply`, with the provider's message
+└── of an attempt without a reply: attempt_failed.py
 
-Statuses are only those that clients understand (400 401 403 404 409 429 499 500 501 503 504): any other one is retried for
-minutes by the MLflow client. 401 and 404 speak of the *caller's* token and endpoint and never of the provider's: when a
-provider refuses the endpoint's key, the caller gets 400, which no client retries, and a sentence that says whose key it is.
+Only statuses that clients understand (400 401 403 404 409 429 499 500 501 503 504): the MLflow client retries any other one for
+minutes. 401 and 404 are about the *caller's* token and endpoint, never about the provider's: when a provider rejects the
+endpoint's key, the caller gets 400, which no client retries, and a sentence that says whose key it is.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from serving_ui.gateway.redaction import redact
 from serving_ui.lib import json_text
 from serving_ui.lib.retry_after import retry_after_seconds
 
-MOST_WORDS = 2000
-_MOST_READ = 4 * MOST_WORDS
+MAX_MESSAGE_CHARS = 2000
+_MAX_CHARS_READ = 4 * MAX_MESSAGE_CHARS
 _WEB_PAGE = "a web page instead of JSON."
-_NOT_SECRET = frozenset(
+_NOT_SECRET_HEADERS = frozenset(
     {"content-type", "accept", "user-agent", "openai-organization", "accept-encoding", "anthropic-version"}
 )
-# Some vendors repeat a part of the key that they refuse: "Incorrect API key provided: sk-ab***yz".
+# Some vendors repeat a part of the rejected key: "Incorrect API key provided: sk-ab***yz".
 _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|dapi|key|ghp|xox[abp])[-_][\w*.\-]{6,}|\bdapi[0-9a-f]{16,}|\bBearer\s+\S{6,}", re.I
 )
@@ -51,7 +51,7 @@ _CODES = {
 
 
 class GatewayError(Exception):
-    """An answer that is an error. `str` is the sentence."""
+    """An error response. `str` is the sentence."""
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, retry_after: int | None = None
@@ -68,7 +68,7 @@ class GatewayError(Exception):
 
     @property
     def event(self) -> bytes:
-        """The same as the last event of a stream: the OpenAI client raises on `error`, MLflow yields the object."""
+        """The error as the last event of a stream: the OpenAI client raises on `error`, MLflow's yields the object."""
         error = {"message": self.message, "type": "upstream_error", "code": self.code}
         return (
             b"data: " + to_json({"error": error, "error_code": self.code, "message": self.message}) + b"\n\n"
@@ -80,7 +80,7 @@ class GatewayError(Exception):
 
 
 def invalid(message: str) -> GatewayError:
-    """The caller's request cannot be understood or asked of this endpoint."""
+    """The request is malformed, or this endpoint does not support it."""
     return GatewayError(400, message, code="INVALID_PARAMETER_VALUE")
 
 
@@ -90,24 +90,24 @@ def unauthenticated() -> GatewayError:
     )
 
 
-def no_endpoint(name: str) -> GatewayError:
-    """The same whether it does not exist or the caller may not know of it."""
+def endpoint_not_found(name: str) -> GatewayError:
+    """The same whether it does not exist or the caller may not see it."""
     return GatewayError(
-        404, f"Endpoint {_shown(name)} does not exist, or you may not query it. Check its name."
+        404, f"Endpoint {_shortened(name)} does not exist, or you may not query it. Check its name."
     )
 
 
 def not_queryable(name: str) -> GatewayError:
     return GatewayError(
-        403, f"You may see endpoint {_shown(name)} but not query it. Ask its owner for Can query."
+        403, f"You may see endpoint {_shortened(name)} but not query it. Ask its owner for Can query."
     )
 
 
-def from_reply(
+def from_provider_reply(
     *, status: int, headers: Mapping[str, str], body: bytes, endpoint: str, secrets: Iterable[str]
 ) -> GatewayError:
-    """What a provider's refusal means for the caller."""
-    words = vendor_words(body, secrets=secrets)
+    """The error for the caller when the provider replies with an error status."""
+    words = provider_message(body, secrets=secrets)
     said = f" The provider said: {words}" if words else ""
     if status in {401, 403}:
         return GatewayError(
@@ -122,7 +122,7 @@ def from_reply(
             f"The person who manages endpoint {endpoint} must give the final address.",
         )
     if status == 429:
-        return _limited_there(headers, body, said)
+        return _provider_limit(headers, body, said)
     if status in {408, 504}:
         return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{said}")
     if status == 409:
@@ -132,7 +132,7 @@ def from_reply(
     if status == 501:
         return GatewayError(501, f"The provider cannot do this (501).{said}")
     if status > 501:
-        # Only of a refusal: what says when to come back is asked again, by clients and by gateways before this one.
+        # Clients repeat what has a Retry-After, so it is set only if the provider has done no work.
         after = _retry_after(headers) if retries.is_retryable(status, headers) else None
         return GatewayError(
             503, f"The provider is not available ({status}). Try again later.{said}", retry_after=after
@@ -140,9 +140,9 @@ def from_reply(
     return GatewayError(400, f"The provider refused the request ({status}).{said}")
 
 
-def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> GatewayError:
+def _provider_limit(headers: Mapping[str, str], body: bytes, said: str) -> GatewayError:
     if b"insufficient_quota" in body:
-        # Waiting does not fill an empty account, and on a 429 clients wait for minutes.
+        # 400, because clients retry a 429 for minutes and an empty account stays empty.
         return GatewayError(400, f"The provider's quota for this endpoint is used up (429).{said}")
     after = _retry_after(headers) or 1
     return GatewayError(
@@ -154,17 +154,17 @@ def _limited_there(headers: Mapping[str, str], body: bytes, said: str) -> Gatewa
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
-    """Whole seconds: the SDK reads nothing else."""
+    """Whole seconds, the only format that the Databricks SDK reads."""
     seconds = retry_after_seconds(headers)
     return None if seconds is None else min(max(1, ceil(seconds)), 300)
 
 
-def vendor_words(body: bytes, *, secrets: Iterable[str], most: int = MOST_WORDS) -> str:
-    """The message of a provider's error body, without any secret, at most `most` characters."""
+def provider_message(body: bytes, *, secrets: Iterable[str], most: int = MAX_MESSAGE_CHARS) -> str:
+    """The message of a provider's error body without secrets, at most `most` characters."""
     text, is_whole = _message(body)
-    if len(text) > _MOST_READ:
-        text, is_whole = text[:_MOST_READ], False
-    # Before it is cut: what is left of a secret at the cut would not be found.
+    if len(text) > _MAX_CHARS_READ:
+        text, is_whole = text[:_MAX_CHARS_READ], False
+    # Before the text is cut: the part of a secret before the cut would not be found.
     text = _LOOKS_SECRET.sub("[secret]", redact(text, secrets, is_cut=not is_whole))
     printable = "".join(character if character.isprintable() else " " for character in text)
     words = " ".join(printable.split())
@@ -172,7 +172,7 @@ def vendor_words(body: bytes, *, secrets: Iterable[str], most: int = MOST_WORDS)
 
 
 def _message(body: bytes) -> tuple[str, bool]:
-    """What it says, and whether that is all: of a long answer only the beginning has been read."""
+    """(message, whether it is complete); incomplete if the body is no JSON, of which only the start may have been read."""
     try:
         content = json_text.read(body)
     except json_text.JsonInvalid:
@@ -191,9 +191,9 @@ def _message(body: bytes) -> tuple[str, bool]:
     return json_text.write(content).decode(), True
 
 
-def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
-    """What of an upstream request must never come back in an error: header values, their parts, query values."""
-    values = [value for name, value in headers if name.lower() not in _NOT_SECRET]
+def request_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
+    """Values of an upstream request that must not appear in an error: header values, their parts, values of the URL's query."""
+    values = [value for name, value in headers if name.lower() not in _NOT_SECRET_HEADERS]
     query = url.partition("?")[2]
     parts = [part.partition("=")[2] for part in query.split("&") if not part.startswith("api-version=")]
     ids = [found[1] for value in values if (found := _AWS_KEY_ID.search(value))]
@@ -201,5 +201,5 @@ def sent_secrets(*, url: str, headers: Iterable[tuple[str, str]]) -> list[str]:
     return [*values, *words, *ids, *parts, *map(unquote, parts)]
 
 
-def _shown(name: str) -> str:
+def _shortened(name: str) -> str:
     return name if len(name) <= 80 else name[:80] + "…"

@@ -33,7 +33,7 @@ class Exposition:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = Caller(scope, receive, send)
         if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer())):
-            await caller.refuse(refusal)
+            await caller.respond_error(refusal)
             return
         content = await asyncio.to_thread(
             self._content

@@ -1,19 +1,18 @@
-"""Rate limits: which of an endpoint's limits concern a caller, whether all of them admit a call, and the words of a refusal.
+"""Rate limits: admits a call when every limit that applies to it has room, and counts it once.
 
-A call is counted once and only when every limit admits it. Tokens are reserved on entry, by an estimate, and settled on exit:
-its text and the most that it lets the model write. For a call that names no such most, as many as the same caller's calls of
-that kind have come to of late; of callers who are new to this process the first ones can go over by what they write.
+Tokens are reserved before the call, by an estimate of its input plus the most that it lets the model write, and settled after it
+by what was used. If the call sets no `max_tokens`, the average of the same principal's recent calls of that kind is reserved; a
+principal's first calls at this process can therefore exceed a token limit by what the model writes.
 
-Who counts:
-- With Redis all processes count in its windows: in any 60 s no more than the limit is admitted, by all of them together, and a
-  process that is started again finds what was counted before.
-- Without it each process admits its share of a limit: the limit divided by the live gateway processes, the remainder to the
-  first of them, so that the shares add up to the limit; one process alone has all of it. A share of 0 refuses. A process that
-  is started again has forgotten what it admitted, and one that joins changes the shares: for a minute after that, more than
-  the limit can be admitted.
-- Each process also counts for itself what it admits through Redis. When Redis goes, that is what it has used of its share; what
-  the others used is not known, so in the first minute after the loss up to twice the limit can be admitted.
-- When Redis is back, maybe with nothing in it, the shares hold beside it for another minute, so that nothing is admitted twice.
+Who counts (`Mode`):
+- With Redis all processes count in its windows: in any 60 s they together admit no more than the limit, and a restarted process
+  finds what was counted before.
+- Without Redis each process admits its share of a limit: the limit divided by the number of live gateway processes, the
+  remainder to the first of them, so that the shares add up to the limit. A share of 0 refuses. A restarted process has forgotten
+  what it admitted, and a new one changes the shares: for a minute after either, more than the limit can be admitted.
+- Each process also counts in its own windows what it admits through Redis. When Redis becomes unreachable, those windows hold
+  what this process has used of its share, but not what the others used: in the first minute up to twice the limit can be admitted.
+- When Redis is back, perhaps empty, the shares are enforced beside it for another minute, so that nothing is admitted twice.
 """
 
 from __future__ import annotations
@@ -25,317 +24,220 @@ from contextlib import suppress
 from enum import StrEnum
 from time import monotonic_ns
 
-from serving_ui.gateway.errors import GatewayError
+from serving_ui.gateway.principal_limits import TOKENS, Demands, PrincipalLimits, limit_reached
 from serving_ui.gateway.redis_connection import (
     RedisAddress,
     RedisConnection,
     RedisErrorReply,
     RedisUnavailable,
 )
-from serving_ui.gateway.shared_windows import SharedWindows, Taken
+from serving_ui.gateway.shared_windows import SharedEntries, SharedWindows
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
-from serving_ui.gateway.windows import SECOND, SPAN, Ask, Full, Name, Windows
+from serving_ui.gateway.windows import WINDOW_NS, Demand, WindowFull, WindowKey, Windows
 
 _log = logging.getLogger("serving_ui.gateway")
-TOKENS = "tokens"
 _MAX_PRINCIPALS_CACHED = 10_000
-_PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach Redis; the last one is repeated
-Asks = Mapping[Name, Ask]
-Own = list[tuple[Name, list[int]]]
-
-
-class NotAdmitted(GatewayError):
-    """A limit refuses the call."""
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)  # pauses between attempts to reach Redis; the last one is repeated
+LocalEntries = list[tuple[WindowKey, list[int]]]
 
 
 class Mode(StrEnum):
-    """Who counts at the moment."""
+    """Where calls are counted at the moment. The values are those of the metric `serving_ui_limits_mode`."""
 
     OWN = "own"
-    """This process, for itself and within its share; there is no Redis in the settings."""
+    """In this process, within its share; no Redis is configured."""
     SHARED = "shared"
-    """Redis, for all processes."""
+    """In Redis, for all processes."""
     APART = "apart"
-    """This process within its share, because Redis cannot be reached."""
-
-
-class Reservation:
-    """What one call has taken of its limits."""
-
-    __slots__ = ("_own", "_principal_limits", "_reserved", "_shared", "_taken", "_told", "_windows")
-
-    def __init__(
-        self,
-        windows: Windows | None = None,
-        own: Own | None = None,
-        shared: SharedWindows | None = None,
-        taken: Taken | None = None,
-        *,
-        reserved: int = 0,
-        principal_limits: PrincipalLimits | None = None,
-        told: int = 0,
-    ) -> None:
-        """`principal_limits` learns from the call, when it has told no more than `told` tokens."""
-        self._windows, self._own = windows, own or []
-        self._shared, self._taken = shared, taken
-        self._reserved = reserved
-        self._principal_limits, self._told = principal_limits, told
-
-    def settle(self, tokens: int, *, may_be_more: bool = False, now: int | None = None) -> None:
-        """Say how many tokens the call really used: 0 when no model was asked. The call itself stays counted.
-
-        Nothing of what was reserved is given back when it `may_be_more`.
-        """
-        used, own, taken = max(tokens, self._reserved if may_be_more else 0), self._own, self._taken
-        self._own, self._taken = [], None
-        if self._principal_limits is not None and used:
-            self._principal_limits.learn(max(used - self._told, 0))
-        if self._windows is not None and own:
-            when = monotonic_ns() if now is None else now
-            self._windows.settle(own, reserved=self._reserved, used=used, now=when)
-        if self._shared is not None and taken is not None:
-            self._shared.settle(taken, reserved=self._reserved, used=used)
-
-
-_NOTHING = Reservation()
-
-
-class PrincipalLimits:
-    """What an endpoint's limits mean for one principal."""
-
-    __slots__ = ("_asks", "counts_tokens", "endpoint", "least", "limits", "principal", "usual")
-
-    def __init__(self, endpoint: Endpoint, principal: Principal, usual: int) -> None:
-        self.endpoint = endpoint
-        self.principal = principal
-        self.limits = applicable_limits(endpoint, principal)
-        tokens = [limit.most for limit in self.limits.values() if limit.unit == TOKENS]
-        self.counts_tokens = bool(tokens)
-        self.least = min(tokens, default=0)
-        self.usual = usual
-        self._asks = None if tokens else self._asked(1)
-
-    def asks(self, tokens: int) -> Asks:
-        """What a call asks of the windows. Raises GatewayError when one of them can never admit it."""
-        return self._asks if self._asks is not None else self._asked(tokens)
-
-    def _asked(self, tokens: int) -> Asks:
-        asks = {
-            name: Ask(tokens if limit.unit == TOKENS else 1, limit.most)
-            for name, limit in self.limits.items()
-        }
-        for name, ask in asks.items():
-            if ask.amount > ask.most:
-                raise never(self.limits[name], ask.amount)
-        return asks
-
-    def learn(self, beyond: int) -> None:
-        """What a call came to beyond what it told."""
-        self.usual = self.usual + (beyond - self.usual) // 4 if self.usual else beyond
+    """In this process, within its share, because Redis is unreachable."""
 
 
 class Limits:
-    """Admits calls. `now` is a monotonic time in whole nanoseconds. `start` and `stop` in the loop that it is used in."""
+    """Admits calls. `start` and `stop` in the event loop that it is used in. `now` is a monotonic time in nanoseconds."""
 
     def __init__(self, holder: SnapshotHolder | None = None, *, redis: RedisAddress | None = None) -> None:
         self._holder = holder or SnapshotHolder()
         self._windows = Windows()
         self._by_principal: dict[tuple[str, str], PrincipalLimits] = {}
         self._redis = redis
+        self._redis_task: asyncio.Task[None] | None = None
         self._shared: SharedWindows | None = None
-        self._apart_until = 0
-        self._keeper: asyncio.Task[None] | None = None
-        self._say(Mode.OWN if redis is None else Mode.APART)
+        self._shares_until = 0
+        """Until then the shares are enforced beside Redis, because it has just come back."""
+        self._set_mode(Mode.OWN if redis is None else Mode.APART)
 
     async def start(self) -> None:
-        """Returns once Redis has been reached, or has not been at the first attempt."""
+        """Returns after the first attempt to reach Redis, successful or not."""
         if self._redis is not None:
-            met = asyncio.Event()
-            self._keeper = asyncio.get_running_loop().create_task(self._keep(self._redis, met))
-            await met.wait()
+            attempted = asyncio.Event()
+            self._redis_task = asyncio.get_running_loop().create_task(
+                self._stay_connected(self._redis, attempted)
+            )
+            await attempted.wait()
 
     async def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._redis_task is not None:
+            self._redis_task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeper
+                await self._redis_task
         if self._shared is not None:
-            self._shared.line.close()
+            self._shared.connection.close()
 
     async def admit(
-        self, endpoint: Endpoint, principal: Principal, tokens: int, now: int, is_open: bool = False
+        self, endpoint: Endpoint, principal: Principal, tokens: int, now: int, is_unbounded: bool = False
     ) -> Reservation:
-        """Count one call and reserve `tokens`, or raise the GatewayError that says which limit refuses.
+        """Count one call and reserve `tokens`. Raises the GatewayError of the limit that refuses it.
 
-        `is_open` means that the call does not tell the most that it may use.
+        `is_unbounded`: the call does not limit what the model may write.
         """
         if not endpoint.limits:
-            return _NOTHING
-        told = max(tokens, 1)
-        principal_limits = self._principal_limits(endpoint, principal)
-        reserved = told
-        if is_open and principal_limits.usual:  # but an estimate alone makes no call too large for its limit
-            reserved = max(
-                told, min(told + principal_limits.usual, principal_limits.least // self._dividers(now))
-            )
-        asks, shared, taken = principal_limits.asks(reserved), self._shared, None
-        if not asks:
-            return _NOTHING
+            return _NO_RESERVATION
+        declared = max(tokens, 1)
+        rules = self._principal_limits(endpoint, principal)
+        reserved = declared
+        if (
+            is_unbounded and rules.average_undeclared
+        ):  # an average alone must not make a call exceed its limit
+            fitting = rules.smallest_token_limit // self._share_count(now)
+            reserved = max(declared, min(declared + rules.average_undeclared, fitting))
+        demands, shared, shared_entries = rules.demands(reserved), self._shared, None
+        if not demands:
+            return _NO_RESERVATION
         if shared is None:
-            own = self._within_share(asks, principal_limits.limits, now)
+            local = self._admit_local(demands, rules.limits, now)
         else:
-            own, taken = await self._counted(shared, asks, principal_limits.limits, now)
-        if not principal_limits.counts_tokens:
-            return _NOTHING
-        tokens_only = [each for each in own if each[0][2] == TOKENS]
+            local, shared_entries = await self._admit_shared(shared, demands, rules.limits, now)
+        if not rules.counts_tokens:
+            return _NO_RESERVATION
         return Reservation(
             self._windows,
-            tokens_only,
+            [entry for entry in local if entry[0][2] == TOKENS],
             shared,
-            taken and taken.only(TOKENS),
+            shared_entries and shared_entries.only(TOKENS),
             reserved=reserved,
-            principal_limits=principal_limits if is_open else None,
-            told=told,
+            declared=declared,
+            principal_limits=rules if is_unbounded else None,
         )
 
-    def _dividers(self, now: int) -> int:
-        """How many processes divide a limit among them at the moment."""
-        return 1 if self._shared is not None and now >= self._apart_until else self._holder.standing[1]
-
     def _principal_limits(self, endpoint: Endpoint, principal: Principal) -> PrincipalLimits:
-        """Remembered, because both stay what they are for thousands of calls; a new snapshot brings others."""
+        """Cached until a new snapshot brings another endpoint or principal object; the average survives that."""
         key = (endpoint.id, principal.id)
-        held = self._by_principal.get(key)
-        if held is None or held.endpoint is not endpoint or held.principal is not principal:
+        cached = self._by_principal.get(key)
+        if cached is None or cached.endpoint is not endpoint or cached.principal is not principal:
             if len(self._by_principal) >= _MAX_PRINCIPALS_CACHED:
                 self._by_principal.clear()
-            held = self._by_principal[key] = PrincipalLimits(endpoint, principal, held.usual if held else 0)
-        return held
+            average = cached.average_undeclared if cached else 0
+            cached = self._by_principal[key] = PrincipalLimits(endpoint, principal, average)
+        return cached
 
-    async def _counted(
-        self, shared: SharedWindows, asks: Asks, limits: Mapping[Name, Limit], now: int
-    ) -> tuple[Own, Taken | None]:
-        """The call in the windows of this process and, if it can be reached, in those of Redis."""
-        own = self._within_share(asks, limits, now) if now < self._apart_until else None
-        try:
-            said = await shared.take(asks)
-        except (RedisUnavailable, RedisErrorReply) as away:
-            shared.line.close(str(away))
-            return own or self._within_share(asks, limits, now), None
-        if isinstance(said, Full):
-            for name, entry in own or ():
-                self._windows.give_back(name, entry, asks[name].amount)
-            raise refusal(limits[said.name], said.wait)
-        return own or self._windows.count(asks, now), said
+    def _share_count(self, now: int) -> int:
+        """How many processes divide a limit among them at the moment."""
+        return 1 if self._shared is not None and now >= self._shares_until else self._holder.rank_and_count[1]
 
-    def _within_share(self, asks: Asks, limits: Mapping[Name, Limit], now: int) -> Own:
-        """Count the call if this process may still admit it."""
-        place, processes = self._holder.standing
-        if processes > 1:
-            asks = {
-                name: Ask(ask.amount, ask.most // processes + (place < ask.most % processes))
-                for name, ask in asks.items()
+    def _admit_local(self, demands: Demands, limits: Mapping[WindowKey, Limit], now: int) -> LocalEntries:
+        """Count the call within this process's share of each limit. Raises NotAdmitted."""
+        rank, count = self._holder.rank_and_count
+        if count > 1:
+            demands = {
+                key: Demand(demand.amount, demand.most // count + (rank < demand.most % count))
+                for key, demand in demands.items()
             }
-        said = self._windows.take(asks, now)
-        if isinstance(said, Full):
-            share = asks[said.name].most if processes > 1 else None
-            raise refusal(limits[said.name], said.wait, share=share)
-        return said
+        result = self._windows.admit(demands, now)
+        if isinstance(result, WindowFull):
+            share = demands[result.key].most if count > 1 else None
+            raise limit_reached(limits[result.key], result.wait_ns, share=share)
+        return result
 
-    async def _keep(self, address: RedisAddress, met: asyncio.Event) -> None:
-        """Keeps a connection, as long as the gateway runs."""
-        failed = 0
+    async def _admit_shared(
+        self, shared: SharedWindows, demands: Demands, limits: Mapping[WindowKey, Limit], now: int
+    ) -> tuple[LocalEntries, SharedEntries | None]:
+        """Count the call in the windows of this process and in those of Redis; only locally if Redis is lost meanwhile."""
+        local = self._admit_local(demands, limits, now) if now < self._shares_until else None
+        try:
+            result = await shared.admit(demands)
+        except (RedisUnavailable, RedisErrorReply) as problem:
+            shared.connection.close(str(problem))
+            return local or self._admit_local(demands, limits, now), None
+        if isinstance(result, WindowFull):
+            for key, entry in local or ():
+                self._windows.cancel(key, entry, demands[key].amount)
+            raise limit_reached(limits[result.key], result.wait_ns)
+        return local or self._windows.count(demands, now), result
+
+    async def _stay_connected(self, address: RedisAddress, attempted: asyncio.Event) -> None:
+        """Connects to Redis again whenever the connection is lost, until it is cancelled."""
+        failures = 0
         while True:
             try:
                 shared = SharedWindows(await RedisConnection.open(address))
                 await shared.prepare()
-            except (RedisUnavailable, RedisErrorReply) as away:
-                if not failed:
-                    _log.warning("Rate limits: each process admits its share, because %s.", away)
-                met.set()
-                await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES) - 1)])
-                failed += 1
+            except (RedisUnavailable, RedisErrorReply) as problem:
+                if not failures:
+                    _log.warning("Rate limits: each process admits its share, because %s.", problem)
+                attempted.set()
+                await asyncio.sleep(_RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)])
+                failures += 1
                 continue
-            if met.is_set():
-                self._apart_until = monotonic_ns() + SPAN
+            if attempted.is_set():
+                self._shares_until = monotonic_ns() + WINDOW_NS
                 _log.warning("Rate limits: Redis at %s is back; the shares hold for another minute.", address)
-            failed, self._shared = 0, shared
-            self._say(Mode.SHARED)
-            met.set()
-            why = await shared.line.ended
+            failures, self._shared = 0, shared
+            self._set_mode(Mode.SHARED)
+            attempted.set()
+            reason = await shared.connection.closed
             self._shared = None
-            self._say(Mode.APART)
-            _log.warning("Rate limits: each process admits its share, because %s.", why)
+            self._set_mode(Mode.APART)
+            _log.warning("Rate limits: each process admits its share, because %s.", reason)
 
-    def _say(self, mode: Mode) -> None:
+    def _set_mode(self, mode: Mode) -> None:
         self._holder.limits = mode.value
 
 
-def applicable_limits(endpoint: Endpoint, principal: Principal) -> Mapping[Name, Limit]:
-    """The strictest limit of each window that a call of this principal is counted in."""
-    found: dict[Name, Limit] = {}
-    for limit in endpoint.limits:
-        whose = _whose(limit, principal)
-        if whose is not None:
-            name = (endpoint.id, whose, limit.unit)
-            known = found.get(name)
-            if known is None or limit.most < known.most:
-                found[name] = limit
-    return found
+class Reservation:
+    """The tokens that one call has reserved in its windows. `settle` once."""
 
-
-def _whose(limit: Limit, principal: Principal) -> str | None:
-    """Whose window the limit looks at; None when it does not concern the principal.
-
-    A principal has one window, whichever limits look at it, so that a call is counted once.
-    """
-    match limit.key:
-        case "endpoint":
-            return ""
-        case "user_group":
-            return f"g:{limit.principal}" if limit.principal in principal.groups else None
-        case "service_principal" if principal.kind != "service_principal":
-            return None
-    return f"p:{principal.id}" if limit.principal in (None, principal.id) else None
-
-
-def refusal(limit: Limit, wait: int, *, share: int | None = None) -> NotAdmitted:
-    """The limit, or the share of it that this process may admit, is used up for `wait` nanoseconds."""
-    seconds = max(1, -(-wait // SECOND))
-    if limit.most == 0:
-        what = f"is 0 {limit.unit} per minute, so it takes no calls. Ask the person who manages it."
-    elif share is not None:
-        what = (
-            f"is {_amount(limit)} per minute. As gateway processes cannot count together at the moment, each admits its "
-            f"share, and this one's, {share}, has been reached. Try again in {seconds} s."
-        )
-    else:
-        what = f"is {_amount(limit)} per minute and has been reached. Try again in {seconds} s."
-    return NotAdmitted(429, f"The limit {_of(limit)} {what}", retry_after=seconds)
-
-
-def never(limit: Limit, tokens: int) -> NotAdmitted:
-    """The call is larger than the limit, so waiting does not help. A limit of 0 is a limit like others."""
-    if limit.most == 0:
-        return refusal(limit, 60 * SECOND)
-    return NotAdmitted(
-        400,
-        f"The request may use up to {tokens} tokens (its text and the most that it lets the model write), and the limit "
-        f"{_of(limit)} is {_amount(limit)} per minute, so it can never be admitted. Send less text or a smaller max_tokens.",
-        code="INVALID_PARAMETER_VALUE",
+    __slots__ = (
+        "_declared",
+        "_local_entries",
+        "_principal_limits",
+        "_reserved",
+        "_shared",
+        "_shared_entries",
+        "_windows",
     )
 
+    def __init__(
+        self,
+        windows: Windows | None = None,
+        local_entries: LocalEntries | None = None,
+        shared: SharedWindows | None = None,
+        shared_entries: SharedEntries | None = None,
+        *,
+        reserved: int = 0,
+        declared: int = 0,
+        principal_limits: PrincipalLimits | None = None,
+    ) -> None:
+        """`declared`: tokens by the call's own numbers. `principal_limits` observes what it uses beyond that, if given."""
+        self._windows, self._local_entries = windows, local_entries or []
+        self._shared, self._shared_entries = shared, shared_entries
+        self._reserved, self._declared = reserved, declared
+        self._principal_limits = principal_limits
 
-def _of(limit: Limit) -> str:
-    match limit.key, limit.principal:
-        case "endpoint", _:
-            return "of this endpoint"
-        case "user_group", _:
-            return f"for the group {limit.shown} at this endpoint"
-        case _, None:
-            return "for each user of this endpoint"
-    return f"for {limit.shown} at this endpoint"
+    def settle(self, tokens: int, *, may_be_more: bool = False, now: int | None = None) -> None:
+        """Count `tokens` in place of the reservation: 0 when no model was asked. The call itself stays counted.
+
+        `may_be_more`: the model may have written more than is known, so nothing of the reservation is given back.
+        """
+        used = max(tokens, self._reserved if may_be_more else 0)
+        local, shared_entries = self._local_entries, self._shared_entries
+        self._local_entries, self._shared_entries = [], None
+        if self._principal_limits is not None and used:
+            self._principal_limits.observe(max(used - self._declared, 0))
+        if self._windows is not None and local:
+            when = monotonic_ns() if now is None else now
+            self._windows.settle(local, reserved=self._reserved, used=used, now=when)
+        if self._shared is not None and shared_entries is not None:
+            self._shared.settle(shared_entries, reserved=self._reserved, used=used)
 
 
-def _amount(limit: Limit) -> str:
-    return f"{limit.most} {limit.unit if limit.most != 1 else limit.unit[:-1]}"
+_NO_RESERVATION = Reservation()

@@ -16,16 +16,16 @@ from serving_ui.lib import http_url
 from serving_ui.lib.http_url import HttpUrl, InvalidUrl
 
 
-class BadRequest(UpstreamFault):
+class InvalidUpstreamRequest(UpstreamFault):
     """The request cannot be put on the wire as the endpoint's config has it."""
 
 
 def address_of(url: str) -> HttpUrl:
-    """Where it goes. Raises BadRequest."""
+    """Where it goes. Raises InvalidUpstreamRequest."""
     try:
         return http_url.parse(url)
     except InvalidUrl as problem:
-        raise BadRequest("its address cannot be understood") from problem
+        raise InvalidUpstreamRequest("its address cannot be understood") from problem
 
 
 def fields(request: UpstreamRequest, to: HttpUrl) -> list[tuple[str, str]]:
@@ -34,7 +34,7 @@ def fields(request: UpstreamRequest, to: HttpUrl) -> list[tuple[str, str]]:
 
 
 def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
-    """All up to the body's length. Raises BadRequest.
+    """All up to the body's length. Raises InvalidUpstreamRequest.
 
     A line break in a header (a key pasted with its newline) would be a second request.
     """
@@ -43,11 +43,11 @@ def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
     lines.append("content-length: ")
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
-        raise BadRequest("a value in its configuration contains a line break")
+        raise InvalidUpstreamRequest("a value in its configuration contains a line break")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError as problem:
-        raise BadRequest(
+        raise InvalidUpstreamRequest(
             "a value in its configuration contains a character that no header may have"
         ) from problem
 

@@ -1,6 +1,6 @@
-"""One query that has reached an endpoint: who asks what, what is being tried, what it has used so far, and how it ended.
+"""One query at an endpoint, from its arrival to its usage record, and its attempts at providers.
 
-`close` writes its record, once and before the last byte goes out, so that whoever has an answer has a row.
+`Query.close` writes the record once and before the last byte is sent, so that every answered query has a row.
 """
 
 from __future__ import annotations
@@ -14,26 +14,21 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import SecretUnusable, UnsupportedRequest, UpstreamRequest
 from serving_ui.catalogue.wire_format import RequestContext, WireFormat
 from serving_ui.gateway.caller import Caller
-from serving_ui.gateway.errors import GatewayError, invalid, sent_secrets
+from serving_ui.gateway.errors import GatewayError, invalid, request_secrets
 from serving_ui.gateway.inference_request import InferenceRequest
-from serving_ui.gateway.limits import NotAdmitted, Reservation
-from serving_ui.gateway.record import Record, Recorder
+from serving_ui.gateway.limits import Reservation
+from serving_ui.gateway.principal_limits import NotAdmitted
+from serving_ui.gateway.record import COMPLETE, FAILED, LIMITED, TRUNCATED, Record, Recorder
 from serving_ui.gateway.reported_failure import ReportedFailure, to_error
 from serving_ui.gateway.response_translator import ResponseTranslator
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot
 from serving_ui.gateway.token_counter import Counts, TokenCounter
 
-CALLER_LEFT = 499
-COMPLETE = "complete"
-TRUNCATED = "truncated"
-LEFT = "client_left"
-LIMITED = "limited"
-FAILED = "failed"
-_NOTHING_READ = InferenceRequest({})
+_NO_REQUEST = InferenceRequest({})
 
 
 class Query:
-    """From the moment when its endpoint is reached until `close`."""
+    """Open until `close`."""
 
     __slots__ = (
         "_is_output_unknown",
@@ -43,13 +38,13 @@ class Query:
         "endpoint",
         "entity",
         "fallbacks",
+        "is_billable",
         "is_open",
         "principal",
         "request",
         "reservation",
         "retries",
         "snapshot",
-        "was_asked",
     )
 
     def __init__(
@@ -61,28 +56,28 @@ class Query:
         self.caller = caller
         self._recorder = recorder
         self.is_open = True
-        """Until `close`."""
         self._is_output_unknown = False
-        self.request = _NOTHING_READ
+        self.request = _NO_REQUEST
         self.entity: Entity | None = None
+        """The served entity of the current attempt."""
         self.counter = TokenCounter()
         self.reservation: Reservation | None = None
-        self.was_asked = False
-        """A provider may have read the request and did not refuse it, so there are tokens to count."""
+        self.is_billable = False
+        """A provider may have read the request and did not reject it, so tokens are counted."""
         self.retries = self.fallbacks = 0
 
     def close(self, status: int, completeness: str = COMPLETE, *, code: str = "") -> None:
-        """How it ended; only the first time counts. `status` is what the caller gets to see."""
+        """Settle the reservation and write the record. Only the first call counts. `status` is what the caller sees."""
         if not self.is_open:
             return
         self.is_open = False
-        used = self._used(completeness == COMPLETE)
+        counts = self._token_counts(completeness == COMPLETE)
         if self.reservation is not None:
-            self.reservation.settle(used[0] + used[1], may_be_more=self._is_output_unknown)
+            self.reservation.settle(counts[0] + counts[1], may_be_more=self._is_output_unknown)
         caller, endpoint, entity, request = self.caller, self.endpoint, self.entity, self.request
         elapsed = caller.elapsed_ms()
         self._recorder.record(
-            Record(  # in the order of its fields: by their names it takes twice as long
+            Record(  # positional: keyword arguments take twice as long
                 caller.request_id.decode(),
                 time() - elapsed / 1000,
                 endpoint.id,
@@ -98,7 +93,7 @@ class Query:
                 completeness,
                 code,
                 request.stream,
-                *used,
+                *counts,
                 caller.first_byte_ms or elapsed,
                 elapsed,
                 caller.overhead_ms(),
@@ -111,29 +106,29 @@ class Query:
         )
 
     def fail(self, error: GatewayError) -> None:
-        """It ended with this error."""
-        if self.caller.began:
+        """Close with an error, which ends a stream that has begun."""
+        if self.caller.has_begun:
             self.close(200, TRUNCATED, code=error.code)
         else:
             self.close(error.status, LIMITED if isinstance(error, NotAdmitted) else FAILED, code=error.code)
 
-    def start_retry(self) -> None:
-        """It is asked once more, or elsewhere. What the try before has used stays counted."""
-        self.counter.start_retry(self._used(ended=False))
-        self.was_asked = False
+    def start_attempt(self) -> None:
+        """A retry or fallback begins. The tokens of the attempt before stay counted."""
+        self.counter.start_attempt(self._token_counts(ended=False))
+        self.is_billable = False
 
-    def _used(self, ended: bool) -> Counts:
-        """What the provider told until now; the rest is estimated, unless nobody read the request or it was refused."""
-        if not self.was_asked:
+    def _token_counts(self, ended: bool) -> Counts:
+        """As the provider has reported them so far; what it has not reported is estimated if the attempt is billable."""
+        if not self.is_billable:
             return self.counter.reported_counts()
         if not (ended or self.counter.has_output):
-            self._is_output_unknown = True  # a model may have written all that it was allowed to
+            self._is_output_unknown = True  # the model may have written as much as it was allowed to
         return self.counter.estimated_counts(self.request, ended)
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One served entity that is asked one query. `request` is what is sent, with the signature once it has one."""
+    """One query sent to one served entity. `upstream_request` is replaced when it is authenticated."""
 
     query: Query
     entity: Entity
@@ -142,7 +137,7 @@ class Attempt:
 
     @classmethod
     def of(cls, query: Query, entity: Entity) -> Attempt:
-        """Raises GatewayError when this provider cannot be asked this."""
+        """Raises GatewayError when the provider does not support this request."""
         wire = _wire(query, entity)
         try:
             request = wire.build_request(
@@ -156,7 +151,7 @@ class Attempt:
 
     @property
     def translator(self) -> ResponseTranslator:
-        """What becomes of its answer."""
+        """A new translator of the reply."""
         request = self.query.request
         return ResponseTranslator(
             wire=self.wire,
@@ -164,26 +159,26 @@ class Attempt:
             fail=self.failure,
             counter=self.query.counter,
             shows_usage=request.shows_usage,
-            named=request.is_response,
+            is_response=request.is_response,
         )
 
     def _asked(self) -> RequestContext:
         kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
-        shown = f"{kind}-{self.query.caller.request_id.decode()}"
-        return RequestContext(self.query.request.body, self.entity.model, shown, int(time()))
+        completion_id = f"{kind}-{self.query.caller.request_id.decode()}"
+        return RequestContext(self.query.request.body, self.entity.model, completion_id, int(time()))
 
     def failure(self, failed: ProviderError) -> ReportedFailure:
-        """What it means for the caller that the provider told of this failure."""
+        """The error for the caller that a failure reported within the reply means."""
         return to_error(failed, endpoint=self.query.endpoint.name, secrets=self.secrets)
 
     @property
     def secrets(self) -> list[str]:
-        """What must never come back in an error."""
-        return sent_secrets(url=self.upstream_request.url, headers=self.upstream_request.headers)
+        """Values of the upstream request that must never appear in an error."""
+        return request_secrets(url=self.upstream_request.url, headers=self.upstream_request.headers)
 
 
 def _wire(query: Query, entity: Entity) -> WireFormat:
-    """How the entity's provider is asked this."""
+    """The wire format of the entity's provider for this task. Raises GatewayError."""
     provider = PROVIDERS[entity.provider]
     if query.request.is_response:
         if provider.build_responses_request is None:

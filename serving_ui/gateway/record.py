@@ -1,16 +1,25 @@
-"""What is known of one request when it has been answered: the row that usage counts. No bodies, no secrets.
-
-Who fills it in is the gateway; who keeps it is a `Recorder`.
-"""
+"""The usage record of one answered query: no bodies, no secrets. The gateway fills it in, a `Recorder` stores it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+STATUS_CALLER_LEFT = 499
+"""Recorded for a caller that disconnected before its answer. Nobody receives it; nginx has the same status."""
+
+COMPLETE = "complete"
+TRUNCATED = "truncated"
+"""The provider's answer ended early, after its beginning had been sent to the caller."""
+CLIENT_LEFT = "client_left"
+LIMITED = "limited"
+"""Refused by a rate limit."""
+FAILED = "failed"
+"""No model answered."""
+
 
 class Record(NamedTuple):
-    """One request. Times of day are Unix seconds, durations milliseconds."""
+    """Names and order of the fields are those of the spool's lines and of the usage rows. `at` is in Unix seconds, `…_ms` in milliseconds."""
 
     request_id: str
     at: float
@@ -24,25 +33,26 @@ class Record(NamedTuple):
     provider: str = ""
     model: str = ""
     status: int = 0
-    """The HTTP status that the caller got; 499 when the caller left before."""
-    completeness: str = "complete"
-    """complete, truncated (the provider stopped short), client_left, limited (refused by a limit) or failed (no answer of a model)."""
+    """The HTTP status that the caller got, or STATUS_CALLER_LEFT."""
+    completeness: str = COMPLETE
+    """One of the constants above."""
     error_code: str = ""
     streamed: bool = False
     tokens_in: int = 0
     tokens_out: int = 0
-    """All of the input and all of the output, whatever the provider counts apart."""
+    """All of the input and all of the output, including the parts below."""
     tokens_source: str = "none"
-    """reported by the provider, estimated here, mixed (what it did not tell is estimated), or none when no model was asked."""
+    """reported (by the provider), estimated (by the gateway), mixed (both), or none (no model was asked)."""
     tokens_cached: int = 0
     """Of the input: read from the provider's cache."""
     tokens_cache_written: int = 0
     """Of the input: written to the provider's cache."""
     tokens_reasoning: int = 0
-    """Of the output: what the model thought."""
+    """Of the output: the model's reasoning."""
     first_byte_ms: float = 0.0
     total_ms: float = 0.0
     overhead_ms: float = 0.0
+    """The gateway's own time, until the first byte of the answer."""
     retries: int = 0
     fallbacks: int = 0
     client_request_id: str = ""
@@ -51,13 +61,13 @@ class Record(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Keeps records. `note` is called once for each request that was answered, before the last byte goes out."""
+    """Stores records. `record` is called once for each answered query, before the last byte of the answer is sent."""
 
     def record(self, record: Record) -> None: ...
 
 
 class NullRecorder:
-    """Keeps nothing, for a gateway that nobody asks about its usage."""
+    """Stores nothing, for a gateway without usage."""
 
     def record(self, record: Record) -> None:
-        """Forget it."""
+        """Ignore it."""

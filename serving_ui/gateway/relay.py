@@ -1,13 +1,13 @@
-"""Passes a provider's answer on to the caller: whole, or event by event as it comes.
+"""Relays a provider's reply to the caller: whole, or event by event as the events arrive.
 
-A stream ends in one of two ways: with exactly one `[DONE]` (in the Responses API: with the provider's last event), when the
-provider's stream was whole, or with an error event and no `[DONE]` (there: `response.failed`, if the provider sent that), when it was
-cut, late, garbled or said so itself. Until the first event has come nothing is sent, so that an early failure is an ordinary error
-answer with a status, and another entity can be asked.
+A stream to the caller ends in one of two ways. If the provider's stream was complete: with exactly one `[DONE]` (in the Responses
+API with the provider's last event). If it was cut, timed out, malformed or reported a failure: with an error event and no `[DONE]`
+(in the Responses API with `response.failed`, if the provider sent that). Nothing is sent before the first event has arrived, so
+that an earlier failure is an ordinary error response with a status, and a fallback can be tried.
 
-A provider that shows for a while only that it is alive (pings, comments, events that say nothing to the caller) is passed on as a
-keep-alive, lest a balancer between us and the caller cuts a connection on which nothing moves. It begins the stream, too: who has
-thought for so long has taken the request, and a failure after that is an error event.
+While a provider sends only signs of life (pings, comments, events without content for the caller), the caller gets a keep-alive
+every KEEP_ALIVE_SECONDS, because a load balancer would close a silent connection. A keep-alive begins the stream: a failure after
+it is an error event.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from serving_ui.gateway.circuit_breaker import CircuitBreaker
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.query import Attempt
 from serving_ui.gateway.reported_failure import ReportedFailure
-from serving_ui.gateway.response_translator import passed
+from serving_ui.gateway.response_translator import pass_through
 from serving_ui.gateway.upstream import Reply
 
-KEEP_ALIVE_EVERY = 15.0
-"""Seconds, at least: what the standard of server-sent events advises."""
-_KEEP_ALIVE = b": keep-alive\n\n"
-_BLANK = b"\n\n"
-_EVENTS = (b"data:", b"event:", b"error:")
+KEEP_ALIVE_SECONDS = 15.0
+"""The least time between two keep-alives, as the standard of server-sent events advises."""
+_KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
+_BLANK_LINES = b"\n\n"
+_EVENT_PREFIXES = (b"data:", b"event:", b"error:")
 
 
 async def relay_whole(reply: Reply, attempt: Attempt) -> None:
-    """A JSON object: passed on byte by byte, or translated."""
+    """A JSON object: the provider's bytes, or their translation."""
     query = attempt.query
-    content = reply.arrived()
+    content = reply.body_if_complete()
     if content is None:
         content = await _timed(query.caller, reply.body())
     if attempt.wire.translate_response is None:
-        content = passed(content, query.counter, attempt.failure, may_be_cut=reply.ends_connection())
+        content = pass_through(content, query.counter, attempt.failure, may_be_cut=reply.closes_connection())
     else:
-        content = attempt.translator.whole(content)
+        content = attempt.translator.translate(content)
     query.close(200)
-    await query.caller.answer(200, content, (b"served-model-name", attempt.entity.name.encode()))
+    await query.caller.respond(200, content, (b"served-model-name", attempt.entity.name.encode()))
 
 
 async def relay_stream(reply: Reply, attempt: Attempt, circuit: CircuitBreaker) -> None:
-    """Events, attempt sent on as soon as it is whole. With the first one a host that was left alone is known to be back."""
+    """Events, each sent as soon as it is complete. The first one closes an open circuit: the host works again."""
     query, caller = attempt.query, attempt.query.caller
     framing = attempt.wire.framing_of(reply.headers.get("content-type", ""))
     if framing is None:
@@ -54,50 +54,50 @@ async def relay_stream(reply: Reply, attempt: Attempt, circuit: CircuitBreaker) 
         raise GatewayError(
             501, "The provider did not stream although it was asked to. Leave out the field stream."
         )
-    stream = attempt.translator.stream(framing)
-    heard = monotonic()
+    stream = attempt.translator.open_stream(framing)
+    last_sent = monotonic()
     while True:
-        portion = await (reply.read() if caller.began else _timed(caller, reply.read()))
-        ready = stream.take(portion) if portion else stream.close()
-        if not (ready or stream.over or stream.error):
-            if monotonic() - heard < KEEP_ALIVE_EVERY:
+        portion = await (reply.read() if caller.has_begun else _timed(caller, reply.read()))
+        ready = stream.feed(portion) if portion else stream.finish()
+        if not (ready or stream.is_over or stream.error):
+            if monotonic() - last_sent < KEEP_ALIVE_SECONDS:
                 continue
             ready = _keep_alive(caller)
-        if (ready or stream.over) and not caller.began:
+        if (ready or stream.is_over) and not caller.has_begun:
             if circuit.is_open:
-                circuit.answered()
-            await caller.begin((b"served-model-name", attempt.entity.name.encode()))
-        if stream.over:
+                circuit.record_success()
+            await caller.begin_stream((b"served-model-name", attempt.entity.name.encode()))
+        if stream.is_over:
             query.close(200)
-            await caller.end(ready + stream.last)
+            await caller.end_stream(ready + stream.terminator)
             return
         if ready:
-            await caller.push(ready)
-            heard = monotonic()
+            await caller.send_chunk(ready)
+            last_sent = monotonic()
         if stream.error is not None:
             raise stream.pop_error()
 
 
 def _read_unstreamed(content: bytes, attempt: Attempt) -> None:
-    """Reads what came in place of a stream: it may tell of a failure, and tokens were used all the same. Raises GatewayError."""
-    if not content.lstrip().startswith(_EVENTS):
-        attempt.translator.whole(content)
+    """Read a reply that is no stream although one was requested: it may report a failure, and its tokens count. Raises GatewayError."""
+    if not content.lstrip().startswith(_EVENT_PREFIXES):
+        attempt.translator.translate(content)
         return
-    stream = attempt.translator.stream(Framing.SSE)  # events, but of another content type
-    stream.take(content)
+    stream = attempt.translator.open_stream(Framing.SSE)  # events with a wrong content type
+    stream.feed(content)
     if isinstance(stream.error, ReportedFailure):
         raise stream.pop_error()
 
 
 def _keep_alive(caller: Caller) -> bytes:
-    """A comment, as the standard has it; MLflow's client, which asks at the paths of invocations, takes empty lines and no comment."""
-    return _BLANK if caller.path.endswith("/invocations") else _KEEP_ALIVE
+    """A comment, as in the standard; at the invocations paths empty lines, because MLflow's client fails on comments."""
+    return _BLANK_LINES if caller.path.endswith("/invocations") else _KEEP_ALIVE_COMMENT
 
 
 async def _timed(caller: Caller, reading: Awaitable[bytes]) -> bytes:
-    """Read, and count the waiting as the provider's time."""
+    """Await `reading` and count that time as the provider's."""
     began = perf_counter()
     try:
         return await reading
     finally:
-        caller.waited(perf_counter() - began)
+        caller.add_upstream_time(perf_counter() - began)

@@ -1,4 +1,4 @@
-"""A failure that a provider told within an answer, as an error for the caller: the same as if it had come as an HTTP status."""
+"""A failure that a provider reports within a reply of status 200, as the error that its HTTP status would have been."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from pydantic_core import to_json
 
 from serving_ui.catalogue.provider_errors import ProviderError
-from serving_ui.gateway.errors import GatewayError, from_reply
+from serving_ui.gateway.errors import GatewayError, from_provider_reply
 
 
 class ReportedFailure(GatewayError):
-    """`upstream_status` is the status that it would have been. `event` ends a stream with it: as usual, or as the API that is spoken has it.
+    """`upstream_status` is that HTTP status. `event` is the last event of a stream that ends with it, in the API of that stream.
 
-    Only who was limited is told when to come back: of any other failure it is not certain that nothing has been done.
+    Only a 429 keeps its `retry_after`: after any other failure it is not certain that the model has done no work.
     """
 
     event = b""
@@ -29,8 +29,10 @@ ToError = Callable[[ProviderError], ReportedFailure]
 
 
 def to_error(failed: ProviderError, *, endpoint: str, secrets: Iterable[str]) -> ReportedFailure:
-    """In the provider's words, without any secret."""
-    words = str(failed).encode(errors="replace").decode()  # halves of surrogate pairs
+    """The error with the provider's message, from which secrets are removed."""
+    words = str(failed).encode(errors="replace").decode()  # lone surrogates
     body = to_json({"message": words, "code": failed.code.encode(errors="replace").decode()})
-    error = from_reply(status=failed.status, headers={}, body=body, endpoint=endpoint, secrets=secrets)
+    error = from_provider_reply(
+        status=failed.status, headers={}, body=body, endpoint=endpoint, secrets=secrets
+    )
     return ReportedFailure(error, upstream_status=failed.status)

@@ -1,9 +1,8 @@
-"""What the caller gets for a provider's answer: the same bytes, or what the provider's file makes of them. Pure.
+"""What the caller gets for a provider's reply: the same bytes, or their translation by the provider's wire format. Pure.
 
-A failure that the answer itself tells of becomes the error that its status would have been (`fail`). What cannot be read at all is the
-provider's fault: 500, of which MLflow's client asks again and Databricks' does not, and whose sentence both show. A 503 would be
-repeated by both for minutes and end as a timeout without a word; it is for what has probably gone by the next try, an answer that
-was cut.
+A failure that the reply itself reports becomes the error that its status would have been (`fail`). An unreadable reply is a 500:
+MLflow's client retries it, Databricks' does not, and both show its message. Both would retry a 503 for minutes and then show a
+timeout without the message, so 503 is only for a reply that was cut, which is probably complete at the next attempt.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from pydantic_core import from_json
@@ -28,24 +26,25 @@ from serving_ui.catalogue.wire_format import (
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
 from serving_ui.gateway.sse import EventSplitter, LineSplitter, Splitter
-from serving_ui.gateway.streams import NamedStream, PassedStream, Stream, TranslatedStream, read_json
+from serving_ui.gateway.streams import PassthroughStream, ResponsesStream, Stream, TranslatedStream, read_json
 from serving_ui.gateway.token_counter import TokenCounter
 from serving_ui.lib import json_text
 
-# An error that is not null, or the word as a value: `"object": "error"`.
+# A key "error" that is not null, or the value "error" as in `"object": "error"`.
 _ERROR = re.compile(rb'"error"\s*+(?!:\s*+null)')
-# What an answer of each task and of the Responses API has, with something in it; a text that speaks of it has its quotes escaped.
+# The non-empty list that an answer of each task and of the Responses API has. Within a text its quotes would be escaped.
 _CONTENT = re.compile(rb'"(choices|data|output)"\s*+:\s*+\[\s*+[^\]\s]')
-# The last counts, and after them the end of the object or another name.
+# The last usage, followed by the end of the object or another key.
 _AFTER_USAGE = re.compile(rb'"usage"\s*+:\s*+\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}\s*+(?:,\s*+"|\}\s*+\Z)')
-_OPENING, _CLOSING = b"{}"
-_END = 4096
-_LONG = 16_384
+_OPENING_BRACE, _CLOSING_BRACE = b"{}"
+_EDGE_BYTES = 4096
+_LONG_BYTES = 16_384
 
 
 def _aws_splitter() -> Splitter:
-    splitter: Splitter = import_module("serving_ui.gateway.aws").FrameSplitter()
-    return splitter
+    from serving_ui.gateway.aws_event_stream import FrameSplitter  # noqa: PLC0415 - only AWS needs its megabytes
+
+    return FrameSplitter()
 
 
 _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
@@ -57,35 +56,35 @@ _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
 
 @dataclass(slots=True)
 class ResponseTranslator:
-    """How one answer is passed on. `asked` makes the request that a translated answer belongs to."""
+    """Translates one reply, as a whole or as a stream. `asked` describes the request, for formats that are translated."""
 
     wire: WireFormat
     asked: Callable[[], RequestContext] = field(repr=False)
     fail: ToError = field(repr=False)
     counter: TokenCounter
     shows_usage: bool = False
-    named: bool = False
-    """Whether it is the Responses API, whose events have names."""
+    is_response: bool = False
+    """Whether the reply is one of the Responses API, whose events have names."""
 
-    def stream(self, framing: Framing) -> Stream:
-        """What becomes of the provider's events."""
+    def open_stream(self, framing: Framing) -> Stream:
+        """The converter of the provider's events."""
         common: dict[str, Any] = {
             "splitter": _SPLITTERS[framing](),
             "counter": self.counter,
             "fail": self.fail,
             "shows_usage": self.shows_usage,
         }
-        if self.named:
-            return NamedStream(**common)
+        if self.is_response:
+            return ResponsesStream(**common)
         if self.wire.stream_translator is None:
-            return PassedStream(**common)
+            return PassthroughStream(**common)
         return TranslatedStream(translator=self.wire.stream_translator(self.asked()), **common)
 
-    def whole(self, content: bytes) -> bytes:
-        """What becomes of a whole answer. Raises GatewayError."""
+    def translate(self, content: bytes) -> bytes:
+        """The answer to a whole reply. Raises GatewayError."""
         if self.wire.translate_response is None:
-            return passed(content, self.counter, self.fail)
-        given = _read(read_json(content), content, self.fail)
+            return pass_through(content, self.counter, self.fail)
+        given = _checked(read_json(content), content, self.fail)
         try:
             made = translate_response(self.wire, given, self.asked())
         except MalformedResponse as problem:
@@ -95,52 +94,57 @@ class ResponseTranslator:
                 "Try again, or tell the person who manages the endpoint.",
             ) from problem
         except ProviderError as failed:
-            self.counter.usage(failed.counts)
+            self.counter.read_usage(failed.counts)
             raise self.fail(failed) from failed
-        self.counter.answer(made)
+        self.counter.read_reply(made)
         return json_text.write(made)
 
 
-def passed(content: bytes, counter: TokenCounter, fail: ToError, *, may_be_cut: bool = False) -> bytes:
-    """An answer that passes through as it is, but for numbers that JSON does not have.
+def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be_cut: bool = False) -> bytes:
+    """A reply in OpenAI's format, unchanged except for numbers that JSON does not have (NaN, Infinity). Raises GatewayError.
 
-    It is parsed only when it has no counts where they usually are, may tell of a failure, or may be none.
-    `may_be_cut`: its end was that of the connection, so HTTP does not say that it is whole.
+    Parsing is slow, so it is done only if `_is_plain` cannot show by a few searches that the reply has an answer and no failure.
+    `may_be_cut`: the connection ended with the body, so HTTP does not say whether it is complete.
     """
-    counted = counter.whole(content)
-    if not counted or may_be_cut or not _is_usual(content, counted):
-        given = _read(read_json(content, loosely=True), content, fail)
+    counted = counter.scan_reply(content)
+    if not counted or may_be_cut or not _is_plain(content, counted):
+        given = _checked(read_json(content, accept_lone_surrogates=True), content, fail)
         if not provider_errors.has_output(given):
             raise _empty()
-        counter.answer(given)
+        counter.read_reply(given)
     return json_text.without_infinity(content)
 
 
-def _is_usual(content: bytes, counted: int) -> bool:
-    """Cheap: an object by its first and last sign, with an answer in it, sound around its counts, and without an error.
+def _is_plain(content: bytes, counted: int) -> bool:
+    """Whether the bytes begin and end as a JSON object, contain an answer, are well-formed around the usage, and have no error.
 
-    `counted` is where its counts are, as `TokenCounter.whole` says.
+    `counted` is the offset of the usage, as `TokenCounter.scan_reply` returns it.
     """
     size = len(content)
-    if not (content[0] == _OPENING and content[-1] == _CLOSING):
+    if not (content[0] == _OPENING_BRACE and content[-1] == _CLOSING_BRACE):
         stripped = content.strip()
         if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             return False
-    is_last = counted == size - 1 and content[-1] == _CLOSING  # only the end of the object is left, as mostly
+    is_last = counted == size - 1 and content[-1] == _CLOSING_BRACE  # the usual case
     if not is_last and _AFTER_USAGE.match(content, content.rfind(b'"usage"')) is None:
         return False
-    # To look for a text first is cheap, and a search for an expression is not.
+    # bytes.find is fast, a regular expression's search is not.
     at = content.find(b'"choices"')
     found = (at >= 0 and _CONTENT.match(content, at)) or _CONTENT.search(content)
     if not found:
         return False
-    if size > _LONG and found[1] == b"data":  # a megabyte of numbers has its errors around it
-        return _ERROR.search(content, 0, _END) is None and _ERROR.search(content, size - _END) is None
+    if (
+        size > _LONG_BYTES and found[1] == b"data"
+    ):  # in a megabyte of numbers only the edges can hold an error
+        return (
+            _ERROR.search(content, 0, _EDGE_BYTES) is None
+            and _ERROR.search(content, size - _EDGE_BYTES) is None
+        )
     return content.find(b'"error"') < 0 or _ERROR.search(content) is None
 
 
-def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
-    """The object that an answer is. Raises GatewayError when it is none, or tells of a failure."""
+def _checked(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
+    """The reply if it is an object without a failure. Raises GatewayError otherwise."""
     failed = provider_errors.error_in_response(given)
     if failed is not None:
         raise fail(failed)
@@ -150,10 +154,10 @@ def _read(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
 
 
 def _unreadable(content: bytes) -> GatewayError:
-    beginning = content[:_END].strip()
+    beginning = content[:_EDGE_BYTES].strip()
     what = "is empty" if not beginning else "is a web page" if beginning[:1] == b"<" else "is no JSON object"
     if beginning[:1] == b"{":
-        if _is_cut(content):  # a wrong length, or a connection that ended before it was said
+        if _is_cut(content):  # a wrong content-length, or a cut connection
             return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
         what = "is no valid JSON"
     return GatewayError(
@@ -164,7 +168,7 @@ def _unreadable(content: bytes) -> GatewayError:
 
 
 def _is_cut(content: bytes) -> bool:
-    """Whether it is only the beginning of a JSON text."""
+    """Whether the content is the beginning of a JSON text."""
     try:
         from_json(content)
     except ValueError as problem:

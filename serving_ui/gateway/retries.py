@@ -1,23 +1,23 @@
-"""Whether a provider that did not answer is asked once more, and after how long. Pure, but for the dice.
+"""Whether a failed attempt is repeated at the same provider, and after which delay. Pure, but for the random jitter.
 
-A request costs money as soon as somebody has read it, so it is asked again at the same place only when nothing can have been done:
+A request costs money as soon as a model has read it, so it is repeated only if no model can have worked on it:
 
-    no connection (refused, no TLS)     again  nothing was sent
-    a kept connection, closed before    again  the provider had closed it before the request reached it (`Connection.was_unread`);
-                                               at once, on a new connection
-    429, 503, 529 with a Retry-After    again  turned down, and it says when to come back. 529 is "overloaded" at Anthropic and
-                                               Bedrock. Of Azure and OpenAI `retry-after-ms` counts, too
-    the same with x-should-retry: false   -    OpenAI and Anthropic: their own clients do not ask again either
-    the same without Retry-After          -    an empty account (insufficient_quota, enforced_spend_limit_reached) says no time, and
-                                               what stands before a provider says 503 about one that may be at work
-    408                                   -    Bedrock: the model worked longer than it may
-    409, 425                              -    a conflict with what is in hand; 425 answers early data, which we never send
-    500, 501, 502, 504, 520 to 527        -    the model has failed, or whoever stands before it does not know how far it was
-    cut off, garbled, late                -    the model may have worked; so also a connection that is not accepted in time, since
-                                               the caller has waited long enough
+    no connection (refused, no TLS)     retry  nothing was sent
+    a reused connection, closed unread  retry  the provider had closed it before the request arrived (`Connection.closed_unread`);
+                                               at once, on a new connection, by the client itself
+    429, 503, 529 with a Retry-After    retry  rejected, with a time to come back. 529 is "overloaded" at Anthropic and Bedrock.
+                                               `retry-after-ms` of Azure and OpenAI counts, too
+    the same with x-should-retry: false   -    OpenAI and Anthropic: their own clients do not retry either
+    the same without Retry-After          -    an empty account (insufficient_quota, enforced_spend_limit_reached) gives no time, and
+                                               a proxy may answer 503 while the provider behind it is still working
+    408                                   -    Bedrock: the model ran into its time limit
+    409, 425                              -    a conflict with another operation; 425 answers early data, which we never send
+    500, 501, 502, 504, 520 to 527        -    the model failed, or a proxy does not know how far it was
+    cut, malformed, timed out             -    the model may have worked; so also a connect timeout, since the caller has already
+                                               waited for long
 
-Elsewhere (fallback) is asked after 429, every 5xx and all that is no answer at all: the endpoint's manager has chosen that a request
-may be paid for twice.
+A fallback (another served entity) is tried after 429, every 5xx and every attempt without a reply: by enabling fallbacks the
+endpoint's manager has accepted that a request may be paid for twice.
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ from serving_ui.lib.retry_after import retry_after_seconds
 
 MAX_ATTEMPTS = 3
 MAX_TOTAL_DELAY_SECONDS = 5.0
-"""Seconds that one query waits for its provider to recover, in all. Callers have timeouts and retries of their own."""
-_FIRST = 0.2
-_TURNED_DOWN = frozenset({429, 503, 529})
+"""All delays of one query together. Callers have timeouts and retries of their own."""
+_FIRST_DELAY_SECONDS = 0.2
+_RETRYABLE_STATUSES = frozenset({429, 503, 529})
 
 
 def retry_delay(*, attempts: int, spent: float, retry_after: float | None) -> float | None:
-    """Seconds until the next try; None when there is none. `retry_after` is what the provider asks for, if it does."""
+    """Seconds until the next attempt; None when there shall be none.
+
+    `attempts` were made, `spent` seconds were delays, `retry_after` are the seconds that the provider asks for, if it does.
+    """
     if attempts >= MAX_ATTEMPTS:
         return None
-    backoff = _FIRST * 2 ** (attempts - 1) * (0.5 + random())  # noqa: S311 - jitter is no secret
+    backoff = _FIRST_DELAY_SECONDS * 2 ** (attempts - 1) * (0.5 + random())  # noqa: S311 - jitter is no secret
     seconds = backoff if retry_after is None else retry_after + backoff / 4
     return seconds if spent + seconds <= MAX_TOTAL_DELAY_SECONDS else None
 
 
 def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a refusal with this status and these headers (by lower-case names) did nothing and may soon be over."""
+    """Whether a reply with this status and these headers (by lower-case names) did no work and may succeed later."""
     return (
-        status in _TURNED_DOWN
+        status in _RETRYABLE_STATUSES
         and retry_after_seconds(headers) is not None
         and headers.get("x-should-retry", "").lower() != "false"
     )

@@ -1,8 +1,8 @@
-"""Sliding windows of a minute that all gateway processes share, in Redis: one script, so that a request's limits are one step.
+"""Sliding windows of one minute that all gateway processes share, in Redis. One Lua script admits a call to all its windows.
 
-The same windows as those of `windows.py`, by the clock of Redis in microseconds: a process with a wrong clock does no harm. A
-window is a hash (what was admitted, by when, and the total) beside a list (when, oldest first). If the clock of Redis steps back,
-entries keep their order and free later.
+They behave as those of `windows.py`, but by the clock of Redis in microseconds, so that a process with a wrong clock does no harm.
+A window is a hash (amount by entry time, and `total`) and a list (entry times, oldest first). If the clock of Redis steps back,
+entries keep their order and expire later.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 
-from serving_ui.gateway.redis_connection import RedisConnection, RedisErrorReply, encoded
-from serving_ui.gateway.windows import ENTRIES, SPAN, WIDTH, Ask, Full, Name
+from serving_ui.gateway.redis_connection import RedisConnection, RedisErrorReply, encode_command
+from serving_ui.gateway.windows import BUCKET_NS, MAX_ENTRIES, WINDOW_NS, Demand, WindowFull, WindowKey
 
-_US = 1000  # nanoseconds in one of Redis' ticks
+_NS_PER_US = 1000
 _COMMON = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local span, entries, width = {SPAN // _US}, {ENTRIES}, {WIDTH // _US}
+local span, entries, width = {WINDOW_NS // _NS_PER_US}, {MAX_ENTRIES}, {BUCKET_NS // _NS_PER_US}
 local function add(amounts, order, amount)
   local at = now
   if redis.call('LLEN', order) >= entries then at = math.ceil(now / width) * width end
@@ -36,7 +36,8 @@ local function add(amounts, order, amount)
   return at
 end
 """
-# KEYS: a hash and a list a window. ARGV: how much and the most, a window. Answers the entries, or "!", the fullest and its wait.
+# KEYS: hash and list of each window. ARGV: amount and most of each window.
+# Returns the entry times, or "! N WAIT": the number of the window with the longest wait, and that wait in microseconds.
 ADMIT = (
     _COMMON
     + """
@@ -72,7 +73,7 @@ for n = 1, #KEYS / 2 do taken[n] = add(KEYS[2 * n - 1], KEYS[2 * n], tonumber(AR
 return {ok = table.concat(taken, ' ')}
 """
 )
-# KEYS as above. ARGV: how much was reserved and how much was used, then the entry of each window.
+# KEYS as above. ARGV: amounts reserved and used, then the entry time of each window.
 SETTLE = (
     _COMMON
     + """
@@ -93,74 +94,74 @@ PREFIX = "serving_ui:limit"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """The entries that a call has in shared windows, by the clock of Redis."""
+class SharedEntries:
+    """The entries of one call in shared windows: (window, entry time as Redis gave it)."""
 
-    entries: tuple[tuple[Name, str], ...]
+    entries: tuple[tuple[WindowKey, str], ...]
 
-    def only(self, unit: str) -> Taken:
-        """Those that count this unit."""
-        return Taken(tuple(each for each in self.entries if each[0][2] == unit))
+    def only(self, unit: str) -> SharedEntries:
+        """Those of windows that count this unit."""
+        return SharedEntries(tuple(entry for entry in self.entries if entry[0][2] == unit))
 
 
 class SharedWindows:
-    """The windows behind one connection. Its calls fail with RedisUnavailable when the connection does."""
+    """The windows behind one connection. Calls fail with RedisUnavailable when the connection does."""
 
-    def __init__(self, line: RedisConnection, *, admit: str = ADMIT, settle: str = SETTLE) -> None:
-        self.line = line
+    def __init__(self, connection: RedisConnection, *, admit: str = ADMIT, settle: str = SETTLE) -> None:
+        self.connection = connection
         self._admit, self._settle = _Script(admit), _Script(settle)
 
-    async def take(self, asks: Mapping[Name, Ask]) -> Full | Taken:
-        """Count a call in all windows, or in none and say which is full for longest."""
-        names = list(asks)
-        amounts = [str(number) for ask in asks.values() for number in (ask.amount, ask.most)]
-        said = await self._run(self._admit, names, amounts)
-        if said.startswith("!"):
-            _, which, wait = said.split(" ")
-            return Full(names[int(which) - 1], int(wait) * _US)
-        return Taken(tuple(zip(names, said.split(" "), strict=True)))
-
-    def settle(self, taken: Taken, *, reserved: int, used: int) -> None:
-        """Sent and not waited for: what is lost with the connection stays counted as it was reserved."""
-        names = [name for name, _ in taken.entries]
-        entries = [entry for _, entry in taken.entries]
-        if names:
-            self.line.tell(self._settle.call(names, [str(reserved), str(used), *entries]))
-
     async def prepare(self) -> None:
-        """Give Redis the scripts, so that none has to be sent again, and see that it takes what is written."""
-        await self.line.ask(encoded("SET", f"{PREFIX}:check", "1", "PX", "1000"))
+        """Load the scripts into Redis, and check that it accepts writes."""
+        await self.connection.call(encode_command("SET", f"{PREFIX}:check", "1", "PX", "1000"))
         for script in (self._admit, self._settle):
-            await self.line.ask(script.whole([], []))
+            await self.connection.call(script.eval([], []))
 
-    async def _run(self, script: _Script, names: list[Name], words: list[str]) -> str:
+    async def admit(self, demands: Mapping[WindowKey, Demand]) -> WindowFull | SharedEntries:
+        """Count a call in all windows if all have room; else in none, and return the one with the longest wait."""
+        keys = list(demands)
+        amounts = [str(number) for demand in demands.values() for number in (demand.amount, demand.most)]
+        result = await self._run(self._admit, keys, amounts)
+        if result.startswith("!"):
+            _, number, wait = result.split(" ")
+            return WindowFull(keys[int(number) - 1], int(wait) * _NS_PER_US)
+        return SharedEntries(tuple(zip(keys, result.split(" "), strict=True)))
+
+    def settle(self, taken: SharedEntries, *, reserved: int, used: int) -> None:
+        """Sent without waiting: if the connection is lost, the call stays counted as it was reserved."""
+        keys = [key for key, _ in taken.entries]
+        entries = [entry for _, entry in taken.entries]
+        if keys:
+            self.connection.send(self._settle.evalsha(keys, [str(reserved), str(used), *entries]))
+
+    async def _run(self, script: _Script, keys: list[WindowKey], arguments: list[str]) -> str:
         try:
-            return (await self.line.ask(script.call(names, words))).decode()
-        except RedisErrorReply as refused:
-            if not str(refused).startswith("NOSCRIPT"):
+            return (await self.connection.call(script.evalsha(keys, arguments))).decode()
+        except RedisErrorReply as error:
+            if not str(error).startswith("NOSCRIPT"):
                 raise
-        await self.prepare()  # somebody has flushed them
-        return (await self.line.ask(script.call(names, words))).decode()
+        await self.prepare()  # somebody has flushed the scripts
+        return (await self.connection.call(script.evalsha(keys, arguments))).decode()
 
 
 class _Script:
-    """A script by its text, and by the digest that Redis knows it by once it has seen it."""
+    """A Lua script, called by its SHA-1 once Redis has it."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, names: list[Name], words: list[str]) -> bytes:
-        return encoded("EVALSHA", self._digest, *_arguments(names, words))
+    def evalsha(self, keys: list[WindowKey], arguments: list[str]) -> bytes:
+        return encode_command("EVALSHA", self._digest, *_keys_and_arguments(keys, arguments))
 
-    def whole(self, names: list[Name], words: list[str]) -> bytes:
-        return encoded("EVAL", self._text, *_arguments(names, words))
+    def eval(self, keys: list[WindowKey], arguments: list[str]) -> bytes:
+        return encode_command("EVAL", self._text, *_keys_and_arguments(keys, arguments))
 
 
-def _arguments(names: list[Name], words: list[str]) -> list[str]:
-    """In braces is what a Redis cluster places by: all windows of an endpoint are in one place."""
-    keys = []
-    for endpoint, whose, unit in names:
-        window = f"{PREFIX}:{{{endpoint}}}:{whose}:{unit}"
-        keys += [window, f"{window}:order"]
-    return [str(len(keys)), *keys, *words]
+def _keys_and_arguments(keys: list[WindowKey], arguments: list[str]) -> list[str]:
+    """The braces are a Redis cluster's hash tag: all windows of an endpoint are on one node."""
+    names = []
+    for endpoint, owner, unit in keys:
+        window = f"{PREFIX}:{{{endpoint}}}:{owner}:{unit}"
+        names += [window, f"{window}:order"]
+    return [str(len(names)), *names, *arguments]

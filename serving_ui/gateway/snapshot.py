@@ -125,15 +125,15 @@ class Snapshot:
 class SnapshotHolder:
     """Keeps the newest snapshot. One assignment replaces it, so readers need no lock.
 
-    `standing` is which of how many live gateway processes this one is, counted from 0, and `limits` how its rate limits are
+    `rank_and_count` is which of how many live gateway processes this one is, counted from 0, and `limits` how its rate limits are
     counted at the moment (a word of `limits.Mode`).
     """
 
-    __slots__ = ("current", "limits", "standing")
+    __slots__ = ("current", "limits", "rank_and_count")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.current = snapshot or Snapshot()
-        self.standing = (0, 1)
+        self.rank_and_count = (0, 1)
         self.limits = "own"
 
     def replace(self, snapshot: Snapshot) -> None:

@@ -214,7 +214,7 @@ class NewerFormat(Exception):
 def read(path: Path, *, offset: int, most: int) -> Portion:
     """The next lines of a file from `offset` on, at most so many. Raises OSError, such as when the file is gone, and NewerFormat."""
     with path.open("rb") as file:
-        # Asked first: what is read afterwards is all that will ever be there.
+        # RequestContext first: what is read afterwards is all that will ever be there.
         is_closed = lockfiles.is_abandoned(file.fileno())
         header = _next_line(file)
         if not header.is_whole and not is_closed:  # just about to be written

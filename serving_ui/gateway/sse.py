@@ -1,13 +1,11 @@
-"""Server-sent events: bytes in any portions → whole events. Pure.
+"""Splits server-sent events, arriving in portions of any size, into complete events; and formats events. Pure.
 
-By the rules of the standard (html.spec.whatwg.org, 9.2.5 and 9.2.6) with these exceptions. At the end of the stream an event is
-taken although the empty line after it is missing: servers of OpenAI's kind leave it out. An event without anything in its data, or
-with a comment there (`data: : keepalive`), is left out: it is there to keep the connection alive. Not so when its name tells of a
-failure. And two lines that the standard ignores are each an event of their own, because servers tell of failures there: the field
-`error` (older llama.cpp), and a bare JSON object (a proxy whose answer was to be no stream).
-
-Comments, ids and retry times are dropped: no client of ours reads them, and the MLflow client refuses a stream that has a line
-other than `data: …`. Names are kept for the providers whose events have one.
+By the standard (html.spec.whatwg.org, 9.2.5 and 9.2.6), except:
+- At the end of the stream an event counts although the empty line after it is missing: OpenAI-compatible servers leave it out.
+- An event whose data is empty or a comment (`data: : keepalive`) is dropped, as a keep-alive, unless its name reports a failure.
+- Two kinds of lines that the standard ignores are events, because servers report failures in them: the field `error` (older
+  llama.cpp), and a bare JSON object (a proxy that answers without a stream).
+- Comments, ids and retry times are dropped: no client reads them, and MLflow's refuses a stream with lines other than `data: …`.
 """
 
 from __future__ import annotations
@@ -17,40 +15,40 @@ from typing import Protocol
 from serving_ui.catalogue.provider_errors import is_error_event
 
 Frame = tuple[bytes, bytes]
-"""One event as it came: its name, empty when it has none, and its data."""
+"""(name, data) of one event; the name is empty without the field `event`."""
 
 DONE = b"[DONE]"
-_MOST = 8 * 1024 * 1024
+_MAX_EVENT_BYTES = 8 * 1024 * 1024
 _TOO_LONG = "an event is longer than 8 MB"
-_OTHER_BREAKS = [(each.encode(), b"\\u%04x" % ord(each)) for each in ("\x85", "\u2028", "\u2029")]
+_UNICODE_LINE_BREAKS = [(each.encode(), b"\\u%04x" % ord(each)) for each in ("\x85", "\u2028", "\u2029")]
 _BOM = b"\xef\xbb\xbf"
 
 
 class TooLong(ValueError):
-    """An event that never ends."""
+    """An event is larger than the gateway buffers."""
 
 
 class Splitter(Protocol):
-    """Cuts one stream into events, whatever its framing. Both raise ValueError when the bytes cannot be understood."""
+    """Splits one stream into events, whatever its framing. Both methods raise ValueError for malformed bytes."""
 
     def feed(self, portion: bytes) -> list[Frame]:
-        """The events that have become whole with this portion."""
+        """The events that this portion completes."""
         ...
 
     def finish(self) -> list[Frame]:
-        """At the end: what is still to come out of the bytes so far."""
+        """The events that the end of the stream completes."""
         ...
 
 
 class EventSplitter:
-    """The splitter of server-sent events."""
+    """Splits server-sent events."""
 
-    __slots__ = ("_data", "_expects", "_name", "_rest")
+    __slots__ = ("_data", "_expects", "_name", "_partial_line")
 
     def __init__(self) -> None:
         self._expects = _BOM
-        """What is left out at the start of the next portion: the byte order mark of a stream, the other half of a line's end."""
-        self._rest = b""
+        """Bytes to skip at the start of the next portion: a stream's byte order mark, or the LF after a CR."""
+        self._partial_line = b""
         self._name = b""
         self._data: list[bytes] = []
 
@@ -58,15 +56,15 @@ class EventSplitter:
         if self._expects:
             portion = self._without_expected(portion)
         lines = portion.splitlines()  # of bytes: at CR, LF and CRLF
-        if self._rest and lines:
-            lines[0] = self._rest + lines[0]
-            self._rest = b""
+        if self._partial_line and lines:
+            lines[0] = self._partial_line + lines[0]
+            self._partial_line = b""
         if not portion.endswith(b"\n") and lines:
             if portion.endswith(b"\r"):
                 self._expects = b"\n"
             else:
-                self._rest = lines.pop()
-                if len(self._rest) > _MOST:
+                self._partial_line = lines.pop()
+                if len(self._partial_line) > _MAX_EVENT_BYTES:
                     raise TooLong(_TOO_LONG)
         data = self._data
         events: list[Frame] = []
@@ -77,21 +75,21 @@ class EventSplitter:
                 self._field(line, events)
             elif data or self._name:
                 self._dispatch(events)
-        if data and sum(map(len, data)) > _MOST:
+        if data and sum(map(len, data)) > _MAX_EVENT_BYTES:
             raise TooLong(_TOO_LONG)
         return events
 
     def finish(self) -> list[Frame]:
         events: list[Frame] = []
-        self._field(self._rest, events)
+        self._field(self._partial_line, events)
         self._dispatch(events)
-        self._rest = b""
+        self._partial_line = b""
         return events
 
     def _without_expected(self, portion: bytes) -> bytes:
-        content, self._rest = self._rest + portion, b""
+        content, self._partial_line = self._partial_line + portion, b""
         if len(content) < len(self._expects) and self._expects.startswith(content):
-            self._rest = content
+            self._partial_line = content
             return b""
         expected, self._expects = self._expects, b""
         return content.removeprefix(expected)
@@ -103,26 +101,26 @@ class EventSplitter:
         elif name == b"event":
             self._name = value.removeprefix(b" ")
         elif name == b"error":
-            events.append((name, _text(value.removeprefix(b" "))))
+            events.append((name, _valid_utf8(value.removeprefix(b" "))))
         elif line.startswith(b"{"):
-            events.append((b"", _text(line)))
+            events.append((b"", _valid_utf8(line)))
 
     def _dispatch(self, events: list[Frame]) -> None:
         parts, name = self._data, self._name
         data = parts[0] if len(parts) == 1 else b"\n".join(parts)
         if data.startswith(b"{") or data.lstrip()[:1] not in {b"", b":"} or tells_failure(name):
-            events.append((name and _text(name), data if data.isascii() else _text(data)))
+            events.append((name and _valid_utf8(name), data if data.isascii() else _valid_utf8(data)))
         parts.clear()
         self._name = b""
 
 
 def tells_failure(name: bytes) -> bool:
-    """Whether an event of this name is a failure, whatever its data."""
+    """Whether an event of this name reports a failure, whatever its data."""
     return bool(name) and is_error_event(name.decode("latin-1"))
 
 
-def _text(content: bytes) -> bytes:
-    """Proper UTF-8: what is none becomes U+FFFD."""
+def _valid_utf8(content: bytes) -> bytes:
+    """The content with invalid UTF-8 replaced by U+FFFD."""
     try:
         content.decode()
     except UnicodeDecodeError:
@@ -131,30 +129,30 @@ def _text(content: bytes) -> bytes:
 
 
 class LineSplitter:
-    """The splitter of streams that have one JSON object in each line, without names."""
+    """Splits streams that have one JSON object in each line."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_partial_line",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._partial_line = b""
 
     def feed(self, portion: bytes) -> list[Frame]:
-        lines = (self._rest + portion).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > _MOST:
+        lines = (self._partial_line + portion).split(b"\n")
+        self._partial_line = lines.pop()
+        if len(self._partial_line) > _MAX_EVENT_BYTES:
             raise TooLong("a line is longer than 8 MB")
         return [(b"", line) for line in lines if line.strip()]
 
     def finish(self) -> list[Frame]:
-        """The last line may lack its end."""
-        rest, self._rest = self._rest, b""
+        """The last line may lack its line break."""
+        rest, self._partial_line = self._partial_line, b""
         return [(b"", rest)] if rest.strip() else []
 
 
 def event(data: bytes, name: bytes = b"") -> bytes:
-    """The JSON text as one event. Of the line breaks that JSON may hold unescaped, clients such as MLflow's cut at these as well."""
-    if 0xE2 in data or 0xC2 in data:  # their first bytes
-        for bare, escaped in _OTHER_BREAKS:
+    """A JSON text as one event. Escapes U+0085, U+2028 and U+2029: clients such as MLflow's take them for line breaks."""
+    if 0xE2 in data or 0xC2 in data:  # the first bytes of these characters
+        for bare, escaped in _UNICODE_LINE_BREAKS:
             data = data.replace(bare, escaped)
     named = b"event: " + name + b"\n" if name else b""
     return named + b"data: " + data + b"\n\n"

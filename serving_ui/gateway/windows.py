@@ -1,8 +1,8 @@
-"""Sliding windows of a minute, kept in this process: what was admitted, and when it stops to count.
+"""Sliding windows of one minute, in the memory of this process: what was admitted, and when each admission expires.
 
-Exact to the nanosecond as long as a window holds no more than 1,000 entries. What comes beyond that in one minute shares entries
-of 60 ms, which stop to count at their end: a window never admits too much, it frees up to 60 ms late, and its size is bounded
-whatever the limit. Time is a monotonic number of whole nanoseconds: fractions would round at the edge.
+A window holds at most 1,000 entries. Up to that it is exact to the nanosecond; beyond it admissions share entries of 60 ms that
+expire at the end of these 60 ms, so a window never admits too much, frees up to 60 ms late, and has a bounded size. Times are
+monotonic and in whole nanoseconds, because floats would round at the edge of the window.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-SECOND = 1_000_000_000
-SPAN = 60 * SECOND
-ENTRIES = 1000
-WIDTH = SPAN // ENTRIES
-_SWEEP_EVERY = 4096
+SECOND_NS = 1_000_000_000
+WINDOW_NS = 60 * SECOND_NS
+MAX_ENTRIES = 1000
+BUCKET_NS = WINDOW_NS // MAX_ENTRIES
+_SWEEP_EVERY_CALLS = 4096
 
-Name = tuple[str, str, str]
-"""Endpoint id, whose window, what it counts."""
+WindowKey = tuple[str, str, str]
+"""(endpoint id, owner: "" for the endpoint, `p:` or `g:` and the id of a principal or group, unit: calls or tokens)."""
 
 
-class Ask(NamedTuple):
-    """So much more of a window, of which no more than `most` may be taken in a minute."""
+class Demand(NamedTuple):
+    """`amount` calls or tokens that a call wants from a window which admits `most` a minute."""
 
     amount: int
     most: int
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
-    """A window that has no room, and in how many nanoseconds it has."""
+class WindowFull:
+    """The window `key` has no room for the demand until `wait_ns` nanoseconds from now."""
 
-    name: Name
-    wait: int
+    key: WindowKey
+    wait_ns: int
 
 
 class Window:
-    """One window. An entry is [when it was admitted, how much]; what has left the window has no amount any more."""
+    """One window. An entry is the list [when it was admitted, amount]; expired entries get the amount 0."""
 
     __slots__ = ("entries", "total")
 
@@ -46,9 +46,9 @@ class Window:
         self.entries: deque[list[int]] = deque()
         self.total = 0
 
-    def wait(self, amount: int, most: int, now: int) -> int:
-        """Nanoseconds until there is room; 0 when there is."""
-        if self.entries and self.entries[0][0] <= now - SPAN:
+    def wait_ns(self, amount: int, most: int, now: int) -> int:
+        """Nanoseconds until there is room for `amount`; 0 when there is room now."""
+        if self.entries and self.entries[0][0] <= now - WINDOW_NS:
             self._expire(now)
         over = self.total + amount - most
         if over <= 0:
@@ -56,86 +56,90 @@ class Window:
         for at, admitted in self.entries:
             over -= admitted
             if over <= 0:
-                return at + SPAN - now
-        return SPAN
+                return at + WINDOW_NS - now
+        return WINDOW_NS
 
     def add(self, amount: int, now: int) -> list[int]:
-        """Count it, whether there is room or not."""
+        """Count `amount` without checking for room. Returns the entry that holds it."""
         entries = self.entries
-        if entries and entries[0][0] <= now - SPAN:
+        if entries and entries[0][0] <= now - WINDOW_NS:
             self._expire(now)
         self.total += amount
-        at = now if len(entries) < ENTRIES else -(-now // WIDTH) * WIDTH
+        at = now if len(entries) < MAX_ENTRIES else -(-now // BUCKET_NS) * BUCKET_NS
         if entries and entries[-1][0] >= at:
             entries[-1][1] += amount
         else:
             entries.append([at, amount])
         return entries[-1]
 
-    def is_forgotten(self, now: int) -> bool:
-        """Whether nothing in it counts any more, so that whoever comes next may find a new one."""
-        self._expire(now)  # tells the entries as well: what is settled late must give back nothing
-        return not self.entries
-
-    def _expire(self, now: int) -> None:
-        entries = self.entries
-        while entries and entries[0][0] <= now - SPAN:
-            gone = entries.popleft()
-            self.total -= gone[1]
-            gone[1] = 0
-
     def settle(self, entry: list[int], *, reserved: int, used: int, now: int) -> None:
-        """Give back what was reserved in vain, if it still counts; what was used beyond that counts from now on."""
+        """Replace a reservation by what was used: the excess counts from now, the rest is given back unless expired."""
         if used > reserved:
             self.add(used - reserved, now)
         elif entry[1]:
             entry[1] -= reserved - used
             self.total -= reserved - used
 
+    def is_empty(self, now: int) -> bool:
+        """Whether every entry has expired. Expires them here, because a later `settle` must find their amounts at 0."""
+        self._expire(now)
+        return not self.entries
+
+    def _expire(self, now: int) -> None:
+        entries = self.entries
+        while entries and entries[0][0] <= now - WINDOW_NS:
+            expired = entries.popleft()
+            self.total -= expired[1]
+            expired[1] = 0
+
 
 class Windows:
-    """All windows of this process. They belong to endpoint ids, so they outlive a snapshot."""
+    """All windows of this process, by endpoint id, so that they outlive a snapshot."""
 
     def __init__(self) -> None:
-        self._windows: dict[Name, Window] = {}
-        self._admitted = 0
+        self._windows: dict[WindowKey, Window] = {}
+        self._calls = 0
 
-    def take(self, asks: Mapping[Name, Ask], now: int) -> Full | list[tuple[Name, list[int]]]:
-        """Count it in all windows, or in none and say which is full for longest."""
-        worst: Full | None = None
+    def admit(
+        self, demands: Mapping[WindowKey, Demand], now: int
+    ) -> WindowFull | list[tuple[WindowKey, list[int]]]:
+        """Count a call in all windows if all have room; else in none, and return the one with the longest wait."""
+        fullest: WindowFull | None = None
         windows = self._windows
-        for name, (amount, most) in asks.items():
-            wait = (windows.get(name) or self._of(name)).wait(amount, most, now)
-            if wait and (worst is None or wait > worst.wait):
-                worst = Full(name, wait)
-        return worst or self.count(asks, now)
+        for key, (amount, most) in demands.items():
+            wait = (windows.get(key) or self._window(key)).wait_ns(amount, most, now)
+            if wait and (fullest is None or wait > fullest.wait_ns):
+                fullest = WindowFull(key, wait)
+        return fullest or self.count(demands, now)
 
-    def count(self, asks: Mapping[Name, Ask], now: int) -> list[tuple[Name, list[int]]]:
-        """Count it, whether there is room or not."""
-        taken, windows = [], self._windows
-        for name, (amount, _most) in asks.items():
-            taken.append((name, (windows.get(name) or self._of(name)).add(amount, now)))
-        self._admitted += 1
-        if self._admitted % _SWEEP_EVERY == 0:
+    def count(self, demands: Mapping[WindowKey, Demand], now: int) -> list[tuple[WindowKey, list[int]]]:
+        """Count a call in all windows without checking for room. Returns its entries."""
+        counted, windows = [], self._windows
+        for key, (amount, _most) in demands.items():
+            counted.append((key, (windows.get(key) or self._window(key)).add(amount, now)))
+        self._calls += 1
+        if self._calls % _SWEEP_EVERY_CALLS == 0:
             self._sweep(now)
-        return taken
+        return counted
 
-    def give_back(self, name: Name, entry: list[int], amount: int) -> None:
-        """The call was not admitted after all."""
-        self._of(name).settle(entry, reserved=amount, used=0, now=entry[0])
+    def cancel(self, key: WindowKey, entry: list[int], amount: int) -> None:
+        """Take back an admission."""
+        self._window(key).settle(entry, reserved=amount, used=0, now=entry[0])
 
-    def settle(self, taken: Iterable[tuple[Name, list[int]]], *, reserved: int, used: int, now: int) -> None:
-        for name, entry in taken:
-            self._of(name).settle(entry, reserved=reserved, used=used, now=now)
+    def settle(
+        self, entries: Iterable[tuple[WindowKey, list[int]]], *, reserved: int, used: int, now: int
+    ) -> None:
+        for key, entry in entries:
+            self._window(key).settle(entry, reserved=reserved, used=used, now=now)
 
-    def _of(self, name: Name) -> Window:
-        window = self._windows.get(name)
+    def _window(self, key: WindowKey) -> Window:
+        window = self._windows.get(key)
         if window is None:
-            window = self._windows[name] = Window()
+            window = self._windows[key] = Window()
         return window
 
     def _sweep(self, now: int) -> None:
-        """Forget those who have not called for a minute, so that memory follows the callers of now."""
-        for name, window in list(self._windows.items()):
-            if window.is_forgotten(now):
-                del self._windows[name]
+        """Drop empty windows, so that memory follows the callers of the last minute."""
+        for key, window in list(self._windows.items()):
+            if window.is_empty(now):
+                del self._windows[key]

@@ -79,7 +79,7 @@ async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncGenerator[bytes,
         while piece := await reply.read():
             yield piece
     finally:
-        reply.done()
+        reply.release()
         client.stop()
         await asyncio.sleep(0)  # the event loop closes the socket in its next round
 

@@ -38,7 +38,7 @@ def _run(given: argparse.Namespace) -> None:
 
     exit_on_sigterm()
     # Used until the database says how many processes there are: without both it and Redis, each would admit a whole limit.
-    application.data_plane.holder.standing = (given.place, given.workers)
+    application.data_plane.holder.rank_and_count = (given.place, given.workers)
     server = DrainingServer(
         application,
         application.data_plane,

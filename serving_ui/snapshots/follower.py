@@ -128,7 +128,7 @@ class SnapshotFollower:
             self._database_timeout.cancel()
             self._builder.build()
             gateways.join(process=self.process)
-            self.holder.standing = gateways.rank_and_count(process=self.process)
+            self.holder.rank_and_count = gateways.rank_and_count(process=self.process)
             self._has_joined = True
         snapshot = self._builder.build()
         if snapshot is not self.holder.current:
@@ -138,7 +138,7 @@ class SnapshotFollower:
         else:
             if time.monotonic() - self._acknowledged_at >= HEARTBEAT_SECONDS:
                 self._acknowledge(revision=snapshot.revision)
-            self.holder.standing = gateways.rank_and_count(process=self.process)
+            self.holder.rank_and_count = gateways.rank_and_count(process=self.process)
         self._problem, self._current_at = "", time.monotonic()
         self.worker.refresh()
         self._check_schema()

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from serving_ui.backends.local import MOST_WORDS, Outcome, Verdict, check_credentials
+from serving_ui.backends.local import MAX_MESSAGE_CHARS, Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.spec import parse_config
@@ -187,7 +187,7 @@ def test_a_key_at_the_cut_of_the_words_is_not_repeated(vendor: Vendor, shape: st
     vendor.status = 401
     spelled = {"url": quote(CANARY, safe=""), "base64": b64encode(f"u:{CANARY}".encode()).decode()}
     key = spelled.get(shape, CANARY)
-    for at in range(MOST_WORDS - len(key) - 20, MOST_WORDS + 3, 2):
+    for at in range(MAX_MESSAGE_CHARS - len(key) - 20, MAX_MESSAGE_CHARS + 3, 2):
         words = f"{'w' * at} {key} {'v' * 60}"
         vendor.body = {"error": {"message": words}} if shape == "json" else words
         verdict = check(VARIANTS[0], vendor, CANARY)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving_ui.backends import transport
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.upstream import UpstreamRequest
-from serving_ui.gateway.connection import NotReached, UpstreamFault
+from serving_ui.gateway.connection import ConnectFailed, UpstreamFault
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.raw import RawServer, raw_server
@@ -37,7 +37,7 @@ def by_both(request: UpstreamRequest, policy: EgressPolicy = POLICY) -> Outcomes
 def by_call(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     try:
         with Call(policy=policy) as call, call.send(request) as reply:
-            return reply.status, reply.opening(most=1000)
+            return reply.status, reply.read_start(most=1000)
     except (UpstreamFault, EgressRefused) as fault:
         return type(fault), str(fault)
 
@@ -48,9 +48,9 @@ async def by_client(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     try:
         reply = await client.send(request, policy=policy)
         try:
-            return reply.status, await reply.opening(most=1000)
+            return reply.status, await reply.read_start(most=1000)
         finally:
-            reply.done()
+            reply.release()
     except (UpstreamFault, EgressRefused) as fault:
         return type(fault), str(fault)
     finally:
@@ -196,7 +196,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_by_both(monkeypatch
 
 def test_nobody_there_is_told_alike():
     checked, asked = by_both(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}", ()))
-    assert checked[0] is asked[0] is NotReached
+    assert checked[0] is asked[0] is ConnectFailed
 
 
 def test_no_proxy_and_no_netrc_of_the_environment_is_used(

@@ -14,7 +14,7 @@ import pytest
 
 from serving_ui.backends.transport import Aborted, Call
 from serving_ui.catalogue.upstream import UpstreamRequest
-from serving_ui.gateway.connection import Late, UpstreamFault
+from serving_ui.gateway.connection import TimedOut, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.raw import RawServer, raw_server
 from tests.support.servers import wait_until
@@ -55,7 +55,7 @@ def asking(url: str) -> UpstreamRequest:
 
 def ask(url: str, call: Call, *, most: int = 1000) -> bytes:
     with call.send(asking(url)) as reply:
-        return reply.opening(most=most)
+        return reply.read_start(most=most)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def ends(url: str, call: Call, kind: type[UpstreamFault]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_total_time_is_not_prolonged_by_anything_that_comes(raw: RawServer, way: str):
     WAYS[way](raw)
-    ends(raw.url, Call(policy=POLICY, seconds=0.8), Late)
+    ends(raw.url, Call(policy=POLICY, seconds=0.8), TimedOut)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -124,7 +124,7 @@ def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: 
     raw.answer(b"", close=False)  # waits for a whole request, which the greeting of TLS is not
     with full() as url:
         for each in (url, raw.url.replace("http:", "https:"), silent_resolver):
-            ends(each, Call(policy=POLICY, seconds=0.5), Late)
+            ends(each, Call(policy=POLICY, seconds=0.5), TimedOut)
             call = Call(policy=POLICY, seconds=60)
             threading.Timer(0.3, call.abort).start()
             ends(each, call, Aborted)
@@ -133,7 +133,7 @@ def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: 
 def test_several_requests_share_the_time(raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", later=(b"", b"", b"ok"))
     began, done = monotonic(), 0
-    with pytest.raises(Late), Call(policy=POLICY, seconds=1.5) as call:
+    with pytest.raises(TimedOut), Call(policy=POLICY, seconds=1.5) as call:
         for _ in range(20):
             assert ask(raw.url, call) == b"ok"
             done += 1

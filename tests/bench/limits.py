@@ -1,4 +1,4 @@
-"""What it costs to ask Redis for two limits at once: our own line, and redis.asyncio with the same script.
+"""What it costs to ask Redis for two limits at once: our own connection, and redis.asyncio with the same script.
 
     python -m tests.bench.limits [--calls N]
 
@@ -19,11 +19,11 @@ import uvloop
 
 from serving_ui.gateway.redis_connection import RedisAddress, RedisConnection
 from serving_ui.gateway.shared_windows import ADMIT, SharedWindows
-from serving_ui.gateway.windows import Ask
+from serving_ui.gateway.windows import Demand
 from tests.support.services import running_redis
 
 MOST = 100_000_000
-ASKS = {("bench", "", "calls"): Ask(1, MOST), ("bench", "p:someone", "calls"): Ask(1, MOST)}
+ASKS = {("bench", "", "calls"): Demand(1, MOST), ("bench", "p:someone", "calls"): Demand(1, MOST)}
 KEYS = ["a{bench}", "a{bench}:order", "b{bench}", "b{bench}:order"]
 One = Callable[[], Awaitable[object]]
 
@@ -51,14 +51,14 @@ async def table(url: str, calls: int) -> list[str]:
     async with redis.asyncio.Redis.from_url(url) as client:
         script = client.register_script(ADMIT)
         ways: dict[str, One] = {
-            "our line": lambda: ours.take(ASKS),
+            "our line": lambda: ours.admit(ASKS),
             "redis.asyncio": lambda: script(keys=KEYS, args=[1, MOST, 1, MOST]),
         }
         rows = [f"{'':<16}{'at once':>8}{'admitted':>14}{'median':>13}{'processor':>13}"]
         for at_once in (1, 32):
             for name, one in ways.items():
                 rows.append(await measured(name, one, calls=calls, at_once=at_once))
-    ours.line.close()
+    ours.connection.close()
     return rows
 
 

@@ -52,7 +52,7 @@ def ours() -> Post:
         try:
             return reply.status, await reply.body()
         finally:
-            reply.done()
+            reply.release()
 
     return post
 

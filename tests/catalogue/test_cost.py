@@ -56,4 +56,4 @@ def test_importing_the_gateway_brings_nothing_heavy() -> None:
 def test_what_would_be_heavy_is_installed() -> None:
     """Else the tests above could not fail."""
     assert {"django", "asyncio"} <= loaded("django.core.handlers.asgi")
-    assert {"botocore", "serving_ui.gateway"} <= loaded("serving_ui.gateway.aws")
+    assert {"botocore", "serving_ui.gateway"} <= loaded("serving_ui.gateway.aws_signing")

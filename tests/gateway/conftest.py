@@ -190,7 +190,7 @@ def _gateway() -> Iterator[GatewayServer]:
 def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
     """Endpoints chat, text and vectors, which lead to the sandbox. What other tests did to its circuit is forgotten."""
     for circuit in _gateway.gateway.client.circuits().values():
-        circuit.answered()
+        circuit.record_success()
     _gateway.usage.records.clear()
     _gateway.holder.replace(first_snapshot())
     _gateway.publish(

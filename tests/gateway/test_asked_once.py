@@ -20,7 +20,7 @@ import pytest
 import uvloop
 
 from serving_ui.catalogue.upstream import UpstreamRequest
-from serving_ui.gateway.connection import Connection, Cut, UpstreamFault
+from serving_ui.gateway.connection import Connection, ConnectionCut, UpstreamFault
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.gateway.watchdog import DeadlineWheel, RequestWatchdog
@@ -243,18 +243,18 @@ class Meeting:
             server_hostname=NAME if tls else None,
         )  # fmt: skip
         _, connection = await connecting
-        connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+        connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
         while not connection.has_head or await connection.read():
             await asyncio.sleep(0)
-        assert connection.is_silent()
+        assert connection.is_quiet()
         self.go.set()
         if before:
             assert self.closed.wait(DEADLINE)  # and the event loop stands still meanwhile
-            assert not connection.is_silent()
-        connection.begin(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
-        with pytest.raises(Cut):
+            assert not connection.is_quiet()
+        connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
+        with pytest.raises(ConnectionCut):
             while not connection.has_head:
-                await connection.more()
+                await connection.wait()
         return connection
 
 
@@ -279,7 +279,7 @@ def test_what_is_certain_of_a_question_that_met_the_end_of_its_connection(
     certain = certain and not (is_secure and how is end and loop is uvloop.new_event_loop)
     meeting = Meeting(certificate if is_secure else None, how)
     with server(meeting.talk) as port, asyncio.Runner(loop_factory=loop) as runner:
-        assert runner.run(meeting.ask(port, before=before)).was_unread is certain
+        assert runner.run(meeting.ask(port, before=before)).closed_unread is certain
 
 
 class Racing:
@@ -290,7 +290,7 @@ class Racing:
         self.read = Counter[int]()
         self.answered = set[int]()
         self.told = set[int]()
-        self.repeats = 0
+        self.resends = 0
         self.dice = random.Random(0)
         self.numbers = iter(range(4000))
 
@@ -312,12 +312,12 @@ class Racing:
             try:
                 reply = await client.send(request, policy=LOOPBACK, watchdog=watchdog)
                 await reply.body()
-                reply.done()
+                reply.release()
                 self.answered.add(number)
             except UpstreamFault:
                 self.told.add(number)
-            self.repeats += watchdog.repeats
-            watchdog.release()
+            self.resends += watchdog.resends
+            watchdog.stop()
             await asyncio.sleep(self.dice.random() * self.seconds)
 
     async def run(self, port: int) -> None:

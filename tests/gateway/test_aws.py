@@ -17,7 +17,8 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import AwsInstanceProfile, UpstreamRequest
 from serving_ui.gateway.app import Gateway
-from serving_ui.gateway.aws import FrameSplitter, Signer
+from serving_ui.gateway.aws_event_stream import FrameSplitter
+from serving_ui.gateway.aws_signing import AwsSigner
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.snapshot import SnapshotHolder
 from tests.gateway.conftest import CHAT, Application, GatewayServer, first_snapshot
@@ -249,12 +250,12 @@ REQUEST = UpstreamRequest(
 )
 
 
-async def used(signer: Signer) -> str:
-    signed = dict((await signer.signed(REQUEST)).headers)
+async def used(signer: AwsSigner) -> str:
+    signed = dict((await signer.sign(REQUEST)).headers)
     return signed["X-Amz-Security-Token"].removeprefix("token-of-")
 
 
-async def used_in_the_end(signer: Signer, name: str) -> str:
+async def used_in_the_end(signer: AwsSigner, name: str) -> str:
     """What is used once a renewal in the background is through."""
     async with asyncio.timeout(20):
         while (found := await used(signer)) != name:
@@ -265,7 +266,7 @@ async def used_in_the_end(signer: Signer, name: str) -> str:
 def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
     async def story() -> None:
         clock = Clock()
-        signer = Signer(clock=clock)
+        signer = AwsSigner(clock=clock)
         assert await used(signer) == "ASIAFIRST"
         metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 5.7 * 3600
@@ -282,7 +283,7 @@ def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
 def test_keys_serve_to_their_end_when_none_are_given(metadata: Vendor):
     async def story() -> None:
         clock = Clock()
-        signer = Signer(clock=clock)
+        signer = AwsSigner(clock=clock)
         assert await used(signer) == "ASIAFIRST"
         metadata.say(Answer.json({}, status=500), at="/iam/security-credentials/the-role")
         clock.now += 5.9 * 3600

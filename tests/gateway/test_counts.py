@@ -354,8 +354,8 @@ def test_parts_mean_the_same_whoever_tells_them(
     choices = {"choices": [{"message": {"content": "x"}}]}
     content = {"usage": usage, **choices} if is_first else {**choices, "usage": usage}
     whole, streamed = TokenCounter(), TokenCounter()
-    assert whole.whole(json.dumps(content, indent=indent).encode())
-    streamed.chunk({"choices": [], "usage": usage})
+    assert whole.scan_reply(json.dumps(content, indent=indent).encode())
+    streamed.read_chunk({"choices": [], "usage": usage})
     for counter in (whole, streamed):
         given, said, _source, *apart = counter.reported_counts()
         assert (given, said, *apart) == expected
@@ -369,7 +369,7 @@ def test_later_counts_replace_earlier_ones_and_zeros_do_not():
         {"prompt_tokens": None, "completion_tokens": 40},
         {"prompt_tokens": 890, "completion_tokens": 38},
     ):
-        counter.usage(usage)
+        counter.read_usage(usage)
     assert counter.reported_counts()[:2] == (890, 38)
 
 

@@ -15,7 +15,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses
-from serving_ui.gateway.circuit_breaker import FAULTS
+from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
@@ -169,10 +169,10 @@ def test_a_token_server_that_is_down_leaves_the_providers_circuit_alone(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(b"")
-    for _ in range(FAULTS + 1):
+    for _ in range(MAX_FAILURES + 1):
         answer = gateway.query("azure")
         assert (answer.status_code, "its access to the provider" in answer.json()["message"]) == (503, True)
-    assert gateway.gateway.client.circuit(azure.url).faults == 0
+    assert gateway.gateway.client.circuit(azure.url).failures == 0
 
 
 @pytest.mark.parametrize("down", [b"", http(503, "{}")], ids=["silent", "503"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving_ui.gateway.circuit_breaker import FAULTS
+from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
@@ -110,8 +110,8 @@ def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
 def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
     assert gateway.query("many").status_code == 200
     circuit = gateway.gateway.client.circuit(vendors[1].url)
-    for _ in range(FAULTS):
-        circuit.failed(1e12)
+    for _ in range(MAX_FAILURES):
+        circuit.record_failure(1e12)
     assert gateway.query("many").headers["served-model-name"] == "model-2"
     assert counts(vendors) == [0, 1, 1, 0]
 

@@ -37,7 +37,7 @@ TOKEN = "token-owner"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pings' time and not 15 s; a test's vendor sends one in a sixth of a second."""
-    monkeypatch.setattr(relay, "KEEP_ALIVE_EVERY", 0.25)
+    monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 0.25)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_pings_between_events_are_passed_on(
 def test_not_every_ping_is_passed_on(
     gateway: GatewayServer, thinker: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(relay, "KEEP_ALIVE_EVERY", 60.0)
+    monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 60.0)
     thinker.answer(HEAD, later=stream(chunk("a"), *[COMMENT] * 6, END + DONE))
     assert gateway.query("thinker", STREAM).content == chunk("a") + END + DONE
 
@@ -139,7 +139,7 @@ def test_a_failure_after_that_is_an_error_event(gateway: GatewayServer, thinker:
 def test_an_early_failure_stays_an_ordinary_error(
     gateway: GatewayServer, thinker: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(relay, "KEEP_ALIVE_EVERY", 60.0)
+    monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 60.0)
     thinker.answer(HEAD, later=stream(*[COMMENT] * 3, whole=False))
     assert gateway.query("thinker", STREAM).status_code == 503
 

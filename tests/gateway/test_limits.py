@@ -13,7 +13,7 @@ import pytest
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.snapshot import Endpoint, Limit, TokenEntry
-from serving_ui.gateway.windows import SPAN
+from serving_ui.gateway.windows import WINDOW_NS
 from tests.gateway.conftest import ADMIN, CHAT, OWNER, STRANGER, GatewayServer
 from tests.support.sandbox import SandboxServer
 
@@ -102,13 +102,13 @@ def test_what_a_call_may_write_is_never_taken_for_more_than_the_limit(gateway: G
     wide, narrow = (replace(chat, limits=(Limit("user", most, "tokens"),)) for most in (5000, 500))
 
     async def ask(endpoint: Endpoint, now: int) -> Reservation:
-        return await limits.admit(endpoint=endpoint, principal=OWNER, tokens=10, is_open=True, now=now)
+        return await limits.admit(endpoint=endpoint, principal=OWNER, tokens=10, is_unbounded=True, now=now)
 
     async def ask_twice() -> None:
         (await ask(wide, 0)).settle(1000, now=0)
-        await ask(narrow, SPAN + 1)  # all of it is taken, until it is known what it came to
+        await ask(narrow, WINDOW_NS + 1)  # all of it is taken, until it is known what it came to
         with pytest.raises(GatewayError, match="has been reached"):
-            await ask(narrow, SPAN + 1)
+            await ask(narrow, WINDOW_NS + 1)
 
     asyncio.run(ask_twice())
 

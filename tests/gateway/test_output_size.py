@@ -201,7 +201,7 @@ def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vend
 
 def asked(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
     request = parse_request({**CHAT, **body}, task=task, is_response=False)
-    return request.output, request.is_open
+    return request.max_output_tokens, request.is_unbounded
 
 
 def test_each_of_several_prompts_is_counted():
@@ -284,5 +284,5 @@ def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
 def test_what_is_counted_is_what_is_sent_to_a_vendor_with_another_wire(extra: dict[str, str], most: int):
     recorded = next(each for each in RECORDINGS if str(each) == "google-cloud-vertex-ai-hello")
     request = parse_request({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
-    assert request.output == most
+    assert request.max_output_tokens == most
     assert json.loads(recorded.built(request.body).body or b"")["generationConfig"]["maxOutputTokens"] == most

@@ -27,7 +27,7 @@ from tests.gateway.test_asked_once import server
 from tests.support.servers import DEADLINE
 
 LOOPBACK = EgressPolicy(loopback=True)
-FIRST, SECOND = "sk-of-the-first-endpoint", "sk-of-the-second-endpoint"
+FIRST, SECOND_NS = "sk-of-the-first-endpoint", "sk-of-the-second-endpoint"
 
 
 @dataclass
@@ -102,17 +102,17 @@ async def ask(client: UpstreamClient, url: str, *, auth: Auth | None = None, **h
     request = UpstreamRequest("POST", url, tuple(headers.items()), b"{}", auth)
     reply = await client.send(request, policy=LOOPBACK)
     said = json.loads(await reply.body())
-    reply.done()
+    reply.release()
     return int(said["connection"])
 
 
 def test_endpoints_with_different_keys_never_share_a_connection(gateway: GatewayServer, vendor: Vendor):
-    for name, key in (("first", FIRST), ("second", SECOND)):
+    for name, key in (("first", FIRST), ("second", SECOND_NS)):
         gateway.add(endpoint(name, entity(base=vendor.url, key=key)))
     for _ in range(5):
         assert gateway.query("first").json()["connection"] == 0
         assert gateway.query("second").json()["connection"] == 1
-    assert vendor.share(FIRST, SECOND) == [{FIRST}, {SECOND}]
+    assert vendor.share(FIRST, SECOND_NS) == [{FIRST}, {SECOND_NS}]
 
 
 def test_endpoints_with_the_same_key_share_them(gateway: GatewayServer, vendor: Vendor):
@@ -129,7 +129,7 @@ def test_fetched_tokens_and_what_they_are_used_for_are_kept_apart(gateway: Gatew
     """A late token for one tenant would be another one's. A token server gets its credentials in the body."""
     gateway.publish(
         azure("first", vendor, "tenant-1", FIRST),
-        azure("second", vendor, "tenant-2", SECOND),
+        azure("second", vendor, "tenant-2", SECOND_NS),
         addresses=Addresses({"microsoft-entra": vendor.url}),
     )
     for _ in range(3):
@@ -189,7 +189,7 @@ def test_a_late_reply_is_seen_although_the_event_loop_has_not_looked(vendor: Ven
 def test_any_number_of_credentials_keeps_a_bounded_number_of_connections(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pool, "MOST_IDLE", 40)
+    monkeypatch.setattr(pool, "MAX_IDLE", 40)
 
     async def run() -> None:
         async with running() as client:
@@ -200,8 +200,8 @@ def test_any_number_of_credentials_keeps_a_bounded_number_of_connections(
             for number in range(1490, 1500):  # the oldest went first
                 await ask(client, vendor.url, authorization=f"Bearer {number}")
             assert len(vendor.seen) == opened
-            assert len(client.pool._by_owner) == len(client.pool) == 40
+            assert len(client.pool._by_key) == len(client.pool) == 40
             client.pool.sweep(now=1e12)
-            assert (client.pool._by_owner, len(client.pool)) == ({}, 0)
+            assert (client.pool._by_key, len(client.pool)) == ({}, 0)
 
     asyncio.run(run())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_ui.gateway import errors
-from serving_ui.gateway.errors import vendor_words
+from serving_ui.gateway.errors import provider_message
 from serving_ui.gateway.redaction import redact
 from tests.gateway.conftest import GatewayServer, endpoint, entity
 from tests.support.vendor import Answer, Vendor
@@ -113,11 +113,11 @@ def test_any_secret_in_any_text_is_found(secret: str, before: str, behind: str, 
 
 @given(st.binary(max_size=200), st.lists(st.text(min_size=4, max_size=12), max_size=3), st.booleans())
 def test_any_bytes_give_words(body: bytes, secrets: list[str], is_cut: bool):
-    assert isinstance(vendor_words(body, secrets=secrets), str)
+    assert isinstance(provider_message(body, secrets=secrets), str)
     assert isinstance(redact(body.decode("latin-1"), secrets, is_cut=is_cut), str)
 
 
-CUTS = {"words": errors.MOST_WORDS, "text": 4 * errors.MOST_WORDS, "body": 64 * 1024}
+CUTS = {"words": errors.MAX_MESSAGE_CHARS, "text": 4 * errors.MAX_MESSAGE_CHARS, "body": 64 * 1024}
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -147,7 +147,7 @@ def test_a_key_repeated_until_the_cut_is_never_told(gateway: GatewayServer, vend
 
 def test_a_key_in_the_error_of_a_stream_is_never_told(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
-    for at in range(errors.MOST_WORDS - len(PLAIN) - 5, errors.MOST_WORDS + 4, 7):
+    for at in range(errors.MAX_MESSAGE_CHARS - len(PLAIN) - 5, errors.MAX_MESSAGE_CHARS + 4, 7):
         event = json.dumps({"error": {"message": "w" * at + " " + PLAIN}})
         vendor.say(Answer.stream(f"data: {event}\n\n".encode()))
         said = gateway.query("canary", {"messages": [{"role": "user", "content": "x"}], "stream": True}).text

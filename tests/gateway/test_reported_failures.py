@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway.circuit_breaker import FAULTS
+from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
@@ -224,26 +224,26 @@ def test_a_stream_that_has_begun_ends_with_the_failure(
 @pytest.mark.parametrize("stream", [False, True])
 def test_so_many_in_a_row_open_the_circuit(gateway: GatewayServer, model: Vendor, stream: bool):
     model.say(Answer.stream(event(BUSY)) if stream else Answer.json(BUSY))
-    for count in range(FAULTS):
+    for count in range(MAX_FAILURES):
         assert not gateway.gateway.client.circuit(model.url).is_open, count
         gateway.query("model", {**CHAT, "stream": stream})
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert "in a row" in answer.json()["message"]
-    assert len(model.asked) == FAULTS
+    assert len(model.asked) == MAX_FAILURES
 
 
 def test_a_host_that_tells_of_limits_is_there(gateway: GatewayServer, model: Vendor):
     circuit = gateway.gateway.client.circuit(model.url)
-    circuit.failed(0)
+    circuit.record_failure(0)
     model.say(Answer.json({"error": {"message": "x", "code": 429}}))
     gateway.query("model")
-    assert circuit.faults == 0
+    assert circuit.failures == 0
 
 
 def test_a_host_that_was_left_alone_is_back_with_the_first_event(gateway: GatewayServer, model: Vendor):
     circuit = gateway.gateway.client.circuit(model.url)
-    for _ in range(FAULTS):
-        circuit.failed(-1000.0)
+    for _ in range(MAX_FAILURES):
+        circuit.record_failure(-1000.0)
     gate = threading.Event()
     model.say(Answer.stream(chunk("a"), gate, END, DONE))
     with gateway.query("model", STREAM, stream=True) as answer:

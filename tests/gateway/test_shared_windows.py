@@ -19,17 +19,17 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway import redis_connection
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Mode
-from serving_ui.gateway.redis_connection import RedisAddress, RedisConnection, encoded
-from serving_ui.gateway.shared_windows import ADMIT, SETTLE, SharedWindows, Taken
+from serving_ui.gateway.redis_connection import RedisAddress, RedisConnection, encode_command
+from serving_ui.gateway.shared_windows import ADMIT, SETTLE, SharedEntries, SharedWindows
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHolder
-from serving_ui.gateway.windows import ENTRIES, Ask, Full
+from serving_ui.gateway.windows import MAX_ENTRIES, Demand, WindowFull
 from tests.architecture.sources import ROOT
 from tests.gateway import redis_counting
 from tests.support.services import Service, running_redis
 from tests.support.waiting import until
 
 US = 1_000_000
-SPAN = 60 * US
+WINDOW_NS = 60 * US
 CLOCK = "the clock of the tests"
 IDS = count()
 ANN = Principal("ann", "ann@example.com")
@@ -61,12 +61,12 @@ def by_clock_of_the_tests(script: str) -> str:
 class Processes:
     """Connections that stand for processes, and the time that Redis tells them."""
 
-    def __init__(self, url: str, lines: list[RedisConnection]) -> None:
+    def __init__(self, url: str, connections: list[RedisConnection]) -> None:
         self._redis = redis.Redis.from_url(url)
         self._redis.flushall()
         self.now = 1_700_000_000 * US
         scripts = {"admit": by_clock_of_the_tests(ADMIT), "settle": by_clock_of_the_tests(SETTLE)}
-        self.windows = [SharedWindows(line, **scripts) for line in lines]
+        self.windows = [SharedWindows(connection, **scripts) for connection in connections]
 
     def pass_time(self, microseconds: int) -> None:
         self.now += microseconds
@@ -84,13 +84,13 @@ def together(url: str, number: int, scene: Callable[[Processes], Awaitable[None]
     """Play a scene with so many processes."""
 
     async def play() -> None:
-        lines = [await RedisConnection.open(RedisAddress.parse(url)) for _ in range(number)]
-        processes = Processes(url, lines)
+        connections = [await RedisConnection.open(RedisAddress.parse(url)) for _ in range(number)]
+        processes = Processes(url, connections)
         processes.pass_time(0)
         await processes.windows[0].prepare()
         await scene(processes)
-        for line in lines:
-            line.close()
+        for connection in connections:
+            connection.close()
 
     asyncio.run(play())
 
@@ -108,19 +108,21 @@ STEPS = st.lists(
 def test_no_minute_ever_holds_more_whoever_admits(
     url: str, number: int, most: int, steps: list[tuple[int, ...]]
 ):
-    asks = {("e", "", "calls"): Ask(1, most), ("e", "p:u", "calls"): Ask(1, most + 1)}
+    asks = {("e", "", "calls"): Demand(1, most), ("e", "p:u", "calls"): Demand(1, most + 1)}
 
     async def scene(processes: Processes) -> None:
         admitted = list[int]()
         for step, at_once, tokens, _ in steps:
             processes.pass_time(step)
-            bodies = asks | {("e", "", "tokens"): Ask(tokens, 40)}
-            said = await asyncio.gather(*(processes.windows[n % number].take(bodies) for n in range(at_once)))
-            admitted += [processes.now for answer in said if isinstance(answer, Taken)]
+            bodies = asks | {("e", "", "tokens"): Demand(tokens, 40)}
+            said = await asyncio.gather(
+                *(processes.windows[n % number].admit(bodies) for n in range(at_once))
+            )
+            admitted += [processes.now for answer in said if isinstance(answer, SharedEntries)]
             for answer in said:
-                assert isinstance(answer, Taken) or 0 < answer.wait <= SPAN * 1000
+                assert isinstance(answer, SharedEntries) or 0 < answer.wait_ns <= WINDOW_NS * 1000
         for moment in admitted:
-            assert sum(moment - SPAN < other <= moment for other in admitted) <= most
+            assert sum(moment - WINDOW_NS < other <= moment for other in admitted) <= most
 
     together(url, number, scene)
 
@@ -138,29 +140,29 @@ def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, ste
             processes.pass_time(step)
             now = processes.now * 1000
             shared = processes.windows[0]
-            said = await shared.take({name: Ask(tokens, rule.most)})
+            said = await shared.admit({name: Demand(tokens, rule.most)})
             try:
                 own = await limits.admit(endpoint=alone, principal=ANN, tokens=tokens, now=now)
             except GatewayError as refused:
-                assert isinstance(said, Full)
-                assert refused.retry_after == max(1, -(-said.wait // 1_000_000_000))
+                assert isinstance(said, WindowFull)
+                assert refused.retry_after == max(1, -(-said.wait_ns // 1_000_000_000))
                 continue
-            assert isinstance(said, Taken)
+            assert isinstance(said, SharedEntries)
             own.settle(used, now=now)
             shared.settle(said, reserved=tokens, used=used)
-            await shared.line.ask(encoded("PING"))  # answered after it, so before time passes
+            await shared.connection.call(encode_command("PING"))  # answered after it, so before time passes
 
     together(url, 1, scene)
 
 
 def test_a_busy_window_stays_small_and_is_forgotten_by_itself(url: str):
     async def scene(processes: Processes) -> None:
-        asks = {("e", "", "calls"): Ask(1, 10 * ENTRIES)}
+        asks = {("e", "", "calls"): Demand(1, 10 * MAX_ENTRIES)}
         for _ in range(5):
             processes.pass_time(10_000)
-            await asyncio.gather(*(processes.windows[0].take(asks) for _ in range(ENTRIES)))
+            await asyncio.gather(*(processes.windows[0].admit(asks) for _ in range(MAX_ENTRIES)))
             processes.pass_time(1)
-        assert processes.entries("*order") <= 2 * ENTRIES
+        assert processes.entries("*order") <= 2 * MAX_ENTRIES
         for key in processes._redis.keys("serving_ui:limit:{*"):
             assert 0 < processes._redis.pttl(key) <= 61_000
 
@@ -232,7 +234,7 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
             address = RedisAddress.parse(url)
             holders = [SnapshotHolder() for _ in range(3)]
             for place, holder in enumerate(holders):
-                holder.standing = (place, len(holders))
+                holder.rank_and_count = (place, len(holders))
             several = [Limits(holder, redis=address) for holder in holders]
             for limits in several:
                 await limits.start()
@@ -260,7 +262,7 @@ def test_a_process_that_never_met_redis_starts_and_admits_its_share():
         with running_redis() as (service, url):
             service.stop()
             holder = SnapshotHolder()
-            holder.standing = (1, 2)
+            holder.rank_and_count = (1, 2)
             limits = Limits(holder, redis=RedisAddress.parse(url))
             await limits.start()
             assert holder.limits == Mode.APART
@@ -303,4 +305,4 @@ def test_an_address_that_is_none_is_refused_with_a_sentence(address: str):
 def test_the_address_that_is_shown_has_no_password():
     address = RedisAddress.parse("rediss://us:p%40ss@cache.example.com/3")
     assert str(address) == "cache.example.com:6379"
-    assert address.greeting[:2] == [("AUTH", "us", "p@ss"), ("SELECT", "3")]
+    assert address.handshake[:2] == [("AUTH", "us", "p@ss"), ("SELECT", "3")]

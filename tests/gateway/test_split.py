@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ui.gateway.routing import MOST_FALLBACKS, candidates
+from serving_ui.gateway.routing import MAX_FALLBACKS, candidates
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.support.sandbox import SandboxServer
 
@@ -33,8 +33,8 @@ def test_a_share_of_nothing_is_for_fallback_only(turn: int):
     split = endpoint("split", SERVED[0], entities=SERVED, routes=routes, fallback=True)
     first, *others = candidates(split, turn=turn)
     assert first.name in {"model-1", "model-2"}
-    assert len(others) == MOST_FALLBACKS
-    assert len({first.name, *(each.name for each in others)}) == 1 + MOST_FALLBACKS
+    assert len(others) == MAX_FALLBACKS
+    assert len({first.name, *(each.name for each in others)}) == 1 + MAX_FALLBACKS
 
 
 @pytest.mark.parametrize("fallback", [True, False])

@@ -39,7 +39,7 @@ def test_only_who_waits_as_long_as_is_usual_tells_the_circuit_of_silence(
     publish(gateway, vendor, Timeouts(connect=2, first_byte=first_byte, total=6))
     vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("short").status_code == 504
-    assert gateway.gateway.client.circuit(vendor.url).faults == faults
+    assert gateway.gateway.client.circuit(vendor.url).failures == faults
 
 
 @pytest.mark.parametrize("first_byte", [0.3, 60.0])
@@ -88,7 +88,7 @@ def test_who_leaves_while_a_connection_is_made_is_noted_at_once(gateway: Gateway
     gateway.add(endpoint("deaf", entity(base=deaf), timeouts=Timeouts(connect=60)))
     leave(gateway, "deaf")
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
-    assert gateway.gateway.client.circuit(deaf).faults == 0
+    assert gateway.gateway.client.circuit(deaf).failures == 0
 
 
 def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServer, vendor: Vendor):

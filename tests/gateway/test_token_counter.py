@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.inference_request import InferenceRequest, parse_request
-from serving_ui.gateway.token_counter import MOST_TOKENS, TokenCounter, estimate
+from serving_ui.gateway.token_counter import MAX_TOKENS, TokenCounter, estimate
 from tests.catalogue.test_any_body import ANYTHING
 
-COUNT = st.integers(-10, 2 * MOST_TOKENS) | st.floats() | st.none() | st.booleans() | st.text(max_size=3)
+COUNT = st.integers(-10, 2 * MAX_TOKENS) | st.floats() | st.none() | st.booleans() | st.text(max_size=3)
 TEXT = st.text(max_size=20) | st.just('say "usage": {"prompt_tokens": 999, "completion_tokens": 999}')
 
 
 def counted(content: bytes) -> tuple[int, int, bool]:
     counter = TokenCounter()
-    counter.whole(content)
+    counter.scan_reply(content)
     return counter.tokens_in, counter.tokens_out, counter.reported
 
 
 @given(
-    counts=st.tuples(st.integers(1, MOST_TOKENS - 1), st.integers(0, MOST_TOKENS - 1)),
+    counts=st.tuples(st.integers(1, MAX_TOKENS - 1), st.integers(0, MAX_TOKENS - 1)),
     text=TEXT,
     details=st.none() | st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3),
     names=st.sampled_from([("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")]),
@@ -47,42 +47,42 @@ def test_counts_are_found_however_the_answer_is_written(
 @given(given=COUNT, said=COUNT)
 def test_no_count_is_ever_absurd(given: Any, said: Any):
     counter = TokenCounter()
-    counter.usage({"prompt_tokens": given, "completion_tokens": said})
-    assert 0 <= counter.tokens_in <= MOST_TOKENS
-    assert 0 <= counter.tokens_out <= MOST_TOKENS
+    counter.read_usage({"prompt_tokens": given, "completion_tokens": said})
+    assert 0 <= counter.tokens_in <= MAX_TOKENS
+    assert 0 <= counter.tokens_out <= MAX_TOKENS
     assert type(counter.tokens_in) is type(counter.tokens_out) is int
 
 
 @given(content=st.binary(max_size=80) | ANYTHING.map(lambda value: json.dumps({"usage": value}).encode()))
 def test_any_bytes_are_counted_without_harm(content: bytes):
     given, said, _ = counted(content)
-    assert 0 <= given <= MOST_TOKENS
-    assert 0 <= said <= MOST_TOKENS
+    assert 0 <= given <= MAX_TOKENS
+    assert 0 <= said <= MAX_TOKENS
 
 
 def test_what_a_model_thinks_and_gives_to_tools_is_heard():
     call = {"index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
     said = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
     streamed, whole = TokenCounter(), TokenCounter()
-    streamed.chunk({"choices": [{"delta": said}]})
-    whole.answer({"choices": [{"message": said}]})
-    assert streamed.heard == whole.heard == len('{"city": "Rome"}') + len("Hm, Rome.")
+    streamed.read_chunk({"choices": [{"delta": said}]})
+    whole.read_reply({"choices": [{"message": said}]})
+    assert streamed.output_chars == whole.output_chars == len('{"city": "Rome"}') + len("Hm, Rome.")
 
 
 def test_counts_of_the_whole_go_before_those_within_a_choice():
     counter = TokenCounter()
     within = {"delta": {}, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-    counter.chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
+    counter.read_chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
     assert counter.reported_counts()[:2] == (9, 8)
 
 
 @given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
 def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     counter = TokenCounter()
-    counter.chunk(chunk)
-    counter.response_event({"delta": chunk.get("choices"), "response": chunk})
-    counter.answer(chunk)
-    assert counter.heard >= 0
+    counter.read_chunk(chunk)
+    counter.read_response_event({"delta": chunk.get("choices"), "response": chunk})
+    counter.read_reply(chunk)
+    assert counter.output_chars >= 0
 
 
 @given(
@@ -91,13 +91,13 @@ def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
     )
 )
 def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
-    assert InferenceRequest(body).length >= 0
+    assert InferenceRequest(body).text_length >= 0
     try:
         request = parse_request(body, task=Task.CHAT, is_response=True)
     except GatewayError as refused:
         assert refused.status == 400
     else:
-        assert request.tokens >= estimate(request.length)
+        assert request.expected_tokens >= estimate(request.text_length)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
     ],
 )
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
-    assert InferenceRequest(body).length == length
+    assert InferenceRequest(body).text_length == length
     for more in ({"max_tokens": 30}, {"extra_params": {"max_tokens": "30"}}):
         asked = parse_request({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
-        assert asked.tokens == estimate(length) + 60
+        assert asked.expected_tokens == estimate(length) + 60

@@ -14,7 +14,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal
-from serving_ui.gateway.windows import ENTRIES, SECOND, SPAN, WIDTH, Window
+from serving_ui.gateway.windows import BUCKET_NS, MAX_ENTRIES, SECOND_NS, WINDOW_NS, Window
 
 CHAT = Endpoint("e", "chat", Task.CHAT, ())
 ANN = Principal("u", "ann@example.com", groups=frozenset({"team"}))
@@ -37,20 +37,20 @@ def is_admitted(limits: Limits, *rules: Limit, now: int, tokens: int = 0, who: P
     return isinstance(admit(limits, *rules, now=now, tokens=tokens, who=who), Reservation)
 
 
-@given(most=st.integers(0, 5), steps=st.lists(st.integers(0, 40 * SECOND), max_size=60))
+@given(most=st.integers(0, 5), steps=st.lists(st.integers(0, 40 * SECOND_NS), max_size=60))
 def test_no_minute_ever_holds_more_calls(most: int, steps: list[int]):
-    limits, now, admitted = Limits(), 1000 * SECOND, list[int]()
+    limits, now, admitted = Limits(), 1000 * SECOND_NS, list[int]()
     for step in steps:
         now += step
         if is_admitted(limits, Limit("user", most), Limit("endpoint", most + 1), now=now):
             admitted.append(now)
     for moment in admitted:
-        assert sum(moment - SPAN < other <= moment for other in admitted) <= most
+        assert sum(moment - WINDOW_NS < other <= moment for other in admitted) <= most
 
 
 @given(
     most=st.integers(0, 50),
-    calls=st.lists(st.tuples(st.integers(0, 40 * SECOND), st.integers(1, 60)), max_size=60),
+    calls=st.lists(st.tuples(st.integers(0, 40 * SECOND_NS), st.integers(1, 60)), max_size=60),
 )
 def test_no_minute_ever_holds_more_reserved_tokens(most: int, calls: list[tuple[int, int]]):
     limits, now, admitted = Limits(), 0, list[tuple[int, int]]()
@@ -59,25 +59,27 @@ def test_no_minute_ever_holds_more_reserved_tokens(most: int, calls: list[tuple[
         if is_admitted(limits, Limit("user", most, "tokens"), now=now, tokens=tokens):
             admitted.append((now, tokens))
     for moment, _ in admitted:
-        assert sum(tokens for at, tokens in admitted if moment - SPAN < at <= moment) <= most
+        assert sum(tokens for at, tokens in admitted if moment - WINDOW_NS < at <= moment) <= most
 
 
-@given(gaps=st.lists(st.integers(0, WIDTH // 3), min_size=50, max_size=100))
+@given(gaps=st.lists(st.integers(0, BUCKET_NS // 3), min_size=50, max_size=100))
 @settings(max_examples=10)
 def test_a_busy_window_stays_small_and_never_admits_more(gaps: list[int]):
-    window, now, most = Window(), 0, ENTRIES + ENTRIES // 2
+    window, now, most = Window(), 0, MAX_ENTRIES + MAX_ENTRIES // 2
     admitted = list[int]()
     for gap in gaps * 40:
         now += gap
-        if not window.wait(1, most, now):
+        if not window.wait_ns(1, most, now):
             window.add(1, now)
             admitted.append(now)
-    assert len(window.entries) <= 2 * ENTRIES + 1
-    assert all(later - earlier >= SPAN for earlier, later in zip(admitted, admitted[most:], strict=False))
-    assert not window.wait(most, most, now + SPAN + WIDTH)
+    assert len(window.entries) <= 2 * MAX_ENTRIES + 1
+    assert all(
+        later - earlier >= WINDOW_NS for earlier, later in zip(admitted, admitted[most:], strict=False)
+    )
+    assert not window.wait_ns(most, most, now + WINDOW_NS + BUCKET_NS)
 
 
-@given(most=st.integers(1, 5), gaps=st.lists(st.integers(0, 20 * SECOND), min_size=1, max_size=30))
+@given(most=st.integers(1, 5), gaps=st.lists(st.integers(0, 20 * SECOND_NS), min_size=1, max_size=30))
 def test_waiting_as_long_as_the_refusal_says_is_enough(most: int, gaps: list[int]):
     limits, now = Limits(), 0
     for gap in gaps:
@@ -85,7 +87,7 @@ def test_waiting_as_long_as_the_refusal_says_is_enough(most: int, gaps: list[int
         answer = admit(limits, Limit("endpoint", most), now=now)
         if isinstance(answer, GatewayError):
             assert answer.retry_after is not None and 0 < answer.retry_after <= 60
-            now += answer.retry_after * SECOND
+            now += answer.retry_after * SECOND_NS
             assert is_admitted(limits, Limit("endpoint", most), now=now)
 
 
@@ -98,18 +100,18 @@ def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_count():
     first.settle(0, now=2)  # once is enough
     second = admit(limits, rule, now=3, tokens=90)
     assert isinstance(second, Reservation)
-    second.settle(250, now=30 * SECOND)
-    assert not is_admitted(limits, rule, now=61 * SECOND, tokens=1)  # 160 of them count since 30 s
-    assert is_admitted(limits, rule, now=91 * SECOND, tokens=1)
+    second.settle(250, now=30 * SECOND_NS)
+    assert not is_admitted(limits, rule, now=61 * SECOND_NS, tokens=1)  # 160 of them count since 30 s
+    assert is_admitted(limits, rule, now=91 * SECOND_NS, tokens=1)
 
 
 def test_what_left_its_window_is_not_given_back():
     limits, rule = Limits(), Limit("endpoint", 10, "tokens")
     first = admit(limits, rule, now=0, tokens=10)
-    assert is_admitted(limits, rule, now=SPAN, tokens=10)
+    assert is_admitted(limits, rule, now=WINDOW_NS, tokens=10)
     assert isinstance(first, Reservation)
-    first.settle(0, now=SPAN + 1)
-    assert not is_admitted(limits, rule, now=SPAN + 2, tokens=1)
+    first.settle(0, now=WINDOW_NS + 1)
+    assert not is_admitted(limits, rule, now=WINDOW_NS + 2, tokens=1)
 
 
 def test_a_request_larger_than_the_limit_is_told_so_instead_of_told_to_wait():
@@ -159,15 +161,15 @@ def test_what_is_settled_after_its_window_was_forgotten_gives_nothing_back():
     long = admit(limits, rule, now=0, tokens=100)
     assert isinstance(long, Reservation)
     for number in range(5000):  # enough that windows are looked through for those that nobody uses
-        is_admitted(limits, rule, now=SPAN + number, who=Principal(str(number), "someone@example.com"))
-    long.settle(0, now=2 * SPAN)
-    assert is_admitted(limits, rule, now=2 * SPAN, tokens=100)
-    assert not is_admitted(limits, rule, now=2 * SPAN, tokens=1)
+        is_admitted(limits, rule, now=WINDOW_NS + number, who=Principal(str(number), "someone@example.com"))
+    long.settle(0, now=2 * WINDOW_NS)
+    assert is_admitted(limits, rule, now=2 * WINDOW_NS, tokens=100)
+    assert not is_admitted(limits, rule, now=2 * WINDOW_NS, tokens=1)
 
 
 def test_windows_of_users_who_left_are_forgotten():
     limits = Limits()
     for number in range(5000):
         who = Principal(str(number), "someone@example.com")
-        is_admitted(limits, Limit("user", 1), now=number * SECOND, who=who)
+        is_admitted(limits, Limit("user", 1), now=number * SECOND_NS, who=who)
     assert len(limits._windows._windows) < 1000 + 60 + 4096 - 4000

@@ -17,7 +17,7 @@ class Watched(SnapshotHolder):
 
     def replace(self, snapshot: Snapshot) -> None:
         if not self.current.revision:
-            self.at_first = self.standing
+            self.at_first = self.rank_and_count
         super().replace(snapshot)
 
 

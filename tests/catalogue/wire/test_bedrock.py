@@ -19,7 +19,7 @@ from serving_ui.catalogue.providers.amazon_bedrock import model_id
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.catalogue.wire_format import Framing
-from serving_ui.gateway.aws import FrameSplitter
+from serving_ui.gateway.aws_event_stream import FrameSplitter
 from tests.support import frames
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.sigv4 import is_signed

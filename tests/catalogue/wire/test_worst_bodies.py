@@ -115,7 +115,7 @@ def test_no_body_holds_up_a_process(name: str):
 def built(recorded: Recording, question: InferenceRequest) -> None:
     """What the gateway does with a question before it is sent; refusals are as good as requests."""
     try:
-        assert question.tokens >= 0
+        assert question.expected_tokens >= 0
         recorded.built(question.body)
     except (UnsupportedRequest, GatewayError):
         return

@@ -31,7 +31,7 @@ class Told:
 
     content: bytes
     error: str | None
-    over: bool
+    is_over: bool
     tokens: tuple[int, int]
 
 
@@ -47,15 +47,15 @@ def translator(recorded: Recording) -> ResponseTranslator:
 
 def told(recorded: Recording, portions: list[bytes]) -> Told:
     passed = translator(recorded)
-    stream = passed.stream(Framing(recorded.content_type))
+    stream = passed.open_stream(Framing(recorded.content_type))
     content = b""
     for portion in portions:
-        if not stream.over and stream.error is None:
-            content += stream.take(portion)
-    if not stream.over and stream.error is None:
-        content += stream.close()
+        if not stream.is_over and stream.error is None:
+            content += stream.feed(portion)
+    if not stream.is_over and stream.error is None:
+        content += stream.finish()
     error = None if stream.error is None else stream.error.message
-    return Told(content, error, stream.over, (passed.counter.tokens_in, passed.counter.tokens_out))
+    return Told(content, error, stream.is_over, (passed.counter.tokens_in, passed.counter.tokens_out))
 
 
 def cut(content: bytes, places: list[int]) -> list[bytes]:
@@ -69,7 +69,7 @@ def test_a_stream_byte_by_byte_gives_the_recorded_chunks(recorded: Recording):
     got = told(recorded, [content[place : place + 1] for place in range(len(content))])
     chunks = [json.loads(line.removeprefix(b"data: ")) for line in got.content.split(b"\n\n") if line]
     assert chunks == recorded.chunks
-    assert (got.error, got.over) == (None, True)
+    assert (got.error, got.is_over) == (None, True)
 
 
 @every_stream
@@ -99,8 +99,8 @@ def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Reco
     whole = told(recorded, [content])
     got = told(recorded, [content[: length % len(content)]])
     assert whole.content.startswith(got.content)
-    assert got.over != (got.error is not None)
-    if got.over:
+    assert got.is_over != (got.error is not None)
+    if got.is_over:
         assert b'"finish_reason"' in got.content
 
 
@@ -122,7 +122,7 @@ def test_an_event_of_another_shape_is_an_error_or_passes(
     name, data = events[which % len(events)]
     events[which % len(events)] = (name, with_other(data, at, value))
     got = told(recorded, [b"".join(framed(recorded, name, data) for name, data in events)])
-    assert got.over != (got.error is not None)
+    assert got.is_over != (got.error is not None)
 
 
 @every_stream
@@ -132,7 +132,7 @@ def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, jun
     content = recorded.stream()
     at = place % len(content)
     got = told(recorded, [content[:at] + junk + content[at + dropped :]])
-    assert got.over != (got.error is not None)
+    assert got.is_over != (got.error is not None)
     lines = [line for line in got.content.split(b"\n") if line]
     assert all(isinstance(json.loads(line.removeprefix(b"data: ")), dict) for line in lines)
 
@@ -143,7 +143,7 @@ def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, jun
 def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, at: int, value: Any):
     content = json.dumps(with_other(recorded.reply, at, value)).encode()
     try:
-        answer = translator(recorded).whole(content)
+        answer = translator(recorded).translate(content)
     except GatewayError as error:
         assert error.status in {400, 500, 503}
     else:
@@ -161,5 +161,5 @@ def test_an_answer_that_is_something_else_is_an_error(recorded: Recording, conte
     if recorded.wire.translate_response is None and content[:1] == b"{":
         return  # what begins and ends as an object is passed on unread
     with pytest.raises(GatewayError) as refused:
-        translator(recorded).whole(content)
+        translator(recorded).translate(content)
     assert refused.value.status in {400, 500, 503}

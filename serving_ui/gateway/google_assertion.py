@@ -1,6 +1,6 @@
-"""What a Google service account signs to be given a token (RFC 7523), made with google-auth.
+"""The signed JWT with which a Google service account asks for an access token (RFC 7523), made with google-auth.
 
-Imported when the first endpoint on Vertex AI is asked, because google.auth costs 11 MB and 40 ms: see credentials.py.
+Imported when the first Vertex AI endpoint is queried, because google.auth takes 11 MB and 40 ms.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from serving_ui.catalogue.upstream import GoogleServiceAccount
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://oauth2.googleapis.com/token"
-"""Whom the claim is for, wherever it is sent: a proxy before the token server is not its audience."""
-_SECONDS = 3600
+"""Google checks this address even when the request goes to a proxy in front of its token server."""
+_VALID_SECONDS = 3600
 _rsa: Any = crypt.RSASigner  # google-auth does not annotate these two
 _encode: Any = jwt.encode
 
@@ -27,16 +27,16 @@ class KeyUnusable(ValueError):
 
 
 def form(auth: GoogleServiceAccount) -> dict[str, str]:
-    """The fields of the request for a token. Raises KeyUnusable."""
+    """The form fields of the token request. Raises KeyUnusable."""
     issuer, signer = _account(auth.key_json.reveal())
     now = int(time())
-    claim = {"iss": issuer, "scope": auth.scope, "aud": AUDIENCE, "iat": now, "exp": now + _SECONDS}
+    claim = {"iss": issuer, "scope": auth.scope, "aud": AUDIENCE, "iat": now, "exp": now + _VALID_SECONDS}
     return {"grant_type": GRANT, "assertion": _encode(signer, claim).decode()}
 
 
 @lru_cache(maxsize=64)
 def _account(key_json: str) -> tuple[str, Any]:
-    """Who signs, and the signer. Kept, because reading a key holds up the whole process for 30 ms, and signing for half of one."""
+    """(issuer, signer). Cached, because parsing a key blocks the process for 30 ms, and signing with it for 0.5 ms."""
     try:
         key = json.loads(key_json)
         return str(key["client_email"]), _rsa.from_service_account_info(key)

@@ -1,6 +1,7 @@
-"""Bearer tokens that are asked for, with client credentials (Microsoft Entra) or a service account's key (Google). Pure.
+"""OAuth 2 access tokens for providers: the request to a token server and what its reply means. Pure.
 
-What is asked and what the answer means. The gateway asks through its own client and keeps what it is given; a check asks once.
+Client credentials (Microsoft Entra) or a service account's signed assertion (Google). The gateway sends the request through its
+own client and caches the token (token_cache.py); a credential check of the control plane sends it once.
 """
 
 from __future__ import annotations
@@ -12,24 +13,23 @@ from typing import Any
 from urllib.parse import urlencode
 
 from serving_ui.catalogue.upstream import ClientCredentials, GoogleServiceAccount, UpstreamRequest
-from serving_ui.gateway.errors import GatewayError, vendor_words
+from serving_ui.gateway.errors import GatewayError, provider_message
 from serving_ui.lib import json_text
 from serving_ui.lib.retry_after import retry_after_seconds
 
-MOST_BYTES = 64 * 1024
-"""Of an answer; what is longer is no token."""
-_BUSY = (408, 429)
-_USUAL_SECONDS = 3600
+MAX_REPLY_BYTES = 64 * 1024
+_RETRYABLE_STATUSES = (408, 429)
+_DEFAULT_SECONDS = 3600
 _SECRET_FIELDS = ("client_secret", "assertion")
 
 TokenAuth = ClientCredentials | GoogleServiceAccount
 Form = dict[str, str]
 
 
-def form(auth: TokenAuth) -> Form:
-    """The fields of the question. For Google it reads a key and signs, which takes milliseconds. Raises GatewayError."""
+def token_form(auth: TokenAuth) -> Form:
+    """The form fields of the token request. For Google it signs, which takes milliseconds. Raises GatewayError."""
     if isinstance(auth, GoogleServiceAccount):
-        return _signed(auth)
+        return _google_form(auth)
     return {
         "grant_type": "client_credentials",
         "client_id": auth.client_id,
@@ -38,27 +38,26 @@ def form(auth: TokenAuth) -> Form:
     }
 
 
-def asking(auth: TokenAuth, fields: Form) -> UpstreamRequest:
-    """The question itself."""
+def token_request(auth: TokenAuth, form: Form) -> UpstreamRequest:
     headers = (("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json"))
-    return UpstreamRequest("POST", auth.token_url, headers, urlencode(fields).encode(), auth)
+    return UpstreamRequest("POST", auth.token_url, headers, urlencode(form).encode(), auth)
 
 
-def granted(*, status: int, headers: Mapping[str, str], content: bytes, fields: Form) -> tuple[str, float]:
-    """The token and for how many seconds it is valid. Raises GatewayError in the server's words."""
-    if status >= 500 or status in _BUSY:
+def read_token(*, status: int, headers: Mapping[str, str], content: bytes, form: Form) -> tuple[str, float]:
+    """(token, seconds that it is valid) of a token server's reply. Raises GatewayError in the server's words."""
+    if status >= 500 or status in _RETRYABLE_STATUSES:
         after = min(max(1, ceil(retry_after_seconds(headers) or 2)), 60)
         raise GatewayError(
             503, f"The token server is not available ({status}). Try again.", retry_after=after
         )
     try:
         answer: Any = json_text.read(content) if status == 200 else None
-        token, seconds = answer["access_token"], float(answer.get("expires_in", _USUAL_SECONDS))
+        token, seconds = answer["access_token"], float(answer.get("expires_in", _DEFAULT_SECONDS))
         if isinstance(token, str) and token:
             return token, seconds
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
-    words = vendor_words(content, secrets=[fields[name] for name in _SECRET_FIELDS if name in fields])
+    words = provider_message(content, secrets=[form[name] for name in _SECRET_FIELDS if name in form])
     raise GatewayError(
         400,
         f"The token server refused the endpoint's credentials ({status}). "
@@ -66,18 +65,18 @@ def granted(*, status: int, headers: Mapping[str, str], content: bytes, fields: 
     )
 
 
-def bearing(request: UpstreamRequest, token: str) -> UpstreamRequest:
-    """The request with the token; one that is sent again has one already."""
+def with_bearer_token(request: UpstreamRequest, token: str) -> UpstreamRequest:
+    """The request with the token, in place of the one that a request which is sent again already has."""
     headers = (header for header in request.headers if header[0] != "authorization")
     return replace(request, headers=(*headers, ("authorization", f"Bearer {token}")))
 
 
-def _signed(auth: GoogleServiceAccount) -> Form:
-    from serving_ui.gateway import assertions  # noqa: PLC0415 - 11 MB that only Vertex AI endpoints need
+def _google_form(auth: GoogleServiceAccount) -> Form:
+    from serving_ui.gateway import google_assertion  # noqa: PLC0415 - 11 MB that only Vertex AI endpoints need
 
     try:
-        return assertions.form(auth)
-    except assertions.KeyUnusable:
+        return google_assertion.form(auth)
+    except google_assertion.KeyUnusable:
         raise GatewayError(
             400,
             "The endpoint's private key is not the JSON file of a service account. "
