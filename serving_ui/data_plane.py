@@ -1,7 +1,7 @@
-"""The gateway with what it needs to live: the follower that brings its snapshots, and what it says of its own health.
+"""The gateway as it runs in a process: with the snapshot follower, usage recording, metrics and health checks.
 
-Mounted beside the pages by asgi.py, or run alone by `manage.py gateway`. `/healthz` is alive, `/readyz` is able to serve and
-says what does not go as it should, `/metrics` is for Prometheus; they answer without a database.
+Mounted beside the pages by asgi.py, or run alone by `manage.py gateway`. Answers queries and, without a database, `/healthz` (the
+process is alive), `/readyz` (it can serve; lists what is degraded) and `/metrics` (for Prometheus).
 """
 
 from __future__ import annotations
@@ -34,18 +34,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HealthCheck = Callable[[], str | None]
 
-_FILES = 65_536
-_LOOK_AFTER = (
-    3000  # new objects: 32 queries at once hold about 700, the usual number, and would each be looked through
-)
-NOT_YET = {
+_WANTED_FILE_DESCRIPTORS = 65_536
+_GC_THRESHOLD = 3000  # objects: 32 concurrent queries allocate about 700, Python's default, and would be scanned each time
+_NO_SNAPSHOT = {
     "error_code": "TEMPORARILY_UNAVAILABLE",
     "message": "This gateway has just started and waits for its first snapshot from the database. Try again.",
 }
 
 
 class DataPlane:
-    """One gateway in one process."""
+    """One per process."""
 
     def __init__(self) -> None:
         self.holder = SnapshotHolder()
@@ -55,52 +53,54 @@ class DataPlane:
         self.gateway = Gateway(self.holder, recorder=self.recorder, redis=redis, body=settings.QUERY_BODY)
         self.recorder.meter.gauges.append(self._gauges)
         self.follower = SnapshotFollower(self.holder)
-        self.is_draining = False  # it answers what it has, and sends whoever it answers to another process
+        self.is_draining = (
+            False  # set by the server: open queries are answered, new connections go to another process
+        )
         self.health_checks: list[HealthCheck] = [
             self.follower.check_health,
             self.follower.check_cache_health,
-            self._limits_apart,
+            self._limits_problem,
             *(
                 partial(self.follower.worker.check_health, task)
                 for task in (worker_health.SWEEP, worker_health.INTAKE)
             ),
             *self.recorder.health_checks,
             lambda: self.follower.outdated,
-        ]  # each a sentence for /readyz, which anybody may read, or nothing
+        ]  # each returns None, or a sentence for /readyz, which needs no token
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
-        """Who answers the request, to be awaited: one layer less for each query. None when its path is somebody else's."""
+        """The awaitable that answers the request (not a coroutine, to save one per query); None for other paths."""
         path: str = scope["path"]
         if path.startswith(PREFIXES):
             if self.holder.current.revision:
                 if monotonic() > self.follower.sure_until:
-                    return self._caught_up(scope, receive, send)
+                    return self._answer_after_catch_up(scope, receive, send)
                 return self.gateway(scope, receive, send)
-            return answer(send, 503, NOT_YET, retry_after=1)
+            return answer(send, 503, _NO_SNAPSHOT, retry_after=1)
         if path == "/metrics":
             return self.metrics(scope, receive, send)
         if path == "/healthz":
             return answer(send, 200, {"status": "alive"})
-        return self._say_how_it_is(send) if path == "/readyz" else None
+        return self._answer_readyz(send) if path == "/readyz" else None
 
-    async def _caught_up(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A query that comes while it is not known whether something was changed."""
+    async def _answer_after_catch_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a query that arrives while the snapshot may be out of date."""
         await self.follower.catch_up()
         await self.gateway(scope, receive, send)
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
-        """Starts and stops with the server."""
+        """The ASGI lifespan protocol."""
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                _allow_many_sockets()
+                _raise_file_limit()
                 self.recorder.start()
                 await self.gateway.start()
                 self.follower.start()
-                # What is loaded by now stays. To look through it for garbage takes 28 ms, in which nobody is answered.
+                # Exempt what is loaded by now from garbage collection, which would block every query for 28 ms.
                 gc.collect()
                 gc.freeze()
-                gc.set_threshold(_LOOK_AFTER)
+                gc.set_threshold(_GC_THRESHOLD)
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.follower.stop()
@@ -114,20 +114,22 @@ class DataPlane:
         return self.holder.current.revision > 0
 
     def _gauges(self) -> Iterable[Gauge]:
-        """What there is to watch besides the requests."""
+        """The metrics of this process besides those of requests."""
         yield Gauge(
             "serving_ui_snapshot_revision", "The newest snapshot in service.", self.holder.current.revision
         )
-        told = "What does not go as it should; /readyz says it in words."
-        yield Gauge("serving_ui_degraded", told, sum(1 for check in self.health_checks if check()))
+        help_text = "What does not go as it should; /readyz says it in words."
+        yield Gauge("serving_ui_degraded", help_text, sum(1 for check in self.health_checks if check()))
         for mode in Mode:
-            told = "1 for how rate limits are counted: by each process (own), in Redis (shared), or apart."
-            yield Gauge("serving_ui_limits_mode", told, self.holder.limits == mode, {"mode": mode})
+            help_text = (
+                "1 for how rate limits are counted: by each process (own), in Redis (shared), or apart."
+            )
+            yield Gauge("serving_ui_limits_mode", help_text, self.holder.limits == mode, {"mode": mode})
         for host, circuit in list(self.gateway.client.circuits().items()):
-            told = "1 while a provider's host is left alone because it failed again and again."
-            yield Gauge("serving_ui_circuit_open", told, circuit.is_open, {"host": host})
+            help_text = "1 while a provider's host is left alone because it failed again and again."
+            yield Gauge("serving_ui_circuit_open", help_text, circuit.is_open, {"host": host})
 
-    def _limits_apart(self) -> str | None:
+    def _limits_problem(self) -> str | None:
         if self.holder.limits != Mode.APART:
             return None
         place, processes = self.holder.rank_and_count
@@ -136,8 +138,8 @@ class DataPlane:
             f"it is number {place + 1} of {processes}."
         )
 
-    async def _say_how_it_is(self, send: Send) -> None:
-        # Draining is no reason to send callers elsewhere: on a new connection the same address has another process.
+    async def _answer_readyz(self, send: Send) -> None:
+        # 200 while draining: a load balancer shall keep this address, where another process accepts new connections.
         status = (
             "draining" if self.is_draining else "ready" if self.is_ready else "waiting for the first snapshot"
         )
@@ -158,21 +160,23 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _allow_many_sockets() -> None:
-    """A stream takes two, and many systems give a process 1,024 files unless it asks for more of what it may have."""
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files, often 1,024; a streamed query takes two sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    wanted = (
+        _WANTED_FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_WANTED_FILE_DESCRIPTORS, hard)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def refused(refusal: RequestRefused) -> dict[str, Any]:
-    """What programs are told, with 400."""
+    """The JSON body of the 400 for a request that no handler accepts."""
     return {"error_code": "INVALID_PARAMETER_VALUE", "message": str(refusal)}
 
 
 async def answer(send: Send, status: int, body: dict[str, Any], *, retry_after: int = 0) -> None:
-    """A small JSON answer that nobody shall keep."""
+    """Send a small JSON response that must not be cached."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     if retry_after:
         headers.append((b"retry-after", str(retry_after).encode()))

@@ -1,7 +1,11 @@
-"""What a Meter counted, in the text format of Prometheus; and who may read it.
+"""`/metrics`: what a Meter has counted, in Prometheus's text format.
 
-A list of endpoints with how busy they are is not for everybody: the reader is an admin with a token, unless the whole network
-is trusted (SERVING_UI_METRICS=open).
+Which endpoints there are and how busy they are is not public: the reader needs an admin's token, unless the network is trusted
+(SERVING_UI_METRICS=open).
+
+Why not prometheus_client's custom collector (tried with 0.26, November 2026): it gives the same samples, but takes 2.6 times the
+processor time (0.59 s against 0.23 s for 1,000 endpoints, 3.2 MB), about a second to import, and would become a dependency of the
+product for the 40 lines here that write samples, labels and escapes. The families would have to be described just the same.
 """
 
 from __future__ import annotations
@@ -35,9 +39,8 @@ class Exposition:
         if not self._is_open and (refusal := _refusal(self._holder.current, caller.bearer())):
             await caller.respond_error(refusal)
             return
-        content = await asyncio.to_thread(
-            self._content
-        )  # many endpoints take long: nobody's answer waits for it
+        # In a thread: for 1,000 endpoints it takes a quarter of a second, which must not block queries.
+        content = await asyncio.to_thread(self._content)
         headers = [(b"content-type", MEDIA), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -47,10 +50,10 @@ class Exposition:
 
 
 def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
-    """All of it, each family once."""
+    """The whole exposition, each metric family once."""
     lines: list[str] = []
-    for name, kind, told, samples in _families(counts):
-        lines += family(name, kind, told, samples)
+    for name, kind, help_text, samples in _families(counts):
+        lines += family(name, kind, help_text, samples)
     named = ""
     for gauge in sorted(gauges, key=lambda each: each.name):
         if gauge.name != named:
@@ -60,9 +63,9 @@ def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def family(name: str, kind: str, told: str, samples: Iterable[Sample]) -> list[str]:
-    """The lines of one metric."""
-    lines = [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
+def family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> list[str]:
+    """The lines of one metric family."""
+    lines = [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
     return [*lines, *(f"{sample}{_labels(labels)} {value:.15g}" for sample, labels, value in samples)]
 
 
@@ -75,34 +78,34 @@ def histogram(
     total: float,
     unit: float = 1000,
 ) -> Iterator[Sample]:
-    """The samples of a histogram: milliseconds inside, seconds outside, as the convention is."""
-    reached = list(accumulate(buckets))
-    for bound, count in zip([*(f"{each / unit:.15g}" for each in bounds), "+Inf"], reached, strict=True):
+    """The samples of a histogram counted in milliseconds; shown in seconds, as is Prometheus's convention, by `unit` 1000."""
+    cumulative = list(accumulate(buckets))
+    for bound, count in zip([*(f"{each / unit:.15g}" for each in bounds), "+Inf"], cumulative, strict=True):
         yield f"{name}_bucket", {**labels, "le": bound}, count
     yield f"{name}_sum", labels, total / unit
-    yield f"{name}_count", labels, reached[-1]
+    yield f"{name}_count", labels, cumulative[-1]
 
 
 def _families(counts: Counts) -> Iterator[tuple[str, str, str, Iterable[Sample]]]:
-    """Name, type, meaning and samples."""
+    """(name, type, help text, samples) of each family."""
     endpoints = sorted(counts["endpoints"].items())
-    for name, told, label, values in _COUNTERS:
+    for name, help_text, label, values in _COUNTERS:
         yield (
             name,
             "counter",
-            told,
+            help_text,
             [
                 (name, {"endpoint": endpoint, label: value} if label else {"endpoint": endpoint}, number)
                 for endpoint, counted in endpoints
                 for value, number in values(counted).items()
             ],
         )
-    for kind, told in _HISTOGRAMS:
+    for kind, help_text in _HISTOGRAMS:
         name = f"serving_ui_{kind}_seconds"
         yield (
             name,
             "histogram",
-            told,
+            help_text,
             [
                 sample
                 for endpoint, counted in endpoints
@@ -110,8 +113,8 @@ def _families(counts: Counts) -> Iterator[tuple[str, str, str, Iterable[Sample]]
             ],
         )
     name = "serving_ui_gateway_overhead_seconds"
-    told = "Time that the gateway itself took."
-    yield name, "histogram", told, histogram(name, {}, OVERHEAD_MS, **counts["overhead"])
+    help_text = "Time that the gateway itself took."
+    yield name, "histogram", help_text, histogram(name, {}, OVERHEAD_MS, **counts["overhead"])
 
 
 _COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], ...] = (
@@ -131,7 +134,7 @@ _COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], 
         "serving_ui_token_details_total",
         "Tokens that have a price of their own: of those in, read from a cache (cached) or written to one (cache_written); of those out, of reasoning.",
         "detail",
-        # A process of the version before may have left its counts here.
+        # Counts of a process of an older version lack these keys.
         lambda counted: {name: counted.get(name, 0) for name in ("cached", "cache_written", "reasoning")},
     ),
     (

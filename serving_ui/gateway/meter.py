@@ -1,11 +1,11 @@
-"""Counts what this gateway process answers, in memory, for whoever watches it; and adds it to what its siblings counted.
+"""Counts the queries of this gateway process, in memory, and adds the counts of the other gateway processes of this machine.
 
-A process leaves its counts in a file of its own, at most two seconds old, locked for as long as it lives. Whoever is asked adds
-up all files. What a process counted that has ended is put into one common file, so that no sum ever falls because a process
-was replaced.
+Each process writes its counts to a file of its own every SHARE_SECONDS, beside a lock file that it holds while it runs. A process
+that is asked for metrics adds up all files. The counts of ended processes are moved into one common file, so that no sum decreases
+when a process is replaced.
 
-Why not prometheus_client: its counters, shared by several processes, cost 8.5 us a request and 14 MB a process; these cost
-0.8 us. Its parser is what the tests read the text with.
+Why not prometheus_client: its counters, shared by several processes, take 8.5 us a request and 14 MB a process; these take 0.8 us.
+The tests read the text with its parser.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from serving_ui.gateway.record import Record
 
 OVERHEAD_MS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 25.0, 100.0)
 LATENCY_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000)
-_LATENCY_MS = tuple(map(float, LATENCY_MS))  # as a number with a fraction is found faster among its own kind
-LEAVE_SECONDS = 2.0
+_LATENCY_MS = tuple(map(float, LATENCY_MS))  # comparing floats with floats is faster
+SHARE_SECONDS = 2.0
 
 
 def _fields(*names: str) -> Callable[[Record], tuple[Any, ...]]:
-    """Reads several fields at once: each by its name takes longer than to count it."""
+    """A getter of several fields at once, which is faster than attribute access."""
     return itemgetter(*map(Record._fields.index, names))
 
 
@@ -48,11 +48,11 @@ _DEPARTED = "departed"
 _log = logging.getLogger("serving_ui.gateway")
 
 Counts = dict[str, Any]
-"""Numbers, lists of numbers and maps of such."""
+"""Numbers, lists of numbers, and dictionaries of these by name."""
 
 
 class Gauge(NamedTuple):
-    """A figure of this moment. Of several processes' the highest is shown."""
+    """A current value. Of several processes' values the highest is shown."""
 
     name: str
     help: str
@@ -61,7 +61,7 @@ class Gauge(NamedTuple):
 
 
 class Meter:
-    """A Recorder that counts. `start` and `stop` once; without them it counts this process alone."""
+    """A Recorder that counts. Call `start` and `stop` once; without them it counts this process alone."""
 
     def __init__(self, folder: Path) -> None:
         self.gauges: list[Callable[[], Iterable[Gauge]]] = []
@@ -71,18 +71,18 @@ class Meter:
         self._overhead = _histogram(OVERHEAD_MS)
         self._endpoints: dict[str, Counts] = {}
         self._lock = -1
-        self._trouble = ""
+        self._problem = ""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._leave_again, name="gateway-meter", daemon=True)
+        self._thread = threading.Thread(target=self._share_periodically, name="gateway-meter", daemon=True)
 
     def record(self, record: Record) -> None:
-        """Counts one request."""
+        """Count one query."""
         endpoint, status, completeness, retries, fallbacks, overhead, total, first_byte = _outcome(record)
         given, said, cached, written, reasoning = _tokens(record)
         _observe(self._overhead, OVERHEAD_MS, overhead)
         counts = self._endpoints.get(endpoint)
         if counts is None:
-            counts = self._endpoints[endpoint] = _nothing()
+            counts = self._endpoints[endpoint] = _empty_counts()
         statuses = counts["statuses"]
         statuses[status] = statuses.get(status, 0) + 1
         counts["in"] += given
@@ -99,28 +99,28 @@ class Meter:
                 _observe(counts["first_byte"], _LATENCY_MS, first_byte)
 
     def start(self) -> None:
-        """From now on siblings see what is counted here."""
+        """Begin to share the counts with the other processes."""
         try:
             self._lock = lockfiles.create(self._path(self._name, _LOCK))
         except OSError as problem:
-            self._trouble = (problem.strerror or "it is no folder").lower()
+            self._problem = (problem.strerror or "it is no folder").lower()
             _log.warning(
                 "Metrics of this process are not shared: %s cannot be used (%s).", self._folder, problem
             )
             return
         self._thread.start()
 
-    def health_problem(self) -> str | None:
-        """Whether the sums of `/metrics` are wrong."""
-        if not self._trouble:
+    def check_health(self) -> str | None:
+        """A sentence if the sums of `/metrics` lack the counts of this process."""
+        if not self._problem:
             return None
         return (
-            f"The metrics of this process cannot be shared in the data folder ({self._trouble}), so that sums lack what it counts. "
+            f"The metrics of this process cannot be shared in the data folder ({self._problem}), so that sums lack what it counts. "
             f"Make room there, or give the gateway's user the right to write{'' if self._lock >= 0 else ', and restart it'}."
         )
 
     def stop(self) -> None:
-        """What was counted stays, for siblings and successors to add."""
+        """Share the counts a last time; other processes go on adding them."""
         self._stop.set()
         if self._lock >= 0:
             self._thread.join(5)
@@ -128,12 +128,12 @@ class Meter:
             self._lock = -1
 
     def total(self) -> tuple[Counts, list[Gauge]]:
-        """What this process and all others have counted, and the figures of this moment."""
+        """(counts of all processes, current values)."""
         own = from_json(self._own())
         try:
             everybody = [own, *self._others()]
         except OSError:
-            everybody = [own]  # the folder cannot be used, as `start` has said: this process counts alone
+            everybody = [own]  # the folder is unusable, which `start` has logged: only this process counts
         counts: Counts = {}
         gauges: dict[tuple[str, str], Gauge] = {}
         for each in everybody:
@@ -144,60 +144,62 @@ class Meter:
         return counts, list(gauges.values())
 
     def _own(self) -> bytes:
-        """Made in one piece: nothing is counted in between."""
+        """Counts and gauges as JSON, serialised in one call, so that no query is counted in between."""
         gauges = [tuple(gauge) for ask in self.gauges for gauge in ask()]
         return to_json(
             {"counts": {"overhead": self._overhead, "endpoints": self._endpoints}, "gauges": gauges}
         )
 
-    def _leave_again(self) -> None:
+    def _share_periodically(self) -> None:
         left = b""
         is_over = False
         while not is_over:
-            is_over = self._stop.wait(LEAVE_SECONDS)
+            is_over = self._stop.wait(SHARE_SECONDS)
             try:
                 own = self._own()
                 if own != left:
                     _write(self._path(self._name, _COUNTS), own)
-                left, self._trouble = own, ""
-            except Exception as problem:  # the outermost edge of this thread: one failure must not end it
-                self._tell(problem)
+                left, self._problem = own, ""
+            except Exception as problem:  # a bug must not end this thread
+                self._report(problem)
 
-    def _tell(self, problem: Exception) -> None:
-        """Says once that the counts are not shared; with a stack only when that is a fault of this program."""
-        if not self._trouble:
+    def _report(self, problem: Exception) -> None:
+        """Log once that the counts are not shared, with a traceback unless the system refused it."""
+        if not self._problem:
             _log.warning(
                 "The counts of this process could not be shared in %s (%s). It is tried again. "
                 "Make room there, or give this process the right to write.",
                 self._folder, problem, exc_info=not isinstance(problem, OSError),
             )  # fmt: skip
-        self._trouble = (getattr(problem, "strerror", None) or "the log has the reason").lower()
+        self._problem = (getattr(problem, "strerror", None) or "the log has the reason").lower()
 
     def _others(self) -> list[Counts]:
-        """What the other files say. Those of processes that have ended become one."""
-        living: list[Counts] = []
-        with _alone(self._folder):
+        """The counts in the other files. Moves those of ended processes into the common file."""
+        running: list[Counts] = []
+        with _exclusive_access(self._folder):
             past = _read(self._path(_DEPARTED, _COUNTS)) or {"counts": {}, "names": []}
             ended = []
             for path in self._folder.glob(f"*{_COUNTS}"):
                 if path.stem in (self._name, _DEPARTED):
                     continue
-                is_alive = _is_alive(self._path(path.stem, _LOCK))  # first: what a dead one left is complete
+                is_alive = _is_alive(
+                    self._path(path.stem, _LOCK)
+                )  # before reading: the file of an ended process is final
                 content = _read(path)
                 if content is None:
                     continue
                 if is_alive:
-                    living.append(content)
+                    running.append(content)
                     continue
                 ended.append(path.stem)
-                if path.stem not in past["names"]:  # else it was added, and then not deleted
+                if path.stem not in past["names"]:  # else it was added before, but its file was not deleted
                     _add(past["counts"], content["counts"])
             if ended:
                 _write(self._path(_DEPARTED, _COUNTS), to_json({**past, "names": ended}))
             for name in ended:
                 self._path(name, _COUNTS).unlink(missing_ok=True)
                 self._path(name, _LOCK).unlink(missing_ok=True)
-        return [past, *living]
+        return [past, *running]
 
     def _path(self, name: str, ending: str) -> Path:
         return self._folder / f"{name}{ending}"
@@ -207,8 +209,8 @@ def _histogram(bounds: tuple[float, ...]) -> Counts:
     return {"buckets": [0] * (len(bounds) + 1), "total": 0.0}
 
 
-def _nothing() -> Counts:
-    """What is counted for an endpoint."""
+def _empty_counts() -> Counts:
+    """The counts of an endpoint without queries."""
     return {
         "statuses": {},
         **dict.fromkeys(("in", "out", "cached", "cache_written", "reasoning", "retries", "fallbacks"), 0),
@@ -223,7 +225,7 @@ def _observe(histogram: Counts, bounds: tuple[float, ...], value: float) -> None
 
 
 def _add(total: Counts, more: Counts) -> None:
-    """Adds each number to the one in the same place."""
+    """Add `more` to `total`, number by number."""
     for name, value in more.items():
         if isinstance(value, dict):
             _add(total.setdefault(name, {}), value)
@@ -243,7 +245,7 @@ def _read(path: Path) -> Counts | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Seen whole or not at all."""
+    """Write atomically."""
     draft = path.with_suffix(".new")
     draft.write_bytes(content)
     draft.replace(path)
@@ -258,8 +260,8 @@ def _is_alive(lock: Path) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Of several processes that add up at the same time, one after the other."""
+def _exclusive_access(folder: Path) -> Iterator[None]:
+    """Hold the lock under which one process at a time reads and moves the files."""
     file = os.open(folder / "adding", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,7 +1,6 @@
-"""What leaves this server, whichever transport carries it: the head of a request, and whom TLS trusts. Opens no connection.
+"""The head of a request to a provider, and the TLS context for it. Opens no connection.
 
-The gateway's client and the credential check of the control plane both send what is made here, so that a check cannot pass where
-a query fails.
+Both the gateway's client and the credential check of the control plane use it, so that a check cannot succeed where a query fails.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from serving_ui.lib.http_url import HttpUrl, InvalidUrl
 
 
 class InvalidUpstreamRequest(UpstreamFault):
-    """The request cannot be put on the wire as the endpoint's config has it."""
+    """The endpoint's config gives a request that HTTP cannot express."""
 
 
 def address_of(url: str) -> HttpUrl:
-    """Where it goes. Raises InvalidUpstreamRequest."""
+    """The parsed URL. Raises InvalidUpstreamRequest."""
     try:
         return http_url.parse(url)
     except InvalidUrl as problem:
@@ -29,14 +28,14 @@ def address_of(url: str) -> HttpUrl:
 
 
 def fields(request: UpstreamRequest, to: HttpUrl) -> list[tuple[str, str]]:
-    """The header fields in their order, all but the body's length."""
+    """The header fields in order, without `content-length`."""
     return [("host", to.authority), ("accept-encoding", "identity"), *request.headers]
 
 
 def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
-    """All up to the body's length. Raises InvalidUpstreamRequest.
+    """The head up to the value of `content-length`, which is its last field. Raises InvalidUpstreamRequest.
 
-    A line break in a header (a key pasted with its newline) would be a second request.
+    A line break in a header (a key pasted with its newline) would let its value add headers or a second request.
     """
     lines = [f"{request.method} {to.target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in fields(request, to)]
@@ -53,7 +52,7 @@ def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
 
 
 def trust() -> ssl.SSLContext:
-    """The system's authorities; those of certifi where it has none, as in a slim image. Takes 20 ms: keep it."""
+    """A TLS context with the system's certificate authorities, or certifi's where it has none (slim images). Takes 20 ms."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:
         context.load_verify_locations(certifi.where())

@@ -1,8 +1,8 @@
-"""Takes secrets out of a provider's words, however the provider has spelled them. Pure.
+"""Removes secrets from a provider's message, in whatever encoding they appear. Pure.
 
-To be called on the whole text and *before* anything is cut off it: half of a key is not found by looking for the key. Found are
-a secret in plain, JSON-escaped, URL-encoded or HTML-escaped form, one within the other, in base64, and what is shown of it
-around a mask (`sk-ab***yz`). What a provider scrambles on purpose is not found: it knows the key anyway.
+Call it on the whole text, *before* it is shortened: a search for a key does not find half of it. Found are secrets in plain,
+JSON-escaped, URL-encoded or HTML-escaped form, nested in each other, in base64, and their visible parts around a mask
+(`sk-ab***yz`). A secret that a provider scrambles on purpose is not found; the provider knows it anyway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The gateway's whole world, as immutable data: who may ask, which endpoints there are, what they lead to.
+"""Everything that the gateway knows, as immutable data: principals, tokens, endpoints, limits, and secrets in plain text.
 
-A request reads `SnapshotHolder.current` once and works with that until it ends, so a change is never half in force.
-Nothing here is mutable and nothing here knows where a snapshot comes from.
+A query reads `SnapshotHolder.current` once and uses that snapshot until it ends, so a change is never half in force. Where
+snapshots come from is not known here: `serving_ui/snapshots/` builds them. Field names of Endpoint, Limit, Timeouts and Principal
+are also keys in the cached snapshot in the data folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from serving_ui.lib.egress import EgressPolicy
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a person ("user") or a "service_principal", and the ids of the groups that it is in."""
+    """A caller: a person (`kind` "user") or a "service_principal", with the ids of its groups."""
 
     id: str
     email: str
@@ -30,7 +31,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """What a token stands for. `expires_at` is a Unix time; None never expires."""
+    """The principal of an access token. `expires_at` is a Unix time; None never expires."""
 
     principal: Principal
     expires_at: float | None = None
@@ -49,10 +50,10 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `most` calls or tokens in any minute, of the endpoint, a user, a group or a service principal.
+    """At most `most` calls or tokens in any minute, of the endpoint, a user, a group or a service principal (`key`).
 
-    `principal` is the id of the one that it is for, `shown` what refusals call it. Without one, a limit with the key "user" is
-    each principal's own and one with the key "service_principal" each service principal's.
+    `principal` is the id of whom it is for, `shown` the name in errors. Without a principal, a limit with the key "user" applies to
+    each principal by itself and one with the key "service_principal" to each service principal.
     """
 
     key: str
@@ -64,13 +65,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint as it is in force.
+    """One endpoint with its active config.
 
-    `users` are the ids of who may query it and `viewers` of who may only see it; `everyone` opens it to each principal, and
-    `everyone_sees` shows it to each.
-    `problem` says why it is not ready.
-    `routes` are (entity name, percentage); one entity needs none. `fallback` asks another entity when one fails.
-    `timeouts` is the endpoint's own; without one the gateway's counts.
+    `users` are the ids of principals that may query it, `viewers` of those that may only see it; with `everyone` all may query it,
+    with `everyone_sees` all may see it. `problem` says why it is not ready. `routes` are (entity name, percentage), and empty for
+    a single entity. `fallback`: another entity is tried when one fails. Without `timeouts` those of the gateway apply.
     """
 
     id: str
@@ -90,7 +89,7 @@ class Endpoint:
     timeouts: Timeouts | None = None
 
     def entity(self, name: str | None) -> Entity | None:
-        """The entity of that name, or without a name the one that answers."""
+        """The entity of that name, or the first one without a name; None if there is none."""
         if name is None:
             return self.entities[0] if self.entities else None
         return next((entity for entity in self.entities if entity.name == name), None)
@@ -111,7 +110,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one revision. `tokens` is keyed by SHA-256 of the token, `principals` by id (for passes)."""
+    """Everything at one revision. `tokens` is keyed by the SHA-256 of the token, `principals` by id (for session tokens)."""
 
     revision: int = 0
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -123,10 +122,10 @@ class Snapshot:
 
 
 class SnapshotHolder:
-    """Keeps the newest snapshot. One assignment replaces it, so readers need no lock.
+    """Holds the newest snapshot. One assignment replaces it, so readers need no lock.
 
-    `rank_and_count` is which of how many live gateway processes this one is, counted from 0, and `limits` how its rate limits are
-    counted at the moment (a word of `limits.Mode`).
+    `rank_and_count`: this process's number, from 0, among the live gateway processes, and how many there are. `limits`: how rate
+    limits are counted at the moment (a value of `limits.Mode`).
     """
 
     __slots__ = ("current", "limits", "rank_and_count")

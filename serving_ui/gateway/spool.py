@@ -1,15 +1,14 @@
-"""Where a gateway process keeps its records until the worker has them in the database: files that only grow, read by anybody.
+"""The usage spool: append-only files of records on local disk, written by a gateway process, drained into the database by the worker.
 
-A record is one line, written with one call before the last byte of its answer goes out: it survives this process and a
-database that is away, and a record that was not written was not answered. The first line of a file names the fields of the
-others, so that a worker may be older or newer than the gateway. Each line begins with its number in the file: a gap is a row
-that was lost, and how many there are is known for ever.
+A record is one line, written with one system call before the last byte of its answer is sent, so it survives the end of this
+process and an unavailable database. The first line of a file names the fields of the others, so that a worker may be older or newer
+than the gateway. Each line begins with its number in the file: a gap is a lost row, so lost rows can always be counted.
 
 The process holds a lock on the file that it writes. A file whose lock is free gets no more lines, however its writer ended.
 
-Measured on a local disk: 3 us and 250 bytes a record. The lines are not synced one by one: they survive a
-killed process and not a machine without power. A full disk costs the row, which is counted and logged, never the answer; what is
-in the file by then is left to the worker, who deletes it and so makes room for the next one.
+Measured on a local disk: 3 us and 250 bytes a record. Lines are not synced: they survive a killed process, but not a power failure.
+On a full disk the row is lost, counted and logged, never the answer; the file is closed, and the worker deletes it once it is
+processed, which makes room for the next one.
 """
 
 from __future__ import annotations
@@ -33,63 +32,67 @@ from serving_ui.gateway.record import Record
 from serving_ui.lib import json_text
 
 ENDING = ".records"
-SET_ASIDE = "set-aside.jsonl"  # beside them: lines that could not be stored
-MOST_BYTES = 8 * 1024 * 1024
-MOST_SECONDS = 600.0  # then a new file is begun, so that the old one can be cleared away
-PAUSE_SECONDS = 1.0  # after a file could not be made
-SILENCE_SECONDS = 60.0  # between two lines of the log about lost rows
-LOSS_TOLD_SECONDS = 600.0  # so long after the last lost row /readyz speaks of it
+SET_ASIDE = "set-aside.jsonl"  # in the same folder: lines that the worker could not store
+MAX_FILE_BYTES = 8 * 1024 * 1024
+MAX_FILE_SECONDS = 600.0  # then a new file is begun, so that the old one can be deleted
+REOPEN_SECONDS = 1.0  # after a file could not be created
+LOG_INTERVAL_SECONDS = 60.0  # between two log lines about lost rows
+LOSS_REPORTED_SECONDS = 600.0  # how long after the last lost row /readyz reports it
 FORMAT = 1
-MOST_LINE_BYTES = 256 * 1024  # what callers may add to a record comes to 50 kB
-MOST_PORTION_BYTES = 4 * 1024 * 1024
-MOST_NUMBER = 2**31 - 1  # what the database takes
+MAX_LINE_BYTES = 256 * 1024  # callers can add at most 50 kB to a record
+MAX_PORTION_BYTES = 4 * 1024 * 1024
+MAX_NUMBER = 2**31 - 1  # the database column's limit
 _HEADER = to_json({"format": FORMAT, "fields": Record._fields}) + b"\n"
 _log = logging.getLogger("serving_ui.gateway")
 
 
-class _Pause(OSError):
-    """It is not tried yet whether the disk can be written again."""
+class _RetryLater(OSError):
+    """Too soon after a failure to try to create a file again."""
 
 
 class Spool:
-    """The Recorder of one process. `lost` counts the rows that could not be written."""
+    """The Recorder that writes the files of one process. `lost` counts the rows that could not be written."""
 
     def __init__(
-        self, folder: Path, *, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS
+        self,
+        folder: Path,
+        *,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        max_file_seconds: float = MAX_FILE_SECONDS,
     ) -> None:
         self.lost = 0
         self._folder = folder
-        self._most_bytes = most_bytes
-        self._most_seconds = most_seconds
+        self._most_bytes = max_file_bytes
+        self._most_seconds = max_file_seconds
         self._file = -1
-        self._number = 0  # of the newest record in the file, written or lost
+        self._number = 0  # of the newest row of the file, written or lost
         self._size = 0
-        self._until = 0.0  # then another file is begun; at once, as there is none
-        self._missing = 0  # rows lost since the last one that was written
-        self._not_before = 0.0  # after a failure: when a file is tried again
-        self._silent_until = 0.0
+        self._file_ends_at = 0.0  # monotonic; 0: begin a file with the first record
+        self._lost_since_written = 0  # a count of rows
+        self._reopen_at = 0.0  # monotonic
+        self._log_again_at = 0.0
         self._problem = ""  # why the last row was lost
         self._lost_at = 0.0
 
     def record(self, record: Record) -> None:
-        """Writes it down. Never raises: the answer matters more than its row."""
+        """Write the record. Never raises: the answer is more important than its row."""
         try:
-            if self._size >= self._most_bytes or monotonic() >= self._until:
-                self._begin()
+            if self._size >= self._most_bytes or monotonic() >= self._file_ends_at:
+                self._open_file()
             self._number += 1
             line = b"%b\n" % to_json((self._number, *record))
             self._write(line)
             self._size += len(line)
-            self._missing = 0
+            self._lost_since_written = 0
         except (OSError, ValueError) as problem:
-            self._lose(record, problem)
+            self._count_lost(record, problem)
 
     def gauges(self) -> Iterable[Gauge]:
-        """What there is to watch."""
+        """The metrics of the spool."""
         waiting = 0
         with suppress(OSError):
             for path in files(self._folder):
-                with suppress(FileNotFoundError):  # the worker has stored it all just now
+                with suppress(FileNotFoundError):  # the worker has just deleted it
                     waiting += path.stat().st_size
         yield Gauge(
             "serving_ui_spool_bytes",
@@ -100,12 +103,12 @@ class Spool:
             "serving_ui_usage_rows_lost", "Rows that this process could not write to the spool.", self.lost
         )
 
-    def health_problem(self) -> str | None:
-        """Whether rows were lost a short while ago, and are lost now."""
-        if not self.lost or monotonic() - self._lost_at > LOSS_TOLD_SECONDS:
+    def check_health(self) -> str | None:
+        """A sentence if rows are being lost or were lost recently."""
+        if not self.lost or monotonic() - self._lost_at > LOSS_REPORTED_SECONDS:
             return None
         so_far = f"{self.lost} rows of this process are lost"
-        if self._missing:
+        if self._lost_since_written:
             return (
                 f"Usage cannot be written to the data folder ({self._problem}): {so_far} so far. The answers are not affected. "
                 "Make room there, or give the gateway's user the right to write."
@@ -116,18 +119,18 @@ class Spool:
         )
 
     def stop(self) -> None:
-        """No more records come. What was noted is in the file; without one nothing is left behind."""
+        """Close the file, if there is one."""
         if self._file >= 0:
-            os.close(self._file)  # the lock goes with it
-        self._file, self._until = -1, 0.0
+            os.close(self._file)  # which releases the lock
+        self._file, self._file_ends_at = -1, 0.0
 
-    def _begin(self) -> None:
+    def _open_file(self) -> None:
         """A new file."""
         now = monotonic()
-        if now < self._not_before:
-            raise _Pause("the spool's folder could not be written a moment ago")
+        if now < self._reopen_at:
+            raise _RetryLater("the spool's folder could not be written a moment ago")
         self.stop()
-        self._size, self._not_before = 0, now + PAUSE_SECONDS
+        self._size, self._reopen_at = 0, now + REOPEN_SECONDS
         name = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid4().hex[:12]}{ENDING}"
         self._file = lockfiles.create(self._folder / name)
         try:
@@ -135,32 +138,32 @@ class Spool:
         except OSError:
             (self._folder / name).unlink(missing_ok=True)
             raise
-        self._size, self._until, self._not_before = len(_HEADER), now + self._most_seconds, 0.0
-        self._number = self._missing  # what is missing since the last row leaves its gap here
+        self._size, self._file_ends_at, self._reopen_at = len(_HEADER), now + self._most_seconds, 0.0
+        self._number = self._lost_since_written  # rows lost before leave their gap in this file
 
     def _write(self, line: bytes) -> None:
-        """All of it, or the file has had its last line."""
+        """Write the whole line, or close the file."""
         try:
             if os.write(self._file, line) != len(line):
                 with suppress(OSError):
-                    os.ftruncate(self._file, self._size)  # else a piece of a lost row would pass for a row
+                    os.ftruncate(self._file, self._size)  # else a part of the line could be read as a row
                 raise OSError("the disk is full")
         except OSError:
             self.stop()
             raise
 
-    def _lose(self, record: Record, problem: Exception) -> None:
+    def _count_lost(self, record: Record, problem: Exception) -> None:
         self.lost += 1
-        self._missing += 1
+        self._lost_since_written += 1
         self._lost_at = monotonic()
         if not isinstance(problem, OSError):
             self._problem = "it cannot be said in JSON"
-        elif not isinstance(problem, _Pause):
+        elif not isinstance(problem, _RetryLater):
             self._problem = (
                 problem.strerror or str(problem)
-            ).lower()  # without the path: anybody may read it
-        if monotonic() >= self._silent_until:
-            self._silent_until = monotonic() + SILENCE_SECONDS
+            ).lower()  # without the path: /readyz shows it without a token
+        if monotonic() >= self._log_again_at:
+            self._log_again_at = monotonic() + LOG_INTERVAL_SECONDS
             _log.error(
                 "The usage of request %s could not be written to %s (%s); %d rows are lost so far. "
                 "The answers are not affected. Make room there, or give this process the right to write.",
@@ -169,9 +172,9 @@ class Spool:
 
 
 def files(folder: Path) -> list[Path]:
-    """The spool's files, by name. Raises OSError when the folder cannot be listed; one that is not there has none."""
+    """The spool's files, sorted by name; none if the folder does not exist. Raises OSError when it cannot be listed."""
     try:
-        # Hidden is one whose writer has not locked it yet.
+        # A hidden file is not locked by its writer yet.
         return sorted(
             path for path in folder.iterdir() if path.suffix == ENDING and not path.name.startswith(".")
         )
@@ -180,7 +183,7 @@ def files(folder: Path) -> list[Path]:
 
 
 class Row(NamedTuple):
-    """A line that says something. `values` are by field name."""
+    """A valid line. `values` are by field name."""
 
     number: int
     values: dict[str, Any]
@@ -189,7 +192,7 @@ class Row(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """A line that cannot become a row. `line` may be its beginning only; `reason` is a sentence."""
+    """An invalid line. `line` may be only its start; `reason` is a sentence."""
 
     offset: int
     line: bytes
@@ -198,26 +201,26 @@ class Unusable(NamedTuple):
 
 @dataclass(frozen=True)
 class Portion:
-    """Some lines of a file. `offset` is where the next portion begins."""
+    """Consecutive lines of a file. `offset` is where the next portion begins."""
 
     rows: list[Row]
     unusable: list[Unusable]
     offset: int
     is_last: bool
-    """Nothing comes after it: the writer has ended or gone on to another file, and this is the end of it."""
+    """This is the end of the file, and its writer has closed it."""
 
 
 class NewerFormat(Exception):
-    """The file was written by a newer version, and only a newer version can read it. The message is a sentence."""
+    """The file was written by a newer version in a format that this one cannot read. The message is a sentence."""
 
 
 def read(path: Path, *, offset: int, most: int) -> Portion:
-    """The next lines of a file from `offset` on, at most so many. Raises OSError, such as when the file is gone, and NewerFormat."""
+    """At most `most` lines of a file from `offset` on. Raises OSError (the file may have been deleted) and NewerFormat."""
     with path.open("rb") as file:
         # RequestContext first: what is read afterwards is all that will ever be there.
         is_closed = lockfiles.is_abandoned(file.fileno())
         header = _next_line(file)
-        if not header.is_whole and not is_closed:  # just about to be written
+        if not header.is_whole and not is_closed:  # the writer is about to write it
             return Portion(rows=[], unusable=[], offset=0, is_last=False)
         names = _names(header.start)
         rows: list[Row] = []
@@ -227,7 +230,7 @@ def read(path: Path, *, offset: int, most: int) -> Portion:
         first = offset = max(offset, header.length)
         is_last = False
         file.seek(offset)
-        while len(rows) + len(unusable) < most and offset - first < MOST_PORTION_BYTES:
+        while len(rows) + len(unusable) < most and offset - first < MAX_PORTION_BYTES:
             line = _next_line(file)
             if not line.length or not (line.is_whole or is_closed):
                 is_last = is_closed
@@ -241,7 +244,7 @@ def read(path: Path, *, offset: int, most: int) -> Portion:
 
 
 class _Line(NamedTuple):
-    """`start` is all of the line, or so much of one that is too long; `length` is that of all of it."""
+    """`start` is the line, or its first MAX_LINE_BYTES; `length` is the length of the whole line."""
 
     start: bytes
     length: int
@@ -249,16 +252,16 @@ class _Line(NamedTuple):
 
 
 def _next_line(file: BinaryIO) -> _Line:
-    start = piece = file.readline(MOST_LINE_BYTES)
+    start = piece = file.readline(MAX_LINE_BYTES)
     length = len(start)
     while piece and not piece.endswith(b"\n"):
-        piece = file.readline(MOST_LINE_BYTES)
+        piece = file.readline(MAX_LINE_BYTES)
         length += len(piece)
     return _Line(start, length, bool(piece))
 
 
 def _names(header: bytes) -> list[str] | None:
-    """The fields of the lines. Raises NewerFormat."""
+    """The names of the fields in the header; None for an invalid header. Raises NewerFormat."""
     try:
         content = json_text.read(header)
     except json_text.JsonInvalid:
@@ -282,11 +285,11 @@ def _row(line: _Line, names: list[str] | None, offset: int) -> Row:
     if names is None:
         raise ValueError("The header of the file cannot be read, so the fields have no names.")
     if line.length > len(line.start):
-        raise ValueError(f"It is longer than {MOST_LINE_BYTES} bytes.")
+        raise ValueError(f"It is longer than {MAX_LINE_BYTES} bytes.")
     content = json_text.read(line.start, lenient=True)
     if not isinstance(content, list) or len(content) != 1 + len(names):
         raise ValueError(f"It is not a list of a number and {len(names)} values.")
     number, *values = content
-    if type(number) is not int or not 0 < number <= MOST_NUMBER:
-        raise ValueError(f"Its number is not a whole one from 1 to {MOST_NUMBER}.")
+    if type(number) is not int or not 0 < number <= MAX_NUMBER:
+        raise ValueError(f"Its number is not a whole one from 1 to {MAX_NUMBER}.")
     return Row(number, dict(zip(names, values, strict=True)), offset, line.start)

@@ -1,6 +1,6 @@
-"""What does not go as it should with usage on this machine's disk, in sentences for `/readyz`.
+"""Health checks of the usage spool on this machine's disk. Each returns None, or a sentence for `/readyz`.
 
-Anybody may read them, so they name no path outside of the data folder.
+`/readyz` needs no token, so the sentences name no path outside of the data folder.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 from serving_ui.gateway import lockfiles
 from serving_ui.gateway.spool import SET_ASIDE, files
 
-LATE_SECONDS = 60.0  # a file that gets no more lines is usually gone after two
+OVERDUE_SECONDS = 60.0  # the worker usually deletes a finished file after two
 LOOK_SECONDS = 1.0
-LEAST_SHARE, LEAST_BYTES = 0.05, 1024**3  # nearly full: less than this share is free, and less than so much
+LEAST_SHARE, LEAST_BYTES = 0.05, 1024**3  # nearly full: less than both is free
 
 
-class Waiting:
-    """Whether files wait for the worker that get no more lines. Looks at most once in LOOK_SECONDS, however often it is asked."""
+class UnprocessedFiles:
+    """Finished files that the worker has not processed. Lists the folder at most once in LOOK_SECONDS."""
 
-    def __init__(self, folder: Path, *, late_seconds: float = LATE_SECONDS) -> None:
+    def __init__(self, folder: Path, *, overdue_seconds: float = OVERDUE_SECONDS) -> None:
         self._folder = folder
-        self._late_seconds = late_seconds
+        self._late_seconds = overdue_seconds
         self._found: str | None = None
         self._looked_at = -LOOK_SECONDS
 
@@ -34,7 +34,7 @@ class Waiting:
 
     def _look(self) -> str | None:
         now, found = time.time(), []
-        with suppress(OSError):  # whoever writes the files says what is wrong with the folder
+        with suppress(OSError):  # the spool itself reports an unusable folder
             for path in files(self._folder):
                 with suppress(FileNotFoundError):
                     found.append((path.stat().st_mtime, path))
@@ -50,7 +50,7 @@ class Waiting:
 
 
 def set_aside(folder: Path) -> str | None:
-    """Whether there are lines that could not be stored."""
+    """Lines that could not be stored in the database."""
     try:
         (folder / SET_ASIDE).stat()
     except OSError:
@@ -64,7 +64,7 @@ def set_aside(folder: Path) -> str | None:
 def nearly_full(
     folder: Path, *, least_share: float = LEAST_SHARE, least_bytes: int = LEAST_BYTES
 ) -> str | None:
-    """Whether the disk of the data folder, or of the spool in it, is."""
+    """The disk of the data folder, or of the spool in it, is nearly full."""
     for place in (folder, folder.parent):
         with suppress(OSError):
             disk = os.statvfs(place)
@@ -81,5 +81,5 @@ def _is_abandoned(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return lockfiles.is_abandoned(file.fileno())
-    except OSError:  # gone, or not ours to judge
+    except OSError:  # deleted, or not readable
         return False

@@ -1,4 +1,4 @@
-"""The Recorder of a gateway process: a line in the spool for each request, and counts for whoever watches."""
+"""Records the usage of a gateway process: a line in the spool and counts for the metrics, for each query."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from serving_ui.gateway.spool import Spool
 
 
 class UsageRecorder:
-    """`start` before the first record, `stop` after the last one."""
+    """Call `start` before the first record and `stop` after the last one."""
 
     def __init__(self, *, spool: Path, metrics: Path) -> None:
         self._spool = Spool(spool)
         self.meter = Meter(metrics)
         self.meter.gauges.append(self._spool.gauges)
         self.health_checks: list[Callable[[], str | None]] = [
-            self._spool.health_problem,
-            self.meter.health_problem,
-            spool_health.Waiting(spool),
+            self._spool.check_health,
+            self.meter.check_health,
+            spool_health.UnprocessedFiles(spool),
             partial(spool_health.set_aside, spool),
             partial(spool_health.nearly_full, spool),
         ]
-        """Each a sentence for whoever runs this, or nothing."""
+        """Each returns None, or a sentence for the operator."""
 
     def record(self, record: Record) -> None:
-        """Writes it down and counts it."""
+        """Write the record to the spool and count it."""
         self._spool.record(record)
         self.meter.record(record)
 

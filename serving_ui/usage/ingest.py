@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DataError, transaction
 
-from serving_ui.gateway.spool import MOST_NUMBER, NewerFormat, Portion, Row, Unusable, files, read
+from serving_ui.gateway.spool import MAX_NUMBER, NewerFormat, Portion, Row, Unusable, files, read
 from serving_ui.usage import aggregates, bulk_sql, row_values, set_aside
 from serving_ui.usage.models import Mark, Request, SpoolFile
 
@@ -175,7 +175,7 @@ def _insert(lines: list[_Line], file: SpoolFile, *, now: datetime) -> list[tuple
 def _check_database(file: SpoolFile, *, now: datetime) -> None:
     """Inserts a row of defaults and rolls it back. Raises if the database rejects even that: then no line is at fault."""
     with transaction.atomic():
-        _add([_Line(Row(MOST_NUMBER, {}, 0, b""), row_values.row_values({}, now=now))], file)
+        _add([_Line(Row(MAX_NUMBER, {}, 0, b""), row_values.row_values({}, now=now))], file)
         transaction.set_rollback(True)
 
 

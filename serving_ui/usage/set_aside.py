@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic_core import to_json
 
-from serving_ui.gateway.spool import MOST_BYTES, SET_ASIDE, Unusable
+from serving_ui.gateway.spool import MAX_FILE_BYTES, SET_ASIDE, Unusable
 
 log = logging.getLogger(__name__)
 MAX_TEXT_BYTES = 4096  # of each line
@@ -33,7 +33,7 @@ def append(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
         if end < len(content):  # a crash left an incomplete line
             file.truncate(end)
         new = [_entry(name, line) for line in lines if _key(name, line) not in content[:end]]
-        fitting = _fitting(new, room=MOST_BYTES - end)
+        fitting = _fitting(new, room=MAX_FILE_BYTES - end)
         added = b"".join(fitting)
         if file.write(added) != len(added):
             file.truncate(end)

@@ -220,7 +220,7 @@ def test_a_folder_that_cannot_be_used_costs_only_the_siblings(tmp_path: Path):
 def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(metering, "LEAVE_SECONDS", 0.02)
+    monkeypatch.setattr(metering, "SHARE_SECONDS", 0.02)
     meter = Meter(tmp_path)
     tries: list[int] = []
 
@@ -232,12 +232,12 @@ def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
     meter.start()
     with room_for(0):
         meter.record(record())
-        until(meter.health_problem, what="the failure to be told")
+        until(meter.check_health, what="the failure to be told")
         tries.clear()
         until(lambda: len(tries) > 3, what="further attempts")
-        assert "(file too large)" in str(meter.health_problem())
-        assert "Make room there" in str(meter.health_problem())
-    until(lambda: meter.health_problem() is None, what="the counts to be shared again")
+        assert "(file too large)" in str(meter.check_health())
+        assert "Make room there" in str(meter.check_health())
+    until(lambda: meter.check_health() is None, what="the counts to be shared again")
     meter.stop()
     assert [bool(told.exc_info) for told in caplog.records] == [False]
     assert "Make room there" in caplog.text

@@ -84,7 +84,7 @@ def test_nothing_is_made_before_the_first_record(tmp_path: Path):
     assert not (tmp_path / "spool").exists()
 
 
-@pytest.mark.parametrize("limits", [{"most_bytes": 10}, {"most_seconds": 0.0}])
+@pytest.mark.parametrize("limits", [{"max_file_bytes": 10}, {"max_file_seconds": 0.0}])
 def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limits: dict[str, float]):
     spool = Spool(tmp_path, **limits)  # type: ignore[arg-type]
     spool.record(record("a"))
@@ -103,7 +103,7 @@ def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limit
 def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
     spool = Spool(tmp_path)
     spool.record(record("a"))
     first = only(tmp_path)
@@ -136,7 +136,7 @@ def test_what_a_full_disk_has_can_be_taken_away_at_once(tmp_path: Path):
 def test_a_disk_that_stays_full_costs_neither_files_nor_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
     spool = Spool(tmp_path)
     opened = len(list(Path("/proc/self/fd").iterdir()))
     with room_for(0):

@@ -37,7 +37,7 @@ def told(recorder: UsageRecorder) -> list[str]:
 def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
     recorder: UsageRecorder, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
     recorder.record(record())
     assert told(recorder) == []
     with room_for(0):
@@ -52,7 +52,7 @@ def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
         "Usage could not be written to the data folder for a while (file too large): 2 rows of this process are lost. "
         "It can be written again. `manage.py check_usage` counts what is missing."
     ]
-    monkeypatch.setattr(spool_module, "LOSS_TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(spool_module, "LOSS_REPORTED_SECONDS", 0.0)
     assert told(recorder) == []
 
 
@@ -79,7 +79,7 @@ def test_a_file_is_told_that_nobody_takes_in(folder: Path, is_open: bool, second
         spool.stop()
     at = time.time() - seconds
     os.utime(only(folder), (at, at))
-    said = spool_health.Waiting(folder)()
+    said = spool_health.UnprocessedFiles(folder)()
     assert ("See that a worker runs on this machine" in (said or "")) == is_told
     spool.stop()
 

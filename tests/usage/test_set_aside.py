@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 
 from serving_ui.gateway.record import Record
-from serving_ui.gateway.spool import ENDING, MOST_LINE_BYTES, SET_ASIDE
+from serving_ui.gateway.spool import ENDING, MAX_LINE_BYTES, SET_ASIDE
 from serving_ui.lib import clock
 from serving_ui.usage import ingest as step
 from serving_ui.usage import set_aside
@@ -70,7 +70,7 @@ NO_ROW = {
     "half of a surrogate pair as a name": line(2, usage_context=Text('{"\\udfff":"a"}')),
     "bytes that are no UTF-8": line(2, model="x").replace("x", "\udcff"),
     "deep": "[" * 5000 + "]" * 5000,
-    "too long": line(2, model="x" * 2 * MOST_LINE_BYTES),
+    "too long": line(2, model="x" * 2 * MAX_LINE_BYTES),
     "too many parts": line(2, usage_context=Text("[" + "[]," * 120_000 + "[]]")),
     "too few values": '[2,"x"]',
     "no list": '{"number":2}',
