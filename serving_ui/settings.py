@@ -67,7 +67,7 @@ try:
     KeyRing(VAULT_KEYS)
 except env.EnvError as _error:
     raise env.EnvError(f"SERVING_UI_VAULT_KEYS, or else the file {DATA / 'vault.key'}: {_error}") from None
-PASS_KEY = SECRET_KEY.encode()
+SESSION_TOKEN_KEY = SECRET_KEY.encode()
 
 PUBLIC_URL = env.url(
     "PUBLIC_URL",
@@ -248,7 +248,7 @@ BROKER_URL = (
 )
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
-# Where gateway processes count rate limits together. Without it each admits its share.
+# Gateway processes count rate limits together there. Without it each admits its share.
 REDIS_URL = env.text(
     "REDIS_URL",
     shown="`BROKER_URL` if that is Redis",
@@ -268,7 +268,7 @@ for _name, _url, _also in (
             f"redis://127.0.0.1:6379/0{' or amqp://user:password@127.0.0.1:5672//' if _also else ''}."
         ) from None
 
-# The gateway: where pages find it, what it may reach, and where vendors stand.
+# The gateway: its address for the pages, the providers' addresses, and what it may reach.
 GATEWAY_URL = (
     env.url(
         "GATEWAY_URL",
@@ -278,20 +278,20 @@ GATEWAY_URL = (
     )
     or ListenAddress(host=HOST, port=PORT).local_url
 )
-VENDOR_ADDRESSES = env.urls(
+PROVIDER_ADDRESSES = env.urls(
     "BASE_URL_",
     (*PROVIDERS, "microsoft-entra"),
     about="Replaces scheme, host and port of a provider's default address, for example `BASE_URL_ANTHROPIC`. "
     "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. That host and port may be reached.",
 )
-VENDOR_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
-# Each counts as listed in the outbound policy: that host with that port, and nothing else of the host.
+PROVIDER_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
+# Each allows that host with that port in the outbound policy, and no other port of the host.
 EGRESS_LISTED = (
     *env.networks(
         "EGRESS_ALLOW",
         about="Addresses that may be reached although they are not public: hosts (every port), `host:port` or networks, separated by commas.",
     ),
-    *(http_url.parse(url).host_and_port for url in VENDOR_ADDRESSES.values()),
+    *(http_url.parse(url).host_and_port for url in PROVIDER_ADDRESSES.values()),
 )
 EGRESS_LOOPBACK = env.flag(
     "EGRESS_LOOPBACK",
@@ -303,14 +303,14 @@ USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14, about="Days that the row of each
 USAGE_MINUTE_DAYS = env.days(
     "USAGE_MINUTE_DAYS",
     400,
-    least=USAGE_ROW_DAYS,  # a sum outlives what it sums up
+    least=USAGE_ROW_DAYS,  # sums are kept at least as long as their rows
     about="Days that the sums by minute are kept, no fewer than `USAGE_ROW_DAYS`.",
 )
-SNAPSHOT_COPY = (
+SNAPSHOT_CACHE = (
     DATA / "gateway" / "snapshot"
-)  # encrypted; a gateway starts from it while the database is away
-SPOOL_FOLDER = DATA / "spool"  # what gateways have answered and the worker has not yet put into the database
-METRICS_FOLDER = DATA / "metrics"  # what each gateway process has counted, for the others to add
+)  # encrypted; a gateway starts from it while the database is unreachable
+SPOOL_FOLDER = DATA / "spool"  # usage rows of gateways that the worker has not yet put into the database
+METRICS_FOLDER = DATA / "metrics"  # counters of each gateway process, which /metrics adds up
 METRICS = env.choice(
     "METRICS",
     ("admin", "open"),

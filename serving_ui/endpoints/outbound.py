@@ -10,7 +10,7 @@ from serving_ui.lib.egress import EgressPolicy
 
 def addresses() -> Addresses:
     """The providers' addresses, with the replacements of SERVING_UI_BASE_URL_<PROVIDER>."""
-    return Addresses(settings.VENDOR_ADDRESSES)
+    return Addresses(settings.PROVIDER_ADDRESSES)
 
 
 def policy() -> EgressPolicy:

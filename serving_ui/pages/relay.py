@@ -86,7 +86,7 @@ async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncGenerator[bytes,
 
 async def _send(client: UpstreamClient, name: str, user_id: str, body: str) -> Reply:
     token = make_session_token(
-        key=settings.PASS_KEY, user_id=user_id, expires=time.time() + SESSION_TOKEN_SECONDS
+        key=settings.SESSION_TOKEN_KEY, user_id=user_id, expires=time.time() + SESSION_TOKEN_SECONDS
     )
     request = UpstreamRequest(
         method="POST",

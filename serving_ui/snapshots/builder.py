@@ -57,7 +57,7 @@ class SnapshotBuilder:
             revision=revision,
             endpoints={entry.endpoint.name: entry.endpoint for entry in self._entries.values()},
             tokens=build_tokens(principals),
-            session_token_key=settings.PASS_KEY,
+            session_token_key=settings.SESSION_TOKEN_KEY,
             principals=principals,
             egress=outbound.policy(),
             addresses=outbound.addresses(),

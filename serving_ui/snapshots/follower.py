@@ -63,7 +63,7 @@ class SnapshotFollower:
         """A sentence, if the database is newer than this code."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
-        self._cache_writer = SnapshotCacheWriter(holder, path=settings.SNAPSHOT_COPY)
+        self._cache_writer = SnapshotCacheWriter(holder, path=settings.SNAPSHOT_CACHE)
         self.check_cache_health = self._cache_writer.check_health
         self._database_timeout = threading.Timer(DATABASE_TIMEOUT_SECONDS, self._serve_cached)
 
@@ -161,7 +161,7 @@ class SnapshotFollower:
         """Puts the cached snapshot into service if this process has not read the database yet."""
         if self.holder.current.revision or self._loaded:
             return
-        cached = snapshot_cache.load(path=settings.SNAPSHOT_COPY)
+        cached = snapshot_cache.load(path=settings.SNAPSHOT_CACHE)
         if cached and not self.holder.current.revision:
             self._loaded = cached
             self.holder.replace(cached.snapshot)

@@ -118,7 +118,7 @@ def _read(file: Any) -> CachedSnapshot:
             bytes.fromhex(digest): TokenEntry(principals[holder], expires_at)
             for digest, holder, expires_at in found["tokens"]
         },
-        session_token_key=settings.PASS_KEY,
+        session_token_key=settings.SESSION_TOKEN_KEY,
         egress=outbound.policy(),
         addresses=outbound.addresses(),
     )

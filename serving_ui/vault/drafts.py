@@ -35,5 +35,5 @@ def unseal(token: str, *, purpose: str, max_age: int = 3600) -> str:
 
 def _cipher() -> Fernet:
     # A key derived for drafts alone, so that a draft cannot be decrypted as a stored secret.
-    digest = hashlib.sha256(b"serving-ui draft:" + settings.PASS_KEY).digest()
+    digest = hashlib.sha256(b"serving-ui draft:" + settings.SESSION_TOKEN_KEY).digest()
     return Fernet(base64.urlsafe_b64encode(digest))

@@ -153,12 +153,12 @@ def test_who_is_deleted_and_made_again_is_somebody_else(owner: User, admin: User
 def test_a_pass_ends_with_its_person(owner: User, admin: User, settings: Any):
     """A pass names a person and no right: the gateway looks the person up, who is gone from its snapshot. It lives for a
     minute inside one request of the server to its own gateway, so none is left when the person is back."""
-    made = make_session_token(key=settings.PASS_KEY, user_id=owner.pk, expires=time.time() + 60)
-    assert read_session_token(key=settings.PASS_KEY, value=made, now=time.time()) == owner.pk
+    made = make_session_token(key=settings.SESSION_TOKEN_KEY, user_id=owner.pk, expires=time.time() + 60)
+    assert read_session_token(key=settings.SESSION_TOKEN_KEY, value=made, now=time.time()) == owner.pk
     assert owner.pk in SnapshotBuilder().build().principals
     directory.change_principal(user=owner, active=False, actor=admin)
     assert owner.pk not in SnapshotBuilder().build().principals
-    assert read_session_token(key=settings.PASS_KEY, value=made, now=time.time() + 61) is None
+    assert read_session_token(key=settings.SESSION_TOKEN_KEY, value=made, now=time.time() + 61) is None
 
 
 def test_expired_tokens_and_used_links_do_not_stand_in_the_way(owner: User, admin: User):

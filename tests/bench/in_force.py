@@ -88,7 +88,7 @@ def measure_parts() -> None:
         bump_revision(Subject.ENDPOINT, pk)
         following.append(timed(builder.build))
     row("one that follows a change", following)
-    made, path = builder.build(), settings.SNAPSHOT_COPY
+    made, path = builder.build(), settings.SNAPSHOT_CACHE
     row("the copy, written", [timed(lambda: snapshot_cache.save(made, path=path, pause=time.sleep))])
     row("the copy, read", [timed(lambda: snapshot_cache.load(path=path))])
     print(f"{'the copy':36}{path.stat().st_size / 1e6:7.1f} MB")

@@ -1,4 +1,4 @@
-"""Every setting against wrong values: one sentence that names the setting, says what would be right, and tells no secret."""
+"""Wrong values of each setting: one sentence that names the setting, says what is right, and shows no secret."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def run(command: str, folder: Path, **settings: str) -> subprocess.CompletedProc
 
 
 def problem(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: str) -> str:
-    """The sentence of the settings, which every command reads first."""
+    """The error message of the settings, which every command loads first."""
     monkeypatch.setenv("SERVING_UI_DATA", str(folder))
     for name, value in settings.items():
         monkeypatch.setenv(f"SERVING_UI_{name}", value)
@@ -188,7 +188,7 @@ def test_a_file_can_hold_any_value(tmp_path: Path):
     assert (done.stdout, done.stderr) == ("https://x.example\n", "")
     (tmp_path / "value").write_text("http://127.0.0.1:9\n")
     done = run(
-        "-c print(__import__('serving_ui.settings').settings.VENDOR_ADDRESSES['anthropic'])",
+        "-c print(__import__('serving_ui.settings').settings.PROVIDER_ADDRESSES['anthropic'])",
         tmp_path,
         BASE_URL_ANTHROPIC_FILE=str(tmp_path / "value"),
     )

@@ -14,7 +14,7 @@ from tests.pages.conftest import signed_in
 @pytest.mark.parametrize("public", ["", "https://x.example"])
 def test_pages_show_the_address_that_people_use(admin: User, settings: Any, path: str, public: str):
     settings.PUBLIC_URL = public
-    settings.VENDOR_ADDRESSES = {"sandbox": "http://127.0.0.1:8123"}
+    settings.PROVIDER_ADDRESSES = {"sandbox": "http://127.0.0.1:8123"}
     page = signed_in(admin).get(path).content.decode()
     assert ("http://testserver" in page) is not bool(public)
     assert (f"{public or 'http://testserver'}" in page) is True

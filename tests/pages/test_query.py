@@ -94,7 +94,7 @@ def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gat
     assert upstream.asked["path"] == "/serving-endpoints/chat/invocations"
     assert upstream.asked["body"] == b'{"messages": []}'
     token = upstream.asked["headers"]["authorization"].removeprefix("Bearer ")
-    assert read_session_token(key=settings.PASS_KEY, value=token, now=0) == ready.creator_id
+    assert read_session_token(key=settings.SESSION_TOKEN_KEY, value=token, now=0) == ready.creator_id
     assert token not in page.html
 
 

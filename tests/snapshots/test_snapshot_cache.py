@@ -63,7 +63,7 @@ def snapshot(settings: Any) -> Snapshot:
         endpoints={each.name: each for each in (full, bad, *many)},
         tokens={b"\1" * 32: TokenEntry(ANN, 1_900_000_000.5), b"\2" * 32: TokenEntry(BOB)},
         principals={"1": ANN, "2": BOB},
-        session_token_key=settings.PASS_KEY,
+        session_token_key=settings.SESSION_TOKEN_KEY,
         egress=outbound.policy(),
         addresses=outbound.addresses(),
     )

@@ -209,7 +209,7 @@ def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
         "removed_limit": "_remove_limit" in request.POST,
         "moved_entity": any(f"_{step}_entity" in request.POST for step in ("add", "open", "remove")),
         "host": f"{public_url(request)}/serving-endpoints/",
-        "sandbox_base": f"{settings.VENDOR_ADDRESSES['sandbox']}/sandbox/v1",
+        "sandbox_base": f"{settings.PROVIDER_ADDRESSES['sandbox']}/sandbox/v1",
     }
 
 
