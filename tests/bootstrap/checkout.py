@@ -1,4 +1,4 @@
-"""A small checkout of its own for each test: the real way in, and a stand-in for Django that says what it was given.
+"""A small checkout for each test, with the real manage.py and a stand-in for Django that prints its arguments.
 
 The stand-in is a wheel made on the spot, so that venv and pip do their real work without the network.
 """

@@ -1,4 +1,4 @@
-"""The environment on a clone of its own: made once, entered ever after, repaired when it was left half made."""
+"""The virtual environment of a clone: created once, then entered, and recreated after an interrupted installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Python that is too old hears one sentence, and a new enough one is never told so."""
+"""A Python that is too old prints one sentence; a supported one does not."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.support.asking import asking
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
+from tests.support.querying import asking
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.support.asking import asking
 from tests.support.product import Person
+from tests.support.querying import asking
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 

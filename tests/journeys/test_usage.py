@@ -13,8 +13,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.journeys.conftest import Deploy
-from tests.support.asking import asking
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
+from tests.support.querying import asking
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Each step of a start that cannot write what it must. A limit on the size of files stands for a full disk: it needs no rights."""
+"""Each step of a start when the disk is full. A limit on the size of files (RLIMIT_FSIZE) stands for a full disk: it needs no root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A command on a data folder of its own; `most` is how many bytes a file may have."""
+    """Run a command on a data folder of its own; `most` is the largest size of a file in bytes."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
 
     def carry_out(command: str, *, most: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What is looked at before anything starts: the port and the data folder."""
+"""The port and the data folder, which are checked before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address that a newcomer is given, and that pages show, is one that answers."""
+"""The first sign-in link and the addresses on pages lead to a host that the server accepts."""
 
 from __future__ import annotations
 

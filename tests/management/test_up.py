@@ -1,4 +1,4 @@
-"""`manage.py up` and its neighbours with the whole product: real processes, real ports, real signals."""
+"""`manage.py up`, `create_token` and `sign_in_link` with the whole product: real processes, ports and signals."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Broker, Database
-from tests.support.asking import asking
 from tests.support.product import WORKER, Person, Product
+from tests.support.querying import asking
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 from tests.usage.test_killed import kill_at_every_step

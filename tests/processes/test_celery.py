@@ -1,4 +1,4 @@
-"""What Celery's own processes say."""
+"""The log of Celery's processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fleet with made-up workers: the number stays, and what cannot live is said."""
+"""The fleet with scripts as workers: their number stays, replacements fail no client, and repeated failures are reported."""
 
 from __future__ import annotations
 

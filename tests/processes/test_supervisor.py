@@ -1,4 +1,4 @@
-"""The supervisor with made-up children: what ends is started again, and nothing outlives it."""
+"""The supervisor with scripts as children: what ends is restarted, and no process outlives it."""
 
 from __future__ import annotations
 

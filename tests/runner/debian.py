@@ -1,7 +1,4 @@
-"""The programs that the checks need and pip does not have: brought from Debian when that is possible.
-
-Only `manage.py test` comes here; the product itself needs none of them.
-"""
+"""Installs the programs that the tests need and pip does not have, with apt-get where possible. The product needs none of them."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from serving_ui.bootstrap.errors import StartError
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package and the program that shows that it is there."""
+    """A Debian package, and a program by which it is found."""
 
     name: str
     program: str
-    elsewhere: str = ""  # where Debian keeps the program when not on the path
+    elsewhere: str = ""  # a pattern of its path when it is not on PATH
 
-    def is_here(self) -> bool:
+    def is_installed(self) -> bool:
         return shutil.which(self.program) is not None or bool(glob.glob(self.elsewhere))  # noqa: PTH207 -- an absolute pattern
 
 
@@ -34,9 +31,9 @@ NEEDED = (
 )
 
 
-def bring(packages: tuple[Package, ...]) -> None:
-    """Install those that are missing, or say which they are."""
-    missing = [package.name for package in packages if not package.is_here()]
+def ensure_installed(packages: tuple[Package, ...]) -> None:
+    """Install those that are missing. Raises StartError if this process may not."""
+    missing = [package.name for package in packages if not package.is_installed()]
     if not missing:
         return
     names = " ".join(missing)

@@ -57,7 +57,7 @@ SELECTIONS = {
 
 def run(root: str, arguments: list[str]) -> int:
     """Run the checks in the checkout. Returns the exit code of the first that failed, else 0."""
-    debian.bring(debian.NEEDED)
+    debian.ensure_installed(debian.NEEDED)
     selection = arguments[0] if len(arguments) == 1 else ""
     if arguments and selection not in SELECTIONS:
         print("Only pytest runs, because arguments were given.", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`manage.py test`: what it brings from the system, what it runs, and when it stops."""
+"""`manage.py test`: which packages it installs, what it runs, and when it stops."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MISSING = (
 def test_what_is_missing_is_installed_and_what_is_there_is_not(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     log = with_apt_get(system, "exit 0")
-    debian.bring(MISSING)
+    debian.ensure_installed(MISSING)
     assert log.read_text().splitlines() == [
         "--quiet=2 update",
         "--quiet=2 install --yes --no-install-recommends tea milk",
@@ -55,7 +55,9 @@ def test_what_is_missing_is_installed_and_what_is_there_is_not(system, monkeypat
 def test_apt_get_is_left_alone_when_nothing_is_missing(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     log = with_apt_get(system, "exit 0")
-    debian.bring((Package("python3", "python3"), Package("shell", "no-such", elsewhere="/bin/s[h]")))
+    debian.ensure_installed(
+        (Package("python3", "python3"), Package("shell", "no-such", elsewhere="/bin/s[h]"))
+    )
     assert not log.exists()
 
 
@@ -63,7 +65,7 @@ def test_without_the_right_to_install_the_person_is_told_what_to_install(system,
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with_apt_get(system, "exit 0")
     with pytest.raises(StartError) as problem:
-        debian.bring(MISSING)
+        debian.ensure_installed(MISSING)
     assert str(problem.value) == (
         "The checks need tea milk, which only the system can install. "
         "Install it (on Debian: sudo apt-get install tea milk) and start again."
@@ -74,7 +76,7 @@ def test_a_failing_apt_get_is_quoted(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with_apt_get(system, "echo 'E: no such host' >&2; exit 100")
     with pytest.raises(StartError, match="apt-get update failed, and its last words were: E: no such host"):
-        debian.bring(MISSING)
+        debian.ensure_installed(MISSING)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The server's side of HTTP, byte by byte: what callers send, in whatever pieces, and what applications answer, also badly."""
+"""HTTP/1.1 byte by byte: requests in pieces of any size, and the responses of good and bad applications."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ LEFT: list[str] = []
 
 
 async def left() -> list[str]:
-    """What those have heard whose callers are gone."""
+    """The ASGI messages of applications whose client has disconnected."""
     async with asyncio.timeout(10):
         while not LEFT:
             await asyncio.sleep(0.002)
@@ -241,7 +241,7 @@ def test_an_answer_that_is_not_whole_ends_with_the_connection(server: Running, p
 
 @contextmanager
 def talk(server: Running) -> Iterator[Callable[[bytes], bytes]]:
-    """Gives a function that sends bytes and reads all until the server closes."""
+    """Returns a function that sends bytes and reads until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
 
         def say(content: bytes) -> bytes:
@@ -307,7 +307,7 @@ def test_what_is_not_http_is_refused(server: Running, content: bytes):
     ids=["a header", "a path", "a trailer"],
 )
 def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
-    """The parser keeps a line until it is whole, so by then it would have filled the memory."""
+    """httptools buffers an incomplete line without a limit of its own."""
     with talk(server) as say:
         try:
             heard = say(content)

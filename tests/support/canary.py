@@ -1,4 +1,4 @@
-"""Looks for secret values in whatever a run has left behind, however they may have been encoded on the way there."""
+"""Searches what a run has written for secret values, in any usual encoding."""
 
 from __future__ import annotations
 

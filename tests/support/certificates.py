@@ -1,4 +1,4 @@
-"""Certificates that vouch for themselves, for servers of tests that speak TLS."""
+"""Self-signed certificates for TLS servers of tests."""
 
 from __future__ import annotations
 

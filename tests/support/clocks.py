@@ -1,4 +1,4 @@
-"""Processes whose clock is wrong, or set while they run."""
+"""Processes whose clock is wrong, or is set while they run."""
 
 from __future__ import annotations
 

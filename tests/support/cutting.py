@@ -1,4 +1,4 @@
-"""A PostgreSQL whose connections break at a chosen step: a relay before it that counts what is sent, and cuts."""
+"""A TCP relay in front of PostgreSQL that breaks connections at a chosen step."""
 
 from __future__ import annotations
 

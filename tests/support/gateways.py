@@ -1,4 +1,4 @@
-"""`manage.py gateway` beside the product, and connections that are known to lead to one of its processes each."""
+"""`manage.py gateway` beside the product, with a connection to each of its processes."""
 
 from __future__ import annotations
 

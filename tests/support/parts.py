@@ -1,4 +1,4 @@
-"""The parts of the product, started by hand as on several machines: without `up`, which would replace them."""
+"""Starts the parts of the product one by one, as on several machines, without `up`, which would restart them."""
 
 from __future__ import annotations
 

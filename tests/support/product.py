@@ -91,7 +91,7 @@ class Product:
         return found[0]
 
     def kill(self, part: str) -> int:
-        """SIGKILL: no farewell, no cleaning up."""
+        """SIGKILL."""
         process = self.process(part)
         os.kill(process, signal.SIGKILL)
         until(lambda: not is_alive(process), what=f"the end of {part!r}")

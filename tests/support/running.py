@@ -1,4 +1,4 @@
-"""A program under test with its output heard line by line, ended with all its offspring whatever happens."""
+"""A program under test: its output is read line by line, and all its processes are ended after the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server without worker and beat, on a port and a data folder of its own: nothing that is created there is ever deployed."""
+"""The server without worker and beat, on a port and a data folder of its own: it deploys no endpoint."""
 
 from __future__ import annotations
 

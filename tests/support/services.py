@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of Debian's packages, on free ports and with folders of their own, for tests that need an organisation's."""
+"""PostgreSQL and Redis on free ports, with data folders of their own."""
 
 from __future__ import annotations
 

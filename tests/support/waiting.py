@@ -1,4 +1,4 @@
-"""Waits for conditions, and looks at processes as the system sees them."""
+"""Waits for conditions, and reads the process table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our servers take for a request, byte by byte: nothing in it can be read in two ways, by a proxy before us and by us."""
+"""Requests that a proxy in front could read differently (request smuggling) are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAST = b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 
 
 async def mirror(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the request as the application sees it once the whole of it has come."""
+    """Answers with the request as the application receives it."""
     if scope["type"] == "lifespan":
         await app(scope, receive, send)
         return
@@ -85,7 +85,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED.keys())
 def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: bytes):
-    """As JSON, once, and whatever follows on the connection is never looked at."""
+    """JSON, once, and nothing that follows on the connection is parsed."""
     with talk(server) as say:
         heard = say(content + LAST)
     head, _, said = heard.partition(b"\r\n\r\n")
@@ -97,7 +97,7 @@ def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: byt
 
 @pytest.mark.parametrize("trailer", [b"authorization: Bearer x", b"host: b", b"expect: 100-continue"])
 def test_trailers_are_no_headers(server: Running, trailer: bytes):
-    """Neither of their own request nor of the next one, whenever they come."""
+    """Trailers become headers neither of their own request nor of the next one."""
     with talk(server) as say:
         heard = say(CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST)
     assert heard.count(b"HTTP/1.1 200 OK\r\n") == 2

@@ -1,4 +1,4 @@
-"""Time that callers have: for the head of a request, for its body, for the answer. What is not their fault is not counted."""
+"""Deadlines of clients: for the head of a request, its body, and reading the response. Delays of the server do not count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAUSE = 0.05  # seconds between a slow caller's bytes
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """Of little patience: half a second for a head, and 100 bytes a second on half a second's average."""
+    """A server with short deadlines: half a second for a head, and 100 bytes a second, averaged over half a second."""
     for name, value in {
         "_HEAD_SECONDS": 0.5,
         "_BODY_SECONDS": 0.5,
@@ -43,7 +43,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 
 @contextmanager
 def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[], bytes]]:
-    """Sends the content bit by bit until it is hung up on; gives a function that waits for that and returns what was heard."""
+    """Sends the content bit by bit until the server closes; returns a function that waits for that and returns what was received."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         is_over = threading.Event()
 
@@ -102,7 +102,7 @@ def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: Running):
 
 
 def test_a_slow_body_of_the_least_speed_is_taken(server: Running):
-    """Twice as fast as it must be, and far longer than anybody may be silent."""
+    """Twice as fast as required, for much longer than a pause may be."""
     content = POST % 400 + b"x" * 400
     with dripping(server.port, content, size=10) as heard:
         assert heard().endswith(b"x" * 400)
@@ -114,7 +114,7 @@ def test_a_fast_beginning_pays_for_no_silence(server: Running):
 
 
 def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: Running):
-    """The application sleeps for longer than the caller may; more has come than is kept for it meanwhile."""
+    """The application sleeps for longer than a client may, while more data arrives than is buffered."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST /sleepy HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 200_000)
         assert caller.recv(1000).endswith(b"awake\r\n")
@@ -153,7 +153,7 @@ def test_it_is_said_once_a_minute(
 
 
 def test_whoever_takes_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
-    """While it is being written, and nobody has closed the connection yet."""
+    """While the response is being written and the connection is open."""
     ended = threading.Event()
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
@@ -178,9 +178,9 @@ def test_whoever_takes_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.Mo
 
 @pytest.fixture
 def program() -> Iterator[tuple[Program, int]]:
-    """A server of its own process and its port. It closes idle connections after two seconds, begun requests after four."""
+    """A server in its own process, and its port. It closes idle connections after 2 s, and incomplete requests after 4 s."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.server.served", str(port), "2", "4"]
+    command = [sys.executable, "-m", "tests.server.protocol_server", str(port), "2", "4"]
     with running(command, cwd=ROOT, env=dict(os.environ)) as program:
         until(lambda: _takes_connections(port), what="the server")
         yield program, port
@@ -195,7 +195,7 @@ def _takes_connections(port: int) -> bool:
 
 @contextmanager
 def stopped(program: Program, seconds: float) -> Iterator[None]:
-    """Stands still within the block and for so long."""
+    """Stop the process for the block, and for at least so long."""
     program.signal(signal.SIGSTOP)
     try:
         yield
@@ -231,7 +231,7 @@ def test_no_request_is_reset_that_came_while_the_process_stood_still(
 def test_time_in_which_the_process_stood_still_is_not_the_callers(
     program: tuple[Program, int], begun: bytes, rest: bytes
 ):
-    """It is stopped for longer than a caller may take, and the rest comes after that."""
+    """The server is stopped for longer than a client may take, and the rest of the request arrives afterwards."""
     process, port = program
     with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         caller.sendall(begun)

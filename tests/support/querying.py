@@ -1,4 +1,4 @@
-"""Somebody who queries an endpoint again and again while other things happen, and remembers every answer."""
+"""Queries an endpoint again and again in a thread, and keeps every answer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The application of test_protocol.py as a process of its own: `python -m tests.server.served PORT KEEP_ALIVE HEAD`, seconds.
+"""The application of test_protocol.py as a process of its own: `python -m tests.server.protocol_server PORT KEEP_ALIVE HEAD`, seconds.
 
-HEAD is how long a caller has for a head, and for the silences of a body.
+HEAD is the deadline for a request head, and for the pauses of a body.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nothing that a stranger sends stays: neither in a cache of ours, nor in one of Django's or Python's."""
+"""Requests without credentials leave nothing in memory: neither in a cache of ours, nor in one of Django's or Python's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.server_alone import ServerAlone
 
 TIMES = 1100
 MOST_KB = 8_000
-"""What a kind of request may add. 1,100 paths of 60 kB added 360,000; the caches that there are take up to 3,000."""
+"""kB that a kind of request may add. 1,100 paths of 60 kB added 360,000; the bounded caches take up to 3,000."""
 WIDE = "%F0%9F%98%80"  # one such character makes each of a text's take four bytes
 
 Sent = tuple[str, str, dict[str, str]]
@@ -21,7 +21,7 @@ Sent = tuple[str, str, dict[str, str]]
 
 
 def filled(start: str, number: int, size: int) -> str:
-    """A text of so many bytes that nobody has sent before."""
+    """A new text of so many bytes."""
     begun = f"{start}{WIDE}{number:06}"
     return begun + "x" * (size - len(begun))
 
@@ -79,7 +79,7 @@ def token(server: ServerAlone) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_a_stranger_sends_does_not_stay(server: ServerAlone, token: str, name: str):
-    """Measured once the server has seen some of the kind."""
+    """Measured after some requests of the kind."""
     make = ATTACKS[name]
     send(server, (make(number, token) for number in range(150)))
     before = resident_kb(server.process)
@@ -88,7 +88,7 @@ def test_what_a_stranger_sends_does_not_stay(server: ServerAlone, token: str, na
 
 
 def send(server: ServerAlone, requests: Iterator[Sent]) -> None:
-    """One after another, on one connection as long as it is kept."""
+    """One after another, on one connection while it is kept alive."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     for method, target, headers in requests:
         connection.request(method, target, headers=headers)

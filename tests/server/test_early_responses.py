@@ -1,4 +1,4 @@
-"""An answer that does not wait for the end of a request is seen by whoever still sends it, and the rest is taken within bounds."""
+"""A response that is sent before the request has ended reaches a client that still sends, and the rest is discarded within bounds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAID = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Too much."}
 
 
 async def refuses(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once; `/some` after it has read a bit."""
+    """Answers at once; `/some` after it has read a part of the body."""
     if scope["type"] == "lifespan":
         await app(scope, receive, send)
         return
@@ -71,7 +71,7 @@ def by_openai(url: str) -> Any:
 
 
 def by_urllib(url: str) -> Any:
-    """It says that the connection is to be closed."""
+    """With `Connection: close`."""
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(url, LARGE), timeout=30)
     with refused.value as answer:
@@ -115,7 +115,7 @@ def test_whoever_asks_first_is_not_told_to_send(server: Running):
 
 
 def sent_until_hung_up(server: Running, head: bytes, rest: bytes) -> tuple[int, bytes]:
-    """How many bytes could be sent, and what was heard before."""
+    """How many bytes could be sent, and what was received before."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head)
         heard, sent = caller.recv(1000), 0
@@ -156,7 +156,7 @@ def test_nor_for_longer_than_so_long(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_refused_body_does_not_fill_the_memory(server: Running, tmp_path: Path):
-    """60 MB are thrown away as they come."""
+    """60 MB are discarded while they arrive."""
     before = _resident()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60000000\r\n\r\n")
@@ -171,5 +171,5 @@ def test_a_refused_body_does_not_fill_the_memory(server: Running, tmp_path: Path
 
 
 def _resident() -> int:
-    """Kilobytes."""
+    """Resident memory of this process, in kB."""
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])

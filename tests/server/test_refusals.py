@@ -1,4 +1,4 @@
-"""What no face takes is refused by every face in its own words: JSON for programs, a page for people. And nothing of it is kept."""
+"""Requests that pages, API and gateway all refuse (too long, NUL, bad encoding): JSON for programs, a page for people; nothing is stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ READ_BY = {
     "/sandbox/v1/chat/completions": ("QUERY", 2 * LIMIT),
     "/serving-endpoints/chat/completions": ("QUERY", 2 * LIMIT),
 }
-"""Who reads a body before anything else is asked of it: the setting of its limit, and the limit."""
+"""Paths that read a body, with the setting of their limit, and the limit."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def person(server: ServerAlone) -> Iterator[requests.Session]:
 
 
 def is_refused(answer: requests.Response, *words: str, status: int) -> None:
-    """As JSON with 400, or as a page with the status."""
+    """JSON with 400, or a page with the status."""
     path = answer.url.partition("://")[2].partition("/")[2].partition("?")[0]
     if f"/{path}".startswith(("/api/", "/serving-endpoints/", "/endpoints/", "/sandbox/", "/.well", "/healthz", "/readyz", "/metrics")):  # fmt: skip
         assert answer.status_code == 400, answer.text
@@ -199,7 +199,7 @@ def test_deep_and_wide_json_is_refused_by_every_face(
 
 
 def test_the_page_of_a_refusal_is_no_dead_end(server: ServerAlone, person: requests.Session):
-    """It says what happened and what to do, and whoever was signed in still is."""
+    """The page says what happened and what to do, and the session stays."""
     page = person.post(f"{server.url}/settings", data={"comment": "x" * LIMIT}, timeout=60)
     assert page.status_code == 413
     assert "Nothing was changed" in page.text
@@ -208,7 +208,7 @@ def test_the_page_of_a_refusal_is_no_dead_end(server: ServerAlone, person: reque
 
 
 def test_a_body_that_is_not_whole_yet_is_on_no_disk(server: ServerAlone, tmp_path: Path):
-    """Nor a whole one; Django would write what is larger than a setting to the temporary folder."""
+    """Django writes a body that is larger than a setting to the temporary folder."""
     head = b"POST /sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % LIMIT
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head + b"x" * (LIMIT - 1))
@@ -229,7 +229,7 @@ def looks_at_files(server: ServerAlone) -> None:
 
 
 def test_a_proxy_is_believed_only_when_there_is_one(server: ServerAlone, tmp_path: Path):
-    """The API's document names the address of the server as it was asked for."""
+    """The OpenAPI document has the server's address as the request names it."""
     told = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1",
             "X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1;proto=https;host=evil.example"}  # fmt: skip
     assert _address_in(server, told) == server.url
