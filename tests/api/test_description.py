@@ -89,7 +89,7 @@ def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation
     assert operation.body is not None
     if operation.group == "Serving endpoints" and not operation.is_refused:
         rows = fields.rows({"$ref": f"/{operation.body.__name__}"})
-        first = [row.path for row in rows if row.path.count(".") == 0 and not row.says_something]
+        first = [row.path for row in rows if row.path.count(".") == 0 and not row.has_description]
         assert first == []
 
 

@@ -1,4 +1,4 @@
-"""The rows of the tables on the page: the fields of a schema, each with its path, as the document has them."""
+"""The fields of a schema of the document as table rows, inner fields below their own with a path such as `config.routes[]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_ui.api.openapi.document import schemas
 from serving_ui.catalogue.code_samples import as_json
 
 Schema = Mapping[str, Any]
-REPEATED = {"pending_config"}  # its fields are those of config
+SAME_AS_CONFIG = {"pending_config"}  # its fields are listed once, under config
 OPERATIONS_OF = {
     "AiGateway": "set_ai_gateway",
     "EmailNotifications": "set_notifications",
@@ -31,12 +31,12 @@ class Row:
     """Where its own fields are listed: `providers`, or the name of an operation."""
 
     @property
-    def says_something(self) -> bool:
+    def has_description(self) -> bool:
         return bool(self.text or self.choices or self.fields_of)
 
     @property
     def parts(self) -> list[str]:
-        """The path in pieces, between which a line may break."""
+        """Pieces of the path, between which a line may break."""
         return [part + "." for part in self.path.split(".")[:-1]] + [self.path.rpartition(".")[2]]
 
 
@@ -47,26 +47,26 @@ def rows(schema: Schema) -> list[Row]:
 
 def _rows(schema: Schema, at: str) -> Iterator[Row]:
     required = schema.get("required", ())
-    for name, given in schema.get("properties", {}).items():
-        found = _resolved(given)
+    for name, field in schema.get("properties", {}).items():
+        found = _resolved(field)
         inner = _resolved(found["items"]) if found.get("type") == "array" else found
         path = f"{at}{name}" + ("[]" if inner is not found else "")
-        elsewhere = _elsewhere(given, inner)
+        listed_at = _listed_at(field, inner)
         yield Row(
-            path, _type(found, inner), name in required, _text(found, inner), _choices(inner), elsewhere
+            path, _type(found, inner), name in required, _text(found, inner), _choices(inner), listed_at
         )
-        if not elsewhere and name not in REPEATED:
+        if not listed_at and name not in SAME_AS_CONFIG:
             yield from _rows(inner, path + ".")
 
 
-def _elsewhere(given: Schema, inner: Schema) -> str:
+def _listed_at(field: Schema, inner: Schema) -> str:
     if "oneOf" in inner or "provider" in inner.get("properties", {}):
         return "providers"
-    return OPERATIONS_OF.get(given.get("$ref", "").rpartition("/")[2], "")
+    return OPERATIONS_OF.get(field.get("$ref", "").rpartition("/")[2], "")
 
 
 def _resolved(schema: Schema) -> dict[str, Any]:
-    """The schema behind a reference; what is said beside the reference stays."""
+    """The schema that a reference names, with the keywords beside the reference."""
     if "$ref" not in schema:
         return dict(schema)
     named = schemas()[schema["$ref"].rpartition("/")[2]]
@@ -79,16 +79,16 @@ def _type(found: Schema, inner: Schema) -> str:
 
 
 def _text(found: Schema, inner: Schema) -> str:
-    said = [str(found.get("description") or inner.get("description") or "")]
-    said += [
+    parts = [str(found.get("description") or inner.get("description") or "")]
+    parts += [
         words % inner[name]
         for name, words in _LIMITS.items()
-        if name in inner and not _said(said, inner[name])
+        if name in inner and not _mentions(parts, inner[name])
     ]
     if inner.get("default") not in (None, "", [], {}):
         default = inner["default"]
-        said.append(f"Default: {default if isinstance(default, str) else as_json(default)}.")
-    return " ".join(part for part in said if part)
+        parts.append(f"Default: {default if isinstance(default, str) else as_json(default)}.")
+    return " ".join(part for part in parts if part)
 
 
 _LIMITS = {
@@ -99,7 +99,7 @@ _LIMITS = {
 }
 
 
-def _said(parts: list[str], limit: object) -> bool:
+def _mentions(parts: list[str], limit: object) -> bool:
     return f"at most {limit}" in " ".join(parts).lower()
 
 

@@ -1,4 +1,4 @@
-"""What the page at /docs/api shows: the operations by group, each with its fields and its programs, and the providers."""
+"""Contents of the pages at /docs/api: operations by group, fields and programs of an operation, and the providers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving_ui.api.openapi.document import MEANINGS, groups, operations
 from serving_ui.api.operation import Operation, Parameter
 from serving_ui.api.reference import programs
 from serving_ui.api.reference.fields import Row, rows
-from serving_ui.api.reference.programs import Program, Subject
+from serving_ui.api.reference.programs import Program, SampleEndpoint
 from serving_ui.catalogue.registry import offered
 from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
@@ -43,7 +43,7 @@ class Entry:
     refusals: list[Refusal]
     programs: list[Program]
     placeholder: str
-    """The reference in the programs that is no one's yet, if there is one."""
+    """The secret reference in the programs that the reader has to create first; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,17 @@ def grouped() -> list[Group]:
     return [Group(label, [each for each in operations() if each.group == label]) for label in groups()]
 
 
-def entry(name: str, subject: Subject) -> Entry | None:
+def entry(name: str, sample: SampleEndpoint) -> Entry | None:
     """The operation of this name, with programs about this endpoint."""
     operation = next((each for each in operations() if each.name == name), None)
-    return _entry(operation, subject) if operation else None
+    return _entry(operation, sample) if operation else None
 
 
 def first_entries(endpoint: Endpoint | None) -> list[Entry]:
-    """What most people come for."""
-    subject = subject_of(endpoint) if endpoint else programs.EXAMPLE
+    """The operations at the top of the page."""
+    sample = sample_of(endpoint) if endpoint else programs.EXAMPLE
     found = {each.name: each for each in operations()}
-    return [_entry(found[name], subject) for name in _first_names(endpoint)]
+    return [_entry(found[name], sample) for name in _first_names(endpoint)]
 
 
 def _first_names(endpoint: Endpoint | None) -> tuple[str, ...]:
@@ -107,14 +107,14 @@ def blocks() -> list[Block]:
     ]
 
 
-def subject_of(endpoint: Endpoint) -> Subject:
-    """The endpoint at hand, with references in place of secrets that were pasted."""
+def sample_of(endpoint: Endpoint) -> SampleEndpoint:
+    """An endpoint for the programs, with placeholders for secrets that were pasted."""
     version = endpoint.shown_version
     if version is None:
-        return Subject(**{**vars(programs.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
+        return SampleEndpoint(**{**vars(programs.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
     pasted = {path: secret for path, secret in version.config.secrets().items() if secret.kind == "stored"}
     named = version.config.with_secrets({path: Secret.from_reference(PLACEHOLDER) for path in pasted})
-    return Subject(
+    return SampleEndpoint(
         name=endpoint.name,
         id=endpoint.pk,
         task=version.config.task,
@@ -126,13 +126,13 @@ def subject_of(endpoint: Endpoint) -> Subject:
 
 
 def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A single served entity gets all of the traffic without a word."""
+    """A single served entity gets all traffic by default, so its traffic_config is left out."""
     alone = len(config["served_entities"]) == 1
     yield from ((name, value) for name, value in config.items() if not (alone and name == "traffic_config"))
 
 
-def _entry(operation: Operation, subject: Subject) -> Entry:
-    shown = programs.programs(operation, subject)
+def _entry(operation: Operation, sample: SampleEndpoint) -> Entry:
+    shown = programs.programs(operation, sample)
     return Entry(
         operation=operation,
         parameters=[*operation.path_parameters, *operation.query],
@@ -141,7 +141,7 @@ def _entry(operation: Operation, subject: Subject) -> Entry:
         answer=_fields(operation)[1],
         refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
         programs=shown,
-        placeholder=PLACEHOLDER if subject.pasted and PLACEHOLDER in shown[0].code else "",
+        placeholder=PLACEHOLDER if sample.pasted and PLACEHOLDER in shown[0].code else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Programs that make one call, for curl, the Databricks SDK and MLflow, with the endpoint at hand put in."""
+"""Programs that call an operation for an endpoint: with curl, the Databricks SDK and MLflow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 Body = dict[str, Any]
-# Nobody has the Databricks SDK make these by hand: they have their own clients.
+# Operations of other clients; a program for the Databricks SDK would only be in the way.
 WITHOUT_SDK = (inference.router.group, mlflow_gateway.router.group)
 ID = "69962db6b9db47c4a8a222d2ac79d7f8"
 _QUERY = {"scope": "my_scope", "key": "my_openai_api_key", "principal": "teammate@example.com"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The endpoint that the programs are about."""
+class SampleEndpoint:
+    """What the programs say of an endpoint."""
 
     name: str = "my-chat"
     id: str = ID
@@ -42,12 +42,12 @@ class Subject:
         return str(self.config["served_entities"][0]["name"])
 
 
-EXAMPLE = Subject(config=CONFIG, tags=TAGS, rate_limits=LIMITS)
+EXAMPLE = SampleEndpoint(config=CONFIG, tags=TAGS, rate_limits=LIMITS)
 
 
 @dataclass(frozen=True)
 class Program:
-    """What a tab shows."""
+    """A program in a tab."""
 
     operation: str
     key: str
@@ -63,62 +63,62 @@ class Program:
         return f"code-{self.id}"
 
 
-def programs(operation: Operation, subject: Subject = EXAMPLE) -> list[Program]:
-    """The operation called in every way that there is."""
+def programs(operation: Operation, endpoint: SampleEndpoint = EXAMPLE) -> list[Program]:
+    """The operation called with each client that can."""
     name = operation.name
-    found = [Program(name, "curl", _("curl"), _curl(operation, subject))]
-    by_hand = not operation.is_public and operation.group not in WITHOUT_SDK
-    if operation.sdk or by_hand:
-        found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, subject)))
+    found = [Program(name, "curl", _("curl"), _curl(operation, endpoint))]
+    sdk_can_request = not operation.is_public and operation.group not in WITHOUT_SDK
+    if operation.sdk or sdk_can_request:
+        found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, endpoint)))
     if operation.mlflow:
-        found.append(Program(name, "mlflow", _("MLflow"), _mlflow(operation, subject)))
+        found.append(Program(name, "mlflow", _("MLflow"), _mlflow(operation, endpoint)))
     return found
 
 
-def example_body(operation: Operation, subject: Subject) -> Body | None:
-    """The body of the example, about this endpoint."""
+def example_body(operation: Operation, endpoint: SampleEndpoint) -> Body | None:
+    """The operation's example, with this endpoint's values."""
     if operation.example is None:
         return None
     made: Mapping[str, Body] = {
         "create_endpoint": {
-            "name": subject.name,
-            "config": dict(subject.config),
-            **({"rate_limits": subject.rate_limits} if subject.rate_limits else {}),
-            **({"tags": subject.tags} if subject.tags else {}),
+            "name": endpoint.name,
+            "config": dict(endpoint.config),
+            **({"rate_limits": endpoint.rate_limits} if endpoint.rate_limits else {}),
+            **({"tags": endpoint.tags} if endpoint.tags else {}),
         },
-        "update_config": dict(subject.config),
-        "set_rate_limits": {"rate_limits": subject.rate_limits or LIMITS},
+        "update_config": dict(endpoint.config),
+        "set_rate_limits": {"rate_limits": endpoint.rate_limits or LIMITS},
     }
     if operation.body is InferenceBody:
-        return dict(SAMPLE_BODIES[Task(subject.task)])
-    if operation.body is NamedInferenceBody and _suits(operation, subject):
-        return {"model": subject.name, **SAMPLE_BODIES[Task(subject.task)]}
+        return dict(SAMPLE_BODIES[Task(endpoint.task)])
+    if operation.body is NamedInferenceBody and _suits(operation, endpoint):
+        return {"model": endpoint.name, **SAMPLE_BODIES[Task(endpoint.task)]}
     return made.get(operation.name) or dict(operation.example)
 
 
-def _suits(operation: Operation, subject: Subject) -> bool:
+def _suits(operation: Operation, endpoint: SampleEndpoint) -> bool:
     """Whether the OpenAI path is the one of the endpoint's task."""
-    return operation.path == f"/serving-endpoints{OPENAI_PATHS[Task(subject.task)]}"
+    return operation.path == f"/serving-endpoints{OPENAI_PATHS[Task(endpoint.task)]}"
 
 
-def address(operation: Operation, subject: Subject) -> str:
-    """The path with its parameters filled in, and the query that must be given."""
-    filled = {"name": subject.name, "served_model_name": subject.entity, "id": _id(operation, subject)}
+def address(operation: Operation, endpoint: SampleEndpoint) -> str:
+    """The path with its parameters filled in, and the required query parameters."""
+    filled = {"name": endpoint.name, "served_model_name": endpoint.entity, "id": _id(operation, endpoint)}
     path = operation.path.format(**{name: quote(value, safe="") for name, value in filled.items()})
     needed = {each.name: _QUERY[each.name] for each in operation.query if each.required}
     return f"{path}?{urlencode(needed)}" if needed else path
 
 
-def _id(operation: Operation, subject: Subject) -> str:
-    return subject.id if operation.group == "Permissions" else ID
+def _id(operation: Operation, endpoint: SampleEndpoint) -> str:
+    return endpoint.id if operation.group == "Permissions" else ID
 
 
-def _curl(operation: Operation, subject: Subject) -> str:
+def _curl(operation: Operation, endpoint: SampleEndpoint) -> str:
     return code_samples.curl(
         operation.method,
-        f"$DATABRICKS_HOST{address(operation, subject)}",
+        f"$DATABRICKS_HOST{address(operation, endpoint)}",
         token="" if operation.is_public else "$DATABRICKS_TOKEN",
-        body=example_body(operation, subject),
+        body=example_body(operation, endpoint),
     )
 
 
@@ -137,22 +137,22 @@ _LISTS = {
     "access_control_list": "ServingEndpointAccessControlRequest",
     "messages": "ChatMessage",
 }
-_WAITED_FOR = {"serving_endpoints.create", "serving_endpoints.update_config"}  # they answer with a waiter
+_WITH_WAITER = {"serving_endpoints.create", "serving_endpoints.update_config"}  # they answer with a waiter
 _ARGUMENTS = {"serving_endpoints": {"id": "serving_endpoint_id"}, "token_management": {"id": "token_id"}}
 
 
-def _sdk(operation: Operation, subject: Subject) -> str:
+def _sdk(operation: Operation, endpoint: SampleEndpoint) -> str:
     start = "from databricks.sdk import WorkspaceClient\n{more}\nw = WorkspaceClient()\n"
     if not operation.sdk or operation.is_refused:
-        return start.format(more="") + _done_by_hand(operation, subject)
+        return start.format(more="") + _sdk_request(operation, endpoint)
     imports: dict[str, set[str]] = {}
-    arguments = dict(_arguments(operation, subject, imports))
+    arguments = dict(_arguments(operation, endpoint, imports))
     more = "".join(
         f"from databricks.sdk.service.{module} import {', '.join(sorted(names))}\n"
         for module, names in sorted(imports.items())
     )
     listed = "for each in " if operation.sdk.endswith("list") or "list_" in operation.sdk else ""
-    made = call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WAITED_FOR else "")
+    made = call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WITH_WAITER else "")
     if listed:
         return start.format(more=more) + f"for each in {made}:\n    print(each)"
     return start.format(more=more) + (
@@ -160,26 +160,26 @@ def _sdk(operation: Operation, subject: Subject) -> str:
     )
 
 
-def _done_by_hand(operation: Operation, subject: Subject) -> str:
-    """For what the SDK has no method for."""
-    body = example_body(operation, subject)
-    arguments = [f'"{operation.method}"', f'"{address(operation, subject)}"']
+def _sdk_request(operation: Operation, endpoint: SampleEndpoint) -> str:
+    """A request by path, for operations that the SDK has no method for."""
+    body = example_body(operation, endpoint)
+    arguments = [f'"{operation.method}"', f'"{address(operation, endpoint)}"']
     if body is not None:
         arguments.append(f"body={as_python(body)}")
     return f"answer = w.api_client.do({', '.join(arguments)})\nprint(answer)"
 
 
 def _arguments(
-    operation: Operation, subject: Subject, imports: dict[str, set[str]]
+    operation: Operation, endpoint: SampleEndpoint, imports: dict[str, set[str]]
 ) -> Iterable[tuple[str, str]]:
     service = operation.sdk.partition(".")[0]
-    filled = {"name": subject.name, "served_model_name": subject.entity, "id": _id(operation, subject)}
+    filled = {"name": endpoint.name, "served_model_name": endpoint.entity, "id": _id(operation, endpoint)}
     for name in operation.path_names:
         yield _ARGUMENTS.get(service, {}).get(name, name), as_python(filled[name])
     for parameter in operation.query:
         if parameter.required:
             yield parameter.name, as_python(_QUERY[parameter.name])
-    for name, value in (example_body(operation, subject) or {}).items():
+    for name, value in (example_body(operation, endpoint) or {}).items():
         if name in _OBJECTS:
             imports.setdefault("serving", set()).add(_OBJECTS[name])
             yield name, f"{_OBJECTS[name]}.from_dict({as_python(value)})"
@@ -193,9 +193,9 @@ def _arguments(
             yield name, as_python(value)
 
 
-def _mlflow(operation: Operation, subject: Subject) -> str:
-    body = example_body(operation, subject)
-    arguments = {"endpoint": as_python(subject.name)} if operation.path_names else {}
+def _mlflow(operation: Operation, endpoint: SampleEndpoint) -> str:
+    body = example_body(operation, endpoint)
+    arguments = {"endpoint": as_python(endpoint.name)} if operation.path_names else {}
     if body is not None:
         arguments["inputs" if operation.mlflow == "predict" else "config"] = as_python(body)
     return code_samples.mlflow_client(operation.mlflow, arguments)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from serving_ui.accounts.models import User
 from serving_ui.api.reference import page
-from serving_ui.api.reference.programs import EXAMPLE, Subject
+from serving_ui.api.reference.programs import EXAMPLE, SampleEndpoint
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.address import public_url
@@ -46,7 +46,7 @@ def docs(request: SignedIn) -> HttpResponse:
 def docs_operation(request: SignedIn, name: str) -> HttpResponse:
     """One operation with every field; `?endpoint=` as above."""
     endpoint = _chosen(request)
-    entry = page.entry(name, _subject(endpoint))
+    entry = page.entry(name, _sample(endpoint))
     if entry is None:
         raise Http404("There is no such operation.")
     context = {
@@ -66,8 +66,8 @@ def _chosen(request: SignedIn) -> Endpoint | None:
     return queries.get_endpoint(name=name, actor=request.user)
 
 
-def _subject(endpoint: Endpoint | None) -> Subject:
-    return page.subject_of(endpoint) if endpoint else EXAMPLE
+def _sample(endpoint: Endpoint | None) -> SampleEndpoint:
+    return page.sample_of(endpoint) if endpoint else EXAMPLE
 
 
 def _query(endpoint: Endpoint | None) -> str:
