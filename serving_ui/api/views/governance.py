@@ -70,7 +70,7 @@ class RateLimitList(TypedDict):
     rate_limits: list[RateLimit]
 
 
-class NotificationsInForce(TypedDict):
+class NotificationSettings(TypedDict):
     name: str
     email_notifications: EmailNotifications
 
@@ -102,8 +102,8 @@ def change_tags(request: ApiRequest, name: str, changes: TagChanges) -> TagList:
     sdk="serving_endpoints.put",
     mlflow="update_endpoint_rate_limits",
 )
-def set_rate_limits(request: ApiRequest, name: str, wanted: NewRateLimits) -> RateLimitList:
-    endpoint = _edit(request, name, EndpointChanges(rate_limits=wanted.rate_limits))
+def set_rate_limits(request: ApiRequest, name: str, body: NewRateLimits) -> RateLimitList:
+    endpoint = _edit(request, name, EndpointChanges(rate_limits=body.rate_limits))
     return {"rate_limits": endpoint.rate_limits}
 
 
@@ -149,9 +149,9 @@ def set_timeouts(request: ApiRequest, name: str, timeouts: Timeouts) -> Json:
     example={"email_notifications": {"on_update_failure": ["team@example.com"]}},
     sdk="serving_endpoints.update_notifications",
 )
-def set_notifications(request: ApiRequest, name: str, wanted: Notifications) -> NotificationsInForce:
-    warn_of_unsent_email(request, wanted.email_notifications)
-    endpoint = _edit(request, name, EndpointChanges(notifications=wanted.email_notifications))
+def set_notifications(request: ApiRequest, name: str, body: Notifications) -> NotificationSettings:
+    warn_of_unsent_email(request, body.email_notifications)
+    endpoint = _edit(request, name, EndpointChanges(notifications=body.email_notifications))
     return {"name": endpoint.name, "email_notifications": endpoint.email_notifications}
 
 
@@ -163,9 +163,9 @@ def set_notifications(request: ApiRequest, name: str, wanted: Notifications) -> 
     refusals=(403, 404),
     sdk="serving_endpoints.patch_telemetry_config",
 )
-def set_telemetry(request: ApiRequest, name: str, wanted: Telemetry) -> EndpointDetail:
+def set_telemetry(request: ApiRequest, name: str, body: Telemetry) -> EndpointDetail:
     endpoint = queries.get_endpoint(name=name, actor=request.user, action=Action.MANAGE)
-    if wanted.telemetry_config:
+    if body.telemetry_config:
         message = gettext("Telemetry to tables is not offered here. Read %(address)s instead.")
         address = f"/api/2.0/serving-endpoints/{name}/metrics"
         raise Refusal(message % {"address": address}, code="BAD_REQUEST")

@@ -24,7 +24,7 @@ from serving_ui.lib import clock
 
 PATH = "permissions/serving-endpoints/{id}"
 EXAMPLE = {"access_control_list": [{"user_name": "teammate@example.com", "permission_level": "CAN_QUERY"}]}
-MOST = 1000
+MAX_ENTRIES = 1000
 router = Router("Permissions")
 DESCRIPTIONS = {
     Level.CAN_VIEW: _("Can see the endpoint, its configs and its events."),
@@ -46,7 +46,7 @@ class Access(ApiModel):
 
 class AccessList(ApiModel):
     access_control_list: Annotated[
-        list[Access], Field(max_length=MOST, description="Who gets which level.")
+        list[Access], Field(max_length=MAX_ENTRIES, description="Who gets which level.")
     ] = Field(default_factory=list)
 
 
@@ -97,8 +97,8 @@ def get_permissions(request: ApiRequest, id: str) -> ObjectPermissions:
     example=EXAMPLE,
     sdk="serving_endpoints.set_permissions",
 )
-def set_permissions(request: ApiRequest, id: str, wanted: AccessList) -> ObjectPermissions:
-    return _set(request, id, wanted, replace=True)
+def set_permissions(request: ApiRequest, id: str, body: AccessList) -> ObjectPermissions:
+    return _set(request, id, body, replace=True)
 
 
 @router.patch(
@@ -108,8 +108,8 @@ def set_permissions(request: ApiRequest, id: str, wanted: AccessList) -> ObjectP
     example=EXAMPLE,
     sdk="serving_endpoints.update_permissions",
 )
-def update_permissions(request: ApiRequest, id: str, wanted: AccessList) -> ObjectPermissions:
-    return _set(request, id, wanted, replace=False)
+def update_permissions(request: ApiRequest, id: str, body: AccessList) -> ObjectPermissions:
+    return _set(request, id, body, replace=False)
 
 
 @router.get(
@@ -128,10 +128,10 @@ def list_permission_levels(request: ApiRequest, id: str) -> LevelList:
     }
 
 
-def _set(request: ApiRequest, endpoint_id: str, wanted: AccessList, *, replace: bool) -> ObjectPermissions:
-    # Asked first: who may not even see the endpoint does not learn here which people there are.
+def _set(request: ApiRequest, endpoint_id: str, body: AccessList, *, replace: bool) -> ObjectPermissions:
+    # Before names are looked up: a caller who cannot see the endpoint must not learn which users exist.
     queries.get_endpoint_by_id(endpoint_id=endpoint_id, actor=request.user, action=Action.MANAGE)
-    changes = [_level_change(access, position) for position, access in enumerate(wanted.access_control_list)]
+    changes = [_level_change(access, position) for position, access in enumerate(body.access_control_list)]
     endpoint = granting.set_permissions(
         endpoint_id=endpoint_id, changes=changes, replace=replace, actor=request.user, now=clock.now()
     )
@@ -164,21 +164,21 @@ def _level_change(access: Access, position: int) -> LevelChange:
 
 
 def _shown(endpoint: Endpoint) -> ObjectPermissions:
-    found: list[AccessControl] = []
+    entries: list[AccessControl] = []
     if endpoint.creator:
-        found.append(_access(endpoint.creator, Level.CAN_MANAGE))
+        entries.append(_access(endpoint.creator, Level.CAN_MANAGE))
     for grant in queries.grants(endpoint=endpoint):
         holder = grant.user or grant.group
         if holder and holder.pk != endpoint.creator_id:
-            found.append(_access(holder, Level(grant.level)))
+            entries.append(_access(holder, Level(grant.level)))
     if endpoint.is_ready_made:
-        found.append(_access(Group(name=EVERYONE), Level.CAN_QUERY, inherited=True))
+        entries.append(_access(Group(name=EVERYONE), Level.CAN_QUERY, inherited=True))
     else:
-        found.append(_access(Group(name=ADMINS), Level.CAN_MANAGE, inherited=True))
+        entries.append(_access(Group(name=ADMINS), Level.CAN_MANAGE, inherited=True))
     return {
         "object_id": f"/serving-endpoints/{endpoint.pk}",
         "object_type": "serving-endpoint",
-        "access_control_list": found,
+        "access_control_list": entries,
     }
 
 

@@ -122,9 +122,9 @@ class TakeoverList(NextPage):
     example={"scope": "my_scope"},
     sdk="secrets.create_scope",
 )
-def create_scope(request: ApiRequest, wanted: NewScope) -> Empty:
-    manager = _grantee(wanted.initial_manage_principal) if wanted.initial_manage_principal else None
-    commands.create_scope(name=wanted.scope, manager=manager, actor=request.user, now=clock.now())
+def create_scope(request: ApiRequest, body: NewScope) -> Empty:
+    manager = _grantee(body.initial_manage_principal) if body.initial_manage_principal else None
+    commands.create_scope(name=body.scope, manager=manager, actor=request.user, now=clock.now())
     return {}
 
 
@@ -136,8 +136,8 @@ def create_scope(request: ApiRequest, wanted: NewScope) -> Empty:
     example={"scope": "my_scope"},
     sdk="secrets.delete_scope",
 )
-def delete_scope(request: ApiRequest, wanted: ScopeReference) -> Empty:
-    commands.delete_scope(name=wanted.scope, actor=request.user, now=clock.now())
+def delete_scope(request: ApiRequest, body: ScopeReference) -> Empty:
+    commands.delete_scope(name=body.scope, actor=request.user, now=clock.now())
     return {}
 
 
@@ -161,9 +161,9 @@ def list_scopes(request: ApiRequest) -> ScopeList:
     example={"scope": "my_scope", "key": "my_openai_api_key", "string_value": "<the secret>"},
     sdk="secrets.put_secret",
 )
-def put_secret(request: ApiRequest, wanted: NewSecret) -> Empty:
+def put_secret(request: ApiRequest, body: NewSecret) -> Empty:
     commands.put_secret(
-        scope=wanted.scope, key=wanted.key, value=_value(wanted), actor=request.user, now=clock.now()
+        scope=body.scope, key=body.key, value=_value(body), actor=request.user, now=clock.now()
     )
     return {}
 
@@ -175,8 +175,8 @@ def put_secret(request: ApiRequest, wanted: NewSecret) -> Empty:
     example={"scope": "my_scope", "key": "my_openai_api_key"},
     sdk="secrets.delete_secret",
 )
-def delete_secret(request: ApiRequest, wanted: KeyReference) -> Empty:
-    commands.delete_secret(scope=wanted.scope, key=wanted.key, actor=request.user, now=clock.now())
+def delete_secret(request: ApiRequest, body: KeyReference) -> Empty:
+    commands.delete_secret(scope=body.scope, key=body.key, actor=request.user, now=clock.now())
     return {}
 
 
@@ -224,12 +224,12 @@ def get_secret(request: ApiRequest) -> SecretValue:
     example={"scope": "my_scope", "principal": "teammate@example.com", "permission": "READ"},
     sdk="secrets.put_acl",
 )
-def put_acl(request: ApiRequest, wanted: NewAcl) -> Empty:
-    queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
+def put_acl(request: ApiRequest, body: NewAcl) -> Empty:
+    queries.usable_scope(name=body.scope, actor=request.user, right=Right.MANAGE)
     commands.grant(
-        scope=wanted.scope,
-        to=_grantee(wanted.principal),
-        right=Right[wanted.permission],
+        scope=body.scope,
+        to=_grantee(body.principal),
+        right=Right[body.permission],
         actor=request.user,
         now=clock.now(),
     )
@@ -243,9 +243,9 @@ def put_acl(request: ApiRequest, wanted: NewAcl) -> Empty:
     example={"scope": "my_scope", "principal": "teammate@example.com"},
     sdk="secrets.delete_acl",
 )
-def delete_acl(request: ApiRequest, wanted: AclReference) -> Empty:
-    queries.usable_scope(name=wanted.scope, actor=request.user, right=Right.MANAGE)
-    commands.withdraw(scope=wanted.scope, of=_grantee(wanted.principal), actor=request.user, now=clock.now())
+def delete_acl(request: ApiRequest, body: AclReference) -> Empty:
+    queries.usable_scope(name=body.scope, actor=request.user, right=Right.MANAGE)
+    commands.withdraw(scope=body.scope, of=_grantee(body.principal), actor=request.user, now=clock.now())
     return {}
 
 
@@ -293,7 +293,7 @@ def list_takeovers(request: ApiRequest) -> TakeoverList:
         order=("pk",),
         key=lambda row: (row.pk,),
     )
-    waiting: list[Takeover] = [
+    takeovers: list[Takeover] = [
         {
             "endpoint": row.version.endpoint.name,
             "secret": row.reference,
@@ -301,16 +301,16 @@ def list_takeovers(request: ApiRequest) -> TakeoverList:
         }
         for row in rows
     ]
-    return {"takeovers": waiting, **more}
+    return {"takeovers": takeovers, **more}
 
 
 def _acls(request: ApiRequest, scope: str) -> dict[str, Right]:
-    """Who has which right by name, the creator first; for those who manage the scope."""
+    """Right by name of the principal, the creator first. Raises Refusal unless the caller may manage the scope."""
     row = queries.usable_scope(name=scope, actor=request.user, right=Right.MANAGE)
-    given = queries.grants(scope=scope, actor=request.user)
+    grants = queries.grants(scope=scope, actor=request.user)
     return {
         row.creator.email: Right.MANAGE,
-        **{str(grant.user or grant.group): Right(grant.right) for grant in given},
+        **{str(grant.user or grant.group): Right(grant.right) for grant in grants},
     }
 
 
@@ -329,14 +329,14 @@ def _grantee(name: str) -> Grantee:
     raise NotFound(message % {"name": name})
 
 
-def _value(wanted: NewSecret) -> str:
-    if (wanted.string_value is None) == (wanted.bytes_value is None):
+def _value(body: NewSecret) -> str:
+    if (body.string_value is None) == (body.bytes_value is None):
         raise Refusal(gettext("Give either string_value, or bytes_value in base64."), field="string_value")
-    if wanted.bytes_value is None:
-        return wanted.string_value or ""
+    if body.bytes_value is None:
+        return body.string_value or ""
     try:
-        return ciphers.as_text(base64.b64decode(wanted.bytes_value, validate=True))
-    except ValueError:  # what is no ASCII, too
+        return ciphers.as_text(base64.b64decode(body.bytes_value, validate=True))
+    except ValueError:  # not base64, or not ASCII
         raise Refusal(
             gettext("bytes_value is not valid base64. Encode the value, or give it as string_value."),
             field="bytes_value",

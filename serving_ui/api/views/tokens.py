@@ -27,26 +27,26 @@ from serving_ui.lib.refusal import Refusal
 router = Router("Tokens")
 MANAGED = "token-management/tokens"
 NEW_COMMENT = {"token": {"comment": "for the weekly job"}, "update_mask": "comment"}
-LONGEST_COMMENT = 200
-TEN_YEARS = 10 * 365 * 24 * 3600
-NEVER = -1
+MAX_COMMENT_LENGTH = 200
+MAX_LIFETIME_SECONDS = 10 * 365 * 24 * 3600
+NO_EXPIRY = -1
 DIGITS = 15  # of an id in hexadecimal: 60 bits
-LONGEST_NUMBER = 19
+MAX_DECIMAL_DIGITS = 19
 REFUSED = "Refused: a token may do whatever its owner may."
-Comment = Annotated[str, Field(max_length=LONGEST_COMMENT)]
+Comment = Annotated[str, Field(max_length=MAX_COMMENT_LENGTH)]
 
 
-class Narrowed(ApiModel):
-    """What would make a token that may do less. It is refused: to ignore it would give more than was asked for."""
+class TokenLimits(ApiModel):
+    """Fields that would limit a token. They are refused, because ignoring them would grant more than was asked for."""
 
     scopes: Annotated[list[Any], Field(max_length=1000, description=REFUSED)] = Field(default_factory=list)
     autoscope_enabled: Annotated[bool, Field(description=REFUSED)] = False
 
 
-class NewToken(Narrowed):
+class NewToken(TokenLimits):
     comment: Annotated[Comment, Field(description="What it is for.")] = ""
     lifetime_seconds: Annotated[
-        Annotated[StrictInt, Field(ge=1, le=TEN_YEARS)] | None,
+        Annotated[StrictInt, Field(ge=1, le=MAX_LIFETIME_SECONDS)] | None,
         Field(description="Left out: it works until it is revoked."),
     ] = None
 
@@ -59,7 +59,7 @@ class TokenReference(ApiModel):
     token_id: Annotated[str, Field(description="Its id, not its value.")]
 
 
-class NewComment(Narrowed):
+class NewComment(TokenLimits):
     comment: Comment | None = None
 
 
@@ -115,10 +115,10 @@ class OneManagedToken(TypedDict):
     example={"comment": "for the nightly job", "lifetime_seconds": 2592000},
     sdk="tokens.create",
 )
-def create_token(request: ApiRequest, wanted: NewToken) -> TokenMade:
-    _refuse_narrowed(wanted)
+def create_token(request: ApiRequest, body: NewToken) -> TokenMade:
+    _refuse_limits(body)
     token, value = create_access_token(
-        user=request.user, comment=wanted.comment, lifetime=_lifetime(wanted), now=clock.now()
+        user=request.user, comment=body.comment, lifetime=_lifetime(body), now=clock.now()
     )
     return {"token_value": value, "token_info": _info(token)}
 
@@ -136,8 +136,8 @@ def list_tokens(request: ApiRequest) -> TokenList:
     example={"token_id": "69962db6b9db47c4a8a222d2ac79d7f8"},
     sdk="tokens.delete",
 )
-def delete_token(request: ApiRequest, wanted: TokenReference) -> Empty:
-    token = tokens.own(token_id=wanted.token_id, user=request.user)
+def delete_token(request: ApiRequest, body: TokenReference) -> Empty:
+    token = tokens.own(token_id=body.token_id, user=request.user)
     revoke_access_token(user=request.user, token_id=token.pk, actor=request.user)
     return {}
 
@@ -150,7 +150,7 @@ def delete_token(request: ApiRequest, wanted: TokenReference) -> Empty:
     example=NEW_COMMENT,
 )
 def update_token(request: ApiRequest, id: str) -> Empty:
-    _comment(request, tokens.own(token_id=id, user=request.user))
+    _change_comment(request, tokens.own(token_id=id, user=request.user))
     return {}
 
 
@@ -169,7 +169,7 @@ def update_token(request: ApiRequest, id: str) -> Empty:
 def list_managed_tokens(request: ApiRequest) -> ManagedTokenList:
     name, number = (request.GET.get(f"created_by_{each}", "") for each in ("username", "id"))
     rows = tokens.managed(
-        actor=request.user, created_by_username=name, created_by_id=_id_start(number), now=clock.now()
+        actor=request.user, created_by_username=name, created_by_id=_id_prefix(number), now=clock.now()
     )
     found, more = _paged(request, rows, filters=f"{name} {number}")
     return {"token_infos": [_managed(token) for token in found], **more}
@@ -196,7 +196,7 @@ def get_managed_token(request: ApiRequest, id: str) -> OneManagedToken:
     for_admins=True,
 )
 def update_managed_token(request: ApiRequest, id: str) -> ManagedToken:
-    return _managed(_comment(request, tokens.managed_one(token_id=id, actor=request.user)))
+    return _managed(_change_comment(request, tokens.managed_one(token_id=id, actor=request.user)))
 
 
 @router.delete(
@@ -223,12 +223,12 @@ def delete_managed_token(request: ApiRequest, id: str) -> Empty:
     sdk="token_management.create_obo_token",
     for_admins=True,
 )
-def create_token_on_behalf(request: ApiRequest, wanted: TokenOnBehalf) -> ManagedTokenMade:
-    _refuse_narrowed(wanted)
+def create_token_on_behalf(request: ApiRequest, body: TokenOnBehalf) -> ManagedTokenMade:
+    _refuse_limits(body)
     token, value = tokens.create_on_behalf_of(
-        application_id=wanted.application_id,
-        comment=wanted.comment,
-        lifetime=_lifetime(wanted),
+        application_id=body.application_id,
+        comment=body.comment,
+        lifetime=_lifetime(body),
         actor=request.user,
         now=clock.now(),
     )
@@ -244,26 +244,26 @@ def _paged(
     )
 
 
-def _refuse_narrowed(wanted: Narrowed) -> None:
-    if wanted.scopes or wanted.autoscope_enabled:
+def _refuse_limits(body: TokenLimits) -> None:
+    if body.scopes or body.autoscope_enabled:
         raise Refusal(
             gettext("A token here may do whatever its owner may do. Leave scopes and autoscope_enabled out.")
         )
 
 
-def _lifetime(wanted: NewToken) -> timedelta | None:
-    return timedelta(seconds=wanted.lifetime_seconds) if wanted.lifetime_seconds else None
+def _lifetime(body: NewToken) -> timedelta | None:
+    return timedelta(seconds=body.lifetime_seconds) if body.lifetime_seconds else None
 
 
-def _comment(request: ApiRequest, token: AccessToken) -> AccessToken:
-    """Reads the body only here: whoever may not change the token is told so first."""
+def _change_comment(request: ApiRequest, token: AccessToken) -> AccessToken:
+    """Reads the body after the permission check, so that 403 and 404 come before 400."""
     change = read_body(TokenChange, request.json)
-    _refuse_narrowed(change.token)
-    others = {field.strip() for field in change.update_mask.split(",")} - {"", "*", "comment"}
-    if others:
+    _refuse_limits(change.token)
+    other_fields = {field.strip() for field in change.update_mask.split(",")} - {"", "*", "comment"}
+    if other_fields:
         raise Refusal(
             gettext("update_mask names %(field)s, which cannot be changed. Only comment can.")
-            % {"field": sorted(others)[0]}
+            % {"field": sorted(other_fields)[0]}
         )
     if change.token.comment is None and change.update_mask == "":
         return token
@@ -275,7 +275,7 @@ def _info(token: AccessToken) -> TokenInfo:
         "token_id": token.pk,
         "comment": token.comment,
         "creation_time": milliseconds(token.created_at),
-        "expiry_time": milliseconds(token.expires_at) if token.expires_at else NEVER,
+        "expiry_time": milliseconds(token.expires_at) if token.expires_at else NO_EXPIRY,
     }
 
 
@@ -290,11 +290,11 @@ def _managed(token: AccessToken) -> ManagedToken:
 
 
 def _as_number(principal: str) -> int:
-    """Clients read these two ids as 64-bit integers, so they get the first 60 bits; the whole id is in SCIM."""
+    """The first 60 bits of a principal's id: clients read it as a 64-bit integer. SCIM has the whole id."""
     return int(principal[:DIGITS], 16)
 
 
-def _id_start(asked: str) -> str:
-    """How the id of a principal begins that is given as such a number, or as itself."""
-    is_number = asked.isascii() and asked.isdigit() and len(asked) <= LONGEST_NUMBER
-    return f"{int(asked):0{DIGITS}x}" if is_number else asked
+def _id_prefix(value: str) -> str:
+    """The first digits of a principal's id, from that integer or from the id itself."""
+    is_number = value.isascii() and value.isdigit() and len(value) <= MAX_DECIMAL_DIGITS
+    return f"{int(value):0{DIGITS}x}" if is_number else value
