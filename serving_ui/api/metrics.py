@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.limit_kinds import LIMIT_UNITS
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint
@@ -32,17 +33,14 @@ def _state(endpoint: Endpoint) -> Iterable[str]:
     ):
         full = f"serving_ui_endpoint_{name}"
         yield from family(full, "gauge", help_text, [(full, labels, value)])
-    for unit, help_text in (
-        ("calls", _("Calls admitted a minute.")),
-        ("tokens", _("Tokens admitted a minute.")),
-    ):
+    for unit, kind in LIMIT_UNITS.items():
         full = f"serving_ui_endpoint_rate_limit_{unit}"
         samples: list[Sample] = [
             (full, {**labels, "key": key, "principal": principal}, value)
             for (key, principal), value in _strictest(endpoint, unit).items()
         ]
         if samples:
-            yield from family(full, "gauge", help_text, samples)
+            yield from family(full, "gauge", kind.metric_help.translated(_), samples)
 
 
 def _strictest(endpoint: Endpoint, unit: str) -> dict[tuple[str, str], int]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
 
 from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS, RENEWAL_PERIOD
 from serving_ui.catalogue.problems import Problem, as_validation_error
 from serving_ui.catalogue.translatable import _
 
 MAX_RATE_LIMITS = 100
-LIMIT_UNITS = ("calls", "tokens")
-LIMIT_KEYS = ("endpoint", "user", "user_group", "service_principal")
+if TYPE_CHECKING:
+    Key: TypeAlias = str
+    Period: TypeAlias = str
+else:
+    Key, Period = Literal[tuple(LIMIT_KEYS)], Literal[RENEWAL_PERIOD]
 Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
 
 
@@ -25,7 +29,7 @@ class RateLimit(ApiModel):
         Field(description="How many, of questions and answers, in any minute. Give calls, tokens or both."),
     ] = None
     key: Annotated[
-        Literal["endpoint", "user", "user_group", "service_principal"],
+        Key,
         Field(
             description="Whose are counted: all of the endpoint's, each user's or one user's, those of a group together, or a service principal's."
         ),
@@ -36,17 +40,18 @@ class RateLimit(ApiModel):
             description="E-mail, name of the group, or application id. Left out, each user or service principal has the limit for themselves."
         ),
     ] = None
-    renewal_period: Annotated[Literal["minute"], Field(description="The window.")] = "minute"
+    renewal_period: Annotated[Period, Field(description="The window.")] = RENEWAL_PERIOD
 
     @model_validator(mode="after")
     def _counts_something_of_somebody(self) -> Self:
         problems = []
-        if self.calls is None and self.tokens is None:
+        if all(getattr(self, unit) is None for unit in LIMIT_UNITS):
             message = _("A rate limit counts calls or tokens. Give one of the two.")
             problems.append(Problem(("calls",), message, "required"))
-        if self.key == "user_group" and self.principal is None:
+        kind = LIMIT_KEYS[self.key]
+        if kind.needs_principal and self.principal is None:
             problems.append(Problem(("principal",), _("Name the group that shares this limit."), "required"))
-        if self.key == "endpoint" and self.principal is not None:
+        if kind.principal_kind is None and self.principal is not None:
             message = _(
                 "A limit of the endpoint concerns everybody. Leave the principal out or choose another key."
             )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from serving_ui.catalogue.limit_kinds import LIMIT_UNITS
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 Path = tuple[str | int, ...]
@@ -154,8 +155,7 @@ _LABELS: dict[str, TranslatableText] = {
     "served_entity_name": _("Served entity name"),
     "traffic_percentage": _("Traffic (%)"),
     "rate_limits": _("Rate limits"),
-    "calls": _("Calls per minute"),
-    "tokens": _("Tokens per minute"),
+    **{name: unit.label for name, unit in LIMIT_UNITS.items()},
     "principal": _("Principal"),
     "connect_seconds": _("The time to connect"),
     "first_byte_seconds": _("The time to the first byte"),

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from django.db.models.functions import Lower
 
 from serving_ui.accounts.models import Group, User
-from serving_ui.catalogue.limits import LIMIT_UNITS, RateLimit
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
+from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.problems import Problem
-from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
@@ -25,12 +25,6 @@ Ids = dict[str, str]
 """The principals that some limits name, by name as `_spelled` has it."""
 Names = Mapping[str, str]
 """What principals are called now, by id."""
-
-_UNKNOWN = {
-    "user": _("Nobody here has the e-mail %(name)s. Give one of a person who has signed in or was added."),
-    "user_group": _("There is no group %(name)s here. Give the name of one that there is."),
-    "service_principal": _("There is no service principal %(name)s here. Give its application id."),
-}
 
 
 def bind(limits: Iterable[RateLimit], *, before: Mapping[str, str]) -> Ids:
@@ -75,17 +69,18 @@ def problems(
     return [
         Problem(
             (*prefix, position, "principal"),
-            _UNKNOWN[limit.key].fill(name=limit.principal),
+            sentence.fill(name=limit.principal),
             "unknown",
         )
         for position, limit in enumerate(limits)
-        if limit.principal and _spelled(limit.stored()) not in ids
+        if limit.principal
+        and _spelled(limit.stored()) not in ids
+        and (sentence := LIMIT_KEYS[limit.key].unknown_principal)
     ]
 
 
 def _spelled(limit: Mapping[str, Any]) -> str:
-    kind = "group" if limit["key"] == "user_group" else "principal"
-    return f"{kind} {limit['principal'].lower()}"
+    return f"{LIMIT_KEYS[limit['key']].principal_kind} {limit['principal'].lower()}"
 
 
 def stored(row: Endpoint) -> Iterator[Mapping[str, Any]]:

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS, RENEWAL_PERIOD
+from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import parse_endpoint
 
@@ -87,3 +89,11 @@ def test_route_optimization_is_refused_where_it_is_asked_for():
     with pytest.raises(SpecErrors) as caught:
         parse_endpoint({"name": "chat", "config": {}, "route_optimized": True})
     assert ("route_optimized",) in {problem.path for problem in caught.value.problems}
+
+
+def test_every_kind_of_limit_is_accepted_with_what_it_needs():
+    for name, key in LIMIT_KEYS.items():
+        who = {"principal": "somebody"} if key.needs_principal else {}
+        for unit in LIMIT_UNITS:
+            limit = RateLimit.model_validate({"key": name, unit: 1, **who})
+            assert limit.stored() == {"key": name, unit: 1, "renewal_period": RENEWAL_PERIOD, **who}

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, RENEWAL_PERIOD
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
@@ -171,12 +172,14 @@ def _put(block: dict[str, Any], path: Path, value: str) -> None:
 
 
 def _add_limits(body: Body, draft: Draft) -> None:
-    for key in ("endpoint", "user"):
-        name = f"rate_limit_{key}"
+    for key, kind in LIMIT_KEYS.items():
+        name = governing.own_input(key)
         typed = draft.values.get(name, "").strip()
-        if typed:
+        if kind.own_input and typed:
             body.inputs["rate_limits", len(body.rate_limits)] = name
-            body.rate_limits.append({"key": key, "calls": governing.whole(typed), "renewal_period": "minute"})
+            body.rate_limits.append(
+                {"key": key, "calls": governing.whole(typed), "renewal_period": RENEWAL_PERIOD}
+            )
     for number, row in enumerate(draft.limits):
         if not row.is_empty:
             limits, above = (body.gateway_limits, (row.place,)) if row.place else (body.rate_limits, ())

@@ -14,6 +14,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
 from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
@@ -32,8 +33,7 @@ PLAIN = (
     "provider",
     "task",
     "served_entity_name",
-    "rate_limit_endpoint",
-    "rate_limit_user",
+    *(governing.own_input(name) for name, key in LIMIT_KEYS.items() if key.own_input),
     *(f"timeout_{name}" for name in governing.TIMEOUTS),
     "fallback",
     ORIGIN,

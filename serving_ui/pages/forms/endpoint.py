@@ -14,12 +14,13 @@ from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.fields import ConfigField
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
 from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows
 from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
-from serving_ui.pages.forms.governing import TIMEOUTS
+from serving_ui.pages.forms.governing import TIMEOUTS, own_input
 from serving_ui.pages.translation import translate
 
 
@@ -97,11 +98,11 @@ class EndpointForm(forms.Form):
             optional=True,
             help=_("Empty for the model's name, with a hyphen for what a name cannot have."),
         )
-        for key, label in (
-            ("rate_limit_endpoint", _("Calls per minute, whole endpoint")),
-            ("rate_limit_user", _("Calls per minute, each user")),
-        ):
-            self.fields[key] = _line(label, max_length=12, inputmode="numeric", placeholder=_("No limit"))
+        for name, key in LIMIT_KEYS.items():
+            if key.own_input:
+                self.fields[own_input(name)] = _line(
+                    translate(key.own_input), max_length=12, inputmode="numeric", placeholder=_("No limit")
+                )
 
     def _add_model(self, provider: Provider) -> None:
         self.fields["task"] = forms.CharField(

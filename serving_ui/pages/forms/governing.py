@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving_ui.catalogue.limits import LIMIT_KEYS, LIMIT_UNITS, MAX_RATE_LIMITS
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS, RENEWAL_PERIOD
+from serving_ui.catalogue.limits import MAX_RATE_LIMITS
 from serving_ui.endpoints.models import Endpoint
 
 AI_GATEWAY = "ai_gateway"
 MOST_ROWS = 2 * MAX_RATE_LIMITS  # an endpoint's own and those of its AI gateway settings
 TIMEOUTS = ("connect_seconds", "first_byte_seconds", "total_seconds")
-PARTS = ("key", "principal", "calls", "tokens")
+PARTS = ("key", "principal", *LIMIT_UNITS)
 _LIMIT = re.compile(r"limits-(\d{1,4})-key")
 
 
@@ -33,7 +34,7 @@ class LimitRow:
 
     def body(self) -> dict[str, Any]:
         """In the shape of the API; what was typed as no number comes back in a refusal."""
-        found: dict[str, Any] = {"key": self.key, "renewal_period": "minute"}
+        found: dict[str, Any] = {"key": self.key, "renewal_period": RENEWAL_PERIOD}
         if principal := self.principal.strip():
             found["principal"] = principal
         for unit in LIMIT_UNITS:
@@ -53,14 +54,19 @@ def typed_limits(post: Mapping[str, str]) -> list[LimitRow]:
     return made
 
 
+def own_input(key: str) -> str:
+    """The input of a limit that the form has a field of its own for: see `LimitKey.own_input`."""
+    return f"rate_limit_{key}"
+
+
 def limits_of(endpoint: Endpoint) -> tuple[dict[str, str], list[LimitRow]]:
     """The two limits that have an input of their own, by its name, and rows for all others."""
     simple: dict[str, str] = {}
     rows: list[LimitRow] = []
     for limit in endpoint.rate_limits:
         row = _row("", limit)
-        if row.key in ("endpoint", "user") and not row.principal and row.calls:
-            simple[f"rate_limit_{row.key}"], row.calls = row.calls, ""
+        if LIMIT_KEYS[row.key].own_input and not row.principal and row.calls:
+            simple[own_input(row.key)], row.calls = row.calls, ""
         if row.calls or row.tokens:
             rows.append(row)
     return simple, rows + [_row(AI_GATEWAY, limit) for limit in endpoint.ai_gateway.get("rate_limits", [])]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django import forms
 from django.utils.translation import gettext as _
 
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
 from serving_ui.pages.forms.draft import MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.forms.governing import PARTS
@@ -42,12 +43,7 @@ class EntityRow:
 
 def keys() -> list[tuple[str, str]]:
     """Whom a limit is for."""
-    return [
-        ("endpoint", _("Whole endpoint")),
-        ("user", _("User")),
-        ("user_group", _("Group")),
-        ("service_principal", _("Service principal")),
-    ]
+    return [(name, translate(key.label)) for name, key in LIMIT_KEYS.items()]
 
 
 def values(draft: Draft) -> dict[str, str]:
@@ -69,8 +65,8 @@ def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, form
         if draft.added_limit and n == len(draft.limits) - 1:
             made[f"limits-{n}-key"].widget.attrs["autofocus"] = True
         made[f"limits-{n}-principal"] = line(_("Name"), max_length=255)
-        made[f"limits-{n}-calls"] = line(_("Calls per minute"), **number)
-        made[f"limits-{n}-tokens"] = line(_("Tokens per minute"), **number)
+        for name, unit in LIMIT_UNITS.items():
+            made[f"limits-{n}-{name}"] = line(translate(unit.label), **number)
     if draft.entities.count > 1:
         for place in range(draft.entities.count):
             made[f"{TRAFFIC}-{place}"] = line(_("Traffic (%)"), max_length=3, inputmode="numeric")

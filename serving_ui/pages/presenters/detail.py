@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.endpoint_settings import Timeouts
-from serving_ui.catalogue.limits import LIMIT_UNITS
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -191,28 +191,20 @@ def _number(value: int) -> dict[str, str]:
 
 def rate_limits(endpoint: Endpoint) -> list[str]:
     """A line for each limit, of calls before tokens."""
-    words = {"calls": _("%(most)s a minute"), "tokens": _("%(most)s tokens a minute")}
     names = limits.names_of(limits.principals(endpoint))
     return [
-        (words[unit] + _whose(limit) + _since_then(limit, names))
-        % {"most": f"{limit[unit]:,}", "name": limit.get("principal")}
+        (translate(unit.amount) + _whose(limit) + _since_then(limit, names))
+        % {"most": f"{limit[name]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
-        for unit in LIMIT_UNITS
-        if limit.get(unit) is not None
+        for name, unit in LIMIT_UNITS.items()
+        if limit.get(name) is not None
     ]
 
 
 def _whose(limit: Mapping[str, Any]) -> str:
-    match limit["key"], limit.get("principal"):
-        case "endpoint", _name:
-            return ""
-        case "user_group", _name:
-            return " " + _("for the group %(name)s together")
-        case "user", None:
-            return " " + _("for each user")
-        case _key, None:
-            return " " + _("for each service principal")
-    return " " + _("for %(name)s")
+    key = LIMIT_KEYS[limit["key"]]
+    words = key.of_one if limit.get("principal") else key.of_each
+    return f" {translate(words)}" if words else ""
 
 
 def _since_then(limit: Mapping[str, Any], names: limits.Names) -> str:
