@@ -17,9 +17,9 @@ from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import ConnectFailed, UpstreamFault
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_egress import resolve_as
 from tests.support.certificates import make_certificate
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.servers import Running, free_port, serve
 
 POLICY = EgressPolicy(loopback=True)

@@ -16,7 +16,7 @@ from serving_ui.backends.transport import Aborted, Call
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import TimedOut, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
-from tests.gateway.raw import RawServer, raw_server
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor, running_vendor
 

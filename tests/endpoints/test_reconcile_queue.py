@@ -16,18 +16,18 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from tests.conftest import spec
 from tests.endpoints.conftest import pass_time
-from tests.support.dripping import Dripping, dripping
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
+from tests.support.slow_server import SlowServer, slow_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SOON = 5.0
 
 
 @pytest.fixture
-def slow() -> Iterator[Dripping]:
+def slow() -> Iterator[SlowServer]:
     """When it ends, so has every thread that may still write into the test's database."""
-    with dripping() as server:
+    with slow_server() as server:
         yield server
     wait_until(
         lambda: not [each for each in threading.enumerate() if each.name.startswith(("job-", "lease"))]
@@ -52,7 +52,7 @@ def message(endpoint: Endpoint) -> str:
 
 
 def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
-    owner: User, teammate: User, slow: Dripping, sandbox: SandboxServer
+    owner: User, teammate: User, slow: SlowServer, sandbox: SandboxServer
 ):
     *running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
     slow.wait_for(4)
@@ -72,7 +72,7 @@ def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
         wait_until(lambda each=each: fresh(each).ready == "READY")  # type: ignore[misc]
 
 
-def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User, slow: Dripping):
+def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User, slow: SlowServer):
     *_running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
     slow.wait_for(4)
     pass_time(600)
@@ -89,7 +89,7 @@ def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User
 
 @pytest.mark.parametrize("how", ["cancel", "delete", "overtake", "end of the worker"])
 def test_a_lost_lease_hangs_up_at_once(
-    owner: User, slow: Dripping, how: str, monkeypatch: pytest.MonkeyPatch
+    owner: User, slow: SlowServer, how: str, monkeypatch: pytest.MonkeyPatch
 ):
     (endpoint,) = create(owner, slow.base, "a")
     slow.wait_for(1)
@@ -123,7 +123,7 @@ def test_a_lost_lease_hangs_up_at_once(
         assert left.attempts == 0
 
 
-def test_one_thread_renews_all_leases_of_a_worker(owner: User, slow: Dripping):
+def test_one_thread_renews_all_leases_of_a_worker(owner: User, slow: SlowServer):
     create(owner, slow.base, "a", "b", "c")
     slow.wait_for(3)
     names = [each.name for each in threading.enumerate()]

@@ -13,7 +13,7 @@ import requests
 
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import raw_server
+from tests.support.raw_server import raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 

@@ -19,8 +19,8 @@ from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_garbage import garbage
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 

@@ -19,10 +19,10 @@ from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway import relay
 from serving_ui.gateway.snapshot import Entity
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_responses import BEGIN, DELTA
 from tests.gateway.test_responses import END as LAST
+from tests.support.raw_server import RawServer, raw_server
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the clients
 STREAM = {**CHAT, "stream": True}

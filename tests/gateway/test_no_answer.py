@@ -10,9 +10,9 @@ import pytest
 
 from serving_ui.catalogue.tasks import Task
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_records import COUNTS, DONE, END, chunk
 from tests.gateway.test_retries import GOOD
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.vendor import Answer, Vendor
 
 STREAM = {**CHAT, "stream": True}

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import free_port, wait_until
 

@@ -10,7 +10,7 @@ import requests
 
 from serving_ui.catalogue.tasks import Task
 from tests.gateway.conftest import CANARY, CHAT, OWNER, GatewayServer, endpoint, entity
-from tests.gateway.raw import raw_server
+from tests.support.raw_server import raw_server
 from tests.support.sandbox import SandboxServer
 
 

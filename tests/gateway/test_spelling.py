@@ -10,7 +10,7 @@ import pytest
 
 from serving_ui.catalogue.wire_format import Framing, WireFormat
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
+from tests.support.raw_server import RawServer, raw_server
 
 STREAM = {**CHAT, "stream": True}
 EVENTS = b'data: {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'

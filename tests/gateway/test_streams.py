@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_records import DONE, END, chunk
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.vendor import Answer, Vendor
 
 STREAM = {**CHAT, "stream": True}

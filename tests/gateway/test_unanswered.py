@@ -15,9 +15,9 @@ from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Limit
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.raw import RawServer, raw_server
 from tests.gateway.test_records import chunk
 from tests.gateway.test_retries import GOOD, refusal
+from tests.support.raw_server import RawServer, raw_server
 from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
 

@@ -10,9 +10,9 @@ from itertools import count
 import pytest
 
 from tests.journeys.test_usage import rows
-from tests.support.dripping import Dripping, dripping
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.slow_server import SlowServer, slow_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -23,8 +23,8 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture
-def slow() -> Iterator[Dripping]:
-    with dripping() as server:
+def slow() -> Iterator[SlowServer]:
+    with slow_server() as server:
         yield server
 
 
@@ -49,7 +49,7 @@ def delete(person: Person, names: list[str]) -> None:
 
 @pytest.mark.parametrize("how_many", [5, 50])
 def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
-    owner: Person, somebody: Person, provider: SandboxServer, slow: Dripping, how_many: int
+    owner: Person, somebody: Person, provider: SandboxServer, slow: SlowServer, how_many: int
 ):
     names = create(somebody, slow.base, how_many)
     slow.wait_for(4)
@@ -67,7 +67,7 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
 
 
 def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
-    somebody: Person, slow: Dripping, provider: SandboxServer
+    somebody: Person, slow: SlowServer, provider: SandboxServer
 ):
     names = create(somebody, slow.base, 5)
     slow.wait_for(4)
@@ -85,7 +85,7 @@ def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
     assert somebody.wait_for_state(names[0], "Ready") < USUAL
 
 
-def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, slow: Dripping):
+def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, slow: SlowServer):
     (name,) = create(somebody, slow.base, 1)
     slow.wait_for(1)
     slow.wait_for(0, seconds=30)
@@ -98,7 +98,7 @@ def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, s
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_ends_loses_neither_what_runs_nor_what_waits(
-    product: Product, somebody: Person, slow: Dripping, how: signal.Signals
+    product: Product, somebody: Person, slow: SlowServer, how: signal.Signals
 ):
     names = create(somebody, slow.base, 8)
     slow.wait_for(4)

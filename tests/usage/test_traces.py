@@ -18,9 +18,9 @@ from serving_ui import tasks
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
-from tests.support.dripping import dripping
 from tests.support.product import QUESTION, Product
 from tests.support.servers import Running, serve
+from tests.support.slow_server import slow_server
 from tests.support.waiting import until
 from tests.usage.conftest import Gateway
 
@@ -118,7 +118,7 @@ def test_a_row_with_the_largest_figures_holds_up_no_other(
 def test_a_slow_collector_holds_up_none_of_celerys_threads(gateway: Gateway, take_in: TakeIn, settings: Any):
     gateway.answers("r-1")
     take_in()
-    with dripping() as slow:
+    with slow_server() as slow:
         settings.OTLP_ENDPOINT = f"http://127.0.0.1:{slow.port}"
         for _ in range(8):
             tasks.export_traces()  # as often as in 40 s, and each comes back

@@ -1,4 +1,4 @@
-"""A server that answers with exactly the bytes it is told to, for what no proper server would send."""
+"""A server that answers with exactly the bytes that a test sets, valid HTTP or not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-_END = b"\r\n\r\n"
+from tests.support.accepting import accepting
+
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 @dataclass
 class RawServer:
-    """`answer` sets the bytes; `requests` are what came in, `left` counts the connections that have ended. It hangs up on a connection's request number `most` and one."""
+    """`answer` sets the bytes. `requests` are those received, `left` counts the connections that have ended.
+
+    A connection is closed after `most` requests.
+    """
 
     port: int
     host: str = "127.0.0.1"
@@ -32,18 +37,18 @@ class RawServer:
         return f"http://{self.host}:{self.port}"
 
     def answer(self, content: bytes, *, close: bool = True, later: tuple[bytes, ...] = ()) -> None:
-        """`later` are parts that follow, each after a sixth of a second."""
+        """The reply to every request from now on. The parts in `later` follow it, each after a sixth of a second."""
         self._bytes, self._close, self._later = content, close, later
 
-    def talk(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         """Read one request after another, and answer each with the same bytes."""
         self.connections += 1
         try:
-            self._talk(connection)
+            self._serve(connection)
         finally:
             self.left += 1
 
-    def _talk(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             for number in count(1):
                 request = _read(connection)
@@ -54,7 +59,7 @@ class RawServer:
                 for part in before:
                     connection.sendall(part)
                     self._pause.wait(1 / 6)
-                if self._close:  # nobody sees the answer and not yet the end
+                if self._close:  # the answer and the end of the connection arrive together
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 connection.sendall(last)
                 if self._close:
@@ -63,12 +68,12 @@ class RawServer:
 
 def _read(connection: socket.socket) -> bytes:
     content = b""
-    while _END not in content:
+    while _END_OF_HEAD not in content:
         portion = connection.recv(65536)
         if not portion:
             return b""
         content += portion
-    head, _, body = content.partition(_END)
+    head, _, body = content.partition(_END_OF_HEAD)
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     missing = (int(lengths[0].partition(b":")[2]) if lengths else 0) - len(body)
     while missing > 0:
@@ -82,19 +87,5 @@ def _read(connection: socket.socket) -> bytes:
 def raw_server(host: str = "127.0.0.1") -> Iterator[RawServer]:
     listener = socket.create_server((host, 0))
     server = RawServer(listener.getsockname()[1], host)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=server.talk, args=[connection], daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
+    with accepting(listener, server.serve):
         yield server
-    finally:
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
