@@ -1,4 +1,4 @@
-"""The typed request of these views, and the few ways in which they answer. Holds no domain knowledge."""
+"""The typed request of page views, and helpers for their responses."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ class PageRequest(HttpRequest):
 
 
 class MessageCookie(CookieStorage):
-    """What is to be said on the next page travels with the browser: to show it changes nothing here, and to keep it after a
-    change needs no database."""
+    """Stores messages for the next page in a cookie: showing them changes no data, and storing them needs no database."""
 
     cookie_name = "serving_ui_messages"
 
 
 class SeeOther(HttpResponseRedirect):
-    """303: the answer to a POST is to be fetched from another address."""
+    """303: the browser fetches the response to a POST from another address."""
 
     status_code = 303
 
@@ -44,7 +43,7 @@ def see_other(to: str, *args: str) -> SeeOther:
 def fragment(
     request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """A piece of a page, preceded in #messages by what is to be said."""
+    """A part of a page, with pending messages out of band for #messages."""
     response = render(request, template, context, status=status)
     if len(messages.get_messages(request)):
         spoken = render(request, "components/messages.html", {"out_of_band": True})

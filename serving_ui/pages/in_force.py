@@ -1,4 +1,4 @@
-"""Carries out what a page's form asks for: in one transaction, once, and answered when every live gateway process serves it."""
+"""Runs the view of each POST in one transaction, once per submitted form, and answers when every live gateway process serves it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving_ui.revisions import in_force
 
 
 class InForce:
-    """The innermost of the middleware: nothing that a page does after its change can fail, and then undo or hide it."""
+    """The innermost middleware, so that no other one runs between the view and the commit."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -26,7 +26,7 @@ class InForce:
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponse | None:
-        """The answer to a POST; None lets the view run alone: it changes nothing, or has a transaction of its own."""
+        """The response to a POST. None for views that change nothing or have a transaction of their own: Django calls them."""
         alone = bool(getattr(view, "_non_atomic_requests", ())) or iscoroutinefunction(view)
         if request.method != "POST" or alone:
             return None
@@ -34,7 +34,7 @@ class InForce:
         try:
             done = in_force.commit_and_wait(work)
         except Exception:
-            # The form of a sign-in that did not happen can be sent again only if the browser's token is still the same.
+            # A failed sign-in must not rotate the CSRF cookie, or the same form could not be sent again.
             request.META.pop("CSRF_COOKIE_NEEDS_UPDATE", None)
             raise
         for sentence in done.warnings:

@@ -1,7 +1,7 @@
-"""One form, one change: a form that is sent twice is answered the second time as the first time, and nothing is done again.
+"""Makes submitting a form idempotent: the second submission gets the redirect of the first and changes nothing.
 
-`{% form_id %}` gives each form of each page an id of its own. The session remembers what the forms that were sent last led
-to, in the transaction of the change. The same id with other answers in it, as after going back in the browser, is another form.
+`{% form_id %}` gives each rendered form an id. The session stores the redirects of the forms submitted last, in the transaction of
+the change. The same id with other values, as after going back in the browser, counts as another form.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ KEPT_SECONDS = 600
 
 
 def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """What `view` answers, or answered when this form was sent before. Must be called in a transaction, which is rolled back
-    when the view refuses; it holds the session, so that of forms sent at once each sees what the one before it did."""
+    """The response of `view`, or the redirect of an earlier submission of the same form.
+
+    Must be called in a transaction, which is rolled back if the response is an error. Locks the row of the session, so that
+    concurrent submissions run one after another.
+    """
     session = request.session
     if not isinstance(session, SessionStore):
         raise TypeError("SESSION_ENGINE is not the one of accounts.sessions.")
@@ -49,7 +52,7 @@ def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse
 
 
 def _mark(request: HttpRequest) -> str:
-    """The form as it was sent, for comparison: a digest with a key, because there may be a secret in it."""
+    """A keyed digest of the submitted form, because it may contain a secret; "" for a form without an id."""
     if not request.POST.get(FORM_ID):
         return ""
     sent = sorted((name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken")
@@ -57,7 +60,7 @@ def _mark(request: HttpRequest) -> str:
 
 
 def _answered(session: SessionStore) -> dict[str, Any]:
-    """What the forms sent last led to, by mark: when, where to, and cookies; oldest first."""
+    """Time, redirect and cookies of the forms submitted last, by mark, oldest first."""
     until = clock.now().timestamp() - KEPT_SECONDS
     return {mark: each for mark, each in session.get(ANSWERED, {}).items() if each[0] > until}
 

@@ -1,4 +1,4 @@
-"""What others changed while a form was open: who, what and when, with the fields that differ from what was opened."""
+"""Changes that others committed while a form was open, with the config fields that differ from the opened version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving_ui.pages.translation import translate
 
 @dataclass(frozen=True)
 class Change:
-    """One change of someone else's."""
+    """One change of another person."""
 
     at: datetime
     sentence: str

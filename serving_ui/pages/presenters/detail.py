@@ -1,4 +1,4 @@
-"""The endpoint's page: its configs, how often to look again, its tabs."""
+"""What an endpoint's page shows: configs, secrets, usage, limits, and the polling interval."""
 
 from __future__ import annotations
 
@@ -129,17 +129,17 @@ def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> Entit
 
 @dataclass(frozen=True)
 class Secrets:
-    """What is the matter with an endpoint's secrets."""
+    """The problems of an endpoint's secrets."""
 
     refused: list[str]
     """Why it is not ready, a sentence each."""
     waiting: list[str]
-    """What works and waits for somebody to take it over."""
+    """Secrets that work, and that somebody should take over."""
     may_take: bool
 
 
 def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
-    """What the page says of the secrets that need somebody. No query where none is referred to."""
+    """Sentences on the secrets that somebody must take over or replace. No query if the config refers to none."""
     versions = [version for version in (endpoint.active, endpoint.pending) if version]
     if not any(
         each.kind == "reference" for version in versions for each in version.config.secrets().values()
@@ -156,7 +156,7 @@ def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
 
 
 def poll_interval(endpoint: Endpoint, now: datetime) -> str:
-    """How soon the browser looks again: every second in the first minute of an update, then less often."""
+    """The polling interval: one second in the first minute of an update, then longer."""
     since = (now - endpoint.pending.created_at).total_seconds() if endpoint.pending else 0
     return "1s" if since < 60 else "3s" if since < 600 else "10s"
 
@@ -168,7 +168,7 @@ def state_mark(endpoint: Endpoint) -> str:
 
 
 def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
-    """What was asked in the last 24 hours, in one line. An answer that was cut short is an error, whatever its status."""
+    """Requests of the last 24 hours, in one line. A response that was cut short counts as an error, whatever its status."""
     sums = usage.sums_since(now - timedelta(days=1), endpoint_id=endpoint.id)
     if not sums["requests"]:
         return _("No requests")
@@ -208,7 +208,7 @@ def _whose(limit: Mapping[str, Any]) -> str:
 
 
 def _since_then(limit: Mapping[str, Any], names: limits.Names) -> str:
-    """What has become of whom a limit was set for."""
+    """A note on the principal of a limit if it was renamed or deleted."""
     if limits.is_lapsed(limit, names):
         return " " + _("(limits nobody: the %(name)s that it was set for is gone)")
     now = names.get(limit.get("principal_id") or "")
@@ -218,7 +218,7 @@ def _since_then(limit: Mapping[str, Any], names: limits.Names) -> str:
 
 
 def timeouts(endpoint: Endpoint) -> str:
-    """How long the provider is waited for, in one line."""
+    """The timeouts, in one line."""
     line = _("%(connect)s s to connect, %(first_byte)s s to the first byte, %(total)s s in all")
     effective = Timeouts.model_validate(endpoint.timeouts).effective()
     return line % {name: f"{seconds:g}" for name, seconds in effective.items()}

@@ -1,4 +1,4 @@
-"""Small marks used by every template: icons, dates, provider tiles. Reads nothing from the database."""
+"""Tags and filters of all templates: icons, dates, provider tiles, links to the documentation. No queries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ register = template.Library()
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """An icon of the sprite, silent for screen readers: words stand beside it."""
+    """An icon of the sprite, hidden from screen readers; a text stands beside it."""
     return format_html(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
         static("icons.svg"),
@@ -35,7 +35,7 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag
 def form_id() -> SafeString:
-    """A hidden field that is another one each time: by it a form that is sent twice is known. See pages/submissions.py."""
+    """A hidden field with a random id, by which `pages.submissions` recognises a form that is sent twice."""
     return format_html(
         '<input type="hidden" name="{}" value="{}" autocomplete="off">', FORM_ID, token_urlsafe(16)
     )
@@ -90,7 +90,7 @@ def stamp(moment: datetime | None) -> SafeString | str:
 
 @register.filter
 def tile(label: str) -> SafeString:
-    """The letter tile that stands for a provider. Ours, no vendor's logo."""
+    """A tile with the first letter of a provider, instead of its logo."""
     return format_html('<span class="mark" aria-hidden="true">{}</span>', label[:1].upper())
 
 

@@ -38,7 +38,7 @@ SHOWN_WITHIN = 300  # seconds
 @signed_in
 @require_POST
 def permissions(request: PageRequest, name: str) -> HttpResponse:
-    """Gives a person, a group or a service principal a level, or takes it (level NONE)."""
+    """Grants a level to a person, group or service principal, or revokes it (level NONE)."""
     endpoint = the_endpoint(request, name, Action.MANAGE)
     principal, level = request.POST.get("principal", "").strip(), request.POST.get("level", "")
     if level not in Level.__members__:
@@ -58,7 +58,7 @@ def permissions(request: PageRequest, name: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def settings_page(request: PageRequest) -> HttpResponse:
-    """A person's access tokens, and for admins the workspace. A new token is shown on the page that follows its creation and never again."""
+    """A person's access tokens, and the workspace for admins. A new token is shown once, on the page after its creation."""
     if request.method == "POST" and "workspace" in request.POST:
         return _change_workspace(request)
     if request.method == "POST" and "revoke" in request.POST:
@@ -94,7 +94,7 @@ def settings_page(request: PageRequest) -> HttpResponse:
 
 
 def _with_new_token(request: PageRequest, response: HttpResponse, value: str) -> HttpResponse:
-    """The browser has the value, encrypted, until the next page shows it, and for a few minutes at most."""
+    """Sets a cookie with the encrypted token, which the next page shows and deletes."""
     response.set_cookie(
         JUST_MADE,
         drafts.seal(value, purpose=_for(request)),
@@ -108,7 +108,7 @@ def _with_new_token(request: PageRequest, response: HttpResponse, value: str) ->
 
 
 def _new_token(request: PageRequest) -> str:
-    """The value of the token that was just made, if it was not shown yet."""
+    """The token in the cookie, or "" if there is none or it has expired."""
     try:
         return drafts.unseal(request.COOKIES.get(JUST_MADE, ""), purpose=_for(request), max_age=SHOWN_WITHIN)
     except drafts.DraftInvalid:

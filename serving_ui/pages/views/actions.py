@@ -1,6 +1,9 @@
-"""What the buttons of an endpoint's page do: cancel, retry, take over, delete. POST only; a refusal is a normal answer."""
+"""The buttons of an endpoint's page: cancel, retry, take over, delete."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -10,10 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import commands, takeover
-from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
+from serving_ui.endpoints.errors import UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
-from serving_ui.lib.refusal import NotAllowed, NotFound
+from serving_ui.lib.refusal import Conflict, NotAllowed, NotFound
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.translation import translate
@@ -23,53 +26,46 @@ from serving_ui.pages.views.detail import state_fragment
 @signed_in
 @require_POST
 def cancel(request: PageRequest, name: str) -> HttpResponse:
-    """Stops the running update. A stale button is no one's fault: the page says how things stand."""
-    the_endpoint(request, name, Action.MANAGE)
-    try:
-        commands.cancel_update(name=name, actor=request.user, now=clock.now())
-    except UpdateNotRunning as refusal:
-        messages.info(request, str(refusal))
-    else:
-        messages.warning(request, _("The update was canceled. What was active before stays active."))
-    return _state(request, name)
+    """Stops the running update."""
+    done = _("The update was canceled. What was active before stays active.")
+    return _run(request, name, commands.cancel_update, level=messages.WARNING, done=done)
 
 
 @signed_in
 @require_POST
 def retry(request: PageRequest, name: str) -> HttpResponse:
-    """Makes an earlier config pending again: the newest, or the one whose number was given."""
-    the_endpoint(request, name, Action.MANAGE)
-    given = request.POST.get("number", "")
-    number = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else None
-    try:
-        commands.retry_update(name=name, number=number, actor=request.user, now=clock.now())
-    except (UpdateInProgress, NotFound) as refusal:
-        messages.error(request, str(refusal))
-    except SpecErrors as errors:
-        for problem in errors.problems:
-            messages.error(request, translate(problem.message))
-    else:
-        messages.info(
-            request, _("The update has begun. The active configuration answers until the new one is ready.")
-        )
-    return _state(request, name)
+    """Makes an earlier config pending again: the newest, or the one with the posted `number`."""
+    typed = request.POST.get("number", "")
+    number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 9 else None
+    command = partial(commands.retry_update, number=number)
+    done = _("The update has begun. The active configuration answers until the new one is ready.")
+    return _run(request, name, command, level=messages.INFO, done=done)
 
 
 @signed_in
 @require_POST
 def take_over(request: PageRequest, name: str) -> HttpResponse:
     """Has the endpoint's secrets sent on the right of the person who presses the button."""
+    done = _("The secrets that you may read are sent on your right from now on.")
+    return _run(request, name, takeover.take_over, level=messages.SUCCESS, done=done)
+
+
+def _run(
+    request: PageRequest, name: str, command: Callable[..., object], *, level: int, done: str
+) -> HttpResponse:
+    """Runs a command and answers with the endpoint's state; a refusal is a message, because the button may have been stale."""
     the_endpoint(request, name, Action.MANAGE)
     try:
-        takeover.take_over(name=name, actor=request.user, now=clock.now())
-    except NotAllowed as refusal:
+        command(name=name, actor=request.user, now=clock.now())
+    except UpdateNotRunning as refusal:
+        messages.info(request, str(refusal))
+    except (Conflict, NotAllowed, NotFound) as refusal:
         messages.error(request, str(refusal))
+    except SpecErrors as errors:
+        for problem in errors.problems:
+            messages.error(request, translate(problem.message))
     else:
-        messages.success(request, _("The secrets that you may read are sent on your right from now on."))
-    return _state(request, name)
-
-
-def _state(request: PageRequest, name: str) -> HttpResponse:
+        messages.add_message(request, level, done)
     if not request.htmx:
         return see_other("endpoint-detail", name)
     return state_fragment(request, the_endpoint(request, name))
@@ -78,7 +74,7 @@ def _state(request: PageRequest, name: str) -> HttpResponse:
 @signed_in
 @require_http_methods(["GET", "POST"])
 def delete(request: PageRequest, name: str) -> HttpResponse:
-    """Asks for the name to be typed, then deletes. The dialog on the endpoint's page posts here, too."""
+    """Deletes the endpoint once its name was typed. GET is the page without JavaScript; the dialog posts here, too."""
     endpoint = the_endpoint(request, name, Action.MANAGE)
     if request.method == "GET":
         return render(request, "endpoints/delete.html", {"endpoint": endpoint})

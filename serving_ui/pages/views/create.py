@@ -1,4 +1,4 @@
-"""Create serving endpoint: the page, its redraws and the check of a name. A redraw changes nothing and judges nothing."""
+"""Create serving endpoint: the page, its redraws and the check of a name. A redraw changes no data and shows no errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from serving_ui.pages.policy import signed_in
 from serving_ui.vault import queries as vault
 
 MOST_SUGGESTIONS = 200
-_NO_ROW = 10_000  # more than there are of any kind
+_NO_ROW = 10_000  # larger than the number of rows of any list
 STEPS = (
     "_select",
     "_confirm",
@@ -51,7 +51,7 @@ STEPS = (
 @never_cache
 @require_http_methods(["GET", "POST"])
 def endpoint_create(request: PageRequest) -> HttpResponse:
-    """The empty form; a redraw without JavaScript; or the creation, 303 to the new endpoint or 422 with what is wrong."""
+    """GET: the empty form. POST: a redraw without JavaScript, or the creation: 303 to the endpoint, 422 with the problems."""
     draft = Draft.typed(request.POST, request.user)
     if request.method == "GET" or is_step(request):
         take_step(request, draft)
@@ -83,7 +83,7 @@ def _create(request: PageRequest, draft: Draft) -> HttpResponse:
 @require_POST
 @transaction.non_atomic_requests  # it changes nothing
 def endpoint_fields(request: PageRequest) -> HttpResponse:
-    """The part of the form that an answer changes, around what has been typed."""
+    """The part of the form that depends on the changed input, with what has been typed."""
     draft = Draft.typed(request.POST, request.user)
     part = take_step(request, draft)
     return redrawn(request, create_form(request, draft), part)
@@ -92,7 +92,7 @@ def endpoint_fields(request: PageRequest) -> HttpResponse:
 @signed_in
 @require_GET
 def check_name(request: PageRequest) -> HttpResponse:
-    """What is wrong with a name, for the place below its input. An empty one is not wrong yet."""
+    """The problem of a name, shown below its input. An empty name has none yet."""
     name = request.GET.get("name", "").strip()
     problem = queries.name_problem(name=name, actor=request.user) if name else None
     return render(request, "endpoints/form.html#name-problem", {"sentences": [problem] if problem else []})
@@ -125,7 +125,7 @@ def is_step(request: HttpRequest) -> bool:
 
 
 def take_step(request: HttpRequest, draft: Draft) -> str:
-    """Does what the pressed button or changed choice says; returns the part of the form that it changes."""
+    """Applies the pressed button or changed choice to the draft; returns the name of the part to redraw."""
     post = request.POST
     if "_confirm" in post:
         draft.choose(post.get("dialog_provider", ""))
@@ -139,7 +139,7 @@ def take_step(request: HttpRequest, draft: Draft) -> str:
 
 
 def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
-    """Adds, opens or removes a row; returns the part that it is in, or nothing if no such button was pressed."""
+    """Adds, opens or removes a row; returns the part to redraw, or "" if no button of a row was pressed."""
     if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
         draft.tags.append(("", ""))
         return "tags"
@@ -158,7 +158,7 @@ def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
     }
     for step, (part, count) in rows.items():
         if step in post:
-            row = _row(post[step])
+            row = _row_number(post[step])
             if row < count and not (step == "_remove_entity" and count == 1):
                 _change_row(draft, step, row)
             return part
@@ -177,13 +177,13 @@ def _change_row(draft: Draft, step: str, row: int) -> None:
             draft.show_entity(draft.entities.remove(row, draft.opened))
 
 
-def _row(text: str) -> int:
-    """The row that a button names; one that there is not when it names none."""
+def _row_number(text: str) -> int:
+    """The row number in a button's value, or `_NO_ROW` if it is not a number."""
     return int(text[:4]) if text.isascii() and text.isdigit() else _NO_ROW
 
 
 def redrawn(request: PageRequest, form: EndpointForm, part: str) -> HttpResponse:
-    """A part of the form for htmx. The server names it; the summary follows where it may have changed."""
+    """The named part of the form for htmx, with the summary and suggestions out of band where they may have changed."""
     context = form_context(request, form)
     template = "form_rows" if part in ("entities", "limits") else "form_parts"
     html = render(request, f"endpoints/{template}.html#{part}", context)

@@ -40,7 +40,7 @@ def endpoint_detail(request: PageRequest, name: str) -> HttpResponse:
 @signed_in
 @require_GET
 def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
-    """State and configs; 204 while nothing changed. Without a trigger once nothing moves, which ends the polling."""
+    """State and configs; 204 while nothing changed. After the update the fragment has no trigger, which ends the polling."""
     endpoint = the_endpoint(request, name)
     if request.GET.get("v") == detail.state_mark(endpoint) and endpoint.is_updating:
         return HttpResponse(status=204)
@@ -50,14 +50,14 @@ def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
 
 
 def state_fragment(request: PageRequest, endpoint: Endpoint) -> HttpResponse:
-    """The polled section with the update's buttons; tells the events below to look again."""
+    """The polled section with the update's buttons; an htmx event makes the list of events reload."""
     context = state_context(request, endpoint) | {"out_of_band": True}
     response = fragment(request, "endpoints/detail.html#live", context)
     return trigger_client_event(response, "endpoint-changed")
 
 
 def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, **extra: Any) -> HttpResponse:
-    """The page of an endpoint; `extra` carries a refused form of a tab."""
+    """The page of an endpoint. `extra` is context for a form of a tab that was refused."""
     tab = extra.pop("tab", request.GET.get("tab", ""))
     tab = tab if tab in TABS else "events"
     context = state_context(request, endpoint) | {
@@ -83,7 +83,7 @@ def _governance(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
-    """What state and configs are drawn from."""
+    """The context of the state and config sections."""
     wanted = request.GET.get("config", "")
     failed = detail.other_version(endpoint) if endpoint.config_update == Update.UPDATE_FAILED else None
     return {
@@ -129,7 +129,7 @@ def _tab(request: PageRequest, endpoint: Endpoint, tab: str) -> dict[str, Any]:
 
 
 def _announce(request: PageRequest, endpoint: Endpoint) -> None:
-    """Says in the live region how the update ended; the polled section itself is silent."""
+    """Adds a message on how the update ended, for the live region; the polled section is none."""
     label = state.of_endpoint(endpoint).label
     text = _("Serving endpoint state: %(state)s.") % {"state": label}
     if endpoint.config_update == Update.UPDATE_FAILED:

@@ -1,4 +1,4 @@
-"""Edit an endpoint: the same form, prefilled. Description, tags and limits change at once, a changed config becomes a pending version."""
+"""Edit an endpoint: the form of its creation, prefilled. Saving it is one command, `commands.edit_endpoint`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Edit:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
-    """The form; a redraw without JavaScript; or the update: 303, 409 when others were quicker, 422 with what is wrong."""
+    """GET: the form. POST: a redraw without JavaScript, or the edit: 303, 409 for a conflict with others, 422 with the problems."""
     endpoint = the_endpoint(request, name, Action.MANAGE)
     if request.method == "GET":
         version = _opened_on(endpoint)
@@ -89,14 +89,14 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
 @require_POST
 @transaction.non_atomic_requests  # it changes nothing
 def edit_fields(request: PageRequest, name: str) -> HttpResponse:
-    """The part of the form that an answer changes."""
+    """The part of the form that depends on the changed input."""
     edit = _edit(request, the_endpoint(request, name, Action.MANAGE))
     part = take_step(request, edit.draft)
     return redrawn(request, _form(request, edit), part)
 
 
 def _opened_on(endpoint: Endpoint) -> ConfigVersion:
-    """What editing starts from: a config that failed, so that it can be put right; else the active one."""
+    """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one."""
     failed = endpoint.config_update == Update.UPDATE_FAILED
     version = (endpoint.latest if failed else endpoint.active) or endpoint.latest
     if version is None:
@@ -189,15 +189,14 @@ def _differ(typed: Sequence[RateLimit] | None, stored: Sequence[Mapping[str, Any
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
     active = edit.endpoint.active
     if active and config == active.config:
-        return (
-            edit.endpoint.ready == Ready.NOT_READY
-        )  # it was revoked: sent again, it means the secrets of now
+        # Submitted again, the config of a revoked endpoint refers to the secrets that have these names now.
+        return edit.endpoint.ready == Ready.NOT_READY
     # An unchanged config that failed or was cancelled is sent again.
     return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
 
 
 def _lines(text: str) -> list[str]:
-    """However they end: a browser sends other ends than a program."""
+    """Lines without their ends: a browser sends CRLF, a program LF."""
     return text.strip().splitlines()
 
 

@@ -1,4 +1,4 @@
-"""The page Serving endpoints: ready-made cards, search, table. Rows in motion are asked for again, all in one request."""
+"""The page Serving endpoints: ready-made cards, search, table. While an endpoint of the page is updating, one request polls the whole table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving_ui.pages.presenters import listing
 @signed_in
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """There is one place to start."""
+    """Redirects / to the list of endpoints."""
     return see_other("endpoint-list")
 
 
@@ -27,7 +27,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_GET
 def endpoint_list(request: PageRequest) -> HttpResponse:
     """The whole page, or for htmx the table alone; 204 to a poll that would change nothing."""
-    # The browser's history asks for whole pages in htmx's name.
+    # On history navigation htmx needs the whole page.
     whole = not request.htmx or request.htmx.history_restore_request
     if not whole and request.GET.get("part") == "cards":
         return render(request, "endpoints/list.html#cards", _cards(request))

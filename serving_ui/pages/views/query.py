@@ -1,4 +1,4 @@
-"""Query an endpoint from its page: the request goes the way of every program's, through the gateway."""
+"""The query page. Its request goes through the gateway like that of a program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serving_ui.pages.presenters import detail, replies, samples, state
 @never_cache
 @require_http_methods(["GET", "POST"])
 async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
-    """The page; or, sent, the reply: streamed to the script that asked for it so, else in the page."""
+    """GET: the page. POST: the reply, streamed if the script asks for it (`X-Reply: stream`), else within the page."""
     if request.method == "GET":
         return await sync_to_async(_page)(request, name)
     endpoint = await sync_to_async(the_endpoint)(request, name, Action.QUERY)

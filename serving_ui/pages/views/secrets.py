@@ -1,4 +1,4 @@
-"""Secret scopes and their keys. A value goes in and is never shown again."""
+"""The Secrets page: scopes, their keys, and forms to set and delete them. No value is ever shown."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def scope_create(request: PageRequest) -> HttpResponse:
 @sensitive_post_parameters("value")
 @require_POST
 def secret_put(request: PageRequest, scope: str) -> HttpResponse:
-    """Sets a key. A refused value has to be given again: it is not put back into the page."""
+    """Sets a key. A refused value must be typed again, because the page never contains it."""
     key, value = request.POST.get("key", "").strip(), request.POST.get("value", "")
     try:
         commands.put_secret(scope=scope, key=key, value=value.strip(), actor=request.user, now=clock.now())
@@ -74,7 +74,7 @@ def secret_put(request: PageRequest, scope: str) -> HttpResponse:
 @signed_in
 @require_http_methods(["GET", "POST"])
 def secret_delete(request: PageRequest, scope: str) -> HttpResponse:
-    """Asks, then deletes a key, or the whole scope when no key is named."""
+    """GET asks; POST deletes the key, or the whole scope if no key is named."""
     key = (request.POST if request.method == "POST" else request.GET).get("key", "")
     if request.method == "GET":
         right = Right.WRITE if key else Right.MANAGE

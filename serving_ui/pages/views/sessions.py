@@ -1,7 +1,7 @@
 """Signing in and out. There are no passwords: a one-time link makes the session, once its button is pressed.
 
-To open the link changes nothing, because programs open links, too: those that look for harmful mail, and any page that
-would sign somebody in as another person.
+A GET of the link changes nothing, because mail scanners open links, and so could a page that wants to sign its reader in as
+another person.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WANTED_SECONDS = 24 * 3600  # as long as a link works
 @never_cache
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """How to get a link. The browser remembers where the person was going until the link is used."""
+    """Says how to get a link. A cookie remembers the wanted page until the link is used."""
     wanted = page_of_ours(request.GET.get("next", ""))
     if request.user.is_authenticated:
         return see_other(wanted or "endpoint-list")
@@ -54,7 +54,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def welcome(request: HttpRequest, value: str) -> HttpResponse:
-    """Whom a one-time link signs in, with one button; the button makes the session, and 303 to where the person was going."""
+    """GET: whom the link signs in, with a button. POST: creates the session, 303 to the wanted page."""
     now = clock.now()
     try:
         if request.method == "POST":
@@ -64,7 +64,7 @@ def welcome(request: HttpRequest, value: str) -> HttpResponse:
         response = render(request, "accounts/welcome.html", {"person": person})
     except LinkInvalid as refusal:
         response = render(request, "accounts/link_invalid.html", {"sentence": str(refusal)}, status=403)
-    # The address is a key. Not even our own pages are told of it; without any origin a browser could not send the form.
+    # The address is a credential, so no page may get it as a referrer. The origin stays: CSRF protection needs it.
     response.headers["Referrer-Policy"] = "strict-origin"
     return response
 
@@ -87,6 +87,6 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 def _forget_whoever_was_here(request: HttpRequest) -> None:
-    """Their session, and what was to be said to them. Nobody knows the key of the session that may follow."""
+    """Discards the earlier session and its messages; the next session gets a new key."""
     list(messages.get_messages(request))
     request.session.flush()
