@@ -1,7 +1,7 @@
 """The Celery application: the broker, beat's schedule, and a filesystem transport that never reads half a message.
 
 The worker uses a pool of four threads: its tasks wait for the database only, and calls to providers run in threads of their own
-(endpoints/dispatch.py). Measured on two cores with the filesystem broker, from the message to the claimed row (median), and memory of
+(endpoints/reconcile_queue.py). Measured on two cores with the filesystem broker, from the message to the claimed row (median), and memory of
 worker and beat: threads 101 ms and 99 MiB, prefork with two children 101 ms and 134 MiB.
 """
 

@@ -1,7 +1,7 @@
-"""The rate limits of endpoints as gateways carry them out.
+"""The rate limits of endpoints, with the principals that they name.
 
-A limit names its principal; when it is set, the name is bound to an id. A group that was deleted and made again, or an e-mail that
-another person gets, is somebody else; a group that is renamed stays the same.
+When a limit is saved, the name of its principal is bound to the principal's id. So a limit follows a group that is renamed, and does not
+apply to a new group or user that gets the name of a deleted one.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
 Place = Literal["rate_limits", "ai_gateway"]
-"""Which limits of an endpoint: its own, or those of its AI gateway settings."""
+"""Where an endpoint stores limits: its own, and those of its AI gateway settings."""
 Ids = dict[str, str]
-"""The principals that some limits name, by name as `_spelled` has it."""
+"""Ids of principals by `_name_key`."""
 Names = Mapping[str, str]
-"""What principals are called now, by id."""
+"""Current names of principals by id."""
 
 
 def bind(limits: Iterable[RateLimit], *, before: Mapping[str, str]) -> Ids:
     """The ids of the principals that these limits name. Two queries at most.
 
-    `before` is what the limits that they replace were bound to: a name that nobody has now goes on to mean whom it meant,
-    who is called otherwise by now.
+    `before` is the binding of the limits that they replace. A name that no principal has now keeps its earlier meaning: that
+    principal was renamed.
     """
-    wanted = {_spelled(limit.stored()) for limit in limits if limit.principal}
-    found = _named(wanted)
-    kept = {name: before[name] for name in wanted - found.keys() if name in before}
-    there = names_of(kept.values())
-    return found | {name: pk for name, pk in kept.items() if pk in there}
+    wanted = {_name_key(limit.stored()) for limit in limits if limit.principal}
+    found = _find_ids(wanted)
+    earlier = {name: before[name] for name in wanted - found.keys() if name in before}
+    existing = names_of(earlier.values())
+    return found | {name: pk for name, pk in earlier.items() if pk in existing}
 
 
-def _named(wanted: AbstractSet[str]) -> Ids:
+def _find_ids(wanted: AbstractSet[str]) -> Ids:
     found: Ids = {}
     for kind, rows, field in (
         ("principal", User.objects.all(), "email"),
         ("group", Group.objects.all(), "name"),
     ):
-        lows = [low for each, _space, low in (name.partition(" ") for name in wanted) if each == kind]
-        if lows:
-            here = rows.annotate(low=Lower(field)).filter(low__in=lows).values_list("low", "pk")
-            found |= {f"{kind} {low}": pk for low, pk in here}
+        names = [name for each, _space, name in (key.partition(" ") for key in wanted) if each == kind]
+        if names:
+            matches = rows.annotate(lower=Lower(field)).filter(lower__in=names).values_list("lower", "pk")
+            found |= {f"{kind} {name}": pk for name, pk in matches}
     return found
 
 
 def names_of(ids: Iterable[str]) -> dict[str, str]:
-    """What those of these principals that there are, are called now, by id. No query for none, else two."""
+    """The current names of those of these principals that exist. Two queries, or none without ids."""
     wanted = set(ids)
     if not wanted:
         return {}
@@ -65,7 +65,7 @@ def names_of(ids: Iterable[str]) -> dict[str, str]:
 def problems(
     limits: Sequence[RateLimit], ids: Mapping[str, str], *, prefix: tuple[str, ...] = ("rate_limits",)
 ) -> list[Problem]:
-    """Limits of principals that do not exist. They would limit nobody, and whoever set them would believe they do."""
+    """A problem for each limit whose principal does not exist, because such a limit would have no effect."""
     return [
         Problem(
             (*prefix, position, "principal"),
@@ -74,21 +74,21 @@ def problems(
         )
         for position, limit in enumerate(limits)
         if limit.principal
-        and _spelled(limit.stored()) not in ids
+        and _name_key(limit.stored()) not in ids
         and (sentence := LIMIT_KEYS[limit.key].unknown_principal)
     ]
 
 
-def _spelled(limit: Mapping[str, Any]) -> str:
+def _name_key(limit: Mapping[str, Any]) -> str:
     return f"{LIMIT_KEYS[limit['key']].principal_kind} {limit['principal'].lower()}"
 
 
 def stored(row: Endpoint) -> Iterator[Mapping[str, Any]]:
-    """Its own rate limits and those of its AI gateway settings, with the `principal_id` of one that names somebody."""
-    yield from (limit for _place, limit in _placed(row))
+    """All rate limits of an endpoint; a limit that names a principal has its `principal_id` too."""
+    yield from (limit for _place, limit in _with_places(row))
 
 
-def _placed(row: Endpoint) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def _with_places(row: Endpoint) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     places: dict[Place, Any] = {
         "rate_limits": row.rate_limits,
         "ai_gateway": row.ai_gateway.get("rate_limits", []),
@@ -97,28 +97,28 @@ def _placed(row: Endpoint) -> Iterator[tuple[Place, Mapping[str, Any]]]:
         ids = row.limit_principals.get(place, {})
         for each in limits:
             limit = {"key": "endpoint"} | each
-            who = {"principal_id": ids.get(_spelled(limit))} if limit.get("principal") else {}
-            yield place, limit | who
+            bound = {"principal_id": ids.get(_name_key(limit))} if limit.get("principal") else {}
+            yield place, limit | bound
 
 
 def principals(row: Endpoint) -> frozenset[str]:
-    """The ids of those whom its limits name."""
+    """The ids of the principals that the endpoint's limits name."""
     return frozenset(pk for ids in row.limit_principals.values() for pk in ids.values())
 
 
 def is_lapsed(limit: Mapping[str, Any], names: Names) -> bool:
-    """Whether whom a stored limit was set for is gone."""
+    """Whether the principal of a stored limit was deleted."""
     return bool(limit.get("principal")) and limit.get("principal_id") not in names
 
 
 def lapsed(row: Endpoint) -> set[Place]:
-    """Where it has a limit that must be set again to concern somebody."""
+    """The places with a limit whose principal was deleted."""
     names = names_of(principals(row))
-    return {place for place, limit in _placed(row) if is_lapsed(limit, names)}
+    return {place for place, limit in _with_places(row) if is_lapsed(limit, names)}
 
 
-def of(row: Endpoint, names: Names) -> tuple[Limit, ...]:
-    """What the gateway carries out. A limit whose principal is gone concerns nobody."""
+def gateway_limits(row: Endpoint, names: Names) -> tuple[Limit, ...]:
+    """The limits that gateways enforce, without those whose principal was deleted."""
     found = []
     for limit in stored(row):
         if is_lapsed(limit, names):

@@ -1,4 +1,4 @@
-"""The only writers of an endpoint's state: one compare-and-swap each, with its event row. Used by commands and reconcile."""
+"""Transitions of an endpoint's state, each one compare-and-swap with an event. No other code writes the state."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from serving_ui.revisions.changes import Subject, bump_revision
 Outcome = ConfigVersion.Outcome
 P = ParamSpec("P")
 R = TypeVar("R")
-TRIES = 5
+MAX_ATTEMPTS = 5
 
 
 def retried(command: Callable[P, R]) -> Callable[P, R]:
-    """Runs the command again when another change came between its read and its write; the refusal then tells why."""
+    """Decorator: runs the command again if another change was committed between its read and its write. Raises Overtaken after
+    MAX_ATTEMPTS."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        for _again in range(TRIES - 1):
+        for _attempt in range(MAX_ATTEMPTS - 1):
             try:
                 return command(*args, **kwargs)
             except Overtaken:
@@ -43,9 +44,9 @@ def retried(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def swap(endpoint: Endpoint, **changes: Any) -> None:
-    """Writes `changes` if nobody changed the endpoint since it was read; raises Overtaken otherwise."""
-    here = Endpoint.objects.filter(pk=endpoint.pk, generation=endpoint.generation)
-    if not here.update(generation=F("generation") + 1, **changes):
+    """Compare-and-swap: writes `changes` if the row's generation is the one that was read. Raises Overtaken otherwise."""
+    row = Endpoint.objects.filter(pk=endpoint.pk, generation=endpoint.generation)
+    if not row.update(generation=F("generation") + 1, **changes):
         raise Overtaken(_("The endpoint changed at the same moment. Try again."))
     endpoint.generation += 1
     for name, value in changes.items():
@@ -53,7 +54,7 @@ def swap(endpoint: Endpoint, **changes: Any) -> None:
 
 
 def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
-    """Moves the endpoint along its life, by compare-and-swap. Raises lifecycle.IllegalTransition or Overtaken."""
+    """Applies an event of the lifecycle, by compare-and-swap. Raises lifecycle.IllegalTransition or Overtaken."""
     state = lifecycle.step(endpoint.state, event)
     swap(endpoint, ready=state.ready, config_update=state.update, **changes)
 
@@ -61,7 +62,7 @@ def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
 def record(
     endpoint: Endpoint, kind: Kind, *, now: datetime, actor: User | None = None, **params: Any
 ) -> None:
-    """The event row of a change."""
+    """Creates the event of a change."""
     entity = params.pop("entity", "")
     EndpointEvent.objects.create(
         endpoint=endpoint,
@@ -83,9 +84,12 @@ def submit(
     now: datetime,
     **changes: Any,
 ) -> ConfigVersion:
-    """Makes `config` the pending version, with what its references mean, and other `changes` of columns. Raises lifecycle.IllegalTransition while another is pending."""
+    """Makes `config` the pending version, with the bindings of its references, and writes other `changes` of columns.
+
+    Raises lifecycle.IllegalTransition while another version is pending.
+    """
     advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now, **changes)
-    # Numbered after the swap: the row is now ours, so two racing submits cannot draw the same number.
+    # After the swap, which locks the row, so two concurrent submits cannot use the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
     version = ConfigVersion.objects.create(
         endpoint=endpoint,
@@ -93,18 +97,19 @@ def submit(
         spec=config.stored(),
         creator=actor,
         created_at=now,
-        deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # put anew at the first attempt
+        deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # restarted at the first attempt
     )
-    for binding in (found := list(bindings)):
+    unsaved = list(bindings)
+    for binding in unsaved:
         binding.version = version
-    SecretBinding.objects.bulk_create(found)
+    SecretBinding.objects.bulk_create(unsaved)
     Endpoint.objects.filter(pk=endpoint.pk).update(pending=version, latest=version)
     endpoint.pending = endpoint.latest = version
     return version
 
 
 def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> None:
-    """The pending version becomes the active one."""
+    """Makes the pending version the active one."""
     advance(endpoint, Event.SUCCEED, active=version, pending=None, next_poll_at=None, lease_until=None)
     endpoint.versions.filter(outcome=Outcome.ACTIVE).update(outcome=Outcome.REPLACED)
     endpoint.versions.filter(pk=version.pk).update(outcome=Outcome.ACTIVE, settled_at=now)
@@ -120,7 +125,7 @@ def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> Non
 def drop(
     endpoint: Endpoint, event: Event, *, message: str = "", actor: User | None = None, now: datetime
 ) -> None:
-    """The pending version failed or was cancelled: it is dropped, and the active one answers as before."""
+    """Drops the pending version after Event.FAIL or Event.CANCEL. The active version stays in service."""
     version = endpoint.pending
     if version is None:
         raise lifecycle.IllegalTransition("nothing is pending")
@@ -130,26 +135,28 @@ def drop(
         outcome=Outcome.FAILED if failed else Outcome.CANCELED, settled_at=now, message=message
     )
     if version.published_revision:
-        bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways may serve it already and must go back
+        bump_revision(
+            Subject.ENDPOINT, endpoint.pk
+        )  # gateways that serve it already return to the active version
     kind = Kind.FAILED if failed else Kind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 
 
 def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
-    """A secret of the active config may not be sent any more; `message` says which, and whom to ask."""
+    """Makes the endpoint NOT_READY because a secret of its active config may not be sent. `message` says which and whom to ask."""
     advance(endpoint, Event.REVOKE)
     record(endpoint, Kind.REVOKED, now=now, message=message)
 
 
 def restore(endpoint: Endpoint, *, now: datetime) -> None:
-    """All secrets of the active config may be sent again."""
+    """Makes a revoked endpoint READY again."""
     advance(endpoint, Event.RESTORE)
     version = endpoint.active.number if endpoint.active else None
     record(endpoint, Kind.RESTORED, now=now, version=version)
 
 
 def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:
-    """Raises StaleEdit when others changed the endpoint since `generation`."""
+    """Raises StaleEdit if users changed the endpoint after `generation`."""
     if generation is None or generation == endpoint.generation:
         return
     changes = queries.changes_since(endpoint=endpoint, generation=generation)

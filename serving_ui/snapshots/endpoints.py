@@ -76,7 +76,7 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
         yield EndpointEntry(
             endpoint=replace(
                 _build_endpoint(row, config, grants, values, members),
-                limits=limits.of(row, names),
+                limits=limits.gateway_limits(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
                 timeouts=_timeouts(row.timeouts),
