@@ -132,10 +132,10 @@ class DataPlane:
     def _limits_problem(self) -> str | None:
         if self.holder.limits != Mode.APART:
             return None
-        place, processes = self.holder.rank_and_count
+        rank, processes = self.holder.rank_and_count
         return (
             "Redis cannot be reached. This process admits its own share of each limit: "
-            f"it is number {place + 1} of {processes}."
+            f"it is number {rank + 1} of {processes}."
         )
 
     async def _answer_readyz(self, send: Send) -> None:

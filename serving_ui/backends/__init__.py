@@ -1,1 +1,1 @@
-"""What makes a config real. Speaks to vendors with requests; knows no Django, no rows and no pages."""
+"""Backends: what deploys a config. Calls providers with `requests`; imports no Django."""

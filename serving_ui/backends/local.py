@@ -1,7 +1,8 @@
-"""Deploying on this server: is the provider there, and does it take the credentials? One attempt a call.
+"""The local backend checks the credentials of a config with its provider. Each check makes one attempt.
 
-A 401 fails the update, and so does all by which the gateway would refuse every query: a redirect, a certificate that is not the
-host's, a key that cannot be sent. A provider that has no such call, or answers that it does not allow it, is used as given.
+A 401 fails the update, and so does everything that would make the gateway fail every query: a redirect, a certificate for another host,
+a key that cannot be sent in a header. If the provider has no call that checks credentials or does not allow it, they are unverified and
+used as given.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
-MOST_BYTES = 64 * 1024  # of an answer; only a failure's words are wanted
+MAX_BYTES = 64 * 1024  # read of a reply; only an error message is needed
 MAX_MESSAGE_CHARS = 500
 
 
 class Outcome(IntEnum):
-    """What came of a check; the greater the worse."""
+    """The outcome of a check; a greater value is worse."""
 
     VERIFIED = 0
     UNVERIFIED = 1
@@ -47,7 +48,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome with its reason, a sentence in the provider's words where it has said any."""
+    """An outcome with its reason as a sentence, which quotes the provider's error message if there is one."""
 
     outcome: Outcome
     message: str = ""
@@ -55,7 +56,7 @@ class Verdict:
 
 
 def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call) -> Verdict:
-    """Asks the provider once whether it takes the (resolved) credentials of `entity`. Raises Aborted."""
+    """Checks the credentials of an entity whose secrets are plaintext. Raises Aborted."""
     external = entity.external_model
     provider = registry.get(external.provider)
     try:
@@ -66,18 +67,18 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call)
         return Verdict(Outcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
     try:
-        request = _authorized(request, call)
+        request = _authorize(request, call)
         secrets += request_secrets(url=request.url, headers=request.headers)
         with call.send(request) as reply:
-            return _judged(reply, provider, secrets)
+            return _judge(reply, provider, secrets)
     except Aborted:
         raise
     except (UpstreamFault, EgressRefused, GatewayError) as problem:
-        return _unanswered(problem, str(provider.label))
+        return _judge_error(problem, str(provider.label))
 
 
-def _authorized(request: UpstreamRequest, call: Call) -> UpstreamRequest:
-    """The request with its signature or token, as the gateway makes it. Raises GatewayError, UpstreamFault or EgressRefused."""
+def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
+    """Adds the signature or token, like the gateway. Raises GatewayError, UpstreamFault or EgressRefused."""
     auth = request.auth
     if auth is None:
         return request
@@ -94,13 +95,13 @@ def _authorized(request: UpstreamRequest, call: Call) -> UpstreamRequest:
     return oauth_tokens.with_bearer_token(request, token)
 
 
-def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
+def _judge(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
     status, label = reply.status, provider.label
     if status < 300 and "html" in reply.headers.get("content-type", "").lower():
         return Verdict(
             Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
         )
-    content = reply.read_start(most=MOST_BYTES)
+    content = reply.read_start(most=MAX_BYTES)
     if status < 300:
         failed = _failure_in(content)
         if failed is None:
@@ -112,24 +113,24 @@ def _judged(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
     words = provider_message(content, secrets=secrets, most=MAX_MESSAGE_CHARS)
-    said = f"{label} answered {status}: {words}"
+    message = f"{label} answered {status}: {words}"
     if status in provider.check_refused:
-        return Verdict(Outcome.REJECTED, f"{said} Check the credentials and update.")
+        return Verdict(Outcome.REJECTED, f"{message} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(Outcome.RETRY, said, ceil(min(retry_after_seconds(reply.headers) or 0, 60)))
-    return Verdict(Outcome.UNVERIFIED, said)
+        return Verdict(Outcome.RETRY, message, ceil(min(retry_after_seconds(reply.headers) or 0, 60)))
+    return Verdict(Outcome.UNVERIFIED, message)
 
 
 def _failure_in(content: bytes) -> ProviderError | None:
-    """What an answer with status 200 tells of a failure. A long list of models, of which only the beginning was read, tells none."""
+    """The error that a reply with status 200 reports. None for a list of models that was cut at MAX_BYTES, which is no valid JSON."""
     try:
         return provider_errors.error_in_response(json_text.read(content))
     except json_text.JsonInvalid:
         return None
 
 
-def _unanswered(problem: Exception, label: str) -> Verdict:
-    """What silence means. That which the gateway would not ask again is no better for asking again here."""
+def _judge_error(problem: Exception, label: str) -> Verdict:
+    """The verdict on an error without a reply. Errors that the gateway does not retry are not retried here either."""
     if isinstance(problem, EgressRefused):
         return Verdict(Outcome.REJECTED, str(problem))
     if isinstance(problem, GatewayError):  # there is no token, or no signature

@@ -1,8 +1,8 @@
-"""The control plane's way to a provider: `requests`, under the outbound policy, within one total time, and ended at once by `abort`.
+"""Sends the control plane's requests to providers: `requests` with the outbound policy, one total timeout, and `abort`.
 
-What is sent is made by the modules that make the gateway's requests, and the faults are the gateway's, so that both say the same
-of the same host. The host is resolved once, each address is asked of the policy, and the connection goes to that very address.
-Redirects are not followed, proxies of the environment not used, and nothing is sent twice.
+Requests are serialised by the gateway's modules, and errors are the gateway's exceptions, so that check and gateway report the same for
+the same host. The host name is resolved once, the policy checks each address, and the connection is made to a checked address.
+Redirects are not followed, proxies of the environment are ignored, and nothing is retried.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import HttpUrl
 
 CALL_SECONDS = 20.0
-"""For all that a call sends, from the first name to be resolved to the last byte that is read."""
+"""Total timeout of a call, from the first name resolution to the last byte read."""
 CONNECT_SECONDS = 5.0
 NEXT_ADDRESS_SECONDS = 1.5
 _PROBLEMS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
@@ -48,7 +48,7 @@ _trust = cache(outgoing.trust)
 
 
 class Aborted(UpstreamFault):
-    """Whoever asked does not want the answer any more."""
+    """`Call.abort` was called."""
 
 
 class Reply:
@@ -63,14 +63,14 @@ class Reply:
     def read_start(self, *, most: int) -> bytes:
         """The beginning of the body, at most `most` bytes when it is decoded. Raises TimedOut or Aborted."""
         content = b""
-        with suppress(ConnectionCut, MalformedReply), self._call.faults():
+        with suppress(ConnectionCut, MalformedReply), self._call.translated_errors():
             while len(content) < most and (part := self._response.raw.read1(most, decode_content=False)):
                 content += part
-        return _decoded(content, self.headers.get("content-encoding", ""), most)[:most]
+        return _decode(content, self.headers.get("content-encoding", ""), most)[:most]
 
 
 class Call:
-    """Some requests to one provider, with `seconds` for all of them. `abort` may be called from any thread."""
+    """Requests to one provider with one total timeout of `seconds`. `abort` is thread-safe."""
 
     def __init__(self, *, policy: EgressPolicy, seconds: float = CALL_SECONDS) -> None:
         self._policy = policy
@@ -91,51 +91,51 @@ class Call:
 
     def __exit__(self, *_error: object) -> None:
         self._timer.cancel()
-        self._hold(None)
+        self._set_socket(None)
 
     def abort(self) -> None:
-        """Close the connection now; whoever waits for an answer gets Aborted."""
+        """Closes the connection. The thread that waits for a reply gets Aborted."""
         self._end(Aborted("nobody waits for the answer"))
 
     @contextmanager
     def send(self, request: UpstreamRequest) -> Iterator[Reply]:
-        """The answer, to be read within the block. Raises UpstreamFault or EgressRefused."""
+        """Sends a request and yields the reply, which must be read within the block. Raises UpstreamFault or EgressRefused."""
         to = outgoing.address_of(request.url)
-        outgoing.head(request, to)  # refuses what cannot be put on the wire
+        outgoing.head(request, to)  # raises for what cannot be sent
         self._start()
         adapter = _Adapter(to, self)
         with closing(adapter):
-            with self.faults():
-                response = adapter.send(_prepared(request, to), stream=True, timeout=self._seconds)
+            with self.translated_errors():
+                response = adapter.send(_prepare(request, to), stream=True, timeout=self._seconds)
             try:
                 yield Reply(response, self)
             finally:
                 response.close()
-                self._hold(None)
+                self._set_socket(None)
 
     @contextmanager
-    def faults(self) -> Iterator[None]:
-        """Whatever goes wrong in the block is told as the gateway tells it, or is what has ended this call."""
+    def translated_errors(self) -> Iterator[None]:
+        """Raises errors of the block as the gateway's exceptions, or as the exception that ended this call."""
         try:
             yield
         except UpstreamFault as fault:
             raise self._fault or fault from None
         except _PROBLEMS as problem:
-            # Not `from problem`: what it says may have the URL, with a key in it.
-            raise self._fault or _fault(problem, self._host) from None
+            # Not `from problem`: its message may contain the URL, which may contain a key.
+            raise self._fault or _to_fault(problem, self._host) from None
         if self._fault is not None:
             raise self._fault
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """A connection to the first address that accepts one. Raises UpstreamFault or EgressRefused."""
+        """Connects to the first address that accepts. Raises UpstreamFault or EgressRefused."""
         self._host = host
         until = min(monotonic() + CONNECT_SECONDS, self._ends_at)
         try:
-            addresses = self._resolved(host, port, until - monotonic())
+            addresses = self._resolve(host, port, until - monotonic())
             for address in addresses[:-1]:
                 with suppress(OSError):
-                    return self._opened(address, port, min(NEXT_ADDRESS_SECONDS, until - monotonic()))
-            return self._opened(addresses[-1], port, until - monotonic())
+                    return self._open(address, port, min(NEXT_ADDRESS_SECONDS, until - monotonic()))
+            return self._open(addresses[-1], port, until - monotonic())
         except TimeoutError:
             raise TimedOut(f"it accepted no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as problem:
@@ -148,7 +148,7 @@ class Call:
         if self._fault is not None:
             raise self._fault
 
-    def _resolved(self, host: str, port: int, seconds: float) -> list[str]:
+    def _resolve(self, host: str, port: int, seconds: float) -> list[str]:
         with self._lock:
             if self._fault is not None:
                 raise self._fault
@@ -158,10 +158,10 @@ class Call:
         except socket.gaierror:
             raise ConnectFailed(f"the name {host} has no address") from None
 
-    def _opened(self, address: str, port: int, seconds: float) -> socket.socket:
+    def _open(self, address: str, port: int, seconds: float) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            self._hold(made)
+            self._set_socket(made)
             made.settimeout(max(seconds, 0.001))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.connect((address, port))
@@ -171,8 +171,8 @@ class Call:
             raise
         return made
 
-    def _hold(self, used: socket.socket | None) -> None:
-        """Keep a second handle of the connection, because TLS takes the first one away. Raises what has ended this call."""
+    def _set_socket(self, used: socket.socket | None) -> None:
+        """Keeps a duplicate of the connection's socket for `abort`, because TLS detaches the original. Raises if the call has ended."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -192,7 +192,7 @@ class Call:
 
 
 class _Adapter(HTTPAdapter):
-    """Sends one prepared request to one address, by connections that the call makes."""
+    """Sends prepared requests over connections that the call opens."""
 
     def __init__(self, to: HttpUrl, call: Call) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class _Adapter(HTTPAdapter):
         self._call = call
         self._pool: HTTPConnectionPool | None = None
 
-    def get_connection_with_tls_context(self, *_given: Any, **_options: Any) -> HTTPConnectionPool:
+    def get_connection_with_tls_context(self, *_arguments: Any, **_options: Any) -> HTTPConnectionPool:
         connect = self._call.connect
 
         class Plain(HTTPConnection):
@@ -224,15 +224,15 @@ class _Adapter(HTTPAdapter):
         if self._pool is not None:
             self._pool.close()
 
-    def cert_verify(self, *_given: Any) -> None:
-        """The context of the pool says whom to trust; the base would add certifi's authorities to the system's."""
+    def cert_verify(self, *_arguments: Any) -> None:
+        """Does nothing: the pool's SSL context has the trusted authorities, to which the base class would add certifi's."""
 
-    def request_url(self, *_given: Any) -> str:
+    def request_url(self, *_arguments: Any) -> str:
         return self._to.target
 
 
-def _prepared(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest:
-    """The request as it is: what `requests` would prepare differs from the gateway's in many a small way."""
+def _prepare(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest:
+    """Builds the request with exactly the gateway's headers, which `requests` would otherwise change."""
     body = request.body or b""
     made = requests.PreparedRequest()
     made.method, made.url, made.body = request.method, request.url, body
@@ -243,8 +243,8 @@ def _prepared(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest
     return made
 
 
-def _decoded(content: bytes, coding: str, most: int) -> bytes:
-    """What of it can be decoded, and not much more than `most` bytes."""
+def _decode(content: bytes, coding: str, most: int) -> bytes:
+    """Decodes as much of the content as is valid, and not much more than `most` bytes."""
     parts = b""
     with suppress(NotDecodable):
         decoding = decoder(coding.encode("latin-1", "replace"))
@@ -256,7 +256,7 @@ def _decoded(content: bytes, coding: str, most: int) -> bytes:
     return parts
 
 
-def _fault(problem: Exception, host: str) -> UpstreamFault:
+def _to_fault(problem: Exception, host: str) -> UpstreamFault:
     causes = list(_causes(problem))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 
 class Watched(SnapshotHolder):
-    """Remembers the standing at the moment that the first snapshot is served."""
+    """Records the rank and the number of processes when the first snapshot is put into service."""
 
     __slots__ = ("at_first",)
 
