@@ -118,7 +118,7 @@ class DataPlane:
         yield Gauge(
             "serving_ui_snapshot_revision", "The newest snapshot in service.", self.holder.current.revision
         )
-        help_text = "What does not go as it should; /readyz says it in words."
+        help_text = "Health checks that report a problem; /readyz describes each of them."
         yield Gauge("serving_ui_degraded", help_text, sum(1 for check in self.health_checks if check()))
         for mode in Mode:
             help_text = (

@@ -65,7 +65,7 @@ class Meter:
 
     def __init__(self, folder: Path) -> None:
         self.gauges: list[Callable[[], Iterable[Gauge]]] = []
-        """RequestContext when somebody looks: circuits, limits, whatever else a part of the gateway has to say."""
+        """Called when metrics are requested: circuit breakers, rate limits, the spool."""
         self._folder = folder
         self._name = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid4().hex[:8]}"
         self._overhead = _histogram(OVERHEAD_MS)

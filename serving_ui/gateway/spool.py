@@ -217,7 +217,7 @@ class NewerFormat(Exception):
 def read(path: Path, *, offset: int, most: int) -> Portion:
     """At most `most` lines of a file from `offset` on. Raises OSError (the file may have been deleted) and NewerFormat."""
     with path.open("rb") as file:
-        # RequestContext first: what is read afterwards is all that will ever be there.
+        # Checked before reading: what is read of a closed file is complete.
         is_closed = lockfiles.is_abandoned(file.fileno())
         header = _next_line(file)
         if not header.is_whole and not is_closed:  # the writer is about to write it

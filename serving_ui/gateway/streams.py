@@ -236,10 +236,10 @@ class ResponsesStream(Stream):
         response = content.get("response") if isinstance(content, dict) else None
         if isinstance(response, dict):
             self._counter.read_usage(response.get("usage"))
-            told = response.get("error")
+            provider_error = response.get("error")
             said = {
                 "code": "server_error",
-                **(told if isinstance(told, dict) else {}),
+                **(provider_error if isinstance(provider_error, dict) else {}),
                 "message": error.message,
             }
             changed = {**content, "response": {**response, "error": said}}

@@ -23,7 +23,7 @@ from serving_ui.gateway.snapshot import Endpoint, Entity
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
-from tests.gateway.test_asked_once import server
+from tests.gateway.test_sent_once import server
 from tests.support.servers import DEADLINE
 
 LOOPBACK = EgressPolicy(loopback=True)

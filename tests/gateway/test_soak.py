@@ -26,7 +26,7 @@ import pytest
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.gateway.crowd import Crowd
+from tests.gateway.callers import Callers
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Product
 from tests.support.waiting import free_port, until
@@ -67,10 +67,10 @@ class Vendor:
 
 
 @pytest.fixture
-def vendor(files_for_a_crowd: None) -> Iterator[Vendor]:
+def vendor(files_for_many_callers: None) -> Iterator[Vendor]:
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.gateway.crowd_vendor", str(port)], cwd=ROOT
+        [sys.executable, "-m", "tests.gateway.callers_vendor", str(port)], cwd=ROOT
     ) as process:
         try:
             vendor = Vendor(f"127.0.0.1:{port}")
@@ -141,7 +141,7 @@ def gateways(product: Product, token: str) -> Iterator[Gateways]:
 
 
 @pytest.fixture(autouse=True)
-def files_for_a_crowd() -> Iterator[None]:
+def files_for_many_callers() -> Iterator[None]:
     """The callers and the vendor need many open files as well."""
     with open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]):
         yield
@@ -180,38 +180,40 @@ class Size:
 def test_a_long_and_busy_life_leaves_nothing_behind(
     gateways: Gateways, product: Product, vendor: Vendor, token: str, capsys: Any
 ):
-    crowd = Crowd(int(gateways.url.rpartition(":")[2]), token)
+    callers = Callers(int(gateways.url.rpartition(":")[2]), token)
     (process,) = gateways.workers()
     size = Size(process)
     files = size.files + SPARE_FILES
     measured: list[tuple[int, int]] = []
     for _round in range(ROUNDS):
-        asyncio.run(one_round(crowd, vendor))
+        asyncio.run(one_round(callers, vendor))
         vendor.tell("hang-up")
         until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
-        measured.append((crowd.asked, size.kilobytes))
+        measured.append((callers.asked, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
     with capsys.disabled():
-        sys.stdout.write(f"\n{crowd.asked:,} requests, {slope:+.0f} kB for each 1,000 of them: {measured}\n")
+        sys.stdout.write(
+            f"\n{callers.asked:,} requests, {slope:+.0f} kB for each 1,000 of them: {measured}\n"
+        )
     assert gateways.workers() == {process}
-    assert crowd.answers.keys() == ENDINGS
-    every_request_has_one_row(product, crowd)
+    assert callers.answers.keys() == ENDINGS
+    every_request_has_one_row(product, callers)
     assert slope < MOST_KB
 
 
-async def one_round(crowd: Crowd, vendor: Vendor) -> None:
+async def one_round(callers: Callers, vendor: Vendor) -> None:
     for mood, count in (("held", HELD), ("endless", LEFT), ("mute", MUTE)):
-        await crowd.come(mood, count)
+        await callers.come(mood, count)
     await asyncio.to_thread(vendor.wait_for, OPEN)
-    crowd.leave("endless")
-    crowd.leave("mute")
+    callers.leave("endless")
+    callers.leave("mute")
     await asyncio.to_thread(vendor.wait_for, HELD)  # the others' questions have been withdrawn
     vendor.tell("release")
-    await crowd.hear_the_end()
-    await crowd.mixed(MIX, at_once=AT_ONCE)
+    await callers.hear_the_end()
+    await callers.mixed(MIX, at_once=AT_ONCE)
 
 
-def every_request_has_one_row(product: Product, crowd: Crowd) -> None:
+def every_request_has_one_row(product: Product, callers: Callers) -> None:
     """Exactly one, told by the number that the caller gave it."""
     until(
         lambda: re.search(r"waiting in the spool +0\n", product.command("check_usage")),
@@ -223,5 +225,5 @@ def every_request_has_one_row(product: Product, crowd: Crowd) -> None:
         found = Counter(
             number for (number,) in database.execute("SELECT client_request_id FROM usage_request")
         )
-    assert found.pop("", 0) == crowd.nameless
-    assert found == Counter(f"{number}" for number in range(1, crowd.sent + 1))
+    assert found.pop("", 0) == callers.nameless
+    assert found == Counter(f"{number}" for number in range(1, callers.sent + 1))

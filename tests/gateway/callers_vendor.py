@@ -1,4 +1,4 @@
-"""A vendor for a crowd, in a process of its own: `python -m tests.gateway.crowd_vendor PORT`. No product code.
+"""A vendor for many callers, in a process of its own: `python -m tests.gateway.callers_vendor PORT`. No product code.
 
 A question's `user` says how it is answered: one of MOODS. It says how many answers are unfinished at `/open`, ends those that are
 held at `/release`, and closes the connections on which nothing is asked at `/hang-up`. `/v1/messages` answers as Anthropic streams.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TIMEOUT_SECONDS = 60
-MESSAGES = [{"role": "user", "content": "Say hello to the crowd."}]
+MESSAGES = [{"role": "user", "content": "Say hello to all callers."}]
 ENDPOINTS = {"anthropic": "claude", "limited": "few"}
 """Those that are not asked of the endpoint `chat`."""
 VENDOR_MOODS = {"short": "stream", "limited": "whole"}
@@ -18,7 +18,7 @@ VENDOR_MOODS = {"short": "stream", "limited": "whole"}
 STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "short", "anthropic"})
 
 
-class Line:
+class CallerConnection:
     """One connection to the gateway, for one question after another."""
 
     def __init__(self, port: int) -> None:
@@ -67,7 +67,7 @@ class Line:
 
 
 @dataclass
-class Crowd:
+class Callers:
     """Asks, and counts what was asked and how it was answered. Every question that reaches an endpoint has a number of its own."""
 
     port: int
@@ -79,7 +79,7 @@ class Crowd:
     """Those with a wrong token: they reach no endpoint and have no row."""
     answers: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     """How often a mood was answered with this status and this ending."""
-    lines: list[tuple[str, Line]] = field(default_factory=list, repr=False)
+    lines: list[tuple[str, CallerConnection]] = field(default_factory=list, repr=False)
 
     @property
     def asked(self) -> int:
@@ -90,7 +90,7 @@ class Crowd:
         left = iter(moods)
 
         async def one() -> None:
-            line = Line(self.port)
+            line = CallerConnection(self.port)
             for mood in left:
                 await self._ask(line, mood)
                 if mood == "short":
@@ -108,7 +108,7 @@ class Crowd:
         few = asyncio.Semaphore(50)  # as people come: not all in the same instant
 
         async def one() -> None:
-            line = Line(self.port)
+            line = CallerConnection(self.port)
             async with few:
                 await self._ask(line, mood)
                 if mood != "mute":
@@ -127,14 +127,14 @@ class Crowd:
     async def hear_the_end(self) -> None:
         """Those who are still there read their answers to the end."""
 
-        async def one(mood: str, line: Line) -> None:
+        async def one(mood: str, line: CallerConnection) -> None:
             self.answers[mood, 200, _ending(await line.tail())] += 1
             line.close()
 
         await asyncio.gather(*(one(mood, line) for mood, line in self.lines))
         self.lines = []
 
-    async def _ask(self, line: Line, mood: str) -> None:
+    async def _ask(self, line: CallerConnection, mood: str) -> None:
         token, body = self.token, b"[]"
         if mood == "nonsense":
             self.nameless += 1
