@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS, LimitKey
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.snapshot import Endpoint, Limit, Principal
 from serving_ui.gateway.windows import SECOND_NS, Demand, WindowKey
@@ -80,14 +81,19 @@ def _window_owner(limit: Limit, principal: Principal) -> str | None:
 
     A principal has one window for all limits that apply to it alone, so that a call is counted once.
     """
-    match limit.key:
-        case "endpoint":
-            return ""
-        case "user_group":
-            return f"g:{limit.principal}" if limit.principal in principal.groups else None
-        case "service_principal" if principal.kind != "service_principal":
-            return None
+    key = _key(limit)
+    if key.principal_kind is None:
+        return ""
+    if key.principal_kind == "group":
+        return f"g:{limit.principal}" if limit.principal in principal.groups else None
+    if key.only_service_principals and principal.kind != "service_principal":
+        return None
     return f"p:{principal.id}" if limit.principal in (None, principal.id) else None
+
+
+def _key(limit: Limit) -> LimitKey:
+    """The limit's row in the table. A key that only a later version knows counts as `user`."""
+    return LIMIT_KEYS.get(limit.key) or LIMIT_KEYS["user"]
 
 
 def limit_reached(limit: Limit, wait_ns: int, *, share: int | None = None) -> NotAdmitted:
@@ -118,15 +124,9 @@ def exceeds_limit(limit: Limit, tokens: int) -> NotAdmitted:
 
 
 def _subject(limit: Limit) -> str:
-    match limit.key, limit.principal:
-        case "endpoint", _:
-            return "of this endpoint"
-        case "user_group", _:
-            return f"for the group {limit.shown} at this endpoint"
-        case _, None:
-            return "for each user of this endpoint"
-    return f"for {limit.shown} at this endpoint"
+    key = _key(limit)
+    return key.refused_each if limit.principal is None else key.refused_one.format(name=limit.shown)
 
 
 def _amount(limit: Limit) -> str:
-    return f"{limit.most} {limit.unit if limit.most != 1 else limit.unit[:-1]}"
+    return f"{limit.most} {limit.unit if limit.most != 1 else LIMIT_UNITS[limit.unit].singular}"

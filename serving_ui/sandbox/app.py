@@ -1,9 +1,8 @@
-"""The sandbox as an ASGI application: the OpenAI wire at /sandbox/v1 (chat/completions, completions, embeddings, models).
+"""The sandbox as an ASGI application: OpenAI's API at /sandbox/v1 (chat/completions, completions, embeddings, models).
 
-Replies are canned and say so. Any API key is accepted, and none; the key `sandbox-invalid` is always refused with 401, so that
-a person can see what a refused key looks like. `sandbox_app` is the one inside the product; `make_sandbox(control=...)` adds the
-test knobs of control.py. `manage.py sandbox --port N` runs it alone; there the wire also stands at /v1, where vendors have it, so
-that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` sends to it whatever is meant for OpenAI.
+Replies are canned and say so. Every API key is accepted, and requests without one; only the key `sandbox-invalid` answers 401, to
+demonstrate a refused key. `make_sandbox(control=...)` adds the fault injection of control.py. `manage.py sandbox --port N` runs the
+sandbox alone, where it also serves /v1, so that `SERVING_UI_BASE_URL_OPENAI=http://127.0.0.1:N` sends OpenAI's requests to it.
 """
 
 from __future__ import annotations
@@ -38,11 +37,6 @@ _STREAMS: dict[str, Callable[[RequestJson], Iterator[dict[str, Any]]]] = {
     "chat/completions": replies.chat_chunks,
     "completions": replies.completion_chunks,
 }
-
-
-def handles(path: str) -> bool:
-    """Whether the path is the sandbox's."""
-    return path.startswith("/sandbox/")
 
 
 class ErrorResponse(Exception):
@@ -242,6 +236,3 @@ async def _push(send: Send, content: bytes) -> None:
 def make_sandbox(*, control: Control | None = None, body: BodyLimit = QUERY_BODY) -> Sandbox:
     """A sandbox of its own; with a control it has knobs."""
     return Sandbox(control, body)
-
-
-sandbox_app = make_sandbox()

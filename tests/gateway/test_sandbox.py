@@ -14,7 +14,7 @@ import openai
 import pytest
 import requests
 
-from serving_ui.sandbox.app import sandbox_app
+from serving_ui.sandbox.app import make_sandbox
 from tests.support.servers import Running, free_port, serve, wait_until
 
 MESSAGES: Any = [
@@ -25,7 +25,7 @@ MESSAGES: Any = [
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Running]:
-    with serve(sandbox_app) as running:
+    with serve(make_sandbox()) as running:
         yield running
 
 
