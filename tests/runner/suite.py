@@ -40,7 +40,6 @@ SELECTIONS = {
     QUICK: (
         "-m",
         "not slow or smoke",
-        "tests/accounts",
         "tests/architecture",
         "tests/bootstrap",
         "tests/browser/test_main_path.py",
@@ -49,7 +48,6 @@ SELECTIONS = {
         "tests/journeys/test_life.py",
         "tests/lib",
         "tests/runner",
-        "tests/usage",
         "tests/vault",
     ),
 }

@@ -86,6 +86,8 @@ def running(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str])
     try:
         yield program
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            program.signal(signal.SIGSTOP)  # it must not start another process while these are being ended
         for process in {program.process.pid, *program.offspring()}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
