@@ -16,7 +16,7 @@ from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
 Json = dict[str, Any]
 
 Build = Callable[[Json, Any, str, Addresses], UpstreamRequest]
-"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request. Raises RequestRefused, SecretUnusable."""
+"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request. Raises UnsupportedRequest, SecretUnusable."""
 
 
 class MalformedResponse(Exception):
@@ -33,7 +33,7 @@ class Framing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The question that an answer belongs to. `id` and `created` (Unix seconds) are for answers that have none of their own."""
+    """The request that a response belongs to. `id` and `created` (Unix seconds) are used if the response has none."""
 
     body: Mapping[str, Any] = field(repr=False)
     model: str
@@ -63,24 +63,24 @@ class StreamTranslator(Protocol):
     def counts(self) -> Json | None: ...
 
     def take(self, event: StreamEvent) -> list[Json]:
-        """The chunks that follow from this event. Raises ProviderFailed or MalformedResponse."""
+        """The chunks that follow from this event. Raises ProviderError or MalformedResponse."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class WireFormat:
-    """One task's wire. Without `reply` and `stream` the provider speaks the OpenAI wire, and its answers pass through as they are."""
+    """The wire format of one task. Without `translate_response` and `stream_translator` responses pass through: they are in OpenAI's format."""
 
     build_request: Build
     translate_response: Callable[[Json, RequestContext], Json] | None = None
-    """(the provider's whole answer, the question) -> OpenAI-shaped answer. Raises ProviderFailed or MalformedResponse."""
+    """(the provider's whole response, context) -> OpenAI-shaped response. Raises ProviderError or MalformedResponse."""
     stream_translator: Callable[[RequestContext], StreamTranslator] | None = None
     framing: Framing = Framing.SSE
     legacy_framing: Framing | None = None
-    """That of an older address which some models of the task still have."""
+    """The framing of a legacy address that serves some models of the task."""
 
     def framing_of(self, content_type: str) -> Framing | None:
-        """How the answer of this content type is cut into events; None when it is no stream of this wire."""
+        """The framing of a response with this content type; None if it is no stream in this format."""
         kind = content_type.partition(";")[0].strip().lower()
         return next(
             (each for each in (self.framing, self.legacy_framing) if each and kind == each.value), None
@@ -88,7 +88,7 @@ class WireFormat:
 
 
 def translate_response(wire: WireFormat, reply: Json, context: RequestContext) -> Json:
-    """The OpenAI-shaped answer, whatever the provider has sent. Raises ProviderFailed or MalformedResponse."""
+    """The OpenAI-shaped response. Raises ProviderError or MalformedResponse."""
     if wire.translate_response is None:
         return reply
     with _as_malformed_response():
@@ -96,7 +96,7 @@ def translate_response(wire: WireFormat, reply: Json, context: RequestContext) -
 
 
 def translate_event(translator: StreamTranslator, event: StreamEvent) -> list[Json]:
-    """The chunks that follow from this event, whatever it holds. Raises ProviderFailed or MalformedResponse."""
+    """The chunks of this event. Raises ProviderError or MalformedResponse."""
     with _as_malformed_response():
         return translator.take(event)
 

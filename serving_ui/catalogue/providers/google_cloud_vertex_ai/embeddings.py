@@ -22,7 +22,7 @@ _PARAMETER_FIELDS = ("autoTruncate", "outputDimensionality")
 
 
 def embed_request(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
-    """The method to call, and its body. Raises RequestRefused."""
+    """The method to call, and its body. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(params, supported=("input", "dimensions"), provider=NAME)
     listed = openai_request.texts(params.get("input"), name="input")

@@ -40,7 +40,7 @@ _MODES = {"none": "NONE", "required": "ANY"}
 
 
 def chat(body: Mapping[str, Any], model: str) -> Json:
-    """The body for a chat question. Raises RequestRefused."""
+    """The body for a chat request. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(
         params, supported=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME
@@ -50,7 +50,7 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
 
 
 def completion(body: Mapping[str, Any], _model: str) -> Json:
-    """The body for a completion question, whose prompt is one turn of the user. Raises RequestRefused."""
+    """The body for a completion request, whose prompt becomes one turn of the user. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(params, supported=("prompt", *_SAME, *_LENGTH), provider=NAME)
     said = openai_request.single_prompt(params, RULES)
