@@ -39,7 +39,8 @@ SELECTIONS = {
     # The fast folders, and a smoke test of the product, of the pages in a browser, and of the gateway.
     QUICK: (
         "-m",
-        "not slow or smoke",
+        "(not slow or smoke) and not installation",
+        "tests/api/clients/test_mlflow.py",
         "tests/architecture",
         "tests/bootstrap",
         "tests/browser/test_main_path.py",
