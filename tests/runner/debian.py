@@ -30,6 +30,18 @@ NEEDED = (
     Package("postgresql", "postgres", elsewhere="/usr/lib/postgresql/*/bin/postgres"),
 )
 
+# For the mark `containers`, which only `--all` runs.
+FOR_CONTAINERS = (
+    Package("podman", "podman"),
+    Package("buildah", "buildah"),
+    Package("runc", "runc"),
+    Package("catatonit", "catatonit"),
+    Package("containernetworking-plugins", "bridge", elsewhere="/usr/lib/cni/bridge"),
+    Package("netavark", "netavark", elsewhere="/usr/lib/podman/netavark"),
+    Package("aardvark-dns", "aardvark-dns", elsewhere="/usr/lib/podman/aardvark-dns"),
+    Package("debootstrap", "debootstrap", elsewhere="/usr/sbin/debootstrap"),
+)
+
 
 def ensure_installed(packages: tuple[Package, ...]) -> None:
     """Install those that are missing. Raises StartError if this process may not."""

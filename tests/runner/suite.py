@@ -1,7 +1,7 @@
 """`manage.py test`: installs what the tests need, then runs the checks one after the other until the first that fails.
 
-`--quick` runs a part of the tests in under 3 minutes, `--all` also those that are left out by default (the marks `clients` and
-`installation` in pyproject.toml).
+`--quick` runs a part of the tests in under 3 minutes, `--all` also those that are left out by default (the marks `clients`,
+`containers` and `installation` in pyproject.toml).
 With any other argument only pytest runs, with those arguments.
 """
 
@@ -34,7 +34,7 @@ PARALLEL = ("--numprocesses", "2", "--dist", "loadgroup", "-p", "tests.runner.fo
 QUICK = "--quick"
 ALL = "--all"
 SELECTIONS = {
-    "": ("-m", "not (clients or installation) or smoke"),
+    "": ("-m", "not (clients or containers or installation) or smoke"),
     ALL: (),
     # The fast folders, and a smoke test of the product, of the pages in a browser, and of the gateway.
     QUICK: (
@@ -56,8 +56,8 @@ SELECTIONS = {
 
 def run(root: str, arguments: list[str]) -> int:
     """Run the checks in the checkout. Returns the exit code of the first that failed, else 0."""
-    debian.ensure_installed(debian.NEEDED)
     selection = arguments[0] if len(arguments) == 1 else ""
+    debian.ensure_installed(debian.NEEDED + (debian.FOR_CONTAINERS if selection == ALL else ()))
     if arguments and selection not in SELECTIONS:
         print("Only pytest runs, because arguments were given.", file=sys.stderr, flush=True)
         return _run_check(root, Check("tests", ("-m", "pytest", *arguments)))

@@ -1,0 +1,147 @@
+"""The image and compose.yaml, built and run with podman.
+
+Takes minutes and needs root and the packages of tests/runner/debian.py, so only `manage.py test --all` and `pytest -m containers`
+run it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.containers.stack import SECONDS, Stack, podman
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.xdist_group("containers")]
+ROLES = ("web", "gateway", "worker", "beat")
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+class Client:
+    """A program with the token of an admin, which calls through the proxy."""
+
+    def __init__(self, site: str, token: str) -> None:
+        self.site = site
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def call(self, method: str, path: str, body: Any = None) -> requests.Response:
+        return requests.request(
+            method, self.site + path, json=body, headers=self._headers, timeout=60, allow_redirects=False
+        )
+
+    def create(self, name: str) -> None:
+        """Creates an endpoint of the Sandbox provider and waits until it is ready."""
+        model = {"name": "sandbox-chat", "provider": "sandbox", "task": "llm/v1/chat", "sandbox_config": {}}
+        config = {"served_entities": [{"name": "entity", "external_model": model}]}
+        reply = self.call("POST", "/api/2.0/serving-endpoints", {"name": name, "config": config})
+        assert reply.status_code == 200, reply.text
+        until(lambda: self._is_ready(name), what=f"{name} to be ready", seconds=SECONDS)
+
+    def _is_ready(self, name: str) -> bool:
+        state = self.call("GET", f"/api/2.0/serving-endpoints/{name}").json()["state"]
+        assert state["config_update"] != "UPDATE_FAILED", state
+        return bool(state["ready"] == "READY")
+
+    def answers(self, name: str) -> bool:
+        """Whether the endpoint answers a query. While services start it may be refused with 503 or 504."""
+        reply = self.call("POST", f"/serving-endpoints/{name}/invocations", QUESTION)
+        assert reply.status_code in (200, 502, 503, 504), reply.text
+        return reply.status_code == 200 and bool(reply.json()["choices"][0]["message"]["content"])
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack, site: str) -> Client:
+    token = stack.exec("web", "python", "manage.py", "create_token", "--admin", "admin@example.com")
+    client = Client(site, token.stdout.strip())
+    client.create("first")
+    return client
+
+
+def test_an_endpoint_answers_through_the_proxy(client: Client):
+    until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
+
+
+def test_a_stream_comes_through_the_proxy(client: Client):
+    reply = client.call("POST", "/serving-endpoints/first/invocations", {**QUESTION, "stream": True})
+    assert reply.headers["Content-Type"].startswith("text/event-stream")
+    assert reply.text.rstrip().endswith("data: [DONE]")
+
+
+def test_a_person_signs_in_through_the_proxy(stack: Stack, client: Client):
+    link = stack.exec("web", "python", "manage.py", "sign_in_link", "person@example.com").stdout.strip()
+    page = client.call("GET", link)
+    assert page.status_code == 200
+    assert "csrfmiddlewaretoken" in page.text
+    sheet = client.call("GET", page.text.partition('<link rel="stylesheet" href="')[2].partition('"')[0])
+    assert sheet.headers["Content-Type"].startswith("text/css")
+
+
+@pytest.mark.parametrize("role", ["gateway", "web", "worker", "beat", "redis", "postgres"])
+def test_a_service_can_be_restarted(stack: Stack, client: Client, role: str):
+    stack.restart(role)
+    if role not in ("worker", "beat"):
+        stack.wait_until_healthy(role)
+    api = "/api/2.0/serving-endpoints"
+    until(lambda: client.call("GET", api).status_code == 200, what="the API to answer", seconds=SECONDS)
+    client.create(f"after-{role}")
+    until(lambda: client.answers(f"after-{role}"), what="a query to be answered", seconds=SECONDS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_no_rights_and_writes_only_its_data(stack: Stack, role: str):
+    script = (
+        "id -u; grep CapBnd /proc/self/status; touch /data/x /tmp/x && rm /data/x && echo writable;"
+        " touch /app/x /x /app/.venv/x; ls -A /app"
+    )
+    done = stack.exec(role, "sh", "-c", script)
+    assert done.stdout.split("\n")[:3] == ["10001", f"CapBnd:\t{0:016x}", "writable"]
+    assert done.stderr.count("Read-only file system") == 3
+
+
+def test_the_roles_share_keys_that_nobody_else_reads(stack: Stack):
+    keys = stack.exec("web", "stat", "--format", "%n %a", "/data/session.key", "/data/vault.key").stdout
+    assert keys.split("\n")[:2] == ["/data/session.key 600", "/data/vault.key 600"]
+    digests = {stack.exec(role, "sha256sum", "/data/vault.key").stdout for role in ROLES}
+    assert len(digests) == 1
+
+
+def test_usage_reaches_the_database(stack: Stack, client: Client):
+    until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
+
+    def is_complete() -> bool:
+        return stack.exec("worker", "python", "manage.py", "check_usage", check=False).returncode == 0
+
+    until(is_complete, what="check_usage to find every request in the database", seconds=SECONDS)
+    until(
+        lambda: client.call("GET", "/readyz").json()["degraded"] == [],
+        what="/readyz to report no problem",
+        seconds=SECONDS,
+    )
+
+
+def test_keys_can_come_from_files(image: str, key_files: Path):
+    names = podman(
+        "run", "--rm", "--no-healthcheck", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp", "--tmpfs=/data:mode=1777",
+        f"--volume={key_files}:/run/keys:ro", "--env=SERVING_UI_SECRET_KEY_FILE=/run/keys/secret_key",
+        "--env=SERVING_UI_VAULT_KEYS_FILE=/run/keys/vault_keys", image,
+        "sh", "-c", "python manage.py migrate >/dev/null && ls /data",
+    ).stdout.split()  # fmt: skip
+    assert "serving_ui.sqlite3" in names
+    assert not [name for name in names if name.endswith(".key")]
+
+
+def test_the_image_alone_runs_everything(image: str):
+    name = "serving-ui-test-alone"
+    podman("run", "--detach", "--init", "--name", name, "--read-only", "--tmpfs=/tmp", image)
+    try:
+        until(
+            lambda: podman("healthcheck", "run", name, check=False).returncode == 0,
+            what="the image alone to be healthy",
+            seconds=SECONDS,
+        )
+        assert "http://localhost:8080/welcome/" in podman("logs", name).stdout
+    finally:
+        podman("rm", "--force", "--time", "20", "--volumes", name)
