@@ -1,7 +1,8 @@
 # One image for every role of Serving UI: compose.yaml starts the roles of an organisation from it.
 #
 #   docker build --tag serving-ui .
-#   docker run --init --publish 127.0.0.1:8080:8080 --volume serving-ui:/data serving-ui     # all on SQLite, as `manage.py up`
+#   docker run --init --publish 127.0.0.1:8080:8080 --volume serving-ui:/data \
+#     --env SERVING_UI_PUBLIC_URL=http://localhost:8080 serving-ui     # everything on SQLite, as `manage.py up`
 #
 # Where a proxy replaces TLS certificates, or with a package index of your own:
 #   docker build --secret id=ca,src=ca.crt --build-arg PIP_INDEX_URL=https://pypi.example.com/simple --tag serving-ui .

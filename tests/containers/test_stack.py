@@ -124,7 +124,7 @@ def test_usage_reaches_the_database(stack: Stack, client: Client):
 
 def test_keys_can_come_from_files(image: str, key_files: Path):
     names = podman(
-        "run", "--rm", "--no-healthcheck", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp", "--tmpfs=/data:mode=1777",
+        "run", "--rm", "--no-healthcheck", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp",
         f"--volume={key_files}:/run/keys:ro", "--env=SERVING_UI_SECRET_KEY_FILE=/run/keys/secret_key",
         "--env=SERVING_UI_VAULT_KEYS_FILE=/run/keys/vault_keys", image,
         "sh", "-c", "python manage.py migrate >/dev/null && ls /data",
@@ -135,7 +135,10 @@ def test_keys_can_come_from_files(image: str, key_files: Path):
 
 def test_the_image_alone_runs_everything(image: str):
     name = "serving-ui-test-alone"
-    podman("run", "--detach", "--init", "--name", name, "--read-only", "--tmpfs=/tmp", image)
+    podman(
+        "run", "--detach", "--init", "--name", name, "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp",
+        "--env=SERVING_UI_PUBLIC_URL=http://localhost:8080", image,
+    )  # fmt: skip
     try:
         until(
             lambda: podman("healthcheck", "run", name, check=False).returncode == 0,
