@@ -1,1 +1,1 @@
-"""The built-in upstream that speaks the OpenAI wire with canned replies. Knows nothing of the rest of the product."""
+"""A built-in model server with the OpenAI API and canned responses. It imports only `lib`."""

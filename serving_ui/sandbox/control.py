@@ -1,7 +1,7 @@
-"""Knobs that make the sandbox misbehave on purpose, for tests. They exist only when it is started with `--control`.
+"""Fault injection for tests. It exists only if the sandbox is started with `--control`.
 
-`POST /sandbox/control` sets knobs: `{"on": "models", "status": 401}`. `on` is one call (models, chat/completions, completions,
-embeddings) or a list; without it the knobs hold for every call. `DELETE` puts everything back. `GET` gives what was asked so far.
+`POST /sandbox/control` sets faults: `{"on": "models", "status": 401}`. `on` is one operation (models, chat/completions, completions,
+embeddings) or a list; without it the faults apply to every operation. `DELETE` resets faults and recorded requests. `GET` returns both.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import asyncio
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-EVERY_CALL = "*"
-_MAX_REMEMBERED = 1000
+EVERY_OPERATION = "*"
+_MAX_RECORDED = 1000
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What is done to a call. Everything off."""
+    """The faults of one operation. The defaults inject none."""
 
-    latency: float = 0.0  # seconds before anything is answered
+    latency: float = 0.0  # seconds before the response
     pause: float = 0.0  # seconds before each event of a stream
-    hold: bool = False  # answer nothing until hold is turned off
-    status: int = 0  # answer this status instead
+    hold: bool = False  # do not respond until hold is set to false
+    status: int = 0  # respond with this status
     message: str = "The sandbox was told to fail."
     retry_after: str = ""
     location: str = ""
-    keys: tuple[str, ...] | None = None  # the only API keys that are accepted
+    keys: tuple[str, ...] | None = None  # the accepted API keys; None for all
     cut_after: int | None = (
-        None  # close the connection after so many events (0: within the body of a whole reply)
+        None  # close the connection after this number of events, or in the middle of a response that is no stream
     )
-    malformed_after: int | None = None  # after so many events send one that is not JSON
-    failed_after: int | None = None  # after so many events send an error event
+    malformed_after: int | None = None  # after this number of events send one that is not JSON
+    failed_after: int | None = None  # after this number of events send an error event
     no_done: bool = False  # leave out [DONE]
-    html: bool = False  # answer with a web page
+    html: bool = False  # respond with a web page
 
 
 @dataclass
 class ReceivedRequest:
-    """One call that came in. `gone` once its caller has left before the answer was complete."""
+    """One received request. `gone`: the client disconnected before the response was complete."""
 
     call: str
     key: str
@@ -48,50 +48,50 @@ class ReceivedRequest:
 
 
 class Control:
-    """The knobs by call, and the calls so far."""
+    """The faults by operation, and the requests received."""
 
     def __init__(self) -> None:
-        self._knobs: dict[str, Faults] = {}
-        self._asked: list[ReceivedRequest] = []
+        self._faults: dict[str, Faults] = {}
+        self._requests: list[ReceivedRequest] = []
         self._changed = asyncio.Event()
 
-    def knobs(self, call: str) -> Faults:
-        return self._knobs.get(call) or self._knobs.get(EVERY_CALL) or Faults()
+    def faults(self, operation: str) -> Faults:
+        return self._faults.get(operation) or self._faults.get(EVERY_OPERATION) or Faults()
 
-    def turn(self, change: dict[str, Any]) -> None:
-        """Raises ValueError for a knob that does not exist."""
-        on = change.pop("on", EVERY_CALL)
-        known = {field.name for field in fields(Faults)}
-        if unknown := sorted(set(change) - known):
-            raise ValueError(f"There is no knob {unknown[0]}. There are: {', '.join(sorted(known))}.")
+    def set_faults(self, change: dict[str, Any]) -> None:
+        """Raises ValueError for a fault that does not exist."""
+        on = change.pop("on", EVERY_OPERATION)
+        names = {field.name for field in fields(Faults)}
+        if unknown := sorted(set(change) - names):
+            raise ValueError(f"There is no knob {unknown[0]}. There are: {', '.join(sorted(names))}.")
         if isinstance(change.get("keys"), list):
             change["keys"] = tuple(change["keys"])
-        for call in on if isinstance(on, list) else [on]:
-            self._knobs[call] = replace(self._knobs.get(call) or Faults(), **change)
-        self._tell()
+        for operation in on if isinstance(on, list) else [on]:
+            self._faults[operation] = replace(self._faults.get(operation) or Faults(), **change)
+        self._notify_waiters()
 
     def reset(self) -> None:
-        self._knobs.clear()
-        self._asked.clear()
-        self._tell()
+        self._faults.clear()
+        self._requests.clear()
+        self._notify_waiters()
 
-    def note(self, asked: ReceivedRequest) -> None:
-        self._asked.append(asked)
-        del self._asked[:-_MAX_REMEMBERED]
+    def record(self, request: ReceivedRequest) -> None:
+        self._requests.append(request)
+        del self._requests[:-_MAX_RECORDED]
 
     def report(self) -> dict[str, Any]:
-        waiting = sum(not asked.gone and not asked.answered for asked in self._asked)
+        open_requests = sum(not request.gone and not request.answered for request in self._requests)
         return {
-            "requests": [asdict(asked) for asked in self._asked],
-            "open": waiting,
-            "knobs": {call: asdict(knobs) for call, knobs in self._knobs.items()},
+            "requests": [asdict(request) for request in self._requests],
+            "open": open_requests,
+            "knobs": {operation: asdict(faults) for operation, faults in self._faults.items()},
         }
 
-    async def released(self, call: str) -> None:
-        """Returns when `call` is not, or no longer, held."""
-        while self.knobs(call).hold:
+    async def wait_until_released(self, operation: str) -> None:
+        """Returns as soon as the operation is not held."""
+        while self.faults(operation).hold:
             await self._changed.wait()
 
-    def _tell(self) -> None:
+    def _notify_waiters(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
