@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.lib import env, http_url, request
-from serving_ui.lib.key_file import read_or_make
+from serving_ui.lib.key_file import read_or_create
 from serving_ui.server.address import ListenAddress
 from serving_ui.vault.ciphers import KeyRing
 
@@ -48,7 +48,7 @@ SECRET_KEY = env.text(
     "SECRET_KEY",
     shown="made in `DATA` at the first start",
     about="Key that signs sessions and forms, 32 characters or more.",
-) or read_or_make(DATA / "session.key", secrets.token_urlsafe(50))
+) or read_or_create(DATA / "session.key", secrets.token_urlsafe(50))
 if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
     raise env.EnvError(
         "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 characters or more, made by chance, such as those of "
@@ -61,7 +61,7 @@ VAULT_KEYS = (
         shown="made in `DATA` at the first start",
         about="Keys of the secrets: one line `<id> <key>` each. The first encrypts, all of them decrypt.",
     )
-    or read_or_make(DATA / "vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
+    or read_or_create(DATA / "vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
 ).splitlines()
 try:
     KeyRing(VAULT_KEYS)
@@ -133,7 +133,7 @@ APPEND_SLASH = False
 CONTROL_BODY = request.BodyLimit(
     env.byte_size(
         "CONTROL_BODY_BYTES",
-        request.CONTROL_BODY.most,
+        request.CONTROL_BODY.max_bytes,
         about="Largest body of a page or API request, also once it is decompressed: 65536 to 1073741824.",
     ),
     request.CONTROL_BODY.setting,
@@ -141,12 +141,12 @@ CONTROL_BODY = request.BodyLimit(
 QUERY_BODY = request.BodyLimit(
     env.byte_size(
         "QUERY_BODY_BYTES",
-        request.QUERY_BODY.most,
+        request.QUERY_BODY.max_bytes,
         about="Largest body of a query, also once it is decompressed: 65536 to 1073741824.",
     ),
     request.QUERY_BODY.setting,
 )
-DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = CONTROL_BODY.most
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = CONTROL_BODY.max_bytes
 FILE_UPLOAD_HANDLERS: list[str] = []  # no form has a file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 3000  # an endpoint with all the limits that it may have sends 1,100
 ROOT_URLCONF = "serving_ui.urls"
@@ -303,7 +303,7 @@ USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14, about="Days that the row of each
 USAGE_MINUTE_DAYS = env.days(
     "USAGE_MINUTE_DAYS",
     400,
-    least=USAGE_ROW_DAYS,  # sums are kept at least as long as their rows
+    minimum=USAGE_ROW_DAYS,  # sums are kept at least as long as their rows
     about="Days that the sums by minute are kept, no fewer than `USAGE_ROW_DAYS`.",
 )
 SNAPSHOT_CACHE = (
@@ -325,8 +325,8 @@ OTLP_ENDPOINT = env.url(
 CHECK_DEADLINE_SECONDS = env.integer(
     "CHECK_DEADLINE_SECONDS",
     60,
-    least=1,
-    most=3600,
+    minimum=1,
+    maximum=3600,
     about="Seconds that an update asks a busy provider again, and then that it waits for the gateway processes.",
 )
 

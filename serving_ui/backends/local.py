@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
 
-from serving_ui.backends.transport import Aborted, Call, Reply
+from serving_ui.backends.transport import Aborted, Call, ProviderResponse
 from serving_ui.catalogue import provider_errors, registry
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_errors import ProviderError
@@ -33,7 +33,7 @@ from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
-MAX_BYTES = 64 * 1024  # read of a reply; only an error message is needed
+MAX_BYTES = 64 * 1024  # read of a response; only an error message is needed
 MAX_MESSAGE_CHARS = 500
 
 
@@ -69,8 +69,8 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call)
     try:
         request = _authorize(request, call)
         secrets += request_secrets(url=request.url, headers=request.headers)
-        with call.send(request) as reply:
-            return _judge(reply, provider, secrets)
+        with call.send(request) as response:
+            return _judge(response, provider, secrets)
     except Aborted:
         raise
     except (UpstreamFault, EgressRefused, GatewayError) as problem:
@@ -87,21 +87,21 @@ def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
 
         return sign_blocking(request)
     form = oauth_tokens.token_form(auth)
-    with call.send(oauth_tokens.token_request(auth, form)) as reply:
-        content = reply.read_start(most=oauth_tokens.MAX_REPLY_BYTES)
+    with call.send(oauth_tokens.token_request(auth, form)) as response:
+        content = response.read_start(max_bytes=oauth_tokens.MAX_REPLY_BYTES)
         token, _seconds = oauth_tokens.read_token(
-            status=reply.status, headers=reply.headers, content=content, form=form
+            status=response.status, headers=response.headers, content=content, form=form
         )
     return oauth_tokens.with_bearer_token(request, token)
 
 
-def _judge(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
-    status, label = reply.status, provider.label
-    if status < 300 and "html" in reply.headers.get("content-type", "").lower():
+def _judge(response: ProviderResponse, provider: Provider, secrets: list[str]) -> Verdict:
+    status, label = response.status, provider.label
+    if status < 300 and "html" in response.headers.get("content-type", "").lower():
         return Verdict(
             Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
         )
-    content = reply.read_start(most=MAX_BYTES)
+    content = response.read_start(max_bytes=MAX_BYTES)
     if status < 300:
         failed = _failure_in(content)
         if failed is None:
@@ -117,12 +117,12 @@ def _judge(reply: Reply, provider: Provider, secrets: list[str]) -> Verdict:
     if status in provider.check_refused:
         return Verdict(Outcome.REJECTED, f"{message} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(Outcome.RETRY, message, ceil(min(retry_after_seconds(reply.headers) or 0, 60)))
+        return Verdict(Outcome.RETRY, message, ceil(min(retry_after_seconds(response.headers) or 0, 60)))
     return Verdict(Outcome.UNVERIFIED, message)
 
 
 def _failure_in(content: bytes) -> ProviderError | None:
-    """The error that a reply with status 200 reports. None for a list of models that was cut at MAX_BYTES, which is no valid JSON."""
+    """The error that a response with status 200 reports. None for a list of models that was cut at MAX_BYTES, which is no valid JSON."""
     try:
         return provider_errors.error_in_response(json_text.read(content))
     except json_text.JsonInvalid:
@@ -130,7 +130,7 @@ def _failure_in(content: bytes) -> ProviderError | None:
 
 
 def _judge_error(problem: Exception, label: str) -> Verdict:
-    """The verdict on an error without a reply. Errors that the gateway does not retry are not retried here either."""
+    """The verdict on an error without a response. Errors that the gateway does not retry are not retried here either."""
     if isinstance(problem, EgressRefused):
         return Verdict(Outcome.REJECTED, str(problem))
     if isinstance(problem, GatewayError):  # there is no token, or no signature

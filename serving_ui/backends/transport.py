@@ -51,7 +51,7 @@ class Aborted(UpstreamFault):
     """`Call.abort` was called."""
 
 
-class Reply:
+class ProviderResponse:
     """A provider's answer whose status and headers have arrived."""
 
     def __init__(self, response: requests.Response, call: Call) -> None:
@@ -60,13 +60,15 @@ class Reply:
         self._response = response
         self._call = call
 
-    def read_start(self, *, most: int) -> bytes:
-        """The beginning of the body, at most `most` bytes when it is decoded. Raises TimedOut or Aborted."""
+    def read_start(self, *, max_bytes: int) -> bytes:
+        """The beginning of the body, at most `max_bytes` bytes when it is decoded. Raises TimedOut or Aborted."""
         content = b""
         with suppress(ConnectionCut, MalformedReply), self._call.translated_errors():
-            while len(content) < most and (part := self._response.raw.read1(most, decode_content=False)):
+            while len(content) < max_bytes and (
+                part := self._response.raw.read1(max_bytes, decode_content=False)
+            ):
                 content += part
-        return _decode(content, self.headers.get("content-encoding", ""), most)[:most]
+        return _decode(content, self.headers.get("content-encoding", ""), max_bytes)[:max_bytes]
 
 
 class Call:
@@ -94,21 +96,21 @@ class Call:
         self._set_socket(None)
 
     def abort(self) -> None:
-        """Closes the connection. The thread that waits for a reply gets Aborted."""
+        """Closes the connection. The thread that waits for a response gets Aborted."""
         self._end(Aborted("nobody waits for the answer"))
 
     @contextmanager
-    def send(self, request: UpstreamRequest) -> Iterator[Reply]:
-        """Sends a request and yields the reply, which must be read within the block. Raises UpstreamFault or EgressRefused."""
+    def send(self, request: UpstreamRequest) -> Iterator[ProviderResponse]:
+        """Sends a request and yields the response, which must be read within the block. Raises UpstreamFault or EgressRefused."""
         to = outgoing.address_of(request.url)
-        outgoing.head(request, to)  # raises for what cannot be sent
+        outgoing.head(request, to)  # raises InvalidUpstreamRequest
         self._start()
         adapter = _Adapter(to, self)
         with closing(adapter):
             with self.translated_errors():
                 response = adapter.send(_prepare(request, to), stream=True, timeout=self._seconds)
             try:
-                yield Reply(response, self)
+                yield ProviderResponse(response, self)
             finally:
                 response.close()
                 self._set_socket(None)
@@ -152,7 +154,7 @@ class Call:
         with self._lock:
             if self._fault is not None:
                 raise self._fault
-            self._resolving = self._policy.resolving(host=host, port=port)
+            self._resolving = self._policy.start_resolving(host=host, port=port)
         try:
             return self._resolving.result(seconds)
         except socket.gaierror:
@@ -239,19 +241,19 @@ def _prepare(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest:
     fields = [*outgoing.fields(request, to), ("content-length", str(len(body)))]
     if not any(name.lower() == "user-agent" for name, _value in fields):
         fields.append(("user-agent", SKIP_HEADER))
-    made.headers = HTTPHeaderDict(fields)  # type: ignore[assignment] # its own cannot have a name twice
+    made.headers = HTTPHeaderDict(fields)  # type: ignore[assignment] # requests' own class cannot have a name twice
     return made
 
 
-def _decode(content: bytes, coding: str, most: int) -> bytes:
-    """Decodes as much of the content as is valid, and not much more than `most` bytes."""
+def _decode(content: bytes, coding: str, max_bytes: int) -> bytes:
+    """Decodes as much of the content as is valid, and not much more than `max_bytes` bytes."""
     parts = b""
     with suppress(NotDecodable):
-        decoding = decoder(coding.encode("latin-1", "replace"))
-        if decoding is None:
+        content_decoder = decoder(coding.encode("latin-1", "replace"))
+        if content_decoder is None:
             return content
-        decoding.feed(content)
-        while len(parts) < most and (part := decoding.take()):
+        content_decoder.feed(content)
+        while len(parts) < max_bytes and (part := content_decoder.take()):
             parts += part
     return parts
 

@@ -143,7 +143,7 @@ class Dispatcher:
         error = from_provider_reply(
             status=reply.status,
             headers=reply.headers,
-            body=b"" if reply.is_undecodable else await reply.read_start(most=_MAX_ERROR_BYTES),
+            body=b"" if reply.is_undecodable else await reply.read_start(max_bytes=_MAX_ERROR_BYTES),
             endpoint=attempt.query.endpoint.name,
             secrets=attempt.secrets,
         )

@@ -96,7 +96,7 @@ class Origin:
     async def _resolve(self, policy: EgressPolicy) -> list[str]:
         loop = asyncio.get_running_loop()
         try:
-            found = await asyncio.wrap_future(policy.resolving(host=self.host, port=self.port))
+            found = await asyncio.wrap_future(policy.start_resolving(host=self.host, port=self.port))
         except OSError as problem:
             raise ConnectFailed(f"the name {self.host} has no address") from problem
         if policy is self._policy:

@@ -73,7 +73,7 @@ class TokenCache:
             )
             reply = await self._client.send(oauth_tokens.token_request(auth, form), policy=policy)
             try:
-                content = await reply.read_start(most=oauth_tokens.MAX_REPLY_BYTES)
+                content = await reply.read_start(max_bytes=oauth_tokens.MAX_REPLY_BYTES)
             finally:
                 reply.release()
         value, seconds = oauth_tokens.read_token(

@@ -103,15 +103,15 @@ class Reply:
                 raise _too_long(most)
         return b"".join(parts)
 
-    async def read_start(self, *, most: int) -> bytes:
-        """The start of the body, at most `most` bytes; shorter if the connection is cut. For the message of an error."""
+    async def read_start(self, *, max_bytes: int) -> bytes:
+        """The start of the body, at most `max_bytes` bytes; shorter if the connection is cut. For the message of an error."""
         parts = b""
         try:
-            while len(parts) < most and (part := await self.read()):
+            while len(parts) < max_bytes and (part := await self.read()):
                 parts += part
         except (ConnectionCut, MalformedReply):
             pass
-        return parts[:most]
+        return parts[:max_bytes]
 
     async def drain(self) -> None:
         """Wait up to _DRAIN_SECONDS for the end of the body after its last event, so that the connection can be reused."""

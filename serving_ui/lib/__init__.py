@@ -1,1 +1,1 @@
-"""Ground floor: environment, clock and outbound policy. No models; imports nothing of the product."""
+"""Code without models that every other package may import: settings, clock, outbound policy. It imports no other package of the product."""

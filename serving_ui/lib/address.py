@@ -1,4 +1,4 @@
-"""Where this server is reached by the people and programs that use it."""
+"""The public address of this server."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from django.http import HttpRequest
 
 
 def public_url(request: HttpRequest) -> str:
-    """Scheme, host and port, without a slash at the end: as set, else as this request was asked."""
+    """Scheme, host and port without a trailing slash: the setting PUBLIC_URL, else those of the request."""
     return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")

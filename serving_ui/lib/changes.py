@@ -1,8 +1,8 @@
-"""What every command reports of its change: who did what to which thing, with its state before and after.
+"""The report that every command makes of its change: who changed which object, and its state before and after.
 
 `change_reported` is a signal of Django that is sent inside the transaction of the command. A receiver that writes a row therefore
 writes it together with the change, and one that raises undoes the change: an audit log needs a receiver and no edit of a command.
-A table here would need a model, which lib has not; a value returned from each command could be dropped by its caller.
+It is no table, because lib has no models, and no return value, because a caller could ignore it.
 
 `tests/lib/test_changes.py` runs every command and checks its report.
 """
@@ -31,15 +31,15 @@ class ReportedChange:
     action: str
     """The name of the command."""
     kind: str
-    """Of the thing that was changed: endpoint, secret scope, secret, principal, group, access token, sign-in link or workspace."""
+    """The type of the changed object: endpoint, secret scope, secret, principal, group, access token, sign-in link or workspace."""
     id: str
     name: str
     actor: str | None
     """The id of the principal; None for a command of `manage.py`."""
     before: State | None
-    """None: the thing was made."""
+    """None if the command created the object."""
     after: State | None
-    """None: the thing was deleted."""
+    """None if the command deleted the object."""
 
 
 def report_change(
@@ -52,7 +52,7 @@ def report_change(
     before: State | None,
     after: State | None,
 ) -> None:
-    """Tells the receivers. A state may hold only what the command can change. Must be called in the transaction of the change."""
+    """Sends `change_reported`. `before` and `after` contain only what the command can change. Must be called in the transaction of the change."""
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(f"{action} must report its change in a transaction.")
     change = ReportedChange(action, kind, str(id), name, actor.pk if actor else None, before, after)

@@ -1,4 +1,4 @@
-"""The one clock. Domain code is given `now`; only entries and faces read it here."""
+"""The clock. Pages, API, tasks and management commands read it; domain code takes `now` as an argument."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """This moment, aware, in UTC."""
+    """The current time as an aware datetime in UTC."""
     return datetime.now(UTC)

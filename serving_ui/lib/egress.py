@@ -1,7 +1,7 @@
-"""The one outbound policy: which hosts and addresses this server may send a request to.
+"""The outbound policy: which hosts and addresses this server may send a request to.
 
-It is asked twice: about the URL when it is saved, and about the *resolved* address when a connection is made, so that a name
-that changes its address between the two gains nothing. It opens no connection and follows no redirect itself.
+It checks the URL when it is saved, and the *resolved* address when a connection is made, so that a name whose address changes
+in between does not bypass it. It opens no connection and follows no redirect.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from serving_ui.lib.http_url import InvalidUrl
 
 Address = IPv4Address | IPv6Address
 
-# Where clouds hand out the credentials of a machine to whoever asks from it. Listing them changes nothing.
+# Cloud metadata services, which give the machine's credentials to any process on it. Never allowed, even if listed.
 _METADATA_NAMES = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
 )
 _FORBIDDEN = tuple(
     ip_network(text)
     for text in (
-        "169.254.0.0/16",  # link-local, where most clouds put it
+        "169.254.0.0/16",  # link-local, the metadata service of most clouds
         "fe80::/10",
         "fd00:ec2::/32",  # AWS
         "fd20:ce::254/128",  # Google
@@ -41,8 +41,8 @@ _FORBIDDEN = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-# IANA's registries of special-purpose addresses (RFC 6890), as of November 2026. `is_global` of Python's ipaddress follows them
-# differently from release to release. What is not public may be reached only when it is listed.
+# IANA's registries of special-purpose addresses (RFC 6890), as of November 2026. Not `is_global` of Python's ipaddress, which
+# differs between releases. These addresses are allowed only if they are listed.
 _SPECIAL_PURPOSE = tuple(
     ip_network(text)
     for text in (
@@ -63,23 +63,23 @@ _SPECIAL_PURPOSE = tuple(
         "3fff::/20",  # documentation
     )
 )
-# Of IPv6 only this much is given out as public. The rest of it is private, site-local, for tunnels, to be discarded, or unused.
+# The only allocated public range of IPv6. All others are private, site-local, for tunnels, discard-only or unused.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
-# Translation to IPv4 (RFC 6052): the address is as public as the one that it carries.
+# Translation to IPv4 (RFC 6052): public if the embedded IPv4 address is.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Translation within one network (RFC 8215), which chooses the length of its prefix, and with it where the IPv4 address stands.
+# Translation within one network (RFC 8215). The network's prefix length decides at which bytes the IPv4 address is.
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _LOCAL_NAT64_POSITIONS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 class EgressRefused(Exception):
-    """The policy does not allow it. The text is a sentence for a person."""
+    """The policy does not allow the address. The text is a sentence for a person."""
 
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """What may be reached. Public addresses always; private and loopback ones only when listed; metadata never."""
+    """Allows public addresses always, private and loopback ones only if listed, metadata and link-local ones never."""
 
     listed: tuple[str, ...] = ()
     loopback: bool = False
@@ -89,7 +89,7 @@ class EgressPolicy:
         return tuple(_Entry.parse(text) for text in self.listed if text.strip())
 
     def check_url(self, url: str) -> None:
-        """Raise EgressRefused unless `url` is one that a request may ever be sent to. Resolves nothing."""
+        """Raise EgressRefused if no request may be sent to `url`. Does not resolve the host."""
         try:
             found = http_url.parse(url)
         except InvalidUrl as problem:
@@ -106,14 +106,14 @@ class EgressPolicy:
             self.check_address(host=host, port=port, address="127.0.0.1")
 
     def check_address(self, *, host: str, port: int, address: str) -> None:
-        """Raise EgressRefused unless a connection to `address`, which `host` has been resolved to, is allowed."""
+        """Raise EgressRefused unless a connection to `address`, to which `host` was resolved, is allowed."""
         host = host.lower().strip("[]").rstrip(".")
-        meanings = _with_embedded_addresses(address)
-        if host in _METADATA_NAMES or any(_is_forbidden(each) for each in meanings):
+        addresses = _with_embedded_addresses(address)
+        if host in _METADATA_NAMES or any(_is_forbidden(each) for each in addresses):
             raise EgressRefused(f"{host} leads to an address that can never be used. Give another host.")
-        if self.loopback and meanings[0].is_loopback:
+        if self.loopback and addresses[0].is_loopback:
             return
-        for each in meanings:
+        for each in addresses:
             if not self._allows(host=host, port=port, address=each):
                 kind = "this machine" if each.is_loopback else "a private network"
                 raise EgressRefused(
@@ -137,10 +137,10 @@ class EgressPolicy:
             raise refused or EgressRefused(f"{host} has no address. Check the spelling of the host.")
         return allowed
 
-    def resolving(self, *, host: str, port: int) -> Future[list[str]]:
-        """The same in a thread of its own: a name server may say nothing for half a minute, and nobody else shall wait for it.
+    def start_resolving(self, *, host: str, port: int) -> Future[list[str]]:
+        """`resolve` in its own thread, because a name server may take half a minute and would block a thread pool for others.
 
-        Whoever does not want it any more may cancel it or set an exception.
+        The caller may cancel the future or set an exception.
         """
         found: Future[list[str]] = Future()
 
@@ -148,7 +148,7 @@ class EgressPolicy:
             with suppress(InvalidStateError):
                 try:
                     found.set_result(self.resolve(host=host, port=port))
-                except Exception as problem:  # for whoever waits
+                except Exception as problem:  # raised where the future is awaited
                     found.set_exception(problem)
 
         threading.Thread(target=resolve, name=f"resolve-{host}", daemon=True).start()
@@ -162,7 +162,7 @@ class EgressPolicy:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One listed "host", "host:port", address or CIDR. Without a port it counts for every port."""
+    """One listed "host", "host:port", address or CIDR. Without a port it covers every port."""
 
     text: str
     network: IPv4Network | IPv6Network | None
@@ -191,7 +191,7 @@ class _Entry:
 
 
 def _literal_address(host: str) -> Address | None:
-    """The address that `host` spells, in any notation that the system's resolver takes (0x7f.1, 2130706433, …)."""
+    """The IP address if `host` is one, in any notation that the system's resolver accepts (0x7f.1, 2130706433, …)."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:
@@ -203,7 +203,7 @@ def _literal_address(host: str) -> Address | None:
 
 
 def _with_embedded_addresses(address: str) -> tuple[Address, ...]:
-    """The address itself, then the IPv4 ones that it carries inside, if any: all of them must be allowed."""
+    """The address, then the IPv4 addresses embedded in it, all of which must be allowed."""
     plain = ip_address(address.partition("%")[0])
     if isinstance(plain, IPv4Address):
         return (plain,)
@@ -213,11 +213,11 @@ def _with_embedded_addresses(address: str) -> tuple[Address, ...]:
 
 
 def _embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that a translator or a tunnel would make of it."""
+    """The IPv4 addresses to which a translator or a tunnel would forward."""
     content = address.packed
     if address in _LOCAL_NAT64:
-        found = [IPv4Address(bytes(content[at] for at in places)) for places in _LOCAL_NAT64_POSITIONS]
-        return [each for each in found if each not in _THIS_NETWORK]  # empty places of another length
+        found = [IPv4Address(bytes(content[at] for at in positions)) for positions in _LOCAL_NAT64_POSITIONS]
+        return [each for each in found if each not in _THIS_NETWORK]  # empty if the prefix has another length
     if address.sixtofour is not None:
         return [address.sixtofour]
     if address.teredo is not None:

@@ -1,7 +1,7 @@
 """Reads settings from the environment, prefix `SERVING_UI_`.
 
-A value that cannot be used raises EnvError with a sentence: the product never starts on a guess. `NAME_FILE` may name a file that
-holds the value, as container platforms mount secrets. Imports nothing but Python itself: the start reads settings before any
+A value that cannot be used raises EnvError with a sentence, so that the product does not start. `NAME_FILE` may name a file that
+holds the value, as container platforms mount secrets. Imports only the standard library, because settings are read before any
 package is installed.
 """
 
@@ -29,12 +29,12 @@ _described: dict[str, Setting] = {}
 
 
 class Note(TypedDict, total=False):
-    """What the documentation says about a setting, given where it is read."""
+    """The documentation of a setting, declared where the setting is read."""
 
     about: str
     """What the setting does, in Markdown."""
     shown: str
-    """The default as it is shown, if that is not the value itself."""
+    """The default as shown in the documentation, if that differs from the value."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Setting:
 
 
 class EnvError(ValueError):
-    """A setting has a value that cannot be used. The text says which and what would be right."""
+    """A setting has a value that cannot be used. The text names the setting and an allowed value."""
 
 
 def text(name: str, default: str = "", **note: Unpack[Note]) -> str:
     """The value of SERVING_UI_<name>, else the content of the file named by SERVING_UI_<name>_FILE, else `default`.
-    An empty value is none."""
+    An empty value counts as not set."""
     _read.add(name)
     _describe(name, default, note)
     value = os.environ.get(PREFIX + name, "").strip()
@@ -89,24 +89,24 @@ def described() -> tuple[Setting, ...]:
 
 
 def known_settings() -> frozenset[str]:
-    """The names of all settings that have been asked for, without the prefix."""
+    """The names of all settings that have been read, without the prefix."""
     return frozenset(_read)
 
 
 def unknown_settings() -> list[str]:
-    """What is set with our prefix and means nothing, once every setting has been asked for."""
+    """Environment variables with the prefix that are no setting. Call it after every setting has been read."""
     ours = {PREFIX + name + end for name in _read for end in ("", "_FILE")}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in ours)
 
 
 def unknown_settings_warning() -> str:
-    """A sentence about what is set and unknown, such as a misspelt name; nothing when all is known. A warning and no
-    refusal: a newer version may know the name, and some platforms set names of their own after that of a service."""
-    said = []
+    """A sentence about unknown settings, such as a misspelt name; empty if there are none. No error, because a newer version may
+    have the setting, and some platforms set variables named after a service."""
+    warnings = []
     for name in unknown_settings():
-        near = get_close_matches(name.removeprefix(PREFIX), _read, n=1, cutoff=0.75)
-        said.append(f"{name} (is {PREFIX}{near[0]} meant?)" if near else name)
-    return f"Ignored, because no setting has this name: {', '.join(said)}." if said else ""
+        similar = get_close_matches(name.removeprefix(PREFIX), _read, n=1, cutoff=0.75)
+        warnings.append(f"{name} (is {PREFIX}{similar[0]} meant?)" if similar else name)
+    return f"Ignored, because no setting has this name: {', '.join(warnings)}." if warnings else ""
 
 
 def flag(name: str, default: bool, **note: Unpack[Note]) -> bool:
@@ -120,41 +120,41 @@ def flag(name: str, default: bool, **note: Unpack[Note]) -> bool:
 
 
 def integer(
-    name: str, default: int, *, least: int | None = None, most: int | None = None, **note: Unpack[Note]
+    name: str, default: int, *, minimum: int | None = None, maximum: int | None = None, **note: Unpack[Note]
 ) -> int:
-    """A whole number, within these bounds."""
+    """A whole number within the bounds, which are inclusive."""
     value = text(name, **_with_default(note, default))
     if not value:
         return default
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
         raise EnvError(f"{PREFIX}{name} is {value!r}. Use a whole number.")
     number = int(value)
-    if (least is not None and number < least) or (most is not None and number > most):
-        bounds = f"from {least} to {most}" if most is not None else f"of {least} or more"
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        bounds = f"from {minimum} to {maximum}" if maximum is not None else f"of {minimum} or more"
         raise EnvError(f"{PREFIX}{name} is {number}. Use a number {bounds}.")
     return number
 
 
 def port(name: str, default: int, **note: Unpack[Note]) -> int:
-    """A port of TCP."""
-    return integer(name, default, least=1, most=65535, **note)
+    """A TCP port."""
+    return integer(name, default, minimum=1, maximum=65535, **note)
 
 
-def days(name: str, default: int, *, least: int = 1, **note: Unpack[Note]) -> int:
-    """A number of days, `least` to a hundred years."""
+def days(name: str, default: int, *, minimum: int = 1, **note: Unpack[Note]) -> int:
+    """A number of days, from `minimum` to a hundred years."""
     value = integer(name, default, **note)
-    if not least <= value <= _MAX_DAYS:
-        raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {least} to {_MAX_DAYS}.")
+    if not minimum <= value <= _MAX_DAYS:
+        raise EnvError(f"{PREFIX}{name} is {value}. Use a number of days from {minimum} to {_MAX_DAYS}.")
     return value
 
 
 def byte_size(name: str, default: int, **note: Unpack[Note]) -> int:
     """A number of bytes, 64 kB to 1 GB."""
-    return integer(name, default, least=64 * 1024, most=1024**3, **note)
+    return integer(name, default, minimum=64 * 1024, maximum=1024**3, **note)
 
 
 def choice(name: str, values: tuple[str, ...], **note: Unpack[Note]) -> str:
-    """One of these words; the first is the default."""
+    """One of `values`; the first is the default."""
     value = text(name, **_with_default(note, values[0])).lower() or values[0]
     if value not in values:
         raise EnvError(f"{PREFIX}{name} is {value!r}. Use {' or '.join(values)}.")
@@ -176,7 +176,7 @@ def host(name: str, default: str, **note: Unpack[Note]) -> str:
 
 
 def hosts(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> list[str]:
-    """Host names that may stand in a request, as Django writes them: IPv6 in brackets, `.example.com` for all of a domain."""
+    """Values for ALLOWED_HOSTS of Django: IPv6 in brackets, `.example.com` for all subdomains."""
     found = []
     for entry in comma_separated(name, default, **note):
         plain = entry.removeprefix("[").removesuffix("]")
@@ -195,7 +195,7 @@ def hosts(name: str, default: tuple[str, ...] = (), **note: Unpack[Note]) -> lis
 
 
 def is_host(value: str) -> bool:
-    """Whether it is a host name or a plain IP address."""
+    """Whether the value is a host name or an IP address without brackets."""
     return bool(_HOST_NAME.fullmatch(value)) or _is_ipv6(value)
 
 
@@ -207,8 +207,8 @@ def _is_ipv6(value: str) -> bool:
 
 
 def url(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
-    """A URL of http or https without a slash at its end; empty when it is not set. The value is shown in an error only if it
-    can hold no password."""
+    """An http(s) URL without a trailing slash; empty if it is not set. An error contains the value only if it has no `@`, so that no
+    password is shown."""
     value = text(name, **note)
     if not value:
         return ""
@@ -224,7 +224,7 @@ def url(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
 
 
 def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
-    """The parts of a URL that has one of these schemes, a host, and a port if any; None for everything else."""
+    """The parts of a URL with one of these schemes, a host and a valid port or none; None for everything else."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in schemes and is_host(parts.hostname or "") and parts.port != 0
@@ -234,7 +234,7 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
 
 
 def urls(start: str, names: Iterable[str], *, about: str) -> dict[str, str]:
-    """The addresses set as SERVING_UI_<start><NAME>, by name; in a setting a name is upper case, with `_` for `-`."""
+    """The URLs set as SERVING_UI_<start><NAME>, by name. In the setting, the name is upper case with `_` for `-`."""
     _describe(f"{start}<PROVIDER>", "", {"about": about})
     spelt = {start + name.upper().replace("-", "_"): name for name in names}
     found = {name: value for setting, name in spelt.items() if (value := url(setting))}

@@ -1,6 +1,6 @@
-"""What an http(s) URL leads to, read in one way by everything that sends: the outbound policy, the gateway and the checks.
+"""Parses http(s) URLs for everything that sends requests: the outbound policy, the gateway and the credential check.
 
-Two readers of one URL that differ in a single case are a way around the policy, or a check that passes where a query fails.
+If they parsed a URL differently, a URL could bypass the policy, or pass the check and fail in queries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PATH = "/%:@!$&'()*+,;=~-._"
 _QUERY = _PATH + "?"
 _NAME = re.compile(r"[a-z0-9._-]+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
-# Python knows the older rules for international names, by which these four lead to another host than in a browser.
+# Python implements IDNA 2003, in which these four characters lead to another host than in a browser (IDNA 2008).
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
 
 
@@ -25,7 +25,7 @@ class InvalidUrl(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """Where a request goes.
+    """The destination of a request.
 
     `host` is ASCII and lower case, without brackets or a final dot. `target` is the path with the query, percent-encoded.
     """
@@ -37,19 +37,19 @@ class HttpUrl:
 
     @property
     def host_and_port(self) -> str:
-        """Always with the port."""
+        """Includes the port also if it is the default port."""
         return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def authority(self) -> str:
-        """The value of the header Host: without the port when it is the scheme's own."""
+        """The value of the header Host: without the port if it is the default port of the scheme."""
         is_usual = self.port == (443 if self.secure else 80)
         return bracketed(self.host) if is_usual else self.host_and_port
 
 
 def parse(url: str) -> HttpUrl:
-    """What `url` leads to. Raises InvalidUrl."""
-    # urlsplit leaves some of these out without a word; other readers do not.
+    """Raises InvalidUrl."""
+    # urlsplit silently removes some of these characters; other parsers do not.
     if any(character.isspace() or ord(character) < 32 or character == "\\" for character in url):
         raise InvalidUrl("The URL contains a space or a character that no URL has. Check it.")
     try:
@@ -76,7 +76,7 @@ def parse(url: str) -> HttpUrl:
 
 
 def ascii_host(host: str) -> str:
-    """The host as it is asked of the name server: in small letters, international names as IDNA. Raises InvalidUrl."""
+    """The host as sent to the name server: lower case, international names as IDNA. Raises InvalidUrl."""
     plain = host.strip("[]").rstrip(".").lower()
     if ":" in plain:
         try:
@@ -95,13 +95,13 @@ def ascii_host(host: str) -> str:
         raise InvalidUrl("The host is not a name that can exist. Check its spelling.") from problem
     if not name:
         raise InvalidUrl("The URL has no host. Give one, such as https://api.example.com/v1.")
-    if not _NAME.fullmatch(name):  # IDNA makes a space of "´", and lets all of ASCII pass
+    if not _NAME.fullmatch(name):  # IDNA turns "´" into a space, and accepts all ASCII characters
         raise InvalidUrl("The host is not a name that can exist. Check its spelling.")
     return name
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in a URL: IPv6 addresses in brackets."""
+    """The host as written in a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 

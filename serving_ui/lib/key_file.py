@@ -1,4 +1,4 @@
-"""Keys that are made at the first run and kept in a file, readable by its owner alone."""
+"""Keys generated at the first start and stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from serving_ui.lib.env import EnvError
 
 
-def read_or_make(path: Path, make: str) -> str:
-    """The key in the file, which is made with this content if there is none. Of several processes that start at once on an empty
-    folder one makes it, and nobody reads it half written. Raises EnvError with a sentence."""
+def read_or_create(path: Path, new_key: str) -> str:
+    """The key in the file, which is created with the content `new_key` if it is missing. Safe if several processes start at once:
+    one creates the file, and none reads it half written. Raises EnvError with a sentence."""
     try:
         if not path.exists():
-            _write_once(path, make)
+            _write_once(path, new_key)
         content = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        words = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error)).lower()
         raise EnvError(
-            f"The key file {path} cannot be read or made ({words}). "
+            f"The key file {path} cannot be read or made ({reason}). "
             "Make room, or give yourself the right to read and write there, and start again."
         ) from None
     except ValueError:
@@ -33,25 +33,25 @@ def read_or_make(path: Path, make: str) -> str:
 
 
 def _write_once(path: Path, content: str) -> None:
-    """Under a lock on the folder, which leaves no file behind. The file is there at once and whole, or not at all."""
+    """Creates the file atomically, under a lock on the folder, so that no lock file is left."""
     folder = os.open(path.parent, os.O_RDONLY)
-    unfinished = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f"{path.name}.new")
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         if path.exists():
             return
-        unfinished.unlink(missing_ok=True)  # of a process that was killed
-        with open(unfinished, "x", encoding="utf-8", opener=_private) as file:
+        temporary.unlink(missing_ok=True)  # left by a process that was killed
+        with open(temporary, "x", encoding="utf-8", opener=_open_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        temporary.replace(path)
     except OSError:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(folder)
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

@@ -1,6 +1,6 @@
-"""Pages of a list that grows and shrinks while it is read: each begins after the last row of the one before.
+"""Keyset pagination: each page begins after the last row of the page before.
 
-A row that is there all the time is in exactly one page, whatever comes and goes beside it. That holds for orders that do not
+A row that exists all the time is in exactly one page, even if other rows are added or deleted meanwhile. The order must not
 change, such as that of creation.
 """
 
@@ -21,12 +21,12 @@ Row = TypeVar("Row")
 
 
 class TokenInvalid(ValueError):
-    """No page of this list has given this token."""
+    """The token was not made for a page of this list."""
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """Some rows, and the token of the page after them; there is none when it is empty."""
+    """Rows, and the token of the next page, which is empty for the last page."""
 
     rows: list[Row]
     next: str = ""
@@ -42,11 +42,10 @@ def page(
     skipped: int = 0,
     of: str,
 ) -> Page[Row]:
-    """Up to `size` rows of one query, those after the page whose token `after` is, and after as many as are skipped. Raises
-    TokenInvalid.
+    """Up to `size` rows, from one query: those after the token `after`, without the first `skipped`. Raises TokenInvalid.
 
-    `order` names columns, all upwards or all downwards (`-at`, `-pk`), which together no two rows share; `key` reads them
-    from a row. `of` says which list it is, filters included: a token of another list is refused.
+    `order` names columns, all ascending or all descending (`-at`, `-pk`), that are unique together; `key` reads them from a row.
+    `of` identifies the list including its filters: a token of another list is refused.
     """
     condition = _later(rows, order, _values(after, of, len(order))) if after else Q()
     found = list(rows.filter(condition).order_by(*order)[skipped : skipped + size + 1])
@@ -56,23 +55,23 @@ def page(
 
 
 def token(values: Sequence[Any], *, of: str) -> str:
-    """For the page after the row with these values. Signed, so that nobody else writes conditions."""
+    """The token of the page after the row with these values. Signed, so that callers cannot forge conditions."""
     written = [each.isoformat() if isinstance(each, datetime) else each for each in values]
     return signing.dumps([_digest(of), *written], salt=SALT)
 
 
 def _values(after: str, of: str, count: int) -> list[Any]:
     try:
-        given, *values = signing.loads(after, salt=SALT)
+        digest, *values = signing.loads(after, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError):
         raise TokenInvalid from None
-    if given != _digest(of) or len(values) != count:
+    if digest != _digest(of) or len(values) != count:
         raise TokenInvalid
     return list(values)
 
 
 def _digest(of: str) -> str:
-    """Stands for the list in a token, which must be no longer than an address may be, whatever was filtered by."""
+    """Identifies the list in a token. A digest, because filters may be longer than a URL may be."""
     return hashlib.sha256(of.encode(errors="surrogatepass")).hexdigest()
 
 

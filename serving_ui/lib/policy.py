@@ -1,6 +1,6 @@
-"""Who may open an address: each view declares `public`, `signed_in` or `admin`; one that declares nothing answers 403.
+"""Who may open a URL: each view declares `public`, `signed_in` or `admin`; a view without declaration answers 403.
 
-The declaration alone; a middleware of the pages carries it out, and the REST API looks at bearer tokens itself.
+A middleware of the pages enforces the declaration. The REST API checks bearer tokens itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Policy(StrEnum):
-    """Who passes."""
+    """Who may open a view."""
 
     PUBLIC = "public"
     SIGNED_IN = "signed_in"
@@ -26,12 +26,12 @@ def _declare(view: View, policy: Policy) -> View:
 
 
 def public(view: View) -> View:
-    """Anyone; also the machine faces, which look at the bearer token themselves."""
+    """Anyone. The REST API uses it too, because it checks the bearer token itself."""
     return _declare(view, Policy.PUBLIC)
 
 
 def signed_in(view: View) -> View:
-    """Any person with a session."""
+    """Anyone with a session."""
     return _declare(view, Policy.SIGNED_IN)
 
 

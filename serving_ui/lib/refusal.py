@@ -1,13 +1,13 @@
-"""What is refused, with the REST error code and HTTP status of the answer. Faces catch `Refusal`; `api/errors.py` writes it as JSON.
+"""Exceptions for refused requests, with REST error code and HTTP status. Pages and API catch `Refusal`; `api/errors.py` writes it as JSON.
 
 Refusal                 400  INVALID_PARAMETER_VALUE
-├── NotAllowed          403  PERMISSION_DENIED         also a PermissionDenied of Django, for which a page answers 403
-├── NotFound            404  RESOURCE_DOES_NOT_EXIST   also an Http404 of Django; raised too for what the person may not see
+├── NotAllowed          403  PERMISSION_DENIED         also Django's PermissionDenied, for which a page answers 403
+├── NotFound            404  RESOURCE_DOES_NOT_EXIST   also Django's Http404; also raised for objects that the person may not see
 ├── AlreadyExists       409  RESOURCE_ALREADY_EXISTS
 └── Conflict            409  RESOURCE_CONFLICT         the state of a resource does not allow the change
 
-A domain subclasses one of these only where a caller must tell the reason apart. Several fields of a body that are wrong at once
-are `catalogue.problems.SpecErrors`, which know no Django.
+A domain subclasses one of these only where a caller handles one reason differently. `catalogue.problems.SpecErrors`, which does
+not depend on Django, reports several invalid fields of a body at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.http import Http404
 
 
 class Refusal(Exception):
-    """What was asked for is not done. The text is a sentence for a person, in the language of the request."""
+    """The request is refused. The text is a sentence for a person, in the language of the request."""
 
     code = "INVALID_PARAMETER_VALUE"
     status = 400

@@ -1,6 +1,6 @@
-"""What no face takes of an HTTP request: an address that is too long, a body that is larger than its limit or is no body.
+"""Checks that pages, API, gateway and sandbox share: length of the URL, size and compression of the body.
 
-Here because every face must refuse the same, and before anything of it is stored or remembered.
+They run before anything of the request is stored or cached.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ MAX_TARGET_BYTES = 8 * 1024
 ACCEPTED_ENCODINGS = "gzip, deflate"
 _MAX_ENCODINGS = 2
 _MB = 1024 * 1024
-# NUL cannot be stored everywhere, and half of a surrogate pair is no text.
+# PostgreSQL cannot store NUL, and a lone surrogate cannot be encoded as UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class ClientDisconnected(Exception):
-    """The caller left before the request was complete. There is nobody to answer."""
+    """The client disconnected before the request was complete."""
 
 
 class RequestRefused(Exception):
-    """No face takes the request. The text is a sentence for a person; `status` is for a page, programs get 400."""
+    """The request is refused. The text is a sentence for a person. Pages answer `status`, API and gateway answer 400."""
 
     def __init__(self, sentence: str, *, status: int = 400) -> None:
         super().__init__(sentence)
@@ -39,24 +39,24 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """How many bytes a body may have, before and after it is decoded, and the setting that says so."""
+    """The maximum size of a body, both before and after decompression, and the setting that changes it."""
 
-    most: int
+    max_bytes: int
     setting: str
 
 
 CONTROL_BODY = BodyLimit(4 * _MB, "SERVING_UI_CONTROL_BODY_BYTES")
 QUERY_BODY = BodyLimit(16 * _MB, "SERVING_UI_QUERY_BODY_BYTES")
-"""More, for images, which are sent within a query."""
+"""Larger than CONTROL_BODY, because a query may contain images."""
 
 
 def has_unstorable_characters(value: str) -> bool:
-    """Whether the value holds what cannot be stored or sent as text."""
+    """Whether the value contains NUL or a lone surrogate."""
     return _UNSTORABLE.search(value) is not None
 
 
 def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | None:
-    """Why no face takes a request for this decoded path and this query, which came as so many bytes."""
+    """The refusal of a URL, if any. `path` is decoded; `size` is the length of path and query in bytes, as received."""
     if size > MAX_TARGET_BYTES:
         return RequestRefused(
             f"The address of the request is longer than {MAX_TARGET_BYTES // 1024} kB. Send long texts in the body.",
@@ -70,13 +70,12 @@ def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | No
 async def read_body(
     scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: BodyLimit
 ) -> bytes:
-    """The whole body, decoded. `headers` are the scope's, by name. Raises RequestRefused or Gone.
+    """The whole body, decompressed. `headers` are the scope's, by name. Raises RequestRefused or ClientDisconnected.
 
-    No more is read than the limit allows, and nothing at all of a body that says by itself that it is longer.
+    Reads at most as much as the limit allows, and nothing if `content-length` exceeds it.
     """
-    most = limit.most
     declared = headers.get(b"content-length")
-    if declared is not None and int(declared) > most:
+    if declared is not None and int(declared) > limit.max_bytes:
         raise _too_large(limit)
     message = await receive()
     content: bytes = message.get("body", b"")
@@ -84,31 +83,31 @@ async def read_body(
         content = await _read_rest(content, receive, limit)
     elif message["type"] == "http.disconnect":
         raise ClientDisconnected
-    if len(content) > most:
+    if len(content) > limit.max_bytes:
         raise _too_large(limit)
     if b"content-encoding" in headers and content:
         codings = _content_encodings(scope["headers"])
-        # In a thread: a few kB can become all that the limit allows.
+        # In a thread, because a few kB can decompress to the full limit.
         return await asyncio.to_thread(_decompressed, content, codings, limit) if codings else content
     return content
 
 
 async def _read_rest(first: bytes, receive: Receive, limit: BodyLimit) -> bytes:
     parts, size, more = [first], len(first), True
-    while more and size <= limit.most:
+    while more and size <= limit.max_bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
-    if size > limit.most:
+    if size > limit.max_bytes:
         raise _too_large(limit)
     return b"".join(parts)
 
 
 def _content_encodings(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """In the order in which they were applied, without those that change nothing. Raises RequestRefused."""
+    """The content codings in the order of application, without `identity`. Raises RequestRefused."""
     listed = b",".join(value for name, value in headers if name == b"content-encoding").decode("latin-1")
     codings = [each.strip().lower() for each in listed.split(",")]
     codings = [each.removeprefix("x-") for each in codings if each not in ("", "identity")]
@@ -130,20 +129,20 @@ def _decompressed(content: bytes, codings: list[str], limit: BodyLimit) -> bytes
 
 
 def _decompress(content: bytes, coding: str, limit: BodyLimit) -> bytes:
-    decoding = Decoder(may_be_bare=coding == "deflate")
-    decoding.feed(content)
+    decoder = Decoder(allow_raw=coding == "deflate")
+    decoder.feed(content)
     parts, size = [], 0
     try:
-        while part := decoding.take():
+        while part := decoder.take():
             parts.append(part)
             size += len(part)
-            if size > limit.most:
+            if size > limit.max_bytes:
                 raise _too_large(limit)
     except NotDecodable:
         raise RequestRefused(
             f"The body is not what its header says: it cannot be read as {coding}."
         ) from None
-    if not decoding.is_whole:
+    if not decoder.is_whole:
         raise RequestRefused(
             f"The body ends in the middle: it is not all of what was compressed with {coding}."
         )
@@ -151,8 +150,8 @@ def _decompress(content: bytes, coding: str, limit: BodyLimit) -> bytes:
 
 
 def _too_large(limit: BodyLimit) -> RequestRefused:
-    most = f"{limit.most / _MB:g} MB" if limit.most % _MB == 0 else f"{limit.most} bytes"
+    size = f"{limit.max_bytes / _MB:g} MB" if limit.max_bytes % _MB == 0 else f"{limit.max_bytes} bytes"
     return RequestRefused(
-        f"The body is larger than {most}, the most that is taken here. Send less at a time, or have {limit.setting} raised.",
+        f"The body is larger than {size}, the most that is taken here. Send less at a time, or have {limit.setting} raised.",
         status=413,
     )

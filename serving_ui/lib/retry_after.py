@@ -1,6 +1,6 @@
-"""HTTP's header Retry-After (RFC 9110, 10.2.3): how long somebody asks to be left alone, in seconds or as a date.
+"""Parses the header Retry-After (RFC 9110, 10.2.3), which is a number of seconds or a date.
 
-Azure and OpenAI say it in `retry-after-ms` as well, more precisely.
+Azure and OpenAI also send `retry-after-ms`, which is more precise.
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ from time import time
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds; None when the headers (by lower-case names) do not say it in a way that can be understood."""
+    """Seconds to wait; None if the headers (by lower-case name) have no valid value."""
     wait = _number(headers.get("retry-after-ms"))
     if wait is not None:
         return wait / 1000
-    given = headers.get("retry-after")
-    if given is None:
+    value = headers.get("retry-after")
+    if value is None:
         return None
-    wait = _number(given)
-    if wait is None and (then := _moment(given)) is not None:
-        now = _moment(headers.get("date", ""))  # the sender's clock, if it tells it, is the one that it means
-        wait = max(then - (time() if now is None else now), 0.0)
+    wait = _number(value)
+    if wait is None and (retry_at := _timestamp(value)) is not None:
+        now = _timestamp(headers.get("date", ""))  # the sender's clock if known, because it computed the date
+        wait = max(retry_at - (time() if now is None else now), 0.0)
     return wait
 
 
-def _number(given: str | None) -> float | None:
-    """At least 0."""
+def _number(value: str | None) -> float | None:
     try:
-        number = float(given or "")
+        number = float(value or "")
     except ValueError:
         return None
     return max(number, 0.0) if isfinite(number) else None
 
 
-def _moment(date: str) -> float | None:
+def _timestamp(date: str) -> float | None:
     try:
-        moment = parsedate_to_datetime(date)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        parsed = parsedate_to_datetime(date)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

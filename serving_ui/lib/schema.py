@@ -1,4 +1,4 @@
-"""Whether a newer version of this program has prepared the database: then it has migrations that this code does not know."""
+"""Detects that a newer version of this program has migrated the database: it then has migrations that this code does not have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 
 class KnownMigrations:
-    """The migrations that this process knows, as of its start: its files may be replaced while it runs."""
+    """The migrations in the code of this process, listed at its start, because an upgrade may replace the files while it runs."""
 
     def __init__(self) -> None:
         self._known = {
@@ -20,8 +20,8 @@ class KnownMigrations:
             for module in pkgutil.iter_modules([str(Path(app.path) / "migrations")])
         }
 
-    def concern(self) -> str | None:
-        """A sentence for whoever runs this, if the database is newer. Raises DatabaseError."""
+    def unknown_migrations_warning(self) -> str | None:
+        """A sentence for operators if the database has unknown migrations, else None. Raises DatabaseError."""
         applied = MigrationRecorder(connection).applied_migrations()
         unknown = sorted(" ".join(key) for key in applied if key not in self._known)
         if not unknown:

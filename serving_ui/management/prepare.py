@@ -89,8 +89,8 @@ def _print_waiting() -> None:
 
 
 def _migrate() -> None:
-    if concern := KnownMigrations().concern():
-        print(concern, file=sys.stderr, flush=True)
+    if warning := KnownMigrations().unknown_migrations_warning():
+        print(warning, file=sys.stderr, flush=True)
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         print("Preparing the database.", file=sys.stderr, flush=True)

@@ -147,7 +147,7 @@ class SnapshotFollower:
         if time.monotonic() - self._schema_checked_at < SCHEMA_CHECK_SECONDS:
             return
         self._schema_checked_at, before = time.monotonic(), self.outdated
-        self.outdated = self._schema.concern()
+        self.outdated = self._schema.unknown_migrations_warning()
         if self.outdated and self.outdated != before:
             log.warning(self.outdated)
 

@@ -37,7 +37,7 @@ def by_both(request: UpstreamRequest, policy: EgressPolicy = POLICY) -> Outcomes
 def by_call(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     try:
         with Call(policy=policy) as call, call.send(request) as reply:
-            return reply.status, reply.read_start(most=1000)
+            return reply.status, reply.read_start(max_bytes=1000)
     except (UpstreamFault, EgressRefused) as fault:
         return type(fault), str(fault)
 
@@ -48,7 +48,7 @@ async def by_client(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     try:
         reply = await client.send(request, policy=policy)
         try:
-            return reply.status, await reply.read_start(most=1000)
+            return reply.status, await reply.read_start(max_bytes=1000)
         finally:
             reply.release()
     except (UpstreamFault, EgressRefused) as fault:

@@ -53,9 +53,9 @@ def asking(url: str) -> UpstreamRequest:
     return UpstreamRequest("GET", url, (("Authorization", "Bearer key"),))
 
 
-def ask(url: str, call: Call, *, most: int = 1000) -> bytes:
+def ask(url: str, call: Call, *, max_bytes: int = 1000) -> bytes:
     with call.send(asking(url)) as reply:
-        return reply.read_start(most=most)
+        return reply.read_start(max_bytes=max_bytes)
 
 
 @contextmanager
@@ -169,7 +169,7 @@ def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, c
     }
     vendor.say(Answer(400, {"Content-Encoding": coding} if coding else {}, (packed[coding],)))
     with Call(policy=POLICY) as call:
-        content = ask(vendor.url, call, most=10_000)
+        content = ask(vendor.url, call, max_bytes=10_000)
     assert content == (b"" if coding == "br" else whole[:10_000])
 
 

@@ -123,7 +123,7 @@ def test_a_body_that_is_not_a_json_object_is_refused(gateway: GatewayServer, con
 def test_a_body_over_sixteen_megabytes_is_refused(
     gateway: GatewayServer, sandbox: SandboxServer, chunked: bool
 ):
-    content = b'{"messages": [{"role": "user", "content": "' + b"x" * QUERY_BODY.most + b'"}]}'
+    content = b'{"messages": [{"role": "user", "content": "' + b"x" * QUERY_BODY.max_bytes + b'"}]}'
     if chunked:
         headers = {"Authorization": "Bearer token-owner"}
         url = f"{gateway.url}/serving-endpoints/chat/invocations"
@@ -161,7 +161,7 @@ def test_a_compressed_query_is_read(
 
 
 def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
-    content = gzip.compress(b'{"messages": ["' + b"x" * QUERY_BODY.most + b'"]}')
+    content = gzip.compress(b'{"messages": ["' + b"x" * QUERY_BODY.max_bytes + b'"]}')
     answer = gateway.query(body=content, headers={"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "16 MB" in answer.json()["message"]

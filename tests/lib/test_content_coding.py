@@ -34,7 +34,7 @@ packings = pytest.mark.parametrize(
 
 
 def unpacked(portions: list[bytes]) -> tuple[bytes, Decoder]:
-    made, content = Decoder(may_be_bare=True), b""
+    made, content = Decoder(allow_raw=True), b""
     for portion in portions:
         made.feed(portion)
         while piece := made.take():

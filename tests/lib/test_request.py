@@ -101,7 +101,7 @@ def test_a_body_of_nothing_is_nothing(coding: str):
 @pytest.mark.parametrize("coding", [*CODINGS, None])
 def test_a_body_may_be_as_large_as_the_limit_and_no_larger(coding: str | None):
     encode = CODINGS[coding] if coding is not None else same
-    whole = bytes(LIMIT.most)
+    whole = bytes(LIMIT.max_bytes)
     assert read(encode(whole), coding=coding) == whole
     with pytest.raises(RequestRefused, match=r"larger than 100000 bytes.*SERVING_UI_SOME_BYTES") as refused:
         read(encode(whole + b"x"), coding=coding)
@@ -115,7 +115,7 @@ def test_a_limit_is_said_in_megabytes_when_it_is_some():
 
 def test_nothing_is_read_of_a_body_that_says_that_it_is_larger():
     with pytest.raises(RequestRefused, match="larger"):
-        read(declared=LIMIT.most + 1)
+        read(declared=LIMIT.max_bytes + 1)
 
 
 def test_no_more_is_read_than_the_limit():
