@@ -1,5 +1,5 @@
-"""The vocabulary: providers, tasks, endpoint configs, and the requests that providers understand.
+"""Providers, tasks, endpoint configs, and the translation of requests and responses for each provider.
 
-Pure and pydantic only: no Django, Celery, HTTP client, clock, file or environment. Everything above derives from it: the
-create form, API validation, redaction, the credential check and the gateway.
+Depends on pydantic only: no Django, Celery, HTTP client, clock, file or environment. The create form, API validation, redaction, the
+credential check and the gateway are derived from it.
 """

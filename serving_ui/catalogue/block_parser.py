@@ -1,6 +1,6 @@
-"""Reads one block of the API against its fields: pairs of secrets, types, forms of values, and the two rules.
+"""Validates one config block of a request against its declared fields: types, values, secrets, and which fields apply.
 
-Everything wrong becomes a problem at the path of the field concerned; nothing is raised here, so that a person sees all at once.
+Collects a Problem with the path of the field for each error instead of raising, so that all errors are reported at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Fields = Mapping[str, ConfigField]
 
 @dataclasses.dataclass
 class ParsedBlock:
-    """What a block gives: values by name, names that are there but empty, and what is wrong."""
+    """The valid values by name, the names of empty fields, and the problems."""
 
-    given: dict[str, Any] = dataclasses.field(default_factory=dict)
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
     empty: set[str] = dataclasses.field(default_factory=set)
     problems: list[Problem] = dataclasses.field(default_factory=list)
 
@@ -36,52 +36,52 @@ class ParsedBlock:
 
 
 def parse(fields: Fields, data: object, *, trusted: bool) -> ParsedBlock:
-    """Take the declared fields out of `data`; `trusted` leaves the form of values unchecked."""
-    reading = ParsedBlock()
+    """Read the declared fields of `data`; `trusted` skips the validation of values."""
+    block = ParsedBlock()
     if not isinstance(data, Mapping):
-        reading.problems.append(Problem((), _("This must be an object with the fields of the provider.")))
-        return reading
+        block.problems.append(Problem((), _("This must be an object with the fields of the provider.")))
+        return block
     for name, field in fields.items():
         if field.kind == "secret":
-            _parse_secret(reading, name, field, data, trusted)
+            _parse_secret(block, name, field, data, trusted)
         elif field.group is not None:
             if data.get(name) is not None:
-                reading.given[name] = data[name]
+                block.values[name] = data[name]
         else:
-            _parse_text(reading, name, field, data.get(name), trusted)
-    return reading
+            _parse_text(block, name, field, data.get(name), trusted)
+    return block
 
 
-def _parse_text(reading: ParsedBlock, name: str, field: ConfigField, value: object, trusted: bool) -> None:
+def _parse_text(block: ParsedBlock, name: str, field: ConfigField, value: object, trusted: bool) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        reading.refuse(name, _("%(label)s must be text.").fill(label=field.label))
+        block.refuse(name, _("%(label)s must be text.").fill(label=field.label))
         return
     value = value.strip()
     if not value:
-        reading.empty.add(name)
+        block.empty.add(name)
         return
     if field.any_case:
         value = value.lower()
     problem = None if trusted else field.problem(value)
     if problem:
-        reading.refuse(name, problem)
+        block.refuse(name, problem)
     else:
-        reading.given[name] = value
+        block.values[name] = value
 
 
 def _parse_secret(
-    reading: ParsedBlock, name: str, field: ConfigField, data: Mapping[Any, Any], trusted: bool
+    block: ParsedBlock, name: str, field: ConfigField, data: Mapping[Any, Any], trusted: bool
 ) -> None:
     reference, plaintext = data.get(name), data.get(name + PLAINTEXT_SUFFIX)
-    given = [value for value in (reference, plaintext) if not _is_blank(value)]
-    if len(given) == 2:
+    present = [value for value in (reference, plaintext) if not _is_blank(value)]
+    if len(present) == 2:
         both = _("Give %(label)s either as a secret reference or as the secret itself, not both.")
-        reading.refuse(name, both.fill(label=field.label))
-    elif not given:
+        block.refuse(name, both.fill(label=field.label))
+    elif not present:
         if reference is not None or plaintext is not None:
-            reading.empty.add(name)
+            block.empty.add(name)
     else:
         secret = (
             _secret_from_reference(reference)
@@ -90,9 +90,9 @@ def _parse_secret(
         )
         problem = _secret_problem(secret, name, field, trusted)
         if problem:
-            reading.refuse(name, problem)
+            block.refuse(name, problem)
         else:
-            reading.given[name] = secret
+            block.values[name] = secret
 
 
 def _is_blank(value: object) -> bool:
@@ -136,7 +136,7 @@ def _secret_problem(
 
 
 def _value_problem(value: str, field: ConfigField) -> TranslatableText | None:
-    """A single-line secret travels in a header: what a header cannot carry was pasted wrongly."""
+    """The problem with a plaintext secret, if any. A single-line secret is sent in a header, which allows ASCII only."""
     if len(value) > field.max_length:
         limit = _("%(label)s can have at most %(limit)s characters.")
         return limit.fill(label=field.label, limit=field.max_length)
@@ -148,45 +148,45 @@ def _value_problem(value: str, field: ConfigField) -> TranslatableText | None:
 
 
 def visibility_problems(
-    fields: Fields, form_choices: tuple[ConfigField, ...], reading: ParsedBlock
+    fields: Fields, form_choices: tuple[ConfigField, ...], block: ParsedBlock
 ) -> list[Problem]:
-    """A field that is shown and required must be given; a field that is not shown must not be."""
-    answers = _choice_values(fields, form_choices, reading)
-    refused = reading.refused
+    """A field that is shown and required must have a value; a field that is not shown must have none."""
+    choices = _choice_values(fields, form_choices, block)
+    refused = block.refused
     problems = []
     for name, field in fields.items():
-        doubtful = field.shown_when is not None and field.shown_when[0] in refused
-        if name in refused or doubtful:
+        depends_on_refused = field.shown_when is not None and field.shown_when[0] in refused
+        if name in refused or depends_on_refused:
             continue
-        given = name in reading.given
-        if not visibility.is_met(field.shown_when, answers):
-            if given:
+        has_value = name in block.values
+        if not visibility.is_met(field.shown_when, choices):
+            if has_value:
                 message = _not_applicable_message(field, fields, form_choices)
                 problems.append(Problem((name,), message, "not_applicable"))
-        elif not given and _is_required(field, answers):
+        elif not has_value and _is_required(field, choices):
             problems.append(Problem((name,), _missing_message(field), "required"))
     return problems
 
 
-def _is_required(field: ConfigField, answers: Mapping[str, str]) -> bool:
-    needed = visibility.is_required(field.required, field.required_when, answers)
+def _is_required(field: ConfigField, choices: Mapping[str, str]) -> bool:
+    needed = visibility.is_required(field.required, field.required_when, choices)
     return needed and field.default is None
 
 
 def _choice_values(
-    fields: Fields, form_choices: tuple[ConfigField, ...], reading: ParsedBlock
+    fields: Fields, form_choices: tuple[ConfigField, ...], block: ParsedBlock
 ) -> dict[str, str]:
-    answers: dict[str, str | None] = {
-        name: reading.given.get(name, field.default)
+    choices: dict[str, str | None] = {
+        name: block.values.get(name, field.default)
         for name, field in fields.items()
         if field.kind == "choice"
     }
     for choice in form_choices:
-        spoken = [_condition(fields, name) for name in reading.given]
-        touched = [_condition(fields, name) for name in reading.empty | _names(reading.refused)]
-        answer = visibility.implied_choice(choice, spoken) or visibility.implied_choice(choice, touched)
-        answers[choice.name] = answer or choice.default
-    return {name: answer for name, answer in answers.items() if answer is not None}
+        valid = [_condition(fields, name) for name in block.values]
+        mentioned = [_condition(fields, name) for name in block.empty | _names(block.refused)]
+        answer = visibility.implied_choice(choice, valid) or visibility.implied_choice(choice, mentioned)
+        choices[choice.name] = answer or choice.default
+    return {name: answer for name, answer in choices.items() if answer is not None}
 
 
 def _names(refused: set[str | int]) -> set[str]:
@@ -211,13 +211,13 @@ def _missing_message(field: ConfigField) -> TranslatableText:
 def _not_applicable_message(
     field: ConfigField, fields: Fields, form_choices: tuple[ConfigField, ...]
 ) -> TranslatableText:
-    other, answers = field.shown_when or ("", frozenset())
+    other, allowed = field.shown_when or ("", frozenset())
     choices: dict[str, tuple[TranslatableText, tuple[tuple[str, TranslatableText], ...]]] = {
         name: (each.label, each.choices) for name, each in fields.items()
     }
     choices |= {each.name: (each.label, each.choices) for each in form_choices}
     label, known = choices[other]
-    wanted = [name for value, name in known if value in answers]
+    wanted = [name for value, name in known if value in allowed]
     message = _(
         "%(label)s can only be given when %(other)s is one of: %(wanted)s. Leave it out, or change that."
     )

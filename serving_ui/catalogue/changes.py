@@ -1,4 +1,4 @@
-"""What tells two configs apart, in the words of the form, and where a config's secrets go."""
+"""The differences between two configs, as labels of the form, and where the secrets of a config are sent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from serving_ui.catalogue.upstream import Addresses
 
 
 def destinations(entity: ServedEntity, addresses: Addresses) -> frozenset[str]:
-    """Where and how the secrets of a served entity are sent; equal for two entities that send them alike."""
+    """Where and how the secrets of a served entity are sent; see `Provider.destinations`."""
     model = entity.external_model
-    return model.described.destinations(model.config, addresses)
+    return model.provider_entry.destinations(model.config, addresses)
 
 
 def differences(old: ConfigSpec, new: ConfigSpec) -> list[TranslatableText]:
-    """The labels of what changed, each once, in the order of the form."""
+    """The labels of the changed fields, without duplicates, in the order of the form."""
     return list(dict.fromkeys(_differences(old, new)))
 
 

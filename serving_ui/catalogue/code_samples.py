@@ -1,6 +1,6 @@
-"""Programs that call this server, as text to paste: shell, Python, and values laid out as a person would write them.
+"""Code samples that call this server: curl, the OpenAI client, the MLflow client, and formatted values.
 
-Whoever shows them decides what stands for the address and the token: a value, a placeholder or a shell variable.
+URL and token are arguments: a value, a placeholder or a shell variable.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _MAX_LINE = 72
 
 
 def curl(method: str, url: str, *, token: str, body: Mapping[str, Any] | None = None) -> str:
-    """A shell command. `token` may be a shell variable; empty, no access token is sent."""
+    """A shell command. `token` may be a shell variable; no access token is sent if it is empty."""
     lines = [f'curl {"" if method == "GET" else f"-X {method} "}"{url}"']
     if token:
         lines.append(f'  -H "Authorization: Bearer {token}"')
     if body is not None:
-        # A single quote would end the shell's string; it is put outside of it.
+        # A single quote ends the shell string, adds an escaped quote, and begins a new string.
         text = as_json(body).replace("'", "'\\''")
         lines += ['  -H "Content-Type: application/json"', f"  -d '{text}'"]
     return " \\\n".join(lines)
 
 
 def openai_client(task: Task, *, endpoint: str, base: str, token: str) -> str:
-    """A query with the OpenAI client. `base` is the address of this server."""
+    """A query with the OpenAI client. `base` is the URL of this server."""
     function, shown = _OPENAI_CALLS[task]
     arguments = {"model": endpoint, **SAMPLE_BODIES[task]}
     query = call(f"client.{function}", {name: as_python(value) for name, value in arguments.items()})
@@ -57,7 +57,7 @@ def openai_client(task: Task, *, endpoint: str, base: str, token: str) -> str:
 
 
 def mlflow_client(function: str, arguments: Mapping[str, str], *, base: str = "", token: str = "") -> str:
-    """A call of the MLflow Deployments client. Without `base` it reads address and token from the environment."""
+    """A call of the MLflow Deployments client, which reads URL and token from the environment if `base` is empty."""
     start = "from mlflow.deployments import get_deploy_client\n\n"
     if base:
         start = (
@@ -70,7 +70,7 @@ def mlflow_client(function: str, arguments: Mapping[str, str], *, base: str = ""
 
 
 def call(function: str, arguments: Mapping[str, str]) -> str:
-    """A Python call of arguments that are Python already, on one line if it is short."""
+    """A Python call, on one line if it is short. The arguments are Python expressions."""
     short = f"{function}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
     if "\n" not in short and len(short) <= 88:
         return short
@@ -79,25 +79,25 @@ def call(function: str, arguments: Mapping[str, str]) -> str:
 
 
 def as_python(value: Any) -> str:
-    """A Python literal, with a comma at the end of each line."""
-    return _laid_out(value, python=True)
+    """A Python literal, with trailing commas."""
+    return _formatted(value, python=True)
 
 
 def as_json(value: Any) -> str:
     """JSON in the same layout."""
-    return _laid_out(value, python=False)
+    return _formatted(value, python=False)
 
 
-def _laid_out(value: Any, *, python: bool) -> str:
-    """Over several lines, with small objects and lists on one."""
+def _formatted(value: Any, *, python: bool) -> str:
+    """The value on several lines, with small objects and lists on one line each."""
     whole = _on_one_line(value, python=python)
     if len(whole) <= _MAX_LINE and not _is_deep(value):
         return whole
     if isinstance(value, Mapping):
-        parts = [f"{_text(name)}: {_laid_out(each, python=python)}" for name, each in value.items()]
+        parts = [f"{_text(name)}: {_formatted(each, python=python)}" for name, each in value.items()]
         return "{" + _block(parts, python=python) + "}"
     if isinstance(value, list):
-        return "[" + _block([_laid_out(each, python=python) for each in value], python=python) + "]"
+        return "[" + _block([_formatted(each, python=python) for each in value], python=python) + "]"
     return whole
 
 
@@ -107,7 +107,7 @@ def _block(parts: list[str], *, python: bool) -> str:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether an object has a filled object or list in it."""
+    """Whether an object contains a non-empty object or list."""
     inside = value.values() if isinstance(value, Mapping) else ()
     return any(isinstance(each, Mapping | list) and each for each in inside)
 
@@ -124,5 +124,5 @@ def _on_one_line(value: Any, *, python: bool) -> str:
 
 
 def _text(value: str) -> str:
-    """A string, which JSON and Python spell alike."""
+    """A string literal, which is the same in JSON and Python."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Reads the messages of a chat request for vendors that are stricter than OpenAI. Pure; errors name the parameter.
+"""Reads the messages of a chat request for vendors that are stricter than OpenAI. No I/O; errors name the parameter.
 
 Applied here for every vendor: no blank text, a user message first, a unique id for each tool call, exactly one result for each call,
 results before other content of the same user turn. `VendorRules` says what else a vendor requires. Only blank content is left out.
@@ -182,7 +182,7 @@ class _MessageReader:
         self._rules = rules
         self._as_text = tools_as_text
         self._used_ids: Counter[str] = Counter()
-        self._unanswered: list[tuple[str, ToolCall]] = []
+        self._calls_without_result: list[tuple[str, ToolCall]] = []
         """(the caller's id, the call)"""
         self._calls_path = ""
 
@@ -204,7 +204,7 @@ class _MessageReader:
 
     def require_results(self) -> None:
         """Raise UnsupportedRequest for a call without a result, which OpenAI refuses as well."""
-        if self._unanswered and not self._as_text:
+        if self._calls_without_result and not self._as_text:
             sentence = "Each call must be answered by a message with the role tool and the id of the call."
             raise refuse(f"{self._calls_path}.tool_calls", sentence)
 
@@ -213,7 +213,7 @@ class _MessageReader:
         thinking = _thinking_blocks(message, path) if self._rules.takes_thinking_blocks else []
         listed = openai_request.list_field(message, "tool_calls", path=f"{path}.")
         calls = [self._call(call, f"{path}.tool_calls[{n}]", n) for n, call in enumerate(listed)]
-        self._unanswered = [(_call_id(call.original), call) for call in calls]
+        self._calls_without_result = [(_call_id(call.original), call) for call in calls]
         self._calls_path = path
         if self._as_text:
             for call in calls:
@@ -238,9 +238,9 @@ class _MessageReader:
     def _answered_call(self, call_id: Any, path: str) -> ToolCall | None:
         """The first unanswered call with this id; the first of all if the id is empty."""
         wanted = _call_id({"id": call_id})
-        for position, (caller_id, call) in enumerate(self._unanswered):
+        for position, (caller_id, call) in enumerate(self._calls_without_result):
             if wanted in (caller_id, ""):
-                del self._unanswered[position]
+                del self._calls_without_result[position]
                 return call
         if self._as_text:
             return None

@@ -1,7 +1,7 @@
 """The config of an endpoint: its served entities and how traffic is divided among them.
 
-A served entity is an external model, for now the only kind. What is stored holds no plaintext secret, and what the API shows
-holds nothing of a secret but its reference.
+External models are so far the only kind of served entity. The stored config contains no plaintext secrets, and the public one contains
+only references of secrets.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ COMPUTE_FIELDS = (
     "environment_vars",
     "instance_profile_arn",
 )
-"""What the API knows for models that run here; an external model has none of it."""
+"""Fields of the API for models that the server runs itself. They cannot be given with an external model."""
 
 
 class ApiModel(BaseModel):
@@ -134,10 +134,10 @@ class ServedEntity(ApiModel):
         message = _(
             "%(field)s cannot be given with an external model, which runs at its provider. Leave it out."
         )
-        strangers = [name for name in COMPUTE_FIELDS if data.get(name) is not None]
-        if strangers and data.get("external_model") is not None:
+        not_applicable = [name for name in COMPUTE_FIELDS if data.get(name) is not None]
+        if not_applicable and data.get("external_model") is not None:
             raise as_validation_error(
-                Problem((name,), message.fill(field=name), "not_applicable") for name in strangers
+                Problem((name,), message.fill(field=name), "not_applicable") for name in not_applicable
             )
         model = data.get("external_model")
         model_name = model.get("name") if isinstance(model, Mapping) else None
@@ -171,7 +171,7 @@ class Route(ApiModel):
     @model_validator(mode="before")
     @classmethod
     def _either_name(cls, data: object) -> object:
-        """The API has two names for the same; both are accepted, and shown."""
+        """The API has two names of this field; requests may have either, responses have both."""
         if not isinstance(data, Mapping) or data.get("served_model_name") is None:
             return data
         older = data["served_model_name"]
@@ -208,7 +208,7 @@ class ConfigSpec(RequestBody):
     ] = Field(default_factory=TrafficConfig)
 
     @model_validator(mode="after")
-    def _all_to_the_only_one(self) -> Self:
+    def _default_route(self) -> Self:
         if len(self.served_entities) == 1 and not self.traffic_config.routes:
             whole = Route(served_entity_name=self.served_entities[0].name, traffic_percentage=100)
             self.traffic_config.routes.append(whole)
@@ -233,30 +233,30 @@ class ConfigSpec(RequestBody):
     def _models(self) -> Iterator[tuple[Path, ExternalModel]]:
         for position, entity in enumerate(self.served_entities):
             model = entity.external_model
-            yield ("served_entities", position, "external_model", model.described.config_key), model
+            yield ("served_entities", position, "external_model", model.provider_entry.config_key), model
 
     def with_secrets(self, secrets: Mapping[Path, Secret]) -> ConfigSpec:
-        """The same config with other secrets in the given places."""
+        """A copy of the config with the secrets at these paths replaced."""
         entities = list(self.served_entities)
         for position, (prefix, model) in enumerate(self._models()):
-            mine = {_as_strings(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
-            if mine:
-                changed = model.model_copy(update={"config": model.config.with_secrets(mine)})
+            own = {_as_strings(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
+            if own:
+                changed = model.model_copy(update={"config": model.config.with_secrets(own)})
                 entities[position] = entities[position].model_copy(update={"external_model": changed})
         return self.model_copy(update={"served_entities": entities})
 
     def stored(self) -> dict[str, Any]:
-        """For the database: references as they are, stored secrets by their id. ValueError on a plaintext."""
+        """The JSON for the database: references, and the ids of stored secrets. Raises ValueError for a plaintext."""
         return self._dumped(_dump_secret_for_storage)
 
     def public(self) -> dict[str, Any]:
-        """For an answer of the API: references as given, nothing of any other secret."""
+        """The JSON for API responses: references, without other secrets."""
         return self._dumped(_dump_secret_for_api)
 
-    def _dumped(self, spell: DumpSecret) -> dict[str, Any]:
+    def _dumped(self, dump_secret: DumpSecret) -> dict[str, Any]:
         return {
             "served_entities": [
-                {"name": entity.name, "external_model": entity.external_model.dump(spell)}
+                {"name": entity.name, "external_model": entity.external_model.dump(dump_secret)}
                 for entity in self.served_entities
             ],
             "traffic_config": {
@@ -273,7 +273,7 @@ class ConfigSpec(RequestBody):
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> ConfigSpec:
-        """Read `stored()` back. SpecErrors when it cannot be understood any more."""
+        """Read the JSON of `stored()`. Raises SpecErrors if this version cannot read it."""
         try:
             return cls.model_validate(_with_stored_secrets(stored), context=TRUSTED)
         except ValidationError as error:
@@ -298,8 +298,8 @@ def _dump_secret_for_api(name: str, secret: Secret) -> dict[str, Any]:
 
 
 def public_config(stored: Any) -> Any:
-    """What `ConfigSpec.load(stored).public()` says, without making models of it: for lists of thousands."""
-    if isinstance(stored, dict):  # not Mapping, which takes three times as long to ask for
+    """The same as `ConfigSpec.load(stored).public()`, but without building models, which is too slow for long lists."""
+    if isinstance(stored, dict):  # not Mapping, for which isinstance takes three times as long
         return {
             name: public_config(value) if isinstance(value, dict | list) else value
             for name, value in stored.items()
@@ -317,7 +317,7 @@ def _is_stored(name: str, value: Any) -> bool:
 
 
 def _with_stored_secrets(part: Any) -> Any:
-    """Ids of stored secrets become secrets. Only here: from outside, an id would be a claim to another's secret."""
+    """Converts ids of stored secrets to Secret. Never used on request bodies, where an id could be that of another user's secret."""
     if isinstance(part, Mapping):
         return dict(_read_stored(name, value) for name, value in part.items())
     if isinstance(part, list):

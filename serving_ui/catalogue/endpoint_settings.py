@@ -1,4 +1,4 @@
-"""What governs an endpoint beside its config: AI gateway settings, e-mail notifications, timeouts, in the shape of the API."""
+"""Settings of an endpoint outside of its config, in the format of the API: AI gateway, e-mail notifications, timeouts."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ class AiGateway(RequestBody):
     )
 
     def stored(self) -> dict[str, Any]:
-        """What was given, for the database and for answers."""
+        """The given fields, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def without_effect(self) -> list[str]:
-        """What is kept and not carried out by this version, by path."""
-        switched = {
+        """The settings that are stored but have no effect in this version, by path."""
+        settings = {
             "guardrails": self.guardrails,
             "inference_table_config": self.inference_table_config and self.inference_table_config.enabled,
         }
-        return [name for name, is_on in switched.items() if is_on]
+        return [name for name, is_on in settings.items() if is_on]
 
 
 class EmailNotifications(RequestBody):
@@ -86,7 +86,7 @@ class EmailNotifications(RequestBody):
     on_update_success: Annotated[EmailAddresses | None, Field(description="E-mail addresses.")] = None
 
     def stored(self) -> dict[str, Any]:
-        """What was given, for the database and for answers."""
+        """The given fields, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
@@ -109,29 +109,29 @@ class Timeouts(RequestBody):
     ] = None
 
     @model_validator(mode="after")
-    def _in_their_order(self) -> Self:
-        given = {name: value for name, value in self if value is not None}
-        if list(given.values()) != sorted(given.values()):
+    def _check_order(self) -> Self:
+        timeouts = {name: value for name, value in self if value is not None}
+        if list(timeouts.values()) != sorted(timeouts.values()):
             message = _(
                 "Connecting is a part of the wait for the first byte, and that is a part of the whole. "
                 "Give them rising numbers."
             )
-            raise as_validation_error([Problem((next(reversed(given)),), message)])
+            raise as_validation_error([Problem((next(reversed(timeouts)),), message)])
         return self
 
     def effective(self) -> dict[str, float]:
-        """All three."""
+        """The three timeouts in seconds, with defaults."""
         connect, first_byte, total = self.connect_seconds, self.first_byte_seconds, self.total_seconds
-        most = total or MAX_SECONDS
-        connect = connect or min(5.0, first_byte or most, most)
-        first_byte = first_byte or min(max(60.0, connect), most)
+        maximum = total or MAX_SECONDS
+        connect = connect or min(5.0, first_byte or maximum, maximum)
+        first_byte = first_byte or min(max(60.0, connect), maximum)
         return {"connect": connect, "first_byte": first_byte, "total": total or max(297.0, first_byte)}
 
     def stored(self) -> dict[str, float]:
-        """What was given, for the database and for answers."""
+        """The given fields, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 def parse_gateway_limits(body: object) -> list[RateLimit]:
-    """Read the rate limits of AI gateway settings alone. Raises SpecErrors, with paths from the endpoint."""
+    """Read the rate limits of the AI gateway settings. Raises SpecErrors, with paths that start with `ai_gateway`."""
     return AiGateway.parsed({"rate_limits": body}, "ai_gateway").rate_limits or []

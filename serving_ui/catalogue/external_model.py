@@ -1,6 +1,6 @@
 """An external model: a provider, the provider's model, a task, and the provider's config block.
 
-The API has the block under a key of the provider's own (`openai_config`); here it is `config`.
+In the API, the key of the block depends on the provider, such as `openai_config`; here it is `config`.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class ExternalModel(BaseModel):
 
     @classmethod
     def accepted_fields(cls) -> dict[str, type[ProviderConfig] | None]:
-        """Every provider's block under its own name, in place of `config`; see `unknown.in_model`."""
+        """The config keys of all providers instead of `config`; see `unknown.in_model`."""
         blocks = {provider.config_key: provider.config for provider in registry.PROVIDERS.values()}
         return {**dict.fromkeys(_PLAIN_FIELDS), **blocks}
 
     @property
-    def described(self) -> Provider:
-        """What the catalogue says about this model's provider."""
+    def provider_entry(self) -> Provider:
+        """The catalogue's entry of this model's provider."""
         return registry.get(self.provider)
 
-    def dump(self, spell: Callable[[str, Secret], dict[str, Any]]) -> dict[str, Any]:
-        """In the shape of the API; `spell` says what becomes of each secret."""
+    def dump(self, dump_secret: Callable[[str, Secret], dict[str, Any]]) -> dict[str, Any]:
+        """In the format of the API; `dump_secret` returns the fields of a secret."""
         plain = {"provider": self.provider, "name": self.name, "task": self.task.value}
-        return {**plain, self.described.config_key: self.config.dump(spell)}
+        return {**plain, self.provider_entry.config_key: self.config.dump(dump_secret)}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -62,23 +62,23 @@ class ExternalModel(BaseModel):
             return handler(data)
         if not isinstance(data, Mapping):
             raise as_validation_error([Problem((), _("External model must be an object."))])
-        given, problems = _plain_fields(data)
-        provider = registry.PROVIDERS.get(given["provider"]) if "provider" in given else None
+        values, problems = _plain_fields(data)
+        provider = registry.PROVIDERS.get(values["provider"]) if "provider" in values else None
         if provider is not None:
             if not is_trusted(info):
-                problems += _task_problems(provider, given.get("task"))
-            problems += _stray_blocks(provider, data)
-            config, wrong = _config(provider, data, info.context)
-            problems += wrong
-            given["config"] = config
+                problems += _task_problems(provider, values.get("task"))
+            problems += _other_block_problems(provider, data)
+            config, config_problems = _config(provider, data, info.context)
+            problems += config_problems
+            values["config"] = config
         if problems:
             raise as_validation_error(problems)
-        return handler(given)
+        return handler(values)
 
 
 def _plain_fields(data: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Provider, model name and task, with what is wrong with each of them."""
-    given: dict[str, Any] = {}
+    """Provider, model name and task, as far as they are valid, and their problems."""
+    values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in _PLAIN_FIELDS:
         value = data.get(name)
@@ -89,8 +89,8 @@ def _plain_fields(data: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Problem
         elif message := _value_problem(name, value.strip()):
             problems.append(Problem((name,), message))
         else:
-            given[name] = value.strip()
-    return given, problems
+            values[name] = value.strip()
+    return values, problems
 
 
 def _value_problem(name: str, value: str) -> TranslatableText | None:
@@ -113,16 +113,16 @@ def _task_problems(provider: Provider, task: str | None) -> list[Problem]:
     return [Problem(("task",), message, "task_not_offered")]
 
 
-def _stray_blocks(provider: Provider, data: Mapping[Any, Any]) -> list[Problem]:
+def _other_block_problems(provider: Provider, data: Mapping[Any, Any]) -> list[Problem]:
     message = _("%(block)s belongs to another provider. Leave it out; %(provider)s has %(key)s.")
-    stray = [other.config_key for other in registry.PROVIDERS.values() if other is not provider]
+    others = [other.config_key for other in registry.PROVIDERS.values() if other is not provider]
     return [
         Problem(
             (key,),
             message.fill(block=key, provider=provider.label, key=provider.config_key),
             "not_applicable",
         )
-        for key in stray
+        for key in others
         if data.get(key) is not None
     ]
 

@@ -33,9 +33,9 @@ class ConfigField:
     """
 
     name: str = ""
-    """The name in the form: the parts of `path` joined by `__`, or that of a choice that only the form has."""
+    """The name in the form: the parts of `path` joined by `__`, or the name of a form-only choice."""
     path: tuple[str, ...] = ()
-    """Where the API has it, from the config block; empty for a choice that only the form has."""
+    """The path in the config block of the API; empty for a form-only choice."""
     label: TranslatableText
     help: TranslatableText = NO_TEXT
     kind: Kind = "text"
@@ -50,13 +50,13 @@ class ConfigField:
     max_length: int = DEFAULT_MAX_LENGTH
     shown_when: Condition | None = None
     decides_destination: bool = True
-    """Whether it decides where or how the secrets beside it are sent: when it changes, they must be given again."""
+    """Whether the value decides where or how the secrets of the block are sent, so that they must be given again if it changes."""
     group: type[Any] | None = None
-    """The model of a nested block, whose fields stand in place of this one in a form."""
+    """The model of a nested block, whose fields replace this one in a form."""
 
     @property
     def is_form_only(self) -> bool:
-        """Whether only the form has it: the API infers it from the fields that are given."""
+        """Whether only the form has the field: the API infers its value from the other fields."""
         return not self.path
 
     def __call__(self, schema: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class ConfigField:
             schema["description"] = str(self.help)
 
     def problem(self, value: str) -> TranslatableText | None:
-        """What is wrong with a value that was given, if anything."""
+        """The problem with a value, if any."""
         if self.kind == "choice":
             return self._choice_problem(value)
         if has_control_characters(value):
@@ -161,7 +161,7 @@ def choice(
     any_case: bool = False,
     decides_destination: bool = True,
 ) -> Any:
-    """One of a few values; `any_case` accepts them in capitals too."""
+    """One of `choices`; `any_case` makes the value case-insensitive."""
     return _declared(
         ConfigField(
             label=label,
@@ -180,7 +180,7 @@ def choice(
 def form_choice(
     name: str, label: TranslatableText, *, choices: Mapping[str, TranslatableText]
 ) -> ConfigField:
-    """A choice that only the form has, with its first value as the default; for a block's `form_choices`."""
+    """A choice that only the form has, for a block's `form_choices`. The first value is the default."""
     return ConfigField(
         name=name,
         label=label,
@@ -199,7 +199,7 @@ def secret(
     shown_when: When | None = None,
     multiline: bool = False,
 ) -> Any:
-    """A secret: `X` takes a reference, its twin `X_plaintext` the secret itself."""
+    """A secret: in the API, the field `X` takes a reference and `X_plaintext` the plaintext."""
     return _declared(
         ConfigField(
             label=label,
@@ -219,15 +219,15 @@ def block(group: type[Any], label: TranslatableText, *, shown_when: When | None 
 
 
 def _declared(field: ConfigField) -> Any:
-    # The default is never checked: that a required field is given is `provider_config.py`'s rule, with a better sentence.
+    # pydantic does not validate the default; `provider_config.py` checks required fields, with better messages.
     return Field(default=field.default, json_schema_extra=field)
 
 
 def _condition(when: When | None) -> Condition | None:
     if when is None:
         return None
-    ((name, answers),) = when.items()
-    return (name, frozenset(answers))
+    ((name, values),) = when.items()
+    return (name, frozenset(values))
 
 
 def _url_problem(label: TranslatableText, value: str) -> TranslatableText | None:

@@ -1,6 +1,6 @@
-"""The kinds of rate limits, as two tables: whom a limit is for (`LIMIT_KEYS`) and what it counts (`LIMIT_UNITS`).
+"""The kinds of rate limits, as two tables: whose calls a limit counts (`LIMIT_KEYS`) and in which unit (`LIMIT_UNITS`).
 
-API, forms, pages, metrics, the domain and the gateway derive from these tables: a new kind is one more row.
+API, forms, pages, metrics, the domain and the gateway use these tables: a new kind is one more entry.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from typing import Literal
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 RENEWAL_PERIOD = "minute"
-"""The window of every limit, as the API names it."""
+"""The window of every limit; the value in the API."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitKey:
-    """Whom a limit is for. Sentences for pages are translatable; those of the gateway's refusals are English, as its answers are."""
+    """Whose calls a limit counts. Texts of pages are translatable; texts of the gateway's error messages are English."""
 
     label: TranslatableText
-    """The choice in the form."""
+    """The label of the choice in the form."""
     principal_kind: Literal["principal", "group"] | None
-    """What the limit's `principal` names; None if the limit takes none."""
+    """What the limit's `principal` is; None if the limit has no `principal`."""
     needs_principal: bool = False
     only_service_principals: bool = False
-    """Whether calls of people are not counted."""
+    """Whether only calls of service principals are counted, not those of people."""
     unknown_principal: TranslatableText | None = None
-    """The problem with a `principal` that does not exist; %(name)s is its name."""
+    """The message if the `principal` does not exist; %(name)s is the `principal`."""
     own_input: TranslatableText | None = None
-    """The label of the input that the form has for calls of this key without a principal, if it has one."""
+    """The label of the form's separate input for a limit of calls without `principal`, if it has one."""
     of_each: TranslatableText | None = None
-    """On a page, for a limit without a principal; None where it is for the whole endpoint."""
+    """Text on pages for a limit without `principal`; None if it is for the whole endpoint."""
     of_one: TranslatableText | None = None
-    """On a page, for a limit with a principal, %(name)s."""
+    """Text on pages for a limit with the `principal` %(name)s."""
     refused_each: str = "for each user of this endpoint"
-    """In a refusal, for a limit without a principal."""
+    """Text in error messages for a limit without `principal`; `refused_one` for one with it."""
     refused_one: str = "for {name} at this endpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitUnit:
-    """What a limit counts. Its name is the API's field and, in refusals, the plural of the thing counted."""
+    """The unit that a limit counts. Its key in LIMIT_UNITS is the field of the API and the plural in error messages."""
 
     label: TranslatableText
-    """In a form and in problems."""
+    """The label in forms and error messages."""
     amount: TranslatableText
-    """On a page; %(most)s is the limit."""
+    """Text on pages; %(most)s is the limit."""
     metric_help: TranslatableText
     singular: str
-    """In refusals."""
+    """The singular in error messages."""
 
 
 LIMIT_KEYS: Mapping[str, LimitKey] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Rate limits in the shape of the API: calls or tokens a minute, of the endpoint, of users, of a group, of service principals."""
+"""Rate limits in the format of the API: calls or tokens per minute, for an endpoint, users, a group or service principals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RateLimit(ApiModel):
     renewal_period: Annotated[Period, Field(description="The window.")] = RENEWAL_PERIOD
 
     @model_validator(mode="after")
-    def _counts_something_of_somebody(self) -> Self:
+    def _check_unit_and_principal(self) -> Self:
         problems = []
         if all(getattr(self, unit) is None for unit in LIMIT_UNITS):
             message = _("A rate limit counts calls or tokens. Give one of the two.")
@@ -61,7 +61,7 @@ class RateLimit(ApiModel):
         return self
 
     def stored(self) -> dict[str, Any]:
-        """What was given and what it means, for the database and for answers."""
+        """The given fields and the defaults, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -76,8 +76,8 @@ def _without_duplicates(limits: list[RateLimit]) -> list[RateLimit]:
         }
         if counts & seen:
             message = _("There is more than one rate limit for %(key)s. Give one at most.")
-            whose = f"{limit.key} {limit.principal}" if limit.principal else limit.key
-            problems.append(Problem((position, "key"), message.fill(key=whose), "duplicate"))
+            subject = f"{limit.key} {limit.principal}" if limit.principal else limit.key
+            problems.append(Problem((position, "key"), message.fill(key=subject), "duplicate"))
         seen |= counts
     if problems:
         raise as_validation_error(problems)

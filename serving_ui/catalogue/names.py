@@ -1,4 +1,4 @@
-"""The rules for names: endpoints, served entities, external models."""
+"""Validates the names of endpoints, served entities and external models."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from serving_ui.catalogue.translatable import TranslatableText, _
 MAX_NAME_LENGTH = 63
 MAX_MODEL_NAME_LENGTH = 256
 NAME_PATTERN = r"[A-Za-z0-9_-]{1,63}"
-"""For the `pattern` attribute of a form's field; the other rules need a sentence each."""
+"""Also the `pattern` attribute of the form's field."""
 
 RESERVED = frozenset({"create", "pt"})
-"""An endpoint of such a name would stand in the way of an address of the pages or the API."""
+"""Names of endpoints that would collide with URLs of the pages or the API."""
 
 _NOT_IN_ENTITY_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_IN_MODEL_NAMES = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def endpoint_name_problem(name: str) -> TranslatableText | None:
-    """What is wrong with an endpoint's name, if anything. That it is not taken is for the domain to say."""
+    """The problem with an endpoint's name, if any. The domain checks that it is not taken."""
     if problem := entity_name_problem(name):
         return problem
     if name.lower().startswith("databricks-"):
@@ -30,7 +30,7 @@ def endpoint_name_problem(name: str) -> TranslatableText | None:
 
 
 def entity_name_problem(name: str) -> TranslatableText | None:
-    """What is wrong with a served entity's name, if anything."""
+    """The problem with a served entity's name, if any."""
     if not name:
         return _("Name is missing. Give it and try again.")
     if len(name) > MAX_NAME_LENGTH:
@@ -41,7 +41,7 @@ def entity_name_problem(name: str) -> TranslatableText | None:
 
 
 def model_name_problem(name: str) -> TranslatableText | None:
-    """What is wrong with an external model's name, if anything. Any model may exist at the provider."""
+    """The problem with an external model's name, if any. The provider decides which models exist."""
     if not name:
         return _("External model name is missing. Give the provider's name of the model.")
     if len(name) > MAX_MODEL_NAME_LENGTH:
@@ -54,5 +54,5 @@ def model_name_problem(name: str) -> TranslatableText | None:
 
 
 def default_entity_name(model: str) -> str:
-    """The served entity's name when none is given: the model's name with what a name cannot have as hyphens."""
+    """The default name of a served entity: the model's name with hyphens for characters that are not allowed."""
     return _NOT_IN_ENTITY_NAMES.sub("-", model)[:MAX_NAME_LENGTH]

@@ -1,4 +1,4 @@
-"""Reads OpenAI-shaped requests for providers with another wire format. Pure; errors name the parameter.
+"""Reads requests in OpenAI's format for providers with another wire format. No I/O; errors name the parameter.
 
 No parameter is dropped silently. One that a provider's file does not support raises UnsupportedRequest if OpenAI defines it, and is
 sent as the vendor's own parameter if OpenAI does not.
@@ -184,25 +184,27 @@ def _content_part(
     kind = part.get("type") if isinstance(part, dict) else None
     if kind not in ("text", "refusal", "image_url"):
         raise refuse(path, "It must be a part of type text or image_url.")
-    given = part.get(kind)
+    content = part.get(kind)
     extra = {name: value for name, value in part.items() if name not in {"type", kind} and value is not None}
     _refuse_other_fields(extra, vendor_fields, path=path)
     if kind == "image_url":
-        return _image_part(given, path, extra, details)
-    if not isinstance(given, str):
+        return _image_part(content, path, extra, details)
+    if not isinstance(content, str):
         raise refuse(f"{path}.{kind}", "It must be a text.")
-    return TextPart(given, extra)
+    return TextPart(content, extra)
 
 
-def _image_part(given: Any, path: str, vendor_fields: Mapping[str, Any], details: Sequence[str]) -> ImagePart:
-    described = given if isinstance(given, dict) else {"url": given}
-    url = described.get("url")
+def _image_part(
+    content: Any, path: str, vendor_fields: Mapping[str, Any], details: Sequence[str]
+) -> ImagePart:
+    image = content if isinstance(content, dict) else {"url": content}
+    url = image.get("url")
     if not isinstance(url, str) or not url:
         raise refuse(f"{path}.image_url", "It must have a url.")
-    for name, value in described.items():
+    for name, value in image.items():
         if name != "url" and not (name == "detail" and (value is None or value in details)):
             raise refuse(f"{path}.image_url.{name}", "Leave it out.")
-    detail = described.get("detail") or ""
+    detail = image.get("detail") or ""
     if not url.startswith("data:"):
         return ImagePart(url=url, detail=detail, vendor_fields=vendor_fields)
     found = _DATA_URL.match(url)
@@ -222,20 +224,20 @@ def messages(body: Mapping[str, Any]) -> list[Json]:
 
     Raises UnsupportedRequest for speakers' names, audio and the retired `function_call`.
     """
-    return [_message(given, f"messages[{position}]") for position, given in enumerate(body["messages"])]
+    return [_message(message, f"messages[{position}]") for position, message in enumerate(body["messages"])]
 
 
-def _message(given: Any, path: str) -> Json:
-    role = given.get("role") if isinstance(given, dict) else None
+def _message(message: Any, path: str) -> Json:
+    role = message.get("role") if isinstance(message, dict) else None
     if role not in ("system", "developer", "user", "assistant", "tool"):
         raise refuse(path, "It must be an object with a role: system, user, assistant or tool.")
     for name in ("name", "audio", "function_call"):
-        if given.get(name) and not (name == "name" and role == "tool"):  # a tool's name is known by its call
+        if message.get(name) and not (name == "name" and role == "tool"):  # a tool's name is that of its call
             raise refuse(f"{path}.{name}", "Leave it out.")
-    if role != "assistant":  # an assistant's message is an earlier answer, with whatever that had
-        _refuse_other_fields(given, _MESSAGE_FIELDS, path=path)
-    content = given.get("content") or given.get("refusal")
-    return {**given, "role": "system" if role == "developer" else role, "content": content}
+    if role != "assistant":  # an assistant's message is an earlier response, which may have any fields
+        _refuse_other_fields(message, _MESSAGE_FIELDS, path=path)
+    content = message.get("content") or message.get("refusal")
+    return {**message, "role": "system" if role == "developer" else role, "content": content}
 
 
 def list_field(holder: Mapping[str, Any], name: str, *, path: str = "") -> Sequence[Any]:
@@ -248,19 +250,19 @@ def list_field(holder: Mapping[str, Any], name: str, *, path: str = "") -> Seque
 
 def stop_sequences(body: Mapping[str, Any], rules: VendorRules) -> list[str]:
     """`stop` as a list, without empty texts."""
-    given = body.get("stop")
-    if given is None:
+    stop = body.get("stop")
+    if stop is None:
         return []
-    list_field = [given] if isinstance(given, str) else given
-    if not isinstance(list_field, list) or not all(isinstance(each, str) for each in list_field):
+    listed = [stop] if isinstance(stop, str) else stop
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise refuse("stop", "It must be a text or a list of texts.")
-    kept = [each for each in list_field if each]
-    if not rules.blank_stop_sequences and not all(each.strip() for each in kept):
+    sequences = [each for each in listed if each]
+    if not rules.blank_stop_sequences and not all(each.strip() for each in sequences):
         sentence = f"For {rules.provider} each text must have a character that is not white space."
         raise refuse("stop", sentence)
-    if rules.max_stop_sequences is not None and len(kept) > rules.max_stop_sequences:
+    if rules.max_stop_sequences is not None and len(sequences) > rules.max_stop_sequences:
         raise refuse("stop", f"{rules.provider} takes at most {rules.max_stop_sequences} texts.")
-    return kept
+    return sequences
 
 
 def max_tokens(body: Mapping[str, Any]) -> int | None:
@@ -339,12 +341,14 @@ def tool_choice(body: Mapping[str, Any], rules: VendorRules) -> tuple[str, str]:
     raise refuse("tool_choice", "There are no tools to choose from.")
 
 
-def _read_tool_choice(given: Any) -> tuple[str, str]:
-    if given is None:
+def _read_tool_choice(choice: Any) -> tuple[str, str]:
+    if choice is None:
         return "", ""
-    if given in ("auto", "none", "required"):
-        return given, ""
-    function = given.get("function") if isinstance(given, dict) and given.get("type") == "function" else None
+    if choice in ("auto", "none", "required"):
+        return choice, ""
+    function = (
+        choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    )
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name:
         raise refuse(
@@ -356,20 +360,20 @@ def _read_tool_choice(given: Any) -> tuple[str, str]:
 
 def texts(value: Any, *, name: str) -> list[str]:
     """`input` or `prompt` as a list of texts. Raises UnsupportedRequest for token ids, which differ between models."""
-    list_field = [value] if isinstance(value, str) else value
-    if not isinstance(list_field, list) or not all(isinstance(each, str) for each in list_field):
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise refuse(
             name,
             "It must be a text or a list of texts. Token numbers mean something else to every model: send the texts themselves.",
         )
-    return list_field
+    return listed
 
 
 def single_prompt(body: Mapping[str, Any], rules: VendorRules) -> str:
     """The text of `prompt`, for vendors that accept one prompt per request."""
-    given = texts(body["prompt"], name="prompt")
-    if len(given) != 1:
+    prompts = texts(body["prompt"], name="prompt")
+    if len(prompts) != 1:
         raise refuse("prompt", f"{rules.provider} takes one prompt a request.")
-    if not given[0].strip():
+    if not prompts[0].strip():
         raise refuse("prompt", f"{rules.provider} takes no empty prompt.")
-    return given[0]
+    return prompts[0]

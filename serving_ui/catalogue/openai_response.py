@@ -1,4 +1,4 @@
-"""OpenAI-shaped answers and chunks, made in one place so that every provider's look alike. Pure."""
+"""Builds responses and chunks in OpenAI's format for all providers. No I/O."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from serving_ui.lib import json_text
 
 def usage(
     prompt: int,
-    text_completion: int | None = None,
+    completion: int | None = None,
     *,
     cached: int | None = None,
     written: int | None = None,
     reasoning: int | None = None,
 ) -> Json:
-    """Token counts. `completion` is None for embeddings, and while a stream has not told it.
+    """The `usage` object. `completion` is None for embeddings, and in a stream until it is known.
 
-    `cached` are those of `prompt` that the provider had kept, `written` those that it keeps from now on; `reasoning` those of
-    `completion` that went into thinking.
+    `cached` are the prompt tokens read from the provider's cache, `written` those written to it; `reasoning` are the completion tokens
+    used for thinking.
     """
     counts: Json = {"prompt_tokens": prompt}
-    if text_completion is not None:
-        counts["completion_tokens"] = text_completion
-    counts["total_tokens"] = prompt + (text_completion or 0)
+    if completion is not None:
+        counts["completion_tokens"] = completion
+    counts["total_tokens"] = prompt + (completion or 0)
     details = {"cached_tokens": cached, "cache_write_tokens": written or None}
-    if told := {name: count for name, count in details.items() if count is not None}:
-        counts["prompt_tokens_details"] = told
+    if known := {name: count for name, count in details.items() if count is not None}:
+        counts["prompt_tokens_details"] = known
     if reasoning is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     return counts
 
 
 def message(content: str | None, *, tool_calls: Sequence[Json] = (), **more: Any) -> Json:
-    """What the assistant said. `more` is what not every provider has, such as `reasoning_content`."""
-    said: Json = {"role": "assistant", "content": content}
+    """An assistant message. `more` are fields that only some providers have, such as `reasoning_content`; None is left out."""
+    fields: Json = {"role": "assistant", "content": content}
     if tool_calls:
-        said["tool_calls"] = list(tool_calls)
-    return said | {name: value for name, value in more.items() if value is not None}
+        fields["tool_calls"] = list(tool_calls)
+    return fields | {name: value for name, value in more.items() if value is not None}
 
 
 def tool_call(context: RequestContext, rules: VendorRules, call_id: str, name: str, arguments: Any) -> Json:
-    """A whole call under the caller's own name of the tool. `arguments` is an object or its JSON text; nothing is an empty object."""
+    """A complete tool call, with the caller's name of the tool. `arguments` is an object or JSON text; None and empty text are `{}`."""
     text = arguments if isinstance(arguments, str) else json_text.write(arguments).decode()
     return _tool_call(context, rules, call_id, name, "{}" if _is_empty_json(text) else text)
 
 
 def tool_call_start(context: RequestContext, rules: VendorRules, call_id: str, name: str) -> Json:
-    """A streamed call, whose arguments follow."""
+    """The first piece of a streamed tool call, with empty arguments."""
     return _tool_call(context, rules, call_id, name, "")
 
 
@@ -68,14 +68,14 @@ def _is_empty_json(arguments: str) -> bool:
 
 
 class ToolArgumentsStream:
-    """The arguments of one streamed call, piece by piece. Clients parse them, so nothing, or null, is an empty object."""
+    """The arguments of one streamed tool call. Empty arguments and null become `{}`, because clients parse them as JSON."""
 
     def __init__(self) -> None:
         self._held = ""
         self._begun = False
 
     def take(self, piece: str | None) -> str:
-        """What can be passed on of the pieces so far."""
+        """The text to send now. Pieces that may become null are held back."""
         held, self._held = self._held + (piece or ""), ""
         if not self._begun and "null".startswith(held.strip()):
             self._held = held
@@ -84,33 +84,33 @@ class ToolArgumentsStream:
         return held
 
     def rest(self) -> str:
-        """What is still to be passed on when all have come."""
+        """The text to send after the last piece."""
         begun, self._begun = self._begun, True
         return "" if begun else "{}"
 
 
 def logprob(token: str, value: float) -> Json:
-    """One of the entries of `logprobs`."""
+    """One entry of `logprobs`."""
     return {"token": token, "logprob": value, "bytes": list(token.encode())}
 
 
 def logprobs(content: Sequence[Json]) -> Json:
-    """The `logprobs` of a choice: of each token with what `top_logprobs` has asked for."""
+    """The `logprobs` of a choice, with an empty `top_logprobs` for tokens that have none."""
     return {
         "content": [{**each, "top_logprobs": each.get("top_logprobs", [])} for each in content],
         "refusal": None,
     }
 
 
-def choice(index: int, said: Json, finish_reason: str, *, logprobs: Any = None) -> Json:
-    return {"index": index, "message": said, "logprobs": logprobs, "finish_reason": finish_reason}
+def choice(index: int, message: Json, finish_reason: str, *, logprobs: Any = None) -> Json:
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
 def chat_completion(
     context: RequestContext, choices: Sequence[Json], counts: Json | None, *, id: str = "", model: str = ""
 ) -> Json:
     """A whole `chat.completion`."""
-    whole = _envelope("chat.completion", context, id, model) | {"choices": list(choices)}
+    whole = _common_fields("chat.completion", context, id, model) | {"choices": list(choices)}
     return whole if counts is None else whole | {"usage": counts}
 
 
@@ -127,14 +127,14 @@ def text_completion(
         {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
         for index, (text, reason) in enumerate(choices)
     ]
-    whole = _envelope("text_completion", context, id, model) | {"choices": listed}
+    whole = _common_fields("text_completion", context, id, model) | {"choices": listed}
     return whole if counts is None else whole | {"usage": counts}
 
 
 def embeddings(
     context: RequestContext, vectors: Sequence[Sequence[float]], counts: Json | None, *, model: str = ""
 ) -> Json:
-    """A list of embeddings, in base64 when the question says so."""
+    """A list of embeddings, in base64 if the request has that `encoding_format`."""
     encoded = openai_request.merge_extra_params(context.body).get("encoding_format") == "base64"
     data = [
         {
@@ -158,8 +158,8 @@ def chat_chunk(
     model: str = "",
 ) -> Json:
     """A `chat.completion.chunk` with one choice."""
-    said = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-    return _envelope("chat.completion.chunk", context, id, model) | {"choices": [said]}
+    choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+    return _common_fields("chat.completion.chunk", context, id, model) | {"choices": [choice]}
 
 
 def text_chunk(
@@ -172,8 +172,8 @@ def text_chunk(
     model: str = "",
 ) -> Json:
     """A `text_completion` chunk with one choice."""
-    said = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-    return _envelope("text_completion", context, id, model) | {"choices": [said]}
+    choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    return _common_fields("text_completion", context, id, model) | {"choices": [choice]}
 
 
 def usage_chunk(
@@ -184,11 +184,11 @@ def usage_chunk(
     id: str = "",
     model: str = "",
 ) -> Json:
-    """The last chunk: no choices, only the token counts."""
-    return _envelope(kind, context, id, model) | {"choices": [], "usage": counts}
+    """The last chunk, with the token counts and without choices."""
+    return _common_fields(kind, context, id, model) | {"choices": [], "usage": counts}
 
 
-def _envelope(kind: str, context: RequestContext, id: str, model: str) -> Json:
+def _common_fields(kind: str, context: RequestContext, id: str, model: str) -> Json:
     return {
         "id": id or context.id,
         "object": kind,
@@ -198,7 +198,7 @@ def _envelope(kind: str, context: RequestContext, id: str, model: str) -> Json:
 
 
 def _float32_base64(vector: Sequence[float]) -> str:
-    """Four bytes a number, the lowest first, as OpenAI has them."""
+    """Little-endian 32-bit floats in base64, as OpenAI sends them."""
     packed = array("f", vector)
     if sys.byteorder == "big":
         packed.byteswap()

@@ -1,6 +1,6 @@
-"""What is wrong with what was given, as sentences with the path of the field that each belongs to.
+"""Validation problems: a sentence with the path of the field.
 
-pydantic's own errors become sentences here. A sentence never repeats what was given: it may be a secret.
+Translates pydantic's errors into sentences. A sentence never contains the input, which may be a secret.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Problem:
 
 
 class SpecErrors(Exception):
-    """What was given is not a valid spec. Every problem has a path and a sentence."""
+    """The input is not valid. Every problem has a path and a sentence."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)
@@ -38,12 +38,12 @@ class SpecErrors(Exception):
 
 
 def field_error(message: TranslatableText, code: str = "invalid") -> PydanticCustomError:
-    """For a validator of one field: pydantic puts the path to it."""
+    """The error to raise in the validator of one field; pydantic adds the path."""
     return PydanticCustomError("problem", "{text}", {"text": message, "code": code})
 
 
 def as_validation_error(problems: Iterable[Problem]) -> ValidationError:
-    """For use inside pydantic validators: keeps every path, and pydantic puts the outer path before it."""
+    """The error to raise in a validator of several fields: keeps each path, and pydantic prepends the outer path."""
     return ValidationError.from_exception_data(
         "spec",
         [
@@ -59,7 +59,7 @@ def as_validation_error(problems: Iterable[Problem]) -> ValidationError:
 
 
 def from_validation_error(error: ValidationError, labels: Mapping[str, str] | None = None) -> list[Problem]:
-    """One problem for each pydantic error, in our words."""
+    """One Problem for each pydantic error."""
     details = error.errors(include_url=False, include_input=False)
     return [
         _from_detail(detail["loc"], detail["type"], detail.get("ctx", {}), labels or {}) for detail in details
@@ -83,7 +83,7 @@ def _from_detail(path: Path, kind: str, context: Mapping[str, Any], labels: Mapp
 
 
 def _label(path: Path, labels: Mapping[str, str]) -> str:
-    """The name of the field: the last part of its path that is not a position in a list."""
+    """The label of the field: that of the last part of its path that is no list index."""
     names = [part for part in path if isinstance(part, str)]
     if not names:
         return _("The body")
@@ -91,9 +91,9 @@ def _label(path: Path, labels: Mapping[str, str]) -> str:
 
 
 def sentence(kind: str, label: str, context: Mapping[str, Any]) -> TranslatableText:
-    """What pydantic calls `kind`, said to a person."""
+    """The sentence for pydantic's error type `kind`."""
     template = (
-        _SENTENCES.get(kind) or _by_ending(kind) or _("%(label)s is not valid. Check it and try again.")
+        _SENTENCES.get(kind) or _by_prefix(kind) or _("%(label)s is not valid. Check it and try again.")
     )
     return template.fill(label=label, **{name: _number(context[name]) for name in _LIMITS if name in context})
 
@@ -102,8 +102,8 @@ def _number(limit: Any) -> Any:
     return f"{limit:g}" if isinstance(limit, float) else limit
 
 
-def _by_ending(kind: str) -> TranslatableText | None:
-    return next((template for ending, template in _ENDINGS.items() if kind.startswith(ending)), None)
+def _by_prefix(kind: str) -> TranslatableText | None:
+    return next((template for prefix, template in _PREFIXES.items() if kind.startswith(prefix)), None)
 
 
 _LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of", "expected")
@@ -128,7 +128,7 @@ _SENTENCES: dict[str, TranslatableText] = {
     "enum": _("%(label)s must be one of: %(expected)s."),
     "finite_number": _("%(label)s must be a number."),
 }
-_ENDINGS: dict[str, TranslatableText] = {
+_PREFIXES: dict[str, TranslatableText] = {
     "string_": _NOT_TEXT,
     "int_": _NOT_WHOLE,
     "float_": _("%(label)s must be a number."),

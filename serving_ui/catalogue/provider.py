@@ -1,4 +1,4 @@
-"""What a provider is: everything that its one file declares, in one value."""
+"""The type of a provider's entry in the catalogue."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def _no_other_urls(_config: Any, _addresses: Addresses) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """A provider's file makes exactly one. `config` arguments of the functions are instances of its `config`."""
+    """Each provider's file declares one as PROVIDER. Its functions get a `config` that is an instance of the `config` class."""
 
     name: str
     label: TranslatableText
     config: type[ProviderConfig]
     models: Mapping[Task, tuple[str, ...]]
-    """Suggested models; the keys are the tasks that the provider has."""
+    """Suggested models by task; the keys are the tasks of the provider."""
     base_url: Callable[[Any, Addresses], str]
     config_key: str = ""
-    """The API's name of the config block; empty for the name with `_config`."""
+    """The key of the config block in the API; by default the name with `_config` appended."""
     hidden: bool = False
-    """Not offered in the dialog, accepted everywhere else."""
+    """Not offered in the create form, but accepted by the API."""
     suggest: Callable[[Task, Mapping[str, Any]], tuple[str, ...]] | None = None
-    """Suggested models that depend on other answers (flat values)."""
+    """Suggested models that depend on other values of the form (by flat name)."""
     other_urls: Callable[[Any, Addresses], tuple[str, ...]] = _no_other_urls
     """Further addresses that a secret goes to, such as a token server."""
     check: Check = _no_check
-    """The request that proves the credentials; None when the provider has no such call."""
+    """The request that checks the credentials; None if the provider has no such call."""
     check_refused: frozenset[int] = frozenset({401})
-    """The statuses by which the check says that the credentials are wrong, and not merely that it cannot tell."""
+    """The statuses of the check that mean wrong credentials. Other errors leave the credentials unverified."""
     wire_formats: Mapping[Task, WireFormat] = field(default_factory=lambda: MappingProxyType({}))
-    """What is sent and what comes back, by task; every task of `models` has one."""
+    """The wire format by task; every task of `models` has one."""
     build_responses_request: Build | None = None
-    """The request of OpenAI's Responses API, for providers that speak it; its answers pass through as they are."""
+    """Builds a request of OpenAI's Responses API, for providers that have it. Its responses pass through unchanged."""
 
     def __post_init__(self) -> None:
         if not self.config_key:
@@ -60,21 +60,21 @@ class Provider:
         return tuple(self.models)
 
     def suggestions(self, task: Task, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """The models to suggest for a task and the answers given so far."""
+        """The models to suggest for a task and the values of the form."""
         if self.suggest is not None:
             return self.suggest(task, values)
         return self.models.get(task, ())
 
     def destinations(self, config: ProviderConfig, addresses: Addresses) -> frozenset[str]:
-        """Where and how the config's secrets are sent: whole addresses, and each answer that decides it.
+        """Where and how the config's secrets are sent: URLs, and the values of fields that decide it.
 
-        Two configs send their secrets alike if these are equal.
+        Two configs send their secrets in the same way if their destinations are equal.
         """
         urls = (self.base_url(config, addresses), *self.other_urls(config, addresses))
-        answers = config.flat()
+        values = config.flat()
         decided = (
-            f"{field.name}={answers[field.name]}"
+            f"{field.name}={values[field.name]}"
             for field in config.fields()
-            if field.decides_destination and field.kind not in ("url", "secret") and field.name in answers
+            if field.decides_destination and field.kind not in ("url", "secret") and field.name in values
         )
         return frozenset({*map(normalized_url, urls), *decided})

@@ -1,7 +1,7 @@
-"""The base of every provider's config, and what the declarations of its fields mean.
+"""The base class of providers' configs, which validates and dumps the declared fields.
 
-Two rules for all of them: a field that is shown and required must be given, a field that is not shown must not be. A secret has
-two spellings in the API (`X` and `X_plaintext`, exactly one) and is one attribute here.
+A field that is shown and required must have a value, and a field that is not shown must have none. A secret is one attribute here, and
+either `X` (a reference) or `X_plaintext` in the API.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from serving_ui.catalogue.problems import Problem, as_validation_error, from_val
 from serving_ui.catalogue.secret import Secret
 
 TRUSTED = {"trusted": True}
-"""The validation context for what the database gives back: rules may have become stricter since, and history must stay
-readable."""
+"""The validation context for stored configs, which skips rules that may be newer than the config."""
 
 SecretPath = tuple[str, ...]
 
@@ -38,31 +37,31 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     form_choices: ClassVar[tuple[ConfigField, ...]] = ()
-    """Choices that only the form has; the API infers them from the fields that are given."""
+    """Choices that only the form has; the API infers them from the other fields."""
 
     @classmethod
     def fields_by_name(cls) -> Mapping[str, ConfigField]:
-        """What the provider's file says about each field, by attribute name."""
+        """The declared fields by attribute name."""
         return _fields_by_name(cls)
 
     @classmethod
     def fields(cls) -> tuple[ConfigField, ...]:
-        """Every field, flat, in the order of the form."""
+        """All fields including those of nested blocks, in the order of the form."""
         return _fields(cls)
 
     @classmethod
     def shown(cls, values: Mapping[str, str]) -> list[ConfigField]:
-        """The fields to show for what has been answered so far, with what is required by those answers."""
+        """The fields to show for these values of the form, with `required` set according to them."""
         return flattening.shown(cls.fields(), values)
 
     @classmethod
     def nested(cls, flat: Mapping[str, object]) -> dict[str, Any]:
-        """What a form has, in the shape of the API: hidden, form-only and empty answers are dropped."""
+        """The values of a form in the format of the API, without hidden, form-only and empty fields."""
         return flattening.nested(cls.fields(), flat)
 
     @classmethod
     def accepted_fields(cls) -> dict[str, type[Block] | None]:
-        """The names that the API accepts here, with the model of those that are blocks themselves; see `unknown.in_model`."""
+        """The names of the fields in the API, with the model of those that are blocks; see `unknown.in_model`."""
         known: dict[str, type[Block] | None] = {}
         for name, field in cls.fields_by_name().items():
             known[name] = field.group
@@ -72,36 +71,36 @@ class Block(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _follow_the_declarations(
+    def _validate_fields(
         cls, data: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
         if isinstance(data, cls):
             return handler(data)
         trusted = is_trusted(info)
-        read = block_parser.parse(cls.fields_by_name(), data, trusted=trusted)
-        made, problems = cls._make(handler, read.given)
-        read.problems += problems
+        block = block_parser.parse(cls.fields_by_name(), data, trusted=trusted)
+        model, problems = cls._make(handler, block.values)
+        block.problems += problems
         if not trusted and isinstance(data, Mapping):
-            read.problems += block_parser.visibility_problems(cls.fields_by_name(), cls.form_choices, read)
-        if made is None or read.problems:
-            raise as_validation_error(read.problems)
-        return made
+            block.problems += block_parser.visibility_problems(cls.fields_by_name(), cls.form_choices, block)
+        if model is None or block.problems:
+            raise as_validation_error(block.problems)
+        return model
 
     @classmethod
     def _make(
-        cls, handler: ModelWrapValidatorHandler[Self], given: dict[str, Any]
+        cls, handler: ModelWrapValidatorHandler[Self], values: dict[str, Any]
     ) -> tuple[Self | None, list[Problem]]:
         try:
-            return handler(given), []
+            return handler(values), []
         except ValidationError as error:
             labels = {name: field.label for name, field in cls.fields_by_name().items()}
             return None, from_validation_error(error, labels)
 
     def flat(self) -> dict[str, str | Secret]:
-        """Every answer under its flat name, with the form-only choices that they imply; `nested()` is the way back."""
+        """The values by flat name, with inferred form-only choices; the inverse of `nested()`."""
         found = {field.name: self._at(field.path) for field in self.fields() if field.path}
-        given = {name: value for name, value in found.items() if value is not None}
-        return flattening.flat(self.fields(), self.form_choices, given)
+        values = {name: value for name, value in found.items() if value is not None}
+        return flattening.flat(self.fields(), self.form_choices, values)
 
     def _at(self, path: SecretPath) -> Any:
         value: Any = self
@@ -115,22 +114,22 @@ class Block(BaseModel):
         return {path: value for path, value in found if isinstance(value, Secret)}
 
     def with_secrets(self, secrets: Mapping[SecretPath, Secret]) -> Self:
-        """The same config with other secrets in the given places."""
+        """A copy of the config with the secrets at these paths replaced."""
         changed: dict[str, Any] = {path[0]: value for path, value in secrets.items() if len(path) == 1}
         for name in {path[0] for path in secrets if len(path) > 1}:
             inner = {path[1:]: value for path, value in secrets.items() if path[0] == name}
             changed[name] = getattr(self, name).with_secrets(inner)
         return self.model_copy(update=changed)
 
-    def dump(self, spell: Callable[[str, Secret], dict[str, Any]]) -> dict[str, Any]:
-        """What was given, in the shape of the API; `spell` says what becomes of each secret."""
+    def dump(self, dump_secret: Callable[[str, Secret], dict[str, Any]]) -> dict[str, Any]:
+        """The given fields in the format of the API; `dump_secret` returns the fields of a secret."""
         dumped: dict[str, Any] = {}
         for name in self.fields_by_name():
             value = getattr(self, name) if name in self.model_fields_set else None
             if isinstance(value, Secret):
-                dumped |= spell(name, value)
+                dumped |= dump_secret(name, value)
             elif isinstance(value, Block):
-                dumped[name] = value.dump(spell)
+                dumped[name] = value.dump(dump_secret)
             elif value is not None:
                 dumped[name] = value
         return dumped

@@ -1,6 +1,6 @@
-"""Reads failure in what a provider answered with status 200: an object that says so, whole or as an event of a stream. Pure.
+"""Detects errors in responses with status 200, as the whole body or as an event of a stream. No I/O.
 
-There is no standard for this, so the spellings of the vendors and of the servers that speak the OpenAI wire are gathered here:
+There is no standard for this, so this module handles the formats of the vendors and of OpenAI-compatible servers:
 
     {"error": {…}}, {"error": "text"}, {"error": true, …}       OpenAI, Azure, Google, OpenRouter, Ollama, TGI, llama.cpp, proxies
     [{"error": {…}}], {"errors": [{…}]}                         Google without SSE; Cloudflare
@@ -10,14 +10,14 @@ There is no standard for this, so the spellings of the vendors and of the server
     {"error_code": …}, {"errorMessage": …}, {"base_resp": {…}}  Databricks, Baidu, FastChat; AWS Lambda; MiniMax
     {"Error": {…}}, {"Response": {"Error": {…}}}                AWS; Tencent
     {"fault": {…}}, {"header": {"code": …}}                     Apigee; iFlytek
-    {"detail": …}, {"message": …, "code" or "status": …}        FastAPI; AWS, Cohere and gateways, where there is no answer beside it
+    {"detail": …}, {"message": …, "code" or "status": …}        FastAPI; AWS, Cohere and gateways, if there is no output beside it
     {"title": …, "status": …}, {"statusCode": …, "body": …}     RFC 9457; AWS Lambda
     {"success": false, "message": …}                            Cloudflare, proxies
     an event named `error`, `….error` or `…Exception`           proxies; OpenAI's Responses; Bedrock
 
-An error that is null, false or empty is none. Neither is a blocked prompt, a refusal of the model, or a finish reason that tells of a
-filter: those are answers. What kind of failure it is comes as the HTTP status that it would have been: a number that it tells, else the
-name that it gives, else what its words sound like, else 500. Sources, November 2026: the error pages of these vendors' documentation.
+An error field that is null, false or empty is no error. Neither is a blocked prompt, a refusal of the model, or a content filter's
+finish reason: those are valid responses. The error is mapped to an HTTP status: a status code in it, else its name, else patterns in
+its message, else 500. Sources, November 2026: the error pages of these vendors' documentation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 from serving_ui.lib import json_text
 
 _DEFAULT_STATUS = 500
-# Each name in small letters without signs, and without "error" or "exception" at its end.
+# Names in lower case, without punctuation, and without the suffix "error" or "exception".
 _NAMES_BY_STATUS: Mapping[int, str] = {
     400: "badrequest validation contextlength contextlengthexceeded exceedcontextsize contentfilter contentpolicyviolation "
     "failedprecondition outofrange",
@@ -72,32 +72,32 @@ _MESSAGE_KEYS = (
 )  # fmt: skip
 _ERROR_KEYS = ("errors", "Error", "fault", "exception", "err", "error_message", "errorMessage", "error_code", "detail")  # fmt: skip
 _OUTPUT_KEYS = ("choices", "data", "output", "candidates", "predictions", "embeddings", "embedding", "content", "delta", "messages")  # fmt: skip
-"""What has one of these is an answer or a part of one, unless it names its error."""
+"""An object with one of these keys is output, unless it has an `error`."""
 
 
 class ProviderError(Exception):
-    """The provider itself said, within an answer, that it failed; the text is in its words.
+    """An error that the provider reported in a response with status 200. The text is the provider's message.
 
-    `status` is the HTTP status that it would have been, `code` the provider's own name for it, empty without one, and `counts` the
-    token counts (OpenAI-shaped) when the answer told any.
+    `status` is the HTTP status that corresponds to it, `code` the provider's name of the error or empty, and `counts` the token counts
+    in OpenAI's format if the response has them.
     """
 
     def __init__(
         self,
-        words: str,
+        message: str,
         *,
         status: int = _DEFAULT_STATUS,
         code: str = "",
         counts: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(words)
+        super().__init__(message)
         self.status = status
         self.code = code
         self.counts = counts
 
 
 def error_in_event(content: Any, name: str = "") -> ProviderError | None:
-    """The failure that an event of a stream tells of, None for all others. `name` is the event's type, where it has one."""
+    """The error that an event of a stream reports, if any. `name` is the type of the event, if it has one."""
     if name and is_error_event(name):
         inner = content.get("error") if isinstance(content, Mapping) else None
         return _provider_error(inner or content or name, content, name)
@@ -113,23 +113,23 @@ def error_in_event(content: Any, name: str = "") -> ProviderError | None:
 
 
 def error_in_response(content: Any) -> ProviderError | None:
-    """The failure that a whole answer tells of. An answer with nothing but a message is none."""
+    """The error that a whole response reports, if any. A response with a message and no output counts as an error."""
     failed = error_in_event(content)
     if failed is None and isinstance(content, Mapping) and not has_output(content):
-        words = content.get("message") or content.get("Message")
-        if isinstance(words, str):
+        message = content.get("message") or content.get("Message")
+        if isinstance(message, str):
             return _provider_error(content)
     return failed
 
 
 def is_error_event(name: str) -> bool:
-    """Whether an event of this type tells of a failure, whatever it holds."""
+    """Whether events of this type are errors regardless of their content."""
     name = name.lower()
     return name == "error" or name.endswith((".error", "exception"))
 
 
 def has_output(content: Mapping[str, Any]) -> bool:
-    """Whether there is an answer in it, or a part of one. Token counts are none."""
+    """Whether the object contains output of the model. Token counts are no output."""
     return any(content.get(name) for name in _OUTPUT_KEYS) or content.get("object") == "response"
 
 
@@ -141,7 +141,7 @@ def _error_in_choices(choices: Any) -> ProviderError | None:
 
 
 def _error_by_other_field(content: Mapping[str, Any]) -> ProviderError | None:
-    """Failures that have another field than `error` to tell of it."""
+    """The error, if another field than `error` reports it."""
     if content.get("type") == "error" or content.get("object") == "error":
         return _provider_error(content)
     response = content if content.get("object") == "response" else content.get("response")
@@ -160,21 +160,21 @@ def _error_by_other_field(content: Mapping[str, Any]) -> ProviderError | None:
 
 
 def _error_without_output(content: Mapping[str, Any]) -> ProviderError | None:
-    """What would be no failure if an answer stood beside it."""
+    """The error in an object without output, which would not count as an error beside output."""
     for name in _ERROR_KEYS:
         if error := content.get(name):
             has_parts = isinstance(error, Mapping | list) and name != "detail"
             return _provider_error(error if has_parts else _message(content) or error, content)
-    is_told = (
+    is_error = (
         isinstance(content.get("code"), str)
         or content.get("success") is False
         or any(_is_error_code(content.get(name)) for name in (*_NAME_KEYS, "statusCode", "status_code"))
     )
-    return _provider_error(content) if is_told and _message(content) else None
+    return _provider_error(content) if is_error and _message(content) else None
 
 
 def _is_error_code(value: Any) -> bool:
-    """Whether a code, type or status is one of failure. There are as many numbers for success as vendors, but they are small."""
+    """Whether a code, type or status means an error. Vendors have different numbers for success, all of them below 300."""
     number = _number(value)
     if number is not None:
         return number >= 300
@@ -184,22 +184,25 @@ def _is_error_code(value: Any) -> bool:
 
 
 def _provider_error(error: Any, around: Any = None, name: str = "") -> ProviderError:
-    """What `error` says; `around` is the object that it stands in, `name` that of the event."""
+    """The exception for `error`. `around` is the object that contains it, `name` the type of the event."""
     if isinstance(error, list) and error:
         error = error[0]
     holders = [each for each in (error, around) if isinstance(each, Mapping)]
     inner = holders[0].get("metadata") if holders else None
     holders += [inner] if isinstance(inner, Mapping) else []
-    words = next(_message_candidates(error, holders), name) or "It gave no reason."
+    message = next(_message_candidates(error, holders), name) or "It gave no reason."
     code, named = _status_by_name([name] if name else [], holders)
     status = (
-        _status_by_number(holders) or named or _status_by_name([words], [])[1] or _status_by_pattern(words)
+        _status_by_number(holders)
+        or named
+        or _status_by_name([message], [])[1]
+        or _status_by_pattern(message)
     )
-    return ProviderError(words, status=status, code=code)
+    return ProviderError(message, status=status, code=code)
 
 
 def _message_candidates(error: Any, holders: list[Mapping[str, Any]]) -> Iterator[str]:
-    """What it says in words, the best first."""
+    """Candidates for the message, the best first."""
     if isinstance(error, str) and error.strip():
         yield error
     for holder in holders:
@@ -237,7 +240,7 @@ def _number(value: Any) -> int | None:
 
 
 def _status_by_name(names: list[str], holders: list[Mapping[str, Any]]) -> tuple[str, int | None]:
-    """The first name that is known, and the status that it stands for."""
+    """The first known name, and its status."""
     names += [
         str(holder[name]) for holder in holders for name in _NAME_KEYS if isinstance(holder.get(name), str)
     ]
@@ -251,5 +254,5 @@ def _status_of(name: str) -> int | None:
     )
 
 
-def _status_by_pattern(words: str) -> int:
-    return next((status for status, pattern in _STATUS_PATTERNS if pattern.search(words)), _DEFAULT_STATUS)
+def _status_by_pattern(message: str) -> int:
+    return next((status for status, pattern in _STATUS_PATTERNS if pattern.search(message)), _DEFAULT_STATUS)

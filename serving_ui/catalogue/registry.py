@@ -1,4 +1,4 @@
-"""The providers, one line each, in the order of the dialog."""
+"""The list of providers, in the order of the create form."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({each.name: each for each i
 
 
 def get(name: str) -> Provider:
-    """The provider of that name, hidden or not. KeyError when there is none; `PROVIDERS.get` asks more gently."""
+    """The provider of this name, hidden or not. Raises KeyError."""
     return PROVIDERS[name]
 
 
 def offered() -> list[Provider]:
-    """The providers to show in the dialog."""
+    """The providers to show in the create form."""
     return [provider for provider in PROVIDERS.values() if not provider.hidden]

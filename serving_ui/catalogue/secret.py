@@ -1,7 +1,7 @@
 """A secret that cannot be printed, logged, pickled or serialised by accident.
 
-It is one of three kinds: a *reference* to a key in a secret scope, a *plaintext* just given, or a *stored* one that only its id
-stands for. `reveal()` is the one way to a plaintext; nothing here knows how a reference or an id is resolved.
+It is one of three kinds: a *reference* to a key in a secret scope, a *plaintext*, or a *stored* secret, of which this object has only
+the id. Only `reveal()` returns the plaintext. The vault resolves references and ids.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Secret:
 
     @classmethod
     def from_reference(cls, reference: str) -> Self:
-        """Raise ValueError, with a sentence, when it is not exactly {{secrets/scope/key}}."""
+        """Raises ValueError with a sentence unless the text is {{secrets/scope/key}}."""
         found = _REFERENCE.fullmatch(reference.strip())
         if found is None:
             raise ValueError(_NOT_A_REFERENCE)
@@ -68,13 +68,13 @@ class Secret:
 
     @property
     def reference(self) -> str:
-        """The reference as the API spells it; only a reference has one."""
+        """{{secrets/scope/key}}. Raises ValueError for the other kinds."""
         if self.kind != "reference":
             raise ValueError("Only a secret reference can be spelled out.")
         return "{{secrets/" + f"{self.scope}/{self.key}" + "}}"
 
     def reveal(self) -> str:
-        """The value. Only a plaintext has one: references and stored secrets are resolved by the vault."""
+        """The plaintext. Raises ValueError for references and stored secrets, which the vault resolves."""
         if self._value is None:
             raise ValueError("Only a plaintext secret can be revealed. Resolve it first.")
         return self._value

@@ -1,7 +1,6 @@
-"""The bodies of the serving API. `parse_endpoint` and `parse_config` are the doors for what a person or a program gives.
+"""The request bodies of the serving API. `parse_endpoint` and `parse_config` validate input, `ConfigSpec.load` reads stored configs.
 
-Everything wrong is raised at once, as `SpecErrors`: problems with the path of a field and a sentence. `ConfigSpec.load` is the
-door for what the database gives back.
+All problems are raised at once, as `SpecErrors`; each has the path of a field and a sentence.
 """
 
 from __future__ import annotations
@@ -170,7 +169,7 @@ def parse_config(body: object, *, several: bool = False) -> ConfigSpec:
 
 
 def parse_description(body: object) -> str:
-    """Read what an endpoint is for."""
+    """Read an endpoint's description."""
     return validated(_DESCRIPTION.validate_python, body, "description")
 
 

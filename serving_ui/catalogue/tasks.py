@@ -1,4 +1,4 @@
-"""The tasks that an external model can have, as the API spells them."""
+"""The tasks of external models, with their names in the API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Sentences that a person reads: English here, translated by the faces.
+"""Texts for people: English here, translated by the pages and the API.
 
-`_` only marks a string for extraction. A `TranslatableText` is its English and still knows its template and parts, so that a face can
-say it in another language after it has travelled through an exception.
+`_` only marks a string for extraction. A `TranslatableText` is the English text and keeps its template and parts, so that it can be
+translated after it was raised in an exception.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class TranslatableText(str):
-    """A string that remembers the template and the parts that it was made from."""
+    """A string with the template and the parts that it was made from."""
 
     __slots__ = ("parts", "template")
 
@@ -31,11 +31,11 @@ class TranslatableText(str):
         return text
 
     def fill(self, **parts: object) -> TranslatableText:
-        """Put words into the %(name)s places."""
+        """The text with the placeholders %(name)s replaced."""
         return TranslatableText(self.template, parts)
 
     def translated(self, gettext: Callable[[str], str]) -> str:
-        """The sentence in the language of `gettext`; parts that are texts themselves are translated too."""
+        """The text in the language of `gettext`; parts that are TranslatableText are translated too."""
         template = gettext(self.template)
         if not self.parts:
             return template
@@ -59,5 +59,5 @@ def _(text: str) -> TranslatableText:
 
 
 def has_control_characters(value: str, *, allowed: str = "") -> bool:
-    """Whether a value holds what is no text: control characters, or halves of surrogate pairs."""
+    """Whether a value contains control characters or lone surrogates, except `allowed`."""
     return any(found not in allowed for found in _CONTROL.findall(value))

@@ -1,4 +1,4 @@
-"""Finds the fields of a request body that its model does not have: accepted without effect, and reported to the caller."""
+"""Finds the fields of a request body that its model does not have. They are ignored and reported to the caller."""
 
 from __future__ import annotations
 

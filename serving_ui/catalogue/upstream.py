@@ -1,7 +1,7 @@
-"""Requests to a provider, as data: what to send where, and which signature or token the sender must add.
+"""Requests to a provider, as data, with the signature or token that the sender must add.
 
-Pure: nothing here opens a connection, reads a clock or fetches a token. A provider's file builds these from an OpenAI-shaped body
-and a config whose secrets are plaintexts.
+No I/O, clock or token requests. A provider's file builds the requests from a body in OpenAI's format and a config with plaintext
+secrets.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ OPENAI_PATHS = {
     Task.COMPLETIONS: "/completions",
     Task.EMBEDDINGS: "/embeddings",
 }
-"""What an upstream that speaks the OpenAI wire has under its base address."""
+"""The paths of an OpenAI-compatible API under its base URL."""
 
 GATEWAY_FIELDS = ("usage_context", "client_request_id", "extra_params")
-"""Meant for this server and not for the provider."""
+"""Fields for the gateway, which are not sent to the provider."""
 
 _NOT_FORWARDED = frozenset({*GATEWAY_FIELDS, "model"})
 
 
 class UnsupportedRequest(Exception):
-    """The caller's request cannot be passed on; the text is a sentence for the caller."""
+    """The provider does not support the caller's request. The text is a sentence for the caller."""
 
 
 class SecretUnusable(Exception):
-    """A resolved secret cannot be sent, whatever the request; the text is a sentence and holds nothing of it."""
+    """A secret cannot be sent in any request. The text is a sentence that contains nothing of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class AwsSigV4:
 
 @dataclass(frozen=True, slots=True)
 class AwsInstanceProfile:
-    """The same, with the keys that AWS gives the machine which sends, if it has this instance profile."""
+    """Sign with AWS Signature Version 4 and the keys of the EC2 instance, if it has this instance profile."""
 
     service: str
     region: str
@@ -70,7 +70,7 @@ class GoogleServiceAccount:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """Ask `token_url` for a bearer token with the OAuth client credentials grant."""
+    """Get a bearer token from `token_url` with the OAuth client credentials grant."""
 
     token_url: str
     client_id: str
@@ -83,7 +83,7 @@ Auth = AwsSigV4 | AwsInstanceProfile | GoogleServiceAccount | ClientCredentials
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """Made for every query and not frozen, because that would take longer than all that it is made of."""
+    """Not frozen, because constructing a frozen dataclass is slow and each query constructs one."""
 
     method: str
     url: str
@@ -94,12 +94,12 @@ class UpstreamRequest:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Replaced vendor addresses, by provider name (and "microsoft-entra")."""
+    """Replacements of the vendors' URLs, by provider name or "microsoft-entra": the settings SERVING_UI_BASE_URL_<PROVIDER>."""
 
     replaced: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def vendor(self, default_url: str, name: str) -> str:
-        """A vendor's default address, with scheme, host and port replaced when `name` is; the path stays."""
+        """The default URL, with scheme, host and port replaced if there is a replacement for `name`."""
         replacement = self.replaced.get(name)
         if replacement is None:
             return default_url
@@ -108,7 +108,7 @@ class Addresses:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of an address, always with the port."""
+    """Scheme, host and port of a URL, with the port even if it is the default."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
@@ -117,7 +117,7 @@ def origin(url: str) -> str:
 
 
 def normalized_url(url: str) -> str:
-    """An address with its path, spelled alike when it leads to the same place."""
+    """Origin and path of a URL, equal for URLs that differ only in case, default port or a trailing slash."""
     return origin(url) + urlsplit(url).path.rstrip("/")
 
 
@@ -139,10 +139,10 @@ def post_json(
 
 
 def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]:
-    """The caller's body for an upstream that speaks the OpenAI wire.
+    """The caller's body for an OpenAI-compatible API.
 
-    Unknown fields pass through. `extra_params` is merged in and never overrides what stands in the body itself; whether to
-    stream is not an extra, because the gateway decides how to answer before. `model` None leaves it to the address.
+    Unknown fields pass through. `extra_params` is merged in, but does not override fields of the body, and its `stream` is ignored,
+    because the gateway has already decided how to respond. `model` is None if the URL contains the model.
     """
     extra = body.get("extra_params")
     if extra is not None and not isinstance(extra, Mapping):
@@ -152,7 +152,7 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
         sent |= {
             name: value for name, value in extra.items() if name not in _NOT_FORWARDED and name != "stream"
         }
-    if _NOT_FORWARDED.isdisjoint(body):  # as at the paths of invocations
+    if _NOT_FORWARDED.isdisjoint(body):  # the usual case for the invocations path
         return {**sent, **body}
     for name, value in body.items():
         if name not in _NOT_FORWARDED:
@@ -161,7 +161,7 @@ def openai_body(body: Mapping[str, Any], *, model: str | None) -> dict[str, Any]
 
 
 def header_value(secret: Secret | None) -> str:
-    """The value of a secret for a header. White space around a key is a slip of the hand and never part of it."""
+    """The value of a secret for a header, without surrounding white space. Raises SecretUnusable."""
     value = secret.reveal().strip() if secret is not None else ""
     if not value or not value.isascii() or not value.isprintable():
         message: TranslatableText = _(
@@ -172,7 +172,7 @@ def header_value(secret: Secret | None) -> str:
 
 
 def header(name: str, secret: Secret | None, *, prefix: str = "") -> tuple[str, str]:
-    """A header with a secret in it. Raises SecretUnusable."""
+    """A header that contains a secret. Raises SecretUnusable."""
     return (name, prefix + header_value(secret))
 
 
@@ -181,5 +181,5 @@ def bearer(secret: Secret | None) -> tuple[str, str]:
 
 
 def path_segment(value: str) -> str:
-    """A value as one segment of a path."""
+    """The value, percent-encoded as one segment of a path."""
     return quote(value, safe="")

@@ -17,7 +17,7 @@ def is_required(always: bool, condition: Condition | None, values: Mapping[str, 
 
 
 def implied_choice(choice: ConfigField, conditions: Iterable[Condition | None]) -> str | None:
-    """The value of a form-only choice implied by the given fields, whose conditions these are: the first that shows one of them."""
+    """The value of a form-only choice, inferred from the conditions of the fields that have a value: the first that shows one of them."""
     shown_by = [
         condition[1] for condition in conditions if condition is not None and condition[0] == choice.name
     ]

@@ -1,6 +1,6 @@
-"""How a provider's answers become OpenAI-shaped ones: the types that a provider's file and the gateway share.
+"""The types for the translation of requests and responses, which providers' files implement and the gateway uses.
 
-Pure. Bytes, sockets and clocks are the gateway's: it cuts a stream into events, and says what was context, when, and under which id.
+No I/O: the gateway splits a stream into events, and passes id and time in the RequestContext.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
 Json = dict[str, Any]
 
 Build = Callable[[Json, Any, str, Addresses], UpstreamRequest]
-"""(OpenAI-shaped body, config with plaintext secrets, model, addresses) -> request. Raises UnsupportedRequest, SecretUnusable."""
+"""(body in OpenAI's format, config with plaintext secrets, model, addresses) -> request. Raises UnsupportedRequest, SecretUnusable."""
 
 
 class MalformedResponse(Exception):
-    """The provider's answer has not the shape that its documentation promises."""
+    """The response is not in the format that the provider documents."""
 
 
 class Framing(StrEnum):
-    """How a stream is cut into events."""
+    """How a stream is split into events; the value is its content type."""
 
     SSE = "text/event-stream"
     AWS = "application/vnd.amazon.eventstream"
@@ -50,11 +50,11 @@ class StreamEvent:
 
 
 class StreamTranslator(Protocol):
-    """Turns one stream into OpenAI-shaped chunks. One is made for each stream.
+    """Translates one stream into chunks in OpenAI's format. Each stream has its own instance.
 
-    `finished` becomes true when the provider has said that its answer is whole; a stream that ends before is truncated.
-    The last chunk has empty `choices` and the `usage`, when the provider tells it; the gateway passes it on to those who asked for it.
-    `counts` is the usage as far as the provider has told it by now, for streams that end before; a part that it has not told is missing.
+    `finished` becomes true when the provider has sent its end; a stream that is closed before that is truncated.
+    The last chunk has empty `choices` and the `usage`, if the provider sends it; the gateway forwards it to callers who requested it.
+    `counts` is the usage known so far, without the counts that are not known yet. It is needed for truncated streams.
     """
 
     finished: bool
@@ -63,7 +63,7 @@ class StreamTranslator(Protocol):
     def counts(self) -> Json | None: ...
 
     def take(self, event: StreamEvent) -> list[Json]:
-        """The chunks that follow from this event. Raises ProviderError or MalformedResponse."""
+        """The chunks for this event. Raises ProviderError or MalformedResponse."""
         ...
 
 
@@ -73,7 +73,7 @@ class WireFormat:
 
     build_request: Build
     translate_response: Callable[[Json, RequestContext], Json] | None = None
-    """(the provider's whole response, context) -> OpenAI-shaped response. Raises ProviderError or MalformedResponse."""
+    """(the provider's whole response, context) -> response in OpenAI's format. Raises ProviderError or MalformedResponse."""
     stream_translator: Callable[[RequestContext], StreamTranslator] | None = None
     framing: Framing = Framing.SSE
     legacy_framing: Framing | None = None
@@ -87,23 +87,23 @@ class WireFormat:
         )
 
 
-def translate_response(wire: WireFormat, reply: Json, context: RequestContext) -> Json:
-    """The OpenAI-shaped response. Raises ProviderError or MalformedResponse."""
-    if wire.translate_response is None:
-        return reply
+def to_openai_response(wire_format: WireFormat, response: Json, context: RequestContext) -> Json:
+    """The response in OpenAI's format. Raises ProviderError or MalformedResponse."""
+    if wire_format.translate_response is None:
+        return response
     with _as_malformed_response():
-        return wire.translate_response(reply, context)
+        return wire_format.translate_response(response, context)
 
 
 def translate_event(translator: StreamTranslator, event: StreamEvent) -> list[Json]:
-    """The chunks of this event. Raises ProviderError or MalformedResponse."""
+    """The chunks for this event. Raises ProviderError or MalformedResponse."""
     with _as_malformed_response():
         return translator.take(event)
 
 
 @contextmanager
 def _as_malformed_response() -> Iterator[None]:
-    """Providers' files read answers as their documentation promises them; another shape shows as one of these."""
+    """Raises MalformedResponse for the exceptions that a provider's file raises if a response is not as documented."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:

@@ -162,7 +162,7 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
     problems = []
     for position, entity in enumerate(config.served_entities):
         model = entity.external_model
-        provider = model.described
+        provider = model.provider_entry
         try:
             outbound.policy().check_url(provider.base_url(model.config, outbound.addresses()))
         except EgressRefused as refusal:

@@ -132,29 +132,29 @@ class Attempt:
 
     query: Query
     entity: Entity
-    wire: WireFormat
+    wire_format: WireFormat
     upstream_request: UpstreamRequest
 
     @classmethod
     def of(cls, query: Query, entity: Entity) -> Attempt:
         """Raises GatewayError when the provider does not support this request."""
-        wire = _wire(query, entity)
+        wire_format = _wire_format(query, entity)
         try:
-            request = wire.build_request(
+            request = wire_format.build_request(
                 query.request.body, entity.config, entity.model, query.snapshot.addresses
             )
         except UnsupportedRequest as refusal:
             raise invalid(str(refusal)) from refusal
         except SecretUnusable as problem:
             raise GatewayError(400, str(problem)) from problem
-        return cls(query, entity, wire, request)
+        return cls(query, entity, wire_format, request)
 
     @property
     def translator(self) -> ResponseTranslator:
         """A new translator of the reply."""
         request = self.query.request
         return ResponseTranslator(
-            wire=self.wire,
+            wire_format=self.wire_format,
             asked=self._asked,
             fail=self.failure,
             counter=self.query.counter,
@@ -177,7 +177,7 @@ class Attempt:
         return request_secrets(url=self.upstream_request.url, headers=self.upstream_request.headers)
 
 
-def _wire(query: Query, entity: Entity) -> WireFormat:
+def _wire_format(query: Query, entity: Entity) -> WireFormat:
     """The wire format of the entity's provider for this task. Raises GatewayError."""
     provider = PROVIDERS[entity.provider]
     if query.request.is_response:
@@ -186,13 +186,17 @@ def _wire(query: Query, entity: Entity) -> WireFormat:
                 f"{provider.label} has no Responses API. Use the path chat/completions with endpoint {query.endpoint.name}."
             )
         return WireFormat(build_request=provider.build_responses_request)
-    wire = provider.wire_formats.get(entity.task)
-    if wire is None:
+    wire_format = provider.wire_formats.get(entity.task)
+    if wire_format is None:
         raise GatewayError(
             501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
         )
-    if wire.translate_response is not None and wire.stream_translator is None and query.request.stream:
+    if (
+        wire_format.translate_response is not None
+        and wire_format.stream_translator is None
+        and query.request.stream
+    ):
         raise invalid(
             f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
         )
-    return wire
+    return wire_format

@@ -37,7 +37,7 @@ async def relay_whole(reply: Reply, attempt: Attempt) -> None:
     content = reply.body_if_complete()
     if content is None:
         content = await _timed(query.caller, reply.body())
-    if attempt.wire.translate_response is None:
+    if attempt.wire_format.translate_response is None:
         content = pass_through(content, query.counter, attempt.failure, may_be_cut=reply.closes_connection())
     else:
         content = attempt.translator.translate(content)
@@ -48,7 +48,7 @@ async def relay_whole(reply: Reply, attempt: Attempt) -> None:
 async def relay_stream(reply: Reply, attempt: Attempt, circuit: CircuitBreaker) -> None:
     """Events, each sent as soon as it is complete. The first one closes an open circuit: the host works again."""
     query, caller = attempt.query, attempt.query.caller
-    framing = attempt.wire.framing_of(reply.headers.get("content-type", ""))
+    framing = attempt.wire_format.framing_of(reply.headers.get("content-type", ""))
     if framing is None:
         _read_unstreamed(await _timed(caller, reply.body()), attempt)
         raise GatewayError(

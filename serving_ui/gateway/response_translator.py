@@ -21,7 +21,7 @@ from serving_ui.catalogue.wire_format import (
     MalformedResponse,
     RequestContext,
     WireFormat,
-    translate_response,
+    to_openai_response,
 )
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
@@ -58,7 +58,7 @@ _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
 class ResponseTranslator:
     """Translates one reply, as a whole or as a stream. `asked` describes the request, for formats that are translated."""
 
-    wire: WireFormat
+    wire_format: WireFormat
     asked: Callable[[], RequestContext] = field(repr=False)
     fail: ToError = field(repr=False)
     counter: TokenCounter
@@ -76,17 +76,17 @@ class ResponseTranslator:
         }
         if self.is_response:
             return ResponsesStream(**common)
-        if self.wire.stream_translator is None:
+        if self.wire_format.stream_translator is None:
             return PassthroughStream(**common)
-        return TranslatedStream(translator=self.wire.stream_translator(self.asked()), **common)
+        return TranslatedStream(translator=self.wire_format.stream_translator(self.asked()), **common)
 
     def translate(self, content: bytes) -> bytes:
         """The answer to a whole reply. Raises GatewayError."""
-        if self.wire.translate_response is None:
+        if self.wire_format.translate_response is None:
             return pass_through(content, self.counter, self.fail)
         given = _checked(read_json(content), content, self.fail)
         try:
-            made = translate_response(self.wire, given, self.asked())
+            made = to_openai_response(self.wire_format, given, self.asked())
         except MalformedResponse as problem:
             raise GatewayError(
                 500,

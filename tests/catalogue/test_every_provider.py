@@ -192,9 +192,9 @@ def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
     requests: list[UpstreamRequest | None] = []
     with suppress(SecretUnusable):
         requests.append(variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses()))
-    for task, wire in variant.provider.wire_formats.items():
+    for task, wire_format in variant.provider.wire_formats.items():
         with suppress(SecretUnusable, UnsupportedRequest):
-            requests.append(wire.build_request(QUESTIONS[task], config, "a-model", Addresses()))
+            requests.append(wire_format.build_request(QUESTIONS[task], config, "a-model", Addresses()))
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:

@@ -57,9 +57,9 @@ def test_another_type_is_none(gateway: GatewayServer, raw: RawServer, kind: str)
 
 @pytest.mark.parametrize("framing", list(Framing))
 def test_the_type_of_each_framing_is_found_in_any_case(framing: Framing):
-    wire = WireFormat(build_request=lambda *_: None, framing=framing)  # type: ignore[arg-type]
-    assert wire.framing_of(framing.value.title() + " ;q=1") is framing
-    assert wire.framing_of(framing.value + "x") is None
+    wire_format = WireFormat(build_request=lambda *_: None, framing=framing)  # type: ignore[arg-type]
+    assert wire_format.framing_of(framing.value.title() + " ;q=1") is framing
+    assert wire_format.framing_of(framing.value + "x") is None
 
 
 @pytest.mark.parametrize("name", ["transfer-encoding", "Transfer-Encoding", "TRANSFER-ENCODING"])

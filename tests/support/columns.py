@@ -44,7 +44,7 @@ class Column:
     def __str__(self) -> str:
         return self.name
 
-    def wire(self, task: Task) -> WireFormat:
+    def wire_format(self, task: Task) -> WireFormat:
         return self.provider.wire_formats[task]
 
     def sent(self, question: dict[str, Any], *, task: Task = Task.CHAT, model: str = "") -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Column:
         body = read_body(json.dumps(question).encode())
         config = self.provider.config.model_validate(self.block)
         addresses = Addresses(dict.fromkeys(PROVIDERS, _BASE))
-        request = self.wire(task).build_request(body, config, model or self.chat, addresses)
+        request = self.wire_format(task).build_request(body, config, model or self.chat, addresses)
         assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         content: dict[str, Any] = json.loads(request.body or b"")
         return content

@@ -53,7 +53,7 @@ class Recording:
         return f"{self.provider.name}-{self.path.stem}"
 
     @property
-    def wire(self) -> WireFormat:
+    def wire_format(self) -> WireFormat:
         return self.provider.wire_formats[self.task]
 
     @property
@@ -69,22 +69,22 @@ class Recording:
     def built(self, question: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
         """What is sent for the recorded question, or for another. The vendor would take it: so much is `checked`."""
         asked = self.question if question is None else question
-        request = self.wire.build_request(asked, self.config(), self.model, everywhere(VENDOR))
+        request = self.wire_format.build_request(asked, self.config(), self.model, everywhere(VENDOR))
         if checked:
             assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         return request
 
     def stream(self) -> bytes:
         """The vendor's stream as it comes over the wire."""
-        if self.wire.framing is Framing.SSE:
+        if self.wire_format.framing is Framing.SSE:
             return self._text().read_bytes()
         return b"".join(frames.event(each.name, each.data) for each in self.events())
 
     @property
     def content_type(self) -> str:
         """What the vendor calls its stream."""
-        lines = self.wire.framing is Framing.SSE and self._text().suffix == ".jsonl"
-        return (Framing.LINES if lines else self.wire.framing).value
+        lines = self.wire_format.framing is Framing.SSE and self._text().suffix == ".jsonl"
+        return (Framing.LINES if lines else self.wire_format.framing).value
 
     def _text(self) -> Path:
         lines = self.path.with_suffix(".jsonl")
@@ -92,7 +92,7 @@ class Recording:
 
     def events(self) -> list[StreamEvent]:
         """The events of the vendor's stream."""
-        if self.wire.framing is Framing.AWS:
+        if self.wire_format.framing is Framing.AWS:
             listed = json.loads(self.path.with_suffix(".events").read_text())
             return [StreamEvent(name, data) for name, data in listed]
         if self._text().suffix == ".jsonl":

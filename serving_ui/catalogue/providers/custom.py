@@ -1,7 +1,6 @@
-"""Custom provider: any host that speaks the OpenAI wire, with a bearer token, a header of its own, or neither.
+"""Custom provider: any host with an OpenAI-compatible API, with a bearer token, an API key in a custom header, or no authentication.
 
-The URL is a base such as http://localhost:11434/v1; the full address of one operation is understood as well, because that is
-what Databricks asks for in the same field.
+The URL is a base such as http://localhost:11434/v1, or the full URL of one operation, which Databricks expects in this field.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from serving_ui.catalogue.translatable import _
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
 from serving_ui.catalogue.wire_format import Build, WireFormat
 
-# A header of these names would change what the request is, not who sends it.
+# Headers that the HTTP client sets; a secret in one of them would break the request.
 _HEADER_NAME = (
     r"(?i)(?!(?:host|connection|content-length|content-type|content-encoding|transfer-encoding|te|trailer|upgrade|expect)$)"
     r"[!#$%&'*+.^_`|~0-9a-z-]+"
@@ -67,7 +66,7 @@ class CustomProviderConfig(ProviderConfig):
 
 def _base_url(config: CustomProviderConfig, _addresses: Addresses) -> str:
     address = config.custom_provider_url.rstrip("/")
-    # /chat/completions comes before /completions, which it ends with.
+    # /chat/completions must come before /completions, which is a suffix of it.
     endings = (*upstream.OPENAI_PATHS.values(), "/responses")
     ending = next((path for path in endings if address.endswith(path)), "")
     return address.removesuffix(ending)

@@ -1,7 +1,7 @@
 """Databricks Model Serving: an endpoint of another workspace. The model's name is that endpoint's name.
 
 Vendor facts as of November 2026, docs.databricks.com/api/workspace/servingendpoints: `POST {workspace}/serving-endpoints/{name}/
-invocations` takes the OpenAI-shaped body without a model, `POST {workspace}/serving-endpoints/responses` one with it; `GET {workspace}/api/2.0/serving-endpoints/{name}` tells of the endpoint.
+invocations` takes the OpenAI-shaped body without a model, `POST {workspace}/serving-endpoints/responses` one with it; `GET {workspace}/api/2.0/serving-endpoints/{name}` returns the endpoint.
 """
 
 from __future__ import annotations

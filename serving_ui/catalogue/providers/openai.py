@@ -3,7 +3,7 @@
 Vendor facts as of November 2026. OpenAI: platform.openai.com/docs/api-reference. Azure: learn.microsoft.com/rest/api/azureopenai
 (`{endpoint}/openai/deployments/{deployment}/…`, `GET {endpoint}/openai/models`, header `api-key`; Entra tokens have the scope
 https://cognitiveservices.azure.com/.default; `POST {endpoint}/openai/v1/responses`, see "Use the Azure OpenAI Responses API"). Any OpenAI-compatible host
-works through the API base. A stream tells its usage only when asked with `stream_options`, which OpenAI knows, and Azure since its
+works through the API base. A stream contains the usage only if `stream_options` requests it, which OpenAI supports, and Azure since
 version 2024-09-01-preview.
 """
 
@@ -143,7 +143,7 @@ def _token_url(config: OpenAIConfig, addresses: Addresses) -> str:
     return addresses.vendor(f"{LOGIN}/{tenant}/oauth2/v2.0/token", "microsoft-entra")
 
 
-def _also_sends_to(config: OpenAIConfig, addresses: Addresses) -> tuple[str, ...]:
+def _other_urls(config: OpenAIConfig, addresses: Addresses) -> tuple[str, ...]:
     return (_token_url(config, addresses),) if config.openai_api_type == "azuread" else ()
 
 
@@ -169,7 +169,7 @@ def _headers(config: OpenAIConfig) -> upstream.Headers:
 
 
 def _azure_base(config: OpenAIConfig, addresses: Addresses) -> str:
-    """The resource. The portal shows its address with and without /openai or /openai/v1 at its end."""
+    """The URL of the resource. The Azure portal shows it with and without the suffix /openai or /openai/v1."""
     return _base_url(config, addresses).removesuffix("/openai/v1").removesuffix("/openai")
 
 
@@ -186,8 +186,8 @@ def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses)
     return upstream.get(address, _headers(config), auth=_auth(config, addresses))
 
 
-def _tells_usage(config: OpenAIConfig) -> bool:
-    """Whether a stream can be asked for its usage. Other hosts behind the API base may refuse what they do not know."""
+def _supports_stream_usage(config: OpenAIConfig) -> bool:
+    """Whether the host supports `stream_options`. Other hosts behind the API base may refuse the unknown field."""
     if _is_azure(config):
         return (config.openai_api_version or "") >= STREAM_USAGE_SINCE
     return config.openai_api_base is None
@@ -195,7 +195,7 @@ def _tells_usage(config: OpenAIConfig) -> bool:
 
 def _body(body: Json, config: OpenAIConfig, *, model: str | None) -> Json:
     sent = upstream.openai_body(body, model=model)
-    if sent.get("stream") is True and _tells_usage(config):
+    if sent.get("stream") is True and _supports_stream_usage(config):
         options = sent.get("stream_options") or {}
         if isinstance(options, dict):
             sent["stream_options"] = {**options, "include_usage": True}
@@ -220,7 +220,7 @@ def _builder(path: str) -> Build:
 def _responses(
     body: dict[str, Any], config: OpenAIConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
-    """The Responses API. Azure has it under its v1 path only, which knows no versions and takes the deployment as the model."""
+    """The Responses API. Azure has it only under its v1 path, without `api-version` and with the deployment as the model."""
     base = _base_url(config, addresses)
     if _is_azure(config):
         base = _azure_base(config, addresses) + "/openai/v1"
@@ -237,7 +237,7 @@ PROVIDER = Provider(
     models=_MODELS,
     suggest=_suggest,
     base_url=_base_url,
-    other_urls=_also_sends_to,
+    other_urls=_other_urls,
     check=_check,
     wire_formats={
         task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()

@@ -1,8 +1,8 @@
-"""PaLM: retired by Google, still a provider of the serving API, so accepted but not offered, and refused when it is asked.
+"""PaLM: retired by Google, but still a provider of the serving API. Hidden in the create form; every query is refused.
 
 Vendor facts as of November 2026, ai.google.dev, "PaLM API deprecation": switched off on 15 August 2024. "Models": `GET
-https://generativelanguage.googleapis.com/v1beta/models` with the header `x-goog-api-key` still tells whether a key is good; a wrong
-one is answered with 400 (API_KEY_INVALID).
+https://generativelanguage.googleapis.com/v1beta/models` with the header `x-goog-api-key` still checks the key; a wrong
+key is answered with 400 (API_KEY_INVALID).
 """
 
 from __future__ import annotations

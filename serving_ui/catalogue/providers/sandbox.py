@@ -1,6 +1,6 @@
-"""The built-in sandbox: canned replies, no model and no key. It is what the ready-made endpoints use.
+"""The built-in sandbox: canned responses without a model or a key. The ready-made endpoints use it.
 
-Hidden in the dialog. It speaks the OpenAI wire at `/sandbox/v1` of this server.
+Hidden in the create form. Its OpenAI-compatible API is at `/sandbox/v1` of this server.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ class Draft:
 
 def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
     """What is in force for one entity, by input name; stored secrets are only named."""
-    model, provider = entity.external_model, entity.external_model.described
+    model, provider = entity.external_model, entity.external_model.provider_entry
     values = {
         "provider": model.provider,
         "task": model.task.value,
@@ -241,7 +241,7 @@ def stored_secrets(version: ConfigVersion) -> dict[str, dict[str, Secret]]:
     """The secrets pasted into a config earlier, by the place of the entity and by input name."""
     return {
         str(origin): {
-            input_name(entity.external_model.described, name): value
+            input_name(entity.external_model.provider_entry, name): value
             for name, value in entity.external_model.config.flat().items()
             if isinstance(value, Secret) and value.kind == "stored"
         }

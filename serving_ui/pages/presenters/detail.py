@@ -119,7 +119,7 @@ def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> Entit
     model = entity.external_model
     return EntityRow(
         model.name,
-        translate(model.described.label),
+        translate(model.provider_entry.label),
         entity.name,
         task_label(model.task.value),
         badge,

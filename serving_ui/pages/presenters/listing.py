@@ -61,7 +61,7 @@ def served(endpoint: Endpoint) -> list[Served]:
     """The served entities of what the endpoint is about."""
     version = endpoint.shown_version
     models = [entity.external_model for entity in version.config.served_entities] if version else []
-    return [Served(translate(model.described.label), model.name) for model in models]
+    return [Served(translate(model.provider_entry.label), model.name) for model in models]
 
 
 def row(endpoint: Endpoint) -> ListRow:

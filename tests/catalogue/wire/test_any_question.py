@@ -101,14 +101,16 @@ NEEDING_MORE: dict[str, dict[str, Any]] = {
     "top_logprobs": {"logprobs": True},
 }
 ONE_OF_EACH = {
-    (each.provider.name, each.task): each for each in RECORDINGS if each.wire.translate_response is not None
+    (each.provider.name, each.task): each
+    for each in RECORDINGS
+    if each.wire_format.translate_response is not None
 }
 
 
 OF_THE_VENDOR = [
     (each, name)
     for each in RECORDINGS
-    for name in (each.request["body"] if each.wire.translate_response is not None else ())
+    for name in (each.request["body"] if each.wire_format.translate_response is not None else ())
     if name
     not in OPENAI_FIELDS | MAY_BE_SAID | each.question.keys() | each.question.get("extra_params", {}).keys()
 ]

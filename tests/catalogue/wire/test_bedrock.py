@@ -131,7 +131,7 @@ def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
 def test_frames_give_the_recorded_events(recorded: Recording):
-    assert recorded.wire.framing is Framing.AWS
+    assert recorded.wire_format.framing is Framing.AWS
     splitter = FrameSplitter()
     read = [(name.decode(), json.loads(data)) for name, data in splitter.feed(recorded.stream())]
     assert read == [(each.name, each.data) for each in recorded.events()]

@@ -53,17 +53,17 @@ def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
 
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
 def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
-    reply = recorded.wire.translate_response
+    reply = recorded.wire_format.translate_response
     assert (reply(recorded.reply, recorded.asked) if reply else recorded.reply) == recorded.answer
 
 
-TRANSLATED = [each for each in STREAMED if each.wire.stream_translator is not None]
+TRANSLATED = [each for each in STREAMED if each.wire_format.stream_translator is not None]
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
-    assert recorded.wire.stream_translator is not None
-    translator = recorded.wire.stream_translator(recorded.asked)
+    assert recorded.wire_format.stream_translator is not None
+    translator = recorded.wire_format.stream_translator(recorded.asked)
     chunks = []
     for event in recorded.events():
         chunks += translator.take(event)
@@ -88,8 +88,8 @@ def test_openais_client_gathers_the_chunks(recorded: Recording):
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
-    assert recorded.wire.stream_translator is not None
-    translator = recorded.wire.stream_translator(recorded.asked)
+    assert recorded.wire_format.stream_translator is not None
+    translator = recorded.wire_format.stream_translator(recorded.asked)
     events = recorded.events()
     for event in events[: len(events) // 2]:
         translator.take(event)

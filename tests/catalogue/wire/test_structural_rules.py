@@ -174,7 +174,7 @@ def test_the_table_has_a_column_for_each_wire():
     own = {
         provider.name
         for provider in PROVIDERS.values()
-        if any(wire.translate_response is not None for wire in provider.wire_formats.values())
+        if any(wire_format.translate_response is not None for wire_format in provider.wire_formats.values())
     }
     makers = next(
         each for each in PROVIDERS["amazon-bedrock"].config.fields() if each.name == "bedrock_provider"

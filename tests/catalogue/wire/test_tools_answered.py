@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from serving_ui.catalogue.openai_response import ToolArgumentsStream
 from serving_ui.catalogue.tasks import Task
-from serving_ui.catalogue.wire_format import StreamEvent, translate_event, translate_response
+from serving_ui.catalogue.wire_format import StreamEvent, to_openai_response, translate_event
 from tests.support.columns import COLUMNS, Column
 from tests.support.table import tools, user
 
@@ -159,7 +159,7 @@ every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
 def whole(column: Column, name: str, arguments: Any) -> Json:
     """The call as the caller gets it."""
     reply = WIRES[column.provider.name][0](called(column, name), arguments)
-    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(question(name)))
+    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(question(name)))
     (call,) = answer["choices"][0]["message"]["tool_calls"]
     function: Json = call["function"]
     return function
@@ -167,7 +167,7 @@ def whole(column: Column, name: str, arguments: Any) -> Json:
 
 def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
     """The call as OpenAI's client gathers it."""
-    make = column.wire(Task.CHAT).stream_translator
+    make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None
     translator, state = make(column.asked(question(name))), ChatCompletionStreamState()
     for event in WIRES[column.provider.name][1](called(column, name), pieces):
@@ -192,7 +192,7 @@ def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
 @every_column
 def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
     reply = WIRES[column.provider.name][0]("made_up", {} if {} in WIRES[column.provider.name][2] else "{}")
-    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(question("weather")))
+    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(question("weather")))
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "made_up"
 
 
@@ -202,7 +202,7 @@ def test_a_name_is_known_among_the_extra_parameters(column: Column):
     reply = WIRES[column.provider.name][0](
         called(column, NAMES[1]), {} if {} in WIRES[column.provider.name][2] else "{}"
     )
-    answer = translate_response(column.wire(Task.CHAT), reply, column.asked(asked))
+    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(asked))
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == NAMES[1]
 
 
@@ -233,7 +233,7 @@ def test_other_arguments_are_passed_on_as_they_come(pieces: list[str]):
 
 def test_a_stream_of_cohere_that_ends_no_call_has_an_empty_object_all_the_same():
     column = next(each for each in COLUMNS if each.name == "cohere")
-    make = column.wire(Task.CHAT).stream_translator
+    make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None
     translator = make(column.asked(question("f")))
     events = [event for event in coheres_stream("f", []) if event.data["type"] != "tool-call-end"]

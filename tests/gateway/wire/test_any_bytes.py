@@ -37,7 +37,7 @@ class Told:
 
 def translator(recorded: Recording) -> ResponseTranslator:
     return ResponseTranslator(
-        wire=recorded.wire,
+        wire_format=recorded.wire_format,
         asked=lambda: recorded.asked,
         fail=lambda failed: to_error(failed, endpoint="e", secrets=()),
         counter=TokenCounter(),
@@ -158,7 +158,7 @@ def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, a
     | ANYTHING.map(lambda any: json.dumps(any).encode())
 )
 def test_an_answer_that_is_something_else_is_an_error(recorded: Recording, content: bytes):
-    if recorded.wire.translate_response is None and content[:1] == b"{":
+    if recorded.wire_format.translate_response is None and content[:1] == b"{":
         return  # what begins and ends as an object is passed on unread
     with pytest.raises(GatewayError) as refused:
         translator(recorded).translate(content)

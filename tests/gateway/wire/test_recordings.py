@@ -63,7 +63,9 @@ def among_the_extra_ones(question: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "recorded", [each for each in (*WHOLE, *STREAMED) if each.wire.translate_response or each.chunks], ids=str
+    "recorded",
+    [each for each in (*WHOLE, *STREAMED) if each.wire_format.translate_response or each.chunks],
+    ids=str,
 )
 def test_extra_parameters_change_the_answer_as_others_do(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording
@@ -105,7 +107,7 @@ def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recor
 COUNTED = [
     each
     for each in STREAMED
-    if each.wire.stream_translator and each.chunks and not each.chunks[-1]["choices"]
+    if each.wire_format.stream_translator and each.chunks and not each.chunks[-1]["choices"]
 ]
 
 

@@ -1,8 +1,8 @@
-"""AI21 Labs: chat with Jamba, completions with Jamba and the Jurassic models before it.
+"""AI21 Labs: chat with Jamba, completions with Jamba and the older Jurassic models.
 
 Vendor facts as of November 2026, docs.ai21.com/reference: base https://api.ai21.com/studio/v1, bearer token, `POST /chat/completions`
-and, for Jurassic, `POST /{model}/complete`. It has no list of models; listing the files of the (mostly empty) library is a call that
-changes nothing and needs a valid key.
+and, for Jurassic, `POST /{model}/complete`. There is no call that lists models; the credential check lists the files of the library, which
+needs a valid key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The completions task: OpenAI-shaped prompt → `POST /{model}/complete` for Jurassic models, `POST /chat/completions` for all others.
+"""The completions task: prompt in OpenAI's format → `POST /{model}/complete` for Jurassic models, `POST /chat/completions` for all others.
 
-Vendor facts as of November 2026, docs.ai21.com/reference/j2-complete-ref and …/docs/migrating-from-jurassic-to-jamba. Jurassic is
-spelled in camels, does not stream, and counts its tokens by listing them.
+Vendor facts as of November 2026, docs.ai21.com/reference/j2-complete-ref and …/docs/migrating-from-jurassic-to-jamba. Jurassic has
+camel-case names, does not stream, and lists its tokens instead of counting them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ def is_jurassic(model: str) -> bool:
 
 
 def complete_body(body: Json) -> Json:
-    """The body for a Jurassic model; the model is in the address."""
+    """The body for a Jurassic model; the model is in the URL."""
     body = openai_request.merge_extra_params(body)
     if body.get("stream"):
         raise refuse("stream", "Jurassic models do not stream. Leave it out.")
     own = openai_request.vendor_parameters(body, supported=(*_SUPPORTED, *_PENALTIES), provider=jamba.NAME)
-    given = {
+    parameters = {
         "numResults": openai_request.number(body, "n", minimum=1, maximum=16),
         "maxTokens": openai_request.max_tokens(body),
         "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
         "topP": openai_request.number(body, "top_p", minimum=0, maximum=1),
         "stopSequences": openai_request.stop_sequences(body, jamba.RULES) or None,
         **{
-            spelled: _penalty(openai_request.number(body, name, minimum=0, maximum=_MAX_PENALTY[name]))
-            for name, spelled in _PENALTIES.items()
+            vendor_name: _penalty(openai_request.number(body, name, minimum=0, maximum=_MAX_PENALTY[name]))
+            for name, vendor_name in _PENALTIES.items()
         },
     }
-    sent = {name: value for name, value in given.items() if value is not None}
+    sent = {name: value for name, value in parameters.items() if value is not None}
     return openai_request.merge_parameters(
         {"prompt": openai_request.single_prompt(body, jamba.RULES), **sent}, own
     )
@@ -49,29 +49,29 @@ def _penalty(scale: float | None) -> Json | None:
 
 
 def chat_body(body: Json, model: str) -> Json:
-    """The body for a Jamba model, which takes the prompt as a question."""
+    """The body for a Jamba model, with the prompt as a user message."""
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=jamba.NAME)
     messages = [{"role": "user", "content": openai_request.single_prompt(body, jamba.RULES)}]
     return {"model": model, "messages": messages, **jamba.sampling(body), **own}
 
 
-def translate_completion(reply: Json, context: RequestContext) -> Json:
-    """The answer of either address as a `text_completion`."""
-    if "choices" in reply:
-        said = [(each["message"]["content"] or "", each["finish_reason"]) for each in reply["choices"]]
-        told = jamba.translate_usage(reply.get("usage"))
+def translate_completion(response: Json, context: RequestContext) -> Json:
+    """The response of either URL as a `text_completion`."""
+    if "choices" in response:
+        choices = [(each["message"]["content"] or "", each["finish_reason"]) for each in response["choices"]]
+        counts = jamba.translate_usage(response.get("usage"))
         return openai_response.text_completion(
-            context, said, told, id=reply["id"], model=reply.get("model") or ""
+            context, choices, counts, id=response["id"], model=response.get("model") or ""
         )
-    listed = reply["completions"]
+    listed = response["completions"]
     choices = [
         (each["data"]["text"], FINISH_REASONS.get(each["finishReason"]["reason"], "stop")) for each in listed
     ]
     counts = openai_response.usage(
-        len(reply["prompt"]["tokens"]), sum(len(each["data"]["tokens"]) for each in listed)
+        len(response["prompt"]["tokens"]), sum(len(each["data"]["tokens"]) for each in listed)
     )
-    return openai_response.text_completion(context, choices, counts, id=str(reply["id"]))
+    return openai_response.text_completion(context, choices, counts, id=str(response["id"]))
 
 
 class CompletionStream:
@@ -87,19 +87,21 @@ class CompletionStream:
         return self._chat.counts
 
     def take(self, event: StreamEvent) -> list[Json]:
-        chunks = [text for chunk in self._chat.take(event) if (text := self._as_text(chunk)) is not None]
+        chunks = [
+            text for chunk in self._chat.take(event) if (text := self._to_text_chunk(chunk)) is not None
+        ]
         self.finished = self._chat.finished
         return chunks
 
-    def _as_text(self, chunk: Json) -> Json | None:
+    def _to_text_chunk(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
             return openai_response.usage_chunk(
                 self._context, chunk["usage"], kind="text_completion", id=chunk["id"]
             )
-        said = chunk["choices"][0]
-        text = said["delta"].get("content") or ""
-        if not text and not said["finish_reason"]:
+        choice = chunk["choices"][0]
+        text = choice["delta"].get("content") or ""
+        if not text and not choice["finish_reason"]:
             return None
         return openai_response.text_chunk(
-            self._context, text, index=said["index"], finish_reason=said["finish_reason"], id=chunk["id"]
+            self._context, text, index=choice["index"], finish_reason=choice["finish_reason"], id=chunk["id"]
         )

@@ -1,9 +1,9 @@
-"""Jamba: OpenAI-shaped question → the body of `POST /chat/completions`, and its answers back.
+"""Jamba: translates requests to the body of `POST /chat/completions`, and its responses and chunks back.
 
-Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref and …/jamba-instruct-api (one message of the system comes
-first, then user and assistant take turns). The wire is close to OpenAI's; answers and chunks lack `object`, `created` and often `model`,
-contents are texts only, no tool can be chosen, and `n` goes up to 16, but must be 1 in a stream. Nothing says which names and ids there
-are, nor that calls may stand without their tools: what OpenAI takes is sent.
+Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref and …/jamba-instruct-api (one system message comes
+first, then user and assistant messages alternate). The API is close to OpenAI's; responses and chunks lack `object`, `created` and
+often `model`, contents are text only, no tool can be chosen, and `n` is at most 16, and 1 in a stream. The allowed tool names and call
+ids are not documented, so those of OpenAI are used; nor are calls without tools in the request, so these are sent as text.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def chat_body(body: Json, model: str) -> Json:
 
 
 def sampling(body: Mapping[str, Any]) -> Json:
-    """How the model chooses, when it ends, how many answers it gives, and whether it streams."""
+    """The parameters for sampling, length, number of choices, and streaming."""
     count = openai_request.number(body, "n", minimum=1, maximum=_MAX_CHOICES)
     if body.get("stream") and (count or 1) > 1:
         raise refuse("n", f"{NAME} streams one answer only. Leave it out, or leave out stream.")
-    given = {
+    parameters = {
         "max_tokens": openai_request.max_tokens(body),
         "temperature": openai_request.number(body, "temperature", minimum=0, maximum=2),
         "top_p": openai_request.number(body, "top_p", minimum=0, maximum=1),
@@ -63,11 +63,11 @@ def sampling(body: Mapping[str, Any]) -> Json:
         "n": count,
         "stream": True if body.get("stream") else None,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _messages(messages: list[ChatMessage]) -> list[Json]:
-    """Neighbours of one role as one message, except the results of tools."""
+    """The messages, with consecutive ones of one role merged, except tool results."""
     turns: list[Json] = []
     for each in messages:
         message = _message(each)
@@ -112,15 +112,15 @@ def _tools(body: Mapping[str, Any]) -> Json:
 
 
 def _format(body: Mapping[str, Any]) -> Json:
-    given = body.get("response_format")
-    if given is None:
+    response_format = body.get("response_format")
+    if response_format is None:
         return {}
-    if given not in ({"type": "text"}, {"type": "json_object"}):
+    if response_format not in ({"type": "text"}, {"type": "json_object"}):
         raise refuse("response_format", "Its type must be text or json_object, with nothing beside it.")
-    return {"response_format": given}
+    return {"response_format": response_format}
 
 
-def translate_chat(reply: Json, context: RequestContext) -> Json:
+def translate_chat(response: Json, context: RequestContext) -> Json:
     choices = [
         openai_response.choice(
             each["index"],
@@ -128,11 +128,11 @@ def translate_chat(reply: Json, context: RequestContext) -> Json:
             each["finish_reason"],
             logprobs=each.get("logprobs"),
         )
-        for each in reply["choices"]
+        for each in response["choices"]
     ]
-    counts = translate_usage(reply.get("usage"))
+    counts = translate_usage(response.get("usage"))
     return openai_response.chat_completion(
-        context, choices, counts, id=reply["id"], model=reply.get("model") or ""
+        context, choices, counts, id=response["id"], model=response.get("model") or ""
     )
 
 
@@ -146,12 +146,12 @@ def _translate_message(message: Json, context: RequestContext) -> Json:
     return openai_response.message(message.get("content"), tool_calls=calls)
 
 
-def translate_usage(told: Json | None) -> Json | None:
-    return openai_response.usage(told["prompt_tokens"], told["completion_tokens"]) if told else None
+def translate_usage(usage: Json | None) -> Json | None:
+    return openai_response.usage(usage["prompt_tokens"], usage["completion_tokens"]) if usage else None
 
 
 class ChatStream:
-    """One stream. Its last chunk has the usage beside the reason why it ended."""
+    """One stream, whose last event has both the finish reason and the usage."""
 
     def __init__(self, context: RequestContext) -> None:
         self.finished = False
@@ -172,12 +172,12 @@ class ChatStream:
 
     def _chunk(self, id: str, model: str, each: Json) -> Json:
         delta = {name: value for name, value in each["delta"].items() if name != "tool_calls"}
-        known = self._calls.setdefault(each["index"], {})
-        calls = [self._piece(known, call) for call in each["delta"].get("tool_calls") or ()]
+        argument_streams = self._calls.setdefault(each["index"], {})
+        calls = [self._piece(argument_streams, call) for call in each["delta"].get("tool_calls") or ()]
         if each.get("finish_reason"):
             calls += [
                 {"index": index, "function": {"arguments": rest}}
-                for index, arguments in enumerate(known.values())
+                for index, arguments in enumerate(argument_streams.values())
                 if (rest := arguments.rest())
             ]
         if calls:
@@ -192,13 +192,13 @@ class ChatStream:
             model=model,
         )
 
-    def _piece(self, known: dict[str, openai_response.ToolArgumentsStream], given: Json) -> Json:
-        """Calls come whole or in pieces, of which the first has an id, and need not say which they are."""
-        call_id = given.get("id") or next(reversed(known), "")
-        function = given.get("function") or {}
+    def _piece(self, argument_streams: dict[str, openai_response.ToolArgumentsStream], piece: Json) -> Json:
+        """One piece of a tool call. Only the first piece of a call has an id; pieces have no index."""
+        call_id = piece.get("id") or next(reversed(argument_streams), "")
+        function = piece.get("function") or {}
         made: Json = {"function": {}}
-        if call_id not in known:
+        if call_id not in argument_streams:
             made = openai_response.tool_call_start(self._context, RULES, call_id, function["name"])
-            known[call_id] = openai_response.ToolArgumentsStream()
-        made["function"]["arguments"] = known[call_id].take(function.get("arguments"))
-        return {"index": list(known).index(call_id), **made}
+            argument_streams[call_id] = openai_response.ToolArgumentsStream()
+        made["function"]["arguments"] = argument_streams[call_id].take(function.get("arguments"))
+        return {"index": list(argument_streams).index(call_id), **made}

@@ -3,7 +3,7 @@
 Vendor facts as of November 2026, docs.aws.amazon.com: runtime at https://bedrock-runtime.{region}.amazonaws.com, Signature V4 for the
 service `bedrock`, POST /model/{id}/converse, /converse-stream, /invoke. An id is the maker's name, a dot and the model ("Supported
 foundation models"), with a region's group before it for an inference profile (us.anthropic.…), or an ARN.
-STS GetCallerIdentity needs no permission at all, so that 403 there can only mean wrong keys. Regions in China end with .com.cn.
+STS GetCallerIdentity needs no permission, so that its 403 means wrong keys. Hosts of regions in China end with .com.cn.
 """
 
 from __future__ import annotations
@@ -130,23 +130,23 @@ def _base_url(config: AmazonBedrockConfig, addresses: Addresses) -> str:
     return _host("bedrock-runtime", config, addresses)
 
 
-def _also_sends_to(config: AmazonBedrockConfig, addresses: Addresses) -> tuple[str, ...]:
+def _other_urls(config: AmazonBedrockConfig, addresses: Addresses) -> tuple[str, ...]:
     return (_host("sts", config, addresses),)
 
 
-_AFTER_A_REGION_GROUP = r"(?:[a-z]{2,6}(?:-[a-z]+)?\.)?"
-_WHOLE_ID = re.compile(rf"arn:|{_AFTER_A_REGION_GROUP}[a-z0-9]+\.")
-_MAKERS = {"ai21labs": "ai21", "grok": "xai"}
-"""How an id spells the makers whose name in the config is another."""
+_REGION_GROUP_PREFIX = r"(?:[a-z]{2,6}(?:-[a-z]+)?\.)?"
+_WHOLE_ID = re.compile(rf"arn:|{_REGION_GROUP_PREFIX}[a-z0-9]+\.")
+_MAKER_IN_IDS = {"ai21labs": "ai21", "grok": "xai"}
+"""The makers' names in model ids, where they differ from those in the config."""
 
 
 def model_id(model: str, maker: str) -> str:
-    """The id that Bedrock knows: the suggested models lack their maker; ids of profiles and ARNs stay as they are."""
-    return model if _WHOLE_ID.match(model) else f"{_MAKERS.get(maker, maker)}.{model}"
+    """Bedrock's id of the model: prepends the maker, which the suggested models lack. Other ids, of profiles, and ARNs are unchanged."""
+    return model if _WHOLE_ID.match(model) else f"{_MAKER_IN_IDS.get(maker, maker)}.{model}"
 
 
 def _auth(config: AmazonBedrockConfig, service: str) -> AwsSigV4 | AwsInstanceProfile:
-    """How to sign. Raises SecretUnusable."""
+    """The credentials to sign with. Raises SecretUnusable."""
     if config.uc_service_credential_name is not None:
         raise SecretUnusable(
             _(
@@ -176,11 +176,11 @@ def _check(config: AmazonBedrockConfig, _model: str, _task: Task, addresses: Add
     )
 
 
-def _asking(
+def _post(
     config: AmazonBedrockConfig, model: str, addresses: Addresses, action: str, sent: Json
 ) -> UpstreamRequest:
-    whole = upstream.path_segment(model_id(model, config.bedrock_provider))
-    address = f"{_base_url(config, addresses)}/model/{whole}/{action}"
+    identifier = upstream.path_segment(model_id(model, config.bedrock_provider))
+    address = f"{_base_url(config, addresses)}/model/{identifier}/{action}"
     accept = Framing.AWS if action.endswith("stream") else "application/json"
     return upstream.post_json(address, sent, auth=_auth(config, "bedrock"), accept=accept)
 
@@ -188,14 +188,14 @@ def _asking(
 def _converse(sent: Callable[[Json, str], Json]) -> Build:
     def build(body: Json, config: AmazonBedrockConfig, model: str, addresses: Addresses) -> UpstreamRequest:
         action = "converse-stream" if body.get("stream") else "converse"
-        return _asking(config, model, addresses, action, sent(body, config.bedrock_provider))
+        return _post(config, model, addresses, action, sent(body, config.bedrock_provider))
 
     return build
 
 
 def _embed(body: Json, config: AmazonBedrockConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     sent = embeddings.embed_body(body, maker=config.bedrock_provider)
-    return _asking(config, model, addresses, "invoke", sent)
+    return _post(config, model, addresses, "invoke", sent)
 
 
 PROVIDER = Provider(
@@ -205,7 +205,7 @@ PROVIDER = Provider(
     models={task: _all_makers(task) for task in Task},
     suggest=_suggest,
     base_url=_base_url,
-    other_urls=_also_sends_to,
+    other_urls=_other_urls,
     check=_check,
     check_refused=frozenset({401, 403}),
     wire_formats={

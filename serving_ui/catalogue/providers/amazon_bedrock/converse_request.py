@@ -1,9 +1,9 @@
-"""OpenAI-shaped questions as requests of Bedrock's Converse, which all chat models of Bedrock understand. Pure.
+"""Translates requests in OpenAI's format to Bedrock's Converse API, which all chat models of Bedrock support. No I/O.
 
 Vendor facts as of November 2026, docs.aws.amazon.com, API_runtime_Converse and "Supported models and model features": messages alternate,
-system prompts stand apart, images are bytes or an object in S3, a tool's result is said by the user, and a model's own parameters go
-into additionalModelRequestFields. Fields that Converse has and OpenAI has not (guardrailConfig, …) pass through under their names.
-Legacy completions go the same way, with the prompt as the only message: Converse wraps it as each maker's models want it.
+system prompts have their own field, images are bytes or an object in S3, a tool's result is in a user message, and a model's own
+parameters are in additionalModelRequestFields. Fields of Converse that OpenAI does not have (guardrailConfig, …) pass through.
+Legacy completions use Converse too, with the prompt as the only message, which Converse formats for the model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SUPPORTED = (
     "metadata",
 )
 _SUPPORTED_IN_CHAT = ("messages", "tools", "tool_choice", "response_format", "reasoning_effort", *_SUPPORTED)
-# What a maker's chat models have under OpenAI's name beyond Converse ("Inference request parameters and response fields").
+# Parameters of a maker's chat models that have OpenAI's names and are not in Converse ("Inference request parameters and response fields").
 _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "cohere": ("seed", "frequency_penalty", "presence_penalty"),
     "ai21labs": ("frequency_penalty", "presence_penalty"),
@@ -71,7 +71,7 @@ RULES = VendorRules(
     image_types=frozenset(_IMAGE_FORMATS),
     vendor_part_fields=("cache_control",),
 )
-"""Those of every maker. Some of their models refuse texts beside calls and results."""
+"""The rules for all other makers. Some of their models refuse text in the same message as tool calls or results."""
 _MAKERS_RULES: Mapping[str, VendorRules] = {
     "anthropic": replace(
         RULES, separate_tool_turns=False, image_roles=frozenset({"user", "tool"}), blank_stop_sequences=False
@@ -84,12 +84,12 @@ _TIERS = ("default", "flex", "priority", "reserved")
 
 
 def chat_body(body: Mapping[str, Any], maker: str) -> Json:
-    """The request for a chat."""
+    """The Converse request of a chat."""
     body = openai_request.merge_extra_params(body)
     makers = _MAKERS_PARAMETERS.get(maker, ())
-    claudes = ("parallel_tool_calls",) if maker == "anthropic" else ()
+    claude_parameters = ("parallel_tool_calls",) if maker == "anthropic" else ()
     own = openai_request.vendor_parameters(
-        body, supported=(*_SUPPORTED_IN_CHAT, *makers, *claudes), provider=PROVIDER
+        body, supported=(*_SUPPORTED_IN_CHAT, *makers, *claude_parameters), provider=PROVIDER
     )
     own |= {name: body[name] for name in makers if body.get(name) is not None}
     if maker == "amazon":
@@ -97,7 +97,7 @@ def chat_body(body: Mapping[str, Any], maker: str) -> Json:
     rules = _MAKERS_RULES.get(maker, RULES)
     history = conversation.read(body, rules)
     tools = _tools(body, rules)
-    if claudes and openai_request.forbids_parallel_tool_calls(body) and tools:
+    if claude_parameters and openai_request.forbids_parallel_tool_calls(body) and tools:
         own = openai_request.merge_parameters(
             {"tool_choice": _without_parallel_calls(tools.pop("toolChoice", {"auto": {}}))}, own
         )
@@ -112,7 +112,7 @@ def chat_body(body: Mapping[str, Any], maker: str) -> Json:
 
 
 def completion_body(body: Mapping[str, Any], maker: str) -> Json:
-    """The request for a completion: its prompt is what the user says."""
+    """The Converse request of a completion, with the prompt as a user message."""
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=("prompt", *_SUPPORTED), provider=PROVIDER)
     rules = _MAKERS_RULES.get(maker, RULES)
@@ -121,9 +121,11 @@ def completion_body(body: Mapping[str, Any], maker: str) -> Json:
 
 
 def _merge_converse_fields(own: Json, sent: Json) -> Json:
-    """What OpenAI's parameters have become, with Converse's own fields; what Converse does not have is the model's own parameter."""
-    models = {name: value for name, value in own.items() if name not in _CONVERSE_FIELDS}
-    whole = {name: value for name, value in {**sent, "additionalModelRequestFields": models}.items() if value}
+    """`sent` merged with the vendor's own fields: those of Converse at the top level, others as parameters of the model."""
+    model_fields = {name: value for name, value in own.items() if name not in _CONVERSE_FIELDS}
+    whole = {
+        name: value for name, value in {**sent, "additionalModelRequestFields": model_fields}.items() if value
+    }
     for name, value in own.items():
         if name in _CONVERSE_FIELDS:
             whole[name] = _merge_field(name, value, whole[name]) if name in whole else value
@@ -131,7 +133,7 @@ def _merge_converse_fields(own: Json, sent: Json) -> Json:
 
 
 def _merge_field(name: str, own: Any, sent: Any) -> Any:
-    """Two lists follow each other, and two objects are one when they do not say the same thing twice."""
+    """Concatenates lists, and merges objects without common keys. Raises UnsupportedRequest otherwise."""
     if isinstance(own, list) and isinstance(sent, list):
         return [*own, *sent]
     if isinstance(own, dict) and isinstance(sent, dict) and not own.keys() & sent:
@@ -140,8 +142,11 @@ def _merge_field(name: str, own: Any, sent: Any) -> Any:
 
 
 def _settings(body: Mapping[str, Any], maker: str, rules: VendorRules) -> Json:
-    """How the model chooses and is served. Claude's later models take only one of the two numbers, or none: what they are anyhow is left unsaid."""
-    unsaid = 1 if maker == "anthropic" else None
+    """The inference parameters and the service tier.
+
+    Newer Claude models accept only one of temperature and top_p, or none, so their default of 1 is left out for Claude.
+    """
+    default = 1 if maker == "anthropic" else None
     inference = {
         "maxTokens": openai_request.max_tokens(body),
         "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
@@ -155,7 +160,7 @@ def _settings(body: Mapping[str, Any], maker: str, rules: VendorRules) -> Json:
         "inferenceConfig": {
             name: value
             for name, value in inference.items()
-            if value is not None and (name == "maxTokens" or value != unsaid)
+            if value is not None and (name == "maxTokens" or value != default)
         },
         "serviceTier": {"type": tier} if tier in _TIERS else None,
         "requestMetadata": body.get("metadata"),
@@ -179,7 +184,7 @@ def _output_config(body: Mapping[str, Any], maker: str) -> Json:
 
 
 def _nova_reasoning(body: Mapping[str, Any]) -> Json:
-    """Amazon's own models are told in a parameter of theirs ("Nova 2: Using the Converse API")."""
+    """The reasoning parameter of Amazon's own models ("Nova 2: Using the Converse API")."""
     effort = body.get("reasoning_effort")
     if effort is None:
         return {}
@@ -190,17 +195,17 @@ def _nova_reasoning(body: Mapping[str, Any]) -> Json:
     return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
 
 
-def _schema(wanted: Any) -> Json:
-    given = wanted.get("json_schema")
-    if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
+def _schema(response_format: Any) -> Json:
+    described = response_format.get("json_schema")
+    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
         raise refuse("response_format", "It must have a json_schema with a schema.")
-    schema = {"schema": json_text.write(given["schema"]).decode()}
-    schema |= {name: given[name] for name in ("name", "description") if given.get(name)}
+    schema = {"schema": json_text.write(described["schema"]).decode()}
+    schema |= {name: described[name] for name in ("name", "description") if described.get(name)}
     return {"type": "json_schema", "structure": {"jsonSchema": schema}}
 
 
 def _tools(body: Mapping[str, Any], rules: VendorRules) -> Json:
-    """Converse has no choice of "none": then the tools are left out, and what they have done is told in words."""
+    """`toolConfig`. Converse has no tool choice "none": the tools are then left out, and earlier calls are sent as text."""
     specifications: list[Json] = []
     for position, function in enumerate(
         openai_request.functions(body, rules, vendor_fields=("cache_control",))
@@ -217,7 +222,7 @@ def _tools(body: Mapping[str, Any], rules: VendorRules) -> Json:
 
 
 def _without_parallel_calls(choice: Mapping[str, Json]) -> Json:
-    """The choice in Claude's own words: Converse has none for this, and takes the choice in one of the two places only."""
+    """The tool choice as Claude's own parameter, because Converse cannot disable parallel calls and refuses a choice in both places."""
     ((kind, more),) = choice.items()
     return {"type": kind, **more, "disable_parallel_tool_use": True}
 
@@ -233,7 +238,7 @@ def _tool(function: Json) -> Json:
 
 
 def _turns(messages: list[ChatMessage]) -> list[tuple[str, list[Json]]]:
-    """Neighbours of one role are one turn, and a tool's result is what the user says."""
+    """Turns of alternating roles; tool results are in user turns."""
     return conversation.merge_turns(
         ("assistant" if each.is_assistant else "user", _content_blocks(each)) for each in messages
     )
@@ -254,7 +259,7 @@ def _content_blocks(message: ChatMessage) -> list[Json]:
 
 
 def _blocks(message: ChatMessage) -> list[Json]:
-    """Texts and images; a part that ends what is to be cached has a point for that after it."""
+    """Text and image blocks, with a cachePoint after each part that has `cache_control`."""
     at = f"{message.path}.content"
     blocks: list[Json] = []
     for part in message.parts:
@@ -265,7 +270,7 @@ def _blocks(message: ChatMessage) -> list[Json]:
 
 
 def _cache_point(control: Any, at: str) -> Json:
-    """Anthropic's spelling, which is also that of Databricks, in Bedrock's."""
+    """Bedrock's cachePoint for the `cache_control` of Anthropic and Databricks."""
     if (
         not isinstance(control, dict)
         or control.keys() - {"ttl"} != {"type"}

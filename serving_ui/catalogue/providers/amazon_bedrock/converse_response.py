@@ -1,9 +1,9 @@
-"""Converse's answers and event streams as OpenAI-shaped ones. Pure.
+"""Translates responses and event streams of Converse to OpenAI's format. No I/O.
 
 Vendor facts as of November 2026, docs.aws.amazon.com: API_runtime_Converse, API_runtime_ConverseStream. A stream is messageStart, then
 for each block of content contentBlockStart (tools only), contentBlockDelta and contentBlockStop, then messageStop with the reason, then
-metadata with the usage; an event whose name ends with Exception ends it early. Tokens that came from or went to a prompt cache are
-counted beside inputTokens and not within.
+metadata with the usage; an event whose name ends with Exception ends it early. inputTokens does not
+include tokens read from or written to a prompt cache.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ _FINISH_REASONS = {
     "content_filtered": "content_filter",
 }
 _FAILURES = frozenset({"malformed_model_output", "malformed_tool_use"})
-"""The model wrote what nobody can use. An answer that says `stop` would hide it; asking again usually helps."""
+"""Stop reasons of unusable output. They are errors and not `stop`, because a retry usually succeeds."""
 
 _EXTRAS = ("additionalModelResponseFields", "trace")
-"""Given only when the question asked for them; passed on under their own names."""
+"""Fields that the response has only if the request asked for them. They are passed on unchanged."""
 
 
-def translate_chat(answer: Json, context: RequestContext) -> Json:
-    """A whole answer as a `chat.completion`."""
-    blocks = _blocks(answer)
+def translate_chat(response: Json, context: RequestContext) -> Json:
+    """A complete response as a `chat.completion`."""
+    blocks = _blocks(response)
     calls = [_tool_call(block["toolUse"], context) for block in blocks if "toolUse" in block]
     thoughts = [_thinking_block(block["reasoningContent"]) for block in blocks if "reasoningContent" in block]
-    said = openai_response.message(
+    message = openai_response.message(
         _text(blocks) or (None if calls else ""),
         tool_calls=calls,
         reasoning_content="".join(thought.get("thinking", "") for thought in thoughts) or None,
         thinking_blocks=thoughts or None,
     )
-    counts = _usage(answer["usage"])
-    choice = openai_response.choice(0, said, _finish_reason(answer["stopReason"], counts))
-    extras = {name: answer[name] for name in _EXTRAS if name in answer}
+    counts = _usage(response["usage"])
+    choice = openai_response.choice(0, message, _finish_reason(response["stopReason"], counts))
+    extras = {name: response[name] for name in _EXTRAS if name in response}
     return openai_response.chat_completion(context, [choice], counts) | extras
 
 
-def translate_completion(answer: Json, context: RequestContext) -> Json:
-    """A whole answer as a `text_completion`."""
-    counts = _usage(answer["usage"])
-    choice = (_text(_blocks(answer)), _finish_reason(answer["stopReason"], counts))
+def translate_completion(response: Json, context: RequestContext) -> Json:
+    """A complete response as a `text_completion`."""
+    counts = _usage(response["usage"])
+    choice = (_text(_blocks(response)), _finish_reason(response["stopReason"], counts))
     return openai_response.text_completion(context, [choice], counts)
 
 
-def _blocks(answer: Json) -> list[Json]:
-    blocks: list[Json] = answer["output"]["message"]["content"]
+def _blocks(response: Json) -> list[Json]:
+    blocks: list[Json] = response["output"]["message"]["content"]
     return blocks
 
 
 def _text(blocks: list[Json]) -> str:
-    """The texts, those with citations too."""
+    """The text of all blocks, including those with citations."""
     texts: list[str] = []
     for block in blocks:
         pieces = block["citationsContent"].get("content") or [] if "citationsContent" in block else [block]
@@ -75,29 +75,29 @@ def _tool_call(use: Json, context: RequestContext) -> Json:
 
 
 def _thinking_block(content: Json) -> Json:
-    """A block of reasoning as it can be sent back."""
+    """A thinking block in the format that requests accept."""
     if "reasoningText" not in content:
         return {"type": "redacted_thinking", "data": content["redactedContent"]}
-    said = content["reasoningText"]
-    signed = {"signature": said["signature"]} if said.get("signature") else {}
-    return {"type": "thinking", "thinking": said["text"], **signed}
+    reasoning = content["reasoningText"]
+    signature = {"signature": reasoning["signature"]} if reasoning.get("signature") else {}
+    return {"type": "thinking", "thinking": reasoning["text"], **signature}
 
 
-def _finish_reason(given: str, counts: Json | None = None) -> str:
+def _finish_reason(stop_reason: str, counts: Json | None = None) -> str:
     """OpenAI's finish reason. Raises ProviderError."""
-    if given in _FAILURES:
-        raise ProviderError(f"The model's answer cannot be used ({given}).", counts=counts)
-    return _FINISH_REASONS.get(given, "stop")
+    if stop_reason in _FAILURES:
+        raise ProviderError(f"The model's answer cannot be used ({stop_reason}).", counts=counts)
+    return _FINISH_REASONS.get(stop_reason, "stop")
 
 
-def _usage(told: Json) -> Json:
-    read, written = told.get("cacheReadInputTokens"), told.get("cacheWriteInputTokens")
-    prompt = told["inputTokens"] + (read or 0) + (written or 0)
-    return openai_response.usage(prompt, told["outputTokens"], cached=read, written=written)
+def _usage(usage: Json) -> Json:
+    read, written = usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens")
+    prompt = usage["inputTokens"] + (read or 0) + (written or 0)
+    return openai_response.usage(prompt, usage["outputTokens"], cached=read, written=written)
 
 
 class _Stream(ABC):
-    """What chat and completions share of a stream: the end, the usage."""
+    """The common part of chat and completion streams: end and usage."""
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
@@ -116,7 +116,7 @@ class _Stream(ABC):
 
 @dataclass
 class _StreamedBlock:
-    """A block that is being streamed. `call` counts the tool calls and is None for what is none."""
+    """A block that is being streamed. `call` is the index of a tool call, None for other blocks."""
 
     call: int | None = None
     arguments: openai_response.ToolArgumentsStream = field(
@@ -136,26 +136,26 @@ class ChatStream(_Stream):
         self._blocks: dict[int, _StreamedBlock] = {}
 
     def _chunks(self, event: StreamEvent) -> list[Json]:
-        said = event.data
+        data = event.data
         match event.name:
             case "messageStart":
                 return [openai_response.chat_chunk(self._context, {"role": "assistant", "content": ""})]
             case "contentBlockStart":
-                return self._begin(said["contentBlockIndex"], said["start"])
-            case "contentBlockDelta":  # only tools begin with an event of their own
-                block = self._blocks.setdefault(said["contentBlockIndex"], _StreamedBlock())
-                return self._delta(block, said["delta"])
+                return self._begin(data["contentBlockIndex"], data["start"])
+            case "contentBlockDelta":  # only tool calls have a contentBlockStart
+                block = self._blocks.setdefault(data["contentBlockIndex"], _StreamedBlock())
+                return self._delta(block, data["delta"])
             case "contentBlockStop":
-                return self._end(self._blocks.pop(said["contentBlockIndex"], _StreamedBlock()))
+                return self._end(self._blocks.pop(data["contentBlockIndex"], _StreamedBlock()))
             case "messageStop":
                 self.finished = True
                 last = openai_response.chat_chunk(
-                    self._context, {}, finish_reason=_finish_reason(said["stopReason"])
+                    self._context, {}, finish_reason=_finish_reason(data["stopReason"])
                 )
-                return [last | {name: said[name] for name in _EXTRAS if name in said}]
+                return [last | {name: data[name] for name in _EXTRAS if name in data}]
             case "metadata":
-                counted = openai_response.usage_chunk(self._context, _usage(said["usage"]))
-                return [counted | {name: said[name] for name in _EXTRAS if name in said}]
+                counted = openai_response.usage_chunk(self._context, _usage(data["usage"]))
+                return [counted | {name: data[name] for name in _EXTRAS if name in data}]
         return []
 
     def _begin(self, index: int, start: Json) -> list[Json]:
@@ -187,7 +187,7 @@ class ChatStream(_Stream):
         return [openai_response.chat_chunk(self._context, {"tool_calls": [piece]})] if text else []
 
     def _end(self, block: _StreamedBlock) -> list[Json]:
-        """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
+        """The rest of a tool call's arguments, or the complete thinking block with its signature. OpenAI's client merges lists by `index`."""
         if block.call is not None:
             return self._arguments(block, block.arguments.rest())
         thoughts: list[Json] = []
@@ -205,16 +205,16 @@ class CompletionStream(_Stream):
     """A stream as `text_completion` chunks."""
 
     def _chunks(self, event: StreamEvent) -> list[Json]:
-        said = event.data
+        data = event.data
         match event.name:
-            case "contentBlockDelta" if "text" in said["delta"]:
-                return [openai_response.text_chunk(self._context, said["delta"]["text"])]
+            case "contentBlockDelta" if "text" in data["delta"]:
+                return [openai_response.text_chunk(self._context, data["delta"]["text"])]
             case "messageStop":
                 self.finished = True
-                reason = _finish_reason(said["stopReason"])
+                reason = _finish_reason(data["stopReason"])
                 return [openai_response.text_chunk(self._context, "", finish_reason=reason)]
             case "metadata":
                 return [
-                    openai_response.usage_chunk(self._context, _usage(said["usage"]), kind="text_completion")
+                    openai_response.usage_chunk(self._context, _usage(data["usage"]), kind="text_completion")
                 ]
         return []

@@ -1,8 +1,8 @@
-"""Embeddings of Amazon Titan and Cohere through InvokeModel: OpenAI-shaped questions and answers on both ends. Pure.
+"""Translates embeddings requests and responses for Amazon Titan and Cohere through InvokeModel. No I/O.
 
 Vendor facts as of November 2026, docs.aws.amazon.com: "Amazon Titan Embeddings" (one text a request; `dimensions` from version 2 on) and
-"Cohere Embed" (at most 96 texts; `input_type` is required, `output_dimension` from version 4 on). Neither streams, and Cohere's body tells
-no tokens.
+"Cohere Embed" (at most 96 texts; `input_type` is required, `output_dimension` from version 4 on). Cohere's responses
+have no token counts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from serving_ui.catalogue.wire_format import Json, RequestContext
 _MAX_TEXTS = 96
 _SUPPORTED = ("input", "dimensions")
 _INPUT_TYPE = "search_document"
-"""What Cohere's models are told when the question does not say what the vectors are for."""
+"""The default for Cohere's models, because OpenAI's requests do not have the purpose of the vectors."""
 
 
 def embed_body(body: Mapping[str, Any], *, maker: str) -> Json:
-    """The request's body, as the maker's models want it."""
+    """The body of the request in the format of the maker."""
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=PROVIDER)
     listed = openai_request.texts(body["input"], name="input")
@@ -43,12 +43,12 @@ def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
     return {"input_type": _INPUT_TYPE, **openai_request.merge_parameters(sent, own)}
 
 
-def translate_embeddings(answer: Json, context: RequestContext) -> Json:
+def translate_embeddings(response: Json, context: RequestContext) -> Json:
     """Titan's one vector with its tokens, or Cohere's list of vectors."""
-    if "embedding" in answer:
-        vectors, counts = [answer["embedding"]], openai_response.usage(answer["inputTextTokenCount"])
+    if "embedding" in response:
+        vectors, counts = [response["embedding"]], openai_response.usage(response["inputTextTokenCount"])
     else:
-        vectors, counts = answer["embeddings"], None
-    if isinstance(vectors, dict):  # by type, when the question named types
+        vectors, counts = response["embeddings"], None
+    if isinstance(vectors, dict):  # by type, if the request has embedding_types
         vectors = vectors.get("float") or next(iter(vectors.values()), None)
     return openai_response.embeddings(context, vectors, counts)

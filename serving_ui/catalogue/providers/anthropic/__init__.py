@@ -3,7 +3,7 @@
 Vendor facts as of November 2026, platform.claude.com/docs/en/api: `GET https://api.anthropic.com/v1/models`, `POST …/v1/messages` and
 the legacy `POST …/v1/complete`, headers `x-api-key` and `anthropic-version`. A wrong key is answered with 401.
 The page Versions has 2026-10-21 and 2023-06-01. We send the older one: the newer refuses `temperature`, `top_p` and `top_k` for every
-model, the older only for those that have given them up (Claude 4.7 and later), and both answer alike.
+model, the older only for models that do not support them (Claude 4.7 and later). Their responses are the same.
 """
 
 from __future__ import annotations

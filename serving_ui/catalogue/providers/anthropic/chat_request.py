@@ -1,4 +1,4 @@
-"""OpenAI-shaped chat question → body of `POST /v1/messages`.
+"""Translates chat requests in OpenAI's format to the body of `POST /v1/messages`.
 
 Vendor facts as of November 2026, platform.claude.com/docs/en/api/messages/create, …/build-with-claude/structured-outputs, …/effort,
 …/agents-and-tools/tool-use/define-tools and …/api/openai-sdk (what OpenAI's parameters mean there).
@@ -17,7 +17,7 @@ from serving_ui.catalogue.wire_format import Json
 
 NAME = "Anthropic"
 DEFAULT_MAX_TOKENS = 4096
-"""Sent when the question gives no maximum, because the API demands one: the most that every Claude model can write."""
+"""The default of `max_tokens`, which the API requires: the largest value that all Claude models accept."""
 
 _IDENTIFIER = IdentifierFormat(rest="A-Za-z0-9_-", max_length=64)
 RULES = VendorRules(
@@ -46,7 +46,7 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
 
 def messages_body(body: Json, model: str) -> Json:
-    """The whole body. The caller's own fields of Anthropic's stay as they are; none may contradict an OpenAI one."""
+    """The body. Anthropic's own fields pass through; raises UnsupportedRequest if one conflicts with a field of OpenAI."""
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
     history = conversation.read(body, RULES)
@@ -67,20 +67,20 @@ def messages_body(body: Json, model: str) -> Json:
 
 
 def sampling(body: Json) -> Json:
-    """`temperature`, `top_p` and `stop`, which mean the same in both of Anthropic's interfaces.
+    """`temperature`, `top_p` and `stop`, for `/v1/messages` and `/v1/complete`.
 
-    1 is what the first two are anyhow. It is left unsaid, because later models take only one of them, or none.
+    Newer models accept only one of the first two, or none, so their default of 1 is left out.
     """
-    given = {
+    parameters = {
         "temperature": openai_request.number(body, "temperature", minimum=0, maximum=1),
         "top_p": openai_request.number(body, "top_p", minimum=0, maximum=1),
         "stop_sequences": openai_request.stop_sequences(body, RULES) or None,
     }
-    return {name: value for name, value in given.items() if value is not None and value != 1}
+    return {name: value for name, value in parameters.items() if value is not None and value != 1}
 
 
 def service_fields(body: Json) -> Json:
-    """Whom the request is for, and how it is served. OpenAI's `default` is Anthropic's `standard_only`."""
+    """`metadata` with the user's id, and `service_tier`, where OpenAI's `default` is Anthropic's `standard_only`."""
     sent: Json = {}
     metadata = body.get("metadata") or {}
     if not isinstance(metadata, Mapping) or metadata.keys() - {"user_id"}:
@@ -97,21 +97,21 @@ def service_fields(body: Json) -> Json:
 
 
 def _thinking_budget(own: Json) -> int:
-    """Thinking counts as output, so a maximum that the caller has not given must leave room for both."""
+    """The thinking budget, which is added to the default of `max_tokens`, because thinking counts as output."""
     thinking = own.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
     return budget if isinstance(budget, int) else 0
 
 
 def _turns(history: Conversation) -> list[tuple[str, list[Json]]]:
-    """Neighbours of one role become one message, and a tool's result is what the user says."""
+    """Messages of alternating roles; tool results are in user messages."""
     return conversation.merge_turns(
         ("assistant" if each.is_assistant else "user", _content_blocks(each)) for each in history.messages
     )
 
 
 def _shortest_content(blocks: list[Json]) -> str | list[Json]:
-    """A single text has a shorter spelling."""
+    """The blocks, or a string if they are a single text without other fields."""
     if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
         text: str = blocks[0]["text"]
         return text
@@ -151,7 +151,7 @@ def _block(part: TextPart | ImagePart) -> Json:
 
 
 def _tools(body: Json, history: Conversation) -> Json:
-    """A conversation that has used tools may be refused without any: then those are told of that it has used, and forbidden."""
+    """`tools` and `tool_choice`. Without tools in the request, the tools called earlier are declared, because the API requires it, but forbidden."""
     tools = [
         _tool(function) for function in openai_request.functions(body, RULES, vendor_fields=_TOOL_FIELDS)
     ]
@@ -193,11 +193,11 @@ def _output_config(body: Json) -> Json:
     return {**thinking, **({"output_config": config} if config else {})}
 
 
-def _schema(given: Any) -> Json | None:
-    kind = given.get("type") if isinstance(given, Mapping) else None
-    if given is None or kind == "text":
+def _schema(response_format: Any) -> Json | None:
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if response_format is None or kind == "text":
         return None
-    described = given.get("json_schema") if kind == "json_schema" else None
+    described = response_format.get("json_schema") if kind == "json_schema" else None
     if not isinstance(described, Mapping) or not isinstance(described.get("schema"), Mapping):
         raise refuse(
             "response_format",

@@ -1,8 +1,8 @@
-"""Messages and their streams → OpenAI-shaped answers and chunks.
+"""Translates messages and their streams to responses and chunks in OpenAI's format.
 
 Vendor facts as of November 2026, platform.claude.com/docs/en/api/messages/create, …/build-with-claude/streaming and
 …/handling-stop-reasons. A stream is message_start, then for each block content_block_start, …_delta and …_stop, then message_delta
-and message_stop; pings come between, and kinds that are not known yet must be left aside.
+and message_stop; pings come in between, and unknown types of events must be ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FINISH_REASONS = {
     "stop_sequence": "stop",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
-    "pause_turn": "length",  # not whole: the caller may send it back to have it continued
+    "pause_turn": "length",  # incomplete: the caller may send it back to have it continued
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
@@ -30,42 +30,42 @@ def finish_reason(stop_reason: str | None) -> str:
     return FINISH_REASONS.get(stop_reason or "", "stop")
 
 
-def translate_message(reply: Json, context: RequestContext) -> Json:
-    """A whole message as a `chat.completion`."""
-    blocks = reply["content"]
+def translate_message(response: Json, context: RequestContext) -> Json:
+    """A complete message as a `chat.completion`."""
+    blocks = response["content"]
     calls = [
         openai_response.tool_call(context, RULES, block["id"], block["name"], block.get("input"))
         for block in blocks
         if block["type"] == "tool_use"
     ]
-    text = joined_text(reply)
-    said = openai_response.message(
+    text = joined_text(response)
+    message = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
-        refusal=_refusal(reply),
+        refusal=_refusal(response),
         reasoning_content="".join(block["thinking"] for block in blocks if block["type"] == "thinking")
         or None,
         thinking_blocks=[block for block in blocks if block["type"] in _THINKING_TYPES] or None,
     )
-    choice = openai_response.choice(0, said, finish_reason(reply["stop_reason"]))
+    choice = openai_response.choice(0, message, finish_reason(response["stop_reason"]))
     return openai_response.chat_completion(
-        context, [choice], translate_usage(reply["usage"]), id=reply["id"], model=reply["model"]
+        context, [choice], translate_usage(response["usage"]), id=response["id"], model=response["model"]
     )
 
 
-def joined_text(reply: Json) -> str:
-    return "".join(block["text"] for block in reply["content"] if block["type"] == "text")
+def joined_text(response: Json) -> str:
+    return "".join(block["text"] for block in response["content"] if block["type"] == "text")
 
 
-def translate_usage(told: Json) -> Json:
-    """Anthropic counts what it had cached, and what it caches now, beside the input; OpenAI counts them in."""
-    thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
-    return _usage(told, told["output_tokens"], thinking)
+def translate_usage(usage: Json) -> Json:
+    """The usage. Tokens read from or written to the cache are included in OpenAI's input tokens, but not in Anthropic's."""
+    thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
+    return _usage(usage, usage["output_tokens"], thinking)
 
 
-def _usage(told: Json, completion: int | None, thinking: int | None = None) -> Json:
-    cached, written = told.get("cache_read_input_tokens") or 0, told.get("cache_creation_input_tokens") or 0
-    prompt = told["input_tokens"] + cached + written
+def _usage(usage: Json, completion: int | None, thinking: int | None = None) -> Json:
+    cached, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+    prompt = usage["input_tokens"] + cached + written
     return openai_response.usage(prompt, completion, cached=cached, written=written, reasoning=thinking)
 
 
@@ -76,10 +76,10 @@ def _refusal(holder: Json) -> str | None:
 
 @dataclass
 class _StreamedBlock:
-    """A block that is being streamed. `position` counts the tool calls; `began` is what it began with."""
+    """A block that is being streamed. `position` is the index of a tool call; `start` is the block of content_block_start."""
 
     kind: str
-    began: Json
+    start: Json
     position: int = 0
     arguments: openai_response.ToolArgumentsStream = field(
         default_factory=openai_response.ToolArgumentsStream
@@ -112,10 +112,10 @@ class MessageStream:
             case "message_start":
                 message = data["message"]
                 self._id, self._model, self._usage = message["id"], message["model"], dict(message["usage"])
-                self.counts = _usage(self._usage, None)  # of the output it tells no more than that it begins
+                self.counts = _usage(self._usage, None)  # output_tokens is not final yet
                 return [self._chunk({"role": "assistant", "content": ""})]
             case "message_delta":
-                return self._told(data)
+                return self._message_delta(data)
             case "message_stop":
                 self.finished = True
                 counts = translate_usage(self._usage)
@@ -127,14 +127,14 @@ class MessageStream:
             self._context, delta, finish_reason=finish, id=self._id, model=self._model
         )
 
-    def _begin(self, index: int, began: Json) -> list[Json]:
-        block = self._blocks[index] = _StreamedBlock(began["type"], began, self._calls)
-        if block.kind == "text" and began.get("text"):
-            return [self._chunk({"content": began["text"]})]
+    def _begin(self, index: int, start: Json) -> list[Json]:
+        block = self._blocks[index] = _StreamedBlock(start["type"], start, self._calls)
+        if block.kind == "text" and start.get("text"):
+            return [self._chunk({"content": start["text"]})]
         if block.kind != "tool_use":
             return []
         self._calls += 1
-        call = openai_response.tool_call_start(self._context, RULES, began["id"], began["name"])
+        call = openai_response.tool_call_start(self._context, RULES, start["id"], start["name"])
         return [self._chunk({"tool_calls": [{"index": block.position, **call}]})]
 
     def _delta(self, block: _StreamedBlock, delta: Json) -> list[Json]:
@@ -155,24 +155,24 @@ class MessageStream:
         return [self._chunk({"tool_calls": [piece]})] if text else []
 
     def _end(self, block: _StreamedBlock) -> list[Json]:
-        """A thought is given once more as a whole, with its signature. OpenAI's client gathers lists by `index`."""
+        """The rest of a tool call's arguments, or the complete thinking block with its signature. OpenAI's client merges lists by `index`."""
         if block.kind == "tool_use":
             rest = block.arguments.rest()
-            whole = json_text.write(block.began.get("input") or {}).decode()
+            whole = json_text.write(block.start.get("input") or {}).decode()
             return self._arguments(block, rest and whole)
         if block.kind not in _THINKING_TYPES:
             return []
-        thought = dict(block.began)
+        thought = dict(block.start)
         if block.kind == "thinking":
             thought |= {"thinking": "".join(block.thought), "signature": block.signature}
         self._thoughts += 1
         return [self._chunk({"thinking_blocks": [{"index": self._thoughts - 1, **thought}]})]
 
-    def _told(self, data: Json) -> list[Json]:
-        """The counts are those of the whole message so far, so they replace what was told before."""
-        told = {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
-        self._usage |= told
-        if "output_tokens" in told:
+    def _message_delta(self, data: Json) -> list[Json]:
+        """Its counts are cumulative, so they replace the earlier ones."""
+        counts = {name: value for name, value in (data.get("usage") or {}).items() if value is not None}
+        self._usage |= counts
+        if "output_tokens" in counts:
             self.counts = translate_usage(self._usage)
         stopped = data["delta"]
         if not stopped.get("stop_reason"):

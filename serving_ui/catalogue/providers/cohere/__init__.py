@@ -2,7 +2,7 @@
 
 Vendor facts as of November 2026, docs.cohere.com/reference: base https://api.cohere.com (the older api.cohere.ai still answers),
 `GET /v1/models`, `POST /v2/chat`, `POST /v2/embed`, all with a bearer token. A wrong key is answered with 401.
-`POST /v1/generate` is the legacy interface that the page Deprecations gives up; what was made for it is served there, the rest by chat.
+`POST /v1/generate` is deprecated (page Deprecations); only legacy models are sent to it, all others to chat.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _MODELS = {
 def _base_url(config: CohereConfig, addresses: Addresses) -> str:
     if config.cohere_api_base is None:
         return addresses.vendor(DEFAULT_BASE, "cohere")
-    # Older instructions have the API's version in the base; here it is part of each path.
+    # Older documentation has the API's version in the base URL; here it is part of each path.
     return config.cohere_api_base.rstrip("/").removesuffix("/v1").removesuffix("/v2")
 
 

@@ -1,9 +1,9 @@
-"""OpenAI-shaped question → the body of `POST /v2/chat`.
+"""Translates chat requests in OpenAI's format to the body of `POST /v2/chat`.
 
-Vendor facts as of November 2026, docs.cohere.com/reference/chat: messages and tools are spelled as OpenAI's, parameters are not.
-`p` goes from 0.01 to 0.99, penalties from 0 to 1, there is one answer a request, and no tool can be forced by name. Models that think do
-so with all their strength unless they are told not to. …/reference/errors: the system's message is the first, and no message is
-empty. The SDK's Tool says which names there are, and nothing says that calls may stand without their tools.
+Vendor facts as of November 2026, docs.cohere.com/reference/chat: messages and tools are as in OpenAI's API, parameters are not.
+`p` is from 0.01 to 0.99, penalties are from 0 to 1, a request has one choice, and no tool can be forced by name. Thinking models think
+without limit unless it is disabled. …/reference/errors: the system message is the first, and no message is empty. Allowed tool names
+are those of the SDK's Tool. Calls without tools in the request are not documented, so these are sent as text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SUPPORTED = (
 
 
 def chat_body(body: Json, model: str) -> Json:
-    """The body of a chat. The provider's own parameters (`k`, `documents`, `safety_mode`, …) go on as they are."""
+    """The body. Cohere's own parameters (`k`, `documents`, `safety_mode`, …) pass through."""
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
     history = conversation.read(body, RULES)
@@ -67,7 +67,7 @@ def chat_body(body: Json, model: str) -> Json:
 
 
 def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
-    """How the model chooses, and when it ends. `stop` is what the address calls the texts that end an answer."""
+    """The parameters for sampling and length. `stop` is the name of the stop sequences, which differs between chat and generate."""
     return {
         name: value
         for name, value in {
@@ -84,11 +84,11 @@ def sampling(body: Mapping[str, Any], *, stop: str = "stop_sequences") -> Json:
 
 
 def _top_p(body: Mapping[str, Any]) -> float | None:
-    """`top_p`. Many clients always say 1, all tokens; the most that Cohere has stands for it, because its own default is 0.75."""
-    given = openai_request.number(body, "top_p", minimum=_MIN_P, maximum=1)
-    if given is not None and _MAX_P < given < 1:
+    """`top_p`. 1, which many clients always send, becomes Cohere's maximum of 0.99, because its default is 0.75."""
+    top_p = openai_request.number(body, "top_p", minimum=_MIN_P, maximum=1)
+    if top_p is not None and _MAX_P < top_p < 1:
         raise refuse("top_p", f"Here it must be a number from {_MIN_P} to {_MAX_P}, or 1.")
-    return _MAX_P if given == 1 else given
+    return _MAX_P if top_p == 1 else top_p
 
 
 def _message(message: ChatMessage) -> Json:
@@ -116,7 +116,7 @@ def _part(part: openai_request.TextPart | openai_request.ImagePart) -> Json:
 
 
 def _assistant_message(message: ChatMessage) -> Json:
-    """What the assistant said before, with its calls and the plan that Cohere had given for them."""
+    """An earlier response of the assistant, with its tool calls and Cohere's `tool_plan`."""
     sent: Json = {"role": "assistant"}
     if message.calls:
         sent["tool_calls"] = conversation.openai_tool_calls(message.calls)
@@ -129,7 +129,7 @@ def _tools(body: Mapping[str, Any]) -> Json:
     functions = openai_request.functions(body, RULES)
     kind, name = openai_request.tool_choice(body, RULES)
     if kind == "function" and [each["name"] for each in functions] == [name]:
-        kind = "required"  # of one tool, which comes to the same
+        kind = "required"  # equivalent, because there is only one tool
     elif kind == "function":
         raise refuse(
             "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
@@ -154,15 +154,15 @@ def _tools(body: Mapping[str, Any]) -> Json:
 
 
 def _format(body: Mapping[str, Any]) -> Json:
-    given = body.get("response_format")
-    if given is None:
+    response_format = body.get("response_format")
+    if response_format is None:
         return {}
-    kind = given.get("type") if isinstance(given, dict) else None
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
     if kind == "text":
         return {}
     if kind == "json_object":
         return {"response_format": {"type": "json_object"}}
-    described = given.get("json_schema") if kind == "json_schema" else None
+    described = response_format.get("json_schema") if kind == "json_schema" else None
     if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
         raise refuse(
             "response_format",
@@ -172,7 +172,7 @@ def _format(body: Mapping[str, Any]) -> Json:
 
 
 def _thinking(body: Mapping[str, Any]) -> Json:
-    """Cohere thinks or does not; how long is said with its own parameter `thinking`."""
+    """`reasoning_effort` as on or off; only Cohere's own parameter `thinking` sets a budget."""
     effort = body.get("reasoning_effort")
     if effort is None:
         return {}

@@ -1,7 +1,7 @@
-"""Cohere's messages and their streams → OpenAI-shaped answers and chunks.
+"""Translates Cohere's messages and their streams to responses and chunks in OpenAI's format.
 
-Vendor facts as of November 2026, docs.cohere.com/reference/chat and …/chat-stream. What OpenAI has no place for keeps Cohere's name:
-`tool_plan` (why it calls its tools) and `citations`.
+Vendor facts as of November 2026, docs.cohere.com/reference/chat and …/chat-stream. Fields that OpenAI does not have keep Cohere's name:
+`tool_plan` (the reasons for tool calls) and `citations`.
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ _FAILURES = {"ERROR": ("it failed while generating", 500), "TIMEOUT": ("it ran o
 
 
 def finish_reason(reason: str | None, error: str | None = None, *, counts: Json | None = None) -> str:
-    """OpenAI's word. Raises ProviderError, with the counts, for the words that say that there is no answer."""
+    """OpenAI's finish reason. Raises ProviderError with the counts for reasons that mean an error."""
     if reason in _FAILURES:
         why, status = _FAILURES[reason]
         raise ProviderError(f"{error or why} ({reason})", status=status, counts=counts)
     return FINISH_REASONS.get(reason or "", "stop")
 
 
-def translate_message(reply: Json, context: RequestContext) -> Json:
-    """A whole message as a `chat.completion`."""
-    message = reply["message"]
+def translate_message(response: Json, context: RequestContext) -> Json:
+    """A complete message as a `chat.completion`."""
+    message = response["message"]
     calls = [
         openai_response.tool_call(
             context, RULES, call["id"], call["function"]["name"], call["function"].get("arguments")
         )
         for call in message.get("tool_calls") or ()
     ]
-    text = joined_text(reply)
-    said = openai_response.message(
+    text = joined_text(response)
+    assistant = openai_response.message(
         text if text or not calls else None,
         tool_calls=calls,
         reasoning_content=_joined(message, "thinking") or None,
         tool_plan=message.get("tool_plan") or None,
         citations=message.get("citations") or None,
     )
-    told = [logprob(each) for each in reply.get("logprobs") or ()]
-    counts = translate_usage(reply.get("usage"))
-    reason = finish_reason(reply["finish_reason"], counts=counts)
+    logprobs = [logprob(each) for each in response.get("logprobs") or ()]
+    counts = translate_usage(response.get("usage"))
+    reason = finish_reason(response["finish_reason"], counts=counts)
     choice = openai_response.choice(
-        0, said, reason, logprobs=openai_response.logprobs(told) if told else None
+        0, assistant, reason, logprobs=openai_response.logprobs(logprobs) if logprobs else None
     )
-    return openai_response.chat_completion(context, [choice], counts, id=reply["id"])
+    return openai_response.chat_completion(context, [choice], counts, id=response["id"])
 
 
-def joined_text(reply: Json) -> str:
-    return _joined(reply["message"], "text")
+def joined_text(response: Json) -> str:
+    return _joined(response["message"], "text")
 
 
-def logprob(told: Json) -> Json:
-    """Of one piece of text. It has one token, or the probability of all that it has."""
-    return openai_response.logprob(told.get("text") or "", sum(told["logprobs"]))
+def logprob(entry: Json) -> Json:
+    """The log probability of one piece of text: the sum over its tokens."""
+    return openai_response.logprob(entry.get("text") or "", sum(entry["logprobs"]))
 
 
 def _joined(message: Json, kind: str) -> str:
     return "".join(part[kind] for part in message.get("content") or () if part["type"] == kind)
 
 
-def translate_usage(told: Json | None) -> Json | None:
-    """Tokens as the model counts them; those that are billed where only they are told."""
-    counts = (told or {}).get("tokens") or (told or {}).get("billed_units")
-    if not told or not counts:
+def translate_usage(usage: Json | None) -> Json | None:
+    """The usage from `tokens`, or from `billed_units` if there are no `tokens`."""
+    counts = (usage or {}).get("tokens") or (usage or {}).get("billed_units")
+    if not usage or not counts:
         return None
-    cached = told.get("cached_tokens")
+    cached = usage.get("cached_tokens")
     prompt, completion = int(counts["input_tokens"]), int(counts["output_tokens"])
     return openai_response.usage(prompt, completion, cached=None if cached is None else int(cached))
 
@@ -123,7 +123,7 @@ class MessageStream:
                 call = self._calls[data["index"]]
                 return self._arguments(call, call.arguments.rest())
             case "citation-start":
-                return [self._cited(data["delta"]["message"]["citations"])]
+                return [self._citation(data["delta"]["message"]["citations"])]
             case "message-end":
                 return self._end(data["delta"])
         return []
@@ -133,24 +133,26 @@ class MessageStream:
             self._context, delta, finish_reason=finish, logprobs=logprobs, id=self._id
         )
 
-    def _content(self, content: Json, told: Json | None) -> list[Json]:
+    def _content(self, content: Json, logprob_entry: Json | None) -> list[Json]:
         if content.get("text"):
-            logprobs = openai_response.logprobs([logprob(told)]) if told else None
+            logprobs = openai_response.logprobs([logprob(logprob_entry)]) if logprob_entry else None
             return [self._chunk({"content": content["text"]}, logprobs=logprobs)]
         if content.get("thinking"):
             return [self._chunk({"reasoning_content": content["thinking"]})]
         return []
 
-    def _cited(self, citation: Json) -> Json:
-        """OpenAI's client gathers lists by `index`."""
+    def _citation(self, citation: Json) -> Json:
+        """One citation, with an `index`, by which OpenAI's client merges lists."""
         self._citations += 1
         return self._chunk({"citations": [{"index": self._citations - 1, **citation}]})
 
-    def _begin(self, index: int, given: Json) -> list[Json]:
+    def _begin(self, index: int, started: Json) -> list[Json]:
         call = self._calls[index] = _StreamedCall(len(self._calls))
-        begun = openai_response.tool_call_start(self._context, RULES, given["id"], given["function"]["name"])
+        begun = openai_response.tool_call_start(
+            self._context, RULES, started["id"], started["function"]["name"]
+        )
         first = self._chunk({"tool_calls": [{"index": call.position, **begun}]})
-        return [first, *self._arguments(call, call.arguments.take(given["function"].get("arguments")))]
+        return [first, *self._arguments(call, call.arguments.take(started["function"].get("arguments")))]
 
     def _arguments(self, call: _StreamedCall, text: str) -> list[Json]:
         piece = {"index": call.position, "function": {"arguments": text}}

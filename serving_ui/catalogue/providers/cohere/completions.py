@@ -1,8 +1,8 @@
-"""The completions task: OpenAI-shaped prompt → `POST /v1/generate` for the models that were made for it, `POST /v2/chat` for all others.
+"""The completions task: prompt in OpenAI's format → `POST /v1/generate` for legacy models, `POST /v2/chat` for all others.
 
 Vendor facts as of November 2026, docs.cohere.com/v1/reference/generate and …/docs/migrating-from-cogenerate-to-cochat. Generate takes
-one prompt, gives up to five answers, cuts an answer before an `end_sequences` text (`stop_sequences` would leave it in), and streams
-lines of JSON, not server-sent events.
+one prompt, returns up to five choices, removes `end_sequences` from the text (unlike `stop_sequences`), and streams JSON lines, not
+server-sent events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_GENERATIONS = 5
 
 
 def is_legacy(model: str) -> bool:
-    """Whether the model is one of those that only Generate serves. Tuned ones have ids of their own and are chat models."""
+    """Whether only Generate serves the model. Fine-tuned models have other ids and are chat models."""
     return _LEGACY.fullmatch(model) is not None
 
 
@@ -51,8 +51,8 @@ def generate_body(body: Json, model: str) -> Json:
 
 def chat_body(body: Json, model: str) -> Json:
     body = openai_request.merge_extra_params(body)
-    taken = tuple(name for name in _SUPPORTED if name != "n")
-    own = openai_request.vendor_parameters(body, supported=taken, provider=chat_request.NAME)
+    supported = tuple(name for name in _SUPPORTED if name != "n")
+    own = openai_request.vendor_parameters(body, supported=supported, provider=chat_request.NAME)
     sent = {
         "model": model,
         "messages": [{"role": "user", "content": openai_request.single_prompt(body, chat_request.RULES)}],
@@ -62,37 +62,37 @@ def chat_body(body: Json, model: str) -> Json:
     return openai_request.merge_parameters(sent, own)
 
 
-def translate_completion(reply: Json, context: RequestContext) -> Json:
-    """The answer of either address as a `text_completion`."""
-    if "message" in reply:
-        counts = chat_response.translate_usage(reply.get("usage"))
+def translate_completion(response: Json, context: RequestContext) -> Json:
+    """The response of either URL as a `text_completion`."""
+    if "message" in response:
+        counts = chat_response.translate_usage(response.get("usage"))
         choices = [
             (
-                chat_response.joined_text(reply),
-                chat_response.finish_reason(reply["finish_reason"], counts=counts),
+                chat_response.joined_text(response),
+                chat_response.finish_reason(response["finish_reason"], counts=counts),
             )
         ]
     else:
-        counts = chat_response.translate_usage(reply.get("meta"))
+        counts = chat_response.translate_usage(response.get("meta"))
         choices = [
             (each["text"], chat_response.finish_reason(each.get("finish_reason"), counts=counts))
-            for each in reply["generations"]
+            for each in response["generations"]
         ]
-    return openai_response.text_completion(context, choices, counts, id=reply["id"])
+    return openai_response.text_completion(context, choices, counts, id=response["id"])
 
 
 class CompletionStream:
-    """One stream of either address, as `text_completion` chunks."""
+    """One stream of either URL, as `text_completion` chunks."""
 
     def __init__(self, context: RequestContext) -> None:
         self.finished = False
         self._context = context
         self._message = chat_response.MessageStream(context)
-        self._told: Json | None = None
+        self._legacy_counts: Json | None = None
 
     @property
     def counts(self) -> Json | None:
-        return self._told or self._message.counts
+        return self._legacy_counts or self._message.counts
 
     def take(self, event: StreamEvent) -> list[Json]:
         data = event.data
@@ -104,13 +104,13 @@ class CompletionStream:
             case "stream-error":
                 chat_response.finish_reason(data.get("finish_reason"), data.get("err"))
                 raise ProviderError(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
-        chunks = [self._as_text(chunk) for chunk in self._message.take(event)]
+        chunks = [self._to_text_chunk(chunk) for chunk in self._message.take(event)]
         self.finished = self._message.finished
         return [chunk for chunk in chunks if chunk is not None]
 
     def _end(self, data: Json) -> list[Json]:
         whole = data.get("response") or {}
-        self._told = counts = chat_response.translate_usage(whole.get("meta"))
+        self._legacy_counts = counts = chat_response.translate_usage(whole.get("meta"))
         ended = whole.get("generations") or [{"finish_reason": data.get("finish_reason")}]
         chunks = [
             openai_response.text_chunk(
@@ -126,15 +126,15 @@ class CompletionStream:
             chunks.append(openai_response.usage_chunk(self._context, counts, kind="text_completion"))
         return chunks
 
-    def _as_text(self, chunk: Json) -> Json | None:
+    def _to_text_chunk(self, chunk: Json) -> Json | None:
         if not chunk["choices"]:
             return openai_response.usage_chunk(
                 self._context, chunk["usage"], kind="text_completion", id=chunk["id"]
             )
-        said = chunk["choices"][0]
-        text = said["delta"].get("content") or ""
-        if not text and not said["finish_reason"]:
+        choice = chunk["choices"][0]
+        text = choice["delta"].get("content") or ""
+        if not text and not choice["finish_reason"]:
             return None
         return openai_response.text_chunk(
-            self._context, text, finish_reason=said["finish_reason"], id=chunk["id"]
+            self._context, text, finish_reason=choice["finish_reason"], id=chunk["id"]
         )

@@ -1,7 +1,7 @@
-"""The embeddings task: OpenAI-shaped input → `POST /v2/embed`.
+"""The embeddings task: input in OpenAI's format → `POST /v2/embed`.
 
-Vendor facts as of November 2026, docs.cohere.com/reference/embed: up to 96 texts a request; models of version 3 and later must be told
-what the vectors are for.
+Vendor facts as of November 2026, docs.cohere.com/reference/embed: up to 96 texts a request; models of version 3 and later require the
+purpose of the vectors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from serving_ui.catalogue.providers.cohere import chat_request
 from serving_ui.catalogue.wire_format import Json, RequestContext
 
 _MAX_TEXTS = 96
-# OpenAI's question does not say what the vectors are for. Those of documents are made in bulk, and are the vendor's own example.
+# OpenAI's requests do not have the purpose of the vectors. This is the most frequent one, and that of the vendor's example.
 _INPUT_TYPE = "search_document"
 
 
@@ -36,7 +36,7 @@ def embed_body(body: Json, model: str) -> Json:
     return {"input_type": _INPUT_TYPE, **openai_request.merge_parameters(sent, own)}
 
 
-def translate_embeddings(reply: Json, context: RequestContext) -> Json:
-    billed = ((reply.get("meta") or {}).get("billed_units") or {}).get("input_tokens")
+def translate_embeddings(response: Json, context: RequestContext) -> Json:
+    billed = ((response.get("meta") or {}).get("billed_units") or {}).get("input_tokens")
     counts = None if billed is None else openai_response.usage(int(billed))
-    return openai_response.embeddings(context, reply["embeddings"]["float"], counts)
+    return openai_response.embeddings(context, response["embeddings"]["float"], counts)

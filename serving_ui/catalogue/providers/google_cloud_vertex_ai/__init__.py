@@ -1,8 +1,8 @@
 """Google Cloud Vertex AI: models of a project in a region, with the JSON key of a service account.
 
 Vendor facts as of November 2026, cloud.google.com/vertex-ai/docs/reference/rest: https://{region}-aiplatform.googleapis.com (without
-the region for `global`), tokens from https://oauth2.googleapis.com/token. Listing a project's models changes nothing. The token
-address in the key itself is never used: whoever writes the key could send the signed claim anywhere.
+the region for `global`), tokens from https://oauth2.googleapis.com/token. The credential check lists the project's models. The
+`token_uri` in the key is never used, because with it the author of the key could have the signed JWT sent to any host.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GoogleCloudVertexAIConfig(ProviderConfig):
     )
 
 
-_GEMINI = (models.INSTEAD, "gemini-3.5-flash-lite", "gemini-3.1-flash-lite")
+_GEMINI = (models.REPLACEMENT, "gemini-3.5-flash-lite", "gemini-3.1-flash-lite")
 _MODELS = {
     Task.CHAT: (
         *_GEMINI,
@@ -76,15 +76,15 @@ def _token_url(addresses: Addresses) -> str:
     return addresses.vendor(TOKEN_URL, "google-cloud-vertex-ai")
 
 
-def _also_sends_to(_config: GoogleCloudVertexAIConfig, addresses: Addresses) -> tuple[str, ...]:
+def _other_urls(_config: GoogleCloudVertexAIConfig, addresses: Addresses) -> tuple[str, ...]:
     return (_token_url(addresses),)
 
 
 def _check(
     config: GoogleCloudVertexAIConfig, _model: str, _task: Task, addresses: Addresses
 ) -> UpstreamRequest:
-    place = f"projects/{upstream.path_segment(config.project_id)}/locations/{upstream.path_segment(config.region)}"
-    address = f"{_base_url(config, addresses)}/v1/{place}/models?pageSize=1"
+    location = f"projects/{upstream.path_segment(config.project_id)}/locations/{upstream.path_segment(config.region)}"
+    address = f"{_base_url(config, addresses)}/v1/{location}/models?pageSize=1"
     return upstream.get(address, auth=_auth(config, addresses))
 
 
@@ -100,36 +100,36 @@ def _post(
     return upstream.post_json(address, body, auth=_auth(config, addresses))
 
 
-def _generates(read: Callable[[Json, str], Json]) -> Build:
+def _generate(translate: Callable[[Json, str], Json]) -> Build:
     def build(
         body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
     ) -> UpstreamRequest:
         models.refuse_retired(model)
         method = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
-        return _post(config, model, method, read(body, model), addresses)
+        return _post(config, model, method, translate(body, model), addresses)
 
     return build
 
 
-def _embeds(
+def _embed(
     body: Json, config: GoogleCloudVertexAIConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
     method, sent = embeddings.embed_request(body, model)
     return _post(config, model, method, sent, addresses)
 
 
-_WIRE = {
+_WIRE_FORMATS = {
     Task.CHAT: WireFormat(
-        build_request=_generates(gemini_request.chat),
+        build_request=_generate(gemini_request.chat),
         translate_response=gemini_response.translate_chat,
         stream_translator=ChatStream,
     ),
     Task.COMPLETIONS: WireFormat(
-        build_request=_generates(gemini_request.completion),
+        build_request=_generate(gemini_request.completion),
         translate_response=gemini_response.translate_completion,
         stream_translator=CompletionStream,
     ),
-    Task.EMBEDDINGS: WireFormat(build_request=_embeds, translate_response=embeddings.translate_embeddings),
+    Task.EMBEDDINGS: WireFormat(build_request=_embed, translate_response=embeddings.translate_embeddings),
 }
 
 
@@ -139,7 +139,7 @@ PROVIDER = Provider(
     config=GoogleCloudVertexAIConfig,
     models=_MODELS,
     base_url=_base_url,
-    other_urls=_also_sends_to,
+    other_urls=_other_urls,
     check=_check,
-    wire_formats=_WIRE,
+    wire_formats=_WIRE_FORMATS,
 )

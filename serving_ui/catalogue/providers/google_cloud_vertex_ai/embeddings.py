@@ -1,8 +1,8 @@
-"""OpenAI's embedding questions for Google's embedding models, and the answers back.
+"""Translates embeddings requests to Google's formats, and the responses back.
 
 Vendor facts as of November 2026, docs.cloud.google.com, "Text embeddings API" and "Get text embeddings": text models take instances
-by :predict, up to 250 a request. Gemini's have :embedContent for one content and :batchEmbedContents for several, and models as a
-service the first of the two, as Google's own Python client (google-genai 3.4) asks them; :predict is closed to them by now.
+by :predict, up to 250 a request. Gemini models have :embedContent for one text and :batchEmbedContents for several, models as a
+service only :embedContent, as in Google's Python client (google-genai 3.4); neither has :predict any more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _uses_embed_content(model: str) -> bool:
 
 
 def _instances(listed: list[str], size: Any, own: Json) -> Json:
-    """What Google has beside each text goes beside each, what it has once goes into the parameters."""
+    """The body of :predict: fields of an instance are repeated for each text, the others are parameters."""
     beside = {name: own.pop(name) for name in _INSTANCE_FIELDS if name in own}
     if "taskType" in own:
         beside["task_type"] = own.pop("taskType")
@@ -53,10 +53,12 @@ def _instances(listed: list[str], size: Any, own: Json) -> Json:
 
 def _content_requests(listed: list[str], size: Any, own: Json) -> tuple[str, Json]:
     beside: Json = {name: own.pop(name) for name in ("content", "requests") if name in own}
-    given = own.pop("embedContentConfig", None) or {}
-    if not isinstance(given, Mapping):
+    caller_config = own.pop("embedContentConfig", None) or {}
+    if not isinstance(caller_config, Mapping):
         raise openai_request.refuse("embedContentConfig", "It must be an object.")
-    config = openai_request.merge_parameters({camel(name): value for name, value in own.items()}, given)
+    config = openai_request.merge_parameters(
+        {camel(name): value for name, value in own.items()}, caller_config
+    )
     if size is not None:
         config = openai_request.merge_parameters({"outputDimensionality": size}, config)
     requests = [
@@ -71,7 +73,7 @@ def _content_requests(listed: list[str], size: Any, own: Json) -> tuple[str, Jso
 
 
 def translate_embeddings(response: Json, context: RequestContext) -> Json:
-    """The vectors, whichever method they come from."""
+    """The vectors, from the response of any of the three methods."""
     if "predictions" in response:
         found = [prediction["embeddings"] for prediction in response["predictions"]]
         tokens = sum(int((each.get("statistics") or {}).get("token_count", 0)) for each in found)

@@ -1,11 +1,11 @@
-"""OpenAI's messages as Gemini's contents.
+"""Translates OpenAI's messages to Gemini's contents.
 
 Vendor facts as of November 2026, docs.cloud.google.com: "Generate content with the Gemini API" (contents, parts, systemInstruction),
-"Image understanding" (types of images), "Function calling" (one turn answers all calls of the turn before, in their order, and has
-nothing else) and "Thought signatures" (Gemini 3 refuses a call of its own that comes back without its signature; a call that it has
-not made carries the placeholder below). Calls and their answers are paired by name and order: the field `id`, which the Gemini API
-has, is an unknown field here and refused. FunctionDeclaration of the REST reference says what a name may be; not all models know
-colons. An empty text is refused, and so is a call before the user has said anything.
+"Image understanding" (types of images), "Function calling" (one turn has the results of all calls of the turn before, in their order, and
+nothing else) and "Thought signatures" (Gemini 3 refuses its earlier calls without their signature; calls made by other models get the
+placeholder NO_SIGNATURE). Calls and results are matched by name and order: the field `id`, which the Gemini API has, is refused here.
+FunctionDeclaration of the REST reference has the allowed names; colons are left out, because not all models accept them. Empty texts
+are refused, and so are calls before the first user message.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ RULES = VendorRules(
 )
 NO_SIGNATURE = "skip_thought_signature_validator"
 _FIRST_WITH_SIGNATURES = 3
-_LONGEST_NAME = 255
-_ANY_IMAGE = "image/jpeg"  # a media type is required, and an address without an ending tells none
+_MAX_NAME_LENGTH = 255
+_DEFAULT_MEDIA_TYPE = "image/jpeg"  # if the extension is unknown; a media type is required
 _USER, _MODEL, _RESULTS = "user", "model", "results"
 
 
 def contents(body: Mapping[str, Any], model: str) -> Json:
-    """`contents`, and `systemInstruction` when there is one."""
+    """`contents`, and `systemInstruction` if there are system messages."""
     history = conversation.read(body, RULES)
     signed = generation(model) >= _FIRST_WITH_SIGNATURES
     turns = conversation.merge_turns(_turn(each, signed=signed) for each in _in_order(history.messages))
@@ -51,13 +51,15 @@ def contents(body: Mapping[str, Any], model: str) -> Json:
 
 
 def _in_order(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Results in the order of their calls."""
+    """The messages, with tool results in the order of their calls."""
     turn = 0
-    places = []
+    positions = []
     for each in messages:
         turn += each.answered_call is None
-        places.append((turn, each.answered_call.position if each.answered_call else -1))
-    return [each for _place, each in sorted(zip(places, messages, strict=True), key=lambda pair: pair[0])]
+        positions.append((turn, each.answered_call.position if each.answered_call else -1))
+    return [
+        each for _position, each in sorted(zip(positions, messages, strict=True), key=lambda pair: pair[0])
+    ]
 
 
 def _turn(message: ChatMessage, *, signed: bool) -> tuple[str, list[Json]]:
@@ -87,13 +89,13 @@ def _part(part: TextPart | ImagePart) -> Json:
 
 
 def _media_type(url: str) -> str:
-    # By hand, because Python remembers the addresses that it takes apart, and here a caller gives them.
+    # Not with urllib, which caches the URLs that it parses: callers could fill its cache.
     name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
-    return guess_type(name[-_LONGEST_NAME:])[0] or _ANY_IMAGE
+    return guess_type(name[-_MAX_NAME_LENGTH:])[0] or _DEFAULT_MEDIA_TYPE
 
 
 def _signature(call: Mapping[str, Any]) -> str:
-    """Where Google's own OpenAI-shaped API puts it, and where our answers do."""
+    """The thought signature, in the field used by Google's OpenAI-compatible API and by our responses."""
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
     signature = google.get("thought_signature") if isinstance(google, Mapping) else None
@@ -101,7 +103,7 @@ def _signature(call: Mapping[str, Any]) -> str:
 
 
 def _result(text: str) -> Json:
-    """An object is the result itself, anything else its output."""
+    """The result of a tool: a JSON object as it is, other text as `output`."""
     try:
         value = json_text.read(text.encode(), json_text.REQUEST_BOUNDS, lenient=True)
     except ValueError:

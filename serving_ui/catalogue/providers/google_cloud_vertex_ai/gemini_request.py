@@ -1,9 +1,9 @@
-"""OpenAI's chat and completion questions as the body of generateContent.
+"""Translates chat and completion requests to the body of generateContent.
 
 Vendor facts as of November 2026, docs.cloud.google.com: "GenerationConfig" and "FunctionDeclaration" of the REST reference (JSON
-schemas go into responseJsonSchema and parametersJsonSchema), "Function calling" (modes AUTO, ANY, NONE, and VALIDATED, which holds
-calls to their schema), "Thinking" (levels since Gemini 3, where it cannot be switched off; token budgets before, which are those of
-Google's own OpenAI-shaped API).
+schemas go into responseJsonSchema and parametersJsonSchema), "Function calling" (modes AUTO, ANY, NONE, and VALIDATED, which
+enforces the schema of calls), "Thinking" (levels since Gemini 3, where it cannot be disabled; token budgets before, with the values of
+Google's OpenAI-compatible API).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from serving_ui.catalogue.providers.google_cloud_vertex_ai.gemini_contents impor
 from serving_ui.catalogue.providers.google_cloud_vertex_ai.models import generation
 from serving_ui.catalogue.wire_format import Json
 
-_SAME = {
+_RENAMED = {
     "temperature": "temperature",
     "top_p": "topP",
     "n": "candidateCount",
@@ -31,7 +31,7 @@ _OWN_GENERATION = {
     *("responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig", "routingConfig"),
     *("candidateCount", "maxOutputTokens", "stopSequences", "modelConfig", "responseLogprobs"),
 }
-"""Google's own parameters of generationConfig: whoever gives one at the top, where OpenAI's are, means it."""
+"""Google's own parameters of generationConfig. Callers may give them at the top level too, like OpenAI's parameters."""
 
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -43,7 +43,7 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
     """The body for a chat request. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(
-        params, supported=("messages", *_SAME, *_LENGTH, *_CHAT), provider=NAME
+        params, supported=("messages", *_RENAMED, *_LENGTH, *_CHAT), provider=NAME
     )
     config = _generation(params) | _format(params) | _logprobs(params) | _thinking(params, model)
     return _with_own(contents(params, model) | _tools(params), config, own)
@@ -52,14 +52,14 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion request, whose prompt becomes one turn of the user. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
-    own = openai_request.vendor_parameters(params, supported=("prompt", *_SAME, *_LENGTH), provider=NAME)
-    said = openai_request.single_prompt(params, RULES)
-    sent: Json = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+    own = openai_request.vendor_parameters(params, supported=("prompt", *_RENAMED, *_LENGTH), provider=NAME)
+    prompt = openai_request.single_prompt(params, RULES)
+    sent: Json = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
     return _with_own(sent, _generation(params), own)
 
 
 def _with_own(sent: Json, config: Json, own: Json) -> Json:
-    """What OpenAI's parameters have become, with the caller's own ones. None may contradict another."""
+    """The body from `sent`, `config` and Google's own fields in `own`. Raises UnsupportedRequest if two of them conflict."""
     sent, config = dict(sent), dict(config)
     for name, value in own.items():
         key = camel(name)
@@ -75,34 +75,35 @@ def _with_own(sent: Json, config: Json, own: Json) -> Json:
 
 
 def camel(name: str) -> str:
-    """Google takes both spellings; one is enough to compare with."""
+    """The camel-case form of a name: Google accepts both forms."""
     first, *rest = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
 def _generation(params: Mapping[str, Any]) -> Json:
-    """How the model chooses. Some models refuse penalties even when they are 0, which asks for nothing."""
+    """The generationConfig. Values without effect are left out, because some models refuse penalties even if they are 0."""
     config = {
-        theirs: params[ours]
-        for ours, theirs in _SAME.items()
-        if params.get(ours) is not None and not openai_request.has_no_effect(ours, params[ours])
+        google_name: params[openai_name]
+        for openai_name, google_name in _RENAMED.items()
+        if params.get(openai_name) is not None
+        and not openai_request.has_no_effect(openai_name, params[openai_name])
     }
-    most, stops = openai_request.max_tokens(params), openai_request.stop_sequences(params, RULES)
-    if most is not None:
-        config["maxOutputTokens"] = most
+    max_tokens, stops = openai_request.max_tokens(params), openai_request.stop_sequences(params, RULES)
+    if max_tokens is not None:
+        config["maxOutputTokens"] = max_tokens
     if stops:
         config["stopSequences"] = stops
     return config
 
 
 def _format(params: Mapping[str, Any]) -> Json:
-    given = params.get("response_format")
-    kind = given.get("type") if isinstance(given, dict) else None
-    if given is None or kind == "text":
+    response_format = params.get("response_format")
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
+    if response_format is None or kind == "text":
         return {}
     if kind == "json_object":
         return {"responseMimeType": "application/json"}
-    described = given.get("json_schema") if kind == "json_schema" else None
+    described = response_format.get("json_schema") if kind == "json_schema" else None
     if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
         raise openai_request.refuse(
             "response_format",
@@ -136,12 +137,12 @@ def _thinking(params: Mapping[str, Any], model: str) -> Json:
 
 
 def _tools(params: Mapping[str, Any]) -> Json:
-    """Functions become declarations; an entry without a type is a tool of Google's own, such as {"googleSearch": {}}."""
-    given = params.get("tools") or []
-    if not isinstance(given, list):
+    """Functions become declarations. An entry without a type is one of Google's own tools, such as {"googleSearch": {}}."""
+    tools = params.get("tools") or []
+    if not isinstance(tools, list):
         raise openai_request.refuse("tools", "It must be a list.")
-    own = [tool for tool in given if _is_own(tool)]
-    listed = openai_request.functions({"tools": [tool for tool in given if not _is_own(tool)]}, RULES)
+    own = [tool for tool in tools if _is_own(tool)]
+    listed = openai_request.functions({"tools": [tool for tool in tools if not _is_own(tool)]}, RULES)
     declared = [_declaration(function) for function in listed]
     sent: Json = {}
     if own or declared:
@@ -166,7 +167,7 @@ def _declaration(function: Mapping[str, Any]) -> Json:
 
 
 def _mode(params: Mapping[str, Any], functions: list[Json]) -> Json:
-    """`strict` functions are called as their schema says, which ANY does anyhow and AUTO does as VALIDATED."""
+    """The mode of function calling. `strict` needs VALIDATED instead of AUTO; ANY always enforces the schema."""
     choice, name = openai_request.tool_choice({**params, "tools": functions}, RULES)
     if choice == "function":
         return {"mode": "ANY", "allowedFunctionNames": [name]}

@@ -1,8 +1,8 @@
-"""What generateContent and its stream answer, as OpenAI's answers and chunks.
+"""Translates responses of generateContent to OpenAI's format; its functions are also used for streams.
 
 Vendor facts as of November 2026, docs.cloud.google.com, "GenerateContentResponse" of the REST reference: a stream's events are partial
-answers of the same shape, its last ones with `finishReason` and the whole `usageMetadata`. A blocked prompt has no candidates but
-`promptFeedback`; thoughts are parts marked `thought`, and count as output.
+responses in the same format, the last ones with `finishReason` and the final `usageMetadata`. The response to a blocked prompt has no
+candidates but `promptFeedback`; thoughts are parts with `thought`, and count as output.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FAILURES = frozenset(
         *("MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"),
     }
 )
-"""The model wrote what nobody can use. An empty answer that says `stop` would hide it; asking again usually helps."""
+"""Finish reasons of unusable output. They are errors and not `stop`, because a retry usually succeeds."""
 
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 
 
 @dataclass
 class CandidateContent:
-    """What the parts of one candidate say."""
+    """The content of one candidate's parts."""
 
     text: str = ""
     thoughts: str = ""
@@ -46,17 +46,17 @@ class CandidateContent:
 def candidate_content(
     candidate: Mapping[str, Any],
     context: RequestContext,
-    answer_id: str,
+    response_id: str,
     *,
     index: int,
     calls_before: int = 0,
 ) -> CandidateContent:
-    """Read a candidate's parts. Parts of kinds that OpenAI's answers have no place for are left out."""
+    """Read a candidate's parts. Parts that OpenAI's format cannot represent are left out."""
     found = CandidateContent()
     for part in (candidate.get("content") or {}).get("parts") or ():
         if "functionCall" in part:
             order = calls_before + len(found.calls)
-            found.calls.append(_tool_call(part, context, fallback_id=f"call_{answer_id}_{index}_{order}"))
+            found.calls.append(_tool_call(part, context, fallback_id=f"call_{response_id}_{index}_{order}"))
         elif isinstance(part.get("text"), str):
             if part.get("thought"):
                 found.thoughts += part["text"]
@@ -81,7 +81,7 @@ def _tool_call(part: Mapping[str, Any], context: RequestContext, *, fallback_id:
 
 
 def finish_reason(candidate: Mapping[str, Any], *, called: bool, counts: Json | None = None) -> str | None:
-    """OpenAI's finish reason, None while the candidate goes on. Raises ProviderError with the counts."""
+    """OpenAI's finish reason; None if the candidate is not finished. Raises ProviderError with the counts."""
     reason = candidate.get("finishReason")
     if not reason or reason == _UNSPECIFIED:
         return None
@@ -95,25 +95,25 @@ def finish_reason(candidate: Mapping[str, Any], *, called: bool, counts: Json | 
     return "tool_calls" if called else "stop"
 
 
-def block_reason(answer: Mapping[str, Any]) -> str | None:
-    """Why the prompt was blocked, in a sentence; None when it was not."""
-    feedback = answer.get("promptFeedback") or {}
+def block_reason(response: Mapping[str, Any]) -> str | None:
+    """A sentence why the prompt was blocked; None if it was not."""
+    feedback = response.get("promptFeedback") or {}
     reason = feedback.get("blockReason")
     if not reason:
         return None
     return f"The prompt was blocked ({reason}). {feedback.get('blockReasonMessage') or ''}".strip()
 
 
-def translate_usage(answer: Mapping[str, Any]) -> Json | None:
-    """Token counts, None when the answer has none."""
-    told = answer.get("usageMetadata") or {}
-    if "totalTokenCount" not in told and "promptTokenCount" not in told:
+def translate_usage(response: Mapping[str, Any]) -> Json | None:
+    """The usage; None if the response has none."""
+    metadata = response.get("usageMetadata") or {}
+    if "totalTokenCount" not in metadata and "promptTokenCount" not in metadata:
         return None
-    prompt = told.get("promptTokenCount", 0) + told.get("toolUsePromptTokenCount", 0)
-    thought = told.get("thoughtsTokenCount")
-    translate_completion = told.get("candidatesTokenCount", 0) + (thought or 0)
-    cached = told.get("cachedContentTokenCount")
-    return openai_response.usage(prompt, translate_completion, cached=cached, reasoning=thought)
+    prompt = metadata.get("promptTokenCount", 0) + metadata.get("toolUsePromptTokenCount", 0)
+    thought = metadata.get("thoughtsTokenCount")
+    completion = metadata.get("candidatesTokenCount", 0) + (thought or 0)
+    cached = metadata.get("cachedContentTokenCount")
+    return openai_response.usage(prompt, completion, cached=cached, reasoning=thought)
 
 
 def logprobs(candidate: Mapping[str, Any]) -> Json | None:
@@ -135,59 +135,63 @@ def _logprob(token: Mapping[str, Any]) -> Json:
 
 
 class ResponseIds(TypedDict):
-    """What an answer calls itself and its model, as keyword arguments of the functions of openai_response.py."""
+    """Id and model of a response, as keyword arguments of the functions of openai_response.py."""
 
     id: str
     model: str
 
 
-def response_ids(answer: Mapping[str, Any]) -> ResponseIds:
-    return {"id": answer.get("responseId") or "", "model": answer.get("modelVersion") or ""}
+def response_ids(response: Mapping[str, Any]) -> ResponseIds:
+    return {"id": response.get("responseId") or "", "model": response.get("modelVersion") or ""}
 
 
-def translate_chat(answer: Json, context: RequestContext) -> Json:
-    """A whole chat answer."""
+def translate_chat(response: Json, context: RequestContext) -> Json:
+    """A complete response as a `chat.completion`."""
     return openai_response.chat_completion(
-        context, _choices(answer, context), translate_usage(answer), **response_ids(answer)
+        context, _choices(response, context), translate_usage(response), **response_ids(response)
     )
 
 
-def _choices(answer: Json, context: RequestContext) -> list[Json]:
-    why = block_reason(answer)
-    if why and not answer.get("candidates"):
+def _choices(response: Json, context: RequestContext) -> list[Json]:
+    why = block_reason(response)
+    if why and not response.get("candidates"):
         return [openai_response.choice(0, openai_response.message(None, refusal=why), "content_filter")]
     choices = []
-    for position, candidate in enumerate(_candidates(answer)):
+    for position, candidate in enumerate(_candidates(response)):
         index = candidate.get("index", position)
-        found = candidate_content(candidate, context, answer.get("responseId") or context.id, index=index)
+        found = candidate_content(candidate, context, response.get("responseId") or context.id, index=index)
         message = openai_response.message(
             found.text or (None if found.calls or found.images else ""),
             tool_calls=found.calls,
             reasoning_content=found.thoughts or None,
             images=found.images or None,
         )
-        reason = finish_reason(candidate, called=bool(found.calls), counts=translate_usage(answer)) or "stop"
+        reason = (
+            finish_reason(candidate, called=bool(found.calls), counts=translate_usage(response)) or "stop"
+        )
         choices.append(openai_response.choice(index, message, reason, logprobs=logprobs(candidate)))
     return choices
 
 
-def translate_completion(answer: Json, context: RequestContext) -> Json:
-    """A whole completion."""
-    if block_reason(answer) and not answer.get("candidates"):
+def translate_completion(response: Json, context: RequestContext) -> Json:
+    """A complete response as a `text_completion`."""
+    if block_reason(response) and not response.get("candidates"):
         choices = [("", "content_filter")]
     else:
         choices = [
             (
                 candidate_content(candidate, context, context.id, index=position).text,
-                finish_reason(candidate, called=False, counts=translate_usage(answer)) or "stop",
+                finish_reason(candidate, called=False, counts=translate_usage(response)) or "stop",
             )
-            for position, candidate in enumerate(_candidates(answer))
+            for position, candidate in enumerate(_candidates(response))
         ]
-    return openai_response.text_completion(context, choices, translate_usage(answer), **response_ids(answer))
+    return openai_response.text_completion(
+        context, choices, translate_usage(response), **response_ids(response)
+    )
 
 
-def _candidates(answer: Json) -> list[Json]:
-    candidates = answer.get("candidates")
+def _candidates(response: Json) -> list[Json]:
+    candidates = response.get("candidates")
     if not candidates:
         raise MalformedResponse("It has neither candidates nor a reason why there are none.")
     return list(candidates)

@@ -1,4 +1,4 @@
-"""The stream of generateContent as OpenAI's chunks."""
+"""Translates the stream of generateContent to chunks in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serving_ui.catalogue.wire_format import Json, RequestContext, StreamEvent
 
 @dataclass
 class _ChoiceState:
-    """How far one candidate is."""
+    """The state of one candidate in a stream."""
 
     begun: bool = False
     calls: int = 0
@@ -27,7 +27,7 @@ class _ChoiceState:
 
 
 class _Stream(ABC):
-    """What both tasks share: who has ended, and the token counts, which may come with the last event or after it."""
+    """The common part of both tasks: finished candidates, and token counts, which come with the last event or after it."""
 
     kind: str
 
@@ -36,92 +36,92 @@ class _Stream(ABC):
         self.counts: Json | None = None
         self._context = context
         self._choices: dict[int, _ChoiceState] = {}
-        self._counted = False
-        self._wanted = openai_request.merge_extra_params(context.body).get("n") or 1
+        self._usage_sent = False
+        self._choice_count = openai_request.merge_extra_params(context.body).get("n") or 1
 
     def take(self, event: StreamEvent) -> list[Json]:
         counts = gemini_response.translate_usage(event.data)
         self.counts = counts or self.counts
-        head = gemini_response.response_ids(event.data)
+        ids = gemini_response.response_ids(event.data)
         chunks: list[Json] = []
-        why = gemini_response.block_reason(event.data)
-        if why and not event.data.get("candidates"):
-            chunks += self._blocked(why, head)
+        refusal = gemini_response.block_reason(event.data)
+        if refusal and not event.data.get("candidates"):
+            chunks += self._blocked(refusal, ids)
         for position, candidate in enumerate(event.data.get("candidates") or ()):
-            chunks += self._candidate(candidate, candidate.get("index", position), head)
+            chunks += self._candidate(candidate, candidate.get("index", position), ids)
         self.finished = bool(self._choices) and all(each.ended for each in self._choices.values())
-        if self.finished and len(self._choices) >= self._wanted and counts and not self._counted:
-            self._counted = True
-            chunks.append(openai_response.usage_chunk(self._context, counts, kind=self.kind, **head))
+        if self.finished and len(self._choices) >= self._choice_count and counts and not self._usage_sent:
+            self._usage_sent = True
+            chunks.append(openai_response.usage_chunk(self._context, counts, kind=self.kind, **ids))
         return chunks
 
-    def _candidate(self, candidate: Mapping[str, Any], index: int, head: ResponseIds) -> list[Json]:
+    def _candidate(self, candidate: Mapping[str, Any], index: int, ids: ResponseIds) -> list[Json]:
         state = self._choices.setdefault(index, _ChoiceState())
         if state.ended:
             return []
-        answer_id = head["id"] or self._context.id
-        said = gemini_response.candidate_content(
-            candidate, self._context, answer_id, index=index, calls_before=state.calls
+        response_id = ids["id"] or self._context.id
+        content = gemini_response.candidate_content(
+            candidate, self._context, response_id, index=index, calls_before=state.calls
         )
-        chunks = self._said(said, candidate, index, state, head)
+        chunks = self._content_chunks(content, candidate, index, state, ids)
         state.begun = True
-        state.calls += len(said.calls)
-        state.images += len(said.images)
+        state.calls += len(content.calls)
+        state.images += len(content.images)
         reason = gemini_response.finish_reason(candidate, called=state.calls > 0)
         if reason is not None:
             state.ended = True
-            chunks.append(self._end(index, reason, head))
+            chunks.append(self._end(index, reason, ids))
         return chunks
 
     @abstractmethod
-    def _said(
+    def _content_chunks(
         self,
-        said: CandidateContent,
+        content: CandidateContent,
         candidate: Mapping[str, Any],
         index: int,
         state: _ChoiceState,
-        head: ResponseIds,
+        ids: ResponseIds,
     ) -> list[Json]:
-        """Chunks of what a part of a candidate says."""
+        """The chunks of a partial candidate, without its end."""
 
     @abstractmethod
-    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
+    def _end(self, index: int, reason: str, ids: ResponseIds) -> Json:
         """The chunk with the finish reason."""
 
-    def _blocked(self, why: str, head: ResponseIds) -> list[Json]:
+    def _blocked(self, refusal: str, ids: ResponseIds) -> list[Json]:
         self._choices[0] = _ChoiceState(begun=True, ended=True)
-        return [self._end(0, "content_filter", head)]
+        return [self._end(0, "content_filter", ids)]
 
 
 class ChatStream(_Stream):
-    """Chunks of a chat. The first of each choice has the role."""
+    """Chunks of a chat. The first chunk of each choice has the role."""
 
     kind = "chat.completion.chunk"
 
-    def _said(
+    def _content_chunks(
         self,
-        said: CandidateContent,
+        content: CandidateContent,
         candidate: Mapping[str, Any],
         index: int,
         state: _ChoiceState,
-        head: ResponseIds,
+        ids: ResponseIds,
     ) -> list[Json]:
         first: list[Json] = [] if state.begun else [{"role": "assistant", "content": ""}]
-        deltas = first + _deltas(said, state)
-        told = gemini_response.logprobs(candidate)
-        if told and len(deltas) == len(first):
+        deltas = first + _deltas(content, state)
+        logprobs = gemini_response.logprobs(candidate)
+        if logprobs and len(deltas) == len(first):
             deltas.append({})
-        chunks = [openai_response.chat_chunk(self._context, delta, index=index, **head) for delta in deltas]
-        if told:
-            chunks[-1]["choices"][0]["logprobs"] = told
+        chunks = [openai_response.chat_chunk(self._context, delta, index=index, **ids) for delta in deltas]
+        if logprobs:
+            chunks[-1]["choices"][0]["logprobs"] = logprobs
         return chunks
 
-    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
-        return openai_response.chat_chunk(self._context, {}, index=index, finish_reason=reason, **head)
+    def _end(self, index: int, reason: str, ids: ResponseIds) -> Json:
+        return openai_response.chat_chunk(self._context, {}, index=index, finish_reason=reason, **ids)
 
-    def _blocked(self, why: str, head: ResponseIds) -> list[Json]:
-        role = {"role": "assistant", "content": None, "refusal": why}
-        return [openai_response.chat_chunk(self._context, role, **head), *super()._blocked(why, head)]
+    def _blocked(self, refusal: str, ids: ResponseIds) -> list[Json]:
+        role = {"role": "assistant", "content": None, "refusal": refusal}
+        return [openai_response.chat_chunk(self._context, role, **ids), *super()._blocked(refusal, ids)]
 
 
 class CompletionStream(_Stream):
@@ -129,32 +129,34 @@ class CompletionStream(_Stream):
 
     kind = "text_completion"
 
-    def _said(
+    def _content_chunks(
         self,
-        said: CandidateContent,
+        content: CandidateContent,
         candidate: Mapping[str, Any],
         index: int,
         state: _ChoiceState,
-        head: ResponseIds,
+        ids: ResponseIds,
     ) -> list[Json]:
         return (
-            [openai_response.text_chunk(self._context, said.text, index=index, **head)] if said.text else []
+            [openai_response.text_chunk(self._context, content.text, index=index, **ids)]
+            if content.text
+            else []
         )
 
-    def _end(self, index: int, reason: str, head: ResponseIds) -> Json:
-        return openai_response.text_chunk(self._context, "", index=index, finish_reason=reason, **head)
+    def _end(self, index: int, reason: str, ids: ResponseIds) -> Json:
+        return openai_response.text_chunk(self._context, "", index=index, finish_reason=reason, **ids)
 
 
-def _deltas(said: CandidateContent, state: _ChoiceState) -> list[Json]:
-    """OpenAI's client gathers lists by `index`."""
+def _deltas(content: CandidateContent, state: _ChoiceState) -> list[Json]:
+    """The deltas of the content. Entries of lists have an `index`, by which OpenAI's client merges them."""
     deltas: list[Json] = []
-    if said.thoughts:
-        deltas.append({"reasoning_content": said.thoughts})
-    if said.text:
-        deltas.append({"content": said.text})
-    if said.images:
-        images = enumerate(said.images, start=state.images)
+    if content.thoughts:
+        deltas.append({"reasoning_content": content.thoughts})
+    if content.text:
+        deltas.append({"content": content.text})
+    if content.images:
+        images = enumerate(content.images, start=state.images)
         deltas.append({"images": [{"index": order, **image} for order, image in images]})
-    for order, call in enumerate(said.calls, start=state.calls):
+    for order, call in enumerate(content.calls, start=state.calls):
         deltas.append({"tool_calls": [{"index": order, **call}]})
     return deltas
