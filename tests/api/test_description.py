@@ -44,8 +44,8 @@ def test_the_document_tells_of_every_route_and_of_nothing_else():
         for method in getattr(view, "operations", {})
         if not address.endswith("/")
     }
-    told = {(each.method, nameless(each.path)) for each in OPERATIONS if each.path.startswith("/api/")}
-    assert told == served
+    described = {(each.method, nameless(each.path)) for each in OPERATIONS if each.path.startswith("/api/")}
+    assert described == served
 
 
 def test_what_else_it_tells_of_is_the_gateways():
@@ -76,8 +76,8 @@ def test_the_examples_of_endpoints_are_accepted():
 
 
 def test_every_provider_is_described_with_every_field():
-    told = document(base="")["components"]["schemas"]["ExternalModel"]["oneOf"]
-    described = {each["properties"]["provider"]["const"]: each["properties"] for each in told}
+    models = document(base="")["components"]["schemas"]["ExternalModel"]["oneOf"]
+    described = {each["properties"]["provider"]["const"]: each["properties"] for each in models}
     assert set(described) == set(PROVIDERS)
     for name, provider in PROVIDERS.items():
         block = described[name][provider.config_key]
@@ -97,10 +97,10 @@ def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation
 
 
 def test_a_program_and_a_signed_in_person_get_the_document(api: Caller, owner: User):
-    told = api.get("/openapi.json")
-    assert told["openapi"] == "3.1.0"
-    assert told["servers"] == [{"url": "http://testserver"}]
-    assert signed_in(owner).get("/api/2.0/openapi.json").json() == told
+    described = api.get("/openapi.json")
+    assert described["openapi"] == "3.1.0"
+    assert described["servers"] == [{"url": "http://testserver"}]
+    assert signed_in(owner).get("/api/2.0/openapi.json").json() == described
 
 
 def test_nobody_else_gets_it(anonymous: Caller):
@@ -115,11 +115,13 @@ def test_an_endpoint_has_a_document_of_its_own(api: Caller, task: str, needed: s
     body: dict[str, Any] = openai_body("one")
     body["config"]["served_entities"][0]["external_model"]["task"] = task
     api.done("POST", "/serving-endpoints", body)
-    told = api.get("/serving-endpoints/one/openapi")
-    schemathesis.openapi.from_dict(told).validate()
-    assert told["servers"] == [{"url": "http://testserver/serving-endpoints/one"}]
-    assert set(told["paths"]) == {"/invocations", "/served-models/entity/invocations"}
-    schema = told["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    described = api.get("/serving-endpoints/one/openapi")
+    schemathesis.openapi.from_dict(described).validate()
+    assert described["servers"] == [{"url": "http://testserver/serving-endpoints/one"}]
+    assert set(described["paths"]) == {"/invocations", "/served-models/entity/invocations"}
+    schema = described["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
     assert schema["required"] == [needed]
     assert set(schema["properties"]) == {needed, "stream"}
 
@@ -215,9 +217,9 @@ def test_what_cannot_be_changed_is_only_queried(browser: Client, make_endpoint: 
 
 
 def test_the_header_that_makes_a_post_safe_to_repeat_is_told_of(browser: Client):
-    told = document(base="")["paths"]
+    described = document(base="")["paths"]
     for operation in OPERATIONS:
-        parameters = told[operation.path][operation.method.lower()]["parameters"]
+        parameters = described[operation.path][operation.method.lower()]["parameters"]
         headers = [each["name"] for each in parameters if each["in"] == "header"]
         assert headers == (["Idempotency-Key"] if operation.is_idempotent_by_key else [])
     assert NAMED["create_endpoint"].is_idempotent_by_key

@@ -93,9 +93,9 @@ def test_what_is_kept_and_not_carried_out_is_said(api: Caller):
         "fallback_config": {"enabled": False},
         "rate_limits": [{"tokens": 5, "key": "user"}, {"calls": 2, "key": "user_group", "principal": "team"}],
     }
-    kept = api.done("PUT", f"{CHAT}/ai-gateway", settings)
-    assert [warning.split()[0] for warning in kept["warnings"]] == ["guardrails"]
-    assert kept["guardrails"] == settings["guardrails"]
+    reply = api.done("PUT", f"{CHAT}/ai-gateway", settings)
+    assert [warning.split()[0] for warning in reply["warnings"]] == ["guardrails"]
+    assert reply["guardrails"] == settings["guardrails"]
     assert limits_in_force() == (
         Limit("user", 5, "tokens"),
         Limit("user_group", 2, principal=team.pk, shown="team"),
@@ -119,11 +119,11 @@ def test_wrong_ai_gateway_settings_are_refused(api: Caller, field: str, body: di
 
 def test_it_is_said_that_no_mail_is_sent(api: Caller):
     wanted = {"email_notifications": {"on_update_failure": ["team@example.com"]}}
-    [told] = api.done("PATCH", f"{CHAT}/notifications", wanted)["warnings"]
-    assert "no e-mail" in told
+    [warning] = api.done("PATCH", f"{CHAT}/notifications", wanted)["warnings"]
+    assert "no e-mail" in warning
     assert "warnings" not in api.done("PATCH", f"{CHAT}/notifications", {})
     made = api.done("POST", "/serving-endpoints", {**openai_body("other"), **wanted})
-    assert made["warnings"] == [told]
+    assert made["warnings"] == [warning]
 
 
 def test_notifications_are_kept(api: Caller):

@@ -68,8 +68,8 @@ def address(operation: Operation, parts: dict[str, str]) -> str:
     path, query = operation.path, dict(parts)
     for hole in operation.path_names:
         path = path.replace(f"{{{hole}}}", spelled(query.pop(hole)))
-    asked = urlencode(query, errors="surrogatepass")
-    return path.removeprefix(API) + (f"?{asked}" if asked else "")
+    query_string = urlencode(query, errors="surrogatepass")
+    return path.removeprefix(API) + (f"?{query_string}" if query_string else "")
 
 
 def spelled(text: str) -> str:

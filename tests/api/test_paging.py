@@ -367,9 +367,9 @@ def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]
             f"{SCIM}?startIndex=1&count={count}&sortOrder={'x' * 6000}&filter="
             + quote(f'userName co "{"x" * 1500}" or active eq true')
         )
-    kept = pagination._page_ends._ends
-    assert 0 < len(kept) <= pagination.MAX_PAGE_ENDS
-    assert max(len(key) + len(cursor) for key, (_until, cursor) in kept.items()) < 500
+    page_ends = pagination._page_ends._ends
+    assert 0 < len(page_ends) <= pagination.MAX_PAGE_ENDS
+    assert max(len(key) + len(cursor) for key, (_until, cursor) in page_ends.items()) < 500
 
 
 def test_a_page_of_none_is_none(others: list[User]):

@@ -118,8 +118,8 @@ def test_nobody_is_named_twice(api: Caller, teammate: User, path: str):
 
 
 def test_what_the_creator_and_admins_have_anyway_may_be_said(api: Caller, owner: User, path: str):
-    said = acl(access("CAN_MANAGE", user_name=owner.email), access("CAN_MANAGE", group_name="admins"))
-    assert levels(api.done("PUT", path, said)) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
+    access_list = acl(access("CAN_MANAGE", user_name=owner.email), access("CAN_MANAGE", group_name="admins"))
+    assert levels(api.done("PUT", path, access_list)) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
     assert not Grant.objects.exists()
 
 
@@ -147,8 +147,8 @@ def test_each_change_is_an_event_and_no_change_is_none(api: Caller, teammate: Us
     for _twice in range(2):
         api.done("PUT", path, acl(access(user_name=teammate.email)))
     api.done("PUT", path, {})
-    told = [each["message"] for each in api.get("/serving-endpoints/chat/events")["events"]]
-    assert [message for message in told if "Permissions" in message] == [
+    messages = [each["message"] for each in api.get("/serving-endpoints/chat/events")["events"]]
+    assert [message for message in messages if "Permissions" in message] == [
         "Permissions changed by owner@example.com: teammate@example.com, NONE.",
         "Permissions changed by owner@example.com: teammate@example.com, CAN_QUERY.",
     ]

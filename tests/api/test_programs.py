@@ -33,7 +33,7 @@ class Recorder:
     """A server that says yes to everything and remembers what it was asked."""
 
     url: str
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def listening() -> Iterator[Recorder]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            recorder.asked.append((self.command, self.path, json.loads(sent) if sent else None))
+            recorder.requests.append((self.command, self.path, json.loads(sent) if sent else None))
             person: dict[str, Any] = {"name": {}} if "/scim/" in self.path else {}
             content = json.dumps({**ANSWER, **person}).encode()
             self.send_response(200)
@@ -69,7 +69,7 @@ def listening() -> Iterator[Recorder]:
 
 @pytest.fixture
 def recorder(listening: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    listening.asked.clear()
+    listening.requests.clear()
     monkeypatch.setenv("DATABRICKS_HOST", listening.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", "a-token")
     return listening
@@ -88,8 +88,8 @@ IN_PYTHON = [
 def test_a_python_program_makes_the_call(operation: Operation, key: str, recorder: Recorder):
     code = next(program.code for program in programs(operation) if program.key == key)
     exec(compile(code, operation.name, "exec"), {})
-    asked = [each for each in recorder.asked if not each[1].startswith("/.well-known/")]
-    method, path, body = asked[0]
+    calls = [each for each in recorder.requests if not each[1].startswith("/.well-known/")]
+    method, path, body = calls[0]
     assert method == operation.method
     assert parted(path) == parted(address(operation, EXAMPLE))
     assert (body or None) == (example_body(operation, EXAMPLE) or None)

@@ -238,7 +238,7 @@ def test_a_service_principal(as_admin: Caller, api: Caller):
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("filter_text", "found"),
     [
         ('userName eq "OWNER@example.com"', {"owner"}),
         ('userName co "ner"', {"owner"}),
@@ -251,8 +251,8 @@ def test_a_service_principal(as_admin: Caller, api: Caller):
         ('emails.value eq "owner@example.com"', {"owner"}),
     ],
 )
-def test_a_filter_narrows_the_list(api: Caller, teammate: User, asked: str, found: set[str]):
-    assert {name.split("@")[0] for name in names(api, f"{USERS}?filter={quote(asked)}")} == found
+def test_a_filter_narrows_the_list(api: Caller, teammate: User, filter_text: str, found: set[str]):
+    assert {name.split("@")[0] for name in names(api, f"{USERS}?filter={quote(filter_text)}")} == found
 
 
 @pytest.mark.parametrize(

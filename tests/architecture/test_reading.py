@@ -26,7 +26,7 @@ QUERIES = (
     "?key=openai&scope=keys&principal=owner@example.com&endpoint=chat&next=/ml/secrets",
     "?next=x",
 )
-ASKED = (("GET", ""), ("HEAD", ""), ("OPTIONS", ""), *(("GET", query) for query in QUERIES))
+REQUESTS = (("GET", ""), ("HEAD", ""), ("OPTIONS", ""), *(("GET", query) for query in QUERIES))
 NEVER_READ = {
     "/",
     "/sign-out",
@@ -94,15 +94,15 @@ def callers(owner: User, admin: User) -> list[Client]:
 
 
 def test_no_address_changes_anything_when_it_is_read(addresses: list[str], owner: User, admin: User):
-    asked = callers(owner, admin)
+    clients = callers(owner, admin)
     # Something waits to be said on the next page.
-    said = asked[1].post("/ml/secrets/keys/put", {"key": "openai", "value": "v"})
-    assert said.cookies[MessageCookie.cookie_name].value
+    reply = clients[1].post("/ml/secrets/keys/put", {"key": "openai", "value": "v"})
+    assert reply.cookies[MessageCookie.cookie_name].value
     before = everything()
     read = set()
-    for client in asked:
+    for client in clients:
         for address in addresses:
-            for method, query in ASKED:
+            for method, query in REQUESTS:
                 answer = client.generic(method, address + query)
                 assert answer.status_code < 500
                 if answer.status_code == 200:

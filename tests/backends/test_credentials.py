@@ -32,7 +32,7 @@ class Vendor:
     status: int = 200
     body: Any = field(default_factory=lambda: {"access_token": "issued-token", "expires_in": 3600})
     headers: dict[str, str] = field(default_factory=dict)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -46,9 +46,9 @@ class Vendor:
             body += message["body"]
         body += message.get("body", b"")
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.asked.append({"path": scope["path"], "headers": headers, "body": body.decode()})
-        told = {"content-type": "application/json", **self.headers}
-        answered = [(name.encode(), value.encode()) for name, value in told.items()]
+        self.requests.append({"path": scope["path"], "headers": headers, "body": body.decode()})
+        reply_headers = {"content-type": "application/json", **self.headers}
+        answered = [(name.encode(), value.encode()) for name, value in reply_headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": answered})
         content = self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
         await send({"type": "http.response.body", "body": content})
@@ -104,7 +104,7 @@ CHECKED = [v for v in CHECKED if "service_credential" not in v.answers.values()]
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
 def test_a_provider_that_takes_the_credentials_verifies_them(variant: Variant, vendor: Vendor):
     assert check(variant, vendor).outcome is Outcome.VERIFIED
-    assert vendor.asked
+    assert vendor.requests
 
 
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
@@ -127,7 +127,7 @@ def test_a_busy_vendor_is_asked_again_when_it_says(vendor: Vendor, status: int):
 def test_bedrock_is_asked_with_a_signature_and_refuses_with_403(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "amazon-bedrock")
     assert check(variant, vendor, CANARY).outcome is Outcome.VERIFIED
-    signature = vendor.asked[-1]["headers"]["authorization"]
+    signature = vendor.requests[-1]["headers"]["authorization"]
     assert signature.startswith("AWS4-HMAC-SHA256 Credential=")
     assert "Signature=" in signature
     vendor.status = 403
@@ -137,7 +137,7 @@ def test_bedrock_is_asked_with_a_signature_and_refuses_with_403(vendor: Vendor):
 def test_vertex_exchanges_a_signed_claim_at_googles_address_only(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
     assert check(variant, vendor).outcome is Outcome.VERIFIED
-    exchange, listing = vendor.asked
+    exchange, listing = vendor.requests
     assert exchange["path"] == "/token"
     assert parse_qs(exchange["body"])["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
     assert listing["headers"]["authorization"] == "Bearer issued-token"
@@ -155,13 +155,13 @@ def test_a_vertex_key_that_is_no_key_file_is_said_to_be_so(vendor: Vendor):
         verdict = check(variant, vendor, key)
         assert verdict.outcome is Outcome.REJECTED
         assert "service account" in verdict.message
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 def test_entra_exchanges_the_client_secret_and_its_refusal_is_told(vendor: Vendor):
     variant = next(v for v in CHECKED if "azuread" in v.answers.values())
     assert check(variant, vendor).outcome is Outcome.VERIFIED
-    exchange, listing = vendor.asked
+    exchange, listing = vendor.requests
     assert exchange["path"].endswith("/oauth2/v2.0/token")
     assert parse_qs(exchange["body"])["client_secret"] == ["a-secret-value"]
     assert listing["headers"]["authorization"] == "Bearer issued-token"
@@ -231,4 +231,4 @@ def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
 def test_a_secret_that_cannot_be_sent_is_refused_with_a_sentence(vendor: Vendor, secret: str):
     verdict = check(VARIANTS[0], vendor, secret)
     assert verdict.outcome is Outcome.REJECTED
-    assert not vendor.asked
+    assert not vendor.requests

@@ -107,10 +107,10 @@ def test_a_check_proves_the_same_as_a_query_does(variant: Variant, metadata: Ven
     vendor.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
     vendor.say(Answer.json({}), at="/")
     assert check(entity, everywhere(vendor.url)).outcome is Outcome.VERIFIED
-    checked = [each for each in vendor.asked if "/latest/" not in each.path]
-    vendor.asked.clear()
+    checked = [each for each in vendor.requests if "/latest/" not in each.path]
+    vendor.requests.clear()
     query(gateway, entity, everywhere(vendor.url))
-    queried = [each for each in vendor.asked if "/latest/" not in each.path]
+    queried = [each for each in vendor.requests if "/latest/" not in each.path]
     assert len(checked) == len(queried) >= 1
     for one, other in zip(checked[:-1], queried[:-1], strict=True):
         assert (one.method, one.path, one.headers.keys()) == (other.method, other.path, other.headers.keys())

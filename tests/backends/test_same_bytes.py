@@ -90,9 +90,9 @@ def test_both_put_the_same_bytes_on_the_wire_or_refuse_alike(
 ):
     raw.requests.clear()
     usual = ("host", "content-length", "transfer-encoding", "expect")
-    kept = tuple(header for header in headers if header[0].lower() not in usual)
-    checked, asked = by_both(UpstreamRequest(method, f"{raw.url}/{path}", kept, body))
-    assert checked == asked
+    own_headers = tuple(header for header in headers if header[0].lower() not in usual)
+    checked, queried = by_both(UpstreamRequest(method, f"{raw.url}/{path}", own_headers, body))
+    assert checked == queried
     assert len(raw.requests) in (0, 2)
     one, other = map(in_order, raw.requests) if raw.requests else ((), ())
     assert one == other
@@ -124,10 +124,10 @@ def test_a_host_is_asked_and_named_alike(
     raw: RawServer, monkeypatch: pytest.MonkeyPatch, host: str, sent: str
 ):
     raw.requests.clear()
-    asked = resolve_as(monkeypatch, {sent: ["127.0.0.1"]})
+    resolved = resolve_as(monkeypatch, {sent: ["127.0.0.1"]})
     checked, queried = by_both(UpstreamRequest("GET", f"http://{host}:{raw.port}/", ()))
     assert checked == queried == (200, b"{}")
-    assert [name for name in asked if name.endswith("test")] == [sent, sent]
+    assert [name for name in resolved if name.endswith("test")] == [sent, sent]
     assert all(f"\r\nhost: {sent}:{raw.port}\r\n".encode() in request for request in raw.requests)
 
 
@@ -144,18 +144,18 @@ ANSWERS = {
 def test_an_answer_is_read_alike(raw: RawServer, name: str):
     raw.requests.clear()
     raw.answer(ANSWERS[name])
-    checked, asked = by_both(UpstreamRequest("GET", raw.url, ()))
+    checked, queried = by_both(UpstreamRequest("GET", raw.url, ()))
     raw.answer(OK)
-    assert checked == asked
+    assert checked == queried
     assert len(raw.requests) == 2, "no redirect is followed"
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 2"])
 def test_what_is_no_answer_is_a_fault_of_both(raw: RawServer, content: bytes):
     raw.answer(content)
-    checked, asked = by_both(UpstreamRequest("GET", raw.url, ()))
+    checked, queried = by_both(UpstreamRequest("GET", raw.url, ()))
     raw.answer(OK)
-    assert issubclass(checked[0], UpstreamFault) and issubclass(asked[0], UpstreamFault)
+    assert issubclass(checked[0], UpstreamFault) and issubclass(queried[0], UpstreamFault)
 
 
 REFUSED = {
@@ -181,22 +181,22 @@ def test_what_one_refuses_the_other_refuses_in_the_same_words(
     resolve_as(monkeypatch, {"metadata.google.internal": ["127.0.0.1"]})
     raw.requests.clear()
     url, headers = REFUSED[name]
-    checked, asked = by_both(UpstreamRequest("GET", url.format(raw.port), headers))
-    assert checked == asked
+    checked, queried = by_both(UpstreamRequest("GET", url.format(raw.port), headers))
+    assert checked == queried
     assert issubclass(checked[0], UpstreamFault | EgressRefused)
     assert raw.requests == []
 
 
 def test_a_name_that_leads_to_a_forbidden_address_is_refused_by_both(monkeypatch: pytest.MonkeyPatch):
     resolve_as(monkeypatch, {"innocent.test": ["169.254.169.254", "10.0.0.1"]})
-    checked, asked = by_both(UpstreamRequest("GET", "http://innocent.test", ()))
-    assert checked == asked
+    checked, queried = by_both(UpstreamRequest("GET", "http://innocent.test", ()))
+    assert checked == queried
     assert checked[0] is EgressRefused
 
 
 def test_nobody_there_is_told_alike():
-    checked, asked = by_both(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}", ()))
-    assert checked[0] is asked[0] is ConnectFailed
+    checked, queried = by_both(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}", ()))
+    assert checked[0] is queried[0] is ConnectFailed
 
 
 def test_no_proxy_and_no_netrc_of_the_environment_is_used(
@@ -260,8 +260,8 @@ def test_both_trust_the_same(
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     resolve_as(monkeypatch, {HOST: ["127.0.0.1"], "other.test": ["127.0.0.1"]})
-    checked, asked = by_both(UpstreamRequest("GET", f"https://{host}:{secure.port}/", ()))
-    assert checked == asked
+    checked, queried = by_both(UpstreamRequest("GET", f"https://{host}:{secure.port}/", ()))
+    assert checked == queried
     if is_trusted and host.startswith(HOST):
         assert checked == (200, b"{}")
     else:

@@ -49,12 +49,12 @@ def vendor() -> Iterator[Vendor]:
         yield server
 
 
-def asking(url: str) -> UpstreamRequest:
+def get_request(url: str) -> UpstreamRequest:
     return UpstreamRequest("GET", url, (("Authorization", "Bearer key"),))
 
 
-def ask(url: str, call: Call, *, max_bytes: int = 1000) -> bytes:
-    with call.send(asking(url)) as reply:
+def fetch(url: str, call: Call, *, max_bytes: int = 1000) -> bytes:
+    with call.send(get_request(url)) as reply:
         return reply.read_start(max_bytes=max_bytes)
 
 
@@ -93,7 +93,7 @@ def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def ends(url: str, call: Call, kind: type[UpstreamFault]) -> None:
     began = monotonic()
     with pytest.raises(kind), call:
-        ask(url, call)
+        fetch(url, call)
     assert monotonic() - began < SOON
 
 
@@ -116,7 +116,7 @@ def test_the_other_side_sees_that_it_was_closed(vendor: Vendor):
     call = Call(policy=POLICY, seconds=60)
     threading.Timer(0.3, call.abort).start()
     ends(vendor.url, call, Aborted)
-    (request,) = vendor.asked
+    (request,) = vendor.requests
     wait_until(request.gone.is_set)
 
 
@@ -135,7 +135,7 @@ def test_several_requests_share_the_time(raw: RawServer):
     began, done = monotonic(), 0
     with pytest.raises(TimedOut), Call(policy=POLICY, seconds=1.5) as call:
         for _ in range(20):
-            assert ask(raw.url, call) == b"ok"
+            assert fetch(raw.url, call) == b"ok"
             done += 1
     assert done >= 1
     assert monotonic() - began < SOON
@@ -145,7 +145,7 @@ def test_what_was_aborted_sends_nothing_any_more(raw: RawServer):
     with Call(policy=POLICY) as call:
         call.abort()
         with pytest.raises(Aborted):
-            ask(raw.url, call)
+            fetch(raw.url, call)
     assert raw.connections == 0
 
 
@@ -153,7 +153,7 @@ def test_nothing_is_left_open(raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", close=False)
     before = threading.active_count()
     with Call(policy=POLICY) as call:
-        ask(raw.url, call)
+        fetch(raw.url, call)
         wait_until(lambda: raw.left == raw.connections == 1)
     wait_until(lambda: threading.active_count() <= before)
 
@@ -169,7 +169,7 @@ def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, c
     }
     vendor.say(Answer(400, {"Content-Encoding": coding} if coding else {}, (packed[coding],)))
     with Call(policy=POLICY) as call:
-        content = ask(vendor.url, call, max_bytes=10_000)
+        content = fetch(vendor.url, call, max_bytes=10_000)
     assert content == (b"" if coding == "br" else whole[:10_000])
 
 
@@ -177,16 +177,16 @@ def test_raw_deflate_is_understood(vendor: Vendor):
     made = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     vendor.say(Answer(400, {"Content-Encoding": "deflate"}, (made.compress(b"words") + made.flush(),)))
     with Call(policy=POLICY) as call:
-        assert ask(vendor.url, call) == b"words"
+        assert fetch(vendor.url, call) == b"words"
 
 
 def test_what_came_of_a_body_that_was_cut_is_used(raw: RawServer):
     raw.answer(b"HTTP/1.1 401 No\r\ncontent-length: 900\r\n\r\nNo such key")
     with Call(policy=POLICY) as call:
-        assert ask(raw.url, call) == b"No such key"
+        assert fetch(raw.url, call) == b"No such key"
 
 
 def test_the_policy_is_asked_of_the_address_that_is_connected_to(raw: RawServer):
     with pytest.raises(EgressRefused), Call(policy=EgressPolicy()) as call:
-        ask(raw.url, call)
+        fetch(raw.url, call)
     assert raw.connections == 0

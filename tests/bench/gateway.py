@@ -61,7 +61,7 @@ class Figures:
 
 
 def main() -> None:
-    asked = arguments()
+    args = arguments()
     if missing := [tool for tool in ("wrk", "nginx", "taskset") if shutil.which(tool) is None]:
         raise SystemExit(
             f"The bench needs {', '.join(missing)}. Install it with the system's package manager."
@@ -73,15 +73,15 @@ def main() -> None:
     )
     canned = f"location / {{ default_type application/json; return 200 '{REPLY}'; }}"
     with nginx(core=LOAD_CORE, body=canned) as whole, streaming() as streamed:
-        base = Base(asked.seconds, whole, streamed)
+        base = Base(args.seconds, whole, streamed)
         found["direct"] = base.direct()
         show("direct", found["direct"], found["direct"])
-        for name in asked.only:
+        for name in args.only:
             found[name] = base.proxy() if name == "nginx" else base.contender(name)
             show(name, found[name], found["direct"])
-        held = base.hold() if "ours" in asked.only else 0.0
+        held = base.hold() if "ours" in args.only else 0.0
     if "ours" in found:
-        judge(found, held, asked)
+        judge(found, held, args)
 
 
 def arguments() -> argparse.Namespace:
@@ -179,7 +179,8 @@ class Base:
             )  # fmt: skip
             try:
                 wait_until(
-                    lambda: process.poll() is not None or answers(url, contender), seconds=contender.patience
+                    lambda: process.poll() is not None or answers(url, contender),
+                    seconds=contender.start_timeout,
                 )
                 if process.poll() is not None:
                     raise SystemExit(f"{contender.name} ended with exit code {process.returncode}.")
@@ -192,7 +193,7 @@ class Base:
 
     def _loaded(self, url: str, headers: Mapping[str, str], model: str | None = MODEL) -> Figures:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(SCRIPT.format(body=json.dumps(json.dumps(question(model)))))
+            script.write(SCRIPT.format(body=json.dumps(json.dumps(chat_request(model)))))
             for name, value in headers.items():
                 script.write(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n")
             script.flush()
@@ -268,7 +269,7 @@ def streaming() -> Iterator[str]:
         process.wait(20)
 
 
-def question(model: str | None) -> dict[str, object]:
+def chat_request(model: str | None) -> dict[str, object]:
     return {**BODY, "model": model} if model else BODY
 
 
@@ -282,7 +283,7 @@ def reached(url: str) -> bool:
 def answers(url: str, contender: Contender) -> bool:
     """Whether it answers a streamed question, which both upstreams understand, with 200."""
     try:
-        body = question(contender.model)
+        body = chat_request(contender.model)
         return requests.post(url, json=body, headers=dict(contender.headers), timeout=10).status_code == 200
     except requests.RequestException:
         return False
@@ -298,7 +299,7 @@ def show(name: str, figures: Figures, direct: Figures) -> None:
     say(f"{name:20}{figures.rate:8.0f}{times}{token}{size}{start}")
 
 
-def judge(found: dict[str, Figures], held: float, asked: argparse.Namespace) -> None:
+def judge(found: dict[str, Figures], held: float, args: argparse.Namespace) -> None:
     """Ratios and budgets; ends the program with a sentence for each that is missed."""
     mine, direct = found["ours"], found["direct"]
     ratios = {
@@ -310,11 +311,11 @@ def judge(found: dict[str, Figures], held: float, asked: argparse.Namespace) -> 
         f"added at one connection {added:.2f} ms, first token {later:+.2f} ms, {STREAMS} open streams {held:.0f} MB"
     )
     missed = []
-    for wanted in asked.min_ratio:
+    for wanted in args.min_ratio:
         name, _, least = wanted.partition("=")
         if name in ratios and ratios[name] < float(least):
             missed.append(f"{ratios[name]:.2f} x {name} is less than {least}")
-    if asked.budgets:
+    if args.budgets:
         budgets = (
             ("added at one connection", added, 0.5),
             ("first token later", later, 1.0),

@@ -23,7 +23,7 @@ from serving_ui.gateway.windows import Demand
 from tests.support.services import running_redis
 
 MOST = 100_000_000
-ASKS = {("bench", "", "calls"): Demand(1, MOST), ("bench", "p:someone", "calls"): Demand(1, MOST)}
+DEMANDS = {("bench", "", "calls"): Demand(1, MOST), ("bench", "p:someone", "calls"): Demand(1, MOST)}
 KEYS = ["a{bench}", "a{bench}:order", "b{bench}", "b{bench}:order"]
 One = Callable[[], Awaitable[object]]
 
@@ -51,7 +51,7 @@ async def table(url: str, calls: int) -> list[str]:
     async with redis.asyncio.Redis.from_url(url) as client:
         script = client.register_script(ADMIT)
         ways: dict[str, One] = {
-            "our line": lambda: ours.admit(ASKS),
+            "our line": lambda: ours.admit(DEMANDS),
             "redis.asyncio": lambda: script(keys=KEYS, args=[1, MOST, 1, MOST]),
         }
         rows = [f"{'':<16}{'at once':>8}{'admitted':>14}{'median':>13}{'processor':>13}"]

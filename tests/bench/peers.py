@@ -31,7 +31,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     model: str | None = MODEL
     """What the question says; None where the address names it and the question must not."""
-    patience: float = 60.0
+    start_timeout: float = 60.0
     """Seconds until it must answer."""
 
 
@@ -62,7 +62,7 @@ def litellm(port: int, upstream: str, folder: Path) -> Contender:
         path="/v1/chat/completions",
         headers={"Authorization": f"Bearer {KEY}"},
         environment={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"},
-        patience=120,
+        start_timeout=120,
     )
 
 

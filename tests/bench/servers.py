@@ -174,7 +174,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Compares servers and upstream clients for the gateway.")
     options.add_argument("--seconds", type=int, default=2)
     options.add_argument("--only", default="", help="only rows whose name contains this")
-    asked = options.parse_args()
+    args = options.parse_args()
     if missing := [tool for tool in ("wrk", "nginx", "taskset") if shutil.which(tool) is None]:
         raise SystemExit(
             f"The bench needs {', '.join(missing)}. Install it with the system's package manager."
@@ -186,26 +186,26 @@ def main() -> None:
         script.flush()
         body = f"location / {{ default_type application/json; return 200 '{REPLY}'; }}"
         with nginx(core=1, body=body) as upstream:
-            rows(upstream, Path(script.name), asked)
+            rows(upstream, Path(script.name), args)
     say(f"took {monotonic() - began:.0f} s on {os.cpu_count()} cores")
 
 
-def rows(upstream: str, script: Path, asked: argparse.Namespace) -> None:
+def rows(upstream: str, script: Path, args: argparse.Namespace) -> None:
     def wanted(name: str) -> bool:
-        return asked.only in name
+        return args.only in name
 
     if wanted("direct"):
-        measure("direct, nothing between", f"http://{upstream}/", script, asked.seconds)
+        measure("direct, nothing between", f"http://{upstream}/", script, args.seconds)
     if wanted("nginx"):
         body = 'location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; }'
         with nginx(core=0, body=body, extra=f"upstream up {{ server {upstream}; keepalive 64; }}") as address:
-            measure("nginx, plain proxy", f"http://{address}/", script, asked.seconds)
+            measure("nginx, plain proxy", f"http://{address}/", script, args.seconds)
     combinations = [(server, client) for client in CLIENTS for server in SERVERS]
     for server, client in combinations:
         packages = {server.split()[0], client} - {"ours", "none"}
         name = f"{server} + {client}"
         if wanted(name) and all(find_spec(package) for package in packages):
-            run(name, [*SERVERS[server]], script, asked.seconds, upstream=upstream, client=client)
+            run(name, [*SERVERS[server]], script, args.seconds, upstream=upstream, client=client)
     if wanted("gateway"):
         command = [*UVICORN, "tests.bench.proxy:governed"]
         path = "/serving-endpoints/bench/invocations"
@@ -213,7 +213,7 @@ def rows(upstream: str, script: Path, asked: argparse.Namespace) -> None:
             "the gateway, limits + usage on",
             command,
             script,
-            asked.seconds,
+            args.seconds,
             upstream=upstream,
             client="ours",
             path=path,

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from time import perf_counter
 from urllib.parse import urlsplit
 
-QUESTION = {"messages": [{"role": "user", "content": "Tell the bench a story."}], "stream": True}
+STREAM_REQUEST = {"messages": [{"role": "user", "content": "Tell the bench a story."}], "stream": True}
 
 
 class NoStream(Exception):
     """The gateway did not stream although it was asked to."""
 
 
-def question(model: str | None) -> dict[str, object]:
-    return {**QUESTION, "model": model} if model else QUESTION
+def stream_request(model: str | None) -> dict[str, object]:
+    return {**STREAM_REQUEST, "model": model} if model else STREAM_REQUEST
 
 
 def first_token(
@@ -28,7 +28,7 @@ def first_token(
     """Milliseconds from the question to the first event, one connection: median and 99th percentile."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
-    body = json.dumps(question(model))
+    body = json.dumps(stream_request(model))
     taken = []
     for _ in range(times):
         began = perf_counter()
@@ -48,7 +48,7 @@ class OpenStreams:
 
     def __init__(self, url: str, headers: Mapping[str, str], *, model: str | None, count: int) -> None:
         self._parts = urlsplit(url)
-        body = json.dumps({**question(model), "user": "hold"}).encode()
+        body = json.dumps({**stream_request(model), "user": "hold"}).encode()
         lines = [
             f"POST {self._parts.path} HTTP/1.1",
             f"Host: {self._parts.netloc}",

@@ -53,11 +53,11 @@ class HeldIndex(BaseHTTPRequestHandler):
     """A package index that keeps pip waiting until it is let go."""
 
     wheel: Path
-    asked: threading.Event
+    requested: threading.Event
     let_go: threading.Event
 
     def do_GET(self) -> None:
-        self.asked.set()
+        self.requested.set()
         self.let_go.wait(30)
         page = f'<a href="/{self.wheel.name}#sha256={digest(self.wheel)}">{self.wheel.name}</a>'.encode()
         body = self.wheel.read_bytes() if self.path.endswith(".whl") else page
@@ -78,7 +78,7 @@ def held_index(checkout: Checkout) -> Iterator[type[HeldIndex]]:
         (HeldIndex,),
         {
             "wheel": make_wheel(checkout.wheels),
-            "asked": threading.Event(),
+            "requested": threading.Event(),
             "let_go": threading.Event(),
         },
     )
@@ -112,8 +112,8 @@ def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(
     assert json.loads(changed.stdout)[0] == "2.0"
 
     checkout.lock(version="3.0", sha256="0" * 64)
-    said = refusal(start(checkout, "help"))
-    assert "pip could not install the requirements. Its last error was: " in said
+    sentence = refusal(start(checkout, "help"))
+    assert "pip could not install the requirements. Its last error was: " in sentence
 
     checkout.lock(version="3.0")
     repaired = start(checkout, "help")
@@ -124,7 +124,7 @@ def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(
 @pytest.mark.slow
 def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(checkout, held_index):
     with running([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
-        until(held_index.asked.is_set, what="pip to ask the index", seconds=60)
+        until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
         for process in {program.process.pid, *offspring(program.process.pid)}:
             os.kill(process, signal.SIGKILL)
     held_index.let_go.set()
@@ -137,7 +137,7 @@ def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(chec
 def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
     with running(command, cwd=checkout.root, env=checkout.env) as first:
-        until(held_index.asked.is_set, what="pip to ask the index", seconds=60)
+        until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
         with running(command, cwd=checkout.root, env=checkout.env) as second:
             until(lambda: second.err, what="the second start to say that it waits")
             held_index.let_go.set()
@@ -162,18 +162,18 @@ def test_without_a_network_the_person_is_told_so(checkout):
         "PIP_RETRIES": "1",
         "PIP_FIND_LINKS": "",
     }
-    said = refusal(start(checkout, "up", **env))
-    assert said.startswith(
+    sentence = refusal(start(checkout, "up", **env))
+    assert sentence.startswith(
         "The requirements could not be downloaded, because pip does not reach its package index."
     )
-    assert "pip's last error was: ERROR: No matching distribution found for standin==1.0" in said
-    assert said.endswith(".")
+    assert "pip's last error was: ERROR: No matching distribution found for standin==1.0" in sentence
+    assert sentence.endswith(".")
 
 
 def test_a_python_without_venv_is_told_what_to_install(checkout, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
-    said = refusal(start(checkout, "up", PYTHONPATH=str(tmp_path)))
-    assert said == (
+    sentence = refusal(start(checkout, "up", PYTHONPATH=str(tmp_path)))
+    assert sentence == (
         "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
         "Install it (on Debian: apt-get install python3-venv) and start again."
     )
@@ -181,8 +181,8 @@ def test_a_python_without_venv_is_told_what_to_install(checkout, tmp_path):
 
 def test_a_checkout_that_cannot_be_written_is_named(checkout):
     checkout.venv.touch()
-    said = refusal(start(checkout, "up"))
-    assert said == (
+    sentence = refusal(start(checkout, "up"))
+    assert sentence == (
         f"The virtual environment {checkout.venv} cannot be written (not a directory). "
         "Give yourself the right to write there, or clone the project to a folder of your own."
     )
@@ -190,8 +190,8 @@ def test_a_checkout_that_cannot_be_written_is_named(checkout):
 
 def test_a_checkout_without_its_lock_is_told_so(checkout):
     (checkout.root / "requirements.lock").unlink()
-    said = refusal(start(checkout, "up"))
-    assert said == (
+    sentence = refusal(start(checkout, "up"))
+    assert sentence == (
         "requirements.lock cannot be read (no such file or directory). "
         "Take it from a fresh clone and start again."
     )

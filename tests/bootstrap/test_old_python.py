@@ -31,8 +31,8 @@ def main_under(version: tuple[int, int], monkeypatch: Any) -> Any:
 @pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 10)])
 def test_a_too_old_python_is_told_what_is_needed(version, monkeypatch, capsys):
     assert main_under(version, monkeypatch) == 1
-    said = capsys.readouterr().err
-    assert said == (
+    output = capsys.readouterr().err
+    assert output == (
         f"Serving UI needs Python 3.11 or newer, and this is Python {version[0]}.{version[1]}. "
         "Install a newer Python and start manage.py with that one.\n"
     )

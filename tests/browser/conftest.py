@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.clerk import Clerk
+from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product, running_product
-from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer, running_sandbox
 
 FLAGS = [
@@ -71,15 +71,15 @@ def upstream() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def watch() -> Iterator[Watch]:
+def monitor() -> Iterator[PageMonitor]:
     """What the test's pages complain of, and at the end none may have."""
-    watch = Watch()
-    yield watch
-    assert watch.complaints == []
+    monitor = PageMonitor()
+    yield monitor
+    assert monitor.complaints == []
 
 
 @pytest.fixture
-def open_page(chromium: Browser, owner: Clerk, watch: Watch) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, owner: Clerk, monitor: PageMonitor) -> Iterator[OpenPage]:
     """Opens a page in a browser of its own; the owner is signed in there unless other cookies are given."""
     contexts = []
 
@@ -88,7 +88,7 @@ def open_page(chromium: Browser, owner: Clerk, watch: Watch) -> Iterator[OpenPag
         context.set_default_timeout(SECONDS * 1000)
         contexts.append(context)
         context.add_cookies(owner.cookies if cookies is None else cookies)  # type: ignore[arg-type]
-        context.on("page", watch.follow)
+        context.on("page", monitor.follow)
         page = context.new_page()
         if path:
             page.goto(path)

@@ -14,9 +14,9 @@ from tests.architecture.sources import ROOT
 from tests.browser import scenes
 from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
+from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
 from tests.browser.scenes import SCENES, Scene
-from tests.browser.watch import Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SHOTS = ROOT / "artefacts" / "pages"
@@ -36,11 +36,11 @@ def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def page_of(open_page: OpenPage, people: dict[str, Any], watch: Watch) -> Any:
+def page_of(open_page: OpenPage, people: dict[str, Any], monitor: PageMonitor) -> Any:
     """A page of the person whom the scene is about; the status of the scene is no complaint."""
 
     def page_of(scene: Scene) -> Page:
-        watch.expect_status(scene.status)
+        monitor.expect_status(scene.status)
         return open_page(cookies=people[scene.who], viewport=WIDE)
 
     return page_of

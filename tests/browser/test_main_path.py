@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import programs, steps
 from tests.browser.conftest import OpenPage
+from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
-from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -19,7 +19,7 @@ NAME = "main-path"
 
 @pytest.mark.smoke
 def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
-    product: Product, open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    product: Product, open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page(cookies=[])
     sign_in(page, product)
@@ -30,7 +30,7 @@ def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
     query_streamed(page, upstream)
     run_programs(page, token)
     update_held(page, product, upstream, token)
-    second_update_is_refused(page, watch)
+    second_update_is_refused(page, monitor)
     cancel_update(page, product, token)
     fail_and_retry(page, product, upstream, token)
     delete(page, product, token)
@@ -134,7 +134,7 @@ def query_streamed(page: Page, upstream: SandboxServer) -> None:
     whole = reply.inner_text()
     assert whole.startswith(early)
     assert len(early) < len(whole)
-    assert upstream.asked("chat/completions")[-1]["key"] == steps.KEY
+    assert upstream.requests("chat/completions")[-1]["key"] == steps.KEY
     upstream.reset()
 
 
@@ -163,8 +163,8 @@ def answered_by(product: Product, token: str, model: str) -> None:
     assert (answer.status_code, answer.json()["model"]) == (200, model)
 
 
-def second_update_is_refused(page: Page, watch: Watch) -> None:
-    watch.expect_status(409)
+def second_update_is_refused(page: Page, monitor: PageMonitor) -> None:
+    monitor.expect_status(409)
     steps.update_model(page, "gpt-4")
     expect(page.locator("#refusal")).to_contain_text("update")
     expect(page.get_by_label("External model name")).to_have_value("gpt-4")

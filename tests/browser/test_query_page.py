@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
-from tests.browser.watch import Watch
+from tests.browser.page_monitor import PageMonitor
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 
@@ -45,21 +45,21 @@ def test_stop_ends_the_call_at_the_provider_too(query_page: Page, upstream: Sand
     upstream.wait_for("chat/completions")
     query_page.get_by_role("button", name="Stop").click()
     expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
-    wait_until(lambda: upstream.asked("chat/completions")[-1]["gone"])
+    wait_until(lambda: upstream.requests("chat/completions")[-1]["gone"])
 
 
 def test_a_refusal_is_shown_in_the_words_of_the_provider(
-    query_page: Page, upstream: SandboxServer, watch: Watch
+    query_page: Page, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     upstream.turn(on="chat/completions", status=400, message="The model has gone on holiday.")
-    watch.expect_status(400)
+    monitor.expect_status(400)
     send(query_page)
     expect(query_page.get_by_role("status").get_by_text("400")).to_be_visible()
     expect(query_page.locator("#reply")).to_contain_text("The model has gone on holiday.")
 
 
-def test_asked_too_often_it_says_429(query_page: Page, watch: Watch) -> None:
-    watch.expect_status(429)
+def test_asked_too_often_it_says_429(query_page: Page, monitor: PageMonitor) -> None:
+    monitor.expect_status(429)
     send(query_page)
     expect(query_page.get_by_role("status").get_by_text("200")).to_be_visible()
     expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
@@ -67,8 +67,8 @@ def test_asked_too_often_it_says_429(query_page: Page, watch: Watch) -> None:
     expect(query_page.get_by_role("status").get_by_text("429")).to_be_visible()
 
 
-def test_text_that_is_not_json_is_refused_with_a_sentence(query_page: Page, watch: Watch) -> None:
-    watch.expect_status(400)
+def test_text_that_is_not_json_is_refused_with_a_sentence(query_page: Page, monitor: PageMonitor) -> None:
+    monitor.expect_status(400)
     query_page.get_by_label("Request").fill("{not json")
     send(query_page)
     expect(query_page.get_by_role("status").get_by_text("400")).to_be_visible()

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
-from tests.browser.watch import Watch
+from tests.browser.page_monitor import PageMonitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MUCH = 5 * 1024 * 1024
@@ -21,10 +21,12 @@ def type_much(page: Page, name: str) -> None:
     )
 
 
-def test_a_form_that_is_too_large_to_be_redrawn_is_said_to_be(open_page: OpenPage, watch: Watch) -> None:
+def test_a_form_that_is_too_large_to_be_redrawn_is_said_to_be(
+    open_page: OpenPage, monitor: PageMonitor
+) -> None:
     page = open_page("/ml/endpoints/create")
     page.get_by_label("Name", exact=True).fill("too-much")
-    watch.expect_status(413)
+    monitor.expect_status(413)
     type_much(page, "description")
     page.get_by_role("button", name="Add tag").click()
     note = page.locator("#messages")
@@ -38,10 +40,10 @@ def test_a_form_that_is_too_large_to_be_redrawn_is_said_to_be(open_page: OpenPag
 
 
 def test_a_form_that_is_too_large_to_be_sent_leads_to_a_page_that_says_so(
-    open_page: OpenPage, watch: Watch
+    open_page: OpenPage, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints/create")
-    watch.expect_status(413)
+    monitor.expect_status(413)
     type_much(page, "description")
     page.evaluate("document.querySelector('form:has([name=description])').submit()")
     expect(page.get_by_role("heading", name="Too much was sent")).to_be_visible()
@@ -50,7 +52,7 @@ def test_a_form_that_is_too_large_to_be_sent_leads_to_a_page_that_says_so(
     expect(page.get_by_role("heading", name="Serving endpoints", exact=True)).to_be_visible()
 
 
-def test_a_server_that_does_not_answer_is_said_to_do_so(open_page: OpenPage, watch: Watch) -> None:
+def test_a_server_that_does_not_answer_is_said_to_do_so(open_page: OpenPage, monitor: PageMonitor) -> None:
     page = open_page("/ml/endpoints/create")
 
     def hang_up(route: Route) -> None:
@@ -59,16 +61,18 @@ def test_a_server_that_does_not_answer_is_said_to_do_so(open_page: OpenPage, wat
     page.route("**/create/fields", hang_up)
     page.get_by_role("button", name="Add tag").click()
     expect(page.locator("#messages")).to_contain_text("The server did not answer.")
-    assert watch.complaints
-    watch.complaints.clear()
+    assert monitor.complaints
+    monitor.complaints.clear()
     page.unroute("**/create/fields")
     page.get_by_role("button", name="Add tag").click()
     expect(page.locator("#messages")).to_be_empty()
 
 
-def test_a_question_that_is_too_large_is_answered_with_a_sentence(open_page: OpenPage, watch: Watch) -> None:
+def test_a_question_that_is_too_large_is_answered_with_a_sentence(
+    open_page: OpenPage, monitor: PageMonitor
+) -> None:
     page = open_page("/ml/endpoints/sandbox-chat/query")
-    watch.expect_status(413)
+    monitor.expect_status(413)
     type_much(page, "request")
     steps.press(page, "Send request")
     expect(page.locator("#reply")).to_contain_text("larger than 4 MB")

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import programs, steps
 from tests.browser.conftest import OpenPage
+from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
-from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer
 from tests.support.servers import wait_until
 
@@ -19,19 +19,19 @@ FIRST, SECOND = "sk-first-0c11ab94", "sk-second-e2f07d35"
 
 
 def test_an_endpoint_follows_the_key_that_it_refers_to(
-    product: Product, token: str, open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    product: Product, token: str, open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/secrets")
     make_scope(page)
     put_key(page, FIRST)
     create_by_reference(page, upstream)
-    assert asked_with(product, token, upstream) == FIRST
+    assert used_key(product, token, upstream) == FIRST
     page.get_by_role("link", name="Secrets").click()
     put_key(page, SECOND)
-    wait_until(lambda: asked_with(product, token, upstream) == SECOND)
-    assert not [text for text in watch.texts() if FIRST in text or SECOND in text]
+    wait_until(lambda: used_key(product, token, upstream) == SECOND)
+    assert not [text for text in monitor.texts() if FIRST in text or SECOND in text]
     delete_key(page)
-    reference_is_missed(page, watch)
+    reference_is_missed(page, monitor)
 
 
 def make_scope(page: Page) -> None:
@@ -66,9 +66,9 @@ def create_by_reference(page: Page, upstream: SandboxServer) -> None:
     expect(steps.state(page)).to_have_text("Ready")
 
 
-def asked_with(product: Product, token: str, upstream: SandboxServer) -> str:
+def used_key(product: Product, token: str, upstream: SandboxServer) -> str:
     assert programs.ask(product.url, NAME, token).status_code == 200
-    return str(upstream.asked("chat/completions")[-1]["key"])
+    return str(upstream.requests("chat/completions")[-1]["key"])
 
 
 def delete_key(page: Page) -> None:
@@ -78,14 +78,14 @@ def delete_key(page: Page) -> None:
     expect(page.get_by_role("status").get_by_text(f"{REFERENCE} was deleted.")).to_be_visible()
 
 
-def reference_is_missed(page: Page, watch: Watch) -> None:
+def reference_is_missed(page: Page, monitor: PageMonitor) -> None:
     """An endpoint whose key is gone is not ready and says which; the form says it beside the field, until there is a key again."""
     page.goto(f"/ml/endpoints/{NAME}")
     expect(steps.state(page)).to_have_text("Not ready")
     expect(page.locator("#secrets-note")).to_contain_text(
         f"The secret {REFERENCE} that this endpoint was given was deleted"
     )
-    watch.expect_status(422)
+    monitor.expect_status(422)
     steps.update_model(page, "gpt-4o-mini")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text(f"The secret {REFERENCE} that this endpoint was given was deleted")

@@ -9,7 +9,7 @@ from playwright.sync_api import Error, Route, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
-from tests.browser.watch import Watch
+from tests.browser.page_monitor import PageMonitor
 from tests.support.sandbox import SandboxServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -17,9 +17,9 @@ NAME = "two-tabs"
 
 
 def test_the_second_tab_is_told_what_changed_and_can_save(
-    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
-    watch.expect_status(409)
+    monitor.expect_status(409)
     first = open_page()
     steps.create_ready(first, NAME, upstream)
     second = first.context.new_page()

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
-from tests.browser.watch import Watch
+from tests.browser.page_monitor import PageMonitor
 from tests.support.sandbox import SandboxServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -18,7 +18,7 @@ VALUES = "[...document.querySelectorAll('input, textarea, select')].map((each) =
 
 
 def test_five_switches_of_provider_and_back_lose_nothing(
-    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints/create")
     fill_general(page)
@@ -26,7 +26,7 @@ def test_five_switches_of_provider_and_back_lose_nothing(
     fill_openai(page, upstream)
     for label in SWITCHES:
         steps.choose_provider(page, label)
-        keeps_no_key(page, watch)
+        keeps_no_key(page, monitor)
         page.get_by_label("External model name").fill(f"model of {label}")
         if label == "Anthropic":
             page.get_by_label("or paste the key (Anthropic API key)").fill(ANTHROPIC_KEY)
@@ -35,11 +35,11 @@ def test_five_switches_of_provider_and_back_lose_nothing(
     expect(page.get_by_text("Pasted.")).to_be_visible()
     steps.choose_provider(page, "OpenAI")
     openai_is_as_typed(page, upstream)
-    keeps_no_key(page, watch)
+    keeps_no_key(page, monitor)
     steps.press(page, "Create")
     expect(steps.state(page)).to_have_text("Ready")
-    keeps_no_key(page, watch)
-    assert {asked["key"] for asked in upstream.asked()} == {OPENAI_KEY}
+    keeps_no_key(page, monitor)
+    assert {request["key"] for request in upstream.requests()} == {OPENAI_KEY}
 
 
 def fill_general(page: Page) -> None:
@@ -58,9 +58,9 @@ def fill_openai(page: Page, upstream: SandboxServer) -> None:
     page.get_by_label("Served entity name").fill("kept-entity")
 
 
-def keeps_no_key(page: Page, watch: Watch) -> None:
+def keeps_no_key(page: Page, monitor: PageMonitor) -> None:
     """Neither the page, its inputs, its address nor any reply of the server holds a key."""
-    places = [page.content(), page.url, page.evaluate(VALUES), *watch.texts()]
+    places = [page.content(), page.url, page.evaluate(VALUES), *monitor.texts()]
     assert not [place for place in places if OPENAI_KEY in place or ANTHROPIC_KEY in place]
 
 
@@ -81,9 +81,9 @@ def openai_is_as_typed(page: Page, upstream: SandboxServer) -> None:
 
 
 def test_a_refused_form_keeps_everything_and_leads_to_each_wrong_answer(
-    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
-    watch.expect_status(422)
+    monitor.expect_status(422)
     page = open_page("/ml/endpoints/create")
     fill_general(page)
     page.get_by_label("Name", exact=True).fill("databricks-mine")
@@ -100,10 +100,10 @@ def test_a_refused_form_keeps_everything_and_leads_to_each_wrong_answer(
         field = page.get_by_label(label, exact=True)
         expect(field).to_be_focused()
         expect(field).to_have_attribute("aria-invalid", "true")
-    keeps_no_key(page, watch)
+    keeps_no_key(page, monitor)
     page.get_by_label("Name", exact=True).fill("put-right")
     page.get_by_label("Calls per minute, whole endpoint").fill("60")
     page.get_by_label("External model name").fill("gpt-4o")
     steps.press(page, "Create")
     expect(steps.state(page)).to_have_text("Ready")
-    assert {asked["key"] for asked in upstream.asked()} == {OPENAI_KEY}
+    assert {request["key"] for request in upstream.requests()} == {OPENAI_KEY}

@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
+from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
-from tests.browser.watch import Watch
 from tests.support.sandbox import SandboxServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -18,7 +18,7 @@ NAME = "no-script"
 
 
 def test_the_main_path_needs_no_javascript(
-    open_page: OpenPage, upstream: SandboxServer, watch: Watch
+    open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints", java_script_enabled=False)
     page.get_by_role("link", name="Create serving endpoint").click()
@@ -28,7 +28,7 @@ def test_the_main_path_needs_no_javascript(
     look_again_until_ready(page, upstream)
     query(page)
     update_and_cancel(page, upstream)
-    delete(page, watch)
+    delete(page, monitor)
 
 
 def choose_entity(page: Page) -> None:
@@ -73,7 +73,7 @@ def look_again_until_ready(page: Page, upstream: SandboxServer) -> None:
     expect(steps.state(page)).to_have_text("Not ready (Updating)")
     upstream.release("models")
     press_until(page, "Refresh", "Ready")
-    assert upstream.asked("models")[-1]["key"] == steps.KEY
+    assert upstream.requests("models")[-1]["key"] == steps.KEY
 
 
 def press_until(page: Page, link: str, words: str) -> None:
@@ -108,8 +108,8 @@ def update_and_cancel(page: Page, upstream: SandboxServer) -> None:
     press_until(page, "Refresh", "Ready")
 
 
-def delete(page: Page, watch: Watch) -> None:
-    watch.expect_status(422)
+def delete(page: Page, monitor: PageMonitor) -> None:
+    monitor.expect_status(422)
     page.get_by_label("More actions").click()
     page.get_by_role("link", name="Delete").click()
     page.get_by_label(f"Type {NAME} to confirm").fill("something else")

@@ -52,9 +52,9 @@ def test_a_form_only_choice_is_a_difference_too() -> None:
 
 def test_a_stored_secret_that_is_kept_is_no_difference() -> None:
     (path,) = OPENAI.secrets()
-    kept = [OPENAI.with_secrets({path: Secret.from_stored(stored)}) for stored in ("a", "a", "b")]
-    assert differences(kept[0], kept[1]) == []
-    assert differences(kept[0], kept[2]) == ["OpenAI API key"]
+    configs = [OPENAI.with_secrets({path: Secret.from_stored(stored)}) for stored in ("a", "a", "b")]
+    assert differences(configs[0], configs[1]) == []
+    assert differences(configs[0], configs[2]) == ["OpenAI API key"]
 
 
 def test_the_number_of_entities_and_their_traffic_are_differences() -> None:

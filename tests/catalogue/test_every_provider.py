@@ -36,7 +36,7 @@ from tests.catalogue.samples import (
     sample,
 )
 
-QUESTIONS: dict[Task, dict[str, Any]] = {
+REQUESTS: dict[Task, dict[str, Any]] = {
     Task.CHAT: {"messages": [{"role": "user", "content": "Say hello."}]},
     Task.COMPLETIONS: {"prompt": "Once"},
     Task.EMBEDDINGS: {"input": "x"},
@@ -92,26 +92,26 @@ def test_what_the_api_shows_is_accepted_again(variant: Variant, task: Task) -> N
 @every_variant
 def test_stored_secrets_survive_the_database_and_are_not_shown(variant: Variant) -> None:
     config = parsed(variant, pasted(variant))
-    kept = config.with_secrets({path: Secret.from_stored("id-1") for path in config.secrets()})
-    stored = json.dumps(kept.stored())
-    assert ConfigSpec.load(json.loads(stored)) == kept
-    for spelled in (stored, json.dumps(kept.public()), json.dumps(config.public())):
+    with_ids = config.with_secrets({path: Secret.from_stored("id-1") for path in config.secrets()})
+    stored = json.dumps(with_ids.stored())
+    assert ConfigSpec.load(json.loads(stored)) == with_ids
+    for spelled in (stored, json.dumps(with_ids.public()), json.dumps(config.public())):
         assert CANARY not in spelled
-    assert "id-1" not in json.dumps(kept.public())
+    assert "id-1" not in json.dumps(with_ids.public())
 
 
 @every_variant
 def test_what_is_stored_is_shown_without_models_as_with_them(variant: Variant) -> None:
     for given in (variant.full(), pasted(variant)):
         config = parsed(variant, given)
-        kept = config.with_secrets(
+        with_ids = config.with_secrets(
             {
                 path: Secret.from_stored("id-1")
                 for path, s in config.secrets().items()
                 if s.kind == "plaintext"
             }
         )
-        assert public_config(json.loads(json.dumps(kept.stored()))) == kept.public()
+        assert public_config(json.loads(json.dumps(with_ids.stored()))) == with_ids.public()
 
 
 @every_variant
@@ -194,7 +194,7 @@ def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
         requests.append(variant.provider.check(config, "a-model", variant.provider.tasks[0], Addresses()))
     for task, wire_format in variant.provider.wire_formats.items():
         with suppress(SecretUnusable, UnsupportedRequest):
-            requests.append(wire_format.build_request(QUESTIONS[task], config, "a-model", Addresses()))
+            requests.append(wire_format.build_request(REQUESTS[task], config, "a-model", Addresses()))
     for request in requests:
         assert CANARY not in repr(request)
         if request is not None:

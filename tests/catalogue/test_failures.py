@@ -15,7 +15,7 @@ from tests.support.recordings import STREAMED, WHOLE, Recording
 
 BUSY = "upstream busy"
 
-TOLD: list[tuple[str, Any, int]] = [
+FAILURES: list[tuple[str, Any, int]] = [
     ("a number", {"error": {"message": BUSY, "code": 502}}, 502),
     ("a number as text (Azure, LiteLLM)", {"error": {"message": BUSY, "code": "429", "type": "None"}}, 429),
     ("a number beside it (Bifrost)", {"error": {"message": BUSY}, "status_code": 503}, 503),
@@ -130,13 +130,15 @@ FINE: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "status"), [each[1:] for each in TOLD], ids=[each[0] for each in TOLD])
+@pytest.mark.parametrize(
+    ("content", "status"), [each[1:] for each in FAILURES], ids=[each[0] for each in FAILURES]
+)
 def test_each_spelling_is_a_failure_of_its_kind_whole_and_as_an_event(content: Any, status: int):
     for failed in (error_in_response(content), error_in_event(content)):
         assert failed is not None
         assert failed.status == status
-        said = json.dumps(str(failed))[1:-1]
-        assert said in json.dumps(content) or json.loads(str(failed)) in content.values()
+        quoted = json.dumps(str(failed))[1:-1]
+        assert quoted in json.dumps(content) or json.loads(str(failed)) in content.values()
 
 
 @pytest.mark.parametrize(("name", "content", "status"), NAMED)

@@ -22,10 +22,10 @@ JARGON = ("input", "Extra", "frozenset", "dictionary", "iterable", "%(", "valid 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_pydantic_error_is_a_sentence(kind: str) -> None:
-    said = sentence(kind, "Calls", CONTEXT)
-    assert said.startswith("Calls ")
-    assert said.endswith(".")
-    assert not [word for word in JARGON if word in said]
+    text = sentence(kind, "Calls", CONTEXT)
+    assert text.startswith("Calls ")
+    assert text.endswith(".")
+    assert not [word for word in JARGON if word in text]
 
 
 def test_all_problems_are_in_the_error() -> None:
@@ -38,9 +38,9 @@ FRENCH = {"%(label)s is one of: %(known)s.": "%(label)s : %(known)s.", "Key": "C
 
 
 def test_a_text_can_be_said_again_in_another_language() -> None:
-    said = _("%(label)s is one of: %(known)s.").fill(label=_("Key"), known=[_("A"), "A"])
-    assert said == "Key is one of: A, A."
-    for same in (said, copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
+    text = _("%(label)s is one of: %(known)s.").fill(label=_("Key"), known=[_("A"), "A"])
+    assert text == "Key is one of: A, A."
+    for same in (text, copy.deepcopy(text), pickle.loads(pickle.dumps(text))):
         assert isinstance(same, TranslatableText)
         assert same.translated(lambda text: FRENCH.get(text, text)) == "Clé : Un, A."
 

@@ -147,8 +147,8 @@ def test_a_refused_spec_says_nothing_of_what_was_given(block: object) -> None:
     try:
         parse_endpoint(endpoint_body(config=config_body(model)))
     except SpecErrors as error:
-        said = "".join(traceback.format_exception(error)) + repr(error) + repr(error.problems)
-        assert CANARY not in said
+        text = "".join(traceback.format_exception(error)) + repr(error) + repr(error.problems)
+        assert CANARY not in text
         assert error.__context__ is None
     else:
         pytest.fail("This should have been refused.")
@@ -158,13 +158,13 @@ def test_an_accepted_spec_shows_nothing_of_what_was_given() -> None:
     block = {"openai_api_key_plaintext": CANARY}
     model = {"provider": "openai", "name": "m", "task": "llm/v1/chat", "openai_config": block}
     spec = parse_endpoint(endpoint_body(config=config_body(model)))
-    for said in (
+    for text in (
         repr(spec),
         str(spec),
         str(spec.model_dump()),
         spec.model_dump_json(),
         str(spec.config.public()),
     ):
-        assert CANARY not in said
+        assert CANARY not in text
     with pytest.raises(TypeError):
         pickle.dumps(spec)

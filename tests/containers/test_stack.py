@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.xdist_group("containers")]
 ROLES = ("web", "gateway", "worker", "beat")
-QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 class Client:
@@ -47,7 +47,7 @@ class Client:
 
     def answers(self, name: str) -> bool:
         """Whether the endpoint answers a query. While services start it may be refused with 503 or 504."""
-        reply = self.call("POST", f"/serving-endpoints/{name}/invocations", QUESTION)
+        reply = self.call("POST", f"/serving-endpoints/{name}/invocations", CHAT_REQUEST)
         assert reply.status_code in (200, 502, 503, 504), reply.text
         return reply.status_code == 200 and bool(reply.json()["choices"][0]["message"]["content"])
 
@@ -65,7 +65,7 @@ def test_an_endpoint_answers_through_the_proxy(client: Client):
 
 
 def test_a_stream_comes_through_the_proxy(client: Client):
-    reply = client.call("POST", "/serving-endpoints/first/invocations", {**QUESTION, "stream": True})
+    reply = client.call("POST", "/serving-endpoints/first/invocations", {**CHAT_REQUEST, "stream": True})
     assert reply.headers["Content-Type"].startswith("text/event-stream")
     assert reply.text.rstrip().endswith("data: [DONE]")
 

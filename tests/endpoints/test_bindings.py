@@ -205,8 +205,8 @@ def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, ad
         if is_member:
             group.memberships.create(user=teammate)
         SecretBinding.objects.update(authoriser=teammate)
-        asked = User.objects.get(pk=teammate.pk)
-        expected = vault.scopes(actor=asked).exists()
+        person = User.objects.get(pk=teammate.pk)
+        expected = vault.scopes(actor=person).exists()
         assert bindings.of([binding.version_id])[0].may_read == expected, has
         assert bindings.unusable().exists() != expected, has
 
@@ -289,7 +289,7 @@ def test_it_fails_also_when_nobody_but_its_own_worker_looks(
     updating = rights.update(reader, rights.config(sandbox.base, model="gpt-5"))
     rights.withdraw(owner, reader)
     assert settle(updating).config_update == "UPDATE_FAILED"
-    assert [each["key"] for each in sandbox.asked("models")] == ["first"]
+    assert [each["key"] for each in sandbox.requests("models")] == ["first"]
 
 
 def test_a_right_that_is_withdrawn_after_publication_is_no_success(

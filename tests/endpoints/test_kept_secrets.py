@@ -124,11 +124,11 @@ def test_a_manager_who_may_not_read_it_cannot_take_a_reference_along(
 def test_a_pasted_secret_must_be_given_again_by_anybody(
     owner: User, teammate: User, provider: str, block: dict[str, Any], move: dict[str, Any]
 ):
-    kept = made(owner, teammate, body(provider, pasted(block))).secrets()
+    secrets = made(owner, teammate, body(provider, pasted(block))).secrets()
     another_model = parse_config(body(provider, pasted(block), "another-model"))
-    assert put(teammate, another_model.with_secrets(kept)) == []
+    assert put(teammate, another_model.with_secrets(secrets)) == []
     moved = parse_config(body(provider, pasted({**block, **move})))
     for actor in (owner, teammate):
-        problems = put(actor, moved.with_secrets(kept))
-        assert [problem.code for problem in problems] == ["secret_bound"] * len(kept)
+        problems = put(actor, moved.with_secrets(secrets))
+        assert [problem.code for problem in problems] == ["secret_bound"] * len(secrets)
     assert put(teammate, moved) == []

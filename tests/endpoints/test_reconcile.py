@@ -172,7 +172,7 @@ def test_a_redirect_is_refused_and_not_followed(owner: User, sandbox: SandboxSer
     failed = settle(create(owner, sandbox.base))
     assert failed.config_update == "UPDATE_FAILED"
     assert "redirect (302)" in failed.versions.get().message
-    assert len(sandbox.asked()) == 1
+    assert len(sandbox.requests()) == 1
 
 
 def test_an_address_that_may_not_be_reached_is_refused_beside_its_field(owner: User, settings: Any):
@@ -267,7 +267,7 @@ def test_a_reference_is_resolved_at_deployment_and_again_when_it_changes(owner: 
     block.update(openai_api_key="{{secrets/prod/openai}}", openai_api_base=sandbox.base)
     made = commands.create_endpoint(spec=parse_endpoint(body), actor=owner, now=now)
     settle(made)
-    assert sandbox.asked("models")[-1]["key"] == "first"
+    assert sandbox.requests("models")[-1]["key"] == "first"
     builder = SnapshotBuilder()
 
     def key() -> str:

@@ -64,7 +64,7 @@ def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
     (quick,) = create(teammate, sandbox.base, "quick")
     wait_until(lambda: fresh(quick).ready == "READY")
     commands.cancel_update(name=running[0].name, actor=owner, now=clock.now())
-    wait_until(lambda: slow.asked == 5, seconds=SOON)
+    wait_until(lambda: slow.request_count == 5, seconds=SOON)
     slow.wait_for(4)
     wait_until(lambda: message(waiting) == "")
     slow.answer()

@@ -309,16 +309,16 @@ def test_the_engines_own_steps_are_no_conflict(owner: User, sandbox: SandboxServ
 def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, sandbox: SandboxServer):
     endpoint = deployed()
     assert endpoint.active is not None
-    kept = endpoint.active.config
+    active_config = endpoint.active.config
     elsewhere = openai_body(base="https://elsewhere.example.com/v1")["config"]
-    moved = parse_config(elsewhere).with_secrets(kept.secrets())
+    moved = parse_config(elsewhere).with_secrets(active_config.secrets())
     with pytest.raises(SpecErrors) as refusal:
         commands.edit_endpoint(
             name="chat", changes=EndpointChanges(config=moved), actor=owner, now=clock.now()
         )
     assert [problem.code for problem in refusal.value.problems] == ["secret_bound"]
     assert refusal.value.problems[0].path[-1] == "openai_api_key"
-    renamed = config(sandbox.base, "gpt-5").with_secrets(kept.secrets())
+    renamed = config(sandbox.base, "gpt-5").with_secrets(active_config.secrets())
     assert (
         settle(
             commands.edit_endpoint(

@@ -157,7 +157,7 @@ def test_a_manager_who_may_not_read_it_keeps_the_value_of_then(
     set_active(reader, False)
     rights.rotate(owner, "second")
     settle(rights.update(stranger, rights.config(sandbox.base, model="gpt-5")))
-    assert (rights.sent(), sandbox.asked("models")[-1]["key"]) == ("first", "first")
+    assert (rights.sent(), sandbox.requests("models")[-1]["key"]) == ("first", "first")
     set_active(reader, True)
     assert rights.sent() == "second"
     assert not StoredSecret.objects.filter(scope=None).exists()

@@ -49,9 +49,9 @@ def test_intake_that_leaves_a_file_is_not_recorded(settings: Any, tmp_path: Any)
 def test_what_was_done_long_ago_is_told(name: str, seconds: int):
     """Or in the future, by a clock that was set back since."""
     WorkerHeartbeat.objects.create(pk=name, ended_at=Now() - timedelta(seconds=seconds))
-    said = read_health().check_health(name) or ""
-    assert f" for {abs(seconds)} s" in said or f" for {abs(seconds) + 1} s" in said
-    assert "See that a worker, beat and the broker run" in said
+    sentence = read_health().check_health(name) or ""
+    assert f" for {abs(seconds)} s" in sentence or f" for {abs(seconds) + 1} s" in sentence
+    assert "See that a worker, beat and the broker run" in sentence
     worker_health.record_heartbeat(name)
     assert read_health().check_health(name) is None
 

@@ -82,7 +82,7 @@ class Callers:
     lines: list[tuple[str, CallerConnection]] = field(default_factory=list, repr=False)
 
     @property
-    def asked(self) -> int:
+    def request_count(self) -> int:
         return self.sent + self.nameless + self.refused
 
     async def mixed(self, moods: Sequence[str], *, at_once: int) -> None:
@@ -143,16 +143,16 @@ class Callers:
             token = "spt-of-nobody"
         else:
             self.sent += 1
-            body = self._question(mood)
+            body = self._request_body(mood)
         await line.ask(ENDPOINTS.get(mood, "chat"), token, body)
 
-    def _question(self, mood: str) -> bytes:
-        question: dict[str, Any] = {"messages": MESSAGES, "client_request_id": f"{self.sent}"}
+    def _request_body(self, mood: str) -> bytes:
+        body: dict[str, Any] = {"messages": MESSAGES, "client_request_id": f"{self.sent}"}
         if mood != "anthropic":
-            question["user"] = VENDOR_MOODS.get(mood, mood)
+            body["user"] = VENDOR_MOODS.get(mood, mood)
         if mood in STREAMED:
-            question["stream"] = True
-        return json.dumps(question).encode()
+            body["stream"] = True
+        return json.dumps(body).encode()
 
 
 def _ending(content: bytes) -> str:

@@ -50,12 +50,12 @@ def lead(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) ->
     gateway.lead(vendor, provider="amazon-bedrock", model=MODEL, config=config)
 
 
-@pytest.mark.parametrize("question", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
-def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, question: dict[str, Any]):
+@pytest.mark.parametrize("body", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
+def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, body: dict[str, Any]):
     lead(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
     vendor.say(Answer.json(REPLY))
-    assert gateway.query("vendor", question).status_code == 200
-    (request,) = vendor.asked
+    assert gateway.query("vendor", body).status_code == 200
+    (request,) = vendor.requests
     assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
@@ -64,8 +64,8 @@ def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, 
     refused = Answer.json({"message": "Not now."}, status=503, headers={"Retry-After": "0"})
     vendor.say(refused, Answer.json(REPLY))
     assert gateway.query("vendor").status_code == 200
-    assert len(vendor.asked) == 2
-    for request in vendor.asked:
+    assert len(vendor.requests) == 2
+    for request in vendor.requests:
         assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
@@ -74,7 +74,7 @@ def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer,
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "give access keys or an instance profile" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_a_gateway_without_bedrock_does_not_load_its_library():
 
 def keys(name: str, *, hours: float = 6) -> Answer:
     ends = datetime.now(UTC) + timedelta(hours=hours)
-    told = {
+    credentials = {
         "Code": "Success",
         "AccessKeyId": name,
         "SecretAccessKey": f"secret-of-{name}",
         "Token": f"token-of-{name}",
         "Expiration": ends.isoformat(),
     }
-    return Answer.json(told)
+    return Answer.json(credentials)
 
 
 @pytest.fixture
@@ -188,8 +188,8 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
         yield server
 
 
-def times_given(metadata: Vendor) -> int:
-    return sum(request.path.endswith("/the-role") for request in metadata.asked)
+def credential_requests(metadata: Vendor) -> int:
+    return sum(request.path.endswith("/the-role") for request in metadata.requests)
 
 
 @pytest.fixture
@@ -207,8 +207,8 @@ def test_the_machines_keys_are_asked_for_once(machine: GatewayServer, vendor: Ve
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: machine.query("vendor").status_code, range(24)))
     assert answers == [200] * 24
-    assert times_given(metadata) == 1
-    for request in vendor.asked:
+    assert credential_requests(metadata) == 1
+    for request in vendor.requests:
         assert request.headers["x-amz-security-token"] == "token-of-ASIAFIRST"
         assert is_signed(
             request, key_id="ASIAFIRST", secret="secret-of-ASIAFIRST", region="eu-west-1", service="bedrock"
@@ -222,7 +222,7 @@ def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, met
     assert (
         f"uses the instance profile {ARN}, but this machine has {ARN}-of-others" in answer.json()["message"]
     )
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 def test_a_machine_without_a_profile_is_not_asked_for_each_query(machine: GatewayServer, metadata: Vendor):
@@ -232,7 +232,7 @@ def test_a_machine_without_a_profile_is_not_asked_for_each_query(machine: Gatewa
         answer = machine.query("vendor")
         assert answer.status_code == 400
         assert "this machine has none" in answer.json()["message"]
-    assert len(metadata.asked) <= 3
+    assert len(metadata.requests) <= 3
 
 
 class Clock:
@@ -271,11 +271,11 @@ def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
         metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 5.7 * 3600
         assert await used(signer) == "ASIAFIRST"
-        assert times_given(metadata) == 1
+        assert credential_requests(metadata) == 1
         clock.now += 0.1 * 3600  # a quarter of an hour before the end
         assert await used(signer) == "ASIAFIRST"
         assert await used_in_the_end(signer, "ASIASECOND")
-        assert times_given(metadata) == 2
+        assert credential_requests(metadata) == 2
 
     asyncio.run(story())
 

@@ -43,9 +43,9 @@ def test_openai_streams(client: openai.OpenAI):
 def test_openai_raises_when_a_stream_breaks(client: openai.OpenAI, sandbox: SandboxServer, knob: str):
     sandbox.turn(**{knob: 3})
     got: list[Any] = []
-    with pytest.raises(openai.APIError) as raised:
+    with pytest.raises(openai.APIError) as error:
         got.extend(client.chat.completions.create(model="chat", messages=MESSAGES, stream=True))
-    assert "provider" in str(raised.value)
+    assert "provider" in str(error.value)
 
 
 def test_openai_maps_our_errors(client: openai.OpenAI, sandbox: SandboxServer):
@@ -92,10 +92,10 @@ def test_mlflow_sees_the_error_of_a_broken_stream(deployments: Any, sandbox: San
 
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_shows_our_status_and_sentence(deployments: Any):
-    with pytest.raises(requests.HTTPError) as raised:
+    with pytest.raises(requests.HTTPError) as error:
         deployments.predict(endpoint="nothing", inputs=CHAT)
-    assert raised.value.response is not None
-    assert raised.value.response.status_code == 404
+    assert error.value.response is not None
+    assert error.value.response.status_code == 404
     with pytest.raises(requests.HTTPError) as refused:
         deployments.predict(endpoint="chat", inputs={"prompt": "x"})
     assert refused.value.response is not None

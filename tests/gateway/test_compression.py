@@ -55,8 +55,8 @@ def stream(*portions: bytes | threading.Event, cut: bool = False) -> Answer:
 def test_the_words_of_an_error_are_understood(
     gateway: GatewayServer, packed: Vendor, coding: str, pack: Callable[[bytes], bytes], status: int
 ):
-    said = json.dumps({"error": {"message": f"Not today, {CANARY}."}}).encode()
-    packed.say(whole(pack(said), status=status, coding=coding))
+    error_body = json.dumps({"error": {"message": f"Not today, {CANARY}."}}).encode()
+    packed.say(whole(pack(error_body), status=status, coding=coding))
     for body in (CHAT, STREAM):
         answer = gateway.query("packed", body)
         assert answer.json()["message"].endswith("The provider said: Not today, [secret].")

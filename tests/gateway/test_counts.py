@@ -22,7 +22,7 @@ from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor, running_vendor
 
 STREAM = {**CHAT, "stream": True}
-SAID = "Four hundred characters, or so. " * 12
+REPLY = "Four hundred characters, or so. " * 12
 
 NAMED = {str(each): each for each in RECORDINGS}
 
@@ -40,7 +40,7 @@ def start(**usage: int) -> bytes:
 
 
 TEXT = event(
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": SAID}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": REPLY}},
     "content_block_start",
 )
 
@@ -86,14 +86,16 @@ def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
     gateway.query("vendor", STREAM)
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "mixed")
-    assert (record.tokens_in, record.tokens_out) == (25_000, estimate(len(SAID)))
+    assert (record.tokens_in, record.tokens_out) == (25_000, estimate(len(REPLY)))
 
 
 def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, NAMED["anthropic-hello"])
-    told = event({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta")
+    usage_event = event(
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta"
+    )
     failed = event({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, "error")
-    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, told, failed))
+    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, usage_event, failed))
     gateway.query("vendor", STREAM)
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "reported")
@@ -130,8 +132,8 @@ GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
     ),
     (
         "google-cloud-vertex-ai-stream-hello",
-        google(SAID, promptTokenCount=900, totalTokenCount=900),
-        (900, estimate(len(SAID)), 0, 0, 0, "mixed"),
+        google(REPLY, promptTokenCount=900, totalTokenCount=900),
+        (900, estimate(len(REPLY)), 0, 0, 0, "mixed"),
     ),
     (
         "ai21labs-stream-hello",
@@ -161,12 +163,12 @@ GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "told", "expected"), GOING_ON)
+@pytest.mark.parametrize(("name", "usage_event", "expected"), GOING_ON)
 def test_each_count_is_kept_as_it_comes(
-    gateway: GatewayServer, vendor: Vendor, name: str, told: bytes, expected: tuple[Any, ...]
+    gateway: GatewayServer, vendor: Vendor, name: str, usage_event: bytes, expected: tuple[Any, ...]
 ):
     lead(gateway, vendor, NAMED[name])
-    vendor.say(Answer.stream(told, threading.Event()))
+    vendor.say(Answer.stream(usage_event, threading.Event()))
     assert parts(after_leaving(gateway)) == expected
 
 
@@ -186,10 +188,10 @@ def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
 ):
     lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
     usage = {"inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 300, "cacheWriteInputTokens": 50}
-    said = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": SAID}})
-    told = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
+    content = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}})
+    usage_event = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
     failed = frames.event("modelStreamErrorException", {"message": "x"})
-    vendor.say(Answer.stream(said, told, failed, kind=frames.KIND))
+    vendor.say(Answer.stream(content, usage_event, failed, kind=frames.KIND))
     gateway.query("vendor", STREAM)
     assert gateway.usage.last.completeness == "truncated"
     assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
@@ -357,8 +359,8 @@ def test_parts_mean_the_same_whoever_tells_them(
     assert whole.scan_reply(json.dumps(content, indent=indent).encode())
     streamed.read_chunk({"choices": [], "usage": usage})
     for counter in (whole, streamed):
-        given, said, _source, *apart = counter.reported_counts()
-        assert (given, said, *apart) == expected
+        tokens_in, tokens_out, _source, *apart = counter.reported_counts()
+        assert (tokens_in, tokens_out, *apart) == expected
 
 
 def test_later_counts_replace_earlier_ones_and_zeros_do_not():

@@ -229,17 +229,17 @@ def test_a_name_with_allowed_and_forbidden_addresses_leads_to_the_allowed_ones(
 
 def resolve_as(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
     """Stands in for the name server, which tests must not ask; gives the list of what has been asked."""
-    real, asked = socket.getaddrinfo, list[str]()
+    real, resolved = socket.getaddrinfo, list[str]()
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        asked.append(host)
+        resolved.append(host)
         if host not in names:
             return real(host, port, *args, **kwargs)
         family = {True: socket.AF_INET6, False: socket.AF_INET}
         return [(family[":" in each], socket.SOCK_STREAM, 6, "", (each, port)) for each in names[host]]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
+    return resolved
 
 
 def test_the_gateway_refuses_loopback_where_it_is_not_listed(gateway: GatewayServer, sandbox: SandboxServer):
@@ -247,7 +247,7 @@ def test_the_gateway_refuses_loopback_where_it_is_not_listed(gateway: GatewaySer
     answer = gateway.query()
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
     assert "this machine, which is not allowed" in answer.json()["message"]
-    assert sandbox.asked() == []
+    assert sandbox.requests() == []
 
 
 def test_a_name_that_leads_to_metadata_is_refused_when_the_gateway_connects(
@@ -264,12 +264,12 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     names = {"rebinding.test": ["127.0.0.1"]}
-    asked = resolve_as(monkeypatch, names)
+    resolved = resolve_as(monkeypatch, names)
     base = sandbox.base.replace("127.0.0.1", "rebinding.test")
     gateway.publish(endpoint("chat", entity(base=base)))
     assert gateway.query().status_code == 200
-    assert asked.count("rebinding.test") == 1
-    (got,) = sandbox.asked()
+    assert resolved.count("rebinding.test") == 1
+    (got,) = sandbox.requests()
     assert got["headers"]["host"].startswith("rebinding.test:")
 
 
@@ -291,11 +291,11 @@ def test_name_servers_that_say_nothing_hold_up_no_other_host(
         gateway.add(endpoint(name, entity(base=f"http://{name}.test:9/v1")))
     gateway.add(endpoint("quick", entity(base=sandbox.base.replace("127.0.0.1", "quick.test"))))
     with ThreadPoolExecutor(len(silent)) as callers:
-        asking = [callers.submit(gateway.query, name) for name in silent]
+        pending = [callers.submit(gateway.query, name) for name in silent]
         wait_until(lambda: len(waiting) == len(silent))
         assert gateway.query("quick").status_code == 200
         let_go.set()
-        assert {each.result().status_code for each in asking} <= {503, 504}
+        assert {each.result().status_code for each in pending} <= {503, 504}
 
 
 def test_the_next_address_is_tried_when_the_first_does_not_answer(

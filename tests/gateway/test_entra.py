@@ -72,9 +72,9 @@ def test_a_token_is_fetched_once_and_sent(gateway: GatewayServer, login: RawServ
     assert len(login.requests) == 1
     head, _, form = login.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(f"POST /tenant-{login.port}/oauth2/v2.0/token ".encode())
-    asked = parse_qs(form.decode())
-    assert asked["grant_type"] == ["client_credentials"]
-    assert asked["client_secret"] == [SECRET]
+    fields = parse_qs(form.decode())
+    assert fields["grant_type"] == ["client_credentials"]
+    assert fields["client_secret"] == [SECRET]
     assert len(azure.requests) == 16
     assert all(b"authorization: Bearer token-1\r\n" in request for request in azure.requests)
     assert azure.requests[0].startswith(
@@ -191,7 +191,7 @@ def hurry(gateway: GatewayServer, timeouts: Timeouts) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         http(400, '{"error": "invalid_client"}'),
         http(503, "{}"),
@@ -201,9 +201,9 @@ def hurry(gateway: GatewayServer, timeouts: Timeouts) -> None:
     ids=["refused", "busy", "cut", "no HTTP"],
 )
 def test_a_token_that_nobody_gives_leaves_nothing_to_search_for(
-    gateway: GatewayServer, login: RawServer, azure: RawServer, said: bytes
+    gateway: GatewayServer, login: RawServer, azure: RawServer, response: bytes
 ):
-    login.answer(said)
+    login.answer(response)
     gateway.query("azure")
     with garbage() as found:
         for _ in range(3):

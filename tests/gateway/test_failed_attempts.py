@@ -55,11 +55,11 @@ def raw(gateway: GatewayServer, name: str) -> Iterator[RawServer]:
 
 def leave_when_read(gateway: GatewayServer, vendor: Vendor, name: str, body: Any) -> None:
     """Ask by a raw socket, and leave as soon as the vendor has read the question, or the gateway has refused it."""
-    content, before, noted = json.dumps(body).encode(), len(vendor.asked), len(gateway.usage.records)
+    content, before, noted = json.dumps(body).encode(), len(vendor.requests), len(gateway.usage.records)
     head = f"POST /serving-endpoints/{name}/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
         caller.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-        wait_until(lambda: len(vendor.asked) > before or len(gateway.usage.records) > noted)
+        wait_until(lambda: len(vendor.requests) > before or len(gateway.usage.records) > noted)
     wait_until(lambda: len(gateway.usage.records) > noted)
 
 
@@ -75,12 +75,12 @@ def test_who_leaves_before_the_answer_begins_has_used_the_question(
     """What the model has written by then is not known, so nothing of what was reserved is given back."""
     for _ in range(10):
         leave_when_read(gateway, silent, name, {**body, "stream": stream})
-    assert len(silent.asked) == 1
+    assert len(silent.requests) == 1
     first, *others = gateway.usage.records
     assert (first.status, first.completeness) == (499, "client_left")
     assert counted(first) == (tokens, 0, "estimated")
     assert {each.completeness for each in others} == {"limited"}
-    assert silent.asked[0].gone.wait(5)
+    assert silent.requests[0].gone.wait(5)
 
 
 @BOTH
@@ -100,7 +100,7 @@ def test_a_question_that_was_read_by_who_is_too_slow_is_counted(
     short = Timeouts(first_byte=0.4)
     gateway.add(endpoint(name, entity(base=silent.url), limits=LIMITS, timeouts=short))
     statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
-    assert (statuses, len(silent.asked)) == ([504, 429, 429], 1)
+    assert (statuses, len(silent.requests)) == ([504, 429, 429], 1)
     assert gateway.usage.records[0].completeness == "failed"
     assert counted(gateway.usage.records[0]) == (50, 0, "estimated")
 
@@ -136,7 +136,7 @@ def test_what_a_provider_turns_down_uses_nothing(
     silent.say(answer)
     for _ in range(3):
         assert gateway.query(name, {**LONG, "stream": stream}).status_code >= 400
-    assert len(silent.asked) == 3
+    assert len(silent.requests) == 3
     assert {counted(each) for each in gateway.usage.records} == {(0, 0, "none")}
 
 

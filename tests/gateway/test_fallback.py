@@ -42,7 +42,7 @@ def publish(gateway: GatewayServer, bases: list[str], **changes: Any) -> None:
 
 
 def counts(vendors: list[Vendor]) -> list[int]:
-    return [len(vendor.asked) for vendor in vendors]
+    return [len(vendor.requests) for vendor in vendors]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
@@ -104,7 +104,7 @@ def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
     publish(gateway, [vendor.url for vendor in vendors], timeouts=short)
     vendors[1].say(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
-    assert vendors[1].asked[0].gone.wait(5)
+    assert vendors[1].requests[0].gone.wait(5)
 
 
 def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
@@ -154,10 +154,10 @@ def test_limits_count_a_query_once_whoever_answers_it(gateway: GatewayServer, ve
     limits = (Limit("endpoint", 2), Limit("endpoint", 60, "tokens"))
     publish(gateway, [vendor.url for vendor in vendors], limits=limits)
     vendors[1].say(refusal(500))
-    asked = [gateway.query("many", {**CHAT, "max_tokens": 50}).status_code for _ in range(3)]
-    assert asked == [200, 200, 429]
+    statuses = [gateway.query("many", {**CHAT, "max_tokens": 50}).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
     assert counts(vendors) == [0, 2, 2, 0]
-    said = [
+    recorded = [
         (each.entity, each.fallbacks, each.completeness, each.tokens_out) for each in gateway.usage.records
     ]
-    assert said == [("model-2", 1, "complete", 2), ("model-2", 1, "complete", 2), ("", 0, "limited", 0)]
+    assert recorded == [("model-2", 1, "complete", 2), ("model-2", 1, "complete", 2), ("", 0, "limited", 0)]

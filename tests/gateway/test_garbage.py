@@ -50,12 +50,12 @@ def cut_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     gateway.query(body=STREAM)
 
 
-def told(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+def stream_error(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     sandbox.turn(failed_after=2)
     gateway.query(body=STREAM)
 
 
-def told_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
+def early_stream_error(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     sandbox.turn(failed_after=0)
     gateway.query(body=STREAM)
 
@@ -99,7 +99,7 @@ def garbage() -> Iterator[list[str]]:
     "query",
     [
         *(whole, stream, nonsense, failing, limited, unreachable, unresolved),
-        *(cut, cut_early, told, told_early, left),
+        *(cut, cut_early, stream_error, early_stream_error, left),
     ],
 )
 def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: SandboxServer, query: Query):

@@ -43,15 +43,15 @@ def google(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     return vendor
 
 
-def asked_at(vendor: Vendor, path: str) -> list[Received]:
-    return [request for request in vendor.asked if path in request.path]
+def requests_to(vendor: Vendor, path: str) -> list[Received]:
+    return [request for request in vendor.requests if path in request.path]
 
 
 def test_a_token_is_signed_for_fetched_once_and_sent(gateway: GatewayServer, google: Vendor):
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda _: gateway.query("vendor"), range(16)))
     assert {answer.status_code for answer in answers} == {200}
-    (login,) = asked_at(google, "/token")
+    (login,) = requests_to(google, "/token")
     form = parse_qs(login.body.decode())
     assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
     claim = jwt.decode(
@@ -61,7 +61,7 @@ def test_a_token_is_signed_for_fetched_once_and_sent(gateway: GatewayServer, goo
     )
     assert (claim["iss"], claim["exp"] - claim["iat"]) == (EMAIL, 3600)
     assert claim["scope"] == "https://www.googleapis.com/auth/cloud-platform"
-    queries = asked_at(google, GENERATE)
+    queries = requests_to(google, GENERATE)
     assert len(queries) == 16
     assert {query.headers["authorization"] for query in queries} == {"Bearer token-1"}
 
@@ -71,8 +71,8 @@ def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, google:
     gateway.query("vendor")
     gateway.query("vendor")
     gateway.query("vendor")
-    assert len(asked_at(google, "/token")) == 2
-    assert asked_at(google, GENERATE)[-1].headers["authorization"] == "Bearer long"
+    assert len(requests_to(google, "/token")) == 2
+    assert requests_to(google, GENERATE)[-1].headers["authorization"] == "Bearer long"
 
 
 def test_a_token_that_the_provider_refuses_is_not_used_again(gateway: GatewayServer, google: Vendor):
@@ -83,7 +83,7 @@ def test_a_token_that_the_provider_refuses_is_not_used_again(gateway: GatewaySer
     assert answer.status_code == 400
     assert "token-1" not in answer.text
     assert gateway.query("vendor").status_code == 200
-    assert asked_at(google, GENERATE)[-1].headers["authorization"] == "Bearer token-2"
+    assert requests_to(google, GENERATE)[-1].headers["authorization"] == "Bearer token-2"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_key_that_is_no_service_account_is_told_without_its_text(
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "not the JSON file of a service account" in answer.json()["message"]
-    assert google.asked == []
+    assert google.requests == []
 
 
 def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer, google: Vendor):
@@ -105,7 +105,7 @@ def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer
     answer = gateway.query("vendor")
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
     assert "account not found" in answer.json()["message"]
-    assert asked_at(google, GENERATE) == []
+    assert requests_to(google, GENERATE) == []
 
 
 def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, google: Vendor):
@@ -118,4 +118,4 @@ def test_the_token_server_is_under_the_outbound_policy(gateway: GatewayServer, g
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "address may not be used" in answer.json()["message"]
-    assert google.asked == []
+    assert google.requests == []

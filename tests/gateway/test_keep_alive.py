@@ -162,8 +162,8 @@ def test_openais_client_chats(thinker: RawServer, client: openai.OpenAI):
 
 
 def test_openais_client_completes(thinker: RawServer, client: openai.OpenAI):
-    said = b'data: {"choices": [{"index": 0, "text": "Once", "finish_reason": "stop"}]}\n\n'
-    thinker.answer(HEAD, later=stream(*[COMMENT] * 4, said, *[COMMENT] * 4, DONE))
+    text_event = b'data: {"choices": [{"index": 0, "text": "Once", "finish_reason": "stop"}]}\n\n'
+    thinker.answer(HEAD, later=stream(*[COMMENT] * 4, text_event, *[COMMENT] * 4, DONE))
     pieces = client.completions.create(model="thinker-text", prompt="x", stream=True)
     assert [each.choices[0].text for each in pieces] == ["Once"]
 

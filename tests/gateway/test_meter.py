@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
         assert "Make room there" in str(meter.check_health())
     until(lambda: meter.check_health() is None, what="the counts to be shared again")
     meter.stop()
-    assert [bool(told.exc_info) for told in caplog.records] == [False]
+    assert [bool(record.exc_info) for record in caplog.records] == [False]
     assert "Make room there" in caplog.text
     assert requests_of(Meter(tmp_path)) == 1
 

@@ -84,25 +84,27 @@ NONE: list[tuple[Any, tuple[int, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "expected"), NONE, ids=[json.dumps(told)[:50] for told, _expected in NONE])
+@pytest.mark.parametrize(
+    ("reply", "expected"), NONE, ids=[json.dumps(reply)[:50] for reply, _expected in NONE]
+)
 def test_a_whole_answer_that_holds_none_is_a_failure(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, told: Any, expected: tuple[int, str]
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: Any, expected: tuple[int, str]
 ):
-    raw.answer(whole(json.dumps(told).encode()))
+    raw.answer(whole(json.dumps(reply).encode()))
     assert_failed(gateway, vendor, "raw", CHAT, expected)
 
 
-@pytest.mark.parametrize("told", [{}, {"object": "list", "data": []}, {"choices": [], "usage": USAGE}])
+@pytest.mark.parametrize("reply", [{}, {"object": "list", "data": []}, {"choices": [], "usage": USAGE}])
 @pytest.mark.parametrize("name", ["raw-text", "raw-vectors"])
 def test_so_it_is_with_each_task(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, told: Any, name: str
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: Any, name: str
 ):
-    raw.answer(whole(json.dumps(told).encode()))
+    raw.answer(whole(json.dumps(reply).encode()))
     assert_failed(gateway, vendor, name, {"prompt": "Say hello.", "input": "Say hello."}, BROKEN)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reply",
     [
         WHOLE,
         {"id": "x", "choices": [CHOICE]},
@@ -122,9 +124,9 @@ def test_so_it_is_with_each_task(
 @pytest.mark.parametrize("is_measured", [True, False])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_answer_is_passed_as_it_came(
-    gateway: GatewayServer, raw: RawServer, told: Any, is_measured: bool, indent: int | None
+    gateway: GatewayServer, raw: RawServer, reply: Any, is_measured: bool, indent: int | None
 ):
-    body = json.dumps(told, indent=indent).encode() + b"\n"
+    body = json.dumps(reply, indent=indent).encode() + b"\n"
     raw.answer(whole(body, is_measured=is_measured))
     answer = gateway.query("raw")
     assert (answer.status_code, answer.content) == (200, body)
@@ -132,7 +134,7 @@ def test_an_answer_is_passed_as_it_came(
 
 
 @pytest.mark.parametrize(
-    ("told", "is_measured"),
+    ("reply", "is_measured"),
     [
         (WHOLE, True),
         (WHOLE, False),
@@ -143,9 +145,9 @@ def test_an_answer_is_passed_as_it_came(
 )
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=["bare", "line", "crlf"])
 def test_an_answer_that_lacks_its_last_brace_is_cut(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, *, told: Any, is_measured: bool, end: bytes
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, *, reply: Any, is_measured: bool, end: bytes
 ):
-    raw.answer(whole(json.dumps(told).encode()[:-1] + end, is_measured=is_measured))
+    raw.answer(whole(json.dumps(reply).encode()[:-1] + end, is_measured=is_measured))
     assert_failed(gateway, vendor, "raw", CHAT, AWAY)
 
 
@@ -167,9 +169,9 @@ def test_garbage_around_the_counts_is_no_answer(
 def test_an_error_is_found_in_the_middle_of_a_long_answer(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor
 ):
-    said = {"role": "assistant", "content": "x" * 20_000}
-    told = {"choices": [{"message": said, "finish_reason": "error", "text": "y" * 5_000}], "usage": USAGE}
-    raw.answer(whole(json.dumps(told).encode()))
+    message = {"role": "assistant", "content": "x" * 20_000}
+    reply = {"choices": [{"message": message, "finish_reason": "error", "text": "y" * 5_000}], "usage": USAGE}
+    raw.answer(whole(json.dumps(reply).encode()))
     assert_failed(gateway, vendor, "raw", CHAT, BROKEN)
 
 
@@ -196,12 +198,12 @@ FAILURES: list[tuple[bytes, str]] = [
 _STATUS = {code: status for status, code in (BROKEN, AWAY, LIMITED)}
 
 
-@pytest.mark.parametrize(("told", "code"), FAILURES)
+@pytest.mark.parametrize(("reply", "code"), FAILURES)
 @pytest.mark.parametrize("end", [END + DONE, DONE, b""], ids=["finished", "done", "ended"])
 def test_a_failure_in_a_stream_is_never_its_end(
-    gateway: GatewayServer, raw: RawServer, told: bytes, code: str, end: bytes
+    gateway: GatewayServer, raw: RawServer, reply: bytes, code: str, end: bytes
 ):
-    raw.answer(streamed(chunk("a"), told, end))
+    raw.answer(streamed(chunk("a"), reply, end))
     answer = gateway.query("raw", STREAM)
     *_, last = (line for line in answer.text.split("\n\n") if line)
     assert json.loads(last.removeprefix("data: "))["error_code"] == code
@@ -209,19 +211,21 @@ def test_a_failure_in_a_stream_is_never_its_end(
     assert (record.completeness, record.error_code) == ("truncated", code)
 
 
-@pytest.mark.parametrize(("told", "code"), [*FAILURES, *((FILTERED + told, code) for told, code in FAILURES)])
+@pytest.mark.parametrize(
+    ("reply", "code"), [*FAILURES, *((FILTERED + reply, code) for reply, code in FAILURES)]
+)
 def test_a_failure_before_the_answer_is_an_ordinary_error(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, told: bytes, code: str
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: bytes, code: str
 ):
-    raw.answer(streamed(told, DONE))
+    raw.answer(streamed(reply, DONE))
     assert_failed(gateway, vendor, "raw", STREAM, (_STATUS[code], code))
 
 
-@pytest.mark.parametrize("told", [b"", b'data: {"choices":[]}\n\n', FILTERED, COUNTS, FILTERED * 3 + COUNTS])
+@pytest.mark.parametrize("reply", [b"", b'data: {"choices":[]}\n\n', FILTERED, COUNTS, FILTERED * 3 + COUNTS])
 def test_a_stream_that_is_done_before_it_began_is_no_answer(
-    gateway: GatewayServer, raw: RawServer, vendor: Vendor, told: bytes
+    gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: bytes
 ):
-    raw.answer(streamed(told, DONE))
+    raw.answer(streamed(reply, DONE))
     assert_failed(gateway, vendor, "raw", {**STREAM, "stream_options": {"include_usage": True}}, AWAY)
 
 

@@ -66,7 +66,7 @@ def test_a_number_of_another_type_is_refused_by_its_name(
         answer = gateway.query(endpoint_name, {**CHAT, **given})
         assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert f"The field {name} must be a whole number" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
     assert {each.completeness for each in gateway.usage.records} == {"failed"}
 
 
@@ -122,7 +122,7 @@ def test_what_says_how_much_may_be_written_is_counted(
     answer = gateway.query(limited(gateway, vendor), {**CHAT, **given})
     assert answer.status_code == 400
     assert "up to 5002 tokens" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 TEXT = "x" * 4000
@@ -158,7 +158,7 @@ def test_what_the_model_is_given_to_read_is_counted_wherever_it_stands(
     answer = gateway.query(limited(gateway, vendor), {**CHAT, "max_tokens": 1, **more})
     assert answer.status_code == 400
     assert "so it can never be admitted" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_a_response_is_made_from_is_counted(
     answer = gateway.post("responses", body)
     assert answer.status_code == 400
     assert "so it can never be admitted" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vendor):
@@ -199,17 +199,17 @@ def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vend
     assert gateway.query(limited(gateway, vendor), {**given, "max_tokens": 90}).status_code == 200
 
 
-def asked(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
+def expected_output(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
     request = parse_request({**CHAT, **body}, task=task, is_response=False)
     return request.max_output_tokens, request.is_unbounded
 
 
 def test_each_of_several_prompts_is_counted():
     body = {"max_tokens": 30, "n": 2}
-    assert asked({**body, "prompt": ["one", "two", "three"]}, Task.COMPLETIONS) == (180, False)
-    assert asked({**body, "prompt": [[15339, 1917], [0]]}, Task.COMPLETIONS) == (120, False)
-    assert asked({**body, "prompt": [15339, 1917, 0]}, Task.COMPLETIONS) == (60, False)
-    assert asked({**body, "prompt": "one"}, Task.COMPLETIONS) == (60, False)
+    assert expected_output({**body, "prompt": ["one", "two", "three"]}, Task.COMPLETIONS) == (180, False)
+    assert expected_output({**body, "prompt": [[15339, 1917], [0]]}, Task.COMPLETIONS) == (120, False)
+    assert expected_output({**body, "prompt": [15339, 1917, 0]}, Task.COMPLETIONS) == (60, False)
+    assert expected_output({**body, "prompt": "one"}, Task.COMPLETIONS) == (60, False)
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,13 @@ def test_each_of_several_prompts_is_counted():
     ids=str,
 )  # fmt: skip
 def test_null_is_not_given_and_what_is_no_parameter_is_not_counted(given: dict[str, Any]):
-    assert asked(given) == (0, True)
+    assert expected_output(given) == (0, True)
 
 
 def test_a_completion_may_ask_for_no_tokens_of_its_own():
-    assert asked({"prompt": "x", "max_tokens": 0, "echo": True}, Task.COMPLETIONS) == (0, True)
+    assert expected_output({"prompt": "x", "max_tokens": 0, "echo": True}, Task.COMPLETIONS) == (0, True)
     with pytest.raises(GatewayError, match="from 1 to"):
-        asked({"max_tokens": 0})
+        expected_output({"max_tokens": 0})
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_text_among_the_extra_parameters_is_sent_as_what_it_says(
 ):
     name = limited(gateway, vendor, most=10**6)
     assert gateway.query(name, {**CHAT, "extra_params": {"own": text}}).status_code == 200
-    assert vendor.asked[0].json["own"] == sent
+    assert vendor.requests[0].json["own"] == sent
 
 
 def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
@@ -273,7 +273,7 @@ def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
 ):
     name = limited(gateway, vendor, most=10**6)
     gateway.query(name, {**CHAT, "extra_params": {"user": "12345", "stop": '["5", "END"]', "seed": "7"}})
-    body = vendor.asked[0].json
+    body = vendor.requests[0].json
     assert (body["user"], body["stop"], body["seed"]) == ("12345", ["5", "END"], 7)
 
 

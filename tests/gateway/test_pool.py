@@ -60,8 +60,13 @@ class Vendor:
 
 def answer(number: int) -> bytes:
     """Good for a question and for a token."""
-    said = {"connection": number, "choices": [{}], "access_token": f"token-{number}", "expires_in": 3600}
-    content = json.dumps(said).encode()
+    reply_body = {
+        "connection": number,
+        "choices": [{}],
+        "access_token": f"token-{number}",
+        "expires_in": 3600,
+    }
+    content = json.dumps(reply_body).encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
     return head + content
 
@@ -101,9 +106,9 @@ async def ask(client: UpstreamClient, url: str, *, auth: Auth | None = None, **h
     """On which connection it was answered."""
     request = UpstreamRequest("POST", url, tuple(headers.items()), b"{}", auth)
     reply = await client.send(request, policy=LOOPBACK)
-    said = json.loads(await reply.body())
+    reply_body = json.loads(await reply.body())
     reply.release()
-    return int(said["connection"])
+    return int(reply_body["connection"])
 
 
 def test_endpoints_with_different_keys_never_share_a_connection(gateway: GatewayServer, vendor: Vendor):

@@ -224,7 +224,7 @@ def test_a_provider_that_does_not_begin_to_answer_is_504(gateway: GatewayServer,
     answer = gateway.query()
     assert outcome(answer) == (504, "DEADLINE_EXCEEDED")
     assert "3 s" in answer.json()["message"]
-    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"])
+    wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])
 
 
 def test_a_provider_that_is_cut_in_a_whole_answer_is_503(gateway: GatewayServer, sandbox: SandboxServer):

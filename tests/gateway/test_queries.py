@@ -22,9 +22,9 @@ def test_a_chat_query_is_answered(gateway: GatewayServer, sandbox: SandboxServer
     assert answer.json()["object"] == "chat.completion"
     assert "Say hello." in answer.json()["choices"][0]["message"]["content"]
     assert answer.json()["usage"]["total_tokens"] > 0
-    (asked,) = sandbox.asked()
-    assert asked["key"] == CANARY
-    assert asked["body"]["model"] == "gpt-4o"
+    (request,) = sandbox.requests()
+    assert request["key"] == CANARY
+    assert request["body"]["model"] == "gpt-4o"
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_what_is_meant_for_the_gateway_is_not_passed_on(gateway: GatewayServer, 
         "future": [1],
     }
     assert gateway.query(body=body).status_code == 200
-    (asked,) = sandbox.asked()
-    assert asked["body"] == {**CHAT, "model": "gpt-4o", "seed": 7, "future": [1]}
-    assert "token-owner" not in str(asked)
+    (request,) = sandbox.requests()
+    assert request["body"] == {**CHAT, "model": "gpt-4o", "seed": 7, "future": [1]}
+    assert "token-owner" not in str(request)
 
 
 def test_models_are_those_that_the_caller_may_query(gateway: GatewayServer, sandbox: SandboxServer):
@@ -138,7 +138,9 @@ def test_a_change_is_in_force_for_the_next_query_and_not_for_the_one_that_runs(
         sandbox.release("chat/completions")
         assert {each.result().headers["served-model-name"] for each in running} == {"entity-1"}
         assert {each.result().headers["served-model-name"] for each in late} == {"entity-2"}
-    assert sorted(asked["key"] for asked in sandbox.asked()) == sorted([CANARY] * 4 + ["sk-second"] * 4)
+    assert sorted(request["key"] for request in sandbox.requests()) == sorted(
+        [CANARY] * 4 + ["sk-second"] * 4
+    )
 
 
 def test_swaps_during_many_queries_never_mix_two_configs(gateway: GatewayServer, sandbox: SandboxServer):
@@ -155,7 +157,7 @@ def test_swaps_during_many_queries_never_mix_two_configs(gateway: GatewayServer,
             version(number)
         answers = [each.result() for each in queries]
     assert {answer.status_code for answer in answers} == {200}
-    sent = {asked["body"]["user"]: asked["key"] for asked in sandbox.asked("chat/completions")}
+    sent = {request["body"]["user"]: request["key"] for request in sandbox.requests("chat/completions")}
     for number, answer in enumerate(answers):
         assert sent[str(number)] == answer.headers["served-model-name"].replace("entity", "sk")
 

@@ -21,7 +21,7 @@ from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
 
 STREAM = {**CHAT, "stream": True}
-SAID = "Say hello."
+PROMPT = "Say hello."
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 
@@ -78,7 +78,7 @@ def test_what_is_for_this_server_is_noted_and_not_forwarded(gateway: GatewayServ
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     own = {"client_request_id": "order-7", "usage_context": {"team": "search"}, "extra_params": {"seed": 3}}
     gateway.query("model", {**CHAT, **own}, headers={"traceparent": trace})
-    assert model.asked[0].json == {"model": "gpt-4o", "seed": 3, **CHAT}
+    assert model.requests[0].json == {"model": "gpt-4o", "seed": 3, **CHAT}
     record = gateway.usage.last
     assert (record.client_request_id, record.usage_context, record.traceparent) == (
         "order-7",
@@ -96,7 +96,7 @@ def test_what_cannot_be_noted_is_refused(gateway: GatewayServer, model: Vendor, 
     answer = gateway.query("model", {**CHAT, **own})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert next(iter(own)) in answer.json()["message"]
-    assert not model.asked
+    assert not model.requests
 
 
 def test_a_forged_traceparent_is_not_noted(gateway: GatewayServer, model: Vendor):
@@ -126,7 +126,7 @@ def test_a_question_that_cannot_be_asked_is_noted(gateway: GatewayServer, model:
 def test_a_body_that_is_too_large_is_noted_and_not_asked(gateway: GatewayServer, model: Vendor):
     content = b'{"messages": "' + b"x" * (4 * 1024 * 1024) + b'"}'
     assert gateway.query("model", content).status_code == 400
-    assert (gateway.usage.last.completeness, model.asked) == ("failed", [])
+    assert (gateway.usage.last.completeness, model.requests) == ("failed", [])
 
 
 def test_a_provider_that_fails_is_noted(gateway: GatewayServer, model: Vendor):
@@ -183,7 +183,7 @@ def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: Gate
         caller.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
     record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_source) == (499, "client_left", "none")
-    assert not model.asked
+    assert not model.requests
 
 
 def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
@@ -191,7 +191,7 @@ def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, 
     leave(gateway, "model")
     record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
-    assert model.asked[0].gone.wait(5)
+    assert model.requests[0].gone.wait(5)
     wait_until(lambda: len(gateway.usage.records) == 1)
 
 
@@ -206,8 +206,8 @@ def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
     record = gateway.usage.last
     assert (record.status, record.completeness) == (499, "client_left")
     assert (record.tokens_source, record.tokens_out) == ("estimated", (16 + 1) // 4)
-    assert record.tokens_in == (len(SAID) + 1) // 4
-    assert model.asked[0].gone.wait(5)
+    assert record.tokens_in == (len(PROMPT) + 1) // 4
+    assert model.requests[0].gone.wait(5)
 
 
 def test_a_stream_is_noted_with_the_counts_that_the_provider_tells(gateway: GatewayServer, model: Vendor):
@@ -227,9 +227,9 @@ def test_whoever_asks_for_the_counts_gets_them(gateway: GatewayServer, model: Ve
 
 
 def test_counts_beside_a_choice_are_passed_on_in_any_case(gateway: GatewayServer, model: Vendor):
-    told = chunk("a", usage=USAGE)
-    model.say(Answer.stream(told, END, DONE))
-    assert told in gateway.query("model", STREAM).content
+    content_event = chunk("a", usage=USAGE)
+    model.say(Answer.stream(content_event, END, DONE))
+    assert content_event in gateway.query("model", STREAM).content
     assert gateway.usage.last.tokens_out == 4
 
 
@@ -237,7 +237,7 @@ def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Ve
     model.say(Answer.json({"choices": [{"message": {"content": "Hello there."}}]}))
     gateway.query("model")
     record = gateway.usage.last
-    assert (record.tokens_in, record.tokens_out) == ((len(SAID) + 1) // 4, (12 + 1) // 4)
+    assert (record.tokens_in, record.tokens_out) == ((len(PROMPT) + 1) // 4, (12 + 1) // 4)
     assert record.tokens_source == "estimated"
 
 

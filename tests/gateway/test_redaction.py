@@ -77,18 +77,18 @@ def test_no_spelling_of_a_secret_is_left(name: str, secret: str):
         ("%4", "%41"),
         ("\\", "\\"),
     ):
-        said = redact(f"{before}{SPELLINGS[name](secret)}{behind}", [secret])
-        assert "[secret]" in said
-        assert not has_part(said.replace("[secret]", ""), secret, name), said
+        redacted = redact(f"{before}{SPELLINGS[name](secret)}{behind}", [secret])
+        assert "[secret]" in redacted
+        assert not has_part(redacted.replace("[secret]", ""), secret, name), redacted
 
 
 @pytest.mark.parametrize("name", [*BY_LETTER, *BASE64])
 def test_no_beginning_of_a_secret_is_left_where_the_text_was_cut(name: str):
     whole = SPELLINGS[name](SECRET)
     for length in range(len(whole)):
-        said = redact(f"The key is {whole[:length]}", [SECRET], is_cut=True)
-        assert not has_part(said, SECRET, name), said
-        assert said.startswith("The key is")
+        redacted = redact(f"The key is {whole[:length]}", [SECRET], is_cut=True)
+        assert not has_part(redacted, SECRET, name), redacted
+        assert redacted.startswith("The key is")
 
 
 def test_what_is_no_secret_stays():
@@ -105,10 +105,10 @@ def test_what_is_no_secret_stays():
     st.sampled_from([*BY_LETTER, *BASE64]),
 )
 def test_any_secret_in_any_text_is_found(secret: str, before: str, behind: str, name: str):
-    said = redact(f"{before} {SPELLINGS[name](secret)} {behind}", [secret])
-    assert "[secret]" in said
+    redacted = redact(f"{before} {SPELLINGS[name](secret)} {behind}", [secret])
+    assert "[secret]" in redacted
     if secret not in before + behind + "[secret]":
-        assert secret not in said
+        assert secret not in redacted
 
 
 @given(st.binary(max_size=200), st.lists(st.text(min_size=4, max_size=12), max_size=3), st.booleans())
@@ -150,5 +150,7 @@ def test_a_key_in_the_error_of_a_stream_is_never_told(gateway: GatewayServer, ve
     for at in range(errors.MAX_MESSAGE_CHARS - len(PLAIN) - 5, errors.MAX_MESSAGE_CHARS + 4, 7):
         event = json.dumps({"error": {"message": "w" * at + " " + PLAIN}})
         vendor.say(Answer.stream(f"data: {event}\n\n".encode()))
-        said = gateway.query("canary", {"messages": [{"role": "user", "content": "x"}], "stream": True}).text
-        assert "error" in said and not has_part(said, PLAIN)
+        redacted = gateway.query(
+            "canary", {"messages": [{"role": "user", "content": "x"}], "stream": True}
+        ).text
+        assert "error" in redacted and not has_part(redacted, PLAIN)

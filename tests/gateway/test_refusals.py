@@ -135,7 +135,7 @@ def test_a_body_over_sixteen_megabytes_is_refused(
     assert "16 MB" in answer.json()["message"]
     assert "SERVING_UI_QUERY_BODY_BYTES" in answer.json()["message"]
     assert (gateway.usage.last.status, gateway.usage.last.endpoint) == (400, "chat")
-    assert sandbox.asked() == []
+    assert sandbox.requests() == []
 
 
 def test_an_image_within_a_query_is_passed_on(gateway: GatewayServer, sandbox: SandboxServer):
@@ -143,8 +143,8 @@ def test_an_image_within_a_query_is_passed_on(gateway: GatewayServer, sandbox: S
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBO" * 3_900_000}}
     messages = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
     assert gateway.query(body={"messages": messages}).status_code == 200
-    (asked,) = sandbox.asked("chat/completions")
-    assert asked["body"]["messages"] == messages
+    (request,) = sandbox.requests("chat/completions")
+    assert request["body"]["messages"] == messages
 
 
 @pytest.mark.parametrize("path", ["chat/invocations", "chat/completions"])
@@ -157,7 +157,7 @@ def test_a_compressed_query_is_read(
         path, content, headers={"Content-Encoding": coding, "Content-Type": "application/json"}
     )
     assert answer.status_code == 200, answer.text
-    assert sandbox.asked()[0]["body"]["messages"] == CHAT["messages"]
+    assert sandbox.requests()[0]["body"]["messages"] == CHAT["messages"]
 
 
 def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
@@ -209,4 +209,4 @@ def test_a_key_that_no_header_can_carry_is_refused(gateway: GatewayServer, sandb
     answer = gateway.query()
     assert answer.status_code == 400
     assert "Evil" not in answer.text
-    assert sandbox.asked() == []
+    assert sandbox.requests() == []

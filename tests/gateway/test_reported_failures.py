@@ -77,7 +77,7 @@ def test_another_one_answers_on_every_path(
     second.say(GOOD)
     answer = gateway.post(path, body)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
-    assert (len(first.asked), len(second.asked)) == (1, 1)
+    assert (len(first.requests), len(second.requests)) == (1, 1)
     record = gateway.usage.last
     assert (record.completeness, record.fallbacks, record.retries) == ("complete", 1, 0)
 
@@ -89,8 +89,8 @@ def test_another_one_answers_when_the_first_event_tells_of_a_failure(
     first, second = vendors
     first.say(Answer.stream(b": busy\n\n", event(BUSY)))
     second.say(Answer.stream(BEGIN, sent("response.completed", response=RESPONSE), chunk("a"), END, DONE))
-    question = {"input": "x", "prompt": "x", "model": "chat-2", **STREAM}
-    answer = gateway.post(path, question)
+    body = {"input": "x", "prompt": "x", "model": "chat-2", **STREAM}
+    answer = gateway.post(path, body)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
     assert b"error" not in answer.content.replace(b'"error": null', b"")
     assert gateway.usage.last.fallbacks == 1
@@ -128,13 +128,13 @@ def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServ
     first, second = vendors
     first.say(Answer.json({"error": {"message": "Too long.", "code": "context_length_exceeded"}}))
     answer = gateway.query("chat-2")
-    assert (answer.status_code, len(second.asked)) == (400, 0)
+    assert (answer.status_code, len(second.requests)) == (400, 0)
     assert "Too long." in answer.json()["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("reply", "expected"),
     [
         (BUSY, AWAY),
         ({"error": {"message": "x", "type": "overloaded_error"}}, AWAY),
@@ -149,16 +149,16 @@ def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServ
     ],
 )
 def test_it_is_what_its_status_would_have_been(
-    gateway: GatewayServer, model: Vendor, told: Any, expected: tuple[int, str], stream: bool
+    gateway: GatewayServer, model: Vendor, reply: Any, expected: tuple[int, str], stream: bool
 ):
-    model.say(Answer.stream(event(told), DONE) if stream else Answer.json(told), GOOD)
+    model.say(Answer.stream(event(reply), DONE) if stream else Answer.json(reply), GOOD)
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert (answer.status_code, answer.json()["error_code"]) == expected
     assert "The provider said: " in answer.json()["message"]
     assert CANARY not in answer.text
     record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (expected[0], "failed", expected[1])
-    assert (record.tokens_source, record.retries, len(model.asked)) == ("none", 0, 1)
+    assert (record.tokens_source, record.retries, len(model.requests)) == ("none", 0, 1)
 
 
 def test_a_stream_that_was_asked_for_can_fail_without_being_one(gateway: GatewayServer, model: Vendor):
@@ -179,13 +179,13 @@ def test_events_of_another_content_type_can_tell_of_a_failure(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model: Vendor, stream: bool):
-    told = gzip.compress(event(BUSY) if stream else json.dumps(BUSY).encode())
+    reply = gzip.compress(event(BUSY) if stream else json.dumps(BUSY).encode())
     kind = EVENT_STREAM if stream else "application/json; charset=utf-8"
-    model.say(Answer(200, {"Content-Type": kind, "Content-Encoding": "gzip"}, (told,), streamed=stream))
+    model.say(Answer(200, {"Content-Type": kind, "Content-Encoding": "gzip"}, (reply,), streamed=stream))
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert (answer.status_code, answer.json()["error_code"]) == AWAY
     assert "Retry-After" not in answer.headers
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: GatewayServer, model: Vendor):
@@ -196,7 +196,7 @@ def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: Gate
 
 
 @pytest.mark.parametrize(
-    ("told", "code"),
+    ("reply", "code"),
     [
         (event(BUSY), "TEMPORARILY_UNAVAILABLE"),
         (event({"message": "It broke."}, "error"), "INTERNAL_ERROR"),
@@ -210,9 +210,9 @@ def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: Gate
     ],
 )
 def test_a_stream_that_has_begun_ends_with_the_failure(
-    gateway: GatewayServer, model: Vendor, told: bytes, code: str
+    gateway: GatewayServer, model: Vendor, reply: bytes, code: str
 ):
-    model.say(Answer.stream(chunk("Twelve chars"), told, END, DONE))
+    model.say(Answer.stream(chunk("Twelve chars"), reply, END, DONE))
     answer = gateway.query("model", STREAM)
     *_, last = (line for line in answer.text.split("\n\n") if line)
     assert json.loads(last.removeprefix("data: "))["error_code"] == code
@@ -229,7 +229,7 @@ def test_so_many_in_a_row_open_the_circuit(gateway: GatewayServer, model: Vendor
         gateway.query("model", {**CHAT, "stream": stream})
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert "in a row" in answer.json()["message"]
-    assert len(model.asked) == MAX_FAILURES
+    assert len(model.requests) == MAX_FAILURES
 
 
 def test_a_host_that_tells_of_limits_is_there(gateway: GatewayServer, model: Vendor):
@@ -291,7 +291,7 @@ def test_each_vendors_spelling_keeps_its_kind(
     token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
     vendor.say(token, at="/token")
     vendor.say(answer)
-    got = gateway.query("vendor", recorded.question)
+    got = gateway.query("vendor", recorded.openai_request)
     assert (got.status_code, got.json()["error_code"]) == expected
     assert "Words." in got.json()["message"]
     assert gateway.usage.last.completeness == "failed"
@@ -301,7 +301,7 @@ def test_an_answer_that_nobody_can_use_is_a_failure_with_what_it_cost(gateway: G
     recorded = next(each for each in RECORDINGS if str(each) == "amazon-bedrock-hello")
     gateway.lead(vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url))
     vendor.say(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
-    assert gateway.query("vendor", recorded.question).status_code == 500
+    assert gateway.query("vendor", recorded.openai_request).status_code == 500
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("failed", "reported")
     assert (record.tokens_in, record.tokens_cached, record.tokens_cache_written) == (161, 40, 100)
@@ -319,11 +319,11 @@ def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: Gateway
     answer = gateway.post("responses", {"model": "model", "input": "x", "stream": True})
     assert answer.content.startswith(BEGIN + DELTA)
     name, data = answer.content.removeprefix(BEGIN + DELTA).decode().strip().split("\n")
-    told = json.loads(data.removeprefix("data: "))
-    assert (name, told["type"], told["response"]["error"]["code"]) == (
+    reply = json.loads(data.removeprefix("data: "))
+    assert (name, reply["type"], reply["response"]["error"]["code"]) == (
         "event: response.failed", "response.failed", "rate_limit_exceeded"
     )  # fmt: skip
-    assert told["response"]["error"]["message"].endswith("The provider said: Slow, [secret]")
+    assert reply["response"]["error"]["message"].endswith("The provider said: Slow, [secret]")
     assert CANARY not in answer.text
     record = gateway.usage.last
     assert (record.completeness, record.error_code) == ("truncated", "RESOURCE_EXHAUSTED")
@@ -345,12 +345,12 @@ def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
     gateway: GatewayServer, model: Vendor, answer: Answer
 ):
     model.say(answer)
-    question = {
+    body = {
         "model": "model",
         "input": "x",
         "stream": b"stream" in answer.headers["Content-Type"].encode(),
     }
-    got = gateway.post("responses", question)
+    got = gateway.post("responses", body)
     assert (got.status_code, got.json()["error_code"]) == (429, "RESOURCE_EXHAUSTED")
     assert gateway.usage.last.completeness == "failed"
 
@@ -368,10 +368,10 @@ def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
 def test_an_error_is_found_at_both_ends_of_a_long_answer(gateway: GatewayServer, model: Vendor):
     choice = {"index": 0, "message": {"role": "assistant", "content": "x" * 300_000}}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    for told in (
+    for reply in (
         {"error": BUSY["error"], "choices": [choice], "usage": usage},
         {"choices": [{**choice, "finish_reason": "error", "error": BUSY["error"]}], "usage": usage},
     ):
-        model.say(Answer.json(told))
+        model.say(Answer.json(reply))
         assert gateway.query("model").status_code == 503
     assert [each.tokens_in for each in gateway.usage.records] == [3, 3]

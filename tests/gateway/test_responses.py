@@ -14,7 +14,7 @@ from serving_ui.gateway.snapshot import Entity
 from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
 from tests.support.vendor import Answer, Vendor
 
-QUESTION = {"model": "thinker", "input": "Say hello."}
+RESPONSES_REQUEST = {"model": "thinker", "input": "Say hello."}
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -79,10 +79,10 @@ def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Ven
         model="thinker", input="Say hello.", extra_body={"usage_context": {"team": "a"}}
     )
     assert answer.output_text == "Hello."
-    (asked,) = thinker.asked
-    assert asked.path == "/responses"
-    assert asked.json == {"model": "gpt-4o", "input": "Say hello."}
-    assert asked.headers["authorization"] == f"Bearer {CANARY}"
+    (request,) = thinker.requests
+    assert request.path == "/responses"
+    assert request.json == {"model": "gpt-4o", "input": "Say hello."}
+    assert request.headers["authorization"] == f"Bearer {CANARY}"
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
     assert record.usage_context == {"team": "a"}
@@ -105,7 +105,7 @@ def test_the_official_client_gets_every_event_by_its_name(
 def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: Vendor, last: str):
     end = sent(last, response=RESPONSE)
     thinker.say(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
-    answer = gateway.post("responses", {**QUESTION, "stream": True})
+    answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert answer.content == BEGIN + DELTA + end
     assert gateway.usage.last.completeness == "complete"
 
@@ -124,7 +124,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
 def test_an_error_event_is_told_without_secrets(gateway: GatewayServer, thinker: Vendor):
     error = sent("error", code="server_error", message=f"No capacity for {CANARY}.")
     thinker.say(Answer.stream(BEGIN, error))
-    answer = gateway.post("responses", {**QUESTION, "stream": True})
+    answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert "No capacity for [secret]." in answer.text
     assert CANARY not in answer.text
 
@@ -138,10 +138,10 @@ def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: Ga
     )
     gateway.add(endpoint("thinker", azure))
     vendor.say(Answer.json(RESPONSE))
-    assert gateway.post("responses", QUESTION).status_code == 200
-    (asked,) = vendor.asked
-    assert (asked.path, asked.json["model"]) == ("/openai/v1/responses", "our-gpt")
-    assert asked.headers["api-key"] == CANARY
+    assert gateway.post("responses", RESPONSES_REQUEST).status_code == 200
+    (request,) = vendor.requests
+    assert (request.path, request.json["model"]) == ("/openai/v1/responses", "our-gpt")
+    assert request.headers["api-key"] == CANARY
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, na
     provider = PROVIDERS[name]
     served = Entity("other", name, "a-model", Task.CHAT, provider.config.model_construct())
     gateway.add(endpoint("other", served))
-    answer = gateway.post("responses", {**QUESTION, "model": "other"})
+    answer = gateway.post("responses", {**RESPONSES_REQUEST, "model": "other"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert answer.json()["message"] == (
         f"{provider.label} has no Responses API. Use the path chat/completions with endpoint other."
@@ -189,14 +189,14 @@ def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
         *_, last = read
         read = last.response
     assert read.output_text == "Hello."
-    (asked,) = vendor.asked
-    assert asked.path == path
+    (request,) = vendor.requests
+    assert request.path == path
     body = {"model": "their-model", "input": "Say hello.", "store": False, "stream": stream}
-    assert asked.json == body
+    assert request.json == body
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
 
 def test_an_endpoint_of_another_task_has_no_responses(gateway: GatewayServer):
-    answer = gateway.post("responses", {**QUESTION, "model": "vectors"})
+    answer = gateway.post("responses", {**RESPONSES_REQUEST, "model": "vectors"})
     assert (answer.status_code, "has the task" in answer.json()["message"]) == (400, True)

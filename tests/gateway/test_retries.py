@@ -30,7 +30,7 @@ def refusal(status: int, **headers: str) -> Answer:
 
 
 @pytest.fixture
-def asked(gateway: GatewayServer, vendor: Vendor) -> Vendor:
+def busy_vendor(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     """A vendor behind the endpoint `busy`."""
     gateway.add(endpoint("busy", entity(base=vendor.url)))
     return vendor
@@ -38,21 +38,21 @@ def asked(gateway: GatewayServer, vendor: Vendor) -> Vendor:
 
 @pytest.mark.parametrize("status", [429, 503, 529])
 def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_then(
-    gateway: GatewayServer, asked: Vendor, status: int
+    gateway: GatewayServer, busy_vendor: Vendor, status: int
 ):
-    asked.say(refusal(status, Retry_After="1"), refusal(status, Retry_After="1"), GOOD)
+    busy_vendor.say(refusal(status, Retry_After="1"), refusal(status, Retry_After="1"), GOOD)
     began = time.monotonic()
     answer = gateway.query("busy")
-    assert (answer.status_code, len(asked.asked)) == (200, 3)
+    assert (answer.status_code, len(busy_vendor.requests)) == (200, 3)
     assert gateway.usage.last.retries == 2
     assert time.monotonic() - began >= 2
     assert float(answer.headers["x-gateway-overhead-ms"]) < 1000, "waiting is not the gateway's work"
 
 
-def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, asked: Vendor):
+def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor: Vendor):
     """Azure says both; the seconds are rounded up."""
-    asked.say(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
-    assert (gateway.query("busy").status_code, len(asked.asked)) == (200, 2)
+    busy_vendor.say(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
+    assert (gateway.query("busy").status_code, len(busy_vendor.requests)) == (200, 2)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, asked: Vend
     ],
     ids=lambda refused: f"{refused.status} {' '.join(map(str, refused.headers.values()))[17:]}",
 )
-def test_nothing_else_is_asked_again(gateway: GatewayServer, asked: Vendor, refused: Answer):
-    asked.say(refused, GOOD)
+def test_nothing_else_is_asked_again(gateway: GatewayServer, busy_vendor: Vendor, refused: Answer):
+    busy_vendor.say(refused, GOOD)
     assert gateway.query("busy").status_code != 200
-    assert (len(asked.asked), gateway.usage.last.retries) == (1, 0)
+    assert (len(busy_vendor.requests), gateway.usage.last.retries) == (1, 0)
 
 
 def test_of_all_statuses_three_turn_down():
     """The table in retries.py."""
-    said = {"retry-after": "1"}
-    assert [status for status in range(400, 600) if retries.is_retryable(status, said)] == [429, 503, 529]
+    headers = {"retry-after": "1"}
+    assert [status for status in range(400, 600) if retries.is_retryable(status, headers)] == [429, 503, 529]
     assert not any(retries.is_retryable(status, {}) for status in range(400, 600))
 
 
@@ -97,20 +97,20 @@ def test_of_all_statuses_three_turn_down():
     ids=["503", "529", "503 without", "502", "cut"],
 )
 def test_only_who_was_turned_down_is_told_when_to_come_back(
-    gateway: GatewayServer, asked: Vendor, refused: Answer, expected: str | None
+    gateway: GatewayServer, busy_vendor: Vendor, refused: Answer, expected: str | None
 ):
     """A gateway before this one asks again what has a Retry-After, so a question that may have been read must have none."""
-    asked.say(refused)
+    busy_vendor.say(refused)
     answer = gateway.query("busy")
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, expected)
 
 
-def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, asked: Vendor):
-    asked.say(refusal(503, Retry_After="0"))
+def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, busy_vendor: Vendor):
+    busy_vendor.say(refusal(503, Retry_After="0"))
     answer = gateway.query("busy")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "Not now." in answer.json()["message"]
-    assert len(asked.asked) == retries.MAX_ATTEMPTS
+    assert len(busy_vendor.requests) == retries.MAX_ATTEMPTS
 
 
 def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
@@ -119,29 +119,31 @@ def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
     assert gateway.usage.last.retries == retries.MAX_ATTEMPTS - 1
 
 
-def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, asked: Vendor):
+def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, busy_vendor: Vendor):
     event = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
-    asked.say(Answer.stream(event, cut=True), GOOD)
+    busy_vendor.say(Answer.stream(event, cut=True), GOOD)
     answer = gateway.query("busy", {**CHAT, "stream": True})
     assert b"[DONE]" not in answer.content
-    assert len(asked.asked) == 1
+    assert len(busy_vendor.requests) == 1
 
 
-def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(gateway: GatewayServer, asked: Vendor):
-    asked.say(refusal(429, Retry_After="3"), GOOD)
+def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
+    gateway: GatewayServer, busy_vendor: Vendor
+):
+    busy_vendor.say(refusal(429, Retry_After="3"), GOOD)
     leave(gateway, "busy")
     wait_until(lambda: gateway.usage.records)
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
-    assert len(asked.asked) == 1
+    assert len(busy_vendor.requests) == 1
 
 
 def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
-    gateway: GatewayServer, asked: Vendor
+    gateway: GatewayServer, busy_vendor: Vendor
 ):
     never = threading.Event()
-    asked.say(Answer(200, {}, (b"{}",), gate=never), GOOD)
+    busy_vendor.say(Answer(200, {}, (b"{}",), gate=never), GOOD)
     assert gateway.query("busy").status_code == 504
-    assert len(asked.asked) == 1
+    assert len(busy_vendor.requests) == 1
 
 
 @given(
@@ -159,9 +161,9 @@ def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
         assert spent + seconds <= retries.MAX_TOTAL_DELAY_SECONDS
 
 
-def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, asked: Vendor):
+def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, busy_vendor: Vendor):
     at = "Mon, 23 Nov 2026 10:00:00 GMT"
-    asked.say(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
+    busy_vendor.say(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
     assert gateway.query("busy").status_code == 200
     assert gateway.usage.last.retries == 1
 
@@ -187,9 +189,9 @@ def test_how_long_a_provider_asks_for_is_understood(
     after: str | int, now: str | int | None, least: float, most: float
 ):
     """Numbers are so many seconds from now, as a date."""
-    said = {"retry-after": after, "date": now}
+    values = {"retry-after": after, "date": now}
     headers = {
-        name: date(value) if isinstance(value, int) else value for name, value in said.items() if value
+        name: date(value) if isinstance(value, int) else value for name, value in values.items() if value
     }
     seconds = retry_after_seconds(headers)
     assert seconds is not None

@@ -149,8 +149,8 @@ def test_what_was_read_on_a_kept_connection_is_not_asked_again(
 ):
     paid.second = partial(second, paid)
     assert gateway.query("paid").status_code == 200
-    question = {"messages": [{"role": "user", "content": "x" * 100_000}]}
-    answer = gateway.query("paid", question)
+    body = {"messages": [{"role": "user", "content": "x" * 100_000}]}
+    answer = gateway.query("paid", body)
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "retry-after" not in answer.headers
     assert (len(paid.read), paid.connections) == (2, 1)
@@ -289,7 +289,7 @@ class Racing:
         self.seconds = seconds
         self.read = Counter[int]()
         self.answered = set[int]()
-        self.told = set[int]()
+        self.failed = set[int]()
         self.resends = 0
         self.dice = random.Random(0)
         self.numbers = iter(range(4000))
@@ -315,7 +315,7 @@ class Racing:
                 reply.release()
                 self.answered.add(number)
             except UpstreamFault:
-                self.told.add(number)
+                self.failed.add(number)
             self.resends += watchdog.resends
             watchdog.stop()
             await asyncio.sleep(self.dice.random() * self.seconds)
@@ -338,11 +338,11 @@ def test_a_race_for_the_last_moment_of_a_connection_puts_no_question_twice(secon
     racing = Racing(seconds)
     with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(racing.run(port))
-    assert len(racing.answered) + len(racing.told) == 4000
+    assert len(racing.answered) + len(racing.failed) == 4000
     assert max(racing.read.values()) == 1
     assert racing.answered <= set(racing.read)
     assert len(racing.answered) > 3000
-    assert len(racing.told & set(racing.read)) > 50, "it did leave after it had read"
+    assert len(racing.failed & set(racing.read)) > 50, "it did leave after it had read"
 
 
 def test_the_questions_of_a_stream_are_counted_alike(gateway: GatewayServer, paid: Vendor):

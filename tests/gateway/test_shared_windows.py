@@ -108,18 +108,18 @@ STEPS = st.lists(
 def test_no_minute_ever_holds_more_whoever_admits(
     url: str, number: int, most: int, steps: list[tuple[int, ...]]
 ):
-    asks = {("e", "", "calls"): Demand(1, most), ("e", "p:u", "calls"): Demand(1, most + 1)}
+    demands = {("e", "", "calls"): Demand(1, most), ("e", "p:u", "calls"): Demand(1, most + 1)}
 
     async def scene(processes: Processes) -> None:
         admitted = list[int]()
         for step, at_once, tokens, _ in steps:
             processes.pass_time(step)
-            bodies = asks | {("e", "", "tokens"): Demand(tokens, 40)}
-            said = await asyncio.gather(
+            bodies = demands | {("e", "", "tokens"): Demand(tokens, 40)}
+            answers = await asyncio.gather(
                 *(processes.windows[n % number].admit(bodies) for n in range(at_once))
             )
-            admitted += [processes.now for answer in said if isinstance(answer, SharedEntries)]
-            for answer in said:
+            admitted += [processes.now for answer in answers if isinstance(answer, SharedEntries)]
+            for answer in answers:
                 assert isinstance(answer, SharedEntries) or 0 < answer.wait_ns <= WINDOW_NS * 1000
         for moment in admitted:
             assert sum(moment - WINDOW_NS < other <= moment for other in admitted) <= most
@@ -140,16 +140,16 @@ def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, ste
             processes.pass_time(step)
             now = processes.now * 1000
             shared = processes.windows[0]
-            said = await shared.admit({name: Demand(tokens, rule.most)})
+            admission = await shared.admit({name: Demand(tokens, rule.most)})
             try:
                 own = await limits.admit(endpoint=alone, principal=ANN, tokens=tokens, now=now)
             except GatewayError as refused:
-                assert isinstance(said, WindowFull)
-                assert refused.retry_after == max(1, -(-said.wait_ns // 1_000_000_000))
+                assert isinstance(admission, WindowFull)
+                assert refused.retry_after == max(1, -(-admission.wait_ns // 1_000_000_000))
                 continue
-            assert isinstance(said, SharedEntries)
+            assert isinstance(admission, SharedEntries)
             own.settle(used, now=now)
-            shared.settle(said, reserved=tokens, used=used)
+            shared.settle(admission, reserved=tokens, used=used)
             await shared.connection.call(encode_command("PING"))  # answered after it, so before time passes
 
     together(url, 1, scene)
@@ -157,10 +157,10 @@ def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, ste
 
 def test_a_busy_window_stays_small_and_is_forgotten_by_itself(url: str):
     async def scene(processes: Processes) -> None:
-        asks = {("e", "", "calls"): Demand(1, 10 * MAX_ENTRIES)}
+        demands = {("e", "", "calls"): Demand(1, 10 * MAX_ENTRIES)}
         for _ in range(5):
             processes.pass_time(10_000)
-            await asyncio.gather(*(processes.windows[0].admit(asks) for _ in range(MAX_ENTRIES)))
+            await asyncio.gather(*(processes.windows[0].admit(demands) for _ in range(MAX_ENTRIES)))
             processes.pass_time(1)
         assert processes.entries("*order") <= 2 * MAX_ENTRIES
         for key in processes._redis.keys("serving_ui:limit:{*"):
@@ -202,9 +202,9 @@ def test_a_process_that_is_killed_and_started_again_admits_no_more(url: str):
     first = counting(url, endpoint_id, 100)
     go(first)
     assert first.stdout is not None
-    said = first.stdout.readline()
+    line = first.stdout.readline()
     first.send_signal(signal.SIGKILL)
-    before = (said == "admitted\n") + admitted(first)
+    before = (line == "admitted\n") + admitted(first)
     again = [counting(url, endpoint_id, 300) for _ in range(2)]
     for process in again:
         go(process)
@@ -241,9 +241,9 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
             service.stop()
             await when(lambda: all(holder.limits == Mode.APART for holder in holders))
             chat = Endpoint("apart", "chat", Task.CHAT, (), limits=(Limit("endpoint", 8),))
-            said = [await attempts(limits, chat, 9) for limits in several]
-            assert [answers.count(None) for answers in said] == [3, 3, 2]
-            refused = said[2][-1]
+            answers = [await attempts(limits, chat, 9) for limits in several]
+            assert [each.count(None) for each in answers] == [3, 3, 2]
+            refused = answers[2][-1]
             assert refused is not None and refused.status == 429 and refused.retry_after is not None
             assert "8 calls per minute" in refused.message and "its share" in refused.message
 
@@ -287,8 +287,8 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
         chat = Endpoint(f"hangs-{next(IDS)}", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
         other = redis.Redis.from_url(url)
         other.client_pause(2_000, all=True)
-        said = await attempts(limits, chat, 9)
-        assert said.count(None) == 5
+        answers = await attempts(limits, chat, 9)
+        assert answers.count(None) == 5
         assert holder.limits == Mode.APART
         await when(lambda: holder.limits == Mode.SHARED)
         await limits.stop()

@@ -170,9 +170,9 @@ class Size:
 
     @property
     def kilobytes(self) -> int:
-        return int(self._said("VmRSS"))
+        return int(self._status("VmRSS"))
 
-    def _said(self, name: str) -> str:
+    def _status(self, name: str) -> str:
         status = Path(f"/proc/{self.process}/status").read_text()
         return status.partition(f"{name}:")[2].split()[0]
 
@@ -189,11 +189,11 @@ def test_a_long_and_busy_life_leaves_nothing_behind(
         asyncio.run(one_round(callers, vendor))
         vendor.tell("hang-up")
         until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
-        measured.append((callers.asked, size.kilobytes))
+        measured.append((callers.request_count, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
     with capsys.disabled():
         sys.stdout.write(
-            f"\n{callers.asked:,} requests, {slope:+.0f} kB for each 1,000 of them: {measured}\n"
+            f"\n{callers.request_count:,} requests, {slope:+.0f} kB for each 1,000 of them: {measured}\n"
         )
     assert gateways.workers() == {process}
     assert callers.answers.keys() == ENDINGS

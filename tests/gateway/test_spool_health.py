@@ -28,7 +28,7 @@ def recorder(folder: Path) -> Iterator[UsageRecorder]:
     made.stop()
 
 
-def told(recorder: UsageRecorder) -> list[str]:
+def reported(recorder: UsageRecorder) -> list[str]:
     """Without what the disk of the tests has to say."""
     sentences = [words for check in recorder.health_checks if (words := check())]
     return [words for words in sentences if "nearly full" not in words]
@@ -39,21 +39,21 @@ def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
 ):
     monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
     recorder.record(record())
-    assert told(recorder) == []
+    assert reported(recorder) == []
     with room_for(0):
         recorder.record(record())
         recorder.record(record())
-        assert told(recorder) == [
+        assert reported(recorder) == [
             "Usage cannot be written to the data folder (file too large): 2 rows of this process are lost so far. "
             "The answers are not affected. Make room there, or give the gateway's user the right to write."
         ]
     recorder.record(record())
-    assert told(recorder) == [
+    assert reported(recorder) == [
         "Usage could not be written to the data folder for a while (file too large): 2 rows of this process are lost. "
         "It can be written again. `manage.py check_usage` counts what is missing."
     ]
     monkeypatch.setattr(spool_module, "LOSS_REPORTED_SECONDS", 0.0)
-    assert told(recorder) == []
+    assert reported(recorder) == []
 
 
 def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(
@@ -61,17 +61,19 @@ def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(
 ):
     recorder.record(record())
     (folder / SET_ASIDE).write_text("{}\n")
-    (said,) = told(recorder)
-    assert "in spool/set-aside.jsonl" in said
-    assert "manage.py check_usage" in said
+    (sentence,) = reported(recorder)
+    assert "in spool/set-aside.jsonl" in sentence
+    assert "manage.py check_usage" in sentence
     (folder / SET_ASIDE).unlink()
-    assert told(recorder) == []
+    assert reported(recorder) == []
 
 
 @pytest.mark.parametrize(
-    ("is_open", "seconds", "is_told"), [(False, 300, True), (False, 5, False), (True, 300, False)]
+    ("is_open", "seconds", "is_reported"), [(False, 300, True), (False, 5, False), (True, 300, False)]
 )
-def test_a_file_is_told_that_nobody_takes_in(folder: Path, is_open: bool, seconds: int, is_told: bool):
+def test_a_file_is_reported_that_nobody_takes_in(
+    folder: Path, is_open: bool, seconds: int, is_reported: bool
+):
     """One that still gets lines waits for its writer, however old the last one is."""
     spool = Spool(folder)
     spool.record(record())
@@ -79,15 +81,15 @@ def test_a_file_is_told_that_nobody_takes_in(folder: Path, is_open: bool, second
         spool.stop()
     at = time.time() - seconds
     os.utime(only(folder), (at, at))
-    said = spool_health.UnprocessedFiles(folder)()
-    assert ("See that a worker runs on this machine" in (said or "")) == is_told
+    sentence = spool_health.UnprocessedFiles(folder)()
+    assert ("See that a worker runs on this machine" in (sentence or "")) == is_reported
     spool.stop()
 
 
-def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path):
+def test_a_disk_that_is_nearly_full_is_reported(tmp_path: Path):
     """Also before there is a spool. Of any disk something is used."""
-    said = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
-    assert "is nearly full" in (said or "")
-    assert "Make room" in (said or "")
+    sentence = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
+    assert "is nearly full" in (sentence or "")
+    assert "Make room" in (sentence or "")
     assert spool_health.nearly_full(tmp_path / "spool", least_share=0.0) is None
     assert spool_health.nearly_full(tmp_path / "spool", least_bytes=0) is None

@@ -167,7 +167,7 @@ def test_a_caller_who_leaves_a_stream_ends_it_at_the_provider(gateway: GatewaySe
     sandbox.turn(pause=0.2)
     with gateway.query(body=STREAM, stream=True) as answer:
         next(answer.iter_lines())
-    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"])
+    wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])
 
 
 def test_a_caller_who_leaves_before_the_answer_ends_the_question(
@@ -181,4 +181,4 @@ def test_a_caller_who_leaves_before_the_answer_ends_the_question(
             headers={"Authorization": "Bearer token-owner"},
             timeout=0.4,
         )
-    wait_until(lambda: sandbox.asked("chat/completions")[0]["gone"])
+    wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])

@@ -28,7 +28,7 @@ def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: Gate
     answer = gateway.query("short")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert "0.4 s" in answer.json()["message"]
-    assert vendor.asked[0].gone.wait(5)
+    assert vendor.requests[0].gone.wait(5)
 
 
 @pytest.mark.parametrize(("first_byte", "faults"), [(0.3, 0), (3.0, 1)])
@@ -67,7 +67,7 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("timeouts", "said"),
+    ("timeouts", "sentence"),
     [
         (Timeouts(connect=0.4), "accepted no connection within 0.4 s"),
         (Timeouts(connect=20, first_byte=20, total=0.4), "did not finish its answer within 0.4 s"),
@@ -75,12 +75,12 @@ def deaf() -> Iterator[str]:
     ids=["connect", "total"],
 )
 def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
-    gateway: GatewayServer, deaf: str, timeouts: Timeouts, said: str
+    gateway: GatewayServer, deaf: str, timeouts: Timeouts, sentence: str
 ):
     gateway.add(endpoint("deaf", entity(base=deaf), timeouts=timeouts))
     answer = gateway.query("deaf")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
-    assert said in answer.json()["message"]
+    assert sentence in answer.json()["message"]
     assert (gateway.usage.last.status, gateway.usage.last.retries) == (504, 0)
 
 
@@ -116,4 +116,4 @@ def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: Gateway
         caller.sendall(head.encode() + body)
         wait_until(lambda: gateway.usage.records)
         assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
-        assert vendor.asked[0].gone.wait(5)
+        assert vendor.requests[0].gone.wait(5)

@@ -44,10 +44,10 @@ def test_counts_are_found_however_the_answer_is_written(
     assert counted(json.dumps(content, separators=(",", ":")).encode()) == (*counts, True)
 
 
-@given(given=COUNT, said=COUNT)
-def test_no_count_is_ever_absurd(given: Any, said: Any):
+@given(tokens_in=COUNT, tokens_out=COUNT)
+def test_no_count_is_ever_absurd(tokens_in: Any, tokens_out: Any):
     counter = TokenCounter()
-    counter.read_usage({"prompt_tokens": given, "completion_tokens": said})
+    counter.read_usage({"prompt_tokens": tokens_in, "completion_tokens": tokens_out})
     assert 0 <= counter.tokens_in <= MAX_TOKENS
     assert 0 <= counter.tokens_out <= MAX_TOKENS
     assert type(counter.tokens_in) is type(counter.tokens_out) is int
@@ -55,17 +55,17 @@ def test_no_count_is_ever_absurd(given: Any, said: Any):
 
 @given(content=st.binary(max_size=80) | ANYTHING.map(lambda value: json.dumps({"usage": value}).encode()))
 def test_any_bytes_are_counted_without_harm(content: bytes):
-    given, said, _ = counted(content)
-    assert 0 <= given <= MAX_TOKENS
-    assert 0 <= said <= MAX_TOKENS
+    tokens_in, tokens_out, _ = counted(content)
+    assert 0 <= tokens_in <= MAX_TOKENS
+    assert 0 <= tokens_out <= MAX_TOKENS
 
 
 def test_what_a_model_thinks_and_gives_to_tools_is_heard():
     call = {"index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
-    said = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
+    message = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
     streamed, whole = TokenCounter(), TokenCounter()
-    streamed.read_chunk({"choices": [{"delta": said}]})
-    whole.read_reply({"choices": [{"message": said}]})
+    streamed.read_chunk({"choices": [{"delta": message}]})
+    whole.read_reply({"choices": [{"message": message}]})
     assert streamed.output_chars == whole.output_chars == len('{"city": "Rome"}') + len("Hm, Rome.")
 
 
@@ -121,5 +121,5 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
 def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
     assert InferenceRequest(body).text_length == length
     for more in ({"max_tokens": 30}, {"extra_params": {"max_tokens": "30"}}):
-        asked = parse_request({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
-        assert asked.expected_tokens == estimate(length) + 60
+        request = parse_request({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)
+        assert request.expected_tokens == estimate(length) + 60

@@ -27,8 +27,8 @@ def admit(
 ) -> Reservation | GatewayError:
     """Gives the refusal instead of raising it."""
     try:
-        asked = limits.admit(endpoint=replace(CHAT, limits=rules), principal=who, tokens=tokens, now=now)
-        return asyncio.run(asked)
+        admission = limits.admit(endpoint=replace(CHAT, limits=rules), principal=who, tokens=tokens, now=now)
+        return asyncio.run(admission)
     except GatewayError as error:
         return error
 

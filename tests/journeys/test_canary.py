@@ -49,12 +49,12 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     product = Product(tmp_path_factory.mktemp("canary"), SERVING_UI_LOG_LEVEL="DEBUG")
     with running_sandbox() as provider:
         found = Traces(product, provider)
-        product.heard = found.hear
+        product.on_response = found.hear
         with product.up(), product.person("owner@example.com") as owner:
             found.tokens.add(owner.token)
             for journey in (succeed, fail, mistype, query, look_around):
                 journey(owner, provider, found)
-                found.keys |= {call["key"] for call in provider.asked()}
+                found.keys |= {call["key"] for call in provider.requests()}
                 provider.reset()
             assert not Search(CANARIES.values()).among(tables(product.data / "serving_ui.sqlite3"))
             assert not Search(CANARIES.values()).among(files(product.data)), "while it runs"
@@ -81,7 +81,7 @@ def succeed(owner: Person, provider: SandboxServer, found: Traces) -> None:
     owner.post("/ml/secrets/team/put", {"key": "openai", "value": CANARIES["replaced"]})
     owner.ask("pasted")
     until(
-        lambda: (owner.ask("referring"), provider.asked()[-1]["key"])[1] == CANARIES["replaced"],
+        lambda: (owner.ask("referring"), provider.requests()[-1]["key"])[1] == CANARIES["replaced"],
         what="the replaced key to be sent",
     )
 
@@ -173,9 +173,11 @@ def test_no_answer_holds_a_secret(traces: Traces, search: Search):
 
 
 def test_no_log_line_holds_a_secret_or_an_access_token(traces: Traces):
-    said = [(line[:60], line.encode()) for line in (*traces.product.program.out, *traces.product.program.err)]
-    assert said
-    assert not Search([*CANARIES.values(), *traces.tokens]).among(said)
+    output = [
+        (line[:60], line.encode()) for line in (*traces.product.program.out, *traces.product.program.err)
+    ]
+    assert output
+    assert not Search([*CANARIES.values(), *traces.tokens]).among(output)
 
 
 def test_no_message_to_the_worker_holds_a_secret(traces: Traces, search: Search):

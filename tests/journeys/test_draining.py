@@ -16,7 +16,7 @@ import requests
 
 from tests.architecture.sources import ROOT
 from tests.journeys.conftest import Deploy
-from tests.support.gateways import QUESTION, running_gateways
+from tests.support.gateways import CHAT_REQUEST, running_gateways
 from tests.support.product import SERVER, Person, Product
 from tests.support.running import Running, running
 from tests.support.sandbox import SandboxServer
@@ -43,7 +43,7 @@ def owner(product: Product) -> Iterator[Person]:
 def stream(port: int, name: str, token: str) -> Iterator[HTTPResponse]:
     """A streamed answer of which the first event has come."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({**QUESTION, "stream": True})
+    body = json.dumps({**CHAT_REQUEST, "stream": True})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
         connection.request("POST", f"/serving-endpoints/{name}/invocations", body, headers)
@@ -67,10 +67,10 @@ def test_up_finishes_a_running_stream(
     assert rest.rstrip().endswith(b"data: [DONE]")
     assert product.program.ends(seconds=30) == 0
     assert "Traceback" not in product.program.text
-    told = (
+    sentence = (
         "Waiting for what still runs to finish (server), for 315 s at most. A second Ctrl-C ends it at once."
     )
-    assert told in product.program.err
+    assert sentence in product.program.err
 
 
 def test_a_second_signal_ends_up_at_once(
@@ -89,7 +89,7 @@ def test_a_second_signal_ends_up_at_once(
 @contextmanager
 def stream_without_event(port: int, name: str, token: str, provider: SandboxServer) -> Iterator[None]:
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({**QUESTION, "stream": True})
+    body = json.dumps({**CHAT_REQUEST, "stream": True})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
         connection.request("POST", f"/serving-endpoints/{name}/invocations", body, headers)

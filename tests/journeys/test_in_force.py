@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.journeys.conftest import Deploy
-from tests.support.gateways import QUESTION, Gateways, running_gateways
+from tests.support.gateways import CHAT_REQUEST, Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
@@ -37,16 +37,16 @@ class Everywhere:
         """A call of the API that must succeed, and that no gateway is late for."""
         answer = self.session.request(method, f"{self.product.url}/api/2.0/{path}", json=body, timeout=30)
         assert answer.ok, answer.text
-        said: dict[str, Any] = answer.json() if answer.content else {}
-        assert "warnings" not in said
-        return said
+        reply: dict[str, Any] = answer.json() if answer.content else {}
+        assert "warnings" not in reply
+        return reply
 
     def ask(self, name: str, token: str) -> list[int]:
         """The status of one query at each process."""
         return [
             session.post(
                 f"{url}/serving-endpoints/{name}/invocations",
-                json=QUESTION,
+                json=CHAT_REQUEST,
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=30,
             ).status_code
@@ -129,8 +129,8 @@ def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer
         for number in range(1, ROUNDS + 1):
             everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value=f"key-{number}")
             assert everywhere.ask("rotated", root.token) == [200] * 3
-            asked = [each["key"] for each in provider.asked("chat/completions")][-3:]
-            assert asked == [f"key-{number}"] * 3
+            keys = [each["key"] for each in provider.requests("chat/completions")][-3:]
+            assert keys == [f"key-{number}"] * 3
 
 
 def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: Person, deploy: Deploy):
@@ -170,7 +170,9 @@ def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
         os.kill(still, signal.SIGSTOP)
         try:
             for caller in callers:
-                caller.request("POST", f"/serving-endpoints/{name}/invocations", json.dumps(QUESTION), head)
+                caller.request(
+                    "POST", f"/serving-endpoints/{name}/invocations", json.dumps(CHAT_REQUEST), head
+                )
             until(
                 lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=30).json(),
                 what="the process to be silent for so long that nobody waits for it",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
-from tests.support.querying import asking
+from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 
@@ -39,12 +39,12 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    asked = len(provider.asked("models"))
+    before = len(provider.requests("models"))
     provider.hold("models")
     owner.edit(name, base=provider.base, model="gpt-4o")
-    provider.wait_for("models", count=asked + 1)
+    provider.wait_for("models", count=before + 1)
     killed = product.kill(WORKER)
-    until(lambda: provider.asked("models")[-1]["gone"], what="the check to be abandoned")
+    until(lambda: provider.requests("models")[-1]["gone"], what="the check to be abandoned")
     provider.release("models")
     assert owner.state(name) == "Ready (Updating)"
     owner.wait_for_state(name, "Ready")
@@ -131,7 +131,7 @@ def test_the_gateway_answers_while_the_database_is_locked(product: Product, owne
     name = deploy()
     with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
-        with asking(owner, name) as queries:
+        with querying(owner, name) as queries:
             queries.wait_for_more(200)
         database.execute("ROLLBACK")
     database.close()

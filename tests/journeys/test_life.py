@@ -6,7 +6,7 @@ import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.support.product import Person
-from tests.support.querying import asking
+from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 
@@ -26,7 +26,7 @@ def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_q
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models")
@@ -44,7 +44,7 @@ def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models", count=1)
@@ -91,14 +91,14 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
     owner.create("rotating", base=provider.base, openai_api_key="{{secrets/rotation/openai}}")
     owner.wait_for_state("rotating", "Ready")
     assert owner.ask("rotating").status == 200
-    assert provider.asked("chat/completions")[-1]["key"] == "the-first-key"
-    with asking(owner, "rotating") as queries:
+    assert provider.requests("chat/completions")[-1]["key"] == "the-first-key"
+    with querying(owner, "rotating") as queries:
         owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-second-key"})
         until(
-            lambda: provider.asked("chat/completions")[-1]["key"] == "the-second-key",
+            lambda: provider.requests("chat/completions")[-1]["key"] == "the-second-key",
             what="the new key to be sent",
         )
-    keys = [call["key"] for call in provider.asked("chat/completions")]
+    keys = [call["key"] for call in provider.requests("chat/completions")]
     assert keys == sorted(keys), "never the old one again"
     assert queries.statuses == {200}
 

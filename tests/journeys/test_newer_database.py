@@ -15,7 +15,9 @@ from tests.support.product import Product
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
-TOLD = "A newer version of Serving UI has prepared the database: this one does not know endpoints 9999_newer."
+SENTENCE = (
+    "A newer version of Serving UI has prepared the database: this one does not know endpoints 9999_newer."
+)
 
 
 @pytest.fixture
@@ -35,18 +37,18 @@ def upgrade(product: Product) -> None:
 
 def test_processes_that_run_meanwhile_say_so(product: Product):
     with parts.running_server(product) as server, product.person("owner@example.com") as owner:
-        assert TOLD not in owner.get("/readyz").text
+        assert SENTENCE not in owner.get("/readyz").text
         upgrade(product)
-        until(lambda: TOLD in owner.get("/readyz").text, what="the server to notice", seconds=60)
-        until(lambda: TOLD in server.text, what="the log to say so")
+        until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=60)
+        until(lambda: SENTENCE in server.text, what="the log to say so")
 
 
 def test_every_way_to_start_says_so_and_goes_on(product: Product):
     upgrade(product)
     with parts.running_server(product) as server:
-        until(lambda: TOLD in server.text, what="the server to say so")
+        until(lambda: SENTENCE in server.text, what="the server to say so")
     with running_gateways(env=product.env, size=1) as started:
-        until(lambda: TOLD in started.readiness().text, what="the gateway to say so")
-        until(lambda: TOLD in started.program.text, what="its log to say so")
+        until(lambda: SENTENCE in started.readiness().text, what="the gateway to say so")
+        until(lambda: SENTENCE in started.program.text, what="its log to say so")
     with product.up() as up:
-        assert TOLD in up.program.text
+        assert SENTENCE in up.program.text

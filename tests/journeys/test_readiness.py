@@ -46,8 +46,8 @@ def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owne
         (worker,) = gateways.workers()
 
         def says(*words: str) -> bool:
-            said = "\n".join(gateways.readiness().json()["degraded"])
-            return all(each in said for each in words)
+            degraded = "\n".join(gateways.readiness().json()["degraded"])
+            return all(each in degraded for each in words)
 
         with full_disk(worker):
             for _each in range(3):
@@ -75,14 +75,14 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         until(lambda: person.ask("sandbox-chat", token=token).status == 200, what="an answer", seconds=40)
         until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
         until(lambda: not (spool / strange).exists(), what="the end of the file")
-        (said,) = person.get("/readyz").json()["degraded"]
-        assert said.startswith(
+        (degraded,) = person.get("/readyz").json()["degraded"]
+        assert degraded.startswith(
             "Some usage could not be stored. It is kept in the data folder, in spool/set-aside.jsonl"
         )
         with pytest.raises(AssertionError, match="2 set aside"):
             started.command("check_usage")
-        kept = [json.loads(each)["line"] for each in (spool / SET_ASIDE).read_text().splitlines()]
-        assert kept == ['[9223372036854775808, "a"]', '[1e400, "b"]']
+        lines = [json.loads(each)["line"] for each in (spool / SET_ASIDE).read_text().splitlines()]
+        assert lines == ['[9223372036854775808, "a"]', '[1e400, "b"]']
         (spool / SET_ASIDE).unlink()
         until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.gateways import QUESTION
+from tests.support.gateways import CHAT_REQUEST
 from tests.support.product import Product
 from tests.support.vendor import Answer, Vendor, running_vendor
 from tests.support.waiting import until
@@ -40,13 +40,13 @@ class Someone:
             method, f"{self.product.url}/api/2.0/{path}", json=body, headers=self._head, timeout=30
         )
         assert answer.status_code == status, answer.text
-        said: dict[str, Any] = answer.json()
-        assert "warnings" not in said
-        return said
+        reply: dict[str, Any] = answer.json()
+        assert "warnings" not in reply
+        return reply
 
     def ask(self, name: str) -> requests.Response:
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
-        return requests.post(url, json=QUESTION, headers=self._head, timeout=30)
+        return requests.post(url, json=CHAT_REQUEST, headers=self._head, timeout=30)
 
     def put(self, scope: str, key: str, value: str) -> None:
         self.call("POST", "secrets/put", scope=scope, key=key, string_value=value)
@@ -95,7 +95,7 @@ def config(host: Vendor, reference: str) -> dict[str, Any]:
 
 def received(host: Vendor) -> set[str]:
     """Every key that the host was sent."""
-    return {each.headers["authorization"].removeprefix("Bearer ") for each in host.asked}
+    return {each.headers["authorization"].removeprefix("Bearer ") for each in host.requests}
 
 
 def test_a_name_that_was_freed_and_taken_anew_is_another_secret(product: Product, host: Vendor):
@@ -203,5 +203,5 @@ def test_a_manager_who_may_not_read_a_secret_cannot_take_it_along_the_same_host(
     manager.call("PUT", "serving-endpoints/kept/config", **sent("/v1/", "X-Key"))
     manager.wait_for("kept", "READY")
     assert manager.ask("kept").status_code == 200
-    assert {each.path for each in host.asked} == {"/v1/models", "/v1/chat/completions"}
-    assert {each.headers.get("x-key") for each in host.asked} == {"maras-key"}
+    assert {each.path for each in host.requests} == {"/v1/models", "/v1/chat/completions"}
+    assert {each.headers.get("x-key") for each in host.requests} == {"maras-key"}

@@ -71,9 +71,9 @@ def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
 ):
     names = create(somebody, slow.base, 5)
     slow.wait_for(4)
-    assert slow.asked == 4
+    assert slow.request_count == 4
     somebody.cancel(names[0])
-    until(lambda: slow.asked == 5, what="the fifth to be asked", seconds=AT_ONCE)
+    until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=AT_ONCE)
     slow.wait_for(4, seconds=AT_ONCE)
     delete(somebody, names[1:3])
     slow.wait_for(2, seconds=AT_ONCE)

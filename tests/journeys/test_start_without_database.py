@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.gateways import Gateways, running_gateways
-from tests.support.product import QUESTION, Product
+from tests.support.product import CHAT_REQUEST, Product
 from tests.support.waiting import free_port, until
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
 def answers_a_query(product: Product, token: str) -> bool:
     url = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
     headers = {"Authorization": f"Bearer {token}"}
-    return requests.post(url, json=QUESTION, headers=headers, timeout=60).status_code == 200
+    return requests.post(url, json=CHAT_REQUEST, headers=headers, timeout=60).status_code == 200
 
 
 def put_away(database: Path) -> None:
@@ -53,7 +53,7 @@ def bring_back(database: Path) -> None:
         each.rename(database.parent / each.name)
 
 
-def said_of(gateways: Gateways) -> str:
+def degraded(gateways: Gateways) -> str:
     """Without what no worker has done: none runs."""
     return " ".join(
         each for each in gateways.readiness().json()["degraded"] if not each.startswith("No worker")
@@ -69,17 +69,17 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
     with running_gateways(env=product.env, size=2) as gateways:
         with gateways.each() as sessions:
             for session in sessions.values():
-                said = session.get(f"{gateways.url}/readyz", timeout=60).json()
-                assert said["status"] == "ready"
-                assert "It serves the copy of its data folder, which is" in said["degraded"][0]
+                sentences = session.get(f"{gateways.url}/readyz", timeout=60).json()
+                assert sentences["status"] == "ready"
+                assert "It serves the copy of its data folder, which is" in sentences["degraded"][0]
                 # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
-                asked = gateways.ask("sandbox-chat", token, session=session)
-                assert asked.status_code == 503, asked.text
+                answer = gateways.ask("sandbox-chat", token, session=session)
+                assert answer.status_code == 503, answer.text
                 assert gateways.ask("sandbox-chat", "unknown", session=session).status_code == 401
         bring_back(database)
-        until(lambda: "database" not in said_of(gateways), what="the database to be followed again")
-        asked = gateways.ask("sandbox-chat", token)
-        assert asked.status_code == 503, asked.text
+        until(lambda: "database" not in degraded(gateways), what="the database to be followed again")
+        answer = gateways.ask("sandbox-chat", token)
+        assert answer.status_code == 503, answer.text
 
 
 def test_processes_that_start_without_database_and_redis_divide_the_limits(
@@ -89,12 +89,12 @@ def test_processes_that_start_without_database_and_redis_divide_the_limits(
     put_away(product.data / "serving_ui.sqlite3")
     env = {**product.env, "SERVING_UI_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     with running_gateways(env=env, size=2) as gateways, gateways.each() as sessions:
-        said = {
+        sentences = {
             session.get(f"{gateways.url}/readyz", timeout=60).json()["degraded"][1]
             for session in sessions.values()
         }
     place = "Redis cannot be reached. This process admits its own share of each limit: it is number {} of 2."
-    assert said == {place.format(1), place.format(2)}
+    assert sentences == {place.format(1), place.format(2)}
     assert "Traceback" not in gateways.program.text
 
 
@@ -104,8 +104,8 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
             assert "It serves the copy of its data folder" in gateways.readiness().json()["degraded"][0]
-            asked = gateways.ask("sandbox-chat", token)
-            assert asked.status_code == 503, asked.text
+            answer = gateways.ask("sandbox-chat", token)
+            assert answer.status_code == 503, answer.text
             gateways.program.signal(signal.SIGTERM)
             assert gateways.program.ends(seconds=30) == 0
 
@@ -118,9 +118,9 @@ def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind:
         until(lambda: answers(gateways), what="the port to be answered")
         answer = gateways.readiness()
         assert (answer.status_code, answer.json()["status"]) == (503, "waiting for the first snapshot")
-        asked = gateways.ask("sandbox-chat", token)
-        assert (asked.status_code, asked.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
-        assert asked.headers["retry-after"] == "1"
+        answer = gateways.ask("sandbox-chat", token)
+        assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert answer.headers["retry-after"] == "1"
 
 
 def answers(gateways: Gateways) -> bool:

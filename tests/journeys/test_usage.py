@@ -14,16 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.journeys.conftest import Deploy
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
-from tests.support.querying import asking
+from tests.support.querying import querying
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
-def one(product: Product, question: str, *values: str) -> int:
+def one(product: Product, sql: str, *values: str) -> int:
     """A number from the database."""
     with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
-        return int(database.execute(question, values).fetchone()[0] or 0)
+        return int(database.execute(sql, values).fetchone()[0] or 0)
 
 
 def rows(product: Product, name: str) -> int:
@@ -39,8 +39,8 @@ def in_minutes(product: Product, name: str) -> int:
 
 
 def everything_is_taken_in(product: Product) -> bool:
-    said = product.command("check_usage")
-    found = re.search(r"waiting in the spool\s+(\d+)", said)
+    output = product.command("check_usage")
+    found = re.search(r"waiting in the spool\s+(\d+)", output)
     assert found
     return found[1] == "0"
 
@@ -58,7 +58,7 @@ def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
     product: Product, owner: Person, deploy: Deploy
 ):
     name = deploy()
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         for part in (WORKER, BEAT, WORKER, WORKER):
             queries.wait_for_more(100)
             killed = product.kill(part)
@@ -75,24 +75,24 @@ def test_what_was_answered_before_the_server_was_killed_is_a_row(
 ):
     """The row is written before the last byte goes out: there may be one more of them than answers that were heard."""
     name = deploy()
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         queries.wait_for_more(100)
         killed = product.kill(SERVER)
         product.wait_for_another(SERVER, killed)
         until(lambda: queries.answers[-1].status == 200, what="answers of the next server")
         queries.wait_for_more(50)
-    heard = sum(1 for answer in queries.answers if answer.status == 200)
-    until(lambda: rows(product, name) >= heard, what="all rows", seconds=40)
+    answered = sum(1 for answer in queries.answers if answer.status == 200)
+    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
     until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
-    assert heard <= rows(product, name) <= heard + 1
+    assert answered <= rows(product, name) <= answered + 1
 
 
 def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
-        with asking(owner, name) as queries:
+        with querying(owner, name) as queries:
             queries.wait_for_more(300)
         database.execute("ROLLBACK")
     database.close()
@@ -105,7 +105,7 @@ def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Pers
     name = deploy()
     process = product.process(WORKER)
     os.kill(process, signal.SIGSTOP)
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         queries.wait_for_more(100)
     assert rows(product, name) == 0
     os.kill(process, signal.SIGCONT)

@@ -74,8 +74,8 @@ def test_killed_gateways_leave_the_row_of_each_answer(
             os.kill(victim, signal.SIGKILL)
             until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
             until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=60)
-    heard = callers.answered - len(callers.failures)
-    until(lambda: rows(product, name) >= heard, what="all rows", seconds=40)
+    answered = callers.answered - len(callers.failures)
+    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
     until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
-    assert heard <= rows(product, name) <= callers.answered
+    assert answered <= rows(product, name) <= callers.answered

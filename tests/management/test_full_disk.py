@@ -41,8 +41,8 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize("command", ["up", "gateway", "create_token ada@example.com"])
 def test_the_keys(run: Run, tmp_path: Path, command: str):
-    said = sentence(run(command, most=10))
-    assert said == (
+    printed = sentence(run(command, most=10))
+    assert printed == (
         f"The key file {tmp_path}/session.key cannot be read or made (file too large). "
         "Make room, or give yourself the right to read and write there, and start again."
     )
@@ -52,15 +52,15 @@ def test_the_keys(run: Run, tmp_path: Path, command: str):
 @pytest.mark.parametrize("command", ["up", "migrate --verbosity 0", "sign_in_link ada@example.com"])
 @pytest.mark.parametrize("most", [1_000, 150_000])
 def test_the_database(run: Run, command: str, most: int):
-    said = sentence(run(command, most=most))
-    assert said.startswith("The database cannot be used. Its words were: ")
-    assert said.endswith("Check SERVING_UI_DATABASE_URL, or the data folder, and start again.")
+    printed = sentence(run(command, most=most))
+    assert printed.startswith("The database cannot be used. Its words were: ")
+    assert printed.endswith("Check SERVING_UI_DATABASE_URL, or the data folder, and start again.")
 
 
 def test_the_static_files(run: Run, tmp_path: Path):
     assert run("create_token ada@example.com").returncode == 0
-    said = sentence(run(f"up --port {free_port()}", most=40_000))
-    assert said == (
+    printed = sentence(run(f"up --port {free_port()}", most=40_000))
+    assert printed == (
         f"The static files cannot be collected in {tmp_path}/static (file too large). "
         "Make room there, or give yourself the right to write, and start again."
     )
@@ -70,8 +70,8 @@ def test_the_static_files(run: Run, tmp_path: Path):
 
 
 def test_the_static_files_collected_alone(run: Run, tmp_path: Path):
-    said = sentence(run("collectstatic --noinput", most=10_000))
-    assert said.startswith(f"{tmp_path}/static/") or said.startswith(
+    printed = sentence(run("collectstatic --noinput", most=10_000))
+    assert printed.startswith(f"{tmp_path}/static/") or printed.startswith(
         "A file cannot be written (file too large)."
     )
 

@@ -133,11 +133,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "value"), cases())
 def test_a_wrong_value_is_refused_with_a_sentence(monkeypatch, folder: Path, name: str, value: str):
-    said = problem(monkeypatch, folder, **{name: value})
-    assert f"SERVING_UI_{name}" in said
-    assert said.endswith(".")
-    assert "hidden" not in said
-    assert "hid#den" not in said
+    message = problem(monkeypatch, folder, **{name: value})
+    assert f"SERVING_UI_{name}" in message
+    assert message.endswith(".")
+    assert "hidden" not in message
+    assert "hid#den" not in message
 
 
 def described() -> set[str]:
@@ -201,13 +201,13 @@ def test_a_file_can_hold_any_value(tmp_path: Path):
 )
 def test_a_file_without_a_value_is_refused(monkeypatch, tmp_path: Path, content: bytes, words: str):
     (tmp_path / "value").write_bytes(content)
-    said = problem(monkeypatch, tmp_path, SECRET_KEY_FILE=str(tmp_path / "value"))
-    assert f"SERVING_UI_SECRET_KEY_FILE names {tmp_path / 'value'}, {words}" in said
+    message = problem(monkeypatch, tmp_path, SECRET_KEY_FILE=str(tmp_path / "value"))
+    assert f"SERVING_UI_SECRET_KEY_FILE names {tmp_path / 'value'}, {words}" in message
 
 
 def test_a_value_beside_its_file_is_refused(monkeypatch, tmp_path: Path):
-    said = problem(monkeypatch, tmp_path, PUBLIC_URL="https://x.example", PUBLIC_URL_FILE=str(tmp_path))
-    assert "SERVING_UI_PUBLIC_URL and SERVING_UI_PUBLIC_URL_FILE are both set." in said
+    message = problem(monkeypatch, tmp_path, PUBLIC_URL="https://x.example", PUBLIC_URL_FILE=str(tmp_path))
+    assert "SERVING_UI_PUBLIC_URL and SERVING_UI_PUBLIC_URL_FILE are both set." in message
 
 
 def test_up_can_be_told_from_files_where_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -226,8 +226,8 @@ def test_up_can_be_told_from_files_where_it_listens(tmp_path: Path, monkeypatch:
 def test_a_damaged_key_file_is_named_and_kept(monkeypatch, tmp_path: Path, name: str):
     for content in (b"", b"\xff", b"x"):
         (tmp_path / name).write_bytes(content)
-        said = problem(monkeypatch, tmp_path)
-        assert name in said or "SERVING_UI_SECRET_KEY" in said
+        message = problem(monkeypatch, tmp_path)
+        assert name in message or "SERVING_UI_SECRET_KEY" in message
         assert (tmp_path / name).read_bytes() == content
 
 
@@ -245,9 +245,9 @@ def test_two_vault_keys_of_one_name_are_refused(monkeypatch, tmp_path: Path):
     from cryptography.fernet import Fernet
 
     keys = [Fernet.generate_key().decode() for _each in range(2)]
-    said = problem(monkeypatch, tmp_path, VAULT_KEYS="\n".join(f"id {key}" for key in keys))
-    assert said.endswith("Two vault keys have the same id. Give each line an id of its own.")
-    assert not any(key in said for key in keys)
+    message = problem(monkeypatch, tmp_path, VAULT_KEYS="\n".join(f"id {key}" for key in keys))
+    assert message.endswith("Two vault keys have the same id. Give each line an id of its own.")
+    assert not any(key in message for key in keys)
 
 
 @pytest.mark.parametrize(

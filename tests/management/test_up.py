@@ -144,8 +144,8 @@ def test_a_port_in_use_is_said_before_anything_starts(product):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", product.port))
         taken.listen()
-        said = refusal(product.command("up", "--port", str(product.port)))
-    assert said == (
+        printed = refusal(product.command("up", "--port", str(product.port)))
+    assert printed == (
         f"Port {product.port} is in use by another program. Stop that one, or choose a port with --port."
     )
     assert not (product.data / "serving_ui.sqlite3").exists()
@@ -153,8 +153,8 @@ def test_a_port_in_use_is_said_before_anything_starts(product):
 
 @pytest.mark.usefixtures("started")
 def test_a_second_up_on_the_same_data_folder_is_refused(product):
-    said = refusal(product.command("up", "--port", str(free_port())))
-    assert said == (
+    printed = refusal(product.command("up", "--port", str(free_port())))
+    assert printed == (
         f"Another `manage.py up` already uses the data folder {product.data}. "
         "Stop that one, or name another folder in SERVING_UI_DATA."
     )
@@ -162,8 +162,8 @@ def test_a_second_up_on_the_same_data_folder_is_refused(product):
 
 def test_a_data_folder_that_cannot_be_written_is_named(product, tmp_path):
     (tmp_path / "file").touch()
-    said = refusal(product.command("up", SERVING_UI_DATA=str(tmp_path / "file" / "data")))
-    assert said.startswith(
+    printed = refusal(product.command("up", SERVING_UI_DATA=str(tmp_path / "file" / "data")))
+    assert printed.startswith(
         f"The data folder {tmp_path / 'file' / 'data'} cannot be written (not a directory)."
     )
 
@@ -187,12 +187,14 @@ def test_a_token_can_be_made_before_the_first_start_and_queries_the_sandbox_afte
     assert made.returncode == 0
     token = made.stdout.removesuffix("\n")
     assert re.fullmatch(r"\S{20,}", token)
-    question = {"messages": [{"role": "user", "content": "Hello"}]}
+    chat_request = {"messages": [{"role": "user", "content": "Hello"}]}
     with product.up() as program:
         program.says(READY)
         path = "/serving-endpoints/sandbox-chat/invocations"
-        until(lambda: product.ask(path, token=token, body=question) == 200, what="an answer of the sandbox")
-        assert product.ask(path, body=question) == 401
+        until(
+            lambda: product.ask(path, token=token, body=chat_request) == 200, what="an answer of the sandbox"
+        )
+        assert product.ask(path, body=chat_request) == 401
 
 
 def test_a_sign_in_link_is_a_path_and_nothing_else(product):

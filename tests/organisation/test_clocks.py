@@ -138,7 +138,7 @@ def test_two_workers_whose_clocks_differ_share_the_work(
         owner = started.enter_context(by_hand.person("a@example.com"))
         names = [f"shared-{number}" for number in range(4)]
         provider.hold("models")
-        before = len(provider.asked("models"))
+        before = len(provider.requests("models"))
         for name in names:
             owner.create(name, base=provider.base)
         provider.wait_for("models", count=before + len(names), seconds=30)
@@ -146,4 +146,4 @@ def test_two_workers_whose_clocks_differ_share_the_work(
         provider.release("models")
         for name in names:
             owner.wait_for_state(name, "Ready", seconds=30)
-        assert len(provider.asked("models")) == before + len(names)
+        assert len(provider.requests("models")) == before + len(names)

@@ -79,7 +79,7 @@ def admin(product: Product) -> Program:
 
 
 @contextmanager
-def standing_still(process: int) -> Iterator[None]:
+def suspended(process: int) -> Iterator[None]:
     os.kill(process, signal.SIGSTOP)
     try:
         yield
@@ -92,7 +92,7 @@ def test_the_database_goes_while_a_change_waits_for_a_gateway(
 ):
     key = str(uuid4())
     still = min(gateways.workers())
-    with standing_still(still), ThreadPoolExecutor(1) as thread:
+    with suspended(still), ThreadPoolExecutor(1) as thread:
         first = thread.submit(admin.post, "token/create", key, comment=key)
         until(lambda: count(postgresql.url, "accounts_accesstoken", comment=key) == 1, what="the commit")
         end_connections(postgresql.url)

@@ -39,10 +39,10 @@ def run_at_once(commands: list[tuple[str, dict[str, str]]]) -> list[str]:
         )
         for command, env in commands
     ]  # fmt: skip
-    said = [each.communicate(timeout=120) for each in started]
-    assert [each.returncode for each in started] == [0] * len(commands), said
-    assert not [errors for _output, errors in said if "Traceback" in errors]
-    return [output for output, _errors in said]
+    outputs = [each.communicate(timeout=120) for each in started]
+    assert [each.returncode for each in started] == [0] * len(commands), outputs
+    assert not [errors for _output, errors in outputs if "Traceback" in errors]
+    return [output for output, _errors in outputs]
 
 
 def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
@@ -82,8 +82,10 @@ def test_commands_at_once_on_one_empty_data_folder(tmp_path: Path):
         "migrate --verbosity 0",
         "collectstatic --noinput --verbosity 0",
     ]
-    said = run_at_once([(command, environment(tmp_path / "data")) for command in [*commands, *commands[:2]]])
-    assert len({*said[:2], *said[4:]}) == 4
+    outputs = run_at_once(
+        [(command, environment(tmp_path / "data")) for command in [*commands, *commands[:2]]]
+    )
+    assert len({*outputs[:2], *outputs[4:]}) == 4
     keys = [(tmp_path / "data" / name) for name in ("session.key", "vault.key")]
     assert all(len(each.read_text()) > 50 and each.stat().st_mode & 0o777 == 0o600 for each in keys)
     assert not list((tmp_path / "data").glob("*.new"))

@@ -110,9 +110,9 @@ def test_no_address_of_a_page_is_an_error_of_ours(
 ):
     wrong = {}
     holes = re.findall(r"<str:(\w+)>", address)
-    asked = [spelled(address, **{hole: text}) for hole in holes for text in TEXTS if text]
-    asked += [f"{spelled(address)}?{name}={quote(text)}" for name in PARAMETERS for text in TEXTS]
-    for path in asked:
+    paths = [spelled(address, **{hole: text}) for hole in holes for text in TEXTS if text]
+    paths += [f"{spelled(address)}?{name}={quote(text)}" for name in PARAMETERS for text in TEXTS]
+    for path in paths:
         answer = person.get(server.url + path, allow_redirects=False, timeout=30)
         if answer.status_code >= 500:
             wrong[path[:200]] = answer.status_code

@@ -14,7 +14,7 @@ from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
-MOST, ASKED = 10, 40
+MOST, QUERIES = 10, 40
 
 
 def deployed(owner: Person, second: Person, provider: SandboxServer, name: str) -> str:
@@ -40,7 +40,7 @@ def degraded(person: Person) -> list[Any]:
 def admitted(name: str, *people: Person) -> int:
     """How many of many questions at once, to each of these servers in turn, are answered."""
     with ThreadPoolExecutor(8) as callers:
-        statuses = list(callers.map(lambda who: who.ask(name).status, islice(cycle(people), ASKED)))
+        statuses = list(callers.map(lambda who: who.ask(name).status, islice(cycle(people), QUERIES)))
     assert set(statuses) <= {200, 429}
     return statuses.count(200)
 

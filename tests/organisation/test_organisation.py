@@ -13,7 +13,7 @@ import pytest
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Broker, Database
 from tests.support.product import WORKER, Person, Product
-from tests.support.querying import asking
+from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import until
 from tests.usage.test_killed import kill_at_every_step
@@ -55,7 +55,7 @@ def test_a_worker_may_be_killed_at_every_step_of_taking_usage_in(postgresql: Dat
 
 def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
     name = deployed(owner, provider, "life")
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models")
@@ -86,7 +86,7 @@ def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
     postgresql: Database, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "away")
-    with asking(owner, name) as queries:
+    with querying(owner, name) as queries:
         postgresql.service.stop()
         try:
             queries.wait_for_more(200)

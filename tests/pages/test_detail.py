@@ -221,5 +221,5 @@ def test_errors_are_told_from_refusals_and_from_callers_who_left(browser: Client
         )
     spool.stop()
     ingest(folder=tmp_path, clock=clock.now)
-    said = "5 requests, 1 error, 2 refused by limits, 1 left by the caller, 10 tokens"
-    assert said in Page(browser.get(PAGE)).text
+    summary = "5 requests, 1 error, 2 refused by limits, 1 left by the caller, 10 tokens"
+    assert summary in Page(browser.get(PAGE)).text

@@ -18,7 +18,7 @@ LATE = "The gateway process slow-1 does not serve this change yet."
 
 
 @pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_acknowledgement_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(0))
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
 

@@ -29,7 +29,7 @@ class Upstream:
     """Stands where the gateway stands, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.received: dict[str, Any] = {}
         self.status, self.content_type, self.pieces = 200, b"text/event-stream", EVENTS
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -40,7 +40,7 @@ class Upstream:
             return
         body = (await receive())["body"]
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.asked = {"path": scope["path"], "headers": headers, "body": body}
+        self.received = {"path": scope["path"], "headers": headers, "body": body}
         start = {
             "type": "http.response.start",
             "status": self.status,
@@ -91,9 +91,9 @@ def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gat
     assert "200 OK" in page.id("reply-meta").text
     assert "[DONE]" in page.id("raw").text
     assert page.fields()["request"] == '{"messages": []}'
-    assert upstream.asked["path"] == "/serving-endpoints/chat/invocations"
-    assert upstream.asked["body"] == b'{"messages": []}'
-    token = upstream.asked["headers"]["authorization"].removeprefix("Bearer ")
+    assert upstream.received["path"] == "/serving-endpoints/chat/invocations"
+    assert upstream.received["body"] == b'{"messages": []}'
+    token = upstream.received["headers"]["authorization"].removeprefix("Bearer ")
     assert read_session_token(key=settings.SESSION_TOKEN_KEY, value=token, now=0) == ready.creator_id
     assert token not in page.html
 

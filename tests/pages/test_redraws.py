@@ -139,11 +139,11 @@ def test_no_redraw_echoes_a_pasted_key(browser: Client, step):
 
 def test_a_pasted_key_can_be_cleared(browser: Client):
     page = redraw(browser, openai())
-    kept = "openai__openai_api_key__kept"
-    assert page.fields()[kept]
+    kept_field = "openai__openai_api_key__kept"
+    assert page.fields()[kept_field]
     form = openai() | page.fields()
     after = redraw(browser, form | {"_forget": "openai__openai_api_key"})
-    assert kept not in after.fields()
+    assert kept_field not in after.fields()
 
 
 def test_a_hidden_provider_is_not_offered_but_kept_where_it_is_chosen(browser: Client):

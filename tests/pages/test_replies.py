@@ -10,7 +10,7 @@ from serving_ui.pages.presenters.replies import shown
 from serving_ui.pages.relay import WholeReply
 
 DEEP = "[" * 100_000
-SAID = 'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'
+HELLO_EVENT = 'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'
 
 
 def text(content: str, *, streams: bool) -> str:
@@ -35,8 +35,8 @@ def test_what_cannot_be_read_is_shown_as_it_came(content: str):
      '{"choices": [{"delta": {"content": ["a"]}}]}', "{", "[DONE]"],
 )  # fmt: skip
 def test_what_is_no_part_of_a_stream_is_left_out_of_its_words(data: str):
-    assert text(f"{SAID}data: {data}\n\n{SAID}", streams=True) == "HelloHello"
+    assert text(f"{HELLO_EVENT}data: {data}\n\n{HELLO_EVENT}", streams=True) == "HelloHello"
 
 
 def test_an_error_within_a_stream_is_shown():
-    assert "busy" in text(SAID + 'data: {"error": {"message": "busy"}}\n\n', streams=True)
+    assert "busy" in text(HELLO_EVENT + 'data: {"error": {"message": "busy"}}\n\n', streams=True)

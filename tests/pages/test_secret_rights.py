@@ -125,9 +125,9 @@ def test_after_a_secret_was_deleted_and_put_again_sending_the_form_once_more_is_
 
 def test_a_page_without_references_asks_nothing_of_secrets(browser: Client, make_endpoint):
     settle(make_endpoint("plain"), "active")
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         browser.get("/ml/endpoints/plain")
-    assert not [each for each in asked.captured_queries if "secretbinding" in each["sql"]]
-    with CaptureQueriesContext(connection) as asked:
+    assert not [each for each in queries.captured_queries if "secretbinding" in each["sql"]]
+    with CaptureQueriesContext(connection) as queries:
         browser.get(CHAT)
-    assert len([each for each in asked.captured_queries if "secretbinding" in each["sql"]]) == 1
+    assert len([each for each in queries.captured_queries if "secretbinding" in each["sql"]]) == 1

@@ -107,13 +107,13 @@ def test_a_token_is_shown_once(browser: Client):
 
 def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: User, monkeypatch):
     browser.post("/settings", {"comment": "c", "days": "90"})
-    kept = browser.cookies[JUST_MADE]
-    value = drafts.unseal(kept.value, purpose=f"{JUST_MADE}:{owner.pk}")
+    cookie = browser.cookies[JUST_MADE]
+    value = drafts.unseal(cookie.value, purpose=f"{JUST_MADE}:{owner.pk}")
     assert value.startswith("sui_")
-    assert value not in kept.value
-    assert (kept["path"], kept["httponly"], kept["max-age"]) == ("/settings", True, 300)
+    assert value not in cookie.value
+    assert (cookie["path"], cookie["httponly"], cookie["max-age"]) == ("/settings", True, 300)
     browser.head("/settings")  # nobody has seen it yet
-    assert browser.cookies[JUST_MADE].value == kept.value
+    assert browser.cookies[JUST_MADE].value == cookie.value
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 301)
     assert value not in browser.get("/settings").content.decode()

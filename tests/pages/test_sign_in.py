@@ -160,9 +160,9 @@ def test_a_link_that_does_not_work_says_what_to_do(owner: User, client: Client, 
     ],
 )  # fmt: skip
 def test_the_next_page_is_one_of_ours(link: str, client: Client, wanted: str):
-    asked = client.get("/sign-in", {"next": wanted})
-    assert asked.status_code == 200
-    assert "serving_ui_next" not in asked.cookies
+    answer = client.get("/sign-in", {"next": wanted})
+    assert answer.status_code == 200
+    assert "serving_ui_next" not in answer.cookies
     client.cookies["serving_ui_next"] = quote(wanted)
     assert press(client, link)["Location"] == LIST
     assert client.get("/sign-in", {"next": wanted})["Location"] == LIST

@@ -116,8 +116,8 @@ def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_p
     before = workers(program)
     (tmp_path / "bad successors").touch()
     program.signal(signal.SIGHUP)
-    said = "The new worker ended with exit code 4 before it was ready. The old ones go on."
-    until(lambda: said in program.err, what="why nothing was replaced")
+    sentence = "The new worker ended with exit code 4 before it was ready. The old ones go on."
+    until(lambda: sentence in program.err, what="why nothing was replaced")
     assert workers(program) == before
     (tmp_path / "bad successors").unlink()
     program.signal(signal.SIGHUP)

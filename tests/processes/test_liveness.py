@@ -107,9 +107,9 @@ def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(prog
     started, _port = program
     left = children(started)
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        (guard,) = [each for each in started.offspring() if "reaper_script" in command_line(each)]
-        os.kill(guard, number)
-        until(lambda guard=guard: not is_alive(guard), what="the end of the first", seconds=30)  # type: ignore[misc]
+        (reaper,) = [each for each in started.offspring() if "reaper_script" in command_line(each)]
+        os.kill(reaper, number)
+        until(lambda reaper=reaper: not is_alive(reaper), what="the end of the first", seconds=30)  # type: ignore[misc]
         until(
             lambda: any("reaper_script" in command_line(each) for each in started.offspring()),
             what="another guard",

@@ -106,10 +106,10 @@ def test_what_a_killed_child_had_started_ends_with_it(supervise):
 def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_words(supervise):
     program = supervise(BROKEN)
     assert program.ends() == 1
-    said = program.text
-    assert "The worker ended 5 times in a row just after its start, so everything is stopped." in said
-    assert "It ended with exit code 3, and its last lines were:\n    the reason" in said
-    assert "Traceback" not in said
+    output = program.text
+    assert "The worker ended 5 times in a row just after its start, so everything is stopped." in output
+    assert "It ended with exit code 3, and its last lines were:\n    the reason" in output
+    assert "Traceback" not in output
 
 
 def test_a_child_that_does_not_listen_is_killed(supervise):
@@ -144,8 +144,8 @@ def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
 def test_a_supervisor_without_its_reaper_runs_on(supervise):
     program = supervise(GOOD)
     program.says("ready")
-    (guard,) = children(program, "reaper_script")
-    os.kill(guard, signal.SIGKILL)
+    (reaper,) = children(program, "reaper_script")
+    os.kill(reaper, signal.SIGKILL)
     (first,) = children(program)
     os.kill(first, signal.SIGKILL)
     until(lambda: program.err.count("here I am") == 2, what="the second child's words")

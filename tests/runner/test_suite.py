@@ -93,12 +93,12 @@ GOOD, BAD, LATER = (
 
 def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
     assert suite.run_checks(str(ROOT), (GOOD, BAD, LATER)) == 3
-    said = capsys.readouterr().err
-    assert [line.split()[:2] for line in said.splitlines() if line.endswith(" s")] == [
+    output = capsys.readouterr().err
+    assert [line.split()[:2] for line in output.splitlines() if line.endswith(" s")] == [
         ["good", "ok"],
         ["bad", "failed"],
     ]
-    assert said.endswith("The check bad failed. Not run: later.\n")
+    assert output.endswith("The check bad failed. Not run: later.\n")
 
 
 def test_nobody_says_that_every_check_passed_when_the_last_one_failed(capsys):
@@ -109,9 +109,9 @@ def test_nobody_says_that_every_check_passed_when_the_last_one_failed(capsys):
 @pytest.mark.usefixtures("nothing_needed")
 def test_with_arguments_only_pytest_runs_and_gets_them(capfd):
     assert suite.run(str(ROOT), ["--version"]) == 0
-    said = capfd.readouterr()
-    assert "pytest" in said.out + said.err
-    assert "Only pytest runs, because arguments were given." in said.err
+    output = capfd.readouterr()
+    assert "pytest" in output.out + output.err
+    assert "Only pytest runs, because arguments were given." in output.err
 
 
 @pytest.mark.usefixtures("nothing_needed")

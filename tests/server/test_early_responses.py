@@ -22,7 +22,7 @@ from tests.server.test_protocol import app
 from tests.support.servers import Running, serve
 
 LARGE = b"x" * 20_000_000
-SAID = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Too much."}
+ERROR_BODY = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Too much."}
 
 
 async def refuses(scope: Any, receive: Any, send: Any) -> None:
@@ -32,7 +32,7 @@ async def refuses(scope: Any, receive: Any, send: Any) -> None:
         return
     if scope["path"] == "/some":
         await receive()
-    content = json.dumps(SAID).encode()
+    content = json.dumps(ERROR_BODY).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": 400, "headers": headers})
     await send({"type": "http.response.body", "body": content})
@@ -47,7 +47,7 @@ def server() -> Iterator[Running]:
 def by_requests(url: str) -> Any:
     with requests.Session() as session:
         answer = session.post(url, data=LARGE, timeout=30)
-        assert session.get(url, timeout=30).json() == SAID  # on the same connection
+        assert session.get(url, timeout=30).json() == ERROR_BODY  # on the same connection
         return answer.json()
 
 
@@ -105,7 +105,7 @@ CLIENTS = {
 @pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())
 @pytest.mark.parametrize("path", ["", "/some"])
 def test_a_client_that_still_sends_sees_the_answer(server: Running, path: str, ask: Callable[[str], Any]):
-    assert ask(server.url + path) == SAID
+    assert ask(server.url + path) == ERROR_BODY
 
 
 def test_whoever_asks_first_is_not_told_to_send(server: Running):

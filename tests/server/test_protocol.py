@@ -255,10 +255,10 @@ def talk(server: Running) -> Iterator[Callable[[bytes], bytes]]:
 
 
 def test_questions_that_do_not_wait_are_answered_in_their_order(server: Running):
-    asked = [b"/whole", b"/parts", b"/like-a-head", b"/empty", b"/closes"]
+    paths = [b"/whole", b"/parts", b"/like-a-head", b"/empty", b"/closes"]
     with talk(server) as say:
-        heard = say(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in asked))
-    assert heard.count(b"HTTP/1.1 200 OK\r\n") == len(asked) + 1
+        heard = say(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in paths))
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == len(paths) + 1
     places = [heard.index(part) for part in (b"whole", b"three", b"\r\n\r\nHTTP/1.1", b"\r\n\r\nok")]
     assert places == sorted(places)
 

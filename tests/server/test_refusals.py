@@ -70,16 +70,16 @@ def is_refused(answer: requests.Response, *words: str, status: int) -> None:
     if f"/{path}".startswith(("/api/", "/serving-endpoints/", "/endpoints/", "/sandbox/", "/.well", "/healthz", "/readyz", "/metrics")):  # fmt: skip
         assert answer.status_code == 400, answer.text
         body = answer.json()
-        said = body["error"]["message"] if "error" in body else body["message"]
+        sentence = body["error"]["message"] if "error" in body else body["message"]
     else:
         assert answer.status_code == status, answer.text
         assert answer.headers["Content-Type"].startswith("text/html")
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert '<main class="plain"' in answer.text
         assert "/static/" in answer.text
-        said = answer.text
+        sentence = answer.text
     for word in words:
-        assert word in said, said
+        assert word in sentence, sentence
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
@@ -145,14 +145,14 @@ def test_compressed_bodies_are_read_by_every_face(
         f"{server.url}/api/2.0/token/create", data=encode(b'{"comment": "packed"}'), headers=coded | bearer, timeout=60
     )  # fmt: skip
     assert made.json()["token_info"]["comment"] == "packed"
-    asked = encode(b'{"messages": [{"role": "user", "content": "Hello"}], "model": "nothing"}')
+    body = encode(b'{"messages": [{"role": "user", "content": "Hello"}], "model": "nothing"}')
     headers = coded | bearer | {"Content-Type": "application/json"}
     sandbox = requests.post(
-        f"{server.url}/sandbox/v1/chat/completions", data=asked, headers=headers, timeout=60
+        f"{server.url}/sandbox/v1/chat/completions", data=body, headers=headers, timeout=60
     )
     assert "Hello" in sandbox.json()["choices"][0]["message"]["content"]
     gateway = requests.post(
-        f"{server.url}/serving-endpoints/chat/completions", data=asked, headers=headers, timeout=60
+        f"{server.url}/serving-endpoints/chat/completions", data=body, headers=headers, timeout=60
     )
     assert "Endpoint nothing does not exist" in gateway.json()["message"]
     form = coded | {"Content-Type": "application/x-www-form-urlencoded"}
@@ -230,18 +230,20 @@ def looks_at_files(server: ServerAlone) -> None:
 
 def test_a_proxy_is_believed_only_when_there_is_one(server: ServerAlone, tmp_path: Path):
     """The OpenAPI document has the server's address as the request names it."""
-    told = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1",
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1",
             "X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1;proto=https;host=evil.example"}  # fmt: skip
-    assert _address_in(server, told) == server.url
+    assert _address_in(server, forwarded) == server.url
     behind = ServerAlone(tmp_path, settings={"SERVING_UI_BEHIND_PROXY": "1"})
     behind.command("migrate", "--noinput")
     with behind.up():
-        assert _address_in(behind, told) == behind.url.replace("http:", "https:")
+        assert _address_in(behind, forwarded) == behind.url.replace("http:", "https:")
         assert _address_in(behind, {}) == behind.url
 
 
-def _address_in(server: ServerAlone, told: dict[str, str]) -> str:
-    headers = told | {"Authorization": f"Bearer {server.command('create_token', 'somebody@example.com')}"}
+def _address_in(server: ServerAlone, forwarded: dict[str, str]) -> str:
+    headers = forwarded | {
+        "Authorization": f"Bearer {server.command('create_token', 'somebody@example.com')}"
+    }
     answer = requests.get(f"{server.url}/api/2.0/openapi.json", headers=headers, timeout=60)
     (found,) = answer.json()["servers"]
     return str(found["url"]).rstrip("/")

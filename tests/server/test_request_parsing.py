@@ -88,10 +88,10 @@ def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: byt
     """JSON, once, and nothing that follows on the connection is parsed."""
     with talk(server) as say:
         heard = say(content + LAST)
-    head, _, said = heard.partition(b"\r\n\r\n")
+    head, _, body = heard.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
-    assert said.startswith(b'{"error_code": "BAD_REQUEST", "message": "This is not a proper HTTP request')
+    assert body.startswith(b'{"error_code": "BAD_REQUEST", "message": "This is not a proper HTTP request')
     assert heard.count(b"HTTP/1.1 ") == 1
 
 

@@ -226,14 +226,14 @@ class Following(TransactionTestCase):
             whole = SnapshotBuilder().build()
             assert follower.build() == whole, steps
             assert apply_secret_rights(now=clock.now())
-            said = dict(Endpoint.objects.filter(active__isnull=False).values_list("name", "ready"))
+            ready_by_name = dict(Endpoint.objects.filter(active__isnull=False).values_list("name", "ready"))
             published = set(
                 Endpoint.objects.filter(pending__published_revision__isnull=False).values_list(
                     "name", flat=True
                 )
             )
-            assert {name: whole.endpoints[name].ready for name in said.keys() - published} == {
-                name: ready == "READY" for name, ready in said.items() if name not in published
+            assert {name: whole.endpoints[name].ready for name in ready_by_name.keys() - published} == {
+                name: ready == "READY" for name, ready in ready_by_name.items() if name not in published
             }, steps
 
 

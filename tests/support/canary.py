@@ -1,4 +1,4 @@
-"""Searches what a run has written for secret values, in any usual encoding."""
+"""Searches data for secret values in clear and in the usual encodings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Search:
         return {value for disguise, value in self._wanted.items() if disguise in content}
 
     def among(self, contents: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Where something was found, in words for a failure's message."""
+        """A description of each place where a value was found."""
         return [f"{found} in {where}" for where, content in contents for found in self.finds(content)]
 
 

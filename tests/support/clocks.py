@@ -1,4 +1,4 @@
-"""Processes whose clock is wrong, or is set while they run."""
+"""Runs processes with a wrong clock, or changes their clock while they run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHIM = Path(__file__).parent / "clock_shim"
 
 
 class Clock:
-    """One machine's clock, that of all processes with `env`: ahead of the right time by so many seconds."""
+    """The clock of all processes that are started with `env`: `ahead` seconds ahead of the real time."""
 
     def __init__(self, folder: Path, *, ahead: float = 0) -> None:
         self._file = folder / f"clock-{ahead}"
@@ -18,7 +18,7 @@ class Clock:
         self.env = {"PYTHONPATH": path, "TESTS_CLOCK": str(self._file)}
 
     def set(self, ahead: float) -> None:
-        """Within half a second."""
+        """Set the clock; running processes follow within half a second."""
         draft = self._file.with_suffix(".new")
         draft.write_text(str(ahead))
         draft.replace(self._file)

@@ -1,4 +1,4 @@
-"""The vendors whose wire is not OpenAI's, of Bedrock one for each maker, and what each of them is sent for a question."""
+"""The vendors whose wire format is not OpenAI's (Bedrock once per model maker), and the request that each is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_ui.catalogue.wire_format import RequestContext, WireFormat
 from serving_ui.gateway.inference_request import read_body
 from tests.support import vendor_rules
 from tests.support.google import service_account
-from tests.support.told import Told, told
+from tests.support.vendor_requests import VendorRequest, parse_vendor_request
 
 _BASE = "http://vendor.example:1"
 _BEDROCK = {
@@ -36,9 +36,9 @@ class Column:
     name: str
     provider: Provider
     chat: str
-    """A model of the chat task."""
+    """The model used for the chat task."""
     completions: tuple[str, ...]
-    """Models of the completions task, one for each address."""
+    """Models used for the completions task: one per API path."""
     block: dict[str, Any]
 
     def __str__(self) -> str:
@@ -47,9 +47,11 @@ class Column:
     def wire_format(self, task: Task) -> WireFormat:
         return self.provider.wire_formats[task]
 
-    def sent(self, question: dict[str, Any], *, task: Task = Task.CHAT, model: str = "") -> dict[str, Any]:
-        """The body for the question, which the vendor takes. Raises RequestRefused."""
-        body = read_body(json.dumps(question).encode())
+    def sent(
+        self, openai_request: dict[str, Any], *, task: Task = Task.CHAT, model: str = ""
+    ) -> dict[str, Any]:
+        """The vendor's request body for an OpenAI-shaped request, checked by vendor_rules. Raises UnsupportedRequest."""
+        body = read_body(json.dumps(openai_request).encode())
         config = self.provider.config.model_validate(self.block)
         addresses = Addresses(dict.fromkeys(PROVIDERS, _BASE))
         request = self.wire_format(task).build_request(body, config, model or self.chat, addresses)
@@ -57,11 +59,11 @@ class Column:
         content: dict[str, Any] = json.loads(request.body or b"")
         return content
 
-    def told(self, question: dict[str, Any]) -> Told:
-        return told(self.provider.name, self.sent(question))
+    def vendor_request(self, openai_request: dict[str, Any]) -> VendorRequest:
+        return parse_vendor_request(self.provider.name, self.sent(openai_request))
 
-    def asked(self, question: dict[str, Any]) -> RequestContext:
-        return RequestContext(body=question, model=self.chat, id="made-here", created=1)
+    def context(self, openai_request: dict[str, Any]) -> RequestContext:
+        return RequestContext(body=openai_request, model=self.chat, id="made-here", created=1)
 
 
 def _bedrock(maker: str, chat: str, *completions: str) -> Column:
@@ -107,5 +109,5 @@ COLUMNS = (
 
 
 def fitted(stem: str, text: str) -> str:
-    """What a text becomes that a vendor does not take for a name or an id."""
+    """The substitute for a tool name or id that the vendor would reject: `stem` and a hash of the text."""
     return f"{stem}__x{sha256(text.encode()).hexdigest()[:12]}"

@@ -18,12 +18,12 @@ ROUND_TRIPS = (
 
 @dataclass
 class Cut:
-    """Breaks a connection at its `step`-th round trip, counted from 1: before the server hears of it, or once the server
-    has done it and before the client hears of that."""
+    """Breaks a connection at round trip number `step` (from 1): before the request reaches the server, or, with `done`, after
+    the server has executed it and before the client gets the answer."""
 
     step: int
     done: bool
-    """Whether the server has done what was sent last."""
+    """Whether the server executes the last request before the connection is cut."""
     was_made: bool = False
 
 
@@ -38,7 +38,7 @@ class Cutting:
 
     @contextlib.contextmanager
     def armed(self, cut: Cut) -> Iterator[None]:
-        """The next connection that is opened within the block is cut."""
+        """Cut the next connection that is opened within the block."""
         self._cut = cut
         yield
         self._cut = None
@@ -83,7 +83,7 @@ class Cutting:
 
 
 def _begin(reader: object, client: socket.socket, server: socket.socket) -> None:
-    """The first messages have no type: what is asked about encryption is answered no, then comes who begins a session."""
+    """Relay the startup messages, which have no type byte: refuse SSL and GSS encryption, pass on the startup message."""
     while True:
         head = _read(reader, 8)
         length, code = struct.unpack(">II", head)
@@ -95,7 +95,7 @@ def _begin(reader: object, client: socket.socket, server: socket.socket) -> None
 
 
 def _round_trips(reader: object) -> Iterator[tuple[int, bytes]]:
-    """What the client sends, up to each end of a round trip, with its number."""
+    """(number, bytes) of each round trip of the client."""
     steps, message = 0, b""
     while True:
         try:
@@ -117,25 +117,25 @@ def _read(reader: object, size: int) -> bytes:
 
 
 def _read_until_ready(server: socket.socket) -> bytes:
-    """Everything that the server says until it waits for the next message."""
-    said, at = b"", 0
+    """All bytes of the server up to and including ReadyForQuery."""
+    received, at = b"", 0
     while True:
-        while len(said) >= at + 5:
-            kind, length = said[at : at + 1], struct.unpack(">I", said[at + 1 : at + 5])[0]
-            if len(said) < at + 1 + length:
+        while len(received) >= at + 5:
+            kind, length = received[at : at + 1], struct.unpack(">I", received[at + 1 : at + 5])[0]
+            if len(received) < at + 1 + length:
                 break
             at += 1 + length
             if kind == b"Z":
-                return said
+                return received
         content = server.recv(65536)
         if not content:
-            raise OSError("the server has hung up")
-        said += content
+            raise OSError("the server closed the connection")
+        received += content
 
 
 @contextlib.contextmanager
 def cutting(url: str) -> Iterator[Cutting]:
-    """A relay before the database of this address."""
+    """Run a relay in front of the database at `url`."""
     parts = urlsplit(url)
     listener = socket.create_server(("127.0.0.1", 0))
     target = (parts.hostname or "127.0.0.1", parts.port or 5432)

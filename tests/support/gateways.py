@@ -15,12 +15,12 @@ from tests.support.running import Running, running
 from tests.support.waiting import command_line, free_port, until
 
 WORKER = "gateway_worker"
-QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 @dataclass
 class Gateways:
-    """The running command."""
+    """The running `manage.py gateway`."""
 
     program: Running = field(repr=False)
     url: str
@@ -35,14 +35,14 @@ class Gateways:
     def ask(
         self, name: str, token: str, *, session: requests.Session | None = None, **more: Any
     ) -> requests.Response:
-        """One query; without a session on a connection of its own."""
+        """Send one query; without `session` on a new connection."""
         url = f"{self.url}/serving-endpoints/{name}/invocations"
         headers = {"Authorization": f"Bearer {token}"}
-        return (session or requests).post(url, json={**QUESTION, **more}, headers=headers, timeout=60)
+        return (session or requests).post(url, json={**CHAT_REQUEST, **more}, headers=headers, timeout=60)
 
     @contextlib.contextmanager
     def each(self) -> Iterator[dict[str, requests.Session]]:
-        """A kept connection to every process, by the process's name."""
+        """One keep-alive connection to every process, by the name of the process."""
         found: dict[str, requests.Session] = {}
         with contextlib.ExitStack() as opened:
 
@@ -58,7 +58,7 @@ class Gateways:
 
 @contextlib.contextmanager
 def running_gateways(*, env: Mapping[str, str], size: int = 2, ready: bool = True) -> Iterator[Gateways]:
-    """Runs it until the block ends; every process is ready when the block begins."""
+    """Run `manage.py gateway` until the block ends. With `ready`, wait first until every process is ready."""
     port = free_port()
     command = [sys.executable, str(ROOT / "manage.py"), "gateway", "--port", str(port)]
     with running([*command, "--workers", str(size)], cwd=ROOT, env=env) as program:

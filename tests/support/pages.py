@@ -1,4 +1,4 @@
-"""Reads an answered page the way a person does: its inputs, buttons, state, errors, and whether it looks again by itself."""
+"""Parses an HTML response into what a person sees: inputs, buttons, state, errors, and whether the page polls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Element:
 
     @property
     def text(self) -> str:
-        """Its words, with single spaces."""
+        """Visible text, with whitespace collapsed."""
         parts = [
             child if isinstance(child, str) else child.text for child in self.children if not _silent(child)
         ]
@@ -58,7 +58,7 @@ def _silent(child: Element | str) -> bool:
 
 
 class Page(HTMLParser):
-    """The answer, parsed."""
+    """A parsed HTML response."""
 
     def __init__(self, response: Any) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Page(HTMLParser):
         return bool(self.root.all(id=name))
 
     def fields(self) -> dict[str, str]:
-        """What the endpoint's form, or a part of it, would send: name to value."""
+        """The values that the forms of the page would send, by input name."""
         sent: dict[str, str] = {}
         for each in [*self.root.all("input"), *self.root.all("textarea"), *self.root.all("select")]:
             name = each.attrs.get("name", "")
@@ -131,7 +131,7 @@ class Page(HTMLParser):
         return self.id(name).attrs.get("hx-trigger", "").startswith("every ")
 
     def errors(self) -> dict[str, str]:
-        """The sentence beside each input that has one."""
+        """Error messages by input name."""
         return {
             each.attrs["id"].removeprefix("id_").removesuffix("_error"): each.text
             for each in self.root.all("ul", class_="error")

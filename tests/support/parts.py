@@ -1,4 +1,4 @@
-"""Starts the parts of the product one by one, as on several machines, without `up`, which would restart them."""
+"""Starts server, worker and beat separately, as on several machines, without the supervisor of `up`, which restarts them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server(product: Product) -> tuple[str, ...]:
 def part(
     product: Product, command: tuple[str, ...], *, env: Mapping[str, str] | None = None, root: str = str(ROOT)
 ) -> Iterator[Running]:
-    """Runs it until the block ends, with the code below `root`."""
+    """Run `python -m <command>` with the code in `root` until the block ends."""
     more = env or {}
     path = os.pathsep.join(filter(None, (root, more.get("PYTHONPATH"))))
     both = {**product.env, "SERVING_UI_PORT": str(product.port), **more, "PYTHONPATH": path}
@@ -33,7 +33,7 @@ def part(
 
 
 def prepare(product: Product) -> None:
-    """Tables and static files."""
+    """Create the tables and collect the static files."""
     product.data.mkdir(parents=True, exist_ok=True)
     product.command("migrate", "--verbosity", "0")
     product.command("collectstatic", "--noinput", "--verbosity", "0")
@@ -43,7 +43,7 @@ def prepare(product: Product) -> None:
 def running_server(
     product: Product, *, env: Mapping[str, str] | None = None, root: str = str(ROOT)
 ) -> Iterator[Running]:
-    """It answers when the block begins."""
+    """Run the server until the block ends; it is ready when the block begins."""
     with part(product, server(product), env=env, root=root) as product.program:
         until(product.is_ready, what="the server to be ready", seconds=60)
         yield product.program

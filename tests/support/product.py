@@ -23,20 +23,20 @@ from tests.support.signing_in import sign_in
 from tests.support.waiting import command_line, free_port, is_alive, until
 
 SERVER, WORKER, BEAT = "serving_ui.server", "--quiet worker", "--quiet beat"
-QUESTION = {"messages": [{"role": "user", "content": "Hello"}]}
+CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 _STATE = re.compile(r'Serving endpoint state:.*?class="state [^>]*>.*?<span>([^<]*)</span>', re.S)
 
-Heard = Callable[[requests.Response], None]
+OnResponse = Callable[[requests.Response], None]
 
 
 class Product:
-    """What `manage.py up` runs, and its other commands. `heard` gets every answer of the server."""
+    """What `manage.py up` runs, and its other commands. `on_response` is called with every answer of the server."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.data = folder / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.heard: Heard | None = None
+        self.on_response: OnResponse | None = None
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
         self.env = {**clean, "SERVING_UI_DATA": str(self.data), **settings}
         self.program: Running
@@ -68,11 +68,11 @@ class Product:
 
     @contextlib.contextmanager
     def person(self, email: str) -> Iterator[Person]:
-        """Somebody signed in, with an access token."""
+        """Sign in a person, and create an access token for them."""
         with requests.Session() as session:
-            if self.heard:
-                heard = self.heard
-                session.hooks["response"].append(lambda response, **_options: heard(response))
+            if self.on_response:
+                on_response = self.on_response
+                session.hooks["response"].append(lambda response, **_options: on_response(response))
             welcome = sign_in(session, self.url + self.command("sign_in_link", email))
             assert welcome.status_code == 200, welcome.text
             someone = Person(self, session)
@@ -80,7 +80,7 @@ class Product:
             yield someone
 
     def process(self, part: str) -> int:
-        """The process that runs this part now."""
+        """Id of the process that runs this part now."""
         found: list[int] = []
 
         def look() -> bool:
@@ -98,13 +98,13 @@ class Product:
         return process
 
     def wait_for_another(self, part: str, than: int) -> None:
-        """The supervisor has started a successor."""
+        """Wait until the supervisor has started another process in place of `than`."""
         until(lambda: self.process(part) != than, what=f"another {part!r}")
 
 
 @dataclass
 class Answer:
-    """What one query brought. `status` 0: nobody answered."""
+    """The answer to one query. `status` is 0 if there was no HTTP response."""
 
     status: int
     model: str = ""
@@ -161,14 +161,14 @@ class Person:
         self.post(f"/ml/endpoints/{name}/cancel", {})
 
     def state(self, name: str) -> str:
-        """As the endpoint's page says it, such as `Ready (Updating)`."""
+        """The state shown on the endpoint's page, such as `Ready (Updating)`."""
         page = self.get(f"/ml/endpoints/{name}").text
         found = _STATE.search(page)
         assert found, page
         return found[1]
 
     def wait_for_state(self, name: str, state: str, *, seconds: float = 60) -> float:
-        """Waits until the page says it; how long that took."""
+        """Wait until the page shows this state; returns the seconds that it took."""
         began = time.monotonic()
         until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
         return time.monotonic() - began
@@ -178,7 +178,7 @@ class Person:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
         try:
-            reply = self.session.post(url, json=QUESTION, headers=headers, timeout=60)
+            reply = self.session.post(url, json=CHAT_REQUEST, headers=headers, timeout=60)
         except requests.RequestException:
             return Answer(0)
         body = reply.json()
@@ -206,5 +206,5 @@ def _hidden(page: str, name: str) -> str:
 
 
 def _problems(page: str) -> str:
-    """What the form complains of, for a failure's message."""
+    """The errors that the form shows, for the message of a failed assertion."""
     return "\n".join(re.findall(r'class="error"[^>]*>(.*?)</', page, re.S)) or page[:2000]

@@ -1,4 +1,4 @@
-"""Queries an endpoint again and again in a thread, and keeps every answer."""
+"""Queries an endpoint repeatedly in a background thread and records every answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.waiting import until
 
 
 @dataclass
-class Asking:
-    """The answers so far, oldest first."""
+class Queries:
+    """The answers of one background thread, oldest first."""
 
     answers: list[Answer] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class Asking:
 
     @property
     def models(self) -> list[str]:
-        """The models that answered, each once for every run of equal ones."""
+        """The models that answered, in order, without consecutive repetitions."""
         runs: list[str] = []
         for answer in self.answers:
             if answer.status == 200 and runs[-1:] != [answer.model]:
@@ -33,31 +33,31 @@ class Asking:
         return runs
 
     def wait_for_more(self, count: int = 20) -> None:
-        """Returns once so many queries more have been answered."""
+        """Wait until `count` more queries have been answered."""
         goal = len(self.answers) + count
         until(lambda: len(self.answers) >= goal, what=f"{count} more answers")
 
     def wait_for_model(self, model: str, *, seconds: float = 15) -> None:
-        """Returns once this model answers."""
+        """Wait until the latest answer is of this model."""
         until(lambda: self.models[-1:] == [model], what=f"an answer of {model}", seconds=seconds)
 
 
 @contextmanager
-def asking(person: Person, name: str) -> Iterator[Asking]:
-    """Queries from a thread of its own until the block ends."""
-    heard, done, pause = Asking(), threading.Event(), threading.Event()
+def querying(person: Person, name: str) -> Iterator[Queries]:
+    """Query the endpoint `name` from a background thread until the block ends."""
+    queries, done, pause = Queries(), threading.Event(), threading.Event()
     with requests.Session() as session:
         somebody = Person(person.product, session, person.token)
 
         def go_on() -> None:
             while not done.is_set():
-                heard.answers.append(somebody.ask(name))
-                pause.wait(0.005)  # the other processes shall get a turn, too
+                queries.answers.append(somebody.ask(name))
+                pause.wait(0.005)  # leaves CPU time to the other processes
 
         thread = threading.Thread(target=go_on, daemon=True)
         thread.start()
         try:
-            yield heard
+            yield queries
         finally:
             done.set()
             thread.join(30)

@@ -2,10 +2,10 @@
 
 A recording is one JSON file: `task`, `model`, `config` (the block of the API, secrets in their `_plaintext` spelling, `{vendor}` for
 the vendor's address where the block has one, `{service_account}` for a
-key of Google), `question` (OpenAI-shaped) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
+key of Google), `openai_request` (the caller's body) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
 `answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
 the wire, `.jsonl` where each line of it is an object, or `.events` as a JSON list of [name, data] for framings that are no text.
-`refusals.json` lists questions that cannot be asked of the provider: [task, the parameter that the refusal must name, question].
+`refusals.json` lists requests that the provider does not support: [task, the parameter that the refusal must name, request].
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Recording:
     task: Task
     model: str
     block: str = field(repr=False)
-    question: dict[str, Any]
+    openai_request: dict[str, Any]
     request: dict[str, Any]
     path: Path = field(repr=False)
     reply: Any = None
@@ -57,8 +57,8 @@ class Recording:
         return self.provider.wire_formats[self.task]
 
     @property
-    def asked(self) -> RequestContext:
-        return RequestContext(body=self.question, model=self.model, id="made-here", created=1)
+    def context(self) -> RequestContext:
+        return RequestContext(body=self.openai_request, model=self.model, id="made-here", created=1)
 
     def config(self, base: str = VENDOR) -> ProviderConfig:
         filled = self.block.replace("{vendor}", base)
@@ -66,10 +66,10 @@ class Recording:
             filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
         return self.provider.config.model_validate(json.loads(filled))
 
-    def built(self, question: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
-        """What is sent for the recorded question, or for another. The vendor would take it: so much is `checked`."""
-        asked = self.question if question is None else question
-        request = self.wire_format.build_request(asked, self.config(), self.model, everywhere(VENDOR))
+    def built(self, openai_request: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
+        """The upstream request for the recorded request, or for another one. `checked`: vendor_rules must accept it."""
+        body = self.openai_request if openai_request is None else openai_request
+        request = self.wire_format.build_request(body, self.config(), self.model, everywhere(VENDOR))
         if checked:
             assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         return request
@@ -124,7 +124,7 @@ class Refusal:
     provider: Provider
     task: Task
     parameter: str
-    question: dict[str, Any]
+    openai_request: dict[str, Any]
     number: int
 
     def __str__(self) -> str:
@@ -132,15 +132,15 @@ class Refusal:
 
     @property
     def recording(self) -> Recording:
-        """One that goes through, of the same provider and task."""
+        """A recording of the same provider and task that is not refused."""
         return next(each for each in RECORDINGS if (each.provider, each.task) == (self.provider, self.task))
 
 
 def _refusals(path: Path) -> list[Refusal]:
     provider = PROVIDERS[path.parent.name]
     return [
-        Refusal(provider, Task(task), parameter, question, number)
-        for number, (task, parameter, question) in enumerate(json.loads(path.read_text()), 1)
+        Refusal(provider, Task(task), parameter, openai_request, number)
+        for number, (task, parameter, openai_request) in enumerate(json.loads(path.read_text()), 1)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A program under test: its output is read line by line, and all its processes are ended after the test."""
+"""Runs a program under test: reads its output line by line, and kills all its processes after the test."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Running:
 
     @property
     def text(self) -> str:
-        """Everything said so far, for a failure's message."""
+        """All output so far, for the message of a failed assertion."""
         return "\n".join([*self.out, "--", *self.err])
 
     def says(self, words: str, *, seconds: float = 90.0) -> str:
-        """Wait for a line on standard output that holds these words; the line."""
+        """Wait for a line on standard output that contains `words`, and return it."""
 
         def found() -> list[str]:
             assert self.process.poll() is None or words in self.text, f"ended without saying it:\n{self.text}"
@@ -58,13 +58,13 @@ class Running:
         return found()[0]
 
     def ends(self, *, seconds: float = 60.0) -> int:
-        """Wait for the end; the exit code."""
+        """Wait until the program has ended, and return its exit code."""
         code = self.process.wait(timeout=seconds)
         self.heard_out()
         return code
 
     def heard_out(self) -> None:
-        """Everything that was said has been read."""
+        """Wait until all output has been read."""
         for reader in self._readers:
             reader.join(timeout=60)
 
@@ -72,7 +72,7 @@ class Running:
         self.process.send_signal(number)
 
     def signal_group(self, number: int) -> None:
-        """As the terminal does on Ctrl-C: everybody in the foreground gets it."""
+        """Send a signal to the whole process group, as a terminal does on Ctrl-C."""
         os.killpg(self.process.pid, number)
 
     def offspring(self) -> set[int]:
@@ -81,7 +81,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> Iterator[Running]:
-    """Start it; at the end nothing of it is left, even when the test has failed."""
+    """Start the program, and kill all its processes at the end, also when the test has failed."""
     program = Running(command, cwd=cwd, env=env)
     try:
         yield program

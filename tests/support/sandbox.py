@@ -1,4 +1,4 @@
-"""A sandbox of a test's own, on a free port, with its knobs in the test's hand."""
+"""Runs the sandbox provider on a free port and sets its controls (see serving_ui/sandbox/control.py)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import serve, wait_until
 
 @dataclass
 class SandboxServer:
-    """`base` is what is given as OpenAI API base."""
+    """A running sandbox; `base` is the value of `openai_api_base` that leads to it."""
 
     url: str
 
@@ -43,14 +43,14 @@ class SandboxServer:
         report: dict[str, Any] = requests.get(f"{self.url}/sandbox/control", timeout=60).json()
         return report
 
-    def asked(self, call: str | None = None) -> list[dict[str, Any]]:
-        """What has come in: dicts with call, key, body, headers, gone, answered."""
+    def requests(self, call: str | None = None) -> list[dict[str, Any]]:
+        """The requests received: dicts with call, key, body, headers, gone, answered."""
         return [each for each in self.report()["requests"] if call is None or each["call"] == call]
 
     def wait_for(self, call: str, *, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
-        """Wait until `call` has been asked `count` times."""
+        """Wait until `call` has been requested `count` times."""
         found: list[dict[str, Any]] = wait_until(
-            lambda: asked if len(asked := self.asked(call)) >= count else None, seconds=seconds
+            lambda: received if len(received := self.requests(call)) >= count else None, seconds=seconds
         )
         return found
 

@@ -37,9 +37,9 @@ def is_signed(request: Received, *, key_id: str, secret: str, region: str, servi
         found["headers"],
         sha256(request.body).hexdigest(),
     ]
-    told = ["AWS4-HMAC-SHA256", request.headers["x-amz-date"], found["scope"]]
-    told.append(sha256("\n".join(canonical).encode()).hexdigest())
+    string_to_sign = ["AWS4-HMAC-SHA256", request.headers["x-amz-date"], found["scope"]]
+    string_to_sign.append(sha256("\n".join(canonical).encode()).hexdigest())
     key = f"AWS4{secret}".encode()
     for part in (found["day"], region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.new(key, "\n".join(told).encode(), "sha256").hexdigest() == found["signature"]
+    return hmac.new(key, "\n".join(string_to_sign).encode(), "sha256").hexdigest() == found["signature"]

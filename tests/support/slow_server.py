@@ -19,10 +19,10 @@ _END = b"\r\n{}"
 
 @dataclass
 class SlowServer:
-    """`asked` counts the requests; `open` are those without a complete reply at the moment, `most` is the largest such number."""
+    """`open` is the number of requests without a complete reply now, `most` the largest such number so far."""
 
     port: int
-    asked: int = 0
+    request_count: int = 0
     open: int = 0
     most: int = 0
     _answers: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -45,7 +45,7 @@ class SlowServer:
             if not connection.recv(65536):
                 return
             with self._lock:
-                self.asked += 1
+                self.request_count += 1
                 self.open += 1
                 self.most = max(self.most, self.open)
             try:

@@ -1,6 +1,6 @@
-"""A table of rules: a row is a conversation, a column a vendor, of Bedrock one for each maker.
+"""A table of rules: a row is a conversation, a column a vendor (Bedrock once per model maker).
 
-A cell is what the vendor is told, or the words of a refusal; those of a row that are alike are said once, as `cell`.
+A cell holds the turns that the vendor is sent, or the words of a refusal. `Row.cell` is the default of a row, `Row.but` the exceptions.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import pytest
 
 from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.columns import COLUMNS, Column
-from tests.support.told import Call, Result, Turn
+from tests.support.vendor_requests import Call, Result, Turn
 
 BEDROCK = tuple(each.name for each in COLUMNS if each.name.startswith("bedrock"))
 APART = ("bedrock-cohere", "bedrock-ai21labs", "bedrock-grok")
-"""Whose models may refuse texts beside calls and results."""
+"""Vendors whose models may refuse a message that has text beside tool calls or results."""
 USER = ("user", "Hi")
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The question is refused with these words, the parameter's name among them."""
+    """The request is refused with a sentence that contains these words, such as the name of the parameter."""
 
     words: str
 
@@ -37,10 +37,10 @@ class Row:
     cell: Cell
     but: dict[str, Cell] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
-    """Further parameters of the question."""
+    """Further parameters of the request."""
     system: str = ""
     tools: dict[str, list[str]] | None = None
-    """Which tools the columns are told of, where that is the rule; `""` stands for all others."""
+    """Expected tool names by column; `""` is the default. None: not checked."""
     choice: dict[str, str] | None = None
 
     def __str__(self) -> str:
@@ -48,25 +48,25 @@ class Row:
 
 
 def assert_cell(row: Row, column: Column) -> None:
-    """The vendor is told what the cell says, and would take it."""
-    question = {"messages": row.messages, **row.more}
+    """Assert that the vendor is sent what the cell says, and that vendor_rules accepts it."""
+    openai_request = {"messages": row.messages, **row.more}
     cell = row.but.get(column.name, row.cell)
     if isinstance(cell, Refused):
         with pytest.raises(UnsupportedRequest) as refused:
-            column.sent(question)
+            column.sent(openai_request)
         assert cell.words in str(refused.value)
         return
-    told = column.told(question)
-    assert told.turns == (without_ids(cell) if column.name == "vertex" else cell)
-    assert told.system == row.system
+    request = column.vendor_request(openai_request)
+    assert request.turns == (without_ids(cell) if column.name == "vertex" else cell)
+    assert request.system == row.system
     if row.tools is not None:
-        assert told.tools == row.tools.get(column.name, row.tools[""])
+        assert request.tools == row.tools.get(column.name, row.tools[""])
     if row.choice is not None:
-        assert told.choice == row.choice.get(column.name, row.choice[""])
+        assert request.choice == row.choice.get(column.name, row.choice[""])
 
 
 def without_ids(turns: list[Turn]) -> list[Turn]:
-    """Vertex AI pairs calls and results by their order."""
+    """The turns without ids: Vertex AI matches calls and results by order."""
 
     def bare(item: Any) -> Any:
         match item:

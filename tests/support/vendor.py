@@ -1,9 +1,10 @@
-"""A vendor on a real port: it answers with what a test says, notes what it is sent, and misbehaves on demand.
+"""An HTTP server in the place of a vendor: it gives the answers that a test sets, records requests, and can fail on demand.
 
-What the real vendor would refuse it refuses, whatever the test has said: see vendor_rules.py.
+It refuses what the real vendor would refuse, whatever answer the test has set: see vendor_rules.py.
 
-`vendor.say(Answer.json({...}))` is the answer to every request; with several, each answers one request and the last one all that
-follow. `vendor.say(..., at="/token")` speaks for paths that contain it. `vendor.asked` is what came in, in order.
+`vendor.say(Answer.json({...}))` sets the answer to every request. With several answers each is used once, and the last one for all
+further requests. `vendor.say(..., at="/token")` sets the answer for paths that contain `/token`. `vendor.requests` are the requests
+received, in order.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Answer:
 
 @dataclass
 class Received:
-    """One request. `headers` have lower-case names; `path` has the query. `gone` is set when its sender left unanswered."""
+    """One request. `headers` have lower-case names; `path` has the query. `gone` is set when the client disconnected before the answer."""
 
     method: str
     path: str
@@ -72,11 +73,11 @@ class Received:
 
 
 class Vendor:
-    """The test's hand on the server."""
+    """Controls the server."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.asked: list[Received] = []
+        self.requests: list[Received] = []
         self._answers: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
 
@@ -85,26 +86,26 @@ class Vendor:
             self._answers[at] = list(answers)
 
     def wait_for(self, count: int) -> list[Received]:
-        """Wait until so many requests have come in."""
-        wait_until(lambda: len(self.asked) >= count)
-        return self.asked
+        """Wait until `count` requests have been received."""
+        wait_until(lambda: len(self.requests) >= count)
+        return self.requests
 
     def take(self, request: Received) -> Answer:
-        """Note the request and choose the answer: of the paths that fit, the longest speaks."""
+        """Record the request and choose the answer: that of the longest matching `at`."""
         refused = vendor_rules.refusal(request.path.partition("?")[0], request.body)
         with self._lock:
-            self.asked.append(request)
+            self.requests.append(request)
             if refused is not None:
                 return Answer.json({"error": {"message": refused}}, status=400)
             fitting = [at for at in self._answers if at in request.path]
             if not fitting:
-                return Answer.json({"error": {"message": f"nothing is said at {request.path}"}}, status=404)
+                return Answer.json({"error": {"message": f"no answer is set for {request.path}"}}, status=404)
             answers = self._answers[max(fitting, key=len)]
             return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 class _Gone(Exception):
-    """The other side closed the connection."""
+    """The client closed the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -114,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except OSError:  # the other side closed, which is its right
+        except OSError:  # the client closed the connection, as it may
             self.close_connection = True
 
     def _talk(self) -> None:
@@ -162,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _wait(self, event: threading.Event) -> None:
-        """Wait for the event, and notice when the other side leaves meanwhile."""
+        """Wait for the event. Raises _Gone if the client disconnects meanwhile."""
         for _ in range(int(DEADLINE / 0.02)):
             if event.wait(0.02):
                 return

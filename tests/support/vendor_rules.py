@@ -128,13 +128,13 @@ def _no_trailing_space(role: str, text: str) -> None:
 
 def _each_use_has_its_result(messages: list[tuple[str, list[Json]]]) -> None:
     for (_, before), (role, blocks) in pairwise([("user", []), *messages, ("user", [])]):
-        asked = sorted(block["id"] for block in before if block["type"] == "tool_use")
+        called = sorted(block["id"] for block in before if block["type"] == "tool_use")
         first = [block for block in blocks if block["type"] == "tool_result"]
         if role == "user":
             _demand(first == blocks[: len(first)], "tool_result blocks must come first")
             answered = sorted(block["tool_use_id"] for block in first)
             _demand(
-                asked == answered, "`tool_use` ids were found without `tool_result` blocks immediately after"
+                called == answered, "`tool_use` ids were found without `tool_result` blocks immediately after"
             )
 
 
@@ -165,9 +165,9 @@ def _bedrock(body: Json, model: str) -> None:
     ]:
         _demand(WORDS.fullmatch(name), "Member must satisfy regular expression pattern: [a-zA-Z0-9_-]+")
     for (_, before), (_, blocks) in pairwise([("user", []), *messages, ("user", [])]):
-        asked = sorted(block["toolUse"]["toolUseId"] for block in before if "toolUse" in block)
+        called = sorted(block["toolUse"]["toolUseId"] for block in before if "toolUse" in block)
         answered = sorted(block["toolResult"]["toolUseId"] for block in blocks if "toolResult" in block)
-        _demand(asked == answered, "Expected toolResult blocks at messages.2.content for the following Ids")
+        _demand(called == answered, "Expected toolResult blocks at messages.2.content for the following Ids")
     stops = (body.get("inferenceConfig") or {}).get("stopSequences") or ()
     _demand(all(stops), "Member must have length greater than or equal to 1")
     if of_claude:
@@ -270,8 +270,8 @@ def _google_part(part: Json) -> None:
 
 def _google_turns(turns: list[tuple[str, list[Json]]]) -> None:
     _demand(turns[0][0] == "user", "Please ensure that the conversation starts with a user turn")
-    for (before, asked), (role, parts) in pairwise([("model", []), *turns, ("user", [])]):
-        calls = [part["functionCall"]["name"] for part in asked if "functionCall" in part]
+    for (before, parts_before), (role, parts) in pairwise([("model", []), *turns, ("user", [])]):
+        calls = [part["functionCall"]["name"] for part in parts_before if "functionCall" in part]
         answered = [part["functionResponse"]["name"] for part in parts if "functionResponse" in part]
         _demand(
             calls == answered,
@@ -281,7 +281,7 @@ def _google_turns(turns: list[tuple[str, list[Json]]]) -> None:
             not answered or len(answered) == len(parts),
             "Requests ending with a model turn are not supported.",
         )
-        after_results = any("functionResponse" in part for part in asked)
+        after_results = any("functionResponse" in part for part in parts_before)
         _demand(
             role != before or not parts or after_results,
             "Please ensure that multiturn requests alternate between user and model.",

@@ -43,10 +43,10 @@ def offspring(process: int) -> set[int]:
             if state != "Z":
                 parents[int(entry.name)] = int(parent)
     found: set[int] = set()
-    news = {process}
-    while news:
-        news = {child for child, parent in parents.items() if parent in news} - found
-        found |= news
+    generation = {process}
+    while generation:
+        generation = {child for child, parent in parents.items() if parent in generation} - found
+        found |= generation
     return found
 
 

@@ -31,19 +31,19 @@ def check(folder: Path, settings: Any, db: None) -> Callable[[], str]:
     settings.SPOOL_FOLDER = folder
 
     def run() -> str:
-        said = StringIO()
+        output = StringIO()
         try:
-            call_command("check_usage", stdout=said)
+            call_command("check_usage", stdout=output)
         except CommandError as error:
-            raise CommandError(said.getvalue() + str(error)) from None
-        return said.getvalue()
+            raise CommandError(output.getvalue() + str(error)) from None
+        return output.getvalue()
 
     return run
 
 
-def figures(said: str) -> list[int]:
+def figures(output: str) -> list[int]:
     """Answered, waiting, lost, set aside, rows, in the minutes."""
-    return [int(line.split()[-1].replace(",", "")) for line in said.splitlines()[:6]]
+    return [int(line.split()[-1].replace(",", "")) for line in output.splitlines()[:6]]
 
 
 def test_nothing_adds_up_to_nothing(check: Callable[[], str]):
@@ -133,10 +133,10 @@ def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
     (path,) = folder.iterdir()
     path.write_text(path.read_text() + "[2,1e400]\n")
     take_in()
-    with pytest.raises(CommandError, match="does not add up") as told:
+    with pytest.raises(CommandError, match="does not add up") as error:
         check()
-    assert figures(str(told.value)) == [2, 0, 0, 1, 1, 1]
-    assert f"1 lines could not be stored. They are kept in {folder / SET_ASIDE}" in str(told.value)
+    assert figures(str(error.value)) == [2, 0, 0, 1, 1, 1]
+    assert f"1 lines could not be stored. They are kept in {folder / SET_ASIDE}" in str(error.value)
 
 
 def test_old_rows_go_after_14_days_and_minutes_after_400(

@@ -75,14 +75,14 @@ def test_a_worker_of_the_version_before_takes_in_what_it_knows(
             row_values, "_CONVERTERS", [each for each in row_values._CONVERTERS if each[0] not in PARTS]
         )
         before.setattr(row_values, "COLUMNS", tuple(name for name in row_values.COLUMNS if name not in PARTS))
-        kept = [index for index, name in enumerate(aggregates._SUMS) if name not in PARTS]
+        indices = [index for index, name in enumerate(aggregates._SUMS) if name not in PARTS]
         counted = aggregates._contribution
         before.setattr(
             aggregates,
             "_contribution",
-            lambda row: [counted({**dict.fromkeys(PARTS, 0), **row})[index] for index in kept],
+            lambda row: [counted({**dict.fromkeys(PARTS, 0), **row})[index] for index in indices],
         )
-        before.setattr(aggregates, "_SUMS", tuple(aggregates._SUMS[index] for index in kept))
+        before.setattr(aggregates, "_SUMS", tuple(aggregates._SUMS[index] for index in indices))
         assert take_in() == 2
     gateway.answers("c", tokens_cached=2, tokens_reasoning=1)
     assert take_in() == 1

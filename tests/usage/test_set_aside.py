@@ -48,7 +48,7 @@ def names() -> list[str]:
     return list(Request.objects.order_by("id").values_list("request_id", flat=True))
 
 
-def kept(folder: Path) -> list[dict[str, Any]]:
+def set_aside_lines(folder: Path) -> list[dict[str, Any]]:
     """What is in the file of lines that were set aside."""
     path = folder / SET_ASIDE
     return [json.loads(each) for each in path.read_bytes().splitlines()] if path.exists() else []
@@ -87,7 +87,7 @@ def test_a_line_that_cannot_become_a_row(take_in: TakeIn, folder: Path, strange:
     write(folder, line(1, "of another gateway"), name="1")
     assert take_in() == 3
     assert names() == ["before", "after", "of another gateway"]
-    (aside,) = kept(folder)
+    (aside,) = set_aside_lines(folder)
     assert (aside["file"], aside["offset"]) == (path.name, len(HEADER) + len(before) + 2)
     assert aside["reason"].endswith(".")
     assert aside["line"].startswith(strange[:20].replace("\udcff", "\\xff"))
@@ -95,7 +95,7 @@ def test_a_line_that_cannot_become_a_row(take_in: TakeIn, folder: Path, strange:
     file = SpoolFile.objects.get(name=path.name)
     assert (file.rows, file.aside, file.is_done) == (2, 1, True)
     assert take_in() == 0
-    assert len(kept(folder)) == 1
+    assert len(set_aside_lines(folder)) == 1
 
 
 FITS = {
@@ -122,7 +122,7 @@ def test_values_that_are_made_to_fit(take_in: TakeIn, folder: Path, strange: dic
     write(folder, line(1, "before"), line(2, "strange", **strange), line(3, "after"))
     assert take_in() == 3
     assert names() == ["before", "strange", "after"]
-    assert not kept(folder)
+    assert not set_aside_lines(folder)
     assert sum(Minute.objects.values_list("requests", flat=True)) == 3
 
 
@@ -141,8 +141,8 @@ def test_lines_below_a_header_that_cannot_be_read(take_in: TakeIn, folder: Path,
     write(folder, line(1), line(2), header=header)
     write(folder, line(1, "of another gateway"), name="1")
     assert take_in() == 1
-    assert next(each["offset"] for each in kept(folder)) == 0
-    assert len(kept(folder)) == 3
+    assert next(each["offset"] for each in set_aside_lines(folder)) == 0
+    assert len(set_aside_lines(folder)) == 3
     assert SpoolFile.objects.get(name=f"0{ENDING}").aside == 3
 
 
@@ -158,7 +158,7 @@ def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(take_in: TakeIn, fol
     done = step.ingest(folder=folder, clock=clock.now)
     assert (done.rows, done.failed) == (1, [newer.name])
     assert newer.exists()
-    assert not kept(folder)
+    assert not set_aside_lines(folder)
 
 
 def test_a_line_is_not_read_before_its_header_is_there(take_in: TakeIn, gateway: Gateway, folder: Path):
@@ -169,7 +169,7 @@ def test_a_line_is_not_read_before_its_header_is_there(take_in: TakeIn, gateway:
     assert take_in() == 0
     path.write_bytes(content)
     assert take_in() == 1
-    assert not kept(folder)
+    assert not set_aside_lines(folder)
 
 
 @contextmanager
@@ -199,8 +199,8 @@ def test_lines_that_the_database_alone_refuses_are_found_among_a_thousand(
     with refusing("NEW.model = 'refused'") as word:
         assert take_in() == 1000 - len(places)
     assert names() == [str(place) for place in range(1000) if place not in places]
-    assert {json.loads(each["line"])[1] for each in kept(folder)} == set(map(str, places))
-    assert all(word in each["reason"] for each in kept(folder))
+    assert {json.loads(each["line"])[1] for each in set_aside_lines(folder)} == set(map(str, places))
+    assert all(word in each["reason"] for each in set_aside_lines(folder))
     assert sum(Minute.objects.values_list("requests", flat=True)) == 1000 - len(places)
     file = SpoolFile.objects.get()
     assert (file.answered, file.rows, file.aside) == (1000, 1000 - len(places), len(places))
@@ -216,7 +216,7 @@ def test_a_database_that_refuses_every_row_sets_nothing_aside(
     with refusing("NEW.status >= 0"):
         done = step.ingest(folder=folder, clock=clock.now)
         assert (done.rows, len(done.failed)) == (0, 1)
-        assert not kept(folder)
+        assert not set_aside_lines(folder)
     assert take_in() == 3
 
 
@@ -232,7 +232,7 @@ def test_what_is_set_aside_is_bounded_and_all_of_it_is_counted(
     monkeypatch.setattr(set_aside, "MOST_BYTES", 1000)
     write(folder, *(f"<html>{'x' * 60}" for _ in range(30)))
     take_in()
-    assert 0 < len(kept(folder)) < 30
+    assert 0 < len(set_aside_lines(folder)) < 30
     assert (folder / SET_ASIDE).stat().st_size <= 1000
     assert SpoolFile.objects.get().aside == 30
 
@@ -241,7 +241,7 @@ def test_what_a_killed_worker_left_half_written_is_written_anew(take_in: TakeIn,
     write(folder, "<html>")
     (folder / SET_ASIDE).write_text('{"file":"earlier","offset":1,"reason":"","line":""}\n{"file":"0.rec')
     take_in()
-    assert [each["file"] for each in kept(folder)] == ["earlier", f"0{ENDING}"]
+    assert [each["file"] for each in set_aside_lines(folder)] == ["earlier", f"0{ENDING}"]
 
 
 def test_a_line_that_cannot_be_kept_waits(take_in: TakeIn, folder: Path):
@@ -251,7 +251,7 @@ def test_a_line_that_cannot_be_kept_waits(take_in: TakeIn, folder: Path):
     assert (Request.objects.count(), path.exists()) == (0, True)
     (folder / SET_ASIDE).rmdir()
     assert take_in() == 1
-    assert [each["line"] for each in kept(folder)] == ["<html>"]
+    assert [each["line"] for each in set_aside_lines(folder)] == ["<html>"]
 
 
 def test_what_was_set_aside_is_kept_no_longer_than_rows(take_in: TakeIn, folder: Path):
@@ -259,7 +259,7 @@ def test_what_was_set_aside_is_kept_no_longer_than_rows(take_in: TakeIn, folder:
     take_in()
     later = clock.now() + timedelta(days=15)
     step.ingest(folder=folder, clock=lambda: later)
-    assert not kept(folder)
+    assert not set_aside_lines(folder)
     delete_expired(now=clock.now())
     assert SpoolFile.objects.count() == 1, "it is counted as long as rows are kept"
     delete_expired(now=later)

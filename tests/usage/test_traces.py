@@ -18,7 +18,7 @@ from serving_ui import tasks
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
-from tests.support.product import QUESTION, Product
+from tests.support.product import CHAT_REQUEST, Product
 from tests.support.servers import Running, serve
 from tests.support.slow_server import slow_server
 from tests.support.waiting import until
@@ -80,27 +80,30 @@ def attributes(span: Any) -> dict[str, Any]:
 
 def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: TakeIn, collector: Collector):
     apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 4}
-    told = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
-    gateway.answers("r-1", **told, **apart)
+    answer = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
+    gateway.answers("r-1", **answer, **apart)
     take_in()
     assert collector.export() == 1
     (span,) = collector.spans
-    said = attributes(span)
+    span_attributes = attributes(span)
     assert span.name == "chat gpt-4o"
     assert span.kind == 3  # client
     assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
-    assert said["gen_ai.operation.name"] == "chat"
-    assert said["gen_ai.provider.name"] == "aws.bedrock"
-    assert said["gen_ai.request.model"] == "gpt-4o"
-    assert (said["gen_ai.usage.input_tokens"], said["gen_ai.usage.output_tokens"]) == (3, 5)
-    assert said["gen_ai.usage.cache_read.input_tokens"] == 2
-    assert said["gen_ai.usage.cache_creation.input_tokens"] == 1
-    assert said["gen_ai.usage.reasoning.output_tokens"] == 4
-    assert said["serving_ui.endpoint"] == "chat"
-    assert said["serving_ui.request_id"] == "r-1"
-    assert said["serving_ui.usage_context.team"] == "a"
-    assert "error.type" not in said
-    assert "gen_ai.request.stream" not in said
+    assert span_attributes["gen_ai.operation.name"] == "chat"
+    assert span_attributes["gen_ai.provider.name"] == "aws.bedrock"
+    assert span_attributes["gen_ai.request.model"] == "gpt-4o"
+    assert (span_attributes["gen_ai.usage.input_tokens"], span_attributes["gen_ai.usage.output_tokens"]) == (
+        3,
+        5,
+    )
+    assert span_attributes["gen_ai.usage.cache_read.input_tokens"] == 2
+    assert span_attributes["gen_ai.usage.cache_creation.input_tokens"] == 1
+    assert span_attributes["gen_ai.usage.reasoning.output_tokens"] == 4
+    assert span_attributes["serving_ui.endpoint"] == "chat"
+    assert span_attributes["serving_ui.request_id"] == "r-1"
+    assert span_attributes["serving_ui.usage_context.team"] == "a"
+    assert "error.type" not in span_attributes
+    assert "gen_ai.request.stream" not in span_attributes
 
 
 def test_a_row_with_the_largest_figures_holds_up_no_other(
@@ -215,7 +218,7 @@ def test_a_query_with_a_trace_is_in_it_a_moment_later(collector: Collector, tmp_
         address = f"{product.url}/serving-endpoints/sandbox-chat/invocations"
 
         def is_answered() -> bool:
-            return requests.post(address, json=QUESTION, headers=headers, timeout=60).status_code == 200
+            return requests.post(address, json=CHAT_REQUEST, headers=headers, timeout=60).status_code == 200
 
         until(is_answered, what="the token to be known")
         until(lambda: collector.spans, what="the span")

@@ -53,5 +53,5 @@ def test_the_examples_of_secrets_and_limits_work(account: Callable[..., Account]
 
 def test_the_metrics_are_read_with_the_token_of_an_admin(admin: Account, tmp_path: Path):
     (block,) = (each for each in blocks(DOCS / "usage-and-metrics.md", "sh") if "curl" in each.code)
-    said = run(block, tmp_path, DATABRICKS_HOST=admin.url, ADMIN_TOKEN=admin.token)
-    assert "serving_ui_" in said
+    output = run(block, tmp_path, DATABRICKS_HOST=admin.url, ADMIN_TOKEN=admin.token)
+    assert "serving_ui_" in output

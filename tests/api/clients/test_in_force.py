@@ -66,7 +66,7 @@ def test_a_secret(
     for value in ("sk-the-next", "sk-the-one-after"):
         workspace.secrets.put_secret(SCOPE, KEY, string_value=value)
         assert ask(owner, name) == 200
-        assert provider.asked("chat/completions")[-1]["key"] == value
+        assert provider.requests("chat/completions")[-1]["key"] == value
 
 
 def test_an_endpoint_is_there_for_queries_once_it_is_ready(

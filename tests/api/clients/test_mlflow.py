@@ -21,9 +21,9 @@ pytestmark = [
 
 def refusal(method: Any, **arguments: Any) -> requests.HTTPError:
     """What a method raises. MLflow shows the status that stands for our error_code."""
-    with pytest.raises(requests.HTTPError) as raised:
+    with pytest.raises(requests.HTTPError) as error:
         method(**arguments)
-    return raised.value
+    return error.value
 
 
 def status(error: requests.HTTPError) -> int:
@@ -133,11 +133,11 @@ def test_the_ai_gateway_is_set(deployments: Any, workspace: WorkspaceClient, nam
 
 def test_it_is_queried(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
     ready(workspace, name, secret)
-    question = {"messages": MESSAGES}
-    whole = deployments.predict(endpoint=name, inputs=question)
+    chat_request = {"messages": MESSAGES}
+    whole = deployments.predict(endpoint=name, inputs=chat_request)
     text = whole["choices"][0]["message"]["content"]
     assert "Hello" in text
-    chunks = list(deployments.predict_stream(endpoint=name, inputs=question))
+    chunks = list(deployments.predict_stream(endpoint=name, inputs=chat_request))
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text
 
 

@@ -52,6 +52,6 @@ def test_a_refusal_is_told(client: Any):
         lambda: client.get_endpoint("no-such-endpoint"),
         lambda: client.predict(endpoint="no-such-endpoint", inputs={"messages": MESSAGES}),
     ):
-        with pytest.raises(requests.HTTPError) as raised:
+        with pytest.raises(requests.HTTPError) as error:
             refused()
-        assert "RESOURCE_DOES_NOT_EXIST" in str(raised.value)
+        assert "RESOURCE_DOES_NOT_EXIST" in str(error.value)

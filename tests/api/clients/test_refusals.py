@@ -79,24 +79,24 @@ WRONG_CONFIGS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("why", WRONG_CONFIGS)
 def test_a_config_that_breaks_a_rule_is_refused_on_create_and_update_alike(
-    owner: Account, secret: str, standing: str, why: str
+    owner: Account, secret: str, unchanged: str, why: str
 ):
     body, field = WRONG_CONFIGS[why]
     create = owner.call("POST", B, {"name": "never-made", "config": body})
-    update = owner.call("PUT", f"{B}/{standing}/config", body)
+    update = owner.call("PUT", f"{B}/{unchanged}/config", body)
     for answer in (create, update):
         assert answer.status_code == 400, answer.text
-        said = answer.json()
-        assert said["error_code"] == "INVALID_PARAMETER_VALUE"
-        assert field in said["message"]
-        assert any(field in each["field"] for each in said["details"])
+        body = answer.json()
+        assert body["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert field in body["message"]
+        assert any(field in each["field"] for each in body["details"])
         assert "sk-typed" not in answer.text
     assert owner.call("GET", f"{B}/never-made").status_code == 404
-    assert owner.call("GET", f"{B}/{standing}").json()["state"]["config_update"] == "NOT_UPDATING"
+    assert owner.call("GET", f"{B}/{unchanged}").json()["state"]["config_update"] == "NOT_UPDATING"
 
 
 @pytest.fixture(scope="module")
-def standing(owner: Account, secret: str) -> str:
+def unchanged(owner: Account, secret: str) -> str:
     """An endpoint that no refused request changes."""
     ready(owner.client(), "standing", secret)
     return "standing"
@@ -129,26 +129,26 @@ def test_an_endpoint_that_breaks_a_rule_is_refused(owner: Account, secret: str, 
 
 
 def test_the_sdk_knows_each_refusal_by_its_class(
-    workspace: WorkspaceClient, provider: SandboxServer, standing: str, secret: str
+    workspace: WorkspaceClient, provider: SandboxServer, unchanged: str, secret: str
 ):
     api = workspace.serving_endpoints
     with pytest.raises(ResourceAlreadyExists):
-        api.create(standing, config=core(secret))
+        api.create(unchanged, config=core(secret))
     with pytest.raises(InvalidParameterValue) as refused:
         api.create("a b", config=core(secret))
     assert "name" in str(refused.value)
     provider.hold("models")
-    api.update_config(standing, served_entities=served(secret, task=EMBEDDINGS))
+    api.update_config(unchanged, served_entities=served(secret, task=EMBEDDINGS))
     with pytest.raises(ResourceConflict) as busy:
-        api.update_config(standing, served_entities=served(secret))
+        api.update_config(unchanged, served_entities=served(secret))
     assert "version" in str(busy.value)
     provider.release("models")
-    settle(workspace, standing)
+    settle(workspace, unchanged)
     for call in (api.get, api.delete, api.export_metrics, api.get_open_api, api.put, api.patch):
         with pytest.raises(ResourceDoesNotExist):
             call("no-such-endpoint")
     with pytest.raises(Unauthenticated):
-        WorkspaceClient(host=workspace.config.host, token="wrong").serving_endpoints.get(standing)
+        WorkspaceClient(host=workspace.config.host, token="wrong").serving_endpoints.get(unchanged)
 
 
 def test_a_viewer_reads_and_changes_nothing(
@@ -169,15 +169,15 @@ def test_a_viewer_reads_and_changes_nothing(
         theirs.query(name, input="x")
 
 
-def test_the_kind_of_an_endpoint_never_changes(owner: Account, secret: str, standing: str):
+def test_the_kind_of_an_endpoint_never_changes(owner: Account, secret: str, unchanged: str):
     registered = {"served_entities": [{"name": "m", "entity_name": "a.b.c", "entity_version": "1"}]}
-    answer = owner.call("PUT", f"{B}/{standing}/config", registered)
+    answer = owner.call("PUT", f"{B}/{unchanged}/config", registered)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "external_model" in answer.json()["message"]
 
 
-def test_there_is_nothing_to_cancel(owner: Account, standing: str):
-    answer = owner.call("POST", f"{B}/{standing}/config:cancel")
+def test_there_is_nothing_to_cancel(owner: Account, unchanged: str):
+    answer = owner.call("POST", f"{B}/{unchanged}/config:cancel")
     assert (answer.status_code, answer.json()["error_code"]) == (409, "RESOURCE_CONFLICT")
 
 
@@ -247,7 +247,7 @@ def test_addresses_work_with_and_without_a_slash(
 def test_a_limit_says_when_to_ask_again(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
     ready(workspace, name, secret)
     assert owner.call("PUT", f"{B}/{name}/rate-limits", {"rate_limits": [LIMIT]}).status_code == 200
-    question = {"messages": [{"role": "user", "content": "Hello"}]}
-    answers = [owner.call("POST", f"/serving-endpoints/{name}/invocations", question) for _ in range(3)]
+    chat_request = {"messages": [{"role": "user", "content": "Hello"}]}
+    answers = [owner.call("POST", f"/serving-endpoints/{name}/invocations", chat_request) for _ in range(3)]
     assert answers[-1].status_code == 429
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 60

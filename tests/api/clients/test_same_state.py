@@ -47,29 +47,29 @@ class Watching:
         """Compares all that both show; the state. Reads again when the endpoint changed in between."""
         while True:
             before = self.api()
-            told = {key: self.page(key) for key in ("active", "pending")}
+            pages = {key: self.page(key) for key in ("active", "pending")}
             if before == self.api():
-                return self.compare(before, told)
+                return self.compare(before, pages)
 
     def page(self, which: str) -> Page:
         return Page(self.person.get(f"/ml/endpoints/{self.name}?config={which}"))
 
-    def compare(self, said: Any, told: dict[str, Page]) -> str:
-        state = READY[said["state"]["ready"]] + UPDATE[said["state"]["config_update"]]
-        page = told["active"]
+    def compare(self, endpoint: Any, pages: dict[str, Page]) -> str:
+        state = READY[endpoint["state"]["ready"]] + UPDATE[endpoint["state"]["config_update"]]
+        page = pages["active"]
         assert page.state() == state
-        assert page.is_polling() == (said["state"]["config_update"] == "IN_PROGRESS")
-        assert row(page, "Created by:") == said["creator"]
+        assert page.is_polling() == (endpoint["state"]["config_update"] == "IN_PROGRESS")
+        assert row(page, "Created by:") == endpoint["creator"]
         assert row(page, "Tags:") == (
-            " ".join(f"{tag['key']}: {tag['value']}" for tag in said["tags"]) or "None"
+            " ".join(f"{tag['key']}: {tag['value']}" for tag in endpoint["tags"]) or "None"
         )
         limits = ", ".join(
-            f"{limit['calls']} a minute for each user" for limit in said.get("rate_limits", ())
+            f"{limit['calls']} a minute for each user" for limit in endpoint.get("rate_limits", ())
         )
         assert row(page, "Rate limits:") == f"{limits or 'None'} Set limits"
-        assert configuration(page) == expected(said["config"])
-        if "pending_config" in said:
-            assert configuration(told["pending"]) == expected(said["pending_config"])
+        assert configuration(page) == expected(endpoint["config"])
+        if "pending_config" in endpoint:
+            assert configuration(pages["pending"]) == expected(endpoint["pending_config"])
         return state
 
 

@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.
 
 MINUTE = timedelta(minutes=1)
 LIMIT = RateLimit(calls=5, key=RateLimitKey.USER, renewal_period=RateLimitRenewalPeriod.MINUTE)
-QUESTION = [ChatMessage(role=ChatMessageRole.USER, content="Hello")]
+HELLO = [ChatMessage(role=ChatMessageRole.USER, content="Hello")]
 
 
 def models(endpoint: ServingEndpointDetailed) -> list[str]:
@@ -160,9 +160,9 @@ def test_list_and_delete(workspace: WorkspaceClient, name: str, secret: str):
     assert entity.external_model is not None
     assert entity.external_model.name == "gpt-4"
     workspace.serving_endpoints.delete(name)
-    with pytest.raises(DatabricksError) as raised:
+    with pytest.raises(DatabricksError) as error:
         workspace.serving_endpoints.get(name)
-    assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    assert error.value.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_what_changes_at_once_makes_no_version(workspace: WorkspaceClient, name: str, secret: str):
@@ -205,15 +205,15 @@ def test_metrics_description_and_logs(workspace: WorkspaceClient, name: str, sec
     assert "/invocations" in described["paths"]
     assert api.logs(name, "entity").logs is not None
     assert api.build_logs(name, "entity").logs is not None
-    with pytest.raises(DatabricksError) as raised:
+    with pytest.raises(DatabricksError) as error:
         api.logs(name, "no-such-entity")
-    assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    assert error.value.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_query_of_each_task(workspace: WorkspaceClient, name: str, secret: str):
     api = workspace.serving_endpoints
     ready(workspace, name, secret)
-    answer = api.query(name, messages=QUESTION, max_tokens=50, temperature=0.5)
+    answer = api.query(name, messages=HELLO, max_tokens=50, temperature=0.5)
     assert answer.choices is not None
     assert answer.choices[0].message is not None
     assert "Hello" in (answer.choices[0].message.content or "")
@@ -233,14 +233,14 @@ def test_what_a_query_says_to_the_gateway_and_to_the_provider(
     ready(workspace, name, secret)
     answer = workspace.serving_endpoints.query(
         name,
-        messages=QUESTION,
+        messages=HELLO,
         max_tokens=50,
         extra_params={"reasoning_effort": "low", "max_tokens": "9", "stream": "true"},
         usage_context={"team": "gen-ai"},
         client_request_id="request-1",
     )
     assert answer.choices is not None
-    sent = provider.asked("chat/completions")[-1]["body"]
+    sent = provider.requests("chat/completions")[-1]["body"]
     assert (sent["reasoning_effort"], sent["max_tokens"]) == ("low", 50)
     assert not {"extra_params", "usage_context", "client_request_id", "stream"} & set(sent)
 
@@ -250,13 +250,13 @@ def test_extra_parameters_reach_the_provider_whatever_the_task(
     workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str, task: str
 ):
     ready(workspace, name, secret, task=task)
-    question: dict[str, Any] = {"prompt": "Once"} if task == COMPLETIONS else {"input": "Once"}
+    inputs: dict[str, Any] = {"prompt": "Once"} if task == COMPLETIONS else {"input": "Once"}
     call = "completions" if task == COMPLETIONS else "embeddings"
     extra, context = {"user": "someone"}, {"team": "gen-ai"}
     workspace.serving_endpoints.query(
-        name, **question, extra_params=extra, usage_context=context, client_request_id="1"
+        name, **inputs, extra_params=extra, usage_context=context, client_request_id="1"
     )
-    sent = provider.asked(call)[-1]["body"]
+    sent = provider.requests(call)[-1]["body"]
     assert sent["user"] == "someone"
     assert not {"extra_params", "usage_context", "client_request_id"} & set(sent)
 
@@ -283,9 +283,9 @@ def test_permissions_by_id(workspace: WorkspaceClient, other: Account, name: str
     assert theirs.permission_level is ServingEndpointDetailedPermissionLevel.CAN_QUERY
     api.set_permissions(made.id, access_control_list=[])
     assert OTHER not in {each.user_name for each in api.get_permissions(made.id).access_control_list or []}
-    with pytest.raises(DatabricksError) as raised:
+    with pytest.raises(DatabricksError) as error:
         other.client().serving_endpoints.get(name)
-    assert raised.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    assert error.value.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_what_this_server_does_not_have_is_refused_with_a_sentence(
@@ -303,10 +303,10 @@ def test_what_this_server_does_not_have_is_refused_with_a_sentence(
         lambda: api.patch_telemetry_config(name, telemetry_config=telemetry),
         lambda: api.http_request("connection", ExternalFunctionRequestHttpMethod.GET, "/"),
     ):
-        with pytest.raises(DatabricksError) as raised:
+        with pytest.raises(DatabricksError) as error:
             refused()
-        assert raised.value.error_code in {
+        assert error.value.error_code in {
             "INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND", "BAD_REQUEST",
         }  # fmt: skip
-        assert str(raised.value).endswith(".")
+        assert str(error.value).endswith(".")
     assert settle(workspace, name).config is not None

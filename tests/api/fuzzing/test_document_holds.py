@@ -33,22 +33,22 @@ FEW = settings(BOUNDED, max_examples=2)
 
 def strict() -> dict[str, Any]:
     """The document, with no field in an answer but those that it tells of."""
-    told = deepcopy(document(base="http://127.0.0.1"))
-    for name, schema in told["components"]["schemas"].items():
+    described = deepcopy(document(base="http://127.0.0.1"))
+    for name, schema in described["components"]["schemas"].items():
         if schema.pop("additionalProperties", None) is True and name not in FREE:
             schema["additionalProperties"] = False
             schema["properties"] = {"warnings": WARNINGS, **schema.get("properties", {})}
-    return told
+    return described
 
 
 FREE = {"Document", "Completion", "DatabricksConfig"}
 MAKES_A_NAME = {"POST /api/2.0/serving-endpoints", "POST /api/2.0/secrets/scopes/create"}
 UPDATE = "PUT /api/2.0/serving-endpoints/{name}/config"
 WARNINGS = {"type": "array", "items": {"type": "string"}}
-told = strict()
-schema = schemathesis.openapi.from_dict(told)
+described = strict()
+schema = schemathesis.openapi.from_dict(described)
 schema.config.phases.coverage.unexpected_methods = set()
-made_up = schemathesis.openapi.from_dict(told)
+made_up = schemathesis.openapi.from_dict(described)
 made_up.config.phases.coverage.enabled = False  # its systematic cases are tried by the admin alone
 
 

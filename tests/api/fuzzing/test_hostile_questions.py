@@ -38,10 +38,10 @@ def test_no_question_is_an_error_of_ours(operation: Operation, server: Server):
     right, *wrong = [at(operation, parts) for parts in addresses(operation, KNOWN)]
     plain = example_body(operation, EXAMPLE) or {}
     bodies = [spelled(body) for _what, body in spoilt(plain, operation.body)] if operation.body else []
-    asked = [*((path, spelled(plain)) for path in wrong), *((right, body) for body in [*BROKEN, *bodies])]
+    cases = [*((path, spelled(plain)) for path in wrong), *((right, body) for body in [*BROKEN, *bodies])]
     with requests.Session() as session:
         session.headers.update(server.headers("admin"))
-        for path, body in asked:
+        for path, body in cases:
             reply = session.request(operation.method, server.url + path, data=body, timeout=30)
             assert reply.status_code < 500, (path[:200], body[:200], reply.text[:300])
 

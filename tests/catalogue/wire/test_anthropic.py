@@ -21,7 +21,7 @@ from serving_ui.catalogue.tasks import Task
 from tests.support.recordings import STREAMED, WHOLE, Recording
 from tests.support.vendor import Answer, Vendor, running_vendor
 
-GIVEN_UP = frozenset({"temperature", "top_p", "top_k"})
+REFUSED_BY_SDK = frozenset({"temperature", "top_p", "top_k"})
 """The SDK speaks API version 2026-10-21, which no model takes these with. We speak 2023-06-01, where the older models do."""
 BETA = "task_budget"
 """A field of `output_config` that only the SDK's beta half knows."""
@@ -62,14 +62,14 @@ def arguments(recorded: Recording) -> dict[str, Any]:
     """The recorded request as the SDK wants it. It streams by method, and takes what it has given up as extra."""
     sent = dict(recorded.request["body"])
     sent.pop("stream", None)
-    given_up = {name: sent.pop(name) for name in GIVEN_UP & sent.keys()}
-    return {**sent, "extra_body": given_up}
+    extra_body = {name: sent.pop(name) for name in REFUSED_BY_SDK & sent.keys()}
+    return {**sent, "extra_body": extra_body}
 
 
 @pytest.mark.parametrize("recorded", [*CHATS, *STREAMS], ids=str)
 def test_all_that_we_send_is_known_to_the_sdk(recorded: Recording):
     """What a type does not know is lost when a value goes through it and back."""
-    sent = {name: value for name, value in body(recorded).items() if name not in GIVEN_UP}
+    sent = {name: value for name, value in body(recorded).items() if name not in REFUSED_BY_SDK}
     sent.get("output_config", {}).pop(BETA, None)
     for message in sent["messages"]:
         if isinstance(message["content"], list):
@@ -89,7 +89,7 @@ def test_the_sdk_sends_the_same_for_the_same(
 ):
     vendor.say(Answer.json(recorded.reply))
     client.messages.create(**arguments(recorded))
-    request, ours = vendor.asked[0], recorded.built()
+    request, ours = vendor.requests[0], recorded.built()
     assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
     assert request.json == body(recorded)
     sent = {name.lower(): value for name, value in ours.headers}
@@ -105,8 +105,8 @@ def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, clie
     assert recorded.answer is not None
     vendor.say(Answer.json(recorded.reply))
     read = client.messages.create(**arguments(recorded))
-    said = recorded.answer["choices"][0]["message"]
-    assert told(read) == told_here(said, recorded.answer["usage"])
+    message = recorded.answer["choices"][0]["message"]
+    assert read_by_sdk(read) == read_here(message, recorded.answer["usage"])
 
 
 @every_stream
@@ -115,11 +115,11 @@ def test_the_sdk_reads_the_same_stream(recorded: Recording, vendor: Vendor, clie
     vendor.say(Answer.stream(recorded.stream()))
     with client.messages.stream(**arguments(recorded)) as stream:
         read = stream.get_final_message()
-    said, usage = gathered(recorded.chunks)
-    assert told(read) == told_here(said, usage)
+    message, usage = gathered(recorded.chunks)
+    assert read_by_sdk(read) == read_here(message, usage)
 
 
-def told(message: anthropic.types.Message) -> dict[str, Any]:
+def read_by_sdk(message: anthropic.types.Message) -> dict[str, Any]:
     """What the SDK has read."""
     usage = message.usage
     cached = usage.cache_read_input_tokens or 0
@@ -138,13 +138,13 @@ def told(message: anthropic.types.Message) -> dict[str, Any]:
     }
 
 
-def told_here(said: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+def read_here(message: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
     """What the caller gets."""
-    calls = [(call["id"], call["function"]) for call in said.get("tool_calls") or ()]
-    thoughts = [block for block in said.get("thinking_blocks") or () if block["type"] == "thinking"]
+    calls = [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
+    thoughts = [block for block in message.get("thinking_blocks") or () if block["type"] == "thinking"]
     return {
-        "text": said["content"] or "",
-        "thought": said.get("reasoning_content") or "",
+        "text": message["content"] or "",
+        "thought": message.get("reasoning_content") or "",
         "calls": [(call_id, call["name"], json.loads(call["arguments"])) for call_id, call in calls],
         "signed": [block["signature"] for block in thoughts],
         "tokens": (
@@ -157,16 +157,21 @@ def told_here(said: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
 
 def gathered(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The message that the chunks make, and its usage."""
-    said: dict[str, Any] = {"content": "", "reasoning_content": "", "thinking_blocks": [], "tool_calls": []}
+    message: dict[str, Any] = {
+        "content": "",
+        "reasoning_content": "",
+        "thinking_blocks": [],
+        "tool_calls": [],
+    }
     for chunk in chunks[:-1]:
         delta = chunk["choices"][0]["delta"]
         for name in ("content", "reasoning_content"):
-            said[name] += delta.get(name, "")
-        said["thinking_blocks"] += delta.get("thinking_blocks", [])
+            message[name] += delta.get(name, "")
+        message["thinking_blocks"] += delta.get("thinking_blocks", [])
         for call in delta.get("tool_calls", ()):
             if "id" in call:
-                said["tool_calls"].append(json.loads(json.dumps(call)))
+                message["tool_calls"].append(json.loads(json.dumps(call)))
             else:
-                function = said["tool_calls"][call["index"]]["function"]
+                function = message["tool_calls"][call["index"]]["function"]
                 function["arguments"] += call["function"]["arguments"]
-    return said, chunks[-1]["usage"]
+    return message, chunks[-1]["usage"]

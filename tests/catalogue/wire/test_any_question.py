@@ -58,9 +58,9 @@ every_recording = pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
 SCHEMA = {"name": "x", "schema": {"type": "object", "properties": {}}}
-MAY_BE_SAID = {"input_type"}
+WITH_OUR_DEFAULT = {"input_type"}
 """What has a default of ours that the caller may replace."""
-ASKING_FOR_SOMETHING: dict[str, list[Any]] = {
+PARAMETER_VALUES: dict[str, list[Any]] = {
     "n": [2],
     "best_of": [2],
     "echo": [True],
@@ -112,7 +112,10 @@ OF_THE_VENDOR = [
     for each in RECORDINGS
     for name in (each.request["body"] if each.wire_format.translate_response is not None else ())
     if name
-    not in OPENAI_FIELDS | MAY_BE_SAID | each.question.keys() | each.question.get("extra_params", {}).keys()
+    not in OPENAI_FIELDS
+    | WITH_OUR_DEFAULT
+    | each.openai_request.keys()
+    | each.openai_request.get("extra_params", {}).keys()
 ]
 
 
@@ -120,27 +123,27 @@ OF_THE_VENDOR = [
 def test_what_openai_s_parameters_have_become_is_never_replaced(recorded: Recording, name: str):
     """Who says the same once more in the vendor's own words is told so, by its name."""
     with pytest.raises(UnsupportedRequest, match=name):
-        recorded.built({**recorded.question, name: "something else"})
+        recorded.built({**recorded.openai_request, name: "something else"})
 
 
 def shortest(recorded: Recording) -> dict[str, Any]:
     """A question with nothing but what it must have."""
-    needed = {name: value for name, value in recorded.question.items() if name in NEEDED}
+    needed = {name: value for name, value in recorded.openai_request.items() if name in NEEDED}
     return needed | ({"messages": [{"role": "user", "content": "x"}]} if "messages" in needed else {})
 
 
-@pytest.mark.parametrize("name", ASKING_FOR_SOMETHING)
+@pytest.mark.parametrize("name", PARAMETER_VALUES)
 @pytest.mark.parametrize("recorded", ONE_OF_EACH.values(), ids=str)
 def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Recording, name: str):
     """Nothing is dropped in silence."""
-    question = shortest(recorded) | NEEDING_MORE.get(name, {})
+    openai_request = shortest(recorded) | NEEDING_MORE.get(name, {})
     try:
-        plain = recorded.built(question).body
+        plain = recorded.built(openai_request).body
     except UnsupportedRequest:
         return  # it cannot do what the parameter belongs to
-    for value in ASKING_FOR_SOMETHING[name]:
+    for value in PARAMETER_VALUES[name]:
         try:
-            sent = recorded.built({**question, name: value}).body
+            sent = recorded.built({**openai_request, name: value}).body
         except UnsupportedRequest as refusal:
             assert name in str(refusal)
         else:
@@ -161,14 +164,14 @@ def test_no_field_of_openai_is_taken_for_a_providers_own(request_of_openai: type
     assert get_type_hints(request_of_openai).keys() <= OPENAI_FIELDS
 
 
-def built_or_refused(recorded: Recording, question: dict[str, Any], *, checked: bool = True) -> None:
+def built_or_refused(recorded: Recording, openai_request: dict[str, Any], *, checked: bool = True) -> None:
     """The question as the gateway reads it, which takes no halves of surrogate pairs and no infinite numbers.
 
     What is said in the vendor's own words is between caller and vendor, and not checked.
     """
     try:
-        asked = read_body(json.dumps(question).encode())
-        request = recorded.built(asked, checked=checked)
+        body = read_body(json.dumps(openai_request).encode())
+        request = recorded.built(body, checked=checked)
     except (UnsupportedRequest, GatewayError) as refusal:
         assert str(refusal)
     else:
@@ -179,12 +182,14 @@ def built_or_refused(recorded: Recording, question: dict[str, Any], *, checked: 
 @settings(deadline=None, max_examples=30)
 @given(at=st.integers(0, 1000), value=ANYTHING)
 def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
-    question = with_other(recorded.question, at, value)
-    for name in NEEDED & recorded.question.keys():
-        if not question[name] or type(question[name]) is not type(recorded.question[name]):
-            question[name] = recorded.question[name]
-    in_our_words = all(question.get(name) == recorded.question.get(name) for name in PROVIDERS_OWN)
-    built_or_refused(recorded, question, checked=in_our_words)
+    openai_request = with_other(recorded.openai_request, at, value)
+    for name in NEEDED & recorded.openai_request.keys():
+        if not openai_request[name] or type(openai_request[name]) is not type(recorded.openai_request[name]):
+            openai_request[name] = recorded.openai_request[name]
+    in_our_words = all(
+        openai_request.get(name) == recorded.openai_request.get(name) for name in PROVIDERS_OWN
+    )
+    built_or_refused(recorded, openai_request, checked=in_our_words)
 
 
 @every_recording
@@ -192,4 +197,4 @@ def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
 @given(more=st.dictionaries(NAMES, ANYTHING, min_size=1, max_size=3))
 def test_a_question_with_other_parameters(recorded: Recording, more: dict[str, Any]):
     in_our_words = not more.keys() & PROVIDERS_OWN
-    built_or_refused(recorded, {**recorded.question, **more}, checked=in_our_words)
+    built_or_refused(recorded, {**recorded.openai_request, **more}, checked=in_our_words)

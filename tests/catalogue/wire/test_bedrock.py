@@ -58,7 +58,7 @@ def with_bytes(content: Any, *, convert: Any, name: str = "") -> Any:
     return convert(content) if name in {"bytes", "redactedContent"} else content
 
 
-def ask(sdk: Any, recorded: Recording) -> Any:
+def query(sdk: Any, recorded: Recording) -> Any:
     """The SDK's question with the recorded parameters."""
     _, _, model, action = recorded.request["path"].split("/")
     body = recorded.request["body"]
@@ -79,10 +79,10 @@ def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
     vendor.say(
         Answer.stream(recorded.stream(), kind=frames.KIND) if streamed else Answer.json(recorded.reply)
     )
-    answer = ask(sdk, recorded)
+    answer = query(sdk, recorded)
     if streamed:
         list(answer["stream"])
-    (request,) = vendor.asked
+    (request,) = vendor.requests
     assert (request.method, request.path) == ("POST", recorded.request["path"])
     assert request.json == recorded.request["body"]
     assert request.headers["content-type"] == recorded.request["headers"]["content-type"]
@@ -92,7 +92,7 @@ def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.answer], ids=str)
 def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor, sdk: Any):
     vendor.say(Answer.json(recorded.reply))
-    answer = ask(sdk, recorded)
+    answer = query(sdk, recorded)
     if recorded.task is Task.EMBEDDINGS:
         assert json.loads(answer["body"].read()) == recorded.reply
         return
@@ -103,30 +103,30 @@ def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor,
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
 def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk: Any):
     vendor.say(Answer.stream(recorded.stream(), kind=frames.KIND))
-    events = [next(iter(each.items())) for each in ask(sdk, recorded)["stream"]]
-    heard = [
+    events = [next(iter(each.items())) for each in query(sdk, recorded)["stream"]]
+    read = [
         (name, with_bytes(data, convert=lambda content: b64encode(content).decode())) for name, data in events
     ]
     # Bedrock pads its events with a field `p`, which the SDK drops as it drops the response before the first event.
-    told = [
+    written = [
         (each.name, {name: value for name, value in each.data.items() if name != "p"})
         for each in recorded.events()
         if each.name != "initial-response"
     ]
-    assert heard == told
+    assert read == written
 
 
 @pytest.mark.parametrize("effort", ["minimal", "max", ["low"]])
 def test_nova_has_efforts_of_its_own(effort: Any):
     (recorded,) = [each for each in BEDROCK if each.path.stem == "thinking-of-nova"]
     with pytest.raises(UnsupportedRequest, match="reasoning_effort"):
-        recorded.built({**recorded.question, "reasoning_effort": effort})
+        recorded.built({**recorded.openai_request, "reasoning_effort": effort})
 
 
 def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
     (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
     with pytest.raises(UnsupportedRequest, match="parallel_tool_calls"):
-        recorded.built({**recorded.question, "parallel_tool_calls": False})
+        recorded.built({**recorded.openai_request, "parallel_tool_calls": False})
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)

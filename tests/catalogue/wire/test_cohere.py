@@ -73,11 +73,11 @@ def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.answer is not None
     vendor.say(Answer.json(recorded.reply))
     read: Any = client.chat(**arguments(recorded))
-    assert_same(vendor.asked[0], recorded, stream=False)
+    assert_same(vendor.requests[0], recorded, stream=False)
     (choice,) = recorded.answer["choices"]
     assert (read.id, FINISHED[read.finish_reason]) == (recorded.answer["id"], choice["finish_reason"])
     assert tokens(read.usage) == counted(recorded.answer["usage"])
-    said = choice.get("message") or {"content": choice["text"]}
+    message = choice.get("message") or {"content": choice["text"]}
     parts = read.message.content or []
     assert {
         "content": "".join(part.text for part in parts if part.type == "text"),
@@ -85,35 +85,35 @@ def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
         "tool_plan": read.message.tool_plan or "",
         "tool_calls": [call.model_dump() for call in read.message.tool_calls or ()],
         "citations": [plain(each) for each in read.message.citations or ()],
-    } == everything(said)
+    } == everything(message)
 
 
 @every_chat_stream
 def test_a_stream_of_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.chunks is not None
     vendor.say(Answer.stream(recorded.stream()))
-    said: dict[str, Any] = everything({})
+    message: dict[str, Any] = everything({})
     ended: Any = None
     event: Any
     for event in client.chat_stream(**arguments(recorded)):
         if event.type == "message-end":
             ended = event.delta
         elif event.type in {"content-start", "content-delta"}:
-            said["content"] += event.delta.message.content.text or ""
-            said["reasoning_content"] += event.delta.message.content.thinking or ""
+            message["content"] += event.delta.message.content.text or ""
+            message["reasoning_content"] += event.delta.message.content.thinking or ""
         elif event.type == "tool-plan-delta":
-            said["tool_plan"] += event.delta.message.tool_plan
+            message["tool_plan"] += event.delta.message.tool_plan
         elif event.type == "tool-call-start":
-            said["tool_calls"].append(event.delta.message.tool_calls.model_dump())
+            message["tool_calls"].append(event.delta.message.tool_calls.model_dump())
         elif event.type == "tool-call-delta":
-            said["tool_calls"][-1]["function"]["arguments"] += (
+            message["tool_calls"][-1]["function"]["arguments"] += (
                 event.delta.message.tool_calls.function.arguments
             )
         elif event.type == "citation-start":
-            said["citations"].append(plain(event.delta.message.citations))
-    assert_same(vendor.asked[0], recorded)
+            message["citations"].append(plain(event.delta.message.citations))
+    assert_same(vendor.requests[0], recorded)
     *chunks, last = recorded.chunks
-    assert said == gathered(chunks)
+    assert message == gathered(chunks)
     assert FINISHED[ended.finish_reason] == chunks[-1]["choices"][0]["finish_reason"]
     assert tokens(ended.usage) == counted(last["usage"])
 
@@ -123,7 +123,7 @@ def test_a_generation(recorded: Recording, vendor: Vendor, older_client: cohere.
     assert recorded.answer is not None
     vendor.say(Answer.json(recorded.reply))
     read = older_client.generate(**arguments(recorded))
-    assert_same(vendor.asked[0], recorded, stream=False)
+    assert_same(vendor.requests[0], recorded, stream=False)
     assert read.id == recorded.answer["id"]
     assert [each.text for each in read.generations] == [each["text"] for each in recorded.answer["choices"]]
     assert tokens(read.meta) == counted(recorded.answer["usage"])
@@ -145,7 +145,7 @@ def test_a_stream_of_generations(recorded: Recording, vendor: Vendor, older_clie
                 0: str(event.finish_reason)
             }
             assert not whole or {each.index or 0: each.text for each in whole} == texts
-    assert_same(vendor.asked[0], recorded)
+    assert_same(vendor.requests[0], recorded)
     choices = [each["choices"][0] for each in recorded.chunks if each["choices"]]
     assert texts == {
         index: "".join(each["text"] for each in choices if each["index"] == index) for index in texts
@@ -160,7 +160,7 @@ def test_embeddings(recorded: Recording, vendor: Vendor, client: cohere.ClientV2
     assert recorded.answer is not None
     vendor.say(Answer.json(recorded.reply))
     read: Any = client.embed(**arguments(recorded))
-    assert_same(vendor.asked[0], recorded)
+    assert_same(vendor.requests[0], recorded)
     assert read.embeddings.float_ == [floats(each["embedding"]) for each in recorded.answer["data"]]
     assert read.meta.billed_units.input_tokens == recorded.answer["usage"]["prompt_tokens"]
 
@@ -171,31 +171,31 @@ def test_every_task_is_asked_at_an_address_that_the_sdk_knows():
     assert {each.task for each in cohere_ones} == set(Task)
 
 
-def everything(said: dict[str, Any]) -> dict[str, Any]:
+def everything(message: dict[str, Any]) -> dict[str, Any]:
     """A message with nothing left out."""
-    texts = {name: said.get(name) or "" for name in ("content", "reasoning_content", "tool_plan")}
-    return texts | {name: list(said.get(name) or ()) for name in ("tool_calls", "citations")}
+    texts = {name: message.get(name) or "" for name in ("content", "reasoning_content", "tool_plan")}
+    return texts | {name: list(message.get(name) or ()) for name in ("tool_calls", "citations")}
 
 
 def gathered(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     """The message that the chunks make."""
-    said = everything({})
+    message = everything({})
     for chunk in chunks:
         choice = chunk["choices"][0]
         delta = choice.get("delta") or {"content": choice.get("text") or ""}
         for name in ("content", "reasoning_content", "tool_plan"):
-            said[name] += delta.get(name) or ""
+            message[name] += delta.get(name) or ""
         for citation in delta.get("citations") or ():
-            said["citations"].append({name: value for name, value in citation.items() if name != "index"})
+            message["citations"].append({name: value for name, value in citation.items() if name != "index"})
         for call in delta.get("tool_calls") or ():
             if "id" in call:
-                said["tool_calls"].append(
+                message["tool_calls"].append(
                     {"id": call["id"], "type": call["type"], "function": dict(call["function"])}
                 )
             else:
-                function = said["tool_calls"][call["index"]]["function"]
+                function = message["tool_calls"][call["index"]]["function"]
                 function["arguments"] += call["function"]["arguments"]
-    return said
+    return message
 
 
 def plain(citation: Any) -> dict[str, Any]:
@@ -206,8 +206,8 @@ def plain(citation: Any) -> dict[str, Any]:
 
 def tokens(usage: Any) -> tuple[float, float]:
     """As the model counts them, or those that are billed where only they are told."""
-    told = usage.tokens or usage.billed_units
-    return told.input_tokens, told.output_tokens
+    counts = usage.tokens or usage.billed_units
+    return counts.input_tokens, counts.output_tokens
 
 
 def counted(usage: dict[str, Any]) -> tuple[int, int]:

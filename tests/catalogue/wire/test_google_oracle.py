@@ -27,7 +27,7 @@ from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
 GOOGLE = {each.path.stem: each for each in RECORDINGS if each.provider.name == "google-cloud-vertex-ai"}
 GENERATED = [each for each in GOOGLE.values() if each.task is not Task.EMBEDDINGS]
-Ask = Callable[[genai.Client], Any]
+Query = Callable[[genai.Client], Any]
 
 
 class Credentials(google.auth.credentials.Credentials):
@@ -241,7 +241,7 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
     config = types.GenerateContentConfig(
         **given, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
     )
-    if recorded.question.get("stream"):
+    if recorded.openai_request.get("stream"):
         vendor.say(Answer.stream(recorded.stream()))
         for _ in client.models.generate_content_stream(
             model=recorded.model, contents=contents, config=config
@@ -250,7 +250,7 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
     else:
         vendor.say(Answer.json(recorded.reply))
         client.models.generate_content(model=recorded.model, contents=contents, config=config)
-    same(vendor.asked[-1], recorded)
+    same(vendor.requests[-1], recorded)
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -260,7 +260,7 @@ def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: 
     read = client.models.embed_content(
         model=recorded.model, contents=texts, config=types.EmbedContentConfig(**given)
     )
-    same(vendor.asked[-1], recorded)
+    same(vendor.requests[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)
 
 

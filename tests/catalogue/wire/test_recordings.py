@@ -44,17 +44,17 @@ def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording)
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
 def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
-    question = {name: value for name, value in recorded.question.items() if name in STAYS}
-    extra = {name: value for name, value in recorded.question.items() if name not in STAYS}
+    required = {name: value for name, value in recorded.openai_request.items() if name in STAYS}
+    extra = {name: value for name, value in recorded.openai_request.items() if name not in STAYS}
     merged = {**extra.pop("extra_params", {}), **extra}
-    request = recorded.built({**question, "extra_params": merged})
+    request = recorded.built({**required, "extra_params": merged})
     assert json.loads(request.body or b"") == recorded.request["body"]
 
 
 @pytest.mark.parametrize("recorded", WHOLE, ids=str)
 def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
     reply = recorded.wire_format.translate_response
-    assert (reply(recorded.reply, recorded.asked) if reply else recorded.reply) == recorded.answer
+    assert (reply(recorded.reply, recorded.context) if reply else recorded.reply) == recorded.answer
 
 
 TRANSLATED = [each for each in STREAMED if each.wire_format.stream_translator is not None]
@@ -63,7 +63,7 @@ TRANSLATED = [each for each in STREAMED if each.wire_format.stream_translator is
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
     assert recorded.wire_format.stream_translator is not None
-    translator = recorded.wire_format.stream_translator(recorded.asked)
+    translator = recorded.wire_format.stream_translator(recorded.context)
     chunks = []
     for event in recorded.events():
         chunks += translator.take(event)
@@ -79,8 +79,8 @@ def test_openais_client_gathers_the_chunks(recorded: Recording):
         state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
     deltas = [choice for each in recorded.chunks for choice in each["choices"]]
     for gathered in state.current_completion_snapshot.choices:
-        told = [each["delta"].get("content") or "" for each in deltas if each["index"] == gathered.index]
-        assert (gathered.message.content or "") == "".join(told)
+        texts = [each["delta"].get("content") or "" for each in deltas if each["index"] == gathered.index]
+        assert (gathered.message.content or "") == "".join(texts)
         assert gathered.finish_reason
         for call in gathered.message.tool_calls or ():
             assert isinstance(json.loads(call.function.arguments), dict)
@@ -89,7 +89,7 @@ def test_openais_client_gathers_the_chunks(recorded: Recording):
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
 def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
     assert recorded.wire_format.stream_translator is not None
-    translator = recorded.wire_format.stream_translator(recorded.asked)
+    translator = recorded.wire_format.stream_translator(recorded.context)
     events = recorded.events()
     for event in events[: len(events) // 2]:
         translator.take(event)
@@ -100,5 +100,5 @@ def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording
 def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: Refusal):
     recorded = refusal.recording
     with pytest.raises(UnsupportedRequest) as refused:
-        recorded.built({**recorded.question, **refusal.question})
+        recorded.built({**recorded.openai_request, **refusal.openai_request})
     assert refusal.parameter in str(refused.value)

@@ -30,7 +30,7 @@ from tests.support.table import (
     tools,
     user,
 )
-from tests.support.told import Call, Picture, told
+from tests.support.vendor_requests import Call, Picture, parse_vendor_request
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -216,13 +216,13 @@ STOPS: dict[str, tuple[list[str], list[str] | Refused, dict[str, list[str] | Ref
 def test_stops(rule: str, column: Column, task: Task):
     stop, cell, but = STOPS[rule]
     expected = but.get(column.name, cell)
-    asked: dict[str, Any] = {"messages": [user("Hi")]} if task is Task.CHAT else {"prompt": "Hi"}
+    request_body: dict[str, Any] = {"messages": [user("Hi")]} if task is Task.CHAT else {"prompt": "Hi"}
     for model in (column.chat,) if task is Task.CHAT else column.completions:
         if isinstance(expected, Refused):
             with pytest.raises(UnsupportedRequest, match=expected.words):
-                column.sent({**asked, "stop": stop}, task=task, model=model)
+                column.sent({**request_body, "stop": stop}, task=task, model=model)
         else:
-            assert stops_in(column.sent({**asked, "stop": stop}, task=task, model=model)) == expected
+            assert stops_in(column.sent({**request_body, "stop": stop}, task=task, model=model)) == expected
 
 
 def stops_in(body: dict[str, Any]) -> list[str]:
@@ -247,4 +247,4 @@ def test_a_prompt_is_what_the_user_says(column: Column):
         if "prompt" in body:
             assert " Once \n" in body["prompt"]
         else:
-            assert told(column.provider.name, body).turns == [("user", " Once \n")]
+            assert parse_vendor_request(column.provider.name, body).turns == [("user", " Once \n")]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given as given_by_hypothesis
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.columns import COLUMNS, Column, fitted
@@ -26,7 +25,7 @@ from tests.support.table import (
     tools,
     user,
 )
-from tests.support.told import Call
+from tests.support.vendor_requests import Call
 
 LONG = "a" * 100
 MCP = "mcp.files/read:now"
@@ -45,7 +44,7 @@ def fine(*ids: str, other: tuple[str, ...], name: str = "f") -> tuple[Cell, dict
     return turns(ids), {"cohere": turns(other), "ai21": turns(other)}
 
 
-def asked(*ids: Any, answered: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+def call_messages(*ids: Any, answered: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
     return [
         user("Hi"),
         assistant(None, *(call(each) for each in ids)),
@@ -57,25 +56,25 @@ KIMIS = fitted("functions_get_0", "functions.get:0")
 IDS = [
     Row(
         "ids of another vendor",
-        asked("functions.get:0"),
+        call_messages("functions.get:0"),
         *fine(KIMIS, other=("functions.get:0",)),
         tools("f"),
     ),
     Row(
         "ids that differ in what is not taken",
-        asked("a.b", "a:b", "a_b"),
+        call_messages("a.b", "a:b", "a_b"),
         *fine(fitted("a_b", "a.b"), fitted("a_b", "a:b"), "a_b", other=("a.b", "a:b", "a_b")),
         tools("f"),
     ),
-    Row("long ids", asked(LONG), *fine(fitted("a" * 49, LONG), other=(LONG,)), tools("f")),
+    Row("long ids", call_messages(LONG), *fine(fitted("a" * 49, LONG), other=(LONG,)), tools("f")),
     Row(
         "an id that looks fitted",
-        asked(KIMIS),
+        call_messages(KIMIS),
         *fine(fitted(KIMIS[:49], KIMIS), other=(fitted(KIMIS, KIMIS),)),
         tools("f"),
     ),
-    Row("empty ids", asked("", ""), *fine("call", "call-2", other=("call", "call-2")), tools("f")),
-    Row("no ids", asked(None), *fine("call", other=("call",)), tools("f")),
+    Row("empty ids", call_messages("", ""), *fine("call", "call-2", other=("call", "call-2")), tools("f")),
+    Row("no ids", call_messages(None), *fine("call", other=("call",)), tools("f")),
     Row(
         "null for an id",
         [user("Hi"), assistant(None, {**call(""), "id": None}), tool("", "0")],
@@ -84,14 +83,14 @@ IDS = [
     ),
     Row(
         "ids of other scripts",
-        asked("呼び出し"),
+        call_messages("呼び出し"),
         *fine(fitted("____", "呼び出し"), other=(fitted("____", "呼び出し"),)),
         tools("f"),
     ),
-    Row("an id twice in a turn", asked("a", "a"), *fine("a", "a-2", other=("a", "a-2")), tools("f")),
+    Row("an id twice in a turn", call_messages("a", "a"), *fine("a", "a-2", other=("a", "a-2")), tools("f")),
     Row(
         "an id twice in a conversation",
-        [*asked("a"), *asked("a")[1:]],
+        [*call_messages("a"), *call_messages("a")[1:]],
         [
             USER,
             *[
@@ -105,25 +104,25 @@ IDS = [
     Row("a result of no call", [user("Hi"), tool("x")], Refused("messages[1].tool_call_id"), more=tools("f")),
     Row(
         "two results of one call",
-        asked("a", answered=("a", "a")),
+        call_messages("a", answered=("a", "a")),
         Refused("messages[3].tool_call_id"),
         more=tools("f"),
     ),
     Row(
         "a call without a result",
-        [*asked("a", answered=()), user("Well?")],
+        [*call_messages("a", answered=()), user("Well?")],
         Refused("messages[1].tool_calls"),
         more=tools("f"),
     ),
     Row(
         "a call without a result, before another",
-        [*asked("a", answered=()), assistant("x"), user("y")],
+        [*call_messages("a", answered=()), assistant("x"), user("y")],
         Refused("messages[1].tool_calls"),
         more=tools("f"),
     ),
     Row(
         "results in another order",
-        asked("a", "b", answered=("b", "a")),
+        call_messages("a", "b", answered=("b", "a")),
         [USER, ("assistant", Call("a", "f"), Call("b", "f")), results(("b", "0"), ("a", "1"))],
         {"vertex": [USER, ("assistant", Call("a", "f"), Call("b", "f")), results(("a", "1"), ("b", "0"))]},
         tools("f"),
@@ -284,7 +283,7 @@ NO_TOOLS = [
 NOTHING: list[Any] = [None, "", " ", "null", {}, "{}", "\n{ }"]
 
 
-def given(arguments: Any) -> list[dict[str, Any]]:
+def called_with(arguments: Any) -> list[dict[str, Any]]:
     return [user("Hi"), assistant(None, call("a", arguments=arguments)), tool("a")]
 
 
@@ -294,7 +293,7 @@ def written(arguments: str) -> Cell:
 
 ARGUMENTS = [
     *(
-        Row(f"no arguments: {nothing!r}", given(nothing), written("{}"), more=tools("f"))
+        Row(f"no arguments: {nothing!r}", called_with(nothing), written("{}"), more=tools("f"))
         for nothing in NOTHING
     ),
     Row(
@@ -305,20 +304,20 @@ ARGUMENTS = [
     ),
     Row(
         "numbers that JSON does not have",
-        given('{"a": NaN, "b": [-Infinity, 1e400], "c": "NaN"}'),
+        called_with('{"a": NaN, "b": [-Infinity, 1e400], "c": "NaN"}'),
         written('{"a": null, "b": [null, null], "c": "NaN"}'),
         dict.fromkeys(("cohere", "ai21"), written('{"a":null,"b":[null,null],"c":"NaN"}')),
         tools("f"),
     ),
     Row(
         "arguments that are no object",
-        given("[1]"),
+        called_with("[1]"),
         Refused("messages[1].tool_calls[0].function.arguments"),
         more=tools("f"),
     ),
     Row(
         "arguments that were cut",
-        given('{"a": '),
+        called_with('{"a": '),
         Refused("messages[1].tool_calls[0].function.arguments"),
         more=tools("f"),
     ),
@@ -341,15 +340,17 @@ def test_a_cell(row: Row, column: Column):
 
 def test_the_same_id_becomes_the_same_in_the_next_request():
     """Nothing is remembered between requests: a conversation that goes on keeps its beginning."""
-    before = [*asked("functions.get:0", "a", "a"), *asked("a", "functions.get:0")[1:]]
-    after = [*before, assistant("So."), user("And?"), *asked("a")[1:]]
+    before = [*call_messages("functions.get:0", "a", "a"), *call_messages("a", "functions.get:0")[1:]]
+    after = [*before, assistant("So."), user("And?"), *call_messages("a")[1:]]
     for column in COLUMNS:
-        shorter, longer = (column.told({"messages": each, **tools("f")}).turns for each in (before, after))
+        shorter, longer = (
+            column.vendor_request({"messages": each, **tools("f")}).turns for each in (before, after)
+        )
         assert longer[: len(shorter)] == shorter
 
 
 @settings(deadline=None)
-@given_by_hypothesis(st.lists(st.text(max_size=70), min_size=1, max_size=8))
+@given(st.lists(st.text(max_size=70), min_size=1, max_size=8))
 def test_any_ids_and_names_stay_apart(texts: list[str]):
     names = list(dict.fromkeys(texts))
     messages = [
@@ -358,7 +359,7 @@ def test_any_ids_and_names_stay_apart(texts: list[str]):
         *(tool(each, str(n)) for n, each in enumerate(texts)),
     ]
     for column in COLUMNS:
-        told = column.told({"messages": messages, **tools(*names)})
-        assert len(set(told.tools)) == len(names)
-        calls = [item for item in told.turns[1] if isinstance(item, Call)]
-        assert [item.name for item in calls] == [told.tools[n % len(names)] for n in range(len(texts))]
+        request = column.vendor_request({"messages": messages, **tools(*names)})
+        assert len(set(request.tools)) == len(names)
+        calls = [item for item in request.turns[1] if isinstance(item, Call)]
+        assert [item.name for item in calls] == [request.tools[n % len(names)] for n in range(len(texts))]

@@ -25,13 +25,13 @@ OBJECTS = [{}, None, MISSING]
 """And where they are an object."""
 
 
-def question(name: str) -> Json:
+def tools_request(name: str) -> Json:
     return {"messages": [user("Hi")], **tools("other", name)}
 
 
 def called(column: Column, name: str) -> str:
     """What the vendor's model calls the tool."""
-    return column.told(question(name)).tools[-1]
+    return column.vendor_request(tools_request(name)).tools[-1]
 
 
 def holding(key: str, value: Any) -> Json:
@@ -159,7 +159,7 @@ every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
 def whole(column: Column, name: str, arguments: Any) -> Json:
     """The call as the caller gets it."""
     reply = WIRES[column.provider.name][0](called(column, name), arguments)
-    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(question(name)))
+    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.context(tools_request(name)))
     (call,) = answer["choices"][0]["message"]["tool_calls"]
     function: Json = call["function"]
     return function
@@ -169,7 +169,7 @@ def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
     """The call as OpenAI's client gathers it."""
     make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None
-    translator, state = make(column.asked(question(name))), ChatCompletionStreamState()
+    translator, state = make(column.context(tools_request(name))), ChatCompletionStreamState()
     for event in WIRES[column.provider.name][1](called(column, name), pieces):
         for chunk in translate_event(translator, event):
             state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
@@ -192,17 +192,19 @@ def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
 @every_column
 def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
     reply = WIRES[column.provider.name][0]("made_up", {} if {} in WIRES[column.provider.name][2] else "{}")
-    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(question("weather")))
+    answer = to_openai_response(
+        column.wire_format(Task.CHAT), reply, column.context(tools_request("weather"))
+    )
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "made_up"
 
 
 @every_column
 def test_a_name_is_known_among_the_extra_parameters(column: Column):
-    asked = {"messages": [user("Hi")], "extra_params": tools(NAMES[1])}
+    request_body = {"messages": [user("Hi")], "extra_params": tools(NAMES[1])}
     reply = WIRES[column.provider.name][0](
         called(column, NAMES[1]), {} if {} in WIRES[column.provider.name][2] else "{}"
     )
-    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.asked(asked))
+    answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.context(request_body))
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == NAMES[1]
 
 
@@ -235,7 +237,7 @@ def test_a_stream_of_cohere_that_ends_no_call_has_an_empty_object_all_the_same()
     column = next(each for each in COLUMNS if each.name == "cohere")
     make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None
-    translator = make(column.asked(question("f")))
+    translator = make(column.context(tools_request("f")))
     events = [event for event in coheres_stream("f", []) if event.data["type"] != "tool-call-end"]
     chunks = [chunk for event in events for chunk in translate_event(translator, event)]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]

@@ -26,12 +26,12 @@ HALF, SIXTH = REQUEST_BOUNDS.containers // 2 - 10, REQUEST_BOUNDS.containers // 
 KEY = {Task.CHAT: "messages", Task.COMPLETIONS: "prompt", Task.EMBEDDINGS: "input"}
 
 
-def said(content: Any, role: str = "user") -> dict[str, Any]:
+def message(content: Any, role: str = "user") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"messages": [said("a"), *messages], **more}
+    return {"messages": [message("a"), *messages], **more}
 
 
 def deep(levels: int) -> Any:
@@ -61,16 +61,16 @@ def called(count: int, arguments: str, result: str) -> list[dict[str, Any]]:
 LISTS = json.dumps({"a": [[]] * 4000})
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBO" * (ROOM // 4 - 100)}}
 BODIES: dict[str, dict[str, Any]] = {
-    "a text": chat(said("word " * (ROOM // 5))),
-    "white space": chat(said(" " * ROOM)),
-    "line breaks": chat(said("\n" * (ROOM // 2 - 100))),
-    "characters beyond ASCII": chat(said("秘" * (ROOM // 6 - 100))),
-    "brackets": chat(said("[" * (REQUEST_BOUNDS.brackets - 10))),
-    "an image": chat(said([{"type": "text", "text": "a"}, IMAGE])),
-    "messages": chat(*([said("a"), said("b", "assistant")] * HALF)),
-    "messages of one role": chat(*([said("a")] * (2 * HALF))),
-    "system messages": chat(*([said("a", "system")] * (2 * HALF))),
-    "parts": chat(said([{"type": "text", "text": "a"}] * (2 * HALF - 10))),
+    "a text": chat(message("word " * (ROOM // 5))),
+    "white space": chat(message(" " * ROOM)),
+    "line breaks": chat(message("\n" * (ROOM // 2 - 100))),
+    "characters beyond ASCII": chat(message("秘" * (ROOM // 6 - 100))),
+    "brackets": chat(message("[" * (REQUEST_BOUNDS.brackets - 10))),
+    "an image": chat(message([{"type": "text", "text": "a"}, IMAGE])),
+    "messages": chat(*([message("a"), message("b", "assistant")] * HALF)),
+    "messages of one role": chat(*([message("a")] * (2 * HALF))),
+    "system messages": chat(*([message("a", "system")] * (2 * HALF))),
+    "parts": chat(message([{"type": "text", "text": "a"}] * (2 * HALF - 10))),
     "tools": chat(tools=[tool(number) for number in range(SIXTH)]),
     "tools of a provider's own": chat(tools=[tool(number) for number in range(SIXTH)] + [{f"own{number}": {}} for number in range(SIXTH)]),
     "a deep tool": chat(tools=[tool(1, {"a": deep(MAX_DEPTH - 10)})]),
@@ -78,7 +78,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "tool calls with lists": chat(*called(49, LISTS, LISTS), tools=[tool(0)]),
     "one tool call with much": chat(*called(1, json.dumps({"a": "x" * (ROOM // 3)}), "x" * (ROOM // 3)), tools=[tool(0)]),
     "depth": chat(extra_params={"a": deep(MAX_DEPTH - 10)}),
-    "deep content": chat(said(deep(MAX_DEPTH - 10))),
+    "deep content": chat(message(deep(MAX_DEPTH - 10))),
     "names": chat(**{f"name-{number}": 1 for number in range(REQUEST_BOUNDS.names - 20)}),
     "stops": chat(stop=["a"] * (REQUEST_BOUNDS.values - 20)),
     "numbers": chat(logit_bias={f"{number}": 1 for number in range(REQUEST_BOUNDS.names - 20)}),
@@ -112,11 +112,11 @@ def test_no_body_holds_up_a_process(name: str):
         assert seconds < MOST_SECONDS, f"{recorded}: {seconds:.1f} s"
 
 
-def built(recorded: Recording, question: InferenceRequest) -> None:
+def built(recorded: Recording, inference_request: InferenceRequest) -> None:
     """What the gateway does with a question before it is sent; refusals are as good as requests."""
     try:
-        assert question.expected_tokens >= 0
-        recorded.built(question.body)
+        assert inference_request.expected_tokens >= 0
+        recorded.built(inference_request.body)
     except (UnsupportedRequest, GatewayError):
         return
 

@@ -39,14 +39,14 @@ def stream_of(name: str) -> Answer:
 def test_openai_reads_an_answer_with_tools(client: openai.OpenAI, vendor: Vendor):
     recorded: Recording = NAMED["tool-calls"]
     vendor.say(Answer.json(recorded.reply))
-    read = client.chat.completions.create(model="vendor", **recorded.question)
+    read = client.chat.completions.create(model="vendor", **recorded.openai_request)
     assert read.to_dict() == {**(recorded.answer or {}), "created": read.created}
-    assert vendor.asked[0].headers["x-api-key"] == CANARY
+    assert vendor.requests[0].headers["x-api-key"] == CANARY
 
 
 def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
     vendor.say(stream_of("stream-tools"))
-    tools = NAMED["stream-tools"].question["tools"]
+    tools = NAMED["stream-tools"].openai_request["tools"]
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
     ) as stream:
@@ -67,15 +67,15 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
     vendor.say(Answer.stream(content))
     with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
         read = stream.get_final_completion().choices[0]
-    said: Any = read.message.to_dict()
-    assert (said["reasoning_content"], said["content"], read.finish_reason) == (
+    reply: Any = read.message.to_dict()
+    assert (reply["reasoning_content"], reply["content"], read.finish_reason) == (
         "Light scatters.",
         "Blue.",
         "stop",
     )
     vendor.say(Answer.json(NAMED["refusal"].reply))
-    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *HELLO])
-    thought, hidden, text = vendor.asked[-1].json["messages"][1]["content"]
+    client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *HELLO])
+    thought, hidden, text = vendor.requests[-1].json["messages"][1]["content"]
     assert thought == {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"}
     assert hidden == {"type": "redacted_thinking", "data": "ZW5j"}
     assert text == {"type": "text", "text": "Blue."}
@@ -85,10 +85,10 @@ def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, ve
     vendor.say(stream_of("stream-thinking"))
     with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
         stream.until_done()
-        said: Any = stream.current_completion_snapshot.choices[0].message.to_dict()
+        reply: Any = stream.current_completion_snapshot.choices[0].message.to_dict()
     vendor.say(Answer.json(NAMED["hello"].reply))
-    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *HELLO])
-    thoughts = vendor.asked[-1].json["messages"][1]["content"][:2]
+    client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *HELLO])
+    thoughts = vendor.requests[-1].json["messages"][1]["content"][:2]
     assert thoughts == [
         {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"},
         {"type": "redacted_thinking", "data": "ZW5j"},
@@ -108,7 +108,7 @@ def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: Gatewa
     vendor.say(stream_of("stream-completion"), at="/v1/complete")
     pieces = client.completions.create(model="old", prompt="Say hello.", stream=True)
     assert "".join(piece.choices[0].text for piece in pieces) == " Hello!"
-    assert vendor.asked[0].json["prompt"] == "\n\nHuman: Say hello.\n\nAssistant:"
+    assert vendor.requests[0].json["prompt"] == "\n\nHuman: Say hello.\n\nAssistant:"
 
 
 def failure(kind: str, message: str) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_what_claude_cannot_do_is_refused_before_it_is_asked(gateway: GatewaySer
     answer = gateway.query("vendor", {"messages": HELLO, "temperature": 1.5})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "temperature" in answer.json()["message"]
-    assert not vendor.asked
+    assert not vendor.requests
 
 
 def ended_with_an_error(answer: requests.Response) -> dict[str, Any]:

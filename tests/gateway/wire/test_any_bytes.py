@@ -26,7 +26,7 @@ CUTS = st.lists(st.integers(min_value=0, max_value=100_000), max_size=12)
 
 
 @dataclass(frozen=True)
-class Told:
+class Outcome:
     """What the caller gets of a stream."""
 
     content: bytes
@@ -38,14 +38,14 @@ class Told:
 def translator(recorded: Recording) -> ResponseTranslator:
     return ResponseTranslator(
         wire_format=recorded.wire_format,
-        asked=lambda: recorded.asked,
+        asked=lambda: recorded.context,
         fail=lambda failed: to_error(failed, endpoint="e", secrets=()),
         counter=TokenCounter(),
         shows_usage=True,
     )
 
 
-def told(recorded: Recording, portions: list[bytes]) -> Told:
+def translate(recorded: Recording, portions: list[bytes]) -> Outcome:
     passed = translator(recorded)
     stream = passed.open_stream(Framing(recorded.content_type))
     content = b""
@@ -55,7 +55,7 @@ def told(recorded: Recording, portions: list[bytes]) -> Told:
     if not stream.is_over and stream.error is None:
         content += stream.finish()
     error = None if stream.error is None else stream.error.message
-    return Told(content, error, stream.is_over, (passed.counter.tokens_in, passed.counter.tokens_out))
+    return Outcome(content, error, stream.is_over, (passed.counter.tokens_in, passed.counter.tokens_out))
 
 
 def cut(content: bytes, places: list[int]) -> list[bytes]:
@@ -66,7 +66,7 @@ def cut(content: bytes, places: list[int]) -> list[bytes]:
 @every_stream
 def test_a_stream_byte_by_byte_gives_the_recorded_chunks(recorded: Recording):
     content = recorded.stream()
-    got = told(recorded, [content[place : place + 1] for place in range(len(content))])
+    got = translate(recorded, [content[place : place + 1] for place in range(len(content))])
     chunks = [json.loads(line.removeprefix(b"data: ")) for line in got.content.split(b"\n\n") if line]
     assert chunks == recorded.chunks
     assert (got.error, got.is_over) == (None, True)
@@ -77,7 +77,7 @@ def test_a_stream_byte_by_byte_gives_the_recorded_chunks(recorded: Recording):
 @given(places=CUTS)
 def test_any_split_of_a_stream_gives_the_same_events(recorded: Recording, places: list[int]):
     content = recorded.stream()
-    assert told(recorded, cut(content, places)) == told(recorded, [content])
+    assert translate(recorded, cut(content, places)) == translate(recorded, [content])
 
 
 @pytest.mark.parametrize("recorded", [each for each in STREAMED if each.content_type == Framing.SSE], ids=str)
@@ -88,7 +88,7 @@ def test_a_stream_with_other_line_ends_and_comments_gives_the_same_events(
 ):
     content = recorded.stream()
     other = b": a comment\r\n\r\n" + content.replace(b"\n", b"\r\n")
-    assert told(recorded, cut(other, places)) == told(recorded, [content])
+    assert translate(recorded, cut(other, places)) == translate(recorded, [content])
 
 
 @every_stream
@@ -96,8 +96,8 @@ def test_a_stream_with_other_line_ends_and_comments_gives_the_same_events(
 @given(length=st.integers(min_value=0, max_value=100_000))
 def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Recording, length: int):
     content = recorded.stream()
-    whole = told(recorded, [content])
-    got = told(recorded, [content[: length % len(content)]])
+    whole = translate(recorded, [content])
+    got = translate(recorded, [content[: length % len(content)]])
     assert whole.content.startswith(got.content)
     assert got.is_over != (got.error is not None)
     if got.is_over:
@@ -121,7 +121,7 @@ def test_an_event_of_another_shape_is_an_error_or_passes(
     events = [(event.name, event.data) for event in recorded.events()]
     name, data = events[which % len(events)]
     events[which % len(events)] = (name, with_other(data, at, value))
-    got = told(recorded, [b"".join(framed(recorded, name, data) for name, data in events)])
+    got = translate(recorded, [b"".join(framed(recorded, name, data) for name, data in events)])
     assert got.is_over != (got.error is not None)
 
 
@@ -131,7 +131,7 @@ def test_an_event_of_another_shape_is_an_error_or_passes(
 def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, junk: bytes, dropped: int):
     content = recorded.stream()
     at = place % len(content)
-    got = told(recorded, [content[:at] + junk + content[at + dropped :]])
+    got = translate(recorded, [content[:at] + junk + content[at + dropped :]])
     assert got.is_over != (got.error is not None)
     lines = [line for line in got.content.split(b"\n") if line]
     assert all(isinstance(json.loads(line.removeprefix(b"data: ")), dict) for line in lines)

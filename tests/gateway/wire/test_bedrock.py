@@ -40,7 +40,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
 
 def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, "stream-tools")
-    tools = NAMED["stream-tools"].question["tools"]
+    tools = NAMED["stream-tools"].openai_request["tools"]
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
     ) as stream:
@@ -53,9 +53,9 @@ def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: Ga
 
     lead(gateway, vendor, "hello")
     results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "Rain"} for call in calls]
-    said: Any = message.to_dict()
-    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *results], tools=tools)
-    _user, assistant, user = vendor.asked[-1].json["messages"]
+    reply: Any = message.to_dict()
+    client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *results], tools=tools)
+    _user, assistant, user = vendor.requests[-1].json["messages"]
     assert assistant["content"][:2] == [
         {"reasoningContent": {"reasoningText": {"text": "Both tools.", "signature": "c2ln"}}},
         {"reasoningContent": {"redactedContent": "eA=="}},

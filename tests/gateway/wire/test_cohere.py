@@ -52,7 +52,7 @@ def test_a_stream_that_fails_says_so(
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
     vendor.say(failing(recorded, **last))
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     *_, error = [line for line in answer.text.split("\n") if line]
     assert words in json.loads(error.removeprefix("data: "))["error"]["message"]
     assert "[DONE]" not in answer.text
@@ -63,7 +63,7 @@ def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, ve
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
     vendor.say(failing(recorded, type="debug"))
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     assert "before the answer was complete" in answer.text
     assert "[DONE]" not in answer.text
     assert gateway.usage.last.completeness == "truncated"
@@ -74,7 +74,7 @@ def test_a_whole_answer_that_failed_is_an_error(gateway: GatewayServer, vendor: 
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
     vendor.say(Answer.json({**recorded.reply, "finish_reason": "ERROR"}))
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 500
     assert "it failed while generating (ERROR)" in answer.json()["message"]
 
@@ -83,7 +83,7 @@ def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["hello"]
     lead(gateway, vendor, recorded)
     vendor.say(Answer.json({"id": "1", "message": "too many tokens for key-1"}, status=400))
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 400
     assert "too many tokens for [secret]" in answer.json()["message"]
 
@@ -91,5 +91,5 @@ def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
 def test_embeddings_are_not_streamed(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["embeddings"]
     lead(gateway, vendor, recorded)
-    answer = gateway.query("vendor", {**recorded.question, "stream": True})
-    assert (answer.status_code, vendor.asked) == (400, [])
+    answer = gateway.query("vendor", {**recorded.openai_request, "stream": True})
+    assert (answer.status_code, vendor.requests) == (400, [])

@@ -47,9 +47,9 @@ def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor
     message = first.choices[0].message
     assert message.tool_calls is not None
     results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "{}"} for call in message.tool_calls]
-    said: Any = message.to_dict()
-    client.chat.completions.create(model="vendor", messages=[*HELLO, said, *results], tools=CLOCK)
-    _user, calls, answers = vendor.asked[-1].json["contents"]
+    reply: Any = message.to_dict()
+    client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *results], tools=CLOCK)
+    _user, calls, answers = vendor.requests[-1].json["contents"]
     assert [part.get("thoughtSignature") for part in calls["parts"]] == ["c2lnbmVk", None, None]
     assert [part["functionResponse"]["name"] for part in answers["parts"]] == ["weather", "weather", "clock"]
 
@@ -73,9 +73,9 @@ def test_a_choice_that_ends_before_another_begins_does_not_end_the_stream(
     client: openai.OpenAI, vendor: Vendor
 ):
     def portion(index: int, tokens: int) -> bytes:
-        said = {"content": {"parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": index}
+        reply = {"content": {"parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": index}
         return data(
-            {"candidates": [said], "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": tokens}}
+            {"candidates": [reply], "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": tokens}}
         )
 
     say(vendor, Answer.stream(portion(0, 5), portion(1, 7)))
@@ -181,11 +181,11 @@ def test_a_retired_model_is_refused_with_one_that_is_served(
     assert answer.status_code == 400
     assert f"retired the model {model} on 9 April 2025" in answer.json()["message"]
     assert "gemini-3.5-flash" in answer.json()["message"]
-    assert vendor.asked == []
+    assert vendor.requests == []
 
 
 @pytest.mark.parametrize(
-    ("task", "question"),
+    ("task", "body"),
     [
         (Task.CHAT, {"messages": HELLO}),
         (Task.CHAT, STREAM),
@@ -194,13 +194,13 @@ def test_a_retired_model_is_refused_with_one_that_is_served(
     ],
 )
 def test_palm_is_refused_with_what_to_use_instead(
-    gateway: GatewayServer, vendor: Vendor, task: Task, question: dict[str, Any]
+    gateway: GatewayServer, vendor: Vendor, task: Task, body: dict[str, Any]
 ):
     provider = PROVIDERS["palm"]
     config = provider.config.model_validate({"palm_api_key": Secret.from_plaintext("key-1")})
     gateway.lead(vendor, provider="palm", model="chat-bison-001", config=config, task=task)
-    answer = gateway.query("vendor", question)
+    answer = gateway.query("vendor", body)
     assert answer.status_code == 400
     assert "switched off the PaLM API on 15 August 2024" in answer.json()["message"]
     assert "Google Cloud Vertex AI" in answer.json()["message"]
-    assert vendor.asked == []
+    assert vendor.requests == []

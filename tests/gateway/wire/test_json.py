@@ -37,7 +37,7 @@ def test_a_whole_answer_that_passes(
 ):
     lead(gateway, vendor, recorded)
     vendor.say(Answer(200, {"Content-Type": "application/json"}, (came,)), at=recorded.request["path"])
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     assert (answer.status_code, answer.content) == (200, goes)
 
 
@@ -45,7 +45,7 @@ def test_a_stream_that_passes(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, NAMED["custom", "stream-hello"])
     chunk = b'{"id":"a","choices":[{"index":0,"delta":{"content":"NaN"},"logprobs":{"content":[{"logprob":%b}]},"finish_reason":"stop"}]}'
     vendor.say(Answer.stream(b"data: " + chunk % b"-Infinity" + b"\n\ndata: [DONE]\n\n"))
-    answer = gateway.query("vendor", NAMED["custom", "stream-hello"].question)
+    answer = gateway.query("vendor", NAMED["custom", "stream-hello"].openai_request)
     assert answer.content == b"data: " + chunk % b"null" + b"\n\ndata: [DONE]\n\n"
 
 
@@ -65,11 +65,11 @@ def test_an_answer_and_a_stream_that_are_translated(gateway: GatewayServer, vend
     candidate = b'{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":NaN}}}]},"finishReason":"STOP","logprobsResult":{"chosenCandidates":[{"token":"x","logProbability":-Infinity}]}}'
     reply = b'{"candidates":[%b],"usageMetadata":{"promptTokenCount":NaN,"totalTokenCount":3}}' % candidate
     vendor.say(Answer(200, {"Content-Type": "application/json"}, (reply,)), at="/models/")
-    (choice,) = strictly(gateway.query("vendor", recorded.question).content)["choices"]
+    (choice,) = strictly(gateway.query("vendor", recorded.openai_request).content)["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":null}'
     assert choice["logprobs"]["content"][0]["logprob"] is None
     vendor.say(Answer.stream(b"data: " + reply.replace(b"\n", b"") + b"\n\n"), at="/models/")
-    answer = gateway.query("vendor", {**recorded.question, "stream": True})
+    answer = gateway.query("vendor", {**recorded.openai_request, "stream": True})
     lines = [line.removeprefix(b"data: ") for line in answer.content.split(b"\n") if line]
     assert lines.pop() == b"[DONE]"
     assert b"null" in b"".join(lines)
@@ -85,7 +85,7 @@ def test_a_question_with_such_a_number_is_refused(
     answer = gateway.query("vendor", b'{"messages":[{"role":"user","content":"Hi"}],"own":[%b]}' % number)
     assert answer.status_code == 400
     assert "cannot be read" in answer.json()["message"]
-    assert vendor.asked == []
+    assert vendor.requests == []
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_a_tool_and_a_model_wrote_leaves_without_them(
         "vendor", {"messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]}
     )
     assert answer.status_code == 200, answer.text
-    sent = vendor.asked[-1].body
+    sent = vendor.requests[-1].body
     assert strictly(sent)
     assert b"null" in sent
     assert b"[NaN" not in sent and b"1e400]" not in sent
@@ -121,7 +121,7 @@ def test_what_passes_to_a_provider_is_not_translated(gateway: GatewayServer, ven
     lead(gateway, vendor, NAMED["custom", "hello"])
     vendor.say(Answer.json(NAMED["custom", "hello"].reply))
     function = {"name": "mcp.files/read:now", "arguments": '{"a": NaN}'}
-    question = {
+    body = {
         "messages": [
             {
                 "role": "assistant",
@@ -133,6 +133,6 @@ def test_what_passes_to_a_provider_is_not_translated(gateway: GatewayServer, ven
         ],
         "stop": ["", "\n"],
     }
-    assert gateway.query("vendor", question).status_code == 200
-    sent = vendor.asked[-1].json
-    assert {name: sent[name] for name in question} == question
+    assert gateway.query("vendor", body).status_code == 200
+    sent = vendor.requests[-1].json
+    assert {name: sent[name] for name in body} == body

@@ -15,7 +15,7 @@ import pytest
 
 from serving_ui.catalogue.tasks import Task
 from tests.gateway.conftest import GatewayServer
-from tests.gateway.wire.test_recordings import lead, told
+from tests.gateway.wire.test_recordings import comparable, lead
 from tests.support.recordings import RECORDINGS, STREAMED, WHOLE, Recording
 from tests.support.vendor import Answer, Received, Vendor
 
@@ -52,18 +52,24 @@ def direct(recorded: Recording, vendor: Vendor) -> openai.OpenAI:
     )
 
 
-def ask(client: openai.OpenAI, recorded: Recording, *, model: str, question: dict[str, Any]) -> Any:
+def call_sdk(
+    client: openai.OpenAI, recorded: Recording, *, model: str, openai_request: dict[str, Any]
+) -> Any:
     """What the SDK does not know goes as extra. A stream is read to its end."""
-    asked: dict[Task, Callable[..., Any]] = {
+    methods: dict[Task, Callable[..., Any]] = {
         Task.CHAT: client.chat.completions.create,
         Task.COMPLETIONS: client.completions.create,
         Task.EMBEDDINGS: client.embeddings.create,
     }
-    create = asked[recorded.task]
+    create = methods[recorded.task]
     known = inspect.signature(create).parameters.keys()
-    extra = {name: value for name, value in question.items() if name not in known}
-    read = create(model=model, extra_body=extra, **{name: question[name] for name in question.keys() & known})
-    if not question.get("stream"):
+    extra = {name: value for name, value in openai_request.items() if name not in known}
+    read = create(
+        model=model,
+        extra_body=extra,
+        **{name: openai_request[name] for name in openai_request.keys() & known},
+    )
+    if not openai_request.get("stream"):
         return read.to_dict(warnings=False)  # base64 that was asked for is no list of numbers
     return [chunk.to_dict() for chunk in read]
 
@@ -86,10 +92,10 @@ def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
 ):
     lead(gateway, vendor, recorded)
     vendor.say(answer(recorded), at=recorded.request["path"])
-    question = {name: value for name, value in recorded.question.items() if name not in OURS}
-    read = ask(direct(recorded, vendor), recorded, model=recorded.model, question=question)
-    passed = ask(client, recorded, model="vendor", question=question)
-    theirs, ours = vendor.asked[0], vendor.asked[-1]
+    openai_request = {name: value for name, value in recorded.openai_request.items() if name not in OURS}
+    read = call_sdk(direct(recorded, vendor), recorded, model=recorded.model, openai_request=openai_request)
+    passed = call_sdk(client, recorded, model="vendor", openai_request=openai_request)
+    theirs, ours = vendor.requests[0], vendor.requests[-1]
     assert (theirs.method, theirs.path, sent(theirs)) == (ours.method, ours.path, sent(ours))
     body = dict(theirs.json)
     if "azure" in str(recorded) or "entra" in str(recorded):
@@ -97,7 +103,7 @@ def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
     if recorded.path.stem in STREAMS.keys() - UNTOLD:
         body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
     assert ours.json == body
-    wanted = (recorded.question.get("stream_options") or {}).get("include_usage")
+    wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage")
     shown = [each for each in read if each["choices"] or wanted] if isinstance(read, list) else read
     assert passed == shown
 
@@ -108,8 +114,8 @@ def test_usage_is_counted_and_shown_to_those_only_who_ask(
 ):
     lead(gateway, vendor, recorded)
     vendor.say(answer(recorded), at=recorded.request["path"])
-    chunks = ask(client, recorded, model="vendor", question=recorded.question)
-    wanted = (recorded.question.get("stream_options") or {}).get("include_usage") is True
+    chunks = call_sdk(client, recorded, model="vendor", openai_request=recorded.openai_request)
+    wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage") is True
     assert [chunk for chunk in chunks if not chunk["choices"] or chunk.get("usage")] == chunks[-1:] * wanted
     record = gateway.usage.last
     if recorded.path.stem in UNTOLD:
@@ -132,8 +138,8 @@ def test_the_sdk_reads_every_providers_answer(
     assert recorded.answer is not None
     lead(gateway, vendor, recorded)
     vendor.say(answer(recorded), at=recorded.request["path"])
-    read = ask(client, recorded, model="vendor", question=without(recorded, "model"))
-    assert told(read) == told(recorded.answer)
+    read = call_sdk(client, recorded, model="vendor", openai_request=without(recorded, "model"))
+    assert comparable(read) == comparable(recorded.answer)
 
 
 @pytest.mark.parametrize("recorded", STREAMED, ids=str)
@@ -143,11 +149,11 @@ def test_the_sdk_reads_every_providers_stream(
     assert recorded.chunks is not None
     lead(gateway, vendor, recorded)
     vendor.say(answer(recorded), at=recorded.request["path"])
-    options = {**(recorded.question.get("stream_options") or {}), "include_usage": True}
-    question = {**without(recorded, "model"), "stream_options": options}
-    assert [told(each) for each in ask(client, recorded, model="vendor", question=question)] == [
-        told(each) for each in recorded.chunks
-    ]
+    options = {**(recorded.openai_request.get("stream_options") or {}), "include_usage": True}
+    openai_request = {**without(recorded, "model"), "stream_options": options}
+    assert [
+        comparable(each) for each in call_sdk(client, recorded, model="vendor", openai_request=openai_request)
+    ] == [comparable(each) for each in recorded.chunks]
 
 
 VECTORS = {
@@ -163,10 +169,10 @@ def test_vectors_come_in_base64_by_default(
 ):
     lead(gateway, vendor, recorded)
     vendor.say(answer(recorded), at=recorded.request["path"])
-    read = client.embeddings.create(model="vendor", input=recorded.question["input"])
+    read = client.embeddings.create(model="vendor", input=recorded.openai_request["input"])
     (vector,) = read.data
     assert vector.embedding == [0.5, -1]
 
 
 def without(recorded: Recording, name: str) -> dict[str, Any]:
-    return {each: value for each, value in recorded.question.items() if each != name}
+    return {each: value for each, value in recorded.openai_request.items() if each != name}

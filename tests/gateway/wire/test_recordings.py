@@ -25,13 +25,13 @@ def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
     )
 
 
-def told(content: dict[str, Any]) -> dict[str, Any]:
+def comparable(content: dict[str, Any]) -> dict[str, Any]:
     """What an answer says, without the id and the moment that the gateway gives to those that have none."""
     return {name: value for name, value in content.items() if name not in {"id", "created"}}
 
 
-def assert_asked(vendor: Vendor, recorded: Recording) -> None:
-    request = vendor.asked[-1]
+def assert_received(vendor: Vendor, recorded: Recording) -> None:
+    request = vendor.requests[-1]
     assert (request.method, request.path) == ("POST", recorded.request["path"])
     assert request.json == recorded.request["body"]
 
@@ -47,17 +47,17 @@ def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recor
     assert recorded.answer is not None
     lead(gateway, vendor, recorded)
     vendor.say(Answer.json(recorded.reply), at=recorded.request["path"])
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 200, answer.text
-    assert_asked(vendor, recorded)
-    assert told(answer.json()) == told(recorded.answer)
+    assert_received(vendor, recorded)
+    assert comparable(answer.json()) == comparable(recorded.answer)
 
 
-def among_the_extra_ones(question: dict[str, Any]) -> dict[str, Any]:
+def among_the_extra_ones(openai_request: dict[str, Any]) -> dict[str, Any]:
     """The same question, with all that it can do without in `extra_params`."""
     stays = {"messages", "prompt", "input", "stream"}
-    extra = {name: value for name, value in question.items() if name not in stays}
-    return {name: question[name] for name in stays & question.keys()} | {
+    extra = {name: value for name, value in openai_request.items() if name not in stays}
+    return {name: openai_request[name] for name in stays & openai_request.keys()} | {
         "extra_params": {**extra.pop("extra_params", {}), **extra}
     }
 
@@ -79,13 +79,15 @@ def test_extra_parameters_change_the_answer_as_others_do(
         at=recorded.request["path"],
     )
     plain, extra = (
-        gateway.query("vendor", question)
-        for question in (recorded.question, among_the_extra_ones(recorded.question))
+        gateway.query("vendor", openai_request)
+        for openai_request in (recorded.openai_request, among_the_extra_ones(recorded.openai_request))
     )
     if streamed:
-        assert [told(each) for each in chunks_of(plain)] == [told(each) for each in chunks_of(extra)]
+        assert [comparable(each) for each in chunks_of(plain)] == [
+            comparable(each) for each in chunks_of(extra)
+        ]
     else:
-        assert told(plain.json()) == told(extra.json())
+        assert comparable(plain.json()) == comparable(extra.json())
 
 
 @pytest.mark.parametrize("recorded", STREAMED, ids=str)
@@ -93,13 +95,13 @@ def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recor
     assert recorded.chunks is not None
     lead(gateway, vendor, recorded)
     vendor.say(Answer.stream(recorded.stream(), kind=recorded.content_type), at=recorded.request["path"])
-    wanted = (recorded.question.get("stream_options") or {}).get("include_usage")
-    answer = gateway.query("vendor", recorded.question)
+    wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage")
+    answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 200, answer.text
-    assert_asked(vendor, recorded)
+    assert_received(vendor, recorded)
     chunks = chunks_of(answer)
-    assert [told(each) for each in chunks] == [
-        told(each) for each in recorded.chunks if each["choices"] or wanted
+    assert [comparable(each) for each in chunks] == [
+        comparable(each) for each in recorded.chunks if each["choices"] or wanted
     ]
     assert len({each["id"] for each in chunks}) == 1
 
@@ -123,6 +125,6 @@ def test_a_stream_is_over_with_its_counts_though_the_vendor_leaves_it_open(
         ),
         at=recorded.request["path"],
     )
-    answer = gateway.query("vendor", recorded.question)
+    answer = gateway.query("vendor", recorded.openai_request)
     closes.set()
     assert chunks_of(answer)

@@ -17,8 +17,8 @@ from tests.gateway.wire.test_recordings import lead
 from tests.support.columns import COLUMNS
 from tests.support.recordings import STREAMED
 from tests.support.table import assistant, call, tool, tools, user
-from tests.support.told import Call, told
 from tests.support.vendor import Answer, Vendor
+from tests.support.vendor_requests import Call, parse_vendor_request
 
 TOOL = "mcp.files/read:now"
 HISTORY = [
@@ -34,14 +34,14 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
 
-def asked(client: openai.OpenAI, provider: str, messages: list[Any]) -> ChatCompletion:
+def complete_chat(client: openai.OpenAI, provider: str, messages: list[Any]) -> ChatCompletion:
     state = ChatCompletionStreamState()
     choice: Any = {"type": "function", "function": {"name": TOOL}}
     if provider in ("ai21labs", "cohere"):
         choice = "auto"  # they cannot be made to call one of two
-    given: Any = tools("other", TOOL)["tools"]
+    tools_parameter: Any = tools("other", TOOL)["tools"]
     for chunk in client.chat.completions.create(
-        model="vendor", messages=messages, tools=given, tool_choice=choice, stream=True
+        model="vendor", messages=messages, tools=tools_parameter, tool_choice=choice, stream=True
     ):
         state.handle_chunk(chunk)
     return state.get_final_completion()
@@ -59,13 +59,15 @@ def test_an_agent_goes_on_with_its_tools(
     content = b"".join(framed(recorded, event.name, event.data) for event in events)
     kind = {"Content-Type": recorded.content_type}
     vendor.say(Answer(200, kind, (content,)), at=recorded.request["path"].partition("?")[0])
-    calls = asked(client, provider, HISTORY).choices[0].message.tool_calls
+    calls = complete_chat(client, provider, HISTORY).choices[0].message.tool_calls
     assert calls is not None and len(calls) == 1
     made: Any = calls[0]
     assert (made.function.name, made.function.arguments) == (TOOL, "{}")
     again = [*HISTORY, {"role": "assistant", "tool_calls": [made.to_dict()]}, tool(made.id, "3")]
-    assert asked(client, provider, again).choices[0].finish_reason == "tool_calls"
-    first, second = (told(provider, each.json) for each in vendor.asked if each.path != "/token")
+    assert complete_chat(client, provider, again).choices[0].finish_reason == "tool_calls"
+    first, second = (
+        parse_vendor_request(provider, each.json) for each in vendor.requests if each.path != "/token"
+    )
     known = [item for turn in second.turns for item in turn if isinstance(item, Call)]
     assert [each.name for each in known] == [second.tools[1]] * 2
     assert second.turns[: len(first.turns)] == first.turns

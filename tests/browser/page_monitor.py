@@ -10,14 +10,14 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 # A refusal is judged by its status, and is spoken of in the console as well, by the browser and by htmx.
 REFUSED = ("Failed to load resource: the server responded with a status of", "Response Status Error Code")
 # htmx says so when a later press makes it give up a request; a request that fails is heard of by itself.
-GIVEN_UP = ("htmx:afterRequest", "htmx:sendAbort")
+ABORTED = ("htmx:afterRequest", "htmx:sendAbort")
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
 """
 
 
-class Watch:
+class PageMonitor:
     """Listens to pages from their first moment on."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Watch:
         return [*self.addresses, *self._bodies]
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith((*REFUSED, *GIVEN_UP)):
+        if message.type in ("error", "warning") and not message.text.startswith((*REFUSED, *ABORTED)):
             self.complaints.append(f"console: {message.text}")
 
     def _failed(self, request: Request) -> None:

@@ -1,7 +1,7 @@
-"""What a vendor is told, whatever its wire: the body of a question in one shape for all of them.
+"""Parses the request body of any vendor into one common shape, so that one expectation fits all vendors.
 
-Results of tools are turns of their own here, so that one expectation fits those who send them as messages and those who send them as
-what the user says. Vertex AI has no ids: there they are empty.
+Tool results are separate turns here, whether the vendor has them as messages or as content of a user message. Vertex AI has no ids
+of tool calls: they are empty.
 """
 
 from __future__ import annotations
@@ -30,34 +30,35 @@ class Result:
 
 @dataclass(frozen=True)
 class Picture:
-    """By its media type, or its address."""
+    """An image."""
 
     shown: str
+    """Media type, or URL."""
 
 
 Item = str | Call | Result | Picture
 Turn = tuple[Any, ...]
-"""(user, assistant or results, item, …)."""
+"""(`"user"`, `"assistant"` or `"results"`, item, …)."""
 
 
 @dataclass(frozen=True)
-class Told:
+class VendorRequest:
     system: str
     turns: list[Turn]
     tools: list[str]
     choice: str
-    """auto, any, none, the name of a tool, or nothing."""
+    """`auto`, `any`, `none`, the name of a tool, or empty if the request sets no tool choice."""
     stops: list[str]
 
 
-def told(provider: str, body: Json) -> Told:
-    """The body of a question to this provider."""
-    return _TOLD[provider](body)
+def parse_vendor_request(provider: str, body: Json) -> VendorRequest:
+    """Parse a request body that was sent to this provider."""
+    return _PARSERS[provider](body)
 
 
-def _turns(said: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
+def _turns(messages: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
     turns: list[Turn] = []
-    for role, items in said:
+    for role, items in messages:
         for is_result, group in groupby(items, key=lambda item: isinstance(item, Result)):
             shown = "results" if is_result else role
             if is_result and turns and turns[-1][0] == "results":
@@ -67,15 +68,15 @@ def _turns(said: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
     return turns
 
 
-def _anthropic(body: Json) -> Told:
+def _anthropic(body: Json) -> VendorRequest:
     choice = body.get("tool_choice") or {}
-    said = (
+    messages = (
         (each["role"], [_anthropics(block) for block in _listed(each["content"])])
         for each in body["messages"]
     )
-    return Told(
+    return VendorRequest(
         system="|".join(block["text"] for block in _listed(body.get("system") or [])),
-        turns=_turns(said),
+        turns=_turns(messages),
         tools=[tool["name"] for tool in body.get("tools") or ()],
         choice=choice.get("name") or choice.get("type", ""),
         stops=body.get("stop_sequences") or [],
@@ -104,13 +105,13 @@ def _shown(item: Item) -> str:
     return item if isinstance(item, str) else str(item)
 
 
-def _bedrock(body: Json) -> Told:
+def _bedrock(body: Json) -> VendorRequest:
     config = body.get("toolConfig") or {}
     ((choice, more),) = (config.get("toolChoice") or {"": {}}).items()
-    said = ((each["role"], [_bedrocks(block) for block in each["content"]]) for each in body["messages"])
-    return Told(
+    messages = ((each["role"], [_bedrocks(block) for block in each["content"]]) for each in body["messages"])
+    return VendorRequest(
         system="|".join(block["text"] for block in body.get("system") or ()),
-        turns=_turns(said),
+        turns=_turns(messages),
         tools=[tool["toolSpec"]["name"] for tool in config.get("tools") or ()],
         choice=more.get("name") or choice,
         stops=(body.get("inferenceConfig") or {}).get("stopSequences") or [],
@@ -128,14 +129,16 @@ def _bedrocks(block: Json) -> Item:
     return str(content)
 
 
-def _google(body: Json) -> Told:
+def _google(body: Json) -> VendorRequest:
     config = ((body.get("toolConfig") or {}).get("functionCallingConfig")) or {}
     roles = {"user": "user", "model": "assistant"}
-    said = ((roles[each["role"]], [_googles(part) for part in each["parts"]]) for each in body["contents"])
+    messages = (
+        (roles[each["role"]], [_googles(part) for part in each["parts"]]) for each in body["contents"]
+    )
     declared = (tool.get("functionDeclarations") or () for tool in body.get("tools") or ())
-    return Told(
+    return VendorRequest(
         system="|".join(part["text"] for part in (body.get("systemInstruction") or {}).get("parts") or ()),
-        turns=_turns(said),
+        turns=_turns(messages),
         tools=[function["name"] for functions in declared for function in functions],
         choice="".join(config.get("allowedFunctionNames") or ()) or config.get("mode", "").lower(),
         stops=(body.get("generationConfig") or {}).get("stopSequences") or [],
@@ -155,13 +158,13 @@ def _googles(part: Json) -> Item:
     return Picture((part.get("inlineData") or {}).get("mimeType") or part["fileData"]["fileUri"])
 
 
-def _openais(body: Json) -> Told:
-    """Cohere's and AI21's messages, which are spelled as OpenAI's."""
+def _openais(body: Json) -> VendorRequest:
+    """Cohere and AI21, whose messages have OpenAI's shape."""
     system = [each for each in body["messages"] if each["role"] == "system"]
-    said = ((each["role"], list(_spelled(each))) for each in body["messages"] if each["role"] != "system")
-    return Told(
+    messages = ((each["role"], list(_spelled(each))) for each in body["messages"] if each["role"] != "system")
+    return VendorRequest(
         system="|".join(each["content"] for each in system),
-        turns=_turns(said),
+        turns=_turns(messages),
         tools=[tool["function"]["name"] for tool in body.get("tools") or ()],
         choice={"REQUIRED": "any", "NONE": "none"}.get(body.get("tool_choice", ""), ""),
         stops=body.get("stop_sequences") or body.get("stop") or [],
@@ -183,7 +186,7 @@ def _spelled(message: Json) -> Iterator[Item]:
         yield Call(call["id"], call["function"]["name"], call["function"]["arguments"])
 
 
-_TOLD: dict[str, Callable[[Json], Told]] = {
+_PARSERS: dict[str, Callable[[Json], VendorRequest]] = {
     "anthropic": _anthropic,
     "amazon-bedrock": _bedrock,
     "google-cloud-vertex-ai": _google,
