@@ -200,7 +200,7 @@ def hurry(gateway: GatewayServer, timeouts: Timeouts) -> None:
     ],
     ids=["refused", "busy", "cut", "no HTTP"],
 )
-def test_a_token_that_nobody_gives_leaves_nothing_to_search_for(
+def test_a_failed_token_request_leaves_no_reference_cycles(
     gateway: GatewayServer, login: RawServer, azure: RawServer, response: bytes
 ):
     login.answer(response)

@@ -102,7 +102,7 @@ def garbage() -> Iterator[list[str]]:
         *(cut, cut_early, stream_error, early_stream_error, left),
     ],
 )
-def test_a_query_leaves_nothing_to_search_for(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
+def test_a_query_leaves_no_reference_cycles(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
     query(gateway, sandbox)  # what is made once and stays
     with garbage() as found:
         for _ in range(TIMES):

@@ -55,7 +55,7 @@ def test_the_stricter_limit_wins(gateway: GatewayServer):
     assert [gateway.query(token=token).status_code for token in tokens] == [200, 429]
 
 
-def test_zero_blocks(gateway: GatewayServer):
+def test_a_limit_of_zero_blocks_every_call(gateway: GatewayServer):
     limited(gateway, Limit("endpoint", 0))
     answer = gateway.query()
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
@@ -68,7 +68,7 @@ def test_a_refused_call_is_not_counted(gateway: GatewayServer):
     assert gateway.query().status_code == 200
 
 
-def test_a_changed_limit_is_in_force_at_once_and_counts_what_was_before(gateway: GatewayServer):
+def test_a_changed_limit_applies_at_once_and_counts_earlier_calls(gateway: GatewayServer):
     limited(gateway, Limit("endpoint", 5))
     chat = gateway.holder.current.endpoints["chat"]
     for _ in range(3):
@@ -88,7 +88,7 @@ def test_tokens_are_settled_by_what_the_provider_reports(gateway: GatewayServer)
     assert most - asked - 2 * used[0] < sum(used) <= most
 
 
-def test_a_call_that_tells_no_most_is_taken_to_write_what_its_likes_have_written(gateway: GatewayServer):
+def test_without_max_tokens_the_average_output_of_recent_calls_is_reserved(gateway: GatewayServer):
     used = gateway.query(body=CHAT).json()["usage"]["total_tokens"]
     limited(gateway, Limit("user", 10 * used, "tokens"))
     assert gateway.query(body=CHAT).status_code == 200
@@ -97,7 +97,7 @@ def test_a_call_that_tells_no_most_is_taken_to_write_what_its_likes_have_written
     assert statuses.count(200) == 9
 
 
-def test_what_a_call_may_write_is_never_taken_for_more_than_the_limit(gateway: GatewayServer):
+def test_the_reserved_output_is_never_larger_than_the_limit(gateway: GatewayServer):
     limits, chat = Limits(), gateway.holder.current.endpoints["chat"]
     wide, narrow = (replace(chat, limits=(Limit("user", most, "tokens"),)) for most in (5000, 500))
 
@@ -113,14 +113,14 @@ def test_what_a_call_may_write_is_never_taken_for_more_than_the_limit(gateway: G
     asyncio.run(ask_twice())
 
 
-def test_what_failed_gives_its_tokens_back(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_failed_call_returns_its_reserved_tokens(gateway: GatewayServer, sandbox: SandboxServer):
     limited(gateway, Limit("endpoint", 200, "tokens"))
     sandbox.turn(on="chat/completions", status=400)
     failed = [gateway.query(body={**CHAT, "max_tokens": 150}).status_code for _ in range(3)]
     assert failed == [400, 400, 400]
 
 
-def test_a_request_that_can_never_be_admitted_is_told_so(gateway: GatewayServer):
+def test_a_request_larger_than_the_limit_is_refused_for_good(gateway: GatewayServer):
     limited(gateway, Limit("user", 100, "tokens"))
     refused = gateway.query(body={**CHAT, "max_tokens": 150})
     assert refused.status_code == 400

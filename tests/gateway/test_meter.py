@@ -70,11 +70,11 @@ def test_requests_tokens_and_times_are_counted(tmp_path: Path):
     assert found["serving_ui_gateway_overhead_seconds_bucket{le=0.0003}"] == 3
 
 
-def test_a_gateway_that_has_answered_nothing_can_be_read(tmp_path: Path):
+def test_metrics_can_be_read_before_the_first_query(tmp_path: Path):
     assert read(Meter(tmp_path))["serving_ui_gateway_overhead_seconds_count"] == 0
 
 
-def test_figures_of_the_moment_are_asked_for_when_somebody_looks(tmp_path: Path):
+def test_gauges_are_read_at_scrape_time(tmp_path: Path):
     meter = Meter(tmp_path)
     meter.gauges.append(lambda: [Gauge("serving_ui_circuit_open", "Open.", 1, {"host": 'a"b\\c\nd'})])
     assert read(meter)['serving_ui_circuit_open{host=a"b\\c\nd}'] == 1
@@ -144,7 +144,7 @@ def requests_of(meter: Meter) -> float:
     return read(meter).get("serving_ui_requests_total{endpoint=chat,status=200}", 0)
 
 
-def test_what_a_sibling_counts_is_added_and_stays_when_it_has_ended(tmp_path: Path, sibling: Sibling):
+def test_counts_of_another_process_are_added_and_stay_after_its_end(tmp_path: Path, sibling: Sibling):
     meter = Meter(tmp_path)
     meter.record(record())
     sibling.count(3)
@@ -156,7 +156,7 @@ def test_what_a_sibling_counts_is_added_and_stays_when_it_has_ended(tmp_path: Pa
     assert "serving_ui_circuit_open" not in read(meter)
 
 
-def test_what_a_sibling_counts_last_is_added_when_it_ends_while_it_is_looked_at(
+def test_the_last_counts_of_a_process_that_ends_during_a_scrape_are_added(
     tmp_path: Path, sibling: Sibling, monkeypatch: pytest.MonkeyPatch
 ):
     meter = Meter(tmp_path)
@@ -175,7 +175,7 @@ def test_what_a_sibling_counts_last_is_added_when_it_ends_while_it_is_looked_at(
     assert not list(tmp_path.glob("*.lock"))
 
 
-def test_a_killed_sibling_is_no_reason_for_a_sum_to_fall(tmp_path: Path, sibling: Sibling):
+def test_a_sum_does_not_fall_when_another_process_is_killed(tmp_path: Path, sibling: Sibling):
     meter = Meter(tmp_path)
     sibling.count(5)
     until(lambda: requests_of(meter) == 5, what="the sibling's counts")
@@ -201,14 +201,14 @@ def test_counts_that_were_added_and_not_deleted_are_not_added_again(tmp_path: Pa
     assert not left.exists()
 
 
-def test_half_a_file_is_left_out(tmp_path: Path):
+def test_a_truncated_file_is_ignored(tmp_path: Path):
     (tmp_path / "strange.counts").write_bytes(b'{"counts": {')
     meter = Meter(tmp_path)
     meter.record(record())
     assert requests_of(meter) == 1
 
 
-def test_a_folder_that_cannot_be_used_costs_only_the_siblings(tmp_path: Path):
+def test_an_unusable_folder_only_hides_the_counts_of_other_processes(tmp_path: Path):
     (tmp_path / "metrics").write_text("a file stands in its place")
     meter = Meter(tmp_path / "metrics")
     meter.start()
@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_used_costs_only_the_siblings(tmp_path: Path):
     meter.stop()
 
 
-def test_a_full_disk_is_told_in_one_sentence_until_there_is_room(
+def test_a_full_disk_is_reported_once_until_there_is_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(metering, "SHARE_SECONDS", 0.02)

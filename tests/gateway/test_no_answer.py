@@ -87,7 +87,7 @@ NONE: list[tuple[Any, tuple[int, str]]] = [
 @pytest.mark.parametrize(
     ("reply", "expected"), NONE, ids=[json.dumps(reply)[:50] for reply, _expected in NONE]
 )
-def test_a_whole_answer_that_holds_none_is_a_failure(
+def test_a_reply_without_an_answer_is_a_failure(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: Any, expected: tuple[int, str]
 ):
     raw.answer(whole(json.dumps(reply).encode()))
@@ -96,7 +96,7 @@ def test_a_whole_answer_that_holds_none_is_a_failure(
 
 @pytest.mark.parametrize("reply", [{}, {"object": "list", "data": []}, {"choices": [], "usage": USAGE}])
 @pytest.mark.parametrize("name", ["raw-text", "raw-vectors"])
-def test_so_it_is_with_each_task(
+def test_a_reply_without_an_answer_is_a_failure_of_each_task(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: Any, name: str
 ):
     raw.answer(whole(json.dumps(reply).encode()))
@@ -123,7 +123,7 @@ def test_so_it_is_with_each_task(
 )
 @pytest.mark.parametrize("is_measured", [True, False])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_an_answer_is_passed_as_it_came(
+def test_an_answer_is_passed_on_unchanged(
     gateway: GatewayServer, raw: RawServer, reply: Any, is_measured: bool, indent: int | None
 ):
     body = json.dumps(reply, indent=indent).encode() + b"\n"
@@ -144,7 +144,7 @@ def test_an_answer_is_passed_as_it_came(
     ],
 )
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=["bare", "line", "crlf"])
-def test_an_answer_that_lacks_its_last_brace_is_cut(
+def test_a_reply_without_its_last_brace_is_truncated(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, *, reply: Any, is_measured: bool, end: bytes
 ):
     raw.answer(whole(json.dumps(reply).encode()[:-1] + end, is_measured=is_measured))
@@ -159,7 +159,7 @@ def test_an_answer_that_lacks_its_last_brace_is_cut(
         b'{"choices": [{}], "usage":{"prompt_tokens":3,"completion_tokens":2}}}',
     ],
 )
-def test_garbage_around_the_counts_is_no_answer(
+def test_invalid_json_around_the_usage_is_no_answer(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, body: bytes
 ):
     raw.answer(whole(body))
@@ -200,7 +200,7 @@ _STATUS = {code: status for status, code in (BROKEN, AWAY, LIMITED)}
 
 @pytest.mark.parametrize(("reply", "code"), FAILURES)
 @pytest.mark.parametrize("end", [END + DONE, DONE, b""], ids=["finished", "done", "ended"])
-def test_a_failure_in_a_stream_is_never_its_end(
+def test_an_error_in_a_stream_is_never_a_regular_end(
     gateway: GatewayServer, raw: RawServer, reply: bytes, code: str, end: bytes
 ):
     raw.answer(streamed(chunk("a"), reply, end))
@@ -222,7 +222,7 @@ def test_a_failure_before_the_answer_is_an_ordinary_error(
 
 
 @pytest.mark.parametrize("reply", [b"", b'data: {"choices":[]}\n\n', FILTERED, COUNTS, FILTERED * 3 + COUNTS])
-def test_a_stream_that_is_done_before_it_began_is_no_answer(
+def test_a_stream_with_done_as_its_first_event_is_no_answer(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: bytes
 ):
     raw.answer(streamed(reply, DONE))
@@ -230,7 +230,7 @@ def test_a_stream_that_is_done_before_it_began_is_no_answer(
 
 
 @pytest.mark.parametrize("count", [1, 2, 2000])
-def test_what_comes_before_the_first_choice_is_passed_on_in_its_order(
+def test_events_before_the_first_choice_are_passed_on_in_order(
     gateway: GatewayServer, raw: RawServer, count: int
 ):
     first = (
@@ -242,7 +242,7 @@ def test_what_comes_before_the_first_choice_is_passed_on_in_its_order(
     assert gateway.usage.last.completeness == "complete"
 
 
-def test_a_response_knows_no_event_without_a_type_that_has_but_a_message(
+def test_an_event_of_a_response_with_a_message_and_no_type_is_an_error(
     gateway: GatewayServer, raw: RawServer
 ):
     raw.answer(streamed(b'data: {"message":"Internal server error"}\n\n'))

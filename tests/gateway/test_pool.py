@@ -120,7 +120,7 @@ def test_endpoints_with_different_keys_never_share_a_connection(gateway: Gateway
     assert vendor.share(FIRST, SECOND_NS) == [{FIRST}, {SECOND_NS}]
 
 
-def test_endpoints_with_the_same_key_share_them(gateway: GatewayServer, vendor: Vendor):
+def test_endpoints_with_the_same_key_share_connections(gateway: GatewayServer, vendor: Vendor):
     """Whatever they ask, and with or without a stream."""
     gateway.add(endpoint("first", entity(base=vendor.url, key=FIRST)))
     gateway.add(endpoint("vectors-2", entity(base=vendor.url, key=FIRST, task=Task.EMBEDDINGS)))
@@ -130,7 +130,7 @@ def test_endpoints_with_the_same_key_share_them(gateway: GatewayServer, vendor: 
     assert len(vendor.seen) == 1
 
 
-def test_fetched_tokens_and_what_they_are_used_for_are_kept_apart(gateway: GatewayServer, vendor: Vendor):
+def test_token_requests_and_queries_use_separate_connections(gateway: GatewayServer, vendor: Vendor):
     """A late token for one tenant would be another one's. A token server gets its credentials in the body."""
     gateway.publish(
         azure("first", vendor, "tenant-1", FIRST),
@@ -166,7 +166,7 @@ def test_signed_requests_are_told_apart_by_their_keys_and_not_by_their_signature
     assert asyncio.run(run()) == [0, 1, 0, 1]
 
 
-def test_a_late_reply_that_nobody_asked_for_reaches_nobody(gateway: GatewayServer, vendor: Vendor):
+def test_an_unsolicited_late_reply_is_discarded(gateway: GatewayServer, vendor: Vendor):
     vendor.late = answer(99)
     gateway.add(endpoint("first", entity(base=vendor.url, key=FIRST)))
     assert gateway.query("first").json()["connection"] == 0
@@ -176,7 +176,7 @@ def test_a_late_reply_that_nobody_asked_for_reaches_nobody(gateway: GatewayServe
 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def test_a_late_reply_is_seen_although_the_event_loop_has_not_looked(vendor: Vendor, loop: Any):
+def test_a_late_reply_that_the_event_loop_has_not_read_is_noticed(vendor: Vendor, loop: Any):
     """The next question is put before the loop comes round to the bytes that wait."""
     vendor.late = answer(99)
 

@@ -87,7 +87,7 @@ def test_the_providers_retry_after_is_passed_on_in_whole_seconds(
     assert gateway.query().headers["retry-after"] == expected
 
 
-def test_an_empty_account_is_not_worth_waiting_for(gateway: GatewayServer, sandbox: SandboxServer):
+def test_an_exhausted_quota_has_no_retry_after(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.turn(status=429, message="insufficient_quota: pay first.")
     assert outcome(gateway.query()) == (400, "BAD_REQUEST")
 
@@ -105,7 +105,7 @@ def test_a_secret_in_the_providers_words_is_taken_out(
     assert "sk-" not in answer.text
 
 
-def test_long_words_are_cut(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_long_message_is_truncated(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.turn(status=400, message="long " * 2000)
     assert 1500 < len(gateway.query().json()["message"]) < 2300
 
@@ -168,7 +168,7 @@ def test_a_reply_that_is_not_proper_http_is_an_error(gateway: GatewayServer, raw
     ],
     ids=["a line", "interim replies", "a trailer"],
 )
-def test_a_head_that_never_ends_is_ended(gateway: GatewayServer, raw: RawServer, content: bytes):
+def test_an_endless_response_head_is_refused(gateway: GatewayServer, raw: RawServer, content: bytes):
     """The parser keeps a line until it is whole, so by then it would have filled the memory."""
     raw.answer(content, close=False)
     answer = gateway.query("raw")
@@ -207,14 +207,14 @@ def test_bytes_after_the_answer_are_never_read_as_the_next_one(gateway: GatewayS
         assert gateway.query("raw").json().get("data") != 2
 
 
-def test_nobody_at_the_address_is_503(gateway: GatewayServer):
+def test_a_refused_connection_is_503(gateway: GatewayServer):
     gateway.publish(endpoint("chat", entity(base=f"http://127.0.0.1:{free_port()}")))
     answer = gateway.query()
     assert outcome(answer) == (503, "TEMPORARILY_UNAVAILABLE")
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_name_without_an_address_is_503(gateway: GatewayServer):
+def test_a_host_name_that_cannot_be_resolved_is_503(gateway: GatewayServer):
     gateway.publish(endpoint("chat", entity(base="http://nobody.invalid/v1")))
     assert outcome(gateway.query()) == (503, "TEMPORARILY_UNAVAILABLE")
 

@@ -75,7 +75,7 @@ def test_the_answer_says_what_served_it_and_how_long_the_gateway_took(
     assert 0 < float(answer.headers["x-gateway-overhead-ms"]) < 100
 
 
-def test_a_strange_request_id_is_replaced(gateway: GatewayServer):
+def test_an_invalid_request_id_is_replaced(gateway: GatewayServer):
     assert len(gateway.query(headers={"X-Request-Id": "no spaces allowed"}).headers["x-request-id"]) == 32
 
 
@@ -123,7 +123,7 @@ def test_connections_are_used_again(gateway: GatewayServer):
         assert (server.connections, len(server.requests)) == (1, 10)
 
 
-def test_a_change_is_in_force_for_the_next_query_and_not_for_the_one_that_runs(
+def test_a_change_applies_to_the_next_query_and_not_to_running_ones(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
     from concurrent.futures import ThreadPoolExecutor

@@ -43,7 +43,7 @@ def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     return vendor
 
 
-def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: Vendor):
+def test_a_record_is_written_before_the_answer_is_complete(gateway: GatewayServer, model: Vendor):
     for count in range(1, 4):
         answer = gateway.query("model", headers={"X-Request-Id": f"mine-{count}"})
         assert [record.request_id for record in gateway.usage.records] == [
@@ -52,7 +52,7 @@ def test_a_record_is_there_before_the_answer_is(gateway: GatewayServer, model: V
         assert answer.headers["x-request-id"] == f"mine-{count}"
 
 
-def test_it_says_who_asked_what_and_how_it_ended(gateway: GatewayServer, model: Vendor):
+def test_a_record_has_the_principal_the_request_and_the_outcome(gateway: GatewayServer, model: Vendor):
     answer = gateway.query("model")
     record = gateway.usage.last
     assert (record.endpoint, record.endpoint_id, record.entity, record.config_version) == (
@@ -74,7 +74,7 @@ def test_it_says_who_asked_what_and_how_it_ended(gateway: GatewayServer, model: 
     assert abs(record.overhead_ms - float(answer.headers["x-gateway-overhead-ms"])) < 5
 
 
-def test_what_is_for_this_server_is_noted_and_not_forwarded(gateway: GatewayServer, model: Vendor):
+def test_fields_for_this_server_are_recorded_and_not_forwarded(gateway: GatewayServer, model: Vendor):
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     own = {"client_request_id": "order-7", "usage_context": {"team": "search"}, "extra_params": {"seed": 3}}
     gateway.query("model", {**CHAT, **own}, headers={"traceparent": trace})
@@ -92,19 +92,19 @@ def test_what_is_for_this_server_is_noted_and_not_forwarded(gateway: GatewayServ
     [{"client_request_id": 7}, {"client_request_id": "x" * 257}, {"usage_context": {"a": 1}}, {"usage_context": []}, {"usage_context": {"a": "x" * 9000}}],
     ids=str,
 )  # fmt: skip
-def test_what_cannot_be_noted_is_refused(gateway: GatewayServer, model: Vendor, own: Any):
+def test_values_that_cannot_be_recorded_are_refused(gateway: GatewayServer, model: Vendor, own: Any):
     answer = gateway.query("model", {**CHAT, **own})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert next(iter(own)) in answer.json()["message"]
     assert not model.requests
 
 
-def test_a_forged_traceparent_is_not_noted(gateway: GatewayServer, model: Vendor):
+def test_an_invalid_traceparent_is_not_recorded(gateway: GatewayServer, model: Vendor):
     gateway.query("model", headers={"traceparent": "00-zz-1-01"})
     assert gateway.usage.last.traceparent == ""
 
 
-def test_a_refusal_by_a_limit_is_noted(gateway: GatewayServer, model: Vendor):
+def test_a_refusal_by_a_limit_is_recorded(gateway: GatewayServer, model: Vendor):
     gateway.add(endpoint("none", entity(base=model.url), limits=(Limit("endpoint", 0),)))
     assert gateway.query("none").status_code == 429
     record = gateway.usage.last
@@ -117,19 +117,19 @@ def test_a_refusal_by_a_limit_is_noted(gateway: GatewayServer, model: Vendor):
 
 
 @pytest.mark.parametrize("body", [b"{", {}, {"messages": []}, {**CHAT, "stream": "yes"}], ids=str)
-def test_a_question_that_cannot_be_asked_is_noted(gateway: GatewayServer, model: Vendor, body: Any):
+def test_an_unsupported_request_is_recorded(gateway: GatewayServer, model: Vendor, body: Any):
     assert gateway.query("model", body).status_code == 400
     record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_in) == (400, "failed", 0)
 
 
-def test_a_body_that_is_too_large_is_noted_and_not_asked(gateway: GatewayServer, model: Vendor):
+def test_a_body_that_is_too_large_is_recorded_and_not_sent(gateway: GatewayServer, model: Vendor):
     content = b'{"messages": "' + b"x" * (4 * 1024 * 1024) + b'"}'
     assert gateway.query("model", content).status_code == 400
     assert (gateway.usage.last.completeness, model.requests) == ("failed", [])
 
 
-def test_a_provider_that_fails_is_noted(gateway: GatewayServer, model: Vendor):
+def test_a_failure_of_the_provider_is_recorded(gateway: GatewayServer, model: Vendor):
     model.say(refusal(500))
     assert gateway.query("model").status_code == 500
     record = gateway.usage.last
@@ -145,7 +145,7 @@ def test_a_provider_that_fails_is_noted(gateway: GatewayServer, model: Vendor):
         ("nothing/invocations", "token-owner"),
     ],
 )
-def test_who_reaches_no_endpoint_leaves_no_record(
+def test_a_query_that_reaches_no_endpoint_is_not_recorded(
     gateway: GatewayServer, model: Vendor, path: str, token: str
 ):
     assert gateway.post(path, CHAT, token=token).status_code in {401, 404}
@@ -153,9 +153,7 @@ def test_who_reaches_no_endpoint_leaves_no_record(
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
-    monkeypatch: pytest.MonkeyPatch, is_whole: bool
-):
+def test_the_time_to_receive_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch, is_whole: bool):
     now = [100.0]
     monkeypatch.setattr("serving_ui.gateway.caller.perf_counter", lambda: now[0])
     parts = [
@@ -177,7 +175,7 @@ def test_how_long_a_caller_takes_to_send_a_question_is_nobodys_time(
     assert (caller.overhead_ms(), caller.elapsed_ms()) == (5000, 5000)
 
 
-def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: GatewayServer, model: Vendor):
+def test_a_disconnect_before_the_request_is_complete_is_recorded(gateway: GatewayServer, model: Vendor):
     head = "POST /serving-endpoints/model/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as caller:
         caller.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
@@ -186,7 +184,7 @@ def test_a_caller_who_leaves_before_the_question_is_whole_is_noted(gateway: Gate
     assert not model.requests
 
 
-def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, model: Vendor):
+def test_a_disconnect_before_the_answer_is_recorded(gateway: GatewayServer, model: Vendor):
     model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
     leave(gateway, "model")
     record = gateway.usage.last
@@ -195,7 +193,7 @@ def test_a_caller_who_leaves_before_the_answer_is_noted(gateway: GatewayServer, 
     wait_until(lambda: len(gateway.usage.records) == 1)
 
 
-def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
+def test_a_disconnect_during_a_stream_is_recorded_with_the_tokens_so_far(
     gateway: GatewayServer, model: Vendor
 ):
     model.say(Answer.stream(chunk("Eight ch"), chunk("aracters"), threading.Event(), END, DONE))
@@ -210,7 +208,7 @@ def test_a_caller_who_leaves_a_stream_is_noted_with_what_was_said_so_far(
     assert model.requests[0].gone.wait(5)
 
 
-def test_a_stream_is_noted_with_the_counts_that_the_provider_tells(gateway: GatewayServer, model: Vendor):
+def test_a_stream_is_recorded_with_the_usage_that_the_provider_reports(gateway: GatewayServer, model: Vendor):
     model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", STREAM)
     record = gateway.usage.last
@@ -220,7 +218,7 @@ def test_a_stream_is_noted_with_the_counts_that_the_provider_tells(gateway: Gate
     assert "usage" not in answer.text, "nobody asked for the chunk with the counts"
 
 
-def test_whoever_asks_for_the_counts_gets_them(gateway: GatewayServer, model: Vendor):
+def test_usage_is_streamed_to_callers_that_ask_for_it(gateway: GatewayServer, model: Vendor):
     model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", {**STREAM, "stream_options": {"include_usage": True}})
     assert COUNTS in answer.content
@@ -252,7 +250,7 @@ def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Ve
     ],
     ids=str,
 )
-def test_absurd_counts_are_not_believed(
+def test_absurd_token_counts_are_ignored(
     gateway: GatewayServer, model: Vendor, usage: Any, expected: tuple[int, int, str]
 ):
     model.say(Answer.json({**REPLY, "usage": usage}))
@@ -273,7 +271,7 @@ def test_the_counts_of_a_megabyte_of_vectors_are_found(gateway: GatewayServer, v
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (8, 0, "reported")
 
 
-def test_a_gateway_that_breaks_notes_it(gateway: GatewayServer, model: Vendor):
+def test_an_internal_error_is_recorded(gateway: GatewayServer, model: Vendor):
     """A config that no provider's file could have made: the outermost edge answers, and the row is there."""
     broken = endpoint("broken", entity(base=model.url))
     object.__setattr__(broken.entities[0], "provider", "no such provider")

@@ -72,13 +72,13 @@ def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor
     ],
     ids=lambda refused: f"{refused.status} {' '.join(map(str, refused.headers.values()))[17:]}",
 )
-def test_nothing_else_is_asked_again(gateway: GatewayServer, busy_vendor: Vendor, refused: Answer):
+def test_no_other_reply_is_retried(gateway: GatewayServer, busy_vendor: Vendor, refused: Answer):
     busy_vendor.say(refused, GOOD)
     assert gateway.query("busy").status_code != 200
     assert (len(busy_vendor.requests), gateway.usage.last.retries) == (1, 0)
 
 
-def test_of_all_statuses_three_turn_down():
+def test_three_statuses_are_retryable():
     """The table in retries.py."""
     headers = {"retry-after": "1"}
     assert [status for status in range(400, 600) if retries.is_retryable(status, headers)] == [429, 503, 529]
@@ -96,7 +96,7 @@ def test_of_all_statuses_three_turn_down():
     ],
     ids=["503", "529", "503 without", "502", "cut"],
 )
-def test_only_who_was_turned_down_is_told_when_to_come_back(
+def test_only_retryable_refusals_have_a_retry_after(
     gateway: GatewayServer, busy_vendor: Vendor, refused: Answer, expected: str | None
 ):
     """A gateway before this one asks again what has a Retry-After, so a question that may have been read must have none."""

@@ -144,7 +144,7 @@ def paid(gateway: GatewayServer) -> Iterator[Vendor]:
     ],
     ids=lambda each: each.__name__,
 )
-def test_what_was_read_on_a_kept_connection_is_not_asked_again(
+def test_a_request_that_was_read_on_a_reused_connection_is_not_sent_again(
     gateway: GatewayServer, paid: Vendor, second: Callable[[Vendor, socket.socket], None]
 ):
     paid.second = partial(second, paid)
@@ -333,7 +333,7 @@ async def _never() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.003])
-def test_a_race_for_the_last_moment_of_a_connection_puts_no_question_twice(seconds: float):
+def test_racing_with_a_closing_connection_sends_no_request_twice(seconds: float):
     """Each is read once at most; whoever gets no answer is told so."""
     racing = Racing(seconds)
     with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -345,7 +345,7 @@ def test_a_race_for_the_last_moment_of_a_connection_puts_no_question_twice(secon
     assert len(racing.failed & set(racing.read)) > 50, "it did leave after it had read"
 
 
-def test_the_questions_of_a_stream_are_counted_alike(gateway: GatewayServer, paid: Vendor):
+def test_requests_of_streams_are_counted_alike(gateway: GatewayServer, paid: Vendor):
     paid.second = paid.work_and_close
     assert gateway.query("paid").status_code == 200
     assert gateway.query("paid", {**CHAT, "stream": True}).status_code == 503

@@ -177,7 +177,7 @@ class Size:
         return status.partition(f"{name}:")[2].split()[0]
 
 
-def test_a_long_and_busy_life_leaves_nothing_behind(
+def test_a_long_run_leaks_no_memory_connection_or_record(
     gateways: Gateways, product: Product, vendor: Vendor, token: str, capsys: Any
 ):
     callers = Callers(int(gateways.url.rpartition(":")[2]), token)

@@ -44,7 +44,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_what_is_noted_can_be_read_at_once(tmp_path: Path):
+def test_a_record_can_be_read_at_once(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
     spool.record(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
     spool.record(record("b", status=499, completeness="client_left"))
@@ -71,7 +71,7 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path):
     assert second.is_last
 
 
-def test_only_its_owner_reads_it(tmp_path: Path):
+def test_the_file_is_readable_by_its_owner_only(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
     spool.record(record())
     spool.stop()
@@ -123,7 +123,7 @@ def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
     assert "could not be written" in caplog.text
 
 
-def test_what_a_full_disk_has_can_be_taken_away_at_once(tmp_path: Path):
+def test_files_written_before_the_disk_was_full_can_be_removed_at_once(tmp_path: Path):
     """It may be what fills the disk."""
     spool = Spool(tmp_path)
     spool.record(record("a"))

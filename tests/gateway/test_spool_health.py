@@ -34,7 +34,7 @@ def reported(recorder: UsageRecorder) -> list[str]:
     return [words for words in sentences if "nearly full" not in words]
 
 
-def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
+def test_lost_rows_are_reported_while_they_are_lost_and_for_a_while_after(
     recorder: UsageRecorder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
@@ -56,9 +56,7 @@ def test_lost_rows_are_told_while_they_are_lost_and_for_a_while_after(
     assert reported(recorder) == []
 
 
-def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(
-    recorder: UsageRecorder, folder: Path
-):
+def test_set_aside_lines_are_reported_until_their_file_is_deleted(recorder: UsageRecorder, folder: Path):
     recorder.record(record())
     (folder / SET_ASIDE).write_text("{}\n")
     (sentence,) = reported(recorder)
@@ -71,9 +69,7 @@ def test_lines_that_were_set_aside_are_told_until_their_file_is_deleted(
 @pytest.mark.parametrize(
     ("is_open", "seconds", "is_reported"), [(False, 300, True), (False, 5, False), (True, 300, False)]
 )
-def test_a_file_is_reported_that_nobody_takes_in(
-    folder: Path, is_open: bool, seconds: int, is_reported: bool
-):
+def test_an_unprocessed_file_is_reported(folder: Path, is_open: bool, seconds: int, is_reported: bool):
     """One that still gets lines waits for its writer, however old the last one is."""
     spool = Spool(folder)
     spool.record(record())
@@ -86,7 +82,7 @@ def test_a_file_is_reported_that_nobody_takes_in(
     spool.stop()
 
 
-def test_a_disk_that_is_nearly_full_is_reported(tmp_path: Path):
+def test_a_nearly_full_disk_is_reported(tmp_path: Path):
     """Also before there is a spool. Of any disk something is used."""
     sentence = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
     assert "is nearly full" in (sentence or "")

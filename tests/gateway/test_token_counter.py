@@ -60,7 +60,7 @@ def test_any_bytes_are_counted_without_harm(content: bytes):
     assert 0 <= tokens_out <= MAX_TOKENS
 
 
-def test_what_a_model_thinks_and_gives_to_tools_is_heard():
+def test_reasoning_and_tool_arguments_are_counted():
     call = {"index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
     message = {"content": None, "reasoning_content": "Hm, Rome.", "tool_calls": [call]}
     streamed, whole = TokenCounter(), TokenCounter()
@@ -90,7 +90,7 @@ def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
         st.sampled_from(["messages", "input", "prompt", "tools", "max_tokens", "n"]), ANYTHING
     )
 )
-def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
+def test_any_request_has_a_length_and_a_maximum_output(body: dict[str, Any]):
     assert InferenceRequest(body).text_length >= 0
     try:
         request = parse_request(body, task=Task.CHAT, is_response=True)
@@ -118,7 +118,7 @@ def test_any_question_has_a_length_and_a_most(body: dict[str, Any]):
         ({"input": [[15339, 1917], [0]]}, 12),
     ],
 )
-def test_the_length_of_a_question_is_that_of_its_texts(body: dict[str, Any], length: int):
+def test_the_length_of_a_request_is_that_of_its_texts(body: dict[str, Any], length: int):
     assert InferenceRequest(body).text_length == length
     for more in ({"max_tokens": 30}, {"extra_params": {"max_tokens": "30"}}):
         request = parse_request({**body, **more, "n": 2}, task=Task.CHAT, is_response=True)

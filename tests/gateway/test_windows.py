@@ -105,7 +105,7 @@ def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_count():
     assert is_admitted(limits, rule, now=91 * SECOND_NS, tokens=1)
 
 
-def test_what_left_its_window_is_not_given_back():
+def test_tokens_outside_the_window_are_not_returned():
     limits, rule = Limits(), Limit("endpoint", 10, "tokens")
     first = admit(limits, rule, now=0, tokens=10)
     assert is_admitted(limits, rule, now=WINDOW_NS, tokens=10)
@@ -167,7 +167,7 @@ def test_what_is_settled_after_its_window_was_forgotten_gives_nothing_back():
     assert not is_admitted(limits, rule, now=2 * WINDOW_NS, tokens=1)
 
 
-def test_windows_of_users_who_left_are_forgotten():
+def test_windows_of_inactive_users_are_deleted():
     limits = Limits()
     for number in range(5000):
         who = Principal(str(number), "someone@example.com")

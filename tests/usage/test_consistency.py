@@ -46,11 +46,13 @@ def figures(output: str) -> list[int]:
     return [int(line.split()[-1].replace(",", "")) for line in output.splitlines()[:6]]
 
 
-def test_nothing_adds_up_to_nothing(check: Callable[[], str]):
+def test_an_empty_database_is_consistent(check: Callable[[], str]):
     assert figures(check()) == [0, 0, 0, 0, 0, 0]
 
 
-def test_what_waits_in_the_spool_is_answered(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+def test_records_still_in_the_spool_are_counted_as_answered(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+):
     gateway.answers("a", "b", "c")
     assert figures(check()) == [3, 3, 0, 0, 0, 0]
     take_in()
@@ -62,7 +64,7 @@ def test_what_waits_in_the_spool_is_answered(gateway: Gateway, take_in: TakeIn, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_others_can_write_while_it_is_counted(
+def test_rows_can_be_written_while_the_command_counts(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ):
     gateway.answers("a", "b")
@@ -84,7 +86,7 @@ def test_others_can_write_while_it_is_counted(
     assert Minute.objects.get().requests == 9
 
 
-def test_a_row_that_is_gone_is_missed(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+def test_a_missing_row_is_reported(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
     gateway.answers("a", "b")
     take_in()
     Request.objects.filter(request_id="a").delete()
@@ -92,7 +94,9 @@ def test_a_row_that_is_gone_is_missed(gateway: Gateway, take_in: TakeIn, check: 
         check()
 
 
-def test_a_minute_that_counts_too_much_is_named(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+def test_a_minute_with_too_many_requests_is_named(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+):
     gateway.answers("a", "b")
     take_in()
     Minute.objects.update(requests=3)
@@ -113,7 +117,7 @@ def test_a_minute_with_other_tokens_is_named(
         check()
 
 
-def test_rows_that_a_full_disk_swallowed_are_counted(
+def test_rows_lost_to_a_full_disk_are_counted(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
 ):
     gateway.answers("a")
@@ -153,7 +157,7 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     assert figures(check()) == [2, 0, 0, 0, 2, 2]
 
 
-def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
+def test_deleted_rows_are_not_reported_when_the_retention_is_extended(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], settings: Any
 ):
     now = clock.now()
@@ -166,7 +170,9 @@ def test_what_was_forgotten_is_not_missed_when_more_days_are_kept(
     assert figures(check()) == [1, 0, 0, 0, 1, 1]
 
 
-def test_what_is_left_of_old_files_adds_up_too(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+def test_files_partly_beyond_the_retention_are_consistent(
+    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+):
     """A request that took long is noted after those that began later; its row goes before theirs."""
     now = clock.now()
     edge = (now - timedelta(days=14)).timestamp()

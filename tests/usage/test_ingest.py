@@ -27,7 +27,7 @@ def names() -> list[str]:
     return list(Request.objects.order_by("id").values_list("request_id", flat=True))
 
 
-def test_a_record_becomes_a_row_with_all_that_it_says(gateway: Gateway, take_in: TakeIn):
+def test_a_record_becomes_a_row_with_all_its_fields(gateway: Gateway, take_in: TakeIn):
     gateway.answers("r-1", at=NOON.timestamp(), usage_context={"team": "a"}, retries=2, status=206)
     assert take_in() == 1
     row = Request.objects.get()
@@ -40,7 +40,7 @@ def test_a_record_becomes_a_row_with_all_that_it_says(gateway: Gateway, take_in:
 PARTS = ("tokens_cached", "tokens_cache_written", "tokens_reasoning")
 
 
-def test_tokens_that_have_prices_of_their_own_are_kept_and_added_up_apart(gateway: Gateway, take_in: TakeIn):
+def test_tokens_with_their_own_price_are_stored_and_summed_separately(gateway: Gateway, take_in: TakeIn):
     at = NOON.timestamp()
     gateway.answers("a", at=at, tokens_in=900, tokens_cached=600, tokens_cache_written=200)
     gateway.answers("b", at=at, tokens_cached=1, tokens_out=50, tokens_reasoning=40)
@@ -53,7 +53,7 @@ def test_tokens_that_have_prices_of_their_own_are_kept_and_added_up_apart(gatewa
         assert sums.objects.values_list(*PARTS, "estimated").get() == (601, 200, 42, 1)
 
 
-def test_a_gateway_of_the_version_before_has_none_of_them(take_in: TakeIn, folder: Path):
+def test_a_record_of_the_previous_version_has_no_separately_priced_tokens(take_in: TakeIn, folder: Path):
     fields = [name for name in Record._fields if name not in PARTS]
     one = record("before", at=NOON.timestamp())
     folder.mkdir()
@@ -65,7 +65,7 @@ def test_a_gateway_of_the_version_before_has_none_of_them(take_in: TakeIn, folde
     )  # fmt: skip
 
 
-def test_a_worker_of_the_version_before_takes_in_what_it_knows(
+def test_a_worker_of_the_previous_version_stores_the_fields_that_it_knows(
     gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
 ):
     """It leaves out the fields that it does not know, and the database has a default for the columns."""
@@ -90,7 +90,7 @@ def test_a_worker_of_the_version_before_takes_in_what_it_knows(
     assert Total.objects.values_list("requests", "tokens_in", *PARTS).get() == (3, 9, 2, 0, 1)
 
 
-def test_what_was_taken_in_is_not_taken_again(gateway: Gateway, take_in: TakeIn):
+def test_a_record_is_stored_only_once(gateway: Gateway, take_in: TakeIn):
     gateway.answers("a", "b")
     assert [take_in(), take_in()] == [2, 0]
     gateway.answers("c")
@@ -98,7 +98,7 @@ def test_what_was_taken_in_is_not_taken_again(gateway: Gateway, take_in: TakeIn)
     assert names() == ["a", "b", "c"]
 
 
-def test_a_file_goes_once_its_gateway_has_ended_and_all_of_it_is_stored(
+def test_a_file_is_deleted_once_its_gateway_has_ended_and_all_of_it_is_stored(
     gateway: Gateway, take_in: TakeIn, folder: Path
 ):
     gateway.answers("a")
@@ -112,7 +112,7 @@ def test_a_file_goes_once_its_gateway_has_ended_and_all_of_it_is_stored(
     assert SpoolFile.objects.get().is_done
 
 
-def test_a_long_absence_is_worked_off_in_portions(
+def test_a_large_backlog_is_stored_in_batches(
     gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(step, "PORTION_LINES", 10)
@@ -155,7 +155,7 @@ def test_requests_are_added_up_by_minute_entity_and_principal(gateway: Gateway, 
         ("usage_context", ["not", "a", "map"], {}),
     ],
 )
-def test_a_strange_value_is_made_to_fit(
+def test_a_value_out_of_range_is_adjusted(
     gateway: Gateway, take_in: TakeIn, field: str, value: object, stored: object
 ):
     gateway.answers("strange", **{field: value})
@@ -164,13 +164,13 @@ def test_a_strange_value_is_made_to_fit(
     assert getattr(Request.objects.get(request_id="strange"), field) == stored
 
 
-def test_a_time_that_is_none_is_now(gateway: Gateway, take_in: TakeIn):
+def test_an_invalid_time_is_replaced_by_now(gateway: Gateway, take_in: TakeIn):
     gateway.answers("a", at=1e30)
     take_in()
     assert abs((Request.objects.get().at - datetime.now(UTC)).total_seconds()) < 60
 
 
-def test_lines_of_an_older_and_of_a_newer_gateway_are_understood(take_in: TakeIn, folder: Path):
+def test_lines_of_an_older_and_of_a_newer_gateway_are_read(take_in: TakeIn, folder: Path):
     folder.mkdir()
     header = to_json({"format": 1, "fields": ["request_id", "at", "status", "completeness", "of_tomorrow"]})
     line = to_json((1, "old", NOON.timestamp(), 200, "complete", {"x": 1}))
@@ -182,20 +182,22 @@ def test_lines_of_an_older_and_of_a_newer_gateway_are_understood(take_in: TakeIn
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"\xff\xfe", b'{"fields": 3}\n[1]\n', b'{"fields":["at"]}\n[1,[]]\n']
 )
-def test_a_broken_file_holds_up_nobody(gateway: Gateway, take_in: TakeIn, folder: Path, content: bytes):
+def test_a_broken_file_does_not_delay_other_files(
+    gateway: Gateway, take_in: TakeIn, folder: Path, content: bytes
+):
     gateway.answers("a")
     (folder / f"0{ENDING}").write_bytes(content)
     take_in()
     assert "a" in names()
 
 
-def test_a_file_that_cannot_be_read_holds_up_nobody(gateway: Gateway, take_in: TakeIn, folder: Path):
+def test_an_unreadable_file_does_not_delay_other_files(gateway: Gateway, take_in: TakeIn, folder: Path):
     gateway.answers("a")
     (folder / f"0{ENDING}").mkdir()
     assert take_in() == 1
 
 
-def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
+def test_a_duplicate_line_becomes_one_row(take_in: TakeIn, folder: Path):
     spool = Spool(folder)
     spool.record(record("a"))
     spool.stop()
@@ -206,6 +208,6 @@ def test_a_line_that_comes_twice_is_one_row(take_in: TakeIn, folder: Path):
     assert Minute.objects.get().requests == 1
 
 
-def test_the_bounds_of_the_histogram_have_a_column_each():
+def test_each_histogram_bound_has_a_column():
     assert len(LATENCY_NAMES) == len(LATENCY_MS) + 1
     assert {field.name for field in Minute._meta.concrete_fields} >= set(LATENCY_NAMES)

@@ -38,7 +38,7 @@ def test_a_worker_may_be_killed_at_every_step(tmp_path: Path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_that_do_the_same_at_once_store_each_row_once(
+def test_concurrent_workers_store_each_row_once(
     gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(step, "PORTION_LINES", 7)

@@ -26,7 +26,7 @@ def plan(statement: str) -> str:
         return "\n".join(str(row[0]) for row in cursor.fetchall())
 
 
-def test_no_step_looks_through_a_table_or_sorts_one(gateway: Gateway, take_in: Callable[[], int]):
+def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callable[[], int]):
     gateway.answers("old", at=(clock.now() - timedelta(days=20)).timestamp())
     gateway.ends()
     take_in()
@@ -47,7 +47,7 @@ def test_no_step_looks_through_a_table_or_sorts_one(gateway: Gateway, take_in: C
         )
 
 
-def test_what_is_old_goes_in_steps(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
+def test_old_rows_are_deleted_in_batches(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
     monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     at = (clock.now() - timedelta(days=20)).timestamp()
     gateway.answers(*"abcde", at=at)

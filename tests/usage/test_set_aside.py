@@ -81,7 +81,7 @@ NO_ROW = {
 
 
 @pytest.mark.parametrize("strange", NO_ROW.values(), ids=NO_ROW.keys())
-def test_a_line_that_cannot_become_a_row(take_in: TakeIn, folder: Path, strange: str):
+def test_an_invalid_line_is_set_aside(take_in: TakeIn, folder: Path, strange: str):
     before = line(1, "before")
     path = write(folder, before, strange, line(3, "after"))
     write(folder, line(1, "of another gateway"), name="1")
@@ -118,7 +118,7 @@ FITS = {
 
 
 @pytest.mark.parametrize("strange", FITS.values(), ids=FITS.keys())
-def test_values_that_are_made_to_fit(take_in: TakeIn, folder: Path, strange: dict[str, Any]):
+def test_values_out_of_range_are_adjusted(take_in: TakeIn, folder: Path, strange: dict[str, Any]):
     write(folder, line(1, "before"), line(2, "strange", **strange), line(3, "after"))
     assert take_in() == 3
     assert names() == ["before", "strange", "after"]
@@ -127,7 +127,7 @@ def test_values_that_are_made_to_fit(take_in: TakeIn, folder: Path, strange: dic
 
 
 @pytest.mark.parametrize("at", [-1e18, -62_135_596_800, 0, True, 253_402_300_799, 1e18, Text("1e400"), "x"])
-def test_a_time_that_no_clock_shows_is_now(take_in: TakeIn, folder: Path, at: object):
+def test_an_impossible_time_is_replaced_by_now(take_in: TakeIn, folder: Path, at: object):
     """Else it would be deleted at once, or never."""
     write(folder, line(1, at=at))
     take_in()
@@ -137,7 +137,7 @@ def test_a_time_that_no_clock_shows_is_now(take_in: TakeIn, folder: Path, at: ob
 @pytest.mark.parametrize(
     "header", ["", "x", "3", "[" * 5000, '{"fields":3}', '{"format":1,"fields":[1]}', "x" * 10**6]
 )
-def test_lines_below_a_header_that_cannot_be_read(take_in: TakeIn, folder: Path, header: str):
+def test_lines_after_an_unreadable_header_are_set_aside(take_in: TakeIn, folder: Path, header: str):
     write(folder, line(1), line(2), header=header)
     write(folder, line(1, "of another gateway"), name="1")
     assert take_in() == 1
@@ -161,7 +161,7 @@ def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(take_in: TakeIn, fol
     assert not set_aside_lines(folder)
 
 
-def test_a_line_is_not_read_before_its_header_is_there(take_in: TakeIn, gateway: Gateway, folder: Path):
+def test_a_line_is_not_read_before_its_header_is_complete(take_in: TakeIn, gateway: Gateway, folder: Path):
     gateway.answers("a")
     (path,) = folder.iterdir()
     content = path.read_bytes()
@@ -191,7 +191,7 @@ def refusing(condition: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("places", [{0}, {999}, {500}, {1, 2, 700}, set(range(0, 1000, 100))])
-def test_lines_that_the_database_alone_refuses_are_found_among_a_thousand(
+def test_lines_that_only_the_database_refuses_are_set_aside_out_of_a_thousand(
     take_in: TakeIn, gateway: Gateway, folder: Path, places: set[int]
 ):
     for place in range(1000):
@@ -220,13 +220,13 @@ def test_a_database_that_refuses_every_row_sets_nothing_aside(
     assert take_in() == 3
 
 
-def test_only_its_owner_reads_what_was_set_aside(take_in: TakeIn, folder: Path):
+def test_the_file_of_set_aside_lines_is_readable_by_its_owner_only(take_in: TakeIn, folder: Path):
     write(folder, "<html>")
     take_in()
     assert stat.S_IMODE((folder / SET_ASIDE).stat().st_mode) == 0o600
 
 
-def test_what_is_set_aside_is_bounded_and_all_of_it_is_counted(
+def test_the_file_of_set_aside_lines_is_bounded_and_all_lines_are_counted(
     take_in: TakeIn, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(set_aside, "MOST_BYTES", 1000)
@@ -237,14 +237,14 @@ def test_what_is_set_aside_is_bounded_and_all_of_it_is_counted(
     assert SpoolFile.objects.get().aside == 30
 
 
-def test_what_a_killed_worker_left_half_written_is_written_anew(take_in: TakeIn, folder: Path):
+def test_a_line_half_written_by_a_killed_worker_is_written_again(take_in: TakeIn, folder: Path):
     write(folder, "<html>")
     (folder / SET_ASIDE).write_text('{"file":"earlier","offset":1,"reason":"","line":""}\n{"file":"0.rec')
     take_in()
     assert [each["file"] for each in set_aside_lines(folder)] == ["earlier", f"0{ENDING}"]
 
 
-def test_a_line_that_cannot_be_kept_waits(take_in: TakeIn, folder: Path):
+def test_a_line_that_cannot_be_set_aside_stays_in_the_spool(take_in: TakeIn, folder: Path):
     path = write(folder, line(1), "<html>")
     (folder / SET_ASIDE).mkdir()
     assert step.ingest(folder=folder, clock=clock.now).failed == [path.name]
@@ -254,7 +254,7 @@ def test_a_line_that_cannot_be_kept_waits(take_in: TakeIn, folder: Path):
     assert [each["line"] for each in set_aside_lines(folder)] == ["<html>"]
 
 
-def test_what_was_set_aside_is_kept_no_longer_than_rows(take_in: TakeIn, folder: Path):
+def test_set_aside_lines_are_deleted_with_the_retention_of_rows(take_in: TakeIn, folder: Path):
     write(folder, "<html>")
     take_in()
     later = clock.now() + timedelta(days=15)

@@ -78,7 +78,7 @@ def attributes(span: Any) -> dict[str, Any]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
 
 
-def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_span_has_the_request_and_its_usage(gateway: Gateway, take_in: TakeIn, collector: Collector):
     apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 4}
     answer = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
     gateway.answers("r-1", **answer, **apart)
@@ -106,7 +106,7 @@ def test_a_span_says_what_was_asked_and_what_it_cost(gateway: Gateway, take_in: 
     assert "gen_ai.request.stream" not in span_attributes
 
 
-def test_a_row_with_the_largest_figures_holds_up_no_other(
+def test_a_row_with_the_largest_numbers_does_not_block_others(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
     figures = dict.fromkeys(("tokens_in", "tokens_out", "retries", "config_version"), 10**400)
@@ -118,7 +118,7 @@ def test_a_row_with_the_largest_figures_holds_up_no_other(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_slow_collector_holds_up_none_of_celerys_threads(gateway: Gateway, take_in: TakeIn, settings: Any):
+def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: TakeIn, settings: Any):
     gateway.answers("r-1")
     take_in()
     with slow_server() as slow:
@@ -130,7 +130,7 @@ def test_a_slow_collector_holds_up_none_of_celerys_threads(gateway: Gateway, tak
     until(lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it")
 
 
-def test_a_stream_is_said_to_be_one_and_when_it_began(
+def test_a_stream_is_marked_with_the_time_of_its_first_token(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
     gateway.answers("whole", streamed=True, first_byte_ms=250.0, total_ms=900.0)
@@ -143,7 +143,7 @@ def test_a_stream_is_said_to_be_one_and_when_it_began(
     assert "gen_ai.response.time_to_first_chunk" not in refused
 
 
-def test_a_failure_is_an_error(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_failed_query_is_an_error_span(gateway: Gateway, take_in: TakeIn, collector: Collector):
     gateway.answers(
         "a", status=503, completeness="failed", error_code="TEMPORARILY_UNAVAILABLE", tokens_source="none"
     )
@@ -157,7 +157,7 @@ def test_a_failure_is_an_error(gateway: Gateway, take_in: TakeIn, collector: Col
     assert first.status.code == second.status.code == 2
 
 
-def test_the_callers_trace_goes_on(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_span_continues_the_callers_trace(gateway: Gateway, take_in: TakeIn, collector: Collector):
     gateway.answers("in a trace", traceparent=f"00-{TRACE}-{SPAN}-01")
     gateway.answers("not recorded", traceparent=f"00-{TRACE}-{SPAN}-00")
     gateway.answers("garbled", traceparent="00-zz-yy-01")
@@ -187,7 +187,9 @@ def test_each_row_is_sent_once(
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == list("abcdef")
 
 
-def test_what_a_collector_refused_is_sent_again(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_spans_that_a_collector_refused_are_sent_again(
+    gateway: Gateway, take_in: TakeIn, collector: Collector
+):
     gateway.answers("a")
     take_in()
     collector.status = 400

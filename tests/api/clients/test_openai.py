@@ -65,7 +65,7 @@ def test_langchain_invokes_streams_and_embeds(base: str, owner: Account):
     assert len(vectors.embed_documents(["a", "b"])) == 2
 
 
-def test_the_langchain_client_of_the_databricks_sdk(workspace: WorkspaceClient, base: str):
+def test_the_langchain_client_of_the_databricks_sdk_is_answered(workspace: WorkspaceClient, base: str):
     chat: Any = workspace.serving_endpoints.get_langchain_chat_open_ai_client("openai-chat")
     whole = chat.invoke("Hello").content
     assert "Hello" in whole
