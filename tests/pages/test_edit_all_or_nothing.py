@@ -20,9 +20,11 @@ from serving_ui.catalogue.spec import parse_tags
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint
+from serving_ui.endpoints.transitions import MAX_ATTEMPTS
 from serving_ui.lib import clock
 from tests.pages.conftest import settle
 from tests.pages.test_edit import EDIT, current, opened
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MOST_STATEMENTS = 300
@@ -146,6 +148,31 @@ def test_a_database_that_goes_at_any_point_of_a_save_leaves_nothing(browser: Cli
         assert (status, saved(current())) == (503, before), number
     assert number > 20
     assert interruption.seen >= number - 1
+
+
+def test_a_save_that_is_overtaken_on_every_attempt_is_a_conflict_that_keeps_what_was_typed(
+    browser: Client, ready: Endpoint
+):
+    attempts = 0
+
+    def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal attempts
+        if sql.startswith(f'UPDATE "{Endpoint._meta.db_table}" SET "generation"'):
+            attempts += 1
+            execute(
+                f'UPDATE "{Endpoint._meta.db_table}" SET "generation" = "generation" + 1', (), False, context
+            )
+        return execute(sql, params, many, context)
+
+    typed, before = form(browser, 7), current()
+    with connection.execute_wrapper(overtake):
+        response = browser.post(EDIT, typed)
+    page = Page(response)
+    assert response.status_code == 409
+    assert attempts == MAX_ATTEMPTS
+    assert "The endpoint changed at the same moment. Try again." in page.id("refusal").text
+    assert page.fields()["description"] == "For 7."
+    assert (saved(current()), current().generation) == (saved(before), before.generation)
 
 
 def test_a_save_of_every_part_is_one_step_of_the_generation(browser: Client, ready: Endpoint):

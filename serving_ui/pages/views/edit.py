@@ -30,7 +30,7 @@ from serving_ui.catalogue.spec import (
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints import limits as limits_of
 from serving_ui.endpoints.edits import EndpointChanges, stored_tags
-from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress
+from serving_ui.endpoints.errors import Overtaken, StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action
@@ -140,7 +140,7 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         versions = queries.versions(endpoint=fresh)
         told = presenter.since(edit.version, events=stale.changes, versions=versions)
         return _page(request, edit, refusal=stale, told=told, status=409)
-    except UpdateInProgress as refusal:
+    except (UpdateInProgress, Overtaken) as refusal:
         return _page(request, edit, refusal=refusal, status=409)
     _tell(request, changes)
     return see_other("endpoint-detail", edit.endpoint.name)
