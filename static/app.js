@@ -101,8 +101,8 @@
   ["htmx:responseError", "htmx:sendError"].forEach((type) => document.addEventListener(type, fail));
   document.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && failure?.remove());
   function sentences(html) {
-    const said = new DOMParser().parseFromString(html, "text/html").querySelectorAll("main p:not(:has(a))");
-    return [...said].map((each) => each.textContent).join(" ") || document.getElementById("messages").dataset.unreachable;
+    const paragraphs = new DOMParser().parseFromString(html, "text/html").querySelectorAll("main p:not(:has(a))");
+    return [...paragraphs].map((each) => each.textContent.trim()).join(" ") || document.getElementById("messages").dataset.unreachable;
   }
 
   /* Text that repeats what is typed: the URL preview and the summary. */

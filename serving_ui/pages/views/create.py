@@ -189,7 +189,7 @@ def redrawn(request: PageRequest, form: EndpointForm, part: str) -> HttpResponse
     html = render(request, f"endpoints/{template}.html#{part}", context)
     if part not in ("tags", "limits"):
         html.content += render(
-            request, "endpoints/form_parts.html#summary", {**context, "out_of_band": True}
+            request, "endpoints/form_summary.html", {**context, "out_of_band": True}
         ).content
     if part == "dependent-fields":
         html.content += render(
