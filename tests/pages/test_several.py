@@ -266,7 +266,7 @@ def test_the_page_says_when_limits_are_not_counted_together(browser: Client, rea
     assert not Page(browser.get("/ml/endpoints/chat")).has("limits-apart")
     row.limits = "apart"
     row.save()
-    assert "Redis cannot be reached" in Page(browser.get("/ml/endpoints/chat")).id("limits-apart").text
+    assert "Redis is unreachable" in Page(browser.get("/ml/endpoints/chat")).id("limits-apart").text
 
 
 def test_admins_allow_several_models_and_others_do_not(browser: Client, owner: User):
