@@ -122,15 +122,16 @@ class DataPlane:
         yield Gauge("serving_ui_degraded", help_text, sum(1 for check in self.health_checks if check()))
         for mode in Mode:
             help_text = (
-                "1 for how rate limits are counted: by each process (own), in Redis (shared), or apart."
+                "1 for how rate limits are counted: by each process (own), in Redis (shared), or by each process "
+                "because Redis is down (apart)."
             )
             yield Gauge("serving_ui_limits_mode", help_text, self.holder.limits == mode, {"mode": mode})
         for host, circuit in list(self.gateway.client.circuits().items()):
-            help_text = "1 while a provider's host is left alone because it failed again and again."
+            help_text = "1 while queries to a provider's host are stopped because it failed repeatedly."
             yield Gauge("serving_ui_circuit_open", help_text, circuit.is_open, {"host": host})
 
     def _limits_problem(self) -> str | None:
-        if self.holder.limits != Mode.APART:
+        if self.holder.limits != Mode.REDIS_DOWN:
             return None
         rank, processes = self.holder.rank_and_count
         return (

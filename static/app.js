@@ -1,5 +1,5 @@
-/* What pages do beyond htmx: dialogs, copying, mirrored text, tabs, and the streamed reply of the query page.
-   Everything here is a convenience; without it each button is a plain submit or link. */
+/* Scripts beside htmx: dialogs, copy buttons, live text previews, tabs, and the streamed reply of the query page.
+   Every page also works without them: each button is a submit button or a link. */
 (() => {
   "use strict";
 
@@ -9,7 +9,7 @@
       if (found) act(event, found);
     });
 
-  /* Dialogs. The button that opens one is a submit or a link, which is what happens without script. */
+  /* Dialogs. Without JavaScript the button that opens one submits its form or follows its link. */
   on("click", "[data-dialog]", (event, opener) => {
     const dialog = document.getElementById(opener.dataset.dialog);
     if (!dialog) return;
@@ -21,7 +21,7 @@
   });
   on("click", "[data-dialog-close]", (event, button) => {
     const dialog = button.closest("dialog");
-    if (!dialog) return; // the same form stands alone on a page of its own
+    if (!dialog) return; // the form is also a page without a dialog
     event.preventDefault();
     dialog.close();
   });
@@ -38,7 +38,7 @@
     follow();
   }
 
-  /* Enter inside the entity dialog confirms it, instead of sending the form around it. */
+  /* Enter inside the entity dialog presses its confirm button instead of submitting the form around the dialog. */
   on("keydown", "#entity-dialog input", (event, input) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
@@ -67,7 +67,7 @@
     menu.querySelector("summary").focus();
   });
 
-  /* Copying; the live region says that it was done. */
+  /* Copy buttons; the live region #messages announces the copy. */
   on("click", "[data-copy], [data-copy-of]", async (event, button) => {
     const area = document.createElement("textarea");
     const text = button.dataset.copy ?? document.getElementById(button.dataset.copyOf).textContent;
@@ -92,7 +92,7 @@
     return note;
   }
 
-  /* What htmx asked for and did not get is said, until something works; htmx itself changes nothing then. */
+  /* A failed htmx request shows the text of the error page as a message, until a request succeeds. */
   let failure = null;
   const fail = ({ detail }) => {
     const text = sentences(detail.xhr.responseText);
@@ -105,7 +105,7 @@
     return [...paragraphs].map((each) => each.textContent.trim()).join(" ") || document.getElementById("messages").dataset.unreachable;
   }
 
-  /* Text that repeats what is typed: the URL preview and the summary. */
+  /* Live previews of inputs: the URL and the summary of the form. */
   document.addEventListener("input", (event) => event.target.id && mirror(event.target));
   document.addEventListener("change", (event) => event.target.id && mirror(event.target));
   function mirror(input) {
@@ -114,7 +114,7 @@
     });
   }
 
-  /* A hidden page does not poll, and a form is sent once. */
+  /* A hidden page does not poll, and a submit button works once. */
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
   });
@@ -127,7 +127,7 @@
     document.querySelectorAll("[data-once]").forEach((button) => (button.disabled = false));
   });
 
-  /* Tabs of program texts: arrow keys move, as in every tab list. */
+  /* Tabs of code samples, with arrow keys as in the ARIA tabs pattern. */
   function tabs(box) {
     const list = [...box.querySelectorAll("[role=tab]")];
     const choose = (tab) =>
@@ -153,7 +153,7 @@
   }
   document.querySelectorAll("[data-tabs]").forEach(tabs);
 
-  /* The query page. */
+  /* The query page: streams the reply into the page. */
   const form = document.querySelector("[data-query]");
   if (form) query(form);
 

@@ -197,10 +197,9 @@ class Connection(asyncio.Protocol):
                 self.close()  # garbage after the reply, which itself is valid
             else:
                 self.fail(self._fault or MalformedReply("the reply is not proper HTTP"))
+        # httptools buffers an incomplete line, also one of the trailers after the body.
         if self._unparsed_bytes > _MAX_HEADER_BYTES and not self.is_complete:
-            self.fail(
-                self._fault or MalformedReply(_TOO_MANY_HEADERS)
-            )  # the parser keep_alive a line until it ends, also behind the body
+            self.fail(self._fault or MalformedReply(_TOO_MANY_HEADERS))
         if self._body_bytes > _READ_AHEAD_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()

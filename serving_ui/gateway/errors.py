@@ -108,12 +108,12 @@ def from_provider_reply(
 ) -> GatewayError:
     """The error for the caller when the provider replies with an error status."""
     words = provider_message(body, secrets=secrets)
-    said = f" The provider said: {words}" if words else ""
+    quoted = f" The provider said: {words}" if words else ""
     if status in {401, 403}:
         return GatewayError(
             400,
             f"The provider refused the credentials of endpoint {endpoint} ({status}); your own token is fine. "
-            f"The person who manages the endpoint must check them.{said}",
+            f"The person who manages the endpoint must check them.{quoted}",
         )
     if 300 <= status < 400:
         return GatewayError(
@@ -122,32 +122,32 @@ def from_provider_reply(
             f"The person who manages endpoint {endpoint} must give the final address.",
         )
     if status == 429:
-        return _provider_limit(headers, body, said)
+        return _provider_limit(headers, body, quoted)
     if status in {408, 504}:
-        return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{said}")
+        return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{quoted}")
     if status == 409:
-        return GatewayError(409, f"The provider reported a conflict (409).{said}")
+        return GatewayError(409, f"The provider reported a conflict (409).{quoted}")
     if status in {424, 500}:  # 424: Bedrock, when the model that it runs has failed
-        return GatewayError(500, f"The provider failed ({status}).{said}")
+        return GatewayError(500, f"The provider failed ({status}).{quoted}")
     if status == 501:
-        return GatewayError(501, f"The provider cannot do this (501).{said}")
+        return GatewayError(501, f"The provider cannot do this (501).{quoted}")
     if status > 501:
         # Clients repeat what has a Retry-After, so it is set only if the provider has done no work.
         after = _retry_after(headers) if retries.is_retryable(status, headers) else None
         return GatewayError(
-            503, f"The provider is not available ({status}). Try again later.{said}", retry_after=after
+            503, f"The provider is not available ({status}). Try again later.{quoted}", retry_after=after
         )
-    return GatewayError(400, f"The provider refused the request ({status}).{said}")
+    return GatewayError(400, f"The provider refused the request ({status}).{quoted}")
 
 
-def _provider_limit(headers: Mapping[str, str], body: bytes, said: str) -> GatewayError:
+def _provider_limit(headers: Mapping[str, str], body: bytes, quoted: str) -> GatewayError:
     if b"insufficient_quota" in body:
         # 400, because clients retry a 429 for minutes and an empty account stays empty.
-        return GatewayError(400, f"The provider's quota for this endpoint is used up (429).{said}")
+        return GatewayError(400, f"The provider's quota for this endpoint is used up (429).{quoted}")
     after = _retry_after(headers) or 1
     return GatewayError(
         429,
-        f"The provider's own limit for this endpoint has been reached (429). Try again in {after} s.{said}",
+        f"The provider's own limit for this endpoint has been reached (429). Try again in {after} s.{quoted}",
         code="RESOURCE_EXHAUSTED",
         retry_after=after,
     )

@@ -42,13 +42,13 @@ LocalEntries = list[tuple[WindowKey, list[int]]]
 
 
 class Mode(StrEnum):
-    """Where calls are counted at the moment. The values are those of the metric `serving_ui_limits_mode`."""
+    """Where calls are counted now. The values are labels of the metric `serving_ui_limits_mode` and stored per process."""
 
-    OWN = "own"
+    NO_REDIS = "own"
     """In this process, within its share; no Redis is configured."""
     SHARED = "shared"
     """In Redis, for all processes."""
-    APART = "apart"
+    REDIS_DOWN = "apart"
     """In this process, within its share, because Redis is unreachable."""
 
 
@@ -64,7 +64,7 @@ class Limits:
         self._shared: SharedWindows | None = None
         self._shares_until = 0
         """Until then the shares are enforced beside Redis, because it has just come back."""
-        self._set_mode(Mode.OWN if redis is None else Mode.APART)
+        self._set_mode(Mode.NO_REDIS if redis is None else Mode.REDIS_DOWN)
 
     async def start(self) -> None:
         """Returns after the first attempt to reach Redis, successful or not."""
@@ -186,7 +186,7 @@ class Limits:
             attempted.set()
             reason = await shared.connection.closed
             self._shared = None
-            self._set_mode(Mode.APART)
+            self._set_mode(Mode.REDIS_DOWN)
             _log.warning("Rate limits: each process admits its share, because %s.", reason)
 
     def _set_mode(self, mode: Mode) -> None:

@@ -78,15 +78,15 @@ class Meter:
     def record(self, record: Record) -> None:
         """Count one query."""
         endpoint, status, completeness, retries, fallbacks, overhead, total, first_byte = _outcome(record)
-        given, said, cached, written, reasoning = _tokens(record)
+        tokens_in, tokens_out, cached, written, reasoning = _tokens(record)
         _observe(self._overhead, OVERHEAD_MS, overhead)
         counts = self._endpoints.get(endpoint)
         if counts is None:
             counts = self._endpoints[endpoint] = _empty_counts()
         statuses = counts["statuses"]
         statuses[status] = statuses.get(status, 0) + 1
-        counts["in"] += given
-        counts["out"] += said
+        counts["in"] += tokens_in
+        counts["out"] += tokens_out
         if cached or written or reasoning:
             counts["cached"] += cached
             counts["cache_written"] += written

@@ -1,8 +1,8 @@
-"""Removes secrets from a provider's message, in whatever encoding they appear. Pure.
+"""Replaces secrets in a provider's message by `[secret]`. Pure functions.
 
-Call it on the whole text, *before* it is shortened: a search for a key does not find half of it. Found are secrets in plain,
-JSON-escaped, URL-encoded or HTML-escaped form, nested in each other, in base64, and their visible parts around a mask
-(`sk-ab***yz`). A secret that a provider scrambles on purpose is not found; the provider knows it anyway.
+Call it on the whole text *before* shortening it, because half a key is not found. It finds secrets in plain text, JSON-escaped,
+URL-encoded, HTML-escaped (also nested), in base64, and the visible parts of a masked secret (`sk-ab***yz`). It does not find a
+secret that a provider encodes in another way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from html import unescape
 from itertools import islice
 
 SHORTEST = 4
-"""Characters; anything shorter is no secret, and would be found everywhere."""
+"""Bytes. A shorter secret is ignored, because it would match ordinary text."""
 _REPLACEMENT = b"[secret]"
 _NESTED = 3
 _MOST_MASKS = 16
@@ -27,12 +27,12 @@ _ESCAPE = re.compile(
 )
 _HALF_ESCAPE = re.compile(rb"(?:\\(?:u[0-9a-fA-F]{0,3})?|%[0-9a-fA-F]?|&\#?\w{0,7})\Z")
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-# Each alternative begins with a letter, so that the matcher can skip to the next one of these.
+# Each alternative begins with a literal, by which the regex engine skips to the next candidate.
 _MASK = re.compile(
     rb"\*\**|\xe2\x80[\xa2\xa6](?:\xe2\x80[\xa2\xa6])*|\xc2\xb7(?:\xc2\xb7)*|\.\.+|xxxx+|XXXX+"
 )
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
-# A form writes a space as a plus, and base64 has two alphabets: what can stand for each other is looked for as one.
+# Equivalent bytes are compared as one: "+" and space in a form, and the two alphabets of base64.
 _FOLD = bytes.maketrans(b"+", b" ")
 _FOLD_BASE64 = bytes.maketrans(b"-_ ", b"+/+")
 
@@ -42,7 +42,7 @@ Span = tuple[int, int]
 def redact(text: str, secrets: Iterable[str], *, is_cut: bool = False) -> str:
     """The text with `[secret]` in place of each secret.
 
-    `is_cut` says that the text may go on where it ends here: then an end that may be the beginning of a secret is left out.
+    `is_cut`: the text was truncated, so an end that may be the beginning of a secret is removed, too.
     """
     found = {secret.strip().encode(errors="surrogatepass") for secret in secrets}
     found = {secret for secret in found if len(secret) >= SHORTEST}
@@ -67,17 +67,17 @@ def redact(text: str, secrets: Iterable[str], *, is_cut: bool = False) -> str:
 
 
 class _View:
-    """A text with its escapes decoded, and from where in the source each of its bytes comes."""
+    """A text after decoding its escapes, with the position in the original text of each of its bytes."""
 
     def __init__(self, content: bytes, before: _View | None = None, starts: list[int] | None = None) -> None:
         self.content = content
         self._before = before
         self._starts = starts or [0]
         self._origins: list[Span] = [(0, 0)]
-        """For each of `starts`: where that part begins before it was decoded, and the length of the escape (0: none)."""
+        """For each of `starts`: the position of that part before decoding, and the length of its escape (0 if it was none)."""
 
     def decoded(self) -> _View | None:
-        """The view one level deeper; None when there is nothing to decode."""
+        """The view after decoding once more, or None if it contains no escape."""
         parts: list[bytes] = []
         starts: list[int] = []
         origins: list[Span] = []
@@ -103,7 +103,7 @@ class _View:
         return made
 
     def source(self, span: Span) -> Span:
-        """Where in the source that span stands."""
+        """The span of the original text that `span` was decoded from."""
         if self._before is None:
             return span
         begin, end = span
@@ -111,7 +111,7 @@ class _View:
         return self._before.source((first, self._origin(end - 1)[1] if end > begin else first))
 
     def _origin(self, at: int) -> Span:
-        """What the byte `at` was before it was decoded."""
+        """The span of the byte `at` before decoding."""
         part = bisect_right(self._starts, at) - 1
         begin, length = self._origins[part]
         if length:
@@ -141,12 +141,12 @@ def _meaning(escape: bytes) -> bytes:
 
 
 def _decodings(secret: bytes) -> list[bytes]:
-    """The secret as it shows in each view of a text that has it in plain."""
+    """The secret, and what it becomes when its own characters are decoded as escapes."""
     return [view.content for view in _views(secret)]
 
 
 def _base64(secret: bytes) -> Iterator[bytes]:
-    """What is always the same of the secret's base64, whatever stands before and behind it."""
+    """The three base64 spellings of the secret, by its offset modulo 3, without the characters that adjacent bytes change."""
     for before in range(3):
         whole = b64encode(bytes(before) + secret)
         yield whole[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
@@ -160,13 +160,13 @@ def _places(content: bytes, secret: bytes) -> Iterator[Span]:
 
 
 def _run(content: bytes, place: Span) -> Span:
-    """The whole of the base64 that the place is part of."""
+    """The span of the whole base64 text around `place`."""
     begin, end = place
     return len(content[:begin].rstrip(_BASE64)), len(content) - len(content[end:].lstrip(_BASE64))
 
 
 def _shown(content: bytes, secrets: list[bytes]) -> Iterator[Span]:
-    """Masks, with what stands beside them of a secret."""
+    """Spans of masks (`***`) with the parts of a secret before and after them."""
     for mask in islice(_MASK.finditer(content), _MOST_MASKS):
         begin, end = mask.span()
         before, after = content[max(0, begin - _LONGEST_SHOWN) : begin], content[end : end + _LONGEST_SHOWN]
@@ -177,7 +177,7 @@ def _shown(content: bytes, secrets: list[bytes]) -> Iterator[Span]:
 
 
 def _before_beginning(content: bytes, plain: list[bytes], coded: list[bytes]) -> int:
-    """Where the end of the content begins that may be the beginning of a secret."""
+    """The position from which the end of the content may be the beginning of a secret."""
     while half := _HALF_ESCAPE.search(content):
         content = content[: half.start()]
     folded, folded_base64 = content.translate(_FOLD), content.translate(_FOLD_BASE64)
@@ -187,7 +187,7 @@ def _before_beginning(content: bytes, plain: list[bytes], coded: list[bytes]) ->
 
 
 def _common(text: bytes, following: bytes) -> int:
-    """How much of the end of `text` is the beginning of `following`; 0 when it is too little to tell anything."""
+    """Length of the longest end of `text` that `following` begins with; 0 if it is below _LEAST_SHOWN."""
     if text[-_LEAST_SHOWN:] not in following:
         return 0
     lengths = range(min(len(text), len(following)), _LEAST_SHOWN - 1, -1)

@@ -237,12 +237,12 @@ class ResponsesStream(Stream):
         if isinstance(response, dict):
             self._counter.read_usage(response.get("usage"))
             provider_error = response.get("error")
-            said = {
+            public_error = {
                 "code": "server_error",
                 **(provider_error if isinstance(provider_error, dict) else {}),
                 "message": error.message,
             }
-            changed = {**content, "response": {**response, "error": said}}
+            changed = {**content, "response": {**response, "error": public_error}}
             error.event = event(json_text.write(changed), b"response.failed")
 
     def _is_whole(self) -> bool:

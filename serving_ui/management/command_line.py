@@ -1,4 +1,4 @@
-"""Runs Django's command line with the surroundings that the settings rely on: the data folder and the listening address."""
+"""Runs Django's command line after setting the environment that the settings need: data folder and listening address."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The pages for requests that are not carried out: 400, 403, 404 and 500. They never repeat what was sent.
+"""The error pages 400, 403, 404 and 500. They never contain values of the request.
 
-A `lib.refusal.NotAllowed` or `NotFound` that a view raises is an exception of Django's, too, and leads here.
+`lib.refusal.NotAllowed` and `NotFound` are subclasses of Django's exceptions, so Django answers them with these pages.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class RefuseUnreadable:
-    """Middleware that refuses a request which cannot be read, before the others read cookies, sessions or languages.
+    """Middleware that refuses a malformed request before the next ones read its cookies, session or language.
 
-    A limit that `asgi` found exceeded comes as `refusal` in the ASGI scope, a `lib.request.RequestRefused`. The fields of a form
-    can only be checked here. The API checks its own bodies.
+    If the ASGI application has refused the request, its `RequestRefused` is `refusal` in the ASGI scope. Form fields are checked
+    here; the API checks its own bodies.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,4 +1,4 @@
-"""The pages of a list that grows, each with links to the first and to the next; they need no JavaScript."""
+"""Keyset pagination for pages: a part of a long list, with links to the first and the next part."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django.http import HttpRequest
 
 from serving_ui.lib import keyset
 
-AFTER = "after"
+AFTER_PARAMETER = "after"
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Part(Generic[Row]):
-    """One page: its rows, its address, and those of others, empty where there is none."""
+class ListPage(Generic[Row]):
+    """The rows of one part, and the URLs of this, the first and the next part; "" if there is none."""
 
     rows: list[Row]
     here: str = ""
@@ -34,20 +34,22 @@ def part(
     key: Callable[[Row], Sequence[Any]],
     size: int,
     at: str,
-    **kept: str,
-) -> Part[Row]:
-    """The page that is asked for, in one query; the first when its place is none of this list. The list is shown `at` a path,
-    with `kept` as its query."""
-    of = f"{at} {kept}"
-    address = f"{at}?{urlencode(kept)}" if kept else at
-    more = f"{address}{'&' if kept else '?'}{AFTER}="
-    here = request.GET.get(AFTER, "")
+    **query: str,
+) -> ListPage[Row]:
+    """The part that `?after=` asks for, in one query; the first part if that token is not one of this list.
+
+    `at` and `query` are the path and the other query parameters of the list's URLs.
+    """
+    of = f"{at} {query}"
+    address = f"{at}?{urlencode(query)}" if query else at
+    more = f"{address}{'&' if query else '?'}{AFTER_PARAMETER}="
+    here = request.GET.get(AFTER_PARAMETER, "")
     try:
         found = keyset.page(rows, order=order, key=key, size=size, after=here, of=of)
     except keyset.TokenInvalid:
         here = ""
         found = keyset.page(rows, order=order, key=key, size=size, of=of)
-    return Part(
+    return ListPage(
         found.rows,
         here=f"{more}{quote(here)}" if here else address,
         first=address if here else "",

@@ -1,6 +1,6 @@
-"""Carries out who may open a URL: a view declares it with `lib.policy`; one that declares nothing answers 403.
+"""Middleware that enforces the policy of each view (`lib.policy`); a view without a policy answers 403.
 
-Rights on one endpoint are not decided here but by the domain, which every view asks.
+Rights on an endpoint are checked by the domain functions that the views call.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from django_htmx.http import HttpResponseClientRedirect
 from serving_ui.lib.policy import Policy, admin, public, signed_in
 from serving_ui.lib.request import MAX_TARGET_BYTES
 
-__all__ = ["DenyByDefault", "Policy", "admin", "page_of_ours", "public", "signed_in"]
-LONGEST_ADDRESS = 2000
+__all__ = ["DenyByDefault", "Policy", "admin", "own_page_path", "public", "signed_in"]
+MAX_ADDRESS_LENGTH = 2000
 
 
 class DenyByDefault:
-    """Carries the policies out. Redirects strangers to the sign-in page, in htmx's way when htmx asked."""
+    """Enforces the policies. Redirects anonymous requests to the sign-in page; htmx requests by `HX-Redirect`."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -50,9 +50,9 @@ class DenyByDefault:
         return None
 
 
-def page_of_ours(wanted: str) -> str:
-    """The address, if it is the path of a page that a person signs in for; else nothing."""
-    if not wanted.startswith("/") or "\\" in wanted or len(wanted) > LONGEST_ADDRESS:
+def own_page_path(wanted: str) -> str:
+    """`wanted` if it is the path of a page of this server that needs a sign-in, else ""."""
+    if not wanted.startswith("/") or "\\" in wanted or len(wanted) > MAX_ADDRESS_LENGTH:
         return ""
     if any(category(each) == "Cc" for each in wanted) or not url_has_allowed_host_and_scheme(wanted, None):
         return ""

@@ -1,6 +1,6 @@
 """Carries a request of the query page to the gateway and its reply back, so that pages and programs use one path.
 
-The person is represented by a pass of one minute; the gateway decides what it may do.
+A session token that is valid for a minute identifies the person; the gateway checks the rights.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from serving_ui.gateway.upstream import Reply, UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 
 SESSION_TOKEN_SECONDS = 60
-LONGEST_WAIT = 300
-LARGEST_REPLY = 4 * 1024 * 1024
-# The reply comes from a stranger: it is shown as text, never run as a page of ours.
+REPLY_TIMEOUT_SECONDS = 300
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+# Any other type of a provider's reply is sent as text/plain, so that no browser runs it as a page of this origin.
 SAFE_TYPES = ("application/json", "text/event-stream")
 FAULTS = (UpstreamFault, EgressRefused, TimeoutError)
 
 
 @dataclass(frozen=True)
 class WholeReply:
-    """A reply that has arrived."""
+    """A complete reply. `seconds` is the time from the request to its last byte."""
 
     status: int
     content_type: str
@@ -41,26 +41,26 @@ class WholeReply:
     seconds: float
 
 
-async def whole(*, name: str, user_id: str, body: str) -> WholeReply:
-    """Waits for all of the reply."""
+async def send(*, name: str, user_id: str, body: str) -> WholeReply:
+    """Sends the request and reads the reply, up to MAX_REPLY_BYTES."""
     began = time.monotonic()
     client = UpstreamClient()
     try:
         reply = await _send(client, name, user_id, body)
         content = b""
-        async with asyncio.timeout(LONGEST_WAIT), aclosing(_pieces(client, reply)) as pieces:
+        async with asyncio.timeout(REPLY_TIMEOUT_SECONDS), aclosing(_pieces(client, reply)) as pieces:
             async for piece in pieces:
                 content += piece
-                if len(content) > LARGEST_REPLY:
+                if len(content) > MAX_REPLY_BYTES:
                     break
-        text = content[:LARGEST_REPLY].decode(errors="replace")
+        text = content[:MAX_REPLY_BYTES].decode(errors="replace")
         return WholeReply(reply.status, _type(reply), text, time.monotonic() - began)
     except FAULTS:
         return WholeReply(502, "application/json", json.dumps(_unreachable()), time.monotonic() - began)
 
 
-async def streamed(*, name: str, user_id: str, body: str) -> HttpResponseBase:
-    """Passes the reply on piece by piece, with the status that it has."""
+async def stream(*, name: str, user_id: str, body: str) -> HttpResponseBase:
+    """Sends the request and streams the reply with its status."""
     client = UpstreamClient()
     try:
         reply = await _send(client, name, user_id, body)
@@ -74,7 +74,7 @@ async def streamed(*, name: str, user_id: str, body: str) -> HttpResponseBase:
 
 
 async def _pieces(client: UpstreamClient, reply: Reply) -> AsyncGenerator[bytes, None]:
-    # Closed by the server when the reader goes away; the gateway then sees its own caller go.
+    # The server closes this generator when the browser disconnects; releasing the reply cancels the query at the gateway.
     try:
         while piece := await reply.read():
             yield piece
@@ -94,9 +94,9 @@ async def _send(client: UpstreamClient, name: str, user_id: str, body: str) -> R
         headers=(("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")),
         body=body.encode(),
     )
-    # Our own gateway, wherever it stands: this address and no other.
+    # The gateway may have a private address, so exactly its own address is listed.
     policy = EgressPolicy(listed=(urlsplit(settings.GATEWAY_URL).netloc,), loopback=True)
-    async with asyncio.timeout(LONGEST_WAIT):
+    async with asyncio.timeout(REPLY_TIMEOUT_SECONDS):
         return await client.send(request, policy=policy)
 
 

@@ -21,8 +21,8 @@ from serving_ui.pages.http import SeeOther
 
 FORM_ID = "form_id"
 ANSWERED = "answered-forms"
-MOST = 20
-KEPT_SECONDS = 600
+MAX_REMEMBERED = 20
+REMEMBERED_SECONDS = 600
 
 
 def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
@@ -46,7 +46,7 @@ def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse
     elif mark and key and isinstance(response, SeeOther) and session.session_key == key:
         cookies = [morsel.OutputString() for morsel in response.cookies.values()]
         answered[mark] = [clock.now().timestamp(), response.url, cookies]
-        session[ANSWERED] = dict(list(answered.items())[-MOST:])
+        session[ANSWERED] = dict(list(answered.items())[-MAX_REMEMBERED:])
     session.save_for_good()
     return response
 
@@ -61,7 +61,7 @@ def _mark(request: HttpRequest) -> str:
 
 def _answered(session: SessionStore) -> dict[str, Any]:
     """Time, redirect and cookies of the forms submitted last, by mark, oldest first."""
-    until = clock.now().timestamp() - KEPT_SECONDS
+    until = clock.now().timestamp() - REMEMBERED_SECONDS
     return {mark: each for mark, each in session.get(ANSWERED, {}).items() if each[0] > until}
 
 

@@ -64,7 +64,7 @@ def rank_and_count(*, process: str) -> tuple[int, int]:
     return (names.index(process), len(names)) if process in names else (len(names), len(names) + 1)
 
 
-def is_counting_apart() -> bool:
+def is_redis_down() -> bool:
     """Whether a live gateway process cannot reach Redis and so enforces only its own share of each rate limit."""
     return _live().filter(limits="apart").exists()
 

@@ -239,7 +239,7 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
             for limits in several:
                 await limits.start()
             service.stop()
-            await when(lambda: all(holder.limits == Mode.APART for holder in holders))
+            await when(lambda: all(holder.limits == Mode.REDIS_DOWN for holder in holders))
             chat = Endpoint("apart", "chat", Task.CHAT, (), limits=(Limit("endpoint", 8),))
             answers = [await attempts(limits, chat, 9) for limits in several]
             assert [each.count(None) for each in answers] == [3, 3, 2]
@@ -265,7 +265,7 @@ def test_a_process_that_never_met_redis_starts_and_admits_its_share():
             holder.rank_and_count = (1, 2)
             limits = Limits(holder, redis=RedisAddress.parse(url))
             await limits.start()
-            assert holder.limits == Mode.APART
+            assert holder.limits == Mode.REDIS_DOWN
             chat = Endpoint("late", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
             assert (await attempts(limits, chat, 9)).count(None) == 2
             service.start()
@@ -289,7 +289,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
         other.client_pause(2_000, all=True)
         answers = await attempts(limits, chat, 9)
         assert answers.count(None) == 5
-        assert holder.limits == Mode.APART
+        assert holder.limits == Mode.REDIS_DOWN
         await when(lambda: holder.limits == Mode.SHARED)
         await limits.stop()
 

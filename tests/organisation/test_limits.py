@@ -60,7 +60,7 @@ def test_while_redis_is_away_each_admits_its_share_and_says_so(
         until(lambda: degraded(owner) and degraded(second), what="both servers to notice")
         assert "share" in str(degraded(owner))
         assert [admitted(name, owner), admitted(name, second)] == [MOST / 2, MOST / 2]
-        until(lambda: "limits-apart" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it")
+        until(lambda: "redis-is-down" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it")
     finally:
         broker.service.start()
     until(lambda: not degraded(owner) and not degraded(second), what="both servers to be back")

@@ -131,9 +131,9 @@ def test_a_refused_key_is_told_in_its_scope_wherever_that_stands(browser: Client
 def test_the_form_suggests_a_bounded_number_of_references(
     browser: Client, owner: User, django_assert_max_num_queries: Any
 ):
-    api.secrets(owner, create.MOST_SUGGESTIONS + 50, "-a-")
+    api.secrets(owner, create.MAX_SUGGESTIONS + 50, "-a-")
     with django_assert_max_num_queries(6):
         page = Page(browser.get(CREATE))
     options = page.id("secret-references").all("option")
-    assert len(options) == create.MOST_SUGGESTIONS
+    assert len(options) == create.MAX_SUGGESTIONS
     assert options[0].attrs["value"].startswith("{{secrets/keys/")

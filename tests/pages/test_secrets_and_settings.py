@@ -9,7 +9,7 @@ from django.test import Client
 
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.lib import clock
-from serving_ui.pages.views.access import JUST_MADE
+from serving_ui.pages.views.access import NEW_TOKEN_COOKIE
 from serving_ui.vault import commands as vault
 from serving_ui.vault import drafts
 from serving_ui.vault.models import Scope, StoredSecret
@@ -107,17 +107,17 @@ def test_a_token_is_shown_once(browser: Client):
 
 def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: User, monkeypatch):
     browser.post("/settings", {"comment": "c", "days": "90"})
-    cookie = browser.cookies[JUST_MADE]
-    value = drafts.unseal(cookie.value, purpose=f"{JUST_MADE}:{owner.pk}")
+    cookie = browser.cookies[NEW_TOKEN_COOKIE]
+    value = drafts.unseal(cookie.value, purpose=f"{NEW_TOKEN_COOKIE}:{owner.pk}")
     assert value.startswith("sui_")
     assert value not in cookie.value
     assert (cookie["path"], cookie["httponly"], cookie["max-age"]) == ("/settings", True, 300)
     browser.head("/settings")  # nobody has seen it yet
-    assert browser.cookies[JUST_MADE].value == cookie.value
+    assert browser.cookies[NEW_TOKEN_COOKIE].value == cookie.value
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 301)
     assert value not in browser.get("/settings").content.decode()
-    assert not browser.cookies[JUST_MADE].value
+    assert not browser.cookies[NEW_TOKEN_COOKIE].value
 
 
 def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
@@ -125,7 +125,7 @@ def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
 ):
     browser.post("/settings", {"comment": "c", "days": "90"})
     next_one = signed_in(stranger)
-    next_one.cookies[JUST_MADE] = browser.cookies[JUST_MADE].value
+    next_one.cookies[NEW_TOKEN_COOKIE] = browser.cookies[NEW_TOKEN_COOKIE].value
     assert not Page(next_one.get("/settings")).has("token-value")
 
 

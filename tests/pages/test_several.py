@@ -263,10 +263,10 @@ def test_the_page_says_when_limits_are_not_counted_together(browser: Client, rea
     Endpoint.objects.update(rate_limits=[{"key": "endpoint", "calls": 5, "renewal_period": "minute"}])
     process: dict[str, Any] = {"id": "p", "revision": 10**9, "seen_at": clock.now()}
     row = GatewayProcess.objects.create(**process, limits="shared")
-    assert not Page(browser.get("/ml/endpoints/chat")).has("limits-apart")
+    assert not Page(browser.get("/ml/endpoints/chat")).has("redis-is-down")
     row.limits = "apart"
     row.save()
-    assert "Redis is unreachable" in Page(browser.get("/ml/endpoints/chat")).id("limits-apart").text
+    assert "Redis is unreachable" in Page(browser.get("/ml/endpoints/chat")).id("redis-is-down").text
 
 
 def test_admins_allow_several_models_and_others_do_not(browser: Client, owner: User):

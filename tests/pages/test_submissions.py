@@ -13,7 +13,7 @@ from django.test import Client
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
 from serving_ui.pages import submissions
-from serving_ui.pages.views.access import JUST_MADE
+from serving_ui.pages.views.access import NEW_TOKEN_COOKIE
 from serving_ui.vault.models import Scope
 from tests.architecture.sources import ROOT
 from tests.pages.conftest import CREATE, openai, settle, signed_in
@@ -121,7 +121,7 @@ def settle_with(browser: Client, form: dict[str, Any]) -> None:
 def test_a_token_whose_form_is_sent_twice_is_one_token_and_is_shown(browser: Client):
     form = {**form_of(browser, "/settings"), "comment": "notebook", "days": "30"}
     first, last = at_once(browser, "/settings", form, times=2)
-    assert first.cookies[JUST_MADE].value == last.cookies[JUST_MADE].value
+    assert first.cookies[NEW_TOKEN_COOKIE].value == last.cookies[NEW_TOKEN_COOKIE].value
     assert AccessToken.objects.count() == 1
     browser.cookies.update(last.cookies)  # a browser drops the answer to the first click
     value = Page(browser.get("/settings")).id("token-value").text
@@ -144,12 +144,12 @@ def test_forms_of_one_session_that_are_sent_at_once_are_all_remembered(browser: 
 
 
 def test_a_session_remembers_a_few_forms_for_some_minutes(browser: Client, monkeypatch: pytest.MonkeyPatch):
-    for number in range(submissions.MOST + 5):
+    for number in range(submissions.MAX_REMEMBERED + 5):
         browser.post("/ml/secrets/scopes", {"form_id": f"form-{number}", "scope": f"keys-{number}"})
-    assert len(browser.session[submissions.ANSWERED]) == submissions.MOST
+    assert len(browser.session[submissions.ANSWERED]) == submissions.MAX_REMEMBERED
     again = {"form_id": f"form-{number}", "scope": f"keys-{number}"}
     assert browser.post("/ml/secrets/scopes", again).status_code == 303
-    monkeypatch.setattr(submissions, "KEPT_SECONDS", -60)
+    monkeypatch.setattr(submissions, "REMEMBERED_SECONDS", -60)
     assert browser.post("/ml/secrets/scopes", again).status_code == 422
 
 

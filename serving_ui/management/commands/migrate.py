@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's, under the lock of the data folder and of the database: a second one waits."""
+"""`manage.py migrate`: Django's command, holding a lock of the data folder and the database, so that a second one waits."""
 
 from __future__ import annotations
 

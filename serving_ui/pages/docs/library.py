@@ -31,7 +31,7 @@ class Page:
         return markdown.headings(self.tokens)
 
     def tokens_below(self, number: int) -> list[Token]:
-        """What stands between the heading of this number and the next one."""
+        """The tokens between heading `number`, from 0, and the next heading."""
         places = [place for place, token in enumerate(self.tokens) if token.type == "heading_open"]
         return self.tokens[places[number] + 3 : [*places, len(self.tokens)][number + 1]]
 
@@ -41,7 +41,7 @@ class Page:
 
     @property
     def sections(self) -> list[Heading]:
-        """What the page's own table of contents lists."""
+        """The headings in the page's own table of contents."""
         return [heading for heading in self.headings if heading.level == 2]
 
     @property

@@ -73,7 +73,7 @@ def headings(tokens: Sequence[Token]) -> list[Heading]:
 
 
 def text_of(token: Token) -> str:
-    """The words of one token, without marks."""
+    """The text of one token, without formatting."""
     if token.type in ("fence", "code_block"):
         return token.content
     parts = (
@@ -98,7 +98,7 @@ def _mark_headings(tokens: Sequence[Token]) -> None:
 
 
 def _mark_tables(tokens: list[Token]) -> None:
-    """On a phone each row becomes a card, in which each cell says its column: see `.stacked`."""
+    """On a phone each row becomes a card, in which each cell shows the name of its column: see `.stacked`."""
     columns: list[str] = []
     column = 0
     for index, token in enumerate(tokens):

@@ -10,14 +10,14 @@ from serving_ui.pages.docs import library, markdown
 from serving_ui.pages.docs.library import Page
 
 MOST_RESULTS = 20
-LONGEST_QUERY = 200
+MAX_QUERY_LENGTH = 200
 _AROUND = 80
 """Characters of text before and after the first word found."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading."""
+    """The text under one heading."""
 
     page: Page
     heading: str
@@ -43,7 +43,7 @@ class Result:
 
 def search(query: str) -> list[Result]:
     """The best sections first; of equal ones, in the order of the pages."""
-    words = query[:LONGEST_QUERY].casefold().split()
+    words = query[:MAX_QUERY_LENGTH].casefold().split()
     if not words:
         return []
     ranked = ((_rank(section, words), section) for section in sections())

@@ -1,1 +1,1 @@
-"""Forms of the pages: generated from the catalogue, checked by the catalogue and the domain, never by themselves."""
+"""Forms of the pages. Their fields are generated from the catalogue; the catalogue and the domain validate the values."""

@@ -1,5 +1,7 @@
-"""A draft in the shape of the API, so that pages and API are checked by the same code, and the way back:
-which input a problem's path belongs to."""
+"""Converts a draft to the body of an API request, so that pages and API share their validation.
+
+Each path of the body is mapped to the input that it came from, to show a validation problem beside that input.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +16,31 @@ from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.translatable import TranslatableText
-from serving_ui.pages.forms import governing
-from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
+from serving_ui.pages.forms import rate_limits
+from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.translation import translate
 from serving_ui.vault import drafts
 
 
 @dataclass
-class Body:
-    """An API body and the input that each of its paths came from."""
+class ApiBody:
+    """A request body of the API, and the input name of each of its paths."""
 
     config: dict[str, Any]
     name: str = ""
     description: str = ""
     rate_limits: list[dict[str, Any]] = field(default_factory=list)
     gateway_limits: list[dict[str, Any]] = field(default_factory=list)
-    """Those of the AI gateway settings."""
+    """The rate limits in `ai_gateway`."""
     tags: list[dict[str, str]] = field(default_factory=list)
     timeouts: dict[str, Any] = field(default_factory=dict)
     fallback: bool = False
     inputs: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    """What only the form can be wrong about, such as a pasted key that was kept too long."""
+    """Problems that only a form can have: a pasted key whose encrypted copy has expired."""
 
-    def whole(self) -> dict[str, Any]:
+    def create_request(self) -> dict[str, Any]:
         """The body that creates an endpoint."""
         gateway = {
             **({"fallback_config": {"enabled": True}} if self.fallback else {}),
@@ -55,13 +57,15 @@ class Body:
         }
 
     def by_input(self, errors: SpecErrors) -> list[tuple[str | None, str]]:
-        """(input, sentence) of each problem; None where no input is to blame."""
+        """(input name, sentence) of each problem; the name is None for a problem of no single input."""
         late = {self.input_of(problem.path) for problem in self.problems}
         others = [problem for problem in errors.problems if self.input_of(problem.path) not in late]
         found = [
             (self.input_of(problem.path), translate(problem.message)) for problem in (*self.problems, *others)
         ]
-        if any(name == "provider" for name, _sentence in found):  # all else about the entity follows from it
+        if any(
+            name == "provider" for name, _sentence in found
+        ):  # other problems of the entity are consequences
             found = [each for each in found if each[0] not in (None, "task")]
         return list(dict.fromkeys(found))
 
@@ -71,9 +75,9 @@ class Body:
         return next((name for end in range(len(path), 0, -1) if (name := self.inputs.get(path[:end]))), None)
 
 
-def body_of(draft: Draft) -> Body:
-    """Everything typed, in the shape of the API."""
-    body = Body(config={"served_entities": []})
+def body_of(draft: Draft) -> ApiBody:
+    """The draft as a request body."""
+    body = ApiBody(config={"served_entities": []})
     body.name = draft.values.get("name", "").strip()
     body.description = draft.values.get("description", "").strip()
     body.fallback = "fallback" in draft.values
@@ -83,22 +87,20 @@ def body_of(draft: Draft) -> Body:
     _add_traffic(body, draft)
     _add_limits(body, draft)
     _add_tags(body, draft)
-    body.timeouts = governing.timeouts_typed(draft.values)
-    for name in governing.TIMEOUTS:
+    body.timeouts = rate_limits.submitted_timeouts(draft.values)
+    for name in rate_limits.TIMEOUTS:
         body.inputs["timeouts", name] = body.inputs[name,] = f"timeout_{name}"
     return body
 
 
-def _add_entity(body: Body, draft: Draft, place: int, *, is_open: bool) -> None:
+def _add_entity(body: ApiBody, draft: Draft, place: int, *, is_open: bool) -> None:
     at: Path = ("served_entities", place)
     external = _external(draft)
     typed = draft.values.get("served_entity_name", "").strip()
-    # Left out when empty: without a model there is nothing to name it after, and that is said beside the model.
+    # An empty name is left out: the default comes from the model name, and a missing model is a problem of its own.
     body.config["served_entities"].append({**({"name": typed} if typed else {}), "external_model": external})
     if not is_open:
-        body.inputs[at] = (
-            f"{TRAFFIC}-{place}"  # what is wrong with an entity that is not open is said in its row
-        )
+        body.inputs[at] = f"{TRAFFIC}-{place}"  # problems of an entity that is not open are shown in its row
     else:
         body.inputs[*at, "name"] = "served_entity_name"
         for name in ("provider", "task"):
@@ -112,7 +114,7 @@ def _external(draft: Draft) -> dict[str, Any]:
 
 
 def _add_config(
-    body: Body, draft: Draft, provider: Provider, external: dict[str, Any], at: Path, *, is_open: bool
+    body: ApiBody, draft: Draft, provider: Provider, external: dict[str, Any], at: Path, *, is_open: bool
 ) -> None:
     inputs: dict[Path, str] = {}
     external["name"] = draft.values.get(input_name(provider, MODEL), "")
@@ -125,7 +127,7 @@ def _add_config(
         if each.kind == "secret":
             inputs[(*path[:-1], f"{path[-1]}{PLAINTEXT_SUFFIX}")] = name
             _take_secret(body, draft, name, path, pasted)
-            if name not in draft.values and name + KEPT not in draft.values and name in draft.stored:
+            if name not in draft.values and name + SEALED not in draft.values and name in draft.stored:
                 answers[each.name] = draft.stored[name]
     block = provider.config.nested(answers)
     for path, value in pasted.items():
@@ -135,25 +137,25 @@ def _add_config(
         body.inputs |= inputs
 
 
-def _add_traffic(body: Body, draft: Draft) -> None:
+def _add_traffic(body: ApiBody, draft: Draft) -> None:
     entities = body.config["served_entities"]
     if len(entities) < 2:
         return
     routes = []
     for place, (each, entity) in enumerate(zip(draft.each_entity(), entities, strict=True)):
         name = entity.get("name") or default_entity_name(entity["external_model"].get("name", ""))
-        share = governing.whole(each.values.get(TRAFFIC, "").strip() or "0")
+        share = rate_limits.number_or_text(each.values.get(TRAFFIC, "").strip() or "0")
         routes.append({"served_entity_name": name, "traffic_percentage": share})
         body.inputs["traffic_config", "routes", place] = f"{TRAFFIC}-{place}"
     body.config["traffic_config"] = {"routes": routes}
     body.inputs["traffic_config",] = f"{TRAFFIC}-0"
 
 
-def _take_secret(body: Body, draft: Draft, name: str, path: Path, pasted: dict[Path, str]) -> None:
-    if name + KEPT not in draft.values:
+def _take_secret(body: ApiBody, draft: Draft, name: str, path: Path, pasted: dict[Path, str]) -> None:
+    if name + SEALED not in draft.values:
         return
     try:
-        pasted[path] = drafts.unseal(draft.values[name + KEPT], purpose=draft.purpose(name))
+        pasted[path] = drafts.unseal(draft.values[name + SEALED], purpose=draft.purpose(name))
     except drafts.DraftInvalid:
         draft.forget(name)
         body.problems.append(
@@ -171,26 +173,26 @@ def _put(block: dict[str, Any], path: Path, value: str) -> None:
     block[f"{path[-1]}{PLAINTEXT_SUFFIX}"] = value
 
 
-def _add_limits(body: Body, draft: Draft) -> None:
+def _add_limits(body: ApiBody, draft: Draft) -> None:
     for key, kind in LIMIT_KEYS.items():
-        name = governing.own_input(key)
+        name = rate_limits.own_input(key)
         typed = draft.values.get(name, "").strip()
         if kind.own_input and typed:
             body.inputs["rate_limits", len(body.rate_limits)] = name
             body.rate_limits.append(
-                {"key": key, "calls": governing.whole(typed), "renewal_period": RENEWAL_PERIOD}
+                {"key": key, "calls": rate_limits.number_or_text(typed), "renewal_period": RENEWAL_PERIOD}
             )
     for number, row in enumerate(draft.limits):
         if not row.is_empty:
             limits, above = (body.gateway_limits, (row.place,)) if row.place else (body.rate_limits, ())
             place: Path = (*above, "rate_limits", len(limits))
             body.inputs[place] = f"limits-{number}-calls"
-            for part in governing.PARTS:
+            for part in rate_limits.PARTS:
                 body.inputs[*place, part] = f"limits-{number}-{part}"
             limits.append(row.body())
 
 
-def _add_tags(body: Body, draft: Draft) -> None:
+def _add_tags(body: ApiBody, draft: Draft) -> None:
     for row, (key, value) in enumerate(draft.tags):
         if key.strip() or value.strip():
             place: Path = ("tags", len(body.tags))

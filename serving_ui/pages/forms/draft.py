@@ -1,6 +1,7 @@
-"""What has been typed into an endpoint's form so far, whichever provider it was typed for.
+"""The state of an endpoint's form between requests: all values typed so far, for every provider.
 
-A pasted key is held sealed only (`<name>__kept`), so that no redraw can echo it. Nothing is judged here: see `body`.
+A pasted key is sent back to the browser encrypted only (hidden input `<name>__kept`). Values are not validated here; `body` builds
+the request that the catalogue validates.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
-from serving_ui.pages.forms import governing
+from serving_ui.pages.forms import rate_limits
 from serving_ui.pages.forms.entities import ORIGIN, TRAFFIC, Entities
 from serving_ui.vault import drafts
 
-KEPT = "__kept"
+SEALED = "__kept"
 MODEL = "external_model_name"
 PLAIN = (
     "name",
@@ -33,18 +34,18 @@ PLAIN = (
     "provider",
     "task",
     "served_entity_name",
-    *(governing.own_input(name) for name, key in LIMIT_KEYS.items() if key.own_input),
-    *(f"timeout_{name}" for name in governing.TIMEOUTS),
+    *(rate_limits.own_input(name) for name, key in LIMIT_KEYS.items() if key.own_input),
+    *(f"timeout_{name}" for name in rate_limits.TIMEOUTS),
     "fallback",
     ORIGIN,
 )
 OF_AN_ENTITY = ("provider", "task", "served_entity_name", ORIGIN, TRAFFIC)
 TAG = re.compile(r"tags-(\d{1,4})-key")
-MOST_TAGS = 50
+MAX_TAGS = 50
 
 
 def input_name(provider: Provider, name: str) -> str:
-    """The form's name of a provider's field: unique, so that no vendor's key can slip into another vendor's field."""
+    """The input name of a provider's field, prefixed with the provider, so that a key typed for one never fills another's field."""
     return f"{provider.name}__{name}"
 
 
@@ -61,7 +62,7 @@ def secret_inputs() -> frozenset[str]:
 
 @cache
 def provider_inputs() -> tuple[str, ...]:
-    """Every input that belongs to one provider, in the order of the catalogue."""
+    """The inputs of all providers, in the order of the catalogue."""
     return tuple(
         input_name(provider, name)
         for provider in PROVIDERS.values()
@@ -71,61 +72,64 @@ def provider_inputs() -> tuple[str, ...]:
 
 @cache
 def entity_inputs() -> frozenset[str]:
-    """Everything that belongs to one served entity, sealed keys included."""
-    return frozenset((*OF_AN_ENTITY, *provider_inputs(), *(name + KEPT for name in secret_inputs())))
+    """The inputs of one served entity, encrypted keys included."""
+    return frozenset((*OF_AN_ENTITY, *provider_inputs(), *(name + SEALED for name in secret_inputs())))
 
 
 @dataclass
 class Draft:
-    """The answers by input name, and the rows of tags and limits. Belongs to the person whose id seals its keys."""
+    """Values by input name, and the rows of tags and limits. `user_id` is part of what pasted keys are encrypted for."""
 
     user_id: str
     values: dict[str, str] = field(default_factory=dict)
     tags: list[tuple[str, str]] = field(default_factory=list)
-    limits: list[governing.LimitRow] = field(default_factory=list)
+    limits: list[rate_limits.LimitRow] = field(default_factory=list)
     added_limit: bool = False
-    kept: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
-    """Secrets kept with the endpoint's config, by entity and input name. On an edit, empty means: keep."""
+    stored_by_entity: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
+    """Stored secrets of the edited config, by entity index and input name. An empty input leaves such a secret unchanged."""
     entities: Entities = field(default_factory=Entities)
 
     @classmethod
     def typed(
-        cls, post: Mapping[str, str], actor: User, kept: Mapping[str, Mapping[str, Secret]] | None = None
+        cls,
+        post: Mapping[str, str],
+        actor: User,
+        stored_by_entity: Mapping[str, Mapping[str, Secret]] | None = None,
     ) -> Draft:
-        """What the browser sent; pasted keys are sealed at once."""
-        draft = cls(user_id=actor.pk, kept=kept or {})
+        """The draft in a submitted form. Pasted keys are encrypted at once."""
+        draft = cls(user_id=actor.pk, stored_by_entity=stored_by_entity or {})
         draft.entities = Entities.typed(post, entity_inputs())
         draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
-        if kept and ORIGIN not in post:  # sent by a program that knows of one entity
-            draft.values[ORIGIN] = min(kept)
+        if stored_by_entity and ORIGIN not in post:  # sent without the form, for an endpoint with one entity
+            draft.values[ORIGIN] = min(stored_by_entity)
         if traffic := post.get(f"{TRAFFIC}-{draft.entities.at}"):
             draft.values[TRAFFIC] = traffic
         for name in secret_inputs():
             if pasted := post.get(name + PLAINTEXT_SUFFIX, "").strip():
-                draft.values[name + KEPT] = drafts.seal(pasted, purpose=draft.purpose(name))
-            elif sealed := post.get(name + KEPT):
-                draft.values[name + KEPT] = sealed
+                draft.values[name + SEALED] = drafts.seal(pasted, purpose=draft.purpose(name))
+            elif sealed := post.get(name + SEALED):
+                draft.values[name + SEALED] = sealed
         rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)
         draft.tags = [(post.get(f"tags-{row}-key", ""), post.get(f"tags-{row}-value", "")) for row in rows]
-        draft.limits = governing.typed_limits(post)
-        return draft.settled()
+        draft.limits = rate_limits.submitted_limits(post)
+        return draft.with_valid_task()
 
     @classmethod
     def of(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
-        """What is in force, for editing; stored secrets are only named."""
+        """The endpoint as the edit form shows it. Secrets appear as references only, never as values."""
         shares = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
         first, *others = (
             _answers(entity, origin, shares.get(entity.name, 0))
             for origin, entity in enumerate(version.config.served_entities)
         )
-        draft = cls(user_id=actor.pk, kept=stored_secrets(version), entities=Entities(others))
-        simple, draft.limits = governing.limits_of(endpoint)
+        draft = cls(user_id=actor.pk, stored_by_entity=stored_secrets(version), entities=Entities(others))
+        simple, draft.limits = rate_limits.limits_of(endpoint)
         draft.values = {
             "name": endpoint.name,
             "description": endpoint.description,
             **first,
             **simple,
-            **governing.timeouts_of(endpoint),
+            **rate_limits.timeouts_of(endpoint),
         }
         if endpoint.ai_gateway.get("fallback_config", {}).get("enabled"):
             draft.values["fallback"] = "1"
@@ -133,34 +137,36 @@ class Draft:
         return draft
 
     def purpose(self, name: str) -> str:
-        """What a sealed key is bound to: the person and the field."""
+        """The purpose that a pasted key is encrypted for: this person and this input."""
         return f"{self.user_id}:{name}"
 
     @property
     def stored(self) -> Mapping[str, Secret]:
-        """The kept secrets of the entity that is open."""
-        return self.kept.get(self.values.get(ORIGIN, ""), {})
+        """The stored secrets of the open entity, by input name."""
+        return self.stored_by_entity.get(self.values.get(ORIGIN, ""), {})
 
     @property
     def opened(self) -> dict[str, str]:
-        """The answers for the entity that is open."""
+        """The values of the open entity, by input name."""
         return {name: text for name, text in self.values.items() if name in entity_inputs()}
 
     def each_entity(self) -> list[Draft]:
-        """For every served entity a draft in which it is open."""
+        """One draft per served entity, with that entity open."""
         return [
             self
             if place == self.entities.at
-            else Draft(user_id=self.user_id, values=answers, kept=self.kept).settled()
+            else Draft(
+                user_id=self.user_id, values=answers, stored_by_entity=self.stored_by_entity
+            ).with_valid_task()
             for place, answers in enumerate(self.entities.around({}))
         ]
 
     def show_entity(self, answers: Mapping[str, str]) -> None:
-        """Opens an entity that `entities` has given."""
+        """Replaces the values of the open entity by those of another one, which `entities` returned."""
         for name in self.opened:
             del self.values[name]
         self.values |= answers
-        self.settled()
+        self.with_valid_task()
 
     @property
     def provider(self) -> Provider | None:
@@ -168,11 +174,11 @@ class Draft:
 
     @property
     def task(self) -> Task:
-        """The chosen task; `settled` has seen to it that the provider has it."""
+        """The chosen task. Valid for the provider, because `with_valid_task` has run."""
         return Task(self.values["task"])
 
     def config_values(self, provider: Provider) -> dict[str, str]:
-        """The answers to a provider's fields, by the catalogue's names."""
+        """The values of a provider's fields, by the catalogue's field names."""
         return {
             each.name: self.values[name]
             for each in provider.config.fields()
@@ -180,29 +186,29 @@ class Draft:
         }
 
     def shown(self, provider: Provider) -> list[ConfigField]:
-        """The provider's fields that these answers call for."""
+        """The provider's fields that are shown for the current values (`shown_when`)."""
         return provider.config.shown(self.config_values(provider))
 
-    def carried(self, visible: set[str]) -> Iterator[tuple[str, str]]:
-        """Answers that have no visible input now and shall survive nevertheless."""
+    def hidden_answers(self, visible: set[str]) -> Iterator[tuple[str, str]]:
+        """Values without a visible input, which hidden inputs preserve across redraws."""
         for name in provider_inputs():
             if name in self.values and name not in visible and not self.is_misplaced(name):
                 yield name, self.values[name]
-            if name + KEPT in self.values and name not in visible:
-                yield name + KEPT, self.values[name + KEPT]
+            if name + SEALED in self.values and name not in visible:
+                yield name + SEALED, self.values[name + SEALED]
 
     def is_misplaced(self, name: str) -> bool:
-        """Whether a key was typed where only a reference to one belongs. It is refused, and no page shows it again."""
+        """Whether a secret's value was typed into the input for a reference. Validation refuses it, and no page echoes it."""
         return name in secret_inputs() and "{{" not in self.values.get(name, "{{")
 
-    def settled(self) -> Draft:
-        """Replaces a leftover task that the provider lacks by its first one."""
+    def with_valid_task(self) -> Draft:
+        """Sets the provider's first task if the current one is not a task of the provider. Returns the draft itself."""
         if self.provider and self.values.get("task") not in self.provider.tasks:
             self.values["task"] = self.provider.tasks[0].value
         return self
 
     def choose(self, name: str) -> None:
-        """Switches the provider. Its earlier task comes back, and so do all other answers for it."""
+        """Switches the provider and restores the task chosen for it earlier. Its other values were preserved by hidden inputs."""
         chosen = PROVIDERS.get(name)
         if chosen is None:
             return
@@ -212,15 +218,15 @@ class Draft:
         earlier = self.values.pop(input_name(chosen, "task"), None)
         if earlier:
             self.values["task"] = earlier
-        self.settled()
+        self.with_valid_task()
 
     def forget(self, name: str) -> None:
-        """Drops a pasted key."""
-        self.values.pop(name + KEPT, None)
+        """Discards a pasted key."""
+        self.values.pop(name + SEALED, None)
 
 
 def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
-    """What is in force for one entity, by input name; stored secrets are only named."""
+    """The values of one entity of a stored config, by input name, without secret values."""
     model, provider = entity.external_model, entity.external_model.provider_entry
     values = {
         "provider": model.provider,
@@ -238,7 +244,7 @@ def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
 
 
 def stored_secrets(version: ConfigVersion) -> dict[str, dict[str, Secret]]:
-    """The secrets pasted into a config earlier, by the place of the entity and by input name."""
+    """The pasted secrets of a stored config, by entity index and input name."""
     return {
         str(origin): {
             input_name(entity.external_model.provider_entry, name): value

@@ -1,6 +1,6 @@
-"""The endpoint's form: Django fields made from the catalogue's, around a draft. It shows; it does not judge.
+"""The Django form of an endpoint, with fields made from the catalogue. It renders a draft and validates nothing.
 
-Redrawn it is unbound, so nothing is called wrong before it was sent; after a refusal `show` puts each problem beside its input.
+A redraw uses an unbound form, which has no errors; after a refused submission `add_problems` puts each problem beside its input.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows
-from serving_ui.pages.forms.draft import KEPT, MODEL, Draft, input_name
-from serving_ui.pages.forms.governing import TIMEOUTS, own_input
+from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
+from serving_ui.pages.forms.rate_limits import TIMEOUTS, own_input
 from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the provider's configuration; a secret has a second input, for pasting."""
+    """One field of the provider's configuration. `paste` is the second input of a secret, for its value."""
 
     field: forms.BoundField
     paste: forms.BoundField | None = None
-    is_kept: bool = False
+    is_pasted: bool = False
     is_stored: bool = False
     redraws: bool = False
 
@@ -45,8 +45,8 @@ class TagRow:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A problem in the summary on top, with the input that it leads to."""
+class ListedProblem:
+    """A problem in the list at the top of the page, which links to the id `target`."""
 
     target: str
     label: str
@@ -54,7 +54,7 @@ class Shown:
 
 
 class EndpointForm(forms.Form):
-    """All inputs for one draft. `fields_url` is where a controlling choice has the dependent part redrawn."""
+    """All inputs for one draft. `fields_url` is the URL that redraws the fields depending on a choice."""
 
     def __init__(
         self,
@@ -78,21 +78,21 @@ class EndpointForm(forms.Form):
             for each in self.shown_fields:
                 self._add_config(draft.provider, each)
         for row in range(len(draft.tags)):
-            self.fields[f"tags-{row}-key"] = _line(_("Key"), max_length=127)
-            self.fields[f"tags-{row}-value"] = _line(_("Value"), max_length=255, optional=True)
-        self.fields |= rows.fields(draft, _line)
+            self.fields[f"tags-{row}-key"] = _text_input(_("Key"), max_length=127)
+            self.fields[f"tags-{row}-value"] = _text_input(_("Value"), max_length=255, optional=True)
+        self.fields |= rows.fields(draft, _text_input)
 
     # Building
 
     def _add_general(self) -> None:
         if not self.editing:
-            self.fields["name"] = _line(
+            self.fields["name"] = _text_input(
                 _("Name"),
                 max_length=MAX_NAME_LENGTH,
                 help=_("Letters, digits, hyphens and underscores. It cannot be changed later."),
             )
-        self.fields["description"] = _area(_("Description"), optional=True)
-        self.fields["served_entity_name"] = _line(
+        self.fields["description"] = _textarea(_("Description"), optional=True)
+        self.fields["served_entity_name"] = _text_input(
             _("Served entity name"),
             max_length=MAX_NAME_LENGTH,
             optional=True,
@@ -100,7 +100,7 @@ class EndpointForm(forms.Form):
         )
         for name, key in LIMIT_KEYS.items():
             if key.own_input:
-                self.fields[own_input(name)] = _line(
+                self.fields[own_input(name)] = _text_input(
                     translate(key.own_input), max_length=12, inputmode="numeric", placeholder=_("No limit")
                 )
 
@@ -109,10 +109,11 @@ class EndpointForm(forms.Form):
             label=_("Task"),
             required=False,
             widget=forms.Select(
-                choices=[(task.value, translate(task.label)) for task in provider.tasks], attrs=self._redraw()
+                choices=[(task.value, translate(task.label)) for task in provider.tasks],
+                attrs=self._redraw_attributes(),
             ),
         )
-        self.fields[input_name(provider, MODEL)] = _line(
+        self.fields[input_name(provider, MODEL)] = _text_input(
             _("External model name"),
             max_length=MAX_MODEL_NAME_LENGTH,
             help=_("Choose a suggestion or type any model that the provider has."),
@@ -124,7 +125,7 @@ class EndpointForm(forms.Form):
         if each.kind == "secret":
             self._add_secret(name, each)
         elif each.kind == "choice":
-            attrs = self._redraw() if self._controls(each.name) else {}
+            attrs = self._redraw_attributes() if self._changes_other_fields(each.name) else {}
             choices = [(value, translate(label)) for value, label in each.choices]
             if each.default is None:
                 choices.insert(0, ("", _("Choose one")))
@@ -137,7 +138,7 @@ class EndpointForm(forms.Form):
                 False,
             )
         else:
-            self.fields[name] = _line(
+            self.fields[name] = _text_input(
                 translate(each.label),
                 max_length=each.max_length,
                 optional=not each.required,
@@ -147,14 +148,14 @@ class EndpointForm(forms.Form):
             )
 
     def _help(self, each: ConfigField) -> str:
-        """Its own, and what a change would cost."""
+        """The help of a field, with a warning if a change of it makes the secret necessary again."""
         sentences = [translate(each.help)] if each.help else []
-        if each.decides_destination and self._keeps_a_secret():
+        if each.decides_destination and self._has_secret_bound_to_destination():
             sentences.append(_("If you change this, the secret must be given again."))
         return " ".join(sentences)
 
-    def _keeps_a_secret(self) -> bool:
-        """Whether one is kept that the person may not send elsewhere: a pasted one, or a reference that they may not read."""
+    def _has_secret_bound_to_destination(self) -> bool:
+        """Whether the endpoint uses a stored secret, or a reference that this person may not read."""
         if not self.editing:
             return False
         names = [
@@ -170,7 +171,7 @@ class EndpointForm(forms.Form):
     def _add_secret(self, name: str, each: ConfigField) -> None:
         if self.draft.is_misplaced(name):
             self.initial[name] = ""
-        self.fields[name] = _line(
+        self.fields[name] = _text_input(
             translate(each.label),
             max_length=300,
             optional=not each.required,
@@ -179,10 +180,10 @@ class EndpointForm(forms.Form):
             list="secret-references",
         )
         attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
-        is_kept, is_stored = name + KEPT in self.draft.values, self._is_stored(name)
+        is_pasted, is_stored = name + SEALED in self.draft.values, self._is_stored(name)
         attrs["placeholder"] = (
             _("Pasted. Leave empty to keep.")
-            if is_kept
+            if is_pasted
             else _("Stored. Leave empty to keep.")
             if is_stored
             else ""
@@ -200,10 +201,10 @@ class EndpointForm(forms.Form):
         return (
             name in self.draft.stored
             and not self.draft.values.get(name)
-            and name + KEPT not in self.draft.values
+            and name + SEALED not in self.draft.values
         )
 
-    def _controls(self, name: str) -> bool:
+    def _changes_other_fields(self, name: str) -> bool:
         provider = self.draft.provider
         conditions = (
             [c for f in provider.config.fields() for c in (f.shown_when, f.required_when)] if provider else []
@@ -211,7 +212,7 @@ class EndpointForm(forms.Form):
         suggests = provider is not None and provider.suggest is not None
         return suggests or any(condition and condition[0] == name for condition in conditions)
 
-    def _redraw(self) -> dict[str, str]:
+    def _redraw_attributes(self) -> dict[str, str]:
         return {
             "hx-post": self.fields_url,
             "hx-trigger": "change",
@@ -236,12 +237,12 @@ class EndpointForm(forms.Form):
         return [self[f"timeout_{name}"] for name in TIMEOUTS]
 
     @property
-    def governs_further(self) -> bool:
-        """Whether a timeout has been given or is wrong, so that the folded part is to be seen."""
+    def has_timeouts(self) -> bool:
+        """Whether a timeout has a value or an error, so that the collapsed part must be open."""
         return any(field.errors or field.value() for field in self.timeouts())
 
-    def show(self, problems: Iterable[tuple[str | None, str]]) -> None:
-        """Puts each sentence beside its input; those without one go to the top."""
+    def add_problems(self, problems: Iterable[tuple[str | None, str]]) -> None:
+        """Adds each sentence as an error of its input; one without an input is listed at the top only."""
         self.is_bound, self.data = True, self.initial
         self.full_clean()
         for name, sentence in problems:
@@ -254,15 +255,15 @@ class EndpointForm(forms.Form):
 
     provider_problem = ""
 
-    def problems(self) -> list[Shown]:
-        """The summary on top."""
+    def problems(self) -> list[ListedProblem]:
+        """The problems for the list at the top of the page."""
         found = [
-            Shown("entity-button" if text == self.provider_problem else "", _("Entity"), text)
+            ListedProblem("entity-button" if text == self.provider_problem else "", _("Entity"), text)
             for text in self.general_problems
         ]
         for name, errors in self.errors.items():
             field = self[name]
-            found += [Shown(field.auto_id, str(field.label), str(error)) for error in errors]
+            found += [ListedProblem(field.auto_id, str(field.label), str(error)) for error in errors]
         return found
 
     def _rows(self, fields: list[ConfigField]) -> list[Row]:
@@ -271,17 +272,24 @@ class EndpointForm(forms.Form):
 
     def _row(self, name: str, each: ConfigField) -> Row:
         if each.kind != "secret":
-            return Row(self[name], redraws=each.kind == "choice" and self._controls(each.name))
+            return Row(self[name], redraws=each.kind == "choice" and self._changes_other_fields(each.name))
         return Row(
-            self[name], self[name + PLAINTEXT_SUFFIX], name + KEPT in self.draft.values, self._is_stored(name)
+            self[name],
+            self[name + PLAINTEXT_SUFFIX],
+            name + SEALED in self.draft.values,
+            self._is_stored(name),
         )
 
-    def _split(self) -> int:
-        """Where the redrawn part begins: after the last choice that controls, so that focus stays on it; but no
-        field that depends on a choice stands before it."""
+    def _redraw_start(self) -> int:
+        """Index of the first field that a redraw replaces: after the last choice that changes other fields, which must keep
+        the focus, but not after the first field that depends on one."""
         fields = self.shown_fields
         last = max(
-            (at + 1 for at, each in enumerate(fields) if each.kind == "choice" and self._controls(each.name)),
+            (
+                at + 1
+                for at, each in enumerate(fields)
+                if each.kind == "choice" and self._changes_other_fields(each.name)
+            ),
             default=0,
         )
         first = next(
@@ -289,22 +297,22 @@ class EndpointForm(forms.Form):
         )
         return min(last, first)
 
-    def steady_rows(self) -> list[Row]:
-        """The provider's fields that no other answer changes, and the choice that changes the others."""
-        return self._rows(self.shown_fields[: self._split()])
+    def independent_rows(self) -> list[Row]:
+        """The provider's fields that a redraw does not replace."""
+        return self._rows(self.shown_fields[: self._redraw_start()])
 
     def dependent_rows(self) -> list[Row]:
-        """The provider's fields after it."""
-        return self._rows(self.shown_fields[self._split() :])
+        """The provider's fields that a redraw replaces."""
+        return self._rows(self.shown_fields[self._redraw_start() :])
 
-    def carried(self) -> list[tuple[str, str]]:
-        """Hidden answers: of other providers, of fields not shown now, and pasted keys."""
+    def hidden_answers(self) -> list[tuple[str, str]]:
+        """Hidden inputs: values of other providers, of fields that are not shown, and encrypted pasted keys."""
         visible = {name for name in self.fields if name + PLAINTEXT_SUFFIX not in self.fields}
         shown_secrets = {name for name in self.fields if name + PLAINTEXT_SUFFIX in self.fields}
-        return [each for each in self.draft.carried(visible) if each[0] not in shown_secrets]
+        return [each for each in self.draft.hidden_answers(visible) if each[0] not in shown_secrets]
 
     def suggestions(self) -> tuple[str, ...]:
-        """Models to suggest for the task and the answers so far."""
+        """Model names to suggest for the task and the current values."""
         draft, provider = self.draft, self.draft.provider
         return provider.suggestions(draft.task, draft.config_values(provider)) if provider else ()
 
@@ -318,7 +326,7 @@ class EndpointForm(forms.Form):
         ]
 
     def offered(self) -> list[Provider]:
-        """The providers of the dialog; a hidden one only where it is chosen already."""
+        """The providers in the dialog; a hidden provider only if it is the current one."""
         chosen = self.draft.provider
         return [*offered(), *([chosen] if chosen and chosen.hidden else [])]
 
@@ -328,10 +336,10 @@ def _tag_values(draft: Draft) -> dict[str, str]:
     return keys | {f"tags-{row}-value": value for row, (_key, value) in enumerate(draft.tags)}
 
 
-def _line(
+def _text_input(
     label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
 ) -> forms.CharField:
-    # The length is the browser's hint only: a longer value comes back whole, with the catalogue's sentence.
+    # maxlength limits typing only: a longer value is refused by the catalogue and shown again unshortened.
     given = {name: value for name, value in attrs.items() if value}
     widget = forms.TextInput(
         attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **given}
@@ -341,7 +349,7 @@ def _line(
     )
 
 
-def _area(label: str, *, optional: bool) -> forms.CharField:
+def _textarea(label: str, *, optional: bool) -> forms.CharField:
     return _optional(
         forms.CharField(label=label, required=False, widget=forms.Textarea(attrs={"rows": 2})), optional
     )

@@ -1,6 +1,6 @@
-"""Several served entities in one form: one of them is open, with inputs; the others are packed into one hidden input.
+"""Several served entities in one form: one is open and has inputs, the others are JSON in one hidden input.
 
-What is packed is what was typed: pasted keys are sealed, as everywhere in a draft, and nothing is judged before it is sent.
+The JSON contains the typed values without validation; pasted keys are encrypted in it, as everywhere in a draft.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from serving_ui.lib import json_text
 
 PACKED, AT = "other_entities", "entity_at"
 ORIGIN, TRAFFIC = "entity_origin", "traffic"
-MOST = 10
-_LONGEST = 200_000
+MAX_ENTITIES = 10
+_MAX_PACKED_LENGTH = 200_000
 
 Answers = dict[str, str]
 
 
 @dataclass
 class Entities:
-    """The entities that are not open, in their order, and the place of the one that is. Everything by input name."""
+    """The values of the entities that are not open, in order and by input name, and the index `at` of the open one."""
 
     others: list[Answers] = field(default_factory=list)
     at: int = 0
 
     @classmethod
     def typed(cls, post: Mapping[str, str], known: frozenset[str]) -> Entities:
-        """From what the browser sent back. What does not look as if it came from here is left out."""
+        """Reads the hidden input. Unknown names and values that are not text are ignored; an unreadable input means no others."""
         others: list[Answers] = []
         try:
             found = json_text.read(
-                (post.get(PACKED, "")[:_LONGEST] or "[]").encode(), json_text.REQUEST_BOUNDS
+                (post.get(PACKED, "")[:_MAX_PACKED_LENGTH] or "[]").encode(), json_text.REQUEST_BOUNDS
             )
             at = int(post.get(AT, "0")[:3])
         except ValueError:
             return cls()
         for packed in found if isinstance(found, list) else []:
-            if isinstance(packed, dict) and len(others) < MOST - 1:
+            if isinstance(packed, dict) and len(others) < MAX_ENTITIES - 1:
                 others.append(
                     {name: text for name, text in packed.items() if name in known and isinstance(text, str)}
                 )
@@ -56,23 +56,23 @@ class Entities:
         return json_text.write(self.others).decode()
 
     def around(self, opened: Answers) -> list[Answers]:
-        """All of them, with the open one in its place."""
+        """The values of all entities in order, with `opened` as those of the open one."""
         return [*self.others[: self.at], opened, *self.others[self.at :]]
 
     def open(self, place: int, opened: Answers) -> Answers:
-        """Closes the open one and opens another; gives what is known of that."""
+        """Closes the open entity and opens the one at `place`. Returns its values."""
         everything = self.around(opened)
         chosen = everything.pop(place)
         self.others, self.at = everything, place
         return chosen
 
     def add(self, opened: Answers) -> Answers:
-        """Opens a new, empty one at the end."""
+        """Adds an empty entity at the end and opens it. Returns its values (none)."""
         self.others, self.at = self.around(opened), self.count
         return {}
 
     def remove(self, place: int, opened: Answers) -> Answers:
-        """Drops one; if it was the open one, its neighbour is opened. Gives what is open then."""
+        """Removes an entity; if it was the open one, opens the next or the last. Returns the values of the open entity."""
         everything = self.around(opened)
         if place == self.at:
             del everything[place]

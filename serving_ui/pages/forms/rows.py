@@ -1,4 +1,4 @@
-"""The rows of the endpoint's form: served entities with their traffic, further rate limits; and the timeouts."""
+"""Form fields of the repeated rows (served entities, rate limits) and of the timeouts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
 from serving_ui.pages.forms.draft import MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
-from serving_ui.pages.forms.governing import PARTS
+from serving_ui.pages.forms.rate_limits import PARTS
 from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
 class LimitInputs:
-    """The inputs of one further limit."""
+    """The inputs of one row of the rate limits."""
 
     number: int
     place: str
@@ -32,7 +32,7 @@ class LimitInputs:
 
 @dataclass(frozen=True)
 class EntityRow:
-    """One served entity: what it is, and its share of the traffic when there are others."""
+    """One row of the served entities. `traffic` is None if there is only one."""
 
     place: int
     provider: str
@@ -42,12 +42,12 @@ class EntityRow:
 
 
 def keys() -> list[tuple[str, str]]:
-    """Whom a limit is for."""
+    """The choices of a limit's kind."""
     return [(name, translate(key.label)) for name, key in LIMIT_KEYS.items()]
 
 
 def values(draft: Draft) -> dict[str, str]:
-    """What has been typed into rows, by input name."""
+    """The typed values of all rows, by input name."""
     found = {f"limits-{n}-{part}": getattr(row, part) for n, row in enumerate(draft.limits) for part in PARTS}
     for place, each in enumerate(draft.each_entity()):
         found[f"{TRAFFIC}-{place}"] = each.values.get(TRAFFIC, "" if place else "100")

@@ -1,1 +1,1 @@
-"""What pages show, made from rows: words, icons, tables. Reads no request and changes nothing."""
+"""Functions that turn model instances into what templates show. They read no request and change nothing."""

@@ -52,7 +52,7 @@ class EntityRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """One side of the toggle between configs."""
+    """One of the links that switch between the active and the other config."""
 
     key: str
     label: str
@@ -161,13 +161,13 @@ def poll_interval(endpoint: Endpoint, now: datetime) -> str:
     return "1s" if since < 60 else "3s" if since < 600 else "10s"
 
 
-def state_mark(endpoint: Endpoint) -> str:
-    """Changes whenever the state fragment would; `?v=` of a poll."""
+def state_fingerprint(endpoint: Endpoint) -> str:
+    """A value that changes whenever the state fragment does; a poll sends it as `?v=`."""
     progress = endpoint.pending.message if endpoint.pending else ""
     return f"{endpoint.generation}-{crc32(progress.encode()):x}"
 
 
-def usage_of_a_day(endpoint: Endpoint, now: datetime) -> str:
+def usage_of_last_day(endpoint: Endpoint, now: datetime) -> str:
     """Requests of the last 24 hours, in one line. A response that was cut short counts as an error, whatever its status."""
     sums = usage.sums_since(now - timedelta(days=1), endpoint_id=endpoint.id)
     if not sums["requests"]:
@@ -193,7 +193,7 @@ def rate_limits(endpoint: Endpoint) -> list[str]:
     """A line for each limit, of calls before tokens."""
     names = limits.names_of(limits.principals(endpoint))
     return [
-        (translate(unit.amount) + _whose(limit) + _since_then(limit, names))
+        (translate(unit.amount) + _scope(limit) + _principal_note(limit, names))
         % {"most": f"{limit[name]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for name, unit in LIMIT_UNITS.items()
@@ -201,13 +201,13 @@ def rate_limits(endpoint: Endpoint) -> list[str]:
     ]
 
 
-def _whose(limit: Mapping[str, Any]) -> str:
+def _scope(limit: Mapping[str, Any]) -> str:
     key = LIMIT_KEYS[limit["key"]]
     words = key.of_one if limit.get("principal") else key.of_each
     return f" {translate(words)}" if words else ""
 
 
-def _since_then(limit: Mapping[str, Any], names: limits.Names) -> str:
+def _principal_note(limit: Mapping[str, Any], names: limits.Names) -> str:
     """A note on the principal of a limit if it was renamed or deleted."""
     if limits.is_lapsed(limit, names):
         return " " + _("(limits nobody: the %(name)s that it was set for is gone)")

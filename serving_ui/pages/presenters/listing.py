@@ -15,8 +15,8 @@ from serving_ui.pages.translation import translate
 
 
 @dataclass(frozen=True)
-class Served:
-    """One served entity, in short."""
+class ServedModel:
+    """Provider and model of one served entity."""
 
     provider: str
     model: str
@@ -28,7 +28,7 @@ class ListRow:
 
     name: str
     badge: state.Badge
-    served: list[Served]
+    served: list[ServedModel]
     tags: list[dict[str, str]]
     task: str
     creator: str
@@ -37,7 +37,7 @@ class ListRow:
 
 @dataclass(frozen=True)
 class PagerItem:
-    """A page to go to; without a number, a gap."""
+    """A link to a page, or a gap between links if `number` is None."""
 
     number: int | None
     query: str = ""
@@ -57,11 +57,11 @@ def task_label(task: str) -> str:
     return translate(Task(task).label) if task else ""
 
 
-def served(endpoint: Endpoint) -> list[Served]:
-    """The served entities of what the endpoint is about."""
+def served_models(endpoint: Endpoint) -> list[ServedModel]:
+    """The served entities of `Endpoint.shown_version`."""
     version = endpoint.shown_version
     models = [entity.external_model for entity in version.config.served_entities] if version else []
-    return [Served(translate(model.provider_entry.label), model.name) for model in models]
+    return [ServedModel(translate(model.provider_entry.label), model.name) for model in models]
 
 
 def row(endpoint: Endpoint) -> ListRow:
@@ -69,7 +69,7 @@ def row(endpoint: Endpoint) -> ListRow:
     return ListRow(
         name=endpoint.name,
         badge=state.of_endpoint(endpoint),
-        served=served(endpoint),
+        served=served_models(endpoint),
         tags=endpoint.tags,
         task=task_label(endpoint.task),
         creator=endpoint.creator.email if endpoint.creator else "",
@@ -78,13 +78,13 @@ def row(endpoint: Endpoint) -> ListRow:
 
 
 def fingerprint(endpoints: Iterable[Endpoint]) -> str:
-    """Changes when any of the rows does; lets a poll be answered with nothing."""
+    """A digest of ids and generations, by which a poll of an unchanged list is answered with 204."""
     text = ",".join(f"{each.pk}.{each.generation}" for each in endpoints)
     return blake2s(text.encode(), digest_size=8).hexdigest()
 
 
 def pager(page: int, pages: int, filters: dict[str, str]) -> Pager:
-    """First, last and the neighbours of the current page."""
+    """Links to the first page, the last page and up to two pages on either side of the current one."""
     near = sorted({1, pages, *range(max(1, page - 2), min(pages, page + 2) + 1)})
     items: list[PagerItem] = []
     for before, number in zip([0, *near], near, strict=False):

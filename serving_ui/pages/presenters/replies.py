@@ -1,4 +1,4 @@
-"""What a reply says, for people: the words of a stream, or its JSON laid out."""
+"""A reply as the query page shows it: the text of a stream, or indented JSON."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ class ShownReply:
     raw: str
 
 
-def shown(reply: WholeReply) -> ShownReply:
-    """The reply's words first, and all of it as it came."""
+def present(reply: WholeReply) -> ShownReply:
+    """The text for people, and for a stream also the raw events."""
     streams = reply.content_type == "text/event-stream"
-    text = "".join(_deltas(reply.text)) if streams else _laid_out(reply.text)
+    text = "".join(_deltas(reply.text)) if streams else _indented(reply.text)
     raw = reply.text if streams else ""
     phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
-    return ShownReply(reply.status < 400, f"{reply.status} {phrase}".strip(), _time(reply.seconds), text, raw)
+    return ShownReply(
+        reply.status < 400, f"{reply.status} {phrase}".strip(), _duration(reply.seconds), text, raw
+    )
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _laid_out(text: str) -> str:
+def _indented(text: str) -> str:
     try:
         return json.dumps(json_text.read(text.encode()), indent=2, ensure_ascii=False)
     except JsonInvalid:
@@ -47,10 +49,10 @@ def _laid_out(text: str) -> str:
 def _deltas(stream: str) -> Iterator[str]:
     for line in stream.splitlines():
         if line.startswith("data:") and line[5:].strip() != "[DONE]":
-            yield from _words(line[5:])
+            yield from _event_contents(line[5:])
 
 
-def _words(data: str) -> Iterator[str]:
+def _event_contents(data: str) -> Iterator[str]:
     try:
         event: Any = json_text.read(data.encode())
     except JsonInvalid:
@@ -61,12 +63,12 @@ def _words(data: str) -> Iterator[str]:
         yield json.dumps(event, indent=2, ensure_ascii=False)
         return
     choices = event["choices"]
-    for words in map(_said, choices if isinstance(choices, list) else ()):
-        if isinstance(words, str):
-            yield words
+    for content in map(_content, choices if isinstance(choices, list) else ()):
+        if isinstance(content, str):
+            yield content
 
 
-def _said(choice: Any) -> Any:
+def _content(choice: Any) -> Any:
     if not isinstance(choice, dict):
         return None
     delta = choice.get("delta")

@@ -1,4 +1,4 @@
-"""The request that the query page starts with, and programs that send it, ready to paste."""
+"""The example request of the query page, and code samples that send it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving_ui.catalogue.code_samples import (
 )
 from serving_ui.catalogue.tasks import Task
 
-TOKEN = "<token>"  # noqa: S105 (a gap to fill in)
+TOKEN = "<token>"  # noqa: S105 (a placeholder)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,6 @@ def of_entity(version: ConfigVersion, ready: Ready = Ready.READY) -> Badge:
 
 
 def of_version(version: ConfigVersion) -> Badge:
-    """What became of a config version."""
+    """The outcome of a config version."""
     (icon, tone), word = _VERSION[Outcome(version.outcome)]
     return Badge(icon, tone, _(word))

@@ -1,4 +1,4 @@
-"""Who may do what with an endpoint, a person's own access tokens, and the settings of the workspace."""
+"""Permissions of an endpoint, a person's own access tokens, and the settings of the workspace."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from serving_ui.vault import drafts
 
 LIFETIMES = (30, 90, 365)
 TOKENS = 50  # of a page
-JUST_MADE = "serving_ui_new_token"
-SHOWN_WITHIN = 300  # seconds
+NEW_TOKEN_COOKIE = "serving_ui_new_token"  # noqa: S105 (the name of a cookie)
+NEW_TOKEN_SECONDS = 300  # seconds
 
 
 @signed_in
@@ -88,17 +88,17 @@ def settings_page(request: PageRequest) -> HttpResponse:
         ),
     }
     response = render(request, "accounts/settings.html", context)
-    if JUST_MADE in request.COOKIES:
-        response.delete_cookie(JUST_MADE, path=reverse("settings"))
+    if NEW_TOKEN_COOKIE in request.COOKIES:
+        response.delete_cookie(NEW_TOKEN_COOKIE, path=reverse("settings"))
     return response
 
 
 def _with_new_token(request: PageRequest, response: HttpResponse, value: str) -> HttpResponse:
     """Sets a cookie with the encrypted token, which the next page shows and deletes."""
     response.set_cookie(
-        JUST_MADE,
-        drafts.seal(value, purpose=_for(request)),
-        max_age=SHOWN_WITHIN,
+        NEW_TOKEN_COOKIE,
+        drafts.seal(value, purpose=_purpose(request)),
+        max_age=NEW_TOKEN_SECONDS,
         path=reverse("settings"),
         secure=settings.SECURE,
         httponly=True,
@@ -110,13 +110,15 @@ def _with_new_token(request: PageRequest, response: HttpResponse, value: str) ->
 def _new_token(request: PageRequest) -> str:
     """The token in the cookie, or "" if there is none or it has expired."""
     try:
-        return drafts.unseal(request.COOKIES.get(JUST_MADE, ""), purpose=_for(request), max_age=SHOWN_WITHIN)
+        return drafts.unseal(
+            request.COOKIES.get(NEW_TOKEN_COOKIE, ""), purpose=_purpose(request), max_age=NEW_TOKEN_SECONDS
+        )
     except drafts.DraftInvalid:
         return ""
 
 
-def _for(request: PageRequest) -> str:
-    return f"{JUST_MADE}:{request.user.pk}"
+def _purpose(request: PageRequest) -> str:
+    return f"{NEW_TOKEN_COOKIE}:{request.user.pk}"
 
 
 def _change_workspace(request: PageRequest) -> HttpResponse:

@@ -45,7 +45,7 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
 @signed_in
 @require_POST
 def take_over(request: PageRequest, name: str) -> HttpResponse:
-    """Has the endpoint's secrets sent on the right of the person who presses the button."""
+    """Makes this person's right to read the endpoint's secrets the one that they are sent by."""
     done = _("The secrets that you may read are sent on your right from now on.")
     return _run(request, name, takeover.take_over, level=messages.SUCCESS, done=done)
 

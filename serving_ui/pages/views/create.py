@@ -22,15 +22,15 @@ from serving_ui.endpoints.models import Workspace
 from serving_ui.lib import clock
 from serving_ui.lib.address import public_url
 from serving_ui.pages.forms.body import body_of
-from serving_ui.pages.forms.draft import MOST_TAGS, Draft
+from serving_ui.pages.forms.draft import MAX_TAGS, Draft
 from serving_ui.pages.forms.endpoint import EndpointForm
-from serving_ui.pages.forms.entities import MOST as MOST_ENTITIES
-from serving_ui.pages.forms.governing import MOST_ROWS, LimitRow
+from serving_ui.pages.forms.entities import MAX_ENTITIES
+from serving_ui.pages.forms.rate_limits import MAX_LIMIT_ROWS, LimitRow
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import queries as vault
 
-MOST_SUGGESTIONS = 200
+MAX_SUGGESTIONS = 200
 _NO_ROW = 10_000  # larger than the number of rows of any list
 STEPS = (
     "_select",
@@ -62,7 +62,7 @@ def endpoint_create(request: PageRequest) -> HttpResponse:
 def _create(request: PageRequest, draft: Draft) -> HttpResponse:
     body = body_of(draft)
     try:
-        spec = parse_endpoint(body.whole(), several=may_be_several())
+        spec = parse_endpoint(body.create_request(), several=may_be_several())
         if body.problems:
             raise SpecErrors(body.problems)
         endpoint = commands.create_endpoint(spec=spec, actor=request.user, now=clock.now())
@@ -72,7 +72,7 @@ def _create(request: PageRequest, draft: Draft) -> HttpResponse:
         if taken and all(name != "name" for name, _sentence in found):
             found.insert(0, ("name", taken))
         form = create_form(request, draft)
-        form.show(found)
+        form.add_problems(found)
         return _page(request, form, status=422)
     messages.info(request, _("%(name)s is being created.") % {"name": endpoint.name})
     return see_other("endpoint-detail", endpoint.name)
@@ -115,7 +115,7 @@ def may_be_several() -> bool:
 
 def references(request: PageRequest) -> list[str]:
     """The secret references that the person may use, as suggestions."""
-    found = vault.references(actor=request.user, most=MOST_SUGGESTIONS)
+    found = vault.references(actor=request.user, most=MAX_SUGGESTIONS)
     return ["{{secrets/" + f"{scope}/{key}" + "}}" for scope, key in found]
 
 
@@ -140,14 +140,14 @@ def take_step(request: HttpRequest, draft: Draft) -> str:
 
 def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
     """Adds, opens or removes a row; returns the part to redraw, or "" if no button of a row was pressed."""
-    if "_add_tag" in post and len(draft.tags) < MOST_TAGS:
+    if "_add_tag" in post and len(draft.tags) < MAX_TAGS:
         draft.tags.append(("", ""))
         return "tags"
-    if "_add_limit" in post and len(draft.limits) < MOST_ROWS:
+    if "_add_limit" in post and len(draft.limits) < MAX_LIMIT_ROWS:
         draft.limits.append(LimitRow())
         draft.added_limit = True
         return "limits"
-    if "_add_entity" in post and draft.entities.count < MOST_ENTITIES:
+    if "_add_entity" in post and draft.entities.count < MAX_ENTITIES:
         draft.show_entity(draft.entities.add(draft.opened))
         return "entities"
     rows: Mapping[str, tuple[str, int]] = {

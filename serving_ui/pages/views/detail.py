@@ -1,4 +1,4 @@
-"""An endpoint's page, and the fragment of it that is asked for while an update runs."""
+"""An endpoint's page, and the fragment that it polls while an update runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def endpoint_detail(request: PageRequest, name: str) -> HttpResponse:
 def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
     """State and configs; 204 while nothing changed. After the update the fragment has no trigger, which ends the polling."""
     endpoint = the_endpoint(request, name)
-    if request.GET.get("v") == detail.state_mark(endpoint) and endpoint.is_updating:
+    if request.GET.get("v") == detail.state_fingerprint(endpoint) and endpoint.is_updating:
         return HttpResponse(status=204)
     if not endpoint.is_updating:
         _announce(request, endpoint)
@@ -65,7 +65,7 @@ def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, 
         "url": f"{public_url(request)}/serving-endpoints/{endpoint.name}/invocations",
         "task": task_label(endpoint.task),
         **_governance(endpoint),
-        "usage": detail.usage_of_a_day(endpoint, clock.now()),
+        "usage": detail.usage_of_last_day(endpoint, clock.now()),
         **_tab(request, endpoint, tab),
         **extra,
     }
@@ -76,7 +76,7 @@ def _governance(endpoint: Endpoint) -> dict[str, Any]:
     limits = detail.rate_limits(endpoint)
     return {
         "limits": limits,
-        "limits_apart": bool(limits) and gateways.is_counting_apart(),
+        "redis_is_down": bool(limits) and gateways.is_redis_down(),
         "timeouts": detail.timeouts(endpoint),
         "falls_back": detail.falls_back(endpoint),
     }
@@ -97,7 +97,7 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
         "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
         "live": endpoint.is_updating,
         "interval": detail.poll_interval(endpoint, clock.now()),
-        "mark": detail.state_mark(endpoint),
+        "mark": detail.state_fingerprint(endpoint),
     }
 
 

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from serving_ui.pages.docs import library, markdown
-from serving_ui.pages.docs.search import LONGEST_QUERY, search
+from serving_ui.pages.docs.search import MAX_QUERY_LENGTH, search
 from serving_ui.pages.http import PageRequest
 from serving_ui.pages.policy import signed_in
 
@@ -16,7 +16,7 @@ from serving_ui.pages.policy import signed_in
 @require_safe
 def docs(request: PageRequest) -> HttpResponse:
     """The list of contents, or what `?q=` finds."""
-    query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
+    query = request.GET.get("q", "").strip()[:MAX_QUERY_LENGTH]
     contents = library.contents()
     context = {
         "query": query,

@@ -36,10 +36,10 @@ from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
-from serving_ui.pages.forms.body import Body, body_of
+from serving_ui.pages.forms.body import ApiBody, body_of
 from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
-from serving_ui.pages.forms.governing import AI_GATEWAY, counted
+from serving_ui.pages.forms.rate_limits import AI_GATEWAY, limit_set
 from serving_ui.pages.http import PageRequest, see_other, the_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes as presenter
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 @dataclass
 class Edit:
-    """An edit under way: the endpoint, the config version that the form was opened on, and what has been typed."""
+    """A submitted or opened edit form: the endpoint, the config version and generation that it was opened on, and its draft."""
 
     endpoint: Endpoint
     version: ConfigVersion
@@ -132,22 +132,22 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
             )
     except SpecErrors as errors:
         form = _form(request, edit)
-        form.show(body.by_input(errors))
+        form.add_problems(body.by_input(errors))
         return _page(request, edit, form=form, status=422)
     except StaleEdit as stale:
         fresh = the_endpoint(request, edit.endpoint.name, Action.MANAGE)
         edit.generation = fresh.generation
         versions = queries.versions(endpoint=fresh)
-        told = presenter.since(edit.version, events=stale.changes, versions=versions)
-        return _page(request, edit, refusal=stale, told=told, status=409)
+        changes_by_others = presenter.since(edit.version, events=stale.changes, versions=versions)
+        return _page(request, edit, refusal=stale, changes_by_others=changes_by_others, status=409)
     except (UpdateInProgress, Overtaken) as refusal:
         return _page(request, edit, refusal=refusal, status=409)
-    _tell(request, changes)
+    _add_message(request, changes)
     return see_other("endpoint-detail", edit.endpoint.name)
 
 
-def _changes(edit: Edit, body: Body) -> EndpointChanges:
-    """What the form changes in the endpoint. Raises SpecErrors with the problems of all parts at once."""
+def _changes(edit: Edit, body: ApiBody) -> EndpointChanges:
+    """The differences between the form and the endpoint. Raises SpecErrors with the problems of all parts together."""
     problems = list(body.problems)
 
     def checked(parse: Callable[[object], T], typed: object) -> T | None:
@@ -183,7 +183,7 @@ def _changes(edit: Edit, body: Body) -> EndpointChanges:
 
 
 def _differ(typed: Sequence[RateLimit] | None, stored: Sequence[Mapping[str, Any]]) -> bool:
-    return counted(limit.stored() for limit in typed or ()) != counted(stored)
+    return limit_set(limit.stored() for limit in typed or ()) != limit_set(stored)
 
 
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
@@ -200,7 +200,7 @@ def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def _tell(request: PageRequest, changes: EndpointChanges) -> None:
+def _add_message(request: PageRequest, changes: EndpointChanges) -> None:
     if changes.config:
         messages.info(
             request, _("The update has begun. The active configuration answers until the new one is ready.")
@@ -228,9 +228,14 @@ def _page(
     *,
     form: EndpointForm | None = None,
     refusal: Refusal | None = None,
-    told: Sequence[Change] = (),
+    changes_by_others: Sequence[Change] = (),
     status: int = 200,
 ) -> HttpResponse:
     context = form_context(request, form or _form(request, edit))
-    context |= {"edit": edit, "endpoint": edit.endpoint, "refusal": refusal, "told": told}
+    context |= {
+        "edit": edit,
+        "endpoint": edit.endpoint,
+        "refusal": refusal,
+        "changes_by_others": changes_by_others,
+    }
     return render(request, "endpoints/form.html", context, status=status)

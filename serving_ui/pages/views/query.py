@@ -29,8 +29,8 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
     endpoint = await sync_to_async(the_endpoint)(request, name, Action.QUERY)
     asked = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
     if request.headers.get("X-Reply") == "stream":
-        return await relay.streamed(**asked)
-    reply = replies.shown(await relay.whole(**asked))
+        return await relay.stream(**asked)
+    reply = replies.present(await relay.send(**asked))
     return await sync_to_async(_page)(request, name, typed=asked["body"], reply=reply)
 
 

@@ -1,4 +1,4 @@
-"""Signing in and out. There are no passwords: a one-time link makes the session, once its button is pressed.
+"""Signing in and out. There are no passwords: the button on the page of a one-time link creates the session.
 
 A GET of the link changes nothing, because mail scanners open links, and so could a page that wants to sign its reader in as
 another person.
@@ -20,12 +20,12 @@ from serving_ui.accounts.models import User
 from serving_ui.accounts.queries import person_of_sign_in_link
 from serving_ui.lib import clock
 from serving_ui.pages.http import see_other
-from serving_ui.pages.policy import page_of_ours, public, signed_in
+from serving_ui.pages.policy import own_page_path, public, signed_in
 from serving_ui.pages.submissions import FORM_ID
 
 BACKEND = "serving_ui.accounts.sessions.LinkBackend"
-WANTED, WANTED_PATH = "serving_ui_next", "/welcome/"
-WANTED_SECONDS = 24 * 3600  # as long as a link works
+NEXT_COOKIE, NEXT_COOKIE_PATH = "serving_ui_next", "/welcome/"
+NEXT_COOKIE_SECONDS = 24 * 3600  # as long as a link works
 
 
 @public
@@ -33,16 +33,16 @@ WANTED_SECONDS = 24 * 3600  # as long as a link works
 @require_safe
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Says how to get a link. A cookie remembers the wanted page until the link is used."""
-    wanted = page_of_ours(request.GET.get("next", ""))
+    wanted = own_page_path(request.GET.get("next", ""))
     if request.user.is_authenticated:
         return see_other(wanted or "endpoint-list")
     response = render(request, "accounts/sign_in.html")
     if wanted:
         response.set_cookie(
-            WANTED,
+            NEXT_COOKIE,
             iri_to_uri(wanted),
-            max_age=WANTED_SECONDS,
-            path=WANTED_PATH,
+            max_age=NEXT_COOKIE_SECONDS,
+            path=NEXT_COOKIE_PATH,
             secure=settings.SECURE,
             httponly=True,
             samesite="Lax",
@@ -59,7 +59,7 @@ def welcome(request: HttpRequest, value: str) -> HttpResponse:
     try:
         if request.method == "POST":
             person = redeem_sign_in_link(value=value, form=request.POST.get(FORM_ID, ""), now=now)
-            return _signed_in(request, person)
+            return _start_session(request, person)
         person = person_of_sign_in_link(value=value, now=now)
         response = render(request, "accounts/welcome.html", {"person": person})
     except LinkInvalid as refusal:
@@ -69,11 +69,11 @@ def welcome(request: HttpRequest, value: str) -> HttpResponse:
     return response
 
 
-def _signed_in(request: HttpRequest, person: User) -> HttpResponse:
-    _forget_whoever_was_here(request)
+def _start_session(request: HttpRequest, person: User) -> HttpResponse:
+    _discard_session(request)
     login(request, person, backend=BACKEND)
-    response = see_other(page_of_ours(request.COOKIES.get(WANTED, "")) or "endpoint-list")
-    response.delete_cookie(WANTED, path=WANTED_PATH)
+    response = see_other(own_page_path(request.COOKIES.get(NEXT_COOKIE, "")) or "endpoint-list")
+    response.delete_cookie(NEXT_COOKIE, path=NEXT_COOKIE_PATH)
     return response
 
 
@@ -81,12 +81,12 @@ def _signed_in(request: HttpRequest, person: User) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """Ends the session."""
-    _forget_whoever_was_here(request)
+    _discard_session(request)
     logout(request)
     return see_other("sign-in")
 
 
-def _forget_whoever_was_here(request: HttpRequest) -> None:
+def _discard_session(request: HttpRequest) -> None:
     """Discards the earlier session and its messages; the next session gets a new key."""
     list(messages.get_messages(request))
     request.session.flush()

@@ -1,4 +1,4 @@
-"""What of the form governs an endpoint beside its config: rate limits and timeouts, typed, in the shape of the API, and back."""
+"""Rate limits and timeouts of the form: from an endpoint to inputs, and from inputs to the request body of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving_ui.catalogue.limits import MAX_RATE_LIMITS
 from serving_ui.endpoints.models import Endpoint
 
 AI_GATEWAY = "ai_gateway"
-MOST_ROWS = 2 * MAX_RATE_LIMITS  # an endpoint's own and those of its AI gateway settings
+MAX_LIMIT_ROWS = 2 * MAX_RATE_LIMITS  # an endpoint's own and those of its AI gateway settings
 TIMEOUTS = ("connect_seconds", "first_byte_seconds", "total_seconds")
 PARTS = ("key", "principal", *LIMIT_UNITS)
 _LIMIT = re.compile(r"limits-(\d{1,4})-key")
@@ -20,7 +20,7 @@ _LIMIT = re.compile(r"limits-(\d{1,4})-key")
 
 @dataclass
 class LimitRow:
-    """One more limit, as typed. `place` is AI_GATEWAY for one of the AI gateway settings, where it stays."""
+    """One row of the rate limits, as typed. `place` is AI_GATEWAY for a limit of `ai_gateway`, else empty."""
 
     place: str = ""
     key: str = "user_group"
@@ -33,18 +33,18 @@ class LimitRow:
         return not (self.principal.strip() or self.calls.strip() or self.tokens.strip())
 
     def body(self) -> dict[str, Any]:
-        """In the shape of the API; what was typed as no number comes back in a refusal."""
+        """The limit as in the API. Text that is not a number stays text, which validation refuses."""
         found: dict[str, Any] = {"key": self.key, "renewal_period": RENEWAL_PERIOD}
         if principal := self.principal.strip():
             found["principal"] = principal
         for unit in LIMIT_UNITS:
             if typed := getattr(self, unit).strip():
-                found[unit] = whole(typed)
+                found[unit] = number_or_text(typed)
         return found
 
 
-def typed_limits(post: Mapping[str, str]) -> list[LimitRow]:
-    """The rows that the browser sent."""
+def submitted_limits(post: Mapping[str, str]) -> list[LimitRow]:
+    """The rows in a submitted form, ordered by their numbers."""
     rows = sorted(int(found[1]) for found in map(_LIMIT.fullmatch, post) if found)
     made = []
     for row in rows:
@@ -55,12 +55,12 @@ def typed_limits(post: Mapping[str, str]) -> list[LimitRow]:
 
 
 def own_input(key: str) -> str:
-    """The input of a limit that the form has a field of its own for: see `LimitKey.own_input`."""
+    """The input name of a limit kind that has an input outside the rows: see `LimitKey.own_input`."""
     return f"rate_limit_{key}"
 
 
 def limits_of(endpoint: Endpoint) -> tuple[dict[str, str], list[LimitRow]]:
-    """The two limits that have an input of their own, by its name, and rows for all others."""
+    """Values of the inputs outside the rows, by input name, and a row for each other limit."""
     simple: dict[str, str] = {}
     rows: list[LimitRow] = []
     for limit in endpoint.rate_limits:
@@ -78,12 +78,12 @@ def _row(place: str, limit: Mapping[str, Any]) -> LimitRow:
 
 
 def timeouts_of(endpoint: Endpoint) -> dict[str, str]:
-    """By the names of their inputs."""
+    """The timeouts by input name, in seconds."""
     return {f"timeout_{name}": f"{seconds:g}" for name, seconds in endpoint.timeouts.items()}
 
 
-def timeouts_typed(values: Mapping[str, str]) -> dict[str, Any]:
-    """In the shape of the API."""
+def submitted_timeouts(values: Mapping[str, str]) -> dict[str, Any]:
+    """The timeouts as in the API. Text that is not a number stays text, which validation refuses."""
     found: dict[str, Any] = {}
     for name in TIMEOUTS:
         if typed := values.get(f"timeout_{name}", "").strip():
@@ -94,13 +94,13 @@ def timeouts_typed(values: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def whole(typed: str) -> int | str:
-    """The number, or what was typed instead of one."""
+def number_or_text(typed: str) -> int | str:
+    """The number, or the text if it is not a number of fewer than 12 digits."""
     return int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 12 else typed
 
 
-def counted(limits: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str, Any]]:
-    """What limits count, however they are divided among rows: two of the same set mean the same."""
+def limit_set(limits: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str, Any]]:
+    """The limits as a set that does not depend on their order or on calls and tokens sharing a row, for comparing them."""
     return {
         (limit.get("key", "endpoint"), limit.get("principal") or "", unit, limit[unit])
         for limit in limits
