@@ -66,37 +66,37 @@ class Router:
         self.group = group
         self.operations: list[Operation] = []
 
-    def get(self, path: str, **said: Unpack[Description]) -> Callable[[View], View]:
-        return self._route("GET", path, said)
+    def get(self, path: str, **description: Unpack[Description]) -> Callable[[View], View]:
+        return self._route("GET", path, description)
 
-    def post(self, path: str, **said: Unpack[Description]) -> Callable[[View], View]:
-        return self._route("POST", path, said)
+    def post(self, path: str, **description: Unpack[Description]) -> Callable[[View], View]:
+        return self._route("POST", path, description)
 
-    def put(self, path: str, **said: Unpack[Description]) -> Callable[[View], View]:
-        return self._route("PUT", path, said)
+    def put(self, path: str, **description: Unpack[Description]) -> Callable[[View], View]:
+        return self._route("PUT", path, description)
 
-    def patch(self, path: str, **said: Unpack[Description]) -> Callable[[View], View]:
-        return self._route("PATCH", path, said)
+    def patch(self, path: str, **description: Unpack[Description]) -> Callable[[View], View]:
+        return self._route("PATCH", path, description)
 
-    def delete(self, path: str, **said: Unpack[Description]) -> Callable[[View], View]:
-        return self._route("DELETE", path, said)
+    def delete(self, path: str, **description: Unpack[Description]) -> Callable[[View], View]:
+        return self._route("DELETE", path, description)
 
-    def describe(self, method: Method, path: str, name: str, **said: Unpack[Description]) -> None:
+    def describe(self, method: Method, path: str, name: str, **description: Unpack[Description]) -> None:
         """An operation that is answered outside Django, by its whole path."""
-        self.operations.append(self._operation(method, path, name, said))
+        self.operations.append(self._operation(method, path, name, description))
 
-    def _route(self, method: Method, path: str, said: Description) -> Callable[[View], View]:
+    def _route(self, method: Method, path: str, description: Description) -> Callable[[View], View]:
         def declare(view: View) -> View:
-            found = {**_typed(view), **said}
+            found = {**_typed(view), **description}
             self.operations.append(self._operation(method, API + path, view.__name__, found, view=view))
             return view
 
         return declare
 
     def _operation(
-        self, method: Method, path: str, name: str, said: Mapping[str, Any], **more: Any
+        self, method: Method, path: str, name: str, description: Mapping[str, Any], **more: Any
     ) -> Operation:
-        given = {"description": TranslatableText(""), **said}
+        given = {"description": TranslatableText(""), **description}
         return Operation(method=method, path=path, group=self.group, name=name, **given, **more)
 
 

@@ -61,8 +61,8 @@ def redact(text: str, secrets: Iterable[str], *, is_cut: bool = False) -> str:
             spans += (view.source(_run(view.content, place)) for place in _places(folded_base64, spelling))
         spans += map(view.source, _shown(view.content, plain))
         if is_cut:
-            kept = _before_beginning(view.content, plain, coded)
-            end = min(end, view.source((kept, kept))[0])
+            cut = _before_beginning(view.content, plain, coded)
+            end = min(end, view.source((cut, cut))[0])
     return _replaced(content[:end], spans).decode(errors="replace")
 
 

@@ -77,7 +77,7 @@ def test_a_change_names_the_gateway_that_is_late(api: Caller, make_endpoint):
 
 
 @pytest.mark.usefixtures("long_lived")
-def test_a_change_waits_for_a_gateway_no_longer_than_its_patience():
+def test_a_change_waits_for_a_gateway_no_longer_than_its_timeout():
     began = time.monotonic()
     gateways.acknowledge(process="web-1", revision=0)
     assert gateways.wait_for_gateways(revision=1) == ["web-1"]

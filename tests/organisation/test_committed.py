@@ -263,10 +263,13 @@ class Editor:
 
     def typed(self, number: int) -> dict[str, str]:
         fields = Page(self.browser.get(f"{self.address}/edit", timeout=60)).fields()
+        # Not the row of "other", which is the first one once somebody else has added that tag.
+        rows = [name for name in sorted(fields) if name.startswith("tags-") and name.endswith("-key")]
+        row = next((name for name in rows if fields[name] != "other"), f"tags-{len(rows)}-key")
         return fields | {
             "openai__external_model_name": f"gpt-{number}",
             "description": f"For {number}.",
-            "tags-0-key": f"tag-{number}",
+            row: f"tag-{number}",
             "rate_limit_user": str(number),
             "timeout_total_seconds": str(number),
         }

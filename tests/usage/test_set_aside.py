@@ -229,7 +229,7 @@ def test_the_file_of_set_aside_lines_is_readable_by_its_owner_only(take_in: Take
 def test_the_file_of_set_aside_lines_is_bounded_and_all_lines_are_counted(
     take_in: TakeIn, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(set_aside, "MOST_BYTES", 1000)
+    monkeypatch.setattr(set_aside, "MAX_FILE_BYTES", 1000)
     write(folder, *(f"<html>{'x' * 60}" for _ in range(30)))
     take_in()
     assert 0 < len(set_aside_lines(folder)) < 30

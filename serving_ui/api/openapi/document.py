@@ -103,12 +103,12 @@ def _tidy(part: Any) -> Any:
         if len(choices) == 1:
             rest = {name: value for name, value in part.items() if name not in ("anyOf", "default")}
             return _tidy({**choices[0], **rest})
-        kept = {
+        remaining = {
             k: v
             for k, v in part.items()
             if not ((k == "title" and isinstance(v, str)) or (k == "default" and v is None))
         }
-        return {name: _tidy(value) for name, value in kept.items()}
+        return {name: _tidy(value) for name, value in remaining.items()}
     return [_tidy(each) for each in part] if isinstance(part, list) else part
 
 

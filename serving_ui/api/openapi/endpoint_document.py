@@ -49,5 +49,5 @@ def _query(endpoint: Endpoint, address: str) -> Schema:
 
 def _body(task: str) -> Schema:
     whole = schemas()["InferenceBody"]
-    kept = {name: each for name, each in whole["properties"].items() if name not in _OTHER[Task(task)]}
-    return {**whole, "properties": kept, "required": [_NEEDS[Task(task)]]}
+    properties = {name: each for name, each in whole["properties"].items() if name not in _OTHER[Task(task)]}
+    return {**whole, "properties": properties, "required": [_NEEDS[Task(task)]]}

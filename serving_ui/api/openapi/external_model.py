@@ -115,12 +115,12 @@ def _words(field: ConfigField, owner: type[Block], *, note: str = "") -> Schema:
 
 
 def _condition(field: ConfigField, owner: type[Block]) -> str:
-    said = []
+    sentences = []
     if field.shown_when is not None:
-        said.append(f"Only {_when(field.shown_when, owner)}.")
+        sentences.append(f"Only {_when(field.shown_when, owner)}.")
     if field.required_when is not None:
-        said.append(f"Required {_when(field.required_when, owner)}.")
-    return " ".join(said)
+        sentences.append(f"Required {_when(field.required_when, owner)}.")
+    return " ".join(sentences)
 
 
 def _when(condition: Condition, owner: type[Block]) -> str:

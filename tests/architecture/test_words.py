@@ -1,0 +1,98 @@
+"""The private words that the code once had and that may not come back: readers had to learn them before they could read it.
+
+What stands in their place: `RevisionSignal`, `SnapshotCacheWriter`, `ChangeListener`, `UsageRecorder`, `TokenCounter`, `Dispatcher`,
+`InferenceRequest`, `ResponseTranslator`, `Timeouts`, `PrincipalLimits`, `health_checks`, `DeadlineWheel`, `translate` and others.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from tests.architecture.sources import name, python_files, tree
+
+# As whole names, whatever their case and their leading underscores.
+RETIRED = {
+    "asking",
+    "bell",
+    "books",
+    "concern",
+    "concerns",
+    "fruitless",
+    "guard",
+    "handles",
+    "keeper",
+    "kept",
+    "let_in_who_waits",
+    "lookout",
+    "mourn",
+    "neighbour",
+    "neighbours",
+    "news",
+    "noting",
+    "passage",
+    "passes",
+    "patience",
+    "publication",
+    "question",
+    "raised",
+    "reckoning",
+    "repeats",
+    "said",
+    "standing",
+    "taken_up",
+    "tally",
+    "try",
+    "unanswered",
+    "warden",
+}
+# As one of the words of a longer name.
+RETIRED_WORDS = {
+    "bell",
+    "fruitless",
+    "mourn",
+    "neighbour",
+    "neighbours",
+    "patience",
+    "reckoning",
+    "tally",
+    "warden",
+}
+
+
+def test_no_name_is_a_word_that_was_retired():
+    found = {
+        f"{name(path)}: {identifier}"
+        for path in python_files("serving_ui", "tests")
+        for identifier in (path.stem, *_identifiers(tree(path)))
+        if _retired(identifier)
+    }
+    assert not sorted(found)
+
+
+def _retired(identifier: str) -> bool:
+    plain = _snake(identifier).strip("_")
+    return plain in RETIRED or bool(RETIRED_WORDS & set(plain.split("_")))
+
+
+def _snake(identifier: str) -> str:
+    """`RevisionSignal` as `revision_signal`."""
+    if identifier.isupper():
+        return identifier.lower()
+    parts = (f"_{letter.lower()}" if letter.isupper() else letter for letter in identifier)
+    return "".join(parts)
+
+
+def _identifiers(module: ast.Module) -> Iterator[str]:
+    """Every name that the module itself gives: classes, functions, arguments, variables, attributes, and what imports are called."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.rpartition(".")[2]
