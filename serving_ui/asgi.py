@@ -69,8 +69,10 @@ async def _read_whole(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     if b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
         return scope, receive
     body = await read_body(scope=scope, headers=headers, receive=receive, limit=settings.CONTROL_BODY)
-    kept = [each for each in scope["headers"] if each[0] not in _BODY_HEADERS]
-    return {**scope, "headers": [*kept, (b"content-length", b"%d" % len(body))]}, _replay(body, receive)
+    other_headers = [each for each in scope["headers"] if each[0] not in _BODY_HEADERS]
+    return {**scope, "headers": [*other_headers, (b"content-length", b"%d" % len(body))]}, _replay(
+        body, receive
+    )
 
 
 def _error_page(scope: Scope, refusal: RequestRefused) -> Scope:
