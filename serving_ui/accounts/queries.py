@@ -75,10 +75,10 @@ def members(*, of: Iterable[Group]) -> dict[str, list[User]]:
 
 def groups_of(*, users: Iterable[User]) -> dict[str, list[Group]]:
     """The groups that each principal is in, by the principal's id; the built-in ones first. Two queries for all."""
-    asked = list(users)
+    all_users = list(users)
     admins, everyone = _built_in()
-    found = {user.pk: [admins, everyone] if user.is_admin else [everyone] for user in asked}
-    rows = Membership.objects.filter(user__in=[user.pk for user in asked]).select_related("group")
+    found = {user.pk: [admins, everyone] if user.is_admin else [everyone] for user in all_users}
+    rows = Membership.objects.filter(user__in=[user.pk for user in all_users]).select_related("group")
     for row in rows.order_by("group__name"):
         found[row.user_id].append(row.group)
     return found

@@ -145,7 +145,7 @@ class Meter:
 
     def _own(self) -> bytes:
         """Counts and gauges as JSON, serialised in one call, so that no query is counted in between."""
-        gauges = [tuple(gauge) for ask in self.gauges for gauge in ask()]
+        gauges = [tuple(gauge) for read_gauges in self.gauges for gauge in read_gauges()]
         return to_json(
             {"counts": {"overhead": self._overhead, "endpoints": self._endpoints}, "gauges": gauges}
         )

@@ -155,14 +155,14 @@ class Attempt:
         request = self.query.request
         return ResponseTranslator(
             wire_format=self.wire_format,
-            asked=self._asked,
+            request_context=self._request_context,
             fail=self.failure,
             counter=self.query.counter,
             shows_usage=request.shows_usage,
             is_response=request.is_response,
         )
 
-    def _asked(self) -> RequestContext:
+    def _request_context(self) -> RequestContext:
         kind = "chatcmpl" if self.entity.task is Task.CHAT else "cmpl"
         completion_id = f"{kind}-{self.query.caller.request_id.decode()}"
         return RequestContext(self.query.request.body, self.entity.model, completion_id, int(time()))

@@ -56,10 +56,10 @@ _SPLITTERS: Mapping[Framing, Callable[[], Splitter]] = {
 
 @dataclass(slots=True)
 class ResponseTranslator:
-    """Translates one reply, as a whole or as a stream. `asked` describes the request, for formats that are translated."""
+    """Translates one reply, as a whole or as a stream. `request_context` describes the request, for formats that are translated."""
 
     wire_format: WireFormat
-    asked: Callable[[], RequestContext] = field(repr=False)
+    request_context: Callable[[], RequestContext] = field(repr=False)
     fail: ToError = field(repr=False)
     counter: TokenCounter
     shows_usage: bool = False
@@ -78,7 +78,9 @@ class ResponseTranslator:
             return ResponsesStream(**common)
         if self.wire_format.stream_translator is None:
             return PassthroughStream(**common)
-        return TranslatedStream(translator=self.wire_format.stream_translator(self.asked()), **common)
+        return TranslatedStream(
+            translator=self.wire_format.stream_translator(self.request_context()), **common
+        )
 
     def translate(self, content: bytes) -> bytes:
         """The answer to a whole reply. Raises GatewayError."""
@@ -86,7 +88,7 @@ class ResponseTranslator:
             return pass_through(content, self.counter, self.fail)
         given = _checked(read_json(content), content, self.fail)
         try:
-            made = to_openai_response(self.wire_format, given, self.asked())
+            made = to_openai_response(self.wire_format, given, self.request_context())
         except MalformedResponse as problem:
             raise GatewayError(
                 500,

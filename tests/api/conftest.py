@@ -51,7 +51,7 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.client = Client()
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return Reply(
@@ -60,7 +60,7 @@ class Caller:
 
     def done(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """The body of an answer that must be 200."""
-        reply = self.ask(method, path, body, **headers)
+        reply = self.request(method, path, body, **headers)
         assert reply.status == 200, reply.content
         return reply.body
 

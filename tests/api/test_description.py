@@ -104,7 +104,7 @@ def test_a_program_and_a_signed_in_person_get_the_document(api: Caller, owner: U
 
 
 def test_nobody_else_gets_it(anonymous: Caller):
-    assert anonymous.ask("GET", "/openapi.json").error == (401, "UNAUTHENTICATED")
+    assert anonymous.request("GET", "/openapi.json").error == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_endpoint_has_a_document_of_its_own(api: Caller, task: str, needed: s
 
 def test_whoever_may_not_see_an_endpoint_gets_no_document_of_it(as_stranger: Caller, make_endpoint: Make):
     make_endpoint("hidden")
-    assert as_stranger.ask("GET", "/serving-endpoints/hidden/openapi").error == (
+    assert as_stranger.request("GET", "/serving-endpoints/hidden/openapi").error == (
         404,
         "RESOURCE_DOES_NOT_EXIST",
     )

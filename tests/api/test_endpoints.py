@@ -132,7 +132,7 @@ def test_what_was_accepted_is_told_as_it_was_even_if_a_worker_is_quick(
 
 def test_an_update_while_one_runs_is_refused(api: Caller, make_endpoint: Make, sandbox: SandboxServer):
     make_endpoint("chat", base=sandbox.base)
-    refused = api.ask("PUT", f"{B}/chat/config", config_body(sandbox))
+    refused = api.request("PUT", f"{B}/chat/config", config_body(sandbox))
     assert refused.error == (409, "RESOURCE_CONFLICT")
 
 
@@ -145,7 +145,7 @@ def test_an_update_can_be_cancelled_and_only_while_one_runs(
     assert after["state"] == {"ready": "READY", "config_update": "UPDATE_CANCELED"}
     assert after["config"]["config_version"] == 1
     assert "pending_config" not in after
-    assert api.ask("POST", f"{B}/chat/config:cancel").error == (409, "RESOURCE_CONFLICT")
+    assert api.request("POST", f"{B}/chat/config:cancel").error == (409, "RESOURCE_CONFLICT")
 
 
 def test_a_failed_first_config_is_shown_with_the_reason(
@@ -164,7 +164,7 @@ def test_a_failed_first_config_is_shown_with_the_reason(
 def test_delete_answers_an_object_and_the_name_is_free_again(api: Caller, make_endpoint: Make):
     make_endpoint("chat")
     assert api.done("DELETE", f"{B}/chat") == {}
-    assert api.ask("GET", f"{B}/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("GET", f"{B}/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
     assert api.get(B) == {"endpoints": []}
 
 
@@ -208,18 +208,18 @@ def test_a_ready_made_endpoint_is_shown_without_a_creator(api: Caller):
     shown = api.get(f"{B}/sandbox-chat")
     assert "creator" not in shown
     assert shown["permission_level"] == "CAN_QUERY"
-    assert api.ask("DELETE", f"{B}/sandbox-chat").error == (403, "PERMISSION_DENIED")
+    assert api.request("DELETE", f"{B}/sandbox-chat").error == (403, "PERMISSION_DENIED")
 
 
 def test_a_viewer_sees_and_does_not_change(
     as_stranger: Caller, owner: User, stranger: User, make_endpoint: Make
 ):
     make_endpoint("chat")
-    assert as_stranger.ask("GET", f"{B}/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_stranger.request("GET", f"{B}/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
     granting.grant(name="chat", to=stranger.email, level=Level.CAN_VIEW, actor=owner, now=clock.now())
     assert as_stranger.get(f"{B}/chat")["permission_level"] == "CAN_VIEW"
     for method, path in (("DELETE", ""), ("PUT", "/rate-limits"), ("POST", "/config:cancel")):
-        assert as_stranger.ask(method, f"{B}/chat{path}").error == (403, "PERMISSION_DENIED")
+        assert as_stranger.request(method, f"{B}/chat{path}").error == (403, "PERMISSION_DENIED")
 
 
 def test_a_pasted_secret_is_never_answered_and_a_reference_is(
@@ -232,9 +232,9 @@ def test_a_pasted_secret_is_never_answered_and_a_reference_is(
     del block["openai_api_key_plaintext"]
     block["openai_api_key"] = "{{secrets/mine/openai}}"
     answers = [
-        api.ask("POST", B, openai_body("pasted", base=sandbox.base)),
-        api.ask("POST", B, named),
-        *(api.ask("GET", B + path) for path in ("", "/pasted", "/named", "/pasted/config-versions")),
+        api.request("POST", B, openai_body("pasted", base=sandbox.base)),
+        api.request("POST", B, named),
+        *(api.request("GET", B + path) for path in ("", "/pasted", "/named", "/pasted/config-versions")),
     ]
     assert all(answer.status == 200 for answer in answers)
     assert not [answer for answer in answers if CANARY in answer.content.decode()]
@@ -257,7 +257,7 @@ def test_unknown_fields_are_accepted_and_named(api: Caller, sandbox: SandboxServ
 
 
 def test_route_optimization_is_refused_with_a_sentence(api: Caller, sandbox: SandboxServer):
-    refused = api.ask("POST", B, openai_body("chat", base=sandbox.base, route_optimized=True))
+    refused = api.request("POST", B, openai_body("chat", base=sandbox.base, route_optimized=True))
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == "route_optimized"
     assert api.done("POST", B, openai_body("chat", base=sandbox.base, route_optimized=False))
@@ -267,7 +267,7 @@ def test_what_is_not_config_is_not_dropped_in_silence_by_an_update(
     api: Caller, deployed: Make, sandbox: SandboxServer
 ):
     deployed("chat")
-    refused = api.ask("PUT", f"{B}/chat/config", {**config_body(sandbox), "rate_limits": [{"calls": 1}]})
+    refused = api.request("PUT", f"{B}/chat/config", {**config_body(sandbox), "rate_limits": [{"calls": 1}]})
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == "rate_limits"
     assert api.get(f"{B}/chat")["state"]["config_update"] == "NOT_UPDATING"
@@ -278,14 +278,14 @@ def test_a_repeated_create_says_who_made_it_when_and_whether_it_is_the_same(
 ):
     body = openai_body("chat", base=sandbox.base)
     api.done("POST", B, body)
-    same = api.ask("POST", B, body)
+    same = api.request("POST", B, body)
     assert same.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "owner@example.com" in same.body["message"]
     assert "the same" in same.body["message"]
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", same.body["message"])
     other = json.loads(json.dumps(body).replace(CANARY, "sk-another"))
-    assert "differs" in api.ask("POST", B, other).body["message"]
-    hidden = as_stranger.ask("POST", B, body)
+    assert "differs" in api.request("POST", B, other).body["message"]
+    hidden = as_stranger.request("POST", B, body)
     assert hidden.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "owner@example.com" not in hidden.body["message"]
 

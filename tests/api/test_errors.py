@@ -22,7 +22,7 @@ B = "/serving-endpoints"
 
 def test_without_a_token_nothing_is_answered(anonymous: Caller):
     for method, path in (("GET", B), ("POST", B), ("DELETE", f"{B}/chat"), ("GET", f"{B}/chat/events")):
-        refused = anonymous.ask(method, path)
+        refused = anonymous.request(method, path)
         assert refused.error == (401, "UNAUTHENTICATED")
         assert refused.headers["WWW-Authenticate"] == "Bearer"
 
@@ -37,12 +37,12 @@ def test_a_wrong_token_is_refused(header: str):
 def test_an_expired_token_is_refused(owner: User):
     made = clock.now() - timedelta(hours=2)
     _token, value = create_access_token(user=owner, lifetime=timedelta(hours=1), now=made)
-    assert Caller(value).ask("GET", B).status == 401
+    assert Caller(value).request("GET", B).status == 401
 
 
 def test_a_token_of_a_deactivated_person_is_refused(api: Caller, owner: User):
     User.objects.filter(pk=owner.pk).update(is_active=False)
-    assert api.ask("GET", B).status == 401
+    assert api.request("GET", B).status == 401
 
 
 def test_a_session_is_no_token(owner: User):
@@ -54,11 +54,11 @@ def test_a_session_is_no_token(owner: User):
 def test_an_unknown_address_is_answered_in_json(api: Caller, anonymous: Caller):
     for program in (api, anonymous):
         for path in ("", "/", "/nothing", f"{B}/a/b/c", f"{B}//config"):
-            assert program.ask("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
+            assert program.request("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
 
 
 def test_a_method_that_is_not_there_is_told_which_are(api: Caller):
-    refused = api.ask("PUT", B)
+    refused = api.request("PUT", B)
     assert refused.error == (404, "ENDPOINT_NOT_FOUND")
     assert refused.headers["Allow"] == "GET, POST"
 
@@ -88,7 +88,7 @@ def test_a_foreign_host_name_is_answered_in_json(api: Caller):
     ],
 )
 def test_a_body_that_is_no_object_is_refused(api: Caller, body: bytes):
-    refused = api.ask("POST", B, body)
+    refused = api.request("POST", B, body)
     assert refused.status == 400
     assert refused.body["error_code"] in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
 
@@ -97,7 +97,7 @@ def test_a_message_names_every_wrong_field_and_repeats_no_secret(api: Caller):
     body: dict[str, Any] = openai_body("not a name", tags=[{"key": 1}], description=5)
     body["config"]["served_entities"][0]["external_model"]["openai_config"]["openai_api_base"] = CANARY
     body["config"]["served_entities"][0]["external_model"]["task"] = "sing"
-    refused = api.ask("POST", B, body)
+    refused = api.request("POST", B, body)
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     fields = {detail["field"] for detail in refused.body["details"]}
     assert fields == {
@@ -112,7 +112,7 @@ def test_a_message_names_every_wrong_field_and_repeats_no_secret(api: Caller):
 
 
 def test_a_body_with_thousands_of_faults_names_some_of_them(api: Caller):
-    refused = api.ask("POST", B, openai_body(tags=[{"key": 1}] * 1000))
+    refused = api.request("POST", B, openai_body(tags=[{"key": 1}] * 1000))
     assert len(refused.body["details"]) == 50
     assert len(refused.content) < 20_000
 
@@ -120,7 +120,7 @@ def test_a_body_with_thousands_of_faults_names_some_of_them(api: Caller):
 def test_an_error_of_our_own_is_told_without_its_inside(api: Caller, make_endpoint: Any, owner: User):
     made = make_endpoint("chat")
     made.versions.update(spec={"broken": CANARY})
-    refused = api.ask("GET", f"{B}/chat")
+    refused = api.request("GET", f"{B}/chat")
     assert refused.error == (500, "INTERNAL_ERROR")
     assert CANARY not in refused.content.decode()
     assert "Unexpected error" not in refused.body["message"]  # a phrase that makes the SDK try for minutes
@@ -135,7 +135,7 @@ def test_every_address_of_the_api_asks_for_a_token(anonymous: Caller):
             continue
         path = "/" + str(pattern.pattern).replace("<str:", "<")
         for method in operations:
-            refused = anonymous.ask(method, path.replace("<", "").replace(">", ""))
+            refused = anonymous.request(method, path.replace("<", "").replace(">", ""))
             assert refused.error == (401, "UNAUTHENTICATED"), path
 
 

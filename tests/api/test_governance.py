@@ -50,7 +50,7 @@ def test_tags_are_added_replaced_and_deleted_and_come_back_by_key(api: Caller):
     "body", [{"add_tags": [{}]}, {"add_tags": "a"}, {"delete_tags": [1]}, {"add_tags": [{"key": "a"}] * 2}]
 )
 def test_wrong_tags_are_refused(api: Caller, body: dict[str, Any]):
-    assert api.ask("PATCH", f"{CHAT}/tags", body).error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("PATCH", f"{CHAT}/tags", body).error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_rate_limits_alone_leave_the_config_untouched(api: Caller):
@@ -69,7 +69,7 @@ def test_rate_limits_alone_leave_the_config_untouched(api: Caller):
 
 @pytest.mark.parametrize("limit", [{}, {"calls": "1"}, {"calls": -1}, {"calls": 1, "key": "moon"}])
 def test_wrong_rate_limits_are_refused(api: Caller, limit: dict[str, Any]):
-    refused = api.ask("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
+    refused = api.request("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"].startswith("rate_limits[0]")
 
@@ -112,7 +112,7 @@ def test_what_is_kept_and_not_carried_out_is_said(api: Caller):
     ],
 )
 def test_wrong_ai_gateway_settings_are_refused(api: Caller, field: str, body: dict[str, Any]):
-    refused = api.ask("PUT", f"{CHAT}/ai-gateway", body)
+    refused = api.request("PUT", f"{CHAT}/ai-gateway", body)
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == field
 
@@ -133,20 +133,23 @@ def test_notifications_are_kept(api: Caller):
     }
     assert api.get(CHAT)["email_notifications"] == wanted["email_notifications"]
     wrong = {"email_notifications": {"on_update_failure": ["nobody"]}}
-    refused = api.ask("PATCH", f"{CHAT}/notifications", wrong)
+    refused = api.request("PATCH", f"{CHAT}/notifications", wrong)
     assert refused.body["details"][0]["field"] == "email_notifications.on_update_failure[0]"
 
 
 def test_telemetry_is_refused_and_its_removal_is_not(api: Caller):
     assert api.done("PATCH", f"{CHAT}/telemetry-config", {})["name"] == "chat"
-    refused = api.ask("PATCH", f"{CHAT}/telemetry-config", {"telemetry_config": {"enabled_features": []}})
+    refused = api.request("PATCH", f"{CHAT}/telemetry-config", {"telemetry_config": {"enabled_features": []}})
     assert refused.error == (400, "BAD_REQUEST")
     assert "/metrics" in refused.body["message"]
 
 
 def test_provisioned_throughput_is_refused_with_a_sentence(api: Caller):
-    assert api.ask("POST", "/serving-endpoints/pt", {"name": "x"}).error == (400, "BAD_REQUEST")
-    assert api.ask("PUT", "/serving-endpoints/pt/chat/config", {"config": {}}).error == (400, "BAD_REQUEST")
+    assert api.request("POST", "/serving-endpoints/pt", {"name": "x"}).error == (400, "BAD_REQUEST")
+    assert api.request("PUT", "/serving-endpoints/pt/chat/config", {"config": {}}).error == (
+        400,
+        "BAD_REQUEST",
+    )
 
 
 def test_a_stranger_changes_nothing(as_stranger: Caller):
@@ -157,7 +160,7 @@ def test_a_stranger_changes_nothing(as_stranger: Caller):
         ("PATCH", "notifications"),
         ("PATCH", "telemetry-config"),
     ):
-        assert as_stranger.ask(method, f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")
+        assert as_stranger.request(method, f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat: Endpoint):
@@ -189,7 +192,7 @@ def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat
 @pytest.mark.parametrize("place", ["rate-limits", "ai-gateway"])
 def test_a_limit_of_nobody_is_refused(api: Caller, key: str, place: str):
     limit = {"calls": 1, "key": key, "principal": "nobody"}
-    refused = api.ask("PUT", f"{CHAT}/{place}", {"rate_limits": [limit]})
+    refused = api.request("PUT", f"{CHAT}/{place}", {"rate_limits": [limit]})
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == "rate_limits[0].principal"
     assert "nobody" in refused.body["details"][0]["message"]
@@ -205,7 +208,7 @@ def test_a_limit_of_nobody_is_refused(api: Caller, key: str, place: str):
     ],
 )
 def test_a_limit_that_says_too_little_or_too_much_is_refused(api: Caller, field: str, limit: dict[str, Any]):
-    refused = api.ask("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
+    refused = api.request("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
     assert refused.body["details"][0]["field"] == field
 
 
@@ -237,7 +240,7 @@ def test_timeouts_are_in_force_at_once_and_may_be_given_with_the_endpoint(
     ],
 )
 def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: dict[str, Any]):
-    refused = api.ask("PUT", f"{CHAT}/timeouts", body)
+    refused = api.request("PUT", f"{CHAT}/timeouts", body)
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == field
 
@@ -262,7 +265,7 @@ def test_a_timeout_that_is_left_out_fits_the_others(
 
 def test_timeouts_do_not_belong_into_the_config(api: Caller):
     config = api.get(CHAT)["config"]
-    refused = api.ask("PUT", f"{CHAT}/config", {**config, "timeouts": {"total_seconds": 5}})
+    refused = api.request("PUT", f"{CHAT}/config", {**config, "timeouts": {"total_seconds": 5}})
     assert refused.body["details"][0]["field"] == "timeouts"
     assert "/timeouts" in refused.body["details"][0]["message"]
 

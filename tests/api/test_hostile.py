@@ -77,7 +77,7 @@ def spelled(text: str) -> str:
 
 
 def is_no_error_of_ours(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
-    reply = caller.ask(operation.method, path, body)
+    reply = caller.request(operation.method, path, body)
     return "" if reply.status < 500 or operation.is_refused else f"{reply.status} {reply.content[:200]!r}"
 
 
@@ -110,7 +110,7 @@ def test_no_header_is_an_error_of_ours(name: str, as_admin: Caller):
     for text in [*TEXTS, "Bearer " + "x" * 10_000, "Bearer \x80\xff", "application/json; charset=none"]:
         value = text.encode(errors="surrogatepass").decode("latin-1")
         headers = {name.upper().replace("-", "_"): value}
-        assert as_admin.ask("POST", "/token/create", {"comment": "a"}, **headers).status < 500, text[:80]
+        assert as_admin.request("POST", "/token/create", {"comment": "a"}, **headers).status < 500, text[:80]
 
 
 LONG = "x" * 60_000  # more than SQLite compares by LIKE
@@ -128,13 +128,13 @@ LONG = "x" * 60_000  # more than SQLite compares by LIKE
 def test_a_name_that_is_too_long_is_nobodys(
     method: str, path: str, body: dict[str, Any], as_admin: Caller, known: dict[str, str]
 ):
-    assert as_admin.ask(method, path, body).status in (400, 404)
+    assert as_admin.request(method, path, body).status in (400, 404)
 
 
 def test_permissions_are_given_to_nobody_with_a_long_name(as_admin: Caller, known: dict[str, str]):
     access = [{"user_name": LONG, "permission_level": "CAN_VIEW"}]
     path = f"/permissions/serving-endpoints/{known['permissions']}"
-    assert as_admin.ask("PATCH", path, {"access_control_list": access}).status in (400, 404)
+    assert as_admin.request("PATCH", path, {"access_control_list": access}).status in (400, 404)
 
 
 @pytest.mark.parametrize("name", ["created_by_username", "created_by_id"])
@@ -144,4 +144,4 @@ def test_nobody_with_a_long_name_made_tokens(name: str, as_admin: Caller):
 
 def test_a_group_of_as_many_as_there_may_be(as_admin: Caller):
     body = {"displayName": "All", "members": [{"value": f"{number:032x}"} for number in range(10_000)]}
-    assert as_admin.ask("POST", "/preview/scim/v2/Groups", body).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_admin.request("POST", "/preview/scim/v2/Groups", body).error == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -26,7 +26,7 @@ KEY = "7c2f1f0e-6a7e-4c39-8a3e-0f3f4b1f6d1a"
 
 
 def create(api: Caller, sandbox: SandboxServer, name: str = "chat", key: str = KEY) -> Reply:
-    return api.ask("POST", B, openai_body(name, base=sandbox.base), Idempotency_Key=key)
+    return api.request("POST", B, openai_body(name, base=sandbox.base), Idempotency_Key=key)
 
 
 def grow_older(age: timedelta) -> None:
@@ -87,10 +87,10 @@ def test_what_was_done_and_its_reply_are_kept_together_or_not_at_all(
     with monkeypatch.context() as patched:
         patched.setattr(ciphers.KeyRing, "seal", lost)
         body = {"scope": "keys"}
-        assert api.ask("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 503
+        assert api.request("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 503
     assert not Scope.objects.exists()
     for _time in range(2):
-        assert api.ask("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 200
+        assert api.request("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 200
 
 
 def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +99,7 @@ def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatc
     api.done("POST", "/token/create", {}, Idempotency_Key=KEY)
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
     gateways.acknowledge(process="slow-1", revision=1)
-    again = api.ask("POST", "/token/create", {}, Idempotency_Key=KEY)
+    again = api.request("POST", "/token/create", {}, Idempotency_Key=KEY)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.body["warnings"] == ["The gateway process slow-1 does not serve this change yet."]
     assert again.body["token_value"]

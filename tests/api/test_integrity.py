@@ -46,9 +46,9 @@ def refused(table: str) -> Iterator[None]:
 def test_an_unknown_reason_is_not_a_taken_name(as_admin: Caller, table: str):
     path, body = CREATES[table]
     with refused(table):
-        answer = as_admin.ask("POST", path, body, Idempotency_Key="key-1")
+        answer = as_admin.request("POST", path, body, Idempotency_Key="key-1")
     assert answer.error == (500, "INTERNAL_ERROR")
-    assert as_admin.ask("POST", path, body, Idempotency_Key="key-2").status in (200, 201)
+    assert as_admin.request("POST", path, body, Idempotency_Key="key-2").status in (200, 201)
 
 
 def test_nor_for_a_command_that_makes_a_person():

@@ -31,7 +31,7 @@ def update(api: Caller, sandbox: SandboxServer) -> None:
 
 def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
     deployed("chat", rate_limits=[{"calls": 7}])
-    reply = api.ask("GET", f"{CHAT}/metrics")
+    reply = api.request("GET", f"{CHAT}/metrics")
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("text/plain")
     lines = reply.content.decode().splitlines()
@@ -48,7 +48,7 @@ def test_metrics_tell_each_limit_once(api: Caller, deployed: Make):
         rate_limits=[{"calls": 7}, {"key": "user", **both}, {"key": "user", "principal": "owner@example.com", "calls": 2}],
         ai_gateway={"rate_limits": [{"key": "endpoint", "calls": 3, "renewal_period": "minute"}]},
     )  # fmt: skip
-    content = api.ask("GET", f"{CHAT}/metrics").content.decode()
+    content = api.request("GET", f"{CHAT}/metrics").content.decode()
     found = [
         (sample.name.removeprefix("serving_ui_endpoint_rate_limit_"), sample.labels["key"], sample.labels["principal"], sample.value)
         for family in text_string_to_metric_families(content)
@@ -74,7 +74,7 @@ def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_
         )
     ingest(folder=tmp_path, clock=clock.now)
     spool.stop()
-    lines = api.ask("GET", f"{CHAT}/metrics").content.decode().splitlines()
+    lines = api.request("GET", f"{CHAT}/metrics").content.decode().splitlines()
     label = 'endpoint="chat",served_entity="entity"'
     assert f"request_count_total{{{label}}} 4" in lines
     assert f"request_4xx_count_total{{{label}}} 1" in lines
@@ -126,11 +126,11 @@ def test_logs_tell_what_happened_since_nothing_runs_here(api: Caller, deployed: 
 @pytest.mark.parametrize("kind", ["logs", "build-logs"])
 def test_an_entity_that_is_not_there_has_no_logs(api: Caller, deployed: Make, kind: str):
     deployed("chat")
-    refused = api.ask("GET", f"{CHAT}/served-models/other/{kind}")
+    refused = api.request("GET", f"{CHAT}/served-models/other/{kind}")
     assert refused.error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize("path", ["metrics", "events", "config-versions", "served-models/entity/logs"])
 def test_a_stranger_learns_nothing(as_stranger: Caller, deployed: Make, path: str):
     deployed("chat")
-    assert as_stranger.ask("GET", f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_stranger.request("GET", f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")

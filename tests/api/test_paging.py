@@ -230,7 +230,7 @@ def test_a_token_that_this_list_has_not_given_is_refused(
     foreign = as_admin.get(joined(other.path, "max_results=7"))["next_page_token"]
     forged = signing.dumps(["x", 1], salt="another")
     for token in (foreign, forged, good[:-1], good + "x", "x", "é", "::::", "a:b:c", "0"):
-        refused = as_admin.ask("GET", joined(listed.path, f"page_token={quote(token)}"))
+        refused = as_admin.request("GET", joined(listed.path, f"page_token={quote(token)}"))
         assert refused.error == (400, "INVALID_PARAMETER_VALUE")
         assert refused.body["message"].startswith("page_token is none that this list has given.")
 
@@ -242,18 +242,18 @@ def test_a_token_belongs_to_its_person_and_to_its_filter(
         tokens(user, 20, f"-{user.pk}-")
     path = f"/token-management/tokens?created_by_username={owner.email}&max_results=7"
     given = as_admin.get(path)["next_page_token"]
-    assert as_admin.ask("GET", f"{path}&page_token={quote(given)}").status == 200
+    assert as_admin.request("GET", f"{path}&page_token={quote(given)}").status == 200
     others = (
         f"/token-management/tokens?created_by_username={admin.email}&max_results=7&page_token={quote(given)}"
     )
-    assert as_admin.ask("GET", others).status == 400
+    assert as_admin.request("GET", others).status == 400
     mine = as_admin.get("/token/list?max_results=7")["next_page_token"]
-    assert api.ask("GET", f"/token/list?max_results=7&page_token={quote(mine)}").status == 400
+    assert api.request("GET", f"/token/list?max_results=7&page_token={quote(mine)}").status == 400
 
 
 @pytest.mark.parametrize("query", ["max_results=many", "page_size=-1", "max_results=1.5", "max_results=²"])
 def test_a_size_that_is_none_is_refused(api: Caller, query: str):
-    assert api.ask("GET", f"/token/list?{query}").error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("GET", f"/token/list?{query}").error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_all_of_two_thousand_events_are_given(as_admin: Caller, furnished: Callable[..., None], admin: User):
@@ -342,13 +342,13 @@ def test_a_walk_by_cursor_meets_everybody_once(api: Caller, others: list[User], 
 
 def test_a_cursor_that_is_none_is_refused(api: Caller, others: list[User]):
     good = api.get(f"{SCIM}?cursor=&count=5")["nextCursor"]
-    assert api.ask("GET", f"{SCIM}?count=5&cursor={quote(good)}").status == 200
+    assert api.request("GET", f"{SCIM}?count=5&cursor={quote(good)}").status == 200
     for path in (
         f"{SCIM}?cursor=x",
         f"{SCIM}?sortBy=userName&cursor={quote(good)}",
         f"/preview/scim/v2/Groups?cursor={quote(good)}",
     ):
-        assert api.ask("GET", path).error == (400, "INVALID_PARAMETER_VALUE")
+        assert api.request("GET", path).error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_a_page_in_the_middle_can_be_asked_for_at_once(api: Caller, others: list[User]):

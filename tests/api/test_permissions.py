@@ -82,7 +82,7 @@ def test_a_group_and_a_service_principal_are_given_levels(
     assert levels(api.done("PUT", path, given))["Analysts"] == "CAN_QUERY"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
     assert calling(program).get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
-    assert as_stranger.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_stranger.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
     api.done("PATCH", path, acl(access("CAN_VIEW", group_name="users")))
     assert as_stranger.get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
@@ -106,7 +106,7 @@ def test_what_cannot_be_is_refused_by_field(
     api: Caller, teammate: User, path: str, wrong: dict[str, str], field: str
 ):
     for method in ("PUT", "PATCH"):
-        reply = api.ask(method, path, acl(wrong))
+        reply = api.request(method, path, acl(wrong))
         assert reply.error == (400, "INVALID_PARAMETER_VALUE")
         assert [detail["field"] for detail in reply.body["details"]] == [field]
     assert not Grant.objects.exists()
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_by_field(
 
 def test_nobody_is_named_twice(api: Caller, teammate: User, path: str):
     twice = acl(access(user_name=teammate.email), access("CAN_VIEW", user_name=teammate.email.upper()))
-    assert api.ask("PUT", path, twice).error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("PUT", path, twice).error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_what_the_creator_and_admins_have_anyway_may_be_said(api: Caller, owner: User, path: str):
@@ -128,8 +128,8 @@ def test_only_managers_give_permissions(api: Caller, teammate: User, calling: Ca
     theirs = calling(teammate)
     assert set(levels(theirs.get(path))) == {"owner@example.com", teammate.email, "admins"}
     wish = acl(access("CAN_MANAGE", user_name=teammate.email))
-    assert theirs.ask("PATCH", path, wish).error == (403, "PERMISSION_DENIED")
-    assert theirs.ask("PUT", path, acl(access(user_name="whoever@example.com"))).status == 403
+    assert theirs.request("PATCH", path, wish).error == (403, "PERMISSION_DENIED")
+    assert theirs.request("PUT", path, acl(access(user_name="whoever@example.com"))).status == 403
 
 
 def test_the_levels_are_told(api: Caller, path: str):
@@ -139,8 +139,8 @@ def test_the_levels_are_told(api: Caller, path: str):
 
 
 def test_an_unknown_id_and_another_kind_are_404(api: Caller, path: str):
-    assert api.ask("GET", "/permissions/serving-endpoints/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
-    assert api.ask("GET", "/permissions/jobs/1").error == (404, "ENDPOINT_NOT_FOUND")
+    assert api.request("GET", "/permissions/serving-endpoints/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("GET", "/permissions/jobs/1").error == (404, "ENDPOINT_NOT_FOUND")
 
 
 def test_each_change_is_an_event_and_no_change_is_none(api: Caller, teammate: User, path: str):

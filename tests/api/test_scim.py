@@ -57,7 +57,7 @@ def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller
     replaced = as_admin.done("PUT", path, {"userName": "ada@example.com", "displayName": "Ada"})
     assert (replaced["displayName"], replaced["active"], "externalId" in replaced) == ("Ada", True, False)
     assert as_admin.done("DELETE", path) == {}
-    assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller
 )
 def test_only_admins_change(api: Caller, owner: User, method: str, path: str, body: dict[str, Any] | None):
     path = path.format(owner=owner.pk, admins=Group.built_in("admins").pk)
-    assert api.ask(method, path, body).error == (403, "PERMISSION_DENIED")
+    assert api.request(method, path, body).error == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_only_admins_change(api: Caller, owner: User, method: str, path: str, bo
     ],
 )
 def test_an_invalid_user_is_refused(as_admin: Caller, owner: User, body: dict[str, Any], status: int):
-    assert as_admin.ask("POST", USERS, body).status == status
+    assert as_admin.request("POST", USERS, body).status == status
     assert User.objects.count() == 2
 
 
@@ -116,32 +116,32 @@ def test_ignored_attributes_are_named_in_a_warning(as_admin: Caller):
     ],
 )
 def test_an_invalid_operation_is_refused(as_admin: Caller, owner: User, operation: dict[str, Any]):
-    reply = as_admin.ask("PATCH", f"{USERS}/{owner.pk}", {"Operations": [operation]})
+    reply = as_admin.request("PATCH", f"{USERS}/{owner.pk}", {"Operations": [operation]})
     assert reply.error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_the_last_admin_cannot_be_removed(as_admin: Caller, admin: User, owner: User):
     out = {"op": "replace", "path": "active", "value": False}
     mine = f"{USERS}/{admin.pk}"
-    assert as_admin.ask("PATCH", mine, {"Operations": [out]}).error == (409, "RESOURCE_CONFLICT")
-    assert as_admin.ask("DELETE", mine).error == (409, "RESOURCE_CONFLICT")
+    assert as_admin.request("PATCH", mine, {"Operations": [out]}).error == (409, "RESOURCE_CONFLICT")
+    assert as_admin.request("DELETE", mine).error == (409, "RESOURCE_CONFLICT")
     admins = f"{GROUPS}/{Group.built_in('admins').pk}"
     gone = {"op": "remove", "path": f'members[value eq "{admin.pk}"]'}
-    assert as_admin.ask("PATCH", admins, {"Operations": [gone]}).error == (409, "RESOURCE_CONFLICT")
+    assert as_admin.request("PATCH", admins, {"Operations": [gone]}).error == (409, "RESOURCE_CONFLICT")
     both = patched(as_admin, admins, {"op": "add", "path": "members", "value": [{"value": owner.pk}]})
     assert members(both) == {admin.pk, owner.pk}
     assert members(patched(as_admin, admins, gone)) == {owner.pk}
-    assert as_admin.ask("DELETE", f"{USERS}/{owner.pk}").error == (403, "PERMISSION_DENIED")
+    assert as_admin.request("DELETE", f"{USERS}/{owner.pk}").error == (403, "PERMISSION_DENIED")
 
 
 def test_a_user_who_owns_something_can_only_be_deactivated(api: Caller, as_admin: Caller, owner: User):
     api.done("POST", "/secrets/scopes/create", {"scope": "prod"})
     path = f"{USERS}/{owner.pk}"
-    refused = as_admin.ask("DELETE", path)
+    refused = as_admin.request("DELETE", path)
     assert refused.error == (409, "RESOURCE_CONFLICT")
     assert "active" in refused.body["message"]
     patched(as_admin, path, {"op": "replace", "path": "active", "value": "False"})
-    assert api.ask("GET", f"{SCIM}/Me").error == (401, "UNAUTHENTICATED")
+    assert api.request("GET", f"{SCIM}/Me").error == (401, "UNAUTHENTICATED")
 
 
 def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller, owner: User, teammate: User):
@@ -161,7 +161,7 @@ def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller,
     replaced = as_admin.done("PUT", path, {"displayName": "All", "members": [{"value": owner.pk}]})
     assert (members(replaced), replaced["displayName"]) == ({owner.pk}, "All")
     assert as_admin.done("DELETE", path) == {}
-    assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_patch_is_atomic(as_admin: Caller, owner: User):
     path = f"{GROUPS}/{group(as_admin)['id']}"
     join = {"op": "add", "path": "members", "value": [{"value": owner.pk}]}
     unknown = {"op": "add", "path": "members", "value": [{"value": "nobody"}]}
-    refused = as_admin.ask("PATCH", path, {"Operations": [join, unknown]})
+    refused = as_admin.request("PATCH", path, {"Operations": [join, unknown]})
     assert refused.error == (404, "RESOURCE_DOES_NOT_EXIST")
     assert as_admin.get(path)["members"] == []
 
@@ -204,7 +204,7 @@ def test_a_patch_is_atomic(as_admin: Caller, owner: User):
 def test_an_invalid_group_is_refused(as_admin: Caller, name: str, status: int):
     group(as_admin)
     Group.built_in("admins")
-    assert as_admin.ask("POST", GROUPS, {"displayName": name}).status == status
+    assert as_admin.request("POST", GROUPS, {"displayName": name}).status == status
 
 
 def test_the_built_in_groups_cannot_be_changed(as_admin: Caller, api: Caller, owner: User):
@@ -213,12 +213,12 @@ def test_the_built_in_groups_cannot_be_changed(as_admin: Caller, api: Caller, ow
     assert owner.pk in members(found["users"])
     for each in found.values():
         path = f"{GROUPS}/{each['id']}"
-        assert as_admin.ask("DELETE", path).status == 400
+        assert as_admin.request("DELETE", path).status == 400
         rename = {"op": "replace", "path": "displayName", "value": "others"}
-        assert as_admin.ask("PATCH", path, {"Operations": [rename]}).status == 400
+        assert as_admin.request("PATCH", path, {"Operations": [rename]}).status == 400
     leave = {"op": "remove", "path": "members", "value": [{"value": owner.pk}]}
     everyone = f"{GROUPS}/{found['users']['id']}"
-    assert as_admin.ask("PATCH", everyone, {"Operations": [leave]}).status == 400
+    assert as_admin.request("PATCH", everyone, {"Operations": [leave]}).status == 400
 
 
 def test_a_service_principal(as_admin: Caller, api: Caller):
@@ -228,9 +228,11 @@ def test_a_service_principal(as_admin: Caller, api: Caller):
     assert len(made["applicationId"]) == 36
     assert names(api, SERVICE_PRINCIPALS, "displayName") == ["Deploys"]
     assert made["id"] not in [each["id"] for each in api.get(USERS)["Resources"]]
-    assert api.ask("GET", f"{USERS}/{made['id']}").status == 404
-    assert as_admin.ask("POST", SERVICE_PRINCIPALS, {"applicationId": "no uuid"}).status == 400
-    assert as_admin.ask("POST", SERVICE_PRINCIPALS, {"applicationId": made["applicationId"]}).status == 409
+    assert api.request("GET", f"{USERS}/{made['id']}").status == 404
+    assert as_admin.request("POST", SERVICE_PRINCIPALS, {"applicationId": "no uuid"}).status == 400
+    assert (
+        as_admin.request("POST", SERVICE_PRINCIPALS, {"applicationId": made["applicationId"]}).status == 409
+    )
     renamed = patched(as_admin, path, {"op": "replace", "path": "displayName", "value": "Robot"})
     assert renamed["displayName"] == "Robot"
     assert as_admin.done("PUT", path, {"displayName": "R2"})["displayName"] == "R2"
@@ -272,7 +274,7 @@ def test_a_filter_narrows_the_list(api: Caller, teammate: User, filter_text: str
     ],
 )
 def test_an_invalid_list_query_is_refused(api: Caller, query: str):
-    assert api.ask("GET", f"{USERS}?{query}").error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("GET", f"{USERS}?{query}").error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_a_list_comes_in_pages(api: Caller, teammate: User, stranger: User):

@@ -64,23 +64,23 @@ def test_text_comes_back_in_base64(api: Caller):
     ],
 )
 def test_a_value_is_either_text_or_base64(api: Caller, given: dict[str, object], field: str):
-    reply = api.ask("POST", "/secrets/put", {"scope": "prod", "key": "k", **given})
+    reply = api.request("POST", "/secrets/put", {"scope": "prod", "key": "k", **given})
     assert reply.error == (400, "INVALID_PARAMETER_VALUE")
     assert reply.body["details"][0]["field"] == field
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_names_are_refused(api: Caller, name: str):
-    assert api.ask("POST", "/secrets/scopes/create", {"scope": name}).error == (
+    assert api.request("POST", "/secrets/scopes/create", {"scope": name}).error == (
         400,
         "INVALID_PARAMETER_VALUE",
     )
     body = {"scope": "prod", "key": name, "string_value": "v"}
-    assert api.ask("POST", "/secrets/put", body).error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("POST", "/secrets/put", body).error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_a_second_scope_of_the_name_is_refused(api: Caller):
-    assert api.ask("POST", "/secrets/scopes/create", {"scope": "prod"}).error == (
+    assert api.request("POST", "/secrets/scopes/create", {"scope": "prod"}).error == (
         400,
         "RESOURCE_ALREADY_EXISTS",
     )
@@ -88,7 +88,7 @@ def test_a_second_scope_of_the_name_is_refused(api: Caller):
 
 def test_a_scope_elsewhere_is_refused(api: Caller):
     body = {"scope": "vault", "scope_backend_type": "AZURE_KEYVAULT", "backend_azure_keyvault": {}}
-    assert api.ask("POST", "/secrets/scopes/create", body).status == 400
+    assert api.request("POST", "/secrets/scopes/create", body).status == 400
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_a_scope_elsewhere_is_refused(api: Caller):
     ],
 )
 def test_what_is_not_there_is_404(api: Caller, path: str):
-    assert api.ask("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize("path", ["/secrets/list", "/secrets/get?scope=prod", "/secrets/acls/get?scope=prod"])
 def test_a_missing_parameter_is_named(api: Caller, path: str):
-    reply = api.ask("GET", path)
+    reply = api.request("GET", path)
     assert reply.error == (400, "INVALID_PARAMETER_VALUE")
     assert "parameter" in reply.body["message"]
 
@@ -116,9 +116,9 @@ def test_keys_and_scopes_are_deleted(api: Caller):
     put(api, string_value="v")
     gone = {"scope": "prod", "key": "openai"}
     assert api.done("POST", "/secrets/delete", gone) == {}
-    assert api.ask("POST", "/secrets/delete", gone).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("POST", "/secrets/delete", gone).error == (404, "RESOURCE_DOES_NOT_EXIST")
     assert api.done("POST", "/secrets/scopes/delete", {"scope": "prod"}) == {}
-    assert api.ask("POST", "/secrets/scopes/delete", {"scope": "prod"}).status == 404
+    assert api.request("POST", "/secrets/scopes/delete", {"scope": "prod"}).status == 404
 
 
 def test_rights_go_up_in_steps(api: Caller, teammate: User, calling: Calling):
@@ -126,15 +126,15 @@ def test_rights_go_up_in_steps(api: Caller, teammate: User, calling: Calling):
     theirs = calling(teammate)
     new = {"scope": "prod", "key": "k", "string_value": "v"}
     acl = {"scope": "prod", "principal": "users", "permission": "READ"}
-    assert theirs.ask("GET", "/secrets/get?scope=prod&key=openai").status == 404
+    assert theirs.request("GET", "/secrets/get?scope=prod&key=openai").status == 404
     give(api, teammate.email, "READ")
     assert value(theirs) == b"v"
-    assert theirs.ask("POST", "/secrets/put", new).error == (403, "PERMISSION_DENIED")
-    assert theirs.ask("GET", "/secrets/acls/list?scope=prod").status == 403
+    assert theirs.request("POST", "/secrets/put", new).error == (403, "PERMISSION_DENIED")
+    assert theirs.request("GET", "/secrets/acls/list?scope=prod").status == 403
     give(api, teammate.email, "WRITE")
     theirs.done("POST", "/secrets/put", new)
-    assert theirs.ask("POST", "/secrets/acls/put", acl).status == 403
-    assert theirs.ask("POST", "/secrets/scopes/delete", {"scope": "prod"}).status == 403
+    assert theirs.request("POST", "/secrets/acls/put", acl).status == 403
+    assert theirs.request("POST", "/secrets/scopes/delete", {"scope": "prod"}).status == 403
     give(api, teammate.email, "MANAGE")
     theirs.done("POST", "/secrets/acls/put", acl)
     theirs.done("POST", "/secrets/scopes/delete", {"scope": "prod"})
@@ -152,16 +152,16 @@ def test_rights_are_listed_and_taken(api: Caller, owner: User, teammate: User, a
     assert api.get("/secrets/acls/get?scope=prod&principal=ANALYSTS")["permission"] == "READ"
     assert as_stranger.get("/secrets/list?scope=prod") == {"secrets": []}
     assert api.done("POST", "/secrets/acls/delete", {"scope": "prod", "principal": "users"}) == {}
-    assert as_stranger.ask("GET", "/secrets/list?scope=prod").status == 404
-    again = api.ask("POST", "/secrets/acls/delete", {"scope": "prod", "principal": "users"})
+    assert as_stranger.request("GET", "/secrets/list?scope=prod").status == 404
+    again = api.request("POST", "/secrets/acls/delete", {"scope": "prod", "principal": "users"})
     assert again.error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 def test_the_creator_keeps_managing(api: Caller, owner: User, as_admin: Caller):
     give(as_admin, owner.email, "MANAGE")
     taken = {"scope": "prod", "principal": owner.email}
-    assert as_admin.ask("POST", "/secrets/acls/delete", taken).status == 400
-    assert as_admin.ask("POST", "/secrets/acls/put", {**taken, "permission": "READ"}).status == 400
+    assert as_admin.request("POST", "/secrets/acls/delete", taken).status == 400
+    assert as_admin.request("POST", "/secrets/acls/put", {**taken, "permission": "READ"}).status == 400
     assert api.get("/secrets/acls/get?scope=prod&principal=" + owner.email)["permission"] == "MANAGE"
 
 
@@ -173,12 +173,12 @@ def test_a_scope_for_everybody(api: Caller, as_stranger: Caller):
 
 def test_nobody_unknown_is_given_a_right(api: Caller, as_stranger: Caller):
     body = {"scope": "prod", "principal": "nobody@example.com", "permission": "READ"}
-    assert api.ask("POST", "/secrets/acls/put", body).error == (404, "RESOURCE_DOES_NOT_EXIST")
-    assert api.ask("POST", "/secrets/acls/put", {**body, "permission": "OWN"}).status == 400
-    foreign = as_stranger.ask("POST", "/secrets/acls/put", body)
+    assert api.request("POST", "/secrets/acls/put", body).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("POST", "/secrets/acls/put", {**body, "permission": "OWN"}).status == 400
+    foreign = as_stranger.request("POST", "/secrets/acls/put", body)
     assert "nobody@example.com" not in foreign.body["message"]
 
 
 def test_without_a_token_nothing_is_told(anonymous: Caller):
-    assert anonymous.ask("GET", "/secrets/scopes/list").error == (401, "UNAUTHENTICATED")
-    assert anonymous.ask("POST", "/secrets/put", {}).error == (401, "UNAUTHENTICATED")
+    assert anonymous.request("GET", "/secrets/scopes/list").error == (401, "UNAUTHENTICATED")
+    assert anonymous.request("POST", "/secrets/put", {}).error == (401, "UNAUTHENTICATED")

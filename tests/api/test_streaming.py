@@ -52,12 +52,12 @@ def test_the_asynchronous_server_sends_it_in_pieces(owner: User, make_endpoint):
     grow(make_endpoint("e0"), 1500)
     value = create_access_token(user=owner, now=clock.now())[1]
 
-    async def ask() -> list[bytes]:
+    async def read_pieces() -> list[bytes]:
         response: Any = await AsyncClient().get(B, headers={"Authorization": f"Bearer {value}"})
         assert response.is_async
         return [piece async for piece in response]
 
-    pieces = async_to_sync(ask)()
+    pieces = async_to_sync(read_pieces)()
     assert len(pieces) > 3
     assert len(json.loads(b"".join(pieces))["endpoints"]) == 1500
 

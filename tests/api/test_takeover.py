@@ -71,7 +71,7 @@ def test_what_waits_for_a_takeover_is_listed_for_those_who_manage_it(
     for program in (api, as_admin):
         assert program.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
     assert as_stranger.get("/secrets/takeovers/list") == {"takeovers": []}
-    assert theirs.ask("GET", CHAT).error == (401, "UNAUTHENTICATED")
+    assert theirs.request("GET", CHAT).error == (401, "UNAUTHENTICATED")
     as_admin.done("POST", TAKE_OVER)
     assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
 
@@ -80,11 +80,11 @@ def test_what_waits_for_a_takeover_is_listed_for_those_who_manage_it(
 def test_taking_over_needs_both_rights(api: Caller, theirs: Caller, as_stranger: Caller, level: str):
     owner, teammate = (User.objects.get(email=f"{name}@example.com") for name in ("owner", "teammate"))
     rights.withdraw(owner, teammate)
-    assert as_stranger.ask("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_stranger.request("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
     given = [{"user_name": "stranger@example.com", "permission_level": level}]
     endpoint_id = api.get(CHAT)["id"]
     api.done("PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": given})
-    assert as_stranger.ask("POST", TAKE_OVER).error == (403, "PERMISSION_DENIED")
+    assert as_stranger.request("POST", TAKE_OVER).error == (403, "PERMISSION_DENIED")
 
 
 def test_a_limit_of_a_group_that_was_made_again_is_none(api: Caller, theirs: Caller, as_admin: Caller):

@@ -27,8 +27,8 @@ def test_a_token_is_made_used_listed_and_ended(api: Caller):
     mine = Caller(token["token_value"])
     assert info in mine.get("/token/list")["token_infos"]
     assert api.done("POST", "/token/delete", {"token_id": info["token_id"]}) == {}
-    assert mine.ask("GET", "/token/list").error == (401, "UNAUTHENTICATED")
-    again = api.ask("POST", "/token/delete", {"token_id": info["token_id"]})
+    assert mine.request("GET", "/token/list").error == (401, "UNAUTHENTICATED")
+    again = api.request("POST", "/token/delete", {"token_id": info["token_id"]})
     assert again.error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -58,7 +58,7 @@ def test_a_value_is_in_no_other_answer(api: Caller, as_admin: Caller):
 )
 def test_what_cannot_be_is_refused(api: Caller, body: dict[str, Any]):
     before = AccessToken.objects.count()
-    assert api.ask("POST", "/token/create", body).error == (400, "INVALID_PARAMETER_VALUE")
+    assert api.request("POST", "/token/create", body).error == (400, "INVALID_PARAMETER_VALUE")
     assert AccessToken.objects.count() == before
 
 
@@ -66,7 +66,7 @@ def test_an_expired_token_is_not_listed(api: Caller, owner: User):
     past = clock.now() - timedelta(hours=2)
     token, value = create_access_token(user=owner, lifetime=timedelta(hours=1), now=past)
     assert token.pk not in {each["token_id"] for each in api.get("/token/list")["token_infos"]}
-    assert Caller(value).ask("GET", "/token/list").status == 401
+    assert Caller(value).request("GET", "/token/list").status == 401
 
 
 def test_the_comment_is_changed_and_nothing_else(api: Caller, as_stranger: Caller):
@@ -75,15 +75,18 @@ def test_the_comment_is_changed_and_nothing_else(api: Caller, as_stranger: Calle
     assert api.done("PATCH", f"/token/{token_id}", change) == {}
     assert "new" in {each["comment"] for each in api.get("/token/list")["token_infos"]}
     wider = {"token": {"lifetime_seconds": 9}, "update_mask": "lifetime_seconds"}
-    assert api.ask("PATCH", f"/token/{token_id}", wider).status == 400
+    assert api.request("PATCH", f"/token/{token_id}", wider).status == 400
     scoped = {"token": {"scopes": ["sql"]}, "update_mask": "scopes"}
-    assert api.ask("PATCH", f"/token/{token_id}", scoped).status == 400
-    assert as_stranger.ask("PATCH", f"/token/{token_id}", change).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert api.request("PATCH", f"/token/{token_id}", scoped).status == 400
+    assert as_stranger.request("PATCH", f"/token/{token_id}", change).error == (
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+    )
 
 
 def test_nobody_ends_the_token_of_another(api: Caller, as_stranger: Caller):
     token_id = made(api)["token_info"]["token_id"]
-    assert as_stranger.ask("POST", "/token/delete", {"token_id": token_id}).status == 404
+    assert as_stranger.request("POST", "/token/delete", {"token_id": token_id}).status == 404
     assert AccessToken.objects.filter(pk=token_id).exists()
 
 
@@ -98,7 +101,7 @@ def test_admins_manage_everybodys(api: Caller, as_admin: Caller, owner: User):
     change = {"token": {"comment": "looked at"}, "update_mask": "comment"}
     assert as_admin.done("PATCH", f"{ALL}/{token_id}", change)["comment"] == "looked at"
     assert as_admin.done("DELETE", f"{ALL}/{token_id}") == {}
-    assert as_admin.ask("GET", f"{ALL}/{token_id}").status == 404
+    assert as_admin.request("GET", f"{ALL}/{token_id}").status == 404
 
 
 @pytest.mark.parametrize(
@@ -106,19 +109,19 @@ def test_admins_manage_everybodys(api: Caller, as_admin: Caller, owner: User):
     [("GET", ALL), ("GET", f"{ALL}/x"), ("PATCH", f"{ALL}/x"), ("DELETE", f"{ALL}/x")],
 )
 def test_others_do_not(api: Caller, method: str, path: str):
-    assert api.ask(method, path).error == (403, "PERMISSION_DENIED")
+    assert api.request(method, path).error == (403, "PERMISSION_DENIED")
 
 
 def test_an_admin_makes_a_token_for_a_service_principal(as_admin: Caller, api: Caller, admin: User):
     path, program = "/token-management/on-behalf-of/tokens", "0b5f8d2e-1111-4222-8333-444455556666"
     body = {"application_id": program, "comment": "deploys", "lifetime_seconds": 60}
-    assert as_admin.ask("POST", path, body).error == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert as_admin.request("POST", path, body).error == (404, "RESOURCE_DOES_NOT_EXIST")
     as_admin.done("POST", "/preview/scim/v2/ServicePrincipals", {"applicationId": program})
     token = as_admin.done("POST", path, body)
     assert token["token_info"]["created_by_username"] == admin.email
     assert Caller(token["token_value"]).get("/preview/scim/v2/Me")["userName"] == program
-    assert api.ask("POST", path, body).error == (403, "PERMISSION_DENIED")
-    assert as_admin.ask("POST", path, {**body, "application_id": "owner@example.com"}).status == 404
+    assert api.request("POST", path, body).error == (403, "PERMISSION_DENIED")
+    assert as_admin.request("POST", path, {**body, "application_id": "owner@example.com"}).status == 404
 
 
 def test_an_unknown_field_is_named(api: Caller):

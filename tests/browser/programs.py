@@ -24,7 +24,7 @@ def run(code: str, *, token: str, shell: bool) -> str:
     return done.stdout
 
 
-def ask(url: str, name: str, token: str) -> requests.Response:
+def query(url: str, name: str, token: str) -> requests.Response:
     """One query, as any program sends it."""
     return requests.post(
         f"{url}/serving-endpoints/{name}/invocations",

@@ -159,7 +159,7 @@ def update_held(page: Page, product: Product, upstream: SandboxServer, token: st
 
 
 def answered_by(product: Product, token: str, model: str) -> None:
-    answer = programs.ask(product.url, NAME, token)
+    answer = programs.query(product.url, NAME, token)
     assert (answer.status_code, answer.json()["model"]) == (200, model)
 
 
@@ -213,4 +213,4 @@ def delete(page: Page, product: Product, token: str) -> None:
     dialog.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(f"{product.url}/ml/endpoints")
     expect(page.get_by_role("status").get_by_text(f"{NAME} was deleted.")).to_be_visible()
-    assert programs.ask(product.url, NAME, token).status_code == 404
+    assert programs.query(product.url, NAME, token).status_code == 404

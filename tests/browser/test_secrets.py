@@ -67,7 +67,7 @@ def create_by_reference(page: Page, upstream: SandboxServer) -> None:
 
 
 def used_key(product: Product, token: str, upstream: SandboxServer) -> str:
-    assert programs.ask(product.url, NAME, token).status_code == 200
+    assert programs.query(product.url, NAME, token).status_code == 200
     return str(upstream.requests("chat/completions")[-1]["key"])
 
 

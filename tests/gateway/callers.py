@@ -26,7 +26,7 @@ class CallerConnection:
         self._writer: asyncio.StreamWriter | None = None
         self._reader: asyncio.StreamReader
 
-    async def ask(self, endpoint: str, token: str, body: bytes) -> None:
+    async def send_query(self, endpoint: str, token: str, body: bytes) -> None:
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         head = (
@@ -92,7 +92,7 @@ class Callers:
         async def one() -> None:
             line = CallerConnection(self.port)
             for mood in left:
-                await self._ask(line, mood)
+                await self._send_query(line, mood)
                 if mood == "short":
                     await line.event()
                     line.close()
@@ -110,7 +110,7 @@ class Callers:
         async def one() -> None:
             line = CallerConnection(self.port)
             async with few:
-                await self._ask(line, mood)
+                await self._send_query(line, mood)
                 if mood != "mute":
                     await line.event()
             self.lines.append((mood, line))
@@ -134,7 +134,7 @@ class Callers:
         await asyncio.gather(*(one(mood, line) for mood, line in self.lines))
         self.lines = []
 
-    async def _ask(self, line: CallerConnection, mood: str) -> None:
+    async def _send_query(self, line: CallerConnection, mood: str) -> None:
         token, body = self.token, b"[]"
         if mood == "nonsense":
             self.nameless += 1
@@ -144,7 +144,7 @@ class Callers:
         else:
             self.sent += 1
             body = self._request_body(mood)
-        await line.ask(ENDPOINTS.get(mood, "chat"), token, body)
+        await line.send_query(ENDPOINTS.get(mood, "chat"), token, body)
 
     def _request_body(self, mood: str) -> bytes:
         body: dict[str, Any] = {"messages": MESSAGES, "client_request_id": f"{self.sent}"}

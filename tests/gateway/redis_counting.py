@@ -34,7 +34,7 @@ async def main(url: str, endpoint_id: str, calls: int) -> None:
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
 
-    async def ask() -> bool:
+    async def admit() -> bool:
         try:
             reservation = await limits.admit(endpoint=endpoint, principal=ANN, tokens=20, now=monotonic_ns())
         except GatewayError:
@@ -43,7 +43,7 @@ async def main(url: str, endpoint_id: str, calls: int) -> None:
         say("admitted")
         return True
 
-    await asyncio.gather(*(ask() for _ in range(calls)))
+    await asyncio.gather(*(admit() for _ in range(calls)))
     await limits.stop()
 
 

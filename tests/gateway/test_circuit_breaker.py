@@ -65,13 +65,13 @@ def test_an_open_circuit_says_when_to_come_back_and_asks_nobody(gateway: Gateway
     vendor.say(refusal(503))
     while not gateway.gateway.client.circuit(vendor.url).is_open:
         assert gateway.query("down").status_code == 503
-    asked = len(vendor.requests)
+    request_count = len(vendor.requests)
     vendor.say(GOOD)
     answer = gateway.query("other")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert 1 <= int(answer.headers["Retry-After"]) <= FIRST_OPEN_SECONDS
     assert "in a row" in answer.json()["message"]
-    assert len(vendor.requests) == asked
+    assert len(vendor.requests) == request_count
 
 
 def test_a_host_that_is_back_is_asked_by_all_again(gateway: GatewayServer, vendor: Vendor):

@@ -80,12 +80,12 @@ def test_a_changed_limit_applies_at_once_and_counts_earlier_calls(gateway: Gatew
 
 
 def test_tokens_are_settled_by_what_the_provider_reports(gateway: GatewayServer):
-    most, asked = 400, 150
-    limited(gateway, Limit("endpoint", most, "tokens"))
-    answers = [gateway.query(body={**CHAT, "max_tokens": asked}) for _ in range(most // 4)]
+    limit, max_tokens = 400, 150
+    limited(gateway, Limit("endpoint", limit, "tokens"))
+    answers = [gateway.query(body={**CHAT, "max_tokens": max_tokens}) for _ in range(limit // 4)]
     used = [answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200]
-    assert most // asked < len(used) < len(answers)
-    assert most - asked - 2 * used[0] < sum(used) <= most
+    assert limit // max_tokens < len(used) < len(answers)
+    assert limit - max_tokens - 2 * used[0] < sum(used) <= limit
 
 
 def test_without_max_tokens_the_average_output_of_recent_calls_is_reserved(gateway: GatewayServer):
@@ -101,16 +101,16 @@ def test_the_reserved_output_is_never_larger_than_the_limit(gateway: GatewayServ
     limits, chat = Limits(), gateway.holder.current.endpoints["chat"]
     wide, narrow = (replace(chat, limits=(Limit("user", most, "tokens"),)) for most in (5000, 500))
 
-    async def ask(endpoint: Endpoint, now: int) -> Reservation:
+    async def admit(endpoint: Endpoint, now: int) -> Reservation:
         return await limits.admit(endpoint=endpoint, principal=OWNER, tokens=10, is_unbounded=True, now=now)
 
-    async def ask_twice() -> None:
-        (await ask(wide, 0)).settle(1000, now=0)
-        await ask(narrow, WINDOW_NS + 1)  # all of it is taken, until it is known what it came to
+    async def admit_twice() -> None:
+        (await admit(wide, 0)).settle(1000, now=0)
+        await admit(narrow, WINDOW_NS + 1)  # all of it is taken, until it is known what it came to
         with pytest.raises(GatewayError, match="has been reached"):
-            await ask(narrow, WINDOW_NS + 1)
+            await admit(narrow, WINDOW_NS + 1)
 
-    asyncio.run(ask_twice())
+    asyncio.run(admit_twice())
 
 
 def test_a_failed_call_returns_its_reserved_tokens(gateway: GatewayServer, sandbox: SandboxServer):
@@ -134,5 +134,5 @@ def test_a_group_is_limited_as_one(gateway: GatewayServer):
     tokens = {sha256(token.encode()).digest(): TokenEntry(who) for token, who in known.items()}
     limited(gateway, Limit("user_group", 2, principal="team", shown="The team"))
     gateway.publish(tokens=tokens)
-    asked = ("token-owner", "token-stranger", "token-owner", "token-admin")
-    assert [gateway.query(token=token).status_code for token in asked] == [200, 200, 429, 200]
+    tokens = ("token-owner", "token-stranger", "token-owner", "token-admin")
+    assert [gateway.query(token=token).status_code for token in tokens] == [200, 200, 429, 200]

@@ -102,7 +102,9 @@ async def running() -> AsyncIterator[UpstreamClient]:
     client.stop()
 
 
-async def ask(client: UpstreamClient, url: str, *, auth: Auth | None = None, **headers: str) -> int:
+async def connection_number(
+    client: UpstreamClient, url: str, *, auth: Auth | None = None, **headers: str
+) -> int:
     """On which connection it was answered."""
     request = UpstreamRequest("POST", url, tuple(headers.items()), b"{}", auth)
     reply = await client.send(request, policy=LOOPBACK)
@@ -147,7 +149,7 @@ def test_token_requests_and_queries_use_separate_connections(gateway: GatewaySer
 def test_a_query_string_may_be_a_credential(vendor: Vendor):
     async def run() -> list[int]:
         async with running() as client:
-            return [await ask(client, f"{vendor.url}/?key={key}") for key in "ABAB"]
+            return [await connection_number(client, f"{vendor.url}/?key={key}") for key in "ABAB"]
 
     assert asyncio.run(run()) == [0, 1, 0, 1]
 
@@ -160,7 +162,11 @@ def test_signed_requests_are_told_apart_by_their_keys_and_not_by_their_signature
                 auth = AwsSigV4(
                     "bedrock", "us-east-1", Secret.from_plaintext(key), Secret.from_plaintext("s")
                 )
-                found.append(await ask(client, vendor.url, auth=auth, authorization=f"signature-{number}"))
+                found.append(
+                    await connection_number(
+                        client, vendor.url, auth=auth, authorization=f"signature-{number}"
+                    )
+                )
         return found
 
     assert asyncio.run(run()) == [0, 1, 0, 1]
@@ -182,10 +188,14 @@ def test_a_late_reply_that_the_event_loop_has_not_read_is_noticed(vendor: Vendor
 
     async def run() -> list[int]:
         async with running() as client:
-            first = await ask(client, vendor.url)
+            first = await connection_number(client, vendor.url)
             vendor.go.set()
             assert vendor.sent.wait(DEADLINE)
-            return [first, await ask(client, vendor.url), await ask(client, vendor.url)]
+            return [
+                first,
+                await connection_number(client, vendor.url),
+                await connection_number(client, vendor.url),
+            ]
 
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(run()) == [0, 1, 1]
@@ -199,11 +209,11 @@ def test_any_number_of_credentials_keeps_a_bounded_number_of_connections(
     async def run() -> None:
         async with running() as client:
             for number in range(1500):
-                await ask(client, vendor.url, authorization=f"Bearer {number}")
+                await connection_number(client, vendor.url, authorization=f"Bearer {number}")
                 assert len(client.pool) <= 40
             opened = len(vendor.seen)
             for number in range(1490, 1500):  # the oldest went first
-                await ask(client, vendor.url, authorization=f"Bearer {number}")
+                await connection_number(client, vendor.url, authorization=f"Bearer {number}")
             assert len(vendor.seen) == opened
             assert len(client.pool._by_key) == len(client.pool) == 40
             client.pool.sweep(now=1e12)

@@ -235,7 +235,7 @@ class Meeting:
             self.how(below)
         self.closed.set()
 
-    async def ask(self, port: int, *, before: bool) -> Connection:
+    async def send_second_request(self, port: int, *, before: bool) -> Connection:
         """Our side: a second question that meets the end, which came before the question was sent or after."""
         tls = self.certificate and ssl.create_default_context(cafile=str(self.certificate[0]))
         connecting = asyncio.get_running_loop().create_connection(
@@ -279,7 +279,7 @@ def test_what_is_certain_of_a_question_that_met_the_end_of_its_connection(
     certain = certain and not (is_secure and how is end and loop is uvloop.new_event_loop)
     meeting = Meeting(certificate if is_secure else None, how)
     with server(meeting.talk) as port, asyncio.Runner(loop_factory=loop) as runner:
-        assert runner.run(meeting.ask(port, before=before)).closed_unread is certain
+        assert runner.run(meeting.send_second_request(port, before=before)).closed_unread is certain
 
 
 class Racing:

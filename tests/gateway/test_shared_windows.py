@@ -214,14 +214,14 @@ def test_a_process_that_is_killed_and_started_again_admits_no_more(url: str):
 
 
 async def attempts(limits: Limits, endpoint: Endpoint, number: int) -> list[GatewayError | None]:
-    async def ask() -> GatewayError | None:
+    async def admit() -> GatewayError | None:
         try:
             await limits.admit(endpoint=endpoint, principal=ANN, tokens=0, now=monotonic_ns())
         except GatewayError as refused:
             return refused
         return None
 
-    return await asyncio.gather(*(ask() for _ in range(number)))
+    return await asyncio.gather(*(admit() for _ in range(number)))
 
 
 async def when(condition: Callable[[], bool]) -> None:

@@ -77,11 +77,11 @@ def succeed(owner: Person, provider: SandboxServer, found: Traces) -> None:
     owner.post("/ml/secrets/team/put", {"key": "openai", "value": CANARIES["scope"]})
     owner.create("referring", base=provider.base, openai_api_key="{{secrets/team/openai}}")
     owner.wait_for_state("referring", "Ready")
-    owner.ask("referring")
+    owner.query("referring")
     owner.post("/ml/secrets/team/put", {"key": "openai", "value": CANARIES["replaced"]})
-    owner.ask("pasted")
+    owner.query("pasted")
     until(
-        lambda: (owner.ask("referring"), provider.requests()[-1]["key"])[1] == CANARIES["replaced"],
+        lambda: (owner.query("referring"), provider.requests()[-1]["key"])[1] == CANARIES["replaced"],
         what="the replaced key to be sent",
     )
 
@@ -124,7 +124,7 @@ def query(owner: Person, provider: SandboxServer, found: Traces) -> None:
     quoted = f"The key {CANARIES['failing']} is out of money."
     for status in (400, 401, 403, 404, 429, 500, 503):
         provider.turn(on="chat/completions", status=status, message=quoted)
-        assert owner.ask("failing").status >= 400
+        assert owner.query("failing").status >= 400
     request = '{"messages": [{"role": "user", "content": "Hello"}]}'
     owner.post("/ml/endpoints/failing/query", {"request": request}, status=200)
     provider.turn(on="chat/completions", status=0, failed_after=1, message=quoted)

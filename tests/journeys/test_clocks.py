@@ -93,5 +93,5 @@ def test_a_clock_that_is_set_back_by_an_hour(tmp_path: Path, provider: SandboxSe
         pass_time(3)
         provider.reset()
         owner.wait_for_state("busy", "Ready", seconds=SOON)
-        assert owner.ask("busy").status == 200
+        assert owner.query("busy").status == 200
         until(lambda: '"ready"' in owner.get("/readyz").text, what="ready")

@@ -55,7 +55,7 @@ def load(gateways: Gateways, name: str, token: str) -> Iterator[Load]:
                 turn += 1
                 fault = ""
                 try:
-                    answer = gateways.ask(name, token, session=session, stream=turn % 2 == 0)
+                    answer = gateways.query(name, token, session=session, stream=turn % 2 == 0)
                     if answer.status_code != 200 or (turn % 2 == 0 and "data: [DONE]" not in answer.text):
                         fault = f"{answer.status_code} {answer.text[-200:]}"
                 except requests.RequestException as error:
@@ -100,7 +100,7 @@ def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
     name = deploy()
     provider.hold("chat/completions")
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(gateways.ask, name, owner.token)
+        late = pool.submit(gateways.query, name, owner.token)
         provider.wait_for("chat/completions")
         gateways.program.signal(signal.SIGTERM)
         until(lambda: is_refused(gateways), what="the port to be closed")
@@ -120,7 +120,7 @@ def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, dep
     until(lambda: len(gateways.workers() - before) == 1, what="another worker")
     with gateways.each() as sessions:
         for session in sessions.values():
-            assert gateways.ask(name, owner.token, session=session).status_code == 200
+            assert gateways.query(name, owner.token, session=session).status_code == 200
     assert "A worker was ended by SIGKILL; starting another." in gateways.program.err
 
 

@@ -41,7 +41,7 @@ class Everywhere:
         assert "warnings" not in reply
         return reply
 
-    def ask(self, name: str, token: str) -> list[int]:
+    def query(self, name: str, token: str) -> list[int]:
         """The status of one query at each process."""
         return [
             session.post(
@@ -75,18 +75,18 @@ def test_a_limit(everywhere: Everywhere, owner: Person, deploy: Deploy):
         everywhere.call(
             "PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[{"key": "user", "calls": 0}]
         )
-        assert everywhere.ask(name, owner.token) == [429] * 3
+        assert everywhere.query(name, owner.token) == [429] * 3
         everywhere.call("PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[])
-        assert everywhere.ask(name, owner.token) == [200] * 3
+        assert everywhere.query(name, owner.token) == [200] * 3
 
 
 def test_a_token(everywhere: Everywhere, deploy: Deploy):
     name = deploy()
     for _round in range(ROUNDS):
         made = everywhere.call("POST", "token/create", comment="short")
-        assert everywhere.ask(name, made["token_value"]) == [200] * 3
+        assert everywhere.query(name, made["token_value"]) == [200] * 3
         everywhere.call("POST", "token/delete", token_id=made["token_info"]["token_id"])
-        assert everywhere.ask(name, made["token_value"]) == [401] * 3
+        assert everywhere.query(name, made["token_value"]) == [401] * 3
 
 
 def test_a_permission_of_a_group_and_its_members(everywhere: Everywhere, deploy: Deploy):
@@ -99,15 +99,15 @@ def test_a_permission_of_a_group_and_its_members(everywhere: Everywhere, deploy:
     permissions = f"permissions/serving-endpoints/{endpoint_id}"
     given = {"group_name": f"readers of {name}", "permission_level": "CAN_QUERY"}
     everywhere.call("PATCH", permissions, access_control_list=[given])
-    assert everywhere.ask(name, token) == [404] * 3
+    assert everywhere.query(name, token) == [404] * 3
     for _round in range(ROUNDS):
         _change_members(everywhere, group, "add", member)
-        assert everywhere.ask(name, token) == [200] * 3
+        assert everywhere.query(name, token) == [200] * 3
         _change_members(everywhere, group, "remove", member)
-        assert everywhere.ask(name, token) == [404] * 3
+        assert everywhere.query(name, token) == [404] * 3
     _change_members(everywhere, group, "add", member)
     everywhere.call("PUT", permissions, access_control_list=[])
-    assert everywhere.ask(name, token) == [404] * 3
+    assert everywhere.query(name, token) == [404] * 3
 
 
 def _change_members(everywhere: Everywhere, group: str, op: str, member: str) -> None:
@@ -128,7 +128,7 @@ def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer
         root.wait_for_state("rotated", "Ready")
         for number in range(1, ROUNDS + 1):
             everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value=f"key-{number}")
-            assert everywhere.ask("rotated", root.token) == [200] * 3
+            assert everywhere.query("rotated", root.token) == [200] * 3
             keys = [each["key"] for each in provider.requests("chat/completions")][-3:]
             assert keys == [f"key-{number}"] * 3
 
@@ -136,20 +136,20 @@ def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer
 def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: Person, deploy: Deploy):
     name, other = deploy(), deploy()
     everywhere.call("DELETE", f"serving-endpoints/{name}")
-    assert everywhere.ask(name, owner.token) == [404] * 3
+    assert everywhere.query(name, owner.token) == [404] * 3
     token = everywhere.product.command("create_token", "leaver@example.com")
     endpoint_id = everywhere.call("GET", f"serving-endpoints/{other}")["id"]
     given = {"user_name": "leaver@example.com", "permission_level": "CAN_QUERY"}
     everywhere.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[given])
-    assert everywhere.ask(other, token) == [200] * 3
+    assert everywhere.query(other, token) == [200] * 3
     users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
     pk = next(each["id"] for each in users if each["userName"] == "leaver@example.com")
     for active in (False, True):  # what was ended stays ended
         change = {"op": "replace", "path": "active", "value": active}
         everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
-        assert everywhere.ask(other, token) == [401] * 3
+        assert everywhere.query(other, token) == [401] * 3
     token = everywhere.product.command("create_token", "leaver@example.com")
-    assert everywhere.ask(other, token) == [200] * 3
+    assert everywhere.query(other, token) == [200] * 3
 
 
 def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
@@ -197,7 +197,7 @@ def test_a_process_that_stands_still_is_named(
     stopped: list[int] = []
 
     def is_named() -> bool:
-        assert everywhere.ask(name, owner.token) == [200] * 3  # each has caught up
+        assert everywhere.query(name, owner.token) == [200] * 3  # each has caught up
         stopped[:] = [still := min(gateways.workers())]
         os.kill(still, signal.SIGSTOP)
         try:

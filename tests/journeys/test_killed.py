@@ -49,7 +49,7 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
     assert owner.state(name) == "Ready (Updating)"
     owner.wait_for_state(name, "Ready")
     assert product.process(WORKER) != killed
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
     assert owner.get(f"/ml/endpoints/{name}?tab=versions").text.count("Replaced") == 1
 
 
@@ -63,9 +63,9 @@ def test_a_server_killed_during_an_update_comes_back_and_the_update_settles(
     killed = product.kill(SERVER)
     provider.release("models")
     product.wait_for_another(SERVER, killed)
-    until(lambda: owner.ask(name).status == 200, what="the gateway to answer again")
+    until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_a_killed_beat_is_replaced_and_sweeps_again(
@@ -84,7 +84,7 @@ def test_a_lost_message_costs_one_sweep(
     name = deploy()
     lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def lose_the_messages_of(product: Product, action: Callable[[], object]) -> None:
@@ -122,9 +122,9 @@ def test_everything_killed_at_once_still_settles(
     for part in (BEAT, WORKER, SERVER):
         os.kill(product.process(part), signal.SIGKILL)
     provider.release("models")
-    until(lambda: owner.ask(name).status == 200, what="the gateway to answer again")
+    until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_the_gateway_answers_while_the_database_is_locked(product: Product, owner: Person, deploy: Deploy):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider: SandboxServer):
     owner.create("first", base=provider.base)
     owner.wait_for_state("first", "Ready")
-    answer = owner.ask("first")
+    answer = owner.query("first")
     assert (answer.status, answer.model) == (200, "gpt-4")
     assert "Hello" in answer.body["choices"][0]["message"]["content"]
 
@@ -58,7 +58,7 @@ def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late
     assert queries.statuses == {200}
     owner.edit(name, base=provider.base, model="gpt-4o")
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_a_failed_update_says_why_and_the_old_config_goes_on(
@@ -69,11 +69,11 @@ def test_a_failed_update_says_why_and_the_old_config_goes_on(
     owner.edit(name, base=provider.base, model="gpt-4o")
     owner.wait_for_state(name, "Ready (Update failed)")
     assert "This key was withdrawn." in owner.get(f"/ml/endpoints/{name}").text
-    assert owner.ask(name).model == "gpt-4"
+    assert owner.query(name).model == "gpt-4"
     provider.reset()
     owner.post(f"/ml/endpoints/{name}/retry", {})
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_a_provider_that_is_busy_for_a_moment_is_asked_again(owner: Person, provider: SandboxServer):
@@ -90,7 +90,7 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
     owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-first-key"})
     owner.create("rotating", base=provider.base, openai_api_key="{{secrets/rotation/openai}}")
     owner.wait_for_state("rotating", "Ready")
-    assert owner.ask("rotating").status == 200
+    assert owner.query("rotating").status == 200
     assert provider.requests("chat/completions")[-1]["key"] == "the-first-key"
     with querying(owner, "rotating") as queries:
         owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-second-key"})
@@ -106,13 +106,13 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
 def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy: Deploy):
     name = deploy()
     token = owner.new_token("to be revoked")
-    until(lambda: owner.ask(name, token=token).status == 200, what="the token to be known")
+    until(lambda: owner.query(name, token=token).status == 200, what="the token to be known")
     owner.revoke_token("to be revoked")
-    until(lambda: owner.ask(name, token=token).status == 401, what="the token to be refused")
-    assert owner.ask(name).status == 200
+    until(lambda: owner.query(name, token=token).status == 401, what="the token to be refused")
+    assert owner.query(name).status == 200
 
 
 def test_a_deleted_endpoint_answers_no_more(owner: Person, deploy: Deploy):
     name = deploy()
     owner.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
-    until(lambda: owner.ask(name).status == 404, what="the gateway to have forgotten it")
+    until(lambda: owner.query(name).status == 404, what="the gateway to have forgotten it")

@@ -42,7 +42,7 @@ def full_disk(process: int) -> Iterator[None]:
 def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     with running_gateways(env=product.env, size=1) as gateways:
-        until(lambda: gateways.ask(name, owner.token).status_code == 200, what="an answer")
+        until(lambda: gateways.query(name, owner.token).status_code == 200, what="an answer")
         (worker,) = gateways.workers()
 
         def says(*words: str) -> bool:
@@ -51,11 +51,11 @@ def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owne
 
         with full_disk(worker):
             for _each in range(3):
-                assert gateways.ask(name, owner.token).status_code == 200
+                assert gateways.query(name, owner.token).status_code == 200
             lost = "Usage cannot be written to the data folder (file too large): 3 rows of this process are lost so far."
             metrics = "The metrics of this process cannot be shared in the data folder (file too large)"
             until(lambda: says(lost, metrics, "Make room there"), what="both to be told")
-        assert gateways.ask(name, owner.token).status_code == 200
+        assert gateways.query(name, owner.token).status_code == 200
         until(lambda: says("It can be written again. `manage.py check_usage` counts"), what="the end of it")
         until(lambda: not says(metrics), what="shared metrics")
         assert "Traceback" not in gateways.program.text
@@ -72,7 +72,7 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         draft = spool / ".draft"
         draft.write_text("".join(f"{json.dumps(each).replace('Infinity', '1e400')}\n" for each in lines))
         draft.rename(spool / strange)
-        until(lambda: person.ask("sandbox-chat", token=token).status == 200, what="an answer", seconds=40)
+        until(lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=40)
         until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
         until(lambda: not (spool / strange).exists(), what="the end of the file")
         (degraded,) = person.get("/readyz").json()["degraded"]

@@ -44,7 +44,7 @@ class Someone:
         assert "warnings" not in reply
         return reply
 
-    def ask(self, name: str) -> requests.Response:
+    def query(self, name: str) -> requests.Response:
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
         return requests.post(url, json=CHAT_REQUEST, headers=self._head, timeout=30)
 
@@ -103,20 +103,20 @@ def test_a_name_that_was_freed_and_taken_anew_is_another_secret(product: Product
     ann.call("POST", "secrets/scopes/create", scope="prod")
     ann.put("prod", "openai", "anns-own")
     ann.deploy("trap", config(host, "{{secrets/prod/openai}}"))
-    assert ann.ask("trap").status_code == 200
+    assert ann.query("trap").status_code == 200
     ann.call("POST", "secrets/scopes/delete", scope="prod")
-    assert ann.ask("trap").status_code == 400
+    assert ann.query("trap").status_code == 400
 
     bob.call("POST", "secrets/scopes/create", scope="prod")
     bob.put("prod", "openai", "bobs-key")
-    refused = ann.ask("trap")
+    refused = ann.query("trap")
     assert refused.status_code == 400
     for word in ("{{secrets/prod/openai}}", "ann@example.com"):
         assert word in refused.json()["message"]
     ann.wait_for("trap", "NOT_READY")
     assert ann.events("trap")[0] == "ENDPOINT_REVOKED_EVENT"
     ann.call("PUT", "serving-endpoints/trap/config", status=400, **config(host, "{{secrets/prod/openai}}"))
-    assert ann.ask("trap").status_code == 400
+    assert ann.query("trap").status_code == 400
     assert received(host) == {"anns-own"}
 
 
@@ -127,20 +127,20 @@ def test_a_withdrawn_right_ends_the_use_of_a_secret_until_it_is_given_again(prod
     acl: dict[str, Any] = {"scope": "team", "principal": reader.email}
     owner.call("POST", "secrets/acls/put", **acl, permission="READ")
     reader.deploy("read", config(host, "{{secrets/team/openai}}"))
-    assert reader.ask("read").status_code == 200
+    assert reader.query("read").status_code == 200
 
     owner.call("POST", "secrets/acls/delete", **acl)
-    refused = reader.ask("read")
+    refused = reader.query("read")
     assert refused.status_code == 400
     for word in ("{{secrets/team/openai}}", owner.email, reader.email):
         assert word in refused.json()["message"]
     owner.put("team", "openai", "second")
-    assert reader.ask("read").status_code == 400
+    assert reader.query("read").status_code == 400
     reader.wait_for("read", "NOT_READY")
     assert received(host) == {"first"}
 
     owner.call("POST", "secrets/acls/put", **acl, permission="READ")
-    assert reader.ask("read").status_code == 200
+    assert reader.query("read").status_code == 200
     reader.wait_for("read", "READY")
     assert received(host) == {"first", "second"}
     assert reader.events("read")[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
@@ -165,16 +165,16 @@ def test_a_submitter_who_is_deactivated_leaves_an_endpoint_that_answers_and_foll
     pk = next(each["id"] for each in people if each["userName"] == leaver.email)
     change = {"op": "replace", "path": "active", "value": False}
     admin.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
-    assert leaver.ask("left").status_code == 401
+    assert leaver.query("left").status_code == 401
     owner.put("shared", "openai", "rotated")
-    assert owner.ask("left").status_code == 200
+    assert owner.query("left").status_code == 200
     assert owner.state("left")["ready"] == "READY"
     assert received(host) == {"held"}
     waiting = admin.call("GET", "secrets/takeovers/list")["takeovers"]
     assert [each["endpoint"] for each in waiting] == ["left"]
 
     owner.call("POST", "serving-endpoints/left/config:take-over")
-    assert owner.ask("left").status_code == 200
+    assert owner.query("left").status_code == 200
     assert received(host) == {"held", "rotated"}
     assert admin.call("GET", "secrets/takeovers/list") == {"takeovers": []}
 
@@ -202,6 +202,6 @@ def test_a_manager_who_may_not_read_a_secret_cannot_take_it_along_the_same_host(
         assert "You may not read secret scope own" in refused["message"]
     manager.call("PUT", "serving-endpoints/kept/config", **sent("/v1/", "X-Key"))
     manager.wait_for("kept", "READY")
-    assert manager.ask("kept").status_code == 200
+    assert manager.query("kept").status_code == 200
     assert {each.path for each in host.requests} == {"/v1/models", "/v1/chat/completions"}
     assert {each.headers.get("x-key") for each in host.requests} == {"maras-key"}

@@ -57,7 +57,7 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
         name = f"quick-{next(_NUMBERS)}"
         owner.create(name, base=provider.base)
         assert owner.wait_for_state(name, "Ready") < USUAL
-        assert owner.ask(name).status == 200
+        assert owner.query(name).status == 200
         until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=30)  # type: ignore[misc]
     assert slow.most == 4, "so many of one person at a time"
     waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]

@@ -73,12 +73,12 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
                 assert sentences["status"] == "ready"
                 assert "It serves the copy of its data folder, which is" in sentences["degraded"][0]
                 # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
-                answer = gateways.ask("sandbox-chat", token, session=session)
+                answer = gateways.query("sandbox-chat", token, session=session)
                 assert answer.status_code == 503, answer.text
-                assert gateways.ask("sandbox-chat", "unknown", session=session).status_code == 401
+                assert gateways.query("sandbox-chat", "unknown", session=session).status_code == 401
         bring_back(database)
         until(lambda: "database" not in degraded(gateways), what="the database to be followed again")
-        answer = gateways.ask("sandbox-chat", token)
+        answer = gateways.query("sandbox-chat", token)
         assert answer.status_code == 503, answer.text
 
 
@@ -104,7 +104,7 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
             assert "It serves the copy of its data folder" in gateways.readiness().json()["degraded"][0]
-            answer = gateways.ask("sandbox-chat", token)
+            answer = gateways.query("sandbox-chat", token)
             assert answer.status_code == 503, answer.text
             gateways.program.signal(signal.SIGTERM)
             assert gateways.program.ends(seconds=30) == 0
@@ -118,7 +118,7 @@ def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind:
         until(lambda: answers(gateways), what="the port to be answered")
         answer = gateways.readiness()
         assert (answer.status_code, answer.json()["status"]) == (503, "waiting for the first snapshot")
-        answer = gateways.ask("sandbox-chat", token)
+        answer = gateways.query("sandbox-chat", token)
         assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
         assert answer.headers["retry-after"] == "1"
 

@@ -47,7 +47,7 @@ def everything_is_taken_in(product: Product) -> bool:
 
 def test_a_query_becomes_a_row_and_a_figure_within_moments(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
-    answer = owner.ask(name)
+    answer = owner.query(name)
     until(lambda: rows(product, name) == 1, what="the row")
     tokens = one(product, "SELECT tokens_in + tokens_out FROM usage_request WHERE endpoint = ?", name)
     assert tokens == answer.body["usage"]["total_tokens"]
@@ -117,19 +117,19 @@ def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
 ):
     name = deploy()
     for _ in range(3):
-        owner.ask(name)
+        owner.query(name)
     admin = product.command("create_token", "metrics@example.com", "--admin")
     stranger = product.command("create_token", "stranger@example.com")
     address = f"{product.url}/metrics"
 
-    def ask(token: str) -> requests.Response:
+    def get_metrics(token: str) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return requests.get(address, headers=headers, timeout=60)
 
-    until(lambda: ask(admin).status_code == 200, what="the admin's token to be known")
-    assert ask("").status_code == 401
-    until(lambda: ask(stranger).status_code == 403, what="the stranger's token to be known")
-    families = {family.name: family for family in text_string_to_metric_families(ask(admin).text)}
+    until(lambda: get_metrics(admin).status_code == 200, what="the admin's token to be known")
+    assert get_metrics("").status_code == 401
+    until(lambda: get_metrics(stranger).status_code == 403, what="the stranger's token to be known")
+    families = {family.name: family for family in text_string_to_metric_families(get_metrics(admin).text)}
     counted = {
         (sample.labels["endpoint"], sample.labels["status"]): sample.value
         for sample in families["serving_ui_requests"].samples

@@ -51,7 +51,7 @@ class Product:
             timeout=180,
         )
 
-    def ask(self, path: str, *, token: str = "", body: Any = None) -> int:
+    def request_status(self, path: str, *, token: str = "", body: Any = None) -> int:
         """The status of one request; 0 when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json"}
@@ -96,8 +96,8 @@ def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
         assert program.out[0] == line == f"{READY}{product.port}/"
         link = program.says(LINK).removeprefix(LINK)
         assert re.fullmatch(rf"http://127\.0\.0\.1:{product.port}/welcome/[\w-]{{40,}}", link)
-        assert product.ask("/healthz") == product.ask("/readyz") == 200
-        assert product.ask(link.partition(str(product.port))[2]) == 200
+        assert product.request_status("/healthz") == product.request_status("/readyz") == 200
+        assert product.request_status(link.partition(str(product.port))[2]) == 200
 
 
 def test_a_second_start_prepares_nothing_again(product, started):
@@ -118,7 +118,7 @@ def test_a_signal_ends_the_whole_cleanly(product, started, number):
     assert started.ends() == 0
     assert "Traceback" not in started.text
     until(lambda: not any(map(is_alive, left)), what="every process to be gone")
-    assert product.ask("/healthz") == 0
+    assert product.request_status("/healthz") == 0
 
 
 @pytest.mark.parametrize("part", ["serving_ui.server", "--quiet worker", "--quiet beat"])
@@ -126,7 +126,7 @@ def test_a_killed_child_is_repaired(product, started, part):
     first = the(started, part)
     os.kill(first, signal.SIGKILL)
     until(lambda: not is_alive(first) and len(started.offspring()) >= 4, what="the child to be back")
-    until(lambda: product.ask("/readyz") == 200, what="the server to be ready again")
+    until(lambda: product.request_status("/readyz") == 200, what="the server to be ready again")
     assert the(started, part) != first
     assert started.process.poll() is None
 
@@ -192,9 +192,10 @@ def test_a_token_can_be_made_before_the_first_start_and_queries_the_sandbox_afte
         program.says(READY)
         path = "/serving-endpoints/sandbox-chat/invocations"
         until(
-            lambda: product.ask(path, token=token, body=chat_request) == 200, what="an answer of the sandbox"
+            lambda: product.request_status(path, token=token, body=chat_request) == 200,
+            what="an answer of the sandbox",
         )
-        assert product.ask(path, body=chat_request) == 401
+        assert product.request_status(path, body=chat_request) == 401
 
 
 def test_a_sign_in_link_is_a_path_and_nothing_else(product):

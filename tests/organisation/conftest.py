@@ -87,5 +87,5 @@ def second(product: Product, owner: Person) -> Iterator[Person]:
     server = [sys.executable, "-m", "serving_ui.server", "--port", str(port)]
     with running(server, cwd=product.data.parent, env=env) as other.program:
         there = Person(other, owner.session, owner.token)
-        until(lambda: there.ask("sandbox-chat").status == 200, what="the second server to answer")
+        until(lambda: there.query("sandbox-chat").status == 200, what="the second server to answer")
         yield there

@@ -123,7 +123,7 @@ def test_a_worker_with_another_clock_does_its_work(
         provider.wait_for("models", count=3, seconds=30)
         provider.reset()
         owner.wait_for_state(name, "Ready", seconds=30)
-        assert owner.ask(name).model == "gpt-4o"
+        assert owner.query(name).model == "gpt-4o"
 
 
 def test_two_workers_whose_clocks_differ_share_the_work(

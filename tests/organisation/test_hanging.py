@@ -29,4 +29,4 @@ def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
     owner.wait_for_state("after-silent", "Ready", seconds=60)
     assert (product.process(WORKER), product.process(BEAT)) == before
     assert "no sign of life" not in product.program.text
-    until(lambda: owner.ask("after-silent").status == 200, what="an answer")
+    until(lambda: owner.query("after-silent").status == 200, what="an answer")

@@ -40,7 +40,7 @@ def degraded(person: Person) -> list[Any]:
 def admitted(name: str, *people: Person) -> int:
     """How many of many questions at once, to each of these servers in turn, are answered."""
     with ThreadPoolExecutor(8) as callers:
-        statuses = list(callers.map(lambda who: who.ask(name).status, islice(cycle(people), QUERIES)))
+        statuses = list(callers.map(lambda who: who.query(name).status, islice(cycle(people), QUERIES)))
     assert set(statuses) <= {200, 429}
     return statuses.count(200)
 

@@ -79,7 +79,7 @@ def test_a_killed_worker_costs_a_moment(product: Product, owner: Person, provide
     product.kill(WORKER)
     provider.release("models")
     assert owner.wait_for_state(name, "Ready") < 12
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
@@ -114,7 +114,7 @@ def test_an_update_outlives_a_restart_of_postgresql_in_its_middle(
     finally:
         postgresql.service.start()
     owner.wait_for_state(name, "Ready")
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
@@ -128,7 +128,7 @@ def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
     finally:
         broker.service.start()
     owner.wait_for_state(name, "Ready", seconds=30)
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
@@ -139,7 +139,7 @@ def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
         owner.edit(name, base=provider.base, model="gpt-4o")
         assert owner.state(name) == "Ready (Updating)"
     owner.wait_for_state(name, "Ready", seconds=30)
-    assert owner.ask(name).model == "gpt-4o"
+    assert owner.query(name).model == "gpt-4o"
 
 
 def test_ready_means_that_every_gateway_serves_the_new_config(
@@ -149,7 +149,7 @@ def test_ready_means_that_every_gateway_serves_the_new_config(
     for model in ("gpt-4o", "gpt-5", "gpt-4"):
         owner.edit(name, base=provider.base, model=model)
         until(lambda: owner.state(name) != "Ready (Updating)", what="the update to settle")
-        assert second.ask(name).model == owner.ask(name).model == model
+        assert second.query(name).model == owner.query(name).model == model
 
 
 def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
@@ -161,12 +161,12 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     owner.edit(name, base=provider.base, model="gpt-4o")
     assert owner.wait_for_state(name, "Ready") < 12
     os.kill(process, signal.SIGCONT)
-    until(lambda: second.ask(name).model == "gpt-4o", what="the other gateway to catch up")
+    until(lambda: second.query(name).model == "gpt-4o", what="the other gateway to catch up")
 
 
 def test_an_ended_token_is_refused_by_every_gateway_at_once(owner: Person, second: Person):
     for number in range(5):
         token = owner.new_token(f"short {number}")
-        assert [each.ask("sandbox-chat", token=token).status for each in (owner, second)] == [200, 200]
+        assert [each.query("sandbox-chat", token=token).status for each in (owner, second)] == [200, 200]
         owner.revoke_token(f"short {number}")
-        assert [each.ask("sandbox-chat", token=token).status for each in (owner, second)] == [401, 401]
+        assert [each.query("sandbox-chat", token=token).status for each in (owner, second)] == [401, 401]

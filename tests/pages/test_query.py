@@ -118,13 +118,13 @@ def test_a_gateway_that_is_away_is_told_in_a_sentence(browser: Client, ready, se
 def streamed(user: User, headers: dict[str, str]) -> tuple[Any, list[bytes]]:
     """What a script on the page gets, piece by piece."""
 
-    async def ask() -> tuple[Any, list[bytes]]:
+    async def post() -> tuple[Any, list[bytes]]:
         client = AsyncClient()
         await client.aforce_login(user)
         response: Any = await client.post(QUERY, {"request": "{}"}, headers=headers)
         return response, [piece async for piece in response.streaming_content]
 
-    return async_to_sync(ask)()
+    return async_to_sync(post)()
 
 
 def test_a_script_gets_the_reply_piece_by_piece(ready, owner: User, gateway):

@@ -83,7 +83,7 @@ def children(program: Running) -> set[int]:
     return {each for each in program.offspring() if "here I am" in command_line(each)}
 
 
-def ask(port: int) -> bytes:
+def read_greeting(port: int) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         return caller.recv(100)
 
@@ -92,9 +92,9 @@ def ask(port: int) -> bytes:
 def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(program: tuple[Running, int]):
     started, port = program
     before = children(started)
-    server = int(ask(port).split()[-1])
+    server = int(read_greeting(port).split()[-1])
     os.kill(server, signal.SIGSTOP)
-    answers = [ask(port) for _each in range(20)]
+    answers = [read_greeting(port) for _each in range(20)]
     assert all(answer.startswith(b"served by ") for answer in answers)
     assert str(server).encode() not in {answer.split()[-1] for answer in answers}
     until(lambda: len(now := children(started)) == 2 and server not in now, what="another in its place")
@@ -130,7 +130,7 @@ def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Running,
     for process in sorted(everybody):  # the parent first, which is the harder order
         os.kill(process, signal.SIGCONT)
     over = time.monotonic() + 3  # in which the parent looks several times
-    until(lambda: time.monotonic() > over and ask(port).startswith(b"served by "), what="an answer")
+    until(lambda: time.monotonic() > over and read_greeting(port).startswith(b"served by "), what="an answer")
     assert {started.process.pid, *offspring(started.process.pid)} == everybody
     assert "no sign of life" not in started.text
 

@@ -79,13 +79,13 @@ def by_urllib(url: str) -> Any:
 
 
 def by_curl(*options: str) -> Callable[[str], Any]:
-    def ask(url: str) -> Any:
+    def send(url: str) -> Any:
         command = ["curl", "-sS", "--max-time", "30", "--data-binary", "@-", *options, url]
         done = subprocess.run(command, input=LARGE, capture_output=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    return ask
+    return send
 
 
 CLIENTS = {
@@ -102,10 +102,10 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("ask", CLIENTS.values(), ids=CLIENTS.keys())
+@pytest.mark.parametrize("send", CLIENTS.values(), ids=CLIENTS.keys())
 @pytest.mark.parametrize("path", ["", "/some"])
-def test_a_client_that_still_sends_sees_the_answer(server: Running, path: str, ask: Callable[[str], Any]):
-    assert ask(server.url + path) == ERROR_BODY
+def test_a_client_that_still_sends_sees_the_answer(server: Running, path: str, send: Callable[[str], Any]):
+    assert send(server.url + path) == ERROR_BODY
 
 
 def test_whoever_asks_first_is_not_told_to_send(server: Running):

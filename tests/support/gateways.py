@@ -32,7 +32,7 @@ class Gateways:
     def readiness(self) -> requests.Response:
         return requests.get(f"{self.url}/readyz", timeout=60)
 
-    def ask(
+    def query(
         self, name: str, token: str, *, session: requests.Session | None = None, **more: Any
     ) -> requests.Response:
         """Send one query; without `session` on a new connection."""

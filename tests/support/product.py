@@ -173,7 +173,7 @@ class Person:
         until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
         return time.monotonic() - began
 
-    def ask(self, name: str, *, token: str | None = None) -> Answer:
+    def query(self, name: str, *, token: str | None = None) -> Answer:
         """One query through the gateway."""
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"

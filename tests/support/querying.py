@@ -51,7 +51,7 @@ def querying(person: Person, name: str) -> Iterator[Queries]:
 
         def go_on() -> None:
             while not done.is_set():
-                queries.answers.append(somebody.ask(name))
+                queries.answers.append(somebody.query(name))
                 pause.wait(0.005)  # leaves CPU time to the other processes
 
         thread = threading.Thread(target=go_on, daemon=True)

@@ -27,11 +27,11 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
     if request.method == "GET":
         return await sync_to_async(_page)(request, name)
     endpoint = await sync_to_async(the_endpoint)(request, name, Action.QUERY)
-    asked = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
+    arguments = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
     if request.headers.get("X-Reply") == "stream":
-        return await relay.stream(**asked)
-    reply = replies.present(await relay.send(**asked))
-    return await sync_to_async(_page)(request, name, typed=asked["body"], reply=reply)
+        return await relay.stream(**arguments)
+    reply = replies.present(await relay.send(**arguments))
+    return await sync_to_async(_page)(request, name, typed=arguments["body"], reply=reply)
 
 
 def _page(request: PageRequest, name: str, **answered: Any) -> HttpResponse:

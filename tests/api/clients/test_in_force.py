@@ -14,7 +14,7 @@ from tests.support.sandbox import SandboxServer
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
 
 
-def ask(account: Account, name: str) -> int:
+def query_status(account: Account, name: str) -> int:
     """The status of one query."""
     body = {"messages": MESSAGES}
     return account.call("POST", f"/serving-endpoints/{name}/invocations", body).status_code
@@ -24,15 +24,15 @@ def test_a_token(workspace: WorkspaceClient, owner: Account, name: str, secret: 
     ready(workspace, name, secret)
     made = workspace.tokens.create(comment="for one query")
     program = Account(OWNER, owner.url, made.token_value or "")
-    assert ask(program, name) == 200
+    assert query_status(program, name) == 200
     assert made.token_info is not None
     workspace.tokens.delete(made.token_info.token_id or "")
-    assert ask(program, name) == 401
+    assert query_status(program, name) == 401
 
 
 def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, secret: str):
     endpoint_id = ready(workspace, name, secret).id or ""
-    assert ask(other, name) == 404
+    assert query_status(other, name) == 404
     for level, status in (
         (PermissionLevel.CAN_QUERY, 200),
         (PermissionLevel.CAN_VIEW, 403),
@@ -40,23 +40,23 @@ def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, sec
     ):
         given = AccessControlRequest(user_name=OTHER, permission_level=level)
         workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[given])
-        assert ask(other, name) == status
+        assert query_status(other, name) == status
     everyone = AccessControlRequest(group_name="users", permission_level=PermissionLevel.CAN_QUERY)
     workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[everyone])
-    assert ask(other, name) == 200
+    assert query_status(other, name) == 200
     workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[])
-    assert ask(other, name) == 404
+    assert query_status(other, name) == 404
 
 
 def test_a_limit_and_the_end(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
     ready(workspace, name, secret)
     none = RateLimit(calls=0, key=RateLimitKey.ENDPOINT, renewal_period=RateLimitRenewalPeriod.MINUTE)
     workspace.serving_endpoints.put(name, rate_limits=[none])
-    assert ask(owner, name) == 429
+    assert query_status(owner, name) == 429
     workspace.serving_endpoints.put(name, rate_limits=[])
-    assert ask(owner, name) == 200
+    assert query_status(owner, name) == 200
     workspace.serving_endpoints.delete(name)
-    assert ask(owner, name) == 404
+    assert query_status(owner, name) == 404
 
 
 def test_a_secret(
@@ -65,7 +65,7 @@ def test_a_secret(
     ready(workspace, name, secret)
     for value in ("sk-the-next", "sk-the-one-after"):
         workspace.secrets.put_secret(SCOPE, KEY, string_value=value)
-        assert ask(owner, name) == 200
+        assert query_status(owner, name) == 200
         assert provider.requests("chat/completions")[-1]["key"] == value
 
 
@@ -73,4 +73,4 @@ def test_an_endpoint_is_there_for_queries_once_it_is_ready(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     ready(workspace, name, secret)
-    assert ask(owner, name) == 200
+    assert query_status(owner, name) == 200

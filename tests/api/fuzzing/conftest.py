@@ -43,7 +43,9 @@ class Server:
         token = self.tokens[caller]
         return {"Authorization": f"Bearer {token}"} if token else {}
 
-    def ask(self, method: str, path: str, body: Any = None, *, caller: str = "admin") -> requests.Response:
+    def request(
+        self, method: str, path: str, body: Any = None, *, caller: str = "admin"
+    ) -> requests.Response:
         return requests.request(
             method, self.url + API + path, json=body, headers=self.headers(caller), timeout=30
         )
@@ -52,23 +54,23 @@ class Server:
         """Makes sure of one thing of each kind, whatever a test has done to it."""
         for kind, body in KINDS.items():
             if not self._has(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
-                made = self.ask("POST", f"/preview/scim/v2/{kind}", body).json()
+                made = self.request("POST", f"/preview/scim/v2/{kind}", body).json()
                 self.known[kind] = made["id"]
                 self.known["application"] = made.get("applicationId", self.known.get("application", ""))
         if not self._has("/secrets/get?scope=known-scope&key=known-key"):
-            self.ask("POST", "/secrets/scopes/create", {"scope": "known-scope"})
+            self.request("POST", "/secrets/scopes/create", {"scope": "known-scope"})
             secret = {"scope": "known-scope", "key": "known-key", "string_value": "sk-known"}
-            self.ask("POST", "/secrets/put", secret)
+            self.request("POST", "/secrets/put", secret)
             acl = {"scope": "known-scope", "principal": "known@example.com", "permission": "READ"}
-            self.ask("POST", "/secrets/acls/put", acl)
+            self.request("POST", "/secrets/acls/put", acl)
         if not self._has("/serving-endpoints/known"):
-            self.known["endpoint"] = self.ask("POST", "/serving-endpoints", ENDPOINT).json()["id"]
+            self.known["endpoint"] = self.request("POST", "/serving-endpoints", ENDPOINT).json()["id"]
         if not self._has(f"/token-management/tokens/{self.known.get('token', '-')}"):
-            made = self.ask("POST", "/token/create", {"comment": "known"}).json()
+            made = self.request("POST", "/token/create", {"comment": "known"}).json()
             self.known["token"] = made["token_info"]["token_id"]
 
     def _has(self, path: str) -> bool:
-        return self.ask("GET", path).status_code == 200
+        return self.request("GET", path).status_code == 200
 
 
 @pytest.hookimpl(trylast=True)

@@ -38,7 +38,7 @@ class Outcome:
 def translator(recorded: Recording) -> ResponseTranslator:
     return ResponseTranslator(
         wire_format=recorded.wire_format,
-        asked=lambda: recorded.context,
+        request_context=lambda: recorded.context,
         fail=lambda failed: to_error(failed, endpoint="e", secrets=()),
         counter=TokenCounter(),
         shows_usage=True,
