@@ -151,7 +151,7 @@ def test_an_update_can_be_cancelled_and_only_while_one_runs(
 def test_a_failed_first_config_is_shown_with_the_reason(
     api: Caller, make_endpoint: Make, sandbox: SandboxServer
 ):
-    sandbox.turn(on="models", status=401)
+    sandbox.set_faults(on="models", status=401)
     settle(make_endpoint("chat", base=sandbox.base))
     shown = api.get(f"{B}/chat")
     assert shown["state"] == {"ready": "NOT_READY", "config_update": "UPDATE_FAILED"}

@@ -103,7 +103,7 @@ def test_config_versions_keep_everything_that_was_submitted(
     api: Caller, deployed: Make, sandbox: SandboxServer
 ):
     deployed("chat")
-    sandbox.turn(on="models", status=401)
+    sandbox.set_faults(on="models", status=401)
     update(api, sandbox)
     settle(Endpoint.objects.get(name="chat"))
     newest, oldest = api.get(f"{CHAT}/config-versions")["config_versions"]

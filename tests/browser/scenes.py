@@ -119,7 +119,7 @@ def furnished(owner: Clerk, newcomer: Clerk, *, admin_token: str) -> Iterator[No
     """The endpoints, secrets and tokens that the scenes show, as long as the block runs."""
     with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
         held.hold("models")
-        refusing.turn(
+        refusing.set_faults(
             on="models", status=401, message="Incorrect API key provided: it was revoked on Monday."
         )
         tags = {

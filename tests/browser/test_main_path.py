@@ -121,7 +121,7 @@ def becomes_within_two_seconds(page: Page, words: str) -> None:
 
 
 def query_streamed(page: Page, upstream: SandboxServer) -> None:
-    upstream.turn(on="chat/completions", pause=0.05)
+    upstream.set_faults(on="chat/completions", pause=0.05)
     page.get_by_role("link", name="Query", exact=True).click()
     expect(page.get_by_label("Request")).to_have_value(re.compile(r'"stream": true'))
     page.get_by_role("button", name="Send request").click()
@@ -185,7 +185,7 @@ def cancel_update(page: Page, product: Product, token: str) -> None:
 
 def fail_and_retry(page: Page, product: Product, upstream: SandboxServer, token: str) -> None:
     upstream.reset()
-    upstream.turn(on="models", status=401, message="This key has no money left.")
+    upstream.set_faults(on="models", status=401, message="This key has no money left.")
     steps.update_model(page, "gpt-4-turbo")
     expect(steps.state(page)).to_have_text("Ready (Update failed)")
     expect(page.locator("#endpoint-state")).to_contain_text("This key has no money left.")

@@ -33,7 +33,7 @@ def send(page: Page) -> None:
 
 
 def test_a_reply_cut_in_the_middle_says_so(query_page: Page, upstream: SandboxServer) -> None:
-    upstream.turn(on="chat/completions", cut_after=2)
+    upstream.set_faults(on="chat/completions", cut_after=2)
     send(query_page)
     expect(query_page.locator("#reply")).to_contain_text(re.compile("error|broke", re.IGNORECASE))
     expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
@@ -51,7 +51,7 @@ def test_stop_ends_the_call_at_the_provider_too(query_page: Page, upstream: Sand
 def test_a_refusal_is_shown_in_the_words_of_the_provider(
     query_page: Page, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
-    upstream.turn(on="chat/completions", status=400, message="The model has gone on holiday.")
+    upstream.set_faults(on="chat/completions", status=400, message="The model has gone on holiday.")
     monitor.expect_status(400)
     send(query_page)
     expect(query_page.get_by_role("status").get_by_text("400")).to_be_visible()

@@ -271,7 +271,7 @@ def test_an_update_whose_submitter_loses_the_right_fails_and_the_old_config_answ
 ):
     deploy(owner)
     rights.let_manage(owner, reader)
-    sandbox.turn(on="models", status=503)
+    sandbox.set_faults(on="models", status=503)
     settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
     rights.withdraw(owner, reader)
     assert rights.followed() == ("READY", "UPDATE_FAILED")
@@ -315,7 +315,7 @@ def test_while_it_is_revoked_an_update_to_another_secret_makes_it_ready(
     spec = rights.config(sandbox.base, reference="{{secrets/own/key}}")
     vault_commands.create_scope(name="own", actor=reader, now=clock.now())
     vault_commands.put_secret(scope="own", key="key", value="own", actor=reader, now=clock.now())
-    sandbox.turn(on="models", status=401)
+    sandbox.set_faults(on="models", status=401)
     updating = rights.update(reader, spec)
     assert rights.followed() == ("NOT_READY", "IN_PROGRESS")
     settle(updating)

@@ -57,7 +57,7 @@ def types(endpoint: Endpoint) -> list[str]:
 
 @pytest.mark.parametrize("status", [403, 404, 405, 501])
 def test_a_provider_without_such_a_call_is_used_unverified(owner: User, sandbox: SandboxServer, status: int):
-    sandbox.turn(on="models", status=status)
+    sandbox.set_faults(on="models", status=status)
     ready = settle(create(owner, sandbox.base))
     assert ready.ready == "READY"
     assert "SERVED_ENTITY_UNVERIFIED_EVENT" in types(ready)
@@ -65,7 +65,7 @@ def test_a_provider_without_such_a_call_is_used_unverified(owner: User, sandbox:
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServer, status: int):
-    sandbox.turn(on="models", status=status)
+    sandbox.set_faults(on="models", status=status)
     waiting = settle(create(owner, sandbox.base))
     assert waiting.config_update == "IN_PROGRESS"
     assert waiting.next_poll_at is not None
@@ -76,16 +76,16 @@ def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServe
 
 
 def test_the_wait_follows_retry_after_and_backs_off(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=429, retry_after="7")
+    sandbox.set_faults(on="models", status=429, retry_after="7")
     made = create(owner, sandbox.base)
     assert is_put_off(made, seconds=7)
-    sandbox.turn(on="models", status=429, retry_after="")
+    sandbox.set_faults(on="models", status=429, retry_after="")
     for seconds in (2, 4, 8):
         assert is_put_off(made, seconds=seconds)
 
 
 def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=503, message="Overloaded.")
+    sandbox.set_faults(on="models", status=503, message="Overloaded.")
     waiting = settle(create(owner, sandbox.base))
     assert waiting.config_update == "IN_PROGRESS"
     pass_time(61)
@@ -96,7 +96,7 @@ def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: 
 
 @pytest.mark.parametrize("outcome", ["busy", "unexpected"])
 def test_the_deadline_counts_from_the_first_attempt(owner: User, sandbox: SandboxServer, outcome: str):
-    sandbox.turn(on="models", status=503)
+    sandbox.set_faults(on="models", status=503)
     made = create(owner, sandbox.base)
     spec = made.versions.get().spec
     pass_time(600)
@@ -114,7 +114,7 @@ def test_the_deadline_counts_from_the_first_attempt(owner: User, sandbox: Sandbo
 def test_a_deadline_that_a_step_back_of_the_clock_put_far_off_is_put_anew(
     owner: User, sandbox: SandboxServer
 ):
-    sandbox.turn(on="models", status=503)
+    sandbox.set_faults(on="models", status=503)
     made = settle(create(owner, sandbox.base))
     pass_time(-HOUR)
     assert settle(made).config_update == "IN_PROGRESS"
@@ -161,14 +161,14 @@ def test_an_unreachable_provider_is_said_to_be_so(owner: User):
 
 
 def test_a_refused_key_is_quoted_by_nobody(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=401, message=f"Incorrect API key provided: {CANARY}.")
+    sandbox.set_faults(on="models", status=401, message=f"Incorrect API key provided: {CANARY}.")
     failed = settle(create(owner, sandbox.base))
     assert failed.config_update == "UPDATE_FAILED"
     assert CANARY not in repr([*failed.versions.values(), *failed.events.values()])
 
 
 def test_a_redirect_is_refused_and_not_followed(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=302, location="http://127.0.0.1:1/stolen")
+    sandbox.set_faults(on="models", status=302, location="http://127.0.0.1:1/stolen")
     failed = settle(create(owner, sandbox.base))
     assert failed.config_update == "UPDATE_FAILED"
     assert "redirect (302)" in failed.versions.get().message
@@ -328,7 +328,7 @@ def test_due_rows_are_sent_once_and_again_when_nothing_happens(owner: User, sand
 
 
 def test_a_row_that_a_step_back_of_the_clock_put_far_off_is_due(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=503)
+    sandbox.set_faults(on="models", status=503)
     made = settle(create(owner, sandbox.base))
     assert leases.due() == []
     pass_time(-HOUR)

@@ -95,7 +95,7 @@ def test_rule_2_ready_never_falls_back(deployed: Make, owner: User, sandbox: San
     deployed()
     updating = update("chat", sandbox.base, owner)
     if end == "fail":
-        sandbox.turn(on="models", status=401)
+        sandbox.set_faults(on="models", status=401)
         settle(updating)
     else:
         commands.cancel_update(name="chat", actor=owner, now=clock.now())
@@ -253,7 +253,7 @@ def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner
 
 
 def test_rule_8_a_failure_says_why_stays_visible_and_can_be_retried(owner: User, sandbox: SandboxServer):
-    sandbox.turn(on="models", status=401, message="Incorrect API key provided.")
+    sandbox.set_faults(on="models", status=401, message="Incorrect API key provided.")
     failed = settle(commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now()))
     assert (failed.ready, failed.config_update) == ("NOT_READY", "UPDATE_FAILED")
     version = failed.versions.get()

@@ -169,7 +169,7 @@ def test_what_was_not_served_at_the_deactivation_cannot_be_brought_back(
     """Nothing says which value it would be: the one of now must not go out on the right of somebody who is gone."""
     deploy(reader)
     rights.let_manage(reader, stranger)
-    sandbox.turn(on="models", status=401)
+    sandbox.set_faults(on="models", status=401)
     other = sandbox.base.replace("127.0.0.1", "localhost")
     assert settle(rights.update(reader, rights.config(other))).config_update == "UPDATE_FAILED"
     set_active(reader, False)

@@ -39,9 +39,9 @@ def test_openai_streams(client: openai.OpenAI):
     assert "".join(piece.choices[0].text for piece in pieces).startswith("This is a canned reply")
 
 
-@pytest.mark.parametrize("knob", ["cut_after", "malformed_after", "failed_after"])
-def test_openai_raises_when_a_stream_breaks(client: openai.OpenAI, sandbox: SandboxServer, knob: str):
-    sandbox.turn(**{knob: 3})
+@pytest.mark.parametrize("fault", ["cut_after", "malformed_after", "failed_after"])
+def test_openai_raises_when_a_stream_breaks(client: openai.OpenAI, sandbox: SandboxServer, fault: str):
+    sandbox.set_faults(**{fault: 3})
     got: list[Any] = []
     with pytest.raises(openai.APIError) as error:
         got.extend(client.chat.completions.create(model="chat", messages=MESSAGES, stream=True))
@@ -53,11 +53,11 @@ def test_openai_maps_our_errors(client: openai.OpenAI, sandbox: SandboxServer):
         client.chat.completions.create(model="nothing", messages=MESSAGES)
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").chat.completions.create(model="chat", messages=MESSAGES)
-    sandbox.turn(status=401, message=f"Bad key {CANARY}")
+    sandbox.set_faults(status=401, message=f"Bad key {CANARY}")
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="chat", messages=MESSAGES)
     assert CANARY not in str(refused.value)
-    sandbox.turn(status=429)
+    sandbox.set_faults(status=429)
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="chat", messages=MESSAGES)
 
@@ -85,7 +85,7 @@ def test_mlflow_predicts_and_streams(deployments: Any):
 
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_sees_the_error_of_a_broken_stream(deployments: Any, sandbox: SandboxServer):
-    sandbox.turn(cut_after=3)
+    sandbox.set_faults(cut_after=3)
     chunks = list(deployments.predict_stream(endpoint="chat", inputs=CHAT))
     assert chunks[-1]["error"]["message"].startswith("The provider")
 

@@ -31,37 +31,37 @@ def nonsense(gateway: GatewayServer, sandbox: SandboxServer) -> None:
 
 
 def failing(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(status=500)
+    sandbox.set_faults(status=500)
     gateway.query()
 
 
 def limited(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(status=429)
+    sandbox.set_faults(status=429)
     gateway.query()
 
 
 def cut(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(cut_after=3)
+    sandbox.set_faults(cut_after=3)
     gateway.query(body=STREAM)
 
 
 def cut_early(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(cut_after=0)
+    sandbox.set_faults(cut_after=0)
     gateway.query(body=STREAM)
 
 
 def stream_error(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(failed_after=2)
+    sandbox.set_faults(failed_after=2)
     gateway.query(body=STREAM)
 
 
 def early_stream_error(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(failed_after=0)
+    sandbox.set_faults(failed_after=0)
     gateway.query(body=STREAM)
 
 
 def left(gateway: GatewayServer, sandbox: SandboxServer) -> None:
-    sandbox.turn(pause=0.1)
+    sandbox.set_faults(pause=0.1)
     with gateway.query(body=STREAM, stream=True) as answer:
         assert json.loads(next(answer.iter_lines()).removeprefix(b"data: "))["choices"]
 

@@ -115,7 +115,7 @@ def test_the_reserved_output_is_never_larger_than_the_limit(gateway: GatewayServ
 
 def test_a_failed_call_returns_its_reserved_tokens(gateway: GatewayServer, sandbox: SandboxServer):
     limited(gateway, Limit("endpoint", 200, "tokens"))
-    sandbox.turn(on="chat/completions", status=400)
+    sandbox.set_faults(on="chat/completions", status=400)
     failed = [gateway.query(body={**CHAT, "max_tokens": 150}).status_code for _ in range(3)]
     assert failed == [400, 400, 400]
 

@@ -53,7 +53,7 @@ def outcome(answer: requests.Response) -> tuple[int, str]:
 def test_each_status_becomes_one_that_clients_understand(
     gateway: GatewayServer, sandbox: SandboxServer, status: int, expected: tuple[int, str], stream: bool
 ):
-    sandbox.turn(status=status, message="The model said no.")
+    sandbox.set_faults(status=status, message="The model said no.")
     answer = gateway.query(body={"messages": [{"role": "user", "content": "x"}], "stream": stream})
     assert outcome(answer) == expected
     assert answer.status_code in UNDERSTOOD
@@ -83,12 +83,12 @@ def test_a_refused_key_does_not_look_like_the_callers_own(gateway: GatewayServer
 def test_the_providers_retry_after_is_passed_on_in_whole_seconds(
     gateway: GatewayServer, sandbox: SandboxServer, given: str, expected: str
 ):
-    sandbox.turn(status=429, retry_after=given)
+    sandbox.set_faults(status=429, retry_after=given)
     assert gateway.query().headers["retry-after"] == expected
 
 
 def test_an_exhausted_quota_has_no_retry_after(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(status=429, message="insufficient_quota: pay first.")
+    sandbox.set_faults(status=429, message="insufficient_quota: pay first.")
     assert outcome(gateway.query()) == (400, "BAD_REQUEST")
 
 
@@ -99,19 +99,19 @@ def test_an_exhausted_quota_has_no_retry_after(gateway: GatewayServer, sandbox: 
 def test_a_secret_in_the_providers_words_is_taken_out(
     gateway: GatewayServer, sandbox: SandboxServer, message: str
 ):
-    sandbox.turn(status=401, message=message)
+    sandbox.set_faults(status=401, message=message)
     answer = gateway.query()
     assert "[secret]" in answer.json()["message"]
     assert "sk-" not in answer.text
 
 
 def test_a_long_message_is_truncated(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(status=400, message="long " * 2000)
+    sandbox.set_faults(status=400, message="long " * 2000)
     assert 1500 < len(gateway.query().json()["message"]) < 2300
 
 
 def test_a_redirect_is_not_followed(gateway: GatewayServer, sandbox: SandboxServer, raw: RawServer):
-    sandbox.turn(status=307, location=f"{raw.url}/stolen")
+    sandbox.set_faults(status=307, location=f"{raw.url}/stolen")
     answer = gateway.query()
     assert outcome(answer) == (400, "BAD_REQUEST")
     assert "redirect" in answer.json()["message"]
@@ -228,5 +228,5 @@ def test_a_provider_that_does_not_begin_to_answer_is_504(gateway: GatewayServer,
 
 
 def test_a_provider_that_is_cut_in_a_whole_answer_is_503(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(cut_after=0)
+    sandbox.set_faults(cut_after=0)
     assert outcome(gateway.query()) == (503, "TEMPORARILY_UNAVAILABLE")

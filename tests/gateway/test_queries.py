@@ -68,7 +68,7 @@ def test_embeddings_come_back_in_the_encoding_that_was_asked_for(gateway: Gatewa
 def test_the_answer_says_what_served_it_and_how_long_the_gateway_took(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
-    sandbox.turn(latency=0.2)
+    sandbox.set_faults(latency=0.2)
     answer = gateway.query(headers={"X-Request-Id": "my-id-1"})
     assert answer.headers["served-model-name"] == "entity-1"
     assert answer.headers["x-request-id"] == "my-id-1"

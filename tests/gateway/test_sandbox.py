@@ -1,4 +1,4 @@
-"""The sandbox by itself: canned, honest, the same each time; and without knobs unless it was started with them."""
+"""The sandbox by itself: its replies are fixed and say so; faults can be set only if it was started with --control."""
 
 from __future__ import annotations
 
@@ -116,16 +116,16 @@ def test_one_key_is_always_refused(client: openai.OpenAI):
         client.with_options(api_key="sandbox-invalid").models.list()
 
 
-def test_without_control_there_are_no_knobs(plain: Running):
+def test_without_control_no_faults_can_be_set(plain: Running):
     answer = requests.post(f"{plain.url}/sandbox/control", json={"status": 500}, timeout=60)
     assert answer.status_code == 404
     assert requests.get(f"{plain.url}/sandbox/v1/models", timeout=60).status_code == 200
 
 
-def test_an_unknown_knob_is_refused(sandbox: Any):
+def test_an_unknown_fault_is_refused(sandbox: Any):
     answer = requests.post(f"{sandbox.url}/sandbox/control", json={"speed": 1}, timeout=60)
     assert answer.status_code == 400
-    assert "no knob speed" in answer.json()["error"]["message"]
+    assert "no fault speed" in answer.json()["error"]["message"]
 
 
 def test_it_runs_alone_as_a_command_and_stops_when_told_to():

@@ -58,7 +58,7 @@ def test_a_clean_stream_ends_with_exactly_one_done(gateway: GatewayServer, name:
 
 
 def test_events_arrive_when_they_are_sent(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(pause=0.05)
+    sandbox.set_faults(pause=0.05)
     with gateway.query(body=STREAM, stream=True) as answer:
         moments = [time.monotonic() for line in answer.iter_lines() if line]
     assert moments[-1] - moments[0] > 0.5
@@ -70,7 +70,7 @@ def test_usage_comes_in_the_stream_when_it_is_asked_for(gateway: GatewayServer):
 
 
 def test_a_cut_stream_ends_with_an_error_event(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(cut_after=3)
+    sandbox.set_faults(cut_after=3)
     answer = gateway.query(body=STREAM)
     assert answer.status_code == 200
     assert len(payloads(answer)) == 4
@@ -80,7 +80,7 @@ def test_a_cut_stream_ends_with_an_error_event(gateway: GatewayServer, sandbox: 
 def test_a_stream_that_is_cut_before_its_first_event_is_an_ordinary_error(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
-    sandbox.turn(cut_after=0)
+    sandbox.set_faults(cut_after=0)
     answer = gateway.query(body=STREAM)
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
 
@@ -88,7 +88,7 @@ def test_a_stream_that_is_cut_before_its_first_event_is_an_ordinary_error(
 def test_a_malformed_event_ends_the_stream_with_an_error_event(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
-    sandbox.turn(malformed_after=2)
+    sandbox.set_faults(malformed_after=2)
     answer = gateway.query(body=STREAM)
     assert len(payloads(answer)) == 3
     assert_ended_with_an_error(answer)
@@ -97,7 +97,7 @@ def test_a_malformed_event_ends_the_stream_with_an_error_event(
 def test_an_error_event_of_the_provider_ends_the_stream_without_its_secrets(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
-    sandbox.turn(failed_after=2, message=f"Overloaded {CANARY} today")
+    sandbox.set_faults(failed_after=2, message=f"Overloaded {CANARY} today")
     answer = gateway.query(body=STREAM)
     message = assert_ended_with_an_error(answer, code="INTERNAL_ERROR")
     assert "Overloaded [secret] today" in message
@@ -106,7 +106,7 @@ def test_an_error_event_of_the_provider_ends_the_stream_without_its_secrets(
 def test_a_stream_without_done_is_whole_only_when_it_said_why_it_finished(
     gateway: GatewayServer, sandbox: SandboxServer, raw: RawServer
 ):
-    sandbox.turn(no_done=True)
+    sandbox.set_faults(no_done=True)
     assert payloads(gateway.query(body=STREAM))[-1] == "[DONE]"
     raw.answer(HEAD + b"connection: close\r\n\r\n" + EVENT)
     assert_ended_with_an_error(gateway.query("raw", STREAM))
@@ -147,7 +147,7 @@ def test_a_provider_that_does_not_stream_is_told_of(gateway: GatewayServer, raw:
 
 
 def test_a_stream_that_never_ends_is_ended(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(pause=0.45)  # some twenty events, so longer than the six seconds of the test's gateway
+    sandbox.set_faults(pause=0.45)  # some twenty events, so longer than the six seconds of the test's gateway
     answer = gateway.query(body=STREAM)
     assert "6 s" in assert_ended_with_an_error(answer, code="DEADLINE_EXCEEDED")
 
@@ -164,7 +164,7 @@ def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, r
 
 
 def test_a_caller_who_leaves_a_stream_ends_it_at_the_provider(gateway: GatewayServer, sandbox: SandboxServer):
-    sandbox.turn(pause=0.2)
+    sandbox.set_faults(pause=0.2)
     with gateway.query(body=STREAM, stream=True) as answer:
         next(answer.iter_lines())
     wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])

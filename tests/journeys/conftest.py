@@ -16,7 +16,7 @@ _NUMBERS = count(1)
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[SandboxServer]:
-    """The upstream of every endpoint, with its knobs."""
+    """The upstream of every endpoint, whose faults can be set."""
     with running_sandbox() as server:
         yield server
 

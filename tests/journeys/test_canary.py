@@ -91,10 +91,10 @@ def fail(owner: Person, provider: SandboxServer, found: Traces) -> None:
     quoted = f"Incorrect API key provided: {CANARIES['refused']}. You may find yours on our page."
     for status, state in ((401, "Not ready (Update failed)"), (403, "Ready")):
         name = f"refused-{status}"
-        provider.turn(on="models", status=status, message=quoted)
+        provider.set_faults(on="models", status=status, message=quoted)
         owner.create(name, base=provider.base, openai_api_key_plaintext=CANARIES["refused"])
         owner.wait_for_state(name, state)
-    provider.turn(on="models", status=503, message=quoted)
+    provider.set_faults(on="models", status=503, message=quoted)
     owner.create("refused-503", base=provider.base, openai_api_key_plaintext=CANARIES["refused"])
     until(
         lambda: "answered 503" in owner.get("/ml/endpoints/refused-503").text, what="the reason on the page"
@@ -123,11 +123,11 @@ def query(owner: Person, provider: SandboxServer, found: Traces) -> None:
     owner.wait_for_state("failing", "Ready")
     quoted = f"The key {CANARIES['failing']} is out of money."
     for status in (400, 401, 403, 404, 429, 500, 503):
-        provider.turn(on="chat/completions", status=status, message=quoted)
+        provider.set_faults(on="chat/completions", status=status, message=quoted)
         assert owner.query("failing").status >= 400
     request = '{"messages": [{"role": "user", "content": "Hello"}]}'
     owner.post("/ml/endpoints/failing/query", {"request": request}, status=200)
-    provider.turn(on="chat/completions", status=0, failed_after=1, message=quoted)
+    provider.set_faults(on="chat/completions", status=0, failed_after=1, message=quoted)
     streamed = request.replace('{"messages"', '{"stream": true, "messages"')
     with requests.Session() as session:
         url = f"{owner.product.url}/serving-endpoints/failing/invocations"

@@ -71,7 +71,7 @@ def test_a_whole_machine_that_was_suspended(hasty: Product, person: Person, prov
 def test_a_machine_that_was_suspended_while_a_provider_was_busy(
     hasty: Product, person: Person, provider: SandboxServer
 ):
-    provider.turn(on="models", status=503)
+    provider.set_faults(on="models", status=503)
     person.create("retried", base=provider.base)
     provider.wait_for("models")
     with stopped(hasty.program.process.pid, *hasty.program.offspring()):
@@ -86,7 +86,7 @@ def test_a_clock_that_is_set_back_by_an_hour(tmp_path: Path, provider: SandboxSe
     with Product(tmp_path / "product", **clock.env).up() as product, product.person("a@example.com") as owner:
         owner.create("before", base=provider.base)
         owner.wait_for_state("before", "Ready")
-        provider.turn(on="models", status=503)
+        provider.set_faults(on="models", status=503)
         owner.create("busy", base=provider.base)
         provider.wait_for("models", count=2)
         clock.set(-HOUR)

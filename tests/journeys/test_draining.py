@@ -59,7 +59,7 @@ def test_up_finishes_a_running_stream(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy, number: int
 ):
     name = deploy()
-    provider.turn(on="chat/completions", pause=PAUSE)
+    provider.set_faults(on="chat/completions", pause=PAUSE)
     with stream(product.port, name, owner.token) as answer:
         product.program.signal(number)
         until(lambda: is_refused(product.port), what="the port to be closed")
@@ -77,7 +77,7 @@ def test_a_second_signal_ends_up_at_once(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    provider.turn(on="chat/completions", pause=60.0)
+    provider.set_faults(on="chat/completions", pause=60.0)
     with stream_without_event(product.port, name, owner.token, provider):
         product.program.signal(signal.SIGTERM)
         until(lambda: "Waiting for what still runs" in product.program.text, what="to be told for what")
@@ -121,7 +121,7 @@ def test_what_takes_longer_than_the_limit_is_cut_off_and_told(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    provider.turn(on="chat/completions", pause=60.0)
+    provider.set_faults(on="chat/completions", pause=60.0)
     with server_alone(product, "--drain-seconds", "1") as (server, port):
         until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
         with stream_without_event(port, name, owner.token, provider):
@@ -135,7 +135,7 @@ def test_a_server_alone_drains_as_well(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    provider.turn(on="chat/completions", pause=PAUSE)
+    provider.set_faults(on="chat/completions", pause=PAUSE)
     with server_alone(product) as (server, port):
         until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
         with stream(port, name, owner.token) as answer:

@@ -65,7 +65,7 @@ def test_a_failed_update_says_why_and_the_old_config_goes_on(
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    provider.turn(on="models", status=401, message="This key was withdrawn.")
+    provider.set_faults(on="models", status=401, message="This key was withdrawn.")
     owner.edit(name, base=provider.base, model="gpt-4o")
     owner.wait_for_state(name, "Ready (Update failed)")
     assert "This key was withdrawn." in owner.get(f"/ml/endpoints/{name}").text
@@ -77,7 +77,7 @@ def test_a_failed_update_says_why_and_the_old_config_goes_on(
 
 
 def test_a_provider_that_is_busy_for_a_moment_is_asked_again(owner: Person, provider: SandboxServer):
-    provider.turn(on="models", status=503)
+    provider.set_faults(on="models", status=503)
     owner.create("patient", base=provider.base)
     provider.wait_for("models", count=2)
     assert owner.state("patient") == "Not ready (Updating)"

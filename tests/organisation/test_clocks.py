@@ -118,7 +118,7 @@ def test_a_worker_with_another_clock_does_its_work(
         started.enter_context(parts.part(by_hand, parts.BEAT))
         owner = started.enter_context(by_hand.person("a@example.com"))
         name = deploy(owner, provider)
-        provider.turn(on="models", status=503)
+        provider.set_faults(on="models", status=503)
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models", count=3, seconds=30)
         provider.reset()

@@ -1,4 +1,4 @@
-"""Runs the sandbox provider on a free port and sets its controls (see serving_ui/sandbox/control.py)."""
+"""Runs the sandbox provider on a free port and sets its faults (see serving_ui/sandbox/control.py)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class SandboxServer:
     def base(self) -> str:
         return f"{self.url}/sandbox/v1"
 
-    def turn(self, **knobs: Any) -> None:
-        """Set knobs, such as `turn(on="models", status=401)`. See serving_ui/sandbox/control.py."""
-        answer = requests.post(f"{self.url}/sandbox/control", json=knobs, timeout=60)
+    def set_faults(self, **faults: Any) -> None:
+        """Set faults, such as `set_faults(on="models", status=401)`. See serving_ui/sandbox/control.py."""
+        answer = requests.post(f"{self.url}/sandbox/control", json=faults, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def hold(self, *calls: str) -> None:
         """Answer nothing to these calls (all, when none is named) until `release`."""
-        self.turn(on=list(calls) or "*", hold=True)
+        self.set_faults(on=list(calls) or "*", hold=True)
 
     def release(self, *calls: str) -> None:
-        self.turn(on=list(calls) or "*", hold=False)
+        self.set_faults(on=list(calls) or "*", hold=False)
 
     def reset(self) -> None:
         requests.delete(f"{self.url}/sandbox/control", timeout=60)

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--control",
             action="store_true",
-            help="add /sandbox/control, with knobs that make it fail on purpose",
+            help="add /sandbox/control, which sets faults for tests",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

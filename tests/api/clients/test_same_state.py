@@ -169,7 +169,7 @@ def test_a_cancelled_and_a_failed_first_version(
     owner.call("POST", f"{B}/{name}/config:cancel")
     assert watching.agreed() == "Not ready (Update canceled)"
     provider.reset()
-    provider.turn(on="models", status=401, message="This key was withdrawn.")
+    provider.set_faults(on="models", status=401, message="This key was withdrawn.")
     owner.call("PUT", f"{B}/{name}/config", config(secret))
     watching.settle()
     assert watching.agreed() == "Not ready (Update failed)"

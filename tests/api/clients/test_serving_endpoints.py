@@ -98,7 +98,7 @@ def test_the_waiter_of_a_create_calls_back_and_a_failed_one_raises(
     seen: list[ServingEndpointDetailed] = []
     waiting.result(timeout=MINUTE, callback=seen.append)
     assert all(each.state and each.state.ready is EndpointStateReady.NOT_READY for each in seen)
-    provider.turn(on="models", status=401, message="This key was withdrawn.")
+    provider.set_faults(on="models", status=401, message="This key was withdrawn.")
     with pytest.raises(OperationFailed):
         workspace.serving_endpoints.update_config_and_wait(
             name, served_entities=served(secret, model="gpt-4o"), timeout=MINUTE
