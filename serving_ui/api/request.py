@@ -45,10 +45,10 @@ def json_object(request: HttpRequest) -> Json:
     return body
 
 
-def read_body(model: type[Model], given: object) -> Model:
+def read_body(model: type[Model], content: object) -> Model:
     """The body as a pydantic model. Raises SpecErrors."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(content)
     except ValidationError as error:
         problems = from_validation_error(error)
     # Raised out here so that the pydantic error, which holds what was given, is no part of the traceback.

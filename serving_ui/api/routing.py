@@ -96,8 +96,8 @@ class Router:
     def _operation(
         self, method: Method, path: str, name: str, description: Mapping[str, Any], **more: Any
     ) -> Operation:
-        given = {"description": TranslatableText(""), **description}
-        return Operation(method=method, path=path, group=self.group, name=name, **given, **more)
+        described = {"description": TranslatableText(""), **description}
+        return Operation(method=method, path=path, group=self.group, name=name, **described, **more)
 
 
 def _typed(view: Callable[..., Any]) -> dict[str, Any]:

@@ -207,12 +207,12 @@ def _creator(endpoint: Endpoint) -> Json:
 
 
 def _governance(rate_limits: list[Json], ai_gateway: Json, email_notifications: Json) -> Json:
-    given = {
+    fields = {
         "rate_limits": rate_limits,
         "ai_gateway": ai_gateway,
         "email_notifications": email_notifications,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def version_config(

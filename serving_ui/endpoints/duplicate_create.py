@@ -37,12 +37,12 @@ def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:
     return _("Its newest config differs from the one given. Update it, or choose another name.")
 
 
-def is_same_config(stored: ConfigSpec, given: ConfigSpec) -> bool:
+def is_same_config(stored: ConfigSpec, requested: ConfigSpec) -> bool:
     """Whether two configs are equal. Pasted secrets are compared by value."""
-    if stored.public() != given.public():
+    if stored.public() != requested.public():
         return False
     pasted = {path: secret.stored_id for path, secret in stored.secrets().items() if secret.stored_id}
-    typed = {path: secret for path, secret in given.secrets().items() if secret.kind == "plaintext"}
+    typed = {path: secret for path, secret in requested.secrets().items() if secret.kind == "plaintext"}
     if pasted.keys() != typed.keys():
         return False
     try:

@@ -66,8 +66,8 @@ def level_of(*, endpoint: Endpoint, actor: User) -> Level:
         return Level.CAN_QUERY
     if actor.is_admin or endpoint.creator_id == actor.pk:
         return Level.CAN_MANAGE
-    given = Grant.objects.filter(held_by(actor), endpoint=endpoint).aggregate(highest=Max("level"))
-    return Level(given["highest"] or Level.NONE)
+    granted = Grant.objects.filter(held_by(actor), endpoint=endpoint).aggregate(highest=Max("level"))
+    return Level(granted["highest"] or Level.NONE)
 
 
 def get_endpoint(*, name: str, actor: User, action: Action = Action.VIEW) -> Endpoint:

@@ -62,9 +62,11 @@ class Caller:
         self._overhead: float | None = None
         self.has_begun = False
         self.first_byte_ms = 0.0
-        given = self._headers.get(b"x-request-id")
+        received_id = self._headers.get(b"x-request-id")
         self.request_id = (
-            given if given and _ID.fullmatch(given) else getrandbits(128).to_bytes(16).hex().encode()
+            received_id
+            if received_id and _ID.fullmatch(received_id)
+            else getrandbits(128).to_bytes(16).hex().encode()
         )
 
     def bearer(self) -> str:
@@ -76,8 +78,8 @@ class Caller:
 
     def traceparent(self) -> str:
         """The caller's trace context (W3C); empty without a valid one."""
-        given = self._headers.get(b"traceparent")
-        return given.decode() if given and _TRACE.fullmatch(given) else ""
+        header = self._headers.get(b"traceparent")
+        return header.decode() if header and _TRACE.fullmatch(header) else ""
 
     async def body(self, limit: BodyLimit) -> bytes:
         """The whole body, decompressed. Raises GatewayError as soon as it exceeds the limit."""

@@ -86,9 +86,9 @@ class ResponseTranslator:
         """The answer to a whole reply. Raises GatewayError."""
         if self.wire_format.translate_response is None:
             return pass_through(content, self.counter, self.fail)
-        given = _checked(read_json(content), content, self.fail)
+        response = _checked(read_json(content), content, self.fail)
         try:
-            made = to_openai_response(self.wire_format, given, self.request_context())
+            made = to_openai_response(self.wire_format, response, self.request_context())
         except MalformedResponse as problem:
             raise GatewayError(
                 500,
@@ -110,10 +110,10 @@ def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be
     """
     counted = counter.scan_reply(content)
     if not counted or may_be_cut or not _is_plain(content, counted):
-        given = _checked(read_json(content, accept_lone_surrogates=True), content, fail)
-        if not provider_errors.has_output(given):
+        response = _checked(read_json(content, accept_lone_surrogates=True), content, fail)
+        if not provider_errors.has_output(response):
             raise _empty()
-        counter.read_reply(given)
+        counter.read_reply(response)
     return json_text.without_infinity(content)
 
 
@@ -145,14 +145,14 @@ def _is_plain(content: bytes, counted: int) -> bool:
     return content.find(b'"error"') < 0 or _ERROR.search(content) is None
 
 
-def _checked(given: Any, content: bytes, fail: ToError) -> dict[str, Any]:
+def _checked(response: Any, content: bytes, fail: ToError) -> dict[str, Any]:
     """The reply if it is an object without a failure. Raises GatewayError otherwise."""
-    failed = provider_errors.error_in_response(given)
+    failed = provider_errors.error_in_response(response)
     if failed is not None:
         raise fail(failed)
-    if not isinstance(given, dict):
+    if not isinstance(response, dict):
         raise _unreadable(content)
-    return given
+    return response
 
 
 def _unreadable(content: bytes) -> GatewayError:

@@ -55,17 +55,17 @@ def main() -> int:
         "--listen", type=int, action="append", required=True, help="file descriptor of a socket"
     )
     parser.add_argument("--ready-text", type=int, required=True, help="file descriptor of a pipe")
-    given = parser.parse_args()
-    address = ListenAddress(host=given.host, port=given.port)
-    with open(given.ready_text, encoding="utf-8") as pipe:
+    options = parser.parse_args()
+    address = ListenAddress(host=options.host, port=options.port)
+    with open(options.ready_text, encoding="utf-8") as pipe:
         ready_text = pipe.read()
     supervisor = Supervisor(
         {
-            "server": programs.server(listeners=tuple(given.listen)),
+            "server": programs.server(listeners=tuple(options.listen)),
             "worker": programs.worker(),
-            "beat": programs.beat(data_folder=given.data_folder),
+            "beat": programs.beat(data_folder=options.data_folder),
         },
-        sockets=[socket.socket(fileno=each) for each in given.listen],
+        sockets=[socket.socket(fileno=each) for each in options.listen],
         is_ready=lambda: ports.is_ready(address),
         when_ready=lambda: print(ready_text, flush=True),
     )

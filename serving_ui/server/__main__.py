@@ -31,20 +31,20 @@ def main() -> None:
         default=DRAIN_SECONDS,
         help="how long it may finish what it answers when told to end (%(default)s)",
     )
-    given = parser.parse_args()
-    if given.port is None and not given.listen:
+    options = parser.parse_args()
+    if options.port is None and not options.listen:
         parser.error("the following arguments are required: --port")
     try:
-        _run(given)
+        _run(options)
     except (EnvError, StartError) as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:  # uvicorn raises it after a graceful end
         return
 
 
-def _run(given: argparse.Namespace) -> None:
-    listen_on = address.ListenAddress(host=given.host, port=given.port)
-    if given.port is not None:
+def _run(options: argparse.Namespace) -> None:
+    listen_on = address.ListenAddress(host=options.host, port=options.port)
+    if options.port is not None:
         address.export(listen_on)
     from serving_ui.asgi import application, data_plane
     from serving_ui.server.draining import DrainingServer, exit_on_sigterm, with_connection_close
@@ -53,11 +53,11 @@ def _run(given: argparse.Namespace) -> None:
         return application(scope, receive, with_connection_close(send) if data_plane.is_draining else send)
 
     exit_on_sigterm()
-    if given.listen:
-        sockets = [socket.socket(fileno=each) for each in given.listen]
+    if options.listen:
+        sockets = [socket.socket(fileno=each) for each in options.listen]
     else:
         sockets = ports.open_all(listen_on)
-    DrainingServer(answer, data_plane, drain_seconds=given.drain_seconds, idle_seconds=IDLE_SECONDS).run(
+    DrainingServer(answer, data_plane, drain_seconds=options.drain_seconds, idle_seconds=IDLE_SECONDS).run(
         sockets=sockets
     )
 

@@ -25,28 +25,28 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--place", type=int, default=0, help="which of the workers this is, from 0")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--drain-seconds", type=int, required=True)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        _run(given)
+        _run(options)
     except EnvError as problem:
         sys.exit(str(problem))
 
 
-def _run(given: argparse.Namespace) -> None:
-    application = GatewayAlone(is_successor=given.successor)
+def _run(options: argparse.Namespace) -> None:
+    application = GatewayAlone(is_successor=options.successor)
     from serving_ui.server.draining import KEEP_ALIVE_SECONDS, DrainingServer, exit_on_sigterm
 
     exit_on_sigterm()
     # Used until the database says how many processes there are: without both it and Redis, each would admit a whole limit.
-    application.data_plane.holder.rank_and_count = (given.place, given.workers)
+    application.data_plane.holder.rank_and_count = (options.place, options.workers)
     server = DrainingServer(
         application,
         application.data_plane,
-        ready=given.ready,
-        drain_seconds=given.drain_seconds,
+        ready=options.ready,
+        drain_seconds=options.drain_seconds,
         idle_seconds=KEEP_ALIVE_SECONDS + 1,
     )
-    server.run(sockets=[socket.socket(fileno=given.listen)])
+    server.run(sockets=[socket.socket(fileno=options.listen)])
 
 
 class GatewayAlone:

@@ -48,8 +48,8 @@ def _right_of(actor: Actor) -> Any:
     """A query expression: the highest Right that the actor has on a scope, or 0."""
     if actor.is_admin:
         return Value(int(Right.MANAGE), output_field=IntegerField())
-    given = ScopeGrant.objects.filter(Q(user_id=actor.pk) | Q(group_id__in=actor.group_ids()))
-    highest = given.filter(scope=OuterRef("pk")).values("scope").annotate(highest=Max("right"))
+    grants = ScopeGrant.objects.filter(Q(user_id=actor.pk) | Q(group_id__in=actor.group_ids()))
+    highest = grants.filter(scope=OuterRef("pk")).values("scope").annotate(highest=Max("right"))
     return Case(
         When(creator_id=actor.pk, then=Value(int(Right.MANAGE))),
         default=Coalesce(Subquery(highest.values("highest")), 0),

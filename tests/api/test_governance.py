@@ -169,15 +169,17 @@ def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat
         User.objects.create(email="3f0c", kind=User.Kind.SERVICE_PRINCIPAL),
     )
     someone = User.objects.create(email="ann@example.com")
-    given = [
+    rate_limits = [
         {"calls": 0, "tokens": 1000, "key": "endpoint", "renewal_period": "minute"},
         {"calls": 2, "key": "user", "renewal_period": "minute"},
         {"calls": 3, "key": "user", "principal": "Ann@example.com", "renewal_period": "minute"},
         {"tokens": 4, "key": "user_group", "principal": "team", "renewal_period": "minute"},
         {"calls": 5, "key": "service_principal", "principal": "3f0c", "renewal_period": "minute"},
     ]
-    assert api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": given}) == {"rate_limits": given}
-    assert api.get(CHAT)["rate_limits"] == given
+    assert api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": rate_limits}) == {
+        "rate_limits": rate_limits
+    }
+    assert api.get(CHAT)["rate_limits"] == rate_limits
     assert limits_in_force() == (
         Limit("endpoint", 0),
         Limit("endpoint", 1000, "tokens"),
@@ -246,7 +248,7 @@ def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: 
 
 
 @pytest.mark.parametrize(
-    ("given", "effective"),
+    ("timeouts", "effective"),
     [
         ({"total_seconds": 3}, (3, 3, 3)),
         ({"total_seconds": 20}, (5, 20, 20)),
@@ -257,9 +259,9 @@ def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: 
     ],
 )
 def test_a_timeout_that_is_left_out_fits_the_others(
-    api: Caller, given: dict[str, Any], effective: tuple[float, ...]
+    api: Caller, timeouts: dict[str, Any], effective: tuple[float, ...]
 ):
-    api.done("PUT", f"{CHAT}/timeouts", given)
+    api.done("PUT", f"{CHAT}/timeouts", timeouts)
     assert in_force().timeouts == Timeouts(*effective)
 
 

@@ -241,11 +241,9 @@ def test_a_token_belongs_to_its_person_and_to_its_filter(
     for user in (admin, owner):
         tokens(user, 20, f"-{user.pk}-")
     path = f"/token-management/tokens?created_by_username={owner.email}&max_results=7"
-    given = as_admin.get(path)["next_page_token"]
-    assert as_admin.request("GET", f"{path}&page_token={quote(given)}").status == 200
-    others = (
-        f"/token-management/tokens?created_by_username={admin.email}&max_results=7&page_token={quote(given)}"
-    )
+    page_token = as_admin.get(path)["next_page_token"]
+    assert as_admin.request("GET", f"{path}&page_token={quote(page_token)}").status == 200
+    others = f"/token-management/tokens?created_by_username={admin.email}&max_results=7&page_token={quote(page_token)}"
     assert as_admin.request("GET", others).status == 400
     mine = as_admin.get("/token/list?max_results=7")["next_page_token"]
     assert api.request("GET", f"/token/list?max_results=7&page_token={quote(mine)}").status == 400

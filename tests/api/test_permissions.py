@@ -34,8 +34,8 @@ def access(level: str = "CAN_QUERY", **named: str) -> dict[str, str]:
     return {**named, "permission_level": level}
 
 
-def acl(*given: dict[str, str]) -> dict[str, Any]:
-    return {"access_control_list": list(given)}
+def acl(*entries: dict[str, str]) -> dict[str, Any]:
+    return {"access_control_list": list(entries)}
 
 
 def levels(shown: dict[str, Any]) -> dict[str, str]:
@@ -78,8 +78,8 @@ def test_a_group_and_a_service_principal_are_given_levels(
 ):
     program = User.objects.create(email="0b5f8d2e-1111-4222-8333-444455556666", kind="service_principal")
     Membership.objects.create(group=Group.objects.create(name="Analysts"), user=teammate)
-    given = acl(access(group_name="analysts"), access("CAN_VIEW", service_principal_name=program.email))
-    assert levels(api.done("PUT", path, given))["Analysts"] == "CAN_QUERY"
+    wanted = acl(access(group_name="analysts"), access("CAN_VIEW", service_principal_name=program.email))
+    assert levels(api.done("PUT", path, wanted))["Analysts"] == "CAN_QUERY"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
     assert calling(program).get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
     assert as_stranger.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")

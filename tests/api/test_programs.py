@@ -98,8 +98,10 @@ def test_a_python_program_makes_the_call(operation: Operation, key: str, recorde
 def parted(address: str) -> tuple[str, dict[str, list[str]]]:
     """Path and query. MLflow asks for the list with a slash; the SDK adds a page to lists of people."""
     path, _mark, query = address.partition("?")
-    given = parse_qs(query)
-    return path.rstrip("/"), {name: given[name] for name in given if name not in ("startIndex", "count")}
+    parameters = parse_qs(query)
+    return path.rstrip("/"), {
+        name: parameters[name] for name in parameters if name not in ("startIndex", "count")
+    }
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)

@@ -137,19 +137,19 @@ def test_what_is_accepted_reads_back_equal(
     api.done("DELETE", path)
 
 
-def holds(answer: Any, given: Any, at: str = "") -> None:
+def holds(answer: Any, sent: Any, at: str = "") -> None:
     """Everything that was given is answered, in its place and unchanged; answers may say more."""
-    if isinstance(given, dict):
-        for name, value in given.items():
+    if isinstance(sent, dict):
+        for name, value in sent.items():
             if not name.endswith(PLAINTEXT_SUFFIX):
                 assert name in answer or value in ({}, []), f"{at}.{name} is missing"
                 holds(answer.get(name, value), value, f"{at}.{name}")
-    elif isinstance(given, list):
-        assert len(answer) == len(given), at
-        for one, other in zip(in_order(answer), in_order(given), strict=True):
+    elif isinstance(sent, list):
+        assert len(answer) == len(sent), at
+        for one, other in zip(in_order(answer), in_order(sent), strict=True):
             holds(one, other, f"{at}[]")
     else:
-        assert answer == given, at
+        assert answer == sent, at
 
 
 def in_order(items: list[Any]) -> list[Any]:

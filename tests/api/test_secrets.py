@@ -40,10 +40,10 @@ def test_a_scope_is_listed_with_its_keys_and_dates(api: Caller):
     assert secret["last_updated_timestamp"] > 1_600_000_000_000
 
 
-@pytest.mark.parametrize("given", [b"text", "秘密\n".encode(), bytes(range(256)), b"\x00"])
-def test_bytes_come_back_as_they_were_put(api: Caller, given: bytes):
-    put(api, bytes_value=base64.b64encode(given).decode())
-    assert value(api) == given
+@pytest.mark.parametrize("content", [b"text", "秘密\n".encode(), bytes(range(256)), b"\x00"])
+def test_bytes_come_back_as_they_were_put(api: Caller, content: bytes):
+    put(api, bytes_value=base64.b64encode(content).decode())
+    assert value(api) == content
 
 
 def test_text_comes_back_in_base64(api: Caller):
@@ -52,7 +52,7 @@ def test_text_comes_back_in_base64(api: Caller):
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
+    ("fields", "field"),
     [
         ({}, "string_value"),
         ({"string_value": "a", "bytes_value": "YQ=="}, "string_value"),
@@ -63,8 +63,8 @@ def test_text_comes_back_in_base64(api: Caller):
         ({"string_value": 1}, "string_value"),
     ],
 )
-def test_a_value_is_either_text_or_base64(api: Caller, given: dict[str, object], field: str):
-    reply = api.request("POST", "/secrets/put", {"scope": "prod", "key": "k", **given})
+def test_a_value_is_either_text_or_base64(api: Caller, fields: dict[str, object], field: str):
+    reply = api.request("POST", "/secrets/put", {"scope": "prod", "key": "k", **fields})
     assert reply.error == (400, "INVALID_PARAMETER_VALUE")
     assert reply.body["details"][0]["field"] == field
 

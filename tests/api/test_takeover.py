@@ -81,9 +81,9 @@ def test_taking_over_needs_both_rights(api: Caller, theirs: Caller, as_stranger:
     owner, teammate = (User.objects.get(email=f"{name}@example.com") for name in ("owner", "teammate"))
     rights.withdraw(owner, teammate)
     assert as_stranger.request("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
-    given = [{"user_name": "stranger@example.com", "permission_level": level}]
+    access = [{"user_name": "stranger@example.com", "permission_level": level}]
     endpoint_id = api.get(CHAT)["id"]
-    api.done("PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": given})
+    api.done("PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": access})
     assert as_stranger.request("POST", TAKE_OVER).error == (403, "PERMISSION_DENIED")
 
 

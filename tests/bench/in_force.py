@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--postgresql", action="store_true")
-    given = parser.parse_args()
-    api.ENDPOINTS = given.endpoints
-    with tempfile.TemporaryDirectory() as data, database(given.postgresql) as url:
+    options = parser.parse_args()
+    api.ENDPOINTS = options.endpoints
+    with tempfile.TemporaryDirectory() as data, database(options.postgresql) as url:
         if url:
             os.environ["SERVING_UI_DATABASE_URL"] = url
         alone = Server(Path(data))
@@ -47,10 +47,10 @@ def main() -> None:
 
         django.setup()
         api.fill()
-        print(f"{given.endpoints:,} endpoints, {'PostgreSQL' if url else 'SQLite'}")
+        print(f"{options.endpoints:,} endpoints, {'PostgreSQL' if url else 'SQLite'}")
         measure_parts()
-        with alone.up(), running_gateways(env=alone.env, size=given.workers):
-            measure_from_outside(alone.url, token, processes=given.workers + 1)
+        with alone.up(), running_gateways(env=alone.env, size=options.workers):
+            measure_from_outside(alone.url, token, processes=options.workers + 1)
 
 
 class Server(ServerAlone):

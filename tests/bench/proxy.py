@@ -155,11 +155,11 @@ class Governed:
     """The real gateway: token, right, two limits, egress policy, header by header as in the product."""
 
     def __init__(self) -> None:
-        given = {
+        values = {
             "openai_api_base": f"http://{UPSTREAM}/v1",
             "openai_api_key": Secret.from_plaintext("sk-bench"),
         }
-        config = PROVIDERS["openai"].config.model_validate(given)
+        config = PROVIDERS["openai"].config.model_validate(values)
         served = Entity("entity", "openai", "gpt-4o", Task.CHAT, config)
         limits = (Limit("endpoint", 10_000_000), Limit("user", 10_000_000))
         endpoint = Endpoint("1", "bench", Task.CHAT, (served,), users=frozenset({"1"}), limits=limits)

@@ -181,8 +181,8 @@ def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
     model = {"provider": "openai", "name": "gpt-4o", "task": "llm/v1/chat", "openai_config": block}
     config = {"served_entities": [{"name": "gpt-4o", "external_model": model}]}
     endpoint = call("POST", "serving-endpoints", token=made["token_value"], name=LEFT, config=config)
-    given = {"user_name": "owner@example.com", "permission_level": "CAN_MANAGE"}
-    call("PATCH", f"permissions/serving-endpoints/{endpoint['id']}", access_control_list=[given])
+    access = {"user_name": "owner@example.com", "permission_level": "CAN_MANAGE"}
+    call("PATCH", f"permissions/serving-endpoints/{endpoint['id']}", access_control_list=[access])
     owner.wait_for_state(LEFT, "Ready")
     off = [{"op": "replace", "path": "active", "value": False}]
     call("PATCH", f"preview/scim/v2/ServicePrincipals/{program['id']}", Operations=off)

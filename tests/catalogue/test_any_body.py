@@ -83,10 +83,17 @@ def valid_blocks(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(given=valid_blocks(), task=st.sampled_from(list(Task)))
-def test_what_is_read_survives_storage_and_the_form(given: tuple[str, dict[str, Any]], task: Task) -> None:
-    provider = registry.get(given[0])
-    model = {"provider": provider.name, "name": "m", "task": task.value, provider.config_key: given[1]}
+@given(provider_and_block=valid_blocks(), task=st.sampled_from(list(Task)))
+def test_what_is_read_survives_storage_and_the_form(
+    provider_and_block: tuple[str, dict[str, Any]], task: Task
+) -> None:
+    provider = registry.get(provider_and_block[0])
+    model = {
+        "provider": provider.name,
+        "name": "m",
+        "task": task.value,
+        provider.config_key: provider_and_block[1],
+    }
     body = {"name": "e", "config": {"served_entities": [{"external_model": model}]}}
     try:
         config = parse_endpoint(body).config

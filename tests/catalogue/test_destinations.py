@@ -64,8 +64,8 @@ CASES = [
 def test_another_value_of_a_decisive_field_is_another_destination(
     variant: Variant, field: ConfigField
 ) -> None:
-    def goes_to(given: ProviderConfig) -> frozenset[str]:
-        return variant.provider.destinations(given, Addresses())
+    def goes_to(config: ProviderConfig) -> frozenset[str]:
+        return variant.provider.destinations(config, Addresses())
 
     before = variant.config.model_validate(variant.full())
     value = str(before.flat()[field.name])

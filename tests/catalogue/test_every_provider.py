@@ -102,8 +102,8 @@ def test_stored_secrets_survive_the_database_and_are_not_shown(variant: Variant)
 
 @every_variant
 def test_what_is_stored_is_shown_without_models_as_with_them(variant: Variant) -> None:
-    for given in (variant.full(), pasted(variant)):
-        config = parsed(variant, given)
+    for block in (variant.full(), pasted(variant)):
+        config = parsed(variant, block)
         with_ids = config.with_secrets(
             {
                 path: Secret.from_stored("id-1")

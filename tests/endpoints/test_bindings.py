@@ -195,12 +195,12 @@ def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, ad
         Scope.objects.update(creator=teammate if is_creator else owner)
         ScopeGrant.objects.all().delete()
         group.memberships.all().delete()
-        for given, to in (
+        for is_granted, to in (
             (in_person, {"user": teammate}),
             (in_group, {"group": group}),
             (everyone, {"group": Group.built_in(EVERYONE)}),
         ):
-            if given:
+            if is_granted:
                 ScopeGrant.objects.create(scope=scope, right=Right.READ, **to)
         if is_member:
             group.memberships.create(user=teammate)

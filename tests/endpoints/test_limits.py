@@ -27,9 +27,9 @@ def chat(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
     return make_endpoint("chat")
 
 
-def set_limits(actor: User, *given: RateLimit) -> None:
+def set_limits(actor: User, *limits: RateLimit) -> None:
     commands.edit_endpoint(
-        name="chat", changes=EndpointChanges(rate_limits=given), actor=actor, now=clock.now()
+        name="chat", changes=EndpointChanges(rate_limits=limits), actor=actor, now=clock.now()
     )
 
 

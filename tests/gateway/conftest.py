@@ -44,9 +44,9 @@ def entity(
     *, base: str, task: Task = Task.CHAT, key: str = CANARY, name: str = "entity-1", **config: Any
 ) -> Entity:
     """A served entity of the provider openai that leads to `base`."""
-    given = {"openai_api_base": base, "openai_api_key": Secret.from_plaintext(key), **config}
+    values = {"openai_api_base": base, "openai_api_key": Secret.from_plaintext(key), **config}
     made = PROVIDERS["openai"].config.model_validate(
-        {name: value for name, value in given.items() if value is not None}
+        {name: value for name, value in values.items() if value is not None}
     )
     return Entity(name=name, provider="openai", model=MODELS[task], task=task, config=made)
 

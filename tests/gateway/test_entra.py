@@ -50,7 +50,7 @@ def azure(gateway: GatewayServer, login: RawServer) -> Iterator[RawServer]:
     """An Azure resource, and the endpoint `azure` that leads to it with client credentials."""
     with raw_server() as server:
         server.answer(http(200, ANSWER))
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             "openai_api_type": "azuread",
             "openai_api_base": server.url,
             "openai_api_version": "2024-10-21",
@@ -59,7 +59,7 @@ def azure(gateway: GatewayServer, login: RawServer) -> Iterator[RawServer]:
             "microsoft_entra_client_id": "client",
             "microsoft_entra_client_secret": Secret.from_plaintext(SECRET),
         }
-        config = PROVIDERS["openai"].config.model_validate(given)
+        config = PROVIDERS["openai"].config.model_validate(values)
         served = Entity("azure-1", "openai", "gpt-4o", Task.CHAT, config)
         gateway.publish(endpoint("azure", served), addresses=Addresses({"microsoft-entra": login.url}))
         yield server

@@ -37,8 +37,8 @@ def vendors(gateway: GatewayServer) -> Iterator[list[Vendor]]:
 
 def publish(gateway: GatewayServer, bases: list[str], **changes: Any) -> None:
     served = tuple(entity(base=base, name=f"model-{number}") for number, base in enumerate(bases))
-    given = {"fallback": True, "routes": (("model-1", 100),), **changes}
-    gateway.add(endpoint("many", served[0], entities=served, **given))
+    options = {"fallback": True, "routes": (("model-1", 100),), **changes}
+    gateway.add(endpoint("many", served[0], entities=served, **options))
 
 
 def counts(vendors: list[Vendor]) -> list[int]:

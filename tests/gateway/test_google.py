@@ -25,12 +25,12 @@ def token(value: str, *, seconds: int = 3599) -> Answer:
 
 
 def lead(gateway: GatewayServer, vendor: Vendor, *, key: str | None = None) -> None:
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "project_id": "my-project",
         "region": "us-central1",
         "private_key": Secret.from_plaintext(service_account() if key is None else key),
     }
-    config = PROVIDERS["google-cloud-vertex-ai"].config.model_validate(given)
+    config = PROVIDERS["google-cloud-vertex-ai"].config.model_validate(values)
     gateway.lead(vendor, provider="google-cloud-vertex-ai", model="gemini-3.5-flash", config=config)
 
 

@@ -106,8 +106,11 @@ def test_a_provider_that_is_silent_is_not_spoken_for(gateway: GatewayServer, thi
 
 
 def test_pings_of_another_wire_are_passed_on(gateway: GatewayServer, thinker: RawServer):
-    given = {"type": "message_start", "message": {"id": "m", "model": "claude", "usage": {"input_tokens": 3}}}
-    start = f"event: message_start\ndata: {json.dumps(given)}\n\n".encode()
+    message_start = {
+        "type": "message_start",
+        "message": {"id": "m", "model": "claude", "usage": {"input_tokens": 3}},
+    }
+    start = f"event: message_start\ndata: {json.dumps(message_start)}\n\n".encode()
     stop = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}\n\n'
     stop += b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     thinker.answer(HEAD, later=stream(start, *[PING] * 6, stop))
@@ -180,8 +183,8 @@ def test_openais_client_reads_responses(thinker: RawServer, client: openai.OpenA
 
 def test_langchain_streams(gateway: GatewayServer, thinker: RawServer):
     thinker.answer(HEAD, later=PAUSED)
-    given: Any = {"model": "thinker", "base_url": f"{gateway.url}/serving-endpoints", "api_key": TOKEN}
-    assert "".join(str(each.content) for each in ChatOpenAI(**given).stream("x")) == "Hello"
+    options: Any = {"model": "thinker", "base_url": f"{gateway.url}/serving-endpoints", "api_key": TOKEN}
+    assert "".join(str(each.content) for each in ChatOpenAI(**options).stream("x")) == "Hello"
 
 
 def test_the_client_of_the_databricks_sdk_streams(gateway: GatewayServer, thinker: RawServer):

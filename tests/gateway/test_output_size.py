@@ -58,12 +58,12 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "given"), WRONG, ids=[f"{name} {given}" for name, given in WRONG])
+@pytest.mark.parametrize(("name", "fields"), WRONG, ids=[f"{name} {fields}" for name, fields in WRONG])
 def test_a_number_of_another_type_is_refused_by_its_name(
-    gateway: GatewayServer, vendor: Vendor, name: str, given: dict[str, Any]
+    gateway: GatewayServer, vendor: Vendor, name: str, fields: dict[str, Any]
 ):
     for endpoint_name in (limited(gateway, vendor), limited(gateway, vendor, most=10**12)):
-        answer = gateway.query(endpoint_name, {**CHAT, **given})
+        answer = gateway.query(endpoint_name, {**CHAT, **fields})
         assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert f"The field {name} must be a whole number" in answer.json()["message"]
     assert not vendor.requests
@@ -115,11 +115,11 @@ COUNTED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("given", COUNTED, ids=str)
+@pytest.mark.parametrize("fields", COUNTED, ids=str)
 def test_what_says_how_much_may_be_written_is_counted(
-    gateway: GatewayServer, vendor: Vendor, given: dict[str, Any]
+    gateway: GatewayServer, vendor: Vendor, fields: dict[str, Any]
 ):
-    answer = gateway.query(limited(gateway, vendor), {**CHAT, **given})
+    answer = gateway.query(limited(gateway, vendor), {**CHAT, **fields})
     assert answer.status_code == 400
     assert "up to 5002 tokens" in answer.json()["message"]
     assert not vendor.requests
@@ -149,12 +149,12 @@ READ: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("place", ["body", "extra", "text"])
-@pytest.mark.parametrize("given", READ, ids=lambda given: str(given).replace(TEXT, "…"))
+@pytest.mark.parametrize("fields", READ, ids=lambda fields: str(fields).replace(TEXT, "…"))
 def test_what_the_model_is_given_to_read_is_counted_wherever_it_stands(
-    gateway: GatewayServer, vendor: Vendor, given: dict[str, Any], place: str
+    gateway: GatewayServer, vendor: Vendor, fields: dict[str, Any], place: str
 ):
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    more = {"body": given, "extra": {"extra_params": given}, "text": {"extra_params": texts}}[place]
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()}
+    more = {"body": fields, "extra": {"extra_params": fields}, "text": {"extra_params": texts}}[place]
     answer = gateway.query(limited(gateway, vendor), {**CHAT, "max_tokens": 1, **more})
     assert answer.status_code == 400
     assert "so it can never be admitted" in answer.json()["message"]
@@ -189,14 +189,14 @@ def test_what_a_response_is_made_from_is_counted(
 
 def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vendor):
     url = {"url": f"data:image/png;base64,{TEXT}"}
-    given = {
+    fields = {
         "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}],
         "metadata": {"note": TEXT},
         "user": TEXT,
         "usage_context": {"team": TEXT},
         "extra_params": {"prompt_cache_key": TEXT, "images": [url["url"]]},
     }
-    assert gateway.query(limited(gateway, vendor), {**given, "max_tokens": 90}).status_code == 200
+    assert gateway.query(limited(gateway, vendor), {**fields, "max_tokens": 90}).status_code == 200
 
 
 def expected_output(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, bool]:
@@ -213,7 +213,7 @@ def test_each_of_several_prompts_is_counted():
 
 
 @pytest.mark.parametrize(
-    "given",
+    "fields",
     [
         {},
         {"max_tokens": None, "n": None, "best_of": None},
@@ -227,8 +227,8 @@ def test_each_of_several_prompts_is_counted():
     ],
     ids=str,
 )  # fmt: skip
-def test_null_is_not_given_and_what_is_no_parameter_is_not_counted(given: dict[str, Any]):
-    assert expected_output(given) == (0, True)
+def test_null_is_not_given_and_what_is_no_parameter_is_not_counted(fields: dict[str, Any]):
+    assert expected_output(fields) == (0, True)
 
 
 def test_a_completion_may_ask_for_no_tokens_of_its_own():

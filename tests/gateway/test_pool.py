@@ -81,7 +81,7 @@ def vendor() -> Iterator[Vendor]:
 
 def azure(name: str, vendor: Vendor, tenant: str, secret: str) -> Endpoint:
     """An endpoint whose token comes from the vendor as well."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "openai_api_type": "azuread",
         "openai_api_base": vendor.url,
         "openai_api_version": "2024-10-21",
@@ -90,7 +90,7 @@ def azure(name: str, vendor: Vendor, tenant: str, secret: str) -> Endpoint:
         "microsoft_entra_client_id": "client",
         "microsoft_entra_client_secret": Secret.from_plaintext(secret),
     }
-    config = PROVIDERS["openai"].config.model_validate(given)
+    config = PROVIDERS["openai"].config.model_validate(values)
     return endpoint(name, Entity("entity-1", "openai", "gpt-4o", Task.CHAT, config))
 
 

@@ -69,7 +69,7 @@ def test_a_refused_key_does_not_look_like_the_callers_own(gateway: GatewayServer
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("retry_after", "expected"),
     [
         ("7", "7"),
         ("0.2", "1"),
@@ -81,9 +81,9 @@ def test_a_refused_key_does_not_look_like_the_callers_own(gateway: GatewayServer
     ],
 )
 def test_the_providers_retry_after_is_passed_on_in_whole_seconds(
-    gateway: GatewayServer, sandbox: SandboxServer, given: str, expected: str
+    gateway: GatewayServer, sandbox: SandboxServer, retry_after: str, expected: str
 ):
-    sandbox.set_faults(status=429, retry_after=given)
+    sandbox.set_faults(status=429, retry_after=retry_after)
     assert gateway.query().headers["retry-after"] == expected
 
 

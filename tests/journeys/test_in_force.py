@@ -97,8 +97,8 @@ def test_a_permission_of_a_group_and_its_members(everywhere: Everywhere, deploy:
     group = everywhere.call("POST", "preview/scim/v2/Groups", displayName=f"readers of {name}")["id"]
     endpoint_id = everywhere.call("GET", f"serving-endpoints/{name}")["id"]
     permissions = f"permissions/serving-endpoints/{endpoint_id}"
-    given = {"group_name": f"readers of {name}", "permission_level": "CAN_QUERY"}
-    everywhere.call("PATCH", permissions, access_control_list=[given])
+    access = {"group_name": f"readers of {name}", "permission_level": "CAN_QUERY"}
+    everywhere.call("PATCH", permissions, access_control_list=[access])
     assert everywhere.query(name, token) == [404] * 3
     for _round in range(ROUNDS):
         _change_members(everywhere, group, "add", member)
@@ -139,8 +139,8 @@ def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: P
     assert everywhere.query(name, owner.token) == [404] * 3
     token = everywhere.product.command("create_token", "leaver@example.com")
     endpoint_id = everywhere.call("GET", f"serving-endpoints/{other}")["id"]
-    given = {"user_name": "leaver@example.com", "permission_level": "CAN_QUERY"}
-    everywhere.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[given])
+    access = {"user_name": "leaver@example.com", "permission_level": "CAN_QUERY"}
+    everywhere.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[access])
     assert everywhere.query(other, token) == [200] * 3
     users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
     pk = next(each["id"] for each in users if each["userName"] == "leaver@example.com")

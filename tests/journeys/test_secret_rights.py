@@ -158,8 +158,8 @@ def test_a_submitter_who_is_deactivated_leaves_an_endpoint_that_answers_and_foll
     owner.call("POST", "secrets/acls/put", scope="shared", principal=leaver.email, permission="READ")
     leaver.deploy("left", config(host, "{{secrets/shared/openai}}"))
     permissions = f"permissions/serving-endpoints/{leaver.call('GET', 'serving-endpoints/left')['id']}"
-    given: list[dict[str, str]] = [{"user_name": owner.email, "permission_level": "CAN_MANAGE"}]
-    leaver.call("PATCH", permissions, access_control_list=given)
+    access: list[dict[str, str]] = [{"user_name": owner.email, "permission_level": "CAN_MANAGE"}]
+    leaver.call("PATCH", permissions, access_control_list=access)
 
     people = admin.call("GET", "preview/scim/v2/Users")["Resources"]
     pk = next(each["id"] for each in people if each["userName"] == leaver.email)
@@ -194,8 +194,8 @@ def test_a_manager_who_may_not_read_a_secret_cannot_take_it_along_the_same_host(
 
     owner.deploy("kept", sent("/v1", "X-Key"))
     permissions = f"permissions/serving-endpoints/{owner.call('GET', 'serving-endpoints/kept')['id']}"
-    given: list[dict[str, str]] = [{"user_name": manager.email, "permission_level": "CAN_MANAGE"}]
-    owner.call("PATCH", permissions, access_control_list=given)
+    access: list[dict[str, str]] = [{"user_name": manager.email, "permission_level": "CAN_MANAGE"}]
+    owner.call("PATCH", permissions, access_control_list=access)
 
     for path, header in (("/echo", "X-Key"), ("/v1", "X-Echo"), ("/echo", "X-Echo")):
         refused = manager.call("PUT", "serving-endpoints/kept/config", status=400, **sent(path, header))

@@ -71,10 +71,10 @@ def test_a_silent_port_is_not_ready():
     assert not ports.is_ready(ListenAddress(host="127.0.0.1", port=free_port()))
 
 
-@pytest.mark.parametrize("given", ["0", "65536", "http", "-1", ""])
-def test_what_is_no_port_is_refused_with_a_sentence(given, capsys):
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", ""])
+def test_what_is_no_port_is_refused_with_a_sentence(port, capsys):
     with pytest.raises(SystemExit):
-        parse(["--port", given] if not given.startswith("-") else [f"--port={given}"])
+        parse(["--port", port] if not port.startswith("-") else [f"--port={port}"])
     assert "is no port; give a number from 1 to 65535." in capsys.readouterr().err
 
 

@@ -82,10 +82,10 @@ def test_everything_wrong_is_said_at_once_beside_its_input_and_on_top(browser: C
 
 
 def test_what_was_typed_is_kept_when_it_is_refused(browser: Client):
-    given = openai(name="no good!", rate_limit_user="x", **{"tags-3-key": "team", "tags-3-value": "search"})
-    fields = Page(browser.post(CREATE, given)).fields()
+    answers = openai(name="no good!", rate_limit_user="x", **{"tags-3-key": "team", "tags-3-value": "search"})
+    fields = Page(browser.post(CREATE, answers)).fields()
     for name in ("name", "provider", "task", "openai__external_model_name", "rate_limit_user"):
-        assert fields[name] == given[name]
+        assert fields[name] == answers[name]
     assert (fields["tags-0-key"], fields["tags-0-value"]) == ("team", "search")
 
 
@@ -167,7 +167,7 @@ def test_the_name_is_checked_on_leaving_the_field(browser: Client, ready):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "answers",
     [
         {"provider": "no-such-provider"},
         {"task": "no/such/task"},
@@ -185,8 +185,8 @@ def test_the_name_is_checked_on_leaving_the_field(browser: Client, ready):
         {"openai__openai_api_key__kept": "nonsense", "openai__openai_api_key_plaintext": ""},
     ],
 )
-def test_nonsense_is_never_an_error_of_the_server(browser: Client, given):
-    sent = {name: value.encode("utf-8", "surrogatepass") for name, value in openai(**given).items()}
+def test_nonsense_is_never_an_error_of_the_server(browser: Client, answers):
+    sent = {name: value.encode("utf-8", "surrogatepass") for name, value in openai(**answers).items()}
     response = browser.post(CREATE, sent)
     assert response.status_code in (200, 303, 422)
     assert "<script>alert" not in response.content.decode()

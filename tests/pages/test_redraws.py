@@ -14,17 +14,17 @@ from tests.support.pages import Page
 ALL = [(provider.name, task) for provider in PROVIDERS.values() for task in provider.tasks]
 
 
-def redraw(browser: Client, given: dict[str, str]) -> Page:
-    response = browser.post(FIELDS, given, headers=HTMX)
+def redraw(browser: Client, form: dict[str, str]) -> Page:
+    response = browser.post(FIELDS, form, headers=HTMX)
     assert response.status_code == 200
     return Page(response)
 
 
-def confirm(browser: Client, given: dict[str, str], provider: str) -> dict[str, str]:
+def confirm(browser: Client, form: dict[str, str], provider: str) -> dict[str, str]:
     """The form after another provider was confirmed: the rest of it stays as it is."""
-    page = redraw(browser, {**given, "_confirm": "1", "dialog_provider": provider})
-    gone = {name for name in given if "__" in name} | {"provider", "task", "served_entity_name"}
-    return {name: value for name, value in given.items() if name not in gone} | page.fields()
+    page = redraw(browser, {**form, "_confirm": "1", "dialog_provider": provider})
+    gone = {name for name in form if "__" in name} | {"provider", "task", "served_entity_name"}
+    return {name: value for name, value in form.items() if name not in gone} | page.fields()
 
 
 @pytest.mark.parametrize(("name", "task"), ALL)
@@ -121,8 +121,8 @@ def test_a_task_that_the_new_provider_lacks_becomes_its_first_one(browser: Clien
 
 
 def test_answers_of_hidden_fields_come_back(browser: Client):
-    given = openai(openai__openai_api_type="azure", openai__openai_deployment_name="mine")
-    hidden = redraw(browser, given | {"openai__openai_api_type": "openai"})
+    form = openai(openai__openai_api_type="azure", openai__openai_deployment_name="mine")
+    hidden = redraw(browser, form | {"openai__openai_api_type": "openai"})
     assert "openai__openai_deployment_name" not in hidden.visible()
     back = redraw(browser, hidden.fields() | {"provider": "openai", "openai__openai_api_type": "azure"})
     assert back.id("id_openai__openai_deployment_name").attrs["value"] == "mine"
@@ -130,9 +130,9 @@ def test_answers_of_hidden_fields_come_back(browser: Client):
 
 @pytest.mark.parametrize("step", ["_redraw", "_select", "_confirm", "_add_tag", "_remove_tag"])
 def test_no_redraw_echoes_a_pasted_key(browser: Client, step):
-    given = openai(dialog_provider="cohere", **{step: "0"})
+    form = openai(dialog_provider="cohere", **{step: "0"})
     for address, headers in ((CREATE, {}), (FIELDS, HTMX)):
-        response = browser.post(address, given, headers=headers)
+        response = browser.post(address, form, headers=headers)
         assert response.status_code == 200
         assert "sk-typed-by-hand" not in response.content.decode()
 

@@ -157,8 +157,8 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
     edit = "/ml/endpoints/chat/edit"
     fields = Page(browser.get(edit)).fields() | {"rate_limit_endpoint": "9"}
     row = filled(browser, fields, to=edit, _add_limit="1").fields()
-    given = {"limits-0-key": "user_group", "limits-0-principal": "team", "limits-0-tokens": "500"}
-    assert browser.post(edit, row | given).status_code == 303
+    limit = {"limits-0-key": "user_group", "limits-0-principal": "team", "limits-0-tokens": "500"}
+    assert browser.post(edit, row | limit).status_code == 303
     stored = [
         {"key": "endpoint", "calls": 9, "renewal_period": "minute"},
         {"key": "user_group", "principal": "team", "tokens": 500, "renewal_period": "minute"},
@@ -185,7 +185,7 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
+    ("cells", "field"),
     [
         ({"principal": "nobody", "calls": "1"}, "limits-0-principal"),
         ({"key": "user", "calls": "x"}, "limits-0-calls"),
@@ -193,8 +193,8 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
         ({"key": "user", "principal": "owner@example.com"}, "limits-0-calls"),
     ],
 )
-def test_a_wrong_limit_is_said_beside_its_input(browser: Client, db: None, given: dict[str, str], field: str):
-    row = {"key": "user_group", "principal": "", "calls": "", "tokens": ""} | given
+def test_a_wrong_limit_is_said_beside_its_input(browser: Client, db: None, cells: dict[str, str], field: str):
+    row = {"key": "user_group", "principal": "", "calls": "", "tokens": ""} | cells
     page = Page(browser.post(CREATE, openai(**{f"limits-0-{part}": text for part, text in row.items()})))
     assert set(page.errors()) == {field}
 
@@ -274,7 +274,7 @@ def test_admins_allow_several_models_and_others_do_not(browser: Client, owner: U
     assert browser.post("/settings", {"workspace": "1", "several_external_models": "1"}).status_code == 403
     assert not Workspace.here().several_external_models
     admin = signed_in(User.objects.create(email="root@example.com", is_admin=True))
-    for given, allowed in (({"several_external_models": "1"}, True), ({}, False)):
-        assert admin.post("/settings", {"workspace": "1", **given}).status_code == 303
+    for setting, allowed in (({"several_external_models": "1"}, True), ({}, False)):
+        assert admin.post("/settings", {"workspace": "1", **setting}).status_code == 303
         assert Workspace.here().several_external_models is allowed
         assert (admin.get(CREATE).content.find(b"add-entity") > 0) is allowed

@@ -88,13 +88,13 @@ def assistant(content: Any = None, *calls: dict[str, Any], **more: Any) -> dict[
 
 
 def call(call_id: Any, name: str = "f", **function: Any) -> dict[str, Any]:
-    given = {"id": call_id} if call_id is not None else {}
-    return {**given, "type": "function", "function": {"name": name, "arguments": "{}", **function}}
+    identity = {"id": call_id} if call_id is not None else {}
+    return {**identity, "type": "function", "function": {"name": name, "arguments": "{}", **function}}
 
 
 def tool(call_id: Any, content: Any = "1") -> dict[str, Any]:
-    given = {"tool_call_id": call_id} if call_id is not None else {}
-    return {"role": "tool", "content": content, **given}
+    identity = {"tool_call_id": call_id} if call_id is not None else {}
+    return {"role": "tool", "content": content, **identity}
 
 
 def text(value: str) -> dict[str, Any]:

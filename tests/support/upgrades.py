@@ -47,20 +47,20 @@ def _value(field: Any) -> object:
     return next(value for kind, value in _OF_A_TYPE.items() if isinstance(field, kind))
 
 
-def _row(model: Any, given: str = "") -> Any:
-    """Stored, with the foreign key `given` besides what must be given."""
+def _row(model: Any, foreign_key: str = "") -> Any:
+    """A stored row with values in all required fields, and in the optional foreign key named, if any."""
     values = {}
     for field in model._meta.concrete_fields:
         is_needed = not (field.null or field.has_default() or field.blank or field.has_db_default())
-        if field.name == given or (is_needed and not isinstance(field, models.AutoField)):
+        if field.name == foreign_key or (is_needed and not isinstance(field, models.AutoField)):
             values[field.name] = _value(field)
     return model._base_manager.create(**values)
 
 
-def _use(model: Any, given: str) -> None:
+def _use(model: Any, foreign_key: str) -> None:
     """Stores a row, reads it, changes it and deletes it. Raises DatabaseError; nothing stays."""
     with transaction.atomic():
-        row = model._base_manager.get(pk=_row(model, given).pk)
+        row = model._base_manager.get(pk=_row(model, foreign_key).pk)
         row.save()
         connection.check_constraints()
         model._base_manager.filter(pk=row.pk).delete()
@@ -72,12 +72,12 @@ def _variants(model: Any) -> list[str]:
 
 
 def _usable(model: Any) -> Iterator[str]:
-    for given in _variants(model):
+    for foreign_key in _variants(model):
         try:
-            _use(model, given)
+            _use(model, foreign_key)
         except DatabaseError:
             continue
-        yield given
+        yield foreign_key
 
 
 def main(since: dict[str, str | None]) -> None:
@@ -97,12 +97,12 @@ def main(since: dict[str, str | None]) -> None:
                     found.append(
                         f"No row of {model._meta.label} can be made before {migration}: tell this script how."
                     )
-                before += [(migration, model, given) for given in usable]
+                before += [(migration, model, foreign_key) for foreign_key in usable]
         executor.migrate([(migration.app_label, migration.name)])
         executor = MigrationExecutor(connection)
-    for migration, model, given in before:
+    for migration, model, foreign_key in before:
         try:
-            _use(model, given)
+            _use(model, foreign_key)
         except DatabaseError as error:
             found.append(
                 f"The code before {migration} cannot store a {model._meta.label}: {str(error).splitlines()[0]}"

@@ -83,7 +83,7 @@ def _properties(name: str, field: ConfigField, owner: type[Block]) -> Schema:
     if field.kind != "secret":
         return {name: {**_words(field, owner), **_form(field)}}
     reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
-    given = {"type": "string", "writeOnly": True, "maxLength": field.max_length}
+    plaintext = {"type": "string", "writeOnly": True, "maxLength": field.max_length}
     return {
         name: {
             **_words(field, owner, note=f"A secret reference; or give {name}{PLAINTEXT_SUFFIX}."),
@@ -91,7 +91,7 @@ def _properties(name: str, field: ConfigField, owner: type[Block]) -> Schema:
         },
         name + PLAINTEXT_SUFFIX: {
             **_words(field, owner, note=f"The secret itself, instead of {name}."),
-            **given,
+            **plaintext,
         },
     }
 

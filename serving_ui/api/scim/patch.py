@@ -106,8 +106,12 @@ def _principal_changes(
         parts = [_text(f"name.{part}", value.get(part)) for part in ("givenName", "familyName")]
         return {"name": " ".join(part for part in parts if part)}
     if name in ("name.givenname", "name.familyname"):
-        given, _space, family = str(earlier.get("name", user.name)).rpartition(" ")
-        parts = [_text(path, value), family] if name == "name.givenname" else [given, _text(path, value)]
+        given_name, _space, family_name = str(earlier.get("name", user.name)).rpartition(" ")
+        parts = (
+            [_text(path, value), family_name]
+            if name == "name.givenname"
+            else [given_name, _text(path, value)]
+        )
         return {"name": " ".join(part for part in parts if part)}
     if name in ("username", "applicationid"):
         refuse_rename(user, path, value if value is not None else "")

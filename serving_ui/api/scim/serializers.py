@@ -12,8 +12,8 @@ CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 
 def user_resource(user: User, groups: Sequence[Group]) -> Json:
     """`name` is an object even when empty, because the Databricks SDK reads it without checking."""
-    given, _space, family = user.name.rpartition(" ")
-    name = {"givenName": given, "familyName": family} if user.name else {}
+    given_name, _space, family_name = user.name.rpartition(" ")
+    name = {"givenName": given_name, "familyName": family_name} if user.name else {}
     emails = [{"value": user.email, "type": "work", "primary": True}] if user.is_person else []
     return {
         "schemas": [CORE + "User"],

@@ -34,10 +34,10 @@ class Command(BaseCommand):
             help=f"how long a process that is to end may finish what it answers (default {DRAIN_SECONDS})",
         )
 
-    def handle(self, *args: Any, **given: Any) -> None:
-        chosen = ListenAddress(host=given["host"], port=given["port"])
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = ListenAddress(host=options["host"], port=options["port"])
         ports.check_free(chosen)
-        self._run(chosen, workers=given["workers"], drain_seconds=given["drain_seconds"])
+        self._run(chosen, workers=options["workers"], drain_seconds=options["drain_seconds"])
 
     def _run(self, chosen: ListenAddress, *, workers: int, drain_seconds: int) -> None:
         sockets = [ports.open_shared(chosen) for _ in range(workers)]

@@ -25,8 +25,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         address.add_arguments(parser)
 
-    def handle(self, *args: Any, **given: Any) -> None:
-        chosen = ListenAddress(host=given["host"], port=given["port"])
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = ListenAddress(host=options["host"], port=options["port"])
         signal.signal(
             signal.SIGTERM, signal.default_int_handler
         )  # until the supervisor installs its own handler

@@ -340,9 +340,9 @@ def _text_input(
     label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
 ) -> forms.CharField:
     # maxlength limits typing only: a longer value is refused by the catalogue and shown again unshortened.
-    given = {name: value for name, value in attrs.items() if value}
+    set_attrs = {name: value for name, value in attrs.items() if value}
     widget = forms.TextInput(
-        attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **given}
+        attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **set_attrs}
     )
     return _optional(
         forms.CharField(label=label, required=False, help_text=help, widget=widget, strip=False), optional

@@ -48,9 +48,9 @@ def submitted_limits(post: Mapping[str, str]) -> list[LimitRow]:
     rows = sorted(int(found[1]) for found in map(_LIMIT.fullmatch, post) if found)
     made = []
     for row in rows:
-        given = {part: post.get(f"limits-{row}-{part}", "") for part in PARTS}
+        values = {part: post.get(f"limits-{row}-{part}", "") for part in PARTS}
         place = AI_GATEWAY if post.get(f"limits-{row}-place") == AI_GATEWAY else ""
-        made.append(LimitRow(place, **given | ({} if given["key"] in LIMIT_KEYS else {"key": "endpoint"})))
+        made.append(LimitRow(place, **values | ({} if values["key"] in LIMIT_KEYS else {"key": "endpoint"})))
     return made
 
 

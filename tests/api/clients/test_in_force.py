@@ -38,8 +38,8 @@ def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, sec
         (PermissionLevel.CAN_VIEW, 403),
         (PermissionLevel.CAN_MANAGE, 200),
     ):
-        given = AccessControlRequest(user_name=OTHER, permission_level=level)
-        workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[given])
+        access = AccessControlRequest(user_name=OTHER, permission_level=level)
+        workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[access])
         assert query_status(other, name) == status
     everyone = AccessControlRequest(group_name="users", permission_level=PermissionLevel.CAN_QUERY)
     workspace.permissions.set("serving-endpoints", endpoint_id, access_control_list=[everyone])

@@ -121,12 +121,12 @@ def test_rate_limits_together_with_a_config_are_never_lost_in_silence(
 
 def test_the_ai_gateway_is_set(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
     ready(workspace, name, secret)
-    given = {
+    config = {
         "usage_tracking_config": {"enabled": True},
         "rate_limits": [{"calls": 7, "key": "user", "renewal_period": "minute"}],
     }
-    answer = deployments.update_endpoint_ai_gateway(endpoint=name, config=given)
-    assert answer["usage_tracking_config"] == given["usage_tracking_config"]
+    answer = deployments.update_endpoint_ai_gateway(endpoint=name, config=config)
+    assert answer["usage_tracking_config"] == config["usage_tracking_config"]
     assert answer["rate_limits"][0]["calls"] == 7
     assert deployments.get_endpoint(name)["ai_gateway"]["usage_tracking_config"] == {"enabled": True}
 

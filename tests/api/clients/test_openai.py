@@ -56,12 +56,12 @@ def test_openai_understands_our_refusals(client: openai.OpenAI, other: Account):
 
 
 def test_langchain_invokes_streams_and_embeds(base: str, owner: Account):
-    given: Any = {"model": "openai-chat", "base_url": base, "api_key": owner.token}
-    chat = ChatOpenAI(**given)
+    options: Any = {"model": "openai-chat", "base_url": base, "api_key": owner.token}
+    chat = ChatOpenAI(**options)
     whole = chat.invoke("Hello").content
     assert "Hello" in whole
     assert "".join(str(chunk.content) for chunk in chat.stream("Hello")) == whole
-    vectors = OpenAIEmbeddings(**given | {"model": "openai-vectors", "check_embedding_ctx_length": False})
+    vectors = OpenAIEmbeddings(**options | {"model": "openai-vectors", "check_embedding_ctx_length": False})
     assert len(vectors.embed_documents(["a", "b"])) == 2
 
 

@@ -29,8 +29,8 @@ def block(variant: Variant, secret: str, provider: SandboxServer) -> dict[str, A
     text = json.dumps(variant.full()).replace("{{secrets/team/key}}", secret)
     for vendor in ("https://models.example.com", "https://my-workspace.cloud.databricks.com"):
         text = text.replace(vendor, provider.url)
-    given: dict[str, Any] = json.loads(text.replace("https://api.cohere.com", provider.url))
-    return given
+    fields: dict[str, Any] = json.loads(text.replace("https://api.cohere.com", provider.url))
+    return fields
 
 
 @pytest.mark.parametrize("variant", THEIRS, ids=str)
@@ -43,17 +43,21 @@ def test_a_provider_reads_back_as_it_was_given(
         "name": "a-model",
         "task": CHAT if CHAT in tasks else tasks[0],
     }
-    given = ExternalModel.from_dict({**model, variant.provider.config_key: block(variant, secret, provider)})
-    core = EndpointCoreConfigInput(name="", served_entities=[ServedEntityInput(external_model=given)])
+    external_model = ExternalModel.from_dict(
+        {**model, variant.provider.config_key: block(variant, secret, provider)}
+    )
+    core = EndpointCoreConfigInput(
+        name="", served_entities=[ServedEntityInput(external_model=external_model)]
+    )
     workspace.serving_endpoints.create(name, config=core)
     made = workspace.serving_endpoints.get(name)
     assert made.config is not None
     [entity] = made.config.served_entities or []
-    assert entity.external_model == given
+    assert entity.external_model == external_model
     assert entity.name == "a-model"
     [listed] = [each for each in workspace.serving_endpoints.list() if each.name == name]
     assert listed.config is not None
-    assert [each.external_model for each in listed.config.served_entities or []] == [given]
+    assert [each.external_model for each in listed.config.served_entities or []] == [external_model]
     workspace.serving_endpoints.delete(name)
 
 

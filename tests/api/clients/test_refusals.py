@@ -37,8 +37,8 @@ def model(**changes: Any) -> dict[str, Any]:
     return one(external_model={**entity(GOOD)["external_model"], **changes})
 
 
-def openai(**given: Any) -> dict[str, Any]:
-    return model(openai_config=given)
+def openai(**config: Any) -> dict[str, Any]:
+    return model(openai_config=config)
 
 
 ROUTE = {"served_entity_name": "entity", "traffic_percentage": 90}

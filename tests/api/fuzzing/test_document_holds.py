@@ -99,10 +99,10 @@ def meet_something(case: Case, server: Server) -> None:
         "token_id": server.known.get("token", ""),
         "application_id": server.known.get("application", ""),
     }
-    for given in (case.path_parameters, case.query, case.body):
-        if isinstance(given, dict) and case.operation.label not in MAKES_A_NAME:
-            given |= {
-                name: known[name] for name, value in given.items() if known.get(name) and half_of(value)
+    for values in (case.path_parameters, case.query, case.body):
+        if isinstance(values, dict) and case.operation.label not in MAKES_A_NAME:
+            values |= {
+                name: known[name] for name, value in values.items() if known.get(name) and half_of(value)
             }
     if case.operation.label == UPDATE and isinstance(case.body, dict) and half_of(case.body):
         case.body["served_entities"] = CONFIG["served_entities"]

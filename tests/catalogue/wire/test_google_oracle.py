@@ -237,9 +237,9 @@ def same(sent: Received, recorded: Recording) -> None:
 
 @pytest.mark.parametrize("name", CHATS)
 def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name: str):
-    recorded, (contents, given) = GOOGLE[name], CHATS[name]
+    recorded, (contents, options) = GOOGLE[name], CHATS[name]
     config = types.GenerateContentConfig(
-        **given, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
+        **options, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
     )
     if recorded.openai_request.get("stream"):
         vendor.say(Answer.stream(recorded.stream()))
@@ -255,10 +255,10 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: Vendor, name: str):
-    recorded, (texts, given) = GOOGLE[name], VECTORS[name]
+    recorded, (texts, options) = GOOGLE[name], VECTORS[name]
     vendor.say(Answer.json(recorded.reply))
     read = client.models.embed_content(
-        model=recorded.model, contents=texts, config=types.EmbedContentConfig(**given)
+        model=recorded.model, contents=texts, config=types.EmbedContentConfig(**options)
     )
     same(vendor.requests[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)

@@ -25,8 +25,8 @@ CLOCK: Any = [{"type": "function", "function": {"name": "clock"}}]
 
 def lead(gateway: GatewayServer, vendor: Vendor, **changes: Any) -> None:
     recorded = NAMED["hello"]
-    given = {"provider": recorded.provider.name, "model": recorded.model, "config": recorded.config()}
-    gateway.lead(vendor, **{**given, **changes})
+    options = {"provider": recorded.provider.name, "model": recorded.model, "config": recorded.config()}
+    gateway.lead(vendor, **{**options, **changes})
 
 
 @pytest.fixture
