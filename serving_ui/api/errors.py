@@ -17,7 +17,7 @@ from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.lib.refusal import Refusal
 from serving_ui.revisions.in_force import OutcomeUnknown
 
-MOST_DETAILS = 50
+MAX_DETAILS = 50
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +66,7 @@ def _fields_refused(problems: Sequence[Problem]) -> JsonResponse:
     """Names each field as a program would write it, with what would be right."""
     details = [
         {"field": spelled(problem.path), "message": problem.message.translated(_)}
-        for problem in problems[:MOST_DETAILS]
+        for problem in problems[:MAX_DETAILS]
     ]
     sentences = [
         f"{detail['field']}: {detail['message']}" if detail["field"] else detail["message"]

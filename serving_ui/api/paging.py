@@ -37,7 +37,7 @@ def page(
     `filters` is what narrows the list beside path and user: a token is valid for one list only.
     """
     size = next(
-        (whole_number(request, name, default=0, most=MAX_SIZE) for name in SIZES if name in request.GET), 0
+        (whole_number(request, name, default=0, maximum=MAX_SIZE) for name in SIZES if name in request.GET), 0
     )
     try:
         found = keyset.page(

@@ -112,7 +112,7 @@ def _judge(response: ProviderResponse, provider: Provider, secrets: list[str]) -
             Outcome.REJECTED,
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
-    words = provider_message(content, secrets=secrets, most=MAX_MESSAGE_CHARS)
+    words = provider_message(content, secrets=secrets, max_chars=MAX_MESSAGE_CHARS)
     message = f"{label} answered {status}: {words}"
     if status in provider.check_refused:
         return Verdict(Outcome.REJECTED, f"{message} Check the credentials and update.")

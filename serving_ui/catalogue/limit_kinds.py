@@ -47,7 +47,7 @@ class LimitUnit:
     label: TranslatableText
     """The label in forms and error messages."""
     amount: TranslatableText
-    """Text on pages; %(most)s is the limit."""
+    """Text on pages; %(limit)s is the limit."""
     metric_help: TranslatableText
     singular: str
     """The singular in error messages."""
@@ -94,13 +94,13 @@ LIMIT_UNITS: Mapping[str, LimitUnit] = MappingProxyType(
     {
         "calls": LimitUnit(
             label=_("Calls per minute"),
-            amount=_("%(most)s a minute"),
+            amount=_("%(limit)s a minute"),
             metric_help=_("Calls admitted a minute."),
             singular="call",
         ),
         "tokens": LimitUnit(
             label=_("Tokens per minute"),
-            amount=_("%(most)s tokens a minute"),
+            amount=_("%(limit)s tokens a minute"),
             metric_help=_("Tokens admitted a minute."),
             singular="token",
         ),

@@ -126,7 +126,7 @@ def gateway_limits(row: Endpoint, names: Names) -> tuple[Limit, ...]:
         principal = limit.get("principal_id")
         shown = names[principal] if principal else ""
         found += [
-            Limit(key=limit["key"], most=limit[unit], unit=unit, principal=principal, shown=shown)
+            Limit(key=limit["key"], per_minute=limit[unit], unit=unit, principal=principal, shown=shown)
             for unit in LIMIT_UNITS
             if limit.get(unit) is not None
         ]

@@ -159,7 +159,7 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     return None if seconds is None else min(max(1, ceil(seconds)), 300)
 
 
-def provider_message(body: bytes, *, secrets: Iterable[str], most: int = MAX_MESSAGE_CHARS) -> str:
+def provider_message(body: bytes, *, secrets: Iterable[str], max_chars: int = MAX_MESSAGE_CHARS) -> str:
     """The message of a provider's error body without secrets, at most `most` characters."""
     text, is_whole = _message(body)
     if len(text) > _MAX_CHARS_READ:
@@ -168,7 +168,7 @@ def provider_message(body: bytes, *, secrets: Iterable[str], most: int = MAX_MES
     text = _LOOKS_SECRET.sub("[secret]", redact(text, secrets, is_cut=not is_whole))
     printable = "".join(character if character.isprintable() else " " for character in text)
     words = " ".join(printable.split())
-    return words if len(words) <= most else words[:most] + "…"
+    return words if len(words) <= max_chars else words[:max_chars] + "…"
 
 
 def _message(body: bytes) -> tuple[str, bool]:

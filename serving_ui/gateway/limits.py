@@ -139,12 +139,12 @@ class Limits:
         rank, count = self._holder.rank_and_count
         if count > 1:
             demands = {
-                key: Demand(demand.amount, demand.most // count + (rank < demand.most % count))
+                key: Demand(demand.amount, demand.per_minute // count + (rank < demand.per_minute % count))
                 for key, demand in demands.items()
             }
         result = self._windows.admit(demands, now)
         if isinstance(result, WindowFull):
-            share = demands[result.key].most if count > 1 else None
+            share = demands[result.key].per_minute if count > 1 else None
             raise limit_reached(limits[result.key], result.wait_ns, share=share)
         return result
 

@@ -34,7 +34,7 @@ class PrincipalLimits:
         self.endpoint = endpoint
         self.principal = principal
         self.limits = applicable_limits(endpoint, principal)
-        token_limits = [limit.most for limit in self.limits.values() if limit.unit == TOKENS]
+        token_limits = [limit.per_minute for limit in self.limits.values() if limit.unit == TOKENS]
         self.counts_tokens = bool(token_limits)
         self.smallest_token_limit = min(token_limits, default=0)
         self.average_undeclared = average_undeclared
@@ -54,11 +54,11 @@ class PrincipalLimits:
 
     def _demands(self, tokens: int) -> Demands:
         demands = {
-            key: Demand(tokens if limit.unit == TOKENS else 1, limit.most)
+            key: Demand(tokens if limit.unit == TOKENS else 1, limit.per_minute)
             for key, limit in self.limits.items()
         }
         for key, demand in demands.items():
-            if demand.amount > demand.most:
+            if demand.amount > demand.per_minute:
                 raise exceeds_limit(self.limits[key], demand.amount)
         return demands
 
@@ -71,7 +71,7 @@ def applicable_limits(endpoint: Endpoint, principal: Principal) -> Mapping[Windo
         if owner is not None:
             key = (endpoint.id, owner, limit.unit)
             known = found.get(key)
-            if known is None or limit.most < known.most:
+            if known is None or limit.per_minute < known.per_minute:
                 found[key] = limit
     return found
 
@@ -99,7 +99,7 @@ def _key(limit: Limit) -> LimitKey:
 def limit_reached(limit: Limit, wait_ns: int, *, share: int | None = None) -> NotAdmitted:
     """The error of a limit, or of this process's `share` of it, that has room again in `wait_ns` nanoseconds."""
     seconds = max(1, -(-wait_ns // SECOND_NS))
-    if limit.most == 0:
+    if limit.per_minute == 0:
         state = f"is 0 {limit.unit} per minute, so it takes no calls. Ask the person who manages it."
     elif share is not None:
         state = (
@@ -113,7 +113,7 @@ def limit_reached(limit: Limit, wait_ns: int, *, share: int | None = None) -> No
 
 def exceeds_limit(limit: Limit, tokens: int) -> NotAdmitted:
     """The error of a call that is larger than the limit: 400, since waiting does not help. A limit of 0 is just reached."""
-    if limit.most == 0:
+    if limit.per_minute == 0:
         return limit_reached(limit, 60 * SECOND_NS)
     return NotAdmitted(
         400,
@@ -129,4 +129,4 @@ def _subject(limit: Limit) -> str:
 
 
 def _amount(limit: Limit) -> str:
-    return f"{limit.most} {limit.unit if limit.most != 1 else LIMIT_UNITS[limit.unit].singular}"
+    return f"{limit.per_minute} {limit.unit if limit.per_minute != 1 else LIMIT_UNITS[limit.unit].singular}"

@@ -18,7 +18,7 @@ SHORTEST = 4
 """Bytes. A shorter secret is ignored, because it would match ordinary text."""
 _REPLACEMENT = b"[secret]"
 _NESTED = 3
-_MOST_MASKS = 16
+_MAX_MASKS = 16
 _LONGEST_SHOWN = 256
 _LEAST_SHOWN = 3
 _ESCAPE = re.compile(
@@ -167,7 +167,7 @@ def _run(content: bytes, place: Span) -> Span:
 
 def _shown(content: bytes, secrets: list[bytes]) -> Iterator[Span]:
     """Spans of masks (`***`) with the parts of a secret before and after them."""
-    for mask in islice(_MASK.finditer(content), _MOST_MASKS):
+    for mask in islice(_MASK.finditer(content), _MAX_MASKS):
         begin, end = mask.span()
         before, after = content[max(0, begin - _LONGEST_SHOWN) : begin], content[end : end + _LONGEST_SHOWN]
         for secret in secrets:

@@ -36,7 +36,7 @@ local function add(amounts, order, amount)
   return at
 end
 """
-# KEYS: hash and list of each window. ARGV: amount and most of each window.
+# KEYS: hash and list of each window. ARGV: amount and limit of each window.
 # Returns the entry times, or "! N WAIT": the number of the window with the longest wait, and that wait in microseconds.
 ADMIT = (
     _COMMON
@@ -44,7 +44,7 @@ ADMIT = (
 local worst, longest = 0, 0
 for n = 1, #KEYS / 2 do
   local amounts, order = KEYS[2 * n - 1], KEYS[2 * n]
-  local amount, most = tonumber(ARGV[2 * n - 1]), tonumber(ARGV[2 * n])
+  local amount, limit = tonumber(ARGV[2 * n - 1]), tonumber(ARGV[2 * n])
   local oldest = redis.call('LINDEX', order, 0)
   while oldest and tonumber(oldest) <= now - span do
     redis.call('LPOP', order)
@@ -52,7 +52,7 @@ for n = 1, #KEYS / 2 do
     redis.call('HDEL', amounts, oldest)
     oldest = redis.call('LINDEX', order, 0)
   end
-  local over = tonumber(redis.call('HGET', amounts, 'total') or 0) + amount - most
+  local over = tonumber(redis.call('HGET', amounts, 'total') or 0) + amount - limit
   if over > 0 then
     local wait, from = span, 0
     while over > 0 do
@@ -120,7 +120,9 @@ class SharedWindows:
     async def admit(self, demands: Mapping[WindowKey, Demand]) -> WindowFull | SharedEntries:
         """Count a call in all windows if all have room; else in none, and return the one with the longest wait."""
         keys = list(demands)
-        amounts = [str(number) for demand in demands.values() for number in (demand.amount, demand.most)]
+        amounts = [
+            str(number) for demand in demands.values() for number in (demand.amount, demand.per_minute)
+        ]
         result = await self._run(self._admit, keys, amounts)
         if result.startswith("!"):
             _, number, wait = result.split(" ")

@@ -50,14 +50,14 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `most` calls or tokens in any minute, of the endpoint, a user, a group or a service principal (`key`).
+    """At most `per_minute` calls or tokens in any minute, of the endpoint, a user, a group or a service principal (`key`).
 
     `principal` is the id of whom it is for, `shown` the name in errors. Without a principal, a limit with the key "user" applies to
     each principal by itself and one with the key "service_principal" to each service principal.
     """
 
     key: str
-    most: int
+    per_minute: int
     unit: str = "calls"
     principal: str | None = None
     shown: str = ""

@@ -62,8 +62,8 @@ class Spool:
     ) -> None:
         self.lost = 0
         self._folder = folder
-        self._most_bytes = max_file_bytes
-        self._most_seconds = max_file_seconds
+        self._max_bytes = max_file_bytes
+        self._max_seconds = max_file_seconds
         self._file = -1
         self._number = 0  # of the newest row of the file, written or lost
         self._size = 0
@@ -77,7 +77,7 @@ class Spool:
     def record(self, record: Record) -> None:
         """Write the record. Never raises: the answer is more important than its row."""
         try:
-            if self._size >= self._most_bytes or monotonic() >= self._file_ends_at:
+            if self._size >= self._max_bytes or monotonic() >= self._file_ends_at:
                 self._open_file()
             self._number += 1
             line = b"%b\n" % to_json((self._number, *record))
@@ -138,7 +138,7 @@ class Spool:
         except OSError:
             (self._folder / name).unlink(missing_ok=True)
             raise
-        self._size, self._file_ends_at, self._reopen_at = len(_HEADER), now + self._most_seconds, 0.0
+        self._size, self._file_ends_at, self._reopen_at = len(_HEADER), now + self._max_seconds, 0.0
         self._number = self._lost_since_written  # rows lost before leave their gap in this file
 
     def _write(self, line: bytes) -> None:
@@ -214,8 +214,8 @@ class NewerFormat(Exception):
     """The file was written by a newer version in a format that this one cannot read. The message is a sentence."""
 
 
-def read(path: Path, *, offset: int, most: int) -> Portion:
-    """At most `most` lines of a file from `offset` on. Raises OSError (the file may have been deleted) and NewerFormat."""
+def read(path: Path, *, offset: int, max_lines: int) -> Portion:
+    """At most `max_lines` lines of a file from `offset` on. Raises OSError (the file may have been deleted) and NewerFormat."""
     with path.open("rb") as file:
         # Checked before reading: what is read of a closed file is complete.
         is_closed = lockfiles.is_abandoned(file.fileno())
@@ -230,7 +230,7 @@ def read(path: Path, *, offset: int, most: int) -> Portion:
         first = offset = max(offset, header.length)
         is_last = False
         file.seek(offset)
-        while len(rows) + len(unusable) < most and offset - first < MAX_PORTION_BYTES:
+        while len(rows) + len(unusable) < max_lines and offset - first < MAX_PORTION_BYTES:
             line = _next_line(file)
             if not line.length or not (line.is_whole or is_closed):
                 is_last = is_closed

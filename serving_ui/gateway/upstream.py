@@ -92,15 +92,15 @@ class Reply:
         """The next bytes; b"" at the end. Raises UpstreamFault: cut, timed out, or the caller disconnected."""
         return await (self._connection.read() if self._decoder is None else self._read_decoded(self._decoder))
 
-    async def body(self, *, most: int = MAX_BYTES) -> bytes:
-        """The rest of the body. Raises UpstreamFault, also when it is longer than `most` bytes."""
+    async def body(self, *, max_bytes: int = MAX_BYTES) -> bytes:
+        """The rest of the body. Raises UpstreamFault, also when it is longer than `max_bytes`."""
         parts: list[bytes] = []
         size = 0
         while part := await self.read():
             parts.append(part)
             size += len(part)
-            if size > most:
-                raise _too_long(most)
+            if size > max_bytes:
+                raise _too_long(max_bytes)
         return b"".join(parts)
 
     async def read_start(self, *, max_bytes: int) -> bytes:
@@ -260,5 +260,5 @@ def _pool_key(request: UpstreamRequest, origin: Origin) -> PoolKey:
     return sha256(repr((origin.url, headers, request.url.partition("?")[2])).encode()).digest()
 
 
-def _too_long(most: int) -> MalformedReply:
-    return MalformedReply(f"its answer is longer than {most // (1024 * 1024)} MB")
+def _too_long(max_bytes: int) -> MalformedReply:
+    return MalformedReply(f"its answer is longer than {max_bytes // (1024 * 1024)} MB")

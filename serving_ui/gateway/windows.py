@@ -23,10 +23,10 @@ WindowKey = tuple[str, str, str]
 
 
 class Demand(NamedTuple):
-    """`amount` calls or tokens that a call wants from a window which admits `most` a minute."""
+    """`amount` calls or tokens that a call wants from a window which admits `per_minute`."""
 
     amount: int
-    most: int
+    per_minute: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Window:
         self.entries: deque[list[int]] = deque()
         self.total = 0
 
-    def wait_ns(self, amount: int, most: int, now: int) -> int:
+    def wait_ns(self, amount: int, per_minute: int, now: int) -> int:
         """Nanoseconds until there is room for `amount`; 0 when there is room now."""
         if self.entries and self.entries[0][0] <= now - WINDOW_NS:
             self._expire(now)
-        over = self.total + amount - most
+        over = self.total + amount - per_minute
         if over <= 0:
             return 0
         for at, admitted in self.entries:
@@ -106,8 +106,8 @@ class Windows:
         """Count a call in all windows if all have room; else in none, and return the one with the longest wait."""
         fullest: WindowFull | None = None
         windows = self._windows
-        for key, (amount, most) in demands.items():
-            wait = (windows.get(key) or self._window(key)).wait_ns(amount, most, now)
+        for key, (amount, per_minute) in demands.items():
+            wait = (windows.get(key) or self._window(key)).wait_ns(amount, per_minute, now)
             if wait and (fullest is None or wait > fullest.wait_ns):
                 fullest = WindowFull(key, wait)
         return fullest or self.count(demands, now)
@@ -115,7 +115,7 @@ class Windows:
     def count(self, demands: Mapping[WindowKey, Demand], now: int) -> list[tuple[WindowKey, list[int]]]:
         """Count a call in all windows without checking for room. Returns its entries."""
         counted, windows = [], self._windows
-        for key, (amount, _most) in demands.items():
+        for key, (amount, _per_minute) in demands.items():
             counted.append((key, (windows.get(key) or self._window(key)).add(amount, now)))
         self._calls += 1
         if self._calls % _SWEEP_EVERY_CALLS == 0:

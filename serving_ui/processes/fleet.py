@@ -32,7 +32,7 @@ from serving_ui.processes.reaper import Reaper
 
 READY_SECONDS = 60.0  # a successor that is not ready by then is killed, and its predecessor stays
 QUICK_SECONDS = 10.0  # a worker that ends sooner than this after its start counts as a quick failure
-MOST_FAILURES = 5  # quick failures before the first readiness: then StartError
+MAX_FAILURES = 5  # quick failures before the first readiness: then StartError
 LONGEST_PAUSE = 5.0
 SUSPECT_SECONDS = (
     4.0  # without a heartbeat: a successor is started, and the worker gets SIGTERM, in case it only paused
@@ -220,7 +220,7 @@ class Fleet:
             self._active.discard(child)
             quick = time.monotonic() - child.started_at < QUICK_SECONDS
             self._failures = self._failures + 1 if quick else 1
-            if not self._was_ready and self._failures >= MOST_FAILURES:
+            if not self._was_ready and self._failures >= MAX_FAILURES:
                 raise StartError(_failure_message(child, self._failures))
             _print(f"A worker {child.exit_description()}; starting another.")
             self._plan_restart(listener)

@@ -33,7 +33,8 @@ from serving_ui.vault import ciphers
 log = logging.getLogger(__name__)
 ITEMS_PER_PART = 25  # about a millisecond of work
 PAUSE_SECONDS = 0.001
-_TIMEOUTS_KEY = "patience"  # the field's name in files that other versions of this program read and write
+# The names of two fields in files that other versions of this program read and write.
+_TIMEOUTS_KEY, _PER_MINUTE_KEY = "patience", "most"
 _ENDPOINT, _PRINCIPAL = TypeAdapter(Endpoint), TypeAdapter(Principal)
 Kind = Literal["endpoints", "principals", "tokens"]
 Part = tuple[Kind, Sequence[Any]]
@@ -148,6 +149,8 @@ def _split(kind: Kind, items: Sequence[Any]) -> Iterator[Part]:
 def _dump_endpoint(endpoint: Endpoint) -> list[Any]:
     without_entities = _ENDPOINT.dump_python(replace(endpoint, entities=()), mode="json")
     without_entities[_TIMEOUTS_KEY] = without_entities.pop("timeouts")
+    for limit in without_entities["limits"]:
+        limit[_PER_MINUTE_KEY] = limit.pop("per_minute")
     return [without_entities, [_dump_entity(each) for each in endpoint.entities]]
 
 
@@ -159,6 +162,8 @@ def _dump_entity(entity: Entity) -> list[Any]:
 def _load_endpoint(dumped: list[Any]) -> Endpoint:
     without_entities, entities = dumped
     without_entities["timeouts"] = without_entities.pop(_TIMEOUTS_KEY, None)
+    for limit in without_entities["limits"]:
+        limit["per_minute"] = limit.pop(_PER_MINUTE_KEY)
     endpoint = _ENDPOINT.validate_python(without_entities)
     return replace(endpoint, entities=tuple(_load_entity(*each) for each in entities))
 

@@ -108,7 +108,7 @@ def _count_waiting(path: Path, file: SpoolFile | None, report: ConsistencyReport
     lines, highest, offset = 0, 0, file.offset if file else 0
     while True:
         try:
-            portion = read(path, offset=offset, most=PORTION_LINES)
+            portion = read(path, offset=offset, max_lines=PORTION_LINES)
         except FileNotFoundError:
             return lines, highest
         except OSError as problem:

@@ -80,7 +80,7 @@ def _ingest_file(path: Path, portions: Iterator[int], clock: Callable[[], dateti
     rows = 0
     while not file.is_done:
         try:
-            portion = read(path, offset=file.offset, most=PORTION_LINES)
+            portion = read(path, offset=file.offset, max_lines=PORTION_LINES)
         except FileNotFoundError:  # another worker has stored and deleted it
             return rows
         is_new = portion.rows or portion.unusable or portion.is_last

@@ -81,18 +81,18 @@ def readable_scope(*, name: str, actor: Actor) -> Scope:
     return scope
 
 
-def with_some_keys(found: QuerySet[Scope], *, most: int) -> QuerySet[Scope]:
+def with_some_keys(found: QuerySet[Scope], *, limit: int) -> QuerySet[Scope]:
     """The scopes, each with its `first_keys` (names and dates), in two queries."""
-    names = StoredSecret.objects.defer("ciphertext").order_by("key")[:most]
+    names = StoredSecret.objects.defer("ciphertext").order_by("key")[:limit]
     some = Prefetch("secrets", queryset=names, to_attr="first_keys")
     return found.prefetch_related(None).prefetch_related(some)  # type: ignore[no-redef]
 
 
-def references(*, actor: Actor, most: int) -> list[Reference]:
+def references(*, actor: Actor, limit: int) -> list[Reference]:
     """The first of the keys that the person may refer to."""
     readable = scopes(actor=actor).prefetch_related(None).order_by().values("pk")
     rows = StoredSecret.objects.filter(scope__in=readable).order_by("scope__name", "key")
-    return list(rows.values_list("scope__name", "key")[:most])
+    return list(rows.values_list("scope__name", "key")[:limit])
 
 
 def keys(*, scope: Scope) -> QuerySet[StoredSecret]:

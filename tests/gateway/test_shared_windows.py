@@ -140,7 +140,7 @@ def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, ste
             processes.pass_time(step)
             now = processes.now * 1000
             shared = processes.windows[0]
-            admission = await shared.admit({name: Demand(tokens, rule.most)})
+            admission = await shared.admit({name: Demand(tokens, rule.per_minute)})
             try:
                 own = await limits.admit(endpoint=alone, principal=ANN, tokens=tokens, now=now)
             except GatewayError as refused:

@@ -30,7 +30,7 @@ def only(folder: Path) -> Path:
 
 
 def whole(path: Path) -> Portion:
-    return read(path, offset=0, most=1000)
+    return read(path, offset=0, max_lines=1000)
 
 
 @contextmanager
@@ -61,10 +61,10 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path):
     spool = Spool(tmp_path)
     for name in "abcde":
         spool.record(record(name))
-    first = read(only(tmp_path), offset=0, most=3)
+    first = read(only(tmp_path), offset=0, max_lines=3)
     spool.record(record("f"))
     spool.stop()
-    second = read(only(tmp_path), offset=first.offset, most=1000)
+    second = read(only(tmp_path), offset=first.offset, max_lines=1000)
     names = [row.values["request_id"] for row in (*first.rows, *second.rows)]
     assert names == list("abcdef")
     assert not first.is_last

@@ -59,7 +59,7 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
         assert owner.wait_for_state(name, "Ready") < USUAL
         assert owner.query(name).status == 200
         until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=30)  # type: ignore[misc]
-    assert slow.most == 4, "so many of one person at a time"
+    assert slow.max_open == 4, "so many of one person at a time"
     waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
     assert len(waiting) >= how_many - 8
     delete(somebody, names)

@@ -18,7 +18,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 class RawServer:
     """`answer` sets the bytes. `requests` are those received, `left` counts the connections that have ended.
 
-    A connection is closed after `most` requests.
+    A connection is closed after `max_requests` requests.
     """
 
     port: int
@@ -26,7 +26,7 @@ class RawServer:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     left: int = 0
-    most: int = 1_000_000
+    max_requests: int = 1_000_000
     _bytes: bytes = b""
     _close: bool = True
     _later: tuple[bytes, ...] = ()
@@ -53,7 +53,7 @@ class RawServer:
             for number in count(1):
                 request = _read(connection)
                 self.requests += [request] if request else []
-                if not request or number > self.most:
+                if not request or number > self.max_requests:
                     return
                 *before, last = (self._bytes, *self._later)
                 for part in before:

@@ -19,12 +19,12 @@ _END = b"\r\n{}"
 
 @dataclass
 class SlowServer:
-    """`open` is the number of requests without a complete reply now, `most` the largest such number so far."""
+    """`open` is the number of requests without a complete reply now, `max_open` the largest such number so far."""
 
     port: int
     request_count: int = 0
     open: int = 0
-    most: int = 0
+    max_open: int = 0
     _answers: threading.Event = field(default_factory=threading.Event, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -47,7 +47,7 @@ class SlowServer:
             with self._lock:
                 self.request_count += 1
                 self.open += 1
-                self.most = max(self.most, self.open)
+                self.max_open = max(self.max_open, self.open)
             try:
                 self._send_slowly(connection)
             finally:

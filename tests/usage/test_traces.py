@@ -126,7 +126,7 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
         for _ in range(8):
             tasks.export_traces()  # as often as in 40 s, and each comes back
         slow.wait_for(1)
-        assert slow.most == 1
+        assert slow.max_open == 1
     until(lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it")
 
 

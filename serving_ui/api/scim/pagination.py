@@ -58,7 +58,7 @@ def paginate(request: ApiRequest, rows: QuerySet[Row], columns: Mapping[str, str
     order = (f"{sign}{column}", f"{sign}pk") if column != "pk" else (f"{sign}pk",)
     parameters = [request.GET.get(name, "") for name in ("filter", "sortBy", "sortOrder")]
     list_id = f"{request.user.pk} {request.path.rstrip('/')} {parameters}"
-    count = whole_number(request, "count", default=DEFAULT_COUNT, most=MAX_COUNT)
+    count = whole_number(request, "count", default=DEFAULT_COUNT, maximum=MAX_COUNT)
 
     def key(row: Row) -> list[Any]:
         return [getattr(row, name.removeprefix("-")) for name in order]
@@ -71,7 +71,7 @@ def paginate(request: ApiRequest, rows: QuerySet[Row], columns: Mapping[str, str
             message = _("cursor does not belong to this list. Start again with an empty cursor.")
             raise Refusal(message) from None
         return Page(page.rows, rows.count(), {"nextCursor": page.next} if page.next else {})
-    start = max(1, whole_number(request, "startIndex", default=1, most=10**9))
+    start = max(1, whole_number(request, "startIndex", default=1, maximum=10**9))
     cursor = _page_ends.cursor(list_id, start) if start > 1 else ""
     page = read_page(after=cursor) if cursor else read_page(skipped=start - 1)
     if page.rows:

@@ -26,7 +26,7 @@ from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 
 router = Router("Serving endpoints")
-MOST_KEYS = 1000
+MAX_KEYS = 1000
 
 
 class TagChanges(ApiModel):
@@ -38,7 +38,7 @@ class TagChanges(ApiModel):
     delete_tags: Annotated[
         list[str],
         Field(
-            max_length=MOST_KEYS,
+            max_length=MAX_KEYS,
             description="Keys that are gone afterwards. One that is not there is no error.",
         ),
     ] = Field(default_factory=list)

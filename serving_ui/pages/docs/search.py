@@ -9,7 +9,7 @@ from functools import cache
 from serving_ui.pages.docs import library, markdown
 from serving_ui.pages.docs.library import Page
 
-MOST_RESULTS = 20
+MAX_RESULTS = 20
 MAX_QUERY_LENGTH = 200
 _AROUND = 80
 """Characters of text before and after the first word found."""
@@ -48,7 +48,7 @@ def search(query: str) -> list[Result]:
         return []
     ranked = ((_rank(section, words), section) for section in sections())
     found = sorted((pair for pair in ranked if pair[0]), key=lambda pair: -pair[0])
-    return [Result(section, _excerpt(section.text, words)) for _rank, section in found[:MOST_RESULTS]]
+    return [Result(section, _excerpt(section.text, words)) for _rank, section in found[:MAX_RESULTS]]
 
 
 @cache

@@ -194,7 +194,7 @@ def rate_limits(endpoint: Endpoint) -> list[str]:
     names = limits.names_of(limits.principals(endpoint))
     return [
         (translate(unit.amount) + _scope(limit) + _principal_note(limit, names))
-        % {"most": f"{limit[name]:,}", "name": limit.get("principal")}
+        % {"limit": f"{limit[name]:,}", "name": limit.get("principal")}
         for limit in limits.stored(endpoint)
         for name, unit in LIMIT_UNITS.items()
         if limit.get(name) is not None

@@ -115,7 +115,7 @@ def may_be_several() -> bool:
 
 def references(request: PageRequest) -> list[str]:
     """The secret references that the person may use, as suggestions."""
-    found = vault.references(actor=request.user, most=MAX_SUGGESTIONS)
+    found = vault.references(actor=request.user, limit=MAX_SUGGESTIONS)
     return ["{{secrets/" + f"{scope}/{key}" + "}}" for scope, key in found]
 
 

@@ -98,7 +98,7 @@ def _page(request: PageRequest, *, one: str = "", status: int = 200, **refused: 
 
 
 def _some(request: PageRequest, scopes: QuerySet[Scope]) -> dict[str, Any]:
-    few = queries.with_some_keys(scopes, most=KEYS + 1)
+    few = queries.with_some_keys(scopes, limit=KEYS + 1)
     at = reverse("secrets")
     found = part(request, few, order=("name",), key=lambda row: (row.name,), size=SCOPES, at=at)
     sections = [
