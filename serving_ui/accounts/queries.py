@@ -58,9 +58,9 @@ def groups() -> QuerySet[Group]:
     return Group.objects.all()
 
 
-def members(*, of: Iterable[Group]) -> dict[str, list[User]]:
+def members(*, groups: Iterable[Group]) -> dict[str, list[User]]:
     """The members of each group, by group id. One query for all stored groups and one for each built-in group."""
-    wanted = list(of)
+    wanted = list(groups)
     found: dict[str, list[User]] = {group.pk: [] for group in wanted}
     rows = Membership.objects.filter(group__in=[group.pk for group in wanted if not group.is_built_in])
     for row in rows.select_related("user").order_by("user__email"):

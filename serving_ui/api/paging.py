@@ -46,7 +46,7 @@ def page(
             key=key,
             size=size or DEFAULT_SIZE,
             after=request.GET.get("page_token", ""),
-            of=f"{request.user.pk} {request.path.rstrip('/')} {filters}",
+            list_id=f"{request.user.pk} {request.path.rstrip('/')} {filters}",
         )
     except keyset.TokenInvalid:
         raise Refusal(

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
-Kind = Literal["text", "url", "choice", "secret"]
+FieldKind = Literal["text", "url", "choice", "secret"]
 Condition = tuple[str, frozenset[str]]
 Choices = tuple[tuple[str, TranslatableText], ...]
 
@@ -38,7 +38,7 @@ class ConfigField:
     """The path in the config block of the API; empty for a form-only choice."""
     label: TranslatableText
     help: TranslatableText = NO_TEXT
-    kind: Kind = "text"
+    kind: FieldKind = "text"
     required: bool = False
     required_when: Condition | None = None
     default: str | None = None

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from serving_ui.catalogue.translatable import _
 
-Kind = Literal["reference", "plaintext", "stored"]
+SecretKind = Literal["reference", "plaintext", "stored"]
 
 _REFERENCE = re.compile(r"\{\{secrets/([A-Za-z0-9_.@-]{1,128})/([A-Za-z0-9_.@-]{1,128})\}\}")
 _NOT_A_REFERENCE = _("A secret reference looks like {{secrets/scope/key}}.")
@@ -25,7 +25,7 @@ class Secret:
 
     __slots__ = ("_value", "key", "kind", "scope", "stored_id")
 
-    kind: Kind
+    kind: SecretKind
     scope: str | None
     key: str | None
     stored_id: str | None
@@ -53,7 +53,7 @@ class Secret:
     @classmethod
     def _made(
         cls,
-        kind: Kind,
+        kind: SecretKind,
         *,
         scope: str | None = None,
         key: str | None = None,

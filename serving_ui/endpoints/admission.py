@@ -64,7 +64,7 @@ def admit(
     sources: dict[Path, Source] = {}
     for path, secret in config.secrets().items():
         source: Source | Problem | None = None
-        if secret.kind == "stored" and not any(is_same for *_place, is_same in uses.of(path, secret)):
+        if secret.kind == "stored" and not any(is_same for *_place, is_same in uses.find_uses(path, secret)):
             source = Problem(path=path, message=_MOVED_STORED, code="secret_bound")
         elif secret.kind == "reference":
             found = readable.get((secret.scope or "", secret.key or ""))
@@ -97,10 +97,10 @@ class _EarlierUses:
 
     @cached_property
     def _bindings(self) -> dict[tuple[int, str], Bound]:
-        found = bindings.of(version.pk for version in self._versions)
+        found = bindings.of_versions(version.pk for version in self._versions)
         return {(row.version_id, row.place): row for row in found}
 
-    def of(self, path: Path, secret: Secret) -> Iterator[tuple[ConfigVersion, Path, bool]]:
+    def find_uses(self, path: Path, secret: Secret) -> Iterator[tuple[ConfigVersion, Path, bool]]:
         """Each version and path in which any served entity has the same secret, and whether it is sent to the same destination."""
         _entities, position, *inner = path
         targets = destinations(self._config.served_entities[int(position)], outbound.addresses())
@@ -115,7 +115,7 @@ class _EarlierUses:
         """The bindings of those uses that send it to the same destination."""
         found = (
             self._bindings.get((version.pk, bindings.place_of(place)))
-            for version, place, is_same in self.of(path, secret)
+            for version, place, is_same in self.find_uses(path, secret)
             if is_same
         )
         return [row for row in found if row is not None]
@@ -138,7 +138,7 @@ def _keep(uses: _EarlierUses, path: Path, secret: Secret, actor: User) -> Bound 
             return row
     if found:
         return _right_problem(path, found[0])
-    if any(True for _use in uses.of(path, secret)):
+    if any(True for _use in uses.find_uses(path, secret)):
         message = _MOVED_REFERENCE.fill(scope=secret.scope)
         return Problem(path=path, message=message, code="secret_bound")
     return _unreadable(path, secret, actor)

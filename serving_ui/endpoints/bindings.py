@@ -78,7 +78,7 @@ class Bound:
         return reference_to(self.scope, self.key)
 
 
-def of(versions: Iterable[int]) -> list[Bound]:
+def of_versions(versions: Iterable[int]) -> list[Bound]:
     """The bindings of these config versions. One query."""
     found = with_rights().filter(version__in=list(versions)).order_by("pk")
     return [
@@ -120,7 +120,7 @@ def problem(row: Bound) -> str | None:
 
 def first_problem(version: int | None) -> str | None:
     """The first `problem` of a config version's bindings."""
-    found = (problem(row) for row in of([version] if version else []))
+    found = (problem(row) for row in of_versions([version] if version else []))
     return next(filter(None, found), None)
 
 
@@ -154,7 +154,7 @@ def copy_binding(row: Bound, path: Path) -> SecretBinding:
         secret_id=row.secret_id,
         authoriser_id=row.authoriser_id,
         owner_id=row.owner_id,
-        held_id=vault.copy(of=StoredSecret.objects.get(pk=row.held_id)) if row.held else None,
+        held_id=vault.copy(secret=StoredSecret.objects.get(pk=row.held_id)) if row.held else None,
     )
 
 
@@ -177,7 +177,7 @@ def follow_activity(*, user: User) -> None:
     secrets_by_id = {secret.pk: secret for secret in current.order_by("pk")}
     for row in rows:
         if row.secret_id in secrets_by_id:
-            row.held_id = vault.copy(of=secrets_by_id[row.secret_id])
+            row.held_id = vault.copy(secret=secrets_by_id[row.secret_id])
             row.save(update_fields=["held"])
 
 

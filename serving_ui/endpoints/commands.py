@@ -20,7 +20,7 @@ from serving_ui.endpoints import bindings, limits, nudge, queries
 from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of, stored_tags
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
@@ -62,7 +62,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 timeouts=spec.timeouts.stored() if spec.timeouts else {},
             )
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
-            record(endpoint, Kind.CREATED, now=now, actor=actor)
+            record(endpoint, EventKind.CREATED, now=now, actor=actor)
             bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways answer "not ready", not "unknown"
             nudge.reconcile(endpoint.pk)
             report_endpoint("create_endpoint", endpoint, actor=actor, before=None, after=state_of(endpoint))
@@ -118,7 +118,7 @@ def _submit_config(
 def _submit(endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any) -> None:
     """Makes the config pending, together with other `changes` of columns, and has it deployed after the commit."""
     version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now, **changes)
-    record(endpoint, Kind.SUBMITTED, now=now, actor=actor, version=version.number)
+    record(endpoint, EventKind.SUBMITTED, now=now, actor=actor, version=version.number)
     nudge.reconcile(endpoint.pk)
 
 

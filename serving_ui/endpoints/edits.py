@@ -11,10 +11,10 @@ from serving_ui.catalogue.limits import RateLimit
 from serving_ui.catalogue.problems import Problem
 from serving_ui.catalogue.spec import ConfigSpec, Tag
 from serving_ui.endpoints import limits
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import Endpoint
 
-GATEWAY_SETTINGS = frozenset({Kind.RATE_LIMITS, Kind.AI_GATEWAY, Kind.TIMEOUTS})
+GATEWAY_SETTINGS = frozenset({EventKind.RATE_LIMITS, EventKind.AI_GATEWAY, EventKind.TIMEOUTS})
 """The parts beside the config that gateways carry out."""
 
 
@@ -49,10 +49,10 @@ class Columns:
     """New values of an endpoint's columns, the kinds of events that tell of them, and what was wrong."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    events: list[Kind] = field(default_factory=list)
+    events: list[EventKind] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def put(self, event: Kind, **values: Any) -> None:
+    def put(self, event: EventKind, **values: Any) -> None:
         self.values |= values
         self.events.append(event)
 
@@ -61,10 +61,10 @@ def columns_of(endpoint: Endpoint, changes: EndpointChanges) -> Columns:
     """The columns beside the config. Two queries for each list of rate limits that names a principal."""
     columns = Columns()
     if changes.description is not None:
-        columns.put(Kind.DESCRIPTION, description=changes.description)
+        columns.put(EventKind.DESCRIPTION, description=changes.description)
     tags = _tags(endpoint, changes)
     if tags is not None:
-        columns.put(Kind.TAGS, tags=tags)
+        columns.put(EventKind.TAGS, tags=tags)
     principals = dict(endpoint.limit_principals)
     if changes.rate_limits is not None:
         principals["rate_limits"] = limits.bind(
@@ -72,12 +72,12 @@ def columns_of(endpoint: Endpoint, changes: EndpointChanges) -> Columns:
         )
         columns.problems += limits.problems(changes.rate_limits, principals["rate_limits"])
         stored = [limit.stored() for limit in changes.rate_limits]
-        columns.put(Kind.RATE_LIMITS, rate_limits=stored, limit_principals=principals)
+        columns.put(EventKind.RATE_LIMITS, rate_limits=stored, limit_principals=principals)
     _put_ai_gateway(columns, endpoint, changes, principals)
     if changes.timeouts is not None:
-        columns.put(Kind.TIMEOUTS, timeouts=changes.timeouts.stored())
+        columns.put(EventKind.TIMEOUTS, timeouts=changes.timeouts.stored())
     if changes.notifications is not None:
-        columns.put(Kind.NOTIFICATIONS, email_notifications=changes.notifications.stored())
+        columns.put(EventKind.NOTIFICATIONS, email_notifications=changes.notifications.stored())
     return columns
 
 
@@ -116,4 +116,4 @@ def _put_ai_gateway(
         principals["ai_gateway"] = limits.bind(rate_limits, before=before)
         columns.problems += limits.problems(rate_limits, principals["ai_gateway"], prefix=path)
         columns.values["limit_principals"] = principals
-    columns.put(Kind.AI_GATEWAY, ai_gateway=settings)
+    columns.put(EventKind.AI_GATEWAY, ai_gateway=settings)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     CREATED = "ENDPOINT_CREATION_EVENT"
     SUBMITTED = "ENDPOINT_UPDATE_EVENT"
     VERIFIED = "SERVED_ENTITY_VERIFIED_EVENT"
@@ -31,23 +31,25 @@ class Kind(StrEnum):
 
 
 SENTENCES: dict[str, str] = {
-    Kind.CREATED: _("Created by %(actor)s with configuration version 1."),
-    Kind.SUBMITTED: _("Configuration version %(version)s submitted by %(actor)s."),
-    Kind.VERIFIED: _("The provider accepted the credentials."),
-    Kind.UNVERIFIED: _("The credentials could not be verified and are used as given. %(message)s"),
-    Kind.SUCCEEDED: _("Configuration version %(version)s is active."),
-    Kind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
-    Kind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
-    Kind.REVOKED: _("The endpoint is not ready any more. %(message)s"),
-    Kind.RESTORED: _("The secrets of configuration version %(version)s may be read again: it is active."),
-    Kind.TAKEN_OVER: _("%(actor)s took over: %(message)s"),
-    Kind.DESCRIPTION: _("Description changed by %(actor)s."),
-    Kind.TAGS: _("Tags changed by %(actor)s."),
-    Kind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
-    Kind.AI_GATEWAY: _("AI gateway settings changed by %(actor)s."),
-    Kind.TIMEOUTS: _("Timeouts changed by %(actor)s."),
-    Kind.NOTIFICATIONS: _("E-mail notifications changed by %(actor)s."),
-    Kind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
+    EventKind.CREATED: _("Created by %(actor)s with configuration version 1."),
+    EventKind.SUBMITTED: _("Configuration version %(version)s submitted by %(actor)s."),
+    EventKind.VERIFIED: _("The provider accepted the credentials."),
+    EventKind.UNVERIFIED: _("The credentials could not be verified and are used as given. %(message)s"),
+    EventKind.SUCCEEDED: _("Configuration version %(version)s is active."),
+    EventKind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
+    EventKind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
+    EventKind.REVOKED: _("The endpoint is not ready any more. %(message)s"),
+    EventKind.RESTORED: _(
+        "The secrets of configuration version %(version)s may be read again: it is active."
+    ),
+    EventKind.TAKEN_OVER: _("%(actor)s took over: %(message)s"),
+    EventKind.DESCRIPTION: _("Description changed by %(actor)s."),
+    EventKind.TAGS: _("Tags changed by %(actor)s."),
+    EventKind.RATE_LIMITS: _("Rate limits changed by %(actor)s."),
+    EventKind.AI_GATEWAY: _("AI gateway settings changed by %(actor)s."),
+    EventKind.TIMEOUTS: _("Timeouts changed by %(actor)s."),
+    EventKind.NOTIFICATIONS: _("E-mail notifications changed by %(actor)s."),
+    EventKind.PERMISSIONS: _("Permissions changed by %(actor)s: %(principal)s, %(level)s."),
 }
 
 

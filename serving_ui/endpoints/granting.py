@@ -16,7 +16,7 @@ from serving_ui.accounts.models import ADMINS, Group, User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import queries
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import permissions_of, report_endpoint
@@ -93,7 +93,7 @@ def _change(
     for each in changed:
         _write(endpoint, each)
         level, principal = each.level.name, str(each.to)
-        record(endpoint, Kind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
+        record(endpoint, EventKind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
     bump_revision(Subject.ENDPOINT, endpoint.pk)
     report_endpoint(
         action,

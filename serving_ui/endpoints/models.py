@@ -209,7 +209,7 @@ class EndpointEvent(models.Model):
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()
-    type = models.CharField(max_length=48)  # a Kind
+    type = models.CharField(max_length=48)  # an EventKind
     entity = models.CharField(max_length=63, blank=True)
     params = models.JSONField(default=dict)
     actor = models.ForeignKey(

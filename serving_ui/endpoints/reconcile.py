@@ -21,7 +21,7 @@ from serving_ui.backends.local import Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Aborted, Call
 from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import Overtaken
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Event, IllegalTransition
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.resolution import Unresolved, resolve
@@ -158,7 +158,7 @@ def _publish(
         )
         _restart_deadline(version)
         for name, verdict in verdicts.items():
-            kind = Kind.VERIFIED if verdict.outcome is Outcome.VERIFIED else Kind.UNVERIFIED
+            kind = EventKind.VERIFIED if verdict.outcome is Outcome.VERIFIED else EventKind.UNVERIFIED
             record(endpoint, kind, now=now, entity=name, message=verdict.message)
 
 

@@ -65,5 +65,5 @@ def permissions_of(endpoint: Endpoint) -> dict[str, str]:
 
 def authorisers_of(endpoint: Endpoint) -> dict[str, str]:
     """On whose right the secrets of the active and pending config are sent, by place in the config. One query."""
-    rows = bindings.of(pk for pk in (endpoint.active_id, endpoint.pending_id) if pk)
+    rows = bindings.of_versions(pk for pk in (endpoint.active_id, endpoint.pending_id) if pk)
     return {f"{row.version_id}/{row.place}": row.person for row in rows}

@@ -41,7 +41,7 @@ class SecretValues:
                 else:
                     with_references.add(version.pk)
         bound: dict[int, dict[str, Bound]] = {}
-        for row in bindings.of(with_references) if with_references else ():
+        for row in bindings.of_versions(with_references) if with_references else ():
             bound.setdefault(row.version_id, {})[row.place] = row
         return cls(bound=bound, pasted=queries.sealed_stored(ids=pasted))
 

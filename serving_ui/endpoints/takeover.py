@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import bindings, queries
 from serving_ui.endpoints.bindings import Bound
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
@@ -69,7 +69,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
         bindings.release(taken_over.filter(held__isnull=False))
         taken_over.update(authoriser=actor)
         message = ", ".join(sorted({row.reference for row in readable}))
-        record(endpoint, Kind.TAKEN_OVER, now=now, actor=actor, message=message)
+        record(endpoint, EventKind.TAKEN_OVER, now=now, actor=actor, message=message)
         if (
             endpoint.ready == Ready.NOT_READY
             and endpoint.active
@@ -92,7 +92,7 @@ def pending_takeovers(*, actor: User) -> QuerySet[SecretBinding]:
 
 
 def _current(endpoint: Endpoint) -> list[Bound]:
-    return bindings.of(pk for pk in (endpoint.active_id, endpoint.pending_id) if pk)
+    return bindings.of_versions(pk for pk in (endpoint.active_id, endpoint.pending_id) if pk)
 
 
 def _needs_authoriser(row: Bound) -> bool:

@@ -16,7 +16,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import lifecycle, queries
 from serving_ui.endpoints.errors import Overtaken, StaleEdit
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.revisions.changes import Subject, bump_revision
@@ -60,7 +60,7 @@ def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
 
 
 def record(
-    endpoint: Endpoint, kind: Kind, *, now: datetime, actor: User | None = None, **params: Any
+    endpoint: Endpoint, kind: EventKind, *, now: datetime, actor: User | None = None, **params: Any
 ) -> None:
     """Creates the event of a change."""
     entity = params.pop("entity", "")
@@ -115,7 +115,7 @@ def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> Non
     endpoint.versions.filter(pk=version.pk).update(outcome=Outcome.ACTIVE, settled_at=now)
     record(
         endpoint,
-        Kind.SUCCEEDED,
+        EventKind.SUCCEEDED,
         now=now,
         entity=version.config.served_entities[0].name,
         version=version.number,
@@ -138,21 +138,21 @@ def drop(
         bump_revision(
             Subject.ENDPOINT, endpoint.pk
         )  # gateways that serve it already return to the active version
-    kind = Kind.FAILED if failed else Kind.CANCELED
+    kind = EventKind.FAILED if failed else EventKind.CANCELED
     record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 
 
 def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
     """Makes the endpoint NOT_READY because a secret of its active config may not be sent. `message` says which and whom to ask."""
     advance(endpoint, Event.REVOKE)
-    record(endpoint, Kind.REVOKED, now=now, message=message)
+    record(endpoint, EventKind.REVOKED, now=now, message=message)
 
 
 def restore(endpoint: Endpoint, *, now: datetime) -> None:
     """Makes a revoked endpoint READY again."""
     advance(endpoint, Event.RESTORE)
     version = endpoint.active.number if endpoint.active else None
-    record(endpoint, Kind.RESTORED, now=now, version=version)
+    record(endpoint, EventKind.RESTORED, now=now, version=version)
 
 
 def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:

@@ -40,39 +40,39 @@ def page(
     size: int,
     after: str = "",
     skipped: int = 0,
-    of: str,
+    list_id: str,
 ) -> Page[Row]:
     """Up to `size` rows, from one query: those after the token `after`, without the first `skipped`. Raises TokenInvalid.
 
     `order` names columns, all ascending or all descending (`-at`, `-pk`), that are unique together; `key` reads them from a row.
-    `of` identifies the list including its filters: a token of another list is refused.
+    `list_id` identifies the list including its filters: a token of another list is refused.
     """
-    condition = _later(rows, order, _values(after, of, len(order))) if after else Q()
+    condition = _later(rows, order, _values(after, list_id, len(order))) if after else Q()
     found = list(rows.filter(condition).order_by(*order)[skipped : skipped + size + 1])
     if len(found) <= size or not size:
         return Page(found[:size])
-    return Page(found[:size], token(key(found[size - 1]), of=of))
+    return Page(found[:size], token(key(found[size - 1]), list_id=list_id))
 
 
-def token(values: Sequence[Any], *, of: str) -> str:
+def token(values: Sequence[Any], *, list_id: str) -> str:
     """The token of the page after the row with these values. Signed, so that callers cannot forge conditions."""
     written = [each.isoformat() if isinstance(each, datetime) else each for each in values]
-    return signing.dumps([_digest(of), *written], salt=SALT)
+    return signing.dumps([_digest(list_id), *written], salt=SALT)
 
 
-def _values(after: str, of: str, count: int) -> list[Any]:
+def _values(after: str, list_id: str, count: int) -> list[Any]:
     try:
         digest, *values = signing.loads(after, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError):
         raise TokenInvalid from None
-    if digest != _digest(of) or len(values) != count:
+    if digest != _digest(list_id) or len(values) != count:
         raise TokenInvalid
     return list(values)
 
 
-def _digest(of: str) -> str:
+def _digest(list_id: str) -> str:
     """Identifies the list in a token. A digest, because filters may be longer than a URL may be."""
-    return hashlib.sha256(of.encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(list_id.encode(errors="surrogatepass")).hexdigest()
 
 
 def _later(rows: QuerySet[Any, Any], order: Sequence[str], values: Sequence[Any]) -> Q:

@@ -30,7 +30,7 @@ class InForce:
         alone = bool(getattr(view, "_non_atomic_requests", ())) or iscoroutinefunction(view)
         if request.method != "POST" or alone:
             return None
-        work = partial(submissions.once, request, partial(view, request, *args, **kwargs))
+        work = partial(submissions.run_once, request, partial(view, request, *args, **kwargs))
         try:
             done = in_force.commit_and_wait(work)
         except Exception:

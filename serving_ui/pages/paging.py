@@ -26,7 +26,7 @@ class ListPage(Generic[Row]):
     next: str = ""
 
 
-def part(
+def list_page(
     request: HttpRequest,
     rows: QuerySet[Any, Row],
     *,
@@ -40,15 +40,15 @@ def part(
 
     `at` and `query` are the path and the other query parameters of the list's URLs.
     """
-    of = f"{at} {query}"
+    list_id = f"{at} {query}"
     address = f"{at}?{urlencode(query)}" if query else at
     more = f"{address}{'&' if query else '?'}{AFTER_PARAMETER}="
     here = request.GET.get(AFTER_PARAMETER, "")
     try:
-        found = keyset.page(rows, order=order, key=key, size=size, after=here, of=of)
+        found = keyset.page(rows, order=order, key=key, size=size, after=here, list_id=list_id)
     except keyset.TokenInvalid:
         here = ""
-        found = keyset.page(rows, order=order, key=key, size=size, of=of)
+        found = keyset.page(rows, order=order, key=key, size=size, list_id=list_id)
     return ListPage(
         found.rows,
         here=f"{more}{quote(here)}" if here else address,

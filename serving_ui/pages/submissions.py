@@ -25,7 +25,7 @@ MAX_REMEMBERED = 20
 REMEMBERED_SECONDS = 600
 
 
-def once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+def run_once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
     """The response of `view`, or the redirect of an earlier submission of the same form.
 
     Must be called in a transaction, which is rolled back if the response is an error. Locks the row of the session, so that

@@ -36,8 +36,8 @@ PAUSE_SECONDS = 0.001
 # The names of two fields in files that other versions of this program read and write.
 _TIMEOUTS_KEY, _PER_MINUTE_KEY = "patience", "most"
 _ENDPOINT, _PRINCIPAL = TypeAdapter(Endpoint), TypeAdapter(Principal)
-Kind = Literal["endpoints", "principals", "tokens"]
-Part = tuple[Kind, Sequence[Any]]
+ItemKind = Literal["endpoints", "principals", "tokens"]
+Part = tuple[ItemKind, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _parts(snapshot: Snapshot) -> Iterator[Part]:
     yield from _split("endpoints", list(snapshot.endpoints.values()))
 
 
-def _split(kind: Kind, items: Sequence[Any]) -> Iterator[Part]:
+def _split(kind: ItemKind, items: Sequence[Any]) -> Iterator[Part]:
     for start in range(0, len(items), ITEMS_PER_PART):
         yield kind, items[start : start + ITEMS_PER_PART]
 
@@ -173,7 +173,7 @@ def _load_entity(name: str, provider: str, model: str, task: str, config: dict[s
     return Entity(name=name, provider=provider, model=model, task=Task(task), config=provider_config)
 
 
-_DUMP: dict[Kind, Callable[[Any], Any]] = {
+_DUMP: dict[ItemKind, Callable[[Any], Any]] = {
     "endpoints": _dump_endpoint,
     "principals": lambda principal: _PRINCIPAL.dump_python(principal, mode="json"),
     "tokens": lambda item: [item[0].hex(), item[1].principal.id, item[1].expires_at],

@@ -113,18 +113,20 @@ def grant(*, scope: str, to: Grantee, right: Right, actor: Actor, now: datetime)
         )
 
 
-def withdraw(*, scope: str, of: Grantee, actor: Actor, now: datetime) -> None:
+def withdraw(*, scope: str, grantee: Grantee, actor: Actor, now: datetime) -> None:
     """Revokes a grant. Raises NotFound if there is none."""
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.MANAGE)
-        if _is_creator(row, of):
+        if _is_creator(row, grantee):
             raise _creator_keeps_right(row)
-        before = _granted_right(row, of)
-        gone, _rows = ScopeGrant.objects.filter(scope=row, user_id=of.user_id, group_id=of.group_id).delete()
+        before = _granted_right(row, grantee)
+        gone, _rows = ScopeGrant.objects.filter(
+            scope=row, user_id=grantee.user_id, group_id=grantee.group_id
+        ).delete()
         if not gone:
             raise NotFound(
                 _("%(principal)s was given no right on secret scope %(scope)s.")
-                % {"principal": of.name, "scope": scope},
+                % {"principal": grantee.name, "scope": scope},
                 field="principal",
             )
         _report_scope("withdraw", row, actor, before={"rights": before}, after={"rights": {}})
@@ -190,9 +192,9 @@ def store(*, value: str, now: datetime) -> str:
     return StoredSecret.objects.create(key_id=key_id, ciphertext=ciphertext, updated_at=now).pk
 
 
-def copy(*, of: StoredSecret) -> str:
+def copy(*, secret: StoredSecret) -> str:
     """Stores a copy of a secret's present value, which later changes of the secret do not affect; returns its id."""
-    row = StoredSecret(key_id=of.key_id, ciphertext=of.ciphertext, updated_at=of.updated_at)
+    row = StoredSecret(key_id=secret.key_id, ciphertext=secret.ciphertext, updated_at=secret.updated_at)
     row.save(force_insert=True)
     return row.pk
 

@@ -21,7 +21,7 @@ def test_everybody_is_in_the_group_of_everyone_and_admins_in_theirs(owner: User,
     assert names(found[owner.pk]) == [EVERYONE]
     assert names(found[admin.pk]) == [ADMINS, EVERYONE]
     assert {Group.built_in(EVERYONE).pk} == set(owner.group_ids())
-    here = queries.members(of=queries.groups())
+    here = queries.members(groups=queries.groups())
     assert here[Group.built_in(ADMINS).pk] == [admin]
     assert set(here[Group.built_in(EVERYONE).pk]) == {owner, admin}
 

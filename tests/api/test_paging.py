@@ -13,7 +13,7 @@ from django.core import signing
 
 from serving_ui.accounts.models import AccessToken, User
 from serving_ui.api import paging
-from serving_ui.endpoints.events import Kind
+from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.lib import clock, keyset
 from serving_ui.vault.models import Scope, StoredSecret
@@ -40,7 +40,7 @@ def events(owner: User, count: int, mark: str) -> None:
     endpoint = Endpoint.objects.get(name="chat")
     EndpointEvent.objects.bulk_create(
         EndpointEvent(
-            endpoint=endpoint, at=NOW + timedelta(seconds=number // 3), type=Kind.FAILED, generation=1,
+            endpoint=endpoint, at=NOW + timedelta(seconds=number // 3), type=EventKind.FAILED, generation=1,
             params={"message": f"{mark}{number}", "version": 1},
         )
         for number in range(count)
@@ -371,5 +371,5 @@ def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]
 
 
 def test_a_page_of_none_is_none(others: list[User]):
-    found = keyset.page(User.objects.all(), order=("pk",), key=lambda row: (row.pk,), size=0, of="x")
+    found = keyset.page(User.objects.all(), order=("pk",), key=lambda row: (row.pk,), size=0, list_id="x")
     assert (found.rows, found.next) == ([], "")

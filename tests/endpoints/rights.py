@@ -43,7 +43,7 @@ def let_read(owner: User, reader: User | Group) -> None:
 
 
 def withdraw(owner: User, reader: User | Group) -> None:
-    vault.withdraw(scope="prod", of=_grantee(reader), actor=owner, now=clock.now())
+    vault.withdraw(scope="prod", grantee=_grantee(reader), actor=owner, now=clock.now())
 
 
 def _grantee(who: User | Group) -> Grantee:

@@ -207,7 +207,7 @@ def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, ad
         SecretBinding.objects.update(authoriser=teammate)
         person = User.objects.get(pk=teammate.pk)
         expected = vault.scopes(actor=person).exists()
-        assert bindings.of([binding.version_id])[0].may_read == expected, has
+        assert bindings.of_versions([binding.version_id])[0].may_read == expected, has
         assert bindings.unusable().exists() != expected, has
 
 

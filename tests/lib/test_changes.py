@@ -256,7 +256,7 @@ COMMANDS: dict[Callable[..., Any], Command] = {
     ),
     vault.withdraw: Command(
         lambda w: vault.withdraw(
-            scope="prod", of=Grantee(w.teammate.email, w.teammate.pk), actor=w.owner, now=clock.now()
+            scope="prod", grantee=Grantee(w.teammate.email, w.teammate.pk), actor=w.owner, now=clock.now()
         ),
         "secret scope", {"rights": {"teammate@example.com": "READ"}}, {"rights": {}},
     ),

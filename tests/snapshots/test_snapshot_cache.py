@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from pydantic_core import from_json
 
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
@@ -25,6 +26,7 @@ from serving_ui.gateway.snapshot import (
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.snapshots import snapshot_cache
 from serving_ui.snapshots.cache_writer import SnapshotCacheWriter
+from serving_ui.vault import ciphers
 from tests.catalogue.samples import CANARY, VARIANTS, Variant
 from tests.support.servers import wait_until
 
@@ -95,6 +97,17 @@ def test_the_file_is_encrypted_and_private(settings: Any, path: Path):
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert {each.name for each in path.parent.iterdir()} == {"snapshot", "snapshot.lock"}
+
+
+def test_the_file_has_the_field_names_that_other_versions_of_the_program_read(settings: Any, path: Path):
+    save(snapshot(settings), path)
+    _header, *parts = (from_json(ciphers.ring().all.decrypt(line.strip())) for line in path.open("rb"))
+    endpoints = [
+        endpoint for _mark, _number, kind, items in parts if kind == "endpoints" for endpoint, _ in items
+    ]
+    full = next(endpoint for endpoint in endpoints if endpoint["name"] == "full")
+    assert full["patience"]["connect"] == 1.5
+    assert [limit["most"] for limit in full["limits"]] == [3, 5]
 
 
 def test_without_a_file_there_is_no_snapshot(path: Path):

@@ -63,7 +63,7 @@ def paginate(request: ApiRequest, rows: QuerySet[Row], columns: Mapping[str, str
     def key(row: Row) -> list[Any]:
         return [getattr(row, name.removeprefix("-")) for name in order]
 
-    read_page = partial(keyset.page, rows, order=order, key=key, size=count, of=list_id)
+    read_page = partial(keyset.page, rows, order=order, key=key, size=count, list_id=list_id)
     if "cursor" in request.GET:
         try:
             page = read_page(after=request.GET["cursor"])
@@ -75,7 +75,7 @@ def paginate(request: ApiRequest, rows: QuerySet[Row], columns: Mapping[str, str
     cursor = _page_ends.cursor(list_id, start) if start > 1 else ""
     page = read_page(after=cursor) if cursor else read_page(skipped=start - 1)
     if page.rows:
-        _page_ends.store(list_id, start + len(page.rows), keyset.token(key(page.rows[-1]), of=list_id))
+        _page_ends.store(list_id, start + len(page.rows), keyset.token(key(page.rows[-1]), list_id=list_id))
     return Page(page.rows, rows.count(), {"startIndex": start})
 
 

@@ -149,7 +149,7 @@ def _change_members(request: ApiRequest, group: Group, op: str, value: Any) -> N
 
 
 def _replace_members(request: ApiRequest, group: Group, ids: list[str]) -> None:
-    present = {user.pk for user in queries.members(of=[group])[group.pk]}
+    present = {user.pk for user in queries.members(groups=[group])[group.pk]}
     directory.change_members(
         group=group, add=set(ids) - present, remove=present - set(ids), actor=request.user
     )

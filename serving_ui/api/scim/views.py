@@ -250,7 +250,7 @@ def delete_service_principal(request: ApiRequest, id: str) -> Empty:
 @router.get(f"{PATH}/Groups", summary=_("List groups"), query=LIST, answer=ScimGroupList, sdk="groups.list")
 def list_groups(request: ApiRequest) -> Json:
     page = paginate(request, queries.groups(), GROUP_COLUMNS)
-    members = queries.members(of=page.rows)
+    members = queries.members(groups=page.rows)
     return page.response(
         [
             requested_attributes(request, serializers.group_resource(group, members[group.pk]))
@@ -371,4 +371,4 @@ def _service_principal_resource(user: User) -> Json:
 
 
 def _group_resource(group: Group) -> Json:
-    return serializers.group_resource(group, queries.members(of=[group])[group.pk])
+    return serializers.group_resource(group, queries.members(groups=[group])[group.pk])

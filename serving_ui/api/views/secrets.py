@@ -245,7 +245,7 @@ def put_acl(request: ApiRequest, body: NewAcl) -> Empty:
 )
 def delete_acl(request: ApiRequest, body: AclReference) -> Empty:
     queries.usable_scope(name=body.scope, actor=request.user, right=Right.MANAGE)
-    commands.withdraw(scope=body.scope, of=_grantee(body.principal), actor=request.user, now=clock.now())
+    commands.withdraw(scope=body.scope, grantee=_grantee(body.principal), actor=request.user, now=clock.now())
     return {}
 
 

@@ -90,7 +90,7 @@ class Draft:
     entities: Entities = field(default_factory=Entities)
 
     @classmethod
-    def typed(
+    def from_form(
         cls,
         post: Mapping[str, str],
         actor: User,
@@ -98,7 +98,7 @@ class Draft:
     ) -> Draft:
         """The draft in a submitted form. Pasted keys are encrypted at once."""
         draft = cls(user_id=actor.pk, stored_by_entity=stored_by_entity or {})
-        draft.entities = Entities.typed(post, entity_inputs())
+        draft.entities = Entities.from_form(post, entity_inputs())
         draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
         if stored_by_entity and ORIGIN not in post:  # sent without the form, for an endpoint with one entity
             draft.values[ORIGIN] = min(stored_by_entity)
@@ -115,7 +115,7 @@ class Draft:
         return draft.with_valid_task()
 
     @classmethod
-    def of(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
+    def from_endpoint(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
         """The endpoint as the edit form shows it. Secrets appear as references only, never as values."""
         shares = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
         first, *others = (
@@ -158,7 +158,7 @@ class Draft:
             else Draft(
                 user_id=self.user_id, values=answers, stored_by_entity=self.stored_by_entity
             ).with_valid_task()
-            for place, answers in enumerate(self.entities.around({}))
+            for place, answers in enumerate(self.entities.all_in_order({}))
         ]
 
     def show_entity(self, answers: Mapping[str, str]) -> None:

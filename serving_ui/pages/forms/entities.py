@@ -26,7 +26,7 @@ class Entities:
     at: int = 0
 
     @classmethod
-    def typed(cls, post: Mapping[str, str], known: frozenset[str]) -> Entities:
+    def from_form(cls, post: Mapping[str, str], known: frozenset[str]) -> Entities:
         """Reads the hidden input. Unknown names and values that are not text are ignored; an unreadable input means no others."""
         others: list[Answers] = []
         try:
@@ -42,7 +42,7 @@ class Entities:
                     {name: text for name, text in packed.items() if name in known and isinstance(text, str)}
                 )
         made = cls(others, min(max(at, 0), len(others)))
-        for place, packed in enumerate(made.around({})):
+        for place, packed in enumerate(made.all_in_order({})):
             if f"{TRAFFIC}-{place}" in post and place != made.at:
                 packed[TRAFFIC] = post[f"{TRAFFIC}-{place}"]
         return made
@@ -55,25 +55,25 @@ class Entities:
     def packed(self) -> str:
         return json_text.write(self.others).decode()
 
-    def around(self, opened: Answers) -> list[Answers]:
+    def all_in_order(self, opened: Answers) -> list[Answers]:
         """The values of all entities in order, with `opened` as those of the open one."""
         return [*self.others[: self.at], opened, *self.others[self.at :]]
 
     def open(self, place: int, opened: Answers) -> Answers:
         """Closes the open entity and opens the one at `place`. Returns its values."""
-        everything = self.around(opened)
+        everything = self.all_in_order(opened)
         chosen = everything.pop(place)
         self.others, self.at = everything, place
         return chosen
 
     def add(self, opened: Answers) -> Answers:
         """Adds an empty entity at the end and opens it. Returns its values (none)."""
-        self.others, self.at = self.around(opened), self.count
+        self.others, self.at = self.all_in_order(opened), self.count
         return {}
 
     def remove(self, place: int, opened: Answers) -> Answers:
         """Removes an entity; if it was the open one, opens the next or the last. Returns the values of the open entity."""
-        everything = self.around(opened)
+        everything = self.all_in_order(opened)
         if place == self.at:
             del everything[place]
             self.at = min(place, len(everything) - 1)

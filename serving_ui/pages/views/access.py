@@ -23,7 +23,7 @@ from serving_ui.endpoints.models import Workspace
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
 from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
-from serving_ui.pages.paging import part
+from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.translation import translate
 from serving_ui.pages.views.detail import detail_page
@@ -78,7 +78,7 @@ def settings_page(request: PageRequest) -> HttpResponse:
         "lifetimes": LIFETIMES,
         "workspace": Workspace.here(),
         "new_token": _new_token(request),
-        "part": part(
+        "list_page": list_page(
             request,
             tokens,
             order=("-created_at", "-pk"),

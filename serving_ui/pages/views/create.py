@@ -52,7 +52,7 @@ STEPS = (
 @require_http_methods(["GET", "POST"])
 def endpoint_create(request: PageRequest) -> HttpResponse:
     """GET: the empty form. POST: a redraw without JavaScript, or the creation: 303 to the endpoint, 422 with the problems."""
-    draft = Draft.typed(request.POST, request.user)
+    draft = Draft.from_form(request.POST, request.user)
     if request.method == "GET" or is_step(request):
         take_step(request, draft)
         return _page(request, create_form(request, draft))
@@ -84,7 +84,7 @@ def _create(request: PageRequest, draft: Draft) -> HttpResponse:
 @transaction.non_atomic_requests  # it changes nothing
 def endpoint_fields(request: PageRequest) -> HttpResponse:
     """The part of the form that depends on the changed input, with what has been typed."""
-    draft = Draft.typed(request.POST, request.user)
+    draft = Draft.from_form(request.POST, request.user)
     part = take_step(request, draft)
     return redrawn(request, create_form(request, draft), part)
 

@@ -19,7 +19,7 @@ from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
 from serving_ui.lib.address import public_url
 from serving_ui.pages.http import PageRequest, fragment, the_endpoint
-from serving_ui.pages.paging import part
+from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
 from serving_ui.pages.presenters.listing import task_label
@@ -107,13 +107,17 @@ def _tab(request: PageRequest, endpoint: Endpoint, tab: str) -> dict[str, Any]:
         events = queries.events(endpoint=endpoint)
         order = ("-at", "-pk")
         return {
-            "part": part(request, events, order=order, key=lambda row: (row.at, row.pk), size=ROWS, **here)
+            "list_page": list_page(
+                request, events, order=order, key=lambda row: (row.at, row.pk), size=ROWS, **here
+            )
         }
     if tab == "versions":
         versions = queries.versions(endpoint=endpoint)
-        shown = part(request, versions, order=("-number",), key=lambda row: (row.number,), size=ROWS, **here)
+        shown = list_page(
+            request, versions, order=("-number",), key=lambda row: (row.number,), size=ROWS, **here
+        )
         badges = [{"row": each, "badge": state.of_version(each)} for each in shown.rows]
-        return {"part": shown, "versions": badges}
+        return {"list_page": shown, "versions": badges}
     words = {
         Level.CAN_VIEW: _("Can view"),
         Level.CAN_QUERY: _("Can query"),

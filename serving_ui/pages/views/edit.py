@@ -75,7 +75,7 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
     endpoint = the_endpoint(request, name, Action.MANAGE)
     if request.method == "GET":
         version = _opened_on(endpoint)
-        draft = Draft.of(endpoint, version, request.user)
+        draft = Draft.from_endpoint(endpoint, version, request.user)
         return _page(request, Edit(endpoint, version, draft, endpoint.generation))
     edit = _edit(request, endpoint)
     if is_step(request):
@@ -113,7 +113,7 @@ def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
     version = queries.versions(endpoint=endpoint).filter(number=number).first()
     if version is None:
         raise BadRequest("The form was opened on a config version that does not exist.")
-    draft = Draft.typed(post, request.user, stored_secrets(version))
+    draft = Draft.from_form(post, request.user, stored_secrets(version))
     draft.values["name"] = endpoint.name
     return Edit(endpoint, version, draft, generation)
 

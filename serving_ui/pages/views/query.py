@@ -16,7 +16,7 @@ from serving_ui.lib.address import public_url
 from serving_ui.pages import relay
 from serving_ui.pages.http import PageRequest, the_endpoint
 from serving_ui.pages.policy import signed_in
-from serving_ui.pages.presenters import detail, replies, samples, state
+from serving_ui.pages.presenters import detail, query_reply, samples, state
 
 
 @signed_in
@@ -30,7 +30,7 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
     arguments = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
     if request.headers.get("X-Reply") == "stream":
         return await relay.stream(**arguments)
-    reply = replies.present(await relay.send(**arguments))
+    reply = query_reply.present_reply(await relay.send(**arguments))
     return await sync_to_async(_page)(request, name, typed=arguments["body"], reply=reply)
 
 

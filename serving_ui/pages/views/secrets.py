@@ -18,7 +18,7 @@ from serving_ui.endpoints import takeover
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import NotAllowed, NotFound, Refusal
 from serving_ui.pages.http import PageRequest, see_other
-from serving_ui.pages.paging import part
+from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.vault import commands, queries
 from serving_ui.vault.models import Scope
@@ -100,12 +100,12 @@ def _page(request: PageRequest, *, one: str = "", status: int = 200, **refused: 
 def _some(request: PageRequest, scopes: QuerySet[Scope]) -> dict[str, Any]:
     few = queries.with_some_keys(scopes, limit=KEYS + 1)
     at = reverse("secrets")
-    found = part(request, few, order=("name",), key=lambda row: (row.name,), size=SCOPES, at=at)
+    found = list_page(request, few, order=("name",), key=lambda row: (row.name,), size=SCOPES, at=at)
     sections = [
         {"scope": each, "keys": each.first_keys[:KEYS], "has_more": len(each.first_keys) > KEYS}
         for each in found.rows
     ]
-    return {"sections": sections, "part": found}
+    return {"sections": sections, "list_page": found}
 
 
 def _one(request: PageRequest, scopes: QuerySet[Scope], name: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _one(request: PageRequest, scopes: QuerySet[Scope], name: str) -> dict[str, 
     if scope is None:
         raise Http404
     rows, at = queries.keys(scope=scope), reverse("secrets")
-    found = part(
+    found = list_page(
         request, rows, order=("key",), key=lambda row: (row.key,), size=KEYS_OF_ONE, at=at, scope=name
     )
-    return {"sections": [{"scope": scope, "keys": found.rows}], "one": name, "part": found}
+    return {"sections": [{"scope": scope, "keys": found.rows}], "one": name, "list_page": found}

@@ -24,7 +24,7 @@ class ShownReply:
     raw: str
 
 
-def present(reply: WholeReply) -> ShownReply:
+def present_reply(reply: WholeReply) -> ShownReply:
     """The text for people, and for a stream also the raw events."""
     streams = reply.content_type == "text/event-stream"
     text = "".join(_deltas(reply.text)) if streams else _indented(reply.text)

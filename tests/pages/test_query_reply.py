@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serving_ui.pages.presenters.replies import present
+from serving_ui.pages.presenters.query_reply import present_reply
 from serving_ui.pages.relay import WholeReply
 
 DEEP = "[" * 100_000
@@ -15,7 +15,7 @@ HELLO_EVENT = 'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'
 
 def text(content: str, *, streams: bool) -> str:
     kind = "text/event-stream" if streams else "application/json"
-    return present(WholeReply(200, kind, content, 0.1)).text
+    return present_reply(WholeReply(200, kind, content, 0.1)).text
 
 
 def test_a_reply_is_laid_out():
