@@ -8,7 +8,7 @@ from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import NOT_PROVIDED
 
-from tests.support.upgrades import BEFORE_THE_RULE
+from tests.support.upgrade_check import BEFORE_THE_RULE
 
 
 def new_columns(since: Mapping[str, str | None]) -> Iterator[tuple[str, models.Field[object, object]]]:

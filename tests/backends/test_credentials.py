@@ -20,7 +20,7 @@ from serving_ui.catalogue.spec import parse_config
 from serving_ui.catalogue.upstream import Addresses
 from serving_ui.lib.egress import EgressPolicy
 from tests.catalogue.samples import CANARY, VARIANTS, Variant, config_body, external_model, resolved
-from tests.support.servers import serve
+from tests.support.asgi_server import serve
 
 POLICY = EgressPolicy(listed=(), loopback=True)
 

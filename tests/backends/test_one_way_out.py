@@ -19,10 +19,10 @@ from serving_ui.gateway.snapshot import Entity, SnapshotHolder
 from serving_ui.lib.egress import EgressPolicy
 from tests.catalogue.samples import VARIANTS, Variant, config_body, external_model, resolved
 from tests.gateway.conftest import CHAT, Application, GatewayServer, endpoint, first_snapshot
-from tests.support.google import public_key, service_account
-from tests.support.recordings import everywhere
-from tests.support.servers import serve
-from tests.support.sigv4 import is_signed
+from tests.support.asgi_server import serve
+from tests.support.aws_signature import is_signed
+from tests.support.google_service_account import public_key, service_account
+from tests.support.recordings import all_addresses
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
 POLICY = EgressPolicy(loopback=True)
@@ -83,12 +83,12 @@ def metadata(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Vendor:
     """The metadata service of a machine that has an instance profile."""
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", vendor.url)
     keys = {"Code": "Success", "AccessKeyId": KEY, "SecretAccessKey": KEY, "Token": "session-token"}
-    vendor.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
-    vendor.say(Answer(portions=(b"the-role",)), at="/iam/security-credentials/")
-    vendor.say(
+    vendor.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
+    vendor.set_answers(Answer(portions=(b"the-role",)), at="/iam/security-credentials/")
+    vendor.set_answers(
         Answer.json({**keys, "Expiration": "2199-01-01T00:00:00Z"}), at="/iam/security-credentials/the-role"
     )
-    vendor.say(Answer.json({"Code": "Success", "InstanceProfileArn": ARN}), at="/iam/info")
+    vendor.set_answers(Answer.json({"Code": "Success", "InstanceProfileArn": ARN}), at="/iam/info")
     return vendor
 
 
@@ -103,13 +103,13 @@ def test_a_check_proves_the_same_as_a_query_does(variant: Variant, metadata: Ven
     vendor = metadata
     is_google = variant.provider.name == "google-cloud-vertex-ai"
     entity = served(variant, vendor.url, service_account() if is_google else KEY)
-    vendor.say(Answer.json({"access_token": "issued-token", "expires_in": 3600}), at="token")
-    vendor.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
-    vendor.say(Answer.json({}), at="/")
-    assert check(entity, everywhere(vendor.url)).outcome is Outcome.VERIFIED
+    vendor.set_answers(Answer.json({"access_token": "issued-token", "expires_in": 3600}), at="token")
+    vendor.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
+    vendor.set_answers(Answer.json({}), at="/")
+    assert check(entity, all_addresses(vendor.url)).outcome is Outcome.VERIFIED
     checked = [each for each in vendor.requests if "/latest/" not in each.path]
     vendor.requests.clear()
-    query(gateway, entity, everywhere(vendor.url))
+    query(gateway, entity, all_addresses(vendor.url))
     queried = [each for each in vendor.requests if "/latest/" not in each.path]
     assert len(checked) == len(queried) >= 1
     for one, other in zip(checked[:-1], queried[:-1], strict=True):
@@ -150,12 +150,12 @@ def test_what_fails_each_query_fails_the_check(
     vendor = metadata
     is_google = variant.provider.name == "google-cloud-vertex-ai"
     entity = served(variant, vendor.url, service_account() if is_google else KEY)
-    vendor.say(FAULTS[name], at="/")
+    vendor.set_answers(FAULTS[name], at="/")
     granted = Answer.json({"access_token": "issued-token"})
-    vendor.say(FAULTS[name] if "token" in name else granted, at="token")
-    vendor.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
-    verdict = check(entity, everywhere(vendor.url))
-    answer = query(gateway, entity, everywhere(vendor.url))
+    vendor.set_answers(FAULTS[name] if "token" in name else granted, at="token")
+    vendor.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
+    verdict = check(entity, all_addresses(vendor.url))
+    answer = query(gateway, entity, all_addresses(vendor.url))
     assert answer.status_code == 400
     assert verdict.outcome is Outcome.REJECTED
     assert ("redirect" in verdict.message) == ("redirect" in answer.json()["message"])
@@ -168,15 +168,15 @@ def test_a_machine_without_the_profile_is_told_by_the_check(
     variant: Variant, metadata: Vendor, gateway: GatewayServer
 ):
     entity = served(variant, metadata.url, KEY)
-    metadata.say(Answer.json({}), at="/")
-    metadata.say(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
-    verdict = check(entity, everywhere(metadata.url))
-    answer = query(gateway, entity, everywhere(metadata.url))
+    metadata.set_answers(Answer.json({}), at="/")
+    metadata.set_answers(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
+    verdict = check(entity, all_addresses(metadata.url))
+    answer = query(gateway, entity, all_addresses(metadata.url))
     assert answer.status_code == 400
     assert verdict.outcome is Outcome.REJECTED
     assert answer.json()["message"] in verdict.message
-    metadata.say(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
-    verdict = check(entity, everywhere(metadata.url))
+    metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
+    verdict = check(entity, all_addresses(metadata.url))
     assert verdict.outcome is Outcome.REJECTED
     assert "this machine has none" in verdict.message
 
@@ -185,10 +185,10 @@ def test_a_token_server_that_is_busy_is_asked_again(vendor: Vendor, gateway: Gat
     variant = next(each for each in CHECKED if "azuread" in each.answers.values())
     entity = served(variant, vendor.url, KEY)
     for status in (408, 429, 500, 503):
-        vendor.say(Answer.json({}, status=status, headers={"Retry-After": "7"}), at="token")
-        verdict = check(entity, everywhere(vendor.url))
+        vendor.set_answers(Answer.json({}, status=status, headers={"Retry-After": "7"}), at="token")
+        verdict = check(entity, all_addresses(vendor.url))
         assert (verdict.outcome, verdict.retry_after) == (Outcome.RETRY, 7)
-        assert query(gateway, entity, everywhere(vendor.url)).status_code == 503
+        assert query(gateway, entity, all_addresses(vendor.url)).status_code == 503
 
 
 def test_what_is_no_token_is_refused_by_both(vendor: Vendor, gateway: GatewayServer):
@@ -196,6 +196,6 @@ def test_what_is_no_token_is_refused_by_both(vendor: Vendor, gateway: GatewaySer
     entity = served(variant, vendor.url, KEY)
     answers: list[Any] = [{"access_token": ["a"]}, {"access_token": ""}, {}, [], "x"]
     for content in (*answers, {"access_token": "a", "expires_in": {}}):
-        vendor.say(Answer(200, {}, (json.dumps(content).encode(),)), at="token")
-        assert check(entity, everywhere(vendor.url)).outcome is Outcome.REJECTED
-        assert query(gateway, entity, everywhere(vendor.url)).status_code == 400
+        vendor.set_answers(Answer(200, {}, (json.dumps(content).encode(),)), at="token")
+        assert check(entity, all_addresses(vendor.url)).outcome is Outcome.REJECTED
+        assert query(gateway, entity, all_addresses(vendor.url)).status_code == 400

@@ -18,9 +18,10 @@ from serving_ui.gateway.connection import ConnectFailed, UpstreamFault
 from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.test_egress import resolve_as
+from tests.support.asgi_server import RunningServer, serve
 from tests.support.certificates import make_certificate
 from tests.support.raw_server import RawServer, raw_server
-from tests.support.servers import Running, free_port, serve
+from tests.support.waiting import free_port
 
 POLICY = EgressPolicy(loopback=True)
 HOST = "provider.test"
@@ -233,7 +234,7 @@ async def _fine(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def secure(certificate: tuple[Path, Path]) -> Iterator[Running]:
+def secure(certificate: tuple[Path, Path]) -> Iterator[RunningServer]:
     cert, key = certificate
     with serve(_fine, ssl_certfile=str(cert), ssl_keyfile=str(key)) as running:
         yield running
@@ -250,7 +251,7 @@ def fresh_trust() -> Iterator[None]:
 @pytest.mark.parametrize("is_trusted", [True, False])
 @pytest.mark.parametrize("host", [HOST, f"{HOST}.", "other.test", "127.0.0.1"])
 def test_both_trust_the_same(
-    secure: Running,
+    secure: RunningServer,
     certificate: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     is_trusted: bool,
@@ -270,7 +271,7 @@ def test_both_trust_the_same(
 
 @pytest.mark.usefixtures("fresh_trust")
 def test_without_a_system_store_both_trust_what_certifi_has(
-    secure: Running, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    secure: RunningServer, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))

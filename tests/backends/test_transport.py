@@ -17,8 +17,8 @@ from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import TimedOut, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.support.raw_server import RawServer, raw_server
-from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor, running_vendor
+from tests.support.waiting import wait_until
 
 POLICY = EgressPolicy(loopback=True)
 SOON = 5.0
@@ -90,7 +90,7 @@ def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     let_go.set()
 
 
-def ends(url: str, call: Call, kind: type[UpstreamFault]) -> None:
+def assert_fails(url: str, call: Call, kind: type[UpstreamFault]) -> None:
     began = monotonic()
     with pytest.raises(kind), call:
         fetch(url, call)
@@ -100,7 +100,7 @@ def ends(url: str, call: Call, kind: type[UpstreamFault]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_total_time_is_not_prolonged_by_anything_that_comes(raw: RawServer, way: str):
     WAYS[way](raw)
-    ends(raw.url, Call(policy=POLICY, seconds=0.8), TimedOut)
+    assert_fails(raw.url, Call(policy=POLICY, seconds=0.8), TimedOut)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,14 +108,14 @@ def test_an_abort_ends_it_at_once_and_closes_the_connection(raw: RawServer, way:
     WAYS[way](raw)
     call = Call(policy=POLICY, seconds=60)
     threading.Timer(0.4, call.abort).start()
-    ends(raw.url, call, Aborted)
+    assert_fails(raw.url, call, Aborted)
 
 
 def test_the_other_side_sees_that_it_was_closed(vendor: Vendor):
-    vendor.say(Answer(400, {}, (b"x", threading.Event(), b"y")))
+    vendor.set_answers(Answer(400, {}, (b"x", threading.Event(), b"y")))
     call = Call(policy=POLICY, seconds=60)
     threading.Timer(0.3, call.abort).start()
-    ends(vendor.url, call, Aborted)
+    assert_fails(vendor.url, call, Aborted)
     (request,) = vendor.requests
     wait_until(request.gone.is_set)
 
@@ -124,10 +124,10 @@ def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: 
     raw.answer(b"", close=False)  # waits for a whole request, which the greeting of TLS is not
     with full() as url:
         for each in (url, raw.url.replace("http:", "https:"), silent_resolver):
-            ends(each, Call(policy=POLICY, seconds=0.5), TimedOut)
+            assert_fails(each, Call(policy=POLICY, seconds=0.5), TimedOut)
             call = Call(policy=POLICY, seconds=60)
             threading.Timer(0.3, call.abort).start()
-            ends(each, call, Aborted)
+            assert_fails(each, call, Aborted)
 
 
 def test_several_requests_share_the_time(raw: RawServer):
@@ -167,7 +167,7 @@ def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, c
         "deflate": zlib.compress(whole),
         "br": b"\x0b\x00\x80a",
     }
-    vendor.say(Answer(400, {"Content-Encoding": coding} if coding else {}, (packed[coding],)))
+    vendor.set_answers(Answer(400, {"Content-Encoding": coding} if coding else {}, (packed[coding],)))
     with Call(policy=POLICY) as call:
         content = fetch(vendor.url, call, max_bytes=10_000)
     assert content == (b"" if coding == "br" else whole[:10_000])
@@ -175,7 +175,9 @@ def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, c
 
 def test_raw_deflate_is_understood(vendor: Vendor):
     made = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    vendor.say(Answer(400, {"Content-Encoding": "deflate"}, (made.compress(b"words") + made.flush(),)))
+    vendor.set_answers(
+        Answer(400, {"Content-Encoding": "deflate"}, (made.compress(b"words") + made.flush(),))
+    )
     with Call(policy=POLICY) as call:
         assert fetch(vendor.url, call) == b"words"
 

@@ -34,7 +34,7 @@ from tests.bench.peers import MODEL, PEERS, Contender, Make
 from tests.bench.servers import REPLY, ROOT, load, memory, nginx
 from tests.bench.streams import NoStream, OpenStreams, first_token
 from tests.support.product import Product
-from tests.support.servers import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 ROUNDS = 3

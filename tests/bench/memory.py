@@ -28,7 +28,7 @@ def megabytes(process: int) -> tuple[float, float]:
 def main(seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder, Product(Path(folder)).up() as product:
         pass_time(seconds)
-        processes = [product.program.process.pid, *product.program.offspring()]
+        processes = [product.program.process.pid, *product.program.descendants()]
         found = {process: megabytes(process) for process in processes}
         print(f"{'process':24}{'PSS MB':>10}{'RSS MB':>10}")
         for process, (pss, rss) in found.items():

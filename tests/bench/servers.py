@@ -24,7 +24,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.bench.proxy import TOKEN
-from tests.support.servers import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 REPLY = (

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.servers import free_port
+from tests.support.waiting import free_port
 
 ROUNDS = 5
 ROOT = Path(__file__).parents[2]

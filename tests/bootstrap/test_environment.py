@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.bootstrap.checkout import Checkout, digest, make_wheel
-from tests.support.running import running
-from tests.support.waiting import free_port, offspring, until
+from tests.support.program import running_program
+from tests.support.waiting import descendants, free_port, wait_until
 
 FIRST = "First start: making .venv and installing the locked requirements. This takes a minute or two.\n"
 PYTHON = getattr(sys, "_base_executable", sys.executable)
@@ -123,9 +123,9 @@ def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(
 
 @pytest.mark.slow
 def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(checkout, held_index):
-    with running([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
-        until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
-        for process in {program.process.pid, *offspring(program.process.pid)}:
+    with running_program([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
+        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
+        for process in {program.process.pid, *descendants(program.process.pid)}:
             os.kill(process, signal.SIGKILL)
     held_index.let_go.set()
     done = start(checkout, "help")
@@ -136,12 +136,12 @@ def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(chec
 @pytest.mark.slow
 def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
-    with running(command, cwd=checkout.root, env=checkout.env) as first:
-        until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
-        with running(command, cwd=checkout.root, env=checkout.env) as second:
-            until(lambda: second.err, what="the second start to say that it waits")
+    with running_program(command, cwd=checkout.root, env=checkout.env) as first:
+        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
+        with running_program(command, cwd=checkout.root, env=checkout.env) as second:
+            wait_until(lambda: second.err, what="the second start to say that it waits")
             held_index.let_go.set()
-            assert (first.ends(seconds=60), second.ends(seconds=60)) == (0, 0)
+            assert (first.wait_for_exit(seconds=60), second.wait_for_exit(seconds=60)) == (0, 0)
     assert second.err == ["Another start is installing the requirements; waiting for it."]
     assert first.out == second.out
 

@@ -7,8 +7,8 @@ from typing import Any
 import requests
 
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
-from tests.support.signing_in import sign_in
+from tests.support.sign_in import sign_in
+from tests.support.waiting import wait_until
 
 CSRF = "serving_ui_csrf"
 

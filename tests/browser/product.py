@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.architecture.sources import ROOT
-from tests.support.running import running
+from tests.support.program import running_program
 from tests.support.waiting import free_port
 
 READY = "Serving page ready at "
@@ -41,10 +41,10 @@ def running_product(data: Path) -> Iterator[Product]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
     # An update held for the sake of a test must not run into the deadline of a check.
     env = {**clean, "SERVING_UI_DATA": str(data), "SERVING_UI_CHECK_DEADLINE_SECONDS": "600"}
-    with running(
+    with running_program(
         [sys.executable, ROOT / "manage.py", "up", "--port", str(port)], cwd=ROOT, env=env
     ) as program:
-        program.says(READY)
-        link = program.says(LINK).partition(LINK)[2]
+        program.wait_for_line(READY)
+        link = program.wait_for_line(LINK).partition(LINK)[2]
         yield Product(url=f"http://127.0.0.1:{port}", first_link=link, env=env)
         assert "Traceback" not in program.text, program.text

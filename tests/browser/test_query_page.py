@@ -11,7 +11,7 @@ from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
 from tests.browser.page_monitor import PageMonitor
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

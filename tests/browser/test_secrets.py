@@ -10,7 +10,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NAME = "by-reference"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving_ui.catalogue.provider_errors import error_in_event, error_in_response
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording
 
 BUSY = "upstream busy"
 
@@ -173,12 +173,12 @@ def test_nothing_else_is_a_failure(content: Any):
     assert error_in_event(content) is None
 
 
-@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+@pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
 def test_no_recorded_answer_is_a_failure(recorded: Recording):
     assert error_in_response(recorded.reply) is None
 
 
-@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+@pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
 def test_no_recorded_event_is_a_failure(recorded: Recording):
     assert [error_in_event(event.data, event.name) for event in recorded.events()] == [None] * len(
         recorded.events()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.containers import compose
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 SECONDS = 300.0
 SUPPORTED = frozenset(
@@ -90,7 +90,7 @@ class Stack:
 
     def wait_until_healthy(self, service: str) -> None:
         try:
-            until(lambda: self.is_healthy(service), what=f"{service} to be healthy", seconds=SECONDS)
+            wait_until(lambda: self.is_healthy(service), what=f"{service} to be healthy", seconds=SECONDS)
         except AssertionError as error:
             log = podman("logs", "--tail", "40", self._name(service), check=False)
             raise AssertionError(f"{error}: {log.stdout} {log.stderr}") from None

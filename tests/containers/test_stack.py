@@ -13,11 +13,11 @@ import pytest
 import requests
 
 from tests.containers.stack import SECONDS, Stack, podman
-from tests.support.waiting import until
+from tests.support.product import CHAT_REQUEST
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.xdist_group("containers")]
 ROLES = ("web", "gateway", "worker", "beat")
-CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 class Client:
@@ -38,7 +38,7 @@ class Client:
         config = {"served_entities": [{"name": "entity", "external_model": model}]}
         reply = self.call("POST", "/api/2.0/serving-endpoints", {"name": name, "config": config})
         assert reply.status_code == 200, reply.text
-        until(lambda: self._is_ready(name), what=f"{name} to be ready", seconds=SECONDS)
+        wait_until(lambda: self._is_ready(name), what=f"{name} to be ready", seconds=SECONDS)
 
     def _is_ready(self, name: str) -> bool:
         state = self.call("GET", f"/api/2.0/serving-endpoints/{name}").json()["state"]
@@ -61,7 +61,7 @@ def client(stack: Stack, site: str) -> Client:
 
 
 def test_an_endpoint_answers_through_the_proxy(client: Client):
-    until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
+    wait_until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
 
 
 def test_a_stream_comes_through_the_proxy(client: Client):
@@ -85,9 +85,9 @@ def test_a_service_can_be_restarted(stack: Stack, client: Client, role: str):
     if role not in ("worker", "beat"):
         stack.wait_until_healthy(role)
     api = "/api/2.0/serving-endpoints"
-    until(lambda: client.call("GET", api).status_code == 200, what="the API to answer", seconds=SECONDS)
+    wait_until(lambda: client.call("GET", api).status_code == 200, what="the API to answer", seconds=SECONDS)
     client.create(f"after-{role}")
-    until(lambda: client.answers(f"after-{role}"), what="a query to be answered", seconds=SECONDS)
+    wait_until(lambda: client.answers(f"after-{role}"), what="a query to be answered", seconds=SECONDS)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -109,13 +109,13 @@ def test_the_roles_share_keys_that_nobody_else_reads(stack: Stack):
 
 
 def test_usage_reaches_the_database(stack: Stack, client: Client):
-    until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
+    wait_until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
 
     def is_complete() -> bool:
         return stack.exec("worker", "python", "manage.py", "check_usage", check=False).returncode == 0
 
-    until(is_complete, what="check_usage to find every request in the database", seconds=SECONDS)
-    until(
+    wait_until(is_complete, what="check_usage to find every request in the database", seconds=SECONDS)
+    wait_until(
         lambda: client.call("GET", "/readyz").json()["degraded"] == [],
         what="/readyz to report no problem",
         seconds=SECONDS,
@@ -140,7 +140,7 @@ def test_the_image_alone_runs_everything(image: str):
         "--env=SERVING_UI_PUBLIC_URL=http://localhost:8080", image,
     )  # fmt: skip
     try:
-        until(
+        wait_until(
             lambda: podman("healthcheck", "run", name, check=False).returncode == 0,
             what="the image alone to be healthy",
             seconds=SECONDS,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 MOST, OF_A_PERSON, OF_A_HOST = 6, 3, 4
 

@@ -28,8 +28,7 @@ from tests.endpoints.conftest import pass_time, settle
 from tests.endpoints.test_rules import settle_apart
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import free_port
-from tests.support.waiting import until
+from tests.support.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]
@@ -148,7 +147,7 @@ def test_gateways_are_waited_for_once_even_after_the_deadline(
     pass_time(600)
     step = Thread(target=settle_apart, args=(made,))
     step.start()
-    until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
+    wait_until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
     gateways.acknowledge(process="slow", revision=changes.current_revision())
     step.join(30)
     assert Endpoint.objects.get(pk=made.pk).ready == "READY"

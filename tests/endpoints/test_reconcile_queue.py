@@ -17,8 +17,8 @@ from serving_ui.lib import clock
 from tests.conftest import spec
 from tests.endpoints.conftest import pass_time
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
 from tests.support.slow_server import SlowServer, slow_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SOON = 5.0

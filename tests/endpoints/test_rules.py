@@ -28,7 +28,7 @@ from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Make = Callable[..., Endpoint]
@@ -181,7 +181,7 @@ def test_rule_4_a_worker_whose_lease_was_taken_over_writes_nothing(
         taken.extend(filter(None, [leases.claim(endpoint_id=updating.pk)]))
         return bool(taken)
 
-    until(take_over, what="the lease to end")
+    wait_until(take_over, what="the lease to end")
     sandbox.release("models")
     thread.join(10)
     assert Endpoint.objects.get(pk=updating.pk).config_update == "IN_PROGRESS"

@@ -20,10 +20,11 @@ from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
 from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.lib.egress import EgressPolicy
-from tests.support.recordings import everywhere
+from tests.support.asgi_server import serve
+from tests.support.recordings import all_addresses
 from tests.support.sandbox import SandboxServer, running_sandbox
-from tests.support.servers import serve, wait_until
 from tests.support.vendor import Vendor, running_vendor
+from tests.support.waiting import wait_until
 
 _LOADED = (aws_signing, google_assertion)
 """Imported before the first query, because on a busy machine their import takes longer than the gateway's timeouts below."""
@@ -107,7 +108,7 @@ class GatewayServer:
         """Add an endpoint of any provider, every vendor's default address being this vendor's."""
         served = Entity(name="entity-1", provider=provider, model=model, task=task, config=config)
         endpoints = {**self.holder.current.endpoints, name: endpoint(name, served)}
-        self.publish(*endpoints.values(), addresses=everywhere(vendor.url))
+        self.publish(*endpoints.values(), addresses=all_addresses(vendor.url))
 
     def post(
         self, path: str, body: Any = None, *, token: str | None = "token-owner", **options: Any

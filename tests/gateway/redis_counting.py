@@ -20,7 +20,7 @@ LIMITS = (Limit("endpoint", MOST), Limit("endpoint", TOKENS, "tokens"), Limit("u
 ANN = Principal("ann", "ann@example.com")
 
 
-def say(word: str) -> None:
+def print_line(word: str) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
@@ -31,7 +31,7 @@ async def main(url: str, endpoint_id: str, calls: int) -> None:
     await limits.start()
     assert holder.limits == Mode.SHARED
     endpoint = Endpoint(endpoint_id, "chat", Task.CHAT, (), limits=LIMITS)
-    say("ready")
+    print_line("ready")
     await asyncio.to_thread(sys.stdin.readline)
 
     async def admit() -> bool:
@@ -40,7 +40,7 @@ async def main(url: str, endpoint_id: str, calls: int) -> None:
         except GatewayError:
             return False
         reservation.settle(20)
-        say("admitted")
+        print_line("admitted")
         return True
 
     await asyncio.gather(*(admit() for _ in range(calls)))

@@ -22,9 +22,9 @@ from serving_ui.gateway.aws_signing import AwsSigner
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.snapshot import SnapshotHolder
 from tests.gateway.conftest import CHAT, Application, GatewayServer, first_snapshot
-from tests.support import frames
-from tests.support.servers import serve
-from tests.support.sigv4 import is_signed
+from tests.support import event_stream_frames
+from tests.support.asgi_server import serve
+from tests.support.aws_signature import is_signed
 from tests.support.vendor import Answer, Vendor, running_vendor
 
 KEY_ID, SECRET = "AKIACANARY5D41402ABC", "aws-canary-5d41402abc4b2a76b9719d911017c592"
@@ -39,8 +39,8 @@ REPLY = {
 }
 STREAM = {**CHAT, "stream": True}
 BEGUN = [
-    frames.event("messageStart", {"role": "assistant"}),
-    frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}}),
+    event_stream_frames.event("messageStart", {"role": "assistant"}),
+    event_stream_frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}}),
 ]
 
 
@@ -53,7 +53,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) ->
 @pytest.mark.parametrize("body", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
 def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, body: dict[str, Any]):
     lead(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
-    vendor.say(Answer.json(REPLY))
+    vendor.set_answers(Answer.json(REPLY))
     assert gateway.query("vendor", body).status_code == 200
     (request,) = vendor.requests
     assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
@@ -62,7 +62,7 @@ def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, bod
 def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, ACCESS_KEYS)
     refused = Answer.json({"message": "Not now."}, status=503, headers={"Retry-After": "0"})
-    vendor.say(refused, Answer.json(REPLY))
+    vendor.set_answers(refused, Answer.json(REPLY))
     assert gateway.query("vendor").status_code == 200
     assert len(vendor.requests) == 2
     for request in vendor.requests:
@@ -82,7 +82,9 @@ def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer,
 )
 def test_a_refusal_is_told_without_the_key(gateway: GatewayServer, vendor: Vendor, status: int, shown: int):
     lead(gateway, vendor, ACCESS_KEYS)
-    vendor.say(Answer.json({"message": f"No model access for {KEY_ID}, says Bedrock."}, status=status))
+    vendor.set_answers(
+        Answer.json({"message": f"No model access for {KEY_ID}, says Bedrock."}, status=status)
+    )
     answer = gateway.query("vendor")
     assert answer.status_code == shown
     assert "says Bedrock" in answer.json()["message"]
@@ -92,7 +94,13 @@ def test_a_refusal_is_told_without_the_key(gateway: GatewayServer, vendor: Vendo
 @pytest.mark.parametrize("name", ["throttlingException", "modelStreamErrorException"])
 def test_an_exception_within_a_stream_is_an_error_event(gateway: GatewayServer, vendor: Vendor, name: str):
     lead(gateway, vendor, ACCESS_KEYS)
-    vendor.say(Answer.stream(*BEGUN, frames.event(name, {"message": "Too many."}), kind=frames.KIND))
+    vendor.set_answers(
+        Answer.stream(
+            *BEGUN,
+            event_stream_frames.event(name, {"message": "Too many."}),
+            kind=event_stream_frames.CONTENT_TYPE,
+        )
+    )
     lines = gateway.query("vendor", STREAM).text.strip().split("\n\n")
     assert '"content":"Hel"' in lines[1]
     assert "Too many." in json.loads(lines[-1].removeprefix("data: "))["error"]["message"]
@@ -101,7 +109,9 @@ def test_an_exception_within_a_stream_is_an_error_event(gateway: GatewayServer, 
 def test_an_error_frame_before_anything_else_has_a_status(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, ACCESS_KEYS)
     headers = {":message-type": "error", ":error-code": "InternalError", ":error-message": "It broke."}
-    vendor.say(Answer.stream(frames.frame(headers), kind=frames.KIND))
+    vendor.set_answers(
+        Answer.stream(event_stream_frames.frame(headers), kind=event_stream_frames.CONTENT_TYPE)
+    )
     answer = gateway.query("vendor", STREAM)
     assert answer.status_code == 500
     assert "It broke." in answer.json()["message"]
@@ -116,14 +126,14 @@ def test_tokens_that_are_not_told_are_estimated(gateway: GatewayServer, vendor: 
         config=PROVIDERS["amazon-bedrock"].config.model_validate(block),
         task=Task.EMBEDDINGS,
     )
-    vendor.say(Answer.json({"embeddings": [[0.5, 1]], "response_type": "embeddings_floats"}))
+    vendor.set_answers(Answer.json({"embeddings": [[0.5, 1]], "response_type": "embeddings_floats"}))
     assert gateway.query("vendor", {"input": "twelve chars"}).status_code == 200
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_source) == (3, "estimated")
 
 
 def damaged(at: int) -> bytes:
-    content = bytearray(frames.event("messageStop", {"stopReason": "end_turn"}))
+    content = bytearray(event_stream_frames.event("messageStop", {"stopReason": "end_turn"}))
     content[at] ^= 0xFF
     return bytes(content)
 
@@ -135,13 +145,13 @@ def damaged(at: int) -> bytes:
         b"\x00\x00\x00\x0c" + b"\x00" * 12,
         b"\x7f\xff\xff\xff" + b"\x00" * 12,
         b"data: {}\n\n" * 3,
-        frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"\xff\xfe"),
-        frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"[1]"),
+        event_stream_frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"\xff\xfe"),
+        event_stream_frames.frame({":event-type": "messageStop", ":message-type": "event"}, b"[1]"),
     ],
 )
 def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, vendor: Vendor, bad: bytes):
     lead(gateway, vendor, ACCESS_KEYS)
-    vendor.say(Answer.stream(b"".join(BEGUN) + bad, kind=frames.KIND))
+    vendor.set_answers(Answer.stream(b"".join(BEGUN) + bad, kind=event_stream_frames.CONTENT_TYPE))
     answer = gateway.query("vendor", STREAM)
     assert '"content":"Hel"' in answer.text
     assert "cannot be understood" in answer.text
@@ -150,7 +160,7 @@ def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, v
 
 def test_a_frame_may_come_byte_by_byte():
     splitter, whole = FrameSplitter(), FrameSplitter()
-    content = b"".join(BEGUN) + frames.event("messageStop", {"stopReason": "end_turn"})
+    content = b"".join(BEGUN) + event_stream_frames.event("messageStop", {"stopReason": "end_turn"})
     events = [event for at in range(len(content)) for event in splitter.feed(content[at : at + 1])]
     assert events == whole.feed(content)
     assert [name for name, _ in events] == [b"messageStart", b"contentBlockDelta", b"messageStop"]
@@ -181,10 +191,10 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
     """The machine's metadata service."""
     with running_vendor() as server:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
-        server.say(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
-        server.say(Answer(portions=(b"the-role",)), at="/iam/security-credentials/")
-        server.say(keys("ASIAFIRST"), at="/iam/security-credentials/the-role")
-        server.say(Answer.json({"Code": "Success", "InstanceProfileArn": ARN}), at="/iam/info")
+        server.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
+        server.set_answers(Answer(portions=(b"the-role",)), at="/iam/security-credentials/")
+        server.set_answers(keys("ASIAFIRST"), at="/iam/security-credentials/the-role")
+        server.set_answers(Answer.json({"Code": "Success", "InstanceProfileArn": ARN}), at="/iam/info")
         yield server
 
 
@@ -199,7 +209,7 @@ def machine(metadata: Vendor, vendor: Vendor) -> Iterator[GatewayServer]:
     with serve(Application(made)) as running:
         server = GatewayServer(running.url, made.holder, made)
         lead(server, vendor, PROFILE)
-        vendor.say(Answer.json(REPLY))
+        vendor.set_answers(Answer.json(REPLY))
         yield server
 
 
@@ -216,7 +226,7 @@ def test_the_machines_keys_are_asked_for_once(machine: GatewayServer, vendor: Ve
 
 
 def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, metadata: Vendor):
-    metadata.say(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
+    metadata.set_answers(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
     answer = machine.query("vendor")
     assert answer.status_code == 400
     assert (
@@ -226,8 +236,8 @@ def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, met
 
 
 def test_a_machine_without_a_profile_is_not_asked_for_each_query(machine: GatewayServer, metadata: Vendor):
-    metadata.say(Answer.json({}, status=404), at="/iam/security-credentials/")
-    metadata.say(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
+    metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/")
+    metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
     for _ in range(5):
         answer = machine.query("vendor")
         assert answer.status_code == 400
@@ -268,7 +278,7 @@ def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
         clock = Clock()
         signer = AwsSigner(clock=clock)
         assert await used(signer) == "ASIAFIRST"
-        metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
+        metadata.set_answers(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 5.7 * 3600
         assert await used(signer) == "ASIAFIRST"
         assert credential_requests(metadata) == 1
@@ -285,14 +295,14 @@ def test_keys_serve_to_their_end_when_none_are_given(metadata: Vendor):
         clock = Clock()
         signer = AwsSigner(clock=clock)
         assert await used(signer) == "ASIAFIRST"
-        metadata.say(Answer.json({}, status=500), at="/iam/security-credentials/the-role")
+        metadata.set_answers(Answer.json({}, status=500), at="/iam/security-credentials/the-role")
         clock.now += 5.9 * 3600
         assert await used(signer) == "ASIAFIRST"
         clock.now += 0.2 * 3600
         with pytest.raises(GatewayError) as refused:
             await used(signer)
         assert (refused.value.status, refused.value.retry_after) == (503, 10)
-        metadata.say(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
+        metadata.set_answers(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 60
         assert await used(signer) == "ASIASECOND"
 

@@ -12,8 +12,8 @@ from serving_ui.gateway.circuit_breaker import (
 )
 from tests.gateway.conftest import GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
-from tests.support.servers import free_port
 from tests.support.vendor import Vendor
+from tests.support.waiting import free_port
 
 
 def opened(now: float = 100.0) -> CircuitBreaker:
@@ -62,11 +62,11 @@ def test_the_pause_doubles_with_each_failed_probe_up_to_a_minute():
 
 def test_an_open_circuit_says_when_to_come_back_and_asks_nobody(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("down", entity(base=vendor.url)), endpoint("other", entity(base=vendor.url)))
-    vendor.say(refusal(503))
+    vendor.set_answers(refusal(503))
     while not gateway.gateway.client.circuit(vendor.url).is_open:
         assert gateway.query("down").status_code == 503
     request_count = len(vendor.requests)
-    vendor.say(GOOD)
+    vendor.set_answers(GOOD)
     answer = gateway.query("other")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert 1 <= int(answer.headers["Retry-After"]) <= FIRST_OPEN_SECONDS
@@ -79,7 +79,7 @@ def test_a_host_that_is_back_is_asked_by_all_again(gateway: GatewayServer, vendo
     circuit = gateway.gateway.client.circuit(vendor.url)
     for _ in range(MAX_FAILURES):
         circuit.record_failure(-1000.0)
-    vendor.say(GOOD)
+    vendor.set_answers(GOOD)
     assert gateway.query("down").status_code == 200
     assert not circuit.is_open
 
@@ -89,7 +89,7 @@ def test_a_host_that_refuses_is_there(gateway: GatewayServer, vendor: Vendor, st
     gateway.add(endpoint("strict", entity(base=vendor.url)))
     circuit = gateway.gateway.client.circuit(vendor.url)
     circuit.record_failure(0)
-    vendor.say(refusal(status))
+    vendor.set_answers(refusal(status))
     gateway.query("strict")
     assert circuit.failures == 0
 
@@ -97,7 +97,7 @@ def test_a_host_that_refuses_is_there(gateway: GatewayServer, vendor: Vendor, st
 def test_a_host_without_a_listener_opens_its_own_circuit_only(gateway: GatewayServer, vendor: Vendor):
     gone = f"http://127.0.0.1:{free_port()}"
     gateway.add(endpoint("gone", entity(base=gone)), endpoint("there", entity(base=vendor.url)))
-    vendor.say(GOOD)
+    vendor.set_answers(GOOD)
     while not gateway.gateway.client.circuit(gone).is_open:
         assert gateway.query("gone").status_code == 503
     assert gateway.query("there").status_code == 200

@@ -56,7 +56,7 @@ def test_the_words_of_an_error_are_understood(
     gateway: GatewayServer, packed: Vendor, coding: str, pack: Callable[[bytes], bytes], status: int
 ):
     error_body = json.dumps({"error": {"message": f"Not today, {CANARY}."}}).encode()
-    packed.say(whole(pack(error_body), status=status, coding=coding))
+    packed.set_answers(whole(pack(error_body), status=status, coding=coding))
     for body in (CHAT, STREAM):
         answer = gateway.query("packed", body)
         assert answer.json()["message"].endswith("The provider said: Not today, [secret].")
@@ -66,7 +66,7 @@ def test_the_words_of_an_error_are_understood(
 def test_a_whole_answer_is_understood(
     gateway: GatewayServer, packed: Vendor, coding: str, pack: Callable[[bytes], bytes]
 ):
-    packed.say(whole(pack(json.dumps(REPLY).encode()), coding=coding))
+    packed.set_answers(whole(pack(json.dumps(REPLY).encode()), coding=coding))
     for _ in range(2):
         answer = gateway.query("packed")
         assert (answer.status_code, answer.json()) == (200, REPLY)
@@ -77,7 +77,7 @@ def test_a_whole_answer_is_understood(
 def test_a_stream_comes_as_it_is_sent(gateway: GatewayServer, packed: Vendor):
     packing, go = zlib.compressobj(wbits=31), threading.Event()
     first = packing.compress(chunk("a")) + packing.flush(zlib.Z_SYNC_FLUSH)
-    packed.say(stream(first, go, packing.compress(END + DONE) + packing.flush()))
+    packed.set_answers(stream(first, go, packing.compress(END + DONE) + packing.flush()))
     with gateway.query("packed", STREAM, stream=True) as answer:
         lines = answer.iter_lines()
         assert next(lines) + b"\n\n" == chunk("a")
@@ -88,30 +88,30 @@ def test_a_stream_comes_as_it_is_sent(gateway: GatewayServer, packed: Vendor):
 @pytest.mark.parametrize("missing", [1, 8, 20])
 def test_what_is_cut_is_not_whole(gateway: GatewayServer, packed: Vendor, missing: int):
     """The provider says that its message is over, but what it compressed is not."""
-    packed.say(whole(gzip.compress(json.dumps(REPLY).encode())[:-missing]))
+    packed.set_answers(whole(gzip.compress(json.dumps(REPLY).encode())[:-missing]))
     assert gateway.query("packed").status_code == 503
-    packed.say(stream(gzip.compress(chunk("a") * 9)[:-missing]))
+    packed.set_answers(stream(gzip.compress(chunk("a") * 9)[:-missing]))
     answer = gateway.query("packed", STREAM)
     assert answer.status_code == 503 or b'"error_code":"TEMPORARILY_UNAVAILABLE"' in answer.content
     assert b"[DONE]" not in answer.content
 
 
 def test_what_is_not_compressed_as_it_says_is_an_error(gateway: GatewayServer, packed: Vendor):
-    packed.say(whole(b'{"choices": []}'))
+    packed.set_answers(whole(b'{"choices": []}'))
     answer = gateway.query("packed")
     assert (answer.status_code, "not compressed as its head says" in answer.text) == (503, True)
-    packed.say(whole(b'{"error": "Not today."}', status=400))
+    packed.set_answers(whole(b'{"error": "Not today."}', status=400))
     assert gateway.query("packed").status_code == 400
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
 def test_what_cannot_be_understood_is_said_to_be_so(gateway: GatewayServer, packed: Vendor, coding: str):
-    packed.say(whole(b"\x0b\x02\x80{}\x03", coding=coding))
+    packed.set_answers(whole(b"\x0b\x02\x80{}\x03", coding=coding))
     for body in (CHAT, STREAM):
         answer = gateway.query("packed", body)
         assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert "compressed its answer" in answer.json()["message"]
-    packed.say(whole(b"\x0b\x02\x80{}\x03", status=400, coding=coding))
+    packed.set_answers(whole(b"\x0b\x02\x80{}\x03", status=400, coding=coding))
     answer = gateway.query("packed")
     assert (answer.status_code, "said" in answer.json()["message"]) == (400, False)
 
@@ -127,7 +127,7 @@ BOMB = gzip.compress(b" " * 256 * MB)
 def test_a_little_that_becomes_very_much_is_refused(
     gateway: GatewayServer, packed: Vendor, answer: Answer, body: object
 ):
-    packed.say(answer)
+    packed.set_answers(answer)
     tracemalloc.start()
     try:
         with ThreadPoolExecutor(1) as other:

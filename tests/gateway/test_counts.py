@@ -16,10 +16,10 @@ from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_reported_failures import event
 from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
-from tests.support import frames
+from tests.support import event_stream_frames
 from tests.support.recordings import RECORDINGS, Recording
-from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor, running_vendor
+from tests.support.waiting import wait_until
 
 STREAM = {**CHAT, "stream": True}
 REPLY = "Four hundred characters, or so. " * 12
@@ -52,7 +52,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes:
     made = gateway.holder.current.endpoints["vendor"]
     gateway.add(replace(made, **changes))
     token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
-    vendor.say(token, at="/token")
+    vendor.set_answers(token, at="/token")
 
 
 def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
@@ -70,7 +70,7 @@ def test_what_anthropic_told_at_the_beginning_is_what_a_caller_who_leaves_has_us
     begin = start(
         input_tokens=5_000, cache_read_input_tokens=12_000, cache_creation_input_tokens=8_000, output_tokens=1
     )
-    vendor.say(Answer.stream(begin, threading.Event()))
+    vendor.set_answers(Answer.stream(begin, threading.Event()))
     record = after_leaving(gateway)
     assert (record.status, record.completeness) == (499, "client_left")
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (25_000, 0, "reported")
@@ -82,7 +82,7 @@ def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     lead(gateway, vendor, NAMED["anthropic-hello"])
-    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, cut=cut))
+    vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, cut=cut))
     gateway.query("vendor", STREAM)
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "mixed")
@@ -95,7 +95,7 @@ def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, ve
         {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta"
     )
     failed = event({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, "error")
-    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, usage_event, failed))
+    vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, usage_event, failed))
     gateway.query("vendor", STREAM)
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("truncated", "reported")
@@ -105,7 +105,7 @@ def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, ve
 def test_a_stream_that_is_left_is_settled_with_what_was_told(gateway: GatewayServer, vendor: Vendor):
     """The limit is 26,000; the call reserves a hundred, and has used 25,000 when it is left."""
     lead(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
-    vendor.say(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
+    vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
     with gateway.query("vendor", {**STREAM, "max_tokens": 100}, stream=True) as answer:
         next(answer.iter_lines())
     wait_until(lambda: gateway.usage.records)
@@ -168,7 +168,7 @@ def test_each_count_is_kept_as_it_comes(
     gateway: GatewayServer, vendor: Vendor, name: str, usage_event: bytes, expected: tuple[Any, ...]
 ):
     lead(gateway, vendor, NAMED[name])
-    vendor.say(Answer.stream(usage_event, threading.Event()))
+    vendor.set_answers(Answer.stream(usage_event, threading.Event()))
     assert parts(after_leaving(gateway)) == expected
 
 
@@ -188,10 +188,12 @@ def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
 ):
     lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
     usage = {"inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 300, "cacheWriteInputTokens": 50}
-    content = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}})
-    usage_event = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
-    failed = frames.event("modelStreamErrorException", {"message": "x"})
-    vendor.say(Answer.stream(content, usage_event, failed, kind=frames.KIND))
+    content = event_stream_frames.event(
+        "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}}
+    )
+    usage_event = event_stream_frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
+    failed = event_stream_frames.event("modelStreamErrorException", {"message": "x"})
+    vendor.set_answers(Answer.stream(content, usage_event, failed, kind=event_stream_frames.CONTENT_TYPE))
     gateway.query("vendor", STREAM)
     assert gateway.usage.last.completeness == "truncated"
     assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
@@ -201,7 +203,7 @@ def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: 
     lead(gateway, vendor, NAMED["cohere-stream-hello"])
     usage = {"tokens": {"input_tokens": 70, "output_tokens": 9}, "cached_tokens": 64}
     end = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x", "usage": usage}}
-    vendor.say(Answer.stream(event(end)))
+    vendor.set_answers(Answer.stream(event(end)))
     assert gateway.query("vendor", STREAM).status_code == 500
     assert gateway.usage.last.completeness == "failed"
     assert parts(gateway.usage.last) == (70, 9, 64, 0, 0, "reported")
@@ -217,7 +219,7 @@ def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: Gatew
         "total_tokens": 120,
     }
     response = {**RESPONSE, "status": "incomplete", "usage": usage}
-    vendor.say(Answer.stream(BEGIN, DELTA, sent("response.incomplete", response=response)))
+    vendor.set_answers(Answer.stream(BEGIN, DELTA, sent("response.incomplete", response=response)))
     assert gateway.post("responses", {"model": "model", "input": "x", "stream": True}).status_code == 200
     assert parts(gateway.usage.last) == (90, 30, 64, 16, 25, "reported")
 
@@ -232,9 +234,9 @@ def test_what_a_try_before_has_used_is_counted_in(gateway: GatewayServer, vendor
         gateway.add(
             endpoint("both", failing, entities=served, fallback=True, routes=(("failing", 100), ("working", 0)))
         )  # fmt: skip
-        vendor.say(Answer.json({**recorded.reply, "stopReason": "malformed_model_output"}))
+        vendor.set_answers(Answer.json({**recorded.reply, "stopReason": "malformed_model_output"}))
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-        other.say(Answer.json({"choices": [{"message": {"content": "Hi."}}], "usage": usage}))
+        other.set_answers(Answer.json({"choices": [{"message": {"content": "Hi."}}], "usage": usage}))
         assert gateway.query("both").headers["served-model-name"] == "working"
     record = gateway.usage.last
     counts = recorded.answer["usage"] if recorded.answer else {}
@@ -378,7 +380,7 @@ def test_later_counts_replace_earlier_ones_and_zeros_do_not():
 def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("model", entity(base=vendor.url)))
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
-    vendor.say(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
+    vendor.set_answers(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
     gateway.query("model", STREAM)
     assert parts(gateway.usage.last)[:2] == (9, 4)
 
@@ -395,6 +397,6 @@ def test_moonshots_counts_are_found_within_a_choice(
     gateway: GatewayServer, vendor: Vendor, kind: str, answer: Answer
 ):
     gateway.add(endpoint("model", entity(base=vendor.url)))
-    vendor.say(answer)
+    vendor.set_answers(answer)
     gateway.query("model", {**CHAT, "stream": kind == "stream"})
     assert parts(gateway.usage.last) == (9, 8, 0, 0, 0, "reported")

@@ -15,7 +15,7 @@ from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.support.raw_server import raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 METADATA = [
     "169.254.169.254",

@@ -22,7 +22,7 @@ from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
 from tests.gateway.test_garbage import garbage
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 SECRET = "entra-canary-93b885adfe0da089cdf634904fd59f71"
 ANSWER = '{"choices": [{}]}'

@@ -18,8 +18,8 @@ from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import chunk
 from tests.gateway.test_retries import GOOD, refusal
 from tests.support.raw_server import RawServer, raw_server
-from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
+from tests.support.waiting import free_port, wait_until
 
 LONG = {"messages": [{"role": "user", "content": "x" * 200}], "max_tokens": 45}
 """50 tokens, and 45 that the model may write."""
@@ -39,7 +39,7 @@ def name() -> str:
 @pytest.fixture
 def silent(gateway: GatewayServer, vendor: Vendor, name: str) -> Vendor:
     """A vendor behind the endpoint that reads the question and does not answer it."""
-    vendor.say(Answer.stream(chunk("a"), gate=threading.Event()))
+    vendor.set_answers(Answer.stream(chunk("a"), gate=threading.Event()))
     gateway.add(endpoint(name, entity(base=vendor.url), limits=LIMITS))
     return vendor
 
@@ -116,7 +116,7 @@ UNUSABLE = {
 def test_an_answer_that_nobody_can_use_was_still_an_answer(
     gateway: GatewayServer, name: str, silent: Vendor, answer: Answer
 ):
-    silent.say(answer)
+    silent.set_answers(answer)
     assert gateway.query(name, LONG).status_code in {500, 501, 503}
     assert counted(gateway.usage.records[0]) == (50, 0, "estimated")
     assert gateway.query(name, LONG).status_code == 429
@@ -133,7 +133,7 @@ TURNED_DOWN = [
 def test_what_a_provider_turns_down_uses_nothing(
     gateway: GatewayServer, name: str, silent: Vendor, answer: Answer, stream: bool
 ):
-    silent.say(answer)
+    silent.set_answers(answer)
     for _ in range(3):
         assert gateway.query(name, {**LONG, "stream": stream}).status_code >= 400
     assert len(silent.requests) == 3
@@ -167,7 +167,7 @@ def test_each_model_that_has_read_the_question_is_counted(
 ):
     """The first one hangs up; the next one answers with 3 and 2 tokens, turns it down, or hangs up as well."""
     if second is not None:
-        vendor.say(second)
+        vendor.set_answers(second)
     bases = (raw.url, vendor.url if second else raw.url)
     served = tuple(entity(base=base, name=f"model-{number}") for number, base in enumerate(bases))
     gateway.add(
@@ -184,9 +184,9 @@ def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
     choices = [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]
     answered = Answer.json({"choices": choices, "usage": {"prompt_tokens": 3, "completion_tokens": 400}})
     gateway.add(endpoint(name, entity(base=silent.url), limits=(Limit("endpoint", 3000, "tokens"),)))
-    silent.say(answered)
+    silent.set_answers(answered)
     assert gateway.query(name).status_code == 200
-    silent.say(Answer.stream(chunk("a"), gate=threading.Event()))
+    silent.set_answers(Answer.stream(chunk("a"), gate=threading.Event()))
     for _ in range(10):
         leave_when_read(gateway, silent, name, CHAT)
     assert [each.completeness for each in gateway.usage.records] == [

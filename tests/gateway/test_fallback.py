@@ -14,8 +14,8 @@ from serving_ui.gateway.snapshot import Limit
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
-from tests.support.servers import free_port
 from tests.support.vendor import Answer, Vendor, running_vendor
+from tests.support.waiting import free_port
 
 STREAM = {**CHAT, "stream": True}
 FIRST = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
@@ -30,7 +30,7 @@ def vendors(gateway: GatewayServer) -> Iterator[list[Vendor]]:
     with ExitStack() as stack:
         found = [stack.enter_context(running_vendor()) for _ in range(4)]
         for vendor in found:
-            vendor.say(GOOD)
+            vendor.set_answers(GOOD)
         publish(gateway, [vendor.url for vendor in found])
         yield found
 
@@ -47,7 +47,7 @@ def counts(vendors: list[Vendor]) -> list[int]:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
 def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vendor], status: int):
-    vendors[1].say(refusal(status, Retry_After="1"))
+    vendors[1].set_answers(refusal(status, Retry_After="1"))
     answer = gateway.query("many")
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-2")
     assert counts(vendors) == [0, 1, 1, 0]
@@ -57,22 +57,22 @@ def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vend
 
 def test_after_the_last_one_comes_the_first(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendor.url for vendor in vendors], routes=(("model-3", 100),))
-    vendors[3].say(refusal(500))
+    vendors[3].set_answers(refusal(500))
     assert gateway.query("many").headers["served-model-name"] == "model-0"
 
 
 def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list[Vendor]):
     for vendor in vendors:
-        vendor.say(refusal(500))
+        vendor.set_answers(refusal(500))
     answer = gateway.query("many")
     assert (answer.status_code, counts(vendors)) == (500, [0, 1, 1, 1])
     assert gateway.usage.last.fallbacks == 2
 
 
 def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor]):
-    vendors[1].say(refusal(503))
-    vendors[2].say(refusal(503))
-    vendors[3].say(refusal(503, Retry_After="0"), GOOD)
+    vendors[1].set_answers(refusal(503))
+    vendors[2].set_answers(refusal(503))
+    vendors[3].set_answers(refusal(503, Retry_After="0"), GOOD)
     answer = gateway.query("many")
     assert (answer.status_code, counts(vendors)) == (200, [0, 1, 1, 2])
     assert gateway.usage.last.retries == 1
@@ -82,13 +82,13 @@ def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor
 def test_what_another_one_would_refuse_as_well_is_told_at_once(
     gateway: GatewayServer, vendors: list[Vendor], status: int
 ):
-    vendors[1].say(refusal(status))
+    vendors[1].set_answers(refusal(status))
     assert gateway.query("many").status_code == 400
     assert counts(vendors) == [0, 1, 0, 0]
 
 
 def test_an_empty_account_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
-    vendors[1].say(Answer.json({"error": {"code": "insufficient_quota"}}, status=429))
+    vendors[1].set_answers(Answer.json({"error": {"code": "insufficient_quota"}}, status=429))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
 
 
@@ -102,7 +102,7 @@ def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
 ):
     short = Timeouts(connect=1, first_byte=0.3, total=6)
     publish(gateway, [vendor.url for vendor in vendors], timeouts=short)
-    vendors[1].say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    vendors[1].set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
     assert vendors[1].requests[0].gone.wait(5)
 
@@ -118,13 +118,13 @@ def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: l
 
 def test_without_the_setting_nobody_else_is_asked(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendor.url for vendor in vendors], fallback=False)
-    vendors[1].say(refusal(500))
+    vendors[1].set_answers(refusal(500))
     assert gateway.query("many").status_code == 500
     assert counts(vendors) == [0, 1, 0, 0]
 
 
 def test_whoever_names_an_entity_gets_that_one_or_none(gateway: GatewayServer, vendors: list[Vendor]):
-    vendors[3].say(refusal(500))
+    vendors[3].set_answers(refusal(500))
     answer = gateway.post("many/served-models/model-3/invocations", CHAT)
     assert (answer.status_code, counts(vendors)) == (500, [0, 0, 0, 1])
     assert gateway.post("many/served-models/model-0/invocations", CHAT).status_code == 200
@@ -133,9 +133,9 @@ def test_whoever_names_an_entity_gets_that_one_or_none(gateway: GatewayServer, v
 def test_a_stream_that_fails_before_its_first_event_is_another_ones_turn(
     gateway: GatewayServer, vendors: list[Vendor]
 ):
-    vendors[1].say(Answer.stream(b'data: {"error": {"message": "overloaded"}}\n\n'))
-    vendors[2].say(Answer.stream(b"", cut=True))
-    vendors[3].say(WHOLE)
+    vendors[1].set_answers(Answer.stream(b'data: {"error": {"message": "overloaded"}}\n\n'))
+    vendors[2].set_answers(Answer.stream(b"", cut=True))
+    vendors[3].set_answers(WHOLE)
     answer = gateway.query("many", STREAM)
     assert answer.headers["served-model-name"] == "model-3"
     assert answer.content.endswith(b"data: [DONE]\n\n")
@@ -143,7 +143,7 @@ def test_a_stream_that_fails_before_its_first_event_is_another_ones_turn(
 
 
 def test_a_stream_that_has_begun_stays_where_it_is(gateway: GatewayServer, vendors: list[Vendor]):
-    vendors[1].say(Answer.stream(FIRST, cut=True))
+    vendors[1].set_answers(Answer.stream(FIRST, cut=True))
     answer = gateway.query("many", STREAM)
     assert b"[DONE]" not in answer.content
     assert counts(vendors) == [0, 1, 0, 0]
@@ -153,7 +153,7 @@ def test_limits_count_a_query_once_whoever_answers_it(gateway: GatewayServer, ve
     """Two calls a minute, and 60 tokens: each query reserves 53 and uses 5, which the one that answers tells."""
     limits = (Limit("endpoint", 2), Limit("endpoint", 60, "tokens"))
     publish(gateway, [vendor.url for vendor in vendors], limits=limits)
-    vendors[1].say(refusal(500))
+    vendors[1].set_answers(refusal(500))
     statuses = [gateway.query("many", {**CHAT, "max_tokens": 50}).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
     assert counts(vendors) == [0, 2, 2, 0]

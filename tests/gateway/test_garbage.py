@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 STREAM = {**CHAT, "stream": True}
 TIMES = 5

@@ -13,7 +13,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import GatewayServer
-from tests.support.google import EMAIL, public_key, service_account
+from tests.support.google_service_account import EMAIL, public_key, service_account
 from tests.support.vendor import Answer, Received, Vendor
 
 HELLO = {"candidates": [{"content": {"parts": [{"text": "Hello."}]}, "finishReason": "STOP"}]}
@@ -38,8 +38,8 @@ def lead(gateway: GatewayServer, vendor: Vendor, *, key: str | None = None) -> N
 def google(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     """Google's token server and Vertex AI on one port, and the endpoint `vendor` that leads there."""
     lead(gateway, vendor)
-    vendor.say(token("token-1"), at="/token")
-    vendor.say(Answer.json(HELLO), at=GENERATE)
+    vendor.set_answers(token("token-1"), at="/token")
+    vendor.set_answers(Answer.json(HELLO), at=GENERATE)
     return vendor
 
 
@@ -67,7 +67,7 @@ def test_a_token_is_signed_for_fetched_once_and_sent(gateway: GatewayServer, goo
 
 
 def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, google: Vendor):
-    google.say(token("short", seconds=0), token("long"), at="/token")
+    google.set_answers(token("short", seconds=0), token("long"), at="/token")
     gateway.query("vendor")
     gateway.query("vendor")
     gateway.query("vendor")
@@ -76,9 +76,9 @@ def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, google:
 
 
 def test_a_token_that_the_provider_refuses_is_not_used_again(gateway: GatewayServer, google: Vendor):
-    google.say(token("token-1"), token("token-2"), at="/token")
+    google.set_answers(token("token-1"), token("token-2"), at="/token")
     refused = Answer.json({"error": {"code": 401, "message": "token-1 has ended."}}, status=401)
-    google.say(refused, Answer.json(HELLO), at=GENERATE)
+    google.set_answers(refused, Answer.json(HELLO), at=GENERATE)
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "token-1" not in answer.text
@@ -101,7 +101,7 @@ def test_a_key_that_is_no_service_account_is_told_without_its_text(
 
 def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer, google: Vendor):
     words = {"error": "invalid_grant", "error_description": "Invalid JWT: account not found"}
-    google.say(Answer.json(words, status=400), at="/token")
+    google.set_answers(Answer.json(words, status=400), at="/token")
     answer = gateway.query("vendor")
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
     assert "account not found" in answer.json()["message"]
@@ -109,7 +109,7 @@ def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer
 
 
 def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, google: Vendor):
-    google.say(Answer.json({}, status=503), at="/token")
+    google.set_answers(Answer.json({}, status=503), at="/token")
     assert gateway.query("vendor").status_code == 503
 
 

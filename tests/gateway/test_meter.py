@@ -21,8 +21,8 @@ from serving_ui.gateway.snapshot import SnapshotHolder
 from tests.architecture.sources import ROOT
 from tests.gateway.conftest import first_snapshot
 from tests.gateway.test_spool import room_for
-from tests.support.servers import serve
-from tests.support.waiting import until
+from tests.support.asgi_server import serve
+from tests.support.waiting import wait_until
 
 Samples = dict[str, float]
 
@@ -148,7 +148,7 @@ def test_counts_of_another_process_are_added_and_stay_after_its_end(tmp_path: Pa
     meter = Meter(tmp_path)
     meter.record(record())
     sibling.count(3)
-    until(lambda: requests_of(meter) == 4, what="the sibling's counts")
+    wait_until(lambda: requests_of(meter) == 4, what="the sibling's counts")
     assert read(meter)["serving_ui_circuit_open"] == 1
     sibling.count(2)
     sibling.end()
@@ -161,7 +161,7 @@ def test_the_last_counts_of_a_process_that_ends_during_a_scrape_are_added(
 ):
     meter = Meter(tmp_path)
     sibling.count(3)
-    until(lambda: requests_of(meter) == 3, what="the sibling's counts")
+    wait_until(lambda: requests_of(meter) == 3, what="the sibling's counts")
     sibling.count(2)
     is_alive = metering._is_alive
 
@@ -178,7 +178,7 @@ def test_the_last_counts_of_a_process_that_ends_during_a_scrape_are_added(
 def test_a_sum_does_not_fall_when_another_process_is_killed(tmp_path: Path, sibling: Sibling):
     meter = Meter(tmp_path)
     sibling.count(5)
-    until(lambda: requests_of(meter) == 5, what="the sibling's counts")
+    wait_until(lambda: requests_of(meter) == 5, what="the sibling's counts")
     sibling.process.kill()
     sibling.process.wait()
     assert requests_of(meter) == 5
@@ -232,12 +232,12 @@ def test_a_full_disk_is_reported_once_until_there_is_space(
     meter.start()
     with room_for(0):
         meter.record(record())
-        until(meter.check_health, what="the failure to be told")
+        wait_until(meter.check_health, what="the failure to be told")
         tries.clear()
-        until(lambda: len(tries) > 3, what="further attempts")
+        wait_until(lambda: len(tries) > 3, what="further attempts")
         assert "(file too large)" in str(meter.check_health())
         assert "Make room there" in str(meter.check_health())
-    until(lambda: meter.check_health() is None, what="the counts to be shared again")
+    wait_until(lambda: meter.check_health() is None, what="the counts to be shared again")
     meter.stop()
     assert [bool(record.exc_info) for record in caplog.records] == [False]
     assert "Make room there" in caplog.text

@@ -57,7 +57,7 @@ def assert_failed(gateway: GatewayServer, vendor: Vendor, name: str, body: Any, 
     assert (answer.status_code, answer.json()["error_code"]) == expected
     record = gateway.usage.last
     assert (record.completeness, record.error_code) == ("failed", expected[1])
-    vendor.say(Answer.stream(chunk("a"), END, DONE) if body.get("stream") else GOOD)
+    vendor.set_answers(Answer.stream(chunk("a"), END, DONE) if body.get("stream") else GOOD)
     assert gateway.query(f"{name}-2", body).headers["served-model-name"] == "second"
 
 

@@ -22,7 +22,7 @@ _names = count()
 
 def limited(gateway: GatewayServer, vendor: Vendor, most: int = 100, task: Task = Task.CHAT) -> str:
     """An endpoint with a limit of so many tokens a minute."""
-    vendor.say(GOOD)
+    vendor.set_answers(GOOD)
     name = f"limited-{next(_names)}"
     gateway.add(
         endpoint(name, entity(base=vendor.url, task=task), limits=(Limit("endpoint", most, "tokens"),))
@@ -285,4 +285,7 @@ def test_what_is_counted_is_what_is_sent_to_a_vendor_with_another_wire(extra: di
     recorded = next(each for each in RECORDINGS if str(each) == "google-cloud-vertex-ai-hello")
     request = parse_request({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
     assert request.max_output_tokens == most
-    assert json.loads(recorded.built(request.body).body or b"")["generationConfig"]["maxOutputTokens"] == most
+    assert (
+        json.loads(recorded.build_request(request.body).body or b"")["generationConfig"]["maxOutputTokens"]
+        == most
+    )

@@ -24,7 +24,7 @@ from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_sent_once import server
-from tests.support.servers import DEADLINE
+from tests.support.waiting import DEADLINE
 
 LOOPBACK = EgressPolicy(loopback=True)
 FIRST, SECOND_NS = "sk-of-the-first-endpoint", "sk-of-the-second-endpoint"

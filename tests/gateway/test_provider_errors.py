@@ -10,7 +10,7 @@ import requests
 from tests.gateway.conftest import CANARY, GatewayServer, endpoint, entity
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 UNDERSTOOD = {400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504}
 

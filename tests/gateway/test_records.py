@@ -17,8 +17,8 @@ from serving_ui.gateway.snapshot import Limit
 from serving_ui.lib.request import QUERY_BODY
 from tests.gateway.conftest import CHAT, OWNER, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_retries import GOOD, REPLY, refusal
-from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
+from tests.support.waiting import wait_until
 
 STREAM = {**CHAT, "stream": True}
 PROMPT = "Say hello."
@@ -38,7 +38,7 @@ DONE = b"data: [DONE]\n\n"
 @pytest.fixture
 def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     """A vendor behind the endpoint `model`, in config version 7."""
-    vendor.say(GOOD)
+    vendor.set_answers(GOOD)
     gateway.add(endpoint("model", entity(base=vendor.url), config_version=7))
     return vendor
 
@@ -130,7 +130,7 @@ def test_a_body_that_is_too_large_is_recorded_and_not_sent(gateway: GatewayServe
 
 
 def test_a_failure_of_the_provider_is_recorded(gateway: GatewayServer, model: Vendor):
-    model.say(refusal(500))
+    model.set_answers(refusal(500))
     assert gateway.query("model").status_code == 500
     record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (500, "failed", "INTERNAL_ERROR")
@@ -185,7 +185,7 @@ def test_a_disconnect_before_the_request_is_complete_is_recorded(gateway: Gatewa
 
 
 def test_a_disconnect_before_the_answer_is_recorded(gateway: GatewayServer, model: Vendor):
-    model.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    model.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     leave(gateway, "model")
     record = gateway.usage.last
     assert (record.status, record.completeness, record.error_code) == (499, "client_left", "CANCELLED")
@@ -196,7 +196,7 @@ def test_a_disconnect_before_the_answer_is_recorded(gateway: GatewayServer, mode
 def test_a_disconnect_during_a_stream_is_recorded_with_the_tokens_so_far(
     gateway: GatewayServer, model: Vendor
 ):
-    model.say(Answer.stream(chunk("Eight ch"), chunk("aracters"), threading.Event(), END, DONE))
+    model.set_answers(Answer.stream(chunk("Eight ch"), chunk("aracters"), threading.Event(), END, DONE))
     with gateway.query("model", STREAM, stream=True) as answer:
         lines = answer.iter_lines()
         while b"aracters" not in next(lines):
@@ -209,7 +209,7 @@ def test_a_disconnect_during_a_stream_is_recorded_with_the_tokens_so_far(
 
 
 def test_a_stream_is_recorded_with_the_usage_that_the_provider_reports(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
+    model.set_answers(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", STREAM)
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (9, 4, "reported")
@@ -219,20 +219,20 @@ def test_a_stream_is_recorded_with_the_usage_that_the_provider_reports(gateway: 
 
 
 def test_usage_is_streamed_to_callers_that_ask_for_it(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(chunk("a"), END, COUNTS, DONE))
+    model.set_answers(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", {**STREAM, "stream_options": {"include_usage": True}})
     assert COUNTS in answer.content
 
 
 def test_counts_beside_a_choice_are_passed_on_in_any_case(gateway: GatewayServer, model: Vendor):
     content_event = chunk("a", usage=USAGE)
-    model.say(Answer.stream(content_event, END, DONE))
+    model.set_answers(Answer.stream(content_event, END, DONE))
     assert content_event in gateway.query("model", STREAM).content
     assert gateway.usage.last.tokens_out == 4
 
 
 def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.json({"choices": [{"message": {"content": "Hello there."}}]}))
+    model.set_answers(Answer.json({"choices": [{"message": {"content": "Hello there."}}]}))
     gateway.query("model")
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out) == ((len(PROMPT) + 1) // 4, (12 + 1) // 4)
@@ -253,7 +253,7 @@ def test_an_answer_without_counts_is_estimated(gateway: GatewayServer, model: Ve
 def test_absurd_token_counts_are_ignored(
     gateway: GatewayServer, model: Vendor, usage: Any, expected: tuple[int, int, str]
 ):
-    model.say(Answer.json({**REPLY, "usage": usage}))
+    model.set_answers(Answer.json({**REPLY, "usage": usage}))
     assert gateway.query("model").status_code == 200
     record = gateway.usage.last
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == expected
@@ -262,7 +262,7 @@ def test_absurd_token_counts_are_ignored(
 def test_the_counts_of_a_megabyte_of_vectors_are_found(gateway: GatewayServer, vendor: Vendor):
     vector = [round(index / 7, 6) for index in range(60_000)]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(2)]
-    vendor.say(
+    vendor.set_answers(
         Answer.json({"object": "list", "data": data, "usage": {"prompt_tokens": 8, "total_tokens": 8}})
     )
     gateway.add(endpoint("long", entity(base=vendor.url, task=Task.EMBEDDINGS)))

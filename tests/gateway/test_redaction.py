@@ -131,7 +131,7 @@ def test_a_key_at_any_place_of_an_error_is_never_told(
         words = "w" * at + " " + PLAIN + " " + "v" * 200
         error = json.dumps({"error": {"message": json.dumps({"a": words}) if "in" in shape else words}})
         content = words if shape == "text" else error
-        vendor.say(Answer(400, {"Content-Type": "application/json"}, (content.encode(),)))
+        vendor.set_answers(Answer(400, {"Content-Type": "application/json"}, (content.encode(),)))
         answer = gateway.query("canary")
         assert answer.status_code == 400
         assert not has_part(answer.text, PLAIN), answer.text[-200:]
@@ -141,7 +141,7 @@ def test_a_key_repeated_until_the_cut_is_never_told(gateway: GatewayServer, vend
     """Each one shrinks to [secret], which draws what was behind the cut into what is told."""
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for lead in range(0, len(PLAIN), 5):
-        vendor.say(Answer(400, {}, (b"x" * lead + PLAIN.encode() * 3000,)))
+        vendor.set_answers(Answer(400, {}, (b"x" * lead + PLAIN.encode() * 3000,)))
         assert not has_part(gateway.query("canary").text, PLAIN)
 
 
@@ -149,7 +149,7 @@ def test_a_key_in_the_error_of_a_stream_is_never_told(gateway: GatewayServer, ve
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for at in range(errors.MAX_MESSAGE_CHARS - len(PLAIN) - 5, errors.MAX_MESSAGE_CHARS + 4, 7):
         event = json.dumps({"error": {"message": "w" * at + " " + PLAIN}})
-        vendor.say(Answer.stream(f"data: {event}\n\n".encode()))
+        vendor.set_answers(Answer.stream(f"data: {event}\n\n".encode()))
         redacted = gateway.query(
             "canary", {"messages": [{"role": "user", "content": "x"}], "stream": True}
         ).text

@@ -18,7 +18,7 @@ from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
 from tests.gateway.test_retries import GOOD
-from tests.support import frames
+from tests.support import event_stream_frames
 from tests.support.recordings import RECORDINGS
 from tests.support.vendor import EVENT_STREAM, Answer, Vendor, running_vendor
 
@@ -73,8 +73,8 @@ def test_another_one_answers_on_every_path(
     gateway: GatewayServer, vendors: list[Vendor], path: str, body: dict[str, Any]
 ):
     first, second = vendors
-    first.say(Answer.json(BUSY))
-    second.say(GOOD)
+    first.set_answers(Answer.json(BUSY))
+    second.set_answers(GOOD)
     answer = gateway.post(path, body)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
     assert (len(first.requests), len(second.requests)) == (1, 1)
@@ -87,8 +87,10 @@ def test_another_one_answers_when_the_first_event_tells_of_a_failure(
     gateway: GatewayServer, vendors: list[Vendor], path: str
 ):
     first, second = vendors
-    first.say(Answer.stream(b": busy\n\n", event(BUSY)))
-    second.say(Answer.stream(BEGIN, sent("response.completed", response=RESPONSE), chunk("a"), END, DONE))
+    first.set_answers(Answer.stream(b": busy\n\n", event(BUSY)))
+    second.set_answers(
+        Answer.stream(BEGIN, sent("response.completed", response=RESPONSE), chunk("a"), END, DONE)
+    )
     body = {"input": "x", "prompt": "x", "model": "chat-2", **STREAM}
     answer = gateway.post(path, body)
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-1")
@@ -114,10 +116,10 @@ def test_another_one_answers_when_an_answer_cannot_be_read(
     gateway: GatewayServer, vendors: list[Vendor], answer: Answer, stream: bool
 ):
     first, second = vendors
-    first.say(answer)
-    second.say(Answer.stream(chunk("a"), END, DONE) if stream else GOOD)
+    first.set_answers(answer)
+    second.set_answers(Answer.stream(chunk("a"), END, DONE) if stream else GOOD)
     assert gateway.query("chat-2", {**CHAT, "stream": stream}).headers["served-model-name"] == "model-1"
-    second.say(answer)
+    second.set_answers(answer)
     failed = gateway.query("chat-2", {**CHAT, "stream": stream})
     assert failed.status_code in {500, 503}
     assert failed.json()["message"].endswith((".", "to."))
@@ -126,7 +128,7 @@ def test_another_one_answers_when_an_answer_cannot_be_read(
 
 def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServer, vendors: list[Vendor]):
     first, second = vendors
-    first.say(Answer.json({"error": {"message": "Too long.", "code": "context_length_exceeded"}}))
+    first.set_answers(Answer.json({"error": {"message": "Too long.", "code": "context_length_exceeded"}}))
     answer = gateway.query("chat-2")
     assert (answer.status_code, len(second.requests)) == (400, 0)
     assert "Too long." in answer.json()["message"]
@@ -151,7 +153,7 @@ def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServ
 def test_it_is_what_its_status_would_have_been(
     gateway: GatewayServer, model: Vendor, reply: Any, expected: tuple[int, str], stream: bool
 ):
-    model.say(Answer.stream(event(reply), DONE) if stream else Answer.json(reply), GOOD)
+    model.set_answers(Answer.stream(event(reply), DONE) if stream else Answer.json(reply), GOOD)
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert (answer.status_code, answer.json()["error_code"]) == expected
     assert "The provider said: " in answer.json()["message"]
@@ -162,7 +164,7 @@ def test_it_is_what_its_status_would_have_been(
 
 
 def test_a_stream_that_was_asked_for_can_fail_without_being_one(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.json(BUSY))
+    model.set_answers(Answer.json(BUSY))
     answer = gateway.query("model", STREAM)
     assert (answer.status_code, answer.json()["error_code"]) == AWAY
     assert "upstream busy, [secret]" in answer.json()["message"]
@@ -172,7 +174,7 @@ def test_a_stream_that_was_asked_for_can_fail_without_being_one(gateway: Gateway
 def test_events_of_another_content_type_can_tell_of_a_failure(
     gateway: GatewayServer, model: Vendor, kind: str
 ):
-    model.say(Answer.stream(b"\n", chunk("a"), event(BUSY), DONE, kind=kind))
+    model.set_answers(Answer.stream(b"\n", chunk("a"), event(BUSY), DONE, kind=kind))
     answer = gateway.query("model", STREAM)
     assert (answer.status_code, answer.json()["error_code"]) == AWAY
 
@@ -181,7 +183,9 @@ def test_events_of_another_content_type_can_tell_of_a_failure(
 def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model: Vendor, stream: bool):
     reply = gzip.compress(event(BUSY) if stream else json.dumps(BUSY).encode())
     kind = EVENT_STREAM if stream else "application/json; charset=utf-8"
-    model.say(Answer(200, {"Content-Type": kind, "Content-Encoding": "gzip"}, (reply,), streamed=stream))
+    model.set_answers(
+        Answer(200, {"Content-Type": kind, "Content-Encoding": "gzip"}, (reply,), streamed=stream)
+    )
     answer = gateway.query("model", {**CHAT, "stream": stream})
     assert (answer.status_code, answer.json()["error_code"]) == AWAY
     assert "Retry-After" not in answer.headers
@@ -189,7 +193,7 @@ def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model
 
 
 def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: GatewayServer, model: Vendor):
-    model.say(GOOD)
+    model.set_answers(GOOD)
     assert gateway.query("model", STREAM).status_code == 501
     record = gateway.usage.last
     assert (record.completeness, record.tokens_in, record.tokens_out) == ("failed", 3, 2)
@@ -212,7 +216,7 @@ def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: Gate
 def test_a_stream_that_has_begun_ends_with_the_failure(
     gateway: GatewayServer, model: Vendor, reply: bytes, code: str
 ):
-    model.say(Answer.stream(chunk("Twelve chars"), reply, END, DONE))
+    model.set_answers(Answer.stream(chunk("Twelve chars"), reply, END, DONE))
     answer = gateway.query("model", STREAM)
     *_, last = (line for line in answer.text.split("\n\n") if line)
     assert json.loads(last.removeprefix("data: "))["error_code"] == code
@@ -223,7 +227,7 @@ def test_a_stream_that_has_begun_ends_with_the_failure(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_so_many_in_a_row_open_the_circuit(gateway: GatewayServer, model: Vendor, stream: bool):
-    model.say(Answer.stream(event(BUSY)) if stream else Answer.json(BUSY))
+    model.set_answers(Answer.stream(event(BUSY)) if stream else Answer.json(BUSY))
     for count in range(MAX_FAILURES):
         assert not gateway.gateway.client.circuit(model.url).is_open, count
         gateway.query("model", {**CHAT, "stream": stream})
@@ -235,7 +239,7 @@ def test_so_many_in_a_row_open_the_circuit(gateway: GatewayServer, model: Vendor
 def test_a_host_that_tells_of_limits_is_there(gateway: GatewayServer, model: Vendor):
     circuit = gateway.gateway.client.circuit(model.url)
     circuit.record_failure(0)
-    model.say(Answer.json({"error": {"message": "x", "code": 429}}))
+    model.set_answers(Answer.json({"error": {"message": "x", "code": 429}}))
     gateway.query("model")
     assert circuit.failures == 0
 
@@ -245,7 +249,7 @@ def test_a_host_that_was_left_alone_is_back_with_the_first_event(gateway: Gatewa
     for _ in range(MAX_FAILURES):
         circuit.record_failure(-1000.0)
     gate = threading.Event()
-    model.say(Answer.stream(chunk("a"), gate, END, DONE))
+    model.set_answers(Answer.stream(chunk("a"), gate, END, DONE))
     with gateway.query("model", STREAM, stream=True) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -258,11 +262,11 @@ VENDORS: list[tuple[str, Answer, tuple[int, str]]] = [
     ("anthropic-stream-hello", Answer.stream(event({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}, "error")), AWAY),
     ("anthropic-stream-hello", Answer.stream(event({"type": "error", "error": {"type": "rate_limit_error", "message": "Words."}}, "error")), (429, "RESOURCE_EXHAUSTED")),
     ("anthropic-hello", Answer.json({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}), AWAY),
-    ("amazon-bedrock-stream-hello", Answer.stream(frames.event("throttlingException", {"message": "Words."}), kind=frames.KIND), (429, "RESOURCE_EXHAUSTED")),
-    ("amazon-bedrock-stream-hello", Answer.stream(frames.event("serviceUnavailableException", {"message": "Words."}), kind=frames.KIND), AWAY),
-    ("amazon-bedrock-stream-hello", Answer.stream(frames.event("modelStreamErrorException", {"message": "Words."}), kind=frames.KIND), (500, "INTERNAL_ERROR")),
-    ("amazon-bedrock-stream-hello", Answer.stream(frames.event("validationException", {"message": "Words."}), kind=frames.KIND), (400, "BAD_REQUEST")),
-    ("amazon-bedrock-stream-hello", Answer.stream(frames.frame({":message-type": "error", ":error-code": "ThrottlingException", ":error-message": "Words."}), kind=frames.KIND), (429, "RESOURCE_EXHAUSTED")),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("throttlingException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (429, "RESOURCE_EXHAUSTED")),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("serviceUnavailableException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), AWAY),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("modelStreamErrorException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (500, "INTERNAL_ERROR")),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("validationException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (400, "BAD_REQUEST")),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.frame({":message-type": "error", ":error-code": "ThrottlingException", ":error-message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (429, "RESOURCE_EXHAUSTED")),
     ("amazon-bedrock-hello", Answer.json({"Output": {"__type": "x#UnknownOperationException"}, "message": "Words.", "__type": "ServiceUnavailableException"}), AWAY),
     ("google-cloud-vertex-ai-stream-hello", Answer.stream(event({"error": {"code": 429, "message": "Words.", "status": "RESOURCE_EXHAUSTED"}})), (429, "RESOURCE_EXHAUSTED")),
     ("google-cloud-vertex-ai-stream-hello", Answer.json([{"error": {"code": 503, "message": "Words.", "status": "UNAVAILABLE"}}]), AWAY),
@@ -289,8 +293,8 @@ def test_each_vendors_spelling_keeps_its_kind(
     config = recorded.config(vendor.url)
     gateway.lead(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
     token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
-    vendor.say(token, at="/token")
-    vendor.say(answer)
+    vendor.set_answers(token, at="/token")
+    vendor.set_answers(answer)
     got = gateway.query("vendor", recorded.openai_request)
     assert (got.status_code, got.json()["error_code"]) == expected
     assert "Words." in got.json()["message"]
@@ -300,7 +304,7 @@ def test_each_vendors_spelling_keeps_its_kind(
 def test_an_answer_that_nobody_can_use_is_a_failure_with_what_it_cost(gateway: GatewayServer, vendor: Vendor):
     recorded = next(each for each in RECORDINGS if str(each) == "amazon-bedrock-hello")
     gateway.lead(vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url))
-    vendor.say(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
+    vendor.set_answers(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
     assert gateway.query("vendor", recorded.openai_request).status_code == 500
     record = gateway.usage.last
     assert (record.completeness, record.tokens_source) == ("failed", "reported")
@@ -315,7 +319,9 @@ FAILED = {
 
 
 def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(BEGIN, DELTA, sent("response.failed", sequence_number=2, response=FAILED), DONE))
+    model.set_answers(
+        Answer.stream(BEGIN, DELTA, sent("response.failed", sequence_number=2, response=FAILED), DONE)
+    )
     answer = gateway.post("responses", {"model": "model", "input": "x", "stream": True})
     assert answer.content.startswith(BEGIN + DELTA)
     name, data = answer.content.removeprefix(BEGIN + DELTA).decode().strip().split("\n")
@@ -331,7 +337,7 @@ def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: Gateway
 
 
 def test_the_official_client_reads_the_event_of_a_response_that_failed(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(BEGIN, sent("response.failed", sequence_number=1, response=FAILED)))
+    model.set_answers(Answer.stream(BEGIN, sent("response.failed", sequence_number=1, response=FAILED)))
     client = openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
     *_, last = client.responses.create(model="model", input="x", stream=True)
     assert last.type == "response.failed"
@@ -344,7 +350,7 @@ def test_the_official_client_reads_the_event_of_a_response_that_failed(gateway: 
 def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
     gateway: GatewayServer, model: Vendor, answer: Answer
 ):
-    model.say(answer)
+    model.set_answers(answer)
     body = {
         "model": "model",
         "input": "x",
@@ -357,10 +363,10 @@ def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
 
 def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
     whole = {"error": None, "choices": [{"message": {"content": "error"}, "finish_reason": "stop"}]}
-    model.say(Answer.json(whole))
+    model.set_answers(Answer.json(whole))
     assert gateway.query("model").json() == whole
     streamed = event({"error": None, "choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]})
-    model.say(Answer.stream(streamed, DONE))
+    model.set_answers(Answer.stream(streamed, DONE))
     assert gateway.query("model", STREAM).content == streamed + DONE
     assert {each.completeness for each in gateway.usage.records} == {"complete"}
 
@@ -372,6 +378,6 @@ def test_an_error_is_found_at_both_ends_of_a_long_answer(gateway: GatewayServer,
         {"error": BUSY["error"], "choices": [choice], "usage": usage},
         {"choices": [{**choice, "finish_reason": "error", "error": BUSY["error"]}], "usage": usage},
     ):
-        model.say(Answer.json(reply))
+        model.set_answers(Answer.json(reply))
         assert gateway.query("model").status_code == 503
     assert [each.tokens_in for each in gateway.usage.records] == [3, 3]

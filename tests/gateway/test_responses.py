@@ -74,7 +74,7 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
 
 
 def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI):
-    thinker.say(Answer.json(RESPONSE), at="/responses")
+    thinker.set_answers(Answer.json(RESPONSE), at="/responses")
     answer = client.responses.create(
         model="thinker", input="Say hello.", extra_body={"usage_context": {"team": "a"}}
     )
@@ -91,7 +91,7 @@ def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Ven
 def test_the_official_client_gets_every_event_by_its_name(
     gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
 ):
-    thinker.say(Answer.stream(BEGIN, DELTA, END))
+    thinker.set_answers(Answer.stream(BEGIN, DELTA, END))
     events = list(client.responses.create(model="thinker", input="Say hello.", stream=True))
     assert [event.type for event in events] == [
         "response.created",
@@ -104,7 +104,7 @@ def test_the_official_client_gets_every_event_by_its_name(
 @pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
 def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: Vendor, last: str):
     end = sent(last, response=RESPONSE)
-    thinker.say(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
+    thinker.set_answers(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert answer.content == BEGIN + DELTA + end
     assert gateway.usage.last.completeness == "complete"
@@ -113,7 +113,7 @@ def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: V
 def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
     gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
 ):
-    thinker.say(Answer.stream(BEGIN, DELTA))
+    thinker.set_answers(Answer.stream(BEGIN, DELTA))
     stream = client.responses.create(model="thinker", input="Say hello.", stream=True)
     with pytest.raises(openai.APIError, match="before the answer was complete"):
         list(stream)
@@ -123,7 +123,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
 
 def test_an_error_event_is_told_without_secrets(gateway: GatewayServer, thinker: Vendor):
     error = sent("error", code="server_error", message=f"No capacity for {CANARY}.")
-    thinker.say(Answer.stream(BEGIN, error))
+    thinker.set_answers(Answer.stream(BEGIN, error))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert "No capacity for [secret]." in answer.text
     assert CANARY not in answer.text
@@ -137,7 +137,7 @@ def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: Ga
         openai_api_version="2024-10-21",
     )
     gateway.add(endpoint("thinker", azure))
-    vendor.say(Answer.json(RESPONSE))
+    vendor.set_answers(Answer.json(RESPONSE))
     assert gateway.post("responses", RESPONSES_REQUEST).status_code == 200
     (request,) = vendor.requests
     assert (request.path, request.json["model"]) == ("/openai/v1/responses", "our-gpt")
@@ -183,7 +183,7 @@ def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
     filled = {field: value.replace("{vendor}", vendor.url) for field, value in block.items()}
     config = PROVIDERS[name].config.model_validate(filled)
     gateway.lead(vendor, provider=name, model="their-model", config=config, name="thinker")
-    vendor.say(Answer.stream(BEGIN, DELTA, END) if stream else Answer.json(RESPONSE), at=path)
+    vendor.set_answers(Answer.stream(BEGIN, DELTA, END) if stream else Answer.json(RESPONSE), at=path)
     read: Any = client.responses.create(model="thinker", input="Say hello.", store=False, stream=stream)
     if stream:
         *_, last = read

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from serving_ui.gateway import retries
 from serving_ui.lib.retry_after import retry_after_seconds
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
-from tests.support.servers import free_port, wait_until
 from tests.support.vendor import Answer, Vendor
+from tests.support.waiting import free_port, wait_until
 
 REPLY = {
     "choices": [{"message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
@@ -40,7 +40,7 @@ def busy_vendor(gateway: GatewayServer, vendor: Vendor) -> Vendor:
 def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_then(
     gateway: GatewayServer, busy_vendor: Vendor, status: int
 ):
-    busy_vendor.say(refusal(status, Retry_After="1"), refusal(status, Retry_After="1"), GOOD)
+    busy_vendor.set_answers(refusal(status, Retry_After="1"), refusal(status, Retry_After="1"), GOOD)
     began = time.monotonic()
     answer = gateway.query("busy")
     assert (answer.status_code, len(busy_vendor.requests)) == (200, 3)
@@ -51,7 +51,7 @@ def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_th
 
 def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor: Vendor):
     """Azure says both; the seconds are rounded up."""
-    busy_vendor.say(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
+    busy_vendor.set_answers(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
     assert (gateway.query("busy").status_code, len(busy_vendor.requests)) == (200, 2)
 
 
@@ -73,7 +73,7 @@ def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor
     ids=lambda refused: f"{refused.status} {' '.join(map(str, refused.headers.values()))[17:]}",
 )
 def test_no_other_reply_is_retried(gateway: GatewayServer, busy_vendor: Vendor, refused: Answer):
-    busy_vendor.say(refused, GOOD)
+    busy_vendor.set_answers(refused, GOOD)
     assert gateway.query("busy").status_code != 200
     assert (len(busy_vendor.requests), gateway.usage.last.retries) == (1, 0)
 
@@ -100,13 +100,13 @@ def test_only_retryable_refusals_have_a_retry_after(
     gateway: GatewayServer, busy_vendor: Vendor, refused: Answer, expected: str | None
 ):
     """A gateway before this one asks again what has a Retry-After, so a question that may have been read must have none."""
-    busy_vendor.say(refused)
+    busy_vendor.set_answers(refused)
     answer = gateway.query("busy")
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, expected)
 
 
 def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, busy_vendor: Vendor):
-    busy_vendor.say(refusal(503, Retry_After="0"))
+    busy_vendor.set_answers(refusal(503, Retry_After="0"))
     answer = gateway.query("busy")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "Not now." in answer.json()["message"]
@@ -121,7 +121,7 @@ def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
 
 def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, busy_vendor: Vendor):
     event = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
-    busy_vendor.say(Answer.stream(event, cut=True), GOOD)
+    busy_vendor.set_answers(Answer.stream(event, cut=True), GOOD)
     answer = gateway.query("busy", {**CHAT, "stream": True})
     assert b"[DONE]" not in answer.content
     assert len(busy_vendor.requests) == 1
@@ -130,7 +130,7 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, bu
 def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
     gateway: GatewayServer, busy_vendor: Vendor
 ):
-    busy_vendor.say(refusal(429, Retry_After="3"), GOOD)
+    busy_vendor.set_answers(refusal(429, Retry_After="3"), GOOD)
     leave(gateway, "busy")
     wait_until(lambda: gateway.usage.records)
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
@@ -141,7 +141,7 @@ def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
     gateway: GatewayServer, busy_vendor: Vendor
 ):
     never = threading.Event()
-    busy_vendor.say(Answer(200, {}, (b"{}",), gate=never), GOOD)
+    busy_vendor.set_answers(Answer(200, {}, (b"{}",), gate=never), GOOD)
     assert gateway.query("busy").status_code == 504
     assert len(busy_vendor.requests) == 1
 
@@ -163,7 +163,7 @@ def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
 
 def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, busy_vendor: Vendor):
     at = "Mon, 23 Nov 2026 10:00:00 GMT"
-    busy_vendor.say(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
+    busy_vendor.set_answers(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
     assert gateway.query("busy").status_code == 200
     assert gateway.usage.last.retries == 1
 

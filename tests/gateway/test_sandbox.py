@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from serving_ui.sandbox.app import make_sandbox
-from tests.support.servers import Running, free_port, serve, wait_until
+from tests.support.asgi_server import RunningServer, serve
+from tests.support.waiting import free_port, wait_until
 
 MESSAGES: Any = [
     {"role": "system", "content": "Be kind."},
@@ -24,17 +25,17 @@ MESSAGES: Any = [
 
 
 @pytest.fixture(scope="module")
-def plain() -> Iterator[Running]:
+def plain() -> Iterator[RunningServer]:
     with serve(make_sandbox()) as running:
         yield running
 
 
 @pytest.fixture
-def client(plain: Running) -> openai.OpenAI:
+def client(plain: RunningServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{plain.url}/sandbox/v1", api_key="any", max_retries=0)
 
 
-def test_the_wire_also_stands_where_vendors_have_it(plain: Running):
+def test_the_wire_also_stands_where_vendors_have_it(plain: RunningServer):
     assert requests.get(f"{plain.url}/v1/models", timeout=60).json()["data"]
     assert requests.get(f"{plain.url}/v2/models", timeout=60).status_code == 404
 
@@ -69,7 +70,7 @@ def test_a_stream_is_the_same_text_with_usage_when_asked(client: openai.OpenAI):
     assert chunks[-1].usage == whole.usage
 
 
-def test_embeddings_have_the_asked_form_and_length_one(plain: Running, client: openai.OpenAI):
+def test_embeddings_have_the_asked_form_and_length_one(plain: RunningServer, client: openai.OpenAI):
     (vector,) = client.embeddings.create(model="m", input="a cat", dimensions=32).data
     assert len(vector.embedding) == 32
     assert sum(number * number for number in vector.embedding) == pytest.approx(1)
@@ -104,7 +105,7 @@ def test_texts_that_share_words_lie_closer(client: openai.OpenAI):
         ("chat/completions", {"messages": [], "stream": True}),
     ],
 )
-def test_a_bad_request_is_400(plain: Running, call: str, body: Any):
+def test_a_bad_request_is_400(plain: RunningServer, call: str, body: Any):
     answer = requests.post(f"{plain.url}/sandbox/v1/{call}", json=body, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].endswith(".")
@@ -116,7 +117,7 @@ def test_one_key_is_always_refused(client: openai.OpenAI):
         client.with_options(api_key="sandbox-invalid").models.list()
 
 
-def test_without_control_no_faults_can_be_set(plain: Running):
+def test_without_control_no_faults_can_be_set(plain: RunningServer):
     answer = requests.post(f"{plain.url}/sandbox/control", json={"status": 500}, timeout=60)
     assert answer.status_code == 404
     assert requests.get(f"{plain.url}/sandbox/v1/models", timeout=60).status_code == 200

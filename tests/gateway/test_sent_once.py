@@ -27,7 +27,7 @@ from serving_ui.gateway.watchdog import DeadlineWheel, RequestWatchdog
 from serving_ui.lib.egress import EgressPolicy
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_tls import NAME, certificate
-from tests.support.servers import DEADLINE, wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 __all__ = ["certificate"]  # a fixture
 BODY = b'{"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}'

@@ -26,7 +26,7 @@ from serving_ui.gateway.windows import MAX_ENTRIES, Demand, WindowFull
 from tests.architecture.sources import ROOT
 from tests.gateway import redis_counting
 from tests.support.services import Service, running_redis
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 US = 1_000_000
 WINDOW_NS = 60 * US
@@ -225,7 +225,7 @@ async def attempts(limits: Limits, endpoint: Endpoint, number: int) -> list[Gate
 
 
 async def when(condition: Callable[[], bool]) -> None:
-    await asyncio.to_thread(until, condition, what="Redis to be noticed")
+    await asyncio.to_thread(wait_until, condition, what="Redis to be noticed")
 
 
 def test_without_redis_each_process_admits_its_share_and_says_so():

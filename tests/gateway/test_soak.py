@@ -29,7 +29,7 @@ from tests.architecture.sources import ROOT
 from tests.gateway.callers import Callers
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Product
-from tests.support.waiting import free_port, until
+from tests.support.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ class Vendor:
         return requests.get(f"http://{self.address}/{what}", timeout=60).text
 
     def wait_for(self, count: int) -> None:
-        until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=60)
+        wait_until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=60)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def vendor(files_for_many_callers: None) -> Iterator[Vendor]:
     ) as process:
         try:
             vendor = Vendor(f"127.0.0.1:{port}")
-            until(lambda: process.poll() is not None or answers(vendor), what="the vendor")
+            wait_until(lambda: process.poll() is not None or answers(vendor), what="the vendor")
             yield vendor
         finally:
             process.kill()
@@ -122,7 +122,7 @@ def token(product: Product, vendor: Vendor) -> str:
                 "rate_limits": limits,
             }
             session.post(address, json=body, timeout=30).raise_for_status()
-            until(
+            wait_until(
                 lambda name=name: (
                     session.get(f"{address}/{name}", timeout=30).json()["state"]["ready"] == "READY"
                 ),  # type: ignore[misc]
@@ -188,7 +188,7 @@ def test_a_long_run_leaks_no_memory_connection_or_record(
     for _round in range(ROUNDS):
         asyncio.run(one_round(callers, vendor))
         vendor.tell("hang-up")
-        until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
+        wait_until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
         measured.append((callers.request_count, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
     with capsys.disabled():
@@ -215,12 +215,12 @@ async def one_round(callers: Callers, vendor: Vendor) -> None:
 
 def every_request_has_one_row(product: Product, callers: Callers) -> None:
     """Exactly one, told by the number that the caller gave it."""
-    until(
+    wait_until(
         lambda: re.search(r"waiting in the spool +0\n", product.command("check_usage")),
         what="all usage to be taken in",
         seconds=120,
     )
-    until(lambda: len([*(product.data / "spool").iterdir()]) == 1, what="one file that is still written")
+    wait_until(lambda: len([*(product.data / "spool").iterdir()]) == 1, what="one file that is still written")
     with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         found = Counter(
             number for (number,) in database.execute("SELECT client_request_id FROM usage_request")

@@ -13,7 +13,7 @@ import requests
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 STREAM = {**CHAT, "stream": True}
 EVENT = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'

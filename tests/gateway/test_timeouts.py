@@ -12,8 +12,8 @@ import pytest
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
 from tests.gateway.test_records import DONE, END, chunk
-from tests.support.servers import wait_until
 from tests.support.vendor import Answer, Vendor
+from tests.support.waiting import wait_until
 
 STREAM = {**CHAT, "stream": True}
 
@@ -24,7 +24,7 @@ def publish(gateway: GatewayServer, vendor: Vendor, timeouts: Timeouts) -> None:
 
 def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: GatewayServer, vendor: Vendor):
     publish(gateway, vendor, Timeouts(first_byte=0.4))
-    vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    vendor.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     answer = gateway.query("short")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert "0.4 s" in answer.json()["message"]
@@ -37,7 +37,7 @@ def test_only_who_waits_as_long_as_is_usual_tells_the_circuit_of_silence(
 ):
     """The circuit is the host's: an impatient endpoint must not close it to the others."""
     publish(gateway, vendor, Timeouts(connect=2, first_byte=first_byte, total=6))
-    vendor.say(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    vendor.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("short").status_code == 504
     assert gateway.gateway.client.circuit(vendor.url).failures == faults
 
@@ -47,7 +47,7 @@ def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
     gateway: GatewayServer, vendor: Vendor, first_byte: float
 ):
     publish(gateway, vendor, Timeouts(first_byte=first_byte, total=0.7))
-    vendor.say(Answer.stream(chunk("a"), threading.Event(), END, DONE))
+    vendor.set_answers(Answer.stream(chunk("a"), threading.Event(), END, DONE))
     answer = gateway.query("short", STREAM)
     assert b"0.7 s" in answer.content
     assert (gateway.usage.last.completeness, gateway.usage.last.error_code) == (
@@ -95,7 +95,7 @@ def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServe
     publish(gateway, vendor, Timeouts(first_byte=0.2))
     gate = threading.Event()
     gateway.add(endpoint("calm", entity(base=vendor.url)))
-    vendor.say(Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{}]}',), gate=gate))
+    vendor.set_answers(Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{}]}',), gate=gate))
     assert gateway.query("short").status_code == 504
     gate.set()
     assert gateway.query("calm").status_code == 200
@@ -104,7 +104,7 @@ def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServe
 def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: GatewayServer, vendor: Vendor):
     publish(gateway, vendor, Timeouts(total=0.5))
     much = chunk("x" * 500_000)
-    vendor.say(Answer.stream(*([much] * 40), END, DONE))
+    vendor.set_answers(Answer.stream(*([much] * 40), END, DONE))
     body = json.dumps(STREAM).encode()
     head = (
         "POST /serving-endpoints/short/invocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-owner\r\n"

@@ -14,8 +14,8 @@ from serving_ui.gateway.upstream import UpstreamClient
 from serving_ui.sandbox.app import make_sandbox
 from tests.gateway.conftest import Application, GatewayServer, endpoint, entity, first_snapshot
 from tests.gateway.test_egress import resolve_as
+from tests.support.asgi_server import RunningServer, serve
 from tests.support.certificates import make_certificate
-from tests.support.servers import Running, serve
 
 NAME = "provider.test"
 
@@ -26,7 +26,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def provider(certificate: tuple[Path, Path]) -> Iterator[Running]:
+def provider(certificate: tuple[Path, Path]) -> Iterator[RunningServer]:
     cert, key = certificate
     with serve(make_sandbox(), ssl_certfile=str(cert), ssl_keyfile=str(key)) as running:
         yield running
@@ -42,7 +42,7 @@ def trusting(certificate: tuple[Path, Path]) -> Iterator[GatewayServer]:
 
 
 def test_the_certificate_must_be_that_of_the_host(
-    trusting: GatewayServer, provider: Running, monkeypatch: pytest.MonkeyPatch
+    trusting: GatewayServer, provider: RunningServer, monkeypatch: pytest.MonkeyPatch
 ):
     resolve_as(monkeypatch, {NAME: ["127.0.0.1"], "other.test": ["127.0.0.1"]})
     trusting.publish(
@@ -58,7 +58,7 @@ def test_the_certificate_must_be_that_of_the_host(
 
 
 def test_an_unknown_authority_is_not_trusted(
-    gateway: GatewayServer, provider: Running, monkeypatch: pytest.MonkeyPatch
+    gateway: GatewayServer, provider: RunningServer, monkeypatch: pytest.MonkeyPatch
 ):
     resolve_as(monkeypatch, {NAME: ["127.0.0.1"]})
     gateway.add(endpoint("tls", entity(base=f"https://{NAME}:{provider.port}/sandbox/v1")))
@@ -67,6 +67,6 @@ def test_an_unknown_authority_is_not_trusted(
     assert "certificate" in answer.json()["message"]
 
 
-def test_plain_http_where_tls_is_expected_is_an_error(trusting: GatewayServer, provider: Running):
+def test_plain_http_where_tls_is_expected_is_an_error(trusting: GatewayServer, provider: RunningServer):
     trusting.publish(endpoint("plain", entity(base=f"http://127.0.0.1:{provider.port}/sandbox/v1")))
     assert trusting.query("plain").status_code in {400, 503}

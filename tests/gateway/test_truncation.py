@@ -49,7 +49,7 @@ def raw(gateway: GatewayServer) -> Iterator[RawServer]:
 def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
     gateway: GatewayServer, model: Vendor, answer: Answer, code: str
 ):
-    model.say(answer)
+    model.set_answers(answer)
     got = gateway.query("model", STREAM)
     assert got.status_code == 200
     *before, last = [line for line in got.content.split(b"\n\n") if line]
@@ -62,7 +62,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
 
 
 def test_a_stream_that_stops_before_its_first_event_has_failed(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(b": nothing yet\n\n", cut=True))
+    model.set_answers(Answer.stream(b": nothing yet\n\n", cut=True))
     assert gateway.query("model", STREAM).status_code == 503
     record = gateway.usage.last
     assert (record.status, record.completeness, record.tokens_source) == (503, "failed", "estimated")
@@ -79,13 +79,13 @@ def test_a_stream_that_takes_too_long_is_noted_as_truncated(gateway: GatewayServ
 
 
 def test_a_stream_is_whole_without_done_when_it_said_why_it_ended(gateway: GatewayServer, model: Vendor):
-    model.say(Answer.stream(BEGUN, END))
+    model.set_answers(Answer.stream(BEGUN, END))
     assert gateway.query("model", STREAM).content == BEGUN + END + DONE
     assert gateway.usage.last.completeness == "complete"
 
 
 def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer, model: Vendor):
-    model.say(
+    model.set_answers(
         Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{"message": {}}]}',), cut=True)
     )
     assert gateway.query("model").status_code == 503

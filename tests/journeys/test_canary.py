@@ -18,7 +18,7 @@ import requests
 from tests.support.canary import Search, files, tables
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer, running_sandbox
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +56,10 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
                 journey(owner, provider, found)
                 found.keys |= {call["key"] for call in provider.requests()}
                 provider.reset()
-            assert not Search(CANARIES.values()).among(tables(product.data / "serving_ui.sqlite3"))
-            assert not Search(CANARIES.values()).among(files(product.data)), "while it runs"
+            assert not Search(CANARIES.values()).find_all(tables(product.data / "serving_ui.sqlite3"))
+            assert not Search(CANARIES.values()).find_all(files(product.data)), "while it runs"
             product.program.signal(signal.SIGTERM)
-            assert product.program.ends() == 0
+            assert product.program.wait_for_exit() == 0
         yield found
 
 
@@ -80,7 +80,7 @@ def succeed(owner: Person, provider: SandboxServer, found: Traces) -> None:
     owner.query("referring")
     owner.post("/ml/secrets/team/put", {"key": "openai", "value": CANARIES["replaced"]})
     owner.query("pasted")
-    until(
+    wait_until(
         lambda: (owner.query("referring"), provider.requests()[-1]["key"])[1] == CANARIES["replaced"],
         what="the replaced key to be sent",
     )
@@ -96,7 +96,7 @@ def fail(owner: Person, provider: SandboxServer, found: Traces) -> None:
         owner.wait_for_state(name, state)
     provider.set_faults(on="models", status=503, message=quoted)
     owner.create("refused-503", base=provider.base, openai_api_key_plaintext=CANARIES["refused"])
-    until(
+    wait_until(
         lambda: "answered 503" in owner.get("/ml/endpoints/refused-503").text, what="the reason on the page"
     )
     owner.cancel("refused-503")
@@ -165,11 +165,11 @@ def test_the_run_has_really_used_its_secrets(traces: Traces):
 def test_the_search_finds_a_secret_in_clear_and_in_base64(search: Search, disguise: str):
     text = disguise.format(CANARIES["scope"])
     for content in (text.encode(), quote(text).encode(), base64.b64encode(text.encode())):
-        assert search.finds(b"before" + content + b"after") == {CANARIES["scope"]}
+        assert search.find(b"before" + content + b"after") == {CANARIES["scope"]}
 
 
 def test_no_answer_holds_a_secret(traces: Traces, search: Search):
-    assert not search.among(traces.answers)
+    assert not search.find_all(traces.answers)
 
 
 def test_no_log_line_holds_a_secret_or_an_access_token(traces: Traces):
@@ -177,20 +177,20 @@ def test_no_log_line_holds_a_secret_or_an_access_token(traces: Traces):
         (line[:60], line.encode()) for line in (*traces.product.program.out, *traces.product.program.err)
     ]
     assert output
-    assert not Search([*CANARIES.values(), *traces.tokens]).among(output)
+    assert not Search([*CANARIES.values(), *traces.tokens]).find_all(output)
 
 
 def test_no_message_to_the_worker_holds_a_secret(traces: Traces, search: Search):
-    assert not search.among(traces.messages)
+    assert not search.find_all(traces.messages)
 
 
 def test_no_file_holds_a_secret_or_an_access_token(traces: Traces):
     found = list(files(traces.product.data))
     assert {"serving_ui.sqlite3", "vault.key"} <= {name for name, _content in found}
-    assert not Search([*CANARIES.values(), *traces.tokens]).among(found)
+    assert not Search([*CANARIES.values(), *traces.tokens]).find_all(found)
 
 
 def test_no_table_holds_a_secret_or_an_access_token(traces: Traces):
     rows = list(tables(traces.product.data / "serving_ui.sqlite3"))
     assert any(b"vault_storedsecret" in row for _where, row in rows)
-    assert not Search([*CANARIES.values(), *traces.tokens]).among(rows)
+    assert not Search([*CANARIES.values(), *traces.tokens]).find_all(rows)

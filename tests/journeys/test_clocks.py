@@ -13,7 +13,7 @@ import pytest
 from tests.support.clocks import Clock
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import pass_time, until
+from tests.support.waiting import pass_time, wait_until
 
 pytestmark = pytest.mark.slow
 DEADLINE = 6  # less than a process may be silent
@@ -58,7 +58,7 @@ def test_a_worker_that_was_stopped_for_longer_than_the_deadline(
 
 
 def test_a_whole_machine_that_was_suspended(hasty: Product, person: Person, provider: SandboxServer):
-    everything = {hasty.program.process.pid, *hasty.program.offspring()}
+    everything = {hasty.program.process.pid, *hasty.program.descendants()}
     parts = {hasty.process(WORKER), hasty.process(BEAT)}
     with stopped(*parts):
         person.create("suspended", base=provider.base)
@@ -74,7 +74,7 @@ def test_a_machine_that_was_suspended_while_a_provider_was_busy(
     provider.set_faults(on="models", status=503)
     person.create("retried", base=provider.base)
     provider.wait_for("models")
-    with stopped(hasty.program.process.pid, *hasty.program.offspring()):
+    with stopped(hasty.program.process.pid, *hasty.program.descendants()):
         pass_time(DEADLINE + 1)
         provider.reset()
     person.session.close()
@@ -94,4 +94,4 @@ def test_a_clock_that_is_set_back_by_an_hour(tmp_path: Path, provider: SandboxSe
         provider.reset()
         owner.wait_for_state("busy", "Ready", seconds=SOON)
         assert owner.query("busy").status == 200
-        until(lambda: '"ready"' in owner.get("/readyz").text, what="ready")
+        wait_until(lambda: '"ready"' in owner.get("/readyz").text, what="ready")

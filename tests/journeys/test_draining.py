@@ -16,11 +16,11 @@ import requests
 
 from tests.architecture.sources import ROOT
 from tests.journeys.conftest import Deploy
-from tests.support.gateways import CHAT_REQUEST, running_gateways
-from tests.support.product import SERVER, Person, Product
-from tests.support.running import Running, running
+from tests.support.gateways import running_gateways
+from tests.support.product import CHAT_REQUEST, SERVER, Person, Product
+from tests.support.program import Program, running_program
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import free_port, until
+from tests.support.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 PAUSE = 0.7  # seconds between two events of a stream
@@ -62,10 +62,10 @@ def test_up_finishes_a_running_stream(
     provider.set_faults(on="chat/completions", pause=PAUSE)
     with stream(product.port, name, owner.token) as answer:
         product.program.signal(number)
-        until(lambda: is_refused(product.port), what="the port to be closed")
+        wait_until(lambda: is_refused(product.port), what="the port to be closed")
         rest = answer.read()
     assert rest.rstrip().endswith(b"data: [DONE]")
-    assert product.program.ends(seconds=30) == 0
+    assert product.program.wait_for_exit(seconds=30) == 0
     assert "Traceback" not in product.program.text
     sentence = (
         "Waiting for what still runs to finish (server), for 315 s at most. A second Ctrl-C ends it at once."
@@ -80,9 +80,9 @@ def test_a_second_signal_ends_up_at_once(
     provider.set_faults(on="chat/completions", pause=60.0)
     with stream_without_event(product.port, name, owner.token, provider):
         product.program.signal(signal.SIGTERM)
-        until(lambda: "Waiting for what still runs" in product.program.text, what="to be told for what")
+        wait_until(lambda: "Waiting for what still runs" in product.program.text, what="to be told for what")
         product.program.signal(signal.SIGTERM)
-        assert product.program.ends(seconds=40) == 0  # the stream would take 60
+        assert product.program.wait_for_exit(seconds=40) == 0  # the stream would take 60
     assert "Traceback" not in product.program.text
 
 
@@ -102,18 +102,18 @@ def stream_without_event(port: int, name: str, token: str, provider: SandboxServ
 def test_with_nothing_running_up_ends_at_once_and_says_nothing(product: Product, owner: Person):
     owner.get("/settings")  # its connection is kept, and idle
     product.program.signal(signal.SIGTERM)
-    assert product.program.ends() == 0
+    assert product.program.wait_for_exit() == 0
     assert "Waiting" not in product.program.text
     assert "Traceback" not in product.program.text
 
 
 @contextmanager
-def server_alone(product: Product, *options: str) -> Iterator[tuple[Running, int]]:
+def server_alone(product: Product, *options: str) -> Iterator[tuple[Program, int]]:
     port = free_port()
     command = [sys.executable, "-m", SERVER, "--port", str(port), *options]
     env = {**product.env, "SERVING_UI_PORT": str(port)}
-    with running(command, cwd=ROOT, env=env) as server:
-        until(lambda: status(port, "/readyz") == 200, what="the server", seconds=60)
+    with running_program(command, cwd=ROOT, env=env) as server:
+        wait_until(lambda: status(port, "/readyz") == 200, what="the server", seconds=60)
         yield server, port
 
 
@@ -123,10 +123,10 @@ def test_what_takes_longer_than_the_limit_is_cut_off_and_told(
     name = deploy()
     provider.set_faults(on="chat/completions", pause=60.0)
     with server_alone(product, "--drain-seconds", "1") as (server, port):
-        until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
+        wait_until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
         with stream_without_event(port, name, owner.token, provider):
             server.signal(signal.SIGTERM)
-            server.ends()
+            server.wait_for_exit()
     assert "Answers that still ran after 1 s and were cut off: 1." in server.err
     assert "Traceback" not in server.text
 
@@ -137,11 +137,11 @@ def test_a_server_alone_drains_as_well(
     name = deploy()
     provider.set_faults(on="chat/completions", pause=PAUSE)
     with server_alone(product) as (server, port):
-        until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
+        wait_until(lambda: status(port, f"/serving-endpoints/{name}/invocations") == 401, what="its snapshot")
         with stream(port, name, owner.token) as answer:
             server.signal(signal.SIGTERM)
             assert answer.read().rstrip().endswith(b"data: [DONE]")
-        server.ends()
+        server.wait_for_exit()
     assert "Traceback" not in server.text
 
 
@@ -149,13 +149,15 @@ def test_the_callers_of_a_hung_gateway_process_are_answered_by_its_successor(pro
     """With three processes a third of all new connections comes to each; among them whoever asks for health."""
     with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}, size=3) as gateways:
         before = gateways.workers()
-        with gateways.each():
+        with gateways.sessions():
             pass
         hung = min(before)
         os.kill(hung, signal.SIGSTOP)
         statuses = [requests.get(f"{gateways.url}/readyz", timeout=60).status_code for _each in range(60)]
-        until(lambda: len(now := gateways.workers()) == 3 and hung not in now, what="another in its place")
-        with gateways.each():
+        wait_until(
+            lambda: len(now := gateways.workers()) == 3 and hung not in now, what="another in its place"
+        )
+        with gateways.sessions():
             pass
         assert len(gateways.workers() & before) == 2
     assert statuses == [200] * 60

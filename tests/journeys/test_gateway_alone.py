@@ -18,7 +18,7 @@ from tests.journeys.conftest import Deploy
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import is_alive, until
+from tests.support.waiting import is_alive, wait_until
 
 pytestmark = pytest.mark.slow
 CALLERS = 4
@@ -41,7 +41,7 @@ class Load:
 
     def wait_for_more(self, count: int = 40) -> None:
         goal = self.answered + count
-        until(lambda: self.answered >= goal or self.failures, what=f"{count} more answers", seconds=60)
+        wait_until(lambda: self.answered >= goal or self.failures, what=f"{count} more answers", seconds=60)
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def test_a_rolling_restart_under_load_fails_no_request(gateways: Gateways, owner
         for _round in range(2):
             before = gateways.workers()
             gateways.program.signal(signal.SIGHUP)
-            until(
+            wait_until(
                 lambda before=before: len(now := gateways.workers()) == 2 and now.isdisjoint(before),  # type: ignore[misc]
                 what="two other workers alone",
                 seconds=60,
@@ -103,12 +103,12 @@ def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
         late = pool.submit(gateways.query, name, owner.token)
         provider.wait_for("chat/completions")
         gateways.program.signal(signal.SIGTERM)
-        until(lambda: is_refused(gateways), what="the port to be closed")
+        wait_until(lambda: is_refused(gateways), what="the port to be closed")
         assert not late.done()
         provider.release("chat/completions")
         answer = late.result(timeout=60)
     assert answer.status_code == 200
-    assert gateways.program.ends(seconds=30) == 0
+    assert gateways.program.wait_for_exit(seconds=30) == 0
     assert "Traceback" not in gateways.program.text
 
 
@@ -117,8 +117,8 @@ def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, dep
     before = gateways.workers()
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(gateways.workers() - before) == 1, what="another worker")
-    with gateways.each() as sessions:
+    wait_until(lambda: len(gateways.workers() - before) == 1, what="another worker")
+    with gateways.sessions() as sessions:
         for session in sessions.values():
             assert gateways.query(name, owner.token, session=session).status_code == 200
     assert "A worker was ended by SIGKILL; starting another." in gateways.program.err
@@ -127,7 +127,7 @@ def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, dep
 def test_a_killed_parent_leaves_no_worker(gateways: Gateways):
     left = gateways.workers()
     gateways.program.signal(signal.SIGKILL)
-    until(lambda: not any(map(is_alive, left)), what="every worker to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="every worker to be gone")
 
 
 def test_another_path_is_answered_with_what_this_is(gateways: Gateways):

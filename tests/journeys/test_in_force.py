@@ -16,10 +16,10 @@ import pytest
 import requests
 
 from tests.journeys.conftest import Deploy
-from tests.support.gateways import CHAT_REQUEST, Gateways, running_gateways
-from tests.support.product import Person, Product
+from tests.support.gateways import Gateways, running_gateways
+from tests.support.product import CHAT_REQUEST, Person, Product
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 ROUNDS = 3
@@ -63,7 +63,7 @@ def gateways(product: Product) -> Iterator[Gateways]:
 @pytest.fixture
 def everywhere(product: Product, gateways: Gateways) -> Iterator[Everywhere]:
     token = product.command("create_token", "root@example.com", "--admin")
-    with requests.Session() as admin, requests.Session() as server, gateways.each() as alone:
+    with requests.Session() as admin, requests.Session() as server, gateways.sessions() as alone:
         admin.headers["Authorization"] = f"Bearer {token}"
         others = {name: (gateways.url, session) for name, session in alone.items()}
         yield Everywhere(product, admin, {"server": (product.url, server), **others})
@@ -173,7 +173,7 @@ def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
                 caller.request(
                     "POST", f"/serving-endpoints/{name}/invocations", json.dumps(CHAT_REQUEST), head
                 )
-            until(
+            wait_until(
                 lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=30).json(),
                 what="the process to be silent for so long that nobody waits for it",
             )
@@ -206,7 +206,7 @@ def test_a_process_that_stands_still_is_named(
             os.kill(still, signal.SIGCONT)
         return bool(warnings)
 
-    until(is_named, what="the process to be stopped just after it has said that it lives", seconds=120)
+    wait_until(is_named, what="the process to be stopped just after it has said that it lives", seconds=120)
     assert len(warnings) == 1
     assert f"-{stopped[0]}-" in warnings[0]
     assert "does not serve this change yet" in warnings[0]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.conftest import Deploy
+from tests.support.background_queries import query_in_background
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
-from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
     owner.edit(name, base=provider.base, model="gpt-4o")
     provider.wait_for("models", count=before + 1)
     killed = product.kill(WORKER)
-    until(lambda: provider.requests("models")[-1]["gone"], what="the check to be abandoned")
+    wait_until(lambda: provider.requests("models")[-1]["gone"], what="the check to be abandoned")
     provider.release("models")
     assert owner.state(name) == "Ready (Updating)"
     owner.wait_for_state(name, "Ready")
@@ -62,8 +62,8 @@ def test_a_server_killed_during_an_update_comes_back_and_the_update_settles(
     provider.wait_for("models")
     killed = product.kill(SERVER)
     provider.release("models")
-    product.wait_for_another(SERVER, killed)
-    until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
+    product.wait_for_replacement(SERVER, killed)
+    wait_until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
     owner.wait_for_state(name, "Ready")
     assert owner.query(name).model == "gpt-4o"
 
@@ -73,7 +73,7 @@ def test_a_killed_beat_is_replaced_and_sweeps_again(
 ):
     name = deploy()
     killed = product.kill(BEAT)
-    product.wait_for_another(BEAT, killed)
+    product.wait_for_replacement(BEAT, killed)
     lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
     owner.wait_for_state(name, "Ready")
 
@@ -106,7 +106,7 @@ def test_a_broken_message_harms_nobody(
         broken = product.data / "broker" / "messages" / "1_broken.celery.msg"
         broken.write_bytes(content)
         before = product.process(WORKER)
-    until(lambda: not broken.exists(), what="the message to be taken")
+    wait_until(lambda: not broken.exists(), what="the message to be taken")
     owner.edit(name, base=provider.base, model="gpt-4o")
     owner.wait_for_state(name, "Ready")
     assert product.process(WORKER) == before
@@ -122,7 +122,7 @@ def test_everything_killed_at_once_still_settles(
     for part in (BEAT, WORKER, SERVER):
         os.kill(product.process(part), signal.SIGKILL)
     provider.release("models")
-    until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
+    wait_until(lambda: owner.query(name).status == 200, what="the gateway to answer again")
     owner.wait_for_state(name, "Ready")
     assert owner.query(name).model == "gpt-4o"
 
@@ -131,7 +131,7 @@ def test_the_gateway_answers_while_the_database_is_locked(product: Product, owne
     name = deploy()
     with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
-        with querying(owner, name) as queries:
+        with query_in_background(owner, name) as queries:
             queries.wait_for_more(200)
         database.execute("ROLLBACK")
     database.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.conftest import Deploy
+from tests.support.background_queries import query_in_background
 from tests.support.product import Person
-from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_q
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models")
@@ -44,14 +44,14 @@ def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models", count=1)
         owner.cancel(name)
         assert owner.state(name) == "Ready (Update canceled)"
         provider.release("models")
-        until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
+        wait_until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
         queries.wait_for_more(100)
         assert owner.state(name) == "Ready (Update canceled)"
     assert queries.models == ["gpt-4"]
@@ -92,9 +92,9 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
     owner.wait_for_state("rotating", "Ready")
     assert owner.query("rotating").status == 200
     assert provider.requests("chat/completions")[-1]["key"] == "the-first-key"
-    with querying(owner, "rotating") as queries:
+    with query_in_background(owner, "rotating") as queries:
         owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-second-key"})
-        until(
+        wait_until(
             lambda: provider.requests("chat/completions")[-1]["key"] == "the-second-key",
             what="the new key to be sent",
         )
@@ -106,13 +106,13 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
 def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy: Deploy):
     name = deploy()
     token = owner.new_token("to be revoked")
-    until(lambda: owner.query(name, token=token).status == 200, what="the token to be known")
+    wait_until(lambda: owner.query(name, token=token).status == 200, what="the token to be known")
     owner.revoke_token("to be revoked")
-    until(lambda: owner.query(name, token=token).status == 401, what="the token to be refused")
+    wait_until(lambda: owner.query(name, token=token).status == 401, what="the token to be refused")
     assert owner.query(name).status == 200
 
 
 def test_a_deleted_endpoint_answers_no_more(owner: Person, deploy: Deploy):
     name = deploy()
     owner.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
-    until(lambda: owner.query(name).status == 404, what="the gateway to have forgotten it")
+    wait_until(lambda: owner.query(name).status == 404, what="the gateway to have forgotten it")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import parts
+from tests.support import separate_processes
 from tests.support.gateways import running_gateways
 from tests.support.product import Product
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 SENTENCE = (
@@ -23,7 +23,7 @@ SENTENCE = (
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Product]:
     made = Product(tmp_path)
-    parts.prepare(made)
+    separate_processes.prepare(made)
     yield made
 
 
@@ -36,19 +36,19 @@ def upgrade(product: Product) -> None:
 
 
 def test_processes_that_run_meanwhile_say_so(product: Product):
-    with parts.running_server(product) as server, product.person("owner@example.com") as owner:
+    with separate_processes.running_server(product) as server, product.person("owner@example.com") as owner:
         assert SENTENCE not in owner.get("/readyz").text
         upgrade(product)
-        until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=60)
-        until(lambda: SENTENCE in server.text, what="the log to say so")
+        wait_until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=60)
+        wait_until(lambda: SENTENCE in server.text, what="the log to say so")
 
 
 def test_every_way_to_start_says_so_and_goes_on(product: Product):
     upgrade(product)
-    with parts.running_server(product) as server:
-        until(lambda: SENTENCE in server.text, what="the server to say so")
+    with separate_processes.running_server(product) as server:
+        wait_until(lambda: SENTENCE in server.text, what="the server to say so")
     with running_gateways(env=product.env, size=1) as started:
-        until(lambda: SENTENCE in started.readiness().text, what="the gateway to say so")
-        until(lambda: SENTENCE in started.program.text, what="its log to say so")
+        wait_until(lambda: SENTENCE in started.readiness().text, what="the gateway to say so")
+        wait_until(lambda: SENTENCE in started.program.text, what="its log to say so")
     with product.up() as up:
         assert SENTENCE in up.program.text

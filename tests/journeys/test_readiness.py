@@ -21,9 +21,9 @@ from tests.architecture.sources import ROOT
 from tests.journeys.conftest import Deploy
 from tests.support.gateways import running_gateways
 from tests.support.product import Person, Product
-from tests.support.running import Running, running
+from tests.support.program import Program, running_program
 from tests.support.server_alone import ServerAlone
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -42,10 +42,10 @@ def full_disk(process: int) -> Iterator[None]:
 def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     with running_gateways(env=product.env, size=1) as gateways:
-        until(lambda: gateways.query(name, owner.token).status_code == 200, what="an answer")
+        wait_until(lambda: gateways.query(name, owner.token).status_code == 200, what="an answer")
         (worker,) = gateways.workers()
 
-        def says(*words: str) -> bool:
+        def is_degraded(*words: str) -> bool:
             degraded = "\n".join(gateways.readiness().json()["degraded"])
             return all(each in degraded for each in words)
 
@@ -54,10 +54,13 @@ def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owne
                 assert gateways.query(name, owner.token).status_code == 200
             lost = "Usage cannot be written to the data folder (file too large): 3 rows of this process are lost so far."
             metrics = "The metrics of this process cannot be shared in the data folder (file too large)"
-            until(lambda: says(lost, metrics, "Make room there"), what="both to be told")
+            wait_until(lambda: is_degraded(lost, metrics, "Make room there"), what="both to be told")
         assert gateways.query(name, owner.token).status_code == 200
-        until(lambda: says("It can be written again. `manage.py check_usage` counts"), what="the end of it")
-        until(lambda: not says(metrics), what="shared metrics")
+        wait_until(
+            lambda: is_degraded("It can be written again. `manage.py check_usage` counts"),
+            what="the end of it",
+        )
+        wait_until(lambda: not is_degraded(metrics), what="shared metrics")
         assert "Traceback" not in gateways.program.text
 
 
@@ -72,9 +75,11 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         draft = spool / ".draft"
         draft.write_text("".join(f"{json.dumps(each).replace('Infinity', '1e400')}\n" for each in lines))
         draft.rename(spool / strange)
-        until(lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=40)
-        until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
-        until(lambda: not (spool / strange).exists(), what="the end of the file")
+        wait_until(
+            lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=40
+        )
+        wait_until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
+        wait_until(lambda: not (spool / strange).exists(), what="the end of the file")
         (degraded,) = person.get("/readyz").json()["degraded"]
         assert degraded.startswith(
             "Some usage could not be stored. It is kept in the data folder, in spool/set-aside.jsonl"
@@ -84,7 +89,7 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         lines = [json.loads(each)["line"] for each in (spool / SET_ASIDE).read_text().splitlines()]
         assert lines == ['[9223372036854775808, "a"]', '[1e400, "b"]']
         (spool / SET_ASIDE).unlink()
-        until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
+        wait_until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
 
 
 def taken_in(product: Product) -> set[str]:
@@ -93,9 +98,9 @@ def taken_in(product: Product) -> set[str]:
         return {endpoint for (endpoint,) in database.execute("SELECT endpoint FROM usage_request")}
 
 
-def celery(alone: ServerAlone, *arguments: str) -> contextlib.AbstractContextManager[Running]:
+def celery(alone: ServerAlone, *arguments: str) -> contextlib.AbstractContextManager[Program]:
     """Without a parent that would end it when it hangs."""
-    return running(
+    return running_program(
         [sys.executable, "-m", "celery", "--app", "serving_ui", "--quiet", *arguments],
         cwd=ROOT,
         env=alone.env,
@@ -124,11 +129,11 @@ def test_a_blocked_worker_and_a_beat_that_has_ended_are_named(tmp_path: Path):
     both = ["No worker has looked for updates that are due", "No worker has taken usage into the database"]
     with alone.up(), celery(alone, "worker", "--pool", "threads") as worker:
         with celery(alone, "beat") as beat:
-            until(is_silent, what="a worker that works", seconds=60)
+            wait_until(is_silent, what="a worker that works", seconds=60)
             worker.signal(signal.SIGSTOP)
-            until(lambda: complaints() == both, what="the worker to be named", seconds=60)
+            wait_until(lambda: complaints() == both, what="the worker to be named", seconds=60)
             assert answer()["seconds_since_sweep"] > 30
             worker.signal(signal.SIGCONT)
-            until(is_silent, what="the worker's return", seconds=60)
+            wait_until(is_silent, what="the worker's return", seconds=60)
         assert beat.process.poll() is not None
-        until(lambda: complaints() == both, what="beat to be named", seconds=60)
+        wait_until(lambda: complaints() == both, what="beat to be named", seconds=60)

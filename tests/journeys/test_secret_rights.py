@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.gateways import CHAT_REQUEST
-from tests.support.product import Product
+from tests.support.product import CHAT_REQUEST, Product
 from tests.support.vendor import Answer, Vendor, running_vendor
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +56,7 @@ class Someone:
         self.wait_for(name, "READY")
 
     def wait_for(self, name: str, ready: str) -> None:
-        until(
+        wait_until(
             lambda: self.state(name) == {"ready": ready, "config_update": "NOT_UPDATING"},
             what=f"{name} to be {ready}",
         )
@@ -77,8 +76,8 @@ class Someone:
 @pytest.fixture
 def host() -> Iterator[Vendor]:
     with running_vendor() as vendor:
-        vendor.say(Answer.json(REPLY), at="/chat/completions")
-        vendor.say(Answer.json({"object": "list", "data": []}), at="/models")
+        vendor.set_answers(Answer.json(REPLY), at="/chat/completions")
+        vendor.set_answers(Answer.json({"object": "list", "data": []}), at="/models")
         yield vendor
 
 

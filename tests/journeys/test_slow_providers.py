@@ -13,7 +13,7 @@ from tests.journeys.test_usage import rows
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
 from tests.support.slow_server import SlowServer, slow_server
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 USUAL = 6.0
@@ -58,7 +58,7 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
         owner.create(name, base=provider.base)
         assert owner.wait_for_state(name, "Ready") < USUAL
         assert owner.query(name).status == 200
-        until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=30)  # type: ignore[misc]
+        wait_until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=30)  # type: ignore[misc]
     assert slow.max_open == 4, "so many of one person at a time"
     waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
     assert len(waiting) >= how_many - 8
@@ -73,7 +73,7 @@ def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
     slow.wait_for(4)
     assert slow.request_count == 4
     somebody.cancel(names[0])
-    until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=AT_ONCE)
+    wait_until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=AT_ONCE)
     slow.wait_for(4, seconds=AT_ONCE)
     delete(somebody, names[1:3])
     slow.wait_for(2, seconds=AT_ONCE)
@@ -89,7 +89,7 @@ def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, s
     (name,) = create(somebody, slow.base, 1)
     slow.wait_for(1)
     slow.wait_for(0, seconds=30)
-    until(
+    wait_until(
         lambda: "did not answer in time" in somebody.get(f"/ml/endpoints/{name}").text,
         what="the reason on the page",
     )
@@ -105,6 +105,6 @@ def test_a_worker_that_ends_loses_neither_what_runs_nor_what_waits(
     before = product.process(WORKER)
     os.kill(before, how)
     slow.answer()
-    product.wait_for_another(WORKER, before)
+    product.wait_for_replacement(WORKER, before)
     for name in names:
         somebody.wait_for_state(name, "Ready", seconds=40)

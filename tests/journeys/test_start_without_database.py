@@ -12,7 +12,7 @@ import requests
 
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import CHAT_REQUEST, Product
-from tests.support.waiting import free_port, until
+from tests.support.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +23,12 @@ def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
     product = Product(tmp_path)
     with product.up():
         token = product.command("create_token", "admin@example.com", "--admin")
-        until(lambda: answers_a_query(product, token), what="the endpoint to be ready")
+        wait_until(lambda: answers_a_query(product, token), what="the endpoint to be ready")
         copy = product.data / "gateway" / "snapshot"
-        until(copy.exists, what="the first copy")
+        wait_until(copy.exists, what="the first copy")
         written = copy.stat().st_ino
         product.command("create_token", "other@example.com")
-        until(lambda: copy.stat().st_ino != written, what="a newer copy")
+        wait_until(lambda: copy.stat().st_ino != written, what="a newer copy")
     yield product, token
 
 
@@ -67,7 +67,7 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
     database = product.data / "serving_ui.sqlite3"
     put_away(database)
     with running_gateways(env=product.env, size=2) as gateways:
-        with gateways.each() as sessions:
+        with gateways.sessions() as sessions:
             for session in sessions.values():
                 sentences = session.get(f"{gateways.url}/readyz", timeout=60).json()
                 assert sentences["status"] == "ready"
@@ -77,7 +77,7 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
                 assert answer.status_code == 503, answer.text
                 assert gateways.query("sandbox-chat", "unknown", session=session).status_code == 401
         bring_back(database)
-        until(lambda: "database" not in degraded(gateways), what="the database to be followed again")
+        wait_until(lambda: "database" not in degraded(gateways), what="the database to be followed again")
         answer = gateways.query("sandbox-chat", token)
         assert answer.status_code == 503, answer.text
 
@@ -88,7 +88,7 @@ def test_processes_that_start_without_database_and_redis_divide_the_limits(
     product, _token = left_behind
     put_away(product.data / "serving_ui.sqlite3")
     env = {**product.env, "SERVING_UI_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
-    with running_gateways(env=env, size=2) as gateways, gateways.each() as sessions:
+    with running_gateways(env=env, size=2) as gateways, gateways.sessions() as sessions:
         sentences = {
             session.get(f"{gateways.url}/readyz", timeout=60).json()["degraded"][1]
             for session in sessions.values()
@@ -107,7 +107,7 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
             answer = gateways.query("sandbox-chat", token)
             assert answer.status_code == 503, answer.text
             gateways.program.signal(signal.SIGTERM)
-            assert gateways.program.ends(seconds=30) == 0
+            assert gateways.program.wait_for_exit(seconds=30) == 0
 
 
 def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind: tuple[Product, str]):
@@ -115,7 +115,7 @@ def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind:
     put_away(product.data / "serving_ui.sqlite3")
     (product.data / "gateway" / "snapshot").unlink()
     with running_gateways(env=product.env, size=1, ready=False) as gateways:
-        until(lambda: answers(gateways), what="the port to be answered")
+        wait_until(lambda: answers(gateways), what="the port to be answered")
         answer = gateways.readiness()
         assert (answer.status_code, answer.json()["status"]) == (503, "waiting for the first snapshot")
         answer = gateways.query("sandbox-chat", token)

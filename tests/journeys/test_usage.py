@@ -13,9 +13,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.journeys.conftest import Deploy
+from tests.support.background_queries import query_in_background
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
-from tests.support.querying import querying
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def everything_is_taken_in(product: Product) -> bool:
 def test_a_query_becomes_a_row_and_a_figure_within_moments(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     answer = owner.query(name)
-    until(lambda: rows(product, name) == 1, what="the row")
+    wait_until(lambda: rows(product, name) == 1, what="the row")
     tokens = one(product, "SELECT tokens_in + tokens_out FROM usage_request WHERE endpoint = ?", name)
     assert tokens == answer.body["usage"]["total_tokens"]
     assert in_minutes(product, name) == 1
@@ -58,16 +58,16 @@ def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
     product: Product, owner: Person, deploy: Deploy
 ):
     name = deploy()
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         for part in (WORKER, BEAT, WORKER, WORKER):
             queries.wait_for_more(100)
             killed = product.kill(part)
-            product.wait_for_another(part, killed)
+            product.wait_for_replacement(part, killed)
     answered = len(queries.answers)
     assert queries.statuses == {200}
-    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name) == answered
-    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
 
 
 def test_what_was_answered_before_the_server_was_killed_is_a_row(
@@ -75,15 +75,15 @@ def test_what_was_answered_before_the_server_was_killed_is_a_row(
 ):
     """The row is written before the last byte goes out: there may be one more of them than answers that were heard."""
     name = deploy()
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         queries.wait_for_more(100)
         killed = product.kill(SERVER)
-        product.wait_for_another(SERVER, killed)
-        until(lambda: queries.answers[-1].status == 200, what="answers of the next server")
+        product.wait_for_replacement(SERVER, killed)
+        wait_until(lambda: queries.answers[-1].status == 200, what="answers of the next server")
         queries.wait_for_more(50)
     answered = sum(1 for answer in queries.answers if answer.status == 200)
-    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
-    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= answered + 1
 
@@ -92,12 +92,12 @@ def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner
     name = deploy()
     with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
-        with querying(owner, name) as queries:
+        with query_in_background(owner, name) as queries:
             queries.wait_for_more(300)
         database.execute("ROLLBACK")
     database.close()
     answered = len(queries.answers)
-    until(lambda: rows(product, name) >= answered, what="all rows", seconds=60)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=60)
     assert rows(product, name) == in_minutes(product, name) == answered
 
 
@@ -105,11 +105,11 @@ def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Pers
     name = deploy()
     process = product.process(WORKER)
     os.kill(process, signal.SIGSTOP)
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         queries.wait_for_more(100)
     assert rows(product, name) == 0
     os.kill(process, signal.SIGCONT)
-    until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=40)
+    wait_until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=40)
 
 
 def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
@@ -126,9 +126,9 @@ def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return requests.get(address, headers=headers, timeout=60)
 
-    until(lambda: get_metrics(admin).status_code == 200, what="the admin's token to be known")
+    wait_until(lambda: get_metrics(admin).status_code == 200, what="the admin's token to be known")
     assert get_metrics("").status_code == 401
-    until(lambda: get_metrics(stranger).status_code == 403, what="the stranger's token to be known")
+    wait_until(lambda: get_metrics(stranger).status_code == 403, what="the stranger's token to be known")
     families = {family.name: family for family in text_string_to_metric_families(get_metrics(admin).text)}
     counted = {
         (sample.labels["endpoint"], sample.labels["status"]): sample.value

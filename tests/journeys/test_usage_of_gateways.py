@@ -15,7 +15,7 @@ from tests.journeys.test_gateway_alone import load
 from tests.journeys.test_usage import different, everything_is_taken_in, in_minutes, rows
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -48,14 +48,14 @@ def test_a_rolling_restart_loses_no_row_and_no_sum_falls(
         callers.wait_for_more()
         before = gateways.workers()
         gateways.program.signal(signal.SIGHUP)
-        until(lambda: gateways.workers().isdisjoint(before), what="other workers alone", seconds=60)
+        wait_until(lambda: gateways.workers().isdisjoint(before), what="other workers alone", seconds=60)
         callers.wait_for_more()
     assert callers.failures == []
-    until(lambda: rows(product, name) >= callers.answered, what="all rows", seconds=40)
+    wait_until(lambda: rows(product, name) >= callers.answered, what="all rows", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name) == callers.answered
-    with gateways.each() as sessions:
+    with gateways.sessions() as sessions:
         for session in sessions.values():
-            until(
+            wait_until(
                 lambda session=session: counted(session, gateways.url, admin, name) == callers.answered,  # type: ignore[misc]
                 what="the sum of all processes",
             )
@@ -69,13 +69,13 @@ def test_killed_gateways_leave_the_row_of_each_answer(
     with load(gateways, name, owner.token) as callers:
         for _kill in range(2):
             goal = callers.answered + 40
-            until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=60)  # type: ignore[misc]
+            wait_until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=60)  # type: ignore[misc]
             victim = min(gateways.workers())
             os.kill(victim, signal.SIGKILL)
-            until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
-            until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=60)
+            wait_until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
+            wait_until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=60)
     answered = callers.answered - len(callers.failures)
-    until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
-    until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= callers.answered

@@ -11,7 +11,7 @@ import pytest
 from serving_ui.management.commands import up
 from serving_ui.server.address import ListenAddress
 from tests.support.product import Product
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 LOCAL = ["localhost", "127.0.0.1", "[::1]"]
 
@@ -49,7 +49,7 @@ def test_up_behind_a_proxy_says_the_public_link_and_answers_there(tmp_path):
         SERVING_UI_BEHIND_PROXY="1",
     )
     with product.up() as started:
-        until(lambda: "/welcome/" in started.program.text, what="the link")
+        wait_until(lambda: "/welcome/" in started.program.text, what="the link")
         link = re.search(r"https://serving\.example\.com(/welcome/\S+)", started.program.text)
         assert link
         connection = HTTPConnection("127.0.0.1", product.port, timeout=60)

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.architecture.sources import ROOT
-from tests.support.running import Running, running
-from tests.support.waiting import command_line, free_port, is_alive, until
+from tests.support.program import Program, running_program
+from tests.support.waiting import command_line, free_port, is_alive, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +36,9 @@ class Product:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
         self.env = {**clean, "SERVING_UI_DATA": str(self.data)}
 
-    def up(self) -> contextlib.AbstractContextManager[Running]:
+    def up(self) -> contextlib.AbstractContextManager[Program]:
         command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
-        return running(command, cwd=self.data.parent, env=self.env)
+        return running_program(command, cwd=self.data.parent, env=self.env)
 
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -72,15 +72,15 @@ def product(tmp_path: Path) -> Product:
 
 
 @pytest.fixture
-def started(product: Product) -> Iterator[Running]:
+def started(product: Product) -> Iterator[Program]:
     with product.up() as program:
-        program.says(READY)
+        program.wait_for_line(READY)
         yield program
 
 
-def the(program: Running, part: str) -> int:
+def the(program: Program, part: str) -> int:
     """The process that runs this part."""
-    (found,) = [child for child in program.offspring() if part in command_line(child)]
+    (found,) = [child for child in program.descendants() if part in command_line(child)]
     return found
 
 
@@ -92,9 +92,9 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
     with product.up() as program:
-        line = program.says(READY)
+        line = program.wait_for_line(READY)
         assert program.out[0] == line == f"{READY}{product.port}/"
-        link = program.says(LINK).removeprefix(LINK)
+        link = program.wait_for_line(LINK).removeprefix(LINK)
         assert re.fullmatch(rf"http://127\.0\.0\.1:{product.port}/welcome/[\w-]{{40,}}", link)
         assert product.request_status("/healthz") == product.request_status("/readyz") == 200
         assert product.request_status(link.partition(str(product.port))[2]) == 200
@@ -103,21 +103,21 @@ def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
 def test_a_second_start_prepares_nothing_again(product, started):
     """How long it takes is measured by tests/bench/start.py, on a machine that does nothing else."""
     started.signal(signal.SIGTERM)
-    assert started.ends() == 0
+    assert started.wait_for_exit() == 0
     with product.up() as program:
-        program.says(READY)
+        program.wait_for_line(READY)
         assert "Preparing" not in program.text
         assert "Installing" not in program.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_whole_cleanly(product, started, number):
-    left = started.offspring()
+    left = started.descendants()
     assert len(left) >= 4
     started.signal_group(number)  # a terminal sends to the whole foreground
-    assert started.ends() == 0
+    assert started.wait_for_exit() == 0
     assert "Traceback" not in started.text
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
     assert product.request_status("/healthz") == 0
 
 
@@ -125,19 +125,19 @@ def test_a_signal_ends_the_whole_cleanly(product, started, number):
 def test_a_killed_child_is_repaired(product, started, part):
     first = the(started, part)
     os.kill(first, signal.SIGKILL)
-    until(lambda: not is_alive(first) and len(started.offspring()) >= 4, what="the child to be back")
-    until(lambda: product.request_status("/readyz") == 200, what="the server to be ready again")
+    wait_until(lambda: not is_alive(first) and len(started.descendants()) >= 4, what="the child to be back")
+    wait_until(lambda: product.request_status("/readyz") == 200, what="the server to be ready again")
     assert the(started, part) != first
     assert started.process.poll() is None
 
 
 def test_a_killed_supervisor_leaves_no_orphan_and_the_next_start_works(product, started):
-    left = started.offspring()
+    left = started.descendants()
     started.signal(signal.SIGKILL)
-    started.ends()
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    started.wait_for_exit()
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
     with product.up() as program:
-        program.says(READY)
+        program.wait_for_line(READY)
 
 
 def test_a_port_in_use_is_said_before_anything_starts(product):
@@ -189,9 +189,9 @@ def test_a_token_can_be_made_before_the_first_start_and_queries_the_sandbox_afte
     assert re.fullmatch(r"\S{20,}", token)
     chat_request = {"messages": [{"role": "user", "content": "Hello"}]}
     with product.up() as program:
-        program.says(READY)
+        program.wait_for_line(READY)
         path = "/serving-endpoints/sandbox-chat/invocations"
-        until(
+        wait_until(
             lambda: product.request_status(path, token=token, body=chat_request) == 200,
             what="an answer of the sandbox",
         )

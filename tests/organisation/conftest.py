@@ -12,10 +12,10 @@ from psycopg import sql
 
 from tests.architecture.sources import ROOT
 from tests.support.product import Person, Product
-from tests.support.running import running
+from tests.support.program import running_program
 from tests.support.sandbox import SandboxServer, running_sandbox
 from tests.support.services import Service, running_postgresql, running_redis
-from tests.support.waiting import free_port, until
+from tests.support.waiting import free_port, wait_until
 
 
 class Database(NamedTuple):
@@ -85,7 +85,7 @@ def second(product: Product, owner: Person) -> Iterator[Person]:
     other = Product(product.data.parent)
     other.port, other.url = port, f"http://127.0.0.1:{port}"
     server = [sys.executable, "-m", "serving_ui.server", "--port", str(port)]
-    with running(server, cwd=product.data.parent, env=env) as other.program:
+    with running_program(server, cwd=product.data.parent, env=env) as other.program:
         there = Person(other, owner.session, owner.token)
-        until(lambda: there.query("sandbox-chat").status == 200, what="the second server to answer")
+        wait_until(lambda: there.query("sandbox-chat").status == 200, what="the second server to answer")
         yield there

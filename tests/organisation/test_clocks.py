@@ -14,12 +14,12 @@ import requests
 
 from serving_ui.endpoints import leases
 from tests.organisation.conftest import Broker, Database
-from tests.support import parts
+from tests.support import separate_processes
 from tests.support.clocks import Clock
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import is_alive, pass_time, until
+from tests.support.waiting import is_alive, pass_time, wait_until
 
 pytestmark = pytest.mark.slow
 HOUR = 3600.0
@@ -64,12 +64,12 @@ def test_a_gateway_whose_clock_ran_ahead_and_that_died_is_soon_waited_for_no_lon
 ):
     changes = Changes(product, deploy(owner, provider))
     with gateways(product, tmp_path, ahead=ahead) as started:
-        killed = started.program.offspring()
+        killed = started.program.descendants()
         started.program.signal(signal.SIGKILL)
         for process in killed:
             os.kill(process, signal.SIGKILL)
-        until(lambda: not any(map(is_alive, killed)), what="their end")
-    until(lambda: not changes.make(), what="nobody to wait for the dead", seconds=15)
+        wait_until(lambda: not any(map(is_alive, killed)), what="their end")
+    wait_until(lambda: not changes.make(), what="nobody to wait for the dead", seconds=15)
     assert not changes.make()
     assert deploy(owner, provider)
 
@@ -85,14 +85,16 @@ def test_a_gateway_with_another_clock_is_waited_for(
         still = min(started.workers())
 
         def is_named() -> bool:
-            until(lambda: not changes.make(), what="everybody to follow")
+            wait_until(lambda: not changes.make(), what="everybody to follow")
             os.kill(still, signal.SIGSTOP)
             try:
                 return any(f"-{still}-" in each for each in changes.make())
             finally:
                 os.kill(still, signal.SIGCONT)
 
-        until(is_named, what="the process to be stopped just after it has said that it lives", seconds=60)
+        wait_until(
+            is_named, what="the process to be stopped just after it has said that it lives", seconds=60
+        )
 
 
 @pytest.fixture
@@ -103,8 +105,8 @@ def by_hand(postgresql: Database, broker: Broker, tmp_path: Path) -> Iterator[Pr
         "SERVING_UI_BROKER_URL": broker.url.removesuffix("/0") + "/7",
     }
     made = Product(tmp_path, **settings)
-    parts.prepare(made)
-    with parts.running_server(made):
+    separate_processes.prepare(made)
+    with separate_processes.running_server(made):
         yield made
 
 
@@ -114,8 +116,10 @@ def test_a_worker_with_another_clock_does_its_work(
 ):
     wrong = Clock(tmp_path, ahead=ahead)
     with ExitStack() as started:
-        started.enter_context(parts.part(by_hand, parts.WORKER, env=wrong.env))
-        started.enter_context(parts.part(by_hand, parts.BEAT))
+        started.enter_context(
+            separate_processes.run_process(by_hand, separate_processes.WORKER, env=wrong.env)
+        )
+        started.enter_context(separate_processes.run_process(by_hand, separate_processes.BEAT))
         owner = started.enter_context(by_hand.person("a@example.com"))
         name = deploy(owner, provider)
         provider.set_faults(on="models", status=503)
@@ -133,8 +137,8 @@ def test_two_workers_whose_clocks_differ_share_the_work(
     wrong = Clock(tmp_path, ahead=HOUR)
     with ExitStack() as started:
         for env in (wrong.env, {}):
-            started.enter_context(parts.part(by_hand, parts.WORKER, env=env))
-            started.enter_context(parts.part(by_hand, parts.BEAT, env=env))
+            started.enter_context(separate_processes.run_process(by_hand, separate_processes.WORKER, env=env))
+            started.enter_context(separate_processes.run_process(by_hand, separate_processes.BEAT, env=env))
         owner = started.enter_context(by_hand.person("a@example.com"))
         names = [f"shared-{number}" for number in range(4)]
         provider.hold("models")

@@ -23,13 +23,13 @@ import pytest
 import requests
 
 from tests.organisation.conftest import Database
-from tests.support.cutting import Cut, Cutting, cutting
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.pages import Page
+from tests.support.postgresql_relay import Cut, PostgresqlRelay, running_relay
 from tests.support.product import Product, openai
 from tests.support.server_alone import ServerAlone
-from tests.support.signing_in import sign_in
-from tests.support.waiting import until
+from tests.support.sign_in import sign_in
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 MOST_STEPS = 200
@@ -94,7 +94,7 @@ def test_the_database_goes_while_a_change_waits_for_a_gateway(
     still = min(gateways.workers())
     with suspended(still), ThreadPoolExecutor(1) as thread:
         first = thread.submit(admin.post, "token/create", key, comment=key)
-        until(lambda: count(postgresql.url, "accounts_accesstoken", comment=key) == 1, what="the commit")
+        wait_until(lambda: count(postgresql.url, "accounts_accesstoken", comment=key) == 1, what="the commit")
         end_connections(postgresql.url)
         made = first.result(60)
     assert made.status_code == 200, made.text
@@ -139,20 +139,20 @@ def test_connections_end_again_and_again_while_many_send_the_same(admin: Program
 
 
 @pytest.fixture(scope="module")
-def cut_off(postgresql: Database) -> Iterator[Cutting]:
-    with cutting(postgresql.another("cut_off")) as relay:
+def cut_off(postgresql: Database) -> Iterator[PostgresqlRelay]:
+    with running_relay(postgresql.another("cut_off")) as relay:
         yield relay
 
 
 @pytest.fixture(scope="module")
-def database(cut_off: Cutting, postgresql: Database) -> str:
+def database(cut_off: PostgresqlRelay, postgresql: Database) -> str:
     """The address of the same database without a relay."""
     return postgresql.url.rpartition("/")[0] + "/cut_off"
 
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, cut_off: Cutting, database: str
+    tmp_path_factory: pytest.TempPathFactory, cut_off: PostgresqlRelay, database: str
 ) -> Iterator[ServerAlone]:
     class OnPostgresql(ServerAlone):
         @property
@@ -184,18 +184,18 @@ def settled(program: Program, key: str) -> requests.Response:
         found[:] = [program.post("token/create", key, comment=key)]
         return found[0].status_code != 409
 
-    until(is_answered, what="the first request to end")
+    wait_until(is_answered, what="the first request to end")
     return found[0]
 
 
 def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
-    cut_off: Cutting, server: ServerAlone, database: str
+    cut_off: PostgresqlRelay, server: ServerAlone, database: str
 ):
     program = Program(server.url, server.command("create_token", "root@example.com", "--admin"))
     seen = []
     for cut in each_cut():
         key = str(uuid4())
-        with cut_off.armed(cut):
+        with cut_off.cut_next_connection(cut):
             answer = program.post("token/create", key, comment=key)
         there = count(database, "accounts_accesstoken", comment=key)
         seen.append((answer.status_code, there))
@@ -211,7 +211,9 @@ def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
     assert seen.count((503, 1)) == 1  # the answer to the commit itself was lost; nothing else leaves it open
 
 
-def test_a_form_that_is_cut_at_any_step_is_done_once(cut_off: Cutting, server: ServerAlone, database: str):
+def test_a_form_that_is_cut_at_any_step_is_done_once(
+    cut_off: PostgresqlRelay, server: ServerAlone, database: str
+):
     seen = []
     with requests.Session() as browser:
         sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
@@ -223,7 +225,7 @@ def test_a_form_that_is_cut_at_any_step_is_done_once(cut_off: Cutting, server: S
                 "name": name,
                 **openai("http://127.0.0.1:9"),
             }
-            with cut_off.armed(cut):
+            with cut_off.cut_next_connection(cut):
                 answer = browser.post(address, form, timeout=60, allow_redirects=False)
             there = count(database, "endpoints_endpoint", name=name)
             seen.append((answer.status_code, there))
@@ -296,12 +298,12 @@ def editor(server: ServerAlone) -> Iterator[Editor]:
 
 
 def test_an_edit_that_is_cut_at_any_step_is_saved_whole_or_not_at_all(
-    cut_off: Cutting, editor: Editor, database: str
+    cut_off: PostgresqlRelay, editor: Editor, database: str
 ):
     seen = []
     for number, cut in enumerate(each_cut(), start=100):
         typed, before = editor.typed(number), edited(database, "edited")
-        with cut_off.armed(cut):
+        with cut_off.cut_next_connection(cut):
             status = editor.save(typed)
         after = edited(database, "edited")
         assert after in (before, as_typed(number))
@@ -357,7 +359,7 @@ def new_link(database: str) -> str:
 
 
 def test_signing_in_that_is_cut_at_any_step_costs_no_link(
-    cut_off: Cutting, server: ServerAlone, database: str
+    cut_off: PostgresqlRelay, server: ServerAlone, database: str
 ):
     server.command("create_token", "owner@example.com")
     seen = []
@@ -365,7 +367,7 @@ def test_signing_in_that_is_cut_at_any_step_costs_no_link(
         link = server.url + new_link(database)
         with requests.Session() as browser:
             form = Page(browser.get(link, timeout=60)).fields()
-            with cut_off.armed(cut):
+            with cut_off.cut_next_connection(cut):
                 answer = browser.post(link, form, timeout=60, allow_redirects=False)
             seen.append(answer.status_code)
             assert seen[-1] in (303, 503), answer.text

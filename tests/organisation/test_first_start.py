@@ -12,7 +12,7 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Database
-from tests.support.running import running
+from tests.support.program import running_program
 from tests.support.waiting import free_port
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
     with contextlib.ExitStack() as opened:
         ups = [
             opened.enter_context(
-                running(
+                running_program(
                     [sys.executable, "manage.py", "up", "--port", str(free_port())],
                     cwd=ROOT,
                     env=environment(tmp_path / str(number), empty),
@@ -58,8 +58,8 @@ def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
             for number in range(2)
         ]
         for each in ups:
-            each.says("Serving page ready at", seconds=120)
-            each.says("Open this link")
+            each.wait_for_line("Serving page ready at", seconds=120)
+            each.wait_for_line("Open this link")
         assert "Traceback" not in "".join(each.text for each in ups)
         assert [each.err.count("Preparing the database.") for each in ups] in ([0, 1], [1, 0])
 

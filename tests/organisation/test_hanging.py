@@ -8,7 +8,7 @@ from serving_ui.processes.liveness import SILENCE_SECONDS
 from tests.organisation.conftest import Broker
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import pass_time, until
+from tests.support.waiting import pass_time, wait_until
 
 pytestmark = pytest.mark.slow
 AWAY_SECONDS = SILENCE_SECONDS + 5  # longer than a process may be silent
@@ -23,10 +23,10 @@ def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
     broker.service.start()
     owner.create("after-away", base=provider.base)
     owner.wait_for_state("after-away", "Ready", seconds=60)
-    with broker.service.silent():
+    with broker.service.suspended():
         pass_time(AWAY_SECONDS)
     owner.create("after-silent", base=provider.base)
     owner.wait_for_state("after-silent", "Ready", seconds=60)
     assert (product.process(WORKER), product.process(BEAT)) == before
     assert "no sign of life" not in product.program.text
-    until(lambda: owner.query("after-silent").status == 200, what="an answer")
+    wait_until(lambda: owner.query("after-silent").status == 200, what="an answer")

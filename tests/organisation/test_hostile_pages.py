@@ -16,7 +16,7 @@ from tests.architecture.test_policies import routes
 from tests.organisation.conftest import Database
 from tests.support.pages import Page
 from tests.support.server_alone import ServerAlone
-from tests.support.signing_in import sign_in
+from tests.support.sign_in import sign_in
 
 TEXTS = [
     "\0",

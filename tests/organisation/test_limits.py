@@ -11,7 +11,7 @@ import pytest
 from tests.organisation.conftest import Broker
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 MOST, QUERIES = 10, 40
@@ -57,12 +57,14 @@ def test_while_redis_is_away_each_admits_its_share_and_says_so(
     name = deployed(owner, second, provider, "shares")
     broker.service.stop()
     try:
-        until(lambda: degraded(owner) and degraded(second), what="both servers to notice")
+        wait_until(lambda: degraded(owner) and degraded(second), what="both servers to notice")
         assert "share" in str(degraded(owner))
         assert [admitted(name, owner), admitted(name, second)] == [MOST / 2, MOST / 2]
-        until(lambda: "redis-is-down" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it")
+        wait_until(
+            lambda: "redis-is-down" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it"
+        )
     finally:
         broker.service.start()
-    until(lambda: not degraded(owner) and not degraded(second), what="both servers to be back")
+    wait_until(lambda: not degraded(owner) and not degraded(second), what="both servers to be back")
     # Redis has come back with nothing in it; what was admitted without it still counts.
     assert admitted(name, owner, second) == 0

@@ -12,10 +12,10 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Broker, Database
+from tests.support.background_queries import query_in_background
 from tests.support.product import WORKER, Person, Product
-from tests.support.querying import querying
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.usage.test_killed import kill_at_every_step
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def test_a_worker_may_be_killed_at_every_step_of_taking_usage_in(postgresql: Dat
 
 def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
     name = deployed(owner, provider, "life")
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         provider.hold("models")
         owner.edit(name, base=provider.base, model="gpt-4o")
         provider.wait_for("models")
@@ -63,7 +63,7 @@ def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
         assert queries.models == ["gpt-4"]
         owner.cancel(name)
         provider.release("models")
-        until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
+        wait_until(lambda: provider.report()["open"] == 0, what="the late worker to have its answer")
         assert owner.state(name) == "Ready (Update canceled)"
         owner.edit(name, base=provider.base, model="gpt-5")
         queries.wait_for_model("gpt-5")
@@ -86,7 +86,7 @@ def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
     postgresql: Database, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "away")
-    with querying(owner, name) as queries:
+    with query_in_background(owner, name) as queries:
         postgresql.service.stop()
         try:
             queries.wait_for_more(200)
@@ -110,7 +110,7 @@ def test_an_update_outlives_a_restart_of_postgresql_in_its_middle(
     postgresql.service.stop()
     try:
         provider.release("models")
-        until(lambda: provider.report()["open"] == 0, what="the worker to have its answer")
+        wait_until(lambda: provider.report()["open"] == 0, what="the worker to have its answer")
     finally:
         postgresql.service.start()
     owner.wait_for_state(name, "Ready")
@@ -135,7 +135,7 @@ def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
     broker: Broker, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "unanswered")
-    with broker.service.silent():
+    with broker.service.suspended():
         owner.edit(name, base=provider.base, model="gpt-4o")
         assert owner.state(name) == "Ready (Updating)"
     owner.wait_for_state(name, "Ready", seconds=30)
@@ -148,7 +148,7 @@ def test_ready_means_that_every_gateway_serves_the_new_config(
     name = deployed(owner, provider, "both")
     for model in ("gpt-4o", "gpt-5", "gpt-4"):
         owner.edit(name, base=provider.base, model=model)
-        until(lambda: owner.state(name) != "Ready (Updating)", what="the update to settle")
+        wait_until(lambda: owner.state(name) != "Ready (Updating)", what="the update to settle")
         assert second.query(name).model == owner.query(name).model == model
 
 
@@ -161,7 +161,7 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     owner.edit(name, base=provider.base, model="gpt-4o")
     assert owner.wait_for_state(name, "Ready") < 12
     os.kill(process, signal.SIGCONT)
-    until(lambda: second.query(name).model == "gpt-4o", what="the other gateway to catch up")
+    wait_until(lambda: second.query(name).model == "gpt-4o", what="the other gateway to catch up")
 
 
 def test_an_ended_token_is_refused_by_every_gateway_at_once(owner: Person, second: Person):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Database
-from tests.support.upgrades import BEFORE_THE_RULE
+from tests.support.upgrade_check import BEFORE_THE_RULE
 
 pytestmark = pytest.mark.slow
 FIRST = {app: name and "0001_initial" for app, name in BEFORE_THE_RULE.items()}
@@ -33,7 +33,7 @@ def faults(since: dict[str, str | None], database: str, folder: Path) -> list[st
     """What the code before each migration after `since` cannot store when all have been made."""
     env = {"SERVING_UI_DATABASE_URL": database, "SERVING_UI_DATA": str(folder)}
     env["DJANGO_SETTINGS_MODULE"] = "serving_ui.settings"
-    command = [sys.executable, "-m", "tests.support.upgrades", json.dumps(since)]
+    command = [sys.executable, "-m", "tests.support.upgrade_check", json.dumps(since)]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=300
     )

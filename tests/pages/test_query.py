@@ -14,8 +14,9 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.session_tokens import read_session_token
 from serving_ui.pages.presenters import samples
+from tests.support.asgi_server import RunningServer, serve
 from tests.support.pages import Page
-from tests.support.servers import Running, free_port, serve
+from tests.support.waiting import free_port
 
 QUERY = "/ml/endpoints/chat/query"
 EVENTS = [
@@ -58,7 +59,7 @@ def upstream() -> Upstream:
 
 
 @pytest.fixture
-def gateway(upstream: Upstream, settings: Any) -> Iterator[Running]:
+def gateway(upstream: Upstream, settings: Any) -> Iterator[RunningServer]:
     with serve(upstream) as running:
         settings.GATEWAY_URL = running.url
         yield running

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.sources import ROOT
-from tests.support.running import Running, running
-from tests.support.waiting import command_line, is_alive, until
+from tests.support.program import Program, running_program
+from tests.support.waiting import command_line, is_alive, wait_until
 
 RUN = """
 import os, socket, sys
@@ -56,15 +56,15 @@ while True:
     listener.accept()[0].sendall(b"served")
 """
 BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
-Start = Callable[[str], Running]
+Start = Callable[[str], Program]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     opened = []
 
-    def begin(script: str) -> Running:
-        context = running([sys.executable, "-c", RUN, script, tmp_path], cwd=ROOT, env=os.environ)
+    def begin(script: str) -> Program:
+        context = running_program([sys.executable, "-c", RUN, script, tmp_path], cwd=ROOT, env=os.environ)
         opened.append(context)
         return context.__enter__()
 
@@ -73,75 +73,75 @@ def start(tmp_path: Path) -> Iterator[Start]:
         context.__exit__(None, None, None)
 
 
-def workers(program: Running) -> set[int]:
-    return {child for child in program.offspring() if "here I am" in command_line(child)}
+def workers(program: Program) -> set[int]:
+    return {child for child in program.descendants() if "here I am" in command_line(child)}
 
 
 def test_all_are_replaced_on_request_one_by_one(start: Start):
     program = start(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     before = workers(program)
     assert len(before) == 2
     program.signal(signal.SIGHUP)
-    until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
     program.signal(signal.SIGTERM)
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0
     assert program.out[1:] == ["ready", "stopped"]
 
 
 def test_a_request_in_the_middle_of_another_is_carried_out_after_it(start: Start, tmp_path: Path):
     program = start(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     (tmp_path / "slow successors").touch()
     program.signal(signal.SIGHUP)
-    until(lambda: "not yet" in program.err, what="the first successor")
+    wait_until(lambda: "not yet" in program.err, what="the first successor")
     program.signal(signal.SIGHUP)
     (tmp_path / "slow successors").unlink()
-    until(lambda: program.err.count("here I am") == 6, what="four successors")
-    until(lambda: len(workers(program)) == 2, what="the last two alone")
+    wait_until(lambda: program.err.count("here I am") == 6, what="four successors")
+    wait_until(lambda: len(workers(program)) == 2, what="the last two alone")
 
 
 def test_a_killed_one_is_replaced(start: Start):
     program = start(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     before = workers(program)
     os.kill(min(before), signal.SIGKILL)
-    until(lambda: len(workers(program) - before) == 1, what="another")
+    wait_until(lambda: len(workers(program) - before) == 1, what="another")
     assert len(workers(program)) == 2
 
 
 def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_path: Path):
     program = start(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     before = workers(program)
     (tmp_path / "bad successors").touch()
     program.signal(signal.SIGHUP)
     sentence = "The new worker ended with exit code 4 before it was ready. The old ones go on."
-    until(lambda: sentence in program.err, what="why nothing was replaced")
+    wait_until(lambda: sentence in program.err, what="why nothing was replaced")
     assert workers(program) == before
     (tmp_path / "bad successors").unlink()
     program.signal(signal.SIGHUP)
-    until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
 
 
 def test_one_that_dies_while_its_successor_starts_is_replaced_once(start: Start, tmp_path: Path):
     program = start(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     before = workers(program)
     (tmp_path / "slow successors").touch()
     program.signal(signal.SIGHUP)
-    until(lambda: "not yet" in program.err, what="the first successor")
+    wait_until(lambda: "not yet" in program.err, what="the first successor")
     for old in before:
         os.kill(old, signal.SIGKILL)
-    until(lambda: program.err.count("not yet") == 2, what="one for the other")
+    wait_until(lambda: program.err.count("not yet") == 2, what="one for the other")
     (tmp_path / "slow successors").unlink()
-    until(lambda: program.err.count("here I am") == 4, what="both to be there")
+    wait_until(lambda: program.err.count("here I am") == 4, what="both to be there")
     assert len(workers(program)) == 2
 
 
 def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Start):
     program = start(BROKEN)
-    assert program.ends() == 1
+    assert program.wait_for_exit() == 1
     assert (
         "The workers ended 5 times in a row just after their start, so everything is stopped." in program.text
     )
@@ -151,20 +151,20 @@ def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Star
 
 def test_whoever_has_connected_before_the_end_is_served(start: Start):
     program = start(LATE)
-    ports = [int(number) for number in program.says("listening").split()[1:]]
-    program.says("ready")
+    ports = [int(number) for number in program.wait_for_line("listening").split()[1:]]
+    program.wait_for_line("ready")
     with contextlib.ExitStack() as opened:
         callers = [
             opened.enter_context(socket.create_connection(("127.0.0.1", each), timeout=60)) for each in ports
         ]
         program.signal(signal.SIGTERM)
         assert [caller.recv(10) for caller in callers] == [b"served", b"served"]
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0
 
 
 def test_nothing_outlives_it(start: Start):
     program = start(GOOD)
-    program.says("ready")
-    left = program.offspring()
+    program.wait_for_line("ready")
+    left = program.descendants()
     program.signal(signal.SIGKILL)
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")

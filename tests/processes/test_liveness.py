@@ -23,8 +23,8 @@ from serving_ui.processes.liveness import (
     HeartbeatMonitor,
 )
 from tests.architecture.sources import ROOT
-from tests.support.running import Running, running
-from tests.support.waiting import command_line, free_port, is_alive, offspring, until
+from tests.support.program import Program, running_program
+from tests.support.waiting import command_line, descendants, free_port, is_alive, wait_until
 
 SCRIPT = """
 import os, socket, sys, time
@@ -68,19 +68,19 @@ Supervisor(programs, sockets=[listener], is_ready=lambda: True, when_ready=lambd
 
 
 @pytest.fixture(params=[FLEET, SUPERVISOR], ids=["fleet", "supervisor"])
-def program(request: pytest.FixtureRequest) -> Iterator[tuple[Running, int]]:
+def program(request: pytest.FixtureRequest) -> Iterator[tuple[Program, int]]:
     """Two children that send heartbeats, and the port."""
     port = free_port()
-    with running(
+    with running_program(
         [sys.executable, "-c", request.param, SCRIPT, str(port)], cwd=ROOT, env=os.environ
     ) as started:
-        started.says("ready")
-        until(lambda: started.err.count("here I am") == 2, what="both children")
+        started.wait_for_line("ready")
+        wait_until(lambda: started.err.count("here I am") == 2, what="both children")
         yield started, port
 
 
-def children(program: Running) -> set[int]:
-    return {each for each in program.offspring() if "here I am" in command_line(each)}
+def children(program: Program) -> set[int]:
+    return {each for each in program.descendants() if "here I am" in command_line(each)}
 
 
 def read_greeting(port: int) -> bytes:
@@ -89,7 +89,7 @@ def read_greeting(port: int) -> bytes:
 
 
 @pytest.mark.slow
-def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(program: tuple[Running, int]):
+def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(program: tuple[Program, int]):
     started, port = program
     before = children(started)
     server = int(read_greeting(port).split()[-1])
@@ -97,41 +97,43 @@ def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(pro
     answers = [read_greeting(port) for _each in range(20)]
     assert all(answer.startswith(b"served by ") for answer in answers)
     assert str(server).encode() not in {answer.split()[-1] for answer in answers}
-    until(lambda: len(now := children(started)) == 2 and server not in now, what="another in its place")
+    wait_until(lambda: len(now := children(started)) == 2 and server not in now, what="another in its place")
     assert len(children(started) & before) == 1
     assert f"(process {server}) has given no sign of life for 10 s or more. It is ended." in started.text
 
 
 @pytest.mark.slow
-def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(program: tuple[Running, int]):
+def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(program: tuple[Program, int]):
     started, _port = program
     left = children(started)
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        (reaper,) = [each for each in started.offspring() if "reaper_script" in command_line(each)]
+        (reaper,) = [each for each in started.descendants() if "reaper_script" in command_line(each)]
         os.kill(reaper, number)
-        until(lambda reaper=reaper: not is_alive(reaper), what="the end of the first", seconds=30)  # type: ignore[misc]
-        until(
-            lambda: any("reaper_script" in command_line(each) for each in started.offspring()),
+        wait_until(lambda reaper=reaper: not is_alive(reaper), what="the end of the first", seconds=30)  # type: ignore[misc]
+        wait_until(
+            lambda: any("reaper_script" in command_line(each) for each in started.descendants()),
             what="another guard",
         )
     assert children(started) == left
     started.signal(signal.SIGKILL)
-    until(lambda: not any(map(is_alive, left)), what="no orphan")
+    wait_until(lambda: not any(map(is_alive, left)), what="no orphan")
 
 
 @pytest.mark.slow
-def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Running, int]):
+def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Program, int]):
     started, port = program
-    everybody = {started.process.pid, *offspring(started.process.pid)}
+    everybody = {started.process.pid, *descendants(started.process.pid)}
     for process in everybody:
         os.kill(process, signal.SIGSTOP)
     over = time.monotonic() + SILENCE_SECONDS + 2
-    until(lambda: time.monotonic() > over, what="as much time as on a suspended machine", seconds=60)
+    wait_until(lambda: time.monotonic() > over, what="as much time as on a suspended machine", seconds=60)
     for process in sorted(everybody):  # the parent first, which is the harder order
         os.kill(process, signal.SIGCONT)
     over = time.monotonic() + 3  # in which the parent looks several times
-    until(lambda: time.monotonic() > over and read_greeting(port).startswith(b"served by "), what="an answer")
-    assert {started.process.pid, *offspring(started.process.pid)} == everybody
+    wait_until(
+        lambda: time.monotonic() > over and read_greeting(port).startswith(b"served by "), what="an answer"
+    )
+    assert {started.process.pid, *descendants(started.process.pid)} == everybody
     assert "no sign of life" not in started.text
 
 
@@ -208,12 +210,12 @@ def test_a_worker_whose_pool_takes_no_tasks_sends_no_heartbeats(monkeypatch: pyt
             return False
 
     try:
-        until(sends_heartbeats, what="heartbeats")
+        wait_until(sends_heartbeats, what="heartbeats")
         for _thread in range(2):
             pool.apply_async(held.wait, callback=lambda _result: None)
-        until(lambda: not sends_heartbeats(), what="no heartbeats")
+        wait_until(lambda: not sends_heartbeats(), what="no heartbeats")
         held.set()
-        until(sends_heartbeats, what="heartbeats again")
+        wait_until(sends_heartbeats, what="heartbeats again")
     finally:
         held.set()
         pool.on_stop()

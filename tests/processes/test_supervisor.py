@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.sources import ROOT
-from tests.support.running import Running, running
-from tests.support.waiting import command_line, is_alive, until
+from tests.support.program import Program, running_program
+from tests.support.waiting import command_line, is_alive, wait_until
 
 SUPERVISE = """
 import sys
@@ -49,9 +49,9 @@ BROKEN = "import sys; print('the reason', file=sys.stderr); sys.exit(3)"
 def supervise(tmp_path: Path) -> Iterator[object]:
     opened = []
 
-    def start(script: str, stop_seconds: float = 6) -> Running:
+    def start(script: str, stop_seconds: float = 6) -> Program:
         command = [sys.executable, "-c", SUPERVISE, script, str(tmp_path), str(stop_seconds)]
-        context = running(command, cwd=ROOT, env=os.environ)
+        context = running_program(command, cwd=ROOT, env=os.environ)
         opened.append(context)
         return context.__enter__()
 
@@ -60,52 +60,52 @@ def supervise(tmp_path: Path) -> Iterator[object]:
         context.__exit__(None, None, None)
 
 
-def children(program: Running, words: str = "here I am") -> list[int]:
-    return [child for child in program.offspring() if words in command_line(child)]
+def children(program: Program, words: str = "here I am") -> list[int]:
+    return [child for child in program.descendants() if words in command_line(child)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_everything_cleanly(supervise, number):
     program = supervise(GOOD)
-    program.says("ready")
-    left = program.offspring()
+    program.wait_for_line("ready")
+    left = program.descendants()
     program.signal(number)
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0
     assert program.out[-1] == "stopped"
     assert "Traceback" not in program.text
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
 def test_ctrl_c_at_the_terminal_stops_everything_cleanly(supervise):
     program = supervise(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     program.signal_group(signal.SIGINT)
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0
     assert program.err == ["here I am"]
 
 
 def test_a_killed_child_is_started_again(supervise):
     program = supervise(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     (first,) = children(program)
     os.kill(first, signal.SIGKILL)
-    until(lambda: children(program) not in ([], [first]), what="another child")
-    until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    wait_until(lambda: children(program) not in ([], [first]), what="another child")
+    wait_until(lambda: program.err.count("here I am") == 2, what="the second child's words")
     assert "The worker was ended by SIGKILL; starting it again." in program.err
 
 
 def test_what_a_killed_child_had_started_ends_with_it(supervise):
     program = supervise(WITH_A_CHILD_OF_ITS_OWN)
-    program.says("ready")
+    program.wait_for_line("ready")
     mine = children(program, "subprocess")
     grandchildren = [child for child in children(program, "SIG_IGN") if child not in mine]
     os.kill(mine[0], signal.SIGKILL)
-    until(lambda: not any(map(is_alive, grandchildren)), what="the grandchild to be gone")
+    wait_until(lambda: not any(map(is_alive, grandchildren)), what="the grandchild to be gone")
 
 
 def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_words(supervise):
     program = supervise(BROKEN)
-    assert program.ends() == 1
+    assert program.wait_for_exit() == 1
     output = program.text
     assert "The worker ended 5 times in a row just after its start, so everything is stopped." in output
     assert "It ended with exit code 3, and its last lines were:\n    the reason" in output
@@ -114,40 +114,40 @@ def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_wor
 
 def test_a_child_that_does_not_listen_is_killed(supervise):
     program = supervise(DEAF)
-    program.says("ready")
-    left = program.offspring()
+    program.wait_for_line("ready")
+    left = program.descendants()
     program.signal(signal.SIGTERM)
-    assert program.ends() == 0
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    assert program.wait_for_exit() == 0
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
 def test_a_second_ctrl_c_does_not_wait(supervise):
     program = supervise(DEAF, stop_seconds=300)
-    program.says("ready")
+    program.wait_for_line("ready")
     program.signal(signal.SIGINT)
     program.signal(signal.SIGINT)
     program.signal(signal.SIGTERM)
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0
 
 
 @pytest.mark.parametrize("script", [GOOD, DEAF, WITH_A_CHILD_OF_ITS_OWN], ids=["good", "deaf", "family"])
 def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
     program = supervise(script)
-    program.says("ready")
-    left = program.offspring()
+    program.wait_for_line("ready")
+    left = program.descendants()
     assert len(left) >= 2
     program.signal(signal.SIGKILL)
-    program.ends()
-    until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    program.wait_for_exit()
+    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
 def test_a_supervisor_without_its_reaper_runs_on(supervise):
     program = supervise(GOOD)
-    program.says("ready")
+    program.wait_for_line("ready")
     (reaper,) = children(program, "reaper_script")
     os.kill(reaper, signal.SIGKILL)
     (first,) = children(program)
     os.kill(first, signal.SIGKILL)
-    until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    wait_until(lambda: program.err.count("here I am") == 2, what="the second child's words")
     program.signal(signal.SIGTERM)
-    assert program.ends() == 0
+    assert program.wait_for_exit() == 0

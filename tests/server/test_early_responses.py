@@ -19,7 +19,7 @@ import requests
 
 from serving_ui.server import protocol
 from tests.server.test_protocol import app
-from tests.support.servers import Running, serve
+from tests.support.asgi_server import RunningServer, serve
 
 LARGE = b"x" * 20_000_000
 ERROR_BODY = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Too much."}
@@ -39,7 +39,7 @@ async def refuses(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
+def server() -> Iterator[RunningServer]:
     with serve(refuses, timeout_keep_alive=1) as running:
         yield running
 
@@ -104,17 +104,19 @@ CLIENTS = {
 
 @pytest.mark.parametrize("send", CLIENTS.values(), ids=CLIENTS.keys())
 @pytest.mark.parametrize("path", ["", "/some"])
-def test_a_client_that_still_sends_sees_the_answer(server: Running, path: str, send: Callable[[str], Any]):
+def test_a_client_that_still_sends_sees_the_answer(
+    server: RunningServer, path: str, send: Callable[[str], Any]
+):
     assert send(server.url + path) == ERROR_BODY
 
 
-def test_whoever_asks_first_is_not_told_to_send(server: Running):
+def test_whoever_asks_first_is_not_told_to_send(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
         assert caller.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def sent_until_hung_up(server: Running, head: bytes, rest: bytes) -> tuple[int, bytes]:
+def sent_until_hung_up(server: RunningServer, head: bytes, rest: bytes) -> tuple[int, bytes]:
     """How many bytes could be sent, and what was received before."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head)
@@ -137,7 +139,7 @@ def sent_until_hung_up(server: Running, head: bytes, rest: bytes) -> tuple[int, 
     ids=["a length", "chunks", "nonsense"],
 )  # fmt: skip
 def test_no_more_than_so_much_is_taken_after_an_answer(
-    server: Running, monkeypatch: pytest.MonkeyPatch, head: bytes, rest: bytes, more: bytes
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, head: bytes, rest: bytes, more: bytes
 ):
     monkeypatch.setattr(protocol, "_MAX_DISCARDED_BYTES", 1_000_000)
     sent, heard = sent_until_hung_up(server, head % more, rest)
@@ -155,7 +157,7 @@ def test_nor_for_longer_than_so_long(monkeypatch: pytest.MonkeyPatch):
     assert sent < 100_000_000
 
 
-def test_a_refused_body_does_not_fill_the_memory(server: Running, tmp_path: Path):
+def test_a_refused_body_does_not_fill_the_memory(server: RunningServer, tmp_path: Path):
     """60 MB are discarded while they arrive."""
     before = _resident()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:

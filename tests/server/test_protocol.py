@@ -14,7 +14,7 @@ import pytest
 
 from serving_ui.server import protocol
 from serving_ui.server.protocol import Protocol
-from tests.support.servers import Running, serve
+from tests.support.asgi_server import RunningServer, serve
 
 LARGE = b"x" * 1_000_000
 START = {"type": "http.response.start", "status": 200}
@@ -156,13 +156,13 @@ async def left() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
+def server() -> Iterator[RunningServer]:
     with serve(app) as running:
         yield running
 
 
 @pytest.fixture
-def caller(server: Running) -> Iterator[HTTPConnection]:
+def caller(server: RunningServer) -> Iterator[HTTPConnection]:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     yield connection
     connection.close()
@@ -233,28 +233,28 @@ def test_a_failure_before_the_answer_is_told_as_json_and_without_its_reason(
 @pytest.mark.parametrize(
     ("path", "begun"), [("/too-short", b"\r\n\r\nab"), ("/raises-late", b"5\r\nbegun\r\n")]
 )
-def test_an_answer_that_is_not_whole_ends_with_the_connection(server: Running, path: str, begun: bytes):
+def test_an_answer_that_is_not_whole_ends_with_the_connection(server: RunningServer, path: str, begun: bytes):
     with talk(server) as say:
         content = say(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path.encode())
     assert content.endswith(begun)
 
 
 @contextmanager
-def talk(server: Running) -> Iterator[Callable[[bytes], bytes]]:
+def talk(server: RunningServer) -> Iterator[Callable[[bytes], bytes]]:
     """Returns a function that sends bytes and reads until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
 
-        def say(content: bytes) -> bytes:
+        def exchange(content: bytes) -> bytes:
             connection.sendall(content)
             heard = b""
             while portion := connection.recv(65536):
                 heard += portion
             return heard
 
-        yield say
+        yield exchange
 
 
-def test_questions_that_do_not_wait_are_answered_in_their_order(server: Running):
+def test_questions_that_do_not_wait_are_answered_in_their_order(server: RunningServer):
     paths = [b"/whole", b"/parts", b"/like-a-head", b"/empty", b"/closes"]
     with talk(server) as say:
         heard = say(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in paths))
@@ -263,7 +263,7 @@ def test_questions_that_do_not_wait_are_answered_in_their_order(server: Running)
     assert places == sorted(places)
 
 
-def test_http_1_0_gets_its_answer_without_chunks(server: Running):
+def test_http_1_0_gets_its_answer_without_chunks(server: RunningServer):
     with talk(server) as say:
         heard = say(b"GET /parts HTTP/1.0\r\n\r\n")
     head, _, content = heard.partition(b"\r\n\r\n")
@@ -272,7 +272,7 @@ def test_http_1_0_gets_its_answer_without_chunks(server: Running):
     assert b"connection: close" in head
 
 
-def test_who_asks_whether_to_send_is_told_to(server: Running):
+def test_who_asks_whether_to_send_is_told_to(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
             b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
@@ -291,7 +291,7 @@ def test_who_asks_whether_to_send_is_told_to(server: Running):
         b"POST /echo HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_refused(server: Running, content: bytes):
+def test_what_is_not_http_is_refused(server: RunningServer, content: bytes):
     with talk(server) as say:
         assert say(content).startswith(b"HTTP/1.1 400 ")
 
@@ -306,7 +306,7 @@ def test_what_is_not_http_is_refused(server: Running, content: bytes):
     ],
     ids=["a header", "a path", "a trailer"],
 )
-def test_a_head_that_never_ends_is_refused(server: Running, content: bytes):
+def test_a_head_that_never_ends_is_refused(server: RunningServer, content: bytes):
     """httptools buffers an incomplete line without a limit of its own."""
     with talk(server) as say:
         try:
@@ -322,7 +322,7 @@ def test_a_long_head_is_taken(caller: HTTPConnection):
         assert caller.getresponse().read() == LARGE
 
 
-def test_an_application_learns_that_its_caller_has_left(server: Running):
+def test_an_application_learns_that_its_caller_has_left(server: RunningServer):
     LEFT.clear()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -340,7 +340,7 @@ def test_whoever_is_answered_before_the_end_of_a_request_is_hung_up_on_in_time()
         assert caller.recv(1000) == b""
 
 
-def test_an_application_learns_that_its_caller_has_left_who_had_asked_more(server: Running):
+def test_an_application_learns_that_its_caller_has_left_who_had_asked_more(server: RunningServer):
     LEFT.clear()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n" * 2)

@@ -14,8 +14,8 @@ import requests
 
 from serving_ui.lib.request import MAX_TARGET_BYTES
 from tests.support.server_alone import ServerAlone
-from tests.support.signing_in import sign_in
-from tests.support.waiting import until
+from tests.support.sign_in import sign_in
+from tests.support.waiting import wait_until
 
 LIMIT = 100_000
 SETTINGS = {"SERVING_UI_CONTROL_BODY_BYTES": f"{LIMIT}", "SERVING_UI_QUERY_BODY_BYTES": f"{2 * LIMIT}"}
@@ -219,7 +219,7 @@ def test_a_body_that_is_not_whole_yet_is_on_no_disk(server: ServerAlone, tmp_pat
 
 
 def looks_at_files(server: ServerAlone) -> None:
-    until(
+    wait_until(
         lambda: requests.get(f"{server.url}/healthz", timeout=60).ok, what="what was sent before to be read"
     )
     files = [

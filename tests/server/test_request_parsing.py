@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.server.test_protocol import app, talk
-from tests.support.servers import Running, serve
+from tests.support.asgi_server import RunningServer, serve
 
 HOST = b"host: a\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n"
@@ -33,7 +33,7 @@ async def mirror(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
+def server() -> Iterator[RunningServer]:
     with serve(mirror, timeout_keep_alive=1) as running:
         yield running
 
@@ -84,7 +84,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED.keys())
-def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: bytes):
+def test_what_could_be_read_in_two_ways_is_refused(server: RunningServer, content: bytes):
     """JSON, once, and nothing that follows on the connection is parsed."""
     with talk(server) as say:
         heard = say(content + LAST)
@@ -96,7 +96,7 @@ def test_what_could_be_read_in_two_ways_is_refused(server: Running, content: byt
 
 
 @pytest.mark.parametrize("trailer", [b"authorization: Bearer x", b"host: b", b"expect: 100-continue"])
-def test_trailers_are_no_headers(server: Running, trailer: bytes):
+def test_trailers_are_no_headers(server: RunningServer, trailer: bytes):
     """Trailers become headers neither of their own request nor of the next one."""
     with talk(server) as say:
         heard = say(CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST)
@@ -105,17 +105,17 @@ def test_trailers_are_no_headers(server: Running, trailer: bytes):
     assert heard.endswith(repr(["GET", b"/last", (b"host", b"a"), (b"connection", b"close"), b""]).encode())
 
 
-def test_what_is_said_of_a_chunk_is_left_out(server: Running):
+def test_what_is_said_of_a_chunk_is_left_out(server: RunningServer):
     with talk(server) as say:
         assert b"b'xy'" in say(CHUNKED + b'\r\n1;a="b\\"c"\r\nx\r\n1;d\r\ny\r\n0\r\n\r\n')
 
 
-def test_nothing_is_answered_after_the_last_request_of_a_connection(server: Running):
+def test_nothing_is_answered_after_the_last_request_of_a_connection(server: RunningServer):
     with talk(server) as say:
         assert say(LAST + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n").count(b"HTTP/1.1 ") == 1
 
 
-def test_garbage_after_a_request_is_no_part_of_its_answer(server: Running):
+def test_garbage_after_a_request_is_no_part_of_its_answer(server: RunningServer):
     with talk(server) as say:
         heard = say(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n")
     assert b"HTTP/1.1 400" not in heard

@@ -17,10 +17,9 @@ import pytest
 from serving_ui.server import protocol
 from tests.architecture.sources import ROOT
 from tests.server.test_protocol import app, talk
-from tests.support.running import Running as Program
-from tests.support.running import running
-from tests.support.servers import Running, serve
-from tests.support.waiting import free_port, until
+from tests.support.asgi_server import RunningServer, serve
+from tests.support.program import Program, running_program
+from tests.support.waiting import free_port, wait_until
 
 POST = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
 GET = b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -28,7 +27,7 @@ PAUSE = 0.05  # seconds between a slow caller's bytes
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
     """A server with short deadlines: half a second for a head, and 100 bytes a second, averaged over half a second."""
     for name, value in {
         "_HEAD_SECONDS": 0.5,
@@ -72,7 +71,7 @@ def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /whole HT", POST % 5 + b"ab"], ids=["nothing", "head", "body"])
-def test_whoever_falls_silent_is_hung_up_on(server: Running, begun: bytes):
+def test_whoever_falls_silent_is_hung_up_on(server: RunningServer, begun: bytes):
     with talk(server) as say:
         assert say(begun) == b""
 
@@ -87,12 +86,12 @@ def test_whoever_falls_silent_is_hung_up_on(server: Running, begun: bytes):
     ],
     ids=["head", "before the head", "body", "chunks"],
 )
-def test_a_byte_now_and_then_is_not_enough(server: Running, content: bytes):
+def test_a_byte_now_and_then_is_not_enough(server: RunningServer, content: bytes):
     with dripping(server.port, content) as heard:
         assert heard() == b""
 
 
-def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: Running):
+def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         for _ in range(3):
             caller.sendall(GET)
@@ -101,19 +100,19 @@ def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: Running):
         assert caller.recv(1000) == b""
 
 
-def test_a_slow_body_of_the_least_speed_is_taken(server: Running):
+def test_a_slow_body_of_the_least_speed_is_taken(server: RunningServer):
     """Twice as fast as required, for much longer than a pause may be."""
     content = POST % 400 + b"x" * 400
     with dripping(server.port, content, size=10) as heard:
         assert heard().endswith(b"x" * 400)
 
 
-def test_a_fast_beginning_pays_for_no_silence(server: Running):
+def test_a_fast_beginning_pays_for_no_silence(server: RunningServer):
     with talk(server) as say:
         assert say(POST % 1_000_000 + b"x" * 50_000) == b""
 
 
-def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: Running):
+def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: RunningServer):
     """The application sleeps for longer than a client may, while more data arrives than is buffered."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST /sleepy HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 200_000)
@@ -122,25 +121,25 @@ def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: Running):
         assert caller.recv(1000).endswith(b"300000\r\n0\r\n\r\n")
 
 
-def test_whoever_waits_for_an_answer_is_not_hung_up_on(server: Running):
+def test_whoever_waits_for_an_answer_is_not_hung_up_on(server: RunningServer):
     with talk(server) as say:
         assert say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nslow")
 
 
-def test_nor_when_the_next_request_has_begun_meanwhile(server: Running):
+def test_nor_when_the_next_request_has_begun_meanwhile(server: RunningServer):
     with talk(server) as say:
         heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nGET /whole HT")
         assert heard.endswith(b"\r\n\r\nslow")
 
 
-def test_nor_when_its_body_has(server: Running):
+def test_nor_when_its_body_has(server: RunningServer):
     with talk(server) as say:
         heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + POST % 5 + b"ab")
         assert heard.endswith(b"\r\n\r\nslow")
 
 
 def test_it_is_said_once_a_minute(
-    server: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(protocol, "_warned_at", -1000.0)
     with caplog.at_level(logging.WARNING, logger="serving_ui.server"):
@@ -181,8 +180,8 @@ def program() -> Iterator[tuple[Program, int]]:
     """A server in its own process, and its port. It closes idle connections after 2 s, and incomplete requests after 4 s."""
     port = free_port()
     command = [sys.executable, "-m", "tests.server.protocol_server", str(port), "2", "4"]
-    with running(command, cwd=ROOT, env=dict(os.environ)) as program:
-        until(lambda: _takes_connections(port), what="the server")
+    with running_program(command, cwd=ROOT, env=dict(os.environ)) as program:
+        wait_until(lambda: _takes_connections(port), what="the server")
         yield program, port
 
 

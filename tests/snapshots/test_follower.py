@@ -7,7 +7,7 @@ import pytest
 from serving_ui.gateway.snapshot import Snapshot, SnapshotHolder
 from serving_ui.revisions import gateways
 from serving_ui.snapshots.follower import SnapshotFollower
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 class Watched(SnapshotHolder):
@@ -28,7 +28,7 @@ def test_a_process_serves_no_more_than_its_share_from_its_first_answer_on():
     follower = SnapshotFollower(holder)
     follower.start()
     try:
-        until(lambda: holder.current.revision, what="the first snapshot")
+        wait_until(lambda: holder.current.revision, what="the first snapshot")
     finally:
         follower.stop()
     assert holder.at_first == (0, 2)

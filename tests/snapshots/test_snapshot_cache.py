@@ -28,7 +28,7 @@ from serving_ui.snapshots import snapshot_cache
 from serving_ui.snapshots.cache_writer import SnapshotCacheWriter
 from serving_ui.vault import ciphers
 from tests.catalogue.samples import CANARY, VARIANTS, Variant
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 ANN = Principal("1", "ann@example.com", is_admin=True, groups=frozenset({"g1", "g2"}))
 BOB = Principal("2", "b0b", kind="service_principal")

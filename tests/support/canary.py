@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 CANARY = "sk-canary-7f3a9c51e2d84b60"  # searched for in everything that a run leaves behind
 
 
-def disguises(value: str) -> set[bytes]:
+def encodings(value: str) -> set[bytes]:
     """The value in clear, quoted for URLs, HTML and JSON, in hex, and in base64 wherever it begins in the encoded text."""
     clear = value.encode()
     texts = {value, quote(value, safe=""), quote(value), quote_plus(value), html.escape(value)}
@@ -33,15 +33,15 @@ class Search:
     """Finds every disguise of every value."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        self._wanted = {disguise: value for value in values for disguise in disguises(value)}
+        self._wanted = {disguise: value for value in values for disguise in encodings(value)}
 
-    def finds(self, content: bytes) -> set[str]:
+    def find(self, content: bytes) -> set[str]:
         """The values that are in there."""
         return {value for disguise, value in self._wanted.items() if disguise in content}
 
-    def among(self, contents: Iterable[tuple[str, bytes]]) -> list[str]:
+    def find_all(self, contents: Iterable[tuple[str, bytes]]) -> list[str]:
         """A description of each place where a value was found."""
-        return [f"{found} in {where}" for where, content in contents for found in self.finds(content)]
+        return [f"{found} in {where}" for where, content in contents for found in self.find(content)]
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:

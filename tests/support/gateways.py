@@ -11,23 +11,23 @@ from typing import Any
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.support.running import Running, running
-from tests.support.waiting import command_line, free_port, until
+from tests.support.product import CHAT_REQUEST
+from tests.support.program import Program, running_program
+from tests.support.waiting import command_line, free_port, wait_until
 
 WORKER = "gateway_worker"
-CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 @dataclass
 class Gateways:
     """The running `manage.py gateway`."""
 
-    program: Running = field(repr=False)
+    program: Program = field(repr=False)
     url: str
     size: int
 
     def workers(self) -> set[int]:
-        return {each for each in self.program.offspring() if WORKER in command_line(each)}
+        return {each for each in self.program.descendants() if WORKER in command_line(each)}
 
     def readiness(self) -> requests.Response:
         return requests.get(f"{self.url}/readyz", timeout=60)
@@ -41,7 +41,7 @@ class Gateways:
         return (session or requests).post(url, json={**CHAT_REQUEST, **more}, headers=headers, timeout=60)
 
     @contextlib.contextmanager
-    def each(self) -> Iterator[dict[str, requests.Session]]:
+    def sessions(self) -> Iterator[dict[str, requests.Session]]:
         """One keep-alive connection to every process, by the name of the process."""
         found: dict[str, requests.Session] = {}
         with contextlib.ExitStack() as opened:
@@ -52,7 +52,7 @@ class Gateways:
                 found.setdefault(answer.json()["process"], session)
                 return len(found) == self.size
 
-            until(all_are_found, what=f"a connection to each of {self.size} processes")
+            wait_until(all_are_found, what=f"a connection to each of {self.size} processes")
             yield found
 
 
@@ -61,7 +61,7 @@ def running_gateways(*, env: Mapping[str, str], size: int = 2, ready: bool = Tru
     """Run `manage.py gateway` until the block ends. With `ready`, wait first until every process is ready."""
     port = free_port()
     command = [sys.executable, str(ROOT / "manage.py"), "gateway", "--port", str(port)]
-    with running([*command, "--workers", str(size)], cwd=ROOT, env=env) as program:
+    with running_program([*command, "--workers", str(size)], cwd=ROOT, env=env) as program:
         if ready:
-            program.says("Gateway ready at", seconds=60)
+            program.wait_for_line("Gateway ready at", seconds=60)
         yield Gateways(program, f"http://127.0.0.1:{port}", size)

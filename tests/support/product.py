@@ -18,9 +18,9 @@ import requests
 
 from tests.architecture.sources import ROOT
 from tests.support.canary import CANARY
-from tests.support.running import Running, running
-from tests.support.signing_in import sign_in
-from tests.support.waiting import command_line, free_port, is_alive, until
+from tests.support.program import Program, running_program
+from tests.support.sign_in import sign_in
+from tests.support.waiting import command_line, free_port, is_alive, wait_until
 
 SERVER, WORKER, BEAT = "serving_ui.server", "--quiet worker", "--quiet beat"
 CHAT_REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -39,15 +39,15 @@ class Product:
         self.on_response: OnResponse | None = None
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
         self.env = {**clean, "SERVING_UI_DATA": str(self.data), **settings}
-        self.program: Running
+        self.program: Program
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Product]:
         """Runs it until the block ends; it is ready when the block begins."""
         command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        with running(command, cwd=self.data.parent, env=self.env) as self.program:
-            self.program.says("Serving page ready at", seconds=180)
+        with running_program(command, cwd=self.data.parent, env=self.env) as self.program:
+            self.program.wait_for_line("Serving page ready at", seconds=180)
             yield self
 
     def is_ready(self) -> bool:
@@ -84,22 +84,22 @@ class Product:
         found: list[int] = []
 
         def look() -> bool:
-            found[:] = [each for each in self.program.offspring() if part in command_line(each)]
+            found[:] = [each for each in self.program.descendants() if part in command_line(each)]
             return len(found) == 1
 
-        until(look, what=f"one process of {part!r}")
+        wait_until(look, what=f"one process of {part!r}")
         return found[0]
 
     def kill(self, part: str) -> int:
         """SIGKILL."""
         process = self.process(part)
         os.kill(process, signal.SIGKILL)
-        until(lambda: not is_alive(process), what=f"the end of {part!r}")
+        wait_until(lambda: not is_alive(process), what=f"the end of {part!r}")
         return process
 
-    def wait_for_another(self, part: str, than: int) -> None:
+    def wait_for_replacement(self, part: str, than: int) -> None:
         """Wait until the supervisor has started another process in place of `than`."""
-        until(lambda: self.process(part) != than, what=f"another {part!r}")
+        wait_until(lambda: self.process(part) != than, what=f"another {part!r}")
 
 
 @dataclass
@@ -170,7 +170,7 @@ class Person:
     def wait_for_state(self, name: str, state: str, *, seconds: float = 60) -> float:
         """Wait until the page shows this state; returns the seconds that it took."""
         began = time.monotonic()
-        until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
+        wait_until(lambda: self.state(name) == state, what=f"{name} to be {state!r}", seconds=seconds)
         return time.monotonic() - began
 
     def query(self, name: str, *, token: str | None = None) -> Answer:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from tests.support.accepting import accepting
+from tests.support.tcp_listener import serve_connections
 
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -87,5 +87,5 @@ def _read(connection: socket.socket) -> bytes:
 def raw_server(host: str = "127.0.0.1") -> Iterator[RawServer]:
     listener = socket.create_server((host, 0))
     server = RawServer(listener.getsockname()[1], host)
-    with accepting(listener, server.serve):
+    with serve_connections(listener, server.serve):
         yield server

@@ -22,16 +22,16 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import Addresses, UpstreamRequest
 from serving_ui.catalogue.wire_format import Framing, RequestContext, StreamEvent, WireFormat
-from tests.support import frames, vendor_rules
-from tests.support.google import service_account
+from tests.support import event_stream_frames, vendor_rules
+from tests.support.google_service_account import service_account
 
 FOLDER = Path(__file__).parents[1] / "catalogue" / "wire"
-REFUSALS = "refusals.json"
+REFUSALS_FILE = "refusals.json"
 SERVICE_ACCOUNT = "{service_account}"
 VENDOR = "http://vendor.example:1"
 
 
-def everywhere(base: str) -> Addresses:
+def all_addresses(base: str) -> Addresses:
     """Every vendor's default address replaced by one."""
     return Addresses(dict.fromkeys((*PROVIDERS, "microsoft-entra"), base))
 
@@ -66,10 +66,12 @@ class Recording:
             filled = filled.replace(SERVICE_ACCOUNT, json.dumps(service_account())[1:-1])
         return self.provider.config.model_validate(json.loads(filled))
 
-    def built(self, openai_request: dict[str, Any] | None = None, *, checked: bool = True) -> UpstreamRequest:
+    def build_request(
+        self, openai_request: dict[str, Any] | None = None, *, checked: bool = True
+    ) -> UpstreamRequest:
         """The upstream request for the recorded request, or for another one. `checked`: vendor_rules must accept it."""
         body = self.openai_request if openai_request is None else openai_request
-        request = self.wire_format.build_request(body, self.config(), self.model, everywhere(VENDOR))
+        request = self.wire_format.build_request(body, self.config(), self.model, all_addresses(VENDOR))
         if checked:
             assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
         return request
@@ -78,7 +80,7 @@ class Recording:
         """The vendor's stream as it comes over the wire."""
         if self.wire_format.framing is Framing.SSE:
             return self._text().read_bytes()
-        return b"".join(frames.event(each.name, each.data) for each in self.events())
+        return b"".join(event_stream_frames.event(each.name, each.data) for each in self.events())
 
     @property
     def content_type(self) -> str:
@@ -114,9 +116,9 @@ def _read(path: Path) -> Recording:
     return Recording(provider=provider, task=Task(read.pop("task")), block=block, path=path, **read)
 
 
-RECORDINGS = [_read(path) for path in sorted(FOLDER.glob("*/*.json")) if path.name != REFUSALS]
-WHOLE = [each for each in RECORDINGS if each.answer is not None]
-STREAMED = [each for each in RECORDINGS if each.chunks is not None]
+RECORDINGS = [_read(path) for path in sorted(FOLDER.glob("*/*.json")) if path.name != REFUSALS_FILE]
+WITH_REPLY = [each for each in RECORDINGS if each.answer is not None]
+WITH_STREAM = [each for each in RECORDINGS if each.chunks is not None]
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,10 @@ def _refusals(path: Path) -> list[Refusal]:
     ]
 
 
-CANNOT = [refusal for path in sorted(FOLDER.glob(f"*/{REFUSALS}")) for refusal in _refusals(path)]
+REFUSED = [refusal for path in sorted(FOLDER.glob(f"*/{REFUSALS_FILE}")) for refusal in _refusals(path)]
 
 
-def with_other(content: Any, at: int, value: Any) -> Any:
+def replace_value(content: Any, at: int, value: Any) -> Any:
     """The content with the value in one of its places."""
     places: list[tuple[Any, Any]] = []
 

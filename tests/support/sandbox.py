@@ -11,7 +11,8 @@ import requests
 
 from serving_ui.sandbox.app import make_sandbox
 from serving_ui.sandbox.control import Control
-from tests.support.servers import serve, wait_until
+from tests.support.asgi_server import serve
+from tests.support.waiting import wait_until
 
 
 @dataclass

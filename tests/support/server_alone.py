@@ -13,8 +13,8 @@ from pathlib import Path
 import requests
 
 from tests.architecture.sources import ROOT
-from tests.support.running import running
-from tests.support.waiting import free_port, until
+from tests.support.program import running_program
+from tests.support.waiting import free_port, wait_until
 
 
 @dataclass
@@ -52,8 +52,8 @@ class ServerAlone:
     def up(self) -> Iterator[ServerAlone]:
         """Runs it until the block ends; it is ready when the block begins."""
         command = [sys.executable, "-m", "serving_ui.server", "--port", str(self.port)]
-        with running(command, cwd=ROOT, env=self.env) as program:
-            until(
+        with running_program(command, cwd=ROOT, env=self.env) as program:
+            wait_until(
                 lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30
             )
             assert program.process.poll() is None, program.text

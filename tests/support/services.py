@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.support.waiting import free_port, until
+from tests.support.waiting import free_port, wait_until
 
 
 class Service:
@@ -37,7 +37,7 @@ class Service:
             stderr=subprocess.DEVNULL,
             **self._user,
         )
-        until(self._is_there, what=f"{Path(self._command[0]).name} to answer")
+        wait_until(self._is_there, what=f"{Path(self._command[0]).name} to answer")
 
     def _is_there(self) -> object:
         assert self._process is not None
@@ -52,7 +52,7 @@ class Service:
             self._process = None
 
     @contextmanager
-    def silent(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """Within the block it keeps its connections, takes new ones, and answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.support.accepting import accepting
-from tests.support.servers import DEADLINE, wait_until
+from tests.support.tcp_listener import serve_connections
+from tests.support.waiting import DEADLINE, wait_until
 
 SECONDS_PER_BYTE = 2.0
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
@@ -72,7 +72,7 @@ class SlowServer:
 def slow_server() -> Iterator[SlowServer]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     server = SlowServer(listener.getsockname()[1])
-    with accepting(listener, server.serve):
+    with serve_connections(listener, server.serve):
         try:
             yield server
         finally:

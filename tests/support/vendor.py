@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support import vendor_rules
-from tests.support.servers import DEADLINE, wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 EVENT_STREAM = "text/event-stream"
 Portion = bytes | threading.Event
@@ -81,7 +81,7 @@ class Vendor:
         self._answers: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
 
-    def say(self, *answers: Answer, at: str = "") -> None:
+    def set_answers(self, *answers: Answer, at: str = "") -> None:
         with self._lock:
             self._answers[at] = list(answers)
 
@@ -90,7 +90,7 @@ class Vendor:
         wait_until(lambda: len(self.requests) >= count)
         return self.requests
 
-    def take(self, request: Received) -> Answer:
+    def record(self, request: Received) -> Answer:
         """Record the request and choose the answer: that of the longest matching `at`."""
         refused = vendor_rules.refusal(request.path.partition("?")[0], request.body)
         with self._lock:
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _talk(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Received(self.command, self.path, headers, self._body(headers))
-        answer = self.vendor.take(request)
+        answer = self.vendor.record(request)
         try:
             self._send(answer)
         except (_Gone, OSError):

@@ -1,4 +1,4 @@
-"""Waits for conditions, and reads the process table."""
+"""Waits for conditions, finds free ports, and reads the process table."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-_PAUSE = threading.Event()  # never set: a wait on it is a look every few milliseconds
+DEADLINE = 60.0  # seconds; generous, because the tests also run on slow machines
+_PAUSE = threading.Event()  # never set: waiting for it pauses between two checks
 
 
-def until(condition: Callable[[], object], *, what: str, seconds: float = 60.0) -> None:
-    """Return once the condition holds; fail with what was waited for."""
+def wait_until(
+    condition: Callable[[], Any], *, what: str = "the condition to hold", seconds: float = DEADLINE
+) -> Any:
+    """The first true value of `condition`. Fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         _PAUSE.wait(0.02)
+    return value
 
 
 def pass_time(seconds: float) -> None:
-    """For a test of how long something lasts, and for no other."""
+    """Sleeps. Only for tests of how long something lasts; others wait for a condition."""
     over = time.monotonic() + seconds
-    until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * seconds + 60)
+    wait_until(lambda: time.monotonic() > over, what="the time to pass", seconds=2 * seconds + 60)
 
 
 def is_alive(process: int) -> bool:
@@ -34,7 +39,7 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def offspring(process: int) -> set[int]:
+def descendants(process: int) -> set[int]:
     """The running processes that descend from this one."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -58,6 +63,7 @@ def command_line(process: int) -> str:
 
 
 def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

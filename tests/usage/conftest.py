@@ -39,7 +39,7 @@ class Gateway:
         for name in names or ("a",):
             self.spool.record(record(name, **changes))
 
-    def ends(self) -> None:
+    def stop(self) -> None:
         self.spool.stop()
 
 
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 def gateway(folder: Path) -> Iterator[Gateway]:
     made = Gateway(folder, Spool(folder))
     yield made
-    made.ends()
+    made.stop()
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_records_still_in_the_spool_are_counted_as_answered(
     take_in()
     gateway.answers("d")
     assert figures(check()) == [4, 1, 0, 0, 3, 3]
-    gateway.ends()
+    gateway.stop()
     take_in()
     assert figures(check()) == [4, 0, 0, 0, 4, 4]
 
@@ -133,7 +133,7 @@ def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
 ):
     gateway.answers("a")
-    gateway.ends()
+    gateway.stop()
     (path,) = folder.iterdir()
     path.write_text(path.read_text() + "[2,1e400]\n")
     take_in()
@@ -149,7 +149,7 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
     now = clock.now()
     for days in (401, 20, 13, 0):
         gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
-        gateway.ends()
+        gateway.stop()
         take_in()
     delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
@@ -163,7 +163,7 @@ def test_deleted_rows_are_not_reported_when_the_retention_is_extended(
     now = clock.now()
     for days in (20, 0):
         gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
-        gateway.ends()
+        gateway.stop()
         take_in()
     delete_expired(now=now)
     settings.USAGE_ROW_DAYS = 30
@@ -179,7 +179,7 @@ def test_files_partly_beyond_the_retention_are_consistent(
     for name, after in (("quick", 200), ("long", -20), ("next", 300)):
         gateway.answers(name, at=edge + after)
         take_in()
-    gateway.ends()
+    gateway.stop()
     gateway.answers("today")
     take_in()
     delete_expired(now=now)

@@ -105,7 +105,7 @@ def test_a_file_is_deleted_once_its_gateway_has_ended_and_all_of_it_is_stored(
     take_in()
     assert list(folder.iterdir())
     gateway.answers("b")
-    gateway.ends()
+    gateway.stop()
     take_in()
     assert not list(folder.iterdir())
     assert names() == ["a", "b"]
@@ -118,7 +118,7 @@ def test_a_large_backlog_is_stored_in_batches(
     monkeypatch.setattr(step, "PORTION_LINES", 10)
     monkeypatch.setattr(step, "MAX_PORTIONS", 3)
     gateway.answers(*map(str, range(45)))
-    gateway.ends()
+    gateway.stop()
     assert [take_in() for _ in range(3)] == [30, 15, 0]
     assert names() == [str(number) for number in range(45)]
 

@@ -63,7 +63,7 @@ def test_concurrent_workers_store_each_row_once(
     gateway.answers(*map(str, range(500)))
     for worker in workers:
         worker.join()
-    gateway.ends()
+    gateway.stop()
     step.ingest(folder=folder, clock=clock.now)
     assert not problems
     assert Request.objects.count() == 500

@@ -28,7 +28,7 @@ def plan(statement: str) -> str:
 
 def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callable[[], int]):
     gateway.answers("old", at=(clock.now() - timedelta(days=20)).timestamp())
-    gateway.ends()
+    gateway.stop()
     take_in()
     SpoolFile.objects.create(name="empty", is_done=True)
     with CaptureQueriesContext(

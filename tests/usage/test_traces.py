@@ -18,10 +18,10 @@ from serving_ui import tasks
 from serving_ui.lib import clock
 from serving_ui.usage import tracing
 from serving_ui.usage.models import Request
+from tests.support.asgi_server import RunningServer, serve
 from tests.support.product import CHAT_REQUEST, Product
-from tests.support.servers import Running, serve
 from tests.support.slow_server import slow_server
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.usage.conftest import Gateway
 
 TakeIn = Callable[[], int]
@@ -34,7 +34,7 @@ class Collector:
 
     spans: list[Any] = field(default_factory=list)
     status: int = 200
-    server: Running | None = None
+    server: RunningServer | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -127,7 +127,9 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
             tasks.export_traces()  # as often as in 40 s, and each comes back
         slow.wait_for(1)
         assert slow.max_open == 1
-    until(lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it")
+    wait_until(
+        lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it"
+    )
 
 
 def test_a_stream_is_marked_with_the_time_of_its_first_token(
@@ -222,8 +224,8 @@ def test_a_query_with_a_trace_is_in_it_a_moment_later(collector: Collector, tmp_
         def is_answered() -> bool:
             return requests.post(address, json=CHAT_REQUEST, headers=headers, timeout=60).status_code == 200
 
-        until(is_answered, what="the token to be known")
-        until(lambda: collector.spans, what="the span")
+        wait_until(is_answered, what="the token to be known")
+        wait_until(lambda: collector.spans, what="the span")
     span = collector.spans[0]
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
     assert attributes(span)["serving_ui.endpoint"] == "sandbox-chat"

@@ -12,7 +12,7 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailed,
 )
 
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 B = "/api/2.0/serving-endpoints"
 CHAT, COMPLETIONS, EMBEDDINGS = "llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"
@@ -54,7 +54,7 @@ def settle(workspace: WorkspaceClient, name: str) -> ServingEndpointDetailed:
         state = seen[0].state
         return state is not None and state.config_update != EndpointStateConfigUpdate.IN_PROGRESS
 
-    until(is_settled, what=f"{name} to settle")
+    wait_until(is_settled, what=f"{name} to settle")
     return seen[0]
 
 

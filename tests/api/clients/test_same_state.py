@@ -12,7 +12,7 @@ from tests.api.clients.conftest import Account
 from tests.support.pages import Page
 from tests.support.product import Person
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
 
@@ -117,7 +117,7 @@ def test_while_an_endpoint_becomes_ready(watching: Watching, owner: Account, nam
         states.append(watching.agreed())
         return states[-1] == "Ready"
 
-    until(is_ready, what=f"{name} to be ready on both sides")
+    wait_until(is_ready, what=f"{name} to be ready on both sides")
     assert set(states) <= {"Not ready (Updating)", "Ready"}
 
 

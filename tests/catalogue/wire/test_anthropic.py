@@ -18,7 +18,7 @@ from anthropic.types.message_create_params import (
 from pydantic import TypeAdapter
 
 from serving_ui.catalogue.tasks import Task
-from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Vendor, running_vendor
 
 REFUSED_BY_SDK = frozenset({"temperature", "top_p", "top_k"})
@@ -26,8 +26,8 @@ REFUSED_BY_SDK = frozenset({"temperature", "top_p", "top_k"})
 BETA = "task_budget"
 """A field of `output_config` that only the SDK's beta half knows."""
 TYPES = {False: MessageCreateParamsNonStreaming, True: MessageCreateParamsStreaming}
-CHATS = [each for each in WHOLE if each.provider.name == "anthropic" and each.task is Task.CHAT]
-STREAMS = [each for each in STREAMED if each.provider.name == "anthropic" and each.task is Task.CHAT]
+CHATS = [each for each in WITH_REPLY if each.provider.name == "anthropic" and each.task is Task.CHAT]
+STREAMS = [each for each in WITH_STREAM if each.provider.name == "anthropic" and each.task is Task.CHAT]
 every_chat = pytest.mark.parametrize("recorded", CHATS, ids=str)
 every_stream = pytest.mark.parametrize("recorded", STREAMS, ids=str)
 
@@ -54,7 +54,7 @@ def about_old_models() -> Iterator[None]:
 
 
 def body(recorded: Recording) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(recorded.built().body or b"")
+    content: dict[str, Any] = json.loads(recorded.build_request().body or b"")
     return content
 
 
@@ -87,9 +87,9 @@ def through(kind: Any, value: Any) -> Any:
 def test_the_sdk_sends_the_same_for_the_same(
     recorded: Recording, vendor: Vendor, client: anthropic.Anthropic
 ):
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     client.messages.create(**arguments(recorded))
-    request, ours = vendor.requests[0], recorded.built()
+    request, ours = vendor.requests[0], recorded.build_request()
     assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
     assert request.json == body(recorded)
     sent = {name.lower(): value for name, value in ours.headers}
@@ -103,7 +103,7 @@ def test_the_sdk_sends_the_same_for_the_same(
 @every_chat
 def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
     assert recorded.answer is not None
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read = client.messages.create(**arguments(recorded))
     message = recorded.answer["choices"][0]["message"]
     assert read_by_sdk(read) == read_here(message, recorded.answer["usage"])
@@ -112,7 +112,7 @@ def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, clie
 @every_stream
 def test_the_sdk_reads_the_same_stream(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
     assert recorded.chunks is not None
-    vendor.say(Answer.stream(recorded.stream()))
+    vendor.set_answers(Answer.stream(recorded.stream()))
     with client.messages.stream(**arguments(recorded)) as stream:
         read = stream.get_final_message()
     message, usage = gathered(recorded.chunks)

@@ -17,7 +17,7 @@ from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.inference_request import read_body
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support.recordings import RECORDINGS, Recording, with_other
+from tests.support.recordings import RECORDINGS, Recording, replace_value
 
 NEEDED = frozenset({"messages", "prompt", "input", "stream"})
 """The gateway looks at these before: they are there, of the right type and not empty."""
@@ -123,7 +123,7 @@ OF_THE_VENDOR = [
 def test_what_openai_s_parameters_have_become_is_never_replaced(recorded: Recording, name: str):
     """Who says the same once more in the vendor's own words is told so, by its name."""
     with pytest.raises(UnsupportedRequest, match=name):
-        recorded.built({**recorded.openai_request, name: "something else"})
+        recorded.build_request({**recorded.openai_request, name: "something else"})
 
 
 def shortest(recorded: Recording) -> dict[str, Any]:
@@ -138,12 +138,12 @@ def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Re
     """Nothing is dropped in silence."""
     openai_request = shortest(recorded) | NEEDING_MORE.get(name, {})
     try:
-        plain = recorded.built(openai_request).body
+        plain = recorded.build_request(openai_request).body
     except UnsupportedRequest:
         return  # it cannot do what the parameter belongs to
     for value in PARAMETER_VALUES[name]:
         try:
-            sent = recorded.built({**openai_request, name: value}).body
+            sent = recorded.build_request({**openai_request, name: value}).body
         except UnsupportedRequest as refusal:
             assert name in str(refusal)
         else:
@@ -171,7 +171,7 @@ def built_or_refused(recorded: Recording, openai_request: dict[str, Any], *, che
     """
     try:
         body = read_body(json.dumps(openai_request).encode())
-        request = recorded.built(body, checked=checked)
+        request = recorded.build_request(body, checked=checked)
     except (UnsupportedRequest, GatewayError) as refusal:
         assert str(refusal)
     else:
@@ -182,7 +182,7 @@ def built_or_refused(recorded: Recording, openai_request: dict[str, Any], *, che
 @settings(deadline=None, max_examples=30)
 @given(at=st.integers(0, 1000), value=ANYTHING)
 def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
-    openai_request = with_other(recorded.openai_request, at, value)
+    openai_request = replace_value(recorded.openai_request, at, value)
     for name in NEEDED & recorded.openai_request.keys():
         if not openai_request[name] or type(openai_request[name]) is not type(recorded.openai_request[name]):
             openai_request[name] = recorded.openai_request[name]

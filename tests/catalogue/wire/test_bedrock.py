@@ -20,9 +20,9 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import UnsupportedRequest
 from serving_ui.catalogue.wire_format import Framing
 from serving_ui.gateway.aws_event_stream import FrameSplitter
-from tests.support import frames
+from tests.support import event_stream_frames
+from tests.support.aws_signature import is_signed
 from tests.support.recordings import RECORDINGS, Recording
-from tests.support.sigv4 import is_signed
 from tests.support.vendor import Answer, Vendor, running_vendor
 
 BEDROCK = [each for each in RECORDINGS if each.provider.name == "amazon-bedrock"]
@@ -76,8 +76,10 @@ def query(sdk: Any, recorded: Recording) -> Any:
 @pytest.mark.parametrize("recorded", BEDROCK, ids=str)
 def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
     streamed = recorded.chunks is not None
-    vendor.say(
-        Answer.stream(recorded.stream(), kind=frames.KIND) if streamed else Answer.json(recorded.reply)
+    vendor.set_answers(
+        Answer.stream(recorded.stream(), kind=event_stream_frames.CONTENT_TYPE)
+        if streamed
+        else Answer.json(recorded.reply)
     )
     answer = query(sdk, recorded)
     if streamed:
@@ -91,7 +93,7 @@ def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.answer], ids=str)
 def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor, sdk: Any):
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     answer = query(sdk, recorded)
     if recorded.task is Task.EMBEDDINGS:
         assert json.loads(answer["body"].read()) == recorded.reply
@@ -102,7 +104,7 @@ def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor,
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
 def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk: Any):
-    vendor.say(Answer.stream(recorded.stream(), kind=frames.KIND))
+    vendor.set_answers(Answer.stream(recorded.stream(), kind=event_stream_frames.CONTENT_TYPE))
     events = [next(iter(each.items())) for each in query(sdk, recorded)["stream"]]
     read = [
         (name, with_bytes(data, convert=lambda content: b64encode(content).decode())) for name, data in events
@@ -120,13 +122,13 @@ def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk:
 def test_nova_has_efforts_of_its_own(effort: Any):
     (recorded,) = [each for each in BEDROCK if each.path.stem == "thinking-of-nova"]
     with pytest.raises(UnsupportedRequest, match="reasoning_effort"):
-        recorded.built({**recorded.openai_request, "reasoning_effort": effort})
+        recorded.build_request({**recorded.openai_request, "reasoning_effort": effort})
 
 
 def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
     (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
     with pytest.raises(UnsupportedRequest, match="parallel_tool_calls"):
-        recorded.built({**recorded.openai_request, "parallel_tool_calls": False})
+        recorded.build_request({**recorded.openai_request, "parallel_tool_calls": False})
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)

@@ -16,7 +16,7 @@ import cohere
 import pytest
 
 from serving_ui.catalogue.tasks import Task
-from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Received, Vendor, running_vendor
 
 CHAT, GENERATE, EMBED = "/v2/chat", "/v1/generate", "/v2/embed"
@@ -29,11 +29,11 @@ def recorded_at(path: str, among: list[Recording]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("recorded", found, ids=str)
 
 
-every_chat = recorded_at(CHAT, WHOLE)
-every_chat_stream = recorded_at(CHAT, STREAMED)
-every_generation = recorded_at(GENERATE, WHOLE)
-every_generated_stream = recorded_at(GENERATE, STREAMED)
-every_vector = recorded_at(EMBED, WHOLE)
+every_chat = recorded_at(CHAT, WITH_REPLY)
+every_chat_stream = recorded_at(CHAT, WITH_STREAM)
+every_generation = recorded_at(GENERATE, WITH_REPLY)
+every_generated_stream = recorded_at(GENERATE, WITH_STREAM)
+every_vector = recorded_at(EMBED, WITH_REPLY)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def arguments(recorded: Recording) -> dict[str, Any]:
 
 def assert_same(request: Received, recorded: Recording, **differing: Any) -> None:
     """Held against what we build, which is what the recording says."""
-    ours = recorded.built()
+    ours = recorded.build_request()
     assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
     assert request.json == {**recorded.request["body"], **differing}
     sent = {name.lower(): value for name, value in ours.headers}
@@ -71,7 +71,7 @@ def assert_same(request: Received, recorded: Recording, **differing: Any) -> Non
 @every_chat
 def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.answer is not None
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read: Any = client.chat(**arguments(recorded))
     assert_same(vendor.requests[0], recorded, stream=False)
     (choice,) = recorded.answer["choices"]
@@ -91,7 +91,7 @@ def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
 @every_chat_stream
 def test_a_stream_of_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.chunks is not None
-    vendor.say(Answer.stream(recorded.stream()))
+    vendor.set_answers(Answer.stream(recorded.stream()))
     message: dict[str, Any] = everything({})
     ended: Any = None
     event: Any
@@ -121,7 +121,7 @@ def test_a_stream_of_a_chat(recorded: Recording, vendor: Vendor, client: cohere.
 @every_generation
 def test_a_generation(recorded: Recording, vendor: Vendor, older_client: cohere.Client):
     assert recorded.answer is not None
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read = older_client.generate(**arguments(recorded))
     assert_same(vendor.requests[0], recorded, stream=False)
     assert read.id == recorded.answer["id"]
@@ -132,7 +132,7 @@ def test_a_generation(recorded: Recording, vendor: Vendor, older_client: cohere.
 @every_generated_stream
 def test_a_stream_of_generations(recorded: Recording, vendor: Vendor, older_client: cohere.Client):
     assert recorded.chunks is not None
-    vendor.say(Answer.stream(recorded.stream(), kind=recorded.content_type))
+    vendor.set_answers(Answer.stream(recorded.stream(), kind=recorded.content_type))
     texts: dict[int, str] = {}
     reasons: dict[int, str] = {}
     event: Any
@@ -158,7 +158,7 @@ def test_a_stream_of_generations(recorded: Recording, vendor: Vendor, older_clie
 @every_vector
 def test_embeddings(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.answer is not None
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read: Any = client.embed(**arguments(recorded))
     assert_same(vendor.requests[0], recorded)
     assert read.embeddings.float_ == [floats(each["embedding"]) for each in recorded.answer["data"]]
@@ -166,7 +166,7 @@ def test_embeddings(recorded: Recording, vendor: Vendor, client: cohere.ClientV2
 
 
 def test_every_task_is_asked_at_an_address_that_the_sdk_knows():
-    cohere_ones = [each for each in (*WHOLE, *STREAMED) if each.provider.name == "cohere"]
+    cohere_ones = [each for each in (*WITH_REPLY, *WITH_STREAM) if each.provider.name == "cohere"]
     assert {each.request["path"] for each in cohere_ones} == {CHAT, GENERATE, EMBED}
     assert {each.task for each in cohere_ones} == set(Task)
 

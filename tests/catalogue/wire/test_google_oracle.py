@@ -242,13 +242,13 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
         **options, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
     )
     if recorded.openai_request.get("stream"):
-        vendor.say(Answer.stream(recorded.stream()))
+        vendor.set_answers(Answer.stream(recorded.stream()))
         for _ in client.models.generate_content_stream(
             model=recorded.model, contents=contents, config=config
         ):
             pass
     else:
-        vendor.say(Answer.json(recorded.reply))
+        vendor.set_answers(Answer.json(recorded.reply))
         client.models.generate_content(model=recorded.model, contents=contents, config=config)
     same(vendor.requests[-1], recorded)
 
@@ -256,7 +256,7 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
 @pytest.mark.parametrize("name", VECTORS)
 def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: Vendor, name: str):
     recorded, (texts, options) = GOOGLE[name], VECTORS[name]
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read = client.models.embed_content(
         model=recorded.model, contents=texts, config=types.EmbedContentConfig(**options)
     )

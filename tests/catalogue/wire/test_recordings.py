@@ -13,7 +13,7 @@ from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import UnsupportedRequest
-from tests.support.recordings import CANNOT, RECORDINGS, STREAMED, VENDOR, WHOLE, Recording, Refusal
+from tests.support.recordings import RECORDINGS, REFUSED, VENDOR, WITH_REPLY, WITH_STREAM, Recording, Refusal
 
 STAYS = frozenset({"messages", "prompt", "input", "stream"})
 """What a question must have in its own body."""
@@ -32,7 +32,7 @@ def test_a_provider_speaks_every_task_that_it_has(provider: Provider):
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
 def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording):
-    request = recorded.built()
+    request = recorded.build_request()
     parts = urlsplit(request.url)
     sent = {name.lower(): value for name, value in request.headers}
     assert request.method == "POST"
@@ -47,17 +47,17 @@ def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
     required = {name: value for name, value in recorded.openai_request.items() if name in STAYS}
     extra = {name: value for name, value in recorded.openai_request.items() if name not in STAYS}
     merged = {**extra.pop("extra_params", {}), **extra}
-    request = recorded.built({**required, "extra_params": merged})
+    request = recorded.build_request({**required, "extra_params": merged})
     assert json.loads(request.body or b"") == recorded.request["body"]
 
 
-@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+@pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
 def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
     reply = recorded.wire_format.translate_response
     assert (reply(recorded.reply, recorded.context) if reply else recorded.reply) == recorded.answer
 
 
-TRANSLATED = [each for each in STREAMED if each.wire_format.stream_translator is not None]
+TRANSLATED = [each for each in WITH_STREAM if each.wire_format.stream_translator is not None]
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
@@ -71,7 +71,7 @@ def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
     assert translator.finished
 
 
-@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.task is Task.CHAT], ids=str)
+@pytest.mark.parametrize("recorded", [each for each in WITH_STREAM if each.task is Task.CHAT], ids=str)
 def test_openais_client_gathers_the_chunks(recorded: Recording):
     assert recorded.chunks is not None
     state = ChatCompletionStreamState()
@@ -96,9 +96,9 @@ def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording
     assert not translator.finished
 
 
-@pytest.mark.parametrize("refusal", CANNOT, ids=str)
+@pytest.mark.parametrize("refusal", REFUSED, ids=str)
 def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: Refusal):
     recorded = refusal.recording
     with pytest.raises(UnsupportedRequest) as refused:
-        recorded.built({**recorded.openai_request, **refusal.openai_request})
+        recorded.build_request({**recorded.openai_request, **refusal.openai_request})
     assert refusal.parameter in str(refused.value)

@@ -13,8 +13,8 @@ import pytest
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import UnsupportedRequest
-from tests.support.columns import COLUMNS, Column
-from tests.support.table import (
+from tests.support.rule_columns import COLUMNS, Column
+from tests.support.rule_table import (
     BEDROCK,
     USER,
     Refused,
@@ -22,7 +22,7 @@ from tests.support.table import (
     assert_cell,
     assistant,
     call,
-    every,
+    for_columns,
     image,
     results,
     text,
@@ -134,7 +134,7 @@ IMAGES = [
         "images by address",
         [user([image("https://a.example/b.webp"), text("What?")])],
         [("user", Picture("https://a.example/b.webp"), "What?")],
-        {**every(BEDROCK, Refused("messages[0].content")), "ai21": Refused("messages[0].content")},
+        {**for_columns(BEDROCK, Refused("messages[0].content")), "ai21": Refused("messages[0].content")},
     ),
     Row(
         "images of other types", [user([image("data:image/bmp;base64,Qk0=")])], Refused("messages[0].content")
@@ -160,7 +160,7 @@ IMAGES = [
         "images that tools give",
         [user("Hi"), assistant(None, call("a")), tool("a", [image(PNG)])],
         Refused("messages[2].content"),
-        every(
+        for_columns(
             ("anthropic", "bedrock-anthropic", "bedrock-amazon"),
             [USER, ("assistant", Call("a", "f")), results(("a", "Picture(shown='image/png')"))],
         ),
@@ -182,7 +182,7 @@ def test_the_table_has_a_column_for_each_wire():
     assert {each.provider.name for each in COLUMNS} == own
     assert {f"bedrock-{maker}" for maker, _label in makers.choices} == set(BEDROCK)
     for row in ROWS:
-        assert row.but.keys() <= {each.name for each in COLUMNS}
+        assert row.exceptions.keys() <= {each.name for each in COLUMNS}
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
@@ -214,8 +214,8 @@ STOPS: dict[str, tuple[list[str], list[str] | Refused, dict[str, list[str] | Ref
 @pytest.mark.parametrize("rule", STOPS)
 @pytest.mark.parametrize("task", [Task.CHAT, Task.COMPLETIONS], ids=["chat", "completions"])
 def test_stops(rule: str, column: Column, task: Task):
-    stop, cell, but = STOPS[rule]
-    expected = but.get(column.name, cell)
+    stop, cell, exceptions = STOPS[rule]
+    expected = exceptions.get(column.name, cell)
     request_body: dict[str, Any] = {"messages": [user("Hi")]} if task is Task.CHAT else {"prompt": "Hi"}
     for model in (column.chat,) if task is Task.CHAT else column.completions:
         if isinstance(expected, Refused):

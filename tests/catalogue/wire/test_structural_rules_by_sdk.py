@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 
 from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.catalogue.wire import test_structural_rules, test_structural_rules_of_tools
-from tests.support.columns import COLUMNS, Column
-from tests.support.table import Row
+from tests.support.rule_columns import COLUMNS, Column
+from tests.support.rule_table import Row
 
 ROWS = [*test_structural_rules.ROWS, *test_structural_rules_of_tools.ROWS]
 SERVICE = botocore.model.ServiceModel(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.columns import COLUMNS, Column, fitted
-from tests.support.table import (
-    APART,
+from tests.support.rule_columns import COLUMNS, Column, substitute
+from tests.support.rule_table import (
     BEDROCK,
+    NO_TEXT_BESIDE_TOOLS,
     USER,
     Cell,
     Refused,
@@ -19,7 +19,7 @@ from tests.support.table import (
     assert_cell,
     assistant,
     call,
-    every,
+    for_columns,
     results,
     tool,
     tools,
@@ -29,8 +29,8 @@ from tests.support.vendor_requests import Call
 
 LONG = "a" * 100
 MCP = "mcp.files/read:now"
-MCP_FITTED = fitted("mcp_files_read_now", MCP)
-MCP_AT_GOOGLE = fitted("mcp.files_read_now", MCP)
+MCP_FITTED = substitute("mcp_files_read_now", MCP)
+MCP_AT_GOOGLE = substitute("mcp.files_read_now", MCP)
 DASHED = "read-file"
 
 
@@ -52,7 +52,7 @@ def call_messages(*ids: Any, answered: tuple[Any, ...] | None = None) -> list[di
     ]
 
 
-KIMIS = fitted("functions_get_0", "functions.get:0")
+KIMIS = substitute("functions_get_0", "functions.get:0")
 IDS = [
     Row(
         "ids of another vendor",
@@ -63,14 +63,14 @@ IDS = [
     Row(
         "ids that differ in what is not taken",
         call_messages("a.b", "a:b", "a_b"),
-        *fine(fitted("a_b", "a.b"), fitted("a_b", "a:b"), "a_b", other=("a.b", "a:b", "a_b")),
+        *fine(substitute("a_b", "a.b"), substitute("a_b", "a:b"), "a_b", other=("a.b", "a:b", "a_b")),
         tools("f"),
     ),
-    Row("long ids", call_messages(LONG), *fine(fitted("a" * 49, LONG), other=(LONG,)), tools("f")),
+    Row("long ids", call_messages(LONG), *fine(substitute("a" * 49, LONG), other=(LONG,)), tools("f")),
     Row(
         "an id that looks fitted",
         call_messages(KIMIS),
-        *fine(fitted(KIMIS[:49], KIMIS), other=(fitted(KIMIS, KIMIS),)),
+        *fine(substitute(KIMIS[:49], KIMIS), other=(substitute(KIMIS, KIMIS),)),
         tools("f"),
     ),
     Row("empty ids", call_messages("", ""), *fine("call", "call-2", other=("call", "call-2")), tools("f")),
@@ -84,7 +84,7 @@ IDS = [
     Row(
         "ids of other scripts",
         call_messages("呼び出し"),
-        *fine(fitted("____", "呼び出し"), other=(fitted("____", "呼び出し"),)),
+        *fine(substitute("____", "呼び出し"), other=(substitute("____", "呼び出し"),)),
         tools("f"),
     ),
     Row("an id twice in a turn", call_messages("a", "a"), *fine("a", "a-2", other=("a", "a-2")), tools("f")),
@@ -131,8 +131,8 @@ IDS = [
         "a result after what the user adds",
         [user("Hi"), assistant(None, call("a")), user("Quick!"), tool("a")],
         [USER, ("assistant", Call("a", "f")), results(("a", "1")), ("user", "Quick!")],
-        every(
-            APART,
+        for_columns(
+            NO_TEXT_BESIDE_TOOLS,
             [
                 USER,
                 ("assistant", Call("a", "f")),
@@ -147,8 +147,8 @@ IDS = [
         "text beside calls and results",
         [user("Hi"), assistant("Wait.", call("a")), tool("a"), user("Well?")],
         [USER, ("assistant", "Wait.", Call("a", "f")), results(("a", "1")), ("user", "Well?")],
-        every(
-            APART,
+        for_columns(
+            NO_TEXT_BESIDE_TOOLS,
             [
                 USER,
                 ("assistant", "Wait."),
@@ -190,30 +190,30 @@ NAMES = [
     Row(
         "names of other scripts",
         calling("天気"),
-        named(fitted("__", "天気")),
+        named(substitute("__", "天気")),
         more=tools("天気"),
-        tools={"": [fitted("__", "天気")]},
+        tools={"": [substitute("__", "天気")]},
     ),
     Row(
         "long names",
         calling(LONG),
-        named(fitted("a" * 49, LONG)),
+        named(substitute("a" * 49, LONG)),
         more=tools(LONG),
-        tools={"": [fitted("a" * 49, LONG)]},
+        tools={"": [substitute("a" * 49, LONG)]},
     ),
     Row(
         "names with dashes",
         calling(DASHED),
         named(DASHED),
-        {"cohere": named(fitted("read_file", DASHED))},
+        {"cohere": named(substitute("read_file", DASHED))},
         tools(DASHED),
-        tools={"": [DASHED], "cohere": [fitted("read_file", DASHED)]},
+        tools={"": [DASHED], "cohere": [substitute("read_file", DASHED)]},
     ),
     Row(
         "names that begin with a digit",
         calling("1st"),
         named("1st"),
-        {"cohere": named(fitted("_1st", "1st")), "vertex": named(fitted("_1st", "1st"))},
+        {"cohere": named(substitute("_1st", "1st")), "vertex": named(substitute("_1st", "1st"))},
         tools("1st"),
     ),
 ]
@@ -230,7 +230,7 @@ HISTORY = [
     user("Sum it up."),
 ]
 IN_WORDS = {
-    **every(BEDROCK, AS_TEXT),
+    **for_columns(BEDROCK, AS_TEXT),
     "cohere": [
         USER,
         ("assistant", 'Wait.\n[Called the tool mcp.files/read:now with {"a": 1}]'),
@@ -250,7 +250,7 @@ def as_it_was(name: str, call_id: str) -> Cell:
     return [USER, ("assistant", "Wait.", called), results((call_id, "rain")), ("user", "Sum it up.")]
 
 
-A1 = fitted("a_1", "a:1")
+A1 = substitute("a_1", "a:1")
 NO_TOOLS = [
     Row(
         "history without tools",
@@ -274,7 +274,9 @@ NO_TOOLS = [
         [tool("x", "rain"), user("Sum it up.")],
         Refused("messages[0].tool_call_id"),
         {
-            **every(BEDROCK, [("user", "[The tool that was called answered:]\n", "rain", "Sum it up.")]),
+            **for_columns(
+                BEDROCK, [("user", "[The tool that was called answered:]\n", "rain", "Sum it up.")]
+            ),
             "cohere": [("user", "[The tool that was called answered:]\nrain"), ("user", "Sum it up.")],
             "ai21": [("user", "[The tool that was called answered:]\nrain\n\nSum it up.")],
         },

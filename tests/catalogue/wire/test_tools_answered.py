@@ -13,8 +13,8 @@ from openai.types.chat import ChatCompletionChunk
 from serving_ui.catalogue.openai_response import ToolArgumentsStream
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.wire_format import StreamEvent, to_openai_response, translate_event
-from tests.support.columns import COLUMNS, Column
-from tests.support.table import tools, user
+from tests.support.rule_columns import COLUMNS, Column
+from tests.support.rule_table import tools, user
 
 Json = dict[str, Any]
 NAMES = ["weather", "mcp.files/read:now", "天気", "a" * 100, "1st", "read-file"]

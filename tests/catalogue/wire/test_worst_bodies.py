@@ -107,16 +107,16 @@ def test_no_body_holds_up_a_process(name: str):
     task = next(task for task, key in KEY.items() if key in body)
     for recorded in recordings(task):
         began = time.process_time()
-        built(recorded, parse_request(body, task=task, is_response=False))
+        build_request(recorded, parse_request(body, task=task, is_response=False))
         seconds = reading + time.process_time() - began
         assert seconds < MOST_SECONDS, f"{recorded}: {seconds:.1f} s"
 
 
-def built(recorded: Recording, inference_request: InferenceRequest) -> None:
+def build_request(recorded: Recording, inference_request: InferenceRequest) -> None:
     """What the gateway does with a question before it is sent; refusals are as good as requests."""
     try:
         assert inference_request.expected_tokens >= 0
-        recorded.built(inference_request.body)
+        recorded.build_request(inference_request.body)
     except (UnsupportedRequest, GatewayError):
         return
 

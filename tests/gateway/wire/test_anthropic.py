@@ -38,14 +38,14 @@ def stream_of(name: str) -> Answer:
 
 def test_openai_reads_an_answer_with_tools(client: openai.OpenAI, vendor: Vendor):
     recorded: Recording = NAMED["tool-calls"]
-    vendor.say(Answer.json(recorded.reply))
+    vendor.set_answers(Answer.json(recorded.reply))
     read = client.chat.completions.create(model="vendor", **recorded.openai_request)
     assert read.to_dict() == {**(recorded.answer or {}), "created": read.created}
     assert vendor.requests[0].headers["x-api-key"] == CANARY
 
 
 def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
-    vendor.say(stream_of("stream-tools"))
+    vendor.set_answers(stream_of("stream-tools"))
     tools = NAMED["stream-tools"].openai_request["tools"]
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
@@ -64,7 +64,7 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
     content = (
         NAMED["stream-thinking"].stream().replace(b'"stop_reason": "refusal"', b'"stop_reason": "end_turn"')
     )
-    vendor.say(Answer.stream(content))
+    vendor.set_answers(Answer.stream(content))
     with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
         read = stream.get_final_completion().choices[0]
     reply: Any = read.message.to_dict()
@@ -73,7 +73,7 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
         "Blue.",
         "stop",
     )
-    vendor.say(Answer.json(NAMED["refusal"].reply))
+    vendor.set_answers(Answer.json(NAMED["refusal"].reply))
     client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *HELLO])
     thought, hidden, text = vendor.requests[-1].json["messages"][1]["content"]
     assert thought == {"type": "thinking", "thinking": "Light scatters.", "signature": "EqQBCgIYAhIM"}
@@ -82,11 +82,11 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
 
 
 def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, vendor: Vendor):
-    vendor.say(stream_of("stream-thinking"))
+    vendor.set_answers(stream_of("stream-thinking"))
     with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
         stream.until_done()
         reply: Any = stream.current_completion_snapshot.choices[0].message.to_dict()
-    vendor.say(Answer.json(NAMED["hello"].reply))
+    vendor.set_answers(Answer.json(NAMED["hello"].reply))
     client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *HELLO])
     thoughts = vendor.requests[-1].json["messages"][1]["content"][:2]
     assert thoughts == [
@@ -105,7 +105,7 @@ def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: Gatewa
         task=recorded.task,
         name="old",
     )
-    vendor.say(stream_of("stream-completion"), at="/v1/complete")
+    vendor.set_answers(stream_of("stream-completion"), at="/v1/complete")
     pieces = client.completions.create(model="old", prompt="Say hello.", stream=True)
     assert "".join(piece.choices[0].text for piece in pieces) == " Hello!"
     assert vendor.requests[0].json["prompt"] == "\n\nHuman: Say hello.\n\nAssistant:"
@@ -130,7 +130,7 @@ def failure(kind: str, message: str) -> dict[str, Any]:
 def test_its_errors_are_told_in_its_words(
     gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
 ):
-    vendor.say(Answer.json(failure(kind, f"Something about {CANARY}."), status=status))
+    vendor.set_answers(Answer.json(failure(kind, f"Something about {CANARY}."), status=status))
     answer = gateway.query("vendor", {"messages": HELLO})
     assert answer.status_code == seen
     assert "Something about [secret]." in answer.json()["message"]
@@ -142,7 +142,7 @@ def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewaySe
     events = NAMED["stream-hello"].stream().split(b"\n\n")
     broken = failure("overloaded_error", f"Overloaded, {CANARY}")
     last = f"event: error\ndata: {json.dumps(broken)}\n\n".encode()
-    vendor.say(Answer.stream(b"\n\n".join(events[:4]) + b"\n\n" + last))
+    vendor.set_answers(Answer.stream(b"\n\n".join(events[:4]) + b"\n\n" + last))
     answer = gateway.query("vendor", STREAM)
     ended = ended_with_an_error(answer)
     assert ended["message"].endswith("The provider said: Overloaded, [secret]")
@@ -152,7 +152,7 @@ def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewaySe
 @pytest.mark.usefixtures("client")
 def test_an_error_before_the_first_event_is_an_ordinary_error(gateway: GatewayServer, vendor: Vendor):
     broken = json.dumps(failure("overloaded_error", "Overloaded"))
-    vendor.say(Answer.stream(f"event: error\ndata: {broken}\n\n".encode()))
+    vendor.set_answers(Answer.stream(f"event: error\ndata: {broken}\n\n".encode()))
     answer = gateway.query("vendor", STREAM)
     assert answer.status_code == 503
     assert "Overloaded" in answer.json()["message"]
@@ -164,7 +164,7 @@ def test_a_stream_without_its_last_event_is_never_a_clean_one(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     content = NAMED["stream-hello"].stream().partition(b"event: message_stop")[0]
-    vendor.say(Answer.stream(content, cut=cut))
+    vendor.set_answers(Answer.stream(content, cut=cut))
     ended_with_an_error(gateway.query("vendor", STREAM))
 
 

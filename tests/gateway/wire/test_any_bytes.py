@@ -17,11 +17,11 @@ from serving_ui.gateway.reported_failure import to_error
 from serving_ui.gateway.response_translator import ResponseTranslator
 from serving_ui.gateway.token_counter import TokenCounter
 from tests.catalogue.test_any_body import ANYTHING
-from tests.support import frames
-from tests.support.recordings import STREAMED, WHOLE, Recording, with_other
+from tests.support import event_stream_frames
+from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording, replace_value
 
-every_stream = pytest.mark.parametrize("recorded", STREAMED, ids=str)
-every_answer = pytest.mark.parametrize("recorded", WHOLE, ids=str)
+every_stream = pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
+every_answer = pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
 CUTS = st.lists(st.integers(min_value=0, max_value=100_000), max_size=12)
 
 
@@ -80,7 +80,9 @@ def test_any_split_of_a_stream_gives_the_same_events(recorded: Recording, places
     assert translate(recorded, cut(content, places)) == translate(recorded, [content])
 
 
-@pytest.mark.parametrize("recorded", [each for each in STREAMED if each.content_type == Framing.SSE], ids=str)
+@pytest.mark.parametrize(
+    "recorded", [each for each in WITH_STREAM if each.content_type == Framing.SSE], ids=str
+)
 @settings(deadline=None, max_examples=10)
 @given(places=CUTS)
 def test_a_stream_with_other_line_ends_and_comments_gives_the_same_events(
@@ -106,7 +108,7 @@ def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Reco
 
 def framed(recorded: Recording, name: str, data: Any) -> bytes:
     if recorded.content_type == Framing.AWS:
-        return frames.event(name, data)
+        return event_stream_frames.event(name, data)
     if recorded.content_type == Framing.LINES:
         return json.dumps(data).encode() + b"\n"
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
@@ -120,7 +122,7 @@ def test_an_event_of_another_shape_is_an_error_or_passes(
 ):
     events = [(event.name, event.data) for event in recorded.events()]
     name, data = events[which % len(events)]
-    events[which % len(events)] = (name, with_other(data, at, value))
+    events[which % len(events)] = (name, replace_value(data, at, value))
     got = translate(recorded, [b"".join(framed(recorded, name, data) for name, data in events)])
     assert got.is_over != (got.error is not None)
 
@@ -141,7 +143,7 @@ def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, jun
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, 1000), value=ANYTHING)
 def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, at: int, value: Any):
-    content = json.dumps(with_other(recorded.reply, at, value)).encode()
+    content = json.dumps(replace_value(recorded.reply, at, value)).encode()
     try:
         answer = translator(recorded).translate(content)
     except GatewayError as error:

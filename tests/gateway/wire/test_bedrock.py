@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.gateway.conftest import GatewayServer
-from tests.support import frames
+from tests.support import event_stream_frames
 from tests.support.recordings import RECORDINGS
 from tests.support.vendor import Answer, Vendor
 
@@ -33,8 +33,10 @@ def lead(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
         task=recorded.task,
     )
     streamed = recorded.chunks is not None
-    vendor.say(
-        Answer.stream(recorded.stream(), kind=frames.KIND) if streamed else Answer.json(recorded.reply)
+    vendor.set_answers(
+        Answer.stream(recorded.stream(), kind=event_stream_frames.CONTENT_TYPE)
+        if streamed
+        else Answer.json(recorded.reply)
     )
 
 
@@ -69,9 +71,13 @@ def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, v
     lead(gateway, vendor, "stream-hello" if stream else "hello")
     ended = {"stopReason": "malformed_tool_use"}
     if stream:
-        vendor.say(Answer.stream(frames.event("messageStop", ended), kind=frames.KIND))
+        vendor.set_answers(
+            Answer.stream(
+                event_stream_frames.event("messageStop", ended), kind=event_stream_frames.CONTENT_TYPE
+            )
+        )
     else:
-        vendor.say(Answer.json({**NAMED["hello"].reply, **ended}))
+        vendor.set_answers(Answer.json({**NAMED["hello"].reply, **ended}))
     answer = gateway.query("vendor", {"messages": HELLO, "stream": stream})
     assert answer.status_code == 500
     assert "cannot be used (malformed_tool_use)" in answer.json()["message"]

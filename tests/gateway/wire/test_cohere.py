@@ -51,7 +51,7 @@ def test_a_stream_that_fails_says_so(
 ):
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
-    vendor.say(failing(recorded, **last))
+    vendor.set_answers(failing(recorded, **last))
     answer = gateway.query("vendor", recorded.openai_request)
     *_, error = [line for line in answer.text.split("\n") if line]
     assert words in json.loads(error.removeprefix("data: "))["error"]["message"]
@@ -62,7 +62,7 @@ def test_a_stream_that_fails_says_so(
 def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, vendor: Vendor, name: str):
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
-    vendor.say(failing(recorded, type="debug"))
+    vendor.set_answers(failing(recorded, type="debug"))
     answer = gateway.query("vendor", recorded.openai_request)
     assert "before the answer was complete" in answer.text
     assert "[DONE]" not in answer.text
@@ -73,7 +73,7 @@ def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, ve
 def test_a_whole_answer_that_failed_is_an_error(gateway: GatewayServer, vendor: Vendor, name: str):
     recorded = NAMED[name]
     lead(gateway, vendor, recorded)
-    vendor.say(Answer.json({**recorded.reply, "finish_reason": "ERROR"}))
+    vendor.set_answers(Answer.json({**recorded.reply, "finish_reason": "ERROR"}))
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 500
     assert "it failed while generating (ERROR)" in answer.json()["message"]
@@ -82,7 +82,7 @@ def test_a_whole_answer_that_failed_is_an_error(gateway: GatewayServer, vendor: 
 def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["hello"]
     lead(gateway, vendor, recorded)
-    vendor.say(Answer.json({"id": "1", "message": "too many tokens for key-1"}, status=400))
+    vendor.set_answers(Answer.json({"id": "1", "message": "too many tokens for key-1"}, status=400))
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 400
     assert "too many tokens for [secret]" in answer.json()["message"]

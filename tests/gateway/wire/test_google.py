@@ -33,16 +33,16 @@ def lead(gateway: GatewayServer, vendor: Vendor, **changes: Any) -> None:
 def client(gateway: GatewayServer, vendor: Vendor) -> openai.OpenAI:
     """Its endpoint `vendor` leads to a Gemini model, by a token that must never be seen."""
     lead(gateway, vendor)
-    vendor.say(Answer.json({"access_token": TOKEN, "expires_in": 3600}), at="/token")
+    vendor.set_answers(Answer.json({"access_token": TOKEN, "expires_in": 3600}), at="/token")
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
 
-def say(vendor: Vendor, *answers: Answer) -> None:
-    vendor.say(*answers, at="enerateContent")
+def set_answers(vendor: Vendor, *answers: Answer) -> None:
+    vendor.set_answers(*answers, at="enerateContent")
 
 
 def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor: Vendor):
-    say(vendor, Answer.json(NAMED["tool-calls"].reply))
+    set_answers(vendor, Answer.json(NAMED["tool-calls"].reply))
     first = client.chat.completions.create(model="vendor", messages=HELLO, tools=CLOCK)
     message = first.choices[0].message
     assert message.tool_calls is not None
@@ -55,7 +55,7 @@ def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor
 
 
 def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
-    say(vendor, Answer.stream(NAMED["stream-tools"].stream()))
+    set_answers(vendor, Answer.stream(NAMED["stream-tools"].stream()))
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=CLOCK, stream_options={"include_usage": True}
     ) as stream:
@@ -78,14 +78,14 @@ def test_a_choice_that_ends_before_another_begins_does_not_end_the_stream(
             {"candidates": [reply], "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": tokens}}
         )
 
-    say(vendor, Answer.stream(portion(0, 5), portion(1, 7)))
+    set_answers(vendor, Answer.stream(portion(0, 5), portion(1, 7)))
     chunks = client.chat.completions.create(model="vendor", messages=HELLO, n=2, stream=True)
     ended = [choice.index for chunk in chunks for choice in chunk.choices if choice.finish_reason]
     assert ended == [0, 1]
 
 
 def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
-    say(vendor, Answer.stream(NAMED["stream-two-choices"].stream()))
+    set_answers(vendor, Answer.stream(NAMED["stream-two-choices"].stream()))
     texts, reasons = ["", ""], ["", ""]
     for chunk in client.chat.completions.create(model="vendor", messages=HELLO, n=2, stream=True):
         for choice in chunk.choices:
@@ -98,7 +98,7 @@ def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
 def test_openai_reads_vectors(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["embeddings"]
     lead(gateway, vendor, task=Task.EMBEDDINGS, model=recorded.model)
-    vendor.say(Answer.json(recorded.reply), at=":predict")
+    vendor.set_answers(Answer.json(recorded.reply), at=":predict")
     read = client.embeddings.create(model="vendor", input=["Hello.", "Bye."])  # asks for base64
     assert [each.embedding for each in read.data] == [[0.5, -1], [0.25, 0]]
 
@@ -119,7 +119,7 @@ def test_its_errors_are_told_in_its_words(
     gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
 ):
     error = {"code": status, "message": f"Something about {TOKEN}.", "status": kind}
-    say(vendor, Answer.json({"error": error}, status=status))
+    set_answers(vendor, Answer.json({"error": error}, status=status))
     answer = gateway.query("vendor", {"messages": HELLO})
     assert answer.status_code == seen
     assert "Something about [secret]." in answer.json()["message"]
@@ -141,7 +141,9 @@ def data(value: Any) -> bytes:
 @pytest.mark.usefixtures("client")
 def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewayServer, vendor: Vendor):
     first = NAMED["stream-hello"].stream().partition(b"\n\n")[0] + b"\n\n"
-    say(vendor, Answer.stream(first, data({"error": {"code": 503, "message": f"Overloaded, {TOKEN}"}})))
+    set_answers(
+        vendor, Answer.stream(first, data({"error": {"code": 503, "message": f"Overloaded, {TOKEN}"}}))
+    )
     assert "Overloaded, [secret]" in ended_with_an_error(gateway.query("vendor", STREAM))["message"]
 
 
@@ -151,7 +153,7 @@ def test_a_stream_without_its_last_event_is_never_a_clean_one(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     events = NAMED["stream-hello"].stream().split(b"\n\n")
-    say(vendor, Answer.stream(b"\n\n".join(events[:2]) + b"\n\n", cut=cut))
+    set_answers(vendor, Answer.stream(b"\n\n".join(events[:2]) + b"\n\n", cut=cut))
     ended_with_an_error(gateway.query("vendor", STREAM))
 
 
@@ -165,7 +167,7 @@ MALFORMED = {
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.usefixtures("client")
 def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, vendor: Vendor, stream: bool):
-    say(vendor, Answer.stream(data(MALFORMED)) if stream else Answer.json(MALFORMED))
+    set_answers(vendor, Answer.stream(data(MALFORMED)) if stream else Answer.json(MALFORMED))
     answer = gateway.query("vendor", {"messages": HELLO, "stream": stream})
     assert answer.status_code in {500, 503}
     assert "Malformed function call: clock(" in answer.json()["message"]

@@ -36,7 +36,9 @@ def test_a_whole_answer_that_passes(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording, came: bytes, goes: bytes
 ):
     lead(gateway, vendor, recorded)
-    vendor.say(Answer(200, {"Content-Type": "application/json"}, (came,)), at=recorded.request["path"])
+    vendor.set_answers(
+        Answer(200, {"Content-Type": "application/json"}, (came,)), at=recorded.request["path"]
+    )
     answer = gateway.query("vendor", recorded.openai_request)
     assert (answer.status_code, answer.content) == (200, goes)
 
@@ -44,7 +46,7 @@ def test_a_whole_answer_that_passes(
 def test_a_stream_that_passes(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, NAMED["custom", "stream-hello"])
     chunk = b'{"id":"a","choices":[{"index":0,"delta":{"content":"NaN"},"logprobs":{"content":[{"logprob":%b}]},"finish_reason":"stop"}]}'
-    vendor.say(Answer.stream(b"data: " + chunk % b"-Infinity" + b"\n\ndata: [DONE]\n\n"))
+    vendor.set_answers(Answer.stream(b"data: " + chunk % b"-Infinity" + b"\n\ndata: [DONE]\n\n"))
     answer = gateway.query("vendor", NAMED["custom", "stream-hello"].openai_request)
     assert answer.content == b"data: " + chunk % b"null" + b"\n\ndata: [DONE]\n\n"
 
@@ -54,7 +56,7 @@ def test_events_of_the_responses_api(gateway: GatewayServer, vendor: Vendor):
     event = (
         b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r","score":%b}}\n\n'
     )
-    vendor.say(Answer.stream(event % b"NaN"))
+    vendor.set_answers(Answer.stream(event % b"NaN"))
     answer = gateway.post("responses", {"model": "thinker", "input": "Hi", "stream": True})
     assert answer.content == event % b"null"
 
@@ -64,11 +66,11 @@ def test_an_answer_and_a_stream_that_are_translated(gateway: GatewayServer, vend
     lead(gateway, vendor, recorded)
     candidate = b'{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":NaN}}}]},"finishReason":"STOP","logprobsResult":{"chosenCandidates":[{"token":"x","logProbability":-Infinity}]}}'
     reply = b'{"candidates":[%b],"usageMetadata":{"promptTokenCount":NaN,"totalTokenCount":3}}' % candidate
-    vendor.say(Answer(200, {"Content-Type": "application/json"}, (reply,)), at="/models/")
+    vendor.set_answers(Answer(200, {"Content-Type": "application/json"}, (reply,)), at="/models/")
     (choice,) = strictly(gateway.query("vendor", recorded.openai_request).content)["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":null}'
     assert choice["logprobs"]["content"][0]["logprob"] is None
-    vendor.say(Answer.stream(b"data: " + reply.replace(b"\n", b"") + b"\n\n"), at="/models/")
+    vendor.set_answers(Answer.stream(b"data: " + reply.replace(b"\n", b"") + b"\n\n"), at="/models/")
     answer = gateway.query("vendor", {**recorded.openai_request, "stream": True})
     lines = [line.removeprefix(b"data: ") for line in answer.content.split(b"\n") if line]
     assert lines.pop() == b"[DONE]"
@@ -96,7 +98,7 @@ def test_what_a_tool_and_a_model_wrote_leaves_without_them(
 ):
     recorded = NAMED[provider, "hello"]
     lead(gateway, vendor, recorded)
-    vendor.say(Answer.json(recorded.reply), at=recorded.request["path"])
+    vendor.set_answers(Answer.json(recorded.reply), at=recorded.request["path"])
     function = {"name": "f", "arguments": '{"a": [NaN, Infinity, 1e400]}'}
     messages = [
         {"role": "user", "content": "NaN"},
@@ -119,7 +121,7 @@ def test_what_a_tool_and_a_model_wrote_leaves_without_them(
 def test_what_passes_to_a_provider_is_not_translated(gateway: GatewayServer, vendor: Vendor):
     """Its ids, names, blanks and arguments are the caller's business and the provider's."""
     lead(gateway, vendor, NAMED["custom", "hello"])
-    vendor.say(Answer.json(NAMED["custom", "hello"].reply))
+    vendor.set_answers(Answer.json(NAMED["custom", "hello"].reply))
     function = {"name": "mcp.files/read:now", "arguments": '{"a": NaN}'}
     body = {
         "messages": [

@@ -16,7 +16,7 @@ import pytest
 from serving_ui.catalogue.tasks import Task
 from tests.gateway.conftest import GatewayServer
 from tests.gateway.wire.test_recordings import comparable, lead
-from tests.support.recordings import RECORDINGS, STREAMED, WHOLE, Recording
+from tests.support.recordings import RECORDINGS, WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Received, Vendor
 
 OURS = frozenset({"model", "extra_params", "client_request_id", "usage_context"})
@@ -91,7 +91,7 @@ def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     lead(gateway, vendor, recorded)
-    vendor.say(answer(recorded), at=recorded.request["path"])
+    vendor.set_answers(answer(recorded), at=recorded.request["path"])
     openai_request = {name: value for name, value in recorded.openai_request.items() if name not in OURS}
     read = call_sdk(direct(recorded, vendor), recorded, model=recorded.model, openai_request=openai_request)
     passed = call_sdk(client, recorded, model="vendor", openai_request=openai_request)
@@ -113,7 +113,7 @@ def test_usage_is_counted_and_shown_to_those_only_who_ask(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     lead(gateway, vendor, recorded)
-    vendor.say(answer(recorded), at=recorded.request["path"])
+    vendor.set_answers(answer(recorded), at=recorded.request["path"])
     chunks = call_sdk(client, recorded, model="vendor", openai_request=recorded.openai_request)
     wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage") is True
     assert [chunk for chunk in chunks if not chunk["choices"] or chunk.get("usage")] == chunks[-1:] * wanted
@@ -130,25 +130,25 @@ def test_usage_is_counted_and_shown_to_those_only_who_ask(
         )
 
 
-@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+@pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
 def test_the_sdk_reads_every_providers_answer(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     """Embeddings in base64, unless told otherwise, which the SDK makes numbers of again."""
     assert recorded.answer is not None
     lead(gateway, vendor, recorded)
-    vendor.say(answer(recorded), at=recorded.request["path"])
+    vendor.set_answers(answer(recorded), at=recorded.request["path"])
     read = call_sdk(client, recorded, model="vendor", openai_request=without(recorded, "model"))
     assert comparable(read) == comparable(recorded.answer)
 
 
-@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+@pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
 def test_the_sdk_reads_every_providers_stream(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     assert recorded.chunks is not None
     lead(gateway, vendor, recorded)
-    vendor.say(answer(recorded), at=recorded.request["path"])
+    vendor.set_answers(answer(recorded), at=recorded.request["path"])
     options = {**(recorded.openai_request.get("stream_options") or {}), "include_usage": True}
     openai_request = {**without(recorded, "model"), "stream_options": options}
     assert [
@@ -158,7 +158,7 @@ def test_the_sdk_reads_every_providers_stream(
 
 VECTORS = {
     each.provider.name: each
-    for each in WHOLE
+    for each in WITH_REPLY
     if each.task is Task.EMBEDDINGS and each.path.stem == "embeddings-base64"
 }
 
@@ -168,7 +168,7 @@ def test_vectors_come_in_base64_by_default(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     lead(gateway, vendor, recorded)
-    vendor.say(answer(recorded), at=recorded.request["path"])
+    vendor.set_answers(answer(recorded), at=recorded.request["path"])
     read = client.embeddings.create(model="vendor", input=recorded.openai_request["input"])
     (vector,) = read.data
     assert vector.embedding == [0.5, -1]

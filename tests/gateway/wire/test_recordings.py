@@ -10,12 +10,12 @@ import pytest
 import requests
 
 from tests.gateway.conftest import GatewayServer
-from tests.support.recordings import STREAMED, WHOLE, Recording
+from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Vendor
 
 
 def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
-    vendor.say(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
+    vendor.set_answers(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
     gateway.lead(
         vendor,
         provider=recorded.provider.name,
@@ -42,11 +42,11 @@ def chunks_of(answer: requests.Response) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
-@pytest.mark.parametrize("recorded", WHOLE, ids=str)
+@pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
 def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.answer is not None
     lead(gateway, vendor, recorded)
-    vendor.say(Answer.json(recorded.reply), at=recorded.request["path"])
+    vendor.set_answers(Answer.json(recorded.reply), at=recorded.request["path"])
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 200, answer.text
     assert_received(vendor, recorded)
@@ -64,7 +64,7 @@ def among_the_extra_ones(openai_request: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "recorded",
-    [each for each in (*WHOLE, *STREAMED) if each.wire_format.translate_response or each.chunks],
+    [each for each in (*WITH_REPLY, *WITH_STREAM) if each.wire_format.translate_response or each.chunks],
     ids=str,
 )
 def test_extra_parameters_change_the_answer_as_others_do(
@@ -72,7 +72,7 @@ def test_extra_parameters_change_the_answer_as_others_do(
 ):
     lead(gateway, vendor, recorded)
     streamed = recorded.chunks is not None
-    vendor.say(
+    vendor.set_answers(
         Answer.stream(recorded.stream(), kind=recorded.content_type)
         if streamed
         else Answer.json(recorded.reply),
@@ -90,11 +90,13 @@ def test_extra_parameters_change_the_answer_as_others_do(
         assert comparable(plain.json()) == comparable(extra.json())
 
 
-@pytest.mark.parametrize("recorded", STREAMED, ids=str)
+@pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
 def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.chunks is not None
     lead(gateway, vendor, recorded)
-    vendor.say(Answer.stream(recorded.stream(), kind=recorded.content_type), at=recorded.request["path"])
+    vendor.set_answers(
+        Answer.stream(recorded.stream(), kind=recorded.content_type), at=recorded.request["path"]
+    )
     wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage")
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 200, answer.text
@@ -108,7 +110,7 @@ def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recor
 
 COUNTED = [
     each
-    for each in STREAMED
+    for each in WITH_STREAM
     if each.wire_format.stream_translator and each.chunks and not each.chunks[-1]["choices"]
 ]
 
@@ -119,7 +121,7 @@ def test_a_stream_is_over_with_its_counts_though_the_vendor_leaves_it_open(
 ):
     lead(gateway, vendor, recorded)
     closes = Event()
-    vendor.say(
+    vendor.set_answers(
         Answer.stream(
             recorded.stream().removesuffix(b"data: [DONE]\n\n"), closes, kind=recorded.content_type
         ),

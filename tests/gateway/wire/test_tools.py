@@ -14,9 +14,9 @@ from tests.catalogue.wire.test_tools_answered import WIRES, called
 from tests.gateway.conftest import GatewayServer
 from tests.gateway.wire.test_any_bytes import framed
 from tests.gateway.wire.test_recordings import lead
-from tests.support.columns import COLUMNS
-from tests.support.recordings import STREAMED
-from tests.support.table import assistant, call, tool, tools, user
+from tests.support.recordings import WITH_STREAM
+from tests.support.rule_columns import COLUMNS
+from tests.support.rule_table import assistant, call, tool, tools, user
 from tests.support.vendor import Answer, Vendor
 from tests.support.vendor_requests import Call, parse_vendor_request
 
@@ -26,7 +26,7 @@ HISTORY = [
     assistant("\n", call("functions.get:0", TOOL, arguments="")),
     tool("functions.get:0", ""),
 ]
-CHAT = {each.provider.name: each for each in STREAMED if each.task is Task.CHAT}
+CHAT = {each.provider.name: each for each in WITH_STREAM if each.task is Task.CHAT}
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_agent_goes_on_with_its_tools(
     events = WIRES[provider][1](called(column, TOOL), [])
     content = b"".join(framed(recorded, event.name, event.data) for event in events)
     kind = {"Content-Type": recorded.content_type}
-    vendor.say(Answer(200, kind, (content,)), at=recorded.request["path"].partition("?")[0])
+    vendor.set_answers(Answer(200, kind, (content,)), at=recorded.request["path"].partition("?")[0])
     calls = complete_chat(client, provider, HISTORY).choices[0].message.tool_calls
     assert calls is not None and len(calls) == 1
     made: Any = calls[0]

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.support.servers import DEADLINE
+from tests.support.waiting import DEADLINE
 
 
 @contextmanager
-def accepting(listener: socket.socket, serve: Callable[[socket.socket], None]) -> Iterator[None]:
+def serve_connections(listener: socket.socket, serve: Callable[[socket.socket], None]) -> Iterator[None]:
     """Calls `serve` with each new connection until the context ends, and closes the listener then."""
 
     def accept() -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import requests
 
 from tests.support.product import Answer, Person
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @dataclass
-class Queries:
+class BackgroundQueries:
     """The answers of one background thread, oldest first."""
 
     answers: list[Answer] = field(default_factory=list)
@@ -35,17 +35,17 @@ class Queries:
     def wait_for_more(self, count: int = 20) -> None:
         """Wait until `count` more queries have been answered."""
         goal = len(self.answers) + count
-        until(lambda: len(self.answers) >= goal, what=f"{count} more answers")
+        wait_until(lambda: len(self.answers) >= goal, what=f"{count} more answers")
 
     def wait_for_model(self, model: str, *, seconds: float = 15) -> None:
         """Wait until the latest answer is of this model."""
-        until(lambda: self.models[-1:] == [model], what=f"an answer of {model}", seconds=seconds)
+        wait_until(lambda: self.models[-1:] == [model], what=f"an answer of {model}", seconds=seconds)
 
 
 @contextmanager
-def querying(person: Person, name: str) -> Iterator[Queries]:
+def query_in_background(person: Person, name: str) -> Iterator[BackgroundQueries]:
     """Query the endpoint `name` from a background thread until the block ends."""
-    queries, done, pause = Queries(), threading.Event(), threading.Event()
+    queries, done, pause = BackgroundQueries(), threading.Event(), threading.Event()
     with requests.Session() as session:
         somebody = Person(person.product, session, person.token)
 

@@ -15,7 +15,7 @@ from serving_ui.catalogue.upstream import Addresses
 from serving_ui.catalogue.wire_format import RequestContext, WireFormat
 from serving_ui.gateway.inference_request import read_body
 from tests.support import vendor_rules
-from tests.support.google import service_account
+from tests.support.google_service_account import service_account
 from tests.support.vendor_requests import VendorRequest, parse_vendor_request
 
 _BASE = "http://vendor.example:1"
@@ -108,6 +108,6 @@ COLUMNS = (
 )
 
 
-def fitted(stem: str, text: str) -> str:
+def substitute(stem: str, text: str) -> str:
     """The substitute for a tool name or id that the vendor would reject: `stem` and a hash of the text."""
     return f"{stem}__x{sha256(text.encode()).hexdigest()[:12]}"

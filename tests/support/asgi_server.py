@@ -13,12 +13,11 @@ from typing import Any
 import uvicorn
 
 from serving_ui.server.protocol import Protocol
-
-DEADLINE = 60.0
+from tests.support.waiting import DEADLINE
 
 
 @dataclass
-class Running:
+class RunningServer:
     """An application that answers at `url`. `run` runs a coroutine in its event loop."""
 
     url: str
@@ -31,7 +30,7 @@ class Running:
 
 
 @contextmanager
-def serve(app: Callable[..., Awaitable[None]], **settings: Any) -> Iterator[Running]:
+def serve(app: Callable[..., Awaitable[None]], **settings: Any) -> Iterator[RunningServer]:
     """Runs `app` until the block ends. It is listening when the block begins. `settings` are uvicorn's."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -60,26 +59,8 @@ def serve(app: Callable[..., Awaitable[None]], **settings: Any) -> Iterator[Runn
         raise RuntimeError("The test server did not start.")
     try:
         scheme = "https" if "ssl_certfile" in settings else "http"
-        yield Running(f"{scheme}://127.0.0.1:{port}", port, server, loops[0])
+        yield RunningServer(f"{scheme}://127.0.0.1:{port}", port, server, loops[0])
     finally:
         server.should_exit = True
         thread.join(DEADLINE)
         listener.close()
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], Any], *, seconds: float = DEADLINE) -> Any:
-    """The first true value of `condition`, asked again and again; fails after `seconds`."""
-    clock = threading.Event()
-    waited = 0.0
-    while not (value := condition()):
-        if waited >= seconds:
-            raise AssertionError(f"It did not become true within {seconds:g} s.")
-        clock.wait(0.02)
-        waited += 0.02
-    return value

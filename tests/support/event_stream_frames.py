@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from zlib import crc32
 
-KIND = "application/vnd.amazon.eventstream"
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 
 def frame(headers: Mapping[str, str], payload: bytes = b"") -> bytes:

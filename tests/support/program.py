@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.support.waiting import offspring, until
+from tests.support.waiting import descendants, wait_until
 
 
-class Running:
+class Program:
     """One started program."""
 
     def __init__(self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> None:
@@ -47,23 +47,23 @@ class Running:
         """All output so far, for the message of a failed assertion."""
         return "\n".join([*self.out, "--", *self.err])
 
-    def says(self, words: str, *, seconds: float = 90.0) -> str:
+    def wait_for_line(self, words: str, *, seconds: float = 90.0) -> str:
         """Wait for a line on standard output that contains `words`, and return it."""
 
         def found() -> list[str]:
             assert self.process.poll() is None or words in self.text, f"ended without saying it:\n{self.text}"
             return [line for line in self.out if words in line]
 
-        until(found, what=f"{words!r}", seconds=seconds)
+        wait_until(found, what=f"{words!r}", seconds=seconds)
         return found()[0]
 
-    def ends(self, *, seconds: float = 60.0) -> int:
+    def wait_for_exit(self, *, seconds: float = 60.0) -> int:
         """Wait until the program has ended, and return its exit code."""
         code = self.process.wait(timeout=seconds)
-        self.heard_out()
+        self.join_readers()
         return code
 
-    def heard_out(self) -> None:
+    def join_readers(self) -> None:
         """Wait until all output has been read."""
         for reader in self._readers:
             reader.join(timeout=60)
@@ -75,21 +75,21 @@ class Running:
         """Send a signal to the whole process group, as a terminal does on Ctrl-C."""
         os.killpg(self.process.pid, number)
 
-    def offspring(self) -> set[int]:
-        return offspring(self.process.pid)
+    def descendants(self) -> set[int]:
+        return descendants(self.process.pid)
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> Iterator[Running]:
+def running_program(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> Iterator[Program]:
     """Start the program, and kill all its processes at the end, also when the test has failed."""
-    program = Running(command, cwd=cwd, env=env)
+    program = Program(command, cwd=cwd, env=env)
     try:
         yield program
     finally:
         with contextlib.suppress(ProcessLookupError):
             program.signal(signal.SIGSTOP)  # it must not start another process while these are being ended
-        for process in {program.process.pid, *program.offspring()}:
+        for process in {program.process.pid, *program.descendants()}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         program.process.wait()
-        program.heard_out()
+        program.join_readers()

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.upstream import UnsupportedRequest
-from tests.support.columns import COLUMNS, Column
+from tests.support.rule_columns import COLUMNS, Column
 from tests.support.vendor_requests import Call, Result, Turn
 
 BEDROCK = tuple(each.name for each in COLUMNS if each.name.startswith("bedrock"))
-APART = ("bedrock-cohere", "bedrock-ai21labs", "bedrock-grok")
+NO_TEXT_BESIDE_TOOLS = ("bedrock-cohere", "bedrock-ai21labs", "bedrock-grok")
 """Vendors whose models may refuse a message that has text beside tool calls or results."""
 USER = ("user", "Hi")
 
@@ -35,7 +35,7 @@ class Row:
     rule: str
     messages: list[dict[str, Any]]
     cell: Cell
-    but: dict[str, Cell] = field(default_factory=dict)
+    exceptions: dict[str, Cell] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     """Further parameters of the request."""
     system: str = ""
@@ -50,7 +50,7 @@ class Row:
 def assert_cell(row: Row, column: Column) -> None:
     """Assert that the vendor is sent what the cell says, and that vendor_rules accepts it."""
     openai_request = {"messages": row.messages, **row.more}
-    cell = row.but.get(column.name, row.cell)
+    cell = row.exceptions.get(column.name, row.cell)
     if isinstance(cell, Refused):
         with pytest.raises(UnsupportedRequest) as refused:
             column.sent(openai_request)
@@ -109,7 +109,7 @@ def tools(*names: str) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": name}} for name in names]}
 
 
-def every(columns: tuple[str, ...], cell: Any) -> dict[str, Any]:
+def for_columns(columns: tuple[str, ...], cell: Any) -> dict[str, Any]:
     return dict.fromkeys(columns, cell)
 
 

@@ -28,7 +28,7 @@ class Cut:
 
 
 @dataclass
-class Cutting:
+class PostgresqlRelay:
     """`url` leads through the relay."""
 
     url: str
@@ -37,7 +37,7 @@ class Cutting:
     _cut: Cut | None = None
 
     @contextlib.contextmanager
-    def armed(self, cut: Cut) -> Iterator[None]:
+    def cut_next_connection(self, cut: Cut) -> Iterator[None]:
         """Cut the next connection that is opened within the block."""
         self._cut = cut
         yield
@@ -134,13 +134,13 @@ def _read_until_ready(server: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def cutting(url: str) -> Iterator[Cutting]:
+def running_relay(url: str) -> Iterator[PostgresqlRelay]:
     """Run a relay in front of the database at `url`."""
     parts = urlsplit(url)
     listener = socket.create_server(("127.0.0.1", 0))
     target = (parts.hostname or "127.0.0.1", parts.port or 5432)
     relayed = parts._replace(netloc=f"{parts.username}@127.0.0.1:{listener.getsockname()[1]}").geturl()
-    relay = Cutting(relayed, target, listener)
+    relay = PostgresqlRelay(relayed, target, listener)
     threading.Thread(target=relay.run, daemon=True).start()
     try:
         yield relay

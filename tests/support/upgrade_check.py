@@ -1,4 +1,4 @@
-"""Checks that the previous version works with the newest tables: `python -m tests.support.upgrades '{"app": "migration"}'` on an empty database.
+"""Checks that the previous version works with the newest tables: `python -m tests.support.upgrade_check '{"app": "migration"}'` on an empty database.
 
 Stops before each migration after the given ones and finds out which rows the code of that moment can store, then whether it still
 can once all migrations have been made. Prints a line for each that it cannot. A row is made of a model's fields alone: what can be
