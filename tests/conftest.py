@@ -1,4 +1,4 @@
-"""The people of every test: an owner, a teammate who is given something, a stranger who is not, and an admin."""
+"""Fixtures of all tests: an owner, a teammate who is granted rights, a stranger without rights, an admin, and endpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.canary import CANARY
 
 @pytest.fixture(autouse=True)
 def plain_static_files(settings: Any) -> None:
-    """Pages are rendered without a collected, hashed static folder."""
+    """Render pages without a collected folder of hashed static files."""
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -63,7 +63,7 @@ def spec(name: str = "chat", **options: Any) -> EndpointSpec:
 
 @pytest.fixture
 def make_endpoint(owner: User) -> Iterator[Callable[..., Endpoint]]:
-    """Creates an endpoint of the owner's, not deployed yet."""
+    """A function that creates an endpoint of the owner; it is not deployed yet."""
 
     def make(name: str = "chat", actor: User = owner, **options: Any) -> Endpoint:
         return commands.create_endpoint(spec=spec(name, **options), actor=actor, now=clock.now())

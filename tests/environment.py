@@ -1,9 +1,9 @@
-"""The surroundings of a test run, set before Django reads its settings: a data folder of its own, no local leftovers.
+"""Environment variables of a test run, set before Django reads its settings: a temporary data folder, no other settings.
 
-TEST_DATABASE_URL names the server to make the test database on, such as a PostgreSQL; without it a SQLite file is used.
+TEST_DATABASE_URL is the address of the database server for the test database, such as PostgreSQL; by default it is SQLite.
 
-What hypothesis and schemathesis make up is the same in every run, so that a run can be trusted and repeated. To look for
-more, give a seed: `--hypothesis-seed=7`.
+Hypothesis and Schemathesis generate the same examples in every run, so that runs can be repeated. For other examples set a seed:
+`--hypothesis-seed=7`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without a seed nothing is left to chance, and nothing to how busy the machine is."""
-    unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("repeatable", unhurried, derandomize=True, database=None)
+    """Without a seed or profile on the command line: the same examples every time, and no deadlines."""
+    without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("repeatable", without_deadline, derandomize=True, database=None)
     chosen = config.getoption("--hypothesis-seed") or config.getoption("--hypothesis-profile")
     if not chosen:
         settings.load_profile("repeatable")

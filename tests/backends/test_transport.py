@@ -154,7 +154,7 @@ def test_nothing_is_left_open(raw: RawServer):
     before = threading.active_count()
     with Call(policy=POLICY) as call:
         fetch(raw.url, call)
-        wait_until(lambda: raw.left == raw.connections == 1)
+        wait_until(lambda: raw.closed == raw.connections == 1)
     wait_until(lambda: threading.active_count() <= before)
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.organisation.conftest import Database
-from tests.support.upgrade_check import BEFORE_THE_RULE
+from tests.support.upgrade_check import CHECKED_AFTER
 
 pytestmark = pytest.mark.slow
-FIRST = {app: name and "0001_initial" for app, name in BEFORE_THE_RULE.items()}
+FIRST = {app: name and "0001_initial" for app, name in CHECKED_AFTER.items()}
 _NUMBERS = count(1)
 
 
@@ -42,7 +42,7 @@ def faults(since: dict[str, str | None], database: str, folder: Path) -> list[st
 
 
 def test_the_code_before_each_migration_works_with_the_newest_tables(database: str, tmp_path: Path):
-    assert faults(BEFORE_THE_RULE, database, tmp_path) == []
+    assert faults(CHECKED_AFTER, database, tmp_path) == []
 
 
 def test_migrations_from_before_the_rule_are_found(database: str, tmp_path: Path):

@@ -1,1 +1,1 @@
-"""Real servers and other things that several test folders share."""
+"""Servers, programs, parsers and recorded data that several test folders share."""

@@ -1,4 +1,4 @@
-"""Real servers on free ports for tests: an ASGI app under the product's own server, in a thread of this process."""
+"""Runs an ASGI application on a free port with the product's HTTP protocol, in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import DEADLINE
 
 @dataclass
 class RunningServer:
-    """An application that answers at `url`. `run` runs a coroutine in its event loop."""
+    """The running application. `run` runs a coroutine in its event loop."""
 
     url: str
     port: int

@@ -1,6 +1,6 @@
-"""Checks a signature of AWS as the service does: from what has arrived, and from nothing that was meant to be sent.
+"""Verifies an AWS signature (version 4) from the received request, as the service does.
 
-Written from "Create a signed AWS API request", docs.aws.amazon.com, as of November 2026, and not with the library that signs.
+Written from "Create a signed AWS API request", docs.aws.amazon.com, as of November 2026, without the library that signs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _AUTHORIZATION = re.compile(
 
 
 def is_signed(request: Received, *, key_id: str, secret: str, region: str, service: str) -> bool:
-    """Whether the owner of this key signed exactly this request, with its host and every header that AWS has named."""
+    """Whether this key signed exactly this request, including its host and all `x-amz-` headers."""
     found = _AUTHORIZATION.fullmatch(request.headers["authorization"])
     assert found is not None, request.headers["authorization"]
     assert (found["id"], found["region"], found["service"]) == (key_id, region, service)

@@ -49,12 +49,12 @@ def query_in_background(person: Person, name: str) -> Iterator[BackgroundQueries
     with requests.Session() as session:
         somebody = Person(person.product, session, person.token)
 
-        def go_on() -> None:
+        def send_queries() -> None:
             while not done.is_set():
                 queries.answers.append(somebody.query(name))
                 pause.wait(0.005)  # leaves CPU time to the other processes
 
-        thread = threading.Thread(target=go_on, daemon=True)
+        thread = threading.Thread(target=send_queries, daemon=True)
         thread.start()
         try:
             yield queries

@@ -22,7 +22,7 @@ def encodings(value: str) -> set[bytes]:
     texts |= {json.dumps(value)[1:-1], repr(value)[1:-1]}
     found = {text.encode() for text in texts} | {clear.hex().encode(), clear.hex().upper().encode()}
     for shift in range(3):
-        # What is before and after the value changes the first and the last characters: they are left out.
+        # The bytes before and after the value change the first and the last characters, which are left out.
         encoded = base64.b64encode(b"\0" * shift + clear)
         certain = encoded[4 if shift else 0 : -4]
         found |= {certain, certain.replace(b"+", b"-").replace(b"/", b"_")}
@@ -30,14 +30,14 @@ def encodings(value: str) -> set[bytes]:
 
 
 class Search:
-    """Finds every disguise of every value."""
+    """Finds every encoding of every value."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        self._wanted = {disguise: value for value in values for disguise in encodings(value)}
+        self._values = {encoding: value for value in values for encoding in encodings(value)}
 
     def find(self, content: bytes) -> set[str]:
-        """The values that are in there."""
-        return {value for disguise, value in self._wanted.items() if disguise in content}
+        """The values that the content contains in any encoding."""
+        return {value for encoding, value in self._values.items() if encoding in content}
 
     def find_all(self, contents: Iterable[tuple[str, bytes]]) -> list[str]:
         """A description of each place where a value was found."""
@@ -47,21 +47,21 @@ class Search:
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Every file below a folder."""
     for path in sorted(folder.rglob("*")):
-        with suppress(FileNotFoundError):  # a message, taken meanwhile
+        with suppress(FileNotFoundError):  # deleted meanwhile, such as a message of the broker
             if path.is_file():
                 yield str(path.relative_to(folder)), path.read_bytes()
 
 
 def tables(database: Path) -> Iterator[tuple[str, bytes]]:
-    """Every row of every table, and what a session holds."""
+    """Every row of every table, and the decoded content of every session."""
     with closing(sqlite3.connect(database)) as connection:
         for number, line in enumerate(connection.iterdump()):
             yield f"line {number} of the dump", line.encode()
         for key, data in connection.execute("SELECT session_key, session_data FROM django_session"):
-            yield f"session {key}", _opened(data)
+            yield f"session {key}", _decode_session(data)
 
 
-def _opened(session: str) -> bytes:
+def _decode_session(session: str) -> bytes:
     """The content of Django's signed and perhaps compressed session."""
     payload = session.split(":", maxsplit=1)[0]
     packed = payload.removeprefix(".")

@@ -1,4 +1,4 @@
-"""Runs processes with a wrong clock, or changes their clock while they run."""
+"""Starts processes with a wrong clock, and changes their clock while they run."""
 
 from __future__ import annotations
 

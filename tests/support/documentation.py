@@ -1,4 +1,4 @@
-"""The Markdown files of the documentation as tests read them: their code blocks and their links."""
+"""Parses the Markdown files of the documentation: code blocks and links."""
 
 from __future__ import annotations
 

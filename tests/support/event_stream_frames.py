@@ -1,4 +1,4 @@
-"""Amazon's event streams as a server writes them, for the vendors of the tests. Vendor facts: "event stream encoding", docs.aws.amazon.com."""
+"""Encodes Amazon's event streams for the vendor servers of the tests. Source: "event stream encoding", docs.aws.amazon.com."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 
 def frame(headers: Mapping[str, str], payload: bytes = b"") -> bytes:
-    """One frame: lengths, their checksum, the headers (texts all), the payload, the checksum of everything."""
+    """One frame: lengths, their checksum, the headers (all of type string), the payload, the checksum of everything."""
     written = b"".join(
         struct.pack(">B", len(name))
         + name.encode()

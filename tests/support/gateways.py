@@ -20,7 +20,7 @@ WORKER = "gateway_worker"
 
 @dataclass
 class Gateways:
-    """The running `manage.py gateway`."""
+    """The running `manage.py gateway` with `size` processes."""
 
     program: Program = field(repr=False)
     url: str

@@ -22,13 +22,13 @@ def private_key() -> rsa.RSAPrivateKey:
 
 
 def public_key() -> bytes:
-    """What Google verifies the account's signatures with."""
+    """The key that verifies the account's signatures, as PEM."""
     return private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @cache
 def service_account() -> str:
-    """The JSON file that Google gives. Its token address is one that must never be used."""
+    """The account's key file. The gateway must not use the token address in it."""
     pem = private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     key = {
         "type": "service_account",
@@ -36,6 +36,6 @@ def service_account() -> str:
         "private_key_id": "key-1",
         "private_key": pem.decode(),
         "client_email": EMAIL,
-        "token_uri": "http://127.0.0.1:1/nobody-asks-here",
+        "token_uri": "http://127.0.0.1:1/must-not-be-used",
     }
     return json.dumps(key)

@@ -48,12 +48,14 @@ class Element:
     def text(self) -> str:
         """Visible text, with whitespace collapsed."""
         parts = [
-            child if isinstance(child, str) else child.text for child in self.children if not _silent(child)
+            child if isinstance(child, str) else child.text
+            for child in self.children
+            if not _is_invisible(child)
         ]
         return " ".join(" ".join(parts).split())
 
 
-def _silent(child: Element | str) -> bool:
+def _is_invisible(child: Element | str) -> bool:
     return isinstance(child, Element) and child.tag in ("noscript", "script", "datalist", "option")
 
 

@@ -18,18 +18,17 @@ ROUND_TRIPS = (
 
 @dataclass
 class Cut:
-    """Breaks a connection at round trip number `step` (from 1): before the request reaches the server, or, with `done`, after
-    the server has executed it and before the client gets the answer."""
+    """Breaks a connection at round trip number `step` (from 1): before the request reaches the server, or, with `executed`,
+    after the server has executed it and before the client gets the answer."""
 
     step: int
-    done: bool
-    """Whether the server executes the last request before the connection is cut."""
+    executed: bool
     was_made: bool = False
 
 
 @dataclass
 class PostgresqlRelay:
-    """`url` leads through the relay."""
+    """The relay. `url` is the address of the database through it."""
 
     url: str
     target: tuple[str, int]
@@ -62,7 +61,7 @@ class PostgresqlRelay:
             for steps, message in _round_trips(reader):
                 if cut and steps == cut.step:
                     cut.was_made = True
-                    if cut.done:
+                    if cut.executed:
                         server.sendall(message)
                         _read_until_ready(server)
                     break

@@ -1,4 +1,4 @@
-"""The whole product with real processes, on a port and a data folder of its own, and people who use it through its pages."""
+"""Runs the whole product with all its processes on a free port and its own data folder; people use it through its pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OnResponse = Callable[[requests.Response], None]
 
 
 class Product:
-    """What `manage.py up` runs, and its other commands. `on_response` is called with every answer of the server."""
+    """`manage.py up` and the other commands of manage.py. `on_response` is called with every response of the server."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.data = folder / "data"
@@ -51,14 +51,14 @@ class Product:
             yield self
 
     def is_ready(self) -> bool:
-        """Whether the server says so."""
+        """Whether `/readyz` answers 200."""
         try:
             return requests.get(f"{self.url}/readyz", timeout=60).status_code == 200
         except requests.RequestException:
             return False
 
     def command(self, *arguments: str) -> str:
-        """What a command of manage.py prints."""
+        """Run a command of manage.py; returns its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=180,
@@ -79,27 +79,27 @@ class Product:
             someone.token = someone.new_token("for queries")
             yield someone
 
-    def process(self, part: str) -> int:
-        """Id of the process that runs this part now."""
+    def process(self, words: str) -> int:
+        """The id of the only process whose command line contains `words`, such as SERVER."""
         found: list[int] = []
 
         def look() -> bool:
-            found[:] = [each for each in self.program.descendants() if part in command_line(each)]
+            found[:] = [each for each in self.program.descendants() if words in command_line(each)]
             return len(found) == 1
 
-        wait_until(look, what=f"one process of {part!r}")
+        wait_until(look, what=f"one process of {words!r}")
         return found[0]
 
-    def kill(self, part: str) -> int:
-        """SIGKILL."""
-        process = self.process(part)
+    def kill(self, words: str) -> int:
+        """Send SIGKILL to the process; returns its former id."""
+        process = self.process(words)
         os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not is_alive(process), what=f"the end of {part!r}")
+        wait_until(lambda: not is_alive(process), what=f"the end of {words!r}")
         return process
 
-    def wait_for_replacement(self, part: str, than: int) -> None:
-        """Wait until the supervisor has started another process in place of `than`."""
-        wait_until(lambda: self.process(part) != than, what=f"another {part!r}")
+    def wait_for_replacement(self, words: str, killed: int) -> None:
+        """Wait until the supervisor has started another process in place of `killed`."""
+        wait_until(lambda: self.process(words) != killed, what=f"another {words!r}")
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Answer:
 
 @dataclass
 class Person:
-    """Uses the pages as a browser does, and the gateway as a program does."""
+    """Sends requests to the pages as a browser does, and to the gateway as a program does."""
 
     product: Product
     session: requests.Session
@@ -123,9 +123,9 @@ class Person:
         return self.session.get(self.product.url + path, timeout=60)
 
     def post(self, path: str, form: Mapping[str, str], *, status: int = 303) -> requests.Response:
-        """Sends a form. Fails unless the answer is `status`."""
-        with_mark = {**form, "csrfmiddlewaretoken": self.session.cookies.get("serving_ui_csrf", "")}
-        answer = self.session.post(self.product.url + path, with_mark, timeout=60, allow_redirects=False)
+        """Submit a form. Fails unless the response has `status`."""
+        with_token = {**form, "csrfmiddlewaretoken": self.session.cookies.get("serving_ui_csrf", "")}
+        answer = self.session.post(self.product.url + path, with_token, timeout=60, allow_redirects=False)
         assert answer.status_code == status, f"{answer.status_code} for {path}:\n{_problems(answer.text)}"
         return answer
 
@@ -146,13 +146,13 @@ class Person:
         self.post("/settings", {"revoke": found[1]})
 
     def create(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
-        """An endpoint for an OpenAI model, through the form."""
+        """Create an endpoint for an OpenAI model with the form."""
         return self.post("/ml/endpoints/create", {"name": name, **openai(base, **answers)}, status=status)
 
     def edit(self, name: str, *, base: str, status: int = 303, **answers: str) -> requests.Response:
-        """The form of an existing endpoint; the stored key is kept unless another is given."""
+        """Submit the form of an existing endpoint. The stored key is kept unless another one is in `answers`."""
         page = self.get(f"/ml/endpoints/{name}/edit").text
-        opened = {mark: _hidden(page, mark) for mark in ("based_on", "generation", "entity_origin")}
+        opened = {name: _hidden(page, name) for name in ("based_on", "generation", "entity_origin")}
         answers.setdefault("openai_api_key_plaintext", "")
         form = {**opened, **openai(base, **answers)}
         return self.post(f"/ml/endpoints/{name}/edit", form, status=status)
@@ -174,7 +174,7 @@ class Person:
         return time.monotonic() - began
 
     def query(self, name: str, *, token: str | None = None) -> Answer:
-        """One query through the gateway."""
+        """Send one query to the gateway."""
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
         try:
@@ -186,7 +186,7 @@ class Person:
 
 
 def openai(base: str, *, model: str = "gpt-4", **answers: str) -> dict[str, str]:
-    """The answers of the form for an OpenAI model. Those named like a field of the provider are put in its place."""
+    """The form values for an OpenAI model. `answers` are values of the provider's fields, by field name."""
     if "openai_api_key" not in answers:
         answers.setdefault("openai_api_key_plaintext", CANARY)
     return {

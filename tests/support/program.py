@@ -51,7 +51,9 @@ class Program:
         """Wait for a line on standard output that contains `words`, and return it."""
 
         def found() -> list[str]:
-            assert self.process.poll() is None or words in self.text, f"ended without saying it:\n{self.text}"
+            assert self.process.poll() is None or words in self.text, (
+                f"ended without printing it:\n{self.text}"
+            )
             return [line for line in self.out if words in line]
 
         wait_until(found, what=f"{words!r}", seconds=seconds)

@@ -16,7 +16,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 @dataclass
 class RawServer:
-    """`answer` sets the bytes. `requests` are those received, `left` counts the connections that have ended.
+    """`answer` sets the bytes. `requests` are those received, `closed` counts the connections that have ended.
 
     A connection is closed after `max_requests` requests.
     """
@@ -25,7 +25,7 @@ class RawServer:
     host: str = "127.0.0.1"
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
-    left: int = 0
+    closed: int = 0
     max_requests: int = 1_000_000
     _bytes: bytes = b""
     _close: bool = True
@@ -46,7 +46,7 @@ class RawServer:
         try:
             self._serve(connection)
         finally:
-            self.left += 1
+            self.closed += 1
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):

@@ -2,7 +2,7 @@
 
 A recording is one JSON file: `task`, `model`, `config` (the block of the API, secrets in their `_plaintext` spelling, `{vendor}` for
 the vendor's address where the block has one, `{service_account}` for a
-key of Google), `openai_request` (the caller's body) and `request` (what the vendor must be sent: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
+key of Google), `openai_request` (the caller's body) and `request` (the expected upstream request: `path`, `headers`, `body`), and then either `reply` (the vendor's) with
 `answer` (OpenAI-shaped), or `chunks` (OpenAI-shaped) with the vendor's stream in a file of the same name: `.sse` as it comes over
 the wire, `.jsonl` where each line of it is an object, or `.events` as a JSON list of [name, data] for framings that are no text.
 `refusals.json` lists requests that the provider does not support: [task, the parameter that the refusal must name, request].
@@ -32,7 +32,7 @@ VENDOR = "http://vendor.example:1"
 
 
 def all_addresses(base: str) -> Addresses:
-    """Every vendor's default address replaced by one."""
+    """Addresses that replace every vendor's default address by `base`."""
     return Addresses(dict.fromkeys((*PROVIDERS, "microsoft-entra"), base))
 
 
@@ -73,7 +73,7 @@ class Recording:
         body = self.openai_request if openai_request is None else openai_request
         request = self.wire_format.build_request(body, self.config(), self.model, all_addresses(VENDOR))
         if checked:
-            assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
+            assert vendor_rules.rejection(urlsplit(request.url).path, request.body) is None
         return request
 
     def stream(self) -> bytes:
@@ -84,7 +84,7 @@ class Recording:
 
     @property
     def content_type(self) -> str:
-        """What the vendor calls its stream."""
+        """The media type of the vendor's stream."""
         lines = self.wire_format.framing is Framing.SSE and self._text().suffix == ".jsonl"
         return (Framing.LINES if lines else self.wire_format.framing).value
 
@@ -150,7 +150,7 @@ REFUSED = [refusal for path in sorted(FOLDER.glob(f"*/{REFUSALS_FILE}")) for ref
 
 
 def replace_value(content: Any, at: int, value: Any) -> Any:
-    """The content with the value in one of its places."""
+    """A copy of the content in which `value` replaces one of its values: number `at`, counted in depth-first order."""
     places: list[tuple[Any, Any]] = []
 
     def walk(inner: Any) -> None:

@@ -1,4 +1,4 @@
-"""The vendors whose wire format is not OpenAI's (Bedrock once per model maker), and the request that each is sent."""
+"""The columns of the rule table: the vendors whose wire format is not OpenAI's, Bedrock once per model maker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Column:
         config = self.provider.config.model_validate(self.block)
         addresses = Addresses(dict.fromkeys(PROVIDERS, _BASE))
         request = self.wire_format(task).build_request(body, config, model or self.chat, addresses)
-        assert vendor_rules.refusal(urlsplit(request.url).path, request.body) is None
+        assert vendor_rules.rejection(urlsplit(request.url).path, request.body) is None
         content: dict[str, Any] = json.loads(request.body or b"")
         return content
 
@@ -109,5 +109,5 @@ COLUMNS = (
 
 
 def substitute(stem: str, text: str) -> str:
-    """The substitute for a tool name or id that the vendor would reject: `stem` and a hash of the text."""
+    """The substitute for a tool name or id that the vendor would reject: `stem` and a hash of `text`."""
     return f"{stem}__x{sha256(text.encode()).hexdigest()[:12]}"

@@ -1,6 +1,6 @@
 """A table of rules: a row is a conversation, a column a vendor (Bedrock once per model maker).
 
-A cell holds the turns that the vendor is sent, or the words of a refusal. `Row.cell` is the default of a row, `Row.but` the exceptions.
+A cell holds the turns that the vendor is sent, or the words of a refusal. `Row.cell` is the default of a row, `Row.exceptions` has the other cells by column.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Row:
 
 
 def assert_cell(row: Row, column: Column) -> None:
-    """Assert that the vendor is sent what the cell says, and that vendor_rules accepts it."""
+    """Assert that the upstream request is what the cell says, and that vendor_rules accepts it."""
     openai_request = {"messages": row.messages, **row.more}
     cell = row.exceptions.get(column.name, row.cell)
     if isinstance(cell, Refused):

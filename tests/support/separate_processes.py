@@ -1,4 +1,4 @@
-"""Starts server, worker and beat separately, as on several machines, without the supervisor of `up`, which restarts them."""
+"""Starts server, worker and beat separately, as on several machines. `up` has a supervisor, which would restart them."""
 
 from __future__ import annotations
 

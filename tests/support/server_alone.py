@@ -1,4 +1,4 @@
-"""The server without worker and beat, on a port and a data folder of its own: it deploys no endpoint."""
+"""Runs the server without worker and beat, on a free port and its own data folder. It deploys no endpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import free_port, wait_until
 
 @dataclass
 class ServerAlone:
-    """Its address and its settings; `command` runs one of manage.py."""
+    """The server's address and settings. `command` runs a command of manage.py and returns its output."""
 
     data: Path
     port: int = field(default_factory=free_port)
@@ -54,7 +54,7 @@ class ServerAlone:
         command = [sys.executable, "-m", "serving_ui.server", "--port", str(self.port)]
         with running_program(command, cwd=ROOT, env=self.env) as program:
             wait_until(
-                lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=30
+                lambda: self.is_ready() or program.process.poll() is not None, what="the server", seconds=60
             )
             assert program.process.poll() is None, program.text
             self.process = program.process.pid

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis on free ports, with data folders of their own."""
+"""Runs PostgreSQL and Redis on free ports with temporary data folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import free_port, wait_until
 
 
 class Service:
-    """A program that can be stopped and started again on what it has kept."""
+    """A program that can be stopped and started again on the same data."""
 
     def __init__(self, command: list[str], *, answers: Callable[[], object], user: dict[str, Any]) -> None:
         self._command = command
@@ -29,7 +29,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -37,23 +37,23 @@ class Service:
             stderr=subprocess.DEVNULL,
             **self._user,
         )
-        wait_until(self._is_there, what=f"{Path(self._command[0]).name} to answer")
+        wait_until(self._has_started, what=f"{Path(self._command[0]).name} to answer")
 
-    def _is_there(self) -> object:
+    def _has_started(self) -> object:
         assert self._process is not None
         assert self._process.poll() is None, f"{self._command[0]} has ended"
         return self._answers()
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Ends it; its clients lose their connections at once."""
+        """Stop it. Its clients lose their connections."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Within the block it keeps its connections, takes new ones, and answers nothing."""
+        """Within the block the process is stopped: connections stay open and new ones are accepted, but nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -128,7 +128,7 @@ def running_redis() -> Iterator[tuple[Service, str]]:
 
 
 def _unprivileged(name: str) -> dict[str, Any]:
-    """For whom root starts a program: PostgreSQL refuses to run as root."""
+    """The Popen arguments to run as this user if the tests run as root: PostgreSQL does not start as root."""
     if os.geteuid() != 0:
         return {}
     who = pwd.getpwnam(name)
@@ -137,7 +137,7 @@ def _unprivileged(name: str) -> dict[str, Any]:
 
 @contextmanager
 def _folder(user: dict[str, Any]) -> Iterator[str]:
-    """Not one of pytest's: those are closed to everybody else."""
+    """A temporary folder that `user` owns. Pytest's folders are not readable by other users."""
     folder = tempfile.mkdtemp(prefix="serving-ui-service-")
     try:
         if user:

@@ -33,11 +33,11 @@ class SlowServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def answer(self) -> None:
-        """Answer at once from now on."""
+        """Complete all replies immediately from now on."""
         self._answers.set()
 
     def wait_for(self, count: int, *, seconds: float = DEADLINE) -> None:
-        """Wait until so many requests are open."""
+        """Wait until `count` requests are open."""
         wait_until(lambda: self.open == count, seconds=seconds)
 
     def serve(self, connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Serves the connections of a listening socket, each in a thread of its own."""
+"""Serves the connections of a listening socket, each in its own thread."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Checks that the previous version works with the newest tables: `python -m tests.support.upgrade_check '{"app": "migration"}'` on an empty database.
 
-Stops before each migration after the given ones and finds out which rows the code of that moment can store, then whether it still
-can once all migrations have been made. Prints a line for each that it cannot. A row is made of a model's fields alone: what can be
-empty is empty, or one foreign key of it is given, because constraints may want one.
+Stops before each migration after the given ones and finds out which rows the models of that state can store. Then applies all
+migrations and checks that the same rows can still be stored; prints a line for each that cannot. A row has values in its required
+fields only, or also in one optional foreign key, because constraints may require one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import django
 from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-# The newest migrations that were made before this was a rule. They are raised when a column is taken out of the tables, one
-# version after the code has stopped to use it.
-BEFORE_THE_RULE: dict[str, str | None] = {
+# The check begins after these migrations. They are raised when a column is removed from the tables, one version after the code
+# has stopped using it.
+CHECKED_AFTER: dict[str, str | None] = {
     "accounts": "0002_groups_and_service_principals",
     "api": "0001_initial",
     "endpoints": "0006_timeouts_and_shares",

@@ -1,9 +1,9 @@
-"""An HTTP server in the place of a vendor: it gives the answers that a test sets, records requests, and can fail on demand.
+"""An HTTP server in the place of a vendor: it sends the answers that a test sets and records the requests.
 
-It refuses what the real vendor would refuse, whatever answer the test has set: see vendor_rules.py.
+Requests that the real vendor would reject get 400, whatever answer is set: see tests/support/vendor_rules.
 
-`vendor.say(Answer.json({...}))` sets the answer to every request. With several answers each is used once, and the last one for all
-further requests. `vendor.say(..., at="/token")` sets the answer for paths that contain `/token`. `vendor.requests` are the requests
+`vendor.set_answers(Answer.json({...}))` sets the answer to every request. With several answers each is used once, and the last one for all
+further requests. `vendor.set_answers(..., at="/token")` sets the answer for paths that contain `/token`. `vendor.requests` are the requests
 received, in order.
 """
 
@@ -29,9 +29,9 @@ Portion = bytes | threading.Event
 
 @dataclass(frozen=True)
 class Answer:
-    """`portions` go out one by one, chunked when `streamed`. `cut` closes the connection before the message is whole.
+    """`portions` are sent one by one, chunked if `streamed`. `cut` closes the connection before the message is complete.
 
-    `gate` is waited for before anything is sent.
+    Nothing is sent before `gate` is set.
     """
 
     status: int = 200
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass
 class Received:
-    """One request. `headers` have lower-case names; `path` has the query. `gone` is set when the client disconnected before the answer."""
+    """One request. `headers` have lower-case names; `path` has the query. `gone` is set when the client disconnects before the end of the answer."""
 
     method: str
     path: str
@@ -91,8 +91,8 @@ class Vendor:
         return self.requests
 
     def record(self, request: Received) -> Answer:
-        """Record the request and choose the answer: that of the longest matching `at`."""
-        refused = vendor_rules.refusal(request.path.partition("?")[0], request.body)
+        """Record the request and return its answer: that of the longest matching `at`."""
+        refused = vendor_rules.rejection(request.path.partition("?")[0], request.body)
         with self._lock:
             self.requests.append(request)
             if refused is not None:
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client closed the connection, as it may
             self.close_connection = True
 
-    def _talk(self) -> None:
+    def _respond(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Received(self.command, self.path, headers, self._body(headers))
         answer = self.vendor.record(request)
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             request.gone.set()
             self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_DELETE = _talk
+    do_GET = do_POST = do_PUT = do_DELETE = _respond
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         if "chunked" not in headers.get("transfer-encoding", ""):
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise _Gone
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing on the terminal."""
+        """Print nothing."""
 
 
 class _Server(ThreadingHTTPServer):

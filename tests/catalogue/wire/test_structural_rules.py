@@ -1,6 +1,6 @@
 """The table of the vendors' structural rules: what each of them is told for conversations that OpenAI takes and others do not.
 
-Every cell is held against tests/support/vendor_rules.py as well, which has the rules in the vendors' words. A provider with a wire of
+Every cell is held against tests/support/vendor_rules as well, which has the rules in the vendors' words. A provider with a wire of
 its own that has no column fails, and so does a cell for no column. The rules of tools are in test_structural_rules_of_tools.py.
 """
 

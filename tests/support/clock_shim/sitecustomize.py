@@ -1,7 +1,7 @@
-"""Loaded by Python itself in a process under test whose clock is wrong: see tests/support/clocks.py.
+"""Python loads this module at the start of processes whose clock a test sets: see tests/support/clocks.py.
 
-Everything in the process that asks what time it is gets the time of this clock: Python's `time`, `datetime`, and SQLite, which runs
-in the process. How long a second is, and when a wait ends, stays as it is: the system measures that by another clock.
+It replaces the wall clock of `time`, of `datetime` and of SQLite, which runs in the process. The monotonic clock, which measures
+durations and timeouts, is unchanged.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import sqlite3
 import time
 from typing import Any
 
-LOOK_SECONDS = 0.2
+READ_INTERVAL_SECONDS = 0.2
 _real_time, _connect = time.time, sqlite3.connect
-_ahead, _looked_at = 0.0, float("-inf")
+_ahead, _read_at = 0.0, float("-inf")
 
 
 def now() -> float:
     """The Unix time of this process."""
-    global _ahead, _looked_at  # noqa: PLW0603
-    if time.monotonic() - _looked_at > LOOK_SECONDS:
-        _looked_at = time.monotonic()
+    global _ahead, _read_at  # noqa: PLW0603
+    if time.monotonic() - _read_at > READ_INTERVAL_SECONDS:
+        _read_at = time.monotonic()
         with open(os.environ["TESTS_CLOCK"]) as file:  # noqa: PTH123 (pathlib would be loaded by every process)
             _ahead = float(file.read())
     return _real_time() + _ahead
@@ -42,7 +42,7 @@ def _utcnow(kind: Any) -> datetime.datetime:
 
 
 def _strftime(pattern: str, moment: str, *more: str) -> str:
-    """Of SQLite, as Django asks it for the time."""
+    """The SQLite function, for the arguments with which Django reads the time."""
     assert (pattern, moment, more) == ("%Y-%m-%d %H:%M:%f", "NOW", ()), (pattern, moment, more)
     return _datetime_now(datetime.datetime, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
@@ -56,7 +56,7 @@ def _connected(*args: Any, **options: Any) -> sqlite3.Connection:
 def _install() -> None:
     time.time = now
     time.time_ns = lambda: int(now() * 1e9)
-    # A type of C has no attributes that can be set, but a dictionary behind them.
+    # The attributes of a type written in C cannot be set, but its dictionary can be changed.
     methods = gc.get_referents(datetime.datetime.__dict__)[0]
     for name, method in (("now", _datetime_now), ("today", _today), ("utcnow", _utcnow)):
         methods[name] = classmethod(method)
