@@ -1,4 +1,4 @@
-"""A program that calls the API with the token of a person, and endpoints to call it about."""
+"""Callers of the API with the access tokens of test users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDPOINTS = f"{API}/serving-endpoints"
 
 
 class Reply:
-    """What came back, which is always JSON unless said otherwise."""
+    """A response, whose body is JSON if `body` or `error` is read."""
 
     def __init__(self, response: Any) -> None:
         self.status: int = response.status_code
@@ -39,13 +39,13 @@ class Reply:
 
     @property
     def error(self) -> tuple[int, str]:
-        """Status and code of a refusal, which also has a sentence."""
+        """Status and error code of a refusal. Fails if it has no message."""
         assert self.body["message"]
         return self.status, self.body["error_code"]
 
 
 class Caller:
-    """One program. A path starts below /api/2.0."""
+    """Sends requests with one token. Paths are relative to /api/2.0."""
 
     def __init__(self, token: str | None) -> None:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -58,24 +58,24 @@ class Caller:
             self.client.generic(method, API + path, data, content_type="application/json", headers=sent)
         )
 
-    def done(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
-        """The body of an answer that must be 200."""
+    def request_json(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
+        """Send a request; returns the body. Fails unless the status is 200."""
         reply = self.request(method, path, body, **headers)
         assert reply.status == 200, reply.content
         return reply.body
 
     def get(self, path: str) -> dict[str, Any]:
-        return self.done("GET", path)
+        return self.request_json("GET", path)
 
 
 def caller(user: User) -> Caller:
-    """A program with a token of the person's."""
+    """A caller with a new token of the user."""
     return Caller(create_access_token(user=user, now=clock.now())[1])
 
 
 @pytest.fixture
 def api(owner: User) -> Caller:
-    """The owner's program."""
+    """A caller with the owner's token."""
     return caller(owner)
 
 
@@ -99,5 +99,5 @@ Calling = Callable[[User], Caller]
 
 @pytest.fixture
 def calling() -> Iterator[Calling]:
-    """Makes a program of any person."""
+    """A function that makes a caller of a user."""
     yield caller

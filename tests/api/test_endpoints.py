@@ -1,4 +1,4 @@
-"""Create, get, list, update, delete and cancel, in the shape that clients of the original know."""
+"""Create, get, list, update, delete and cancel, with the fields that Databricks clients expect."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ def settled(name: str) -> Endpoint:
     return settle(Endpoint.objects.get(name=name))
 
 
-def test_create_answers_with_the_endpoint_not_ready_and_its_config_pending(
-    api: Caller, sandbox: SandboxServer
-):
-    made = api.done("POST", B, openai_body("chat", base=sandbox.base))
+def test_create_returns_the_endpoint_not_ready_with_a_pending_config(api: Caller, sandbox: SandboxServer):
+    made = api.request_json("POST", B, openai_body("chat", base=sandbox.base))
     assert made["name"] == "chat"
     assert made["state"] == {"ready": "NOT_READY", "config_update": "IN_PROGRESS"}
     assert made["pending_config"]["config_version"] == 1
@@ -51,8 +49,8 @@ def test_create_answers_with_the_endpoint_not_ready_and_its_config_pending(
     assert api.get(f"{B}/chat") == made
 
 
-def shown_of_the_example(block: dict[str, Any]) -> dict[str, Any]:
-    """What the source document's example shows, less what differs from run to run."""
+def example_of_the_source_document(block: dict[str, Any]) -> dict[str, Any]:
+    """The example of the source document without the values that differ between runs."""
     return {
         "name": "openai_endpoint",
         "creator": "owner@example.com",
@@ -98,14 +96,14 @@ def test_a_ready_endpoint_has_every_field_of_the_source_documents_example(api: C
     assert changed == made
     entity = shown["config"]["served_entities"][0]
     assert entity.pop("creation_timestamp") >= made
-    assert shown == shown_of_the_example(entity["external_model"]["openai_config"])
+    assert shown == example_of_the_source_document(entity["external_model"]["openai_config"])
 
 
 def test_an_update_keeps_the_old_config_until_the_new_one_is_ready(
     api: Caller, deployed: Make, sandbox: SandboxServer
 ):
     deployed("chat")
-    updating = api.done("PUT", f"{B}/chat/config", {"name": "chat", **config_body(sandbox)})
+    updating = api.request_json("PUT", f"{B}/chat/config", {"name": "chat", **config_body(sandbox)})
     assert updating["state"] == {"ready": "READY", "config_update": "IN_PROGRESS"}
     assert updating["config"]["config_version"] == 1
     assert updating["pending_config"]["config_version"] == 2
@@ -116,16 +114,16 @@ def test_an_update_keeps_the_old_config_until_the_new_one_is_ready(
     assert ready["state"]["config_update"] == "NOT_UPDATING"
 
 
-def test_what_was_accepted_is_told_as_it_was_even_if_a_worker_is_quick(
+def test_the_response_shows_the_accepted_state_even_if_the_worker_is_faster(
     api: Caller, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
-    """The task runs before the answer is written, as a worker beside may."""
+    """The task runs before the response is written, as it may with a fast worker."""
     monkeypatch.setattr("serving_ui.endpoints.nudge.send", lambda pk: settle(Endpoint.objects.get(pk=pk)))
-    made = api.done("POST", B, openai_body("chat", base=sandbox.base))
+    made = api.request_json("POST", B, openai_body("chat", base=sandbox.base))
     assert made["state"]["config_update"] == "IN_PROGRESS"
     assert made["pending_config"]["config_version"] == 1
     assert api.get(f"{B}/chat")["state"] == {"ready": "READY", "config_update": "NOT_UPDATING"}
-    updating = api.done("PUT", f"{B}/chat/config", config_body(sandbox))
+    updating = api.request_json("PUT", f"{B}/chat/config", config_body(sandbox))
     assert updating["pending_config"]["config_version"] == 2
     assert api.get(f"{B}/chat")["config"]["config_version"] == 2
 
@@ -140,8 +138,8 @@ def test_an_update_can_be_cancelled_and_only_while_one_runs(
     api: Caller, deployed: Make, sandbox: SandboxServer
 ):
     deployed("chat")
-    api.done("PUT", f"{B}/chat/config", config_body(sandbox))
-    after = api.done("POST", f"{B}/chat/config:cancel")
+    api.request_json("PUT", f"{B}/chat/config", config_body(sandbox))
+    after = api.request_json("POST", f"{B}/chat/config:cancel")
     assert after["state"] == {"ready": "READY", "config_update": "UPDATE_CANCELED"}
     assert after["config"]["config_version"] == 1
     assert "pending_config" not in after
@@ -161,23 +159,23 @@ def test_a_failed_first_config_is_shown_with_the_reason(
     assert "pending_config" not in shown
 
 
-def test_delete_answers_an_object_and_the_name_is_free_again(api: Caller, make_endpoint: Make):
+def test_delete_returns_an_object_and_frees_the_name(api: Caller, make_endpoint: Make):
     make_endpoint("chat")
-    assert api.done("DELETE", f"{B}/chat") == {}
+    assert api.request_json("DELETE", f"{B}/chat") == {}
     assert api.request("GET", f"{B}/chat").error == (404, "RESOURCE_DOES_NOT_EXIST")
     assert api.get(B) == {"endpoints": []}
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_every_address_answers_with_and_without_a_slash(api: Caller, sandbox: SandboxServer, slash: str):
-    made = api.done("POST", B + slash, openai_body("chat", base=sandbox.base))
+def test_every_path_works_with_and_without_a_trailing_slash(api: Caller, sandbox: SandboxServer, slash: str):
+    made = api.request_json("POST", B + slash, openai_body("chat", base=sandbox.base))
     assert made["name"] == "chat"
     assert len(api.get(B + slash)["endpoints"]) == 1
     assert api.get(f"{B}/chat{slash}")["name"] == "chat"
-    assert api.done("PUT", f"{B}/chat/rate-limits{slash}", {}) == {"rate_limits": []}
+    assert api.request_json("PUT", f"{B}/chat/rate-limits{slash}", {}) == {"rate_limits": []}
 
 
-def test_the_list_shows_what_the_person_may_see(
+def test_the_list_contains_only_visible_endpoints(
     api: Caller, as_stranger: Caller, as_admin: Caller, make_endpoint: Make
 ):
     make_endpoint("first")
@@ -192,7 +190,7 @@ def test_the_list_shows_what_the_person_may_see(
     assert len(as_admin.get(B)["endpoints"]) == 2
 
 
-def test_what_the_list_says_of_an_endpoint_is_what_get_says(api: Caller, deployed: Make):
+def test_list_and_get_return_the_same_fields(api: Caller, deployed: Make):
     deployed("chat", rate_limits=[{"calls": 3}], description="Ours")
     (item,) = api.get(B)["endpoints"]
     whole = api.get(f"{B}/chat")
@@ -211,7 +209,7 @@ def test_a_ready_made_endpoint_is_shown_without_a_creator(api: Caller):
     assert api.request("DELETE", f"{B}/sandbox-chat").error == (403, "PERMISSION_DENIED")
 
 
-def test_a_viewer_sees_and_does_not_change(
+def test_a_viewer_can_read_but_not_change(
     as_stranger: Caller, owner: User, stranger: User, make_endpoint: Make
 ):
     make_endpoint("chat")
@@ -222,7 +220,7 @@ def test_a_viewer_sees_and_does_not_change(
         assert as_stranger.request(method, f"{B}/chat{path}").error == (403, "PERMISSION_DENIED")
 
 
-def test_a_pasted_secret_is_never_answered_and_a_reference_is(
+def test_no_response_contains_a_pasted_secret_but_references_are_shown(
     api: Caller, owner: User, sandbox: SandboxServer
 ):
     vault.create_scope(name="mine", actor=owner, now=clock.now())
@@ -244,10 +242,10 @@ def test_a_pasted_secret_is_never_answered_and_a_reference_is(
         assert "stored" not in answer.content.decode()
 
 
-def test_unknown_fields_are_accepted_and_named(api: Caller, sandbox: SandboxServer):
+def test_unknown_fields_are_accepted_with_a_warning(api: Caller, sandbox: SandboxServer):
     body = openai_body("chat", base=sandbox.base, budget_policy_id="b", ai_gateway={"colour": "red"})
     body["config"]["auto_capture_config"] = {"enabled": True}
-    made = api.done("POST", B, body)
+    made = api.request_json("POST", B, body)
     assert [warning.split()[0] for warning in made["warnings"]] == [
         "budget_policy_id",
         "config.auto_capture_config",
@@ -256,14 +254,14 @@ def test_unknown_fields_are_accepted_and_named(api: Caller, sandbox: SandboxServ
     assert "warnings" not in api.get(f"{B}/chat")
 
 
-def test_route_optimization_is_refused_with_a_sentence(api: Caller, sandbox: SandboxServer):
+def test_route_optimization_is_refused_with_a_message(api: Caller, sandbox: SandboxServer):
     refused = api.request("POST", B, openai_body("chat", base=sandbox.base, route_optimized=True))
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == "route_optimized"
-    assert api.done("POST", B, openai_body("chat", base=sandbox.base, route_optimized=False))
+    assert api.request_json("POST", B, openai_body("chat", base=sandbox.base, route_optimized=False))
 
 
-def test_what_is_not_config_is_not_dropped_in_silence_by_an_update(
+def test_an_update_with_fields_that_are_not_config_is_refused(
     api: Caller, deployed: Make, sandbox: SandboxServer
 ):
     deployed("chat")
@@ -273,11 +271,11 @@ def test_what_is_not_config_is_not_dropped_in_silence_by_an_update(
     assert api.get(f"{B}/chat")["state"]["config_update"] == "NOT_UPDATING"
 
 
-def test_a_repeated_create_says_who_made_it_when_and_whether_it_is_the_same(
+def test_a_repeated_create_names_the_creator_the_time_and_whether_the_config_is_the_same(
     api: Caller, as_stranger: Caller, sandbox: SandboxServer
 ):
     body = openai_body("chat", base=sandbox.base)
-    api.done("POST", B, body)
+    api.request_json("POST", B, body)
     same = api.request("POST", B, body)
     assert same.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "owner@example.com" in same.body["message"]
@@ -291,7 +289,7 @@ def test_a_repeated_create_says_who_made_it_when_and_whether_it_is_the_same(
 
 
 @pytest.mark.parametrize("count", [3, 250])
-def test_the_list_takes_two_queries_however_many_there_are(
+def test_the_list_needs_two_database_queries_for_any_length(
     api: Caller, make_endpoint: Make, owner: User, count: int
 ):
     first = make_endpoint("e0")

@@ -1,4 +1,4 @@
-"""Every refusal is JSON with a code, a sentence and a status that no client repeats for ever."""
+"""Every refusal is JSON with an error code, a message, and a status that clients do not retry forever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 B = "/serving-endpoints"
 
 
-def test_without_a_token_nothing_is_answered(anonymous: Caller):
+def test_every_path_without_a_token_is_401(anonymous: Caller):
     for method, path in (("GET", B), ("POST", B), ("DELETE", f"{B}/chat"), ("GET", f"{B}/chat/events")):
         refused = anonymous.request(method, path)
         assert refused.error == (401, "UNAUTHENTICATED")
@@ -45,25 +45,25 @@ def test_a_token_of_a_deactivated_person_is_refused(api: Caller, owner: User):
     assert api.request("GET", B).status == 401
 
 
-def test_a_session_is_no_token(owner: User):
+def test_a_session_cookie_does_not_authenticate_the_api(owner: User):
     browser = Client()
     browser.force_login(owner)
     assert browser.get("/api/2.0/serving-endpoints").status_code == 401
 
 
-def test_an_unknown_address_is_answered_in_json(api: Caller, anonymous: Caller):
+def test_an_unknown_path_is_refused_in_json(api: Caller, anonymous: Caller):
     for program in (api, anonymous):
         for path in ("", "/", "/nothing", f"{B}/a/b/c", f"{B}//config"):
             assert program.request("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
 
 
-def test_a_method_that_is_not_there_is_told_which_are(api: Caller):
+def test_an_unsupported_method_is_refused_with_the_allowed_ones(api: Caller):
     refused = api.request("PUT", B)
     assert refused.error == (404, "ENDPOINT_NOT_FOUND")
     assert refused.headers["Allow"] == "GET, POST"
 
 
-def test_a_foreign_host_name_is_answered_in_json(api: Caller):
+def test_an_unknown_host_header_is_refused_in_json(api: Caller):
     answer = Client().get("/api/2.0/serving-endpoints", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
 
@@ -87,13 +87,13 @@ def test_a_foreign_host_name_is_answered_in_json(api: Caller):
         b'{"a": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_body_that_is_no_object_is_refused(api: Caller, body: bytes):
+def test_a_body_that_is_not_an_object_is_refused(api: Caller, body: bytes):
     refused = api.request("POST", B, body)
     assert refused.status == 400
     assert refused.body["error_code"] in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
 
 
-def test_a_message_names_every_wrong_field_and_repeats_no_secret(api: Caller):
+def test_the_message_names_every_wrong_field_and_contains_no_secret(api: Caller):
     body: dict[str, Any] = openai_body("not a name", tags=[{"key": 1}], description=5)
     body["config"]["served_entities"][0]["external_model"]["openai_config"]["openai_api_base"] = CANARY
     body["config"]["served_entities"][0]["external_model"]["task"] = "sing"
@@ -111,13 +111,13 @@ def test_a_message_names_every_wrong_field_and_repeats_no_secret(api: Caller):
     assert CANARY not in refused.content.decode()
 
 
-def test_a_body_with_thousands_of_faults_names_some_of_them(api: Caller):
+def test_a_body_with_thousands_of_errors_names_only_some(api: Caller):
     refused = api.request("POST", B, openai_body(tags=[{"key": 1}] * 1000))
     assert len(refused.body["details"]) == 50
     assert len(refused.content) < 20_000
 
 
-def test_an_error_of_our_own_is_told_without_its_inside(api: Caller, make_endpoint: Any, owner: User):
+def test_an_internal_error_is_reported_without_details(api: Caller, make_endpoint: Any, owner: User):
     made = make_endpoint("chat")
     made.versions.update(spec={"broken": CANARY})
     refused = api.request("GET", f"{B}/chat")
@@ -126,8 +126,8 @@ def test_an_error_of_our_own_is_told_without_its_inside(api: Caller, make_endpoi
     assert "Unexpected error" not in refused.body["message"]  # a phrase that makes the SDK try for minutes
 
 
-def test_every_address_of_the_api_asks_for_a_token(anonymous: Caller):
-    """Those that need none are listed here."""
+def test_every_path_of_the_api_requires_a_token(anonymous: Caller):
+    """The paths that need no token are listed here."""
     public = {"nothing"}
     for pattern in _patterns(get_resolver()):
         operations = getattr(pattern.callback, "operations", None)

@@ -1,4 +1,4 @@
-"""What changes at once and makes no config version; what is kept, and what is refused."""
+"""Tags, limits, AI gateway settings and timeouts: they change at once and create no config version."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def limits_in_force() -> tuple[Limit, ...]:
     return in_force().limits
 
 
-def test_tags_are_added_replaced_and_deleted_and_come_back_by_key(api: Caller):
+def test_tags_are_added_replaced_deleted_and_sorted_by_key(api: Caller):
     first = {"add_tags": [{"key": "b", "value": "1"}, {"key": "a"}]}
-    assert api.done("PATCH", f"{CHAT}/tags", first) == {
+    assert api.request_json("PATCH", f"{CHAT}/tags", first) == {
         "tags": [{"key": "a", "value": ""}, {"key": "b", "value": "1"}]
     }
     second = {"add_tags": [{"key": "b", "value": "2"}, {"key": "c"}], "delete_tags": ["a", "c", "absent"]}
-    assert api.done("PATCH", f"{CHAT}/tags", second) == {"tags": [{"key": "b", "value": "2"}]}
+    assert api.request_json("PATCH", f"{CHAT}/tags", second) == {"tags": [{"key": "b", "value": "2"}]}
     assert api.get(CHAT)["tags"] == [{"key": "b", "value": "2"}]
 
 
@@ -56,14 +56,14 @@ def test_wrong_tags_are_refused(api: Caller, body: dict[str, Any]):
 def test_rate_limits_alone_leave_the_config_untouched(api: Caller):
     before = api.get(CHAT)
     limits = {"rate_limits": [{"key": "user", "renewal_period": "minute", "calls": 10}]}
-    assert api.done("PUT", f"{CHAT}/rate-limits", limits) == limits
+    assert api.request_json("PUT", f"{CHAT}/rate-limits", limits) == limits
     after = api.get(CHAT)
     assert after.pop("rate_limits") == limits["rate_limits"]
     assert after.pop("last_updated_timestamp") >= before.pop("last_updated_timestamp")
     assert after == before
     assert ConfigVersion.objects.count() == 1
     assert limits_in_force() == (Limit("user", 10),)
-    assert api.done("PUT", f"{CHAT}/rate-limits", {}) == {"rate_limits": []}
+    assert api.request_json("PUT", f"{CHAT}/rate-limits", {}) == {"rate_limits": []}
     assert limits_in_force() == ()
 
 
@@ -76,24 +76,24 @@ def test_wrong_rate_limits_are_refused(api: Caller, limit: dict[str, Any]):
 
 def test_the_ai_gateway_is_replaced_as_a_whole_and_its_call_limits_are_in_force(api: Caller):
     settings = {"rate_limits": [{"calls": 5, "key": "user", "renewal_period": "minute"}]}
-    assert api.done("PUT", f"{CHAT}/ai-gateway", settings) == settings
+    assert api.request_json("PUT", f"{CHAT}/ai-gateway", settings) == settings
     assert limits_in_force() == (Limit("user", 5),)
     assert api.get(CHAT)["ai_gateway"] == settings
-    tracked = api.done("PUT", f"{CHAT}/ai-gateway", {"usage_tracking_config": {"enabled": False}})
+    tracked = api.request_json("PUT", f"{CHAT}/ai-gateway", {"usage_tracking_config": {"enabled": False}})
     assert tracked == {"usage_tracking_config": {"enabled": False}}
     assert limits_in_force() == ()
-    assert api.done("PUT", f"{CHAT}/ai-gateway", {}) == {}
+    assert api.request_json("PUT", f"{CHAT}/ai-gateway", {}) == {}
     assert "ai_gateway" not in api.get(CHAT)
 
 
-def test_what_is_kept_and_not_carried_out_is_said(api: Caller):
+def test_settings_that_are_stored_without_effect_are_named_in_a_warning(api: Caller):
     team = Group.objects.create(name="team")
     settings = {
         "guardrails": {"input": {"pii": {"behavior": "BLOCK"}, "safety": True}},
         "fallback_config": {"enabled": False},
         "rate_limits": [{"tokens": 5, "key": "user"}, {"calls": 2, "key": "user_group", "principal": "team"}],
     }
-    reply = api.done("PUT", f"{CHAT}/ai-gateway", settings)
+    reply = api.request_json("PUT", f"{CHAT}/ai-gateway", settings)
     assert [warning.split()[0] for warning in reply["warnings"]] == ["guardrails"]
     assert reply["guardrails"] == settings["guardrails"]
     assert limits_in_force() == (
@@ -117,18 +117,18 @@ def test_wrong_ai_gateway_settings_are_refused(api: Caller, field: str, body: di
     assert refused.body["details"][0]["field"] == field
 
 
-def test_it_is_said_that_no_mail_is_sent(api: Caller):
+def test_a_warning_says_that_no_mail_is_sent(api: Caller):
     wanted = {"email_notifications": {"on_update_failure": ["team@example.com"]}}
-    [warning] = api.done("PATCH", f"{CHAT}/notifications", wanted)["warnings"]
+    [warning] = api.request_json("PATCH", f"{CHAT}/notifications", wanted)["warnings"]
     assert "no e-mail" in warning
-    assert "warnings" not in api.done("PATCH", f"{CHAT}/notifications", {})
-    made = api.done("POST", "/serving-endpoints", {**openai_body("other"), **wanted})
+    assert "warnings" not in api.request_json("PATCH", f"{CHAT}/notifications", {})
+    made = api.request_json("POST", "/serving-endpoints", {**openai_body("other"), **wanted})
     assert made["warnings"] == [warning]
 
 
-def test_notifications_are_kept(api: Caller):
+def test_notifications_are_stored(api: Caller):
     wanted = {"email_notifications": {"on_update_failure": ["team@example.com"]}}
-    assert api.done("PATCH", f"{CHAT}/notifications", wanted)["email_notifications"] == {
+    assert api.request_json("PATCH", f"{CHAT}/notifications", wanted)["email_notifications"] == {
         "on_update_failure": ["team@example.com"]
     }
     assert api.get(CHAT)["email_notifications"] == wanted["email_notifications"]
@@ -137,14 +137,14 @@ def test_notifications_are_kept(api: Caller):
     assert refused.body["details"][0]["field"] == "email_notifications.on_update_failure[0]"
 
 
-def test_telemetry_is_refused_and_its_removal_is_not(api: Caller):
-    assert api.done("PATCH", f"{CHAT}/telemetry-config", {})["name"] == "chat"
+def test_telemetry_is_refused_but_its_removal_is_accepted(api: Caller):
+    assert api.request_json("PATCH", f"{CHAT}/telemetry-config", {})["name"] == "chat"
     refused = api.request("PATCH", f"{CHAT}/telemetry-config", {"telemetry_config": {"enabled_features": []}})
     assert refused.error == (400, "BAD_REQUEST")
     assert "/metrics" in refused.body["message"]
 
 
-def test_provisioned_throughput_is_refused_with_a_sentence(api: Caller):
+def test_provisioned_throughput_is_refused_with_a_message(api: Caller):
     assert api.request("POST", "/serving-endpoints/pt", {"name": "x"}).error == (400, "BAD_REQUEST")
     assert api.request("PUT", "/serving-endpoints/pt/chat/config", {"config": {}}).error == (
         400,
@@ -152,7 +152,7 @@ def test_provisioned_throughput_is_refused_with_a_sentence(api: Caller):
     )
 
 
-def test_a_stranger_changes_nothing(as_stranger: Caller):
+def test_a_stranger_cannot_change_governance(as_stranger: Caller):
     for method, path in (
         ("PATCH", "tags"),
         ("PUT", "rate-limits"),
@@ -163,7 +163,7 @@ def test_a_stranger_changes_nothing(as_stranger: Caller):
         assert as_stranger.request(method, f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
-def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat: Endpoint):
+def test_limits_of_every_kind_are_in_force_for_the_named_principals(api: Caller, chat: Endpoint):
     team, robot = (
         Group.objects.create(name="Team"),
         User.objects.create(email="3f0c", kind=User.Kind.SERVICE_PRINCIPAL),
@@ -176,7 +176,7 @@ def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat
         {"tokens": 4, "key": "user_group", "principal": "team", "renewal_period": "minute"},
         {"calls": 5, "key": "service_principal", "principal": "3f0c", "renewal_period": "minute"},
     ]
-    assert api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": rate_limits}) == {
+    assert api.request_json("PUT", f"{CHAT}/rate-limits", {"rate_limits": rate_limits}) == {
         "rate_limits": rate_limits
     }
     assert api.get(CHAT)["rate_limits"] == rate_limits
@@ -192,7 +192,7 @@ def test_limits_of_every_kind_are_in_force_for_those_they_name(api: Caller, chat
 
 @pytest.mark.parametrize("key", ["user", "user_group", "service_principal"])
 @pytest.mark.parametrize("place", ["rate-limits", "ai-gateway"])
-def test_a_limit_of_nobody_is_refused(api: Caller, key: str, place: str):
+def test_a_limit_for_an_unknown_principal_is_refused(api: Caller, key: str, place: str):
     limit = {"calls": 1, "key": key, "principal": "nobody"}
     refused = api.request("PUT", f"{CHAT}/{place}", {"rate_limits": [limit]})
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
@@ -209,23 +209,21 @@ def test_a_limit_of_nobody_is_refused(api: Caller, key: str, place: str):
         ("rate_limits[0].principal", {"calls": 1, "principal": "owner@example.com"}),
     ],
 )
-def test_a_limit_that_says_too_little_or_too_much_is_refused(api: Caller, field: str, limit: dict[str, Any]):
+def test_a_limit_with_missing_or_extra_fields_is_refused(api: Caller, field: str, limit: dict[str, Any]):
     refused = api.request("PUT", f"{CHAT}/rate-limits", {"rate_limits": [limit]})
     assert refused.body["details"][0]["field"] == field
 
 
-def test_timeouts_are_in_force_at_once_and_may_be_given_with_the_endpoint(
-    api: Caller, sandbox: SandboxServer
-):
+def test_timeouts_are_in_force_at_once_and_can_be_set_on_create(api: Caller, sandbox: SandboxServer):
     assert "timeouts" not in api.get(CHAT)
     wanted = {"first_byte_seconds": 20, "total_seconds": 40.5}
-    assert api.done("PUT", f"{CHAT}/timeouts", wanted) == wanted
+    assert api.request_json("PUT", f"{CHAT}/timeouts", wanted) == wanted
     assert api.get(CHAT)["timeouts"] == wanted
     assert in_force().timeouts == Timeouts(first_byte=20, total=40.5)
     assert ConfigVersion.objects.count() == 1
-    assert api.done("PUT", f"{CHAT}/timeouts", {}) == {}
+    assert api.request_json("PUT", f"{CHAT}/timeouts", {}) == {}
     assert in_force().timeouts is None
-    made = api.done(
+    made = api.request_json(
         "POST", "/serving-endpoints", openai_body("other", base=sandbox.base, timeouts={"connect_seconds": 1})
     )
     assert made["timeouts"] == {"connect_seconds": 1}
@@ -241,7 +239,7 @@ def test_timeouts_are_in_force_at_once_and_may_be_given_with_the_endpoint(
         ("first_byte_seconds", {"connect_seconds": 20, "first_byte_seconds": 10}),
     ],
 )
-def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: dict[str, Any]):
+def test_invalid_timeouts_are_refused(api: Caller, field: str, body: dict[str, Any]):
     refused = api.request("PUT", f"{CHAT}/timeouts", body)
     assert refused.error == (400, "INVALID_PARAMETER_VALUE")
     assert refused.body["details"][0]["field"] == field
@@ -258,21 +256,21 @@ def test_timeouts_that_make_no_sense_are_refused(api: Caller, field: str, body: 
         ({"connect_seconds": 1, "total_seconds": 1000}, (1, 60, 1000)),
     ],
 )
-def test_a_timeout_that_is_left_out_fits_the_others(
+def test_a_default_timeout_is_adjusted_to_the_others(
     api: Caller, timeouts: dict[str, Any], effective: tuple[float, ...]
 ):
-    api.done("PUT", f"{CHAT}/timeouts", timeouts)
+    api.request_json("PUT", f"{CHAT}/timeouts", timeouts)
     assert in_force().timeouts == Timeouts(*effective)
 
 
-def test_timeouts_do_not_belong_into_the_config(api: Caller):
+def test_timeouts_in_the_config_are_refused(api: Caller):
     config = api.get(CHAT)["config"]
     refused = api.request("PUT", f"{CHAT}/config", {**config, "timeouts": {"total_seconds": 5}})
     assert refused.body["details"][0]["field"] == "timeouts"
     assert "/timeouts" in refused.body["details"][0]["message"]
 
 
-def test_fallback_and_the_division_of_traffic_are_in_force(
+def test_fallback_and_traffic_shares_are_in_force(
     api: Caller, sandbox: SandboxServer, deployed: Callable[..., Endpoint]
 ):
     Workspace.objects.filter(pk=Workspace.here().pk).update(several_external_models=True)
@@ -285,7 +283,7 @@ def test_fallback_and_the_division_of_traffic_are_in_force(
         "traffic_config": {"routes": routes},
     }
     assert SnapshotBuilder().build().endpoints["split"].routes == ()
-    api.done("PUT", "/serving-endpoints/split/config", config)
+    api.request_json("PUT", "/serving-endpoints/split/config", config)
     settle(split)
     served = SnapshotBuilder().build().endpoints["split"]
     assert (served.fallback, served.routes) == (True, tuple(shares))

@@ -1,4 +1,4 @@
-"""An Idempotency-Key makes a repeated POST harmless for a day."""
+"""A POST that is repeated with the same Idempotency-Key within a day is not executed again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def create(api: Caller, sandbox: SandboxServer, name: str = "chat", key: str = K
     return api.request("POST", B, openai_body(name, base=sandbox.base), Idempotency_Key=key)
 
 
-def grow_older(age: timedelta) -> None:
+def make_older(age: timedelta) -> None:
     IdempotentReply.objects.update(created_at=clock.now() - age)
 
 
-def test_the_same_key_and_body_are_answered_as_the_first_time(api: Caller, sandbox: SandboxServer):
+def test_a_repeated_request_gets_the_first_response(api: Caller, sandbox: SandboxServer):
     first, again = create(api, sandbox), create(api, sandbox)
     assert (first.status, again.status) == (200, 200)
     assert again.body == first.body
@@ -42,43 +42,43 @@ def test_the_same_key_and_body_are_answered_as_the_first_time(api: Caller, sandb
     assert Endpoint.objects.count() == 1
 
 
-def test_the_same_key_with_another_body_is_refused(api: Caller, sandbox: SandboxServer):
+def test_a_key_with_another_body_is_refused(api: Caller, sandbox: SandboxServer):
     create(api, sandbox)
     assert create(api, sandbox, "other").error == (400, "INVALID_PARAMETER_VALUE")
     assert Endpoint.objects.count() == 1
 
 
-def test_a_key_belongs_to_its_person(api: Caller, as_stranger: Caller, sandbox: SandboxServer):
+def test_a_key_is_valid_for_its_user_only(api: Caller, as_stranger: Caller, sandbox: SandboxServer):
     create(api, sandbox)
     assert create(as_stranger, sandbox, "other").status == 200
     assert Endpoint.objects.count() == 2
 
 
-def test_a_refused_request_may_be_put_right_under_its_key(api: Caller, sandbox: SandboxServer):
+def test_a_refused_request_can_be_corrected_with_the_same_key(api: Caller, sandbox: SandboxServer):
     assert create(api, sandbox, "not a name").status == 400
     assert create(api, sandbox).status == 200
 
 
-def test_a_key_is_forgotten_after_a_day(api: Caller, sandbox: SandboxServer):
+def test_a_key_expires_after_a_day(api: Caller, sandbox: SandboxServer):
     create(api, sandbox)
-    grow_older(RETENTION + timedelta(minutes=1))
+    make_older(RETENTION + timedelta(minutes=1))
     assert create(api, sandbox, "other").status == 200
 
 
-def test_a_key_that_the_version_before_has_reserved_is_respected(api: Caller, sandbox: SandboxServer):
-    """During a rolling upgrade: that version keeps the key without a reply while it carries a request out."""
+def test_a_key_reserved_by_the_previous_version_is_respected(api: Caller, sandbox: SandboxServer):
+    """During a rolling upgrade the previous version stores the key without a reply while it executes the request."""
     create(api, sandbox)
     IdempotentReply.objects.update(reply="")
     running = create(api, sandbox)
     assert running.error == (409, "RESOURCE_CONFLICT")
     assert running.headers["Retry-After"] == "1"
-    grow_older(RESERVATION_TIMEOUT + timedelta(seconds=1))
+    make_older(RESERVATION_TIMEOUT + timedelta(seconds=1))
     taken_over = create(api, sandbox)  # its process died: the request is carried out, and says what it finds
     assert taken_over.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "the same" in taken_over.body["message"]
 
 
-def test_what_was_done_and_its_reply_are_kept_together_or_not_at_all(
+def test_the_change_and_its_stored_reply_are_committed_together(
     api: Caller, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     def lost(*_call: object) -> tuple[str, str]:
@@ -93,10 +93,10 @@ def test_what_was_done_and_its_reply_are_kept_together_or_not_at_all(
         assert api.request("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 200
 
 
-def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatch: pytest.MonkeyPatch):
-    """Whoever asks again may have been cut off while the first answer waited for gateways."""
+def test_a_repeated_reply_waits_until_the_change_is_in_force(api: Caller, monkeypatch: pytest.MonkeyPatch):
+    """The first connection may have been lost while the response waited for gateways."""
     monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(0))
-    api.done("POST", "/token/create", {}, Idempotency_Key=KEY)
+    api.request_json("POST", "/token/create", {}, Idempotency_Key=KEY)
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
     gateways.acknowledge(process="slow-1", revision=1)
     again = api.request("POST", "/token/create", {}, Idempotency_Key=KEY)
@@ -105,7 +105,7 @@ def test_a_reply_that_is_given_again_is_in_force_by_then(api: Caller, monkeypatc
     assert again.body["token_value"]
 
 
-def test_of_racing_repetitions_one_is_carried_out(api: Caller, sandbox: SandboxServer):
+def test_exactly_one_of_several_concurrent_repetitions_is_executed(api: Caller, sandbox: SandboxServer):
     def race(_number: int) -> int:
         try:
             return create(api, sandbox).status
@@ -119,7 +119,7 @@ def test_of_racing_repetitions_one_is_carried_out(api: Caller, sandbox: SandboxS
     assert Endpoint.objects.count() == 1
 
 
-def test_a_kept_reply_is_encrypted_and_holds_no_secret(api: Caller, sandbox: SandboxServer):
+def test_a_stored_reply_is_encrypted_and_contains_no_secret(api: Caller, sandbox: SandboxServer):
     create(api, sandbox)
     row = IdempotentReply.objects.get()
     assert row.reply
@@ -128,5 +128,5 @@ def test_a_kept_reply_is_encrypted_and_holds_no_secret(api: Caller, sandbox: San
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_none_is_refused(api: Caller, sandbox: SandboxServer, key: str):
+def test_an_invalid_key_is_refused(api: Caller, sandbox: SandboxServer, key: str):
     assert create(api, sandbox, key=key).error == (400, "INVALID_PARAMETER_VALUE")

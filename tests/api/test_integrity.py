@@ -1,4 +1,4 @@
-"""A row that the database refuses for a reason of its own is an error of the server's, and never called a taken name."""
+"""An unexpected IntegrityError is a server error and is not reported as a duplicate name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATES = {
 
 @contextmanager
 def refused(table: str) -> Iterator[None]:
-    """The database takes no new row of it, as when a newer version has added a column that must be given."""
+    """The database accepts no new rows of the model, as if a newer version had added a required column."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'NOT NULL'); END"
@@ -43,7 +43,7 @@ def refused(table: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("table", CREATES)
-def test_an_unknown_reason_is_not_a_taken_name(as_admin: Caller, table: str):
+def test_an_unknown_integrity_error_is_not_reported_as_a_duplicate_name(as_admin: Caller, table: str):
     path, body = CREATES[table]
     with refused(table):
         answer = as_admin.request("POST", path, body, Idempotency_Key="key-1")
@@ -51,12 +51,12 @@ def test_an_unknown_reason_is_not_a_taken_name(as_admin: Caller, table: str):
     assert as_admin.request("POST", path, body, Idempotency_Key="key-2").status in (200, 201)
 
 
-def test_nor_for_a_command_that_makes_a_person():
+def test_an_unknown_integrity_error_in_a_command_is_not_reported_as_a_duplicate_name():
     with refused("accounts_user"), pytest.raises(IntegrityError):
         commands.ensure_user(email="new@example.com")
 
 
-def test_these_are_all_places_that_catch_it():
+def test_all_places_that_catch_integrity_errors_are_tested_here():
     found = set()
     for path in (ROOT / "serving_ui").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -26,10 +26,10 @@ SAMPLE = re.compile(r'[a-z0-9_]+\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\} -?\d+(\.\
 
 
 def update(api: Caller, sandbox: SandboxServer) -> None:
-    api.done("PUT", f"{CHAT}/config", openai_body(base=sandbox.base, model="gpt-4o")["config"])
+    api.request_json("PUT", f"{CHAT}/config", openai_body(base=sandbox.base, model="gpt-4o")["config"])
 
 
-def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
+def test_metrics_are_in_prometheus_text_format(api: Caller, deployed: Make):
     deployed("chat", rate_limits=[{"calls": 7}])
     reply = api.request("GET", f"{CHAT}/metrics")
     assert reply.status == 200
@@ -40,8 +40,8 @@ def test_metrics_are_the_text_of_prometheus(api: Caller, deployed: Make):
     assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
 
 
-def test_metrics_tell_each_limit_once(api: Caller, deployed: Make):
-    """Prometheus refuses everything when one sample comes twice."""
+def test_metrics_contain_each_limit_once(api: Caller, deployed: Make):
+    """Prometheus rejects the whole response if a sample appears twice."""
     both = {"calls": 9, "tokens": 500}
     deployed(
         "chat",
@@ -63,7 +63,7 @@ def test_metrics_tell_each_limit_once(api: Caller, deployed: Make):
     ]
 
 
-def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_path: Path):
+def test_metrics_contain_the_total_number_of_responses(api: Caller, deployed: Make, tmp_path: Path):
     deployed("chat")
     spool = Spool(tmp_path)
     for status, took in ((200, 40.0), (200, 7.0), (429, 0.3), (502, 900.0)):
@@ -85,10 +85,10 @@ def test_metrics_tell_what_was_answered_in_all(api: Caller, deployed: Make, tmp_
     assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines)
 
 
-def test_events_say_what_happened_newest_first(api: Caller, deployed: Make, sandbox: SandboxServer):
+def test_events_are_listed_newest_first(api: Caller, deployed: Make, sandbox: SandboxServer):
     deployed("chat")
     update(api, sandbox)
-    api.done("POST", f"{CHAT}/config:cancel")
+    api.request_json("POST", f"{CHAT}/config:cancel")
     events = api.get(f"{CHAT}/events")["events"]
     assert events[0]["type"] == "ENDPOINT_UPDATE_CANCELED_EVENT"
     assert events[0]["actor"] == "owner@example.com"
@@ -99,9 +99,7 @@ def test_events_say_what_happened_newest_first(api: Caller, deployed: Make, sand
     assert times == sorted(times, reverse=True)
 
 
-def test_config_versions_keep_everything_that_was_submitted(
-    api: Caller, deployed: Make, sandbox: SandboxServer
-):
+def test_config_versions_show_every_submitted_config(api: Caller, deployed: Make, sandbox: SandboxServer):
     deployed("chat")
     sandbox.set_faults(on="models", status=401)
     update(api, sandbox)
@@ -115,7 +113,7 @@ def test_config_versions_keep_everything_that_was_submitted(
     assert oldest["config"] == api.get(CHAT)["config"]
 
 
-def test_logs_tell_what_happened_since_nothing_runs_here(api: Caller, deployed: Make):
+def test_logs_of_an_external_model_are_its_events(api: Caller, deployed: Make):
     deployed("chat")
     logs = api.get(f"{CHAT}/served-models/entity/logs")["logs"].splitlines()
     assert "Created by owner@example.com" in logs[0]
@@ -124,13 +122,13 @@ def test_logs_tell_what_happened_since_nothing_runs_here(api: Caller, deployed: 
 
 
 @pytest.mark.parametrize("kind", ["logs", "build-logs"])
-def test_an_entity_that_is_not_there_has_no_logs(api: Caller, deployed: Make, kind: str):
+def test_logs_of_an_unknown_entity_are_refused(api: Caller, deployed: Make, kind: str):
     deployed("chat")
     refused = api.request("GET", f"{CHAT}/served-models/other/{kind}")
     assert refused.error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize("path", ["metrics", "events", "config-versions", "served-models/entity/logs"])
-def test_a_stranger_learns_nothing(as_stranger: Caller, deployed: Make, path: str):
+def test_a_stranger_gets_404(as_stranger: Caller, deployed: Make, path: str):
     deployed("chat")
     assert as_stranger.request("GET", f"{CHAT}/{path}").error == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -1,4 +1,4 @@
-"""Lists that grow come in pages: each row that is there all the time is met exactly once, whatever comes and goes beside it."""
+"""Long lists are paged: each row that exists the whole time appears exactly once, while others are added and deleted."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def takeovers(owner: User, count: int, mark: str) -> None:
 
 @dataclass(frozen=True)
 class Listed:
-    """A list of the API: where it is, under which name its rows come, what tells them apart, and what makes more of them."""
+    """A list of the API: its path, the field with its rows, a function that identifies a row, and one that adds rows."""
 
     path: str
     name: str
@@ -110,7 +110,7 @@ class Listed:
         return self.name
 
     def shrink(self, mark: str) -> None:
-        """Without the rows of this mark."""
+        """Delete the rows with this mark."""
         self.model.objects.filter(**{f"{self.column}__icontains": mark}).delete()
 
 
@@ -131,8 +131,8 @@ def joined(path: str, query: str) -> str:
     return f"{path}{'&' if '?' in path else '?'}{query}" if query else path
 
 
-def walk(api: Caller, listed: Listed, query: str = "max_results=7") -> Iterator[list[str]]:
-    """The pages, each as the marks of its rows."""
+def read_pages(api: Caller, listed: Listed, query: str = "max_results=7") -> Iterator[list[str]]:
+    """The marks of the rows of each page."""
     more = query
     while True:
         answer = api.get(joined(listed.path, more))
@@ -143,7 +143,7 @@ def walk(api: Caller, listed: Listed, query: str = "max_results=7") -> Iterator[
 
 
 @pytest.fixture
-def furnished(make_endpoint: Callable[..., Endpoint], admin: User) -> Callable[[Listed], None]:
+def created(make_endpoint: Callable[..., Endpoint], admin: User) -> Callable[[Listed], None]:
     def furnish(listed: Listed) -> None:
         make_endpoint("chat", actor=admin)
         listed.grow(admin, 40, "-here-")
@@ -152,38 +152,38 @@ def furnished(make_endpoint: Callable[..., Endpoint], admin: User) -> Callable[[
 
 
 @every_list
-def test_pages_hold_everything_once(as_admin: Caller, furnished: Callable[..., None], listed: Listed):
-    furnished(listed)
-    pages = list(walk(as_admin, listed))
-    met = [mark for page in pages for mark in page if "-here-" in mark]
-    assert len(met) == len(set(met)) == 40
+def test_the_pages_contain_every_row_once(as_admin: Caller, created: Callable[..., None], listed: Listed):
+    created(listed)
+    pages = list(read_pages(as_admin, listed))
+    listed_ids = [mark for page in pages for mark in page if "-here-" in mark]
+    assert len(listed_ids) == len(set(listed_ids)) == 40
     assert {len(page) for page in pages[:-1]} == {7}
     assert 0 < len(pages[-1]) <= 7
 
 
 @every_list
-def test_nobody_is_missed_or_doubled_while_others_come_and_go(
-    as_admin: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+def test_remaining_rows_appear_exactly_once_while_others_are_added_and_deleted(
+    as_admin: Caller, created: Callable[..., None], listed: Listed, admin: User
 ):
-    furnished(listed)
+    created(listed)
     for number in range(3):
         listed.grow(admin, 10, f"-other-{number}-")
-    met = []
-    for number, page in enumerate(walk(as_admin, listed)):
-        met += [mark for mark in page if "-here-" in mark]
+    listed_ids = []
+    for number, page in enumerate(read_pages(as_admin, listed)):
+        listed_ids += [mark for mark in page if "-here-" in mark]
         if number < 3:
             listed.shrink(f"-other-{number}-")
         listed.grow(admin, 5, f"-new-{number}-") if number < 4 else None
-        # What is changed keeps its place.
+        # A changed row keeps its position.
         Endpoint.objects.filter(name="39-here-").update(modified_at=clock.now())
-    assert len(met) == len(set(met)) == 40
+    assert len(listed_ids) == len(set(listed_ids)) == 40
 
 
 @every_list
-def test_who_does_not_ask_for_pages_gets_everything_of_what_the_original_has(
-    as_admin: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+def test_without_page_parameters_the_whole_list_is_returned_where_databricks_does(
+    as_admin: Caller, created: Callable[..., None], listed: Listed, admin: User
 ):
-    furnished(listed)
+    created(listed)
     listed.grow(admin, 200, "-more-")
     answer = as_admin.get(listed.path)
     if listed.always:
@@ -196,14 +196,14 @@ def test_who_does_not_ask_for_pages_gets_everything_of_what_the_original_has(
 
 @every_list
 @pytest.mark.parametrize("query", ["", "max_results=7", "page_size=7", "max_results=0", "max_results=99999"])
-def test_a_list_takes_as_many_queries_however_long_it_is(
+def test_a_list_needs_a_constant_number_of_database_queries(
     as_admin: Caller,
-    furnished: Callable[..., None],
+    created: Callable[..., None],
     listed: Listed,
     query: str,
     django_assert_num_queries: Any,
 ):
-    furnished(listed)
+    created(listed)
     address = joined(listed.path, query)
     with django_assert_num_queries(_queries(listed)) as few:
         before = as_admin.get(address)[listed.name]
@@ -215,15 +215,15 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
 
 
 def _queries(listed: Listed) -> int:
-    """The token, then what the list is of, if it is of something, then the list."""
+    """The expected number: the token, the parent object if the list has one, and the list."""
     return 3 if listed.path in (LISTS[1].path, LISTS[2].path, LISTS[6].path) else 2
 
 
 @every_list
-def test_a_token_that_this_list_has_not_given_is_refused(
-    as_admin: Caller, api: Caller, furnished: Callable[..., None], listed: Listed, admin: User
+def test_a_page_token_of_another_list_or_a_changed_one_is_refused(
+    as_admin: Caller, api: Caller, created: Callable[..., None], listed: Listed, admin: User
 ):
-    furnished(listed)
+    created(listed)
     good = as_admin.get(joined(listed.path, "max_results=7"))["next_page_token"]
     other = next(each for each in LISTS if each is not listed and each.path != listed.path)
     other.grow(admin, 20, "-other-")
@@ -235,7 +235,7 @@ def test_a_token_that_this_list_has_not_given_is_refused(
         assert refused.body["message"].startswith("page_token is none that this list has given.")
 
 
-def test_a_token_belongs_to_its_person_and_to_its_filter(
+def test_a_page_token_is_valid_for_its_user_and_filter_only(
     as_admin: Caller, api: Caller, admin: User, owner: User
 ):
     for user in (admin, owner):
@@ -250,24 +250,24 @@ def test_a_token_belongs_to_its_person_and_to_its_filter(
 
 
 @pytest.mark.parametrize("query", ["max_results=many", "page_size=-1", "max_results=1.5", "max_results=²"])
-def test_a_size_that_is_none_is_refused(api: Caller, query: str):
+def test_an_invalid_page_size_is_refused(api: Caller, query: str):
     assert api.request("GET", f"/token/list?{query}").error == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_all_of_two_thousand_events_are_given(as_admin: Caller, furnished: Callable[..., None], admin: User):
-    furnished(LISTS[1])
+def test_all_of_two_thousand_events_are_listed(as_admin: Caller, created: Callable[..., None], admin: User):
+    created(LISTS[1])
     events(admin, 2350, "-more-")
-    pages = list(walk(as_admin, LISTS[1], "max_results=1000"))
+    pages = list(read_pages(as_admin, LISTS[1], "max_results=1000"))
     assert [len(page) for page in pages][:2] == [1000, 1000]
     assert sum(len(page) for page in pages) == EndpointEvent.objects.count() == 2391
     times = [row["timestamp"] for row in as_admin.get(f"{CHAT}/events")["events"]]
     assert times == sorted(times, reverse=True)
 
 
-def test_the_logs_of_an_entity_are_its_newest_lines_whatever_the_others_say(
-    as_admin: Caller, furnished: Callable[..., None], admin: User
+def test_the_logs_of_an_entity_are_its_newest_lines(
+    as_admin: Caller, created: Callable[..., None], admin: User
 ):
-    furnished(LISTS[1])
+    created(LISTS[1])
     EndpointEvent.objects.update(entity="entity")
     events(admin, 1500, "-more-")
     EndpointEvent.objects.filter(params__message__icontains="-more-").update(entity="another")
@@ -275,7 +275,7 @@ def test_the_logs_of_an_entity_are_its_newest_lines_whatever_the_others_say(
     assert len(lines) == 41
 
 
-# People, as SCIM walks them
+# Users through SCIM
 
 PEOPLE = 120
 
@@ -284,21 +284,21 @@ def people(mark: str, count: int) -> list[User]:
     return [User.objects.create(email=f"{number:03}-{mark}@example.com") for number in range(count)]
 
 
-def churn(number: int, others: list[User]) -> None:
-    """Some who were there before go, wherever they stand in the list, and others come."""
+def delete_some_and_add_others(number: int, others: list[User]) -> None:
+    """Delete up to four of `others`, which are spread over the list, and add three users."""
     for _gone in range(4):
         if others:
             others.pop(0).delete()
     people(f"new-{number}", 3)
 
 
-def met(answer: dict[str, Any]) -> list[str]:
+def listed_ids(answer: dict[str, Any]) -> list[str]:
     return [each["userName"] for each in answer["Resources"] if "-here@" in each["userName"]]
 
 
 @pytest.fixture
 def others() -> list[User]:
-    """Those who will go, among all who stay."""
+    """Users to delete, in between those that remain."""
     found = []
     for number in range(PEOPLE):
         User.objects.create(email=f"{number:03}-here@example.com")
@@ -311,34 +311,36 @@ def others() -> list[User]:
     "more", ["", "&sortBy=userName", "&sortBy=userName&sortOrder=descending", "&sortBy=id", "&sortBy=active"]
 )
 @pytest.mark.parametrize("count", [7, 25, 100])
-def test_a_walk_by_start_index_meets_everybody_once(api: Caller, others: list[User], count: int, more: str):
-    """As the SDK does it: on by as many as came, until none comes."""
+def test_a_list_read_by_start_index_contains_each_remaining_user_once(
+    api: Caller, others: list[User], count: int, more: str
+):
+    """Like the SDK: increase startIndex by the number of results until a page is empty."""
     found: list[str] = []
     start = number = 1
     while (answer := api.get(f"{SCIM}?startIndex={start}&count={count}{more}"))["Resources"]:
-        found += met(answer)
+        found += listed_ids(answer)
         start += len(answer["Resources"])
-        churn(number := number + 1, others) if number < 20 else None
+        delete_some_and_add_others(number := number + 1, others) if number < 20 else None
     assert len(found) == len(set(found)) == PEOPLE
 
 
 @pytest.mark.parametrize(
     "more", ["", "&sortBy=userName", "&sortBy=displayName", "&filter=active eq true".replace(" ", "%20")]
 )
-def test_a_walk_by_cursor_meets_everybody_once(api: Caller, others: list[User], more: str):
+def test_a_list_read_by_cursor_contains_each_remaining_user_once(api: Caller, others: list[User], more: str):
     found: list[str] = []
     cursor, number = "", 1
     while True:
         answer = api.get(f"{SCIM}?cursor={quote(cursor)}&count=25{more}")
         assert "startIndex" not in answer
-        found += met(answer)
+        found += listed_ids(answer)
         if not (cursor := answer.get("nextCursor", "")):
             break
-        churn(number := number + 1, others) if number < 20 else None
+        delete_some_and_add_others(number := number + 1, others) if number < 20 else None
     assert len(found) == len(set(found)) == PEOPLE
 
 
-def test_a_cursor_that_is_none_is_refused(api: Caller, others: list[User]):
+def test_an_invalid_cursor_is_refused(api: Caller, others: list[User]):
     good = api.get(f"{SCIM}?cursor=&count=5")["nextCursor"]
     assert api.request("GET", f"{SCIM}?count=5&cursor={quote(good)}").status == 200
     for path in (
@@ -349,7 +351,7 @@ def test_a_cursor_that_is_none_is_refused(api: Caller, others: list[User]):
         assert api.request("GET", path).error == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_a_page_in_the_middle_can_be_asked_for_at_once(api: Caller, others: list[User]):
+def test_a_page_in_the_middle_can_be_requested_first(api: Caller, others: list[User]):
     everybody = [each["userName"] for each in api.get(f"{SCIM}?count=10000")["Resources"]]
     assert everybody == list(User.objects.order_by("created_at", "pk").values_list("email", flat=True))
     middle = api.get(f"{SCIM}?startIndex=41&count=10")
@@ -357,7 +359,7 @@ def test_a_page_in_the_middle_can_be_asked_for_at_once(api: Caller, others: list
     assert [each["userName"] for each in middle["Resources"]] == everybody[40:50]
 
 
-def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]):
+def test_the_number_of_remembered_page_ends_is_bounded(api: Caller, others: list[User]):
     from serving_ui.api.scim import pagination
 
     for count in range(1, 40):
@@ -370,6 +372,6 @@ def test_what_a_walk_is_remembered_by_is_bounded(api: Caller, others: list[User]
     assert max(len(key) + len(cursor) for key, (_until, cursor) in page_ends.items()) < 500
 
 
-def test_a_page_of_none_is_none(others: list[User]):
+def test_a_page_of_size_zero_is_empty(others: list[User]):
     found = keyset.page(User.objects.all(), order=("pk",), key=lambda row: (row.pk,), size=0, list_id="x")
     assert (found.rows, found.next) == ([], "")

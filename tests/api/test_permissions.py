@@ -1,4 +1,4 @@
-"""Who may do what with an endpoint, through the API."""
+"""The permissions API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def acl(*entries: dict[str, str]) -> dict[str, Any]:
 
 
 def levels(shown: dict[str, Any]) -> dict[str, str]:
-    """Whoever is shown, with the level."""
+    """The level of each principal in the response."""
     names = ("user_name", "group_name", "service_principal_name")
     return {
         next(each[name] for name in names if name in each): each["all_permissions"][0]["permission_level"]
@@ -60,30 +60,30 @@ def test_the_creator_and_admins_manage(api: Caller, owner: User, path: str):
 
 
 def test_patch_merges_and_put_replaces(api: Caller, owner: User, teammate: User, stranger: User, path: str):
-    merged = api.done("PATCH", path, acl(access(user_name=teammate.email)))
+    merged = api.request_json("PATCH", path, acl(access(user_name=teammate.email)))
     assert levels(merged) == {owner.email: "CAN_MANAGE", teammate.email: "CAN_QUERY", "admins": "CAN_MANAGE"}
-    merged = api.done("PATCH", path, acl(access("CAN_VIEW", user_name=stranger.email)))
+    merged = api.request_json("PATCH", path, acl(access("CAN_VIEW", user_name=stranger.email)))
     assert set(levels(merged)) == {owner.email, teammate.email, stranger.email, "admins"}
-    replaced = api.done("PUT", path, acl(access("CAN_MANAGE", user_name=stranger.email)))
+    replaced = api.request_json("PUT", path, acl(access("CAN_MANAGE", user_name=stranger.email)))
     assert levels(replaced) == {
         owner.email: "CAN_MANAGE",
         stranger.email: "CAN_MANAGE",
         "admins": "CAN_MANAGE",
     }
-    assert levels(api.done("PUT", path, {})) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
+    assert levels(api.request_json("PUT", path, {})) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
 
 
-def test_a_group_and_a_service_principal_are_given_levels(
+def test_groups_and_service_principals_can_be_granted_levels(
     api: Caller, teammate: User, as_stranger: Caller, calling: Calling, path: str
 ):
     program = User.objects.create(email="0b5f8d2e-1111-4222-8333-444455556666", kind="service_principal")
     Membership.objects.create(group=Group.objects.create(name="Analysts"), user=teammate)
     wanted = acl(access(group_name="analysts"), access("CAN_VIEW", service_principal_name=program.email))
-    assert levels(api.done("PUT", path, wanted))["Analysts"] == "CAN_QUERY"
+    assert levels(api.request_json("PUT", path, wanted))["Analysts"] == "CAN_QUERY"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
     assert calling(program).get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
     assert as_stranger.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
-    api.done("PATCH", path, acl(access("CAN_VIEW", group_name="users")))
+    api.request_json("PATCH", path, acl(access("CAN_VIEW", group_name="users")))
     assert as_stranger.get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
 
@@ -102,7 +102,7 @@ def test_a_group_and_a_service_principal_are_given_levels(
         (access("CAN_VIEW", group_name="admins"), "access_control_list[0].group_name"),
     ],
 )
-def test_what_cannot_be_is_refused_by_field(
+def test_an_invalid_entry_is_refused_with_its_field(
     api: Caller, teammate: User, path: str, wrong: dict[str, str], field: str
 ):
     for method in ("PUT", "PATCH"):
@@ -112,19 +112,22 @@ def test_what_cannot_be_is_refused_by_field(
     assert not Grant.objects.exists()
 
 
-def test_nobody_is_named_twice(api: Caller, teammate: User, path: str):
+def test_a_duplicate_principal_is_refused(api: Caller, teammate: User, path: str):
     twice = acl(access(user_name=teammate.email), access("CAN_VIEW", user_name=teammate.email.upper()))
     assert api.request("PUT", path, twice).error == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_what_the_creator_and_admins_have_anyway_may_be_said(api: Caller, owner: User, path: str):
+def test_inherent_rights_of_creator_and_admins_may_be_sent(api: Caller, owner: User, path: str):
     access_list = acl(access("CAN_MANAGE", user_name=owner.email), access("CAN_MANAGE", group_name="admins"))
-    assert levels(api.done("PUT", path, access_list)) == {owner.email: "CAN_MANAGE", "admins": "CAN_MANAGE"}
+    assert levels(api.request_json("PUT", path, access_list)) == {
+        owner.email: "CAN_MANAGE",
+        "admins": "CAN_MANAGE",
+    }
     assert not Grant.objects.exists()
 
 
-def test_only_managers_give_permissions(api: Caller, teammate: User, calling: Calling, path: str):
-    api.done("PATCH", path, acl(access(user_name=teammate.email)))
+def test_only_managers_can_grant_permissions(api: Caller, teammate: User, calling: Calling, path: str):
+    api.request_json("PATCH", path, acl(access(user_name=teammate.email)))
     theirs = calling(teammate)
     assert set(levels(theirs.get(path))) == {"owner@example.com", teammate.email, "admins"}
     wish = acl(access("CAN_MANAGE", user_name=teammate.email))
@@ -132,7 +135,7 @@ def test_only_managers_give_permissions(api: Caller, teammate: User, calling: Ca
     assert theirs.request("PUT", path, acl(access(user_name="whoever@example.com"))).status == 403
 
 
-def test_the_levels_are_told(api: Caller, path: str):
+def test_the_permission_levels_are_listed(api: Caller, path: str):
     found = api.get(f"{path}/permissionLevels")["permission_levels"]
     assert [each["permission_level"] for each in found] == ["CAN_VIEW", "CAN_QUERY", "CAN_MANAGE"]
     assert all(each["description"].endswith(".") for each in found)
@@ -143,10 +146,10 @@ def test_an_unknown_id_and_another_kind_are_404(api: Caller, path: str):
     assert api.request("GET", "/permissions/jobs/1").error == (404, "ENDPOINT_NOT_FOUND")
 
 
-def test_each_change_is_an_event_and_no_change_is_none(api: Caller, teammate: User, path: str):
+def test_only_real_changes_are_recorded_as_events(api: Caller, teammate: User, path: str):
     for _twice in range(2):
-        api.done("PUT", path, acl(access(user_name=teammate.email)))
-    api.done("PUT", path, {})
+        api.request_json("PUT", path, acl(access(user_name=teammate.email)))
+    api.request_json("PUT", path, {})
     messages = [each["message"] for each in api.get("/serving-endpoints/chat/events")["events"]]
     assert [message for message in messages if "Permissions" in message] == [
         "Permissions changed by owner@example.com: teammate@example.com, NONE.",

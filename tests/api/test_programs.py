@@ -1,4 +1,4 @@
-"""The programs that the page shows do what they say: each is run, and what arrives is the call that the page describes."""
+"""Runs the code samples of the reference page and checks that they send the described request."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ANSWER = {
 
 @dataclass
 class Recorder:
-    """A server that says yes to everything and remembers what it was asked."""
+    """A server that answers every request with 200 and records it."""
 
     url: str
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
-def listening() -> Iterator[Recorder]:
+def running_recorder() -> Iterator[Recorder]:
     recorder = Recorder("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,7 +55,7 @@ def listening() -> Iterator[Recorder]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
         def log_message(self, *_arguments: Any) -> None:
-            """Silence."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     recorder.url = f"http://127.0.0.1:{server.server_port}"
@@ -68,11 +68,11 @@ def listening() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def recorder(listening: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    listening.requests.clear()
-    monkeypatch.setenv("DATABRICKS_HOST", listening.url)
+def recorder(running_recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    running_recorder.requests.clear()
+    monkeypatch.setenv("DATABRICKS_HOST", running_recorder.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", "a-token")
-    return listening
+    return running_recorder
 
 
 IN_PYTHON = [
@@ -85,18 +85,18 @@ IN_PYTHON = [
 
 @pytest.mark.parametrize(("operation", "key"), IN_PYTHON, ids=lambda part: getattr(part, "name", part))
 @pytest.mark.filterwarnings("ignore")  # of the clients' own
-def test_a_python_program_makes_the_call(operation: Operation, key: str, recorder: Recorder):
+def test_a_python_sample_sends_the_described_request(operation: Operation, key: str, recorder: Recorder):
     code = next(program.code for program in programs(operation) if program.key == key)
     exec(compile(code, operation.name, "exec"), {})
     calls = [each for each in recorder.requests if not each[1].startswith("/.well-known/")]
     method, path, body = calls[0]
     assert method == operation.method
-    assert parted(path) == parted(address(operation, EXAMPLE))
+    assert split_url(path) == split_url(address(operation, EXAMPLE))
     assert (body or None) == (example_body(operation, EXAMPLE) or None)
 
 
-def parted(address: str) -> tuple[str, dict[str, list[str]]]:
-    """Path and query. MLflow asks for the list with a slash; the SDK adds a page to lists of people."""
+def split_url(address: str) -> tuple[str, dict[str, list[str]]]:
+    """Path and query. MLflow requests the list with a trailing slash; the SDK adds paging parameters to lists of users."""
     path, _mark, query = address.partition("?")
     parameters = parse_qs(query)
     return path.rstrip("/"), {
@@ -105,7 +105,7 @@ def parted(address: str) -> tuple[str, dict[str, list[str]]]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
-def test_a_curl_line_is_the_call(operation: Operation):
+def test_a_curl_sample_sends_the_described_request(operation: Operation):
     words = shlex.split(programs(operation)[0].code.replace("\\\n", " "))
     assert words[0] == "curl"
     assert f"$DATABRICKS_HOST{address(operation, EXAMPLE)}" in words
@@ -116,7 +116,7 @@ def test_a_curl_line_is_the_call(operation: Operation):
         assert json.loads(words[words.index("-d") + 1]) == body
 
 
-def test_a_single_quote_does_not_end_the_shells_string():
+def test_a_single_quote_is_escaped_for_the_shell():
     from dataclasses import replace
 
     subject = replace(EXAMPLE, tags=[{"key": "owner", "value": "Ann's 'team'"}])

@@ -1,4 +1,4 @@
-"""hypothesis: whatever create and update accept reads back equal, and no secret that was pasted is ever answered."""
+"""Hypothesis: every config that create and update accept reads back equal, and no response contains a pasted secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL = st.text("abcz019-_.:/", min_size=1, max_size=40)
 
 @st.composite
 def blocks(draw: st.DrawFn, variant: Variant) -> dict[str, Any]:
-    """A provider's block: what is required, and some of the rest."""
+    """A provider's config with its required fields and some optional ones."""
     required = {field.name for field in variant.required()}
     block: dict[str, Any] = {}
     for field in variant.shown():
@@ -46,7 +46,7 @@ def blocks(draw: st.DrawFn, variant: Variant) -> dict[str, Any]:
 
 
 def _value(draw: st.DrawFn, field: ConfigField) -> tuple[tuple[str, ...], str]:
-    """Where the value belongs, and the value; a secret is named or pasted."""
+    """(field name, value); for a secret its reference or its plaintext field."""
     if field.kind == "secret":
         if draw(st.booleans()):
             return field.path, "{{secrets/team/key}}"
@@ -103,30 +103,30 @@ ENDPOINTS = st.fixed_dictionaries(
 
 @pytest.fixture(autouse=True)
 def scope(api: Caller) -> Iterator[None]:
-    """What the references name."""
-    api.done("POST", "/secrets/scopes/create", {"scope": "team"})
-    api.done("POST", "/secrets/put", {"scope": "team", "key": "key", "string_value": CANARY})
+    """The secret scope that the references name."""
+    api.request_json("POST", "/secrets/scopes/create", {"scope": "team"})
+    api.request_json("POST", "/secrets/put", {"scope": "team", "key": "key", "string_value": CANARY})
     yield
 
 
 @BOUNDED
 @given(body=ENDPOINTS, changed=configs())
-def test_what_is_accepted_reads_back_equal(
+def test_an_accepted_config_reads_back_equal(
     api: Caller, body: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     name = f"made-{next(NUMBERS)}"
     path = f"/serving-endpoints/{name}"
-    made = api.done("POST", "/serving-endpoints", {"name": name, **body})
+    made = api.request_json("POST", "/serving-endpoints", {"name": name, **body})
     made.pop("warnings", None)
     assert api.get(path) == made
-    holds(made, body)
-    holds(made["pending_config"], body["config"])
+    assert_contains(made, body)
+    assert_contains(made["pending_config"], body["config"])
 
     settle(Endpoint.objects.get(name=name), "active")
-    api.done("PUT", f"{path}/config", changed)
+    api.request_json("PUT", f"{path}/config", changed)
     updated = api.get(path)
-    holds(updated["config"], body["config"])
-    holds(updated["pending_config"], changed)
+    assert_contains(updated["config"], body["config"])
+    assert_contains(updated["pending_config"], changed)
     listed = next(each for each in api.get("/serving-endpoints")["endpoints"] if each["name"] == name)
     for field in ("id", "description", "tags", "state", "creation_timestamp"):
         assert listed[field] == updated[field]
@@ -134,24 +134,24 @@ def test_what_is_accepted_reads_back_equal(
     assert [version["config_version"] for version in versions] == [2, 1]
     for answer in (made, updated, versions, api.get(f"{path}/events")):
         assert CANARY not in json.dumps(answer)
-    api.done("DELETE", path)
+    api.request_json("DELETE", path)
 
 
-def holds(answer: Any, sent: Any, at: str = "") -> None:
-    """Everything that was given is answered, in its place and unchanged; answers may say more."""
+def assert_contains(answer: Any, sent: Any, at: str = "") -> None:
+    """Assert that `answer` contains everything that was `sent`; it may contain more."""
     if isinstance(sent, dict):
         for name, value in sent.items():
             if not name.endswith(PLAINTEXT_SUFFIX):
                 assert name in answer or value in ({}, []), f"{at}.{name} is missing"
-                holds(answer.get(name, value), value, f"{at}.{name}")
+                assert_contains(answer.get(name, value), value, f"{at}.{name}")
     elif isinstance(sent, list):
         assert len(answer) == len(sent), at
         for one, other in zip(in_order(answer), in_order(sent), strict=True):
-            holds(one, other, f"{at}[]")
+            assert_contains(one, other, f"{at}[]")
     else:
         assert answer == sent, at
 
 
 def in_order(items: list[Any]) -> list[Any]:
-    """Tags are answered by key, whatever the order in which they were given."""
+    """The items sorted by key, because the API sorts tags."""
     return sorted(items, key=lambda each: str(each.get("key", "")))

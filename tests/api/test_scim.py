@@ -18,11 +18,11 @@ USERS, GROUPS, SERVICE_PRINCIPALS = f"{SCIM}/Users", f"{SCIM}/Groups", f"{SCIM}/
 
 def group(api: Caller, name: str = "Analysts", *members: User) -> dict[str, Any]:
     body = {"displayName": name, "members": [{"value": member.pk} for member in members]}
-    return api.done("POST", GROUPS, body)
+    return api.request_json("POST", GROUPS, body)
 
 
 def patched(api: Caller, path: str, *operations: dict[str, Any]) -> dict[str, Any]:
-    return api.done("PATCH", path, {"Operations": list(operations)})
+    return api.request_json("PATCH", path, {"Operations": list(operations)})
 
 
 def members(shown: dict[str, Any]) -> set[str]:
@@ -33,7 +33,7 @@ def names(api: Caller, path: str, field: str = "userName") -> list[str]:
     return [each[field] for each in api.get(path)["Resources"]]
 
 
-def test_me(api: Caller, owner: User, as_admin: Caller):
+def test_me_returns_the_caller(api: Caller, owner: User, as_admin: Caller):
     me = api.get(f"{SCIM}/Me")
     assert (me["id"], me["userName"], me["active"], me["name"]) == (owner.pk, owner.email, True, {})
     assert me["emails"] == [{"value": owner.email, "type": "work", "primary": True}]
@@ -41,9 +41,11 @@ def test_me(api: Caller, owner: User, as_admin: Caller):
     assert [each["display"] for each in as_admin.get(f"{SCIM}/Me")["groups"]] == ["admins", "users"]
 
 
-def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller):
+def test_a_user_is_created_read_changed_and_deleted(as_admin: Caller, api: Caller):
     name = {"givenName": "Ada", "familyName": "Lovelace"}
-    made = as_admin.done("POST", USERS, {"userName": "ada@example.com", "name": name, "externalId": "42"})
+    made = as_admin.request_json(
+        "POST", USERS, {"userName": "ada@example.com", "name": name, "externalId": "42"}
+    )
     path = f"{USERS}/{made['id']}"
     assert api.get(path) == made
     assert (made["displayName"], made["name"], made["externalId"]) == ("Ada Lovelace", name, "42")
@@ -54,9 +56,9 @@ def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller
         {"op": "replace", "value": {"active": False, "externalId": "43"}},
     )
     assert (changed["displayName"], changed["active"], changed["externalId"]) == ("Ada King", False, "43")
-    replaced = as_admin.done("PUT", path, {"userName": "ada@example.com", "displayName": "Ada"})
+    replaced = as_admin.request_json("PUT", path, {"userName": "ada@example.com", "displayName": "Ada"})
     assert (replaced["displayName"], replaced["active"], "externalId" in replaced) == ("Ada", True, False)
-    assert as_admin.done("DELETE", path) == {}
+    assert as_admin.request_json("DELETE", path) == {}
     assert api.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -74,7 +76,9 @@ def test_a_person_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller
         ("DELETE", GROUPS + "/{admins}", None),
     ],
 )
-def test_only_admins_change(api: Caller, owner: User, method: str, path: str, body: dict[str, Any] | None):
+def test_only_admins_can_change_users_and_groups(
+    api: Caller, owner: User, method: str, path: str, body: dict[str, Any] | None
+):
     path = path.format(owner=owner.pk, admins=Group.built_in("admins").pk)
     assert api.request(method, path, body).error == (403, "PERMISSION_DENIED")
 
@@ -97,7 +101,7 @@ def test_an_invalid_user_is_refused(as_admin: Caller, owner: User, body: dict[st
 
 def test_ignored_attributes_are_named_in_a_warning(as_admin: Caller):
     body = {"userName": "a@example.com", "entitlements": [{"value": "workspace-access"}]}
-    made = as_admin.done("POST", USERS, body)
+    made = as_admin.request_json("POST", USERS, body)
     assert "entitlements" in made["warnings"][0]
     operation = {"op": "add", "path": "entitlements", "value": [{"value": "workspace-access"}]}
     assert "entitlements" in patched(as_admin, f"{USERS}/{made['id']}", operation)["warnings"][0]
@@ -135,7 +139,7 @@ def test_the_last_admin_cannot_be_removed(as_admin: Caller, admin: User, owner: 
 
 
 def test_a_user_who_owns_something_can_only_be_deactivated(api: Caller, as_admin: Caller, owner: User):
-    api.done("POST", "/secrets/scopes/create", {"scope": "prod"})
+    api.request_json("POST", "/secrets/scopes/create", {"scope": "prod"})
     path = f"{USERS}/{owner.pk}"
     refused = as_admin.request("DELETE", path)
     assert refused.error == (409, "RESOURCE_CONFLICT")
@@ -144,7 +148,9 @@ def test_a_user_who_owns_something_can_only_be_deactivated(api: Caller, as_admin
     assert api.request("GET", f"{SCIM}/Me").error == (401, "UNAUTHENTICATED")
 
 
-def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller, owner: User, teammate: User):
+def test_a_group_is_created_read_changed_and_deleted(
+    as_admin: Caller, api: Caller, owner: User, teammate: User
+):
     made = group(as_admin, "Analysts", owner)
     path = f"{GROUPS}/{made['id']}"
     assert api.get(path) == made
@@ -158,9 +164,9 @@ def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller,
     only = {"op": "replace", "value": {"members": [{"value": owner.pk}]}}
     assert members(patched(as_admin, path, only)) == {owner.pk}
     assert members(patched(as_admin, path, {"op": "remove", "path": "members"})) == set()
-    replaced = as_admin.done("PUT", path, {"displayName": "All", "members": [{"value": owner.pk}]})
+    replaced = as_admin.request_json("PUT", path, {"displayName": "All", "members": [{"value": owner.pk}]})
     assert (members(replaced), replaced["displayName"]) == ({owner.pk}, "All")
-    assert as_admin.done("DELETE", path) == {}
+    assert as_admin.request_json("DELETE", path) == {}
     assert api.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -180,7 +186,7 @@ def test_a_group_is_made_read_changed_and_deleted(as_admin: Caller, api: Caller,
         ),
     ],
 )
-def test_directories_remove_members_in_their_own_ways(
+def test_every_way_of_removing_members_is_supported(
     as_admin: Caller, owner: User, operation: dict[str, Any], warned: bool
 ):
     path = f"{GROUPS}/{group(as_admin, 'Analysts', owner)['id']}"
@@ -221,8 +227,8 @@ def test_the_built_in_groups_cannot_be_changed(as_admin: Caller, api: Caller, ow
     assert as_admin.request("PATCH", everyone, {"Operations": [leave]}).status == 400
 
 
-def test_a_service_principal(as_admin: Caller, api: Caller):
-    made = as_admin.done("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
+def test_a_service_principal_is_created_read_and_deleted(as_admin: Caller, api: Caller):
+    made = as_admin.request_json("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
     path = f"{SERVICE_PRINCIPALS}/{made['id']}"
     assert api.get(path) == made
     assert len(made["applicationId"]) == 36
@@ -235,8 +241,8 @@ def test_a_service_principal(as_admin: Caller, api: Caller):
     )
     renamed = patched(as_admin, path, {"op": "replace", "path": "displayName", "value": "Robot"})
     assert renamed["displayName"] == "Robot"
-    assert as_admin.done("PUT", path, {"displayName": "R2"})["displayName"] == "R2"
-    assert as_admin.done("DELETE", path) == {}
+    assert as_admin.request_json("PUT", path, {"displayName": "R2"})["displayName"] == "R2"
+    assert as_admin.request_json("DELETE", path) == {}
 
 
 @pytest.mark.parametrize(
@@ -277,7 +283,7 @@ def test_an_invalid_list_query_is_refused(api: Caller, query: str):
     assert api.request("GET", f"{USERS}?{query}").error == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_a_list_comes_in_pages(api: Caller, teammate: User, stranger: User):
+def test_a_list_is_paged(api: Caller, teammate: User, stranger: User):
     first = api.get(f"{USERS}?startIndex=1&count=2")
     assert (first["totalResults"], first["startIndex"], first["itemsPerPage"]) == (3, 1, 2)
     second = api.get(f"{USERS}?startIndex=3&count=10000")
@@ -287,7 +293,7 @@ def test_a_list_comes_in_pages(api: Caller, teammate: User, stranger: User):
     assert backwards == ["teammate@example.com", "stranger@example.com", "owner@example.com"]
 
 
-def test_attributes_are_chosen(api: Caller):
+def test_attributes_can_be_selected_and_excluded(api: Caller):
     [user] = api.get(f"{USERS}?attributes=userName,name.givenName")["Resources"]
     assert set(user) == {"schemas", "id", "userName", "name"}
     for found in api.get(f"{GROUPS}?excludedAttributes=members")["Resources"]:
@@ -307,7 +313,7 @@ def test_a_list_needs_a_constant_number_of_queries(
         assert api.get(GROUPS)["totalResults"] == 4
 
 
-def test_a_service_principal_calls_as_itself(calling: Calling, as_admin: Caller):
-    made = as_admin.done("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
+def test_a_service_principal_authenticates_with_its_own_token(calling: Calling, as_admin: Caller):
+    made = as_admin.request_json("POST", SERVICE_PRINCIPALS, {"displayName": "Deploys"})
     me = calling(User.objects.get(pk=made["id"])).get(f"{SCIM}/Me")
     assert (me["userName"], me["emails"]) == (made["applicationId"], [])

@@ -1,4 +1,4 @@
-"""A long list is written while it is read, by the server that people run as well as by Django's own test client."""
+"""Long lists are streamed, by the asynchronous server and by Django's test client."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 B = "/api/2.0/serving-endpoints"
 
 
-def grow(first: Endpoint, count: int) -> None:
-    """As many endpoints as `count` in all."""
+def create_endpoints_up_to(first: Endpoint, count: int) -> None:
+    """Add endpoints until there are `count`."""
     Endpoint.objects.bulk_create(
         Endpoint(
             workspace_id=first.workspace_id,
@@ -40,16 +40,16 @@ def grow(first: Endpoint, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [199, 200, 201, 1500])
-def test_a_list_of_any_length_is_whole(api: Caller, make_endpoint, count: int):
-    grow(make_endpoint("e0"), count)
+def test_a_list_of_any_length_is_complete(api: Caller, make_endpoint, count: int):
+    create_endpoints_up_to(make_endpoint("e0"), count)
     with CaptureQueriesContext(connection) as queries:
         names = [item["name"] for item in api.get("/serving-endpoints")["endpoints"]]
     assert sorted(names) == sorted(f"e{number}" for number in range(count))
     assert len(queries) <= 3, [query["sql"] for query in queries]
 
 
-def test_the_asynchronous_server_sends_it_in_pieces(owner: User, make_endpoint):
-    grow(make_endpoint("e0"), 1500)
+def test_the_asynchronous_server_sends_a_list_in_pieces(owner: User, make_endpoint):
+    create_endpoints_up_to(make_endpoint("e0"), 1500)
     value = create_access_token(user=owner, now=clock.now())[1]
 
     async def read_pieces() -> list[bytes]:
@@ -63,16 +63,16 @@ def test_the_asynchronous_server_sends_it_in_pieces(owner: User, make_endpoint):
 
 
 @pytest.fixture
-def long_lived(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway process that has shown itself once counts as alive."""
+def long_liveness_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway process counts as alive for a minute after its last sign of life."""
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
 
 
 @pytest.mark.usefixtures("long_lived")
-def test_a_change_names_the_gateway_that_is_late(api: Caller, make_endpoint):
+def test_a_change_names_a_gateway_that_has_not_acknowledged_it(api: Caller, make_endpoint):
     make_endpoint("chat")
     gateways.acknowledge(process="web-1", revision=changes.bump_revision())
-    answer = api.done("PUT", "/serving-endpoints/chat/rate-limits", {"rate_limits": [{"calls": 1}]})
+    answer = api.request_json("PUT", "/serving-endpoints/chat/rate-limits", {"rate_limits": [{"calls": 1}]})
     assert "web-1" in answer["warnings"][0]
 
 

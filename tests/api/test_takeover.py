@@ -1,4 +1,4 @@
-"""What programs are told of a secret that may not be sent, and how they take over."""
+"""The API shows secrets that may not be sent any more, and lets managers take over."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TAKE_OVER = f"{CHAT}/config:take-over"
 
 @pytest.fixture
 def theirs(owner: User, teammate: User, calling: Calling, sandbox: SandboxServer) -> Caller:
-    """The teammate's program, whose endpoint was given the owner's secret; the owner manages it, too."""
+    """A caller with the token of the teammate, whose endpoint uses the owner's secret; the owner may manage the endpoint."""
     rights.make_scope(owner)
     rights.let_read(owner, teammate)
     program = calling(teammate)
-    program.done(
+    program.request_json(
         "POST", "/serving-endpoints", {"name": "chat", "config": rights.config(sandbox.base).public()}
     )
     settle(Endpoint.objects.get(name="chat"))
@@ -39,12 +39,10 @@ def deployment(api: Caller) -> dict[str, Any]:
     return found
 
 
-def test_an_endpoint_that_is_revoked_says_so_and_why(
-    api: Caller, theirs: Caller, owner: User, teammate: User
-):
+def test_a_revoked_endpoint_shows_the_reason(api: Caller, theirs: Caller, owner: User, teammate: User):
     assert deployment(theirs) == {"deployment": "DEPLOYMENT_READY", "deployment_state_message": ""}
     theirs_by_name = {"scope": "prod", "principal": teammate.email}
-    api.done("POST", "/secrets/acls/delete", theirs_by_name)
+    api.request_json("POST", "/secrets/acls/delete", theirs_by_name)
     rights.followed()
     assert theirs.get(CHAT)["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
     state = deployment(theirs)
@@ -56,12 +54,12 @@ def test_an_endpoint_that_is_revoked_says_so_and_why(
     assert rights.REFERENCE in newest["message"]
     [listed] = theirs.get("/serving-endpoints")["endpoints"]
     assert listed["state"]["ready"] == "NOT_READY"
-    assert api.done("POST", TAKE_OVER)["state"]["ready"] == "READY"
+    assert api.request_json("POST", TAKE_OVER)["state"]["ready"] == "READY"
     assert deployment(theirs)["deployment"] == "DEPLOYMENT_READY"
     assert rights.sent() == "first"
 
 
-def test_what_waits_for_a_takeover_is_listed_for_those_who_manage_it(
+def test_endpoints_that_need_a_takeover_are_listed_for_their_managers(
     api: Caller, theirs: Caller, as_admin: Caller, as_stranger: Caller
 ):
     teammate, admin = (User.objects.get(email=f"{name}@example.com") for name in ("teammate", "admin"))
@@ -72,26 +70,32 @@ def test_what_waits_for_a_takeover_is_listed_for_those_who_manage_it(
         assert program.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
     assert as_stranger.get("/secrets/takeovers/list") == {"takeovers": []}
     assert theirs.request("GET", CHAT).error == (401, "UNAUTHENTICATED")
-    as_admin.done("POST", TAKE_OVER)
+    as_admin.request_json("POST", TAKE_OVER)
     assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
 
 
 @pytest.mark.parametrize("level", ["CAN_VIEW", "CAN_MANAGE"])
-def test_taking_over_needs_both_rights(api: Caller, theirs: Caller, as_stranger: Caller, level: str):
+def test_a_takeover_needs_the_right_to_manage_and_to_read_the_secret(
+    api: Caller, theirs: Caller, as_stranger: Caller, level: str
+):
     owner, teammate = (User.objects.get(email=f"{name}@example.com") for name in ("owner", "teammate"))
     rights.withdraw(owner, teammate)
     assert as_stranger.request("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
     access = [{"user_name": "stranger@example.com", "permission_level": level}]
     endpoint_id = api.get(CHAT)["id"]
-    api.done("PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": access})
+    api.request_json(
+        "PATCH", f"/permissions/serving-endpoints/{endpoint_id}", {"access_control_list": access}
+    )
     assert as_stranger.request("POST", TAKE_OVER).error == (403, "PERMISSION_DENIED")
 
 
-def test_a_limit_of_a_group_that_was_made_again_is_none(api: Caller, theirs: Caller, as_admin: Caller):
+def test_a_limit_does_not_apply_to_a_new_group_of_the_same_name(
+    api: Caller, theirs: Caller, as_admin: Caller
+):
     limits = [{"key": "user_group", "principal": "red", "calls": 1, "renewal_period": "minute"}]
-    made = as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
-    answer = api.done("PUT", f"{CHAT}/rate-limits", {"rate_limits": limits})
+    made = as_admin.request_json("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
+    answer = api.request_json("PUT", f"{CHAT}/rate-limits", {"rate_limits": limits})
     assert answer == {"rate_limits": limits} and api.get(CHAT)["rate_limits"] == limits
-    as_admin.done("DELETE", f"/preview/scim/v2/Groups/{made['id']}")
-    as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
+    as_admin.request_json("DELETE", f"/preview/scim/v2/Groups/{made['id']}")
+    as_admin.request_json("POST", "/preview/scim/v2/Groups", {"displayName": "red"})
     assert SnapshotBuilder().build().endpoints["chat"].limits == ()

@@ -1,1 +1,1 @@
-"""The API as programs written for the original use it: real processes, real packages, nothing of either changed."""
+"""Unchanged client packages (Databricks SDK, MLflow, OpenAI, LangChain) against a running product."""

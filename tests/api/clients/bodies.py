@@ -1,4 +1,4 @@
-"""What the clients send: an OpenAI model as a dict for MLflow and plain HTTP, and as the SDK's own classes."""
+"""Bodies of requests with an OpenAI model: dicts for MLflow and plain HTTP, and the classes of the Databricks SDK."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def config(secret: str, **changes: Any) -> dict[str, Any]:
 
 
 def served(secret: str, **changes: Any) -> list[ServedEntityInput]:
-    """The same for the SDK."""
+    """One served entity, for the SDK."""
     return [ServedEntityInput.from_dict(entity(secret, **changes))]
 
 
 def core(secret: str, **changes: Any) -> EndpointCoreConfigInput:
-    """The same for the SDK's create, which wants a name and does without it."""
+    """A config for the SDK's create, whose class requires a name that is not sent."""
     return EndpointCoreConfigInput(name="ignored", served_entities=served(secret, **changes))
 
 
-def settle(workspace: WorkspaceClient, name: str) -> ServingEndpointDetailed:
-    """The endpoint once no update of it runs. Asks more often than the SDK's own waiter."""
+def wait_until_settled(workspace: WorkspaceClient, name: str) -> ServingEndpointDetailed:
+    """The endpoint after its update has ended. Polls more often than the SDK's own waiter."""
     seen: list[ServingEndpointDetailed] = []
 
     def is_settled() -> bool:
@@ -61,4 +61,4 @@ def settle(workspace: WorkspaceClient, name: str) -> ServingEndpointDetailed:
 def ready(workspace: WorkspaceClient, name: str, secret: str, **changes: Any) -> ServingEndpointDetailed:
     """Creates an endpoint and waits until it serves."""
     workspace.serving_endpoints.create(name, config=core(secret, **changes))
-    return settle(workspace, name)
+    return wait_until_settled(workspace, name)

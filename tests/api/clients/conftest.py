@@ -1,4 +1,4 @@
-"""One running product, for which the sandbox stands in for every vendor, and the people whose programs use it."""
+"""One running product whose providers' addresses lead to the sandbox, and the accounts of its users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NUMBERS = count(1)
 
 @dataclass
 class Account:
-    """Somebody with a token, as a program has it."""
+    """A user and their access token."""
 
     email: str
     url: str
@@ -34,7 +34,7 @@ class Account:
         return WorkspaceClient(host=self.url, token=self.token)
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
-        """A request as nobody's client makes it; of every answer what the contract says of all."""
+        """Send a plain request, and check what the API promises for every response."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         answer = requests.request(
             method, self.url + path, json=body, headers=headers, timeout=60, allow_redirects=False, **options
@@ -49,20 +49,20 @@ class Account:
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[SandboxServer]:
-    """What stands at the vendors' own addresses."""
+    """The sandbox at the providers' default addresses."""
     with running_sandbox() as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
-def well_behaved_provider(provider: SandboxServer) -> Iterator[None]:
+def reset_provider(provider: SandboxServer) -> Iterator[None]:
     yield
     provider.reset()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def clients_of_a_suite() -> Iterator[None]:
-    """The clients leave their connections to the garbage collector; later suites must not be told of them."""
+def collect_connections() -> Iterator[None]:
+    """The clients leave open connections to the garbage collector; collect them here, without their warnings."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -79,7 +79,7 @@ def product(tmp_path_factory: pytest.TempPathFactory, provider: SandboxServer) -
 
 @pytest.fixture(scope="session")
 def account(product: Product) -> Callable[..., Account]:
-    """Makes somebody with a token."""
+    """A function that creates a user with a token."""
 
     def make(email: str, *flags: str) -> Account:
         return Account(email, product.url, product.command("create_token", email, *flags))
@@ -104,14 +104,14 @@ def admin(account: Callable[..., Account]) -> Account:
 
 @pytest.fixture(scope="session")
 def person(product: Product, owner: Account) -> Iterator[Person]:
-    """The owner at the pages."""
+    """The owner, signed in to the pages."""
     with product.person(OWNER) as someone:
         yield someone
 
 
 @pytest.fixture(scope="session")
 def secret(owner: Account) -> str:
-    """The reference of a secret that the owner has put."""
+    """The reference of a secret that the owner has stored."""
     workspace = owner.client()
     workspace.secrets.create_scope(SCOPE)
     workspace.secrets.put_secret(SCOPE, KEY, string_value="sk-of-the-clients")
@@ -120,7 +120,7 @@ def secret(owner: Account) -> str:
 
 @pytest.fixture
 def environment(owner: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """What a team sets before it runs code that was written for the original, and no more."""
+    """Sets only the environment variables that the Databricks clients need."""
     monkeypatch.setenv("DATABRICKS_HOST", owner.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", owner.token)
     return owner
@@ -142,5 +142,5 @@ def deployments(environment: Account, secret: str) -> Any:
 
 @pytest.fixture
 def name() -> str:
-    """Of an endpoint that there is not yet."""
+    """An endpoint name that is not used yet."""
     return f"endpoint-{next(_NUMBERS)}"

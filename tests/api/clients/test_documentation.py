@@ -1,4 +1,4 @@
-"""Every example of the documentation that a person copies, run as it stands against a running product."""
+"""Runs the examples of the documentation, unchanged, against a running product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUERYING = blocks(DOCS / "querying-from-programs.md", "sh", "python")
 
 
 def run(block: Block, folder: Path, **variables: str) -> str:
-    """What the example prints. Fails if the example does."""
+    """The output of the example. Fails if the example fails."""
     program = ["bash", "-euc"] if block.language == "sh" else [sys.executable, "-c"]
     env = {**os.environ, "DO_NOT_TRACK": "true", **variables}
     done = subprocess.run(

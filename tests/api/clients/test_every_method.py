@@ -1,4 +1,4 @@
-"""The suites of this folder call every method that the SDK and MLflow offer, so that a new one does not go unnoticed."""
+"""Checks that the tests of this folder call every public method of the SDK's services and of MLflow's client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_public_method_is_called(service: str):
 
 
 def calls() -> Iterator[tuple[str, str]]:
-    """The service and the method of every use of one in this folder, also by a name of the function's own."""
+    """(service, method) of every call in this folder, also through local variables."""
     for path in Path(__file__).parent.glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef):
@@ -57,7 +57,7 @@ def calls_of(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 
 
 def names(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """`api, theirs = workspace.secrets, other.client().secrets` names that service twice."""
+    """Local variables that hold a service, such as both of `api, theirs = workspace.secrets, other.client().secrets`."""
     if isinstance(node, ast.Assign):
         target: Any = node.targets[0]
         pairs = zip(target.elts, node.value.elts, strict=True) if has_parts(node) else [(target, node.value)]  # type: ignore[attr-defined]
@@ -71,5 +71,5 @@ def has_parts(node: ast.Assign) -> bool:
 
 
 def last(node: ast.AST) -> str:
-    """`c` of `a.b.c`, and a name itself."""
+    """The last part of a dotted name: `c` for `a.b.c`."""
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,4 +1,4 @@
-"""Answered is in force: the very next query meets what a call of the API has changed."""
+"""A change is in force when the API call returns: the next query is answered accordingly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def query_status(account: Account, name: str) -> int:
     return account.call("POST", f"/serving-endpoints/{name}/invocations", body).status_code
 
 
-def test_a_token(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+def test_a_revoked_token_is_refused_by_the_next_query(
+    workspace: WorkspaceClient, owner: Account, name: str, secret: str
+):
     ready(workspace, name, secret)
     made = workspace.tokens.create(comment="for one query")
     program = Account(OWNER, owner.url, made.token_value or "")
@@ -30,7 +32,9 @@ def test_a_token(workspace: WorkspaceClient, owner: Account, name: str, secret: 
     assert query_status(program, name) == 401
 
 
-def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, secret: str):
+def test_a_changed_permission_applies_to_the_next_query(
+    workspace: WorkspaceClient, other: Account, name: str, secret: str
+):
     endpoint_id = ready(workspace, name, secret).id or ""
     assert query_status(other, name) == 404
     for level, status in (
@@ -48,7 +52,9 @@ def test_a_permission(workspace: WorkspaceClient, other: Account, name: str, sec
     assert query_status(other, name) == 404
 
 
-def test_a_limit_and_the_end(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+def test_a_changed_limit_and_a_deletion_apply_to_the_next_query(
+    workspace: WorkspaceClient, owner: Account, name: str, secret: str
+):
     ready(workspace, name, secret)
     none = RateLimit(calls=0, key=RateLimitKey.ENDPOINT, renewal_period=RateLimitRenewalPeriod.MINUTE)
     workspace.serving_endpoints.put(name, rate_limits=[none])
@@ -59,7 +65,7 @@ def test_a_limit_and_the_end(workspace: WorkspaceClient, owner: Account, name: s
     assert query_status(owner, name) == 404
 
 
-def test_a_secret(
+def test_a_changed_secret_is_used_by_the_next_query(
     workspace: WorkspaceClient, owner: Account, provider: SandboxServer, name: str, secret: str
 ):
     ready(workspace, name, secret)
@@ -69,7 +75,7 @@ def test_a_secret(
         assert provider.requests("chat/completions")[-1]["key"] == value
 
 
-def test_an_endpoint_is_there_for_queries_once_it_is_ready(
+def test_a_ready_endpoint_answers_the_next_query(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     ready(workspace, name, secret)

@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def refusal(method: Any, **arguments: Any) -> requests.HTTPError:
-    """What a method raises. MLflow shows the status that stands for our error_code."""
+    """The exception that a method raises. MLflow derives the HTTP status from our error_code."""
     with pytest.raises(requests.HTTPError) as error:
         method(**arguments)
     return error.value
@@ -99,10 +99,10 @@ def test_rate_limits_alone_leave_the_config_untouched(
     assert deployments.get_endpoint(name)["config"] == before["config"]
 
 
-def test_rate_limits_together_with_a_config_are_never_lost_in_silence(
+def test_rate_limits_sent_with_a_config_are_applied_or_refused(
     deployments: Any, workspace: WorkspaceClient, environment: Account, name: str, secret: str
 ):
-    """MLflow sends both to /config, where the original knows no rate limits."""
+    """MLflow sends both to /config, where Databricks accepts no rate limits."""
     ready(workspace, name, secret)
     both = {
         **config(secret, model="gpt-4o"),
@@ -131,7 +131,7 @@ def test_the_ai_gateway_is_set(deployments: Any, workspace: WorkspaceClient, nam
     assert deployments.get_endpoint(name)["ai_gateway"]["usage_tracking_config"] == {"enabled": True}
 
 
-def test_it_is_queried(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
+def test_a_chat_endpoint_is_queried(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
     ready(workspace, name, secret)
     chat_request = {"messages": MESSAGES}
     whole = deployments.predict(endpoint=name, inputs=chat_request)
@@ -141,13 +141,15 @@ def test_it_is_queried(deployments: Any, workspace: WorkspaceClient, name: str, 
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text
 
 
-def test_embeddings_are_queried(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
+def test_an_embeddings_endpoint_is_queried(
+    deployments: Any, workspace: WorkspaceClient, name: str, secret: str
+):
     ready(workspace, name, secret, task=EMBEDDINGS, model="text-embedding-ada-002")
     answer = deployments.predict(endpoint=name, inputs={"input": ["a", "b"]})
     assert len(answer["data"]) == 2
 
 
-def test_it_works_without_the_databricks_sdk_below(
+def test_it_works_without_the_databricks_sdk(
     deployments: Any,
     workspace: WorkspaceClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,7 +166,7 @@ def test_it_works_without_the_databricks_sdk_below(
     deployments.delete_endpoint(name)
 
 
-def test_a_refusal_has_the_status_and_the_sentence(
+def test_a_refusal_has_status_and_message(
     deployments: Any, workspace: WorkspaceClient, provider: Any, name: str, secret: str
 ):
     ready(workspace, name, secret)
@@ -184,7 +186,7 @@ def test_a_refusal_has_the_status_and_the_sentence(
         assert status(refusal(method, endpoint="no-such-endpoint")) == 404
 
 
-def test_the_methods_of_other_targets_are_not_this_ones(deployments: Any):
+def test_methods_of_other_targets_are_not_implemented(deployments: Any):
     for method in ("create_deployment", "update_deployment", "delete_deployment", "get_deployment"):
         arguments = ("x", "models:/x/1") if method == "create_deployment" else ("x",)
         with pytest.raises(NotImplementedError):

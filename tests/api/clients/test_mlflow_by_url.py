@@ -1,4 +1,4 @@
-"""MLflow's other client, the one for its own gateway, with this server's address as its target."""
+"""MLflow's client for its own AI gateway, with this server's address as the target."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_endpoints_are_read(client: Any, workspace: WorkspaceClient, owner: Acco
     assert {each.name: each for each in client.list_endpoints()}[name] == read
 
 
-def test_they_are_queried(client: Any, workspace: WorkspaceClient, name: str, secret: str):
+def test_endpoints_are_queried(client: Any, workspace: WorkspaceClient, name: str, secret: str):
     ready(workspace, name, secret)
     answer = client.predict(endpoint=name, inputs={"messages": MESSAGES})
     assert "Hello" in answer["choices"][0]["message"]["content"]
@@ -47,7 +47,7 @@ def test_they_are_queried(client: Any, workspace: WorkspaceClient, name: str, se
     assert len(client.predict(endpoint=f"{name}-vectors", inputs={"input": ["a", "b"]})["data"]) == 2
 
 
-def test_a_refusal_is_told(client: Any):
+def test_a_refusal_raises_with_its_message(client: Any):
     for refused in (
         lambda: client.get_endpoint("no-such-endpoint"),
         lambda: client.predict(endpoint="no-such-endpoint", inputs={"messages": MESSAGES}),

@@ -1,4 +1,4 @@
-"""OpenAI's client, LangChain's, and the ones that the Databricks SDK makes of them, with a token and a base URL."""
+"""The clients of OpenAI and LangChain, and those that the Databricks SDK creates, with a token and a base URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = {"openai-chat": "llm/v1/chat", "openai-text": COMPLETIONS, "openai-vecto
 
 @pytest.fixture(scope="module")
 def base(owner: Account, secret: str) -> str:
-    """The base URL, with an endpoint of each task behind it."""
+    """The base URL of a product that has an endpoint of each task."""
     for name, task in NAMES.items():
         ready(owner.client(), name, secret, task=task)
     return f"{owner.url}/serving-endpoints"
@@ -46,7 +46,7 @@ def test_openai_streams(client: openai.OpenAI):
     assert text == whole.choices[0].message.content
 
 
-def test_openai_understands_our_refusals(client: openai.OpenAI, other: Account):
+def test_openai_raises_its_own_error_classes(client: openai.OpenAI, other: Account):
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="no-such-endpoint", messages=MESSAGES)
     with pytest.raises(openai.AuthenticationError):

@@ -1,4 +1,4 @@
-"""Every provider in every way that it can be configured, through the SDK's own classes, which must know all that we answer."""
+"""Every provider in every variant of its config, sent and read with the classes of the Databricks SDK."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THEIRS = [variant for variant in VARIANTS if variant.provider.name in KNOWN]
 
 
 def block(variant: Variant, secret: str, provider: SandboxServer) -> dict[str, Any]:
-    """Every field of it, with a secret that there is and addresses of this machine."""
+    """The variant's config with all fields, an existing secret, and the address of the sandbox."""
     text = json.dumps(variant.full()).replace("{{secrets/team/key}}", secret)
     for vendor in ("https://models.example.com", "https://my-workspace.cloud.databricks.com"):
         text = text.replace(vendor, provider.url)
@@ -34,7 +34,7 @@ def block(variant: Variant, secret: str, provider: SandboxServer) -> dict[str, A
 
 
 @pytest.mark.parametrize("variant", THEIRS, ids=str)
-def test_a_provider_reads_back_as_it_was_given(
+def test_an_external_model_reads_back_as_it_was_sent(
     workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str, variant: Variant
 ):
     tasks = [each.value for each in variant.provider.models]
@@ -61,5 +61,5 @@ def test_a_provider_reads_back_as_it_was_given(
     workspace.serving_endpoints.delete(name)
 
 
-def test_the_sdk_has_no_provider_that_is_missing_here():
+def test_every_provider_of_the_sdk_is_supported():
     assert {variant.provider.name for variant in THEIRS} == KNOWN

@@ -1,4 +1,4 @@
-"""Each rule that refuses a request: its status, its code, and the field that its sentence names."""
+"""Each reason to refuse a request: status, error code, and the field that the message names."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LIMIT = {"calls": 1, "key": "user", "renewal_period": "minute"}
 
 
 def one(**changes: Any) -> dict[str, Any]:
-    """A config whose only entity has these changes."""
+    """A config with one entity that has these changes."""
     return {"served_entities": [{**entity(GOOD), **changes}]}
 
 
 def model(**changes: Any) -> dict[str, Any]:
-    """A config whose only external model has these changes."""
+    """A config with one external model that has these changes."""
     return one(external_model={**entity(GOOD)["external_model"], **changes})
 
 
@@ -78,7 +78,7 @@ WRONG_CONFIGS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("why", WRONG_CONFIGS)
-def test_a_config_that_breaks_a_rule_is_refused_on_create_and_update_alike(
+def test_an_invalid_config_is_refused_on_create_and_on_update(
     owner: Account, secret: str, unchanged: str, why: str
 ):
     body, field = WRONG_CONFIGS[why]
@@ -120,7 +120,7 @@ WRONG_ENDPOINTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("why", WRONG_ENDPOINTS)
-def test_an_endpoint_that_breaks_a_rule_is_refused(owner: Account, secret: str, why: str):
+def test_an_invalid_endpoint_is_refused(owner: Account, secret: str, why: str):
     changes, field = WRONG_ENDPOINTS[why]
     answer = owner.call("POST", B, {"name": "never-made-either", "config": config(GOOD), **changes})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
@@ -128,7 +128,7 @@ def test_an_endpoint_that_breaks_a_rule_is_refused(owner: Account, secret: str, 
     assert owner.call("GET", f"{B}/never-made-either").status_code == 404
 
 
-def test_the_sdk_knows_each_refusal_by_its_class(
+def test_the_sdk_raises_the_class_of_each_error_code(
     workspace: WorkspaceClient, provider: SandboxServer, unchanged: str, secret: str
 ):
     api = workspace.serving_endpoints
@@ -151,9 +151,7 @@ def test_the_sdk_knows_each_refusal_by_its_class(
         WorkspaceClient(host=workspace.config.host, token="wrong").serving_endpoints.get(unchanged)
 
 
-def test_a_viewer_reads_and_changes_nothing(
-    workspace: WorkspaceClient, other: Account, name: str, secret: str
-):
+def test_a_viewer_can_read_but_not_change(workspace: WorkspaceClient, other: Account, name: str, secret: str):
     endpoint_id = ready(workspace, name, secret).id or ""
     theirs = other.client().serving_endpoints
     with pytest.raises(ResourceDoesNotExist):
@@ -176,12 +174,12 @@ def test_the_kind_of_an_endpoint_never_changes(owner: Account, secret: str, unch
     assert "external_model" in answer.json()["message"]
 
 
-def test_there_is_nothing_to_cancel(owner: Account, unchanged: str):
+def test_cancel_without_an_update_is_refused(owner: Account, unchanged: str):
     answer = owner.call("POST", f"{B}/{unchanged}/config:cancel")
     assert (answer.status_code, answer.json()["error_code"]) == (409, "RESOURCE_CONFLICT")
 
 
-def test_a_pasted_key_is_never_answered(workspace: WorkspaceClient, owner: Account, name: str):
+def test_no_response_contains_a_pasted_key(workspace: WorkspaceClient, owner: Account, name: str):
     pasted = {"openai_api_key_plaintext": "sk-pasted-once-5a1f"}
     made = owner.call("POST", B, {"name": name, "config": model(openai_config=pasted)})
     assert made.status_code == 200
@@ -191,7 +189,7 @@ def test_a_pasted_key_is_never_answered(workspace: WorkspaceClient, owner: Accou
     assert "sk-pasted-once" not in made.text + owner.call("GET", B).text
 
 
-def test_unknown_fields_are_accepted_and_named(
+def test_unknown_fields_are_accepted_with_a_warning(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     body = {"name": name, "config": one(colour="red"), "budget": 5}
@@ -208,7 +206,7 @@ BODIES = [b"{", b"[]", b'"text"', b"\xff", b'{"name": NaN}', b"[" * 5000, b'{"na
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_body_that_is_no_object_is_refused(owner: Account, body: bytes):
+def test_a_body_that_is_not_an_object_is_refused(owner: Account, body: bytes):
     headers = {"Content-Type": "application/json"}
     assert owner.call("POST", B, data=body, headers=headers).status_code == 400
 
@@ -218,7 +216,7 @@ def test_a_body_that_is_no_object_is_refused(owner: Account, body: bytes):
     [("GET", B), ("POST", B), ("GET", f"{B}/"), ("PUT", f"{B}/x/config"), ("GET", "/api/2.0/token/list")],
 )
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic eDp5", "Bearer"])
-def test_nobody_is_answered_without_a_token(owner: Account, method: str, path: str, authorization: str):
+def test_a_request_without_a_token_is_refused(owner: Account, method: str, path: str, authorization: str):
     answer = owner.call(method, path, headers={"Authorization": authorization})
     assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
 
@@ -227,12 +225,12 @@ def test_nobody_is_answered_without_a_token(owner: Account, method: str, path: s
     ("method", "path"),
     [("GET", "/api/2.0/nothing"), ("PATCH", B), ("POST", f"{B}/x/nothing"), ("GET", "/api/3.0/x")],
 )
-def test_what_is_not_there_is_refused_in_json(owner: Account, method: str, path: str):
+def test_unknown_paths_and_methods_are_refused_in_json(owner: Account, method: str, path: str):
     answer = owner.call(method, path)
     assert answer.status_code == 404
 
 
-def test_addresses_work_with_and_without_a_slash(
+def test_paths_work_with_and_without_a_trailing_slash(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     made = owner.call("POST", f"{B}/", {"name": name, "config": config(secret)})
@@ -244,7 +242,7 @@ def test_addresses_work_with_and_without_a_slash(
     assert owner.call("DELETE", f"{B}/{name}/").json() == {}
 
 
-def test_a_limit_says_when_to_ask_again(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+def test_a_429_says_when_to_retry(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
     ready(workspace, name, secret)
     assert owner.call("PUT", f"{B}/{name}/rate-limits", {"rate_limits": [LIMIT]}).status_code == 200
     chat_request = {"messages": [{"role": "user", "content": "Hello"}]}

@@ -1,4 +1,4 @@
-"""Every method of `WorkspaceClient().serving_endpoints`, the waiters included."""
+"""Every method of `WorkspaceClient().serving_endpoints`, including the waiters."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ HELLO = [ChatMessage(role=ChatMessageRole.USER, content="Hello")]
 
 
 def models(endpoint: ServingEndpointDetailed) -> list[str]:
-    """The external models that serve."""
+    """The names of the external models of the active config."""
     assert endpoint.config is not None
     entities = endpoint.config.served_entities or []
     return [entity.external_model.name for entity in entities if entity.external_model]
 
 
-def test_create_and_wait_gives_the_whole_endpoint(workspace: WorkspaceClient, name: str, secret: str):
+def test_create_and_wait_returns_the_endpoint_with_all_fields(
+    workspace: WorkspaceClient, name: str, secret: str
+):
     made = workspace.serving_endpoints.create_and_wait(
         name,
         config=core(secret),
@@ -89,7 +91,7 @@ def test_create_and_wait_gives_the_whole_endpoint(workspace: WorkspaceClient, na
     assert route.traffic_percentage == 100
 
 
-def test_the_waiter_of_a_create_calls_back_and_a_failed_one_raises(
+def test_the_waiter_of_a_create_reports_progress_and_raises_on_failure(
     workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str
 ):
     waiting = workspace.serving_endpoints.create(name, config=core(secret))
@@ -165,7 +167,7 @@ def test_list_and_delete(workspace: WorkspaceClient, name: str, secret: str):
     assert error.value.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_what_changes_at_once_makes_no_version(workspace: WorkspaceClient, name: str, secret: str):
+def test_changes_of_governance_create_no_config_version(workspace: WorkspaceClient, name: str, secret: str):
     before = ready(workspace, name, secret)
     api = workspace.serving_endpoints
     tags = api.patch(name, add_tags=[EndpointTag("b", "2"), EndpointTag("a")], delete_tags=["no-such"]).tags
@@ -227,7 +229,7 @@ def test_query_of_each_task(workspace: WorkspaceClient, name: str, secret: str):
     assert len(vectors.data or []) == 2
 
 
-def test_what_a_query_says_to_the_gateway_and_to_the_provider(
+def test_parameters_of_a_query_go_to_the_gateway_or_to_the_provider(
     workspace: WorkspaceClient, provider: SandboxServer, name: str, secret: str
 ):
     ready(workspace, name, secret)
@@ -288,7 +290,7 @@ def test_permissions_by_id(workspace: WorkspaceClient, other: Account, name: str
     assert error.value.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
-def test_what_this_server_does_not_have_is_refused_with_a_sentence(
+def test_methods_that_are_not_supported_are_refused_with_a_message(
     workspace: WorkspaceClient, name: str, secret: str
 ):
     ready(workspace, name, secret)

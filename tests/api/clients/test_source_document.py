@@ -1,8 +1,8 @@
-"""The examples of the document that the product is built from, as they stand in the documentation, with what they assert.
+"""Runs the examples of the source document, as the documentation shows them, with their assertions.
 
-Theirs are an id and moments of another day, so of these only the form is compared; `{...}` and `[...]` stand for any object and list.
-In its update the document calls the endpoint by its served entity's name, `chats`: the original does not rename either, so there
-`chat` is expected.
+Ids and times differ, so only their types are compared; `{...}` and `[...]` match any object and any list. In its update the document
+expects `chats`, the name of the served entity, as the name of the endpoint; Databricks does not rename endpoints, so `chat` is
+expected here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FORMS = {"id": r"[0-9a-f]{32}", "creation_timestamp": r"\d{13}", "last_updated_t
 
 
 def run_in_shell(code: str, folder: Path, account: Account) -> Any:
-    """Runs a block of the page as somebody types it; the last answer."""
+    """Runs a shell block of the page; returns the last response."""
     (folder / "create.json").write_text(CREATE)
     (folder / "update.json").write_text(UPDATE)
     env = {**os.environ, "DATABRICKS_HOST": account.url, "DATABRICKS_TOKEN": account.token}
@@ -46,7 +46,7 @@ def run_in_shell(code: str, folder: Path, account: Account) -> Any:
 
 
 def compare(actual: Any, expected: Any, at: str = "") -> None:
-    """What the example has is there and equal; more may be there, too."""
+    """Assert that the response contains all values of the example; it may contain more."""
     if expected == ANY_OBJECT:
         assert isinstance(actual, dict), at
     elif expected == ANY_LIST:
@@ -67,7 +67,7 @@ def compare(actual: Any, expected: Any, at: str = "") -> None:
 
 
 class Comparing(ast.NodeTransformer):
-    """Makes of each `assert a == b` a call of `compare(a, b)`."""
+    """Replaces each `assert a == b` by `compare(a, b)`."""
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         assert isinstance(node.test, ast.Compare)
@@ -76,7 +76,7 @@ class Comparing(ast.NodeTransformer):
 
 
 def run(code: str, compare: Callable[[Any, Any], None] = compare) -> dict[str, Any]:
-    """Runs a block of the page; the names that it leaves behind."""
+    """Runs a Python block of the page; returns its global variables."""
     tree = ast.fix_missing_locations(Comparing().visit(ast.parse(code)))
     names: dict[str, Any] = {"compare": compare}
     exec(compile(tree, PAGE.name, "exec"), names)

@@ -1,4 +1,4 @@
-"""Every method of the SDK's secrets, permissions, tokens and current_user; for admins token management, users and groups."""
+"""Every method of the SDK's services secrets, permissions, tokens and current_user, and for admins token_management, users and groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.api.clients.conftest import OTHER, OWNER, Account
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
 
 
-def test_secrets(workspace: WorkspaceClient, name: str):
+def test_secrets_are_stored_listed_and_deleted(workspace: WorkspaceClient, name: str):
     api = workspace.secrets
     api.create_scope(name)
     found = {scope.name: scope.backend_type for scope in api.list_scopes()}
@@ -42,7 +42,7 @@ def test_secrets(workspace: WorkspaceClient, name: str):
         list(api.list_secrets(name))
 
 
-def test_who_may_use_a_scope(workspace: WorkspaceClient, other: Account, name: str):
+def test_rights_on_a_scope_are_set_and_read(workspace: WorkspaceClient, other: Account, name: str):
     api, theirs = workspace.secrets, other.client().secrets
     api.create_scope(name)
     api.put_secret(name, "key", string_value="x")
@@ -66,7 +66,7 @@ def test_who_may_use_a_scope(workspace: WorkspaceClient, other: Account, name: s
         theirs.get_secret(name, "key")
 
 
-def test_generic_permissions(workspace: WorkspaceClient, other: Account, name: str, secret: str):
+def test_permissions_are_set_and_read(workspace: WorkspaceClient, other: Account, name: str, secret: str):
     api, kind = workspace.permissions, "serving-endpoints"
     endpoint_id = ready(workspace, name, secret).id or ""
     names = {
@@ -86,7 +86,7 @@ def test_generic_permissions(workspace: WorkspaceClient, other: Account, name: s
     assert other.client().serving_endpoints.get(name).id == endpoint_id
 
 
-def test_tokens(workspace: WorkspaceClient, environment: Account):
+def test_tokens_are_created_listed_and_deleted(workspace: WorkspaceClient, environment: Account):
     api = workspace.tokens
     made = api.create(comment="for a test", lifetime_seconds=3600)
     assert made.token_value
@@ -105,7 +105,7 @@ def test_tokens(workspace: WorkspaceClient, environment: Account):
         revoked.current_user.me()
 
 
-def test_current_user(workspace: WorkspaceClient, admin: Account):
+def test_current_user_is_the_caller(workspace: WorkspaceClient, admin: Account):
     me = workspace.current_user.me()
     assert (me.user_name, me.active) == (OWNER, True)
     assert me.id

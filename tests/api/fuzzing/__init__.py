@@ -1,1 +1,1 @@
-"""The API under requests that nobody would write by hand."""
+"""The API with generated requests."""

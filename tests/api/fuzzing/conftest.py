@@ -1,4 +1,4 @@
-"""The server alone, on a port and a data folder of its own. No worker: nothing that is made up here may be connected to."""
+"""A server without a worker, so that it connects to none of the generated addresses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Server:
-    """Its address, and the tokens of an admin, of somebody who is none, and of nobody."""
+    """Its address, the tokens of an admin and of a member, and the ids of existing objects. The caller `nobody` has no token."""
 
     url: str
     tokens: Mapping[str, str] = field(repr=False)
@@ -50,32 +50,32 @@ class Server:
             method, self.url + API + path, json=body, headers=self.headers(caller), timeout=30
         )
 
-    def furnish(self) -> None:
-        """Makes sure of one thing of each kind, whatever a test has done to it."""
+    def ensure_objects(self) -> None:
+        """Create one object of each kind if it does not exist, because tests may have deleted it."""
         for kind, body in KINDS.items():
-            if not self._has(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
+            if not self._exists(f"/preview/scim/v2/{kind}/{self.known.get(kind, '-')}"):
                 made = self.request("POST", f"/preview/scim/v2/{kind}", body).json()
                 self.known[kind] = made["id"]
                 self.known["application"] = made.get("applicationId", self.known.get("application", ""))
-        if not self._has("/secrets/get?scope=known-scope&key=known-key"):
+        if not self._exists("/secrets/get?scope=known-scope&key=known-key"):
             self.request("POST", "/secrets/scopes/create", {"scope": "known-scope"})
             secret = {"scope": "known-scope", "key": "known-key", "string_value": "sk-known"}
             self.request("POST", "/secrets/put", secret)
             acl = {"scope": "known-scope", "principal": "known@example.com", "permission": "READ"}
             self.request("POST", "/secrets/acls/put", acl)
-        if not self._has("/serving-endpoints/known"):
+        if not self._exists("/serving-endpoints/known"):
             self.known["endpoint"] = self.request("POST", "/serving-endpoints", ENDPOINT).json()["id"]
-        if not self._has(f"/token-management/tokens/{self.known.get('token', '-')}"):
+        if not self._exists(f"/token-management/tokens/{self.known.get('token', '-')}"):
             made = self.request("POST", "/token/create", {"comment": "known"}).json()
             self.known["token"] = made["token_info"]["token_id"]
 
-    def _has(self, path: str) -> bool:
+    def _exists(self, path: str) -> bool:
         return self.request("GET", path).status_code == 200
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One server sees all of these tests, so they keep one order among themselves, whatever it is shuffled to."""
+    """Sort the tests of this folder, which share one server, so that they run in the same order even if the tests are shuffled."""
     ours = [place for place, item in enumerate(items) if Path(__file__).parent in item.path.parents]
     for place, item in zip(
         ours, sorted((items[place] for place in ours), key=lambda item: item.nodeid), strict=True

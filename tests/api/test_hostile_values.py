@@ -1,4 +1,4 @@
-"""Nothing that a caller sends is an error of ours: every operation, every place in its address and body, every hostile value."""
+"""No hostile value at any place of a request causes a server error, for every operation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from serving_ui.api.operation import Operation
 from serving_ui.api.reference.programs import EXAMPLE, example_body
 from serving_ui.api.urls import OPERATIONS
 from tests.api.conftest import API, Caller
-from tests.api.hostile import TEXTS, addresses, spoilt
+from tests.api.hostile_values import TEXTS, bodies_with_hostile_values, path_and_query_values
 
 pytestmark = pytest.mark.django_db
-HERE = [each for each in OPERATIONS if each.path.startswith(API)]
+API_OPERATIONS = [each for each in OPERATIONS if each.path.startswith(API)]
 ENDPOINT = {
     "name": "known",
     "config": {
@@ -36,14 +36,16 @@ ENDPOINT = {
 
 @pytest.fixture
 def known(as_admin: Caller, admin: User) -> dict[str, str]:
-    """Something of each kind, by the names that addresses call it."""
-    as_admin.done("POST", "/secrets/scopes/create", {"scope": "known"})
-    as_admin.done("POST", "/secrets/put", {"scope": "known", "key": "known", "string_value": "sk-known"})
-    made = as_admin.done("POST", "/serving-endpoints", ENDPOINT)
-    group = as_admin.done("POST", "/preview/scim/v2/Groups", {"displayName": "Known"})
-    program = as_admin.done("POST", "/preview/scim/v2/ServicePrincipals", {"displayName": "Known"})
-    person = as_admin.done("POST", "/preview/scim/v2/Users", {"userName": "known@example.com"})
-    token = as_admin.done("POST", "/token/create", {"comment": "known"})
+    """Existing objects of each kind: names by path parameter, and ids by kind."""
+    as_admin.request_json("POST", "/secrets/scopes/create", {"scope": "known"})
+    as_admin.request_json(
+        "POST", "/secrets/put", {"scope": "known", "key": "known", "string_value": "sk-known"}
+    )
+    made = as_admin.request_json("POST", "/serving-endpoints", ENDPOINT)
+    group = as_admin.request_json("POST", "/preview/scim/v2/Groups", {"displayName": "Known"})
+    program = as_admin.request_json("POST", "/preview/scim/v2/ServicePrincipals", {"displayName": "Known"})
+    person = as_admin.request_json("POST", "/preview/scim/v2/Users", {"userName": "known@example.com"})
+    token = as_admin.request_json("POST", "/token/create", {"comment": "known"})
     return {
         "name": "known",
         "served_model_name": "known-entity",
@@ -58,8 +60,8 @@ def known(as_admin: Caller, admin: User) -> dict[str, str]:
     }
 
 
-def of(operation: Operation, known: dict[str, str]) -> dict[str, str]:
-    """What is known, with the id of the kind of thing that the operation is about."""
+def values_for(operation: Operation, known: dict[str, str]) -> dict[str, str]:
+    """The values of path parameters for an operation."""
     kind = next((kind for kind in known if f"/{kind}" in operation.path), "")
     return {**known, "id": known.get(kind, "none")}
 
@@ -67,53 +69,55 @@ def of(operation: Operation, known: dict[str, str]) -> dict[str, str]:
 def address(operation: Operation, parts: dict[str, str]) -> str:
     path, query = operation.path, dict(parts)
     for hole in operation.path_names:
-        path = path.replace(f"{{{hole}}}", spelled(query.pop(hole)))
+        path = path.replace(f"{{{hole}}}", quoted(query.pop(hole)))
     query_string = urlencode(query, errors="surrogatepass")
     return path.removeprefix(API) + (f"?{query_string}" if query_string else "")
 
 
-def spelled(text: str) -> str:
+def quoted(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass")
 
 
-def is_no_error_of_ours(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
+def server_error(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
     reply = caller.request(operation.method, path, body)
     return "" if reply.status < 500 or operation.is_refused else f"{reply.status} {reply.content[:200]!r}"
 
 
-@pytest.mark.parametrize("operation", HERE, ids=lambda each: each.name)
-def test_no_address_is_an_error_of_ours(operation: Operation, as_admin: Caller, known: dict[str, str]):
+@pytest.mark.parametrize("operation", API_OPERATIONS, ids=lambda each: each.name)
+def test_no_path_or_query_causes_a_server_error(
+    operation: Operation, as_admin: Caller, known: dict[str, str]
+):
     body = example_body(operation, EXAMPLE)
     wrong = {}
-    for parts in addresses(operation, of(operation, known)):
-        if found := is_no_error_of_ours(as_admin, operation, address(operation, parts), body):
+    for parts in path_and_query_values(operation, values_for(operation, known)):
+        if found := server_error(as_admin, operation, address(operation, parts), body):
             wrong[str(parts)[:200]] = found
     assert not wrong
 
 
-WITH_BODY = [each for each in HERE if each.body]
+WITH_BODY = [each for each in API_OPERATIONS if each.body]
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=lambda each: each.name)
-def test_no_body_is_an_error_of_ours(operation: Operation, as_admin: Caller, known: dict[str, str]):
-    path = address(operation, next(addresses(operation, of(operation, known))))
+def test_no_body_causes_a_server_error(operation: Operation, as_admin: Caller, known: dict[str, str]):
+    path = address(operation, next(path_and_query_values(operation, values_for(operation, known))))
     assert operation.body is not None
     wrong = {}
-    for what, body in spoilt(example_body(operation, EXAMPLE) or {}, operation.body):
-        if found := is_no_error_of_ours(as_admin, operation, path, body):
+    for what, body in bodies_with_hostile_values(example_body(operation, EXAMPLE) or {}, operation.body):
+        if found := server_error(as_admin, operation, path, body):
             wrong[what] = found
     assert not wrong
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "Authorization", "Accept-Language", "Content-Type"])
-def test_no_header_is_an_error_of_ours(name: str, as_admin: Caller):
+def test_no_header_causes_a_server_error(name: str, as_admin: Caller):
     for text in [*TEXTS, "Bearer " + "x" * 10_000, "Bearer \x80\xff", "application/json; charset=none"]:
         value = text.encode(errors="surrogatepass").decode("latin-1")
         headers = {name.upper().replace("-", "_"): value}
         assert as_admin.request("POST", "/token/create", {"comment": "a"}, **headers).status < 500, text[:80]
 
 
-LONG = "x" * 60_000  # more than SQLite compares by LIKE
+LONG = "x" * 60_000  # longer than the patterns that SQLite accepts for LIKE
 
 
 @pytest.mark.parametrize(
@@ -125,23 +129,23 @@ LONG = "x" * 60_000  # more than SQLite compares by LIKE
         ("POST", "/preview/scim/v2/Users", {"userName": f"{LONG}@example.com"}),
     ],
 )
-def test_a_name_that_is_too_long_is_nobodys(
+def test_a_name_that_is_too_long_is_refused(
     method: str, path: str, body: dict[str, Any], as_admin: Caller, known: dict[str, str]
 ):
     assert as_admin.request(method, path, body).status in (400, 404)
 
 
-def test_permissions_are_given_to_nobody_with_a_long_name(as_admin: Caller, known: dict[str, str]):
+def test_a_permission_for_a_name_that_is_too_long_is_refused(as_admin: Caller, known: dict[str, str]):
     access = [{"user_name": LONG, "permission_level": "CAN_VIEW"}]
     path = f"/permissions/serving-endpoints/{known['permissions']}"
     assert as_admin.request("PATCH", path, {"access_control_list": access}).status in (400, 404)
 
 
 @pytest.mark.parametrize("name", ["created_by_username", "created_by_id"])
-def test_nobody_with_a_long_name_made_tokens(name: str, as_admin: Caller):
+def test_a_filter_by_a_name_that_is_too_long_finds_no_tokens(name: str, as_admin: Caller):
     assert as_admin.get(f"/token-management/tokens?{name}={LONG}") == {"token_infos": []}
 
 
-def test_a_group_of_as_many_as_there_may_be(as_admin: Caller):
+def test_a_group_with_the_largest_number_of_unknown_members_is_refused(as_admin: Caller):
     body = {"displayName": "All", "members": [{"value": f"{number:032x}"} for number in range(10_000)]}
     assert as_admin.request("POST", "/preview/scim/v2/Groups", body).error == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -1,4 +1,4 @@
-"""Values that a body or an address may hold to break whoever reads it, and every place of an operation where one can be put."""
+"""Hostile values, and all places in the body, path and query of an operation where they can be put."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ IN_BODY: list[Any] = [
 ]  # fmt: skip
 
 
-def spoilt(body: Body, model: type[BaseModel]) -> Iterator[tuple[str, Body]]:
-    """The body with each hostile value at each place that the body or the model's own document knows."""
+def bodies_with_hostile_values(body: Body, model: type[BaseModel]) -> Iterator[tuple[str, Body]]:
+    """(description, body) for each hostile value at each place of the body and in each field of the model."""
     known = [*_inside(body), *((name,) for name in model.model_json_schema().get("properties", {}))]
     for path in dict.fromkeys(known):
         for value in IN_BODY:
@@ -35,8 +35,8 @@ def spoilt(body: Body, model: type[BaseModel]) -> Iterator[tuple[str, Body]]:
     yield from (("a key", {**body, text: 1}) for text in TEXTS)
 
 
-def addresses(operation: Operation, known: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """What to put into the address: first what is known, then one hostile text at a time."""
+def path_and_query_values(operation: Operation, known: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Values of path and query parameters: first the valid ones, then with one hostile text at a time."""
     right = {name: known[name] for name in operation.path_names}
     yield right
     for name in [*operation.path_names, *(each.name for each in operation.query)]:

@@ -1,4 +1,4 @@
-"""The page and the API tell the same of an endpoint at every moment of its life, whoever of the two changed it."""
+"""The page and the API show the same state of an endpoint at every moment, whichever of them changed it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ DEPLOYMENT = {
 }
 
 
-class Watching:
-    """Reads one endpoint both ways."""
+class StateReader:
+    """Reads one endpoint from the page and from the API, and compares them."""
 
     def __init__(self, account: Account, person: Person, name: str) -> None:
         self.account, self.person, self.name = account, person, name
@@ -43,8 +43,8 @@ class Watching:
     def api(self) -> Any:
         return self.account.call("GET", f"{B}/{self.name}").json()
 
-    def agreed(self) -> str:
-        """Compares all that both show; the state. Reads again when the endpoint changed in between."""
+    def state_shown_by_both(self) -> str:
+        """Compare what both show; returns the state. Reads again if the endpoint changed in between."""
         while True:
             before = self.api()
             pages = {key: self.page(key) for key in ("active", "pending")}
@@ -74,14 +74,14 @@ class Watching:
 
 
 def row(page: Page, title: str) -> str:
-    """What stands beside a title."""
+    """The text beside a title of the page."""
     [found] = [each for each in page.root.all("dt") if each.text == title and each.parent]
     assert found.parent is not None
     return found.parent.one("dd").text
 
 
 def configuration(page: Page) -> tuple[str, list[list[str]]]:
-    """The number of the config on show, and its rows: model, name, state, traffic."""
+    """The version of the config that the page shows, and its rows: model, name, state, traffic."""
     section = page.id("endpoint-config")
     heading = section.one("div", class_="section-head").all("span", class_="muted")[0].text
     rows = [[cell.text for cell in line.all("td")] for line in section.one("tbody").all("tr")]
@@ -105,91 +105,93 @@ def expected(shown: Any) -> tuple[str, list[list[str]]]:
 
 
 @pytest.fixture
-def watching(owner: Account, person: Person, name: str) -> Watching:
-    return Watching(owner, person, name)
+def state_reader(owner: Account, person: Person, name: str) -> StateReader:
+    return StateReader(owner, person, name)
 
 
-def test_while_an_endpoint_becomes_ready(watching: Watching, owner: Account, name: str, secret: str):
+def test_page_and_api_agree_while_an_endpoint_becomes_ready(
+    state_reader: StateReader, owner: Account, name: str, secret: str
+):
     owner.call("POST", B, {"name": name, "config": config(secret), "tags": [{"key": "a", "value": "b"}]})
     states: list[str] = []
 
     def is_ready() -> bool:
-        states.append(watching.agreed())
+        states.append(state_reader.state_shown_by_both())
         return states[-1] == "Ready"
 
     wait_until(is_ready, what=f"{name} to be ready on both sides")
     assert set(states) <= {"Not ready (Updating)", "Ready"}
 
 
-def test_an_endpoint_of_the_page_is_updated_cancelled_and_retried_from_both_sides(
-    watching: Watching,
+def test_page_and_api_agree_on_updates_cancellations_and_retries_made_by_either(
+    state_reader: StateReader,
     owner: Account,
     person: Person,
     provider: SandboxServer,
     secret: str,
 ):
-    name = watching.name
+    name = state_reader.name
     provider.hold("models")
     person.create(name, base="", openai_api_key=secret)
-    assert watching.agreed() == "Not ready (Updating)"
+    assert state_reader.state_shown_by_both() == "Not ready (Updating)"
     provider.release("models")
-    watching.settle()
-    assert watching.agreed() == "Ready"
+    state_reader.settle()
+    assert state_reader.state_shown_by_both() == "Ready"
 
     provider.hold("models")
     owner.call("PUT", f"{B}/{name}/config", config(secret, model="gpt-4o"))
-    assert watching.agreed() == "Ready (Updating)"
+    assert state_reader.state_shown_by_both() == "Ready (Updating)"
     person.cancel(name)
-    assert watching.agreed() == "Ready (Update canceled)"
-    assert watching.api()["config"]["config_version"] == 1
+    assert state_reader.state_shown_by_both() == "Ready (Update canceled)"
+    assert state_reader.api()["config"]["config_version"] == 1
 
     person.post(f"/ml/endpoints/{name}/retry", {})
-    assert watching.agreed() == "Ready (Updating)"
+    assert state_reader.state_shown_by_both() == "Ready (Updating)"
     cancelled = owner.call("POST", f"{B}/{name}/config:cancel")
     assert cancelled.json()["state"] == {"ready": "READY", "config_update": "UPDATE_CANCELED"}
-    assert watching.agreed() == "Ready (Update canceled)"
+    assert state_reader.state_shown_by_both() == "Ready (Update canceled)"
     provider.reset()
 
     person.edit(name, base="", model="gpt-4o", openai_api_key=secret)
-    watching.settle()
-    assert watching.agreed() == "Ready"
-    assert watching.api()["config"]["served_entities"][0]["external_model"]["name"] == "gpt-4o"
+    state_reader.settle()
+    assert state_reader.state_shown_by_both() == "Ready"
+    assert state_reader.api()["config"]["served_entities"][0]["external_model"]["name"] == "gpt-4o"
     outcomes = [
         each["outcome"] for each in owner.call("GET", f"{B}/{name}/config-versions").json()["config_versions"]
     ]
     assert outcomes == ["ACTIVE", "CANCELED", "CANCELED", "REPLACED"]
 
 
-def test_a_cancelled_and_a_failed_first_version(
-    watching: Watching, owner: Account, provider: SandboxServer, secret: str
+def test_page_and_api_agree_on_a_cancelled_and_a_failed_first_version(
+    state_reader: StateReader, owner: Account, provider: SandboxServer, secret: str
 ):
-    name = watching.name
+    name = state_reader.name
     provider.hold("models")
     owner.call("POST", B, {"name": name, "config": config(secret)})
     owner.call("POST", f"{B}/{name}/config:cancel")
-    assert watching.agreed() == "Not ready (Update canceled)"
+    assert state_reader.state_shown_by_both() == "Not ready (Update canceled)"
     provider.reset()
     provider.set_faults(on="models", status=401, message="This key was withdrawn.")
     owner.call("PUT", f"{B}/{name}/config", config(secret))
-    watching.settle()
-    assert watching.agreed() == "Not ready (Update failed)"
-    [entity] = watching.api()["config"]["served_entities"]
+    state_reader.settle()
+    assert state_reader.state_shown_by_both() == "Not ready (Update failed)"
+    [entity] = state_reader.api()["config"]["served_entities"]
     assert "This key was withdrawn." in entity["state"]["deployment_state_message"]
-    assert "This key was withdrawn." in watching.page("pending").text
+    assert "This key was withdrawn." in state_reader.page("pending").text
 
 
-def test_governance_and_deletion(
-    watching: Watching, workspace: WorkspaceClient, owner: Account, person: Person, secret: str
+def test_page_and_api_agree_on_governance_and_deletion(
+    state_reader: StateReader, workspace: WorkspaceClient, owner: Account, person: Person, secret: str
 ):
-    name = watching.name
+    name = state_reader.name
     ready(workspace, name, secret)
     owner.call("PATCH", f"{B}/{name}/tags", {"add_tags": [{"key": "team", "value": "gen-ai"}]})
     limits = [{"calls": 7, "key": "user", "renewal_period": "minute"}]
     owner.call("PUT", f"{B}/{name}/rate-limits", {"rate_limits": limits})
-    assert watching.agreed() == "Ready"
-    assert row(watching.page("active"), "Rate limits:") == "7 a minute for each user Set limits"
+    assert state_reader.state_shown_by_both() == "Ready"
+    assert row(state_reader.page("active"), "Rate limits:") == "7 a minute for each user Set limits"
     events = [each["message"] for each in owner.call("GET", f"{B}/{name}/events").json()["events"]]
-    page = watching.page("active").text
+    page = state_reader.page("active").text
     assert all(event in page for event in events)
     owner.call("DELETE", f"{B}/{name}")
     assert person.get(f"/ml/endpoints/{name}").status_code == 404

@@ -1,4 +1,4 @@
-"""The gateway's operations, which no Django answers: nothing that a caller sends is an error of ours there either."""
+"""No hostile value in a request to the gateway causes a server error. The gateway's operations are not part of Django."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from serving_ui.api.operation import Operation
 from serving_ui.api.reference.programs import EXAMPLE, example_body
 from serving_ui.api.urls import OPERATIONS
 from tests.api.fuzzing.conftest import API, Server
-from tests.api.hostile import TEXTS, addresses, spoilt
+from tests.api.hostile_values import TEXTS, bodies_with_hostile_values, path_and_query_values
 
-THERE = [
+GATEWAY_OPERATIONS = [
     each for each in OPERATIONS if "/invocations" in each.path or each.path.startswith("/serving-endpoints/")
 ]
 KNOWN = {"name": "known", "served_model_name": "known-entity"}
-BROKEN = [
+MALFORMED_BODIES = [
     b"\xff",
     b"{",
     b"[]",
@@ -32,13 +32,20 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("operation", THERE, ids=lambda each: each.name)
-def test_no_question_is_an_error_of_ours(operation: Operation, server: Server):
-    server.furnish()
-    right, *wrong = [at(operation, parts) for parts in addresses(operation, KNOWN)]
+@pytest.mark.parametrize("operation", GATEWAY_OPERATIONS, ids=lambda each: each.name)
+def test_no_request_to_the_gateway_causes_a_server_error(operation: Operation, server: Server):
+    server.ensure_objects()
+    right, *wrong = [path_of(operation, parts) for parts in path_and_query_values(operation, KNOWN)]
     plain = example_body(operation, EXAMPLE) or {}
-    bodies = [spelled(body) for _what, body in spoilt(plain, operation.body)] if operation.body else []
-    cases = [*((path, spelled(plain)) for path in wrong), *((right, body) for body in [*BROKEN, *bodies])]
+    bodies = (
+        [encode(body) for _what, body in bodies_with_hostile_values(plain, operation.body)]
+        if operation.body
+        else []
+    )
+    cases = [
+        *((path, encode(plain)) for path in wrong),
+        *((right, body) for body in [*MALFORMED_BODIES, *bodies]),
+    ]
     with requests.Session() as session:
         session.headers.update(server.headers("admin"))
         for path, body in cases:
@@ -46,11 +53,11 @@ def test_no_question_is_an_error_of_ours(operation: Operation, server: Server):
             assert reply.status_code < 500, (path[:200], body[:200], reply.text[:300])
 
 
-def spelled(body: object) -> bytes:
+def encode(body: object) -> bytes:
     return json.dumps(body).encode()
 
 
-def at(operation: Operation, parts: dict[str, str]) -> str:
+def path_of(operation: Operation, parts: dict[str, str]) -> str:
     return operation.path.format(
         **{name: quote(text[:20_000], safe="", errors="surrogatepass") for name, text in parts.items()}
     )
@@ -60,7 +67,7 @@ def at(operation: Operation, parts: dict[str, str]) -> str:
 @pytest.mark.parametrize(
     "name", ["Authorization", "Idempotency-Key", "Cookie", "Accept", "Content-Type", "Host"]
 )
-def test_no_header_is_an_error_of_ours(path: str, name: str, server: Server):
+def test_no_header_causes_a_server_error(path: str, name: str, server: Server):
     for text in TEXTS:
         value = text[:8000].encode(errors="surrogatepass").strip().translate(None, b"\x00\r\n")
         reply = requests.get(server.url + path, headers={**server.headers("admin"), name: value}, timeout=30)

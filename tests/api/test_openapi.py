@@ -1,4 +1,4 @@
-"""The document and the page agree with the routes, the models and each other."""
+"""The OpenAPI document and the reference page agree with the routes, the models and each other."""
 
 from __future__ import annotations
 
@@ -32,40 +32,44 @@ Make = Callable[..., Endpoint]
 NAMED = {each.name: each for each in OPERATIONS}
 
 
-def nameless(path: str) -> str:
-    """The path with what it is filled with left open."""
+def without_parameter_names(path: str) -> str:
+    """The path without the names of its parameters."""
     return re.sub(r"<\w+:\w+>|{\w+}", "{}", path)
 
 
-def test_the_document_tells_of_every_route_and_of_nothing_else():
+def test_the_document_describes_exactly_the_routes_of_the_api():
     served = {
-        (method, "/" + nameless(address))
+        (method, "/" + without_parameter_names(address))
         for address, view in routes(get_resolver())
         for method in getattr(view, "operations", {})
         if not address.endswith("/")
     }
-    described = {(each.method, nameless(each.path)) for each in OPERATIONS if each.path.startswith("/api/")}
+    described = {
+        (each.method, without_parameter_names(each.path))
+        for each in OPERATIONS
+        if each.path.startswith("/api/")
+    }
     assert described == served
 
 
-def test_what_else_it_tells_of_is_the_gateways():
+def test_the_other_paths_of_the_document_are_the_gateways():
     others = [each for each in OPERATIONS if not each.path.startswith(("/api/", "/.well-known/"))]
     assert others
     assert [each.path for each in others if not each.path.startswith(paths.PREFIXES)] == []
 
 
-def test_every_name_is_given_once():
+def test_operation_ids_are_unique():
     assert len(NAMED) == len(OPERATIONS)
 
 
-def test_it_is_valid_openapi():
+def test_the_document_is_valid_openapi():
     schemathesis.openapi.from_dict(document(base="http://127.0.0.1:8080")).validate()
 
 
 @pytest.mark.parametrize(
     "operation", [each for each in OPERATIONS if each.example], ids=lambda each: each.name
 )
-def test_an_example_is_a_body_that_its_operation_reads(operation: Operation):
+def test_every_example_body_is_valid_for_its_operation(operation: Operation):
     assert operation.body is not None
     operation.body.model_validate(operation.example)
 
@@ -75,7 +79,7 @@ def test_the_examples_of_endpoints_are_accepted():
     assert not parse_config(NAMED["update_config"].example).unknown
 
 
-def test_every_provider_is_described_with_every_field():
+def test_the_document_describes_every_field_of_every_provider():
     models = document(base="")["components"]["schemas"]["ExternalModel"]["oneOf"]
     described = {each["properties"]["provider"]["const"]: each["properties"] for each in models}
     assert set(described) == set(PROVIDERS)
@@ -85,7 +89,7 @@ def test_every_provider_is_described_with_every_field():
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
-def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation):
+def test_every_field_of_an_endpoint_body_has_a_description(operation: Operation):
     assert operation.body is not None
     if operation.group == "Serving endpoints" and not operation.is_refused:
         rows = fields.rows({"$ref": f"/{operation.body.__name__}"})
@@ -96,14 +100,14 @@ def test_every_field_of_a_body_about_endpoints_is_explained(operation: Operation
 # The document, served
 
 
-def test_a_program_and_a_signed_in_person_get_the_document(api: Caller, owner: User):
+def test_the_document_is_served_for_a_token_and_for_a_session(api: Caller, owner: User):
     described = api.get("/openapi.json")
     assert described["openapi"] == "3.1.0"
     assert described["servers"] == [{"url": "http://testserver"}]
     assert signed_in(owner).get("/api/2.0/openapi.json").json() == described
 
 
-def test_nobody_else_gets_it(anonymous: Caller):
+def test_the_document_needs_a_token_or_a_session(anonymous: Caller):
     assert anonymous.request("GET", "/openapi.json").error == (401, "UNAUTHENTICATED")
 
 
@@ -111,10 +115,10 @@ def test_nobody_else_gets_it(anonymous: Caller):
     ("task", "needed"),
     [("llm/v1/chat", "messages"), ("llm/v1/completions", "prompt"), ("llm/v1/embeddings", "input")],
 )
-def test_an_endpoint_has_a_document_of_its_own(api: Caller, task: str, needed: str):
+def test_each_endpoint_has_its_own_document(api: Caller, task: str, needed: str):
     body: dict[str, Any] = openai_body("one")
     body["config"]["served_entities"][0]["external_model"]["task"] = task
-    api.done("POST", "/serving-endpoints", body)
+    api.request_json("POST", "/serving-endpoints", body)
     described = api.get("/serving-endpoints/one/openapi")
     schemathesis.openapi.from_dict(described).validate()
     assert described["servers"] == [{"url": "http://testserver/serving-endpoints/one"}]
@@ -126,7 +130,7 @@ def test_an_endpoint_has_a_document_of_its_own(api: Caller, task: str, needed: s
     assert set(schema["properties"]) == {needed, "stream"}
 
 
-def test_whoever_may_not_see_an_endpoint_gets_no_document_of_it(as_stranger: Caller, make_endpoint: Make):
+def test_the_document_of_an_invisible_endpoint_is_not_found(as_stranger: Caller, make_endpoint: Make):
     make_endpoint("hidden")
     assert as_stranger.request("GET", "/serving-endpoints/hidden/openapi").error == (
         404,
@@ -165,7 +169,7 @@ def test_every_operation_has_a_page(browser: Client, operation: Operation):
     ]
 
 
-def test_the_navigation_leads_to_it_and_marks_it(browser: Client):
+def test_the_navigation_links_to_the_reference_and_marks_it(browser: Client):
     link = shown(browser, "/ml/endpoints").root.one("a", href="/docs/api")
     assert link.text == "API"
     for address in ("/docs/api", "/docs/api/get_endpoint"):
@@ -173,7 +177,7 @@ def test_the_navigation_leads_to_it_and_marks_it(browser: Client):
         assert current.attrs["href"] == "/docs/api"
 
 
-def test_an_endpoints_page_leads_to_programs_about_it(browser: Client, make_endpoint: Make):
+def test_the_page_of_an_endpoint_links_to_its_code_samples(browser: Client, make_endpoint: Make):
     settle(make_endpoint("mine", model="gpt-4o-mini"), "active")
     address = shown(browser, "/ml/endpoints/mine").root.one("a", id="api-link").attrs["href"]
     page = shown(browser, address)
@@ -201,13 +205,13 @@ def test_the_openai_path_of_the_endpoints_task_is_shown_with_its_name(
 ):
     body: dict[str, Any] = openai_body("mine")
     body["config"]["served_entities"][0]["external_model"]["task"] = task
-    api.done("POST", "/serving-endpoints", body)
+    api.request_json("POST", "/serving-endpoints", body)
     for each in ("query_chat", "query_completions", "query_embeddings"):
         code = shown(browser, f"/docs/api/{each}?endpoint=mine").root.all("pre")[0].text
         assert ('"model": "mine"' in code) is (each == name)
 
 
-def test_what_cannot_be_changed_is_only_queried(browser: Client, make_endpoint: Make):
+def test_a_ready_made_endpoint_has_only_code_samples_of_queries(browser: Client, make_endpoint: Make):
     made = make_endpoint("given")
     Endpoint.objects.filter(pk=made.pk).update(is_ready_made=True)
     page = shown(browser, "/docs/api?endpoint=given").root
@@ -216,7 +220,7 @@ def test_what_cannot_be_changed_is_only_queried(browser: Client, make_endpoint: 
     assert all("invocations" in each or "query" in each or "predict" in each for each in programs)
 
 
-def test_the_header_that_makes_a_post_safe_to_repeat_is_told_of(browser: Client):
+def test_the_idempotency_key_header_is_documented(browser: Client):
     described = document(base="")["paths"]
     for operation in OPERATIONS:
         parameters = described[operation.path][operation.method.lower()]["parameters"]
@@ -227,13 +231,13 @@ def test_the_header_that_makes_a_post_safe_to_repeat_is_told_of(browser: Client)
     assert "Idempotency-Key" in page.one("section", aria_labelledby="headers").text
 
 
-def test_a_querys_answer_is_not_said_to_be_empty(browser: Client):
+def test_the_response_of_a_query_is_documented(browser: Client):
     for each in ("query", "query_chat", "query_mlflow_endpoint"):
         page = shown(browser, f"/docs/api/{each}").root
         assert "OpenAI API" in page.one("section", aria_labelledby="answer").text
 
 
-def test_it_shows_no_endpoint_that_the_person_may_not_see(stranger: User, make_endpoint: Make):
+def test_the_reference_shows_no_invisible_endpoint(stranger: User, make_endpoint: Make):
     make_endpoint("hidden")
     client = signed_in(stranger)
     assert client.get("/docs/api?endpoint=hidden").status_code == 404
@@ -243,11 +247,11 @@ def test_it_shows_no_endpoint_that_the_person_may_not_see(stranger: User, make_e
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/docs/api", "/docs/api/get_endpoint"])
-def test_a_stranger_is_asked_to_sign_in(address: str):
+def test_the_reference_requires_sign_in(address: str):
     answer = Client().get(address)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/sign-in?")
 
 
-def test_what_is_no_operation_has_no_page(browser: Client):
+def test_an_unknown_operation_has_no_page(browser: Client):
     assert browser.get("/docs/api/nothing").status_code == 404

@@ -1,4 +1,4 @@
-"""The Databricks SDK walks through people by `startIndex` while others come and go."""
+"""The Databricks SDK lists users by `startIndex` while others are added and deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [
 PEOPLE = 120
 
 
-def test_the_sdk_meets_everybody_who_stays_exactly_once(admin: Account):
+def test_the_sdk_lists_each_remaining_user_exactly_once_while_others_change(admin: Account):
     workspace = admin.client()
     others: list[User] = []
     for number in range(PEOPLE):

@@ -1,4 +1,4 @@
-"""Several programs at once, and one that lost its answer."""
+"""Concurrent changes by several programs, and repeated requests after a lost response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY = 8
 
 
 def all_at_once(call: Callable[[int], requests.Response]) -> list[requests.Response]:
-    """The answers to calls that start at the same moment."""
+    """The responses of calls that start at the same time."""
     barrier = threading.Barrier(MANY)
 
     def one(number: int) -> requests.Response:
@@ -36,7 +36,7 @@ def outcomes(answers: list[requests.Response]) -> Counter[str]:
     return Counter(str(answer.json().get("error_code", answer.status_code)) for answer in answers)
 
 
-def test_of_racing_creates_exactly_one_wins(
+def test_exactly_one_of_several_concurrent_creates_succeeds(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     answers = all_at_once(
@@ -51,7 +51,7 @@ def test_of_racing_creates_exactly_one_wins(
     assert len(versions) == 1
 
 
-def test_of_racing_updates_exactly_one_wins(
+def test_exactly_one_of_several_concurrent_updates_succeeds(
     workspace: WorkspaceClient, owner: Account, provider: SandboxServer, name: str, secret: str
 ):
     ready(workspace, name, secret)
@@ -69,7 +69,9 @@ def test_of_racing_updates_exactly_one_wins(
     assert models == [each["external_model"]["name"] for each in won["pending_config"]["served_entities"]]
 
 
-def test_racing_changes_of_tags_lose_none(workspace: WorkspaceClient, owner: Account, name: str, secret: str):
+def test_concurrent_changes_of_tags_are_all_applied(
+    workspace: WorkspaceClient, owner: Account, name: str, secret: str
+):
     ready(workspace, name, secret)
     answers = all_at_once(
         lambda number: owner.call(
@@ -81,7 +83,7 @@ def test_racing_changes_of_tags_lose_none(workspace: WorkspaceClient, owner: Acc
     assert [tag["key"] for tag in tags] == [f"t{number}" for number in range(MANY)]
 
 
-def test_a_repeated_create_says_whether_the_first_one_succeeded(
+def test_a_repeated_create_says_that_the_endpoint_exists_with_the_same_config(
     workspace: WorkspaceClient, owner: Account, other: Account, name: str, secret: str
 ):
     ready(workspace, name, secret)
@@ -97,7 +99,7 @@ def test_a_repeated_create_says_whether_the_first_one_succeeded(
     assert (hidden.status_code, OWNER in hidden.text) == (409, False)
 
 
-def test_a_create_with_a_key_is_made_once_however_often_it_is_sent(
+def test_repeated_creates_with_an_idempotency_key_create_one_endpoint(
     workspace: WorkspaceClient, owner: Account, name: str, secret: str
 ):
     body = {"name": name, "config": config(secret)}
@@ -114,7 +116,9 @@ def test_a_create_with_a_key_is_made_once_however_often_it_is_sent(
     assert (late.status_code, late.json()["id"]) == (200, first.json()["id"])
 
 
-def test_racing_creates_with_one_key_make_one_endpoint(owner: Account, name: str, secret: str):
+def test_concurrent_creates_with_one_idempotency_key_create_one_endpoint(
+    owner: Account, name: str, secret: str
+):
     body, key = {"name": name, "config": config(secret)}, {"Idempotency-Key": f"race-of-{name}"}
     answers = all_at_once(lambda _number: owner.call("POST", B, body, headers=key))
     made = [answer.json()["id"] for answer in answers if answer.status_code == 200]

@@ -1,4 +1,4 @@
-"""schemathesis: whatever is sent to an operation of the document, the answer is one that the document tells of."""
+"""Schemathesis: every response to a generated request conforms to the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEW = settings(BOUNDED, max_examples=2)
 
 
 def strict() -> dict[str, Any]:
-    """The document, with no field in an answer but those that it tells of."""
+    """The document with `additionalProperties: false`, so that undocumented fields of responses are errors."""
     described = deepcopy(document(base="http://127.0.0.1"))
     for name, schema in described["components"]["schemas"].items():
         if schema.pop("additionalProperties", None) is True and name not in FREE:
@@ -42,44 +42,44 @@ def strict() -> dict[str, Any]:
 
 
 FREE = {"Document", "Completion", "DatabricksConfig"}
-MAKES_A_NAME = {"POST /api/2.0/serving-endpoints", "POST /api/2.0/secrets/scopes/create"}
+CREATES_A_NAME = {"POST /api/2.0/serving-endpoints", "POST /api/2.0/secrets/scopes/create"}
 UPDATE = "PUT /api/2.0/serving-endpoints/{name}/config"
 WARNINGS = {"type": "array", "items": {"type": "string"}}
 described = strict()
 schema = schemathesis.openapi.from_dict(described)
 schema.config.phases.coverage.unexpected_methods = set()
-made_up = schemathesis.openapi.from_dict(described)
-made_up.config.phases.coverage.enabled = False  # its systematic cases are tried by the admin alone
+schema_without_coverage = schemathesis.openapi.from_dict(described)
+schema_without_coverage.config.phases.coverage.enabled = False  # only the admin sends the systematic cases
 
 
 @pytest.fixture
-def furnished(server: Server) -> Server:
+def server_with_objects(server: Server) -> Server:
     server.furnish()
     return server
 
 
 @schema.parametrize()
 @BOUNDED
-def test_an_admin_gets_what_the_document_tells_of(case: Case, furnished: Server) -> None:
-    answered(case, furnished, "admin")
+def test_responses_to_an_admin_conform_to_the_document(case: Case, server_with_objects: Server) -> None:
+    validated_status(case, server_with_objects, "admin")
 
 
-@made_up.parametrize()
+@schema_without_coverage.parametrize()
 @BOUNDED
-def test_a_member_gets_what_the_document_tells_of(case: Case, furnished: Server) -> None:
-    answered(case, furnished, "member")
+def test_responses_to_a_member_conform_to_the_document(case: Case, server_with_objects: Server) -> None:
+    validated_status(case, server_with_objects, "member")
 
 
-@made_up.parametrize()
+@schema_without_coverage.parametrize()
 @FEW
-def test_nobody_gets_anything(case: Case, server: Server) -> None:
-    status = answered(case, server, "nobody")
+def test_requests_without_a_token_get_401(case: Case, server: Server) -> None:
+    status = validated_status(case, server, "nobody")
     assert status == (200 if case.operation.path == "/.well-known/databricks-config" else 401)
 
 
-def answered(case: Case, server: Server, caller: str) -> int:
-    """The status of an answer that holds the document's word."""
-    meet_something(case, server)
+def validated_status(case: Case, server: Server, caller: str) -> int:
+    """Send the request and validate the response against the document; returns the status."""
+    use_existing_names(case, server)
     case.headers.pop("Authorization", None)
     response = case.call(base_url=server.url, headers=server.headers(caller), allow_redirects=False)
     case.validate_response(response, checks=CHECKS)
@@ -87,8 +87,8 @@ def answered(case: Case, server: Server, caller: str) -> int:
     return int(response.status_code)
 
 
-def meet_something(case: Case, server: Server) -> None:
-    """Half of the made-up names become those of something that is there: chance would never find it."""
+def use_existing_names(case: Case, server: Server) -> None:
+    """Replace about half of the generated names by names of existing objects, which random values would never match."""
     known = {
         "name": "known",
         "served_model_name": "known-entity",
@@ -100,16 +100,16 @@ def meet_something(case: Case, server: Server) -> None:
         "application_id": server.known.get("application", ""),
     }
     for values in (case.path_parameters, case.query, case.body):
-        if isinstance(values, dict) and case.operation.label not in MAKES_A_NAME:
+        if isinstance(values, dict) and case.operation.label not in CREATES_A_NAME:
             values |= {
-                name: known[name] for name, value in values.items() if known.get(name) and half_of(value)
+                name: known[name] for name, value in values.items() if known.get(name) and is_chosen(value)
             }
-    if case.operation.label == UPDATE and isinstance(case.body, dict) and half_of(case.body):
+    if case.operation.label == UPDATE and isinstance(case.body, dict) and is_chosen(case.body):
         case.body["served_entities"] = CONFIG["served_entities"]
         case.body.pop("traffic_config", None)
 
 
-def half_of(value: object) -> bool:
+def is_chosen(value: object) -> bool:
     return len(str(value)) % 2 == 1
 
 
