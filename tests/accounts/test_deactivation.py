@@ -1,4 +1,4 @@
-"""Deactivation ends every way in for good: reactivated, a person starts with none of the old ones."""
+"""Deactivation permanently ends sessions, tokens and links: they stay invalid after reactivation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Callable[[User, bool], None]
 
 @pytest.fixture(autouse=True)
 def a_static_folder(settings: Any) -> None:
-    """An empty one: WhiteNoise warns when there is none, and a warning is an error here."""
+    """An empty static folder, because WhiteNoise warns without one and warnings are errors."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
@@ -57,11 +57,11 @@ def change(request: pytest.FixtureRequest, admin: User) -> Change:
     return in_the_domain(admin) if request.param == "domain" else by_scim(admin, request.param)
 
 
-def opens(browser: Client) -> bool:
+def session_is_valid(browser: Client) -> bool:
     return bool(browser.get("/settings").status_code == 200)
 
 
-def redeemed(path: str) -> bool:
+def link_is_accepted(path: str) -> bool:
     try:
         commands.redeem_sign_in_link(value=path.removeprefix("/welcome/"), now=clock.now())
     except commands.LinkInvalid:
@@ -69,34 +69,34 @@ def redeemed(path: str) -> bool:
     return True
 
 
-def test_a_reactivated_person_has_no_old_session_token_or_link(owner: User, change: Change):
+def test_after_reactivation_old_sessions_tokens_and_links_stay_invalid(owner: User, change: Change):
     browser, now = Client(), clock.now()
     browser.force_login(owner)
     _token, value = commands.create_access_token(user=owner, now=now)
     link = commands.create_sign_in_link(user=owner, now=now)
-    assert opens(browser)
+    assert session_is_valid(browser)
     change(owner, False)
-    assert not opens(browser)
+    assert not session_is_valid(browser)
     change(owner, True)
-    assert not opens(browser)
+    assert not session_is_valid(browser)
     assert queries.bearer(value=value, now=clock.now()) is None
-    assert not redeemed(link)
+    assert not link_is_accepted(link)
     assert not SnapshotBuilder().build().tokens.keys() & {bytes.fromhex(digest_of(value))}
     browser.force_login(User.objects.get(pk=owner.pk))
-    assert opens(browser)
-    assert redeemed(commands.create_sign_in_link(user=User.objects.get(pk=owner.pk), now=clock.now()))
+    assert session_is_valid(browser)
+    assert link_is_accepted(commands.create_sign_in_link(user=User.objects.get(pk=owner.pk), now=clock.now()))
 
 
-def test_a_session_that_sat_out_the_deactivation_is_over(owner: User, admin: User):
-    """No request came while the person was out, so that nothing has looked at the session meanwhile."""
+def test_a_session_without_requests_during_the_deactivation_is_invalid_afterwards(owner: User, admin: User):
+    """The session was not checked during the deactivation, because no request came."""
     browser = Client()
     browser.force_login(owner)
     for active in (False, True):
         directory.change_principal(user=owner, active=active, actor=admin)
-    assert not opens(browser)
+    assert not session_is_valid(browser)
 
 
-def test_a_service_principals_tokens_end_for_good(admin: User, change: Change):
+def test_tokens_of_a_deactivated_service_principal_stay_invalid(admin: User, change: Change):
     program = directory.create_service_principal(actor=admin)
     _token, value = create_on_behalf_of(
         application_id=program.email, comment="", lifetime=None, actor=admin, now=clock.now()
@@ -107,27 +107,27 @@ def test_a_service_principals_tokens_end_for_good(admin: User, change: Change):
     assert not AccessToken.objects.filter(user=program).exists()
 
 
-def test_what_does_not_change_activity_ends_nothing(owner: User, change: Change):
+def test_other_changes_of_a_user_end_no_session_token_or_link(owner: User, change: Change):
     browser = Client()
     browser.force_login(owner)
     _token, value = commands.create_access_token(user=owner, now=clock.now())
     change(owner, True)
-    assert opens(browser)
+    assert session_is_valid(browser)
     assert queries.bearer(value=value, now=clock.now()) == owner
 
 
-def test_a_token_made_while_its_person_is_deactivated_does_not_come_to_life(owner: User, admin: User):
-    """As when both happen in the same moment: the token's maker had seen the person active."""
+def test_a_token_created_during_a_deactivation_stays_invalid(owner: User, admin: User):
+    """As in a race: the creator of the token read the user before the deactivation."""
     seen = User.objects.get(pk=owner.pk)
     directory.change_principal(user=owner, active=False, actor=admin)
     _token, value = commands.create_access_token(user=seen, now=clock.now())
     link = commands.create_sign_in_link(user=seen, now=clock.now())
     directory.change_principal(user=owner, active=True, actor=admin)
     assert queries.bearer(value=value, now=clock.now()) is None
-    assert not redeemed(link)
+    assert not link_is_accepted(link)
 
 
-def test_nobody_makes_a_way_in_for_whoever_is_deactivated(owner: User, admin: User):
+def test_no_link_or_token_is_created_for_a_deactivated_user(owner: User, admin: User):
     directory.change_principal(user=owner, active=False, actor=admin)
     for make in (commands.create_access_token, commands.create_sign_in_link):
         with pytest.raises(Refusal, match="deactivated"):
@@ -138,19 +138,19 @@ def test_nobody_makes_a_way_in_for_whoever_is_deactivated(owner: User, admin: Us
     assert not SignInLink.objects.filter(user=owner).exists()
 
 
-def test_who_is_deleted_and_made_again_is_somebody_else(owner: User, admin: User):
+def test_a_new_user_with_the_e_mail_of_a_deleted_one_has_another_identity(owner: User, admin: User):
     browser = Client()
     browser.force_login(owner)
     _token, value = commands.create_access_token(user=owner, now=clock.now())
     link = commands.create_sign_in_link(user=owner, now=clock.now())
     directory.delete_principal(user=owner, actor=admin)
     directory.create_person(email="owner@example.com", actor=admin)
-    assert not opens(browser)
+    assert not session_is_valid(browser)
     assert queries.bearer(value=value, now=clock.now()) is None
-    assert not redeemed(link)
+    assert not link_is_accepted(link)
 
 
-def test_a_pass_ends_with_its_person(owner: User, admin: User, settings: Any):
+def test_a_session_token_is_refused_after_deactivation(owner: User, admin: User, settings: Any):
     """A pass names a person and no right: the gateway looks the person up, who is gone from its snapshot. It lives for a
     minute inside one request of the server to its own gateway, so none is left when the person is back."""
     made = make_session_token(key=settings.SESSION_TOKEN_KEY, user_id=owner.pk, expires=time.time() + 60)
@@ -161,10 +161,10 @@ def test_a_pass_ends_with_its_person(owner: User, admin: User, settings: Any):
     assert read_session_token(key=settings.SESSION_TOKEN_KEY, value=made, now=time.time() + 61) is None
 
 
-def test_expired_tokens_and_used_links_do_not_stand_in_the_way(owner: User, admin: User):
+def test_expired_tokens_and_used_links_do_not_prevent_deactivation(owner: User, admin: User):
     now = clock.now()
     commands.create_access_token(user=owner, lifetime=timedelta(seconds=-1), now=now)
-    assert redeemed(commands.create_sign_in_link(user=owner, now=now))
+    assert link_is_accepted(commands.create_sign_in_link(user=owner, now=now))
     directory.change_principal(user=owner, active=False, actor=admin)
     assert not AccessToken.objects.filter(user=owner).exists()
     assert not SignInLink.objects.filter(user=owner).exists()

@@ -1,4 +1,4 @@
-"""Groups, service principals and who is in charge."""
+"""Groups, service principals and admins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def names(groups: list[Group]) -> list[str]:
     return [group.name for group in groups]
 
 
-def test_everybody_is_in_the_group_of_everyone_and_admins_in_theirs(owner: User, admin: User):
+def test_built_in_groups_contain_all_users_and_all_admins(owner: User, admin: User):
     found = queries.groups_of(users=[owner, admin])
     assert names(found[owner.pk]) == [EVERYONE]
     assert names(found[admin.pk]) == [ADMINS, EVERYONE]
@@ -26,7 +26,7 @@ def test_everybody_is_in_the_group_of_everyone_and_admins_in_theirs(owner: User,
     assert set(here[Group.built_in(EVERYONE).pk]) == {owner, admin}
 
 
-def test_a_name_leads_to_a_person_a_program_or_a_group(owner: User, admin: User):
+def test_a_name_is_resolved_to_a_user_a_service_principal_or_a_group(owner: User, admin: User):
     program = directory.create_service_principal(name="Deploys", actor=admin)
     group = directory.create_group(name="Analysts", actor=admin)
     assert queries.find_principal(name="OWNER@example.com") == owner
@@ -43,7 +43,7 @@ def test_a_service_principal_cannot_be_signed_in(admin: User):
         commands.ensure_user(email=program.email)
 
 
-def test_only_admins_change_who_is_here(owner: User, teammate: User):
+def test_only_admins_can_change_the_directory(owner: User, teammate: User):
     group = Group.objects.create(name="Analysts")
     changes = (
         lambda: directory.create_person(email="a@example.com", actor=owner),
@@ -61,7 +61,7 @@ def test_only_admins_change_who_is_here(owner: User, teammate: User):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_admins_who_remove_each_other_do_not_both_succeed():
+def test_two_admins_cannot_remove_each_other_concurrently():
     first, second = (commands.ensure_user(email=f"{n}@example.com", admin=True) for n in ("a", "b"))
 
     def remove(pair: tuple[User, User]) -> bool:
@@ -79,7 +79,7 @@ def test_two_admins_who_remove_each_other_do_not_both_succeed():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_racing_creates_of_a_group_one_wins():
+def test_exactly_one_of_several_concurrent_creates_of_a_group_succeeds():
     admin = commands.ensure_user(email="a@example.com", admin=True)
 
     def create(_: int) -> bool:
@@ -95,7 +95,7 @@ def test_of_racing_creates_of_a_group_one_wins():
         assert sum(pool.map(create, range(4))) == 1
 
 
-def test_no_group_takes_the_name_of_a_built_in_one_that_is_not_there_yet(admin: User):
+def test_the_name_of_a_built_in_group_is_reserved_before_its_row_exists(admin: User):
     mine = directory.create_group(name="Mine", actor=admin)
     for name in (EVERYONE, "Users", "ADMINS"):
         with pytest.raises(AlreadyExists):

@@ -26,7 +26,7 @@ def test_a_link_signs_in_once(owner: User):
         commands.redeem_sign_in_link(value=value, now=clock.now())
 
 
-def test_a_button_that_is_pressed_twice_has_used_the_link_once(owner: User):
+def test_a_repeated_submission_of_a_link_signs_in_once(owner: User):
     now = clock.now()
     value = value_of(commands.create_sign_in_link(user=owner, now=now))
     assert commands.redeem_sign_in_link(value=value, form="mine", now=now) == owner
@@ -37,7 +37,7 @@ def test_a_button_that_is_pressed_twice_has_used_the_link_once(owner: User):
             commands.redeem_sign_in_link(value=value, form=form, now=at)
 
 
-def test_looking_whose_link_it_is_does_not_use_it(owner: User):
+def test_reading_the_user_of_a_link_does_not_use_it_up(owner: User):
     value = value_of(commands.create_sign_in_link(user=owner, now=clock.now()))
     for _again in range(2):
         assert queries.person_of_sign_in_link(value=value, now=clock.now()) == owner
@@ -60,7 +60,7 @@ def test_a_deactivated_person_cannot_sign_in(owner: User):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_racing_clicks_on_one_link_one_wins():
+def test_exactly_one_of_several_concurrent_uses_of_a_link_succeeds():
     user = commands.ensure_user(email="racer@example.com")
     value = value_of(commands.create_sign_in_link(user=user, now=clock.now()))
 
@@ -77,7 +77,7 @@ def test_of_racing_clicks_on_one_link_one_wins():
         assert sum(pool.map(click, range(8))) == 1
 
 
-def test_the_first_link_is_for_an_admin_and_given_until_somebody_has_signed_in(db: None):
+def test_the_first_link_is_for_an_admin_and_created_until_someone_has_signed_in(db: None):
     first = commands.first_sign_in_link(now=clock.now())
     second = commands.first_sign_in_link(now=clock.now())
     assert first and second and first != second
@@ -87,14 +87,14 @@ def test_the_first_link_is_for_an_admin_and_given_until_somebody_has_signed_in(d
     assert commands.first_sign_in_link(now=clock.now()) is None
 
 
-def test_a_start_takes_no_link_away_that_somebody_made_before(db: None):
+def test_a_start_does_not_invalidate_links_created_before(db: None):
     admin = commands.ensure_user(email="ada@example.com", admin=True)
     made = commands.create_sign_in_link(user=admin, now=clock.now())
     commands.first_sign_in_link(now=clock.now())
     assert commands.redeem_sign_in_link(value=value_of(made), now=clock.now()) == admin
 
 
-def test_neither_link_nor_token_is_stored(owner: User):
+def test_links_and_tokens_are_stored_as_hashes_only(owner: User):
     path = commands.create_sign_in_link(user=owner, now=clock.now())
     token, value = commands.create_access_token(user=owner, now=clock.now())
     stored = repr([*SignInLink.objects.values(), *AccessToken.objects.values()])
@@ -122,7 +122,7 @@ def test_sign_in_link_prints_a_path_and_nothing_else(db: None, capsys: pytest.Ca
     )
 
 
-def test_an_e_mail_is_one_person_whatever_its_capitals(owner: User):
+def test_e_mail_addresses_ignore_case(owner: User):
     assert commands.ensure_user(email="OWNER@example.com") == owner
     with pytest.raises(Refusal):
         commands.ensure_user(email="not an address")

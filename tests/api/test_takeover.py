@@ -43,7 +43,7 @@ def test_a_revoked_endpoint_shows_the_reason(api: Caller, theirs: Caller, owner:
     assert deployment(theirs) == {"deployment": "DEPLOYMENT_READY", "deployment_state_message": ""}
     theirs_by_name = {"scope": "prod", "principal": teammate.email}
     api.request_json("POST", "/secrets/acls/delete", theirs_by_name)
-    rights.followed()
+    rights.state_after_revocations()
     assert theirs.get(CHAT)["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
     state = deployment(theirs)
     assert state["deployment"] == "DEPLOYMENT_FAILED"
@@ -56,7 +56,7 @@ def test_a_revoked_endpoint_shows_the_reason(api: Caller, theirs: Caller, owner:
     assert listed["state"]["ready"] == "NOT_READY"
     assert api.request_json("POST", TAKE_OVER)["state"]["ready"] == "READY"
     assert deployment(theirs)["deployment"] == "DEPLOYMENT_READY"
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
 
 
 def test_endpoints_that_need_a_takeover_are_listed_for_their_managers(

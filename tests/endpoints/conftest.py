@@ -1,4 +1,4 @@
-"""A provider of the tests' own, and reconciling by hand: the worker has tests with real processes elsewhere."""
+"""A sandbox as provider, and reconcile steps in the test process. Other tests run a real worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
 
 
 def pass_time(seconds: float) -> None:
-    """For every update and gateway process: what was noted is now so much longer ago, as if the clock had been put forward."""
+    """Move all stored times of updates and gateway processes into the past, as if time had passed."""
     span = timedelta(seconds=seconds)
     Endpoint.objects.update(next_poll_at=F("next_poll_at") - span, lease_until=F("lease_until") - span)
     ConfigVersion.objects.update(deadline=F("deadline") - span)
@@ -40,14 +40,14 @@ def pass_time(seconds: float) -> None:
 
 
 def settle(endpoint: Endpoint) -> Endpoint:
-    """One step by hand."""
+    """Run one reconcile step."""
     reconcile(endpoint_id=endpoint.pk, clock=clock.now)
     return Endpoint.objects.select_related("active", "pending", "latest").get(pk=endpoint.pk)
 
 
 @pytest.fixture
 def deployed(sandbox: SandboxServer, owner: User) -> Callable[..., Endpoint]:
-    """An endpoint of the owner's that is READY."""
+    """A READY endpoint of the owner."""
 
     def make(name: str = "chat", **options: Any) -> Endpoint:
         options.setdefault("base", sandbox.base)

@@ -1,4 +1,4 @@
-"""A scope of the owner's, an endpoint that was given its key by somebody, and how the two stand."""
+"""A secret scope of the owner, an endpoint that uses a secret of it, and functions that change or read both."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def update(actor: User, spec: ConfigSpec, name: str = "chat") -> Endpoint:
     )
 
 
-def sent(name: str = "chat", builder: SnapshotBuilder | None = None) -> str | None:
-    """The key that gateways send, or nothing if they refuse."""
+def sent_key(name: str = "chat", builder: SnapshotBuilder | None = None) -> str | None:
+    """The API key that gateways send; None if they refuse queries."""
     endpoint = (builder or SnapshotBuilder()).build().endpoints[name]
     if not endpoint.ready:
         assert endpoint.problem
@@ -79,20 +79,20 @@ def sent(name: str = "chat", builder: SnapshotBuilder | None = None) -> str | No
 
 
 def refusal(name: str = "chat") -> str:
-    """What gateways say instead of answering."""
+    """The message with which gateways refuse queries."""
     endpoint = SnapshotBuilder().build().endpoints[name]
     assert not endpoint.ready
     return endpoint.problem or ""
 
 
-def followed(name: str = "chat") -> tuple[str, str]:
-    """How the endpoint stands once its row has followed."""
+def state_after_revocations(name: str = "chat") -> tuple[str, str]:
+    """Apply changed rights to the rows; returns `ready` and `config_update` of the endpoint."""
     assert secret_rights.apply_secret_rights(now=clock.now())
     row = Endpoint.objects.get(name=name)
     return row.ready, row.config_update
 
 
 def event_types(name: str = "chat") -> list[str]:
-    """The newest first."""
+    """The types of the endpoint's events, the newest first."""
     rows = Endpoint.objects.get(name=name).events.order_by("-pk")
     return list(rows.values_list("type", flat=True))

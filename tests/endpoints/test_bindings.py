@@ -1,4 +1,4 @@
-"""A secret reference is a secret's identity on somebody's right, and that right is asked for whenever it is resolved."""
+"""A secret reference is bound to a secret's id and to a user, whose right to read it is checked whenever it is resolved."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prod(owner: User) -> None:
 
 @pytest.fixture
 def reader(owner: User, teammate: User) -> User:
-    """May read the owner's scope."""
+    """A user who may read the owner's scope."""
     rights.let_read(owner, teammate)
     return teammate
 
@@ -67,53 +67,53 @@ def refused(code: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("gone", [rights.delete_scope, rights.delete_key])
-def test_a_name_that_is_taken_anew_is_another_secret(
+def test_a_new_secret_with_the_name_of_a_deleted_one_is_not_used(
     owner: User, admin: User, deploy: Any, sandbox: SandboxServer, gone: Callable[[User], None]
 ):
     deploy(owner)
     builder = SnapshotBuilder()
-    assert rights.sent(builder=builder) == "first"
+    assert rights.sent_key(builder=builder) == "first"
     gone(owner)
-    assert rights.sent(builder=builder) is None
+    assert rights.sent_key(builder=builder) is None
     if not Scope.objects.exists():
         rights.make_scope(admin, value="another's")
     rights.rotate(admin, "another's")
-    assert rights.sent(builder=builder) is None
+    assert rights.sent_key(builder=builder) is None
     for word in (rights.REFERENCE, owner.email, "deleted"):
         assert word in rights.refusal()
-    assert rights.followed() == NOT_READY
+    assert rights.state_after_revocations() == NOT_READY
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=admin, now=clock.now())
     settle(rights.update(admin, rights.config(sandbox.base)))
-    assert (rights.sent(), rights.followed()) == ("another's", READY)
+    assert (rights.sent_key(), rights.state_after_revocations()) == ("another's", READY)
 
 
-def test_a_rotated_value_is_the_same_secret(owner: User, deploy: Any):
+def test_a_rotated_value_is_used(owner: User, deploy: Any):
     deploy(owner)
     builder = SnapshotBuilder()
     builder.build()
     rights.rotate(owner, "second")
-    assert rights.sent(builder=builder) == "second"
-    assert rights.followed() == READY
+    assert rights.sent_key(builder=builder) == "second"
+    assert rights.state_after_revocations() == READY
 
 
-def test_a_reference_that_an_earlier_release_took_in_is_not_guessed(owner: User, deploy: Any):
+def test_a_reference_without_a_binding_is_not_resolved(owner: User, deploy: Any):
     deploy(owner)
     SecretBinding.objects.all().delete()
     assert rights.REFERENCE in rights.refusal()
     settle(commands.retry_update(name="chat", actor=owner, now=clock.now()))
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
 
 
 # The right
 
 
-def by_person(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_to_person(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     rights.let_read(owner, reader)
     return lambda: rights.withdraw(owner, reader), lambda: rights.let_read(owner, reader)
 
 
-def by_membership(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_by_membership(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root, group = User.objects.get(email="admin@example.com"), Group.objects.create(name="readers")
     rights.let_read(owner, group)
 
@@ -124,27 +124,27 @@ def by_membership(owner: User, reader: User) -> tuple[Callable[[], object], Call
     return lambda: directory.change_members(group=group, remove=[reader.pk], actor=root), join
 
 
-def by_group_grant(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_to_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     group = Group.objects.create(name="readers")
     group.memberships.create(user=reader)
     rights.let_read(owner, group)
     return lambda: rights.withdraw(owner, group), lambda: rights.let_read(owner, group)
 
 
-def by_group_deleted(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_to_deleted_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root = User.objects.get(email="admin@example.com")
     group = directory.create_group(name="readers", member_ids=[reader.pk], actor=root)
     rights.let_read(owner, group)
     return lambda: directory.delete_group(group=group, actor=root), lambda: rights.let_read(owner, reader)
 
 
-def by_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_to_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     everyone = Group.built_in(EVERYONE)
     rights.let_read(owner, everyone)
     return lambda: rights.withdraw(owner, everyone), lambda: rights.let_read(owner, everyone)
 
 
-def by_being_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_as_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root, admins = User.objects.get(email="admin@example.com"), Group.built_in(ADMINS)
 
     def promote() -> None:
@@ -155,35 +155,44 @@ def by_being_admin(owner: User, reader: User) -> tuple[Callable[[], object], Cal
     return lambda: directory.change_members(group=admins, remove=[reader.pk], actor=root), promote
 
 
-WAYS = [by_person, by_membership, by_group_grant, by_group_deleted, by_everyone, by_being_admin]
+WAYS = [
+    grant_to_person,
+    grant_by_membership,
+    grant_to_group,
+    grant_to_deleted_group,
+    grant_to_everyone,
+    grant_as_admin,
+]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_right_that_is_withdrawn_ends_the_use_and_given_again_restores_it(
+def test_a_revoked_right_ends_the_use_and_a_new_grant_restores_it(
     owner: User, teammate: User, admin: User, deploy: Any, way: Callable[..., Any]
 ):
     take, give = way(owner, teammate)
     deploy(teammate)
     builder = SnapshotBuilder()
-    assert rights.sent(builder=builder) == "first"
+    assert rights.sent_key(builder=builder) == "first"
     take()
-    assert rights.sent(builder=builder) is None
+    assert rights.sent_key(builder=builder) is None
     assert SnapshotBuilder().build() == builder.build()
     for word in (rights.REFERENCE, owner.email, teammate.email):
         assert word in rights.refusal()
-    assert rights.followed() == NOT_READY
+    assert rights.state_after_revocations() == NOT_READY
     row = Endpoint.objects.get(name="chat")
     assert row.events.order_by("-pk")[0].sentence.endswith(rights.refusal())
     rights.rotate(owner, "second")
-    assert rights.sent(builder=builder) is None
+    assert rights.sent_key(builder=builder) is None
     give()
-    assert rights.sent(builder=builder) == "second"
-    assert rights.followed() == READY
+    assert rights.sent_key(builder=builder) == "second"
+    assert rights.state_after_revocations() == READY
     assert rights.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
 
 
-def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, admin: User, deploy: Any):
-    """In every combination of ways to have it, against what the vault says to the person themselves."""
+def test_the_right_of_many_bindings_is_the_same_as_for_one_person(
+    owner: User, teammate: User, admin: User, deploy: Any
+):
+    """In every combination of grants, compared with the vault's check for one user."""
     deploy(owner)
     group = Group.objects.create(name="readers")
     binding = SecretBinding.objects.get()
@@ -211,7 +220,7 @@ def test_the_right_is_reckoned_as_for_one_person(owner: User, teammate: User, ad
         assert bindings.unusable().exists() != expected, has
 
 
-def test_whoever_submits_without_the_right_is_refused(stranger: User, sandbox: SandboxServer):
+def test_a_submitter_without_the_right_is_refused(stranger: User, sandbox: SandboxServer):
     with refused("secret_scope"):
         spec = EndpointSpec(name="chat", config=rights.config(sandbox.base))
         commands.create_endpoint(spec=spec, actor=stranger, now=clock.now())
@@ -221,35 +230,35 @@ def test_whoever_submits_without_the_right_is_refused(stranger: User, sandbox: S
 # What a manager keeps
 
 
-def test_a_kept_reference_stays_on_the_right_of_whoever_gave_it(
+def test_an_unchanged_reference_keeps_its_authoriser(
     owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
     rights.let_manage(reader, stranger)
     settle(rights.update(stranger, rights.config(sandbox.base, model="gpt-5")))
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
     assert {row.authoriser for row in SecretBinding.objects.all()} == {reader}
     rights.withdraw(owner, reader)
-    assert rights.sent() is None
+    assert rights.sent_key() is None
     with refused("secret_right"):
         rights.update(stranger, rights.config(sandbox.base, model="gpt-6"))
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=stranger, now=clock.now())
 
 
-def test_a_manager_who_may_read_it_becomes_the_one_on_whose_right_it_is_sent(
+def test_a_manager_who_may_read_the_secret_becomes_its_authoriser(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
     rights.let_manage(reader, owner)
     settle(rights.update(owner, rights.config(sandbox.base, model="gpt-5")))
     rights.withdraw(owner, reader)
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
     settle(commands.retry_update(name="chat", number=1, actor=owner, now=clock.now()))
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
 
 
-def test_a_kept_reference_means_the_secret_that_it_meant(
+def test_an_unchanged_reference_keeps_its_secret(
     owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
@@ -260,13 +269,13 @@ def test_a_kept_reference_means_the_secret_that_it_meant(
         rights.update(stranger, rights.config(sandbox.base, model="gpt-5"))
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=reader, now=clock.now())
-    assert rights.sent() is None
+    assert rights.sent_key() is None
 
 
 # While an update runs
 
 
-def test_an_update_whose_submitter_loses_the_right_fails_and_the_old_config_answers(
+def test_an_update_fails_if_its_submitter_loses_the_right(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
@@ -274,14 +283,14 @@ def test_an_update_whose_submitter_loses_the_right_fails_and_the_old_config_answ
     sandbox.set_faults(on="models", status=503)
     settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
     rights.withdraw(owner, reader)
-    assert rights.followed() == ("READY", "UPDATE_FAILED")
+    assert rights.state_after_revocations() == ("READY", "UPDATE_FAILED")
     version = ConfigVersion.objects.get(number=2)
     for word in (rights.REFERENCE, owner.email, reader.email):
         assert word in version.message
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
 
 
-def test_it_fails_also_when_nobody_but_its_own_worker_looks(
+def test_the_worker_fails_an_update_whose_submitter_lost_the_right(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
@@ -292,7 +301,7 @@ def test_it_fails_also_when_nobody_but_its_own_worker_looks(
     assert [each["key"] for each in sandbox.requests("models")] == ["first"]
 
 
-def test_a_right_that_is_withdrawn_after_publication_is_no_success(
+def test_an_update_fails_if_the_right_is_revoked_after_publication(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
@@ -303,32 +312,32 @@ def test_a_right_that_is_withdrawn_after_publication_is_no_success(
     rights.withdraw(owner, reader)
     gateways.acknowledge(process="slow", revision=changes.current_revision())
     assert settle(updating).config_update == "UPDATE_FAILED"
-    assert rights.followed() == ("READY", "UPDATE_FAILED")
+    assert rights.state_after_revocations() == ("READY", "UPDATE_FAILED")
 
 
-def test_while_it_is_revoked_an_update_to_another_secret_makes_it_ready(
+def test_an_update_to_another_secret_makes_a_revoked_endpoint_ready(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
     rights.withdraw(owner, reader)
-    assert rights.followed() == NOT_READY
+    assert rights.state_after_revocations() == NOT_READY
     spec = rights.config(sandbox.base, reference="{{secrets/own/key}}")
     vault_commands.create_scope(name="own", actor=reader, now=clock.now())
     vault_commands.put_secret(scope="own", key="key", value="own", actor=reader, now=clock.now())
     sandbox.set_faults(on="models", status=401)
     updating = rights.update(reader, spec)
-    assert rights.followed() == ("NOT_READY", "IN_PROGRESS")
+    assert rights.state_after_revocations() == ("NOT_READY", "IN_PROGRESS")
     settle(updating)
-    assert rights.followed() == ("NOT_READY", "UPDATE_FAILED")
+    assert rights.state_after_revocations() == ("NOT_READY", "UPDATE_FAILED")
     sandbox.reset()
     settle(rights.update(reader, spec))
-    assert (rights.sent(), rights.followed()) == ("own", READY)
+    assert (rights.sent_key(), rights.state_after_revocations()) == ("own", READY)
 
 
 # How the rows follow
 
 
-def test_a_look_finds_what_was_missed_and_does_nothing_twice(owner: User, reader: User, deploy: Any):
+def test_a_sweep_applies_missed_changes_once(owner: User, reader: User, deploy: Any):
     deploy(reader)
     look = secret_rights.SecretRightsCheck()
     look.run(now=clock.now())
@@ -344,7 +353,7 @@ def test_a_look_finds_what_was_missed_and_does_nothing_twice(owner: User, reader
     assert rights.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
 
 
-def test_a_change_is_looked_at_by_the_next_sweep(owner: User, reader: User, deploy: Any):
+def test_the_next_sweep_applies_a_change(owner: User, reader: User, deploy: Any):
     deploy(reader)
     sweep()
     rights.withdraw(owner, reader)
@@ -355,7 +364,7 @@ def test_a_change_is_looked_at_by_the_next_sweep(owner: User, reader: User, depl
     assert Endpoint.objects.get().ready == "READY"
 
 
-def test_the_number_of_queries_does_not_grow_with_the_endpoints(
+def test_a_sweep_needs_a_constant_number_of_queries(
     owner: User, reader: User, admin: User, deploy: Any, django_assert_num_queries: Any
 ):
     group = Group.objects.create(name="readers")
@@ -385,7 +394,7 @@ def test_the_number_of_queries_does_not_grow_with_the_endpoints(
     assert sum(not each.ready for each in found.endpoints.values()) == 6
 
 
-def test_nothing_is_left_of_an_endpoint_that_is_deleted(owner: User, reader: User, admin: User, deploy: Any):
+def test_deleting_an_endpoint_deletes_its_bindings(owner: User, reader: User, admin: User, deploy: Any):
     deploy(reader)
     directory.change_principal(user=reader, active=False, actor=admin)
     assert StoredSecret.objects.filter(scope=None).count() == 1

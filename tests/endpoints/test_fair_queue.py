@@ -1,4 +1,4 @@
-"""Turns: so many jobs at a time of one person, of one host and in all, and nobody behind another's hundred."""
+"""The fair queue limits concurrent jobs per user, per host and in total, and lets users take turns."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
 from tests.support.waiting import wait_until
 
-MOST, OF_A_PERSON, OF_A_HOST = 6, 3, 4
+MOST, PER_USER, PER_HOST = 6, 3, 4
 
 
-class Bench:
-    """A queue whose jobs run until a test lets them end. `started` are their keys, in the order in which they began."""
+class BlockingQueue:
+    """A queue whose jobs run until a test ends them. `started` are the keys of started jobs in order."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
         self._gates: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self.ended = 0
-        self.queue = FairQueue(self._run, max_running=MOST, max_per_user=OF_A_PERSON, max_per_host=OF_A_HOST)
+        self.queue = FairQueue(self._run, max_running=MOST, max_per_user=PER_USER, max_per_host=PER_HOST)
 
     def _run(self, job: Job) -> None:
         with self._lock:
@@ -44,7 +44,7 @@ class Bench:
         self._gates[key].set()
 
     def wait_for(self, *keys: str) -> None:
-        """Until exactly these have begun."""
+        """Wait until exactly these jobs have started."""
         wait_until(lambda: sorted(self.started) == sorted(keys))
 
     def finish(self) -> None:
@@ -55,85 +55,87 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def blocking_queue() -> BlockingQueue:
+    return BlockingQueue()
 
 
-def test_what_is_over_a_limit_waits_and_starts_in_turn(bench: Bench):
-    assert [bench.put(f"a{n}", "ada") for n in range(5)] == [None] * 3 + [Limit.USER] * 2
-    bench.wait_for("a0", "a1", "a2")
-    assert bench.put("b0", "bob") is None
-    bench.wait_for("a0", "a1", "a2", "b0")
-    bench.end("a1")
-    bench.wait_for("a0", "a1", "a2", "a3", "b0")
-    bench.end("b0")
-    bench.end("a0")
-    bench.wait_for("a0", "a1", "a2", "a3", "a4", "b0")
-    bench.finish()
+def test_jobs_above_a_limit_wait_and_start_in_order(blocking_queue: BlockingQueue):
+    assert [blocking_queue.put(f"a{n}", "ada") for n in range(5)] == [None] * 3 + [Limit.USER] * 2
+    blocking_queue.wait_for("a0", "a1", "a2")
+    assert blocking_queue.put("b0", "bob") is None
+    blocking_queue.wait_for("a0", "a1", "a2", "b0")
+    blocking_queue.end("a1")
+    blocking_queue.wait_for("a0", "a1", "a2", "a3", "b0")
+    blocking_queue.end("b0")
+    blocking_queue.end("a0")
+    blocking_queue.wait_for("a0", "a1", "a2", "a3", "a4", "b0")
+    blocking_queue.finish()
 
 
-def test_one_host_is_asked_by_so_many_at_a_time_whoever_they_are(bench: Bench):
-    assert [bench.put(f"{n}", f"person-{n}", "https://x:443") for n in range(5)] == [None] * 4 + [Limit.HOST]
-    assert bench.put("other", "person-9", "https://y:443") is None
-    assert bench.put("both", "person-8", "https://y:443", "https://x:443") is Limit.HOST
-    bench.wait_for("0", "1", "2", "3", "other")
-    bench.end("2")
-    bench.wait_for("0", "1", "2", "3", "4", "other")
-    bench.finish()
+def test_the_limit_of_a_host_applies_to_all_users_together(blocking_queue: BlockingQueue):
+    assert [blocking_queue.put(f"{n}", f"person-{n}", "https://x:443") for n in range(5)] == [None] * 4 + [
+        Limit.HOST
+    ]
+    assert blocking_queue.put("other", "person-9", "https://y:443") is None
+    assert blocking_queue.put("both", "person-8", "https://y:443", "https://x:443") is Limit.HOST
+    blocking_queue.wait_for("0", "1", "2", "3", "other")
+    blocking_queue.end("2")
+    blocking_queue.wait_for("0", "1", "2", "3", "4", "other")
+    blocking_queue.finish()
 
 
-def test_a_free_place_goes_round_among_persons(bench: Bench):
+def test_users_take_turns_for_a_free_place(blocking_queue: BlockingQueue):
     for person in "ab":
         for n in range(3):
-            bench.put(f"{person}{n}", person)
-    bench.wait_for("a0", "a1", "a2", "b0", "b1", "b2")
+            blocking_queue.put(f"{person}{n}", person)
+    blocking_queue.wait_for("a0", "a1", "a2", "b0", "b1", "b2")
     for n in range(3, 53):
-        assert bench.put(f"a{n}", "a")
-    assert bench.put("c0", "c") is Limit.ALL
-    assert bench.put("d0", "d") is Limit.ALL
-    bench.end("b0")
-    wait_until(lambda: len(bench.started) == 7)
-    assert bench.started[-1] in ("c0", "a3"), "ada has three of her own already"
-    bench.end("a0")
-    wait_until(lambda: len(bench.started) == 8)
-    bench.end("b1")
-    wait_until(lambda: len(bench.started) == 9)
-    assert {"c0", "d0"} < set(bench.started)
-    bench.finish()
+        assert blocking_queue.put(f"a{n}", "a")
+    assert blocking_queue.put("c0", "c") is Limit.ALL
+    assert blocking_queue.put("d0", "d") is Limit.ALL
+    blocking_queue.end("b0")
+    wait_until(lambda: len(blocking_queue.started) == 7)
+    assert blocking_queue.started[-1] in ("c0", "a3"), "ada has three of her own already"
+    blocking_queue.end("a0")
+    wait_until(lambda: len(blocking_queue.started) == 8)
+    blocking_queue.end("b1")
+    wait_until(lambda: len(blocking_queue.started) == 9)
+    assert {"c0", "d0"} < set(blocking_queue.started)
+    blocking_queue.finish()
 
 
-def test_a_job_that_waits_is_put_once(bench: Bench):
+def test_a_waiting_job_is_not_added_again(blocking_queue: BlockingQueue):
     for n in range(3):
-        bench.put(f"a{n}", "a")
+        blocking_queue.put(f"a{n}", "a")
     for _ in range(5):
-        assert bench.put("a3", "a") is Limit.USER
+        assert blocking_queue.put("a3", "a") is Limit.USER
     for n in range(3):
-        bench.end(f"a{n}")
-    wait_until(lambda: bench.started.count("a3") == 1)
-    bench.end("a3")
-    wait_until(lambda: bench.ended == 4)
-    assert bench.started.count("a3") == 1
-    assert bench.put("a3", "a") is None, "it may come again"
-    bench.finish()
+        blocking_queue.end(f"a{n}")
+    wait_until(lambda: blocking_queue.started.count("a3") == 1)
+    blocking_queue.end("a3")
+    wait_until(lambda: blocking_queue.ended == 4)
+    assert blocking_queue.started.count("a3") == 1
+    assert blocking_queue.put("a3", "a") is None, "it may come again"
+    blocking_queue.finish()
 
 
-def test_a_closed_queue_starts_nothing(bench: Bench):
+def test_a_closed_queue_starts_nothing(blocking_queue: BlockingQueue):
     for n in range(4):
-        bench.put(f"a{n}", "a")
-    bench.wait_for("a0", "a1", "a2")
-    bench.queue.close()
-    bench.put("b", "b")
+        blocking_queue.put(f"a{n}", "a")
+    blocking_queue.wait_for("a0", "a1", "a2")
+    blocking_queue.queue.close()
+    blocking_queue.put("b", "b")
     for n in range(3):
-        bench.end(f"a{n}")
-    wait_until(lambda: bench.ended == 3)
-    assert len(bench.started) == 3
+        blocking_queue.end(f"a{n}")
+    wait_until(lambda: blocking_queue.ended == 3)
+    assert len(blocking_queue.started) == 3
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcde"), st.sets(st.sampled_from("xyz"), max_size=2)), max_size=60)
 )
-def test_each_job_runs_once_and_no_limit_is_ever_passed(jobs: list[tuple[str, set[str]]]):
+def test_each_job_runs_once_within_the_limits(jobs: list[tuple[str, set[str]]]):
     running: Counter[str] = Counter()
     most: Counter[str] = Counter()
     ended: list[str] = []
@@ -150,12 +152,12 @@ def test_each_job_runs_once_and_no_limit_is_ever_passed(jobs: list[tuple[str, se
             running.subtract(names)
             ended.append(job.key)
 
-    queue = FairQueue(run, max_running=MOST, max_per_user=OF_A_PERSON, max_per_host=OF_A_HOST)
+    queue = FairQueue(run, max_running=MOST, max_per_user=PER_USER, max_per_host=PER_HOST)
     numbers = count()
     for person, hosts in jobs:
         queue.put(Job(str(next(numbers)), person, frozenset(hosts)))
     wait_until(lambda: len(ended) == len(jobs))
     assert sorted(ended, key=int) == [str(number) for number in range(len(jobs))]
     assert most["all"] <= MOST
-    assert all(times <= OF_A_PERSON for name, times in most.items() if name.startswith("person"))
-    assert all(times <= OF_A_HOST for name, times in most.items() if name.startswith("host"))
+    assert all(times <= PER_USER for name, times in most.items() if name.startswith("person"))
+    assert all(times <= PER_HOST for name, times in most.items() if name.startswith("host"))

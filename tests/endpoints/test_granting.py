@@ -1,4 +1,4 @@
-"""Grants: never more than the grantor has, to people and to groups, and followed by the gateways."""
+"""Grants to users and groups never exceed the grantor's level, and gateways apply them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import spec
 Make = Callable[..., Endpoint]
 
 
-def give(to: str, level: Level, actor: User) -> None:
+def grant_level(to: str, level: Level, actor: User) -> None:
     grant(name="chat", to=to, level=level, actor=actor, now=clock.now())
 
 
@@ -33,10 +33,10 @@ def may_query() -> frozenset[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_group_of_people_may_query(make_endpoint: Make, owner: User, teammate: User, admin: User):
+def test_members_of_a_granted_group_may_query(make_endpoint: Make, owner: User, teammate: User, admin: User):
     make_endpoint()
     group = directory.create_group(name="Analysts", actor=admin)
-    give("analysts", Level.CAN_QUERY, owner)
+    grant_level("analysts", Level.CAN_QUERY, owner)
     assert may_query() == {owner.pk}
     directory.change_members(group=group, add=[teammate.pk], actor=admin)
     assert may_query() == {owner.pk, teammate.pk}
@@ -48,17 +48,17 @@ def test_a_group_of_people_may_query(make_endpoint: Make, owner: User, teammate:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_everybody_may_query(make_endpoint: Make, owner: User, stranger: User):
+def test_a_grant_to_all_users_lets_everyone_query(make_endpoint: Make, owner: User, stranger: User):
     make_endpoint()
-    give(EVERYONE, Level.CAN_QUERY, owner)
+    grant_level(EVERYONE, Level.CAN_QUERY, owner)
     assert SnapshotBuilder().build().endpoints["chat"].everyone
     assert queries.get_endpoint(name="chat", actor=stranger).level == Level.CAN_QUERY
-    give(EVERYONE, Level.NONE, owner)
+    grant_level(EVERYONE, Level.NONE, owner)
     assert not SnapshotBuilder().build().endpoints["chat"].everyone
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_gateway_tells_who_may_only_see_from_who_may_not_know(
+def test_the_gateway_distinguishes_viewers_from_strangers(
     make_endpoint: Make, owner: User, teammate: User, stranger: User
 ):
     def sees() -> set[str]:
@@ -69,22 +69,22 @@ def test_the_gateway_tells_who_may_only_see_from_who_may_not_know(
 
     make_endpoint()
     assert sees() == {owner.pk}
-    give(teammate.email, Level.CAN_VIEW, owner)
+    grant_level(teammate.email, Level.CAN_VIEW, owner)
     assert sees() == {owner.pk, teammate.pk}
-    give(EVERYONE, Level.CAN_VIEW, owner)
+    grant_level(EVERYONE, Level.CAN_VIEW, owner)
     assert sees() == {owner.pk, teammate.pk, stranger.pk}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_highest_of_several_levels_counts(make_endpoint: Make, owner: User, teammate: User):
     make_endpoint()
-    give(EVERYONE, Level.CAN_MANAGE, owner)
-    give(teammate.email, Level.CAN_VIEW, owner)
+    grant_level(EVERYONE, Level.CAN_MANAGE, owner)
+    grant_level(teammate.email, Level.CAN_VIEW, owner)
     assert queries.get_endpoint(name="chat", actor=teammate).level == Level.CAN_MANAGE
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_of_members_reaches_the_gateways(make_endpoint: Make, owner: User, admin: User):
+def test_a_change_of_members_is_published_to_gateways(make_endpoint: Make, owner: User, admin: User):
     from serving_ui.revisions.changes import current_revision
 
     make_endpoint()
@@ -101,19 +101,19 @@ def test_a_change_of_members_reaches_the_gateways(make_endpoint: Make, owner: Us
 
 
 @pytest.mark.django_db(transaction=True)
-def test_levels_cost_as_many_queries_as_before_groups(
+def test_levels_of_many_endpoints_need_a_constant_number_of_queries(
     make_endpoint: Make, owner: User, teammate: User, django_assert_num_queries
 ):
     make_endpoint()
-    give(EVERYONE, Level.CAN_VIEW, owner)
+    grant_level(EVERYONE, Level.CAN_VIEW, owner)
     with django_assert_num_queries(2):
         queries.list_endpoints(actor=teammate)
     with django_assert_num_queries(2):
         queries.get_endpoint(name="chat", actor=teammate)
 
 
-class AGrantNeverExceedsItsGrantor(TransactionTestCase):
-    """Whatever people try: at no time has anybody more than a manager has given, and only managers change anything."""
+class GrantsNeverExceedTheGrantor(TransactionTestCase):
+    """After any sequence of attempts nobody has more than a manager granted, and only managers have changed anything."""
 
     attempts = st.tuples(
         st.integers(0, 3),
@@ -134,7 +134,7 @@ class AGrantNeverExceedsItsGrantor(TransactionTestCase):
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(attempts, max_size=6))
-    def test_it(self, attempts: list[tuple[int, int, Level, str]]) -> None:
+    def test_no_grant_exceeds_its_grantor(self, attempts: list[tuple[int, int, Level, str]]) -> None:
         Grant.objects.all().delete()
         for who, whom, level, how in attempts:
             actor, to = self.people[who], self.principals[whom]
@@ -151,7 +151,7 @@ class AGrantNeverExceedsItsGrantor(TransactionTestCase):
 
     def attempt(self, actor: User, to: User | Group, level: Level, how: str) -> None:
         if how == "grant":
-            give(str(to), level, actor)
+            grant_level(str(to), level, actor)
         else:
             set_permissions(
                 endpoint_id=self.endpoint.pk,

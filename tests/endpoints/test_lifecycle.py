@@ -1,4 +1,4 @@
-"""Every pair of state and event, spelled out here independently of the table."""
+"""The result of every pair of state and event, listed independently of the product's table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fits(ready: Ready, update: Update, event: Event) -> bool:
 
 
 @pytest.mark.parametrize(("ready", "update", "event"), PAIRS)
-def test_each_pair_of_state_and_event_is_decided(ready: Ready, update: Update, event: Event):
+def test_each_pair_of_state_and_event_has_its_result(ready: Ready, update: Update, event: Event):
     if not fits(ready, update, event):
         with pytest.raises(IllegalTransition):
             step(State(ready, update), event)

@@ -1,4 +1,4 @@
-"""A limit's principal is whoever had the name when the limit was set, and nobody who gets the name later."""
+"""A limit is bound to the principal that has the name when the limit is set, not to a later one of the same name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def of_group(name: str, calls: int = 1) -> RateLimit:
     return RateLimit(key="user_group", principal=name, calls=calls)
 
 
-def test_a_group_that_is_deleted_and_made_again_is_another_one(owner: User, admin: User):
+def test_a_limit_does_not_apply_to_a_new_group_of_the_same_name(owner: User, admin: User):
     red = directory.create_group(name="red", actor=admin)
     set_limits(owner, of_group("Red"))
     commands.edit_endpoint(
@@ -65,7 +65,7 @@ def test_a_group_that_is_deleted_and_made_again_is_another_one(owner: User, admi
     assert in_force() == (Limit("user_group", 1, principal=again.pk, shown="red"),)
 
 
-def test_an_e_mail_that_another_person_gets_is_another_principal(owner: User, admin: User):
+def test_a_limit_does_not_apply_to_a_new_user_of_the_same_e_mail(owner: User, admin: User):
     ann = directory.create_person(email="ann@example.com", actor=admin)
     set_limits(owner, RateLimit(key="user", principal="ann@example.com", calls=1))
     assert [limit.principal for limit in in_force()] == [ann.pk]
@@ -74,7 +74,7 @@ def test_an_e_mail_that_another_person_gets_is_another_principal(owner: User, ad
     assert in_force() == ()
 
 
-def test_a_renamed_group_stays_limited_and_its_old_name_can_be_sent_back(owner: User, admin: User):
+def test_a_renamed_group_stays_limited_and_its_old_name_is_accepted(owner: User, admin: User):
     red = directory.create_group(name="red", actor=admin)
     set_limits(owner, of_group("red"))
     builder = SnapshotBuilder()
@@ -90,7 +90,7 @@ def test_a_renamed_group_stays_limited_and_its_old_name_can_be_sent_back(owner: 
     assert in_force() == (Limit("user_group", 1, principal=other.pk, shown="red"),)
 
 
-def test_a_name_that_nobody_has_is_refused(owner: User, admin: User):
+def test_an_unknown_principal_is_refused(owner: User, admin: User):
     red = directory.create_group(name="red", actor=admin)
     set_limits(owner, of_group("red"))
     directory.delete_group(group=red, actor=admin)
@@ -100,12 +100,12 @@ def test_a_name_that_nobody_has_is_refused(owner: User, admin: User):
         assert [problem.path for problem in refused.value.problems] == [("rate_limits", 0, "principal")]
 
 
-def test_a_built_in_group_is_limited_before_anybody_asked_for_it(owner: User):
+def test_a_built_in_group_can_be_limited_before_its_row_exists(owner: User):
     set_limits(owner, of_group(EVERYONE))
     assert [limit.principal for limit in in_force()] == [Group.built_in(EVERYONE).pk]
 
 
-def test_the_principals_of_many_endpoints_take_two_queries(
+def test_the_principals_of_many_endpoints_need_two_queries(
     owner: User, admin: User, make_endpoint: Any, django_assert_num_queries: Any
 ):
     directory.create_group(name="red", actor=admin)

@@ -1,4 +1,4 @@
-"""What the migrations make of the rows of the release before."""
+"""The migrations convert the rows of the previous release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEFORE = [
 
 
 def migrate(to: list[tuple[str, str]]) -> Any:
-    """The models of that moment."""
+    """Migrate; returns the models of that state."""
     executor = MigrationExecutor(connection)
     executor.migrate(to)
     return MigrationExecutor(connection).loader.project_state(to).apps
@@ -44,8 +44,8 @@ def config(key: str) -> dict[str, Any]:
     return body
 
 
-class Old:
-    """Rows as the release before wrote them."""
+class PreviousRelease:
+    """Creates rows as the previous release did."""
 
     def __init__(self, apps: Any) -> None:
         self.apps, self.now = apps, clock.now()
@@ -67,7 +67,7 @@ class Old:
         return made
 
     def endpoint(self, name: str, creator: Any, *keys: str, **more: Any) -> list[Any]:
-        """Its versions, the last one active."""
+        """An endpoint with these versions, the last one active."""
         row = self.model("Endpoint").objects.create(
             name=name, workspace=self.workspace, creator=creator,
             created_at=self.now, modified_at=self.now, **more,
@@ -84,8 +84,8 @@ class Old:
         return versions
 
 
-def test_references_mean_what_they_meant_on_the_right_of_whoever_submitted_them(before: Any):
-    old = Old(before)
+def test_references_are_bound_to_their_secret_and_submitter(before: Any):
+    old = PreviousRelease(before)
     ann, gone = old.person("ann@example.com"), old.person("gone@example.com", is_active=False)
     secret = old.secret(ann, "prod", "key")
     older, active = old.endpoint("e", ann, "{{secrets/prod/key}}", "{{secrets/prod/key}}")
@@ -104,8 +104,8 @@ def test_references_mean_what_they_meant_on_the_right_of_whoever_submitted_them(
     assert (row.authoriser_id, held.scope_id, held.ciphertext) == (gone.pk, None, "sealed key")
 
 
-def test_limits_are_bound_to_whoever_has_the_name(before: Any):
-    old = Old(before)
+def test_limits_are_bound_to_the_principal_of_the_name(before: Any):
+    old = PreviousRelease(before)
     ann = old.person("Ann@example.com")
     red = old.model("Group", "accounts").objects.create(name="Red")
     limits = [
@@ -123,10 +123,10 @@ def test_limits_are_bound_to_whoever_has_the_name(before: Any):
     }
 
 
-def test_the_release_before_goes_on_writing_rows_to_the_newer_schema(before: Any):
-    """As in an upgrade of one process after the other: what it does not know of has defaults in the database, and what
-    it deletes may be named by rows that it does not know."""
-    earlier = Old(before)
+def test_the_previous_release_can_write_to_the_newer_schema(before: Any):
+    """During a rolling upgrade: unknown columns have defaults in the database, and rows that it deletes may be
+    referred to by tables that it does not know."""
+    earlier = PreviousRelease(before)
     ann = earlier.person("ann@example.com")
     secret = earlier.secret(ann, "prod", "key")
     (version,) = earlier.endpoint("bound", ann, "{{secrets/prod/key}}")

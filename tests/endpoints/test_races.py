@@ -1,4 +1,4 @@
-"""Changes of every kind at the same moment: each one happens or is refused with a sentence, and none harms another."""
+"""Concurrent changes of all kinds: each is applied or refused with a message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.sandbox import SandboxServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_racing_changes_of_one_endpoint_either_happen_or_are_refused(
+def test_concurrent_changes_of_one_endpoint_are_applied_or_refused(
     deployed: Callable[..., Endpoint], owner: User, teammate: User, sandbox: SandboxServer
 ):
     endpoint = deployed()
@@ -67,7 +67,7 @@ def test_racing_changes_of_one_endpoint_either_happen_or_are_refused(
     assert after.tags == [{"key": "a", "value": ""}]
 
 
-def test_racing_creates_of_different_names_all_happen(owner: User):
+def test_concurrent_creates_of_different_names_all_succeed(owner: User):
     def create(number: int) -> None:
         try:
             commands.create_endpoint(spec=spec(f"chat-{number}"), actor=owner, now=clock.now())
@@ -79,10 +79,10 @@ def test_racing_creates_of_different_names_all_happen(owner: User):
     assert Endpoint.objects.count() == 24
 
 
-def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
+def test_concurrent_changes_of_rights_are_applied_without_deadlock(
     owner: User, teammate: User, admin: User, sandbox: SandboxServer
 ):
-    """Whoever changes a right, a person or a secret takes rows in one order, so that PostgreSQL ends none of them."""
+    """Changes of rights, users and secrets lock rows in one order, so that PostgreSQL detects no deadlock."""
     rights.make_scope(owner)
     rights.let_read(owner, teammate)
     for name in ("chat", "other"):
@@ -118,4 +118,4 @@ def test_racing_changes_of_rights_all_happen_and_end_as_the_last_of_each_says(
     rights.rotate(owner, "last")
     assert secret_rights.apply_secret_rights(now=clock.now())
     for name in ("chat", "other"):
-        assert (rights.sent(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")
+        assert (rights.sent_key(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")

@@ -1,4 +1,4 @@
-"""Deploying: what each answer of a provider leads to, and what happens when something is in the way."""
+"""Deployment: the result of each response of a provider, and of errors on the way."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def create(owner: User, base: str) -> Endpoint:
     return commands.create_endpoint(spec=spec(base=base), actor=owner, now=clock.now())
 
 
-def is_put_off(endpoint: Endpoint, *, seconds: float) -> bool:
-    """Whether one step puts it off for so long, by the database's clock."""
+def is_postponed(endpoint: Endpoint, *, seconds: float) -> bool:
+    """Whether one step sets the next poll to this number of seconds from now, by the database's clock."""
     row = Endpoint.objects.filter(pk=endpoint.pk)
     before = row.values_list(Now(), flat=True).get()
     settle(endpoint)
@@ -55,7 +55,9 @@ def types(endpoint: Endpoint) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [403, 404, 405, 501])
-def test_a_provider_without_such_a_call_is_used_unverified(owner: User, sandbox: SandboxServer, status: int):
+def test_a_provider_without_a_credential_check_is_used_unverified(
+    owner: User, sandbox: SandboxServer, status: int
+):
     sandbox.set_faults(on="models", status=status)
     ready = settle(create(owner, sandbox.base))
     assert ready.ready == "READY"
@@ -63,7 +65,7 @@ def test_a_provider_without_such_a_call_is_used_unverified(owner: User, sandbox:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServer, status: int):
+def test_a_busy_provider_is_checked_again_later(owner: User, sandbox: SandboxServer, status: int):
     sandbox.set_faults(on="models", status=status)
     waiting = settle(create(owner, sandbox.base))
     assert waiting.config_update == "IN_PROGRESS"
@@ -77,10 +79,10 @@ def test_a_busy_provider_is_asked_again_later(owner: User, sandbox: SandboxServe
 def test_the_wait_follows_retry_after_and_backs_off(owner: User, sandbox: SandboxServer):
     sandbox.set_faults(on="models", status=429, retry_after="7")
     made = create(owner, sandbox.base)
-    assert is_put_off(made, seconds=7)
+    assert is_postponed(made, seconds=7)
     sandbox.set_faults(on="models", status=429, retry_after="")
     for seconds in (2, 4, 8):
-        assert is_put_off(made, seconds=seconds)
+        assert is_postponed(made, seconds=seconds)
 
 
 def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: SandboxServer):
@@ -110,9 +112,7 @@ def test_the_deadline_counts_from_the_first_attempt(owner: User, sandbox: Sandbo
     assert settle(made).config_update == "UPDATE_FAILED"
 
 
-def test_a_deadline_that_a_step_back_of_the_clock_put_far_off_is_put_anew(
-    owner: User, sandbox: SandboxServer
-):
+def test_a_deadline_far_in_the_future_after_a_clock_change_is_reset(owner: User, sandbox: SandboxServer):
     sandbox.set_faults(on="models", status=503)
     made = settle(create(owner, sandbox.base))
     pass_time(-HOUR)
@@ -136,7 +136,7 @@ def test_the_deadline_of_gateways_counts_from_the_publication(
     assert "slow" in failed.versions.get().message
 
 
-def test_gateways_are_waited_for_once_even_after_the_deadline(
+def test_gateways_get_their_own_deadline_after_that_of_the_check(
     owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(seconds=HOUR))
@@ -153,13 +153,13 @@ def test_gateways_are_waited_for_once_even_after_the_deadline(
     assert Endpoint.objects.get(pk=made.pk).ready == "READY"
 
 
-def test_an_unreachable_provider_is_said_to_be_so(owner: User):
+def test_an_unreachable_provider_is_reported(owner: User):
     made = create(owner, f"http://127.0.0.1:{free_port()}/v1")
     waiting = settle(made)
     assert "cannot be reached" in waiting.versions.get().message
 
 
-def test_a_refused_key_is_quoted_by_nobody(owner: User, sandbox: SandboxServer):
+def test_no_message_contains_a_refused_key(owner: User, sandbox: SandboxServer):
     sandbox.set_faults(on="models", status=401, message=f"Incorrect API key provided: {CANARY}.")
     failed = settle(create(owner, sandbox.base))
     assert failed.config_update == "UPDATE_FAILED"
@@ -174,7 +174,7 @@ def test_a_redirect_is_refused_and_not_followed(owner: User, sandbox: SandboxSer
     assert len(sandbox.requests()) == 1
 
 
-def test_an_address_that_may_not_be_reached_is_refused_beside_its_field(owner: User, settings: Any):
+def test_a_forbidden_address_is_refused_with_its_field(owner: User, settings: Any):
     settings.EGRESS_LOOPBACK = False
     settings.EGRESS_LISTED = ()
     from serving_ui.catalogue.problems import SpecErrors
@@ -206,7 +206,7 @@ def test_a_name_that_resolves_to_a_forbidden_address_fails_at_connect(owner: Use
     assert "localhost" in failed.versions.get().message
 
 
-def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(
+def test_an_endpoint_is_ready_only_when_every_live_gateway_has_acknowledged(
     owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
@@ -219,7 +219,7 @@ def test_it_is_ready_only_when_every_live_gateway_has_acknowledged(
 
 
 @pytest.mark.parametrize("ahead", [10, 120, HOUR])
-def test_a_gateway_that_was_seen_in_the_future_is_not_waited_for(
+def test_a_gateway_with_a_last_sign_of_life_in_the_future_is_ignored(
     owner: User, sandbox: SandboxServer, ahead: float
 ):
     gateways.acknowledge(process="dead", revision=1)
@@ -232,13 +232,13 @@ def test_a_gateway_that_was_seen_in_the_future_is_not_waited_for(
     assert not GatewayProcess.objects.filter(pk="dead").exists()
 
 
-def test_a_silent_gateway_is_not_waited_for(owner: User, sandbox: SandboxServer):
+def test_a_gateway_without_recent_signs_of_life_is_ignored(owner: User, sandbox: SandboxServer):
     gateways.acknowledge(process="dead", revision=1)
     pass_time(30)
     assert settle(create(owner, sandbox.base)).ready == "READY"
 
 
-def test_cancel_after_publishing_takes_the_config_back(
+def test_cancel_after_publication_restores_the_old_config(
     deployed: Make, owner: User, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     from tests.endpoints.test_rules import served_model, update
@@ -253,7 +253,9 @@ def test_cancel_after_publishing_takes_the_config_back(
     assert served_model() == "gpt-4"
 
 
-def test_a_reference_is_resolved_at_deployment_and_again_when_it_changes(owner: User, sandbox: SandboxServer):
+def test_a_reference_is_resolved_at_deployment_and_when_its_secret_changes(
+    owner: User, sandbox: SandboxServer
+):
     from serving_ui.catalogue.spec import parse_endpoint
     from tests.conftest import openai_body
 
@@ -280,7 +282,7 @@ def test_a_reference_is_resolved_at_deployment_and_again_when_it_changes(owner: 
     assert key() == "second"
 
 
-def test_a_reference_that_is_gone_fails_with_what_to_do(owner: User, stranger: User, sandbox: SandboxServer):
+def test_a_deleted_reference_fails_with_advice(owner: User, stranger: User, sandbox: SandboxServer):
     from serving_ui.catalogue.problems import SpecErrors
     from serving_ui.catalogue.spec import parse_endpoint
     from tests.conftest import openai_body
@@ -305,7 +307,7 @@ def test_a_reference_that_is_gone_fails_with_what_to_do(owner: User, stranger: U
     assert owner.email in message
 
 
-def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: User, sandbox: SandboxServer):
+def test_a_row_that_raises_fails_with_a_reason_and_does_not_stop_others(owner: User, sandbox: SandboxServer):
     poisonous = create(owner, sandbox.base)
     version = poisonous.versions.get()
     version.spec = {"served_entities": 7}
@@ -318,7 +320,7 @@ def test_a_poisonous_row_is_settled_with_a_reason_and_the_others_go_on(owner: Us
     assert settle(healthy).ready == "READY"
 
 
-def test_due_rows_are_sent_once_and_again_when_nothing_happens(owner: User, sandbox: SandboxServer):
+def test_due_rows_are_sent_once_and_again_without_progress(owner: User, sandbox: SandboxServer):
     made = create(owner, sandbox.base)
     assert leases.due() == [made.pk]
     assert leases.due() == []
@@ -326,7 +328,7 @@ def test_due_rows_are_sent_once_and_again_when_nothing_happens(owner: User, sand
     assert leases.due() == [made.pk]
 
 
-def test_a_row_that_a_step_back_of_the_clock_put_far_off_is_due(owner: User, sandbox: SandboxServer):
+def test_a_row_far_in_the_future_after_a_clock_change_is_due(owner: User, sandbox: SandboxServer):
     sandbox.set_faults(on="models", status=503)
     made = settle(create(owner, sandbox.base))
     assert leases.due() == []
@@ -339,7 +341,7 @@ def test_a_row_that_a_step_back_of_the_clock_put_far_off_is_due(owner: User, san
     assert leases.claim(endpoint_id=made.pk) is not None
 
 
-def test_a_held_row_is_left_alone_until_its_lease_ends(owner: User, sandbox: SandboxServer):
+def test_a_leased_row_is_not_claimed_before_its_lease_ends(owner: User, sandbox: SandboxServer):
     made = create(owner, sandbox.base)
     first = leases.claim(endpoint_id=made.pk)
     assert first is not None
@@ -350,7 +352,7 @@ def test_a_held_row_is_left_alone_until_its_lease_ends(owner: User, sandbox: San
     assert second > first
 
 
-def test_every_entity_is_checked_and_the_one_in_trouble_is_named(owner: User, sandbox: SandboxServer):
+def test_every_entity_is_checked_and_the_failed_one_is_named(owner: User, sandbox: SandboxServer):
     def body(second: str) -> dict[str, Any]:
         entities = [
             openai_body(base=base)["config"]["served_entities"][0] | {"name": name}

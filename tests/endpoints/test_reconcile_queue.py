@@ -1,4 +1,4 @@
-"""A worker's checks: who waits, what the row says meanwhile, and who hangs up when nobody wants the answer any more."""
+"""The queue of credential checks in a worker: waiting, messages of waiting rows, and aborted checks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOON = 5.0
 
 @pytest.fixture
 def slow() -> Iterator[SlowServer]:
-    """When it ends, so has every thread that may still write into the test's database."""
+    """A slow provider. At its end all threads that could still write to the test's database have ended."""
     with slow_server() as server:
         yield server
     wait_until(
@@ -51,7 +51,7 @@ def message(endpoint: Endpoint) -> str:
     return endpoint.versions.get().message
 
 
-def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
+def test_the_fifth_check_of_a_user_waits_without_lease_and_attempts(
     owner: User, teammate: User, slow: SlowServer, sandbox: SandboxServer
 ):
     *running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
@@ -72,7 +72,7 @@ def test_the_fifth_check_of_a_person_waits_without_using_anything_up(
         wait_until(lambda each=each: fresh(each).ready == "READY")  # type: ignore[misc]
 
 
-def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User, slow: SlowServer):
+def test_a_waiting_row_is_claimed_again_with_its_full_deadline(owner: User, slow: SlowServer):
     *_running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
     slow.wait_for(4)
     pass_time(600)
@@ -88,7 +88,7 @@ def test_a_row_that_waits_is_looked_for_again_and_keeps_all_its_time(owner: User
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete", "overtake", "end of the worker"])
-def test_a_lost_lease_hangs_up_at_once(
+def test_a_lost_lease_aborts_the_check(
     owner: User, slow: SlowServer, how: str, monkeypatch: pytest.MonkeyPatch
 ):
     (endpoint,) = create(owner, slow.base, "a")
@@ -100,13 +100,13 @@ def test_a_lost_lease_hangs_up_at_once(
         commands.delete_endpoint(name="a", actor=owner, now=clock.now())
     elif how == "overtake":
 
-        def take_over() -> bool:
-            """Between two renewals of its holder."""
+        def take_lease_over() -> bool:
+            """Take the lease over between two renewals by its holder."""
             pass_time(10)
             taken.append(leases.claim(endpoint_id=endpoint.pk))
             return taken[-1] is not None
 
-        wait_until(take_over)
+        wait_until(take_lease_over)
     else:
         leases.release_all()
     slow.wait_for(0, seconds=SOON)
@@ -130,7 +130,7 @@ def test_one_thread_renews_all_leases_of_a_worker(owner: User, slow: SlowServer)
     assert names.count("leases") == 1
 
 
-def test_a_poisonous_row_gets_its_turn_too(owner: User, sandbox: SandboxServer):
+def test_a_row_that_raises_is_processed_by_the_queue(owner: User, sandbox: SandboxServer):
     made = commands.create_endpoint(spec=spec("a", base=sandbox.base), actor=owner, now=clock.now())
     version = made.versions.get()
     version.spec = {"served_entities": 7}
@@ -142,7 +142,7 @@ def test_a_poisonous_row_gets_its_turn_too(owner: User, sandbox: SandboxServer):
     )
 
 
-def test_the_worker_notes_when_it_last_swept_and_took_usage_in(db: None):
+def test_the_worker_records_the_times_of_its_last_sweep_and_ingest(db: None):
     worker_health._recorded_at.clear()
     assert worker_health.heartbeat_ages() == {}
     tasks.sweep()

@@ -1,4 +1,4 @@
-"""The rules of an endpoint's life, one test or more each, named after it."""
+"""The rules of an endpoint's lifecycle, with at least one test each that is named after the rule's number."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def served_model(name: str = "chat") -> str | None:
     return entity.model if entity else None
 
 
-def settle_apart(endpoint: Endpoint) -> None:
-    """One step in a thread of its own, as a worker's."""
+def settle_in_thread(endpoint: Endpoint) -> None:
+    """Run one reconcile step in its own thread, as a worker does."""
     settle(endpoint)
     connection.close()
 
@@ -81,7 +81,7 @@ def test_rule_2_the_old_config_answers_until_the_new_one_is_ready(
     deployed()
     sandbox.hold("models")
     updating = update("chat", sandbox.base, owner)
-    thread = Thread(target=settle_apart, args=(updating,))
+    thread = Thread(target=settle_in_thread, args=(updating,))
     thread.start()
     sandbox.wait_for("models", count=2)
     assert served_model() == "gpt-4"
@@ -113,7 +113,9 @@ def test_rule_3_no_second_update_while_one_is_running(deployed: Make, owner: Use
     assert (refusal.value.status, refusal.value.code) == (409, "RESOURCE_CONFLICT")
 
 
-def test_rule_3_of_racing_updates_exactly_one_wins(deployed: Make, owner: User, sandbox: SandboxServer):
+def test_rule_3_exactly_one_of_several_concurrent_updates_succeeds(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
     endpoint = deployed()
 
     def race(number: int) -> bool:
@@ -130,7 +132,7 @@ def test_rule_3_of_racing_updates_exactly_one_wins(deployed: Make, owner: User, 
     assert endpoint.versions.count() == 2
 
 
-def test_rule_3_of_racing_creates_exactly_one_wins(owner: User):
+def test_rule_3_exactly_one_of_several_concurrent_creates_succeeds(owner: User):
     def race(_: int) -> bool:
         try:
             commands.create_endpoint(spec=spec("raced"), actor=owner, now=clock.now())
@@ -151,7 +153,7 @@ def test_rule_4_a_late_worker_cannot_resurrect_a_cancelled_update(
     deployed()
     sandbox.hold("models")
     updating = update("chat", sandbox.base, owner)
-    thread = Thread(target=settle_apart, args=(updating,))
+    thread = Thread(target=settle_in_thread, args=(updating,))
     thread.start()
     sandbox.wait_for("models", count=2)
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
@@ -170,18 +172,18 @@ def test_rule_4_a_worker_whose_lease_was_taken_over_writes_nothing(
     deployed()
     sandbox.hold("models")
     updating = update("chat", sandbox.base, owner)
-    thread = Thread(target=settle_apart, args=(updating,))
+    thread = Thread(target=settle_in_thread, args=(updating,))
     thread.start()
     sandbox.wait_for("models", count=2)
     taken: list[int] = []
 
-    def take_over() -> bool:
-        """Between two renewals of its holder."""
+    def take_lease_over() -> bool:
+        """Take the lease over between two renewals by its holder."""
         pass_time(60)
         taken.extend(filter(None, [leases.claim(endpoint_id=updating.pk)]))
         return bool(taken)
 
-    wait_until(take_over, what="the lease to end")
+    wait_until(take_lease_over, what="the lease to end")
     sandbox.release("models")
     thread.join(10)
     assert Endpoint.objects.get(pk=updating.pk).config_update == "IN_PROGRESS"
@@ -287,7 +289,9 @@ def test_rule_9_every_version_stays_and_can_be_made_pending_again(
     assert served_model() == "gpt-4"
 
 
-def test_a_second_tab_is_told_what_changed(deployed: Make, owner: User, admin: User, sandbox: SandboxServer):
+def test_an_edit_of_an_outdated_form_is_refused_with_what_changed(
+    deployed: Make, owner: User, admin: User, sandbox: SandboxServer
+):
     opened = deployed().generation
     commands.edit_endpoint(
         name="chat", changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), actor=admin, now=clock.now()
@@ -299,14 +303,16 @@ def test_a_second_tab_is_told_what_changed(deployed: Make, owner: User, admin: U
     assert update("chat", sandbox.base, owner, generation=fresh).is_updating
 
 
-def test_the_engines_own_steps_are_no_conflict(owner: User, sandbox: SandboxServer):
+def test_steps_of_the_worker_do_not_conflict_with_an_open_form(owner: User, sandbox: SandboxServer):
     made = commands.create_endpoint(spec=spec(base=sandbox.base), actor=owner, now=clock.now())
     opened = Endpoint.objects.get(pk=made.pk).generation
     settle(made)
     assert update("chat", sandbox.base, owner, generation=opened).is_updating
 
 
-def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, sandbox: SandboxServer):
+def test_a_stored_secret_is_kept_for_its_own_address_only(
+    deployed: Make, owner: User, sandbox: SandboxServer
+):
     endpoint = deployed()
     assert endpoint.active is not None
     active_config = endpoint.active.config
@@ -329,7 +335,7 @@ def test_a_stored_secret_stays_with_its_address(deployed: Make, owner: User, san
     )
 
 
-def test_another_endpoints_stored_secret_cannot_be_claimed(
+def test_the_stored_secret_of_another_endpoint_cannot_be_used(
     deployed: Make, owner: User, sandbox: SandboxServer
 ):
     other = deployed("other")
@@ -342,7 +348,7 @@ def test_another_endpoints_stored_secret_cannot_be_claimed(
         )
 
 
-def test_permissions_of_owner_teammate_and_stranger(
+def test_owner_teammate_and_stranger_have_different_rights(
     deployed: Make, owner: User, teammate: User, stranger: User, sandbox: SandboxServer
 ):
     deployed()
@@ -360,7 +366,7 @@ def test_permissions_of_owner_teammate_and_stranger(
     assert queries.list_endpoints(actor=teammate).total == 0
 
 
-def test_delete_forgets_pasted_secrets_and_what_gateways_serve(deployed: Make, owner: User):
+def test_delete_removes_pasted_secrets_and_published_configs(deployed: Make, owner: User):
     endpoint = deployed()
     assert CANARY not in repr(list(endpoint.versions.values()))
     commands.delete_endpoint(name="chat", actor=owner, now=clock.now())

@@ -1,4 +1,4 @@
-"""A submitter who is deactivated: what is served goes on as it was, follows nothing new, and waits for somebody to take it over."""
+"""After the deactivation of its submitter an endpoint keeps serving with the old secret value until somebody takes it over."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def take_over(actor: User) -> Endpoint:
 
 
 def problem_flags(actor: User) -> list[tuple[bool, bool]]:
-    """Whether the endpoint answers with each secret in trouble, and whether the person may take it over."""
+    """(whether the endpoint answers, whether the user may take it over) for each secret with a problem."""
     endpoint = queries.get_endpoint(name="chat", actor=actor)
     return [
         (each.is_served, each.may_take_over)
@@ -44,54 +44,54 @@ def problem_flags(actor: User) -> list[tuple[bool, bool]]:
     ]
 
 
-def test_what_is_served_stays_and_follows_no_rotation(owner: User, reader: User, deploy: Deploy):
+def test_after_deactivation_the_served_value_stays_and_rotations_are_ignored(
+    owner: User, reader: User, deploy: Deploy
+):
     deploy(reader)
     builder = SnapshotBuilder()
     set_active(reader, False)
-    assert rights.sent(builder=builder) == "first"
+    assert rights.sent_key(builder=builder) == "first"
     rights.rotate(owner, "second")
-    assert (rights.sent(builder=builder), rights.sent()) == ("first", "first")
-    assert rights.followed() == READY
+    assert (rights.sent_key(builder=builder), rights.sent_key()) == ("first", "first")
+    assert rights.state_after_revocations() == READY
     assert [row.version.endpoint.name for row in takeover.pending_takeovers(actor=owner)] == []
     rights.let_manage(reader, owner)
     assert [str(row) for row in takeover.pending_takeovers(actor=owner)] == [rights.REFERENCE]
     assert problem_flags(owner) == [(True, True)]
 
 
-def test_reactivated_it_follows_the_secret_again(owner: User, reader: User, deploy: Deploy):
+def test_after_reactivation_rotations_are_followed_again(owner: User, reader: User, deploy: Deploy):
     deploy(reader)
     set_active(reader, False)
     rights.rotate(owner, "second")
     set_active(reader, True)
-    assert rights.sent() == "second"
+    assert rights.sent_key() == "second"
     assert not StoredSecret.objects.filter(scope=None).exists()
     assert not takeover.pending_takeovers(actor=User.objects.get(email="root@example.com"))
 
 
 @pytest.mark.parametrize("end", [rights.delete_key, rights.delete_scope])
-def test_what_is_kept_ends_with_the_secret(
+def test_the_held_value_is_dropped_with_the_secret(
     owner: User, reader: User, deploy: Deploy, end: Callable[[User], None]
 ):
     deploy(reader)
     set_active(reader, False)
     end(owner)
-    assert (rights.sent(), rights.followed()) == (None, NOT_READY)
+    assert (rights.sent_key(), rights.state_after_revocations()) == (None, NOT_READY)
     rights.let_manage(reader, owner)
     assert problem_flags(owner) == [(False, False)]
 
 
-def test_what_is_kept_ends_with_the_right(owner: User, reader: User, deploy: Deploy):
+def test_the_held_value_is_dropped_with_the_right(owner: User, reader: User, deploy: Deploy):
     deploy(reader)
     set_active(reader, False)
     rights.withdraw(owner, reader)
-    assert (rights.sent(), rights.followed()) == (None, NOT_READY)
+    assert (rights.sent_key(), rights.state_after_revocations()) == (None, NOT_READY)
     rights.let_read(owner, reader)
-    assert (rights.sent(), rights.followed()) == ("first", READY)
+    assert (rights.sent_key(), rights.state_after_revocations()) == ("first", READY)
 
 
-def test_somebody_who_may_read_it_takes_over_and_it_follows_the_secret(
-    owner: User, reader: User, deploy: Deploy
-):
+def test_after_a_takeover_rotations_are_followed(owner: User, reader: User, deploy: Deploy):
     deploy(reader)
     rights.let_manage(reader, owner)
     set_active(reader, False)
@@ -99,28 +99,32 @@ def test_somebody_who_may_read_it_takes_over_and_it_follows_the_secret(
     builder = SnapshotBuilder()
     builder.build()
     after = take_over(owner)
-    assert rights.sent(builder=builder) == "second"
+    assert rights.sent_key(builder=builder) == "second"
     assert after.versions.count() == 1
     assert rights.event_types()[0] == "ENDPOINT_TAKEN_OVER_EVENT"
     assert rights.REFERENCE in after.events.order_by("-pk")[0].sentence
     assert not StoredSecret.objects.filter(scope=None).exists()
     rights.withdraw(owner, reader)
     set_active(reader, True)
-    assert (rights.sent(), rights.followed(), problem_flags(owner)) == ("second", READY, [])
+    assert (rights.sent_key(), rights.state_after_revocations(), problem_flags(owner)) == (
+        "second",
+        READY,
+        [],
+    )
 
 
 def test_a_revoked_endpoint_can_be_taken_over_too(owner: User, reader: User, deploy: Deploy):
     deploy(reader)
     rights.let_manage(reader, owner)
     rights.withdraw(owner, reader)
-    assert rights.followed() == NOT_READY
+    assert rights.state_after_revocations() == NOT_READY
     assert problem_flags(owner) == [(False, True)]
     after = take_over(owner)
-    assert (after.ready, rights.sent()) == ("READY", "first")
+    assert (after.ready, rights.sent_key()) == ("READY", "first")
     assert rights.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_TAKEN_OVER_EVENT"]
 
 
-def test_nobody_takes_over_what_they_may_not_read_or_manage(
+def test_a_takeover_needs_the_rights_to_manage_and_to_read(
     owner: User, reader: User, stranger: User, deploy: Deploy
 ):
     deploy(reader)
@@ -134,22 +138,22 @@ def test_nobody_takes_over_what_they_may_not_read_or_manage(
     assert SecretBinding.objects.get().authoriser == reader
 
 
-def test_nobody_takes_over_a_secret_of_the_same_name(owner: User, reader: User, deploy: Deploy):
+def test_a_new_secret_of_the_same_name_cannot_be_taken_over(owner: User, reader: User, deploy: Deploy):
     deploy(reader)
     rights.let_manage(reader, owner)
     rights.delete_key(owner)
     rights.rotate(owner, "another")
     with pytest.raises(NotAllowed):
         take_over(owner)
-    assert rights.sent() is None
+    assert rights.sent_key() is None
 
 
-def test_where_nothing_is_wrong_nothing_changes(owner: User, deploy: Deploy):
+def test_a_takeover_of_a_working_endpoint_changes_nothing(owner: User, deploy: Deploy):
     before = deploy(owner)
     assert take_over(owner).generation == Endpoint.objects.get(pk=before.pk).generation == before.generation
 
 
-def test_a_manager_who_may_not_read_it_keeps_the_value_of_then(
+def test_an_update_by_a_manager_without_read_right_keeps_the_held_value(
     owner: User, reader: User, stranger: User, deploy: Deploy, sandbox: SandboxServer
 ):
     deploy(reader)
@@ -157,16 +161,16 @@ def test_a_manager_who_may_not_read_it_keeps_the_value_of_then(
     set_active(reader, False)
     rights.rotate(owner, "second")
     settle(rights.update(stranger, rights.config(sandbox.base, model="gpt-5")))
-    assert (rights.sent(), sandbox.requests("models")[-1]["key"]) == ("first", "first")
+    assert (rights.sent_key(), sandbox.requests("models")[-1]["key"]) == ("first", "first")
     set_active(reader, True)
-    assert rights.sent() == "second"
+    assert rights.sent_key() == "second"
     assert not StoredSecret.objects.filter(scope=None).exists()
 
 
-def test_what_was_not_served_at_the_deactivation_cannot_be_brought_back(
+def test_a_version_not_served_at_deactivation_cannot_be_restored(
     owner: User, reader: User, stranger: User, deploy: Deploy, sandbox: SandboxServer
 ):
-    """Nothing says which value it would be: the one of now must not go out on the right of somebody who is gone."""
+    """No value was held for that version, and the present one must not be sent on the right of a deactivated user."""
     deploy(reader)
     rights.let_manage(reader, stranger)
     sandbox.set_faults(on="models", status=401)
@@ -178,17 +182,19 @@ def test_what_was_not_served_at_the_deactivation_cannot_be_brought_back(
         commands.retry_update(name="chat", number=2, actor=stranger, now=clock.now())
 
 
-def test_an_update_that_runs_goes_on(owner: User, reader: User, sandbox: SandboxServer, deploy: Deploy):
+def test_a_running_update_continues_after_deactivation(
+    owner: User, reader: User, sandbox: SandboxServer, deploy: Deploy
+):
     deploy(reader)
     updating = rights.update(reader, rights.config(sandbox.base, model="gpt-5"))
     set_active(reader, False)
     rights.rotate(owner, "second")
-    assert rights.followed() == ("READY", "IN_PROGRESS")
+    assert rights.state_after_revocations() == ("READY", "IN_PROGRESS")
     ready = settle(updating)
-    assert (ready.config_update, rights.sent()) == ("NOT_UPDATING", "first")
+    assert (ready.config_update, rights.sent_key()) == ("NOT_UPDATING", "first")
 
 
-def test_an_authoriser_is_not_deleted(owner: User, reader: User, admin: User, deploy: Deploy):
+def test_an_authoriser_cannot_be_deleted(owner: User, reader: User, admin: User, deploy: Deploy):
     deploy(owner)
     rights.let_manage(owner, reader)
     SecretBinding.objects.update(authoriser=reader)
@@ -196,7 +202,7 @@ def test_an_authoriser_is_not_deleted(owner: User, reader: User, admin: User, de
         directory.delete_principal(user=reader, actor=admin)
 
 
-def test_who_waits_is_found_in_one_query(
+def test_endpoints_that_need_a_takeover_are_found_in_one_query(
     owner: User, reader: User, admin: User, deploy: Any, django_assert_num_queries: Any
 ):
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What `/readyz` knows of the worker: when it last swept and took usage in, on the database's clock."""
+"""`/readyz` reports when the worker last swept and ingested usage, by the database's clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_health() -> WorkerHealth:
     return made
 
 
-def test_what_the_tasks_do_is_recorded(settings: Any, tmp_path: Any):
+def test_tasks_record_their_last_run(settings: Any, tmp_path: Any):
     settings.SPOOL_FOLDER = tmp_path / "spool"
     sweep()
     ingest_usage()
@@ -37,7 +37,7 @@ def test_what_the_tasks_do_is_recorded(settings: Any, tmp_path: Any):
     assert [seen.check_health(name) for name in TASKS] == [None, None]
 
 
-def test_intake_that_leaves_a_file_is_not_recorded(settings: Any, tmp_path: Any):
+def test_an_ingest_that_leaves_a_file_is_not_recorded(settings: Any, tmp_path: Any):
     settings.SPOOL_FOLDER = tmp_path
     (tmp_path / "0.records").mkdir()
     ingest_usage()
@@ -46,8 +46,8 @@ def test_intake_that_leaves_a_file_is_not_recorded(settings: Any, tmp_path: Any)
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("seconds", [40, 86_400, -3600])
-def test_what_was_done_long_ago_is_told(name: str, seconds: int):
-    """Or in the future, by a clock that was set back since."""
+def test_a_last_run_long_ago_is_reported(name: str, seconds: int):
+    """Also a time in the future, which remains after a clock was set back."""
     WorkerHeartbeat.objects.create(pk=name, ended_at=Now() - timedelta(seconds=seconds))
     sentence = read_health().check_health(name) or ""
     assert f" for {abs(seconds)} s" in sentence or f" for {abs(seconds) + 1} s" in sentence
@@ -57,7 +57,7 @@ def test_what_was_done_long_ago_is_told(name: str, seconds: int):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_what_was_never_done_is_told_after_a_while(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_task_that_never_ran_is_reported_after_a_while(name: str, monkeypatch: pytest.MonkeyPatch):
     seen = read_health()
     assert (seen.age(name), seen.check_health(name)) == (None, None)
     monkeypatch.setattr(worker_health, "OVERDUE_SECONDS", 0.0)
@@ -65,8 +65,8 @@ def test_what_was_never_done_is_told_after_a_while(name: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_nothing_is_said_without_the_database(name: str, monkeypatch: pytest.MonkeyPatch):
-    """That it is away is told already, and what was read earlier says nothing of now."""
+def test_nothing_is_reported_without_the_database(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Another check reports the unreachable database, and values read earlier may be outdated."""
     WorkerHeartbeat.objects.create(pk=name, ended_at=Now() - timedelta(hours=1))
     seen = read_health()
     monkeypatch.setattr(worker_health, "STALE_SECONDS", 0.0)

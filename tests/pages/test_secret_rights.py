@@ -48,7 +48,7 @@ def test_an_endpoint_whose_secret_may_not_be_sent_says_why_and_whom_to_ask(
     browser: Client, owner: User, teammate: User, stranger: User
 ):
     rights.withdraw(owner, teammate)
-    assert rights.followed() == ("NOT_READY", "NOT_UPDATING")
+    assert rights.state_after_revocations() == ("NOT_READY", "NOT_UPDATING")
     page = Page(browser.get(CHAT))
     assert page.state() == "Not ready"
     assert page.id("endpoint-config").one("span", class_="state").text == "Not ready"
@@ -66,7 +66,7 @@ def test_an_endpoint_whose_secret_may_not_be_sent_says_why_and_whom_to_ask(
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
 def test_taking_over_takes_one_button(browser: Client, owner: User, teammate: User, headers: dict[str, str]):
     rights.withdraw(owner, teammate)
-    rights.followed()
+    rights.state_after_revocations()
     answer = browser.post(TAKE_OVER, headers=headers)
     if headers:
         assert answer.status_code == 200
@@ -76,7 +76,7 @@ def test_taking_over_takes_one_button(browser: Client, owner: User, teammate: Us
     page = Page(browser.get(CHAT))
     assert (page.state(), note(browser)) == ("Ready", "")
     assert f"{owner.email} took over: {rights.REFERENCE}" in page.text
-    assert rights.sent() == "first"
+    assert rights.sent_key() == "first"
     again = browser.post(TAKE_OVER, headers=headers)  # a stale button is no one's fault
     assert again.status_code in (200, 303)
 
@@ -85,7 +85,7 @@ def test_who_may_not_read_the_secret_is_told_whom_to_ask(owner: User, teammate: 
     rights.withdraw(owner, teammate)
     answer = signed_in(teammate).post(TAKE_OVER, headers=HTMX)
     assert f"Ask {owner.email}." in Page(answer).text
-    assert rights.sent() is None
+    assert rights.sent_key() is None
 
 
 def test_nobody_else_may_press_it(stranger: User, teammate: User):
@@ -115,12 +115,12 @@ def test_after_a_secret_was_deleted_and_put_again_sending_the_form_once_more_is_
 ):
     rights.delete_key(owner)
     rights.rotate(owner, "second")
-    rights.followed()
+    rights.state_after_revocations()
     assert "was deleted" in note(browser)
     assert not Page(browser.get(CHAT)).has("take-over-button")
     assert browser.post(EDIT, Page(browser.get(EDIT)).fields()).status_code == 303
     settle(Endpoint.objects.get(name="chat"), "active")
-    assert (note(browser), rights.sent()) == ("", "second")
+    assert (note(browser), rights.sent_key()) == ("", "second")
 
 
 def test_a_page_without_references_asks_nothing_of_secrets(browser: Client, make_endpoint):

@@ -1,4 +1,4 @@
-"""Changes are kept for as long as gateways may need them."""
+"""Old rows of changes are deleted."""
 
 from __future__ import annotations
 

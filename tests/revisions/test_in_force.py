@@ -1,4 +1,4 @@
-"""What follows a commit makes no failure of what was committed."""
+"""Errors after the commit do not make a committed call fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_what_is_called_on_commit_may_fail(owner: User):
+def test_an_error_in_an_on_commit_callback_does_not_fail_the_call(owner: User):
     def work() -> str:
         transaction.on_commit(fail)
         return make_token(owner)
@@ -32,7 +32,7 @@ def test_what_is_called_on_commit_may_fail(owner: User):
     assert AccessToken.objects.filter(pk=in_force.commit_and_wait(work).result).exists()
 
 
-def test_what_fails_before_the_commit_undoes_everything(owner: User):
+def test_an_error_before_the_commit_rolls_everything_back(owner: User):
     def work() -> None:
         make_token(owner)
         fail()
@@ -42,17 +42,17 @@ def test_what_fails_before_the_commit_undoes_everything(owner: User):
     assert not AccessToken.objects.exists()
 
 
-def test_a_database_that_is_gone_after_the_commit_is_told_in_the_answer(
+def test_a_database_lost_after_the_commit_is_reported_as_a_warning(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(gateways, "ACKNOWLEDGEMENT_TIMEOUT", timedelta(seconds=0.1))
 
-    def gone(call: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def raise_operational_error(call: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "endpoints_gatewayprocess" in sql:
             raise OperationalError("gone")
         return call(sql, params, many, context)
 
-    with connection.execute_wrapper(gone):
+    with connection.execute_wrapper(raise_operational_error):
         done = in_force.commit_and_wait(lambda: make_token(owner))
     assert AccessToken.objects.filter(pk=done.result).exists()
     assert done.warnings == [

@@ -1,4 +1,4 @@
-"""The models that moved or were renamed keep their tables, which the version before goes on using during a rolling upgrade."""
+"""Models that were moved or renamed keep their tables, which the previous version uses during a rolling upgrade."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
     ],
 )
 @pytest.mark.parametrize("backwards", [False, True])
-def test_nothing_is_done_in_the_database(migration: tuple[str, str], backwards: bool):
+def test_the_migrations_change_nothing_in_the_database(migration: tuple[str, str], backwards: bool):
     out = StringIO()
     call_command("sqlmigrate", *migration, backwards=backwards, stdout=out)
     statements = [line for line in out.getvalue().splitlines() if line.strip() and not line.startswith("--")]
@@ -36,5 +36,5 @@ def test_nothing_is_done_in_the_database(migration: tuple[str, str], backwards: 
         ("endpoints.WorkerHeartbeat", "endpoints_chore"),
     ],
 )
-def test_the_tables_keep_their_names(model: str, table: str):
+def test_the_models_keep_their_table_names(model: str, table: str):
     assert apps.get_model(model)._meta.db_table == table

@@ -1,4 +1,4 @@
-"""A snapshot that follows the last one equals one that is built whole, whatever was changed; and only that was built anew."""
+"""An incrementally built snapshot equals a completely built one after any changes, and only changed endpoints are rebuilt."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Step = Callable[["World", int, int], object]
 
 
 class World:
-    """An admin who makes everything, three people, two groups, a scope with two keys, up to three endpoints."""
+    """The changes that the state machine makes, by one admin: to three users, two groups, a scope with two keys and three endpoints."""
 
     def __init__(self) -> None:
         self.admin = User.objects.create(email="admin@example.com", is_admin=True)
@@ -68,7 +68,7 @@ class World:
             commands.create_endpoint(spec=spec(NAMES[which], reference), actor=self.admin, now=clock.now())
 
     def publish(self, which: int, how: int) -> None:
-        """What the worker does once it has checked the credentials: the config is served, then it is the active one."""
+        """Publish the pending config as the worker does after the credential check; with `how` 1 activate it, with 2 fail it."""
         endpoint = self.endpoint(which)
         if endpoint is None or endpoint.pending is None:
             return
@@ -114,17 +114,17 @@ class World:
     def join(self, which: int, how: int) -> None:
         directory.change_members(group=self.group(how), add=[self.person(which).pk], actor=self.admin)
 
-    def part(self, which: int, how: int) -> None:
+    def leave(self, which: int, how: int) -> None:
         directory.change_members(group=self.group(how), remove=[self.person(which).pk], actor=self.admin)
 
     def rename(self, which: int, how: int) -> None:
-        """Two groups may swap names, by way of a third one."""
+        """Rename a group. Two groups can swap names through a third name."""
         taken = set(Group.objects.values_list("name", flat=True))
         name = ("red", "blue", "green")[how]
         if name not in taken:
             directory.change_group(group=self.group(which), name=name, actor=self.admin)
 
-    def dissolve(self, which: int, _how: int) -> None:
+    def delete_group(self, which: int, _how: int) -> None:
         directory.delete_group(group=self.group(which), actor=self.admin)
 
     def activate(self, which: int, how: int) -> None:
@@ -153,7 +153,7 @@ class World:
         return "{{secrets/prod/" + key + "}}"
 
     def authorise(self, which: int, how: int) -> None:
-        """What a takeover does: the secrets of the endpoint are sent on somebody else's right."""
+        """Make another user the authoriser of the endpoint's secrets, as a takeover does."""
         if endpoint := self.endpoint(which):
             SecretBinding.objects.filter(version__endpoint=endpoint).update(authoriser=self.person(how))
             bindings.follow_activity(user=self.person(how))
@@ -183,7 +183,7 @@ class World:
 
 STEPS: tuple[Step, ...] = (
     *[World.create, World.publish, World.publish, World.update, World.delete, World.limit, World.grant],
-    *[World.join, World.part, World.rename, World.dissolve, World.activate, World.promote, World.remove],
+    *[World.join, World.leave, World.rename, World.delete_group, World.activate, World.promote, World.remove],
     *[World.make_token, World.revoke_token, World.put_secret, World.delete_secret, World.delete_scope],
     *[World.authorise, World.authorise, World.share, World.share, World.unshare, World.unshare],
 )
@@ -198,7 +198,7 @@ def spec(name: str, reference: str | None = None) -> EndpointSpec:
     return parse_endpoint(body)
 
 
-class Following(TransactionTestCase):
+class IncrementalBuilds(TransactionTestCase):
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(
@@ -207,7 +207,7 @@ class Following(TransactionTestCase):
             max_size=10,
         )
     )
-    def test_a_snapshot_that_follows_equals_one_built_whole(
+    def test_an_incremental_snapshot_equals_a_complete_one(
         self, rounds: list[list[tuple[Step, int, int]]]
     ) -> None:
         world = World()
@@ -238,7 +238,7 @@ class Following(TransactionTestCase):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_only_what_was_changed_is_built_anew(
+def test_only_changed_endpoints_are_rebuilt(
     make_endpoint: Callable[..., Endpoint], owner: User, django_assert_max_num_queries: Callable[..., object]
 ):
     for number in range(30):
@@ -256,7 +256,9 @@ def test_only_what_was_changed_is_built_anew(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_snapshot_too_far_behind_is_built_whole(make_endpoint: Callable[..., Endpoint], owner: User):
+def test_a_snapshot_that_is_too_old_is_rebuilt_completely(
+    make_endpoint: Callable[..., Endpoint], owner: User
+):
     make_endpoint()
     builder = SnapshotBuilder()
     builder.build()

@@ -1,4 +1,4 @@
-"""A gateway's follower: what a process knows from the moment that it serves."""
+"""The snapshot follower of a gateway process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_ui.snapshots.follower import SnapshotFollower
 from tests.support.waiting import wait_until
 
 
-class Watched(SnapshotHolder):
+class RecordingHolder(SnapshotHolder):
     """Records the rank and the number of processes when the first snapshot is put into service."""
 
     __slots__ = ("at_first",)
@@ -22,9 +22,9 @@ class Watched(SnapshotHolder):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_serves_no_more_than_its_share_from_its_first_answer_on():
+def test_rank_and_count_are_set_before_the_first_snapshot_is_served():
     gateways.join(process="~another")
-    holder = Watched()
+    holder = RecordingHolder()
     follower = SnapshotFollower(holder)
     follower.start()
     try:

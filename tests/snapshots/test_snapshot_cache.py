@@ -41,7 +41,7 @@ def entity(variant: Variant) -> Entity:
 
 
 def snapshot(settings: Any) -> Snapshot:
-    """Something of everything that there is, with more of it than fits into one part."""
+    """A snapshot with every kind of item, in more than one part of the file."""
     full = Endpoint(
         "id-full",
         "full",
@@ -138,7 +138,7 @@ def test_a_broken_file_is_ignored(harm: str, settings: Any, path: Path):
         path.write_bytes(b"".join([*lines[:-1], b"x" + lines[-1]]))
     elif harm == "swapped":
         path.write_bytes(b"".join([*lines[:-2], lines[-1], lines[-2]]))
-    else:  # a part of an older file, put there to restore a right that was withdrawn
+    else:  # a part of an older file, which would restore a revoked right
         save(replace(snapshot(settings), revision=43), path)
         newer = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join([*newer[:-1], lines[-1]]))

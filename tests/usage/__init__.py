@@ -1,1 +1,1 @@
-"""What gateways recorded, in the database: exactly once, added up, and kept as long as it should be."""
+"""Usage records of gateways in the database: ingested exactly once, aggregated, and deleted after the retention."""

@@ -1,4 +1,4 @@
-"""A spool with what tests put into it, and the worker's step that takes it in."""
+"""A usage spool, and the ingest step of the worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Note = Callable[..., None]
 
 
 def record(name: str = "a", **changes: Any) -> Record:
-    """A chat that went well, a moment ago."""
+    """The record of a successful chat query a moment ago."""
     usual: dict[str, Any] = {
         "at": clock.now().timestamp(), "endpoint_id": "e" * 32, "endpoint": "chat", "entity": "entity",
         "config_version": 1, "principal_id": "7", "principal": "owner@example.com", "task": "llm/v1/chat",
@@ -30,12 +30,12 @@ def record(name: str = "a", **changes: Any) -> Record:
 
 @dataclass
 class Gateway:
-    """A gateway process as far as usage knows it."""
+    """Writes records to the spool as a gateway process does."""
 
     folder: Path
     spool: Spool
 
-    def answers(self, *names: str, **changes: Any) -> None:
+    def record_requests(self, *names: str, **changes: Any) -> None:
         for name in names or ("a",):
             self.spool.record(record(name, **changes))
 
@@ -57,5 +57,5 @@ def gateway(folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture
 def take_in(folder: Path, db: None) -> Callable[[], int]:
-    """The worker's step; how many rows it took."""
+    """The ingest step of the worker, which returns the number of rows."""
     return lambda: ingest(folder=folder, clock=clock.now).rows

@@ -1,4 +1,4 @@
-"""The command that proves that usage adds up, and what it says when it does not."""
+"""The command `check_usage`, which compares requests, rows and aggregates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TakeIn = Callable[[], int]
 
 @pytest.fixture
 def check(folder: Path, settings: Any, db: None) -> Callable[[], str]:
-    """What the command prints; a failure raises."""
+    """The output of the command. Raises if it finds differences."""
     settings.SPOOL_FOLDER = folder
 
     def run() -> str:
@@ -42,7 +42,7 @@ def check(folder: Path, settings: Any, db: None) -> Callable[[], str]:
 
 
 def figures(output: str) -> list[int]:
-    """Answered, waiting, lost, set aside, rows, in the minutes."""
+    """The counts of the output: answered, waiting, lost, set aside, rows, requests in minutes."""
     return [int(line.split()[-1].replace(",", "")) for line in output.splitlines()[:6]]
 
 
@@ -53,10 +53,10 @@ def test_an_empty_database_is_consistent(check: Callable[[], str]):
 def test_records_still_in_the_spool_are_counted_as_answered(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
 ):
-    gateway.answers("a", "b", "c")
+    gateway.record_requests("a", "b", "c")
     assert figures(check()) == [3, 3, 0, 0, 0, 0]
     take_in()
-    gateway.answers("d")
+    gateway.record_requests("d")
     assert figures(check()) == [4, 1, 0, 0, 3, 3]
     gateway.stop()
     take_in()
@@ -67,7 +67,7 @@ def test_records_still_in_the_spool_are_counted_as_answered(
 def test_rows_can_be_written_while_the_command_counts(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ):
-    gateway.answers("a", "b")
+    gateway.record_requests("a", "b")
     take_in()
     compare = consistency._compare_minutes
 
@@ -87,7 +87,7 @@ def test_rows_can_be_written_while_the_command_counts(
 
 
 def test_a_missing_row_is_reported(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
-    gateway.answers("a", "b")
+    gateway.record_requests("a", "b")
     take_in()
     Request.objects.filter(request_id="a").delete()
     with pytest.raises(CommandError, match="2 rows were taken in and 1 are in the table"):
@@ -97,7 +97,7 @@ def test_a_missing_row_is_reported(gateway: Gateway, take_in: TakeIn, check: Cal
 def test_a_minute_with_too_many_requests_is_named(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
 ):
-    gateway.answers("a", "b")
+    gateway.record_requests("a", "b")
     take_in()
     Minute.objects.update(requests=3)
     with pytest.raises(CommandError, match="rows say 2 requests and 16 tokens, the minute 3 and 16"):
@@ -108,7 +108,9 @@ def test_a_minute_with_too_many_requests_is_named(
 def test_a_minute_with_other_tokens_is_named(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], part: str
 ):
-    gateway.answers("a", tokens_in=900, tokens_cached=600, tokens_cache_written=200, tokens_reasoning=4)
+    gateway.record_requests(
+        "a", tokens_in=900, tokens_cached=600, tokens_cache_written=200, tokens_reasoning=4
+    )
     take_in()
     check()
     Minute.objects.update(**{part: 7})
@@ -120,10 +122,10 @@ def test_a_minute_with_other_tokens_is_named(
 def test_rows_lost_to_a_full_disk_are_counted(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
 ):
-    gateway.answers("a")
+    gateway.record_requests("a")
     with room_for(next(folder.iterdir()).stat().st_size):
-        gateway.answers("swallowed")
-    gateway.answers("b")
+        gateway.record_requests("swallowed")
+    gateway.record_requests("b")
     take_in()
     with pytest.raises(CommandError, match="1 rows were never written"):
         check()
@@ -132,7 +134,7 @@ def test_rows_lost_to_a_full_disk_are_counted(
 def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
 ):
-    gateway.answers("a")
+    gateway.record_requests("a")
     gateway.stop()
     (path,) = folder.iterdir()
     path.write_text(path.read_text() + "[2,1e400]\n")
@@ -148,7 +150,7 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
 ):
     now = clock.now()
     for days in (401, 20, 13, 0):
-        gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
+        gateway.record_requests(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.stop()
         take_in()
     delete_expired(now=now)
@@ -162,7 +164,7 @@ def test_deleted_rows_are_not_reported_when_the_retention_is_extended(
 ):
     now = clock.now()
     for days in (20, 0):
-        gateway.answers(f"{days} days", at=(now - timedelta(days=days)).timestamp())
+        gateway.record_requests(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.stop()
         take_in()
     delete_expired(now=now)
@@ -173,14 +175,14 @@ def test_deleted_rows_are_not_reported_when_the_retention_is_extended(
 def test_files_partly_beyond_the_retention_are_consistent(
     gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
 ):
-    """A request that took long is noted after those that began later; its row goes before theirs."""
+    """A long request is recorded after later, shorter ones, but its row is deleted before theirs."""
     now = clock.now()
     edge = (now - timedelta(days=14)).timestamp()
     for name, after in (("quick", 200), ("long", -20), ("next", 300)):
-        gateway.answers(name, at=edge + after)
+        gateway.record_requests(name, at=edge + after)
         take_in()
     gateway.stop()
-    gateway.answers("today")
+    gateway.record_requests("today")
     take_in()
     delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"quick", "next", "today"}
@@ -188,7 +190,7 @@ def test_files_partly_beyond_the_retention_are_consistent(
 
 
 def test_a_file_that_cannot_be_read_is_named(gateway: Gateway, check: Callable[[], str], folder: Path):
-    gateway.answers("a")
+    gateway.record_requests("a")
     (folder / f"0{ENDING}").mkdir()
     with pytest.raises(CommandError, match=rf"0{ENDING} cannot be read \(Is a directory\)"):
         check()

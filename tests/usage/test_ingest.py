@@ -1,4 +1,4 @@
-"""Lines become rows and minutes: each once, whatever they contain, while gateways write on."""
+"""Each line of a spool becomes one row and is added to its minute once, while gateways go on writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 
 def test_a_record_becomes_a_row_with_all_its_fields(gateway: Gateway, take_in: TakeIn):
-    gateway.answers("r-1", at=NOON.timestamp(), usage_context={"team": "a"}, retries=2, status=206)
+    gateway.record_requests("r-1", at=NOON.timestamp(), usage_context={"team": "a"}, retries=2, status=206)
     assert take_in() == 1
     row = Request.objects.get()
     assert (row.request_id, row.at, row.endpoint, row.entity) == ("r-1", NOON, "chat", "entity")
@@ -42,12 +42,12 @@ PARTS = ("tokens_cached", "tokens_cache_written", "tokens_reasoning")
 
 def test_tokens_with_their_own_price_are_stored_and_summed_separately(gateway: Gateway, take_in: TakeIn):
     at = NOON.timestamp()
-    gateway.answers("a", at=at, tokens_in=900, tokens_cached=600, tokens_cache_written=200)
-    gateway.answers("b", at=at, tokens_cached=1, tokens_out=50, tokens_reasoning=40)
+    gateway.record_requests("a", at=at, tokens_in=900, tokens_cached=600, tokens_cache_written=200)
+    gateway.record_requests("b", at=at, tokens_cached=1, tokens_out=50, tokens_reasoning=40)
     take_in()
     rows = Request.objects.order_by("id").values_list(*PARTS)
     assert list(rows) == [(600, 200, 0), (1, 0, 40)]
-    gateway.answers("c", at=at, tokens_reasoning=2, tokens_source="mixed")
+    gateway.record_requests("c", at=at, tokens_reasoning=2, tokens_source="mixed")
     take_in()
     for sums in (Minute, Total):
         assert sums.objects.values_list(*PARTS, "estimated").get() == (601, 200, 42, 1)
@@ -68,8 +68,8 @@ def test_a_record_of_the_previous_version_has_no_separately_priced_tokens(take_i
 def test_a_worker_of_the_previous_version_stores_the_fields_that_it_knows(
     gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
 ):
-    """It leaves out the fields that it does not know, and the database has a default for the columns."""
-    gateway.answers("a", "b", tokens_cached=2, tokens_reasoning=1)
+    """It does not write unknown columns, which have defaults in the database."""
+    gateway.record_requests("a", "b", tokens_cached=2, tokens_reasoning=1)
     with monkeypatch.context() as before:
         before.setattr(
             row_values, "_CONVERTERS", [each for each in row_values._CONVERTERS if each[0] not in PARTS]
@@ -84,16 +84,16 @@ def test_a_worker_of_the_previous_version_stores_the_fields_that_it_knows(
         )
         before.setattr(aggregates, "_SUMS", tuple(aggregates._SUMS[index] for index in indices))
         assert take_in() == 2
-    gateway.answers("c", tokens_cached=2, tokens_reasoning=1)
+    gateway.record_requests("c", tokens_cached=2, tokens_reasoning=1)
     assert take_in() == 1
     assert list(Request.objects.order_by("id").values_list(*PARTS)) == [(0, 0, 0), (0, 0, 0), (2, 0, 1)]
     assert Total.objects.values_list("requests", "tokens_in", *PARTS).get() == (3, 9, 2, 0, 1)
 
 
 def test_a_record_is_stored_only_once(gateway: Gateway, take_in: TakeIn):
-    gateway.answers("a", "b")
+    gateway.record_requests("a", "b")
     assert [take_in(), take_in()] == [2, 0]
-    gateway.answers("c")
+    gateway.record_requests("c")
     assert [take_in(), take_in()] == [1, 0]
     assert names() == ["a", "b", "c"]
 
@@ -101,10 +101,10 @@ def test_a_record_is_stored_only_once(gateway: Gateway, take_in: TakeIn):
 def test_a_file_is_deleted_once_its_gateway_has_ended_and_all_of_it_is_stored(
     gateway: Gateway, take_in: TakeIn, folder: Path
 ):
-    gateway.answers("a")
+    gateway.record_requests("a")
     take_in()
     assert list(folder.iterdir())
-    gateway.answers("b")
+    gateway.record_requests("b")
     gateway.stop()
     take_in()
     assert not list(folder.iterdir())
@@ -117,7 +117,7 @@ def test_a_large_backlog_is_stored_in_batches(
 ):
     monkeypatch.setattr(step, "PORTION_LINES", 10)
     monkeypatch.setattr(step, "MAX_PORTIONS", 3)
-    gateway.answers(*map(str, range(45)))
+    gateway.record_requests(*map(str, range(45)))
     gateway.stop()
     assert [take_in() for _ in range(3)] == [30, 15, 0]
     assert names() == [str(number) for number in range(45)]
@@ -125,12 +125,12 @@ def test_a_large_backlog_is_stored_in_batches(
 
 def test_requests_are_added_up_by_minute_entity_and_principal(gateway: Gateway, take_in: TakeIn):
     at = NOON.timestamp()
-    gateway.answers("a", "b", at=at)
+    gateway.record_requests("a", "b", at=at)
     take_in()
-    gateway.answers("c", at=at + 20, status=429, completeness="limited", tokens_in=0, tokens_out=0)
-    gateway.answers("d", at=at + 21, status=502, completeness="failed", total_ms=900.0)
-    gateway.answers("e", at=at + 40)
-    gateway.answers("f", at=at, principal_id="8", principal="other@example.com")
+    gateway.record_requests("c", at=at + 20, status=429, completeness="limited", tokens_in=0, tokens_out=0)
+    gateway.record_requests("d", at=at + 21, status=502, completeness="failed", total_ms=900.0)
+    gateway.record_requests("e", at=at + 40)
+    gateway.record_requests("f", at=at, principal_id="8", principal="other@example.com")
     take_in()
     assert Minute.objects.count() == 3
     minute = Minute.objects.get(minute=NOON.replace(second=0), principal_id="7")
@@ -158,14 +158,14 @@ def test_requests_are_added_up_by_minute_entity_and_principal(gateway: Gateway, 
 def test_a_value_out_of_range_is_adjusted(
     gateway: Gateway, take_in: TakeIn, field: str, value: object, stored: object
 ):
-    gateway.answers("strange", **{field: value})
-    gateway.answers("next")
+    gateway.record_requests("strange", **{field: value})
+    gateway.record_requests("next")
     assert take_in() == 2
     assert getattr(Request.objects.get(request_id="strange"), field) == stored
 
 
 def test_an_invalid_time_is_replaced_by_now(gateway: Gateway, take_in: TakeIn):
-    gateway.answers("a", at=1e30)
+    gateway.record_requests("a", at=1e30)
     take_in()
     assert abs((Request.objects.get().at - datetime.now(UTC)).total_seconds()) < 60
 
@@ -185,14 +185,14 @@ def test_lines_of_an_older_and_of_a_newer_gateway_are_read(take_in: TakeIn, fold
 def test_a_broken_file_does_not_delay_other_files(
     gateway: Gateway, take_in: TakeIn, folder: Path, content: bytes
 ):
-    gateway.answers("a")
+    gateway.record_requests("a")
     (folder / f"0{ENDING}").write_bytes(content)
     take_in()
     assert "a" in names()
 
 
 def test_an_unreadable_file_does_not_delay_other_files(gateway: Gateway, take_in: TakeIn, folder: Path):
-    gateway.answers("a")
+    gateway.record_requests("a")
     (folder / f"0{ENDING}").mkdir()
     assert take_in() == 1
 

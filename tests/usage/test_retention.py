@@ -1,4 +1,4 @@
-"""Forgetting goes by indexes: once an hour, it never looks through all that is kept."""
+"""Deletion by retention uses indexes and never scans a whole table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.usage.conftest import Gateway
 
 
 def plan(statement: str) -> str:
-    """How the database would carry it out if its tables were large."""
+    """The database's query plan for large tables."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
@@ -27,7 +27,7 @@ def plan(statement: str) -> str:
 
 
 def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callable[[], int]):
-    gateway.answers("old", at=(clock.now() - timedelta(days=20)).timestamp())
+    gateway.record_requests("old", at=(clock.now() - timedelta(days=20)).timestamp())
     gateway.stop()
     take_in()
     SpoolFile.objects.create(name="empty", is_done=True)
@@ -50,8 +50,8 @@ def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callabl
 def test_old_rows_are_deleted_in_batches(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
     monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     at = (clock.now() - timedelta(days=20)).timestamp()
-    gateway.answers(*"abcde", at=at)
-    gateway.answers("today")
+    gateway.record_requests(*"abcde", at=at)
+    gateway.record_requests("today")
     take_in()
     with CaptureQueriesContext(connection) as done:
         retention.delete_expired(now=clock.now())

@@ -1,4 +1,4 @@
-"""A line that cannot become a row holds up nobody: it is kept beside the spool, counted once, and told."""
+"""A line that cannot become a row does not block others: it is moved to a separate file, counted once and reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HUGE = "1" + "0" * 400
 
 
 class Text(str):
-    """JSON as it is."""
+    """JSON text that is written unchanged."""
 
 
 def line(number: object, name: str = "strange", **changes: object) -> str:
@@ -49,7 +49,7 @@ def names() -> list[str]:
 
 
 def set_aside_lines(folder: Path) -> list[dict[str, Any]]:
-    """What is in the file of lines that were set aside."""
+    """The lines in the file of set-aside lines."""
     path = folder / SET_ASIDE
     return [json.loads(each) for each in path.read_bytes().splitlines()] if path.exists() else []
 
@@ -128,7 +128,7 @@ def test_values_out_of_range_are_adjusted(take_in: TakeIn, folder: Path, strange
 
 @pytest.mark.parametrize("at", [-1e18, -62_135_596_800, 0, True, 253_402_300_799, 1e18, Text("1e400"), "x"])
 def test_an_impossible_time_is_replaced_by_now(take_in: TakeIn, folder: Path, at: object):
-    """Else it would be deleted at once, or never."""
+    """Otherwise the row would be deleted immediately, or never."""
     write(folder, line(1, at=at))
     take_in()
     assert abs((Request.objects.get().at - clock.now()).total_seconds()) < 60
@@ -162,7 +162,7 @@ def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(take_in: TakeIn, fol
 
 
 def test_a_line_is_not_read_before_its_header_is_complete(take_in: TakeIn, gateway: Gateway, folder: Path):
-    gateway.answers("a")
+    gateway.record_requests("a")
     (path,) = folder.iterdir()
     content = path.read_bytes()
     path.write_bytes(content[:20])
@@ -174,7 +174,7 @@ def test_a_line_is_not_read_before_its_header_is_complete(take_in: TakeIn, gatew
 
 @contextmanager
 def refusing(condition: str) -> Iterator[str]:
-    """A database that refuses the rows that it holds for, as a value of which it can make nothing. Gives a word of what it says."""
+    """Makes the database refuse the rows that match, like an invalid value. Yields a word of its error message."""
     if connection.vendor == "sqlite":
         word, make, end = "too big", "", "DROP TRIGGER refusing"
         does = f"WHEN {condition} BEGIN SELECT zeroblob(2000000000); END"
@@ -195,7 +195,7 @@ def test_lines_that_only_the_database_refuses_are_set_aside_out_of_a_thousand(
     take_in: TakeIn, gateway: Gateway, folder: Path, places: set[int]
 ):
     for place in range(1000):
-        gateway.answers(str(place), model="refused" if place in places else "")
+        gateway.record_requests(str(place), model="refused" if place in places else "")
     with refusing("NEW.model = 'refused'") as word:
         assert take_in() == 1000 - len(places)
     assert names() == [str(place) for place in range(1000) if place not in places]
@@ -204,15 +204,15 @@ def test_lines_that_only_the_database_refuses_are_set_aside_out_of_a_thousand(
     assert sum(Minute.objects.values_list("requests", flat=True)) == 1000 - len(places)
     file = SpoolFile.objects.get()
     assert (file.answered, file.rows, file.aside) == (1000, 1000 - len(places), len(places))
-    gateway.answers("next")
+    gateway.record_requests("next")
     assert take_in() == 1
 
 
 def test_a_database_that_refuses_every_row_sets_nothing_aside(
     take_in: TakeIn, gateway: Gateway, folder: Path
 ):
-    """It is not the lines' fault: they wait until the database is put right."""
-    gateway.answers("a", "b", "c")
+    """The lines are not at fault, so they stay in the spool until the database works again."""
+    gateway.record_requests("a", "b", "c")
     with refusing("NEW.status >= 0"):
         done = step.ingest(folder=folder, clock=clock.now)
         assert (done.rows, len(done.failed)) == (0, 1)
@@ -267,7 +267,7 @@ def test_set_aside_lines_are_deleted_with_the_retention_of_rows(take_in: TakeIn,
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure(take_in: TakeIn, folder: Path):
-    """And not an empty one: the worker would say that it took everything in."""
+    """Otherwise the worker would report that it ingested everything."""
     folder.write_text("a file stands in its place")
     with pytest.raises(NotADirectoryError):
         take_in()

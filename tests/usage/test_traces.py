@@ -1,4 +1,4 @@
-"""Spans as a collector gets them: in the words of the conventions, in the caller's trace, each at least once."""
+"""Exported spans follow the semantic conventions, continue the caller's trace, and arrive at least once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @dataclass
 class Collector:
-    """Takes spans over HTTP, or refuses them."""
+    """Receives spans over HTTP, or refuses them."""
 
     spans: list[Any] = field(default_factory=list)
     status: int = 200
@@ -81,7 +81,7 @@ def attributes(span: Any) -> dict[str, Any]:
 def test_a_span_has_the_request_and_its_usage(gateway: Gateway, take_in: TakeIn, collector: Collector):
     apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 4}
     answer = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
-    gateway.answers("r-1", **answer, **apart)
+    gateway.record_requests("r-1", **answer, **apart)
     take_in()
     assert collector.export() == 1
     (span,) = collector.spans
@@ -110,8 +110,8 @@ def test_a_row_with_the_largest_numbers_does_not_block_others(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
     figures = dict.fromkeys(("tokens_in", "tokens_out", "retries", "config_version"), 10**400)
-    gateway.answers("largest", **figures, total_ms=1e300, first_byte_ms=1e300, overhead_ms=1e300)
-    gateway.answers("next")
+    gateway.record_requests("largest", **figures, total_ms=1e300, first_byte_ms=1e300, overhead_ms=1e300)
+    gateway.record_requests("next")
     take_in()
     assert collector.export() == 2
     assert {attributes(span)["serving_ui.request_id"] for span in collector.spans} == {"largest", "next"}
@@ -119,7 +119,7 @@ def test_a_row_with_the_largest_numbers_does_not_block_others(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: TakeIn, settings: Any):
-    gateway.answers("r-1")
+    gateway.record_requests("r-1")
     take_in()
     with slow_server() as slow:
         settings.OTLP_ENDPOINT = f"http://127.0.0.1:{slow.port}"
@@ -135,8 +135,8 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
 def test_a_stream_is_marked_with_the_time_of_its_first_token(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
-    gateway.answers("whole", streamed=True, first_byte_ms=250.0, total_ms=900.0)
-    gateway.answers("refused", streamed=True, status=503, completeness="failed", first_byte_ms=30.0)
+    gateway.record_requests("whole", streamed=True, first_byte_ms=250.0, total_ms=900.0)
+    gateway.record_requests("refused", streamed=True, status=503, completeness="failed", first_byte_ms=30.0)
     take_in()
     collector.export()
     whole, refused = map(attributes, collector.spans)
@@ -146,10 +146,10 @@ def test_a_stream_is_marked_with_the_time_of_its_first_token(
 
 
 def test_a_failed_query_is_an_error_span(gateway: Gateway, take_in: TakeIn, collector: Collector):
-    gateway.answers(
+    gateway.record_requests(
         "a", status=503, completeness="failed", error_code="TEMPORARILY_UNAVAILABLE", tokens_source="none"
     )
-    gateway.answers("b", status=200, completeness="truncated")
+    gateway.record_requests("b", status=200, completeness="truncated")
     take_in()
     collector.export()
     first, second = collector.spans
@@ -160,10 +160,10 @@ def test_a_failed_query_is_an_error_span(gateway: Gateway, take_in: TakeIn, coll
 
 
 def test_a_span_continues_the_callers_trace(gateway: Gateway, take_in: TakeIn, collector: Collector):
-    gateway.answers("in a trace", traceparent=f"00-{TRACE}-{SPAN}-01")
-    gateway.answers("not recorded", traceparent=f"00-{TRACE}-{SPAN}-00")
-    gateway.answers("garbled", traceparent="00-zz-yy-01")
-    gateway.answers("of nobody", traceparent=f"00-{'0' * 32}-{'0' * 16}-01")
+    gateway.record_requests("in a trace", traceparent=f"00-{TRACE}-{SPAN}-01")
+    gateway.record_requests("not recorded", traceparent=f"00-{TRACE}-{SPAN}-00")
+    gateway.record_requests("garbled", traceparent="00-zz-yy-01")
+    gateway.record_requests("of nobody", traceparent=f"00-{'0' * 32}-{'0' * 16}-01")
     take_in()
     assert collector.export() == 4
     followed, garbled, nobodys = collector.spans
@@ -180,10 +180,10 @@ def test_each_row_is_sent_once(
     gateway: Gateway, take_in: TakeIn, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tracing, "BATCH_SIZE", 2)
-    gateway.answers(*"abcde")
+    gateway.record_requests(*"abcde")
     take_in()
     assert [collector.export(), collector.export()] == [5, 0]
-    gateway.answers("f")
+    gateway.record_requests("f")
     take_in()
     assert collector.export() == 1
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == list("abcdef")
@@ -192,7 +192,7 @@ def test_each_row_is_sent_once(
 def test_spans_that_a_collector_refused_are_sent_again(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
-    gateway.answers("a")
+    gateway.record_requests("a")
     take_in()
     collector.status = 400
     assert collector.export() == 0
@@ -204,8 +204,8 @@ def test_spans_that_a_collector_refused_are_sent_again(
 def test_a_collector_that_was_away_for_long_is_not_flooded(
     gateway: Gateway, take_in: TakeIn, collector: Collector
 ):
-    gateway.answers("old", "older", at=(clock.now() - timedelta(hours=2)).timestamp())
-    gateway.answers("new")
+    gateway.record_requests("old", "older", at=(clock.now() - timedelta(hours=2)).timestamp())
+    gateway.record_requests("new")
     take_in()
     collector.export()
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == ["new"]
@@ -214,7 +214,7 @@ def test_a_collector_that_was_away_for_long_is_not_flooded(
 
 @pytest.mark.slow
 def test_a_query_with_a_trace_is_in_it_a_moment_later(collector: Collector, tmp_path: Path):
-    """The whole way: caller, gateway, spool, worker, collector."""
+    """Tests the whole path: caller, gateway, spool, worker, collector."""
     assert collector.server
     with Product(tmp_path, SERVING_UI_OTLP_ENDPOINT=collector.server.url).up() as product:
         token = product.command("create_token", "owner@example.com")

@@ -1,4 +1,4 @@
-"""Rights on secret scopes: nobody gives more than they have, and endpoints need no more than reading."""
+"""Rights on secret scopes: no grant exceeds the grantor's right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving_ui.vault.models import ScopeGrant
 from serving_ui.vault.rights import Right
 
 
-def give(to: User | Group, right: Right, actor: User) -> None:
+def grant(to: User | Group, right: Right, actor: User) -> None:
     is_user = isinstance(to, User)
     grantee = Grantee(str(to), to.pk if is_user else None, None if is_user else to.pk)
     commands.grant(scope="prod", to=grantee, right=right, actor=actor, now=clock.now())
@@ -38,20 +38,20 @@ def test_the_creator_and_admins_manage(owner: User, admin: User, stranger: User)
 def test_the_highest_of_several_rights_counts(owner: User, teammate: User):
     group = Group.objects.create(name="Analysts")
     Membership.objects.create(group=group, user=teammate)
-    give(teammate, Right.READ, owner)
-    give(group, Right.WRITE, owner)
+    grant(teammate, Right.READ, owner)
+    grant(group, Right.WRITE, owner)
     assert right_of(teammate) == Right.WRITE
     group.delete()
     assert right_of(teammate) == Right.READ
 
 
-def test_a_right_never_exceeds_its_grantors(owner: User, teammate: User, stranger: User):
+def test_a_right_never_exceeds_that_of_its_grantor(owner: User, teammate: User, stranger: User):
     for held, wish in itertools.product([None, *Right], Right):
         ScopeGrant.objects.all().delete()
         if held:
-            give(teammate, held, owner)
+            grant(teammate, held, owner)
         try:
-            give(stranger, wish, teammate)
+            grant(stranger, wish, teammate)
         except Refusal:
             assert held != Right.MANAGE
             assert right_of(stranger) == 0
@@ -60,8 +60,8 @@ def test_a_right_never_exceeds_its_grantors(owner: User, teammate: User, strange
             assert right_of(stranger) == wish
 
 
-def test_the_rights_on_many_scopes_take_two_queries(owner: User, teammate: User, django_assert_num_queries):
-    give(teammate, Right.READ, owner)
+def test_the_rights_on_many_scopes_need_two_queries(owner: User, teammate: User, django_assert_num_queries):
+    grant(teammate, Right.READ, owner)
     for number in range(5):
         commands.create_scope(name=f"s{number}", actor=owner, now=clock.now())
     with django_assert_num_queries(2):

@@ -26,13 +26,13 @@ def value(actor: User) -> str:
     return queries.value_of(scope="prod", key="openai", actor=actor).decode()
 
 
-def test_a_value_is_put_and_read_back_by_whoever_may_read_it(owner: User):
+def test_a_value_is_stored_and_read_back_with_the_right_to_read(owner: User):
     put(owner)
     assert value(owner) == VALUE
     assert VALUE not in repr(list(StoredSecret.objects.values()))
 
 
-def test_putting_again_replaces(owner: User):
+def test_storing_a_key_again_replaces_its_value(owner: User):
     put(owner)
     put(owner, value="second")
     assert value(owner) == "second"
@@ -50,13 +50,13 @@ def test_a_stranger_does_not_learn_that_a_scope_exists(owner: User, stranger: Us
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 129, "{{"])
-def test_bad_names_are_refused_beside_their_field(owner: User, name: str):
+def test_bad_names_are_refused_with_their_field(owner: User, name: str):
     with pytest.raises(Refusal) as refusal:
         commands.create_scope(name=name, actor=owner, now=clock.now())
     assert refusal.value.field == "scope"
 
 
-def test_a_name_is_taken_once(owner: User, admin: User):
+def test_a_duplicate_scope_is_refused(owner: User, admin: User):
     put(owner)
     with pytest.raises(AlreadyExists):
         commands.create_scope(name="prod", actor=admin, now=clock.now())
@@ -72,14 +72,14 @@ def test_keys_rotate_online_and_an_old_one_is_needed_until_rewrapped(owner: User
     assert value(owner) == VALUE
 
 
-def test_a_missing_key_is_told_and_no_value_is_invented(owner: User, settings: Any):
+def test_a_missing_encryption_key_is_an_error(owner: User, settings: Any):
     put(owner)
     settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
     with pytest.raises(ciphers.Unreadable):
         value(owner)
 
 
-def test_a_draft_opens_for_its_purpose_only():
+def test_a_draft_can_be_decrypted_for_its_purpose_only():
     token = drafts.seal(VALUE, purpose="1:openai_api_key")
     assert VALUE not in token
     assert drafts.unseal(token, purpose="1:openai_api_key") == VALUE
@@ -91,7 +91,7 @@ def test_a_draft_opens_for_its_purpose_only():
         drafts.unseal(token, purpose="1:openai_api_key", max_age=-1)
 
 
-def test_those_who_may_read_are_given_keys_in_one_query(
+def test_the_keys_of_readable_scopes_are_listed_in_one_query(
     owner: User, stranger: User, django_assert_num_queries: Any
 ):
     put(owner)

@@ -1,4 +1,4 @@
-"""A secret that a manager keeps without the right to read it goes only where, and how, it went before."""
+"""A manager without the right to read a secret can keep it only for the same destination."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ moves = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def prod(owner: User, teammate: User) -> None:
-    """The owner's scope, which the teammate may not read."""
+    """A scope of the owner that the teammate may not read."""
     vault.create_scope(name="prod", actor=owner, now=clock.now())
     vault.put_secret(scope="prod", key="key", value="v", actor=owner, now=clock.now())
 
@@ -76,7 +76,7 @@ def body(provider: str, block: dict[str, Any], name: str = "m") -> dict[str, Any
 
 
 def pasted(part: Any) -> Any:
-    """The same block with each secret pasted."""
+    """The same config with each secret pasted."""
     if not isinstance(part, dict):
         return part
     return {
@@ -88,7 +88,7 @@ def pasted(part: Any) -> Any:
 
 
 def made(owner: User, teammate: User, config: dict[str, Any]) -> ConfigSpec:
-    """The config of an endpoint of the owner's that the teammate manages, after the update is over."""
+    """The config of an endpoint of the owner that the teammate manages, after the update has ended."""
     now = clock.now()
     commands.create_endpoint(spec=parse_endpoint({"name": "e", "config": config}), actor=owner, now=now)
     grant(name="e", to=teammate.email, level=Level.CAN_MANAGE, actor=owner, now=now)
@@ -98,8 +98,8 @@ def made(owner: User, teammate: User, config: dict[str, Any]) -> ConfigSpec:
     return version.config
 
 
-def put(actor: User, config: ConfigSpec) -> list[Problem]:
-    """What is wrong with an update; nothing if it was accepted, and then it is over again."""
+def update_problem(actor: User, config: ConfigSpec) -> list[Problem]:
+    """Try an update; returns the problem, or an empty value if it was accepted and has ended."""
     try:
         commands.edit_endpoint(name="e", changes=EndpointChanges(config=config), actor=actor, now=clock.now())
     except SpecErrors as errors:
@@ -109,26 +109,26 @@ def put(actor: User, config: ConfigSpec) -> list[Problem]:
 
 
 @moves
-def test_a_manager_who_may_not_read_it_cannot_take_a_reference_along(
+def test_a_manager_without_read_right_cannot_send_a_reference_elsewhere(
     owner: User, teammate: User, provider: str, block: dict[str, Any], move: dict[str, Any]
 ):
     made(owner, teammate, body(provider, block))
-    assert put(teammate, parse_config(body(provider, block, "another-model"))) == []
+    assert update_problem(teammate, parse_config(body(provider, block, "another-model"))) == []
     moved = parse_config(body(provider, {**block, **move}))
-    problems = put(teammate, moved)
+    problems = update_problem(teammate, moved)
     assert {problem.path for problem in problems} == moved.secrets().keys()
-    assert put(owner, moved) == []
+    assert update_problem(owner, moved) == []
 
 
 @moves
-def test_a_pasted_secret_must_be_given_again_by_anybody(
+def test_a_pasted_secret_must_be_pasted_again_for_another_destination(
     owner: User, teammate: User, provider: str, block: dict[str, Any], move: dict[str, Any]
 ):
     secrets = made(owner, teammate, body(provider, pasted(block))).secrets()
     another_model = parse_config(body(provider, pasted(block), "another-model"))
-    assert put(teammate, another_model.with_secrets(secrets)) == []
+    assert update_problem(teammate, another_model.with_secrets(secrets)) == []
     moved = parse_config(body(provider, pasted({**block, **move})))
     for actor in (owner, teammate):
-        problems = put(actor, moved.with_secrets(secrets))
+        problems = update_problem(actor, moved.with_secrets(secrets))
         assert [problem.code for problem in problems] == ["secret_bound"] * len(secrets)
-    assert put(teammate, moved) == []
+    assert update_problem(teammate, moved) == []

@@ -1,7 +1,7 @@
-"""`python -m tests.usage.killing`: a worker that takes usage in and is killed, once at every step that it can be killed at.
+"""`python -m tests.usage.killed_worker`: kills an ingesting worker once at every possible step.
 
-A step is a statement for the database, a commit, or the deletion of a file; the kill comes before it and after it. Prints the
-number of kills, and what is in the tables after the next worker has done the rest. Settings come from the environment.
+A step is a database statement, a commit, or the deletion of a file; the worker is killed before it and after it. Prints the number
+of kills and figures of the tables after the next worker has finished the work. Settings come from the environment.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ ROWS = 5
 
 
 class Steps:
-    """Counts steps, and kills this process at one of them."""
+    """Counts steps, and kills this process at step number `fatal`."""
 
     def __init__(self, *, fatal: int) -> None:
         self.left = fatal
 
-    def one(self) -> None:
+    def count_step(self) -> None:
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, action: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(self, action: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.one()
+            self.count_step()
             done = action(*args, **kwargs)
-            self.one()
+            self.count_step()
             return done
 
         return counted
 
 
 def take_in(*, fatal: int = 0) -> bool:
-    """In a process of its own. False when it was killed."""
+    """Ingest in a forked process; False if it was killed."""
     connections.close_all()
     process = os.fork()
     if process:
         return os.waitpid(process, 0)[1] == 0
     steps = Steps(fatal=fatal)
-    connection.commit = steps.around(connection.commit)  # type: ignore[method-assign]
-    Path.unlink = steps.around(Path.unlink)  # type: ignore[method-assign]
-    with connection.execute_wrapper(lambda execute, *args: steps.around(execute)(*args)):
+    connection.commit = steps.counting(connection.commit)  # type: ignore[method-assign]
+    Path.unlink = steps.counting(Path.unlink)  # type: ignore[method-assign]
+    with connection.execute_wrapper(lambda execute, *args: steps.counting(execute)(*args)):
         step.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled, wherever a worker is killed, and when several do the same at once."""
+"""No row is lost or duplicated if a worker is killed at any step, or if several workers ingest concurrently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.usage.conftest import Gateway
 def kill_at_every_step(**settings: str) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
     env = {**clean, "DJANGO_SETTINGS_MODULE": "serving_ui.settings", **settings}
-    command = [sys.executable, "-m", "tests.usage.killing"]
+    command = [sys.executable, "-m", "tests.usage.killed_worker"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     kills, answered, rows, different, minutes, left = map(int, done.stdout.splitlines()[0].split())
@@ -60,7 +60,7 @@ def test_concurrent_workers_store_each_row_once(
     for worker in workers:
         worker.start()
     gate.wait()
-    gateway.answers(*map(str, range(500)))
+    gateway.record_requests(*map(str, range(500)))
     for worker in workers:
         worker.join()
     gateway.stop()
