@@ -4,7 +4,7 @@ Supports only commands that answer with one line (status, integer or error), so 
 never sent twice: one whose reply did not come may have been executed.
 
 Why not redis.asyncio or the library `limits`: two limits of one request, uvloop, Redis 7 on the other core (November 2026;
-`python -m tests.bench.limits` measures the first two again):
+`python -m tests.bench.redis_limits` measures the first two again):
 
                                           one at a time               32 at a time
                                           p50      processor time     admitted    processor time    imports

@@ -1,1 +1,1 @@
-"""Measurements. Run by hand; nothing here is a test."""
+"""Measurements, which are run by hand. None is a test."""

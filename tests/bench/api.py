@@ -1,7 +1,7 @@
 """The API at 10,000 endpoints, over HTTP: `python -m tests.bench.api`. Prints times beside their budgets; asserts nothing.
 
-The server runs alone in a process of its own, as in production but for the worker, on SQLite in a file. The client reads the
-whole answer; the first byte shows that the list is streamed.
+The server runs in its own process on a SQLite file, without a worker. The client reads the whole response; the time of the first
+byte shows that the list is streamed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def row(name: str, milliseconds: list[float], budget: float | None) -> None:
 
 
 def listed(session: requests.Session, address: str) -> tuple[float, float, int]:
-    """Milliseconds until the first byte and until the last, and the size."""
+    """Milliseconds until the first and until the last byte, and the size."""
     start, first, size = time.perf_counter(), 0.0, 0
     with session.get(address, stream=True, timeout=60) as answer:
         assert answer.status_code == 200
@@ -70,7 +70,7 @@ def got(session: requests.Session, address: str) -> float:
 
 
 def fill() -> None:
-    """One endpoint is made as always; the rows of the others are copies of its rows."""
+    """Create one endpoint through the API; the others are copies of its rows."""
     from serving_ui.accounts.models import User
     from serving_ui.catalogue.spec import parse_endpoint
     from serving_ui.endpoints import commands

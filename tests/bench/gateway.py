@@ -1,10 +1,10 @@
-"""The gateway beside those that people pick instead, in one run: `python -m tests.bench.gateway [--min-ratio mlflow=5 …]`.
+"""Compares the gateway with other gateways in one run: `python -m tests.bench.gateway [--min-ratio mlflow=5 …]`.
 
 One core runs the gateway, the other the load and the upstream, the same for all: wrk and nginx with a canned chat reply for whole
 answers, a small server that streams for the rest. Ours is the product's own process, `manage.py gateway`, with everything on: token,
 right, two limits, usage. The others are installed into artefacts/peers at the first run, and check a key where they can.
 
-Prints requests/s at 32 connections (the best of three runs: what else a machine does makes a run worse and never better), median and
+Prints requests/s at 32 connections (the best of three runs, because other load of the machine only makes a run worse), median and
 99th percentile in ms at 32 and at 1, the added time to the first token, memory, cold start. Fails when a ratio of `--min-ratio` is
 not reached, or with `--budgets` when a promise about time and memory is broken.
 """
@@ -30,8 +30,8 @@ from time import perf_counter
 
 import requests
 
-from tests.bench.peers import MODEL, PEERS, Contender, Make
-from tests.bench.servers import REPLY, ROOT, load, memory, nginx
+from tests.bench.http_servers import REPLY, ROOT, load, memory, nginx
+from tests.bench.other_gateways import MODEL, PEERS, Contender, Make
 from tests.bench.streams import NoStream, OpenStreams, first_token
 from tests.support.product import Product
 from tests.support.waiting import free_port, wait_until
@@ -48,7 +48,7 @@ SCRIPT = 'wrk.method = "POST"\nwrk.body = {body}\nwrk.headers["Content-Type"] = 
 
 @dataclass
 class Figures:
-    """What was measured of one gateway. Times in milliseconds, memory in MB."""
+    """The measurements of one gateway. Times in milliseconds, memory in MB."""
 
     rate: float
     half_32: float
@@ -134,7 +134,7 @@ class Base:
         return figures
 
     def contender(self, name: str) -> Figures:
-        """A gateway before the upstream that answers at once, then a fresh one before the one that streams."""
+        """Measure a gateway with the immediate upstream, then a new one with the streaming upstream."""
         with self._running(name, self.whole) as (contender, url, process, start):
             figures = self._loaded(url, contender.headers, contender.model)
             figures.memory, figures.start = memory(process), start
@@ -148,7 +148,7 @@ class Base:
         return figures
 
     def hold(self) -> float:
-        """The memory of one process of ours with a thousand open streams, all of which then end whole."""
+        """The memory of one gateway process with a thousand open streams, which all end completely."""
         with self._running("ours", self.streamed) as (contender, url, process, _start):
             many = OpenStreams(url, contender.headers, model=contender.model, count=STREAMS)
 
@@ -207,7 +207,7 @@ class Base:
 
 
 def ours(port: int, upstream: str, folder: Path) -> Contender:
-    """The product with one governed endpoint, made through its API; then its gateway process alone."""
+    """Creates an endpoint with limits through the product's API; then runs its gateway process only."""
     product = Product(folder)
     with product.up():
         token = product.command("create_token", "bench@example.com")
@@ -243,7 +243,7 @@ def ours(port: int, upstream: str, folder: Path) -> Contender:
 
 @contextmanager
 def streaming() -> Iterator[str]:
-    """The upstream that streams; gives its host:port."""
+    """Runs the upstream that streams; yields its host:port."""
     port = free_port()
     command = [
         *(
@@ -281,7 +281,7 @@ def reached(url: str) -> bool:
 
 
 def answers(url: str, contender: Contender) -> bool:
-    """Whether it answers a streamed question, which both upstreams understand, with 200."""
+    """Whether it answers a streamed request with 200. Both upstreams accept such a request."""
     try:
         body = chat_request(contender.model)
         return requests.post(url, json=body, headers=dict(contender.headers), timeout=10).status_code == 200
@@ -300,7 +300,7 @@ def show(name: str, figures: Figures, direct: Figures) -> None:
 
 
 def judge(found: dict[str, Figures], held: float, args: argparse.Namespace) -> None:
-    """Ratios and budgets; ends the program with a sentence for each that is missed."""
+    """Compare with the ratios and budgets. Exits with a message for each one that is missed."""
     mine, direct = found["ours"], found["direct"]
     ratios = {
         name: mine.rate / figures.rate for name, figures in found.items() if name not in ("ours", "direct")

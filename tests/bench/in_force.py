@@ -1,6 +1,6 @@
-"""What "answered = in force" costs: `python -m tests.bench.in_force [--endpoints 10000] [--workers 2] [--postgresql]`.
+"""How long a change takes until all gateway processes serve it: `python -m tests.bench.in_force [--endpoints 10000] [--workers 2] [--postgresql]`.
 
-First the parts, in one process: a snapshot built whole, one that follows a change, the copy on disk. Then from outside, with the
+First the parts, in one process: a complete snapshot, an incremental one, the snapshot cache on disk. Then over HTTP, with the
 server and some gateway processes: how long a change waits until each of them serves it (the answer's Server-Timing header), and
 the whole call. Asserts nothing about time.
 """

@@ -1,6 +1,6 @@
 """Memory of `up` at rest, in all its processes: `python -m tests.bench.memory [SECONDS]`.
 
-PSS divides a page that several processes share among them, so that its sum is what the product takes from the machine. RSS counts
+PSS counts a page that several processes share only once in total, so that its sum is the memory that the product uses. RSS counts
 such pages once for each process.
 """
 

@@ -1,7 +1,7 @@
 """Server time of the pages at 1,000 endpoints: `python -m tests.bench.pages`. Prints medians; asserts nothing.
 
-Requests go through Django's whole stack (sessions, policy, templates) in one process, on SQLite in a file, so that the figure
-is the server's work alone. The budgets are those of the README.
+Requests go through Django's whole stack (sessions, policy, templates) in one process, on SQLite in a file, so that the time
+is only that of the server's code. The budgets are those of the README.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def calls(client: Any) -> list[tuple[str, float, Callable[[], object]]]:
-    """What is measured: its name, its budget in milliseconds, and the request."""
+    """(name, budget in milliseconds, request) of each measurement."""
     form = {
         "name": "new",
         "provider": "openai",

@@ -1,4 +1,4 @@
-"""What the bench runs: a bare proxy with one of several upstream clients, and the real gateway, as ASGI and RSGI applications.
+"""Applications of the bench for ASGI and RSGI: a minimal proxy with one of several upstream clients, and the real gateway.
 
 The environment says which: BENCH_CLIENT (ours, pyreqwest, aiohttp, httpx, none), BENCH_UPSTREAM (host:port), and with BENCH_SPOOL
 (a folder) the real gateway keeps records.
@@ -105,7 +105,7 @@ def none() -> Post:
 
 
 class Bare:
-    """Reads, parses, asks, answers: what any gateway at least does. The same in ASGI and RSGI."""
+    """A minimal proxy: reads, parses, sends, responds. The same for ASGI and RSGI."""
 
     post: Post
 
@@ -152,7 +152,7 @@ async def live(receive: Any, send: Any, start: Callable[[], None]) -> None:
 
 
 class Governed:
-    """The real gateway: token, right, two limits, egress policy, header by header as in the product."""
+    """The real gateway with token, right, two limits, egress policy and all headers of the product."""
 
     def __init__(self) -> None:
         values = {

@@ -1,4 +1,4 @@
-"""Streams, measured from the client's side: how late the first token comes, and what many open ones cost."""
+"""Measures streams from the client's side: the time of the first token, and many open streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def stream_request(model: str | None) -> dict[str, object]:
 def first_token(
     url: str, headers: Mapping[str, str], *, model: str | None, times: int
 ) -> tuple[float, float]:
-    """Milliseconds from the question to the first event, one connection: median and 99th percentile."""
+    """Milliseconds from the request to the first event on one connection: median and 99th percentile."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     body = json.dumps(stream_request(model))
@@ -75,7 +75,7 @@ class OpenStreams:
         await asyncio.gather(*(one() for _ in range(self._count)))
 
     async def finish(self) -> int:
-        """Reads every stream to its end; how many were whole."""
+        """Read every stream to its end; returns how many were complete."""
 
         async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
             try:

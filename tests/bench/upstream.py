@@ -1,7 +1,7 @@
 """A model that streams, for the bench: `python -m uvicorn tests.bench.upstream:app`. ASGI, no product code.
 
-A streamed question is answered with one chunk at once; then 20 more and `[DONE]`, or, when its `user` is "hold", nothing until
-somebody asks for /release.
+A streamed request is answered with one chunk immediately, then with 20 more and `[DONE]`; if its `user` is "hold", these wait
+for a request of /release.
 """
 
 from __future__ import annotations

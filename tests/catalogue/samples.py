@@ -1,4 +1,4 @@
-"""Valid configs for every provider, made from the declarations alone, so that a new provider is covered without a word here."""
+"""Valid configs for every provider, generated from the field declarations, so that new providers are covered too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFERENCE = "{{secrets/team/key}}"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way through a provider's form: the answers to the choices that other fields depend on."""
+    """One combination of the choices on which other fields of a provider's form depend."""
 
     provider: Provider
     answers: dict[str, str]
@@ -42,19 +42,19 @@ class Variant:
     def required(self) -> list[ConfigField]:
         return [field for field in self.shown() if field.required and field.path and field.default is None]
 
-    def speaks_for_a_form_only_choice(self, field: ConfigField) -> bool:
-        """Whether the API knows of the answer by this field; without it, another answer would be understood."""
+    def implies_a_form_only_choice(self, field: ConfigField) -> bool:
+        """Whether this field tells the API which choice was made; without it another choice would be assumed."""
         virtual = {each.name for each in self.config.fields() if each.is_form_only}
         return field.shown_when is not None and field.shown_when[0] in virtual
 
     def minimal(self) -> dict[str, Any]:
-        """The smallest block of the API that is valid."""
+        """The smallest valid config of the provider."""
         required = {field.name for field in self.required()}
         flat = {field.name: sample(field) for field in self.shown() if field.name in required}
         return self.config.nested({**flat, **self.answers})
 
     def full(self) -> dict[str, Any]:
-        """A block with every field that is shown."""
+        """A config with all visible fields."""
         flat = {field.name: sample(field) for field in self.shown() if field.path}
         return self.config.nested({**flat, **self.answers})
 
@@ -94,14 +94,14 @@ def config_body(*models: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def endpoint_body(**more: Any) -> dict[str, Any]:
-    """The smallest endpoint, with changes."""
+    """The body of the smallest endpoint, with changes."""
     block = {"openai_api_key": REFERENCE}
     model = external_model(registry.get("openai"), Task.CHAT, block)
     return {"name": "an-endpoint", "config": config_body(model), **more}
 
 
 def resolved(config: ProviderConfig, value: str = CANARY) -> ProviderConfig:
-    """The config as the gateway has it: every secret a plaintext."""
+    """The config as the gateway has it: all secrets are plaintexts."""
     return config.with_secrets({path: Secret.from_plaintext(value) for path in config.secrets()})
 
 

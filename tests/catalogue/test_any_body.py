@@ -1,4 +1,4 @@
-"""Whatever a client sends is either read or refused with problems, never anything else."""
+"""Every request body is either parsed or refused with problems; nothing else is raised."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ BODIES = ANYTHING | st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(body=BODIES, several=st.booleans())
-def test_any_body_is_read_or_refused(body: Any, several: bool) -> None:
+def test_any_body_is_parsed_or_refused_with_problems(body: Any, several: bool) -> None:
     try:
         spec = parse_endpoint(body, several=several)
     except SpecErrors as error:
@@ -72,7 +72,7 @@ def test_any_body_is_read_or_refused(body: Any, several: bool) -> None:
 
 @st.composite
 def valid_blocks(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """Mostly right: a provider, and some of its own fields with plausible values."""
+    """(provider name, config): mostly valid, some fields of the provider with plausible values."""
     provider = draw(st.sampled_from(list(registry.PROVIDERS.values())))
     block = draw(
         st.dictionaries(
@@ -84,7 +84,7 @@ def valid_blocks(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 @settings(max_examples=300, deadline=None)
 @given(provider_and_block=valid_blocks(), task=st.sampled_from(list(Task)))
-def test_what_is_read_survives_storage_and_the_form(
+def test_a_parsed_config_is_unchanged_by_storage_and_form(
     provider_and_block: tuple[str, dict[str, Any]], task: Task
 ) -> None:
     provider = registry.get(provider_and_block[0])

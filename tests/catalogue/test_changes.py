@@ -1,4 +1,4 @@
-"""What tells two configs apart, in the words of the form."""
+"""Differences of two configs, named by the labels of the form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.catalogue.samples import REFERENCE, config_body, external_model
 
 
 def config(provider: str = "openai", **block: Any) -> ConfigSpec:
-    """A config of a provider; `task` and `name` are the model's, the rest is the block."""
+    """A config of a provider. `task` and `name` are the model's, the rest is the provider's config."""
     task, name = block.pop("task", Task.CHAT), block.pop("name", "m")
     if provider == "openai" and not block:
         block = {"openai_api_key": REFERENCE}
@@ -40,17 +40,17 @@ OPENAI = config()
     ],
     ids=["same", "default", "model", "task", "base", "reference", "plaintext", "provider", "custom"],
 )
-def test_differences_are_labels_of_the_form(new: ConfigSpec, labels: list[str]) -> None:
+def test_differences_are_named_by_the_labels_of_the_form(new: ConfigSpec, labels: list[str]) -> None:
     assert differences(OPENAI, new) == labels
 
 
-def test_a_form_only_choice_is_a_difference_too() -> None:
+def test_a_form_only_choice_is_a_difference() -> None:
     old = config("custom", custom_provider_url="http://host")
     new = config("custom", custom_provider_url="http://host", bearer_token_auth={"token": REFERENCE})
     assert differences(old, new) == ["Authentication", "Bearer token"]
 
 
-def test_a_stored_secret_that_is_kept_is_no_difference() -> None:
+def test_an_unchanged_stored_secret_is_not_a_difference() -> None:
     (path,) = OPENAI.secrets()
     configs = [OPENAI.with_secrets({path: Secret.from_stored(stored)}) for stored in ("a", "a", "b")]
     assert differences(configs[0], configs[1]) == []
@@ -61,10 +61,10 @@ def test_the_number_of_entities_and_their_traffic_are_differences() -> None:
     model = external_model(registry.get("openai"), Task.CHAT, {"openai_api_key": REFERENCE})
     two = [model | {"name": name} for name in ("m", "n")]
 
-    def divided(m: int, n: int) -> ConfigSpec:
+    def with_traffic(m: int, n: int) -> ConfigSpec:
         shares = {"m": m, "n": n}
         routes = [{"served_entity_name": name, "traffic_percentage": share} for name, share in shares.items()]
         return parse_config(config_body(*two, traffic_config={"routes": routes}), several=True)
 
-    assert differences(OPENAI, divided(50, 50)) == ["Served entities", "Traffic"]
-    assert differences(divided(60, 40), divided(50, 50)) == ["Traffic"]
+    assert differences(OPENAI, with_traffic(50, 50)) == ["Served entities", "Traffic"]
+    assert differences(with_traffic(60, 40), with_traffic(50, 50)) == ["Traffic"]

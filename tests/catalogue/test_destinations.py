@@ -1,4 +1,4 @@
-"""Where and how secrets are sent: every address with its path, and every answer of a provider's form that decides it."""
+"""The destination of a secret: all addresses, and all fields that decide where and how it is sent."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ every_provider = pytest.mark.parametrize("provider", registry.PROVIDERS.values()
 
 
 @every_provider
-def test_each_field_that_is_no_secret_is_known_to_decide_it_or_not(provider: Provider) -> None:
-    """A new field fails here until somebody has thought of it; until then the safer of the two is in force."""
+def test_each_field_is_listed_as_part_of_the_destination_or_not(provider: Provider) -> None:
+    """A new field fails this test until it is listed; until then it counts as part of the destination."""
     found = {
         field.name: field.decides_destination for field in provider.config.fields() if field.kind != "secret"
     }
@@ -47,7 +47,7 @@ def test_each_field_that_is_no_secret_is_known_to_decide_it_or_not(provider: Pro
 
 
 def changed(block: Block, path: tuple[str, ...], value: str) -> Any:
-    """The same with another value at a path, whether a person could give it or not."""
+    """The config with another value at a path, whether valid or not."""
     name, *inner = path
     now = changed(getattr(block, name), tuple(inner), value) if inner else value
     return block.model_copy(update={name: now})
@@ -61,9 +61,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("variant", "field"), CASES, ids=[f"{variant}-{field.name}" for variant, field in CASES]
 )
-def test_another_value_of_a_decisive_field_is_another_destination(
-    variant: Variant, field: ConfigField
-) -> None:
+def test_another_value_of_a_listed_field_is_another_destination(variant: Variant, field: ConfigField) -> None:
     def goes_to(config: ProviderConfig) -> frozenset[str]:
         return variant.provider.destinations(config, Addresses())
 
@@ -74,8 +72,8 @@ def test_another_value_of_a_decisive_field_is_another_destination(
 
 
 @every_provider
-def test_two_ways_through_a_form_whose_secrets_share_a_place_lead_elsewhere(provider: Provider) -> None:
-    """Such as a key of OpenAI, which becomes one of Azure when only the API type is changed."""
+def test_variants_whose_secrets_share_a_field_have_different_destinations(provider: Provider) -> None:
+    """For example the same field holds a key of OpenAI or of Azure, depending on the API type."""
     ways = [each.config.model_validate(each.full()) for each in VARIANTS if each.provider is provider]
     sharing = [
         (one, other)
@@ -165,11 +163,11 @@ OPENAI_TYPE = "openai_api_type=openai"
     ],
     ids=["openai", "base", "ipv6", "azure", "azuread", "bedrock", "vertex", "cohere", "custom"],
 )
-def test_destinations(spec: ConfigSpec, expected: set[str]) -> None:
+def test_the_destinations_of_each_provider(spec: ConfigSpec, expected: set[str]) -> None:
     assert destinations(spec.served_entities[0], Addresses()) == expected
 
 
-def test_replaced_addresses_are_destinations_and_given_ones_stay() -> None:
+def test_replaced_default_addresses_are_destinations_and_configured_ones_are_not_replaced() -> None:
     addresses = Addresses({"openai": "http://127.0.0.1:9000", "microsoft-entra": "http://127.0.0.1:9001"})
     assert destinations(OPENAI.served_entities[0], addresses) == {"http://127.0.0.1:9000/v1", OPENAI_TYPE}
     azure = config(openai_api_type="azuread", **AZURE, **ENTRA).served_entities[0]

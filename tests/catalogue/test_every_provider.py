@@ -1,4 +1,4 @@
-"""What holds for every provider, each task and each way through its form, told from the declarations alone."""
+"""Properties of every provider, task and variant of the form, generated from the field declarations."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def pasted(variant: Variant) -> dict[str, Any]:
 
 
 @every_way
-def test_a_minimal_config_is_read_stored_and_loaded_unchanged(variant: Variant, task: Task) -> None:
+def test_a_minimal_config_is_unchanged_by_parsing_storage_and_loading(variant: Variant, task: Task) -> None:
     config = parsed(variant, variant.minimal(), task)
     stored = json.loads(json.dumps(config.stored()))
     assert ConfigSpec.load(stored) == config
@@ -84,7 +84,7 @@ def test_a_minimal_config_is_read_stored_and_loaded_unchanged(variant: Variant, 
 
 
 @every_way
-def test_what_the_api_shows_is_accepted_again(variant: Variant, task: Task) -> None:
+def test_the_public_form_of_a_config_is_accepted(variant: Variant, task: Task) -> None:
     config = parsed(variant, variant.full(), task)
     assert parse_config(json.loads(json.dumps(config.public()))) == config
 
@@ -101,7 +101,7 @@ def test_stored_secrets_survive_the_database_and_are_not_shown(variant: Variant)
 
 
 @every_variant
-def test_what_is_stored_is_shown_without_models_as_with_them(variant: Variant) -> None:
+def test_a_stored_config_is_shown_the_same_with_and_without_models(variant: Variant) -> None:
     for block in (variant.full(), pasted(variant)):
         config = parsed(variant, block)
         with_ids = config.with_secrets(
@@ -136,7 +136,7 @@ def test_each_missing_required_field_is_one_problem_at_its_path(variant: Variant
 
 
 @every_variant
-def test_each_field_that_is_not_shown_is_refused(variant: Variant) -> None:
+def test_each_hidden_field_is_refused(variant: Variant) -> None:
     real = {field.name for field in variant.config.fields() if not field.is_form_only}
     for field in variant.hidden():
         block = variant.minimal()
@@ -170,14 +170,14 @@ def test_a_flat_config_becomes_the_same_config_again(variant: Variant) -> None:
 
 
 @every_variant
-def test_leftovers_of_another_answer_are_dropped_from_the_form(variant: Variant) -> None:
+def test_values_of_fields_that_became_hidden_are_dropped(variant: Variant) -> None:
     everything = {field.name: sample(field) for field in variant.config.fields()} | variant.answers
     assert variant.config.nested(everything) == variant.full()
     variant.config.model_validate(variant.full())
 
 
 @every_variant
-def test_an_empty_form_has_its_problems_at_fields_that_are_shown(variant: Variant) -> None:
+def test_the_problems_of_an_empty_form_are_at_visible_fields(variant: Variant) -> None:
     block = variant.config.nested(
         dict.fromkeys((field.name for field in variant.config.fields()), "") | variant.answers
     )
@@ -187,7 +187,7 @@ def test_an_empty_form_has_its_problems_at_fields_that_are_shown(variant: Varian
 
 
 @every_variant
-def test_requests_and_checks_never_show_a_secret(variant: Variant) -> None:
+def test_the_text_of_requests_and_checks_contains_no_secret(variant: Variant) -> None:
     config = resolved(variant.config.model_validate(variant.minimal()))
     requests: list[UpstreamRequest | None] = []
     with suppress(SecretUnusable):
@@ -216,7 +216,7 @@ def test_every_field_has_a_label_and_examples_that_are_valid(provider: Provider)
 
 
 @every_provider
-def test_names_are_plain_and_fields_are_unique(provider: Provider) -> None:
+def test_names_are_identifiers_and_fields_are_unique(provider: Provider) -> None:
     assert re.fullmatch(r"[a-z0-9-]+", provider.name)
     assert re.fullmatch(r"[a-z0-9_]+_config", provider.config_key)
     assert provider.tasks == tuple(task for task in Task if task in provider.tasks)
@@ -265,6 +265,6 @@ def test_nested_fields_are_those_of_the_serving_api() -> None:
     }
 
 
-def test_only_what_nobody_should_choose_is_hidden() -> None:
+def test_only_palm_and_the_sandbox_are_hidden() -> None:
     assert [name for name, provider in registry.PROVIDERS.items() if provider.hidden] == ["palm", "sandbox"]
     assert [provider.name for provider in registry.offered()][:2] == ["openai", "anthropic"]

@@ -1,4 +1,4 @@
-"""Declared fields: which are shown, what a value must look like, and how flat and nested forms relate."""
+"""Declared fields: visibility, valid values, and conversion between flat and nested configs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_fields_of_openai_depend_on_the_api_type() -> None:
     assert shown(OPENAI, openai_api_type="azure")["openai_api_base"] is True
 
 
-def test_an_answer_left_over_from_another_provider_counts_as_none() -> None:
+def test_a_value_of_another_provider_is_ignored() -> None:
     assert shown(OPENAI, openai_api_type="nonsense") == shown(OPENAI)
     assert shown(BEDROCK, credentials="nonsense") == shown(BEDROCK)
 
 
-def test_a_form_only_choice_stands_before_what_depends_on_it() -> None:
+def test_a_form_only_choice_precedes_its_dependent_fields() -> None:
     names = [field.name for field in BEDROCK.fields()]
     assert names.index("credentials") == names.index("aws_access_key_id") - 1
     (credentials,) = [field for field in BEDROCK.fields() if field.is_form_only]
@@ -72,7 +72,7 @@ def test_nested_fields_are_flat_in_the_form() -> None:
     ) == {"custom_provider_url": "http://host/v1", "bearer_token_auth": {"token": secret}}
 
 
-def test_an_answer_without_its_field_is_not_taken_for_another_answer() -> None:
+def test_a_missing_choice_is_not_replaced_by_another() -> None:
     with pytest.raises(ValueError, match="Bearer token is missing"):
         CUSTOM.model_validate(
             CUSTOM.nested({"custom_provider_url": "http://host/v1", "authentication": "bearer_token"})
@@ -93,7 +93,7 @@ def test_the_bedrock_provider_may_be_in_capitals() -> None:
         BEDROCK.model_validate({"aws_region": "us-east-1", "bedrock_provider": "meta"} | keys)
 
 
-def test_suggestions_depend_on_the_answers() -> None:
+def test_suggestions_depend_on_the_values() -> None:
     openai, bedrock = registry.get("openai"), registry.get("amazon-bedrock")
     assert "gpt-3.5-turbo" in openai.suggestions(Task.CHAT, {})
     assert "gpt-35-turbo" in openai.suggestions(Task.CHAT, {"openai_api_type": "azuread"})
@@ -140,7 +140,7 @@ def test_addresses_that_are_refused(address: str) -> None:
     assert message.startswith("Base ")
 
 
-def test_a_pasted_service_account_key_may_have_lines_and_other_keys_may_not() -> None:
+def test_only_a_pasted_service_account_key_may_have_several_lines() -> None:
     key = '{\n  "type": "service_account",\n  "name": "サービス"\n}'
     vertex = registry.get("google-cloud-vertex-ai").config
     block = {"project_id": "p", "region": "us-central1", "private_key_plaintext": key}
@@ -156,13 +156,13 @@ def test_a_reference_given_as_plaintext_is_pointed_out() -> None:
         OPENAI.model_validate({"openai_api_key_plaintext": REFERENCE})
 
 
-def test_an_empty_twin_is_not_the_second_of_a_pair() -> None:
+def test_an_empty_plaintext_field_beside_a_reference_is_accepted() -> None:
     block = {"openai_api_key": REFERENCE, "openai_api_key_plaintext": "  "}
     (secret,) = OPENAI.model_validate(block).secrets().values()
     assert secret.kind == "reference"
 
 
-def test_json_schemas_name_the_fields_in_words() -> None:
+def test_json_schemas_contain_labels_of_the_fields() -> None:
     properties = OPENAI.model_json_schema()["properties"]
     assert properties["openai_api_base"]["title"] == "OpenAI API base"
     assert "description" in properties["openai_api_base"]
@@ -179,11 +179,11 @@ def test_a_nested_field_cannot_depend_on_another() -> None:
         Outer.fields()
 
 
-def test_what_is_no_object_is_a_problem_of_the_block() -> None:
+def test_a_config_that_is_not_an_object_is_a_problem() -> None:
     assert [problem.path for problem in parse({}, 5, trusted=False).problems] == [()]
 
 
-def test_url_and_text_declare_the_same_way() -> None:
+def test_url_and_text_fields_are_declared_the_same_way() -> None:
     class Config(ProviderConfig):
         a: str = url(_("A"))
         b: str | None = text(_("B"), required=False, max_length=3)

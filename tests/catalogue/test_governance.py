@@ -1,4 +1,4 @@
-"""AI gateway settings and notifications: whatever is accepted is kept as given, and what has no effect is said."""
+"""AI gateway settings and notifications are stored as sent, and settings without effect cause a warning."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ WHOLE: dict[str, Any] = {
 }
 
 
-def test_everything_that_the_api_knows_is_kept_as_given():
+def test_all_known_settings_are_stored_as_sent():
     settings = AiGateway.parsed(WHOLE)
     assert settings.stored() == WHOLE
     assert settings.unknown == []
     assert settings.without_effect() == ["guardrails", "inference_table_config"]
 
 
-def test_what_is_switched_off_needs_no_warning():
+def test_disabled_settings_cause_no_warning():
     assert AiGateway.parsed({"inference_table_config": {"enabled": False}}).without_effect() == []
 
 
-def test_null_is_as_good_as_nothing():
+def test_null_is_the_same_as_a_missing_field():
     assert AiGateway.parsed(dict.fromkeys(WHOLE)).stored() == {}
 
 
-def test_unknown_fields_are_named_with_their_path():
+def test_unknown_fields_are_reported_with_their_path():
     body = {"guardrails": {"input": {"pii": {"mood": 1}}}, "rate_limits": [{"calls": 1, "hue": 2}], "x": 3}
     assert AiGateway.parsed(body).unknown == ["x", "guardrails.input.pii.mood", "rate_limits[0].hue"]
 
@@ -76,7 +76,7 @@ def test_any_body_is_accepted_or_refused_with_paths(body):
         assert AiGateway.parsed(settings.stored()) == settings
 
 
-def test_an_address_of_a_notification_must_be_one():
+def test_a_notification_address_must_be_an_e_mail_address():
     assert EmailNotifications.parsed({"on_update_success": ["a@b.c"]}, "email_notifications").stored() == {
         "on_update_success": ["a@b.c"]
     }
@@ -85,13 +85,13 @@ def test_an_address_of_a_notification_must_be_one():
     assert caught.value.problems[0].path == ("email_notifications", "on_update_success", 1)
 
 
-def test_route_optimization_is_refused_where_it_is_asked_for():
+def test_route_optimization_is_refused_at_its_field():
     with pytest.raises(SpecErrors) as caught:
         parse_endpoint({"name": "chat", "config": {}, "route_optimized": True})
     assert ("route_optimized",) in {problem.path for problem in caught.value.problems}
 
 
-def test_every_kind_of_limit_is_accepted_with_what_it_needs():
+def test_every_kind_of_limit_is_accepted_with_its_required_fields():
     for name, key in LIMIT_KEYS.items():
         who = {"principal": "somebody"} if key.needs_principal else {}
         for unit in LIMIT_UNITS:

@@ -1,4 +1,4 @@
-"""Every error that pydantic knows becomes a sentence, and sentences can be said in another language."""
+"""Every error type of pydantic has a message, and messages can be translated later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JARGON = ("input", "Extra", "frozenset", "dictionary", "iterable", "%(", "valid 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_pydantic_error_is_a_sentence(kind: str) -> None:
+def test_each_pydantic_error_has_a_message(kind: str) -> None:
     text = sentence(kind, "Calls", CONTEXT)
     assert text.startswith("Calls ")
     assert text.endswith(".")
@@ -37,7 +37,7 @@ def test_all_problems_are_in_the_error() -> None:
 FRENCH = {"%(label)s is one of: %(known)s.": "%(label)s : %(known)s.", "Key": "Clé", "A": "Un"}
 
 
-def test_a_text_can_be_said_again_in_another_language() -> None:
+def test_a_text_can_be_translated_later() -> None:
     text = _("%(label)s is one of: %(known)s.").fill(label=_("Key"), known=[_("A"), "A"])
     assert text == "Key is one of: A, A."
     for same in (text, copy.deepcopy(text), pickle.loads(pickle.dumps(text))):
@@ -45,6 +45,6 @@ def test_a_text_can_be_said_again_in_another_language() -> None:
         assert same.translated(lambda text: FRENCH.get(text, text)) == "Clé : Un, A."
 
 
-def test_a_text_without_parts_may_have_percent_signs_and_braces() -> None:
+def test_a_text_without_parameters_may_contain_percent_signs_and_braces() -> None:
     assert _("100 % of {{secrets/scope/key}}") == "100 % of {{secrets/scope/key}}"
     assert _("100 %").translated(str) == "100 %"

@@ -1,4 +1,4 @@
-"""Golden requests: what each provider is sent for a query and for the check of its credentials."""
+"""The upstream requests of each provider for a query and for a credential check."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ TAKEN = {"messages": [{"role": "user", "content": "hi"}]}
         "sandbox",
     ],
 )
-def test_a_chat_request(  # noqa: PLR0917 - one for each column above
+def test_each_providers_chat_request(  # noqa: PLR0917 - one for each column above
     provider: str,
     block: dict[str, Any],
     url: str,
@@ -217,7 +217,7 @@ def test_a_custom_url_may_be_the_base_or_one_operation(ending: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "a b", "a:b", "a\nb", "ä"])
-def test_a_custom_key_cannot_be_sent_under_a_name_that_changes_the_request(name: str) -> None:
+def test_a_custom_key_header_cannot_change_the_request(name: str) -> None:
     block = CUSTOM | {"api_key_auth": {"key": name, "value": REFERENCE}}
     with pytest.raises(ValueError, match="API key name"):
         registry.get("custom").config.model_validate(block)
@@ -303,7 +303,7 @@ AZURE_MODELS = "https://my.openai.azure.com/openai/models?api-version=2024-10-21
         "sandbox",
     ],
 )
-def test_a_check_is_a_harmless_get(
+def test_a_credential_check_is_a_get_without_side_effects(
     provider: str, block: dict[str, Any], url: str, headers: tuple[tuple[str, str], ...], auth: object
 ) -> None:
     request = checked(provider, block)
@@ -312,7 +312,7 @@ def test_a_check_is_a_harmless_get(
     assert (request.headers, request.auth) == ((ACCEPT, *headers), auth)
 
 
-def test_bedrock_is_checked_by_asking_who_the_keys_are() -> None:
+def test_bedrock_keys_are_checked_with_get_caller_identity() -> None:
     request = checked("amazon-bedrock", BEDROCK | ACCESS_KEYS)
     assert request is not None
     assert (request.method, request.url) == ("POST", "https://sts.us-east-1.amazonaws.com/")
@@ -323,14 +323,14 @@ def test_bedrock_is_checked_by_asking_who_the_keys_are() -> None:
     assert registry.get("amazon-bedrock").check_refused == {401, 403}
 
 
-def test_bedrock_with_an_instance_profile_checks_the_machines_keys() -> None:
+def test_bedrock_with_an_instance_profile_checks_the_keys_of_the_machine() -> None:
     arn = "arn:aws:iam::123456789012:instance-profile/bedrock"
     request = checked("amazon-bedrock", BEDROCK | {"instance_profile_arn": arn})
     assert request is not None
     assert request.auth == AwsInstanceProfile("sts", "us-east-1", arn)
 
 
-def test_a_service_credential_fails_the_deployment_with_what_to_do() -> None:
+def test_a_service_credential_fails_the_deployment_with_advice() -> None:
     with pytest.raises(SecretUnusable, match="give access keys or an instance profile"):
         checked("amazon-bedrock", BEDROCK | {"uc_service_credential_name": "my-credential"})
 
@@ -382,7 +382,7 @@ REPLACED = Addresses(
         "sandbox",
     ],
 )
-def test_a_default_address_can_be_replaced_and_a_given_one_cannot(
+def test_default_addresses_can_be_replaced_and_configured_ones_cannot(
     provider: str, block: dict[str, Any], replaced: bool
 ) -> None:
     request, plain = checked(provider, block, REPLACED), checked(provider, block)
@@ -391,7 +391,7 @@ def test_a_default_address_can_be_replaced_and_a_given_one_cannot(
     assert request.url.split("/", 3)[3] == plain.url.split("/", 3)[3]
 
 
-def test_the_login_host_can_be_replaced_on_its_own() -> None:
+def test_the_login_host_can_be_replaced_separately() -> None:
     request = checked("openai", WITH_ENTRA, Addresses({"microsoft-entra": "http://127.0.0.1:9001"}))
     assert request is not None and isinstance(request.auth, ClientCredentials)
     assert request.url == AZURE_MODELS

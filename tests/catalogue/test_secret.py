@@ -1,4 +1,4 @@
-"""A secret cannot be printed, logged, serialised or pickled, wherever it is."""
+"""A secret cannot be printed, logged, serialised or pickled, alone or inside other objects."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("way", SPELLINGS)
-def test_no_spelling_shows_the_value(way: str) -> None:
+def test_no_string_conversion_shows_the_value(way: str) -> None:
     assert CANARY not in SPELLINGS[way]
     assert "<Secret>" in SPELLINGS[way]
 
 
-def test_json_pickle_and_its_state_refuse() -> None:
+def test_json_and_pickle_raise() -> None:
     for refuse in (
         json.dumps,
         pickle.dumps,
@@ -67,7 +67,7 @@ def test_logging_and_tracebacks_do_not_show_it(caplog: pytest.LogCaptureFixture)
     assert CANARY not in caplog.text
 
 
-def test_it_cannot_be_changed_and_copies_are_itself() -> None:
+def test_a_secret_is_immutable_and_copies_are_the_same_object() -> None:
     with pytest.raises(AttributeError):
         PLAIN.kind = "stored"
     with pytest.raises(AttributeError):
@@ -79,7 +79,7 @@ def test_it_cannot_be_changed_and_copies_are_itself() -> None:
     assert not hasattr(PLAIN, "__dict__")
 
 
-def test_equality_is_of_kind_and_content() -> None:
+def test_secrets_are_equal_by_kind_and_content() -> None:
     assert Secret.from_plaintext("a") == Secret.from_plaintext("a")
     assert Secret.from_plaintext("a") != Secret.from_plaintext("b")
     assert Secret.from_plaintext("a") != Secret.from_stored("a")
@@ -107,7 +107,7 @@ def test_a_reference_has_scope_and_key_and_is_shown() -> None:
         "{{secrets//b}}",
     ],
 )
-def test_anything_else_is_no_reference(text: str) -> None:
+def test_other_texts_are_not_references(text: str) -> None:
     with pytest.raises(ValueError, match=r"looks like \{\{secrets/scope/key\}\}"):
         Secret.from_reference(text)
 
@@ -120,7 +120,7 @@ def test_only_a_plaintext_can_be_revealed() -> None:
         _ = PLAIN.reference
 
 
-def test_pydantic_takes_secrets_only_and_says_nothing_of_what_it_got() -> None:
+def test_pydantic_accepts_only_secrets_and_its_error_shows_no_value() -> None:
     with pytest.raises(ValidationError) as refused:
         Holder.model_validate({"secret": PLAIN, "other": 1} | {"secret": 5})
     assert "Secret" in str(refused.value)
@@ -142,7 +142,7 @@ def test_pydantic_takes_secrets_only_and_says_nothing_of_what_it_got() -> None:
         CANARY,
     ],
 )
-def test_a_refused_spec_says_nothing_of_what_was_given(block: object) -> None:
+def test_the_error_of_a_refused_spec_shows_no_secret(block: object) -> None:
     model = {"provider": "openai", "name": "m", "task": "llm/v1/chat", "openai_config": block}
     try:
         parse_endpoint(endpoint_body(config=config_body(model)))
@@ -154,7 +154,7 @@ def test_a_refused_spec_says_nothing_of_what_was_given(block: object) -> None:
         pytest.fail("This should have been refused.")
 
 
-def test_an_accepted_spec_shows_nothing_of_what_was_given() -> None:
+def test_the_text_of_an_accepted_spec_shows_no_secret() -> None:
     block = {"openai_api_key_plaintext": CANARY}
     model = {"provider": "openai", "name": "m", "task": "llm/v1/chat", "openai_config": block}
     spec = parse_endpoint(endpoint_body(config=config_body(model)))

@@ -1,4 +1,4 @@
-"""The body of the API: names, served entities, traffic, rate limits, tags, and what is said about fields that are not known."""
+"""Parsing of request bodies: names, served entities, traffic, rate limits, tags, and unknown fields."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(body: object, **options: Any) -> dict[tuple[str | int, ...], str]:
     return {problem.path: problem.message for problem in error.value.problems}
 
 
-def test_the_smallest_endpoint_has_everything_that_is_not_given() -> None:
+def test_the_smallest_endpoint_has_defaults() -> None:
     spec = parse_endpoint(endpoint_body())
     assert (spec.name, spec.description, spec.rate_limits, spec.tags) == ("an-endpoint", "", [], [])
     assert spec.config.is_external
@@ -46,7 +46,7 @@ def test_the_smallest_endpoint_has_everything_that_is_not_given() -> None:
     }
 
 
-def test_null_counts_as_not_given() -> None:
+def test_null_is_the_same_as_a_missing_field() -> None:
     nulls = dict.fromkeys(("description", "rate_limits", "tags", "ai_gateway", "route_optimized"))
     assert parse_endpoint(endpoint_body(**nulls)) == parse_endpoint(endpoint_body())
     assert parse_endpoint(endpoint_body(**nulls)).unknown == []
@@ -78,7 +78,7 @@ def test_names_that_are_refused(name: str) -> None:
     assert list(refused(endpoint_body(name=name))) == [("name",)]
 
 
-def test_a_missing_name_and_a_missing_config_are_both_said() -> None:
+def test_a_missing_name_and_a_missing_config_are_both_reported() -> None:
     assert refused({}) == {
         ("name",): "Name is missing. Give it and try again.",
         ("config",): "Config is missing. Give it and try again.",
@@ -86,7 +86,7 @@ def test_a_missing_name_and_a_missing_config_are_both_said() -> None:
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5, True])
-def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: object) -> None:
     assert refused(body) == {(): "The body must be an object."}
 
 
@@ -107,7 +107,7 @@ def test_a_served_entity_is_named_after_its_model(model: str, name: str | None) 
     assert names.entity_name_problem(config.served_entities[0].name) is None
 
 
-def test_a_served_entity_keeps_the_name_that_it_is_given() -> None:
+def test_a_served_entity_can_have_its_own_name() -> None:
     body = {"served_entities": [{"name": "mine", "external_model": chat()}]}
     assert parse_config(body).public()["traffic_config"]["routes"][0]["served_entity_name"] == "mine"
     body["served_entities"][0]["name"] = "my.name"
@@ -131,20 +131,20 @@ def test_a_served_entity_keeps_the_name_that_it_is_given() -> None:
         ({"anthropic_config": {"anthropic_api_key": REFERENCE}}, ("anthropic_config",)),
     ],
 )
-def test_what_is_wrong_with_an_external_model(change: dict[str, Any], path: tuple[str, ...]) -> None:
+def test_problems_of_an_external_model(change: dict[str, Any], path: tuple[str, ...]) -> None:
     model = chat() | change
     assert list(refused(endpoint_body(config=config_body(model)))) == [
         ("config", "served_entities", 0, "external_model", *path)
     ]
 
 
-def test_a_task_that_the_provider_lacks_is_refused_with_those_that_it_has() -> None:
+def test_an_unsupported_task_is_refused_with_the_supported_ones() -> None:
     model = external_model(ANTHROPIC, Task.EMBEDDINGS, {"anthropic_api_key": REFERENCE})
     (message,) = refused(endpoint_body(config=config_body(model))).values()
     assert "llm/v1/chat, llm/v1/completions" in message
 
 
-def test_a_provider_with_nothing_to_configure_needs_no_block() -> None:
+def test_a_provider_without_fields_needs_no_config() -> None:
     model = {"provider": "sandbox", "name": "sandbox-chat", "task": "llm/v1/chat"}
     assert parse_config(config_body(model)).task == Task.CHAT
 
@@ -152,7 +152,7 @@ def test_a_provider_with_nothing_to_configure_needs_no_block() -> None:
 @pytest.mark.parametrize(
     "field", ["entity_name", "workload_size", "scale_to_zero_enabled", "environment_vars"]
 )
-def test_what_runs_here_cannot_be_given_with_an_external_model(field: str) -> None:
+def test_settings_of_own_models_are_refused_with_an_external_model(field: str) -> None:
     body = {"served_entities": [{"external_model": chat(), field: "x"}]}
     assert list(refused(endpoint_body(config=body))) == [("config", "served_entities", 0, field)]
 
@@ -176,7 +176,7 @@ def routes(**shares: int) -> dict[str, Any]:
     }
 
 
-def test_several_external_models_share_a_task_and_divide_the_traffic() -> None:
+def test_several_external_models_have_one_task_and_shares_of_the_traffic() -> None:
     body = config_body(chat("a"), chat("b"), traffic_config=routes(a=70, b=30))
     assert [each.traffic_percentage for each in parse_config(body, several=True).traffic_config.routes] == [
         70,
@@ -202,7 +202,7 @@ def test_several_external_models_share_a_task_and_divide_the_traffic() -> None:
     ],
     ids=["no traffic", "not 100", "one without", "unknown", "other task"],
 )
-def test_what_is_wrong_with_several(body: dict[str, Any], path: tuple[str | int, ...]) -> None:
+def test_problems_of_several_external_models(body: dict[str, Any], path: tuple[str | int, ...]) -> None:
     assert list(refused(endpoint_body(config=body), several=True)) == [("config", *path)]
 
 
@@ -213,7 +213,7 @@ def test_served_entity_names_are_unique() -> None:
     assert ("config", "served_entities", 1, "name") in found
 
 
-def test_a_single_entity_takes_all_the_traffic() -> None:
+def test_a_single_entity_gets_all_traffic() -> None:
     parse_config(config_body(chat("a"), traffic_config=routes(a=100)))
     found = refused(endpoint_body(config=config_body(chat("a"), traffic_config=routes(a=50))))
     assert found == {
@@ -232,11 +232,11 @@ def test_both_names_of_a_route_are_accepted_when_they_agree() -> None:
 
 
 @pytest.mark.parametrize("calls", [-1, 1.5, "5", True, None, 10**10])
-def test_calls_are_a_whole_number(calls: object) -> None:
+def test_calls_must_be_a_whole_number(calls: object) -> None:
     assert list(refused(endpoint_body(rate_limits=[{"calls": calls}]))) == [("rate_limits", 0, "calls")]
 
 
-def test_rate_limits_are_for_the_endpoint_or_each_user_and_given_once() -> None:
+def test_a_rate_limit_has_a_known_key_and_appears_once() -> None:
     limits = parse_rate_limits([{"calls": 0}, {"calls": 5, "key": "user", "renewal_period": "minute"}])
     assert [(limit.key, limit.calls) for limit in limits] == [("endpoint", 0), ("user", 5)]
     assert list(refused(endpoint_body(rate_limits=[{"calls": 1}, {"calls": 2}]))) == [
@@ -272,7 +272,7 @@ def test_tags_that_are_refused(tags: object, path: tuple[str | int, ...]) -> Non
     assert [problem.path for problem in error.value.problems] == [("tags", *path)]
 
 
-def test_descriptions_may_have_lines_and_no_control_characters() -> None:
+def test_descriptions_may_have_several_lines_but_no_control_characters() -> None:
     assert parse_endpoint(endpoint_body(description="One.\nTwo.")).description == "One.\nTwo."
     for wrong in ("a\x00", "x" * 2001, 5, "\ud800"):
         assert list(refused(endpoint_body(description=wrong))) == [("description",)]
@@ -297,7 +297,7 @@ def test_unknown_fields_are_accepted_and_reported() -> None:
     assert spec.config.public() == parse_endpoint(endpoint_body(config=config_body(chat()))).config.public()
 
 
-def test_unknown_fields_inside_nested_blocks_are_reported() -> None:
+def test_unknown_nested_fields_are_reported() -> None:
     block = {
         "custom_provider_url": "http://host/v1",
         "bearer_token_auth": {"token": REFERENCE, "tokens": "x"},
@@ -308,7 +308,7 @@ def test_unknown_fields_inside_nested_blocks_are_reported() -> None:
     ]
 
 
-def test_an_id_of_a_stored_secret_is_worth_nothing_from_outside() -> None:
+def test_the_id_of_a_stored_secret_is_not_accepted_from_clients() -> None:
     model = chat(openai_config={"openai_api_key_plaintext": {"stored": "someone-elses"}})
     assert len(refused(endpoint_body(config=config_body(model)))) == 1
 
@@ -323,7 +323,7 @@ def test_secrets_can_be_replaced_by_path() -> None:
     assert config.secrets()[paths[1]].kind == "reference"
 
 
-def test_history_stays_readable_when_rules_become_stricter() -> None:
+def test_stored_configs_are_readable_after_rules_become_stricter() -> None:
     stored = parse_config(config_body(chat())).stored()
     block = stored["served_entities"][0]["external_model"]["openai_config"]
     block |= {"openai_api_version": "not a date", "openai_api_base": "ftp://old"}
@@ -332,7 +332,7 @@ def test_history_stays_readable_when_rules_become_stricter() -> None:
     assert ConfigSpec.load(stored).served_entities[0].external_model.name == "gpt-4o"
 
 
-def test_what_cannot_be_understood_is_said_when_loading() -> None:
+def test_an_unreadable_stored_config_raises_on_loading() -> None:
     stored = parse_config(config_body(chat())).stored()
     stored["served_entities"][0]["external_model"]["provider"] = "gone"
     with pytest.raises(SpecErrors, match="no such provider"):

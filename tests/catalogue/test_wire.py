@@ -1,4 +1,4 @@
-"""Requests as data: addresses, headers that carry a secret, and the body for an upstream that speaks the OpenAI wire."""
+"""Upstream requests: addresses, headers with secrets, and bodies in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_request_hides_headers_and_body() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "  ", "a\nb", "a\x00b", "schlüssel", "a\u2028b"])
-def test_a_secret_that_no_header_can_carry_is_refused_in_words(value: str) -> None:
+def test_a_secret_that_is_no_valid_header_value_is_refused_with_a_message(value: str) -> None:
     with pytest.raises(SecretUnusable, match="Store it again") as refused:
         upstream.bearer(Secret.from_plaintext(value))
     assert not value.strip() or value not in str(refused.value)
@@ -46,7 +46,7 @@ def test_white_space_around_a_key_is_not_sent() -> None:
         upstream.bearer(None)
 
 
-def test_the_body_passes_unknown_fields_and_drops_what_is_ours() -> None:
+def test_the_body_keeps_unknown_fields_and_drops_those_of_the_gateway() -> None:
     body = {
         "model": "the-endpoint",
         "messages": [{"role": "user", "content": "hi"}],
@@ -79,15 +79,15 @@ def test_extra_params_must_be_an_object() -> None:
     assert upstream.openai_body({"extra_params": None}, model="m") == {"model": "m"}
 
 
-def test_bodies_are_utf8_json_even_with_half_a_surrogate_pair() -> None:
+def test_bodies_are_utf8_json_even_with_lone_surrogates() -> None:
     assert upstream.post_json("https://host", {"a": "日本"}).body == '{"a":"日本"}'.encode()
     assert upstream.post_json("https://host", {"a": "\ud800"}).body == b'{"a":"\\ud800"}'
 
 
-def test_a_stream_asks_for_events() -> None:
+def test_a_streamed_request_accepts_event_streams() -> None:
     assert ("Accept", "text/event-stream") in upstream.post_json("https://host", {"stream": True}).headers
     assert ("Accept", "application/json") in upstream.post_json("https://host", {"stream": False}).headers
 
 
-def test_a_value_is_one_segment_of_a_path() -> None:
+def test_a_value_is_quoted_as_one_path_segment() -> None:
     assert upstream.path_segment("a/../b?c#d") == "a%2F..%2Fb%3Fc%23d"

@@ -1,4 +1,4 @@
-"""compose.yaml, read as Compose reads it."""
+"""Parses compose.yaml as Compose does."""
 
 from __future__ import annotations
 

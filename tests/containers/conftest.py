@@ -44,7 +44,7 @@ def image(engine: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def site() -> str:
-    """Where the proxy listens on this machine."""
+    """The address of the proxy on this machine."""
     return f"http://localhost:{free_port()}"
 
 

@@ -49,7 +49,7 @@ def podman(*arguments: str, check: bool = True, seconds: float = SECONDS) -> sub
 
 
 class Stack:
-    """The project: its containers, networks and volumes have names with a prefix of their own."""
+    """The project: its containers, networks and volumes have names with their own prefix."""
 
     def __init__(self, project: str, environment: Mapping[str, str]) -> None:
         self.project = project
@@ -57,7 +57,7 @@ class Stack:
         self.services: dict[str, dict[str, Any]] = self._file["services"]
 
     def up(self) -> None:
-        """Returns once every service with a health check is healthy."""
+        """Start the services and wait until all with a health check are healthy."""
         for name, options in self._file["networks"].items():
             internal = ["--internal"] if options.get("internal") else []
             podman("network", "create", *internal, self._name(name))
@@ -71,7 +71,7 @@ class Stack:
             self.wait_until_healthy(name)
 
     def down(self) -> None:
-        """Removes everything that belongs to the project."""
+        """Remove everything of the project."""
         for name in reversed(self.services):
             podman("rm", "--force", "--time", "5", "--volumes", self._name(name), check=False)
         for name in self._file["volumes"]:

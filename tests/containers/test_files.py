@@ -1,4 +1,4 @@
-"""Dockerfile, compose.yaml and .dockerignore agree with the code and keep their promises. Needs no podman."""
+"""Dockerfile, compose.yaml and .dockerignore agree with the code and the documentation. Needs no podman."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", commands(), ids=shlex.join)
-def test_a_command_exists_and_knows_its_options(command: list[str]):
+def test_every_command_exists_with_its_options(command: list[str]):
     program, *arguments = command
     if program == "celery":
         arguments = ["-m", "celery", *arguments]
@@ -59,13 +59,13 @@ def test_a_command_exists_and_knows_its_options(command: list[str]):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_every_setting_in_it_exists(file: Path):
+def test_every_setting_in_compose_exists(file: Path):
     assert settings.configured  # reading the settings registers their names
     known = {env.PREFIX + name + end for name in env.known_settings() for end in ("", "_FILE")}
     assert set(re.findall(r"SERVING_UI_[A-Z_]+", file.read_text())) <= known
 
 
-def test_no_image_floats():
+def test_every_image_has_a_fixed_version():
     images = [base(), *(service["image"] for service in SERVICES.values() if "build" not in service)]
     assert len(images) == 4
     assert all(re.search(r":(?!latest)[\w.-]*\d[\w.-]*$", image) for image in images), images
@@ -80,7 +80,7 @@ def test_no_password_has_a_default():
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_has_no_rights_and_writes_only_its_data(role: str):
+def test_every_role_drops_capabilities_and_has_a_read_only_root(role: str):
     service = ROLES[role]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
@@ -111,7 +111,7 @@ def test_what_the_image_copies_exists_and_is_not_ignored():
         assert any(fnmatch(source.split("/")[0], pattern) for pattern in allowed), source
 
 
-def test_the_image_makes_its_environment_as_manage_py_does():
+def test_the_dockerfile_calls_the_function_that_manage_py_calls():
     [module, name] = re.findall(r"from (serving_ui[\w.]+) import (\w+)", compose.DOCKERFILE.read_text())[0]
     enter = getattr(importlib.import_module(module), name)
     assert enter.__code__.co_varnames[: enter.__code__.co_argcount + enter.__code__.co_kwonlyargcount] == (

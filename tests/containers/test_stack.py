@@ -21,7 +21,7 @@ ROLES = ("web", "gateway", "worker", "beat")
 
 
 class Client:
-    """A program with the token of an admin, which calls through the proxy."""
+    """Calls the API through the proxy with the token of an admin."""
 
     def __init__(self, site: str, token: str) -> None:
         self.site = site
@@ -91,7 +91,7 @@ def test_a_service_can_be_restarted(stack: Stack, client: Client, role: str):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_has_no_rights_and_writes_only_its_data(stack: Stack, role: str):
+def test_a_running_role_has_no_capabilities_and_writes_only_its_data(stack: Stack, role: str):
     script = (
         "id -u; grep CapBnd /proc/self/status; touch /data/x /tmp/x && rm /data/x && echo writable;"
         " touch /app/x /x /app/.venv/x; ls -A /app"
@@ -101,14 +101,14 @@ def test_a_role_has_no_rights_and_writes_only_its_data(stack: Stack, role: str):
     assert done.stderr.count("Read-only file system") == 3
 
 
-def test_the_roles_share_keys_that_nobody_else_reads(stack: Stack):
+def test_the_roles_share_key_files_readable_by_their_user_only(stack: Stack):
     keys = stack.exec("web", "stat", "--format", "%n %a", "/data/session.key", "/data/vault.key").stdout
     assert keys.split("\n")[:2] == ["/data/session.key 600", "/data/vault.key 600"]
     digests = {stack.exec(role, "sha256sum", "/data/vault.key").stdout for role in ROLES}
     assert len(digests) == 1
 
 
-def test_usage_reaches_the_database(stack: Stack, client: Client):
+def test_usage_is_ingested_into_the_database(stack: Stack, client: Client):
     wait_until(lambda: client.answers("first"), what="a query to be answered", seconds=SECONDS)
 
     def is_complete() -> bool:
@@ -122,7 +122,7 @@ def test_usage_reaches_the_database(stack: Stack, client: Client):
     )
 
 
-def test_keys_can_come_from_files(image: str, key_files: Path):
+def test_keys_can_be_read_from_files(image: str, key_files: Path):
     names = podman(
         "run", "--rm", "--no-healthcheck", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp",
         f"--volume={key_files}:/run/keys:ro", "--env=SERVING_UI_SECRET_KEY_FILE=/run/keys/secret_key",
@@ -133,7 +133,7 @@ def test_keys_can_come_from_files(image: str, key_files: Path):
     assert not [name for name in names if name.endswith(".key")]
 
 
-def test_the_image_alone_runs_everything(image: str):
+def test_one_container_of_the_image_runs_the_whole_product(image: str):
     name = "serving-ui-test-alone"
     podman(
         "run", "--detach", "--init", "--name", name, "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp",

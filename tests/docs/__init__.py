@@ -1,1 +1,1 @@
-"""The documentation: in the product, in the repository, and whether what it says works."""
+"""The documentation: pages in the product and Markdown files of the repository."""

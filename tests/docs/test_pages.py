@@ -93,7 +93,7 @@ def test_the_providers_page_has_a_section_for_each_provider_with_each_field(brow
             assert str(field.label) in page.text
 
 
-def test_a_part_that_is_not_made_is_refused():
+def test_an_unknown_generated_part_is_refused():
     with pytest.raises(KeyError):
         generated.expand("```generated\nnothing\n```")
 

@@ -9,20 +9,18 @@ from tests.architecture.sources import ROOT
 from tests.support.documentation import PARSER
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-MOST_LINES, MOST_WORDS, MOST_LINES_OF_A_PARAGRAPH = 160, 1100, 3
+MAX_LINES, MAX_WORDS, MAX_PARAGRAPH_LINES = 160, 1100, 3
 
 
 def test_it_has_at_most_160_lines_and_1100_words():
-    assert len(TEXT.splitlines()) <= MOST_LINES
-    assert len(TEXT.split()) <= MOST_WORDS
+    assert len(TEXT.splitlines()) <= MAX_LINES
+    assert len(TEXT.split()) <= MAX_WORDS
 
 
 def test_no_paragraph_has_more_than_three_lines():
     paragraphs = [token for token in PARSER.parse(TEXT) if token.type == "paragraph_open"]
     long = [
-        token.map
-        for token in paragraphs
-        if token.map and token.map[1] - token.map[0] > MOST_LINES_OF_A_PARAGRAPH
+        token.map for token in paragraphs if token.map and token.map[1] - token.map[0] > MAX_PARAGRAPH_LINES
     ]
     assert paragraphs
     assert long == []

@@ -1,4 +1,4 @@
-"""Every command reports what it changes, in its transaction: the seam that an audit log is built on."""
+"""Every command reports its change within its transaction, for an audit log."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DOMAINS = ("accounts", "endpoints", "vault", "revisions")
 
 @dataclass
 class World:
-    """Who and what the commands act on."""
+    """The objects that the commands act on."""
 
     admin: User
     owner: User
@@ -67,7 +67,7 @@ class World:
 
 @dataclass(frozen=True)
 class Command:
-    """A call, with what it must report: kind, name, and some fields before and after."""
+    """A call and the change that it must report: kind, name, and some fields before and after."""
 
     call: Callable[[World], object]
     kind: str
@@ -272,7 +272,7 @@ def public_functions() -> Iterator[Callable[..., Any]]:
 
 
 @contextmanager
-def receiving(receiver: Callable[[ReportedChange], None]) -> Iterator[None]:
+def receive_changes(receiver: Callable[[ReportedChange], None]) -> Iterator[None]:
     def receive(change: ReportedChange, **_signal: object) -> None:
         receiver(change)
 
@@ -284,7 +284,7 @@ def receiving(receiver: Callable[[ReportedChange], None]) -> Iterator[None]:
 
 
 def rows() -> dict[str, list[Any]]:
-    """Every row of the domains."""
+    """All rows of the apps' tables."""
     models = [model for label in DOMAINS for model in apps.get_app_config(label).get_models()]
     return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in models}
 
@@ -301,15 +301,15 @@ def named(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix('serving_ui.')}.{function.__name__}"
 
 
-def test_every_public_function_of_the_modules_of_commands_is_in_the_table():
+def test_every_public_command_is_in_the_table():
     assert {named(function) for function in public_functions()} == {named(each) for each in COMMANDS}
 
 
 @pytest.mark.parametrize("function", COMMANDS, ids=named)
-def test_a_command_reports_what_was_before_and_after(function: Callable[..., Any], world: World):
+def test_a_command_reports_its_change(function: Callable[..., Any], world: World):
     command = COMMANDS[function]
     reported: list[ReportedChange] = []
-    with receiving(reported.append):
+    with receive_changes(reported.append):
         command.call(world)
     assert reported, "It reports no change."
     change = reported[-1]
@@ -327,11 +327,11 @@ def test_a_command_reports_what_was_before_and_after(function: Callable[..., Any
 
 
 @pytest.mark.parametrize("function", COMMANDS, ids=named)
-def test_a_change_whose_report_fails_does_not_happen(function: Callable[..., Any], world: World):
+def test_a_change_is_rolled_back_if_its_report_fails(function: Callable[..., Any], world: World):
     def refuse(_change: ReportedChange) -> None:
         raise ZeroDivisionError
 
     before = rows()
-    with receiving(refuse), pytest.raises(ZeroDivisionError):
+    with receive_changes(refuse), pytest.raises(ZeroDivisionError):
         COMMANDS[function].call(world)
     assert rows() == before

@@ -1,4 +1,4 @@
-"""Whatever was compressed comes back, however it is cut; what would not fit into memory comes in pieces."""
+"""Content is decompressed however it is split, and large content in pieces of limited size."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from serving_ui.lib.content_coding import MAX_PIECE_BYTES, Decoder, NotDecodable, decoder
 
 
-def bare(content: bytes) -> bytes:
-    """Deflate without zlib's head, as some servers send it."""
+def raw_deflate(content: bytes) -> bytes:
+    """Deflate without zlib's header, which some servers send."""
     packing = zlib.compressobj(wbits=-15)
     return packing.compress(content) + packing.flush()
 
@@ -29,11 +29,11 @@ def members(content: bytes) -> bytes:
 
 
 packings = pytest.mark.parametrize(
-    "pack", [gzip.compress, zlib.compress, bare, members], ids=["gzip", "zlib", "bare", "members"]
+    "pack", [gzip.compress, zlib.compress, raw_deflate, members], ids=["gzip", "zlib", "bare", "members"]
 )
 
 
-def unpacked(portions: list[bytes]) -> tuple[bytes, Decoder]:
+def decompress(portions: list[bytes]) -> tuple[bytes, Decoder]:
     made, content = Decoder(allow_raw=True), b""
     for portion in portions:
         made.feed(portion)
@@ -45,57 +45,57 @@ def unpacked(portions: list[bytes]) -> tuple[bytes, Decoder]:
 
 @packings
 @given(content=st.binary(max_size=300), cuts=st.lists(st.integers(0, 400), max_size=6))
-def test_any_split_gives_back_what_was_packed(
+def test_content_is_decompressed_however_it_is_split(
     pack: Callable[[bytes], bytes], content: bytes, cuts: list[int]
 ):
     whole = pack(content)
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    found, made = unpacked([whole[start:end] for start, end in pairwise(places)])
+    found, made = decompress([whole[start:end] for start, end in pairwise(places)])
     assert (found, made.is_whole) == (content, True)
 
 
 @packings
-def test_what_is_cut_is_not_whole(pack: Callable[[bytes], bytes]):
+def test_truncated_content_is_incomplete(pack: Callable[[bytes], bytes]):
     whole = pack(b"some content that is long enough" * 20)
     for end in range(1, len(whole)):
-        found, made = unpacked([whole[:end]])
+        found, made = decompress([whole[:end]])
         ends_with_a_member = pack is members and found == b"some content that is long enough" * 10
         assert not made.is_whole or ends_with_a_member
 
 
 @packings
-def test_much_comes_in_pieces(pack: Callable[[bytes], bytes]):
+def test_large_content_is_returned_in_pieces(pack: Callable[[bytes], bytes]):
     content = b"x" * (10 * MAX_PIECE_BYTES + 7)
     whole = pack(content)
     assert len(whole) < MAX_PIECE_BYTES / 10
-    assert unpacked([whole])[0] == content
+    assert decompress([whole])[0] == content
 
 
-def test_the_time_does_not_grow_with_the_square_of_the_size():
-    """Processor seconds: 0.2 here; what is copied whole at each step would take minutes."""
+def test_the_time_is_not_quadratic_in_the_size():
+    """CPU time. Linear: about 0.2 s; a copy of everything at each step would take minutes."""
     began = process_time()
     with pytest.raises(NotDecodable, match="in more than 1000 parts"):
-        unpacked([gzip.compress(b"") * 200_000])
-    assert unpacked([gzip.compress(b"x" * 16) * 900 + gzip.compress(randbytes(16_000_000))])[1].is_whole
+        decompress([gzip.compress(b"") * 200_000])
+    assert decompress([gzip.compress(b"x" * 16) * 900 + gzip.compress(randbytes(16_000_000))])[1].is_whole
     assert process_time() - began < 8
 
 
-def test_nothing_at_all_is_whole():
-    assert unpacked([])[1].is_whole
+def test_empty_content_is_complete():
+    assert decompress([])[1].is_whole
 
 
-def test_what_follows_the_end_means_nothing():
-    found, made = unpacked([gzip.compress(b"content"), b"\0\0\0", b"more"])
+def test_bytes_after_the_end_are_ignored():
+    found, made = decompress([gzip.compress(b"content"), b"\0\0\0", b"more"])
     assert (found, made.is_whole) == (b"content", True)
 
 
 @given(content=st.binary(max_size=200))
-def test_hostile_bytes_raise_nothing_else(content: bytes):
+def test_random_bytes_raise_only_the_declared_error(content: bytes):
     with suppress(NotDecodable):
-        unpacked([content])
+        decompress([content])
 
 
-def test_what_is_said_to_be_gzip_and_is_not_is_refused():
+def test_content_that_is_not_gzip_is_refused():
     with pytest.raises(NotDecodable):
         made = Decoder()
         made.feed(b'{"choices": []}')
@@ -103,16 +103,16 @@ def test_what_is_said_to_be_gzip_and_is_not_is_refused():
 
 
 @pytest.mark.parametrize("coding", [b"", b"identity", b"Identity, IDENTITY", b" , "])
-def test_what_is_not_compressed_needs_no_decoder(coding: bytes):
+def test_identity_needs_no_decoder(coding: bytes):
     assert decoder(coding) is None
 
 
 @pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"gzip, br", b"compress", b"\xff"])
-def test_what_is_not_known_is_refused(coding: bytes):
+def test_an_unknown_coding_is_refused(coding: bytes):
     with pytest.raises(NotDecodable):
         decoder(coding)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"X-GZIP", b"Deflate", b"identity, gzip"])
-def test_what_is_known_is_known_in_any_case(coding: bytes):
+def test_the_names_of_codings_ignore_case(coding: bytes):
     assert isinstance(decoder(coding), Decoder)

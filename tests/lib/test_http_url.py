@@ -1,4 +1,4 @@
-"""One reading of a URL, and no spelling of an address that the policy does not see through."""
+"""Parsing of URLs, and the egress policy for every notation of an address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORBIDDEN = ("127.0.0.1", "10.1.2.3", "169.254.169.254")
         ("http://１２７.0.0.1", "127.0.0.1", 80, "/", "127.0.0.1"),
     ],
 )  # fmt: skip
-def test_a_url_is_read(url: str, host: str, port: int, target: str, authority: str):
+def test_a_url_is_parsed(url: str, host: str, port: int, target: str, authority: str):
     found = http_url.parse(url)
     assert (found.host, found.port, found.target, found.authority) == (host, port, target, authority)
     assert found.secure == url.startswith("https")
@@ -64,13 +64,13 @@ def test_a_url_is_read(url: str, host: str, port: int, target: str, authority: s
         "https://\ud800.test",
     ],
 )
-def test_what_is_no_address_is_said_to_be_none(url: str):
+def test_an_invalid_url_is_refused(url: str):
     with pytest.raises(InvalidUrl, match=r"\.$|--\.$"):
         http_url.parse(url)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_an_address_or_is_refused(text: str):
+def test_any_text_is_parsed_or_refused(text: str):
     for url in (text, f"https://{text}", f"https://x.test/{text}"):
         try:
             found = http_url.parse(url)
@@ -81,8 +81,8 @@ def test_any_text_is_an_address_or_is_refused(text: str):
         assert http_url.parse(f"http://{found.authority}{found.target}").target == found.target
 
 
-def spelled(number: int) -> st.SearchStrategy[str]:
-    """A number as inet_aton takes it."""
+def number_texts(number: int) -> st.SearchStrategy[str]:
+    """Notations of a number that inet_aton accepts."""
     zeros = st.integers(0, 3).map("0".__mul__)
     return st.one_of(
         st.just(str(number)),
@@ -91,18 +91,18 @@ def spelled(number: int) -> st.SearchStrategy[str]:
     )  # fmt: skip
 
 
-def dotted(content: bytes) -> st.SearchStrategy[str]:
-    """An IPv4 address in one to four parts."""
+def ipv4_texts(content: bytes) -> st.SearchStrategy[str]:
+    """Notations of an IPv4 address, in one to four parts."""
 
     def of(parts: int) -> st.SearchStrategy[str]:
         lead, rest = content[: parts - 1], int.from_bytes(content[parts - 1 :], "big")
-        return st.tuples(*map(spelled, lead), spelled(rest)).map(".".join)
+        return st.tuples(*map(number_texts, lead), number_texts(rest)).map(".".join)
 
     return st.integers(1, 4).flatmap(of)
 
 
-def inside(content: bytes) -> st.SearchStrategy[str]:
-    """An IPv6 address that carries it."""
+def ipv6_texts(content: bytes) -> st.SearchStrategy[str]:
+    """IPv6 addresses that contain the IPv4 address."""
     plain, pair = socket.inet_ntoa(content), f"{content[:2].hex()}:{content[2:].hex()}"
     spellings = [f"::ffff:{plain}", f"::{plain}", f"64:ff9b::{plain}", f"64:ff9b:1::{plain}", f"::ffff:0:{plain}",
                  f"2002:{pair}::1", f"fe80::5efe:{plain}", f"::FFFF:{pair}", f"0:0:0:0:0:ffff:{pair}"]  # fmt: skip
@@ -112,14 +112,14 @@ def inside(content: bytes) -> st.SearchStrategy[str]:
 WIDE = str.maketrans("0123456789.", "０１２３４５６７８９。")
 SPELLINGS = st.sampled_from(FORBIDDEN).map(socket.inet_aton).flatmap(
     lambda content: st.one_of(
-        dotted(content), inside(content), dotted(content).map(lambda each: each.translate(WIDE)),
-        dotted(content).map(lambda each: f"{each}."),
+        ipv4_texts(content), ipv6_texts(content), ipv4_texts(content).map(lambda each: each.translate(WIDE)),
+        ipv4_texts(content).map(lambda each: f"{each}."),
     )
 )  # fmt: skip
 
 
 @given(SPELLINGS, st.sampled_from(["http", "https", "HTTP"]))
-def test_no_spelling_of_a_forbidden_address_passes(host: str, scheme: str):
+def test_every_notation_of_a_forbidden_address_is_refused(host: str, scheme: str):
     try:
         found = socket.getaddrinfo(host.strip("[]"), 80, flags=socket.AI_NUMERICHOST, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -141,7 +141,7 @@ def test_no_spelling_of_a_forbidden_address_passes(host: str, scheme: str):
         ("http://10.1.2.3", "10.1.2.3:80"),
     ],
 )
-def test_a_replaced_address_lists_its_host_with_its_port_alone(tmp_path: Path, url: str, listed: str):
+def test_a_replaced_address_is_listed_with_host_and_port(tmp_path: Path, url: str, listed: str):
     program = "from serving_ui import settings; print(*settings.EGRESS_LISTED)"
     env = {**os.environ, "SERVING_UI_DATA": str(tmp_path), "SERVING_UI_BASE_URL_COHERE": url}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, check=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The body of a request is decoded within its limit, however it was sent, and what is no body is refused with a sentence."""
+"""Request bodies are decoded within their limit, and undecodable ones are refused with a message."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read(
     limit: BodyLimit = LIMIT,
     leaves: bool = False,
 ) -> bytes:
-    """What `read_body` makes of a request that comes in these parts; it fails when more is asked for than there is."""
+    """The result of `read_body` for a request in these parts. Fails if it reads after the last part."""
     headers = [(b"host", b"a")]
     headers += [] if coding is None else [(b"content-encoding", each.encode()) for each in coding.split("|")]
     headers += [] if declared is None else [(b"content-length", b"%d" % declared)]
@@ -83,23 +83,23 @@ def read(
 
 
 @given(st.binary(max_size=2000), st.sampled_from(sorted(CODINGS)), st.integers(1, 500))
-def test_a_body_is_what_it_was_before_it_was_encoded_and_cut(content: bytes, coding: str, size: int):
+def test_a_body_is_decoded_however_it_is_encoded_and_split(content: bytes, coding: str, size: int):
     sent = CODINGS[coding](content)
     parts = [sent[at : at + size] for at in range(0, len(sent), size)] or [b""]
     assert read(*parts, coding=coding) == content
 
 
-def test_codings_may_be_named_in_headers_of_their_own():
+def test_codings_may_be_named_in_several_headers():
     assert read(twice(b"hello"), coding="deflate|gzip") == b"hello"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_body_of_nothing_is_nothing(coding: str):
+def test_an_empty_body_is_empty(coding: str):
     assert read(b"", coding=coding) == b""
 
 
 @pytest.mark.parametrize("coding", [*CODINGS, None])
-def test_a_body_may_be_as_large_as_the_limit_and_no_larger(coding: str | None):
+def test_a_body_may_be_as_large_as_the_limit_but_not_larger(coding: str | None):
     encode = CODINGS[coding] if coding is not None else same
     whole = bytes(LIMIT.max_bytes)
     assert read(encode(whole), coding=coding) == whole
@@ -108,24 +108,24 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(coding: str | None):
     assert refused.value.status == 413
 
 
-def test_a_limit_is_said_in_megabytes_when_it_is_some():
+def test_a_limit_is_named_in_megabytes_if_it_is_at_least_one():
     with pytest.raises(RequestRefused, match=r"larger than 4 MB"):
         read(declared=4 * MB + 1, limit=BodyLimit(4 * MB, "X"))
 
 
-def test_nothing_is_read_of_a_body_that_says_that_it_is_larger():
+def test_a_body_with_a_content_length_above_the_limit_is_not_read():
     with pytest.raises(RequestRefused, match="larger"):
         read(declared=LIMIT.max_bytes + 1)
 
 
-def test_no_more_is_read_than_the_limit():
-    """What follows is not there, so to ask for it would fail."""
+def test_reading_stops_at_the_limit():
+    """There are no further parts, so reading more would fail."""
     with pytest.raises(RequestRefused, match="larger"):
         read(bytes(60_000), bytes(60_000), leaves=True)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip"])
-def test_a_little_that_becomes_much_is_never_there_as_a_whole(coding: str):
+def test_a_compressed_body_above_the_limit_is_not_decompressed_completely(coding: str):
     """100 MB of zeros."""
     compressing = zlib.compressobj(9, wbits=15 if coding == "deflate" else 31)
     much = b"".join(compressing.compress(bytes(MB)) for _ in range(100)) + compressing.flush()
@@ -159,7 +159,7 @@ def test_a_little_that_becomes_much_is_never_there_as_a_whole(coding: str):
         (b"x", "deflate", "cannot be read|ends in the middle"),
     ],
 )  # fmt: skip
-def test_what_is_no_body_is_refused_with_a_sentence(sent: bytes, coding: str, words: str):
+def test_an_undecodable_body_is_refused_with_a_message(sent: bytes, coding: str, words: str):
     with pytest.raises(RequestRefused, match=words) as refused:
         read(sent, coding=coding)
     assert str(refused.value).endswith(".")
@@ -179,12 +179,12 @@ def test_any_bytes_are_decoded_or_refused(sent: bytes, coding: str):
 
 
 @pytest.mark.parametrize("parts", [(), (b"ab",)])
-def test_whoever_leaves_before_the_end_has_sent_nothing(parts: tuple[bytes, ...]):
+def test_a_disconnect_before_the_end_of_the_body_raises(parts: tuple[bytes, ...]):
     with pytest.raises(ClientDisconnected):
         read(*parts, leaves=True)
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "a\udfff"])
-def test_what_no_text_may_hold(text: str):
+def test_texts_with_nul_or_invalid_encoding_are_recognised(text: str):
     assert has_unstorable_characters(text)
     assert not has_unstorable_characters("a\n\t\x7f\uffff秘密😀")

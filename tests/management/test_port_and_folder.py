@@ -28,13 +28,13 @@ def listener() -> Iterator[socket.socket]:
         yield taken
 
 
-def test_a_free_port_is_let_go_again():
+def test_checking_a_free_port_releases_it():
     options = ListenAddress(host="127.0.0.1", port=free_port())
     ports.check_free(options)
     ports.check_free(options)
 
 
-def test_a_port_in_use_is_named(listener):
+def test_a_port_in_use_is_reported(listener):
     number = listener.getsockname()[1]
     with pytest.raises(StartError) as problem:
         ports.check_free(ListenAddress(host="127.0.0.1", port=number))
@@ -43,7 +43,7 @@ def test_a_port_in_use_is_named(listener):
     )
 
 
-def test_a_port_is_in_use_even_when_its_holder_would_share_it():
+def test_a_port_used_with_so_reuseport_is_reported():
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", 0))
@@ -53,12 +53,12 @@ def test_a_port_is_in_use_even_when_its_holder_would_share_it():
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_an_address_of_another_machine_is_refused(host):
+def test_an_address_that_this_machine_does_not_have_is_refused(host):
     with pytest.raises(StartError, match="is no address of this machine"):
         ports.check_free(ListenAddress(host=host, port=free_port()))
 
 
-def test_a_host_of_several_addresses_is_opened_on_each():
+def test_a_host_with_several_addresses_is_opened_on_each():
     options = ListenAddress(host="localhost", port=free_port())
     opened = ports.open_all(options)
     found = {each[4][0] for each in socket.getaddrinfo("localhost", options.port, type=socket.SOCK_STREAM)}
@@ -67,12 +67,12 @@ def test_a_host_of_several_addresses_is_opened_on_each():
         each.close()
 
 
-def test_a_silent_port_is_not_ready():
+def test_a_port_that_does_not_answer_is_not_ready():
     assert not ports.is_ready(ListenAddress(host="127.0.0.1", port=free_port()))
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", ""])
-def test_what_is_no_port_is_refused_with_a_sentence(port, capsys):
+def test_an_invalid_port_is_refused_with_a_message(port, capsys):
     with pytest.raises(SystemExit):
         parse(["--port", port] if not port.startswith("-") else [f"--port={port}"])
     assert "is no port; give a number from 1 to 65535." in capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_a_setting_is_the_default_and_the_command_line_wins(monkeypatch):
     assert parse([]) == ListenAddress(host="127.0.0.1", port=8080)
 
 
-def test_what_a_person_has_set_wins(monkeypatch):
+def test_values_set_by_a_person_override_defaults(monkeypatch):
     for name in ("SERVING_UI_HOST", "SERVING_UI_PORT", "SERVING_UI_GATEWAY_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SERVING_UI_BASE_URL_SANDBOX", "http://127.0.0.1:9")
@@ -112,7 +112,7 @@ def test_what_a_person_has_set_wins(monkeypatch):
     assert os.environ["SERVING_UI_PORT"] == "82"
 
 
-def test_a_new_data_folder_is_its_owners_alone(tmp_path):
+def test_a_new_data_folder_is_readable_by_its_owner_only(tmp_path):
     folder = tmp_path / "deep" / "data"
     data_folder.make(str(folder))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -125,7 +125,7 @@ def test_an_existing_folder_keeps_its_mode(tmp_path):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
-def test_a_data_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_data_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StartError) as problem:
         data_folder.make(str(tmp_path / "file" / "data"))
@@ -147,7 +147,7 @@ def test_the_data_folder_is_beside_manage_py_unless_named(monkeypatch, tmp_path)
     assert data_folder.path("/checkout") == str(tmp_path)
 
 
-def test_two_cannot_hold_one_data_folder(tmp_path):
+def test_a_data_folder_can_be_locked_once(tmp_path):
     holder = subprocess.Popen(
         [
             sys.executable,
@@ -173,7 +173,7 @@ def test_two_cannot_hold_one_data_folder(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["check_usage", "create_token somebody@example.com", "migrate"])
-def test_a_database_that_is_away_is_said_in_a_sentence(tmp_path: Path, command: str):
+def test_an_unreachable_database_is_reported_in_one_sentence(tmp_path: Path, command: str):
     url = f"postgres://nobody@127.0.0.1:{free_port()}/none"
     env = {**os.environ, "SERVING_UI_DATA": str(tmp_path), "SERVING_UI_DATABASE_URL": url}
     done = subprocess.run(

@@ -29,7 +29,7 @@ LOCAL = ["localhost", "127.0.0.1", "[::1]"]
     ],
 )
 @pytest.mark.django_db
-def test_the_first_link_leads_where_a_browser_is_answered(
+def test_the_first_link_leads_to_an_allowed_host(
     settings: Any, host: str, public: str, allowed: list[str], address: str
 ):
     settings.PUBLIC_URL, settings.ALLOWED_HOSTS = public, allowed
@@ -41,7 +41,7 @@ def test_the_first_link_leads_where_a_browser_is_answered(
 
 
 @pytest.mark.slow
-def test_up_behind_a_proxy_says_the_public_link_and_answers_there(tmp_path):
+def test_up_behind_a_proxy_prints_the_public_link_and_answers_its_host(tmp_path):
     product = Product(
         tmp_path,
         SERVING_UI_PUBLIC_URL="https://serving.example.com",

@@ -1,4 +1,4 @@
-"""Wrong values of each setting: one sentence that names the setting, says what is right, and shows no secret."""
+"""A wrong value of a setting is reported in one sentence that names the setting and the valid values, and shows no secret."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "value"), cases())
-def test_a_wrong_value_is_refused_with_a_sentence(monkeypatch, folder: Path, name: str, value: str):
+def test_a_wrong_value_is_refused_with_a_message(monkeypatch, folder: Path, name: str, value: str):
     message = problem(monkeypatch, folder, **{name: value})
     assert f"SERVING_UI_{name}" in message
     assert message.endswith(".")
@@ -146,7 +146,7 @@ def described() -> set[str]:
     return {setting.name for setting in env.described()} - {"BASE_URL_<PROVIDER>"}
 
 
-def test_every_setting_has_three_wrong_values():
+def test_every_setting_has_three_wrong_values_in_the_table():
     assert all(len(values) >= 3 for values in WRONG.values())
     assert described() - {"DATA"} <= WRONG.keys()
 
@@ -169,7 +169,7 @@ def test_no_command_ends_in_a_traceback(tmp_path: Path, command: str, name: str,
     "command",
     ["manage.py up", "manage.py create_token ada@example.com", "-m serving_ui.server --port 9"],
 )
-def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, command: str):
+def test_a_data_folder_that_cannot_be_created_is_named(tmp_path: Path, command: str):
     (tmp_path / "file").touch()
     for wrong in (tmp_path / "file", tmp_path / "file" / "data", Path("/proc/data")):
         done = run(command, wrong)
@@ -178,7 +178,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, command: str
         assert "Traceback" not in done.stderr
 
 
-def test_a_file_can_hold_any_value(tmp_path: Path):
+def test_a_value_can_be_read_from_a_file(tmp_path: Path):
     (tmp_path / "value").write_text("https://x.example\n")
     done = run(
         "-c print(__import__('serving_ui.settings').settings.PUBLIC_URL)",
@@ -199,18 +199,18 @@ def test_a_file_can_hold_any_value(tmp_path: Path):
     ("content", "words"),
     [(b"", "which is empty"), (b" \n", "which is empty"), (b"\xff\xfe", "which is no text in UTF-8")],
 )
-def test_a_file_without_a_value_is_refused(monkeypatch, tmp_path: Path, content: bytes, words: str):
+def test_an_empty_file_is_refused(monkeypatch, tmp_path: Path, content: bytes, words: str):
     (tmp_path / "value").write_bytes(content)
     message = problem(monkeypatch, tmp_path, SECRET_KEY_FILE=str(tmp_path / "value"))
     assert f"SERVING_UI_SECRET_KEY_FILE names {tmp_path / 'value'}, {words}" in message
 
 
-def test_a_value_beside_its_file_is_refused(monkeypatch, tmp_path: Path):
+def test_a_value_and_a_file_for_one_setting_are_refused(monkeypatch, tmp_path: Path):
     message = problem(monkeypatch, tmp_path, PUBLIC_URL="https://x.example", PUBLIC_URL_FILE=str(tmp_path))
     assert "SERVING_UI_PUBLIC_URL and SERVING_UI_PUBLIC_URL_FILE are both set." in message
 
 
-def test_up_can_be_told_from_files_where_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_host_and_port_of_up_can_be_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from serving_ui.server.address import ListenAddress, export, parse
 
     (tmp_path / "port").write_text("9001")
@@ -223,7 +223,7 @@ def test_up_can_be_told_from_files_where_it_listens(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["session.key", "vault.key"])
-def test_a_damaged_key_file_is_named_and_kept(monkeypatch, tmp_path: Path, name: str):
+def test_a_damaged_key_file_is_named_and_not_replaced(monkeypatch, tmp_path: Path, name: str):
     for content in (b"", b"\xff", b"x"):
         (tmp_path / name).write_bytes(content)
         message = problem(monkeypatch, tmp_path)
@@ -231,7 +231,7 @@ def test_a_damaged_key_file_is_named_and_kept(monkeypatch, tmp_path: Path, name:
         assert (tmp_path / name).read_bytes() == content
 
 
-def test_a_name_that_nobody_knows_is_told_and_ignored(tmp_path: Path):
+def test_an_unknown_setting_is_reported_and_ignored(tmp_path: Path):
     done = run("manage.py create_token ada@example.com", tmp_path, ALLOWED_HOST="x.example", TEA="green")
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1
@@ -241,7 +241,7 @@ def test_a_name_that_nobody_knows_is_told_and_ignored(tmp_path: Path):
     )
 
 
-def test_two_vault_keys_of_one_name_are_refused(monkeypatch, tmp_path: Path):
+def test_two_vault_keys_with_one_id_are_refused(monkeypatch, tmp_path: Path):
     from cryptography.fernet import Fernet
 
     keys = [Fernet.generate_key().decode() for _each in range(2)]
@@ -258,9 +258,7 @@ def test_two_vault_keys_of_one_name_are_refused(monkeypatch, tmp_path: Path):
         ("[fd00::1],10.0.0.1", ["[fd00::1]", "10.0.0.1"]),
     ],
 )
-def test_hosts_are_understood_as_people_write_them(
-    monkeypatch: pytest.MonkeyPatch, entry: str, found: list[str]
-):
+def test_usual_forms_of_hosts_are_accepted(monkeypatch: pytest.MonkeyPatch, entry: str, found: list[str]):
     monkeypatch.setenv("SERVING_UI_SOME_HOSTS", entry)
     assert env.hosts("SOME_HOSTS") == found
     env._read.discard("SOME_HOSTS")
@@ -278,11 +276,11 @@ def test_hosts_are_understood_as_people_write_them(
         "host_name:1",
     ],
 )
-def test_private_hosts_are_understood_as_people_write_them(monkeypatch: pytest.MonkeyPatch, entry: str):
+def test_usual_forms_of_private_hosts_are_accepted(monkeypatch: pytest.MonkeyPatch, entry: str):
     monkeypatch.setenv("SERVING_UI_SOME_NETWORKS", entry)
     assert env.networks("SOME_NETWORKS") == (entry,)
     env._read.discard("SOME_NETWORKS")
 
 
-def test_the_error_is_a_value_error():
+def test_the_error_of_settings_is_a_value_error():
     assert issubclass(EnvError, ValueError)

@@ -28,7 +28,7 @@ LINK = "Nobody has signed in yet. Open this link once and press Sign in: "
 
 
 class Product:
-    """The product on a port and a data folder of its own."""
+    """The product on a free port and its own data folder."""
 
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
@@ -52,7 +52,7 @@ class Product:
         )
 
     def request_status(self, path: str, *, token: str = "", body: Any = None) -> int:
-        """The status of one request; 0 when nobody answers."""
+        """The status of one request; 0 without a response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json"}
         if token:
@@ -78,8 +78,8 @@ def started(product: Product) -> Iterator[Program]:
         yield program
 
 
-def the(program: Program, part: str) -> int:
-    """The process that runs this part."""
+def process_of(program: Program, part: str) -> int:
+    """The id of the process whose command line contains `part`."""
     (found,) = [child for child in program.descendants() if part in command_line(child)]
     return found
 
@@ -90,7 +90,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.rstrip("\n")
 
 
-def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
+def test_up_prints_the_ready_line_and_then_a_sign_in_link(product):
     with product.up() as program:
         line = program.wait_for_line(READY)
         assert program.out[0] == line == f"{READY}{product.port}/"
@@ -100,7 +100,7 @@ def test_the_ready_line_comes_first_and_then_a_link_to_sign_in_once(product):
         assert product.request_status(link.partition(str(product.port))[2]) == 200
 
 
-def test_a_second_start_prepares_nothing_again(product, started):
+def test_a_second_start_does_not_prepare_again(product, started):
     """How long it takes is measured by tests/bench/start.py, on a machine that does nothing else."""
     started.signal(signal.SIGTERM)
     assert started.wait_for_exit() == 0
@@ -111,7 +111,7 @@ def test_a_second_start_prepares_nothing_again(product, started):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_whole_cleanly(product, started, number):
+def test_a_signal_stops_all_processes(product, started, number):
     left = started.descendants()
     assert len(left) >= 4
     started.signal_group(number)  # a terminal sends to the whole foreground
@@ -122,12 +122,12 @@ def test_a_signal_ends_the_whole_cleanly(product, started, number):
 
 
 @pytest.mark.parametrize("part", ["serving_ui.server", "--quiet worker", "--quiet beat"])
-def test_a_killed_child_is_repaired(product, started, part):
-    first = the(started, part)
+def test_a_killed_child_is_restarted(product, started, part):
+    first = process_of(started, part)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: not is_alive(first) and len(started.descendants()) >= 4, what="the child to be back")
     wait_until(lambda: product.request_status("/readyz") == 200, what="the server to be ready again")
-    assert the(started, part) != first
+    assert process_of(started, part) != first
     assert started.process.poll() is None
 
 
@@ -140,7 +140,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_next_start_works(product, 
         program.wait_for_line(READY)
 
 
-def test_a_port_in_use_is_said_before_anything_starts(product):
+def test_a_port_in_use_is_reported_before_anything_starts(product):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", product.port))
         taken.listen()
@@ -178,11 +178,11 @@ def test_a_data_folder_that_cannot_be_written_is_named(product, tmp_path):
         ("SERVING_UI_USAGE_MINUTE_DAYS", "13"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(product, name, value):
+def test_an_invalid_setting_is_named(product, name, value):
     assert name.removesuffix("_OPENAI") in refusal(product.command("up", **{name: value}))
 
 
-def test_a_token_can_be_made_before_the_first_start_and_queries_the_sandbox_after_it(product):
+def test_a_token_created_before_the_first_start_can_query_the_sandbox(product):
     made = product.command("create_token", "ada@example.com", "--admin")
     assert made.returncode == 0
     token = made.stdout.removesuffix("\n")
@@ -198,14 +198,14 @@ def test_a_token_can_be_made_before_the_first_start_and_queries_the_sandbox_afte
         assert product.request_status(path, body=chat_request) == 401
 
 
-def test_a_sign_in_link_is_a_path_and_nothing_else(product):
+def test_sign_in_link_prints_only_a_path(product):
     made = product.command("sign_in_link", "ada@example.com")
     assert made.returncode == 0
     assert re.fullmatch(r"/welcome/\S+\n", made.stdout)
 
 
 @pytest.mark.usefixtures("started")
-def test_what_is_written_is_for_its_owner_alone(product):
+def test_all_files_are_readable_by_their_owner_only(product):
     written = [
         path for path in product.data.rglob("*") if "static" not in path.relative_to(product.data).parts
     ]

@@ -1,4 +1,4 @@
-"""The log of Celery's processes."""
+"""The log of Celery processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from serving_ui.celery import app
 
 
-def test_beat_says_in_a_line_that_its_broker_is_away():
+def test_beat_logs_one_line_if_its_broker_is_unreachable():
     assert app.main == "serving_ui"
     heard = io.StringIO()
     log, handler = logging.getLogger("celery.beat"), logging.StreamHandler(heard)

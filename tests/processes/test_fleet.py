@@ -77,7 +77,7 @@ def workers(program: Program) -> set[int]:
     return {child for child in program.descendants() if "here I am" in command_line(child)}
 
 
-def test_all_are_replaced_on_request_one_by_one(start: Start):
+def test_sighup_replaces_all_workers_one_by_one(start: Start):
     program = start(GOOD)
     program.wait_for_line("ready")
     before = workers(program)
@@ -89,7 +89,7 @@ def test_all_are_replaced_on_request_one_by_one(start: Start):
     assert program.out[1:] == ["ready", "stopped"]
 
 
-def test_a_request_in_the_middle_of_another_is_carried_out_after_it(start: Start, tmp_path: Path):
+def test_a_second_replacement_request_is_executed_after_the_first(start: Start, tmp_path: Path):
     program = start(GOOD)
     program.wait_for_line("ready")
     (tmp_path / "slow successors").touch()
@@ -101,7 +101,7 @@ def test_a_request_in_the_middle_of_another_is_carried_out_after_it(start: Start
     wait_until(lambda: len(workers(program)) == 2, what="the last two alone")
 
 
-def test_a_killed_one_is_replaced(start: Start):
+def test_a_killed_worker_is_replaced(start: Start):
     program = start(GOOD)
     program.wait_for_line("ready")
     before = workers(program)
@@ -110,7 +110,7 @@ def test_a_killed_one_is_replaced(start: Start):
     assert len(workers(program)) == 2
 
 
-def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_path: Path):
+def test_if_a_successor_fails_the_old_workers_stay(start: Start, tmp_path: Path):
     program = start(GOOD)
     program.wait_for_line("ready")
     before = workers(program)
@@ -124,7 +124,7 @@ def test_a_successor_that_fails_leaves_the_old_ones_in_place(start: Start, tmp_p
     wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
 
 
-def test_one_that_dies_while_its_successor_starts_is_replaced_once(start: Start, tmp_path: Path):
+def test_a_worker_that_dies_while_its_successor_starts_is_replaced_once(start: Start, tmp_path: Path):
     program = start(GOOD)
     program.wait_for_line("ready")
     before = workers(program)
@@ -139,7 +139,7 @@ def test_one_that_dies_while_its_successor_starts_is_replaced_once(start: Start,
     assert len(workers(program)) == 2
 
 
-def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Start):
+def test_repeated_failures_end_the_fleet_with_the_workers_output(start: Start):
     program = start(BROKEN)
     assert program.wait_for_exit() == 1
     assert (
@@ -149,7 +149,7 @@ def test_workers_that_cannot_live_are_given_up_with_their_last_words(start: Star
     assert "Traceback" not in program.text
 
 
-def test_whoever_has_connected_before_the_end_is_served(start: Start):
+def test_connections_before_the_end_are_served(start: Start):
     program = start(LATE)
     ports = [int(number) for number in program.wait_for_line("listening").split()[1:]]
     program.wait_for_line("ready")
@@ -162,7 +162,7 @@ def test_whoever_has_connected_before_the_end_is_served(start: Start):
     assert program.wait_for_exit() == 0
 
 
-def test_nothing_outlives_it(start: Start):
+def test_no_process_outlives_the_fleet(start: Start):
     program = start(GOOD)
     program.wait_for_line("ready")
     left = program.descendants()

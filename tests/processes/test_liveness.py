@@ -89,7 +89,7 @@ def read_greeting(port: int) -> bytes:
 
 
 @pytest.mark.slow
-def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(program: tuple[Program, int]):
+def test_a_hanging_child_is_replaced_and_its_clients_are_answered_by_the_next(program: tuple[Program, int]):
     started, port = program
     before = children(started)
     server = int(read_greeting(port).split()[-1])
@@ -103,7 +103,7 @@ def test_one_that_hangs_is_replaced_and_its_callers_are_answered_by_the_next(pro
 
 
 @pytest.mark.slow
-def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(program: tuple[Program, int]):
+def test_the_reaper_is_replaced_if_it_hangs_or_ends(program: tuple[Program, int]):
     started, _port = program
     left = children(started)
     for number in (signal.SIGSTOP, signal.SIGKILL):
@@ -120,7 +120,7 @@ def test_the_guard_of_orphans_is_replaced_when_it_hangs_and_when_it_is_gone(prog
 
 
 @pytest.mark.slow
-def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Program, int]):
+def test_no_child_is_replaced_after_all_processes_were_stopped_together(program: tuple[Program, int]):
     started, port = program
     everybody = {started.process.pid, *descendants(started.process.pid)}
     for process in everybody:
@@ -137,7 +137,7 @@ def test_nobody_is_ended_after_all_were_stopped_together(program: tuple[Program,
     assert "no sign of life" not in started.text
 
 
-def test_silence_counts_only_while_the_parent_is_awake(monkeypatch: pytest.MonkeyPatch):
+def test_missing_heartbeats_count_only_while_the_parent_runs(monkeypatch: pytest.MonkeyPatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     clock = AwakeClock()
@@ -147,7 +147,7 @@ def test_silence_counts_only_while_the_parent_is_awake(monkeypatch: pytest.Monke
     assert clock.passed() == LONGEST_STEP
 
 
-def test_a_child_has_longer_until_its_first_heartbeat():
+def test_the_timeout_for_the_first_heartbeat_is_longer():
     read_end, write_end = os.pipe()
     monitor = HeartbeatMonitor(read_end)
     monitor.read(START_SECONDS)
@@ -166,7 +166,7 @@ def test_a_child_has_longer_until_its_first_heartbeat():
     monitor.read(1.0)
 
 
-def test_a_parent_that_reads_nothing_does_not_hold_its_child_up(monkeypatch: pytest.MonkeyPatch):
+def test_a_parent_that_does_not_read_does_not_block_its_child(monkeypatch: pytest.MonkeyPatch):
     read_end, write_end = os.pipe()
     monkeypatch.setenv(liveness.FILE, str(write_end))
     monkeypatch.setattr(liveness, "EVERY_SECONDS", 0.0)
@@ -179,7 +179,7 @@ def test_a_parent_that_reads_nothing_does_not_hold_its_child_up(monkeypatch: pyt
 
 
 class _Consumer(celery_liveness.Consumer):
-    """Without a broker: the tests call only what sends heartbeats."""
+    """Has no broker: the tests call only the method that sends heartbeats."""
 
     def __init__(self, pool: TaskPool) -> None:
         self.pool = pool

@@ -1,4 +1,4 @@
-"""The supervisor with scripts as children: what ends is restarted, and no process outlives it."""
+"""The supervisor with scripts as children: ended children are restarted, and no process outlives it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def children(program: Program, words: str = "here I am") -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_everything_cleanly(supervise, number):
+def test_a_signal_stops_all_processes(supervise, number):
     program = supervise(GOOD)
     program.wait_for_line("ready")
     left = program.descendants()
@@ -76,7 +76,7 @@ def test_a_signal_stops_everything_cleanly(supervise, number):
     wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
-def test_ctrl_c_at_the_terminal_stops_everything_cleanly(supervise):
+def test_ctrl_c_stops_all_processes(supervise):
     program = supervise(GOOD)
     program.wait_for_line("ready")
     program.signal_group(signal.SIGINT)
@@ -84,7 +84,7 @@ def test_ctrl_c_at_the_terminal_stops_everything_cleanly(supervise):
     assert program.err == ["here I am"]
 
 
-def test_a_killed_child_is_started_again(supervise):
+def test_a_killed_child_is_restarted(supervise):
     program = supervise(GOOD)
     program.wait_for_line("ready")
     (first,) = children(program)
@@ -94,7 +94,7 @@ def test_a_killed_child_is_started_again(supervise):
     assert "The worker was ended by SIGKILL; starting it again." in program.err
 
 
-def test_what_a_killed_child_had_started_ends_with_it(supervise):
+def test_processes_started_by_a_killed_child_end_with_it(supervise):
     program = supervise(WITH_A_CHILD_OF_ITS_OWN)
     program.wait_for_line("ready")
     mine = children(program, "subprocess")
@@ -103,7 +103,7 @@ def test_what_a_killed_child_had_started_ends_with_it(supervise):
     wait_until(lambda: not any(map(is_alive, grandchildren)), what="the grandchild to be gone")
 
 
-def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_words(supervise):
+def test_a_child_that_fails_repeatedly_ends_the_supervisor_with_its_output(supervise):
     program = supervise(BROKEN)
     assert program.wait_for_exit() == 1
     output = program.text
@@ -112,7 +112,7 @@ def test_a_child_that_ends_at_once_again_and_again_is_given_up_with_its_last_wor
     assert "Traceback" not in output
 
 
-def test_a_child_that_does_not_listen_is_killed(supervise):
+def test_a_child_that_ignores_sigterm_is_killed(supervise):
     program = supervise(DEAF)
     program.wait_for_line("ready")
     left = program.descendants()
@@ -121,7 +121,7 @@ def test_a_child_that_does_not_listen_is_killed(supervise):
     wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
-def test_a_second_ctrl_c_does_not_wait(supervise):
+def test_a_second_ctrl_c_kills_immediately(supervise):
     program = supervise(DEAF, stop_seconds=300)
     program.wait_for_line("ready")
     program.signal(signal.SIGINT)
@@ -141,7 +141,7 @@ def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
     wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
 
 
-def test_a_supervisor_without_its_reaper_runs_on(supervise):
+def test_a_supervisor_continues_without_its_reaper(supervise):
     program = supervise(GOOD)
     program.wait_for_line("ready")
     (reaper,) = children(program, "reaper_script")

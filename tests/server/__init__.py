@@ -1,1 +1,1 @@
-"""The HTTP server as clients see it."""
+"""The HTTP server."""

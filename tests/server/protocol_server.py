@@ -1,4 +1,4 @@
-"""The application of test_protocol.py as a process of its own: `python -m tests.server.protocol_server PORT KEEP_ALIVE HEAD`, seconds.
+"""Runs the application of test_protocol.py in its own process: `python -m tests.server.protocol_server PORT KEEP_ALIVE HEAD`, seconds.
 
 HEAD is the deadline for a request head, and for the pauses of a body.
 """

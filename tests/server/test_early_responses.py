@@ -1,4 +1,4 @@
-"""A response that is sent before the request has ended reaches a client that still sends, and the rest is discarded within bounds."""
+"""A response that is sent before the end of the request reaches the client, and the rest of the request is discarded within limits."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LARGE = b"x" * 20_000_000
 ERROR_BODY = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Too much."}
 
 
-async def refuses(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once; `/some` after it has read a part of the body."""
+async def early_response(scope: Any, receive: Any, send: Any) -> None:
+    """Responds before the end of the body; `/some` after reading a part of it."""
     if scope["type"] == "lifespan":
         await app(scope, receive, send)
         return
@@ -40,7 +40,7 @@ async def refuses(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    with serve(refuses, timeout_keep_alive=1) as running:
+    with serve(early_response, timeout_keep_alive=1) as running:
         yield running
 
 
@@ -104,20 +104,20 @@ CLIENTS = {
 
 @pytest.mark.parametrize("send", CLIENTS.values(), ids=CLIENTS.keys())
 @pytest.mark.parametrize("path", ["", "/some"])
-def test_a_client_that_still_sends_sees_the_answer(
+def test_a_client_that_is_still_sending_gets_the_response(
     server: RunningServer, path: str, send: Callable[[str], Any]
 ):
     assert send(server.url + path) == ERROR_BODY
 
 
-def test_whoever_asks_first_is_not_told_to_send(server: RunningServer):
+def test_a_client_that_expects_100_continue_gets_the_response_instead(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
         assert caller.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def sent_until_hung_up(server: RunningServer, head: bytes, rest: bytes) -> tuple[int, bytes]:
-    """How many bytes could be sent, and what was received before."""
+def send_until_disconnect(server: RunningServer, head: bytes, rest: bytes) -> tuple[int, bytes]:
+    """The number of bytes that could be sent, and the bytes received."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(head)
         heard, sent = caller.recv(1000), 0
@@ -138,19 +138,19 @@ def sent_until_hung_up(server: RunningServer, head: bytes, rest: bytes) -> tuple
     ],
     ids=["a length", "chunks", "nonsense"],
 )  # fmt: skip
-def test_no_more_than_so_much_is_taken_after_an_answer(
+def test_the_bytes_read_after_a_response_are_limited(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, head: bytes, rest: bytes, more: bytes
 ):
     monkeypatch.setattr(protocol, "_MAX_DISCARDED_BYTES", 1_000_000)
-    sent, heard = sent_until_hung_up(server, head % more, rest)
+    sent, heard = send_until_disconnect(server, head % more, rest)
     assert heard.startswith(b"HTTP/1.1 400 ")
     assert sent < 50_000_000  # what the system itself keeps comes to it
 
 
-def test_nor_for_longer_than_so_long(monkeypatch: pytest.MonkeyPatch):
+def test_the_time_of_reading_after_a_response_is_limited(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "_DISCARD_SECONDS", 0.3)
-    with serve(refuses, timeout_keep_alive=1) as server:
-        sent, heard = sent_until_hung_up(
+    with serve(early_response, timeout_keep_alive=1) as server:
+        sent, heard = send_until_disconnect(
             server, b"POST / HTTP/1.1\r\ncontent-length: 100000000\r\n\r\n", b"x"
         )
     assert heard.startswith(b"HTTP/1.1 400 ")

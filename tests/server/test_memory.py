@@ -1,4 +1,4 @@
-"""Requests without credentials leave nothing in memory: neither in a cache of ours, nor in one of Django's or Python's."""
+"""Requests without credentials leave nothing in caches of the product, Django or Python."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Sent = tuple[str, str, dict[str, str]]
 """Method, target and headers."""
 
 
-def filled(start: str, number: int, size: int) -> str:
-    """A new text of so many bytes."""
+def filler(start: str, number: int, size: int) -> str:
+    """A new text of this many bytes."""
     begun = f"{start}{WIDE}{number:06}"
     return begun + "x" * (size - len(begun))
 
@@ -29,23 +29,23 @@ def filled(start: str, number: int, size: int) -> str:
 HTMX = {"HX-Request": "true", "HX-Current-URL-URI-AutoEncoded": "true"}
 LONG = MAX_TARGET_BYTES - 100
 ATTACKS: dict[str, Callable[[int, str], Sent]] = {
-    "paths that are too long": lambda n, _: ("POST", filled("/serving-endpoints/", n, 60_000), {}),
-    "pages that are too long": lambda n, _: ("GET", filled("/ml/endpoints/", n, 60_000), {}),
-    "long paths": lambda n, _: ("POST", filled("/serving-endpoints/", n, LONG), {}),
-    "short paths": lambda n, _: ("POST", filled("/serving-endpoints/", n, 250), {}),
+    "paths that are too long": lambda n, _: ("POST", filler("/serving-endpoints/", n, 60_000), {}),
+    "pages that are too long": lambda n, _: ("GET", filler("/ml/endpoints/", n, 60_000), {}),
+    "long paths": lambda n, _: ("POST", filler("/serving-endpoints/", n, LONG), {}),
+    "short paths": lambda n, _: ("POST", filler("/serving-endpoints/", n, 250), {}),
     "long paths of somebody known": lambda n, token: (
-        "POST", filled("/serving-endpoints/", n, LONG - 20) + "/invocations", {"Authorization": f"Bearer {token}"}),
+        "POST", filler("/serving-endpoints/", n, LONG - 20) + "/invocations", {"Authorization": f"Bearer {token}"}),
     "short paths of somebody known": lambda n, token: (
-        "POST", filled("/serving-endpoints/", n, 200) + "/invocations", {"Authorization": f"Bearer {token}"}),
-    "pages": lambda n, _: ("GET", filled("/ml/endpoints/", n, LONG), {}),
-    "queries": lambda n, _: ("GET", filled("/ml/endpoints?a=", n, LONG), {}),
-    "addresses of the API": lambda n, _: ("GET", filled("/api/2.0/serving-endpoints/", n, LONG), {}),
-    "static files": lambda n, _: ("GET", filled("/static/", n, LONG), {}),
+        "POST", filler("/serving-endpoints/", n, 200) + "/invocations", {"Authorization": f"Bearer {token}"}),
+    "pages": lambda n, _: ("GET", filler("/ml/endpoints/", n, LONG), {}),
+    "queries": lambda n, _: ("GET", filler("/ml/endpoints?a=", n, LONG), {}),
+    "addresses of the API": lambda n, _: ("GET", filler("/api/2.0/serving-endpoints/", n, LONG), {}),
+    "static files": lambda n, _: ("GET", filler("/static/", n, LONG), {}),
     "tokens": lambda n, _: ("POST", "/serving-endpoints/a/invocations", {"Authorization": f"Bearer {n:06}{'x' * 50_000}"}),
     "pages that htmx was on": lambda n, _: (
-        "GET", "/ml/endpoints", {**HTMX, "HX-Current-URL": filled("http://127.0.0.1/", n, LONG)}),
+        "GET", "/ml/endpoints", {**HTMX, "HX-Current-URL": filler("http://127.0.0.1/", n, LONG)}),
     "longer pages that htmx was on": lambda n, _: (
-        "GET", "/ml/endpoints", {**HTMX, "HX-Current-URL": filled("http://127.0.0.1/", n, 60_000)}),
+        "GET", "/ml/endpoints", {**HTMX, "HX-Current-URL": filler("http://127.0.0.1/", n, 60_000)}),
     "origins": lambda n, _: ("POST", "/sign-out", {"Origin": f"http://a/{n:06}{'x' * 60_000}"}),
     "short origins": lambda n, _: ("POST", "/sign-out", {"Origin": f"http://a/{n:06}{'x' * LONG}"}),
     "referers": lambda n, _: ("GET", f"/nothing{n}", {"Referer": f"http://a/{n:06}{'x' * 60_000}"}),
@@ -78,8 +78,8 @@ def token(server: ServerAlone) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_a_stranger_sends_does_not_stay(server: ServerAlone, token: str, name: str):
-    """Measured after some requests of the kind."""
+def test_requests_without_credentials_leave_nothing_in_memory(server: ServerAlone, token: str, name: str):
+    """Measured after a warm-up with requests of the same kind."""
     make = ATTACKS[name]
     send(server, (make(number, token) for number in range(150)))
     before = resident_kb(server.process)
@@ -88,7 +88,7 @@ def test_what_a_stranger_sends_does_not_stay(server: ServerAlone, token: str, na
 
 
 def send(server: ServerAlone, requests: Iterator[Sent]) -> None:
-    """One after another, on one connection while it is kept alive."""
+    """Send requests one after another on a keep-alive connection."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     for method, target, headers in requests:
         connection.request(method, target, headers=headers)

@@ -40,16 +40,16 @@ async def body(send: Send, content: bytes, *, more: bool = False) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": more})
 
 
-def headed(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+def with_header(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
     return {"type": "http.response.start", "status": status, "headers": list(headers)}
 
 
-async def whole(content: bytes, send: Send) -> None:
-    await send(headed((b"content-length", b"%d" % len(content))))
+async def complete_response(content: bytes, send: Send) -> None:
+    await send(with_header((b"content-length", b"%d" % len(content))))
     await body(send, content)
 
 
-async def parts(send: Send, *contents: bytes) -> None:
+async def response_in_parts(send: Send, *contents: bytes) -> None:
     await send(START)
     for content in contents:
         await body(send, content, more=True)
@@ -65,89 +65,89 @@ async def app(scope: Any, receive: Any, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lives(receive, send)
     elif scope["path"] in WHOLE:
-        await whole(WHOLE[scope["path"]], send)
+        await complete_response(WHOLE[scope["path"]], send)
     elif scope["path"] in BADLY:
         await BADLY[scope["path"]](send)
     else:
-        await well(scope, receive, send)
+        await healthy(scope, receive, send)
 
 
-async def well(scope: Any, receive: Any, send: Send) -> None:
+async def healthy(scope: Any, receive: Any, send: Send) -> None:
     match scope["path"]:
         case "/echo":
-            await whole(await read(receive), send)
+            await complete_response(await read(receive), send)
         case "/path with spaces":
-            await whole(scope["raw_path"] + b" " + scope["query_string"], send)
+            await complete_response(scope["raw_path"] + b" " + scope["query_string"], send)
         case "/parts":
-            await parts(send, b"one", b"", b"two", b"three")
+            await response_in_parts(send, b"one", b"", b"two", b"three")
         case "/closes":
-            await send(headed((b"Connection", b"Close"), (b"content-length", b"2")))
+            await send(with_header((b"Connection", b"Close"), (b"content-length", b"2")))
             await body(send, b"ok")
         case "/no-content":
-            await send(headed(status=204))
+            await send(with_header(status=204))
             await body(send, b"none of it")
         case "/not-modified":
-            await send(headed((b"content-length", b"5"), status=304))
+            await send(with_header((b"content-length", b"5"), status=304))
             await body(send, b"")
         case "/hasty":
-            await whole(b"hasty", send)
+            await complete_response(b"hasty", send)
         case "/slow":
             with suppress(TimeoutError):
                 async with asyncio.timeout(2.5):  # longer than anybody may be silent
                     await receive()
                     await receive()
-            await whole(b"slow", send)
+            await complete_response(b"slow", send)
         case "/sleepy":
             await send(START)
             await asyncio.sleep(2.5)
             await body(send, b"awake", more=True)
             await body(send, b"%d" % len(await read(receive)))
         case "/twice":
-            await whole(b"whole", send)
+            await complete_response(b"whole", send)
             with pytest.raises(RuntimeError):
-                await whole(b"again", send)
+                await complete_response(b"again", send)
         case "/waits-for-leave":
             await read(receive)
             LEFT.append((await receive())["type"])
 
 
 async def too_long(send: Send) -> None:
-    await send(headed((b"content-length", b"2")))
+    await send(with_header((b"content-length", b"2")))
     await body(send, b"abc")
 
 
 async def too_short(send: Send) -> None:
-    await send(headed((b"content-length", b"5")))
+    await send(with_header((b"content-length", b"5")))
     await body(send, b"ab", more=True)
     await body(send, b"c")
 
 
 async def line_break(send: Send) -> None:
-    await send(headed((b"x-name", b"a\r\nset-cookie: a=b")))
+    await send(with_header((b"x-name", b"a\r\nset-cookie: a=b")))
 
 
-async def nothing(_send: Send) -> None:
+async def no_response(_send: Send) -> None:
     pass
 
 
-async def raises(_send: Send) -> None:
+async def raises_before_response(_send: Send) -> None:
     raise ValueError("sk-secret")
 
 
-async def raises_late(send: Send) -> None:
+async def raises_after_start(send: Send) -> None:
     await send(START)
     await body(send, b"begun", more=True)
     raise ValueError("sk-secret")
 
 
 BADLY = {
-    "/too-long": too_long, "/too-short": too_short, "/line-break": line_break, "/nothing": nothing, "/raises": raises,
-    "/raises-late": raises_late,
+    "/too-long": too_long, "/too-short": too_short, "/line-break": line_break, "/nothing": no_response, "/raises": raises_before_response,
+    "/raises-late": raises_after_start,
 }  # fmt: skip
 LEFT: list[str] = []
 
 
-async def left() -> list[str]:
+async def disconnect_messages() -> list[str]:
     """The ASGI messages of applications whose client has disconnected."""
     async with asyncio.timeout(10):
         while not LEFT:
@@ -185,7 +185,7 @@ def get(caller: HTTPConnection, path: str) -> HTTPResponse:
         ("/twice", b"whole"),
     ],
 )
-def test_one_connection_takes_one_answer_after_another(caller: HTTPConnection, path: str, content: bytes):
+def test_a_connection_is_reused_for_several_requests(caller: HTTPConnection, path: str, content: bytes):
     for _ in range(3):
         answer = get(caller, path)
         assert (answer.status, answer.read()) == (200, content)
@@ -197,20 +197,20 @@ def test_one_connection_takes_one_answer_after_another(caller: HTTPConnection, p
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
-def test_a_body_arrives_whole_at_the_application(caller: HTTPConnection, size: int):
+def test_the_application_receives_the_complete_body(caller: HTTPConnection, size: int):
     caller.request("POST", "/echo", body=b"y" * size)
     assert caller.getresponse().read() == b"y" * size
 
 
 @pytest.mark.parametrize(("path", "status"), [("/no-content", 204), ("/not-modified", 304)])
-def test_answers_without_a_body_have_none(caller: HTTPConnection, path: str, status: int):
+def test_responses_without_a_body_have_none(caller: HTTPConnection, path: str, status: int):
     answer = get(caller, path)
     assert (answer.status, answer.read()) == (status, b"")
     assert answer.getheader("transfer-encoding") is None
     assert get(caller, "/whole").read() == b"whole"
 
 
-def test_an_application_can_end_the_connection(caller: HTTPConnection):
+def test_an_application_can_close_the_connection(caller: HTTPConnection):
     answer = get(caller, "/closes")
     assert answer.read() == b"ok"
     assert answer.getheader("connection") == "Close"
@@ -218,9 +218,7 @@ def test_an_application_can_end_the_connection(caller: HTTPConnection):
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/raises", "/line-break", "/too-long"])
-def test_a_failure_before_the_answer_is_told_as_json_and_without_its_reason(
-    caller: HTTPConnection, path: str
-):
+def test_an_exception_before_the_response_is_a_500_in_json_without_details(caller: HTTPConnection, path: str):
     answer = get(caller, path)
     content = answer.read()
     assert answer.status == 500
@@ -233,9 +231,9 @@ def test_a_failure_before_the_answer_is_told_as_json_and_without_its_reason(
 @pytest.mark.parametrize(
     ("path", "begun"), [("/too-short", b"\r\n\r\nab"), ("/raises-late", b"5\r\nbegun\r\n")]
 )
-def test_an_answer_that_is_not_whole_ends_with_the_connection(server: RunningServer, path: str, begun: bytes):
-    with talk(server) as say:
-        content = say(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path.encode())
+def test_an_incomplete_response_closes_the_connection(server: RunningServer, path: str, begun: bytes):
+    with talk(server) as exchange:
+        content = exchange(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path.encode())
     assert content.endswith(begun)
 
 
@@ -254,25 +252,25 @@ def talk(server: RunningServer) -> Iterator[Callable[[bytes], bytes]]:
         yield exchange
 
 
-def test_questions_that_do_not_wait_are_answered_in_their_order(server: RunningServer):
+def test_pipelined_requests_are_answered_in_order(server: RunningServer):
     paths = [b"/whole", b"/parts", b"/like-a-head", b"/empty", b"/closes"]
-    with talk(server) as say:
-        heard = say(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in paths))
+    with talk(server) as exchange:
+        heard = exchange(b"".join(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path for path in paths))
     assert heard.count(b"HTTP/1.1 200 OK\r\n") == len(paths) + 1
     places = [heard.index(part) for part in (b"whole", b"three", b"\r\n\r\nHTTP/1.1", b"\r\n\r\nok")]
     assert places == sorted(places)
 
 
-def test_http_1_0_gets_its_answer_without_chunks(server: RunningServer):
-    with talk(server) as say:
-        heard = say(b"GET /parts HTTP/1.0\r\n\r\n")
+def test_http_1_0_gets_a_response_without_chunks(server: RunningServer):
+    with talk(server) as exchange:
+        heard = exchange(b"GET /parts HTTP/1.0\r\n\r\n")
     head, _, content = heard.partition(b"\r\n\r\n")
     assert content == b"onetwothree"
     assert b"chunked" not in head
     assert b"connection: close" in head
 
 
-def test_who_asks_whether_to_send_is_told_to(server: RunningServer):
+def test_a_client_that_expects_100_continue_gets_it(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
             b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
@@ -291,9 +289,9 @@ def test_who_asks_whether_to_send_is_told_to(server: RunningServer):
         b"POST /echo HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_refused(server: RunningServer, content: bytes):
-    with talk(server) as say:
-        assert say(content).startswith(b"HTTP/1.1 400 ")
+def test_a_request_that_is_not_http_is_refused(server: RunningServer, content: bytes):
+    with talk(server) as exchange:
+        assert exchange(content).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
@@ -308,28 +306,28 @@ def test_what_is_not_http_is_refused(server: RunningServer, content: bytes):
 )
 def test_a_head_that_never_ends_is_refused(server: RunningServer, content: bytes):
     """httptools buffers an incomplete line without a limit of its own."""
-    with talk(server) as say:
+    with talk(server) as exchange:
         try:
-            heard = say(content)
+            heard = exchange(content)
         except ConnectionError:  # it was hung up on while it was still being sent
             heard = b""
     assert heard == b"" or b"longer than 64 kB" in heard
 
 
-def test_a_long_head_is_taken(caller: HTTPConnection):
+def test_a_long_head_within_the_limit_is_accepted(caller: HTTPConnection):
     for _ in range(3):
         caller.request("POST", "/echo", body=LARGE, headers={"x-name": "y" * 60_000})
         assert caller.getresponse().read() == LARGE
 
 
-def test_an_application_learns_that_its_caller_has_left(server: RunningServer):
+def test_an_application_is_told_of_a_disconnect(server: RunningServer):
     LEFT.clear()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n")
-    assert server.run(left()) == ["http.disconnect"]
+    assert server.run(disconnect_messages()) == ["http.disconnect"]
 
 
-def test_whoever_is_answered_before_the_end_of_a_request_is_hung_up_on_in_time():
+def test_a_client_answered_before_the_end_of_its_request_is_disconnected_in_time():
     with (
         serve(app, timeout_keep_alive=1) as server,
         socket.create_connection(("127.0.0.1", server.port), 10) as caller,
@@ -340,28 +338,28 @@ def test_whoever_is_answered_before_the_end_of_a_request_is_hung_up_on_in_time()
         assert caller.recv(1000) == b""
 
 
-def test_an_application_learns_that_its_caller_has_left_who_had_asked_more(server: RunningServer):
+def test_an_application_is_told_of_a_disconnect_with_pipelined_requests(server: RunningServer):
     LEFT.clear()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /waits-for-leave HTTP/1.1\r\nhost: a\r\n\r\n" * 2)
-    server.run(left())
+    server.run(disconnect_messages())
 
 
-def test_an_idle_connection_is_closed_after_its_time():
-    with serve(app, timeout_keep_alive=1) as server, talk(server) as say:
-        assert say(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
+def test_an_idle_connection_is_closed_after_its_timeout():
+    with serve(app, timeout_keep_alive=1) as server, talk(server) as exchange:
+        assert exchange(b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nwhole")
 
 
-def test_whoever_does_not_take_the_end_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+def test_a_client_that_does_not_read_the_end_of_a_response_is_disconnected(monkeypatch: pytest.MonkeyPatch):
     is_over = threading.Event()
 
-    class Watched(Protocol):
+    class WatchedProtocol(Protocol):
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             is_over.set()
 
     monkeypatch.setattr(protocol, "_UNREAD_RESPONSE_SECONDS", 0.2)
-    with serve(app, http=Watched) as server, socket.socket() as caller:
+    with serve(app, http=WatchedProtocol) as server, socket.socket() as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.connect(("127.0.0.1", server.port))
         caller.sendall(b"GET /huge HTTP/1.0\r\n\r\n")

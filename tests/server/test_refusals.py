@@ -1,4 +1,4 @@
-"""Requests that pages, API and gateway all refuse (too long, NUL, bad encoding): JSON for programs, a page for people; nothing is stored."""
+"""Requests that pages, API and gateway all refuse (too long, NUL, bad encoding): JSON for programs, a page for browsers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def token(server: ServerAlone) -> str:
 
 @pytest.fixture
 def person(server: ServerAlone) -> Iterator[requests.Session]:
-    """Somebody who is signed in."""
+    """The session of a signed-in user."""
     with requests.Session() as session:
         sign_in(session, server.url + server.command("sign_in_link", "somebody@example.com"))
         session.headers["X-CSRFToken"] = session.cookies["serving_ui_csrf"]
@@ -65,7 +65,7 @@ def person(server: ServerAlone) -> Iterator[requests.Session]:
 
 
 def is_refused(answer: requests.Response, *words: str, status: int) -> None:
-    """JSON with 400, or a page with the status."""
+    """Assert that the response is JSON with 400, or a page with the status, and contains the words."""
     path = answer.url.partition("://")[2].partition("/")[2].partition("?")[0]
     if f"/{path}".startswith(("/api/", "/serving-endpoints/", "/endpoints/", "/sandbox/", "/.well", "/healthz", "/readyz", "/metrics")):  # fmt: skip
         assert answer.status_code == 400, answer.text
@@ -83,7 +83,7 @@ def is_refused(answer: requests.Response, *words: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
-def test_an_address_that_is_too_long_is_refused(server: ServerAlone, path: str):
+def test_a_url_that_is_too_long_is_refused(server: ServerAlone, path: str):
     room = MAX_TARGET_BYTES - len(path) - 1
     assert "too long" not in requests.get(f"{server.url}{path}?{'a' * room}", timeout=60).text
     for address in (f"{path}?{'a' * (room + 1)}", f"{path}{'a' * 60_000}", f"{path}?{'%20' * 3000}"):
@@ -91,24 +91,24 @@ def test_an_address_that_is_too_long_is_refused(server: ServerAlone, path: str):
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *PEOPLE])
-def test_an_address_with_nul_is_refused(server: ServerAlone, path: str):
+def test_a_url_with_nul_is_refused(server: ServerAlone, path: str):
     for address in ("%00", "/a%00b", "?a=%00", "?a=b&%00=c", "?%00"):
         is_refused(requests.get(server.url + path + address, timeout=60), "NUL", status=400)
 
 
-def in_parts(content: bytes) -> Iterator[bytes]:
+def chunked(content: bytes) -> Iterator[bytes]:
     yield from (content[at : at + 10_000] for at in range(0, len(content), 10_000))
 
 
 @pytest.mark.parametrize("path", PEOPLE)
-@pytest.mark.parametrize("send", [bytes, in_parts], ids=["declared", "in parts"])
+@pytest.mark.parametrize("send", [bytes, chunked], ids=["declared", "in parts"])
 def test_a_form_that_is_too_large_is_refused(server: ServerAlone, path: str, send: Callable[[bytes], Any]):
     answer = requests.post(server.url + path, data=send(b"a=" + b"x" * LIMIT), timeout=60)
     is_refused(answer, "Too much was sent", f"{LIMIT} bytes", "SERVING_UI_CONTROL_BODY_BYTES", status=413)
 
 
 @pytest.mark.parametrize("path", READ_BY)
-@pytest.mark.parametrize("send", [bytes, in_parts], ids=["declared", "in parts"])
+@pytest.mark.parametrize("send", [bytes, chunked], ids=["declared", "in parts"])
 def test_a_body_that_is_too_large_is_refused(
     server: ServerAlone, token: str, path: str, send: Callable[[bytes], Any]
 ):
@@ -137,7 +137,7 @@ def raw(content: bytes) -> bytes:
         ("identity", bytes),
     ],
 )  # fmt: skip
-def test_compressed_bodies_are_read_by_every_face(
+def test_compressed_bodies_are_read_by_pages_api_and_gateway(
     server: ServerAlone, token: str, person: requests.Session, coding: str, encode: Callable[[bytes], bytes]
 ):
     coded, bearer = {"Content-Encoding": coding}, {"Authorization": f"Bearer {token}"}
@@ -171,7 +171,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("path", ["/sign-in", *READ_BY])
-def test_what_is_not_what_its_coding_says_is_refused_by_every_face(
+def test_wrongly_encoded_bodies_are_refused_by_pages_api_and_gateway(
     server: ServerAlone, token: str, path: str
 ):
     for content, coding, words, status in WRONG:
@@ -190,7 +190,7 @@ def test_what_is_not_what_its_coding_says_is_refused_by_every_face(
     ],
     ids=["deep", "cut", "wide"],
 )
-def test_deep_and_wide_json_is_refused_by_every_face(
+def test_deep_and_wide_json_is_refused(
     server: ServerAlone, token: str, path: str, content: bytes, words: str
 ):
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -198,7 +198,9 @@ def test_deep_and_wide_json_is_refused_by_every_face(
     is_refused(answer, words, status=0)
 
 
-def test_the_page_of_a_refusal_is_no_dead_end(server: ServerAlone, person: requests.Session):
+def test_the_page_of_a_refusal_says_what_to_do_and_keeps_the_session(
+    server: ServerAlone, person: requests.Session
+):
     """The page says what happened and what to do, and the session stays."""
     page = person.post(f"{server.url}/settings", data={"comment": "x" * LIMIT}, timeout=60)
     assert page.status_code == 413
@@ -207,7 +209,7 @@ def test_the_page_of_a_refusal_is_no_dead_end(server: ServerAlone, person: reque
     assert person.get(f"{server.url}/settings", allow_redirects=False, timeout=60).status_code == 200
 
 
-def test_a_body_that_is_not_whole_yet_is_on_no_disk(server: ServerAlone, tmp_path: Path):
+def test_an_incomplete_body_is_not_written_to_disk(server: ServerAlone, tmp_path: Path):
     """Django writes a body that is larger than a setting to the temporary folder."""
     head = b"POST /sign-in HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % LIMIT
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
@@ -228,7 +230,7 @@ def looks_at_files(server: ServerAlone) -> None:
     assert not [file for file in files if "(deleted)" in file]
 
 
-def test_a_proxy_is_believed_only_when_there_is_one(server: ServerAlone, tmp_path: Path):
+def test_forwarded_headers_are_used_only_behind_a_proxy(server: ServerAlone, tmp_path: Path):
     """The OpenAPI document has the server's address as the request names it."""
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1",
             "X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1;proto=https;host=evil.example"}  # fmt: skip

@@ -84,10 +84,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED.keys())
-def test_what_could_be_read_in_two_ways_is_refused(server: RunningServer, content: bytes):
+def test_an_ambiguous_request_is_refused(server: RunningServer, content: bytes):
     """JSON, once, and nothing that follows on the connection is parsed."""
-    with talk(server) as say:
-        heard = say(content + LAST)
+    with talk(server) as exchange:
+        heard = exchange(content + LAST)
     head, _, body = heard.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
@@ -96,26 +96,26 @@ def test_what_could_be_read_in_two_ways_is_refused(server: RunningServer, conten
 
 
 @pytest.mark.parametrize("trailer", [b"authorization: Bearer x", b"host: b", b"expect: 100-continue"])
-def test_trailers_are_no_headers(server: RunningServer, trailer: bytes):
+def test_trailers_do_not_become_headers(server: RunningServer, trailer: bytes):
     """Trailers become headers neither of their own request nor of the next one."""
-    with talk(server) as say:
-        heard = say(CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST)
+    with talk(server) as exchange:
+        heard = exchange(CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n" + LAST)
     assert heard.count(b"HTTP/1.1 200 OK\r\n") == 2
     assert repr(["POST", b"/", (b"host", b"a"), (b"transfer-encoding", b"chunked"), b"x"]).encode() in heard
     assert heard.endswith(repr(["GET", b"/last", (b"host", b"a"), (b"connection", b"close"), b""]).encode())
 
 
-def test_what_is_said_of_a_chunk_is_left_out(server: RunningServer):
-    with talk(server) as say:
-        assert b"b'xy'" in say(CHUNKED + b'\r\n1;a="b\\"c"\r\nx\r\n1;d\r\ny\r\n0\r\n\r\n')
+def test_chunk_extensions_are_dropped(server: RunningServer):
+    with talk(server) as exchange:
+        assert b"b'xy'" in exchange(CHUNKED + b'\r\n1;a="b\\"c"\r\nx\r\n1;d\r\ny\r\n0\r\n\r\n')
 
 
-def test_nothing_is_answered_after_the_last_request_of_a_connection(server: RunningServer):
-    with talk(server) as say:
-        assert say(LAST + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n").count(b"HTTP/1.1 ") == 1
+def test_requests_after_connection_close_are_not_answered(server: RunningServer):
+    with talk(server) as exchange:
+        assert exchange(LAST + b"GET /more HTTP/1.1\r\nhost: a\r\n\r\n").count(b"HTTP/1.1 ") == 1
 
 
-def test_garbage_after_a_request_is_no_part_of_its_answer(server: RunningServer):
-    with talk(server) as say:
-        heard = say(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n")
+def test_garbage_after_a_request_does_not_change_its_response(server: RunningServer):
+    with talk(server) as exchange:
+        heard = exchange(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n")
     assert b"HTTP/1.1 400" not in heard

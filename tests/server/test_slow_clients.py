@@ -41,8 +41,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
 
 
 @contextmanager
-def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[], bytes]]:
-    """Sends the content bit by bit until the server closes; returns a function that waits for that and returns what was received."""
+def sending_slowly(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[], bytes]]:
+    """Send the content in small pieces until the server closes. Yields a function that waits for the close and returns the received bytes."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
         is_over = threading.Event()
 
@@ -56,7 +56,7 @@ def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[
         thread = threading.Thread(target=drip)
         thread.start()
 
-        def heard() -> bytes:
+        def received() -> bytes:
             found = b""
             with suppress(ConnectionResetError):
                 while portion := caller.recv(65536):
@@ -64,16 +64,16 @@ def dripping(port: int, content: bytes, *, size: int = 1) -> Iterator[Callable[[
             return found
 
         try:
-            yield heard
+            yield received
         finally:
             is_over.set()
             thread.join(10)
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /whole HT", POST % 5 + b"ab"], ids=["nothing", "head", "body"])
-def test_whoever_falls_silent_is_hung_up_on(server: RunningServer, begun: bytes):
-    with talk(server) as say:
-        assert say(begun) == b""
+def test_a_client_that_stops_sending_is_disconnected(server: RunningServer, begun: bytes):
+    with talk(server) as exchange:
+        assert exchange(begun) == b""
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_whoever_falls_silent_is_hung_up_on(server: RunningServer, begun: bytes)
     ],
     ids=["head", "before the head", "body", "chunks"],
 )
-def test_a_byte_now_and_then_is_not_enough(server: RunningServer, content: bytes):
-    with dripping(server.port, content) as heard:
-        assert heard() == b""
+def test_a_client_below_the_minimum_rate_is_disconnected(server: RunningServer, content: bytes):
+    with sending_slowly(server.port, content) as received:
+        assert received() == b""
 
 
-def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: RunningServer):
+def test_each_request_of_a_connection_has_its_own_deadline_for_the_head(server: RunningServer):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         for _ in range(3):
             caller.sendall(GET)
@@ -100,19 +100,19 @@ def test_the_time_for_a_head_begins_anew_on_a_kept_connection(server: RunningSer
         assert caller.recv(1000) == b""
 
 
-def test_a_slow_body_of_the_least_speed_is_taken(server: RunningServer):
+def test_a_body_above_the_minimum_rate_is_accepted(server: RunningServer):
     """Twice as fast as required, for much longer than a pause may be."""
     content = POST % 400 + b"x" * 400
-    with dripping(server.port, content, size=10) as heard:
-        assert heard().endswith(b"x" * 400)
+    with sending_slowly(server.port, content, size=10) as received:
+        assert received().endswith(b"x" * 400)
 
 
-def test_a_fast_beginning_pays_for_no_silence(server: RunningServer):
-    with talk(server) as say:
-        assert say(POST % 1_000_000 + b"x" * 50_000) == b""
+def test_a_fast_start_does_not_allow_a_long_pause(server: RunningServer):
+    with talk(server) as exchange:
+        assert exchange(POST % 1_000_000 + b"x" * 50_000) == b""
 
 
-def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: RunningServer):
+def test_a_client_is_not_disconnected_while_the_application_does_not_read(server: RunningServer):
     """The application sleeps for longer than a client may, while more data arrives than is buffered."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
         caller.sendall(b"POST /sleepy HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 200_000)
@@ -121,37 +121,37 @@ def test_a_body_that_is_not_read_is_no_fault_of_the_caller(server: RunningServer
         assert caller.recv(1000).endswith(b"300000\r\n0\r\n\r\n")
 
 
-def test_whoever_waits_for_an_answer_is_not_hung_up_on(server: RunningServer):
-    with talk(server) as say:
-        assert say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nslow")
+def test_a_client_that_waits_for_a_response_is_not_disconnected(server: RunningServer):
+    with talk(server) as exchange:
+        assert exchange(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").endswith(b"\r\n\r\nslow")
 
 
-def test_nor_when_the_next_request_has_begun_meanwhile(server: RunningServer):
-    with talk(server) as say:
-        heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nGET /whole HT")
-        assert heard.endswith(b"\r\n\r\nslow")
+def test_a_client_with_an_incomplete_next_head_is_not_disconnected_while_it_waits(server: RunningServer):
+    with talk(server) as exchange:
+        received = exchange(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nGET /whole HT")
+        assert received.endswith(b"\r\n\r\nslow")
 
 
-def test_nor_when_its_body_has(server: RunningServer):
-    with talk(server) as say:
-        heard = say(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + POST % 5 + b"ab")
-        assert heard.endswith(b"\r\n\r\nslow")
+def test_a_client_with_an_incomplete_next_body_is_not_disconnected_while_it_waits(server: RunningServer):
+    with talk(server) as exchange:
+        received = exchange(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + POST % 5 + b"ab")
+        assert received.endswith(b"\r\n\r\nslow")
 
 
-def test_it_is_said_once_a_minute(
+def test_disconnected_clients_are_logged_once_a_minute(
     server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(protocol, "_warned_at", -1000.0)
     with caplog.at_level(logging.WARNING, logger="serving_ui.server"):
         for begun in (b"GET /whole HT", POST % 5, b"GET /whole HT"):
-            with talk(server) as say:
-                assert say(begun) == b""
+            with talk(server) as exchange:
+                assert exchange(begun) == b""
     assert [record.getMessage() for record in caplog.records] == [
         "A request of 127.0.0.1 came too slowly and was cut off. This is said at most once a minute."
     ]
 
 
-def test_whoever_takes_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+def test_a_client_that_does_not_read_its_response_is_disconnected(monkeypatch: pytest.MonkeyPatch):
     """While the response is being written and the connection is open."""
     ended = threading.Event()
 
@@ -204,7 +204,7 @@ def stopped(program: Program, seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seconds", [2.3, 4.0])
-def test_no_request_is_reset_that_came_while_the_process_stood_still(
+def test_a_request_that_arrived_while_the_process_was_stopped_is_answered(
     program: tuple[Program, int], seconds: float
 ):
     process, port = program
@@ -227,7 +227,7 @@ def test_no_request_is_reset_that_came_while_the_process_stood_still(
 @pytest.mark.parametrize(
     ("begun", "rest"), [(GET[:13], GET[13:]), (POST % 5 + b"wh", b"ole")], ids=["head", "body"]
 )
-def test_time_in_which_the_process_stood_still_is_not_the_callers(
+def test_time_in_which_the_process_was_stopped_does_not_count(
     program: tuple[Program, int], begun: bytes, rest: bytes
 ):
     """The server is stopped for longer than a client may take, and the rest of the request arrives afterwards."""

@@ -1,1 +1,1 @@
-"""The vendors' recorded exchanges, through pure functions."""
+"""Translation to and from the vendors' wire formats, with recorded exchanges."""

@@ -1,4 +1,4 @@
-"""Anthropic's own SDK as the oracle: what it knows, sends and reads is what we send and read, up to named differences."""
+"""Compares our wire format with Anthropic's SDK: the same requests and the same results, except for named differences."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def client(vendor: Vendor) -> Iterator[anthropic.Anthropic]:
 
 
 @pytest.fixture(autouse=True)
-def about_old_models() -> Iterator[None]:
-    """The SDK warns about models that will be retired."""
+def ignore_deprecation_warnings() -> Iterator[None]:
+    """Ignore the SDK's warnings about models that will be retired."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)
@@ -59,7 +59,7 @@ def body(recorded: Recording) -> dict[str, Any]:
 
 
 def arguments(recorded: Recording) -> dict[str, Any]:
-    """The recorded request as the SDK wants it. It streams by method, and takes what it has given up as extra."""
+    """The recorded request as arguments of the SDK. Streaming is a method, and retired parameters go into `extra_body`."""
     sent = dict(recorded.request["body"])
     sent.pop("stream", None)
     extra_body = {name: sent.pop(name) for name in REFUSED_BY_SDK & sent.keys()}
@@ -67,26 +67,26 @@ def arguments(recorded: Recording) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("recorded", [*CHATS, *STREAMS], ids=str)
-def test_all_that_we_send_is_known_to_the_sdk(recorded: Recording):
-    """What a type does not know is lost when a value goes through it and back."""
+def test_the_sdks_types_know_every_field_that_we_send(recorded: Recording):
+    """Fields that a type of the SDK does not know are lost in a round trip through it."""
     sent = {name: value for name, value in body(recorded).items() if name not in REFUSED_BY_SDK}
     sent.get("output_config", {}).pop(BETA, None)
     for message in sent["messages"]:
         if isinstance(message["content"], list):
-            assert [through(ContentBlockParam, block) for block in message["content"]] == message["content"]
+            assert [round_trip(ContentBlockParam, block) for block in message["content"]] == message[
+                "content"
+            ]
             message["content"] = "its blocks are known"  # lists within unions are read once only
-    assert through(TYPES["stream" in sent], sent) == sent
+    assert round_trip(TYPES["stream" in sent], sent) == sent
 
 
-def through(kind: Any, value: Any) -> Any:
+def round_trip(kind: Any, value: Any) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     return json.loads(adapter.dump_json(adapter.validate_python(value)))
 
 
 @every_chat
-def test_the_sdk_sends_the_same_for_the_same(
-    recorded: Recording, vendor: Vendor, client: anthropic.Anthropic
-):
+def test_the_sdk_sends_the_recorded_request(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
     vendor.set_answers(Answer.json(recorded.reply))
     client.messages.create(**arguments(recorded))
     request, ours = vendor.requests[0], recorded.build_request()
@@ -101,7 +101,7 @@ def test_the_sdk_sends_the_same_for_the_same(
 
 
 @every_chat
-def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
+def test_the_sdk_reads_the_reply_as_we_do(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
     assert recorded.answer is not None
     vendor.set_answers(Answer.json(recorded.reply))
     read = client.messages.create(**arguments(recorded))
@@ -110,17 +110,17 @@ def test_the_sdk_reads_the_same_answer(recorded: Recording, vendor: Vendor, clie
 
 
 @every_stream
-def test_the_sdk_reads_the_same_stream(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
+def test_the_sdk_reads_the_stream_as_we_do(recorded: Recording, vendor: Vendor, client: anthropic.Anthropic):
     assert recorded.chunks is not None
     vendor.set_answers(Answer.stream(recorded.stream()))
     with client.messages.stream(**arguments(recorded)) as stream:
         read = stream.get_final_message()
-    message, usage = gathered(recorded.chunks)
+    message, usage = joined_message(recorded.chunks)
     assert read_by_sdk(read) == read_here(message, usage)
 
 
 def read_by_sdk(message: anthropic.types.Message) -> dict[str, Any]:
-    """What the SDK has read."""
+    """The message that the SDK has read."""
     usage = message.usage
     cached = usage.cache_read_input_tokens or 0
     return {
@@ -139,7 +139,7 @@ def read_by_sdk(message: anthropic.types.Message) -> dict[str, Any]:
 
 
 def read_here(message: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """What the caller gets."""
+    """The message that our caller gets."""
     calls = [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
     thoughts = [block for block in message.get("thinking_blocks") or () if block["type"] == "thinking"]
     return {
@@ -155,8 +155,8 @@ def read_here(message: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def gathered(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The message that the chunks make, and its usage."""
+def joined_message(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The message that the chunks make together, and its usage."""
     message: dict[str, Any] = {
         "content": "",
         "reasoning_content": "",

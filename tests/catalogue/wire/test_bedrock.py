@@ -1,6 +1,6 @@
-"""AWS's own SDK as the oracle for Bedrock: it takes what we send for its own parameters, sends the same, and reads the same streams.
+"""Compares our wire format for Bedrock with AWS's SDK: it accepts our bodies, sends the same requests, and reads the same streams.
 
-Named differences: the SDK sends no Accept to Converse, and adds user-agent and amz-sdk headers; it takes bytes where the wire has base64.
+Differences: the SDK sends no Accept to Converse, adds user-agent and amz-sdk headers, and takes bytes where JSON has base64.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def sdk(vendor: Vendor) -> Iterator[Any]:
 
 
 def with_bytes(content: Any, *, convert: Any, name: str = "") -> Any:
-    """The content with its base64 as bytes, or the other way round."""
+    """The content with base64 texts as bytes, or the reverse."""
     if isinstance(content, dict):
         return {key: with_bytes(value, convert=convert, name=key) for key, value in content.items()}
     if isinstance(content, list):
@@ -59,7 +59,7 @@ def with_bytes(content: Any, *, convert: Any, name: str = "") -> Any:
 
 
 def query(sdk: Any, recorded: Recording) -> Any:
-    """The SDK's question with the recorded parameters."""
+    """Call the SDK with the recorded parameters."""
     _, _, model, action = recorded.request["path"].split("/")
     body = recorded.request["body"]
     if action == "invoke":
@@ -74,7 +74,7 @@ def query(sdk: Any, recorded: Recording) -> Any:
 
 
 @pytest.mark.parametrize("recorded", BEDROCK, ids=str)
-def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
+def test_the_sdk_sends_the_recorded_request(recorded: Recording, vendor: Vendor, sdk: Any):
     streamed = recorded.chunks is not None
     vendor.set_answers(
         Answer.stream(recorded.stream(), kind=event_stream_frames.CONTENT_TYPE)
@@ -92,7 +92,7 @@ def test_the_sdk_sends_the_same(recorded: Recording, vendor: Vendor, sdk: Any):
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.answer], ids=str)
-def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor, sdk: Any):
+def test_the_sdk_reads_the_recorded_replies(recorded: Recording, vendor: Vendor, sdk: Any):
     vendor.set_answers(Answer.json(recorded.reply))
     answer = query(sdk, recorded)
     if recorded.task is Task.EMBEDDINGS:
@@ -103,7 +103,7 @@ def test_the_sdk_knows_the_recorded_answers(recorded: Recording, vendor: Vendor,
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
-def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk: Any):
+def test_the_sdk_reads_the_recorded_events(recorded: Recording, vendor: Vendor, sdk: Any):
     vendor.set_answers(Answer.stream(recorded.stream(), kind=event_stream_frames.CONTENT_TYPE))
     events = [next(iter(each.items())) for each in query(sdk, recorded)["stream"]]
     read = [
@@ -119,20 +119,20 @@ def test_the_sdk_reads_the_same_events(recorded: Recording, vendor: Vendor, sdk:
 
 
 @pytest.mark.parametrize("effort", ["minimal", "max", ["low"]])
-def test_nova_has_efforts_of_its_own(effort: Any):
+def test_nova_has_its_own_reasoning_efforts(effort: Any):
     (recorded,) = [each for each in BEDROCK if each.path.stem == "thinking-of-nova"]
     with pytest.raises(UnsupportedRequest, match="reasoning_effort"):
         recorded.build_request({**recorded.openai_request, "reasoning_effort": effort})
 
 
-def test_only_claude_can_be_kept_from_calling_several_tools_at_once():
+def test_only_claude_supports_disabling_parallel_tool_calls():
     (recorded,) = [each for each in BEDROCK if each.path.stem == "tool-calls"]
     with pytest.raises(UnsupportedRequest, match="parallel_tool_calls"):
         recorded.build_request({**recorded.openai_request, "parallel_tool_calls": False})
 
 
 @pytest.mark.parametrize("recorded", [each for each in BEDROCK if each.chunks], ids=str)
-def test_frames_give_the_recorded_events(recorded: Recording):
+def test_frames_are_decoded_into_the_recorded_events(recorded: Recording):
     assert recorded.wire_format.framing is Framing.AWS
     splitter = FrameSplitter()
     read = [(name.decode(), json.loads(data)) for name, data in splitter.feed(recorded.stream())]
@@ -166,5 +166,5 @@ def test_frames_give_the_recorded_events(recorded: Recording):
         ),
     ],
 )
-def test_the_maker_goes_before_a_model_that_lacks_it(model: str, maker: str, known: str):
+def test_the_maker_is_added_to_a_model_name_without_it(model: str, maker: str, known: str):
     assert model_id(model, maker) == known

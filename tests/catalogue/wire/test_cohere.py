@@ -1,7 +1,6 @@
-"""Cohere's own SDK as the oracle: what it sends and reads is what we send and read, up to named differences.
+"""Compares our wire format with Cohere's SDK: the same requests and the same results, except for named differences.
 
-Named differences: the SDK says `"stream": false` where we leave it out, accepts answers of any type where we say which, and names
-itself in headers. Nothing else differs.
+Differences: the SDK sends `"stream": false` where we send nothing, accepts any media type, and identifies itself in headers.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ def older_client(vendor: Vendor) -> cohere.Client:
 
 
 def arguments(recorded: Recording) -> dict[str, Any]:
-    """The recorded request as the SDK wants it, which streams by method."""
+    """The recorded request as arguments of the SDK, where streaming is a method."""
     return {name: value for name, value in recorded.request["body"].items() if name != "stream"}
 
 
 def assert_same(request: Received, recorded: Recording, **differing: Any) -> None:
-    """Held against what we build, which is what the recording says."""
+    """Compare the request with the one that we build, which is the recorded one."""
     ours = recorded.build_request()
     assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
     assert request.json == {**recorded.request["body"], **differing}
@@ -69,7 +68,9 @@ def assert_same(request: Received, recorded: Recording, **differing: Any) -> Non
 
 
 @every_chat
-def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
+def test_chat_requests_and_replies_match_the_sdk(
+    recorded: Recording, vendor: Vendor, client: cohere.ClientV2
+):
     assert recorded.answer is not None
     vendor.set_answers(Answer.json(recorded.reply))
     read: Any = client.chat(**arguments(recorded))
@@ -84,15 +85,15 @@ def test_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
         "reasoning_content": "".join(part.thinking for part in parts if part.type == "thinking"),
         "tool_plan": read.message.tool_plan or "",
         "tool_calls": [call.model_dump() for call in read.message.tool_calls or ()],
-        "citations": [plain(each) for each in read.message.citations or ()],
-    } == everything(message)
+        "citations": [without_unset(each) for each in read.message.citations or ()],
+    } == complete_message(message)
 
 
 @every_chat_stream
-def test_a_stream_of_a_chat(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
+def test_chat_streams_match_the_sdk(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.chunks is not None
     vendor.set_answers(Answer.stream(recorded.stream()))
-    message: dict[str, Any] = everything({})
+    message: dict[str, Any] = complete_message({})
     ended: Any = None
     event: Any
     for event in client.chat_stream(**arguments(recorded)):
@@ -110,16 +111,18 @@ def test_a_stream_of_a_chat(recorded: Recording, vendor: Vendor, client: cohere.
                 event.delta.message.tool_calls.function.arguments
             )
         elif event.type == "citation-start":
-            message["citations"].append(plain(event.delta.message.citations))
+            message["citations"].append(without_unset(event.delta.message.citations))
     assert_same(vendor.requests[0], recorded)
     *chunks, last = recorded.chunks
-    assert message == gathered(chunks)
+    assert message == joined_message(chunks)
     assert FINISHED[ended.finish_reason] == chunks[-1]["choices"][0]["finish_reason"]
     assert tokens(ended.usage) == counted(last["usage"])
 
 
 @every_generation
-def test_a_generation(recorded: Recording, vendor: Vendor, older_client: cohere.Client):
+def test_generate_requests_and_replies_match_the_sdk(
+    recorded: Recording, vendor: Vendor, older_client: cohere.Client
+):
     assert recorded.answer is not None
     vendor.set_answers(Answer.json(recorded.reply))
     read = older_client.generate(**arguments(recorded))
@@ -130,7 +133,7 @@ def test_a_generation(recorded: Recording, vendor: Vendor, older_client: cohere.
 
 
 @every_generated_stream
-def test_a_stream_of_generations(recorded: Recording, vendor: Vendor, older_client: cohere.Client):
+def test_generate_streams_match_the_sdk(recorded: Recording, vendor: Vendor, older_client: cohere.Client):
     assert recorded.chunks is not None
     vendor.set_answers(Answer.stream(recorded.stream(), kind=recorded.content_type))
     texts: dict[int, str] = {}
@@ -156,7 +159,7 @@ def test_a_stream_of_generations(recorded: Recording, vendor: Vendor, older_clie
 
 
 @every_vector
-def test_embeddings(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
+def test_embeddings_match_the_sdk(recorded: Recording, vendor: Vendor, client: cohere.ClientV2):
     assert recorded.answer is not None
     vendor.set_answers(Answer.json(recorded.reply))
     read: Any = client.embed(**arguments(recorded))
@@ -165,21 +168,21 @@ def test_embeddings(recorded: Recording, vendor: Vendor, client: cohere.ClientV2
     assert read.meta.billed_units.input_tokens == recorded.answer["usage"]["prompt_tokens"]
 
 
-def test_every_task_is_asked_at_an_address_that_the_sdk_knows():
+def test_every_task_uses_a_path_of_the_sdk():
     cohere_ones = [each for each in (*WITH_REPLY, *WITH_STREAM) if each.provider.name == "cohere"]
     assert {each.request["path"] for each in cohere_ones} == {CHAT, GENERATE, EMBED}
     assert {each.task for each in cohere_ones} == set(Task)
 
 
-def everything(message: dict[str, Any]) -> dict[str, Any]:
-    """A message with nothing left out."""
+def complete_message(message: dict[str, Any]) -> dict[str, Any]:
+    """A message with all fields."""
     texts = {name: message.get(name) or "" for name in ("content", "reasoning_content", "tool_plan")}
     return texts | {name: list(message.get(name) or ()) for name in ("tool_calls", "citations")}
 
 
-def gathered(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The message that the chunks make."""
-    message = everything({})
+def joined_message(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The message that the chunks make together."""
+    message = complete_message({})
     for chunk in chunks:
         choice = chunk["choices"][0]
         delta = choice.get("delta") or {"content": choice.get("text") or ""}
@@ -198,14 +201,14 @@ def gathered(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return message
 
 
-def plain(citation: Any) -> dict[str, Any]:
-    """As it came: without what the SDK adds for what is not there."""
+def without_unset(citation: Any) -> dict[str, Any]:
+    """The received values without the defaults that the SDK adds for missing fields."""
     made: dict[str, Any] = citation.model_dump(exclude_unset=True, exclude_none=True)
     return made
 
 
 def tokens(usage: Any) -> tuple[float, float]:
-    """As the model counts them, or those that are billed where only they are told."""
+    """The counted tokens, or the billed ones if only those are reported."""
     counts = usage.tokens or usage.billed_units
     return counts.input_tokens, counts.output_tokens
 

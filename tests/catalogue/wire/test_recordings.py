@@ -1,4 +1,4 @@
-"""What every vendor is sent, and what becomes of its answers and streams. The recordings are data; see tests/support/recordings.py."""
+"""Requests to all vendors and the translation of their replies and streams, compared with the data of tests/support/recordings.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNRECORDED = {"palm": "refuses every question", "sandbox": "is asked for real by
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda each: each.name)
-def test_a_provider_speaks_every_task_that_it_has(provider: Provider):
+def test_every_task_of_every_provider_is_recorded(provider: Provider):
     assert provider.wire_formats.keys() == set(provider.tasks)
     if provider.name not in UNRECORDED:
         recorded = [each for each in RECORDINGS if each.provider is provider]
@@ -31,7 +31,7 @@ def test_a_provider_speaks_every_task_that_it_has(provider: Provider):
 
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
-def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording):
+def test_the_upstream_request_is_as_recorded(recorded: Recording):
     request = recorded.build_request()
     parts = urlsplit(request.url)
     sent = {name.lower(): value for name, value in request.headers}
@@ -43,7 +43,7 @@ def test_the_vendor_is_sent_what_its_documentation_asks_for(recorded: Recording)
 
 
 @pytest.mark.parametrize("recorded", RECORDINGS, ids=str)
-def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
+def test_a_parameter_in_extra_params_has_the_same_effect(recorded: Recording):
     required = {name: value for name, value in recorded.openai_request.items() if name in STAYS}
     extra = {name: value for name, value in recorded.openai_request.items() if name not in STAYS}
     merged = {**extra.pop("extra_params", {}), **extra}
@@ -52,7 +52,7 @@ def test_a_parameter_means_the_same_among_the_extra_ones(recorded: Recording):
 
 
 @pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
-def test_the_vendors_answer_becomes_an_openai_shaped_one(recorded: Recording):
+def test_the_vendors_reply_is_translated_to_openais_format(recorded: Recording):
     reply = recorded.wire_format.translate_response
     assert (reply(recorded.reply, recorded.context) if reply else recorded.reply) == recorded.answer
 
@@ -61,7 +61,7 @@ TRANSLATED = [each for each in WITH_STREAM if each.wire_format.stream_translator
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
-def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
+def test_the_vendors_stream_is_translated_to_openais_chunks(recorded: Recording):
     assert recorded.wire_format.stream_translator is not None
     translator = recorded.wire_format.stream_translator(recorded.context)
     chunks = []
@@ -72,7 +72,7 @@ def test_the_vendors_stream_becomes_openai_shaped_chunks(recorded: Recording):
 
 
 @pytest.mark.parametrize("recorded", [each for each in WITH_STREAM if each.task is Task.CHAT], ids=str)
-def test_openais_client_gathers_the_chunks(recorded: Recording):
+def test_openais_client_joins_the_chunks(recorded: Recording):
     assert recorded.chunks is not None
     state = ChatCompletionStreamState()
     for chunk in recorded.chunks:
@@ -87,7 +87,7 @@ def test_openais_client_gathers_the_chunks(recorded: Recording):
 
 
 @pytest.mark.parametrize("recorded", TRANSLATED, ids=str)
-def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording):
+def test_half_a_stream_is_not_finished(recorded: Recording):
     assert recorded.wire_format.stream_translator is not None
     translator = recorded.wire_format.stream_translator(recorded.context)
     events = recorded.events()
@@ -97,7 +97,7 @@ def test_a_stream_that_lacks_its_second_half_is_not_finished(recorded: Recording
 
 
 @pytest.mark.parametrize("refusal", REFUSED, ids=str)
-def test_what_the_vendor_cannot_do_is_refused_with_the_parameters_name(refusal: Refusal):
+def test_an_unsupported_parameter_is_refused_by_name(refusal: Refusal):
     recorded = refusal.recording
     with pytest.raises(UnsupportedRequest) as refused:
         recorded.build_request({**recorded.openai_request, **refusal.openai_request})

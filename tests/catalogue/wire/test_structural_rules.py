@@ -1,7 +1,7 @@
-"""The table of the vendors' structural rules: what each of them is told for conversations that OpenAI takes and others do not.
+"""The table of the vendors' structural rules: what each is sent for conversations that OpenAI accepts and others do not.
 
-Every cell is held against tests/support/vendor_rules as well, which has the rules in the vendors' words. A provider with a wire of
-its own that has no column fails, and so does a cell for no column. The rules of tools are in test_structural_rules_of_tools.py.
+Every cell is also checked with tests/support/vendor_rules. A provider with its own wire format but without a column fails, and so
+does a cell without a column. The rules about tools are in test_structural_rules_of_tools.py.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ IMAGES = [
 ROWS = [*ROLES, *BLANKS, *IMAGES]
 
 
-def test_the_table_has_a_column_for_each_wire():
+def test_the_table_has_a_column_for_each_wire_format():
     own = {
         provider.name
         for provider in PROVIDERS.values()
@@ -187,7 +187,7 @@ def test_the_table_has_a_column_for_each_wire():
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_a_cell(row: Row, column: Column):
+def test_each_vendor_is_sent_what_its_cell_says(row: Row, column: Column):
     assert_cell(row, column)
 
 
@@ -213,7 +213,7 @@ STOPS: dict[str, tuple[list[str], list[str] | Refused, dict[str, list[str] | Ref
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
 @pytest.mark.parametrize("rule", STOPS)
 @pytest.mark.parametrize("task", [Task.CHAT, Task.COMPLETIONS], ids=["chat", "completions"])
-def test_stops(rule: str, column: Column, task: Task):
+def test_stop_sequences_are_adapted_to_each_vendor(rule: str, column: Column, task: Task):
     stop, cell, exceptions = STOPS[rule]
     expected = exceptions.get(column.name, cell)
     request_body: dict[str, Any] = {"messages": [user("Hi")]} if task is Task.CHAT else {"prompt": "Hi"}
@@ -222,10 +222,10 @@ def test_stops(rule: str, column: Column, task: Task):
             with pytest.raises(UnsupportedRequest, match=expected.words):
                 column.sent({**request_body, "stop": stop}, task=task, model=model)
         else:
-            assert stops_in(column.sent({**request_body, "stop": stop}, task=task, model=model)) == expected
+            assert stops_of(column.sent({**request_body, "stop": stop}, task=task, model=model)) == expected
 
 
-def stops_in(body: dict[str, Any]) -> list[str]:
+def stops_of(body: dict[str, Any]) -> list[str]:
     holders = (body, body.get("inferenceConfig") or {}, body.get("generationConfig") or {})
     names = ("stop", "stop_sequences", "stopSequences", "end_sequences")
     found: list[str] = next((holder[name] for holder in holders for name in names if name in holder), [])
@@ -233,7 +233,7 @@ def stops_in(body: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
-def test_a_prompt_of_white_space_is_refused_by_name(column: Column):
+def test_a_blank_prompt_is_refused_by_name(column: Column):
     for model in column.completions:
         for prompt in ("", " ", "\n\n"):
             with pytest.raises(UnsupportedRequest, match="prompt"):
@@ -241,7 +241,7 @@ def test_a_prompt_of_white_space_is_refused_by_name(column: Column):
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
-def test_a_prompt_is_what_the_user_says(column: Column):
+def test_a_prompt_becomes_a_user_message(column: Column):
     for model in column.completions:
         body = column.sent({"prompt": " Once \n"}, task=Task.COMPLETIONS, model=model)
         if "prompt" in body:

@@ -1,4 +1,4 @@
-"""The same tables through what the vendors' own clients check before they send: types, patterns and lengths."""
+"""The same tables, checked with the types, patterns and lengths of the vendors' SDKs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def body(column: Column, row: Row) -> dict[str, Any]:
 
 
 def check(kind: Any, value: Any) -> None:
-    """Let a type of an SDK refuse the value. What it declares as iterable is checked item by item as it is read."""
+    """Validate the value with a type of the SDK. Iterables are validated while they are read, so read all of them."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     read_all(adapter.validate_python(value))
 
@@ -60,7 +60,7 @@ def read_all(value: Any) -> None:
 
 
 @pytest.mark.parametrize(("column", "row"), cells("anthropic"))
-def test_anthropics(column: Column, row: Row):
+def test_anthropics_sdk_accepts_the_requests(column: Column, row: Row):
     sent = body(column, row)
     check(list[MessageParam], sent.get("messages", []))
     check(list[TextBlockParam] | str, sent.get("system", ""))
@@ -69,11 +69,11 @@ def test_anthropics(column: Column, row: Row):
 
 
 @pytest.mark.parametrize(("column", "row"), cells("bedrock"))
-def test_amazons(column: Column, row: Row):
+def test_amazons_sdk_accepts_the_requests(column: Column, row: Row):
     sent = with_bytes({"modelId": column.chat, "messages": [], **body(column, row)})
     shape = SERVICE.operation_model("Converse").input_shape
     assert botocore.validate.ParamValidator().validate(sent, shape).generate_report() == ""
-    assert list(out_of_pattern(sent, shape)) == []
+    assert list(pattern_violations(sent, shape)) == []
 
 
 def with_bytes(value: Any, name: str = "") -> Any:
@@ -84,15 +84,15 @@ def with_bytes(value: Any, name: str = "") -> Any:
     return b64decode(value) if name == "bytes" else value
 
 
-def out_of_pattern(value: Any, shape: Any) -> Iterator[str]:
-    """What the service checks and the SDK leaves to it: patterns, lengths and choices of texts."""
+def pattern_violations(value: Any, shape: Any) -> Iterator[str]:
+    """Violations of patterns, lengths and enumerations, which the service checks but the SDK does not."""
     if shape.type_name == "structure" and not getattr(shape, "document", False) and isinstance(value, dict):
         for name, inner in value.items():
             if not shape.members[name].metadata.get("document"):
-                yield from out_of_pattern(inner, shape.members[name])
+                yield from pattern_violations(inner, shape.members[name])
     elif shape.type_name == "list":
         for inner in value:
-            yield from out_of_pattern(inner, shape.member)
+            yield from pattern_violations(inner, shape.member)
     elif shape.type_name == "string":
         limits = shape.metadata
         fits = limits.get("min", 0) <= len(value) <= limits.get("max", len(value))
@@ -105,7 +105,7 @@ def out_of_pattern(value: Any, shape: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("column", "row"), cells("vertex"))
-def test_googles(column: Column, row: Row):
+def test_googles_sdk_accepts_the_requests(column: Column, row: Row):
     sent = body(column, row)
     for content in sent.get("contents", ()):
         types.Content.model_validate(content)
@@ -115,7 +115,7 @@ def test_googles(column: Column, row: Row):
 
 
 @pytest.mark.parametrize(("column", "row"), cells("cohere"))
-def test_coheres(column: Column, row: Row):
+def test_coheres_sdk_accepts_the_requests(column: Column, row: Row):
     sent = body(column, row)
     for message in sent.get("messages", ()):
         COHERES[message["role"]].model_validate(

@@ -1,4 +1,4 @@
-"""The table of the vendors' rules about tools: ids, names, arguments, results, and conversations that have used tools and give none."""
+"""The table of the vendors' rules about tools: ids, names, arguments, results, and conversations that used tools but declare none."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MCP_AT_GOOGLE = substitute("mcp.files_read_now", MCP)
 DASHED = "read-file"
 
 
-def fine(*ids: str, other: tuple[str, ...], name: str = "f") -> tuple[Cell, dict[str, Cell]]:
-    """One turn of calls and results: with these ids, and with the others at vendors that take any text."""
+def turns_with_ids(*ids: str, other: tuple[str, ...], name: str = "f") -> tuple[Cell, dict[str, Cell]]:
+    """The turns of calls and results with these ids, and with the `other` ids for vendors that accept any text."""
 
     def turns(listed: tuple[str, ...]) -> Cell:
         calls = ("assistant", *(Call(each, name) for each in listed))
@@ -57,37 +57,54 @@ IDS = [
     Row(
         "ids of another vendor",
         call_messages("functions.get:0"),
-        *fine(KIMIS, other=("functions.get:0",)),
+        *turns_with_ids(KIMIS, other=("functions.get:0",)),
         tools("f"),
     ),
     Row(
         "ids that differ in what is not taken",
         call_messages("a.b", "a:b", "a_b"),
-        *fine(substitute("a_b", "a.b"), substitute("a_b", "a:b"), "a_b", other=("a.b", "a:b", "a_b")),
+        *turns_with_ids(
+            substitute("a_b", "a.b"), substitute("a_b", "a:b"), "a_b", other=("a.b", "a:b", "a_b")
+        ),
         tools("f"),
     ),
-    Row("long ids", call_messages(LONG), *fine(substitute("a" * 49, LONG), other=(LONG,)), tools("f")),
+    Row(
+        "long ids",
+        call_messages(LONG),
+        *turns_with_ids(substitute("a" * 49, LONG), other=(LONG,)),
+        tools("f"),
+    ),
     Row(
         "an id that looks fitted",
         call_messages(KIMIS),
-        *fine(substitute(KIMIS[:49], KIMIS), other=(substitute(KIMIS, KIMIS),)),
+        *turns_with_ids(substitute(KIMIS[:49], KIMIS), other=(substitute(KIMIS, KIMIS),)),
         tools("f"),
     ),
-    Row("empty ids", call_messages("", ""), *fine("call", "call-2", other=("call", "call-2")), tools("f")),
-    Row("no ids", call_messages(None), *fine("call", other=("call",)), tools("f")),
+    Row(
+        "empty ids",
+        call_messages("", ""),
+        *turns_with_ids("call", "call-2", other=("call", "call-2")),
+        tools("f"),
+    ),
+    Row("no ids", call_messages(None), *turns_with_ids("call", other=("call",)), tools("f")),
     Row(
         "null for an id",
         [user("Hi"), assistant(None, {**call(""), "id": None}), tool("", "0")],
-        *fine("call", other=("call",)),
+        *turns_with_ids("call", other=("call",)),
         tools("f"),
     ),
     Row(
         "ids of other scripts",
         call_messages("呼び出し"),
-        *fine(substitute("____", "呼び出し"), other=(substitute("____", "呼び出し"),)),
+        *turns_with_ids(substitute("____", "呼び出し"), other=(substitute("____", "呼び出し"),)),
         tools("f"),
     ),
-    Row("an id twice in a turn", call_messages("a", "a"), *fine("a", "a-2", other=("a", "a-2")), tools("f")),
+    Row(
+        "an id twice in a turn",
+        call_messages("a", "a"),
+        *turns_with_ids("a", "a-2", other=("a", "a-2")),
+        tools("f"),
+    ),
     Row(
         "an id twice in a conversation",
         [*call_messages("a"), *call_messages("a")[1:]],
@@ -336,12 +353,12 @@ ROWS = [*IDS, *NAMES, *ARGUMENTS, *NO_TOOLS]
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_a_cell(row: Row, column: Column):
+def test_each_vendor_is_sent_what_its_cell_says(row: Row, column: Column):
     assert_cell(row, column)
 
 
-def test_the_same_id_becomes_the_same_in_the_next_request():
-    """Nothing is remembered between requests: a conversation that goes on keeps its beginning."""
+def test_an_id_is_replaced_alike_in_the_next_request():
+    """No state is kept between requests, and the vendor compares a continued conversation with its cached beginning."""
     before = [*call_messages("functions.get:0", "a", "a"), *call_messages("a", "functions.get:0")[1:]]
     after = [*before, assistant("So."), user("And?"), *call_messages("a")[1:]]
     for column in COLUMNS:
@@ -353,7 +370,7 @@ def test_the_same_id_becomes_the_same_in_the_next_request():
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=70), min_size=1, max_size=8))
-def test_any_ids_and_names_stay_apart(texts: list[str]):
+def test_different_ids_and_names_stay_different(texts: list[str]):
     names = list(dict.fromkeys(texts))
     messages = [
         user("Hi"),

@@ -10,7 +10,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion
 
 from serving_ui.catalogue.tasks import Task
-from tests.catalogue.wire.test_tools_answered import WIRES, called
+from tests.catalogue.wire.test_tool_calls import WIRES, called
 from tests.gateway.conftest import GatewayServer
 from tests.gateway.wire.test_any_bytes import framed
 from tests.gateway.wire.test_recordings import lead

@@ -1,6 +1,6 @@
-"""What it costs to ask Redis for two limits at once: our own connection, and redis.asyncio with the same script.
+"""The cost of an admission with two limits in Redis: our own connection, and redis.asyncio with the same script.
 
-    python -m tests.bench.limits [--calls N]
+    python -m tests.bench.redis_limits [--calls N]
 
 Starts Redis of Debian's package on a free port. Prints admissions a second, the median wait and the processor time of each.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a call that a vendor's model makes: the caller's own name of the tool, and arguments that are an object, streamed too."""
+"""Tool calls in vendors' replies and streams have the caller's name of the tool, and arguments that are an object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tools_request(name: str) -> Json:
 
 
 def called(column: Column, name: str) -> str:
-    """What the vendor's model calls the tool."""
+    """The name by which the vendor's model calls the tool."""
     return column.vendor_request(tools_request(name)).tools[-1]
 
 
@@ -157,7 +157,7 @@ every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
 
 
 def whole(column: Column, name: str, arguments: Any) -> Json:
-    """The call as the caller gets it."""
+    """The tool call of the translated reply."""
     reply = WIRES[column.provider.name][0](called(column, name), arguments)
     answer = to_openai_response(column.wire_format(Task.CHAT), reply, column.context(tools_request(name)))
     (call,) = answer["choices"][0]["message"]["tool_calls"]
@@ -166,7 +166,7 @@ def whole(column: Column, name: str, arguments: Any) -> Json:
 
 
 def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
-    """The call as OpenAI's client gathers it."""
+    """The tool call that OpenAI's client makes from the translated stream."""
     make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None
     translator, state = make(column.context(tools_request(name))), ChatCompletionStreamState()
@@ -182,7 +182,7 @@ def streamed(column: Column, name: str, pieces: list[Any]) -> Json:
 
 @every_column
 @pytest.mark.parametrize("name", NAMES)
-def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
+def test_the_caller_gets_its_own_name_of_the_tool(column: Column, name: str):
     arguments: Any = {"a": 1} if {} in WIRES[column.provider.name][2] else '{"a": 1}'
     assert whole(column, name, arguments)["name"] == name
     got = streamed(column, name, ['{"a"', ": 1}"])
@@ -190,7 +190,7 @@ def test_the_caller_hears_its_own_name_of_the_tool(column: Column, name: str):
 
 
 @every_column
-def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
+def test_an_undeclared_tool_keeps_its_name(column: Column):
     reply = WIRES[column.provider.name][0]("made_up", {} if {} in WIRES[column.provider.name][2] else "{}")
     answer = to_openai_response(
         column.wire_format(Task.CHAT), reply, column.context(tools_request("weather"))
@@ -199,7 +199,7 @@ def test_a_tool_that_nobody_gave_keeps_its_name(column: Column):
 
 
 @every_column
-def test_a_name_is_known_among_the_extra_parameters(column: Column):
+def test_a_tool_in_extra_params_is_known(column: Column):
     request_body = {"messages": [user("Hi")], "extra_params": tools(NAMES[1])}
     reply = WIRES[column.provider.name][0](
         called(column, NAMES[1]), {} if {} in WIRES[column.provider.name][2] else "{}"
@@ -227,13 +227,13 @@ def test_a_streamed_call_without_arguments_has_an_empty_object(column: Column, p
 @pytest.mark.parametrize(
     "pieces", [['{"a', '": null}'], ["nullable"], ["nu", "mber"], ['"null"'], ["1"]], ids=str
 )
-def test_other_arguments_are_passed_on_as_they_come(pieces: list[str]):
+def test_other_arguments_are_passed_on_unchanged(pieces: list[str]):
     arguments = ToolArgumentsStream()
     assert "".join(map(arguments.take, pieces)) + arguments.rest() == "".join(pieces)
     assert arguments.rest() == ""
 
 
-def test_a_stream_of_cohere_that_ends_no_call_has_an_empty_object_all_the_same():
+def test_a_cohere_stream_without_the_end_of_a_call_has_an_empty_object():
     column = next(each for each in COLUMNS if each.name == "cohere")
     make = column.wire_format(Task.CHAT).stream_translator
     assert make is not None

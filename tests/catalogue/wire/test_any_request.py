@@ -1,4 +1,4 @@
-"""Whatever a caller asks is either built or refused with a sentence, never anything else, by every provider."""
+"""Every provider builds an upstream request from any body or refuses it with a message; nothing else is raised."""
 
 from __future__ import annotations
 
@@ -120,23 +120,23 @@ OF_THE_VENDOR = [
 
 
 @pytest.mark.parametrize(("recorded", "name"), OF_THE_VENDOR, ids=str)
-def test_what_openai_s_parameters_have_become_is_never_replaced(recorded: Recording, name: str):
-    """Who says the same once more in the vendor's own words is told so, by its name."""
+def test_a_vendor_parameter_that_repeats_an_openai_parameter_is_refused(recorded: Recording, name: str):
+    """A body that repeats an OpenAI parameter under the vendor's name is refused with that name."""
     with pytest.raises(UnsupportedRequest, match=name):
         recorded.build_request({**recorded.openai_request, name: "something else"})
 
 
-def shortest(recorded: Recording) -> dict[str, Any]:
-    """A question with nothing but what it must have."""
+def minimal_request(recorded: Recording) -> dict[str, Any]:
+    """A request with the required parameters only."""
     needed = {name: value for name, value in recorded.openai_request.items() if name in NEEDED}
     return needed | ({"messages": [{"role": "user", "content": "x"}]} if "messages" in needed else {})
 
 
 @pytest.mark.parametrize("name", PARAMETER_VALUES)
 @pytest.mark.parametrize("recorded", ONE_OF_EACH.values(), ids=str)
-def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Recording, name: str):
-    """Nothing is dropped in silence."""
-    openai_request = shortest(recorded) | NEEDING_MORE.get(name, {})
+def test_each_openai_parameter_changes_the_request_or_is_refused_by_name(recorded: Recording, name: str):
+    """No parameter is dropped silently."""
+    openai_request = minimal_request(recorded) | NEEDING_MORE.get(name, {})
     try:
         plain = recorded.build_request(openai_request).body
     except UnsupportedRequest:
@@ -159,15 +159,15 @@ def test_what_openai_has_changes_what_is_sent_or_is_refused_by_name(recorded: Re
     ],
     ids=["chat", "completions", "embeddings"],
 )
-def test_no_field_of_openai_is_taken_for_a_providers_own(request_of_openai: type):
-    """What OpenAI's client can say and a provider cannot do must be refused, not handed on."""
+def test_unsupported_openai_parameters_are_not_passed_on(request_of_openai: type):
+    """Parameters of OpenAI's client that a provider does not support are refused, not passed on."""
     assert get_type_hints(request_of_openai).keys() <= OPENAI_FIELDS
 
 
-def built_or_refused(recorded: Recording, openai_request: dict[str, Any], *, checked: bool = True) -> None:
-    """The question as the gateway reads it, which takes no halves of surrogate pairs and no infinite numbers.
+def build_or_refuse(recorded: Recording, openai_request: dict[str, Any], *, checked: bool = True) -> None:
+    """Parse the body as the gateway does, which refuses lone surrogates and infinite numbers, and build the request.
 
-    What is said in the vendor's own words is between caller and vendor, and not checked.
+    Vendor parameters in `extra_params` are passed on unchecked.
     """
     try:
         body = read_body(json.dumps(openai_request).encode())
@@ -181,7 +181,7 @@ def built_or_refused(recorded: Recording, openai_request: dict[str, Any], *, che
 @every_recording
 @settings(deadline=None, max_examples=30)
 @given(at=st.integers(0, 1000), value=ANYTHING)
-def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
+def test_a_request_with_one_changed_value_is_built_or_refused(recorded: Recording, at: int, value: Any):
     openai_request = replace_value(recorded.openai_request, at, value)
     for name in NEEDED & recorded.openai_request.keys():
         if not openai_request[name] or type(openai_request[name]) is not type(recorded.openai_request[name]):
@@ -189,12 +189,12 @@ def test_a_question_of_another_shape(recorded: Recording, at: int, value: Any):
     in_our_words = all(
         openai_request.get(name) == recorded.openai_request.get(name) for name in PROVIDERS_OWN
     )
-    built_or_refused(recorded, openai_request, checked=in_our_words)
+    build_or_refuse(recorded, openai_request, checked=in_our_words)
 
 
 @every_recording
 @settings(deadline=None, max_examples=30)
 @given(more=st.dictionaries(NAMES, ANYTHING, min_size=1, max_size=3))
-def test_a_question_with_other_parameters(recorded: Recording, more: dict[str, Any]):
+def test_a_request_with_random_parameters_is_built_or_refused(recorded: Recording, more: dict[str, Any]):
     in_our_words = not more.keys() & PROVIDERS_OWN
-    built_or_refused(recorded, {**recorded.openai_request, **more}, checked=in_our_words)
+    build_or_refuse(recorded, {**recorded.openai_request, **more}, checked=in_our_words)

@@ -1,4 +1,4 @@
-"""Importing the catalogue and the gateway brings nothing heavy along, so that a process starts soon and stays small."""
+"""Importing the catalogue and the gateway loads no heavy package, so that processes start fast and stay small."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ OF_THE_CATALOGUE = HEAVY | {"asyncio", "multiprocessing", "serving_ui.gateway", 
 """The catalogue is pure: it has no use for sockets and loops either."""
 
 
-def loaded(module: str) -> set[str]:
-    """What is loaded once a fresh process has imported the module, each with what it is in."""
+def loaded_modules(module: str) -> set[str]:
+    """The modules that a new process has loaded after it imported the module, and their packages."""
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = done.stdout.split()
@@ -45,15 +45,15 @@ def loaded(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", ["serving_ui.catalogue.spec", "serving_ui.catalogue.registry"])
-def test_importing_the_catalogue_brings_nothing_heavy(module: str) -> None:
-    assert sorted(OF_THE_CATALOGUE & loaded(module)) == []
+def test_importing_the_catalogue_loads_no_heavy_package(module: str) -> None:
+    assert sorted(OF_THE_CATALOGUE & loaded_modules(module)) == []
 
 
-def test_importing_the_gateway_brings_nothing_heavy() -> None:
-    assert sorted(HEAVY & loaded("serving_ui.gateway.app")) == []
+def test_importing_the_gateway_loads_no_heavy_package() -> None:
+    assert sorted(HEAVY & loaded_modules("serving_ui.gateway.app")) == []
 
 
-def test_what_would_be_heavy_is_installed() -> None:
-    """Else the tests above could not fail."""
-    assert {"django", "asyncio"} <= loaded("django.core.handlers.asgi")
-    assert {"botocore", "serving_ui.gateway"} <= loaded("serving_ui.gateway.aws_signing")
+def test_the_heavy_packages_are_installed() -> None:
+    """Otherwise the tests above could not fail."""
+    assert {"django", "asyncio"} <= loaded_modules("django.core.handlers.asgi")
+    assert {"botocore", "serving_ui.gateway"} <= loaded_modules("serving_ui.gateway.aws_signing")

@@ -1,6 +1,6 @@
-"""The gateways that ours is compared with, as a Python team would start them: installed into a folder of their own, never into ours.
+"""The gateways that ours is compared with, started with their usual commands and installed in separate folders.
 
-Each gets what it needs to check a key of the caller where it can; what it cannot do stays off, to its advantage.
+Each is configured to check the caller's key if it can; other features are off, to its advantage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEY = "sk-bench-master"
 
 @dataclass(frozen=True)
 class Contender:
-    """One gateway: how it is started on `port`, and what a question to it looks like."""
+    """One gateway: the command that starts it on `port`, and the form of a request to it."""
 
     name: str
     command: list[str]
@@ -105,7 +105,7 @@ PEERS: Mapping[str, Make] = {"mlflow": mlflow, "portkey": portkey, "litellm": li
 
 
 def _venv(name: str, requirement: str) -> Path:
-    """An environment with the newest release of `requirement`, made once."""
+    """A virtual environment with the newest release of `requirement`, created once."""
     folder = FOLDER / name
     if not (folder / "done").exists():
         _say(f"installing {requirement}")
@@ -116,7 +116,7 @@ def _venv(name: str, requirement: str) -> Path:
 
 
 def _package(name: str, package: str) -> Path:
-    """The same for a package of Node."""
+    """The same for a Node package."""
     folder = FOLDER / name
     if not (folder / "done").exists():
         if shutil.which("npm") is None:

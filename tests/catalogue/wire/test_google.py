@@ -1,8 +1,7 @@
-"""What Google's own Python client sends for the same questions, and whether it can read the answers that are recorded.
+"""Compares our wire format with Google's Python client: the same requests, and it reads the recorded replies.
 
-Named differences: the client spells some fields with underscores, which Google's JSON reads alike; it gives system instructions a
-role; it sends a generationConfig that is empty; and where Gemini 3 wants a signature that nobody has, it leaves the placeholder to
-its caller, who can only give it as bytes. Nothing else differs.
+Differences: the client writes some fields with underscores, which Google accepts too; it adds a role to system instructions; it
+sends an empty generationConfig; and it leaves the placeholder for a missing signature of Gemini 3 to its caller, as bytes.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ Query = Callable[[genai.Client], Any]
 
 
 class Credentials(google.auth.credentials.Credentials):
-    """Those of someone who has signed in already."""
+    """Credentials with a valid token."""
 
     def __init__(self) -> None:
         super().__init__()
         self.token = "token-1"
 
     def refresh(self, request: Any) -> None:
-        """Nothing ends here."""
+        """The token never expires."""
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +214,7 @@ VECTORS: dict[str, tuple[list[str], dict[str, Any]]] = {
 
 
 def spelled(value: Any) -> Any:
-    """Keys as ours spell them, and the placeholder as text."""
+    """The body with our spelling of keys, and the placeholder as text."""
     if isinstance(value, list):
         return [spelled(each) for each in value]
     if isinstance(value, dict):
@@ -224,8 +223,8 @@ def spelled(value: Any) -> Any:
     return NO_SIGNATURE if value == b64encode(NO_SIGNATURE.encode()).decode() else value
 
 
-def same(sent: Received, recorded: Recording) -> None:
-    """The client sends what is recorded, and the recording is what ours sends: tests/catalogue/wire/test_recordings.py."""
+def assert_sent_as_recorded(sent: Received, recorded: Recording) -> None:
+    """The client sends the recorded request, which is also ours: see tests/catalogue/wire/test_recordings.py."""
     body = spelled(sent.json)
     body.get("systemInstruction", {}).pop("role", None)
     if not body.get("generationConfig", True):
@@ -236,7 +235,7 @@ def same(sent: Received, recorded: Recording) -> None:
 
 
 @pytest.mark.parametrize("name", CHATS)
-def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name: str):
+def test_googles_client_sends_the_recorded_chat_request(client: genai.Client, vendor: Vendor, name: str):
     recorded, (contents, options) = GOOGLE[name], CHATS[name]
     config = types.GenerateContentConfig(
         **options, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
@@ -250,17 +249,19 @@ def test_googles_client_asks_the_same(client: genai.Client, vendor: Vendor, name
     else:
         vendor.set_answers(Answer.json(recorded.reply))
         client.models.generate_content(model=recorded.model, contents=contents, config=config)
-    same(vendor.requests[-1], recorded)
+    assert_sent_as_recorded(vendor.requests[-1], recorded)
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: Vendor, name: str):
+def test_googles_client_sends_the_recorded_embeddings_request(
+    client: genai.Client, vendor: Vendor, name: str
+):
     recorded, (texts, options) = GOOGLE[name], VECTORS[name]
     vendor.set_answers(Answer.json(recorded.reply))
     read = client.models.embed_content(
         model=recorded.model, contents=texts, config=types.EmbedContentConfig(**options)
     )
-    same(vendor.requests[-1], recorded)
+    assert_sent_as_recorded(vendor.requests[-1], recorded)
     assert len(read.embeddings or ()) == len(texts)
 
 
@@ -273,12 +274,12 @@ def test_googles_client_asks_for_the_same_vectors(client: genai.Client, vendor: 
         "publishers/google/models/gemini-3.5-flash",
     ],
 )
-def test_a_model_is_found_however_its_name_is_written(name: str):
+def test_all_forms_of_a_model_name_give_the_same_path(name: str):
     at = "projects/my-project/locations/us-central1/publishers/google/models/gemini-3.5-flash"
     assert models.path(name, project="my-project", region="us-central1") == at
 
 
-def test_a_model_as_a_service_embeds_one_text_a_request():
+def test_models_as_a_service_embed_one_text_per_request():
     model = "publishers/intfloat/models/multilingual-e5-large-instruct-maas"
     assert embeddings.embed_request({"input": "Hello."}, model)[0] == embeddings.EMBED
     with pytest.raises(UnsupportedRequest, match="input"):
@@ -286,7 +287,7 @@ def test_a_model_as_a_service_embeds_one_text_a_request():
 
 
 @pytest.mark.parametrize("recorded", GENERATED, ids=str)
-def test_what_is_recorded_of_google_is_of_the_shape_that_its_client_knows(recorded: Recording):
+def test_googles_client_reads_the_recorded_replies(recorded: Recording):
     answers = [recorded.reply] if recorded.answer else [event.data for event in recorded.events()]
     for answer in answers:
         types.GenerateContentResponse.model_validate(answer)

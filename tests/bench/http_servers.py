@@ -1,9 +1,9 @@
-"""Compares servers and upstream clients for the gateway, and the gateway itself: `python -m tests.bench.servers [--seconds N]`.
+"""Compares servers and upstream clients for the gateway, and the gateway itself: `python -m tests.bench.http_servers [--seconds N]`.
 
-One core runs what is measured, another the load (wrk) and the upstream (nginx with a canned chat reply). Combinations whose
+One core runs the measured program, another the load (wrk) and the upstream (nginx with a canned chat reply). Combinations whose
 packages are not installed are left out; to have all of them: `pip install granian aiohttp pyreqwest httpx`.
 Prints requests/s with 32 connections, median and 99th percentile in ms with 32 and with 1, processor time of a request, memory.
-Rates are the best of three runs: what else the machine does makes a run worse and never better. Processor time hardly suffers.
+Rates are the best of three runs, because other load of the machine only makes a run worse. It hardly affects processor time.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ CLIENTS = ["ours", "pyreqwest", "aiohttp", "httpx", "none"]
 def running(
     command: list[str], *, core: int, url: str = "", **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command on one core, until the block ends; it answers when the block begins."""
+    """Run the command on one core until the block ends; it answers when the block begins."""
     process = subprocess.Popen(
         ["taskset", "-c", str(core), *command], cwd=ROOT, env={**os.environ, **environment},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -95,7 +95,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def nginx(*, core: int, body: str, extra: str = "") -> Iterator[str]:
-    """An nginx on a free port; gives its host:port."""
+    """Runs nginx on a free port; yields its host:port."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "nginx.conf"
@@ -133,7 +133,7 @@ def milliseconds(text: str) -> float:
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:
-    """Of the process and its children, in MB."""
+    """The memory of the process and its children, in MB."""
     command = ["ps", "-o", "rss=", "--ppid", str(process.pid), "-p", str(process.pid)]
     return (
         sum(map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
@@ -142,7 +142,7 @@ def memory(process: subprocess.Popen[bytes]) -> float:
 
 
 def processor_seconds(process: subprocess.Popen[bytes]) -> float:
-    """What the process and its children have used so far."""
+    """The CPU time of the process and its children so far."""
     command = ["ps", "-o", "pid=", "--ppid", str(process.pid), "-p", str(process.pid)]
     total = 0
     for pid in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split():

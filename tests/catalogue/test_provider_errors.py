@@ -1,4 +1,4 @@
-"""What a provider says with status 200 is a failure in each spelling that vendors have, with its kind and words; and nothing else is."""
+"""Errors that providers report with status 200 are recognised in all formats that vendors use, and nothing else is."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ FINE: list[Any] = [
 @pytest.mark.parametrize(
     ("content", "status"), [each[1:] for each in FAILURES], ids=[each[0] for each in FAILURES]
 )
-def test_each_spelling_is_a_failure_of_its_kind_whole_and_as_an_event(content: Any, status: int):
+def test_each_error_format_is_recognised_in_a_reply_and_in_an_event(content: Any, status: int):
     for failed in (error_in_response(content), error_in_event(content)):
         assert failed is not None
         assert failed.status == status
@@ -142,7 +142,7 @@ def test_each_spelling_is_a_failure_of_its_kind_whole_and_as_an_event(content: A
 
 
 @pytest.mark.parametrize(("name", "content", "status"), NAMED)
-def test_an_event_can_be_a_failure_by_its_name(name: str, content: Any, status: int):
+def test_an_event_can_be_an_error_by_its_name(name: str, content: Any, status: int):
     failed = error_in_event(content, name)
     assert failed is not None
     assert (failed.status, str(failed)) == (status, BUSY)
@@ -151,35 +151,35 @@ def test_an_event_can_be_a_failure_by_its_name(name: str, content: Any, status: 
 @pytest.mark.parametrize(
     "name", ["error", "Error", "ERROR", "exception", "response.error", "throttlingException"]
 )
-def test_an_event_without_words_says_at_least_its_name(name: str):
+def test_the_message_of_an_event_without_text_is_its_name(name: str):
     failed = error_in_event({}, name)
     assert failed is not None and name in str(failed)
 
 
-def test_a_finish_reason_alone_is_a_failure():
+def test_a_finish_reason_alone_can_be_an_error():
     failed = error_in_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]})
     assert failed is not None and failed.status == 500
 
 
-def test_a_whole_answer_of_nothing_but_a_message_is_none():
+def test_a_reply_that_is_only_a_message_is_an_error():
     failed = error_in_response({"message": "no capacity"})
     assert failed is not None and str(failed) == "no capacity"
     assert error_in_event({"message": "thinking"}) is None
 
 
 @pytest.mark.parametrize("content", FINE, ids=str)
-def test_nothing_else_is_a_failure(content: Any):
+def test_other_replies_are_not_errors(content: Any):
     assert error_in_response(content) is None
     assert error_in_event(content) is None
 
 
 @pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
-def test_no_recorded_answer_is_a_failure(recorded: Recording):
+def test_no_recorded_reply_is_an_error(recorded: Recording):
     assert error_in_response(recorded.reply) is None
 
 
 @pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
-def test_no_recorded_event_is_a_failure(recorded: Recording):
+def test_no_recorded_event_is_an_error(recorded: Recording):
     assert [error_in_event(event.data, event.name) for event in recorded.events()] == [None] * len(
         recorded.events()
     )
@@ -197,7 +197,7 @@ OBJECTS = st.recursive(
 
 
 @given(content=OBJECTS, name=st.sampled_from(["", "error", "someException"]))
-def test_anything_is_read_without_harm(content: Any, name: str):
+def test_any_json_is_read_without_an_exception(content: Any, name: str):
     for failed in (error_in_event(content, name), error_in_response(content)):
         if failed is not None:
             assert 400 <= failed.status < 600
