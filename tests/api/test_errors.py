@@ -123,7 +123,7 @@ def test_an_internal_error_is_reported_without_details(api: Caller, make_endpoin
     refused = api.request("GET", f"{B}/chat")
     assert refused.error == (500, "INTERNAL_ERROR")
     assert CANARY not in refused.content.decode()
-    assert "Unexpected error" not in refused.body["message"]  # a phrase that makes the SDK try for minutes
+    assert "Unexpected error" not in refused.body["message"]  # a phrase on which the SDK retries for minutes
 
 
 def test_every_path_of_the_api_requires_a_token(anonymous: Caller):

@@ -73,7 +73,7 @@ def test_a_key_reserved_by_the_previous_version_is_respected(api: Caller, sandbo
     assert running.error == (409, "RESOURCE_CONFLICT")
     assert running.headers["Retry-After"] == "1"
     make_older(RESERVATION_TIMEOUT + timedelta(seconds=1))
-    taken_over = create(api, sandbox)  # its process died: the request is carried out, and says what it finds
+    taken_over = create(api, sandbox)  # the process of the first request has died, so the request is executed
     assert taken_over.error == (409, "RESOURCE_ALREADY_EXISTS")
     assert "the same" in taken_over.body["message"]
 

@@ -97,7 +97,7 @@ def test_every_field_of_an_endpoint_body_has_a_description(operation: Operation)
         assert first == []
 
 
-# The document, served
+# Serving the document
 
 
 def test_the_document_is_served_for_a_token_and_for_a_session(api: Caller, owner: User):
@@ -138,7 +138,7 @@ def test_the_document_of_an_invisible_endpoint_is_not_found(as_stranger: Caller,
     )
 
 
-# The page
+# The reference page
 
 
 @pytest.fixture

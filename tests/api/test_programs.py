@@ -64,7 +64,7 @@ def running_recorder() -> Iterator[Recorder]:
     yield recorder
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ IN_PYTHON = [
 
 
 @pytest.mark.parametrize(("operation", "key"), IN_PYTHON, ids=lambda part: getattr(part, "name", part))
-@pytest.mark.filterwarnings("ignore")  # of the clients' own
+@pytest.mark.filterwarnings("ignore")  # of the clients
 def test_a_python_sample_sends_the_described_request(operation: Operation, key: str, recorder: Recorder):
     code = next(program.code for program in programs(operation) if program.key == key)
     exec(compile(code, operation.name, "exec"), {})

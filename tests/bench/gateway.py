@@ -51,10 +51,10 @@ class Figures:
     """The measurements of one gateway. Times in milliseconds, memory in MB."""
 
     rate: float
-    half_32: float
-    most_32: float
-    half_1: float
-    most_1: float
+    median_32: float
+    p99_32: float
+    median_1: float
+    p99_1: float
     token: float = 0.0
     memory: float = 0.0
     start: float = 0.0
@@ -188,7 +188,7 @@ class Base:
             finally:
                 process.terminate()
                 process.wait(30)
-                with contextlib.suppress(ProcessLookupError):  # some leave their workers behind
+                with contextlib.suppress(ProcessLookupError):  # some do not stop their workers
                     os.killpg(process.pid, signal.SIGKILL)
 
     def _loaded(self, url: str, headers: Mapping[str, str], model: str | None = MODEL) -> Figures:
@@ -199,11 +199,11 @@ class Base:
             script.flush()
             path = Path(script.name)
             load(url, path, connections=32, seconds=1)
-            rate, half, most = max(
+            rate, median, p99 = max(
                 load(url, path, connections=32, seconds=self.seconds) for _ in range(ROUNDS)
             )
             one = max(load(url, path, connections=1, seconds=self.seconds) for _ in range(ROUNDS))
-        return Figures(rate, half, most, one[1], one[2])
+        return Figures(rate, median, p99, one[1], one[2])
 
 
 def ours(port: int, upstream: str, folder: Path) -> Contender:
@@ -294,7 +294,7 @@ def show(name: str, figures: Figures, direct: Figures) -> None:
     size = f"{figures.memory:6.0f}" if figures.memory else f"{'-':>6}"
     start = f"{figures.start:9.1f}" if figures.start else f"{'-':>9}"
     times = "".join(
-        f"{each:8.2f}" for each in (figures.half_32, figures.most_32, figures.half_1, figures.most_1)
+        f"{each:8.2f}" for each in (figures.median_32, figures.p99_32, figures.median_1, figures.p99_1)
     )
     say(f"{name:20}{figures.rate:8.0f}{times}{token}{size}{start}")
 
@@ -306,7 +306,7 @@ def judge(found: dict[str, Figures], held: float, args: argparse.Namespace) -> N
         name: mine.rate / figures.rate for name, figures in found.items() if name not in ("ours", "direct")
     }
     say("requests/s of ours: " + ", ".join(f"{ratio:.2f} x {name}" for name, ratio in ratios.items()))
-    added, later = mine.half_1 - direct.half_1, mine.token - direct.token
+    added, later = mine.median_1 - direct.median_1, mine.token - direct.token
     say(
         f"added at one connection {added:.2f} ms, first token {later:+.2f} ms, {STREAMS} open streams {held:.0f} MB"
     )
@@ -321,9 +321,7 @@ def judge(found: dict[str, Figures], held: float, args: argparse.Namespace) -> N
             ("first token later", later, 1.0),
             ("MB with open streams", held, 300),
         )
-        missed += [
-            f"{what}: {value:.2f} is more than {most}" for what, value, most in budgets if value > most
-        ]
+        missed += [f"{what}: {value:.2f} is more than {p99}" for what, value, p99 in budgets if value > p99]
     if missed:
         raise SystemExit("Missed: " + "; ".join(missed))
 

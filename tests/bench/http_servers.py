@@ -123,8 +123,8 @@ def load(url: str, script: Path, *, connections: int, seconds: int) -> tuple[flo
     if "Non-2xx" in output:
         raise SystemExit(f"Not every answer was 200:\n{output}")
     rate = float(re.findall(r"Requests/sec:\s+([\d.]+)", output)[0])
-    half, most = (milliseconds(re.findall(rf"\s{share}%\s+(\S+)", output)[0]) for share in (50, 99))
-    return rate, half, most
+    median, p99 = (milliseconds(re.findall(rf"\s{share}%\s+(\S+)", output)[0]) for share in (50, 99))
+    return rate, median, p99
 
 
 def milliseconds(text: str) -> float:
@@ -161,8 +161,8 @@ def measure(
     each = f"{(processor_seconds(process) - used) / answered * 1e6:7.1f}" if process else "      -"
     one = max(load(url, script, connections=1, seconds=seconds) for _ in range(ROUNDS))
     size = f"{memory(process):6.0f}" if process else "     -"
-    rate, half, most = max(runs)
-    say(f"{name:32}{rate:8.0f}{half:8.2f}{most:8.2f}{one[1]:8.2f}{one[2]:8.2f}{each}{size}")
+    rate, median, p99 = max(runs)
+    say(f"{name:32}{rate:8.0f}{median:8.2f}{p99:8.2f}{one[1]:8.2f}{one[2]:8.2f}{each}{size}")
 
 
 def say(line: str) -> None:

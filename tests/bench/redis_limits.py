@@ -22,8 +22,8 @@ from serving_ui.gateway.shared_windows import ADMIT, SharedWindows
 from serving_ui.gateway.windows import Demand
 from tests.support.services import running_redis
 
-MOST = 100_000_000
-DEMANDS = {("bench", "", "calls"): Demand(1, MOST), ("bench", "p:someone", "calls"): Demand(1, MOST)}
+LIMIT = 100_000_000
+DEMANDS = {("bench", "", "calls"): Demand(1, LIMIT), ("bench", "p:someone", "calls"): Demand(1, LIMIT)}
 KEYS = ["a{bench}", "a{bench}:order", "b{bench}", "b{bench}:order"]
 One = Callable[[], Awaitable[object]]
 
@@ -52,7 +52,7 @@ async def table(url: str, calls: int) -> list[str]:
         script = client.register_script(ADMIT)
         ways: dict[str, One] = {
             "our line": lambda: ours.admit(DEMANDS),
-            "redis.asyncio": lambda: script(keys=KEYS, args=[1, MOST, 1, MOST]),
+            "redis.asyncio": lambda: script(keys=KEYS, args=[1, LIMIT, 1, LIMIT]),
         }
         rows = [f"{'':<16}{'at once':>8}{'admitted':>14}{'median':>13}{'processor':>13}"]
         for at_once in (1, 32):

@@ -63,7 +63,7 @@ class OpenStreams:
     async def start(self) -> None:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        few = asyncio.Semaphore(50)  # as people come: not all in the same instant
+        few = asyncio.Semaphore(50)  # not all at the same time, as real clients
 
         async def one() -> None:
             async with few:

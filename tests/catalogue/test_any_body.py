@@ -13,7 +13,7 @@ from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, parse_endpoint
 from serving_ui.catalogue.tasks import Task
 from tests.catalogue.samples import CANARY, REFERENCE
 
-# Surrogates too: JSON can spell half a pair, and Python's parser hands it on.
+# Includes lone surrogates, which JSON escapes can contain and Python's parser accepts.
 TEXT = st.text(alphabet=st.characters(), max_size=12) | st.text(
     alphabet=st.characters(categories=["Cs", "Cc"]), max_size=3
 )

@@ -29,7 +29,7 @@ DECISIVE = {
     "custom": {"authentication", "custom_provider_url", "api_key_auth__key"},
 }
 HARMLESS = {
-    # What is asked of the same resource, and on which of its own accounts the key is billed.
+    # The operation on the same resource, and the account that is billed.
     "openai": {"openai_deployment_name", "openai_api_version", "openai_organization"},
     "amazon-bedrock": {"bedrock_provider"},  # a part of the model's name
 }

@@ -146,7 +146,7 @@ def test_each_hidden_field_is_refused(variant: Variant) -> None:
         if controlling in real:
             assert [problem.path for problem in problems(variant, block)] == [at(variant, field.path)]
         elif siblings:
-            # A form-only choice: nothing tells which of the two was not meant, so only that it is refused.
+            # With a form-only choice it is unknown which of the two fields is wrong, so only the refusal is checked.
             assert problems(variant, block)
 
 

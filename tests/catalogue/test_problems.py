@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ErrorType
 from serving_ui.catalogue.problems import Problem, SpecErrors, sentence
 from serving_ui.catalogue.translatable import TranslatableText, _
 
-# Every kind of error that pydantic can report, with whatever numbers one of them may want to tell.
+# Every error type of pydantic, with example values for its parameters.
 KINDS = get_args(ErrorType)
 CONTEXT = dict.fromkeys(("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of"), 5) | {
     "expected": "a or b"

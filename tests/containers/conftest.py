@@ -14,7 +14,7 @@ from tests.containers.images import built_images
 from tests.containers.stack import Stack, podman
 from tests.support.waiting import free_port
 
-# Containers may have no limit that is higher than this process's own.
+# A container's limits cannot be higher than those of this process.
 CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]

@@ -63,7 +63,7 @@ def refused(code: str) -> Iterator[None]:
     assert [problem.code for problem in found.value.problems] == [code]
 
 
-# The identity
+# The id of the secret
 
 
 @pytest.mark.parametrize("gone", [rights.delete_scope, rights.delete_key])
@@ -105,7 +105,7 @@ def test_a_reference_without_a_binding_is_not_resolved(owner: User, deploy: Any)
     assert rights.sent_key() == "first"
 
 
-# The right
+# The right of the authoriser
 
 
 def grant_to_person(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -227,7 +227,7 @@ def test_a_submitter_without_the_right_is_refused(stranger: User, sandbox: Sandb
     assert not SecretBinding.objects.exists()
 
 
-# What a manager keeps
+# Unchanged references
 
 
 def test_an_unchanged_reference_keeps_its_authoriser(
@@ -272,7 +272,7 @@ def test_an_unchanged_reference_keeps_its_secret(
     assert rights.sent_key() is None
 
 
-# While an update runs
+# During an update
 
 
 def test_an_update_fails_if_its_submitter_loses_the_right(
@@ -334,17 +334,17 @@ def test_an_update_to_another_secret_makes_a_revoked_endpoint_ready(
     assert (rights.sent_key(), rights.state_after_revocations()) == ("own", READY)
 
 
-# How the rows follow
+# How changed rights are applied to rows
 
 
 def test_a_sweep_applies_missed_changes_once(owner: User, reader: User, deploy: Any):
     deploy(reader)
     look = secret_rights.SecretRightsCheck()
     look.run(now=clock.now())
-    ScopeGrant.objects.all()._raw_delete(using="default")  # nothing was told
+    ScopeGrant.objects.all()._raw_delete(using="default")  # without a revision
     look.run(now=clock.now())
     assert Endpoint.objects.get().ready == "READY"
-    secret_rights.SecretRightsCheck().run(now=clock.now())  # another worker, or the same one after a restart
+    secret_rights.SecretRightsCheck().run(now=clock.now())  # as in another worker, or after a restart
     assert Endpoint.objects.get().ready == "NOT_READY"
     generation = Endpoint.objects.get().generation
     for _again in range(2):
@@ -377,7 +377,7 @@ def test_a_sweep_needs_a_constant_number_of_queries(
     builder = SnapshotBuilder()
     builder.build()
     rights.withdraw(owner, reader)
-    with django_assert_num_queries(5):  # the revision, what was changed, endpoints, their grants, bindings
+    with django_assert_num_queries(5):  # revision, changes, endpoints, their grants, bindings
         found = builder.build()
     assert {name for name, each in found.endpoints.items() if not each.ready} == {"a0", "a1", "a2"}
     rights.let_read(owner, group)

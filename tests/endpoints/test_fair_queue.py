@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving_ui.endpoints.fair_queue import FairQueue, Job, Limit
 from tests.support.waiting import wait_until
 
-MOST, PER_USER, PER_HOST = 6, 3, 4
+MAX_RUNNING, PER_USER, PER_HOST = 6, 3, 4
 
 
 class BlockingQueue:
@@ -24,7 +24,9 @@ class BlockingQueue:
         self._gates: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self.ended = 0
-        self.queue = FairQueue(self._run, max_running=MOST, max_per_user=PER_USER, max_per_host=PER_HOST)
+        self.queue = FairQueue(
+            self._run, max_running=MAX_RUNNING, max_per_user=PER_USER, max_per_host=PER_HOST
+        )
 
     def _run(self, job: Job) -> None:
         with self._lock:
@@ -137,7 +139,7 @@ def test_a_closed_queue_starts_nothing(blocking_queue: BlockingQueue):
 )
 def test_each_job_runs_once_within_the_limits(jobs: list[tuple[str, set[str]]]):
     running: Counter[str] = Counter()
-    most: Counter[str] = Counter()
+    peak: Counter[str] = Counter()
     ended: list[str] = []
     lock, breath = threading.Lock(), threading.Event()
 
@@ -146,18 +148,18 @@ def test_each_job_runs_once_within_the_limits(jobs: list[tuple[str, set[str]]]):
         with lock:
             running.update(names)
             for name in names:
-                most[name] = max(most[name], running[name])
+                peak[name] = max(peak[name], running[name])
         breath.wait(0.001)
         with lock:
             running.subtract(names)
             ended.append(job.key)
 
-    queue = FairQueue(run, max_running=MOST, max_per_user=PER_USER, max_per_host=PER_HOST)
+    queue = FairQueue(run, max_running=MAX_RUNNING, max_per_user=PER_USER, max_per_host=PER_HOST)
     numbers = count()
     for person, hosts in jobs:
         queue.put(Job(str(next(numbers)), person, frozenset(hosts)))
     wait_until(lambda: len(ended) == len(jobs))
     assert sorted(ended, key=int) == [str(number) for number in range(len(jobs))]
-    assert most["all"] <= MOST
-    assert all(times <= PER_USER for name, times in most.items() if name.startswith("person"))
-    assert all(times <= PER_HOST for name, times in most.items() if name.startswith("host"))
+    assert peak["all"] <= MAX_RUNNING
+    assert all(times <= PER_USER for name, times in peak.items() if name.startswith("person"))
+    assert all(times <= PER_HOST for name, times in peak.items() if name.startswith("host"))

@@ -61,7 +61,7 @@ def test_a_limit_does_not_apply_to_a_new_group_of_the_same_name(owner: User, adm
     directory.delete_group(group=red, actor=admin)
     again = directory.create_group(name="red", actor=admin)
     assert builder.build().endpoints["chat"].limits == in_force() == ()
-    set_limits(owner, of_group("red"))  # which says nothing of the other one
+    set_limits(owner, of_group("red"))  # the other group is not affected
     assert in_force() == (Limit("user_group", 1, principal=again.pk, shown="red"),)
 
 

@@ -49,7 +49,7 @@ class PreviousRelease:
 
     def __init__(self, apps: Any) -> None:
         self.apps, self.now = apps, clock.now()
-        self.workspace = self.model("Workspace").objects.get()  # made with the tables
+        self.workspace = self.model("Workspace").objects.get()  # created by a migration
 
     def model(self, name: str, app: str = "endpoints") -> Any:
         return self.apps.get_model(app, name)

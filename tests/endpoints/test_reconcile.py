@@ -67,10 +67,12 @@ def test_a_provider_without_a_credential_check_is_used_unverified(
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_provider_is_checked_again_later(owner: User, sandbox: SandboxServer, status: int):
     sandbox.set_faults(on="models", status=status)
-    waiting = settle(create(owner, sandbox.base))
+    made = create(owner, sandbox.base)
+    before = clock.now()
+    waiting = settle(made)
     assert waiting.config_update == "IN_PROGRESS"
     assert waiting.next_poll_at is not None
-    assert waiting.next_poll_at > clock.now()
+    assert waiting.next_poll_at > before
     assert str(status) in waiting.versions.get().message
     sandbox.reset()
     assert settle(waiting).ready == "READY"
@@ -92,7 +94,8 @@ def test_after_the_deadline_it_fails_with_the_last_reason(owner: User, sandbox: 
     pass_time(61)
     failed = settle(waiting)
     assert failed.config_update == "UPDATE_FAILED"
-    assert re.search(r"Overloaded\..* Gave up after 6\d seconds\.", failed.versions.get().message)
+    found = re.search(r"Overloaded\..* Gave up after (\d+) seconds\.", failed.versions.get().message)
+    assert found and int(found[1]) >= 60
 
 
 @pytest.mark.parametrize("outcome", ["busy", "unexpected"])
@@ -149,7 +152,7 @@ def test_gateways_get_their_own_deadline_after_that_of_the_check(
     step.start()
     wait_until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
     gateways.acknowledge(process="slow", revision=changes.current_revision())
-    step.join(30)
+    step.join(60)
     assert Endpoint.objects.get(pk=made.pk).ready == "READY"
 
 
@@ -228,7 +231,7 @@ def test_a_gateway_with_a_last_sign_of_life_in_the_future_is_ignored(
     assert gateways.rank_and_count(process="other") == (0, 1)
     assert settle(create(owner, sandbox.base)).ready == "READY"
     pass_time(-HOUR)
-    gateways.join(process="new")  # whoever comes tidies up
+    gateways.join(process="new")  # the next worker completes the cancellation
     assert not GatewayProcess.objects.filter(pk="dead").exists()
 
 
@@ -336,7 +339,7 @@ def test_a_row_far_in_the_future_after_a_clock_change_is_due(owner: User, sandbo
     assert leases.due() == [made.pk]
     first = leases.claim(endpoint_id=made.pk)
     assert first is not None
-    pass_time(-HOUR)  # its holder died in the future
+    pass_time(-HOUR)  # the lease's holder died while its clock was ahead
     assert leases.due() == [made.pk]
     assert leases.claim(endpoint_id=made.pk) is not None
 

@@ -21,7 +21,7 @@ from tests.support.slow_server import SlowServer, slow_server
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SOON = 5.0
+BEFORE_TIMEOUT = 15.0  # seconds; a check ends by itself after 20
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_fifth_check_of_a_user_waits_without_lease_and_attempts(
     (quick,) = create(teammate, sandbox.base, "quick")
     wait_until(lambda: fresh(quick).ready == "READY")
     commands.cancel_update(name=running[0].name, actor=owner, now=clock.now())
-    wait_until(lambda: slow.request_count == 5, seconds=SOON)
+    wait_until(lambda: slow.request_count == 5, seconds=BEFORE_TIMEOUT)
     slow.wait_for(4)
     wait_until(lambda: message(waiting) == "")
     slow.answer()
@@ -109,7 +109,7 @@ def test_a_lost_lease_aborts_the_check(
         wait_until(take_lease_over)
     else:
         leases.release_all()
-    slow.wait_for(0, seconds=SOON)
+    slow.wait_for(0, seconds=BEFORE_TIMEOUT)
     wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("job-")])
     left = Endpoint.objects.filter(pk=endpoint.pk).first()
     if how == "cancel":

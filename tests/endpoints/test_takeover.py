@@ -130,7 +130,7 @@ def test_a_takeover_needs_the_rights_to_manage_and_to_read(
     deploy(reader)
     set_active(reader, False)
     with pytest.raises(Exception, match="no endpoint named"):
-        take_over(owner)  # may read it, and knows of no such endpoint
+        take_over(owner)  # may read the secret, but cannot see the endpoint
     rights.let_manage(reader, stranger)
     assert problem_flags(stranger) == [(True, False)]
     with pytest.raises(NotAllowed, match=owner.email):

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 MODULES = (commands, granting, takeover, workspace, ready_made, accounts, directory, tokens, vault)
 NO_COMMANDS: set[object] = {
-    takeover.secret_problems,  # these read
+    takeover.secret_problems,  # these only read
     takeover.pending_takeovers,
     accounts.link_invalid,
     directory.need_admin,

@@ -97,10 +97,10 @@ def test_a_number_with_many_digits_in_a_large_text_is_refused(number):
 
 @pytest.mark.parametrize("opening, closing", [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depth_is_bounded(opening, closing):
-    most = json_text.MAX_DEPTH
-    assert json_text.read(opening * most + b"1" + closing * most)
+    max_depth = json_text.MAX_DEPTH
+    assert json_text.read(opening * max_depth + b"1" + closing * max_depth)
     with pytest.raises(JsonInvalid, match="deeper"):
-        json_text.read(opening * (most + 1) + b"1" + closing * (most + 1))
+        json_text.read(opening * (max_depth + 1) + b"1" + closing * (max_depth + 1))
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b'{"a": "\\ud800"}', b"{'a': 1}"])

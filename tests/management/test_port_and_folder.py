@@ -163,7 +163,7 @@ def test_a_data_folder_can_be_locked_once(tmp_path):
         assert holder.stdout and holder.stdout.readline()
         with pytest.raises(StartError) as problem:
             data_folder.claim(str(tmp_path))
-        holder.kill()  # however it ends, the folder is free again
+        holder.kill()  # the lock is released however the process ends
     assert str(problem.value) == (
         f"Another `manage.py up` already uses the data folder {tmp_path}. "
         "Stop that one, or name another folder in SERVING_UI_DATA."

@@ -35,7 +35,9 @@ def test_the_first_link_leads_to_an_allowed_host(
     settings.PUBLIC_URL, settings.ALLOWED_HOSTS = public, allowed
     ready, link = up._ready_text(ListenAddress(host=host, port=81)).splitlines()
     local = f"[{host}]" if ":" in host else host
-    assert ready == f"Serving page ready at http://{local}:81/"  # where it listens: others rely on this line
+    assert (
+        ready == f"Serving page ready at http://{local}:81/"
+    )  # the address where it listens: other programs parse this line
     assert re.search(r": (\S+)/welcome/\S+$", link)
     assert re.search(r": (\S+)/welcome/\S+$", link)[1] == address  # type: ignore[index]
 

@@ -114,7 +114,7 @@ def test_a_second_start_does_not_prepare_again(product, started):
 def test_a_signal_stops_all_processes(product, started, number):
     left = started.descendants()
     assert len(left) >= 4
-    started.signal_group(number)  # a terminal sends to the whole foreground
+    started.signal_group(number)  # as a terminal does, to the whole process group
     assert started.wait_for_exit() == 0
     assert "Traceback" not in started.text
     wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")

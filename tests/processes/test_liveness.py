@@ -127,9 +127,9 @@ def test_no_child_is_replaced_after_all_processes_were_stopped_together(program:
         os.kill(process, signal.SIGSTOP)
     over = time.monotonic() + SILENCE_SECONDS + 2
     wait_until(lambda: time.monotonic() > over, what="as much time as on a suspended machine", seconds=60)
-    for process in sorted(everybody):  # the parent first, which is the harder order
+    for process in sorted(everybody):  # the parent first, which is the harder case
         os.kill(process, signal.SIGCONT)
-    over = time.monotonic() + 3  # in which the parent looks several times
+    over = time.monotonic() + 3  # longer than several checks of the parent
     wait_until(
         lambda: time.monotonic() > over and read_greeting(port).startswith(b"served by "), what="an answer"
     )

@@ -12,9 +12,9 @@ from serving_ui.lib.request import MAX_TARGET_BYTES
 from tests.support.server_alone import ServerAlone
 
 TIMES = 1100
-MOST_KB = 8_000
+MAX_KB = 8_000
 """kB that a kind of request may add. 1,100 paths of 60 kB added 360,000; the bounded caches take up to 3,000."""
-WIDE = "%F0%9F%98%80"  # one such character makes each of a text's take four bytes
+WIDE = "%F0%9F%98%80"  # with one such character Python stores the text with four bytes per character
 
 Sent = tuple[str, str, dict[str, str]]
 """Method, target and headers."""
@@ -84,7 +84,7 @@ def test_requests_without_credentials_leave_nothing_in_memory(server: ServerAlon
     send(server, (make(number, token) for number in range(150)))
     before = resident_kb(server.process)
     send(server, (make(number, token) for number in range(150, 150 + TIMES)))
-    assert resident_kb(server.process) - before < MOST_KB
+    assert resident_kb(server.process) - before < MAX_KB
 
 
 def send(server: ServerAlone, requests: Iterator[Sent]) -> None:

@@ -93,7 +93,7 @@ async def healthy(scope: Any, receive: Any, send: Send) -> None:
             await complete_response(b"hasty", send)
         case "/slow":
             with suppress(TimeoutError):
-                async with asyncio.timeout(2.5):  # longer than anybody may be silent
+                async with asyncio.timeout(2.5):  # longer than the deadlines of clients
                     await receive()
                     await receive()
             await complete_response(b"slow", send)
@@ -309,7 +309,7 @@ def test_a_head_that_never_ends_is_refused(server: RunningServer, content: bytes
     with talk(server) as exchange:
         try:
             heard = exchange(content)
-        except ConnectionError:  # it was hung up on while it was still being sent
+        except ConnectionError:  # the server closed while the client was still sending
             heard = b""
     assert heard == b"" or b"longer than 64 kB" in heard
 

@@ -23,7 +23,7 @@ from tests.support.waiting import free_port, wait_until
 
 POST = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
 GET = b"GET /whole HTTP/1.1\r\nhost: a\r\n\r\n"
-PAUSE = 0.05  # seconds between a slow caller's bytes
+PAUSE = 0.05  # seconds between the pieces that a slow client sends
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def sending_slowly(port: int, content: bytes, *, size: int = 1) -> Iterator[Call
             yield received
         finally:
             is_over.set()
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /whole HT", POST % 5 + b"ab"], ids=["nothing", "head", "body"])
@@ -100,11 +100,12 @@ def test_each_request_of_a_connection_has_its_own_deadline_for_the_head(server: 
         assert caller.recv(1000) == b""
 
 
-def test_a_body_above_the_minimum_rate_is_accepted(server: RunningServer):
-    """Twice as fast as required, for much longer than a pause may be."""
-    content = POST % 400 + b"x" * 400
-    with sending_slowly(server.port, content, size=10) as received:
-        assert received().endswith(b"x" * 400)
+def test_a_body_above_the_minimum_rate_is_accepted(server: RunningServer, monkeypatch: pytest.MonkeyPatch):
+    """Four times as fast as required, and for longer than the rate is averaged over."""
+    monkeypatch.setattr(protocol, "_BODY_SECONDS", 3.0)  # longer than a busy machine interrupts the client
+    content = POST % 2000 + b"x" * 2000
+    with sending_slowly(server.port, content, size=20) as received:
+        assert received().endswith(b"x" * 2000)
 
 
 def test_a_fast_start_does_not_allow_a_long_pause(server: RunningServer):
@@ -169,10 +170,10 @@ def test_a_client_that_does_not_read_its_response_is_disconnected(monkeypatch: p
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.connect(("127.0.0.1", server.port))
         caller.sendall(GET)
-        assert ended.wait(20)
+        assert ended.wait(60)
 
 
-# A process that was stopped.
+# A server process that was stopped
 
 
 @pytest.fixture
@@ -214,13 +215,13 @@ def test_a_request_that_arrived_while_the_process_was_stopped_is_answered(
     for caller in callers:
         assert caller.recv(1000).endswith(b"whole")
     for _ in range(2):
-        with stopped(process, seconds):  # the timer of each connection rings meanwhile
+        with stopped(process, seconds):  # the timer of each connection expires meanwhile
             for caller in callers:
                 caller.sendall(GET)
         for caller in callers:
             assert caller.recv(1000).endswith(b"whole")
     for caller in callers:
-        assert caller.recv(1000) == b""  # idle at last
+        assert caller.recv(1000) == b""  # closed after the idle timeout
         caller.close()
 
 

@@ -134,7 +134,7 @@ class World:
         accounts.ensure_user(email=self.person(which).email, admin=how == 1)
 
     def remove(self, which: int, _how: int) -> None:
-        with suppress(Conflict):  # gave an endpoint a secret
+        with suppress(Conflict):  # is the authoriser of a secret
             directory.delete_principal(user=self.person(which), actor=self.admin)
 
     def make_token(self, which: int, _how: int) -> None:

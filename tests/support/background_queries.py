@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import requests
 
 from tests.support.product import Answer, Person
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 
 @dataclass
@@ -37,7 +37,7 @@ class BackgroundQueries:
         goal = len(self.answers) + count
         wait_until(lambda: len(self.answers) >= goal, what=f"{count} more answers")
 
-    def wait_for_model(self, model: str, *, seconds: float = 15) -> None:
+    def wait_for_model(self, model: str, *, seconds: float = DEADLINE) -> None:
         """Wait until the latest answer is of this model."""
         wait_until(lambda: self.models[-1:] == [model], what=f"an answer of {model}", seconds=seconds)
 
@@ -60,4 +60,4 @@ def query_in_background(person: Person, name: str) -> Iterator[BackgroundQueries
             yield queries
         finally:
             done.set()
-            thread.join(30)
+            thread.join(DEADLINE)

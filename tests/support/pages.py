@@ -84,7 +84,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._open.children.append(data)
 
-    # What a person sees
+    # What the page shows
 
     @property
     def text(self) -> str:

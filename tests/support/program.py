@@ -89,7 +89,7 @@ def running_program(command: Sequence[str | Path], *, cwd: Path, env: Mapping[st
         yield program
     finally:
         with contextlib.suppress(ProcessLookupError):
-            program.signal(signal.SIGSTOP)  # it must not start another process while these are being ended
+            program.signal(signal.SIGSTOP)  # so that it starts no other process while these are killed
         for process in {program.process.pid, *program.descendants()}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

@@ -12,7 +12,7 @@ import requests
 from serving_ui.sandbox.app import make_sandbox
 from serving_ui.sandbox.control import Control
 from tests.support.asgi_server import serve
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 
 @dataclass
@@ -48,7 +48,7 @@ class SandboxServer:
         """The requests received: dicts with call, key, body, headers, gone, answered."""
         return [each for each in self.report()["requests"] if call is None or each["call"] == call]
 
-    def wait_for(self, call: str, *, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+    def wait_for(self, call: str, *, count: int = 1, seconds: float = DEADLINE) -> list[dict[str, Any]]:
         """Wait until `call` has been requested `count` times."""
         found: list[dict[str, Any]] = wait_until(
             lambda: received if len(received := self.requests(call)) >= count else None, seconds=seconds

@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except OSError:  # the client closed the connection, as it may
+        except OSError:  # the client closed the connection
             self.close_connection = True
 
     def _respond(self) -> None:

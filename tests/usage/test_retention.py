@@ -20,7 +20,7 @@ def plan(statement: str) -> str:
         if connection.vendor == "sqlite":
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
             return "\n".join(str(row[3]) for row in cursor.fetchall())
-        for other in ("seqscan", "sort", "bitmapscan"):  # which it takes while a table is small
+        for other in ("seqscan", "sort", "bitmapscan"):  # which the database chooses while a table is small
             cursor.execute(f"SET LOCAL enable_{other} = off")
         cursor.execute(f"EXPLAIN {statement}")
         return "\n".join(str(row[0]) for row in cursor.fetchall())

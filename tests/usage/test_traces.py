@@ -124,7 +124,7 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
     with slow_server() as slow:
         settings.OTLP_ENDPOINT = f"http://127.0.0.1:{slow.port}"
         for _ in range(8):
-            tasks.export_traces()  # as often as in 40 s, and each comes back
+            tasks.export_traces()  # as many as in 40 s, and each is sent again
         slow.wait_for(1)
         assert slow.max_open == 1
     wait_until(

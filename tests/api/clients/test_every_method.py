@@ -23,7 +23,7 @@ OFFERED = {
     "current_user": CurrentUserAPI,
     "deployments": DatabricksDeploymentClient,
 }
-# Not of this target: MLflow raises NotImplementedError, which one test asks of them in a loop.
+# Not implemented for this target: one test checks in a loop that MLflow raises NotImplementedError.
 OF_OTHER_TARGETS = {
     "create_deployment",
     "delete_deployment",

@@ -30,7 +30,7 @@ def test_the_sdk_lists_each_remaining_user_exactly_once_while_others_change(admi
             met.append(person.user_name or "")
         if (
             seen % 10 == 5 and others
-        ):  # in the middle of each page: two go whom it may have met, and one comes
+        ):  # in the middle of each page two users are deleted, which may be listed already, and one is added
             for gone in (others.pop(0), others.pop()) if len(others) > 1 else (others.pop(),):
                 workspace.users.delete(gone.id or "")
             workspace.users.create(user_name=f"{seen:03}-comes@example.com")

@@ -171,7 +171,7 @@ def test_a_refusal_has_status_and_message(
 ):
     ready(workspace, name, secret)
     again = refusal(deployments.create_endpoint, name=name, config=config(secret))
-    assert status(again) == 400  # what MLflow makes of RESOURCE_ALREADY_EXISTS
+    assert status(again) == 400  # MLflow's status for RESOURCE_ALREADY_EXISTS
     assert "RESOURCE_ALREADY_EXISTS" in str(again)
     unknown = config("{{secrets/nowhere/key}}")
     assert "nowhere" in str(refusal(deployments.update_endpoint_config, endpoint=name, config=unknown))

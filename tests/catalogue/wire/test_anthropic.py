@@ -76,7 +76,7 @@ def test_the_sdks_types_know_every_field_that_we_send(recorded: Recording):
             assert [round_trip(ContentBlockParam, block) for block in message["content"]] == message[
                 "content"
             ]
-            message["content"] = "its blocks are known"  # lists within unions are read once only
+            message["content"] = "its blocks are known"  # lists within unions can be read only once
     assert round_trip(TYPES["stream" in sent], sent) == sent
 
 
@@ -93,7 +93,7 @@ def test_the_sdk_sends_the_recorded_request(recorded: Recording, vendor: Vendor,
     assert (request.method, request.path) == (ours.method, urlsplit(ours.url).path)
     assert request.json == body(recorded)
     sent = {name.lower(): value for name, value in ours.headers}
-    named = {"x-api-key", "anthropic-version"}  # it sends the key as a bearer token, and the newer version
+    named = {"x-api-key", "anthropic-version"}  # the SDK sends the key as a bearer token, and a newer version
     assert {name: request.headers[name] for name in sent.keys() - named} == {
         name: sent[name] for name in sent.keys() - named
     }

@@ -140,7 +140,7 @@ def test_each_openai_parameter_changes_the_request_or_is_refused_by_name(recorde
     try:
         plain = recorded.build_request(openai_request).body
     except UnsupportedRequest:
-        return  # it cannot do what the parameter belongs to
+        return  # the provider does not support the feature of the parameter
     for value in PARAMETER_VALUES[name]:
         try:
             sent = recorded.build_request({**openai_request, name: value}).body

@@ -42,7 +42,7 @@ def body(column: Column, row: Row) -> dict[str, Any]:
     try:
         return column.sent({"messages": row.messages, **row.more})
     except UnsupportedRequest:
-        return {}  # that it is refused is said in its cell
+        return {}  # refused, as its cell says
 
 
 def check(kind: Any, value: Any) -> None:

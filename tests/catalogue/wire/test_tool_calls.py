@@ -38,7 +38,7 @@ def holding(key: str, value: Any) -> Json:
     return {} if value is MISSING else {key: value}
 
 
-# Each vendor's answer with one call, and its stream with the arguments in pieces.
+# Each vendor's reply with one tool call, and its stream with the arguments in pieces.
 
 
 def anthropics(name: str, arguments: Any) -> Json:
@@ -220,7 +220,7 @@ def test_a_call_without_arguments_has_an_empty_object(column: Column):
 )
 def test_a_streamed_call_without_arguments_has_an_empty_object(column: Column, pieces: list[str]):
     if column.name == "vertex" and pieces == [" "]:
-        pieces = []  # its arguments are an object, and come whole
+        pieces = []  # its arguments are an object in one piece
     assert streamed(column, "f", pieces) == {"name": "f", "arguments": "{}"}
 
 
