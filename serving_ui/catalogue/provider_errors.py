@@ -183,11 +183,11 @@ def _is_error_code(value: Any) -> bool:
     return value.lower().startswith("error") or "fail" in value.lower() or _status_of(value) is not None
 
 
-def _provider_error(error: Any, around: Any = None, name: str = "") -> ProviderError:
-    """The exception for `error`. `around` is the object that contains it, `name` the type of the event."""
+def _provider_error(error: Any, container: Any = None, name: str = "") -> ProviderError:
+    """The exception for `error`. `container` is the object that contains it, `name` the type of the event."""
     if isinstance(error, list) and error:
         error = error[0]
-    holders = [each for each in (error, around) if isinstance(each, Mapping)]
+    holders = [each for each in (error, container) if isinstance(each, Mapping)]
     inner = holders[0].get("metadata") if holders else None
     holders += [inner] if isinstance(inner, Mapping) else []
     message = next(_message_candidates(error, holders), name) or "It gave no reason."

@@ -117,7 +117,7 @@ def test_a_signal_stops_all_processes(product, started, number):
     started.signal_group(number)  # as a terminal does, to the whole process group
     assert started.wait_for_exit() == 0
     assert "Traceback" not in started.text
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")
     assert product.request_status("/healthz") == 0
 
 
@@ -135,7 +135,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_next_start_works(product, 
     left = started.descendants()
     started.signal(signal.SIGKILL)
     started.wait_for_exit()
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")
     with product.up() as program:
         program.wait_for_line(READY)
 

@@ -83,7 +83,7 @@ def test_sighup_replaces_all_workers_one_by_one(start: Start):
     before = workers(program)
     assert len(before) == 2
     program.signal(signal.SIGHUP)
-    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two other workers")
     program.signal(signal.SIGTERM)
     assert program.wait_for_exit() == 0
     assert program.out[1:] == ["ready", "stopped"]
@@ -97,8 +97,8 @@ def test_a_second_replacement_request_is_executed_after_the_first(start: Start, 
     wait_until(lambda: "not yet" in program.err, what="the first successor")
     program.signal(signal.SIGHUP)
     (tmp_path / "slow successors").unlink()
-    wait_until(lambda: program.err.count("here I am") == 6, what="four successors")
-    wait_until(lambda: len(workers(program)) == 2, what="the last two alone")
+    wait_until(lambda: program.err.count("here I am") == 6, what="four successors in the output")
+    wait_until(lambda: len(workers(program)) == 2, what="only the last two workers")
 
 
 def test_a_killed_worker_is_replaced(start: Start):
@@ -106,7 +106,7 @@ def test_a_killed_worker_is_replaced(start: Start):
     program.wait_for_line("ready")
     before = workers(program)
     os.kill(min(before), signal.SIGKILL)
-    wait_until(lambda: len(workers(program) - before) == 1, what="another")
+    wait_until(lambda: len(workers(program) - before) == 1, what="another worker")
     assert len(workers(program)) == 2
 
 
@@ -117,11 +117,11 @@ def test_if_a_successor_fails_the_old_workers_stay(start: Start, tmp_path: Path)
     (tmp_path / "bad successors").touch()
     program.signal(signal.SIGHUP)
     sentence = "The new worker ended with exit code 4 before it was ready. The old ones go on."
-    wait_until(lambda: sentence in program.err, what="why nothing was replaced")
+    wait_until(lambda: sentence in program.err, what="the reason why nothing was replaced")
     assert workers(program) == before
     (tmp_path / "bad successors").unlink()
     program.signal(signal.SIGHUP)
-    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two others")
+    wait_until(lambda: len(now := workers(program)) == 2 and now.isdisjoint(before), what="two other workers")
 
 
 def test_a_worker_that_dies_while_its_successor_starts_is_replaced_once(start: Start, tmp_path: Path):
@@ -133,9 +133,9 @@ def test_a_worker_that_dies_while_its_successor_starts_is_replaced_once(start: S
     wait_until(lambda: "not yet" in program.err, what="the first successor")
     for old in before:
         os.kill(old, signal.SIGKILL)
-    wait_until(lambda: program.err.count("not yet") == 2, what="one for the other")
+    wait_until(lambda: program.err.count("not yet") == 2, what="the replacement of one worker")
     (tmp_path / "slow successors").unlink()
-    wait_until(lambda: program.err.count("here I am") == 4, what="both to be there")
+    wait_until(lambda: program.err.count("here I am") == 4, what="both workers")
     assert len(workers(program)) == 2
 
 
@@ -167,4 +167,4 @@ def test_no_process_outlives_the_fleet(start: Start):
     program.wait_for_line("ready")
     left = program.descendants()
     program.signal(signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")

@@ -97,7 +97,7 @@ def test_a_hanging_child_is_replaced_and_its_clients_are_answered_by_the_next(pr
     answers = [read_greeting(port) for _each in range(20)]
     assert all(answer.startswith(b"served by ") for answer in answers)
     assert str(server).encode() not in {answer.split()[-1] for answer in answers}
-    wait_until(lambda: len(now := children(started)) == 2 and server not in now, what="another in its place")
+    wait_until(lambda: len(now := children(started)) == 2 and server not in now, what="another child")
     assert len(children(started) & before) == 1
     assert f"(process {server}) has given no sign of life for 10 s or more. It is ended." in started.text
 
@@ -109,14 +109,14 @@ def test_the_reaper_is_replaced_if_it_hangs_or_ends(program: tuple[Program, int]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         (reaper,) = [each for each in started.descendants() if "reaper_script" in command_line(each)]
         os.kill(reaper, number)
-        wait_until(lambda reaper=reaper: not is_alive(reaper), what="the end of the first", seconds=30)  # type: ignore[misc]
+        wait_until(lambda reaper=reaper: not is_alive(reaper), what="the end of the first reaper", seconds=30)  # type: ignore[misc]
         wait_until(
             lambda: any("reaper_script" in command_line(each) for each in started.descendants()),
-            what="another guard",
+            what="another reaper",
         )
     assert children(started) == left
     started.signal(signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, left)), what="no orphan")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of both children")
 
 
 @pytest.mark.slow

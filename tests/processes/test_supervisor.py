@@ -73,7 +73,7 @@ def test_a_signal_stops_all_processes(supervise, number):
     assert program.wait_for_exit() == 0
     assert program.out[-1] == "stopped"
     assert "Traceback" not in program.text
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")
 
 
 def test_ctrl_c_stops_all_processes(supervise):
@@ -90,7 +90,7 @@ def test_a_killed_child_is_restarted(supervise):
     (first,) = children(program)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: children(program) not in ([], [first]), what="another child")
-    wait_until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    wait_until(lambda: program.err.count("here I am") == 2, what="the output of the second child")
     assert "The worker was ended by SIGKILL; starting it again." in program.err
 
 
@@ -100,7 +100,7 @@ def test_processes_started_by_a_killed_child_end_with_it(supervise):
     mine = children(program, "subprocess")
     grandchildren = [child for child in children(program, "SIG_IGN") if child not in mine]
     os.kill(mine[0], signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, grandchildren)), what="the grandchild to be gone")
+    wait_until(lambda: not any(map(is_alive, grandchildren)), what="the end of the grandchild")
 
 
 def test_a_child_that_fails_repeatedly_ends_the_supervisor_with_its_output(supervise):
@@ -118,7 +118,7 @@ def test_a_child_that_ignores_sigterm_is_killed(supervise):
     left = program.descendants()
     program.signal(signal.SIGTERM)
     assert program.wait_for_exit() == 0
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")
 
 
 def test_a_second_ctrl_c_kills_immediately(supervise):
@@ -138,7 +138,7 @@ def test_a_killed_supervisor_leaves_no_orphan(supervise, script):
     assert len(left) >= 2
     program.signal(signal.SIGKILL)
     program.wait_for_exit()
-    wait_until(lambda: not any(map(is_alive, left)), what="every process to be gone")
+    wait_until(lambda: not any(map(is_alive, left)), what="the end of every process")
 
 
 def test_a_supervisor_continues_without_its_reaper(supervise):
@@ -148,6 +148,6 @@ def test_a_supervisor_continues_without_its_reaper(supervise):
     os.kill(reaper, signal.SIGKILL)
     (first,) = children(program)
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: program.err.count("here I am") == 2, what="the second child's words")
+    wait_until(lambda: program.err.count("here I am") == 2, what="the output of the second child")
     program.signal(signal.SIGTERM)
     assert program.wait_for_exit() == 0

@@ -222,7 +222,7 @@ def test_an_incomplete_body_is_not_written_to_disk(server: ServerAlone, tmp_path
 
 def looks_at_files(server: ServerAlone) -> None:
     wait_until(
-        lambda: requests.get(f"{server.url}/healthz", timeout=60).ok, what="what was sent before to be read"
+        lambda: requests.get(f"{server.url}/healthz", timeout=60).ok, what="the server to read what was sent"
     )
     files = [
         str(each.readlink()) for each in Path(f"/proc/{server.process}/fd").iterdir() if each.is_symlink()

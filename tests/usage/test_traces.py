@@ -128,7 +128,8 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
         slow.wait_for(1)
         assert slow.max_open == 1
     wait_until(
-        lambda: not [each for each in threading.enumerate() if each.name == "traces"], what="the end of it"
+        lambda: not [each for each in threading.enumerate() if each.name == "traces"],
+        what="the end of the export",
     )
 
 

@@ -11,7 +11,7 @@ from serving_ui.pages.docs.library import Page
 
 MAX_RESULTS = 20
 MAX_QUERY_LENGTH = 200
-_AROUND = 80
+_EXCERPT_RADIUS = 80
 """Characters of text before and after the first word found."""
 
 
@@ -77,7 +77,7 @@ def _rank(section: Section, words: list[str]) -> int:
 def _excerpt(text: str, words: list[str]) -> str:
     places = [place for word in words if (place := text.casefold().find(word)) >= 0]
     first = min(places, default=0)
-    start, end = max(first - _AROUND, 0), first + _AROUND
+    start, end = max(first - _EXCERPT_RADIUS, 0), first + _EXCERPT_RADIUS
     before = text[start:first].partition(" ")[2] if start else text[:first]
     after = text[first:end].rpartition(" ")[0] if end < len(text) else text[first:]
     return ("… " if start else "") + before + after + (" …" if end < len(text) else "")

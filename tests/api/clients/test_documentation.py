@@ -15,7 +15,7 @@ from tests.api.clients.conftest import Account
 from tests.support.documentation import DOCS, Block, blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clients"), pytest.mark.filterwarnings("ignore")]
-QUERYING = blocks(DOCS / "querying-from-programs.md", "sh", "python")
+QUERY_EXAMPLES = blocks(DOCS / "querying-from-programs.md", "sh", "python")
 
 
 def run(block: Block, folder: Path, **variables: str) -> str:
@@ -33,7 +33,9 @@ def variables(account: Account) -> dict[str, str]:
     return {"DATABRICKS_HOST": account.url, "DATABRICKS_TOKEN": account.token}
 
 
-@pytest.mark.parametrize("block", QUERYING, ids=[f"{n}-{each.language}" for n, each in enumerate(QUERYING)])
+@pytest.mark.parametrize(
+    "block", QUERY_EXAMPLES, ids=[f"{n}-{each.language}" for n, each in enumerate(QUERY_EXAMPLES)]
+)
 def test_an_example_of_querying_is_answered(block: Block, owner: Account, tmp_path: Path):
     assert run(block, tmp_path, **variables(owner)).strip()
 
