@@ -68,7 +68,7 @@ def long_liveness_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "LIVENESS_TIMEOUT", timedelta(minutes=1))
 
 
-@pytest.mark.usefixtures("long_lived")
+@pytest.mark.usefixtures("long_liveness_timeout")
 def test_a_change_names_a_gateway_that_has_not_acknowledged_it(api: Caller, make_endpoint):
     make_endpoint("chat")
     gateways.acknowledge(process="web-1", revision=changes.bump_revision())
@@ -76,7 +76,7 @@ def test_a_change_names_a_gateway_that_has_not_acknowledged_it(api: Caller, make
     assert "web-1" in answer["warnings"][0]
 
 
-@pytest.mark.usefixtures("long_lived")
+@pytest.mark.usefixtures("long_liveness_timeout")
 def test_a_change_waits_for_a_gateway_no_longer_than_its_timeout():
     began = time.monotonic()
     gateways.acknowledge(process="web-1", revision=0)

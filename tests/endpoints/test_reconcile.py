@@ -25,7 +25,7 @@ from serving_ui.snapshots.builder import SnapshotBuilder
 from serving_ui.vault import commands as vault
 from tests.conftest import openai_body, spec
 from tests.endpoints.conftest import pass_time, settle
-from tests.endpoints.test_rules import settle_apart
+from tests.endpoints.test_rules import settle_in_thread
 from tests.support.canary import CANARY
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import free_port, wait_until
@@ -148,7 +148,7 @@ def test_gateways_get_their_own_deadline_after_that_of_the_check(
     assert settle(made).config_update == "IN_PROGRESS"
     monkeypatch.setattr(reconciling, "ACKNOWLEDGEMENT_SECONDS", 30.0)
     pass_time(600)
-    step = Thread(target=settle_apart, args=(made,))
+    step = Thread(target=settle_in_thread, args=(made,))
     step.start()
     wait_until(lambda: Endpoint.objects.get(pk=made.pk).lease_until, what="the step to hold the endpoint")
     gateways.acknowledge(process="slow", revision=changes.current_revision())

@@ -16,7 +16,7 @@ from tests.support.background_queries import query_in_background
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import wait_until
-from tests.usage.test_killed import kill_at_every_step
+from tests.usage.test_killed_worker import kill_at_every_step
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from tests.api.clients.bodies import B, config, ready, settle
+from tests.api.clients.bodies import B, config, ready, wait_until_settled
 from tests.api.clients.conftest import OWNER, Account
 from tests.support.sandbox import SandboxServer
 
@@ -46,7 +46,7 @@ def test_exactly_one_of_several_concurrent_creates_succeeds(
     [won] = [answer.json() for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in answers} == {200, 409}
     assert all(OWNER in answer.json()["message"] for answer in answers if answer.status_code == 409)
-    assert settle(workspace, name).id == won["id"]
+    assert wait_until_settled(workspace, name).id == won["id"]
     versions = owner.call("GET", f"{B}/{name}/config-versions").json()["config_versions"]
     assert len(versions) == 1
 
@@ -62,7 +62,7 @@ def test_exactly_one_of_several_concurrent_updates_succeeds(
     assert outcomes(answers) == {"200": 1, "RESOURCE_CONFLICT": MANY - 1}
     [won] = [answer.json() for answer in answers if answer.status_code == 200]
     provider.release("models")
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     now = owner.call("GET", f"{B}/{name}").json()
     assert now["config"]["config_version"] == 2
     models = [each["external_model"]["name"] for each in now["config"]["served_entities"]]
@@ -111,7 +111,7 @@ def test_repeated_creates_with_an_idempotency_key_create_one_endpoint(
     changed = owner.call("POST", B, {**body, "description": "another"}, headers=key)
     assert changed.status_code == 400
     assert "Idempotency-Key" in changed.json()["message"]
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     late = owner.call("POST", B, body, headers=key)
     assert (late.status_code, late.json()["id"]) == (200, first.json()["id"])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.clients.bodies import B, config, settle
+from tests.api.clients.bodies import B, config, wait_until_settled
 from tests.api.clients.conftest import Account
 from tests.support.documentation import DOCS, Block, blocks
 
@@ -46,7 +46,7 @@ def test_the_examples_of_secrets_and_limits_work(account: Callable[..., Account]
         run(block, tmp_path, **variables(someone))
     body = {"name": "my_endpoint", "config": config("{{secrets/team/openai}}")}
     assert someone.call("POST", B, body).status_code == 200
-    settle(someone.client(), "my_endpoint")
+    wait_until_settled(someone.client(), "my_endpoint")
     for block in blocks(DOCS / "limits.md", "sh"):
         run(block, tmp_path, **variables(someone))
     limits = someone.call("GET", f"{B}/my_endpoint").json()["rate_limits"]

@@ -8,7 +8,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from tests.api.clients.bodies import EMBEDDINGS, MESSAGES, config, ready, settle
+from tests.api.clients.bodies import EMBEDDINGS, MESSAGES, config, ready, wait_until_settled
 from tests.api.clients.conftest import Account
 
 pytestmark = [
@@ -39,7 +39,7 @@ def test_an_endpoint_is_created_read_listed_and_deleted(
     made = deployments.create_endpoint(config=body)
     assert (made.name, made.state.ready) == (name, "NOT_READY")
     assert made.tags == [{"key": "team", "value": "gen-ai"}]
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     read = deployments.get_endpoint(name)
     assert read.state == {"ready": "READY", "config_update": "NOT_UPDATING"}
     listed = {each["name"]: each for each in deployments.list_endpoints()}
@@ -57,7 +57,7 @@ def test_the_older_form_of_create_hoists_tags_and_limits(
     extras = {"tags": [{"key": "a", "value": "b"}], "rate_limits": limits}
     made = deployments.create_endpoint(name=name, config={**config(secret), **extras})
     assert (made["tags"], made["rate_limits"]) == (extras["tags"], limits)
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
 
 
 def test_a_config_is_updated(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
@@ -66,7 +66,7 @@ def test_a_config_is_updated(deployments: Any, workspace: WorkspaceClient, name:
     assert answer.state.config_update == "IN_PROGRESS"
     models = [entity["external_model"]["name"] for entity in answer.pending_config["served_entities"]]
     assert models == ["gpt-4o"]
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     assert deployments.get_endpoint(name).config["config_version"] == 2
 
 
@@ -116,7 +116,7 @@ def test_rate_limits_sent_with_a_config_are_applied_or_refused(
         assert deployments.get_endpoint(name)["config"]["config_version"] == 1
     else:
         assert any("rate_limits" in warning for warning in answer["warnings"])
-        settle(workspace, name)
+        wait_until_settled(workspace, name)
 
 
 def test_the_ai_gateway_is_set(deployments: Any, workspace: WorkspaceClient, name: str, secret: str):
@@ -158,7 +158,7 @@ def test_it_works_without_the_databricks_sdk(
 ):
     monkeypatch.setenv("MLFLOW_ENABLE_DB_SDK", "false")
     made = deployments.create_endpoint(name=name, config=config(secret))
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     assert deployments.get_endpoint(name)["id"] == made["id"]
     assert name in {each["name"] for each in deployments.list_endpoints()}
     again = refusal(deployments.create_endpoint, name=name, config=config(secret))
@@ -181,7 +181,7 @@ def test_a_refusal_has_status_and_message(
     assert status(busy) == 409
     assert "RESOURCE_CONFLICT" in str(busy)
     provider.release("models")
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     for method in (deployments.delete_endpoint, deployments.get_endpoint):
         assert status(refusal(method, endpoint="no-such-endpoint")) == 404
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from databricks.sdk import WorkspaceClient
 
-from tests.api.clients.bodies import B, config, ready, settle
+from tests.api.clients.bodies import B, config, ready, wait_until_settled
 from tests.api.clients.conftest import Account
 from tests.support.pages import Page
 from tests.support.product import Person
@@ -37,8 +37,8 @@ class StateReader:
     def __init__(self, account: Account, person: Person, name: str) -> None:
         self.account, self.person, self.name = account, person, name
 
-    def settle(self) -> None:
-        settle(self.account.client(), self.name)
+    def wait_until_settled(self) -> None:
+        wait_until_settled(self.account.client(), self.name)
 
     def api(self) -> Any:
         return self.account.call("GET", f"{B}/{self.name}").json()
@@ -135,7 +135,7 @@ def test_page_and_api_agree_on_updates_cancellations_and_retries_made_by_either(
     person.create(name, base="", openai_api_key=secret)
     assert state_reader.state_shown_by_both() == "Not ready (Updating)"
     provider.release("models")
-    state_reader.settle()
+    state_reader.wait_until_settled()
     assert state_reader.state_shown_by_both() == "Ready"
 
     provider.hold("models")
@@ -153,7 +153,7 @@ def test_page_and_api_agree_on_updates_cancellations_and_retries_made_by_either(
     provider.reset()
 
     person.edit(name, base="", model="gpt-4o", openai_api_key=secret)
-    state_reader.settle()
+    state_reader.wait_until_settled()
     assert state_reader.state_shown_by_both() == "Ready"
     assert state_reader.api()["config"]["served_entities"][0]["external_model"]["name"] == "gpt-4o"
     outcomes = [
@@ -173,7 +173,7 @@ def test_page_and_api_agree_on_a_cancelled_and_a_failed_first_version(
     provider.reset()
     provider.set_faults(on="models", status=401, message="This key was withdrawn.")
     owner.call("PUT", f"{B}/{name}/config", config(secret))
-    state_reader.settle()
+    state_reader.wait_until_settled()
     assert state_reader.state_shown_by_both() == "Not ready (Update failed)"
     [entity] = state_reader.api()["config"]["served_entities"]
     assert "This key was withdrawn." in entity["state"]["deployment_state_message"]

@@ -17,7 +17,7 @@ from databricks.sdk.errors import (
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.iam import AccessControlRequest, PermissionLevel
 
-from tests.api.clients.bodies import EMBEDDINGS, B, config, core, entity, ready, served, settle
+from tests.api.clients.bodies import EMBEDDINGS, B, config, core, entity, ready, served, wait_until_settled
 from tests.api.clients.conftest import OTHER, Account
 from tests.support.sandbox import SandboxServer
 
@@ -143,7 +143,7 @@ def test_the_sdk_raises_the_class_of_each_error_code(
         api.update_config(unchanged, served_entities=served(secret))
     assert "version" in str(busy.value)
     provider.release("models")
-    settle(workspace, unchanged)
+    wait_until_settled(workspace, unchanged)
     for call in (api.get, api.delete, api.export_metrics, api.get_open_api, api.put, api.patch):
         with pytest.raises(ResourceDoesNotExist):
             call("no-such-endpoint")
@@ -183,7 +183,7 @@ def test_no_response_contains_a_pasted_key(workspace: WorkspaceClient, owner: Ac
     pasted = {"openai_api_key_plaintext": "sk-pasted-once-5a1f"}
     made = owner.call("POST", B, {"name": name, "config": model(openai_config=pasted)})
     assert made.status_code == 200
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     for path in ("", "/config-versions", "/events", "/openapi"):
         assert "sk-pasted-once" not in owner.call("GET", f"{B}/{name}{path}").text
     assert "sk-pasted-once" not in made.text + owner.call("GET", B).text
@@ -198,7 +198,7 @@ def test_unknown_fields_are_accepted_with_a_warning(
     warnings = " ".join(answer.json()["warnings"])
     assert "colour" in warnings
     assert "budget" in warnings
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     assert "warnings" not in owner.call("GET", f"{B}/{name}").json()
 
 
@@ -235,7 +235,7 @@ def test_paths_work_with_and_without_a_trailing_slash(
 ):
     made = owner.call("POST", f"{B}/", {"name": name, "config": config(secret)})
     assert made.json()["name"] == name
-    settle(workspace, name)
+    wait_until_settled(workspace, name)
     assert owner.call("GET", f"{B}/{name}/").json() == owner.call("GET", f"{B}/{name}").json()
     tags = {"add_tags": [{"key": "a", "value": "b"}]}
     assert owner.call("PATCH", f"{B}/{name}/tags/", tags).json() == {"tags": tags["add_tags"]}

@@ -35,7 +35,7 @@ from databricks.sdk.service.serving import (
     ServingEndpointPermissionLevel,
 )
 
-from tests.api.clients.bodies import COMPLETIONS, EMBEDDINGS, core, ready, served, settle
+from tests.api.clients.bodies import COMPLETIONS, EMBEDDINGS, core, ready, served, wait_until_settled
 from tests.api.clients.conftest import OTHER, OWNER, Account
 from tests.support.sandbox import SandboxServer
 
@@ -311,4 +311,4 @@ def test_methods_that_are_not_supported_are_refused_with_a_message(
             "INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND", "BAD_REQUEST",
         }  # fmt: skip
         assert str(error.value).endswith(".")
-    assert settle(workspace, name).config is not None
+    assert wait_until_settled(workspace, name).config is not None

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.clients.bodies import B, settle
+from tests.api.clients.bodies import B, wait_until_settled
 from tests.api.clients.conftest import Account
 from tests.support.documentation import DOCS, blocks
 
@@ -93,14 +93,14 @@ def test_the_examples_of_the_rest_api(account: Callable[..., Account], tmp_path:
     user = account("user@email.com")
     run_in_shell(MAKE_SECRET, tmp_path, user)
     assert run_in_shell(SEND_CREATE, tmp_path, user)["state"]["ready"] == "NOT_READY"
-    settle(user.client(), "openai_endpoint")
+    wait_until_settled(user.client(), "openai_endpoint")
     made = user.call("GET", f"{B}/openai_endpoint").json()
     compare(made, json.loads(CREATED))
     assert made["rate_limits"] == json.loads(CREATE)["rate_limits"]
     assert made["endpoint_type"] == "EXTERNAL_MODEL"
 
     run_in_shell(SEND_UPDATE, tmp_path, user)
-    settle(user.client(), "openai_endpoint")
+    wait_until_settled(user.client(), "openai_endpoint")
     updated = user.call("GET", f"{B}/openai_endpoint").json()
     compare(updated["config"]["served_entities"], json.loads(UPDATE)["served_entities"])
     assert updated["config"]["config_version"] == 2
@@ -116,7 +116,7 @@ def test_the_examples_of_the_mlflow_deployments_sdk(
     monkeypatch.setenv("DATABRICKS_TOKEN", alice.token)
     client = run(CONNECT)["client"]
     run(CREATE_WITH_MLFLOW)
-    settle(alice.client(), "chat")
+    wait_until_settled(alice.client(), "chat")
     compared: list[Any] = []
 
     def compare_update(actual: Any, expected: Any) -> None:
@@ -128,7 +128,7 @@ def test_the_examples_of_the_mlflow_deployments_sdk(
 
     run(UPDATE_WITH_MLFLOW, compare_update)
     assert len(compared) == 2
-    settle(alice.client(), "chat")
+    wait_until_settled(alice.client(), "chat")
     after = client.get_endpoint("chat")
     assert [each["name"] for each in after["config"]["served_entities"]] == ["chats"]
     assert after["rate_limits"] == compared[1]["rate_limits"]

@@ -54,7 +54,7 @@ schema_without_coverage.config.phases.coverage.enabled = False  # only the admin
 
 @pytest.fixture
 def server_with_objects(server: Server) -> Server:
-    server.furnish()
+    server.ensure_objects()
     return server
 
 
