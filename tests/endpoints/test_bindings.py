@@ -108,12 +108,12 @@ def test_a_reference_without_a_binding_is_not_resolved(owner: User, deploy: Any)
 # The right of the authoriser
 
 
-def grant_to_person(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_user(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     rights.let_read(owner, reader)
     return lambda: rights.withdraw(owner, reader), lambda: rights.let_read(owner, reader)
 
 
-def grant_by_membership(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_member(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root, group = User.objects.get(email="admin@example.com"), Group.objects.create(name="readers")
     rights.let_read(owner, group)
 
@@ -124,27 +124,27 @@ def grant_by_membership(owner: User, reader: User) -> tuple[Callable[[], object]
     return lambda: directory.change_members(group=group, remove=[reader.pk], actor=root), join
 
 
-def grant_to_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     group = Group.objects.create(name="readers")
     group.memberships.create(user=reader)
     rights.let_read(owner, group)
     return lambda: rights.withdraw(owner, group), lambda: rights.let_read(owner, group)
 
 
-def grant_to_deleted_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_deleted_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root = User.objects.get(email="admin@example.com")
     group = directory.create_group(name="readers", member_ids=[reader.pk], actor=root)
     rights.let_read(owner, group)
     return lambda: directory.delete_group(group=group, actor=root), lambda: rights.let_read(owner, reader)
 
 
-def grant_to_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def grant_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     everyone = Group.built_in(EVERYONE)
     rights.let_read(owner, everyone)
     return lambda: rights.withdraw(owner, everyone), lambda: rights.let_read(owner, everyone)
 
 
-def grant_as_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
+def make_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root, admins = User.objects.get(email="admin@example.com"), Group.built_in(ADMINS)
 
     def promote() -> None:
@@ -155,14 +155,7 @@ def grant_as_admin(owner: User, reader: User) -> tuple[Callable[[], object], Cal
     return lambda: directory.change_members(group=admins, remove=[reader.pk], actor=root), promote
 
 
-WAYS = [
-    grant_to_person,
-    grant_by_membership,
-    grant_to_group,
-    grant_to_deleted_group,
-    grant_to_everyone,
-    grant_as_admin,
-]
+WAYS = [grant_user, grant_member, grant_group, grant_deleted_group, grant_everyone, make_admin]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)

@@ -16,7 +16,7 @@ from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_reported_failures import event
 from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
-from tests.support import event_stream_frames
+from tests.support import event_stream_frames as frames
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Vendor, running_vendor
 from tests.support.waiting import wait_until
@@ -188,12 +188,10 @@ def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
 ):
     lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
     usage = {"inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 300, "cacheWriteInputTokens": 50}
-    content = event_stream_frames.event(
-        "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}}
-    )
-    usage_event = event_stream_frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
-    failed = event_stream_frames.event("modelStreamErrorException", {"message": "x"})
-    vendor.set_answers(Answer.stream(content, usage_event, failed, kind=event_stream_frames.CONTENT_TYPE))
+    content = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}})
+    usage_event = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
+    failed = frames.event("modelStreamErrorException", {"message": "x"})
+    vendor.set_answers(Answer.stream(content, usage_event, failed, kind=frames.CONTENT_TYPE))
     gateway.query("vendor", STREAM)
     assert gateway.usage.last.completeness == "truncated"
     assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
