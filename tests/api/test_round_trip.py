@@ -37,7 +37,7 @@ def blocks(draw: st.DrawFn, variant: Variant) -> dict[str, Any]:
     required = {field.name for field in variant.required()}
     block: dict[str, Any] = {}
     for field in variant.shown():
-        speaks = variant.speaks_for_a_form_only_choice(field)
+        speaks = variant.implies_a_form_only_choice(field)
         if field.path and field.name in variant.answers:
             put(block, field.path, variant.answers[field.name])
         elif field.path and (field.name in required or speaks or draw(st.booleans())):

@@ -68,8 +68,8 @@ def litellm(port: int, upstream: str, folder: Path) -> Contender:
 
 def mlflow(port: int, upstream: str, folder: Path) -> Contender:
     config = folder / "mlflow.yaml"
-    config = {"openai_api_key": "sk-bench", "openai_api_base": f"http://{upstream}/v1"}
-    model = {"provider": "openai", "name": "gpt-4o", "config": config}
+    provider_config = {"openai_api_key": "sk-bench", "openai_api_base": f"http://{upstream}/v1"}
+    model = {"provider": "openai", "name": "gpt-4o", "config": provider_config}
     config.write_text(
         json.dumps({"endpoints": [{"name": MODEL, "endpoint_type": "llm/v1/chat", "model": model}]})
     )

@@ -127,7 +127,7 @@ def test_each_missing_required_field_is_one_problem_at_its_path(variant: Variant
     for field in variant.required():
         block = variant.minimal()
         drop(block, field.path)
-        if variant.speaks_for_a_form_only_choice(field):
+        if variant.implies_a_form_only_choice(field):
             put(block, field.path, "")
         found = problems(variant, block)
         assert [problem.path for problem in found] == [at(variant, field.path)], field.name

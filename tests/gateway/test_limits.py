@@ -134,5 +134,5 @@ def test_a_group_is_limited_as_one(gateway: GatewayServer):
     tokens = {sha256(token.encode()).digest(): TokenEntry(who) for token, who in known.items()}
     limited(gateway, Limit("user_group", 2, principal="team", shown="The team"))
     gateway.publish(tokens=tokens)
-    tokens = ("token-owner", "token-stranger", "token-owner", "token-admin")
-    assert [gateway.query(token=token).status_code for token in tokens] == [200, 200, 429, 200]
+    queries = ("token-owner", "token-stranger", "token-owner", "token-admin")
+    assert [gateway.query(token=token).status_code for token in queries] == [200, 200, 429, 200]
