@@ -130,8 +130,8 @@ def test_the_button_works_where_the_address_is_not_told_as_a_referrer(link: str)
     assert browser.post(link, fields, secure=True, headers=sent).status_code == 303
 
 
-def test_a_second_click_is_signed_in_too(link: str, client: Client):
-    """The browser drops the answer to the first, with its cookie, and takes that to the second."""
+def test_a_second_click_before_the_first_response_signs_in(link: str, client: Client):
+    """The browser discards the first response with its cookies, and uses the second one."""
     fields = opened(client, link).fields()
     assert client.post(link, fields).status_code == 303
     second = Client()
@@ -139,6 +139,18 @@ def test_a_second_click_is_signed_in_too(link: str, client: Client):
     assert person_at(second) == "owner@example.com"
     other = Client()
     assert other.post(link, {**fields, "form_id": "of another page"}).status_code == 403
+
+
+def test_a_second_click_after_the_first_response_leads_to_the_same_page(link: str):
+    """The first response has changed the CSRF token; the page with the button still has the old one."""
+    browser = Client(enforce_csrf_checks=True)
+    browser.get("/sign-in?next=/ml/secrets")
+    fields = opened(browser, link).fields()
+    answers = [browser.post(link, fields) for _click in range(2)]
+    assert [(each.status_code, each["Location"]) for each in answers] == [(303, "/ml/secrets")] * 2
+    assert person_at(browser) == "owner@example.com"
+    other = browser.post(link, {**fields, "form_id": "of another page"})
+    assert (other.status_code, "Nothing was changed" in other.content.decode()) == (403, True)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

@@ -12,6 +12,7 @@ from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.encoding import iri_to_uri
+from django.views import csrf
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -26,6 +27,7 @@ from serving_ui.pages.submissions import FORM_ID
 BACKEND = "serving_ui.accounts.sessions.LinkBackend"
 NEXT_COOKIE, NEXT_COOKIE_PATH = "serving_ui_next", "/welcome/"
 NEXT_COOKIE_SECONDS = 24 * 3600  # as long as a link works
+SIGNED_IN_BY = "signed-in-by"  # in the session: the id of the form that began it, and where that led
 
 
 @public
@@ -74,7 +76,21 @@ def _start_session(request: HttpRequest, person: User) -> HttpResponse:
     login(request, person, backend=BACKEND)
     response = see_other(own_page_path(request.COOKIES.get(NEXT_COOKIE, "")) or "endpoint-list")
     response.delete_cookie(NEXT_COOKIE, path=NEXT_COOKIE_PATH)
+    request.session[SIGNED_IN_BY] = [request.POST.get(FORM_ID, ""), response.url]
     return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answers a request without a valid CSRF token (CSRF_FAILURE_VIEW): with a 403 page, or a second click on Sign in with the redirect of the first.
+
+    Signing in changes the token. When the browser has received the response to the first click but not yet the next page, the
+    form that is clicked again still has the old token.
+    """
+    if request.path.startswith(NEXT_COOKIE_PATH):
+        form, wanted = request.session.get(SIGNED_IN_BY, ("", ""))
+        if form and form == request.POST.get(FORM_ID):
+            return see_other(wanted)
+    return csrf.csrf_failure(request, reason)
 
 
 @signed_in
