@@ -58,7 +58,7 @@ class HeldIndex(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.requested.set()
-        self.let_go.wait(30)
+        self.let_go.wait(300)
         page = f'<a href="/{self.wheel.name}#sha256={digest(self.wheel)}">{self.wheel.name}</a>'.encode()
         body = self.wheel.read_bytes() if self.path.endswith(".whl") else page
         self.send_response(200)
@@ -124,7 +124,7 @@ def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(
 @pytest.mark.slow
 def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(checkout, held_index):
     with running_program([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
-        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
+        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
         for process in {program.process.pid, *descendants(program.process.pid)}:
             os.kill(process, signal.SIGKILL)
     held_index.let_go.set()
@@ -137,11 +137,11 @@ def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(chec
 def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
     with running_program(command, cwd=checkout.root, env=checkout.env) as first:
-        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=60)
+        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
         with running_program(command, cwd=checkout.root, env=checkout.env) as second:
             wait_until(lambda: second.err, what="the second start to say that it waits")
             held_index.let_go.set()
-            assert (first.wait_for_exit(seconds=60), second.wait_for_exit(seconds=60)) == (0, 0)
+            assert (first.wait_for_exit(seconds=120), second.wait_for_exit(seconds=120)) == (0, 0)
     assert second.err == ["Another start is installing the requirements; waiting for it."]
     assert first.out == second.out
 

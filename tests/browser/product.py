@@ -30,7 +30,7 @@ class Product:
         """What a command of manage.py prints."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT, env=self.env, capture_output=True, text=True, check=True, timeout=60,
+            cwd=ROOT, env=self.env, capture_output=True, text=True, check=True, timeout=180,
         )  # fmt: skip
         return done.stdout.strip()
 
@@ -44,7 +44,7 @@ def running_product(data: Path) -> Iterator[Product]:
     with running_program(
         [sys.executable, ROOT / "manage.py", "up", "--port", str(port)], cwd=ROOT, env=env
     ) as program:
-        program.wait_for_line(READY)
+        program.wait_for_line(READY, seconds=180)
         link = program.wait_for_line(LINK).partition(LINK)[2]
         yield Product(url=f"http://127.0.0.1:{port}", first_link=link, env=env)
         assert "Traceback" not in program.text, program.text

@@ -47,7 +47,7 @@ def test_what_is_copied_runs(page: Page, owner: Clerk, token: str):
         code = page.evaluate("navigator.clipboard.readText()")
         assert NAME in code
         command = ["bash", "-c", code] if key == "curl" else [sys.executable, "-c", code]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=180)
         assert (done.returncode, answer in done.stdout) == (0, True), (
             operation,
             key,

@@ -12,6 +12,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
 from tests.support.sandbox import SandboxServer
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NAME = "no-script"
@@ -77,11 +78,15 @@ def look_again_until_ready(page: Page, upstream: SandboxServer) -> None:
 
 
 def press_until(page: Page, link: str, words: str) -> None:
-    for _attempt in range(200):
-        if steps.state(page).inner_text() == words:
-            break
-        page.get_by_role("link", name=link).click()
-    expect(steps.state(page)).to_have_text(words)
+    """Follow the link again and again until the state is `words`: without JavaScript nothing else updates the page."""
+    wait_until(lambda: press_unless(page, link, words), what=f"the state {words!r}")
+
+
+def press_unless(page: Page, link: str, words: str) -> bool:
+    if steps.state(page).inner_text() == words:
+        return True
+    page.get_by_role("link", name=link).click()
+    return False
 
 
 def query(page: Page) -> None:

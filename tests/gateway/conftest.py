@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -14,7 +17,6 @@ from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
-from serving_ui.gateway import aws_signing, google_assertion
 from serving_ui.gateway.app import Gateway
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder, TokenEntry
@@ -26,8 +28,6 @@ from tests.support.sandbox import SandboxServer, running_sandbox
 from tests.support.vendor import Vendor, running_vendor
 from tests.support.waiting import wait_until
 
-_LOADED = (aws_signing, google_assertion)
-"""Imported before the first query, because on a busy machine their import takes longer than the gateway's timeouts below."""
 CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
 OWNER = Principal("1", "owner@example.com")
 STRANGER = Principal("2", "stranger@example.com")
@@ -124,15 +124,25 @@ class GatewayServer:
         return self.post(f"{name}/invocations", body, **options)
 
 
-def leave(gateway: GatewayServer, name: str) -> None:
-    """Ask, and leave before the answer comes."""
-    with pytest.raises(requests.Timeout):
-        requests.post(
-            f"{gateway.url}/serving-endpoints/{name}/invocations",
-            json=CHAT,
-            headers={"Authorization": "Bearer token-owner"},
-            timeout=0.4,
-        )
+@contextmanager
+def sent_query(gateway: GatewayServer, name: str, body: Any = CHAT) -> Iterator[socket.socket]:
+    """A connection over which a query has been sent; nobody reads the answer. The block's end closes it."""
+    content = json.dumps(body).encode()
+    head = (
+        f"POST /serving-endpoints/{name}/invocations HTTP/1.1\r\nHost: gateway\r\n"
+        f"Authorization: Bearer token-owner\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode() + content)
+        yield connection
+
+
+def disconnect_when(
+    condition: Callable[[], object], gateway: GatewayServer, name: str, body: Any = CHAT
+) -> None:
+    """Send a query, and disconnect before the answer, as soon as `condition` holds."""
+    with sent_query(gateway, name, body):
+        wait_until(condition)
 
 
 class Application:
@@ -185,7 +195,17 @@ def vendor() -> Iterator[Vendor]:
 @pytest.fixture(scope="session")
 def _gateway() -> Iterator[GatewayServer]:
     usage = MemoryRecorder()
-    made = Gateway(SnapshotHolder(), timeouts=Timeouts(connect=2, first_byte=3, total=6), recorder=usage)
+    made = Gateway(SnapshotHolder(), timeouts=Timeouts(connect=20, first_byte=40, total=50), recorder=usage)
+    with serve(Application(made)) as running:
+        yield GatewayServer(running.url, made.holder, made, usage)
+
+
+@pytest.fixture
+def short_timeouts_gateway() -> Iterator[GatewayServer]:
+    """A gateway of the test's own, with short default timeouts and no endpoints, for tests that wait until one of them is over."""
+    usage = MemoryRecorder()
+    timeouts = Timeouts(connect=20, first_byte=1.5, total=3)
+    made = Gateway(SnapshotHolder(first_snapshot()), timeouts=timeouts, recorder=usage)
     with serve(Application(made)) as running:
         yield GatewayServer(running.url, made.holder, made, usage)
 

@@ -66,7 +66,7 @@ def test_openai_maps_our_errors(client: openai.OpenAI, sandbox: SandboxServer):
 def deployments(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("DATABRICKS_HOST", gateway.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", "token-owner")
-    monkeypatch.setenv("MLFLOW_DEPLOYMENT_PREDICT_TOTAL_TIMEOUT", "5")
+    monkeypatch.setenv("MLFLOW_DEPLOYMENT_PREDICT_TOTAL_TIMEOUT", "60")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow.deployments import get_deploy_client
 

@@ -15,7 +15,7 @@ from serving_ui.lib.egress import EgressPolicy, EgressRefused
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.support.raw_server import raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE, wait_until
 
 METADATA = [
     "169.254.169.254",
@@ -282,7 +282,7 @@ def test_name_servers_that_say_nothing_hold_up_no_other_host(
     def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
         if str(host).startswith("silent"):
             waiting.append(host)
-            let_go.wait(30)
+            let_go.wait(DEADLINE)
         return known("127.0.0.1" if str(host).startswith("silent") else host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)

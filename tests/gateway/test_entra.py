@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,11 +19,12 @@ from serving_ui.catalogue.upstream import Addresses
 from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.gateway.timeouts import Timeouts
-from tests.gateway.conftest import GatewayServer, endpoint, entity, leave
+from tests.gateway.conftest import GatewayServer, endpoint, entity, sent_query
 from tests.gateway.test_garbage import garbage
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
-from tests.support.waiting import wait_until
+from tests.support.vendor import Answer, Vendor
+from tests.support.waiting import pass_time, wait_until
 
 SECRET = "entra-canary-93b885adfe0da089cdf634904fd59f71"
 ANSWER = '{"choices": [{}]}'
@@ -137,7 +139,7 @@ def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(b"", close=False)
-    hurry(gateway, Timeouts(first_byte=0.5))
+    hurry(gateway, Timeouts(first_byte=3))
     with ThreadPoolExecutor(4) as callers:
         answers = list(callers.map(lambda _: gateway.query("azure"), range(4)))
     assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {
@@ -148,21 +150,23 @@ def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_
     assert {record.status for record in gateway.usage.records} == {504}
 
 
-def test_who_leaves_while_a_token_is_fetched_is_noted_at_once_and_the_others_get_it(
-    gateway: GatewayServer, login: RawServer, azure: RawServer
+def test_a_disconnect_while_a_token_is_fetched_is_recorded_at_once_and_other_callers_get_the_token(
+    gateway: GatewayServer, azure: RawServer, vendor: Vendor
 ):
-    login.answer(b"", close=False, later=(b"",) * 6 + (token_reply("token-1"),))
+    gate = threading.Event()
+    token = {"token_type": "Bearer", "access_token": "token-1", "expires_in": 3600}
+    vendor.set_answers(replace(Answer.json(token), gate=gate))
+    gateway.publish(addresses=Addresses({"microsoft-entra": vendor.url}))
     with ThreadPoolExecutor(1) as callers:
         staying = callers.submit(gateway.query, "azure")
-        wait_until(lambda: login.requests)
-        leave(gateway, "azure")
-        wait_until(lambda: gateway.usage.records)
-        assert (gateway.usage.records[0].status, gateway.usage.records[0].completeness) == (
-            499,
-            "client_left",
-        )
+        wait_until(lambda: vendor.requests)
+        with sent_query(gateway, "azure"):
+            pass_time(0.4)  # until it waits for the token, too
+        record = gateway.usage.last
+        assert (record.status, record.completeness) == (499, "client_left")
+        gate.set()
         assert staying.result().status_code == 200
-    assert (len(login.requests), len(azure.requests)) == (1, 1)
+    assert (len(vendor.requests), len(azure.requests)) == (1, 1)
 
 
 def test_a_token_server_that_is_down_leaves_the_providers_circuit_alone(

@@ -35,9 +35,9 @@ TOKEN = "token-owner"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pings' time and not 15 s; a test's vendor sends one in a sixth of a second."""
-    monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 0.25)
+def short_keep_alive_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of 15 s; a RawServer sends a part every sixth of a second."""
+    monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -219,11 +219,15 @@ def test_a_host_name_that_cannot_be_resolved_is_503(gateway: GatewayServer):
     assert outcome(gateway.query()) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
-def test_a_provider_that_does_not_begin_to_answer_is_504(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_provider_that_does_not_begin_to_answer_is_504(
+    short_timeouts_gateway: GatewayServer, sandbox: SandboxServer
+):
+    gateway = short_timeouts_gateway
+    gateway.add(endpoint("chat", entity(base=sandbox.base)))
     sandbox.hold("chat/completions")
     answer = gateway.query()
     assert outcome(answer) == (504, "DEADLINE_EXCEEDED")
-    assert "3 s" in answer.json()["message"]
+    assert "1.5 s" in answer.json()["message"]
     wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])
 
 

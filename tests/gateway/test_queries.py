@@ -68,11 +68,11 @@ def test_embeddings_come_back_in_the_encoding_that_was_asked_for(gateway: Gatewa
 def test_the_answer_says_what_served_it_and_how_long_the_gateway_took(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
-    sandbox.set_faults(latency=0.2)
+    sandbox.set_faults(latency=1.5)
     answer = gateway.query(headers={"X-Request-Id": "my-id-1"})
     assert answer.headers["served-model-name"] == "entity-1"
     assert answer.headers["x-request-id"] == "my-id-1"
-    assert 0 < float(answer.headers["x-gateway-overhead-ms"]) < 100
+    assert 0 < float(answer.headers["x-gateway-overhead-ms"]) < 1500
 
 
 def test_an_invalid_request_id_is_replaced(gateway: GatewayServer):

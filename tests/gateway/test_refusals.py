@@ -128,7 +128,7 @@ def test_a_body_over_sixteen_megabytes_is_refused(
         headers = {"Authorization": "Bearer token-owner"}
         url = f"{gateway.url}/serving-endpoints/chat/invocations"
         parts = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
-        answer = requests.post(url, data=parts, headers=headers, timeout=30)
+        answer = requests.post(url, data=parts, headers=headers, timeout=60)
     else:
         answer = gateway.query(body=content)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")

@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway import circuit_breaker
 from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
@@ -226,7 +227,10 @@ def test_a_stream_that_has_begun_ends_with_the_failure(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_so_many_in_a_row_open_the_circuit(gateway: GatewayServer, model: Vendor, stream: bool):
+def test_consecutive_reported_failures_open_the_circuit(
+    gateway: GatewayServer, model: Vendor, monkeypatch: pytest.MonkeyPatch, stream: bool
+):
+    monkeypatch.setattr(circuit_breaker, "FIRST_OPEN_SECONDS", 60.0)
     model.set_answers(Answer.stream(event(BUSY)) if stream else Answer.json(BUSY))
     for count in range(MAX_FAILURES):
         assert not gateway.gateway.client.circuit(model.url).is_open, count

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_ui.gateway import retries
+from serving_ui.gateway.timeouts import Timeouts
 from serving_ui.lib.retry_after import retry_after_seconds
-from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity, leave
+from tests.gateway.conftest import CHAT, GatewayServer, disconnect_when, endpoint, entity
 from tests.support.vendor import Answer, Vendor
 from tests.support.waiting import free_port, wait_until
 
@@ -46,7 +47,7 @@ def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_th
     assert (answer.status_code, len(busy_vendor.requests)) == (200, 3)
     assert gateway.usage.last.retries == 2
     assert time.monotonic() - began >= 2
-    assert float(answer.headers["x-gateway-overhead-ms"]) < 1000, "waiting is not the gateway's work"
+    assert float(answer.headers["x-gateway-overhead-ms"]) < 2000, "the delays are no overhead"
 
 
 def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor: Vendor):
@@ -130,8 +131,8 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, bu
 def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
     gateway: GatewayServer, busy_vendor: Vendor
 ):
-    busy_vendor.set_answers(refusal(429, Retry_After="3"), GOOD)
-    leave(gateway, "busy")
+    busy_vendor.set_answers(refusal(429, Retry_After="4"), GOOD)
+    disconnect_when(lambda: busy_vendor.requests, gateway, "busy")
     wait_until(lambda: gateway.usage.records)
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
     assert len(busy_vendor.requests) == 1
@@ -140,8 +141,8 @@ def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
 def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
     gateway: GatewayServer, busy_vendor: Vendor
 ):
-    never = threading.Event()
-    busy_vendor.set_answers(Answer(200, {}, (b"{}",), gate=never), GOOD)
+    gateway.add(endpoint("busy", entity(base=busy_vendor.url), timeouts=Timeouts(first_byte=1.5)))
+    busy_vendor.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()), GOOD)
     assert gateway.query("busy").status_code == 504
     assert len(busy_vendor.requests) == 1
 

@@ -138,7 +138,7 @@ def test_it_runs_alone_as_a_command_and_stops_when_told_to():
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/sandbox/v1/models"))
         assert answers(f"http://127.0.0.1:{port}/sandbox/control")
         process.terminate()
-        process.wait(5)
+        process.wait(60)
     finally:
         process.kill()
         output = process.communicate()[0]

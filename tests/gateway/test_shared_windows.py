@@ -286,7 +286,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
         await limits.start()
         chat = Endpoint(f"hangs-{next(IDS)}", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
         other = redis.Redis.from_url(url)
-        other.client_pause(2_000, all=True)
+        other.client_pause(6_000, all=True)
         answers = await attempts(limits, chat, 9)
         assert answers.count(None) == 5
         assert holder.limits == Mode.REDIS_DOWN

@@ -63,7 +63,7 @@ class Vendor:
         return requests.get(f"http://{self.address}/{what}", timeout=60).text
 
     def wait_for(self, count: int) -> None:
-        wait_until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=60)
+        wait_until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=120)
 
 
 @pytest.fixture
@@ -121,10 +121,10 @@ def token(product: Product, vendor: Vendor) -> str:
                 "config": {"served_entities": [{"external_model": model}]},
                 "rate_limits": limits,
             }
-            session.post(address, json=body, timeout=30).raise_for_status()
+            session.post(address, json=body, timeout=60).raise_for_status()
             wait_until(
                 lambda name=name: (
-                    session.get(f"{address}/{name}", timeout=30).json()["state"]["ready"] == "READY"
+                    session.get(f"{address}/{name}", timeout=60).json()["state"]["ready"] == "READY"
                 ),  # type: ignore[misc]
                 what=f"{name} to be ready",
             )
@@ -188,7 +188,7 @@ def test_a_long_run_leaks_no_memory_connection_or_record(
     for _round in range(ROUNDS):
         asyncio.run(one_round(callers, vendor))
         vendor.tell("hang-up")
-        wait_until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=60)
+        wait_until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=120)
         measured.append((callers.request_count, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
     with capsys.disabled():

@@ -6,7 +6,6 @@ One run of the product with canaries as its secrets, through everything that goe
 from __future__ import annotations
 
 import base64
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import requests
 from tests.support.canary import Search, files, tables
 from tests.support.product import WORKER, Person, Product
 from tests.support.sandbox import SandboxServer, running_sandbox
+from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -64,12 +64,11 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
 
 
 def succeed(owner: Person, provider: SandboxServer, found: Traces) -> None:
-    """Pasted, edited and referenced keys that work; the worker stands still while the first message is read."""
-    process = owner.product.process(WORKER)
-    os.kill(process, signal.SIGSTOP)
-    owner.create("pasted", base=provider.base, openai_api_key_plaintext=CANARIES["pasted"])
-    found.messages += files(owner.product.data / "broker")
-    os.kill(process, signal.SIGCONT)
+    """Pasted, edited and referenced keys that work. The worker is suspended while the test copies the first messages to it."""
+    product = owner.product
+    with suspended(product.program.process.pid, product.process(WORKER)):
+        owner.create("pasted", base=provider.base, openai_api_key_plaintext=CANARIES["pasted"])
+        found.messages += files(product.data / "broker")
     owner.wait_for_state("pasted", "Ready")
     owner.edit("pasted", base=provider.base, openai_api_key_plaintext=CANARIES["edited"])
     owner.wait_for_state("pasted", "Ready")

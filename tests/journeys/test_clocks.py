@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,25 +10,13 @@ import pytest
 from tests.support.clocks import Clock
 from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.suspending import suspended
 from tests.support.waiting import pass_time, wait_until
 
 pytestmark = pytest.mark.slow
-DEADLINE = 6  # less than a process may be silent
+DEADLINE = 6
 HOUR = 3600
-SOON = 75.0  # the longest pause between two polls, and a busy machine
-
-
-@contextmanager
-def stopped(*processes: int) -> Iterator[None]:
-    """They stand still until the block ends."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in reversed(processes):
-            with suppress(ProcessLookupError):  # it was silent for too long, and has been replaced
-                os.kill(process, signal.SIGCONT)
+SOON = 150.0  # several times the longest pause between two polls, and far less than HOUR
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +36,19 @@ def person(hasty: Product) -> Iterator[Person]:
 def test_a_worker_that_was_stopped_for_longer_than_the_deadline(
     hasty: Product, person: Person, provider: SandboxServer
 ):
-    with stopped(hasty.process(WORKER), hasty.process(BEAT)):
+    with suspended(hasty.program.process.pid, hasty.process(WORKER), hasty.process(BEAT)):
         person.create("stopped", base=provider.base)
         pass_time(DEADLINE + 1)
     person.wait_for_state("stopped", "Ready")
 
 
 def test_a_whole_machine_that_was_suspended(hasty: Product, person: Person, provider: SandboxServer):
-    everything = {hasty.program.process.pid, *hasty.program.descendants()}
-    parts = {hasty.process(WORKER), hasty.process(BEAT)}
-    with stopped(*parts):
+    first = (hasty.program.process.pid, hasty.process(WORKER), hasty.process(BEAT))
+    with suspended(*first):
         person.create("suspended", base=provider.base)
-        with stopped(*(everything - parts)):
+        with suspended(*(hasty.program.descendants() - set(first))):
             pass_time(DEADLINE + 1)
-    person.session.close()  # a kept connection was idle for too long meanwhile
+    person.session.close()  # the server closes a connection that was idle for so long
     person.wait_for_state("suspended", "Ready")
 
 
@@ -74,7 +58,7 @@ def test_a_machine_that_was_suspended_while_a_provider_was_busy(
     provider.set_faults(on="models", status=503)
     person.create("retried", base=provider.base)
     provider.wait_for("models")
-    with stopped(hasty.program.process.pid, *hasty.program.descendants()):
+    with suspended(hasty.program.process.pid, *hasty.program.descendants()):
         pass_time(DEADLINE + 1)
         provider.reset()
     person.session.close()

@@ -41,7 +41,7 @@ class Load:
 
     def wait_for_more(self, count: int = 40) -> None:
         goal = self.answered + count
-        wait_until(lambda: self.answered >= goal or self.failures, what=f"{count} more answers", seconds=60)
+        wait_until(lambda: self.answered >= goal or self.failures, what=f"{count} more answers", seconds=120)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def test_a_rolling_restart_under_load_fails_no_request(gateways: Gateways, owner
             wait_until(
                 lambda before=before: len(now := gateways.workers()) == 2 and now.isdisjoint(before),  # type: ignore[misc]
                 what="two other workers alone",
-                seconds=60,
+                seconds=120,
             )
             callers.wait_for_more()
     assert callers.failures == []
@@ -108,7 +108,7 @@ def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
         provider.release("chat/completions")
         answer = late.result(timeout=60)
     assert answer.status_code == 200
-    assert gateways.program.wait_for_exit(seconds=30) == 0
+    assert gateways.program.wait_for_exit(seconds=120) == 0
     assert "Traceback" not in gateways.program.text
 
 

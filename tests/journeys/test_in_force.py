@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -19,6 +17,7 @@ from tests.journeys.conftest import Deploy
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import CHAT_REQUEST, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -35,7 +34,7 @@ class Everywhere:
 
     def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """A call of the API that must succeed, and that no gateway is late for."""
-        answer = self.session.request(method, f"{self.product.url}/api/2.0/{path}", json=body, timeout=30)
+        answer = self.session.request(method, f"{self.product.url}/api/2.0/{path}", json=body, timeout=60)
         assert answer.ok, answer.text
         reply: dict[str, Any] = answer.json() if answer.content else {}
         assert "warnings" not in reply
@@ -48,7 +47,7 @@ class Everywhere:
                 f"{url}/serving-endpoints/{name}/invocations",
                 json=CHAT_REQUEST,
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=30,
+                timeout=60,
             ).status_code
             for url, session in self.gateways.values()
         ]
@@ -162,25 +161,21 @@ def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
     host = gateways.url.removeprefix("http://")
     with contextlib.ExitStack() as opened:
         callers = [
-            opened.enter_context(contextlib.closing(HTTPConnection(host, timeout=30))) for _ in range(24)
+            opened.enter_context(contextlib.closing(HTTPConnection(host, timeout=120))) for _ in range(24)
         ]
         for caller in callers:
             caller.connect()
-        still = min(gateways.workers())
-        os.kill(still, signal.SIGSTOP)
-        try:
+        with suspended(gateways.program.process.pid, min(gateways.workers())):
             for caller in callers:
                 caller.request(
                     "POST", f"/serving-endpoints/{name}/invocations", json.dumps(CHAT_REQUEST), head
                 )
             wait_until(
-                lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=30).json(),
+                lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=60).json(),
                 what="the process to be silent for so long that nobody waits for it",
             )
             answered = select.select([caller.sock for caller in callers], [], [], 0)[0]
             waiting = [caller for caller in callers if caller.sock not in answered]
-        finally:
-            os.kill(still, signal.SIGCONT)
         assert waiting
         assert {caller.getresponse().status for caller in waiting} == {429}
 
@@ -194,19 +189,15 @@ def test_a_process_that_stands_still_is_named(
     url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
     limits = {"rate_limits": [{"key": "user", "calls": 1000}]}
     warnings: list[str] = []
-    stopped: list[int] = []
+    process = min(gateways.workers())
 
     def is_named() -> bool:
         assert everywhere.query(name, owner.token) == [200] * 3  # each has caught up
-        stopped[:] = [still := min(gateways.workers())]
-        os.kill(still, signal.SIGSTOP)
-        try:
-            warnings[:] = everywhere.session.put(url, json=limits, timeout=30).json().get("warnings", [])
-        finally:
-            os.kill(still, signal.SIGCONT)
+        with suspended(gateways.program.process.pid, process):
+            warnings[:] = everywhere.session.put(url, json=limits, timeout=60).json().get("warnings", [])
         return bool(warnings)
 
     wait_until(is_named, what="the process to be stopped just after it has said that it lives", seconds=120)
     assert len(warnings) == 1
-    assert f"-{stopped[0]}-" in warnings[0]
+    assert f"-{process}-" in warnings[0]
     assert "does not serve this change yet" in warnings[0]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.journeys.conftest import Deploy
 from tests.support.background_queries import query_in_background
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
+from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,17 +22,6 @@ pytestmark = pytest.mark.slow
 
 def messages(product: Product) -> list[Path]:
     return list((product.data / "broker" / "messages").glob("*.msg"))
-
-
-@contextmanager
-def stopped(product: Product, part: str) -> Iterator[None]:
-    """The process stands still until the block ends."""
-    process = product.process(part)
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
 
 
 def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
@@ -88,8 +77,8 @@ def test_a_lost_message_costs_one_sweep(
 
 
 def lose_the_messages_of(product: Product, action: Callable[[], object]) -> None:
-    """Does it while the worker stands still and deletes what was sent to it."""
-    with stopped(product, WORKER):
+    """Performs the action while the worker is suspended, and deletes the messages that it sent to the worker."""
+    with suspended(product.program.process.pid, product.process(WORKER)):
         action()
         assert messages(product)
         for message in messages(product):
@@ -102,10 +91,10 @@ def test_a_broken_message_harms_nobody(
 ):
     """A server that is killed while it writes, or read while it writes, leaves such a message."""
     name = deploy()
-    with stopped(product, WORKER):
+    before = product.process(WORKER)
+    with suspended(product.program.process.pid, before):
         broken = product.data / "broker" / "messages" / "1_broken.celery.msg"
         broken.write_bytes(content)
-        before = product.process(WORKER)
     wait_until(lambda: not broken.exists(), what="the message to be taken")
     owner.edit(name, base=provider.base, model="gpt-4o")
     owner.wait_for_state(name, "Ready")

@@ -39,7 +39,7 @@ def test_processes_that_run_meanwhile_say_so(product: Product):
     with separate_processes.running_server(product) as server, product.person("owner@example.com") as owner:
         assert SENTENCE not in owner.get("/readyz").text
         upgrade(product)
-        wait_until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=60)
+        wait_until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=120)
         wait_until(lambda: SENTENCE in server.text, what="the log to say so")
 
 

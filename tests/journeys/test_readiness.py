@@ -76,9 +76,9 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         draft.write_text("".join(f"{json.dumps(each).replace('Infinity', '1e400')}\n" for each in lines))
         draft.rename(spool / strange)
         wait_until(
-            lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=40
+            lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=120
         )
-        wait_until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=40)
+        wait_until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=120)
         wait_until(lambda: not (spool / strange).exists(), what="the end of the file")
         (degraded,) = person.get("/readyz").json()["degraded"]
         assert degraded.startswith(
@@ -129,11 +129,11 @@ def test_a_blocked_worker_and_a_beat_that_has_ended_are_named(tmp_path: Path):
     both = ["No worker has looked for updates that are due", "No worker has taken usage into the database"]
     with alone.up(), celery(alone, "worker", "--pool", "threads") as worker:
         with celery(alone, "beat") as beat:
-            wait_until(is_silent, what="a worker that works", seconds=60)
+            wait_until(is_silent, what="a worker that works", seconds=180)
             worker.signal(signal.SIGSTOP)
-            wait_until(lambda: complaints() == both, what="the worker to be named", seconds=60)
+            wait_until(lambda: complaints() == both, what="the worker to be named", seconds=180)
             assert answer()["seconds_since_sweep"] > 30
             worker.signal(signal.SIGCONT)
-            wait_until(is_silent, what="the worker's return", seconds=60)
+            wait_until(is_silent, what="the worker's return", seconds=180)
         assert beat.process.poll() is not None
-        wait_until(lambda: complaints() == both, what="beat to be named", seconds=60)
+        wait_until(lambda: complaints() == both, what="beat to be named", seconds=180)

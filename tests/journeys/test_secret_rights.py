@@ -36,7 +36,7 @@ class Someone:
     def call(self, method: str, path: str, *, status: int = 200, **body: Any) -> dict[str, Any]:
         """A call of the API that is answered with `status`, and that no gateway is late for."""
         answer = requests.request(
-            method, f"{self.product.url}/api/2.0/{path}", json=body, headers=self._head, timeout=30
+            method, f"{self.product.url}/api/2.0/{path}", json=body, headers=self._head, timeout=60
         )
         assert answer.status_code == status, answer.text
         reply: dict[str, Any] = answer.json()
@@ -45,7 +45,7 @@ class Someone:
 
     def query(self, name: str) -> requests.Response:
         url = f"{self.product.url}/serving-endpoints/{name}/invocations"
-        return requests.post(url, json=CHAT_REQUEST, headers=self._head, timeout=30)
+        return requests.post(url, json=CHAT_REQUEST, headers=self._head, timeout=60)
 
     def put(self, scope: str, key: str, value: str) -> None:
         self.call("POST", "secrets/put", scope=scope, key=key, string_value=value)

@@ -16,9 +16,8 @@ from tests.support.slow_server import SlowServer, slow_server
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-USUAL = 6.0
-"""Seconds that a create takes at most until it is Ready, on a busy machine."""
-AT_ONCE = 5.0
+SOON = 15.0
+"""Seconds; less than the total timeout of a credential check (CALL_SECONDS), which a check that is held up would wait for."""
 _NUMBERS = count(1)
 
 
@@ -56,9 +55,9 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
     for _ in range(3):
         name = f"quick-{next(_NUMBERS)}"
         owner.create(name, base=provider.base)
-        assert owner.wait_for_state(name, "Ready") < USUAL
+        assert owner.wait_for_state(name, "Ready") < SOON
         assert owner.query(name).status == 200
-        wait_until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=30)  # type: ignore[misc]
+        wait_until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=120)  # type: ignore[misc]
     assert slow.max_open == 4, "so many of one person at a time"
     waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
     assert len(waiting) >= how_many - 8
@@ -73,22 +72,22 @@ def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
     slow.wait_for(4)
     assert slow.request_count == 4
     somebody.cancel(names[0])
-    wait_until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=AT_ONCE)
-    slow.wait_for(4, seconds=AT_ONCE)
+    wait_until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=SOON)
+    slow.wait_for(4, seconds=SOON)
     delete(somebody, names[1:3])
-    slow.wait_for(2, seconds=AT_ONCE)
+    slow.wait_for(2, seconds=SOON)
     for name in names[3:]:
         somebody.cancel(name)
-    slow.wait_for(0, seconds=AT_ONCE)
+    slow.wait_for(0, seconds=SOON)
     assert somebody.state(names[0]) == "Not ready (Update canceled)"
     somebody.edit(names[0], base=provider.base, openai_api_key_plaintext="another")
-    assert somebody.wait_for_state(names[0], "Ready") < USUAL
+    assert somebody.wait_for_state(names[0], "Ready") < SOON
 
 
 def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, slow: SlowServer):
     (name,) = create(somebody, slow.base, 1)
     slow.wait_for(1)
-    slow.wait_for(0, seconds=30)
+    slow.wait_for(0, seconds=120)
     wait_until(
         lambda: "did not answer in time" in somebody.get(f"/ml/endpoints/{name}").text,
         what="the reason on the page",
@@ -107,4 +106,4 @@ def test_a_worker_that_ends_loses_neither_what_runs_nor_what_waits(
     slow.answer()
     product.wait_for_replacement(WORKER, before)
     for name in names:
-        somebody.wait_for_state(name, "Ready", seconds=40)
+        somebody.wait_for_state(name, "Ready", seconds=120)

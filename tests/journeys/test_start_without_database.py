@@ -107,7 +107,7 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
             answer = gateways.query("sandbox-chat", token)
             assert answer.status_code == 503, answer.text
             gateways.program.signal(signal.SIGTERM)
-            assert gateways.program.wait_for_exit(seconds=30) == 0
+            assert gateways.program.wait_for_exit(seconds=120) == 0
 
 
 def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind: tuple[Product, str]):

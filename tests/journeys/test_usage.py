@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import sqlite3
 from contextlib import closing
 
@@ -15,9 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.journeys.conftest import Deploy
 from tests.support.background_queries import query_in_background
 from tests.support.product import BEAT, SERVER, WORKER, Person, Product
+from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
+SOON = 120.0
 
 
 def one(product: Product, sql: str, *values: str) -> int:
@@ -65,9 +65,9 @@ def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
             product.wait_for_replacement(part, killed)
     answered = len(queries.answers)
     assert queries.statuses == {200}
-    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name) == answered
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
 
 
 def test_what_was_answered_before_the_server_was_killed_is_a_row(
@@ -82,8 +82,8 @@ def test_what_was_answered_before_the_server_was_killed_is_a_row(
         wait_until(lambda: queries.answers[-1].status == 200, what="answers of the next server")
         queries.wait_for_more(50)
     answered = sum(1 for answer in queries.answers if answer.status == 200)
-    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= answered + 1
 
@@ -97,19 +97,17 @@ def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner
         database.execute("ROLLBACK")
     database.close()
     answered = len(queries.answers)
-    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=60)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
     assert rows(product, name) == in_minutes(product, name) == answered
 
 
 def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
-    process = product.process(WORKER)
-    os.kill(process, signal.SIGSTOP)
-    with query_in_background(owner, name) as queries:
-        queries.wait_for_more(100)
-    assert rows(product, name) == 0
-    os.kill(process, signal.SIGCONT)
-    wait_until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=40)
+    with suspended(product.program.process.pid, product.process(WORKER)):
+        with query_in_background(owner, name) as queries:
+            queries.wait_for_more(100)
+        assert rows(product, name) == 0
+    wait_until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=SOON)
 
 
 def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(

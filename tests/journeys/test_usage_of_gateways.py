@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.test_gateway_alone import load
-from tests.journeys.test_usage import different, everything_is_taken_in, in_minutes, rows
+from tests.journeys.test_usage import SOON, different, everything_is_taken_in, in_minutes, rows
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.waiting import wait_until
@@ -48,10 +48,10 @@ def test_a_rolling_restart_loses_no_row_and_no_sum_falls(
         callers.wait_for_more()
         before = gateways.workers()
         gateways.program.signal(signal.SIGHUP)
-        wait_until(lambda: gateways.workers().isdisjoint(before), what="other workers alone", seconds=60)
+        wait_until(lambda: gateways.workers().isdisjoint(before), what="other workers alone", seconds=SOON)
         callers.wait_for_more()
     assert callers.failures == []
-    wait_until(lambda: rows(product, name) >= callers.answered, what="all rows", seconds=40)
+    wait_until(lambda: rows(product, name) >= callers.answered, what="all rows", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name) == callers.answered
     with gateways.sessions() as sessions:
         for session in sessions.values():
@@ -69,13 +69,13 @@ def test_killed_gateways_leave_the_row_of_each_answer(
     with load(gateways, name, owner.token) as callers:
         for _kill in range(2):
             goal = callers.answered + 40
-            wait_until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=60)  # type: ignore[misc]
+            wait_until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=SOON)  # type: ignore[misc]
             victim = min(gateways.workers())
             os.kill(victim, signal.SIGKILL)
             wait_until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
-            wait_until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=60)
+            wait_until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=SOON)
     answered = callers.answered - len(callers.failures)
-    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=40)
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=40)
+    wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
+    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= callers.answered

@@ -6,12 +6,9 @@ The connections really break: `pg_terminate_backend`, or a relay that cuts one a
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +26,7 @@ from tests.support.postgresql_relay import Cut, PostgresqlRelay, running_relay
 from tests.support.product import Product, openai
 from tests.support.server_alone import ServerAlone
 from tests.support.sign_in import sign_in
+from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -78,21 +76,12 @@ def admin(product: Product) -> Program:
     return Program(product.url, product.command("create_token", "root@example.com", "--admin"))
 
 
-@contextmanager
-def suspended(process: int) -> Iterator[None]:
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
-
-
 def test_the_database_goes_while_a_change_waits_for_a_gateway(
     admin: Program, gateways: Gateways, postgresql: Database
 ):
     key = str(uuid4())
-    still = min(gateways.workers())
-    with suspended(still), ThreadPoolExecutor(1) as thread:
+    process = min(gateways.workers())
+    with suspended(gateways.program.process.pid, process), ThreadPoolExecutor(1) as thread:
         first = thread.submit(admin.post, "token/create", key, comment=key)
         wait_until(lambda: count(postgresql.url, "accounts_accesstoken", comment=key) == 1, what="the commit")
         end_connections(postgresql.url)
@@ -129,7 +118,7 @@ def test_connections_end_again_and_again_while_many_send_the_same(admin: Program
             answers = list(threads.map(insist, keys * 2))
     finally:
         done.set()
-        disturber.join(30)
+        disturber.join(60)
     for key, one, other in zip(keys, answers[:4], answers[4:], strict=True):
         assert len(one | other) == 1
         assert count(postgresql.url, "accounts_accesstoken", comment=key) == 1

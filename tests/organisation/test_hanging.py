@@ -22,11 +22,11 @@ def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
     pass_time(AWAY_SECONDS)
     broker.service.start()
     owner.create("after-away", base=provider.base)
-    owner.wait_for_state("after-away", "Ready", seconds=60)
+    owner.wait_for_state("after-away", "Ready", seconds=120)
     with broker.service.suspended():
         pass_time(AWAY_SECONDS)
     owner.create("after-silent", base=provider.base)
-    owner.wait_for_state("after-silent", "Ready", seconds=60)
+    owner.wait_for_state("after-silent", "Ready", seconds=120)
     assert (product.process(WORKER), product.process(BEAT)) == before
     assert "no sign of life" not in product.program.text
     wait_until(lambda: owner.query("after-silent").status == 200, what="an answer")

@@ -113,7 +113,7 @@ def test_no_address_of_a_page_is_an_error_of_ours(
     paths = [spelled(address, **{hole: text}) for hole in holes for text in TEXTS if text]
     paths += [f"{spelled(address)}?{name}={quote(text)}" for name in PARAMETERS for text in TEXTS]
     for path in paths:
-        answer = person.get(server.url + path, allow_redirects=False, timeout=30)
+        answer = person.get(server.url + path, allow_redirects=False, timeout=60)
         if answer.status_code >= 500:
             wrong[path[:200]] = answer.status_code
     assert not wrong
@@ -136,7 +136,7 @@ def test_no_form_is_an_error_of_ours(server: ServerAlone, person: requests.Sessi
 
 
 def posted(person: requests.Session, url: str, form: dict[str, str]) -> int:
-    return person.post(url, form, allow_redirects=False, timeout=30).status_code
+    return person.post(url, form, allow_redirects=False, timeout=60).status_code
 
 
 @pytest.mark.parametrize(
