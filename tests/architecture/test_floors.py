@@ -28,11 +28,11 @@ def loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_brings_no_framework_along(module):
+def test_a_pure_module_imports_no_framework(module):
     assert not loaded_by(module) & {"django", "celery", "kombu", "requests"}
 
 
-def test_the_catalogue_brings_nothing_but_pydantic_along():
+def test_the_catalogue_imports_no_server_and_no_vendor_library():
     foreign = loaded_by("serving_ui.catalogue.registry") & {
         "aiohttp",
         "granian",
@@ -43,7 +43,7 @@ def test_the_catalogue_brings_nothing_but_pydantic_along():
     assert not foreign
 
 
-def test_the_way_to_the_environment_needs_nothing_but_python():
+def test_the_bootstrap_needs_only_the_standard_library():
     """Without site-packages, as on a machine where nothing has been installed yet."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import serving_ui.bootstrap.environment, serving_ui.bootstrap.install"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

@@ -29,14 +29,14 @@ def pins(lock: str) -> dict[str, str]:
     return dict(PIN.findall((ROOT / lock).read_text()))
 
 
-def wanted(*groups: list[str]) -> set[str]:
+def normalised_names(*groups: list[str]) -> set[str]:
     """The names of the requirements, as locks write them."""
     names = (re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for group in groups for line in group)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_address_and_no_folder(lock):
+def test_a_lock_contains_no_url_and_no_path(lock):
     text = (ROOT / lock).read_text()
     assert not re.findall(r"\S*(?:://|--(?:extra-)?index-url|--find-links|--trusted-host| /)\S*", text)
 
@@ -49,12 +49,12 @@ def test_every_pin_has_a_hash(lock):
     assert not [block.splitlines()[0] for block in requirements if "--hash=sha256:" not in block]
 
 
-def test_the_locks_hold_what_the_project_declares():
-    assert wanted(RUNTIME) <= set(pins("requirements.lock"))
-    assert wanted(RUNTIME, TEST) <= set(pins("tests/requirements.lock"))
+def test_the_locks_contain_the_declared_dependencies():
+    assert normalised_names(RUNTIME) <= set(pins("requirements.lock"))
+    assert normalised_names(RUNTIME, TEST) <= set(pins("tests/requirements.lock"))
 
 
-def test_the_test_lock_changes_no_version_of_the_product():
+def test_the_test_lock_has_the_same_versions_as_the_product_lock():
     tests = pins("tests/requirements.lock")
     assert {name: tests.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
 
@@ -88,18 +88,18 @@ def missing(lock: str, declared: Iterable[str], python: str, machine: str) -> se
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
-def test_the_locks_hold_whatever_their_packages_need(python: str, machine: str):
+def test_the_locks_contain_the_dependencies_of_their_packages(python: str, machine: str):
     """pip installs them without looking for dependencies, so nothing else would find out."""
     assert missing("requirements.lock", RUNTIME, python, machine) == set()
     assert missing("tests/requirements.lock", [*RUNTIME, *TEST], python, machine) == set()
 
 
-def test_a_package_that_a_lock_lacks_is_noticed():
+def test_a_missing_dependency_is_found():
     found = missing("requirements.lock", TEST, "3.11", "x86_64")
     assert {each.partition("~")[0] for each in found} >= {"pytest", "ruff"}
 
 
-def test_pip_finds_nothing_missing_in_what_was_installed():
+def test_pip_check_finds_no_broken_requirement():
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n")
 

@@ -27,11 +27,11 @@ def needs_a_value(field: models.Field[object, object]) -> bool:
     return is_column and not field.null and field.db_default is NOT_PROVIDED
 
 
-def test_every_new_column_is_filled_by_the_database_when_the_version_before_leaves_it_out():
+def test_every_new_column_is_nullable_or_has_a_database_default():
     assert [name for name, field in new_columns(CHECKED_AFTER) if needs_a_value(field)] == []
 
 
-def test_columns_from_before_the_rule_are_found():
+def test_columns_without_a_default_from_before_the_rule_are_found():
     found = [
         name
         for name, field in new_columns(dict.fromkeys(CHECKED_AFTER, "0001_initial"))

@@ -7,6 +7,6 @@ from collections import Counter
 import pytest
 
 
-def test_each_test_that_was_collected_has_a_name_of_its_own(request: pytest.FixtureRequest):
+def test_every_collected_test_has_a_unique_id(request: pytest.FixtureRequest):
     times = Counter(item.nodeid for item in request.session.items)
     assert [name for name, count in times.items() if count > 1] == []

@@ -11,7 +11,7 @@ from tests.architecture.sources import ROOT
 from tests.runner.suite import BEFORE_TESTS
 
 
-def test_the_hooks_run_what_the_suite_runs():
+def test_the_hooks_run_the_checks_of_manage_py_test():
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     hooks: list[dict[str, Any]] = repository["hooks"]
     assert repository["repo"] == "local"

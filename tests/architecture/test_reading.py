@@ -38,7 +38,7 @@ NEVER_READ = {
 }  # the first leads on, the others are POST only
 
 
-def everything() -> dict[str, list[Any]]:
+def all_rows() -> dict[str, list[Any]]:
     """Every row of every table."""
     return {
         model._meta.label: sorted(model._base_manager.values(), key=str)
@@ -93,12 +93,12 @@ def callers(owner: User, admin: User) -> list[Client]:
     return found
 
 
-def test_no_address_changes_anything_when_it_is_read(addresses: list[str], owner: User, admin: User):
+def test_get_head_and_options_change_no_row(addresses: list[str], owner: User, admin: User):
     clients = callers(owner, admin)
     # Something waits to be said on the next page.
     reply = clients[1].post("/ml/secrets/keys/put", {"key": "openai", "value": "v"})
     assert reply.cookies[MessageCookie.cookie_name].value
-    before = everything()
+    before = all_rows()
     read = set()
     for client in clients:
         for address in addresses:
@@ -107,5 +107,5 @@ def test_no_address_changes_anything_when_it_is_read(addresses: list[str], owner
                 assert answer.status_code < 500
                 if answer.status_code == 200:
                     read.add(address)
-        assert everything() == before
+        assert all_rows() == before
     assert set(addresses) - read == NEVER_READ

@@ -30,7 +30,7 @@ def test_every_module_opens_with_a_docstring():
     assert not [name(path) for path in silent if path.read_text().strip()]
 
 
-def test_every_module_postpones_its_annotations():
+def test_every_module_imports_annotations_from_future():
     missing = []
     for path in python_files("serving_ui"):
         imports = [node for node in tree(path).body if isinstance(node, ast.ImportFrom | ast.Import)]
@@ -40,7 +40,7 @@ def test_every_module_postpones_its_annotations():
     assert not missing
 
 
-def test_no_file_has_a_name_that_says_nothing():
+def test_no_file_or_folder_has_a_vague_name():
     files: list[Path] = [*python_files("serving_ui", "tests"), *asset_files("static", ".css", ".js")]
     folders = {folder for path in files for folder in path.relative_to(ROOT).parent.parts}
     vague = [name(path) for path in files if path.stem in NAMES_THAT_SAY_NOTHING and path.suffix == ".py"]
@@ -48,13 +48,13 @@ def test_no_file_has_a_name_that_says_nothing():
     assert not folders & NAMES_THAT_SAY_NOTHING
 
 
-def test_nothing_is_left_unfinished():
+def test_no_file_contains_a_todo_mark():
     files = [*python_files("serving_ui", "tests"), *asset_files("templates", ".html")]
     this = Path(__file__)
     assert not [name(path) for path in files if path != this and UNFINISHED.search(path.read_text())]
 
 
-def test_a_broad_except_says_why_it_is_the_outermost_edge():
+def test_a_broad_except_has_a_comment_or_raises_again():
     """One that only tidies up and raises again hides nothing."""
     unexplained = []
     for path in python_files("serving_ui"):
@@ -72,7 +72,7 @@ def is_bare_raise(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Raise) and statement.exc is None
 
 
-def test_no_test_waits_for_time_to_pass():
+def test_no_test_calls_sleep():
     sleeping = []
     for path in python_files("tests"):
         for node in ast.walk(tree(path)):

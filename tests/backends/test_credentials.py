@@ -102,14 +102,14 @@ CHECKED = [v for v in CHECKED if "service_credential" not in v.answers.values()]
 
 
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
-def test_a_provider_that_takes_the_credentials_verifies_them(variant: Variant, vendor: Vendor):
+def test_credentials_that_the_provider_accepts_are_verified(variant: Variant, vendor: Vendor):
     assert check(variant, vendor).outcome is Outcome.VERIFIED
     assert vendor.requests
 
 
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
 @pytest.mark.parametrize("where", ["error", "message"])
-def test_a_401_is_told_in_the_providers_words(variant: Variant, vendor: Vendor, where: str):
+def test_a_401_is_rejected_with_the_providers_message(variant: Variant, vendor: Vendor, where: str):
     vendor.status = 401
     vendor.body = {"error": {"message": "No such key."}} if where == "error" else {"message": "No such key."}
     verdict = check(variant, vendor)
@@ -118,13 +118,13 @@ def test_a_401_is_told_in_the_providers_words(variant: Variant, vendor: Vendor, 
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_busy_vendor_is_asked_again_when_it_says(vendor: Vendor, status: int):
+def test_a_busy_vendor_is_retried_after_its_retry_after(vendor: Vendor, status: int):
     vendor.status, vendor.headers = status, {"retry-after": "7"}
     verdict = check(VARIANTS[0], vendor)
     assert (verdict.outcome, verdict.retry_after) == (Outcome.RETRY, 7)
 
 
-def test_bedrock_is_asked_with_a_signature_and_refuses_with_403(vendor: Vendor):
+def test_bedrock_gets_a_signed_request_and_rejects_with_403(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "amazon-bedrock")
     assert check(variant, vendor, CANARY).outcome is Outcome.VERIFIED
     signature = vendor.requests[-1]["headers"]["authorization"]
@@ -134,7 +134,7 @@ def test_bedrock_is_asked_with_a_signature_and_refuses_with_403(vendor: Vendor):
     assert check(variant, vendor, CANARY).outcome is Outcome.REJECTED
 
 
-def test_vertex_exchanges_a_signed_claim_at_googles_address_only(vendor: Vendor):
+def test_vertex_exchanges_a_signed_assertion_at_googles_address_only(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
     assert check(variant, vendor).outcome is Outcome.VERIFIED
     exchange, listing = vendor.requests
@@ -143,7 +143,7 @@ def test_vertex_exchanges_a_signed_claim_at_googles_address_only(vendor: Vendor)
     assert listing["headers"]["authorization"] == "Bearer issued-token"
 
 
-def test_a_vertex_key_that_is_no_key_file_is_said_to_be_so(vendor: Vendor):
+def test_a_vertex_key_that_is_no_service_account_is_rejected_without_a_request(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
     for key in (
         "not json",
@@ -158,7 +158,7 @@ def test_a_vertex_key_that_is_no_key_file_is_said_to_be_so(vendor: Vendor):
     assert not vendor.requests
 
 
-def test_entra_exchanges_the_client_secret_and_its_refusal_is_told(vendor: Vendor):
+def test_entra_exchanges_the_client_secret_and_its_error_is_quoted(vendor: Vendor):
     variant = next(v for v in CHECKED if "azuread" in v.answers.values())
     assert check(variant, vendor).outcome is Outcome.VERIFIED
     exchange, listing = vendor.requests
@@ -174,7 +174,7 @@ def test_entra_exchanges_the_client_secret_and_its_refusal_is_told(vendor: Vendo
     assert "Invalid client secret." in verdict.message
 
 
-def test_a_vendor_that_quotes_the_key_is_not_repeated(vendor: Vendor):
+def test_a_key_in_the_vendors_message_is_redacted(vendor: Vendor):
     vendor.status, vendor.body = 401, {"error": {"message": f"Incorrect API key provided: {CANARY}."}}
     verdict = check(VARIANTS[0], vendor, CANARY)
     assert verdict.outcome is Outcome.REJECTED
@@ -182,7 +182,7 @@ def test_a_vendor_that_quotes_the_key_is_not_repeated(vendor: Vendor):
 
 
 @pytest.mark.parametrize("shape", ["json", "text", "url", "base64"])
-def test_a_key_at_the_cut_of_the_words_is_not_repeated(vendor: Vendor, shape: str):
+def test_a_key_at_the_cut_of_the_vendors_message_is_redacted(vendor: Vendor, shape: str):
     """At each offset around the place where a check's words are cut."""
     vendor.status = 401
     spelled = {"url": quote(CANARY, safe=""), "base64": b64encode(f"u:{CANARY}".encode()).decode()}
@@ -195,7 +195,7 @@ def test_a_key_at_the_cut_of_the_words_is_not_repeated(vendor: Vendor, shape: st
         assert not any(key[place : place + 8] in verdict.message for place in range(len(key) - 7))
 
 
-def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
+def test_a_long_reply_that_is_no_error_object_is_quoted_in_part(vendor: Vendor):
     vendor.status, vendor.body = 401, ["x" * 5000]
     assert len(check(VARIANTS[0], vendor).message) < 700
 
@@ -209,7 +209,7 @@ def test_an_answer_that_is_no_json_is_shown_in_part(vendor: Vendor):
         ({"message": "what?", "code": 404}, Outcome.UNVERIFIED),
     ],
 )
-def test_a_failure_told_within_a_200_is_judged_like_its_status(
+def test_an_error_within_a_200_has_the_outcome_of_its_status(
     vendor: Vendor, error: dict[str, str | int], outcome: Outcome
 ):
     vendor.status, vendor.body = 200, {"error": error}
@@ -217,7 +217,7 @@ def test_a_failure_told_within_a_200_is_judged_like_its_status(
     assert (verdict.outcome, str(error["message"]) in verdict.message) == (outcome, True)
 
 
-def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
+def test_an_html_reply_is_unverified_and_not_quoted(vendor: Vendor):
     vendor.headers, vendor.body = {"content-type": "text/html"}, "<html>Not here</html>"
     for status in (200, 404):
         vendor.status = status
@@ -228,7 +228,7 @@ def test_a_web_page_is_named_and_not_repeated(vendor: Vendor):
 
 
 @pytest.mark.parametrize("secret", ["line\nbreak", "\x00"])
-def test_a_secret_that_cannot_be_sent_is_refused_with_a_sentence(vendor: Vendor, secret: str):
+def test_a_secret_that_is_no_valid_header_value_is_rejected_without_a_request(vendor: Vendor, secret: str):
     verdict = check(VARIANTS[0], vendor, secret)
     assert verdict.outcome is Outcome.REJECTED
     assert not vendor.requests

@@ -92,14 +92,16 @@ def metadata(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Vendor:
     return vendor
 
 
-def proof(request: Received) -> dict[str, str]:
+def credential_headers(request: Received) -> dict[str, str]:
     """The headers that say who asks, and to whom."""
     ours = ("accept", "content-type", "content-length", "anthropic-version")
     return {name: value for name, value in request.headers.items() if name not in ours}
 
 
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
-def test_a_check_proves_the_same_as_a_query_does(variant: Variant, metadata: Vendor, gateway: GatewayServer):
+def test_a_check_sends_the_same_credentials_as_a_query(
+    variant: Variant, metadata: Vendor, gateway: GatewayServer
+):
     vendor = metadata
     is_google = variant.provider.name == "google-cloud-vertex-ai"
     entity = served(variant, vendor.url, service_account() if is_google else KEY)
@@ -121,9 +123,9 @@ def test_a_check_proves_the_same_as_a_query_does(variant: Variant, metadata: Ven
         for request, service in ((one, "sts"), (other, "bedrock")):
             assert is_signed(request, key_id=KEY, secret=KEY, region=region, service=service)
         assert one.headers.get("x-amz-security-token") == other.headers.get("x-amz-security-token")
-        assert proof(one).keys() == proof(other).keys()
+        assert credential_headers(one).keys() == credential_headers(other).keys()
     else:
-        assert proof(one) == proof(other)
+        assert credential_headers(one) == credential_headers(other)
 
 
 def token_form(request: Received) -> dict[str, Any]:
@@ -144,7 +146,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
-def test_what_fails_each_query_fails_the_check(
+def test_an_error_that_fails_every_query_fails_the_check(
     variant: Variant, name: str, metadata: Vendor, gateway: GatewayServer
 ):
     vendor = metadata
@@ -164,7 +166,7 @@ def test_what_fails_each_query_fails_the_check(
 
 
 @pytest.mark.parametrize("variant", [v for v in CHECKED if "instance_profile" in v.answers.values()], ids=str)
-def test_a_machine_without_the_profile_is_told_by_the_check(
+def test_a_missing_instance_profile_fails_the_check(
     variant: Variant, metadata: Vendor, gateway: GatewayServer
 ):
     entity = served(variant, metadata.url, KEY)
@@ -181,7 +183,7 @@ def test_a_machine_without_the_profile_is_told_by_the_check(
     assert "this machine has none" in verdict.message
 
 
-def test_a_token_server_that_is_busy_is_asked_again(vendor: Vendor, gateway: GatewayServer):
+def test_a_busy_token_server_is_retried_by_the_check(vendor: Vendor, gateway: GatewayServer):
     variant = next(each for each in CHECKED if "azuread" in each.answers.values())
     entity = served(variant, vendor.url, KEY)
     for status in (408, 429, 500, 503):
@@ -191,7 +193,7 @@ def test_a_token_server_that_is_busy_is_asked_again(vendor: Vendor, gateway: Gat
         assert query(gateway, entity, all_addresses(vendor.url)).status_code == 503
 
 
-def test_what_is_no_token_is_refused_by_both(vendor: Vendor, gateway: GatewayServer):
+def test_an_invalid_token_reply_fails_the_check_and_the_query(vendor: Vendor, gateway: GatewayServer):
     variant = next(each for each in CHECKED if "azuread" in each.answers.values())
     entity = served(variant, vendor.url, KEY)
     answers: list[Any] = [{"access_token": ["a"]}, {"access_token": ""}, {}, [], "x"]

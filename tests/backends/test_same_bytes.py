@@ -30,12 +30,12 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\
 Outcomes = tuple[Any, Any]
 
 
-def by_both(request: UpstreamRequest, policy: EgressPolicy = POLICY) -> Outcomes:
+def send_with_both(request: UpstreamRequest, policy: EgressPolicy = POLICY) -> Outcomes:
     """What each transport gives: the status, or the fault with its text."""
-    return by_call(request, policy), asyncio.run(by_client(request, policy))
+    return send_with_call(request, policy), asyncio.run(send_with_client(request, policy))
 
 
-def by_call(request: UpstreamRequest, policy: EgressPolicy) -> Any:
+def send_with_call(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     try:
         with Call(policy=policy) as call, call.send(request) as reply:
             return reply.status, reply.read_start(max_bytes=1000)
@@ -43,7 +43,7 @@ def by_call(request: UpstreamRequest, policy: EgressPolicy) -> Any:
         return type(fault), str(fault)
 
 
-async def by_client(request: UpstreamRequest, policy: EgressPolicy) -> Any:
+async def send_with_client(request: UpstreamRequest, policy: EgressPolicy) -> Any:
     client = UpstreamClient()
     client.start()
     try:
@@ -86,13 +86,13 @@ PATHS = st.text(st.characters(exclude_characters="#\\"), max_size=30)
     st.lists(st.tuples(NAMES, VALUES), max_size=4),
     st.none() | st.binary(max_size=60),
 )
-def test_both_put_the_same_bytes_on_the_wire_or_refuse_alike(
+def test_both_transports_send_the_same_bytes_or_raise_the_same_error(
     raw: RawServer, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None
 ):
     raw.requests.clear()
     usual = ("host", "content-length", "transfer-encoding", "expect")
     own_headers = tuple(header for header in headers if header[0].lower() not in usual)
-    checked, queried = by_both(UpstreamRequest(method, f"{raw.url}/{path}", own_headers, body))
+    checked, queried = send_with_both(UpstreamRequest(method, f"{raw.url}/{path}", own_headers, body))
     assert checked == queried
     assert len(raw.requests) in (0, 2)
     one, other = map(in_order, raw.requests) if raw.requests else ((), ())
@@ -110,10 +110,10 @@ def test_both_put_the_same_bytes_on_the_wire_or_refuse_alike(
         "http://{}",
     ],
 )
-def test_an_address_is_written_alike(raw: RawServer, url: str):
+def test_both_transports_send_the_same_request_line(raw: RawServer, url: str):
     raw.requests.clear()
     request = UpstreamRequest("GET", url.format(f"127.0.0.1:{raw.port}"), (("Authorization", "Bearer key"),))
-    assert by_both(request)[0] == by_both(request)[1] == (200, b"{}")
+    assert send_with_both(request)[0] == send_with_both(request)[1] == (200, b"{}")
     assert len(set(raw.requests)) == 1
 
 
@@ -121,12 +121,12 @@ def test_an_address_is_written_alike(raw: RawServer, url: str):
     ("host", "sent"),
     [("bücher.test", "xn--bcher-kva.test"), ("ＵＰＰＥＲ.test.", "upper.test"), ("two.test", "two.test")],
 )
-def test_a_host_is_asked_and_named_alike(
+def test_both_transports_resolve_and_send_the_same_host(
     raw: RawServer, monkeypatch: pytest.MonkeyPatch, host: str, sent: str
 ):
     raw.requests.clear()
     resolved = resolve_as(monkeypatch, {sent: ["127.0.0.1"]})
-    checked, queried = by_both(UpstreamRequest("GET", f"http://{host}:{raw.port}/", ()))
+    checked, queried = send_with_both(UpstreamRequest("GET", f"http://{host}:{raw.port}/", ()))
     assert checked == queried == (200, b"{}")
     assert [name for name in resolved if name.endswith("test")] == [sent, sent]
     assert all(f"\r\nhost: {sent}:{raw.port}\r\n".encode() in request for request in raw.requests)
@@ -142,19 +142,19 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_is_read_alike(raw: RawServer, name: str):
+def test_both_transports_read_a_reply_in_the_same_way(raw: RawServer, name: str):
     raw.requests.clear()
     raw.answer(ANSWERS[name])
-    checked, queried = by_both(UpstreamRequest("GET", raw.url, ()))
+    checked, queried = send_with_both(UpstreamRequest("GET", raw.url, ()))
     raw.answer(OK)
     assert checked == queried
     assert len(raw.requests) == 2, "no redirect is followed"
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 2"])
-def test_what_is_no_answer_is_a_fault_of_both(raw: RawServer, content: bytes):
+def test_both_transports_raise_for_an_invalid_reply(raw: RawServer, content: bytes):
     raw.answer(content)
-    checked, queried = by_both(UpstreamRequest("GET", raw.url, ()))
+    checked, queried = send_with_both(UpstreamRequest("GET", raw.url, ()))
     raw.answer(OK)
     assert issubclass(checked[0], UpstreamFault) and issubclass(queried[0], UpstreamFault)
 
@@ -176,31 +176,31 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_one_refuses_the_other_refuses_in_the_same_words(
+def test_both_transports_refuse_a_request_with_the_same_message(
     raw: RawServer, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     resolve_as(monkeypatch, {"metadata.google.internal": ["127.0.0.1"]})
     raw.requests.clear()
     url, headers = REFUSED[name]
-    checked, queried = by_both(UpstreamRequest("GET", url.format(raw.port), headers))
+    checked, queried = send_with_both(UpstreamRequest("GET", url.format(raw.port), headers))
     assert checked == queried
     assert issubclass(checked[0], UpstreamFault | EgressRefused)
     assert raw.requests == []
 
 
-def test_a_name_that_leads_to_a_forbidden_address_is_refused_by_both(monkeypatch: pytest.MonkeyPatch):
+def test_both_transports_refuse_a_name_that_resolves_to_a_forbidden_address(monkeypatch: pytest.MonkeyPatch):
     resolve_as(monkeypatch, {"innocent.test": ["169.254.169.254", "10.0.0.1"]})
-    checked, queried = by_both(UpstreamRequest("GET", "http://innocent.test", ()))
+    checked, queried = send_with_both(UpstreamRequest("GET", "http://innocent.test", ()))
     assert checked == queried
     assert checked[0] is EgressRefused
 
 
-def test_nobody_there_is_told_alike():
-    checked, queried = by_both(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}", ()))
+def test_both_transports_raise_the_same_error_for_a_refused_connection():
+    checked, queried = send_with_both(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}", ()))
     assert checked[0] is queried[0] is ConnectFailed
 
 
-def test_no_proxy_and_no_netrc_of_the_environment_is_used(
+def test_both_transports_ignore_proxies_and_netrc_of_the_environment(
     raw: RawServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login thief password thief\n")
@@ -210,7 +210,7 @@ def test_no_proxy_and_no_netrc_of_the_environment_is_used(
     with raw_server() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert by_both(UpstreamRequest("GET", raw.url, ()))[0][0] == 200
+        assert send_with_both(UpstreamRequest("GET", raw.url, ()))[0][0] == 200
         assert proxy.requests == []
     assert b"uthorization" not in raw.requests[0] + raw.requests[1]
 
@@ -250,7 +250,7 @@ def fresh_trust() -> Iterator[None]:
 @pytest.mark.usefixtures("fresh_trust")
 @pytest.mark.parametrize("is_trusted", [True, False])
 @pytest.mark.parametrize("host", [HOST, f"{HOST}.", "other.test", "127.0.0.1"])
-def test_both_trust_the_same(
+def test_both_transports_trust_the_system_store_and_check_the_host_name(
     secure: RunningServer,
     certificate: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -261,7 +261,7 @@ def test_both_trust_the_same(
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     resolve_as(monkeypatch, {HOST: ["127.0.0.1"], "other.test": ["127.0.0.1"]})
-    checked, queried = by_both(UpstreamRequest("GET", f"https://{host}:{secure.port}/", ()))
+    checked, queried = send_with_both(UpstreamRequest("GET", f"https://{host}:{secure.port}/", ()))
     assert checked == queried
     if is_trusted and host.startswith(HOST):
         assert checked == (200, b"{}")
@@ -270,11 +270,11 @@ def test_both_trust_the_same(
 
 
 @pytest.mark.usefixtures("fresh_trust")
-def test_without_a_system_store_both_trust_what_certifi_has(
+def test_without_a_system_store_both_transports_trust_certifi(
     secure: RunningServer, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setattr("certifi.where", lambda: str(certificate[0]))
     resolve_as(monkeypatch, {HOST: ["127.0.0.1"]})
-    assert by_both(UpstreamRequest("GET", f"https://{HOST}:{secure.port}/", ())) == ((200, b"{}"),) * 2
+    assert send_with_both(UpstreamRequest("GET", f"https://{HOST}:{secure.port}/", ())) == ((200, b"{}"),) * 2

@@ -59,7 +59,7 @@ def fetch(url: str, call: Call, *, max_bytes: int = 1000) -> bytes:
 
 
 @contextmanager
-def full() -> Iterator[str]:
+def port_with_full_queue() -> Iterator[str]:
     """A port whose queue is full, so that connecting to it takes for ever."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         waiting = []
@@ -98,20 +98,20 @@ def assert_fails(url: str, call: Call, kind: type[UpstreamFault]) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_total_time_is_not_prolonged_by_anything_that_comes(raw: RawServer, way: str):
+def test_received_bytes_do_not_extend_the_total_timeout(raw: RawServer, way: str):
     WAYS[way](raw)
     assert_fails(raw.url, Call(policy=POLICY, seconds=0.8), TimedOut)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_abort_ends_it_at_once_and_closes_the_connection(raw: RawServer, way: str):
+def test_an_abort_ends_the_call_at_once(raw: RawServer, way: str):
     WAYS[way](raw)
     call = Call(policy=POLICY, seconds=60)
     threading.Timer(0.4, call.abort).start()
     assert_fails(raw.url, call, Aborted)
 
 
-def test_the_other_side_sees_that_it_was_closed(vendor: Vendor):
+def test_an_abort_closes_the_connection(vendor: Vendor):
     vendor.set_answers(Answer(400, {}, (b"x", threading.Event(), b"y")))
     call = Call(policy=POLICY, seconds=60)
     threading.Thread(target=lambda: wait_until(lambda: vendor.requests) and call.abort()).start()
@@ -120,9 +120,9 @@ def test_the_other_side_sees_that_it_was_closed(vendor: Vendor):
     wait_until(request.gone.is_set)
 
 
-def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: str):
+def test_the_timeout_and_an_abort_apply_to_connecting_resolving_and_tls(raw: RawServer, silent_resolver: str):
     raw.answer(b"", close=False)  # waits for a whole request, which the greeting of TLS is not
-    with full() as url:
+    with port_with_full_queue() as url:
         for each in (url, raw.url.replace("http:", "https:"), silent_resolver):
             assert_fails(each, Call(policy=POLICY, seconds=0.5), TimedOut)
             call = Call(policy=POLICY, seconds=60)
@@ -130,7 +130,7 @@ def test_connecting_and_greeting_count_as_well(raw: RawServer, silent_resolver: 
             assert_fails(each, call, Aborted)
 
 
-def test_several_requests_share_the_time(raw: RawServer):
+def test_several_requests_share_the_total_timeout(raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", later=(b"", b"", b"ok"))
     began, done = monotonic(), 0
     with pytest.raises(TimedOut), Call(policy=POLICY, seconds=4) as call:
@@ -141,7 +141,7 @@ def test_several_requests_share_the_time(raw: RawServer):
     assert monotonic() - began < SOON
 
 
-def test_what_was_aborted_sends_nothing_any_more(raw: RawServer):
+def test_an_aborted_call_sends_no_further_request(raw: RawServer):
     with Call(policy=POLICY) as call:
         call.abort()
         with pytest.raises(Aborted):
@@ -149,7 +149,7 @@ def test_what_was_aborted_sends_nothing_any_more(raw: RawServer):
     assert raw.connections == 0
 
 
-def test_nothing_is_left_open(raw: RawServer):
+def test_connections_and_threads_end_with_the_call(raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", close=False)
     before = threading.active_count()
     with Call(policy=POLICY) as call:
@@ -159,7 +159,7 @@ def test_nothing_is_left_open(raw: RawServer):
 
 
 @pytest.mark.parametrize("coding", ["", "gzip", "deflate", "br"])
-def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, coding: str):
+def test_no_more_than_max_bytes_is_read_also_from_a_compressed_body(vendor: Vendor, coding: str):
     whole = b'{"error": "' + b"no " * 2_000_000
     packed = {
         "": whole,
@@ -173,7 +173,7 @@ def test_no_more_is_read_than_is_wanted_also_when_it_is_packed(vendor: Vendor, c
     assert content == (b"" if coding == "br" else whole[:10_000])
 
 
-def test_raw_deflate_is_understood(vendor: Vendor):
+def test_raw_deflate_is_decompressed(vendor: Vendor):
     made = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     vendor.set_answers(
         Answer(400, {"Content-Encoding": "deflate"}, (made.compress(b"words") + made.flush(),))
@@ -182,13 +182,13 @@ def test_raw_deflate_is_understood(vendor: Vendor):
         assert fetch(vendor.url, call) == b"words"
 
 
-def test_what_came_of_a_body_that_was_cut_is_used(raw: RawServer):
+def test_the_start_of_a_body_that_was_cut_is_returned(raw: RawServer):
     raw.answer(b"HTTP/1.1 401 No\r\ncontent-length: 900\r\n\r\nNo such key")
     with Call(policy=POLICY) as call:
         assert fetch(raw.url, call) == b"No such key"
 
 
-def test_the_policy_is_asked_of_the_address_that_is_connected_to(raw: RawServer):
+def test_the_egress_policy_is_checked_before_connecting(raw: RawServer):
     with pytest.raises(EgressRefused), Call(policy=EgressPolicy()) as call:
         fetch(raw.url, call)
     assert raw.connections == 0

@@ -93,7 +93,7 @@ def held_index(checkout: Checkout) -> Iterator[type[HeldIndex]]:
 
 
 @pytest.mark.slow
-def test_the_first_start_makes_the_environment_and_the_second_only_enters_it(checkout):
+def test_the_first_start_creates_the_environment_and_the_second_uses_it(checkout):
     first = start(checkout, "check", "--deploy")
     assert (first.returncode, first.stderr) == (0, FIRST)
     version, prefix, argv = json.loads(first.stdout)
@@ -104,7 +104,7 @@ def test_the_first_start_makes_the_environment_and_the_second_only_enters_it(che
 
 
 @pytest.mark.slow
-def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(checkout):
+def test_a_changed_lock_is_installed_and_a_failed_installation_is_repaired(checkout):
     start(checkout, "help")
     checkout.lock(version="2.0")
     changed = start(checkout, "help")
@@ -122,7 +122,7 @@ def test_a_changed_lock_is_installed_and_a_broken_one_is_said_and_then_repaired(
 
 
 @pytest.mark.slow
-def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(checkout, held_index):
+def test_an_installation_that_was_killed_is_repaired_by_the_next_start(checkout, held_index):
     with running_program([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
         wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
         for process in {program.process.pid, *descendants(program.process.pid)}:
@@ -134,7 +134,7 @@ def test_an_installation_killed_in_the_middle_is_repaired_by_the_next_start(chec
 
 
 @pytest.mark.slow
-def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
+def test_a_second_start_waits_for_a_running_installation(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
     with running_program(command, cwd=checkout.root, env=checkout.env) as first:
         wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
@@ -147,7 +147,7 @@ def test_a_second_start_waits_for_the_one_that_installs(checkout, held_index):
 
 
 @pytest.mark.slow
-def test_an_environment_whose_python_is_gone_is_made_anew(checkout):
+def test_an_environment_without_its_python_is_created_again(checkout):
     start(checkout, "help")
     (checkout.venv / "bin" / "python").unlink()
     done = start(checkout, "help")
@@ -155,7 +155,7 @@ def test_an_environment_whose_python_is_gone_is_made_anew(checkout):
 
 
 @pytest.mark.slow
-def test_without_a_network_the_person_is_told_so(checkout):
+def test_an_unreachable_package_index_is_reported(checkout):
     checkout.env = {name: value for name, value in checkout.env.items() if name != "PIP_NO_INDEX"}
     env = {
         "PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/simple",
@@ -170,7 +170,7 @@ def test_without_a_network_the_person_is_told_so(checkout):
     assert sentence.endswith(".")
 
 
-def test_a_python_without_venv_is_told_what_to_install(checkout, tmp_path):
+def test_a_python_without_venv_is_reported_with_what_to_install(checkout, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
     sentence = refusal(start(checkout, "up", PYTHONPATH=str(tmp_path)))
     assert sentence == (
@@ -179,7 +179,7 @@ def test_a_python_without_venv_is_told_what_to_install(checkout, tmp_path):
     )
 
 
-def test_a_checkout_that_cannot_be_written_is_named(checkout):
+def test_a_checkout_that_cannot_be_written_is_reported_with_its_path(checkout):
     checkout.venv.touch()
     sentence = refusal(start(checkout, "up"))
     assert sentence == (
@@ -188,7 +188,7 @@ def test_a_checkout_that_cannot_be_written_is_named(checkout):
     )
 
 
-def test_a_checkout_without_its_lock_is_told_so(checkout):
+def test_a_missing_lock_is_reported(checkout):
     (checkout.root / "requirements.lock").unlink()
     sentence = refusal(start(checkout, "up"))
     assert sentence == (

@@ -29,7 +29,7 @@ def main_under(version: tuple[int, int], monkeypatch: Any) -> Any:
 
 
 @pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 10)])
-def test_a_too_old_python_is_told_what_is_needed(version, monkeypatch, capsys):
+def test_a_too_old_python_is_reported_with_the_version_needed(version, monkeypatch, capsys):
     assert main_under(version, monkeypatch) == 1
     output = capsys.readouterr().err
     assert output == (
@@ -38,7 +38,7 @@ def test_a_too_old_python_is_told_what_is_needed(version, monkeypatch, capsys):
     )
 
 
-def test_manage_py_keeps_to_the_grammar_of_old_pythons():
+def test_manage_py_uses_only_syntax_of_old_pythons():
     ast.parse(SOURCE, feature_version=(3, 4))
     assert SOURCE.isascii()
     kinds = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.Nonlocal)
@@ -47,7 +47,7 @@ def test_manage_py_keeps_to_the_grammar_of_old_pythons():
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation]
 
 
-def test_every_old_python_of_this_machine_says_the_sentence(tmp_path):
+def test_every_old_python_of_this_machine_is_reported(tmp_path):
     for program in OLD:
         shutil.copy(ROOT / "manage.py", tmp_path)
         done = subprocess.run(
@@ -60,6 +60,6 @@ def test_every_old_python_of_this_machine_says_the_sentence(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_the_documentation_of_the_project_asks_for_the_same_python():
+def test_pyproject_and_manage_py_require_the_same_python():
     assert 'requires-python = ">=3.11"' in (ROOT / "pyproject.toml").read_text()
     assert "OLDEST = (3, 11)" in Path(ROOT / "manage.py").read_text()

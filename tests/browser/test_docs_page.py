@@ -33,7 +33,7 @@ def page(open_page: OpenPage, owner: Clerk, upstream: SandboxServer) -> Page:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_what_is_copied_runs(page: Page, owner: Clerk, token: str):
+def test_copied_code_samples_run_unchanged(page: Page, owner: Clerk, token: str):
     expect(page.get_by_text("Put it into a secret first")).to_be_visible()
     owner.post("/ml/secrets/scopes", scope="my_scope")
     owner.post("/ml/secrets/my_scope/put", key="my_key", value="sk-documented")

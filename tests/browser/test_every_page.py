@@ -53,7 +53,7 @@ def address(scene: Scene, people: dict[str, Any]) -> str:
 
 
 @by_name
-def test_the_first_load_is_light(scene: Scene, page_of: Any, address: str) -> None:
+def test_the_first_load_is_smaller_than_100_kb(scene: Scene, page_of: Any, address: str) -> None:
     page = page_of(scene)
     loaded: list[float] = []
     wire = page.context.new_cdp_session(page)
@@ -70,18 +70,18 @@ def test_the_page_is_accessible_and_fits_a_phone(scene: Scene, page_of: Any, add
     scene.act(page)
     found = []
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    found += [*serious(page, "light"), *cut_off(page)]
-    keep(page, scene, "1280-light")
+    found += [*serious(page, "light"), *cut_off_tables(page)]
+    save_screenshot(page, scene, "1280-light")
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     found += serious(page, "dark")
     page.set_viewport_size(NARROW)
-    found += sticking_out(page)
-    keep(page, scene, "390-dark")
+    found += wider_than_the_page(page)
+    save_screenshot(page, scene, "390-dark")
     assert found == []
 
 
-def keep(page: Page, scene: Scene, look: str) -> None:
+def save_screenshot(page: Page, scene: Scene, look: str) -> None:
     """A picture for people, out of git."""
     Path(SHOTS).mkdir(parents=True, exist_ok=True)
     width = (page.viewport_size or WIDE)["width"]
@@ -101,7 +101,7 @@ def serious(page: Page, theme: str) -> list[str]:
     ]
 
 
-def sticking_out(page: Page) -> list[str]:
+def wider_than_the_page(page: Page) -> list[str]:
     """What makes the page scroll sideways."""
     wide = page.evaluate(
         """() => document.documentElement.scrollWidth <= innerWidth ? [] :
@@ -111,7 +111,7 @@ def sticking_out(page: Page) -> list[str]:
     return [f"wider than a phone: {html}" for html in wide]
 
 
-def cut_off(page: Page) -> list[str]:
+def cut_off_tables(page: Page) -> list[str]:
     """Tables that do not fit a usual screen, so that their last columns are out of sight."""
     cut = page.evaluate(
         """() => [...document.querySelectorAll(".scroll")].filter((each) => each.scrollWidth > each.clientWidth)

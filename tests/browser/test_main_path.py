@@ -18,7 +18,7 @@ NAME = "main-path"
 
 
 @pytest.mark.smoke
-def test_a_newcomer_walks_from_the_link_to_a_deleted_endpoint(
+def test_a_new_person_signs_in_creates_queries_updates_and_deletes_an_endpoint(
     product: Product, open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page(cookies=[])

@@ -32,14 +32,14 @@ def send(page: Page) -> None:
     page.get_by_role("button", name="Send request").click()
 
 
-def test_a_reply_cut_in_the_middle_says_so(query_page: Page, upstream: SandboxServer) -> None:
+def test_a_reply_that_is_cut_shows_an_error(query_page: Page, upstream: SandboxServer) -> None:
     upstream.set_faults(on="chat/completions", cut_after=2)
     send(query_page)
     expect(query_page.locator("#reply")).to_contain_text(re.compile("error|broke", re.IGNORECASE))
     expect(query_page.get_by_role("button", name="Send request")).to_be_enabled()
 
 
-def test_stop_ends_the_call_at_the_provider_too(query_page: Page, upstream: SandboxServer) -> None:
+def test_stop_cancels_the_request_to_the_provider(query_page: Page, upstream: SandboxServer) -> None:
     upstream.hold("chat/completions")
     send(query_page)
     upstream.wait_for("chat/completions")
@@ -48,7 +48,7 @@ def test_stop_ends_the_call_at_the_provider_too(query_page: Page, upstream: Sand
     wait_until(lambda: upstream.requests("chat/completions")[-1]["gone"])
 
 
-def test_a_refusal_is_shown_in_the_words_of_the_provider(
+def test_an_error_shows_the_message_of_the_provider(
     query_page: Page, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     upstream.set_faults(on="chat/completions", status=400, message="The model has gone on holiday.")
@@ -67,7 +67,7 @@ def test_asked_too_often_it_says_429(query_page: Page, monitor: PageMonitor) -> 
     expect(query_page.get_by_role("status").get_by_text("429")).to_be_visible()
 
 
-def test_text_that_is_not_json_is_refused_with_a_sentence(query_page: Page, monitor: PageMonitor) -> None:
+def test_text_that_is_not_json_shows_an_error_message(query_page: Page, monitor: PageMonitor) -> None:
     monitor.expect_status(400)
     query_page.get_by_label("Request").fill("{not json")
     send(query_page)

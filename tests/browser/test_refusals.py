@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MUCH = 5 * 1024 * 1024
 
 
-def type_much(page: Page, name: str) -> None:
+def fill_with_too_much(page: Page, name: str) -> None:
     """Puts more into the field than a form may send; typing it would take minutes."""
     page.evaluate(
         "([name, size]) => { document.querySelector(`[name=${name}]`).value = 'x'.repeat(size) }",
@@ -21,13 +21,13 @@ def type_much(page: Page, name: str) -> None:
     )
 
 
-def test_a_form_that_is_too_large_to_be_redrawn_is_said_to_be(
+def test_a_form_that_is_too_large_to_be_redrawn_shows_an_error_message(
     open_page: OpenPage, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints/create")
     page.get_by_label("Name", exact=True).fill("too-much")
     monitor.expect_status(413)
-    type_much(page, "description")
+    fill_with_too_much(page, "description")
     page.get_by_role("button", name="Add tag").click()
     note = page.locator("#messages")
     expect(note).to_contain_text("larger than 4 MB")
@@ -39,12 +39,12 @@ def test_a_form_that_is_too_large_to_be_redrawn_is_said_to_be(
     expect(note).to_be_empty()
 
 
-def test_a_form_that_is_too_large_to_be_sent_leads_to_a_page_that_says_so(
+def test_a_form_that_is_too_large_to_be_sent_leads_to_an_error_page(
     open_page: OpenPage, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints/create")
     monitor.expect_status(413)
-    type_much(page, "description")
+    fill_with_too_much(page, "description")
     page.evaluate("document.querySelector('form:has([name=description])').submit()")
     expect(page.get_by_role("heading", name="Too much was sent")).to_be_visible()
     expect(page.get_by_text("larger than 4 MB")).to_be_visible()
@@ -52,7 +52,9 @@ def test_a_form_that_is_too_large_to_be_sent_leads_to_a_page_that_says_so(
     expect(page.get_by_role("heading", name="Serving endpoints", exact=True)).to_be_visible()
 
 
-def test_a_server_that_does_not_answer_is_said_to_do_so(open_page: OpenPage, monitor: PageMonitor) -> None:
+def test_a_server_that_does_not_answer_shows_an_error_message(
+    open_page: OpenPage, monitor: PageMonitor
+) -> None:
     page = open_page("/ml/endpoints/create")
 
     def hang_up(route: Route) -> None:
@@ -68,12 +70,10 @@ def test_a_server_that_does_not_answer_is_said_to_do_so(open_page: OpenPage, mon
     expect(page.locator("#messages")).to_be_empty()
 
 
-def test_a_question_that_is_too_large_is_answered_with_a_sentence(
-    open_page: OpenPage, monitor: PageMonitor
-) -> None:
+def test_a_query_that_is_too_large_shows_an_error_message(open_page: OpenPage, monitor: PageMonitor) -> None:
     page = open_page("/ml/endpoints/sandbox-chat/query")
     monitor.expect_status(413)
-    type_much(page, "request")
+    fill_with_too_much(page, "request")
     steps.press(page, "Send request")
     expect(page.locator("#reply")).to_contain_text("larger than 4 MB")
     expect(page.locator("#reply")).not_to_contain_text("<")

@@ -18,7 +18,7 @@ REFERENCE = "{{secrets/team-keys/openai}}"
 FIRST, SECOND = "sk-first-0c11ab94", "sk-second-e2f07d35"
 
 
-def test_an_endpoint_follows_the_key_that_it_refers_to(
+def test_an_endpoint_uses_the_current_value_of_the_key_that_it_refers_to(
     product: Product, token: str, open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/secrets")

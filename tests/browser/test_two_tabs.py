@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NAME = "two-tabs"
 
 
-def test_the_second_tab_is_told_what_changed_and_can_save(
+def test_saving_in_a_second_tab_shows_what_changed_and_can_be_repeated(
     open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     monitor.expect_status(409)
@@ -42,7 +42,7 @@ def test_the_second_tab_is_told_what_changed_and_can_save(
     expect(second.get_by_text("7 a minute for each user")).to_be_visible()
 
 
-def test_a_stale_cancel_button_says_how_things_stand(open_page: OpenPage, upstream: SandboxServer) -> None:
+def test_a_stale_cancel_button_shows_the_current_state(open_page: OpenPage, upstream: SandboxServer) -> None:
     upstream.hold("models")
     first = open_page()
     steps.create(first, "stale-button", upstream)
@@ -56,7 +56,9 @@ def test_a_stale_cancel_button_says_how_things_stand(open_page: OpenPage, upstre
     expect(second.get_by_role("status").locator(".note")).not_to_be_empty()
 
 
-def test_a_look_overtaken_by_the_button_is_dropped(open_page: OpenPage, upstream: SandboxServer) -> None:
+def test_a_poll_that_is_answered_after_cancel_is_ignored(
+    open_page: OpenPage, upstream: SandboxServer
+) -> None:
     upstream.hold("models")
     page = open_page()
     held: list[Route] = []

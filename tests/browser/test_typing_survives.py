@@ -17,7 +17,7 @@ SWITCHES = ("Anthropic", "Cohere", "Amazon Bedrock", "Google Cloud Vertex AI", "
 VALUES = "[...document.querySelectorAll('input, textarea, select')].map((each) => each.value).join('\\n')"
 
 
-def test_five_switches_of_provider_and_back_lose_nothing(
+def test_switching_the_provider_five_times_and_back_keeps_all_values(
     open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     page = open_page("/ml/endpoints/create")
@@ -26,7 +26,7 @@ def test_five_switches_of_provider_and_back_lose_nothing(
     fill_openai(page, upstream)
     for label in SWITCHES:
         steps.choose_provider(page, label)
-        keeps_no_key(page, monitor)
+        assert_no_key_is_visible(page, monitor)
         page.get_by_label("External model name").fill(f"model of {label}")
         if label == "Anthropic":
             page.get_by_label("or paste the key (Anthropic API key)").fill(ANTHROPIC_KEY)
@@ -34,11 +34,11 @@ def test_five_switches_of_provider_and_back_lose_nothing(
     expect(page.get_by_label("External model name")).to_have_value("model of Anthropic")
     expect(page.get_by_text("Pasted.")).to_be_visible()
     steps.choose_provider(page, "OpenAI")
-    openai_is_as_typed(page, upstream)
-    keeps_no_key(page, monitor)
+    assert_openai_values_are_kept(page, upstream)
+    assert_no_key_is_visible(page, monitor)
     steps.press(page, "Create")
     expect(steps.state(page)).to_have_text("Ready")
-    keeps_no_key(page, monitor)
+    assert_no_key_is_visible(page, monitor)
     assert {request["key"] for request in upstream.requests()} == {OPENAI_KEY}
 
 
@@ -58,13 +58,13 @@ def fill_openai(page: Page, upstream: SandboxServer) -> None:
     page.get_by_label("Served entity name").fill("kept-entity")
 
 
-def keeps_no_key(page: Page, monitor: PageMonitor) -> None:
+def assert_no_key_is_visible(page: Page, monitor: PageMonitor) -> None:
     """Neither the page, its inputs, its address nor any reply of the server holds a key."""
     places = [page.content(), page.url, page.evaluate(VALUES), *monitor.texts()]
     assert not [place for place in places if OPENAI_KEY in place or ANTHROPIC_KEY in place]
 
 
-def openai_is_as_typed(page: Page, upstream: SandboxServer) -> None:
+def assert_openai_values_are_kept(page: Page, upstream: SandboxServer) -> None:
     for label, value in {
         "External model name": "gpt-4o-mini",
         "OpenAI API base": upstream.base,
@@ -80,7 +80,7 @@ def openai_is_as_typed(page: Page, upstream: SandboxServer) -> None:
     expect(page.get_by_text("Pasted.")).to_be_visible()
 
 
-def test_a_refused_form_keeps_everything_and_leads_to_each_wrong_answer(
+def test_a_refused_form_keeps_all_values_and_links_to_each_invalid_field(
     open_page: OpenPage, upstream: SandboxServer, monitor: PageMonitor
 ) -> None:
     monitor.expect_status(422)
@@ -100,7 +100,7 @@ def test_a_refused_form_keeps_everything_and_leads_to_each_wrong_answer(
         field = page.get_by_label(label, exact=True)
         expect(field).to_be_focused()
         expect(field).to_have_attribute("aria-invalid", "true")
-    keeps_no_key(page, monitor)
+    assert_no_key_is_visible(page, monitor)
     page.get_by_label("Name", exact=True).fill("put-right")
     page.get_by_label("Calls per minute, whole endpoint").fill("60")
     page.get_by_label("External model name").fill("gpt-4o")

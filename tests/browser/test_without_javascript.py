@@ -26,7 +26,7 @@ def test_the_main_path_needs_no_javascript(
     choose_entity(page)
     redraw_by_button(page)
     create_held(page, upstream)
-    look_again_until_ready(page, upstream)
+    refresh_until_ready(page, upstream)
     query(page)
     update_and_cancel(page, upstream)
     delete(page, monitor)
@@ -69,7 +69,7 @@ def create_held(page: Page, upstream: SandboxServer) -> None:
     upstream.wait_for("models")
 
 
-def look_again_until_ready(page: Page, upstream: SandboxServer) -> None:
+def refresh_until_ready(page: Page, upstream: SandboxServer) -> None:
     page.get_by_role("link", name="Refresh").click()
     expect(steps.state(page)).to_have_text("Not ready (Updating)")
     upstream.release("models")
@@ -79,10 +79,10 @@ def look_again_until_ready(page: Page, upstream: SandboxServer) -> None:
 
 def press_until(page: Page, link: str, words: str) -> None:
     """Follow the link again and again until the state is `words`: without JavaScript nothing else updates the page."""
-    wait_until(lambda: press_unless(page, link, words), what=f"the state {words!r}")
+    wait_until(lambda: is_state_or_press(page, link, words), what=f"the state {words!r}")
 
 
-def press_unless(page: Page, link: str, words: str) -> bool:
+def is_state_or_press(page: Page, link: str, words: str) -> bool:
     if steps.state(page).inner_text() == words:
         return True
     page.get_by_role("link", name=link).click()
@@ -125,7 +125,7 @@ def delete(page: Page, monitor: PageMonitor) -> None:
     expect(page.get_by_text(f"{NAME} was deleted.")).to_be_visible()
 
 
-def test_signing_in_and_two_clicks_need_no_javascript(
+def test_double_clicks_without_javascript_submit_each_form_once(
     open_page: OpenPage, product: Product, upstream: SandboxServer
 ) -> None:
     link = product.command("sign_in_link", "clicks@example.com")

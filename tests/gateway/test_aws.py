@@ -51,7 +51,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("body", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
-def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, body: dict[str, Any]):
+def test_the_signature_of_a_request_is_valid(gateway: GatewayServer, vendor: Vendor, body: dict[str, Any]):
     lead(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
     vendor.set_answers(Answer.json(REPLY))
     assert gateway.query("vendor", body).status_code == 200
@@ -59,7 +59,7 @@ def test_amazon_accepts_what_arrives(gateway: GatewayServer, vendor: Vendor, bod
     assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
-def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, vendor: Vendor):
+def test_a_retried_request_is_signed_again(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, ACCESS_KEYS)
     refused = Answer.json({"message": "Not now."}, status=503, headers={"Retry-After": "0"})
     vendor.set_answers(refused, Answer.json(REPLY))
@@ -69,7 +69,9 @@ def test_a_question_that_is_asked_again_is_signed_again(gateway: GatewayServer, 
         assert is_signed(request, key_id=KEY_ID, secret=SECRET, region="eu-west-1", service="bedrock")
 
 
-def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer, vendor: Vendor):
+def test_an_unsupported_service_credential_is_refused_with_the_supported_ones(
+    gateway: GatewayServer, vendor: Vendor
+):
     lead(gateway, vendor, {"uc_service_credential_name": "theirs"})
     answer = gateway.query("vendor")
     assert answer.status_code == 400
@@ -80,7 +82,9 @@ def test_a_service_credential_is_refused_with_what_to_do(gateway: GatewayServer,
 @pytest.mark.parametrize(
     ("status", "shown"), [(400, 400), (403, 400), (424, 500), (429, 429), (500, 500), (503, 503)]
 )
-def test_a_refusal_is_told_without_the_key(gateway: GatewayServer, vendor: Vendor, status: int, shown: int):
+def test_an_error_of_bedrock_is_quoted_without_the_key(
+    gateway: GatewayServer, vendor: Vendor, status: int, shown: int
+):
     lead(gateway, vendor, ACCESS_KEYS)
     vendor.set_answers(
         Answer.json({"message": f"No model access for {KEY_ID}, says Bedrock."}, status=status)
@@ -92,7 +96,9 @@ def test_a_refusal_is_told_without_the_key(gateway: GatewayServer, vendor: Vendo
 
 
 @pytest.mark.parametrize("name", ["throttlingException", "modelStreamErrorException"])
-def test_an_exception_within_a_stream_is_an_error_event(gateway: GatewayServer, vendor: Vendor, name: str):
+def test_an_exception_within_a_stream_becomes_an_error_event(
+    gateway: GatewayServer, vendor: Vendor, name: str
+):
     lead(gateway, vendor, ACCESS_KEYS)
     vendor.set_answers(
         Answer.stream(
@@ -106,7 +112,7 @@ def test_an_exception_within_a_stream_is_an_error_event(gateway: GatewayServer, 
     assert "Too many." in json.loads(lines[-1].removeprefix("data: "))["error"]["message"]
 
 
-def test_an_error_frame_before_anything_else_has_a_status(gateway: GatewayServer, vendor: Vendor):
+def test_an_error_as_the_first_frame_becomes_an_error_status(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, ACCESS_KEYS)
     headers = {":message-type": "error", ":error-code": "InternalError", ":error-message": "It broke."}
     vendor.set_answers(
@@ -117,7 +123,7 @@ def test_an_error_frame_before_anything_else_has_a_status(gateway: GatewayServer
     assert "It broke." in answer.json()["message"]
 
 
-def test_tokens_that_are_not_told_are_estimated(gateway: GatewayServer, vendor: Vendor):
+def test_tokens_are_estimated_when_the_provider_reports_none(gateway: GatewayServer, vendor: Vendor):
     block = {"aws_region": "eu-west-1", "bedrock_provider": "cohere", **ACCESS_KEYS}
     gateway.lead(
         vendor,
@@ -158,7 +164,7 @@ def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, v
     assert "[DONE]" not in answer.text
 
 
-def test_a_frame_may_come_byte_by_byte():
+def test_frames_are_split_correctly_when_they_arrive_byte_by_byte():
     splitter, whole = FrameSplitter(), FrameSplitter()
     content = b"".join(BEGUN) + event_stream_frames.event("messageStop", {"stopReason": "end_turn"})
     events = [event for at in range(len(content)) for event in splitter.feed(content[at : at + 1])]
@@ -166,7 +172,7 @@ def test_a_frame_may_come_byte_by_byte():
     assert [name for name, _ in events] == [b"messageStart", b"contentBlockDelta", b"messageStop"]
 
 
-def test_a_gateway_without_bedrock_does_not_load_its_library():
+def test_importing_the_gateway_does_not_import_botocore():
     program = "import sys, serving_ui.gateway.app; sys.exit('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -213,7 +219,9 @@ def machine(metadata: Vendor, vendor: Vendor) -> Iterator[GatewayServer]:
         yield server
 
 
-def test_the_machines_keys_are_asked_for_once(machine: GatewayServer, vendor: Vendor, metadata: Vendor):
+def test_the_keys_of_the_instance_profile_are_fetched_once(
+    machine: GatewayServer, vendor: Vendor, metadata: Vendor
+):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: machine.query("vendor").status_code, range(24)))
     assert answers == [200] * 24
@@ -225,7 +233,9 @@ def test_the_machines_keys_are_asked_for_once(machine: GatewayServer, vendor: Ve
         )
 
 
-def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, metadata: Vendor):
+def test_a_machine_with_another_instance_profile_is_refused(
+    machine: GatewayServer, vendor: Vendor, metadata: Vendor
+):
     metadata.set_answers(Answer.json({"InstanceProfileArn": f"{ARN}-of-others"}), at="/iam/info")
     answer = machine.query("vendor")
     assert answer.status_code == 400
@@ -235,7 +245,7 @@ def test_another_profile_is_not_used(machine: GatewayServer, vendor: Vendor, met
     assert not vendor.requests
 
 
-def test_a_machine_without_a_profile_is_not_asked_for_each_query(machine: GatewayServer, metadata: Vendor):
+def test_a_missing_instance_profile_is_not_looked_up_for_each_query(machine: GatewayServer, metadata: Vendor):
     metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/")
     metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
     for _ in range(5):
@@ -265,7 +275,7 @@ async def used(signer: AwsSigner) -> str:
     return signed["X-Amz-Security-Token"].removeprefix("token-of-")
 
 
-async def used_in_the_end(signer: AwsSigner, name: str) -> str:
+async def used_after_renewal(signer: AwsSigner, name: str) -> str:
     """What is used once a renewal in the background is through."""
     async with asyncio.timeout(20):
         while (found := await used(signer)) != name:
@@ -273,7 +283,7 @@ async def used_in_the_end(signer: AwsSigner, name: str) -> str:
     return found
 
 
-def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
+def test_keys_are_renewed_in_the_background_while_they_are_valid(metadata: Vendor):
     async def story() -> None:
         clock = Clock()
         signer = AwsSigner(clock=clock)
@@ -284,13 +294,13 @@ def test_nobody_waits_for_a_renewal_while_the_keys_are_valid(metadata: Vendor):
         assert credential_requests(metadata) == 1
         clock.now += 0.1 * 3600  # a quarter of an hour before the end
         assert await used(signer) == "ASIAFIRST"
-        assert await used_in_the_end(signer, "ASIASECOND")
+        assert await used_after_renewal(signer, "ASIASECOND")
         assert credential_requests(metadata) == 2
 
     asyncio.run(story())
 
 
-def test_keys_serve_to_their_end_when_none_are_given(metadata: Vendor):
+def test_keys_are_used_until_they_expire_when_a_renewal_fails(metadata: Vendor):
     async def story() -> None:
         clock = Clock()
         signer = AwsSigner(clock=clock)

@@ -25,7 +25,7 @@ def opened(now: float = 100.0) -> CircuitBreaker:
     return circuit
 
 
-def test_it_opens_after_faults_in_a_row_only():
+def test_a_circuit_opens_after_consecutive_failures_only():
     circuit = CircuitBreaker()
     for _ in range(5):
         for _ in range(MAX_FAILURES - 1):
@@ -35,7 +35,7 @@ def test_it_opens_after_faults_in_a_row_only():
     assert opened().is_open
 
 
-def test_one_query_asks_when_the_time_is_up_and_the_others_go_on_waiting():
+def test_after_the_pause_one_query_is_let_through_as_a_probe():
     circuit = opened(100)
     assert circuit.seconds_until_allowed(101) == FIRST_OPEN_SECONDS - 1
     assert circuit.seconds_until_allowed(100 + FIRST_OPEN_SECONDS) == 0
@@ -44,7 +44,7 @@ def test_one_query_asks_when_the_time_is_up_and_the_others_go_on_waiting():
     assert (circuit.is_open, circuit.seconds_until_allowed(100 + FIRST_OPEN_SECONDS)) == (False, 0)
 
 
-def test_a_probe_that_never_returns_is_followed_by_another_one():
+def test_a_probe_without_a_result_is_followed_by_another_one():
     circuit = opened(100)
     assert circuit.seconds_until_allowed(110) == 0
     assert circuit.seconds_until_allowed(111) > 0
@@ -78,7 +78,7 @@ def test_an_open_circuit_answers_with_a_retry_after_and_sends_nothing(
     assert len(vendor.requests) == request_count
 
 
-def test_a_host_that_is_back_is_asked_by_all_again(gateway: GatewayServer, vendor: Vendor):
+def test_a_successful_probe_closes_the_circuit(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("down", entity(base=vendor.url)))
     circuit = gateway.gateway.client.circuit(vendor.url)
     for _ in range(MAX_FAILURES):
@@ -89,7 +89,9 @@ def test_a_host_that_is_back_is_asked_by_all_again(gateway: GatewayServer, vendo
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 501])
-def test_a_host_that_refuses_is_there(gateway: GatewayServer, vendor: Vendor, status: int):
+def test_a_reply_with_an_error_status_of_a_working_host_closes_the_circuit(
+    gateway: GatewayServer, vendor: Vendor, status: int
+):
     gateway.add(endpoint("strict", entity(base=vendor.url)))
     circuit = gateway.gateway.client.circuit(vendor.url)
     circuit.record_failure(0)
@@ -98,7 +100,7 @@ def test_a_host_that_refuses_is_there(gateway: GatewayServer, vendor: Vendor, st
     assert circuit.failures == 0
 
 
-def test_a_host_without_a_listener_opens_its_own_circuit_only(gateway: GatewayServer, vendor: Vendor):
+def test_refused_connections_open_the_circuit_of_that_host_only(gateway: GatewayServer, vendor: Vendor):
     gone = f"http://127.0.0.1:{free_port()}"
     gateway.add(endpoint("gone", entity(base=gone)), endpoint("there", entity(base=vendor.url)))
     vendor.set_answers(GOOD)

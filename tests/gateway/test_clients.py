@@ -19,7 +19,7 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
 
-def test_openai_chats_completes_and_embeds(client: openai.OpenAI):
+def test_the_openai_client_gets_chats_completions_embeddings_and_models(client: openai.OpenAI):
     reply = client.chat.completions.create(model="chat", messages=MESSAGES)
     assert "Say hello." in (reply.choices[0].message.content or "")
     assert client.completions.create(model="text", prompt="Once").choices[0].text
@@ -31,7 +31,7 @@ def test_openai_chats_completes_and_embeds(client: openai.OpenAI):
         client.models.retrieve("nothing")
 
 
-def test_openai_streams(client: openai.OpenAI):
+def test_the_openai_client_reads_streams(client: openai.OpenAI):
     whole = client.chat.completions.create(model="chat", messages=MESSAGES).choices[0].message.content
     chunks = client.chat.completions.create(model="chat", messages=MESSAGES, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
@@ -40,7 +40,9 @@ def test_openai_streams(client: openai.OpenAI):
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "malformed_after", "failed_after"])
-def test_openai_raises_when_a_stream_breaks(client: openai.OpenAI, sandbox: SandboxServer, fault: str):
+def test_the_openai_client_raises_when_a_stream_breaks(
+    client: openai.OpenAI, sandbox: SandboxServer, fault: str
+):
     sandbox.set_faults(**{fault: 3})
     got: list[Any] = []
     with pytest.raises(openai.APIError) as error:
@@ -48,7 +50,7 @@ def test_openai_raises_when_a_stream_breaks(client: openai.OpenAI, sandbox: Sand
     assert "provider" in str(error.value)
 
 
-def test_openai_maps_our_errors(client: openai.OpenAI, sandbox: SandboxServer):
+def test_the_openai_client_raises_the_exception_of_each_status(client: openai.OpenAI, sandbox: SandboxServer):
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nothing", messages=MESSAGES)
     with pytest.raises(openai.AuthenticationError):
@@ -74,7 +76,7 @@ def deployments(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_predicts_and_streams(deployments: Any):
+def test_the_mlflow_client_predicts_and_reads_streams(deployments: Any):
     whole = deployments.predict(endpoint="chat", inputs=CHAT)
     assert whole["choices"][0]["message"]["content"].startswith("This is a canned reply")
     chunks = list(deployments.predict_stream(endpoint="chat", inputs=CHAT))
@@ -84,14 +86,14 @@ def test_mlflow_predicts_and_streams(deployments: Any):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_sees_the_error_of_a_broken_stream(deployments: Any, sandbox: SandboxServer):
+def test_the_mlflow_client_gets_the_error_of_a_broken_stream(deployments: Any, sandbox: SandboxServer):
     sandbox.set_faults(cut_after=3)
     chunks = list(deployments.predict_stream(endpoint="chat", inputs=CHAT))
     assert chunks[-1]["error"]["message"].startswith("The provider")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_shows_our_status_and_sentence(deployments: Any):
+def test_the_mlflow_client_raises_with_the_status_and_message(deployments: Any):
     with pytest.raises(requests.HTTPError) as error:
         deployments.predict(endpoint="nothing", inputs=CHAT)
     assert error.value.response is not None

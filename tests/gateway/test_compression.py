@@ -52,7 +52,7 @@ def stream(*portions: bytes | threading.Event, cut: bool = False) -> Answer:
 
 @codings
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
-def test_the_words_of_an_error_are_understood(
+def test_the_message_of_a_compressed_error_is_quoted(
     gateway: GatewayServer, packed: Vendor, coding: str, pack: Callable[[bytes], bytes], status: int
 ):
     error_body = json.dumps({"error": {"message": f"Not today, {CANARY}."}}).encode()
@@ -63,7 +63,7 @@ def test_the_words_of_an_error_are_understood(
 
 
 @codings
-def test_a_whole_answer_is_understood(
+def test_a_compressed_reply_is_decompressed(
     gateway: GatewayServer, packed: Vendor, coding: str, pack: Callable[[bytes], bytes]
 ):
     packed.set_answers(whole(pack(json.dumps(REPLY).encode()), coding=coding))
@@ -74,7 +74,7 @@ def test_a_whole_answer_is_understood(
     assert (gateway.usage.records[0].tokens_in, gateway.usage.records[0].tokens_out) == (3, 2)
 
 
-def test_a_stream_comes_as_it_is_sent(gateway: GatewayServer, packed: Vendor):
+def test_a_compressed_stream_is_decompressed_event_by_event(gateway: GatewayServer, packed: Vendor):
     packing, go = zlib.compressobj(wbits=31), threading.Event()
     first = packing.compress(chunk("a")) + packing.flush(zlib.Z_SYNC_FLUSH)
     packed.set_answers(stream(first, go, packing.compress(END + DONE) + packing.flush()))
@@ -86,7 +86,7 @@ def test_a_stream_comes_as_it_is_sent(gateway: GatewayServer, packed: Vendor):
 
 
 @pytest.mark.parametrize("missing", [1, 8, 20])
-def test_what_is_cut_is_not_whole(gateway: GatewayServer, packed: Vendor, missing: int):
+def test_a_compressed_body_that_is_cut_is_an_error(gateway: GatewayServer, packed: Vendor, missing: int):
     """The provider says that its message is over, but what it compressed is not."""
     packed.set_answers(whole(gzip.compress(json.dumps(REPLY).encode())[:-missing]))
     assert gateway.query("packed").status_code == 503
@@ -96,7 +96,7 @@ def test_what_is_cut_is_not_whole(gateway: GatewayServer, packed: Vendor, missin
     assert b"[DONE]" not in answer.content
 
 
-def test_what_is_not_compressed_as_it_says_is_an_error(gateway: GatewayServer, packed: Vendor):
+def test_a_body_with_a_false_content_encoding_is_an_error(gateway: GatewayServer, packed: Vendor):
     packed.set_answers(whole(b'{"choices": []}'))
     answer = gateway.query("packed")
     assert (answer.status_code, "not compressed as its head says" in answer.text) == (503, True)
@@ -105,7 +105,9 @@ def test_what_is_not_compressed_as_it_says_is_an_error(gateway: GatewayServer, p
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
-def test_what_cannot_be_understood_is_said_to_be_so(gateway: GatewayServer, packed: Vendor, coding: str):
+def test_an_unsupported_content_encoding_is_named_in_the_error(
+    gateway: GatewayServer, packed: Vendor, coding: str
+):
     packed.set_answers(whole(b"\x0b\x02\x80{}\x03", coding=coding))
     for body in (CHAT, STREAM):
         answer = gateway.query("packed", body)
@@ -124,7 +126,7 @@ BOMB = gzip.compress(b" " * 256 * MB)
     [(whole(BOMB), CHAT), (stream(BOMB), STREAM), (whole(BOMB, status=400), CHAT)],
     ids=["whole", "stream", "error"],
 )
-def test_a_little_that_becomes_very_much_is_refused(
+def test_a_decompression_bomb_is_refused_with_bounded_memory(
     gateway: GatewayServer, packed: Vendor, answer: Answer, body: object
 ):
     packed.set_answers(answer)

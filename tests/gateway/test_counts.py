@@ -63,7 +63,7 @@ def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
     return gateway.usage.last
 
 
-def test_what_anthropic_told_at_the_beginning_is_what_a_caller_who_leaves_has_used(
+def test_after_a_disconnect_the_counts_of_anthropics_first_event_are_recorded(
     gateway: GatewayServer, vendor: Vendor
 ):
     lead(gateway, vendor, NAMED["anthropic-hello"])
@@ -78,7 +78,7 @@ def test_what_anthropic_told_at_the_beginning_is_what_a_caller_who_leaves_has_us
 
 
 @pytest.mark.parametrize("cut", [True, False])
-def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
+def test_the_output_of_a_stream_that_ends_early_is_estimated_beside_the_reported_input(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     lead(gateway, vendor, NAMED["anthropic-hello"])
@@ -89,7 +89,7 @@ def test_what_was_heard_of_a_stream_that_stops_is_estimated_beside_it(
     assert (record.tokens_in, record.tokens_out) == (25_000, estimate(len(REPLY)))
 
 
-def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, vendor: Vendor):
+def test_reported_counts_remain_when_a_stream_fails_afterwards(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, NAMED["anthropic-hello"])
     usage_event = event(
         {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta"
@@ -102,7 +102,9 @@ def test_a_failure_within_a_stream_takes_nothing_back(gateway: GatewayServer, ve
     assert (record.tokens_in, record.tokens_out) == (25_000, 77)
 
 
-def test_a_stream_that_is_left_is_settled_with_what_was_told(gateway: GatewayServer, vendor: Vendor):
+def test_after_a_disconnect_a_token_limit_is_settled_with_the_reported_counts(
+    gateway: GatewayServer, vendor: Vendor
+):
     """The limit is 26,000; the call reserves a hundred, and has used 25,000 when it is left."""
     lead(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
     vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
@@ -164,7 +166,7 @@ GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
 
 
 @pytest.mark.parametrize(("name", "usage_event", "expected"), GOING_ON)
-def test_each_count_is_kept_as_it_comes(
+def test_counts_of_an_unfinished_stream_are_recorded(
     gateway: GatewayServer, vendor: Vendor, name: str, usage_event: bytes, expected: tuple[Any, ...]
 ):
     lead(gateway, vendor, NAMED[name])
@@ -183,7 +185,7 @@ def parts(record: Record) -> tuple[int, int, int, int, int, str]:
     )
 
 
-def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
+def test_counts_of_bedrock_are_recorded_when_its_stream_fails_afterwards(
     gateway: GatewayServer, vendor: Vendor
 ):
     lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
@@ -197,7 +199,7 @@ def test_counts_of_bedrock_are_kept_when_its_stream_ends_badly_after_them(
     assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
 
 
-def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: Vendor):
+def test_counts_of_a_failed_model_are_recorded(gateway: GatewayServer, vendor: Vendor):
     lead(gateway, vendor, NAMED["cohere-stream-hello"])
     usage = {"tokens": {"input_tokens": 70, "output_tokens": 9}, "cached_tokens": 64}
     end = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x", "usage": usage}}
@@ -207,7 +209,7 @@ def test_counts_of_a_model_that_failed_are_kept(gateway: GatewayServer, vendor: 
     assert parts(gateway.usage.last) == (70, 9, 64, 0, 0, "reported")
 
 
-def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: GatewayServer, vendor: Vendor):
+def test_token_details_of_an_incomplete_response_are_recorded(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("model", entity(base=vendor.url)))
     usage = {
         "input_tokens": 90,
@@ -222,7 +224,7 @@ def test_a_response_that_was_incomplete_is_counted_with_its_parts(gateway: Gatew
     assert parts(gateway.usage.last) == (90, 30, 64, 16, 25, "reported")
 
 
-def test_what_a_try_before_has_used_is_counted_in(gateway: GatewayServer, vendor: Vendor):
+def test_tokens_of_a_failed_attempt_before_a_fallback_are_added(gateway: GatewayServer, vendor: Vendor):
     """The first model answers with what nobody can use, and the second one well."""
     recorded = NAMED["amazon-bedrock-hello"]
     lead(gateway, vendor, recorded)
@@ -349,7 +351,7 @@ SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
 @pytest.mark.parametrize(
     ("usage", "expected"), [each[1:] for each in SPELLED], ids=[each[0] for each in SPELLED]
 )
-def test_parts_mean_the_same_whoever_tells_them(
+def test_token_details_are_normalised_for_every_vendor(
     usage: dict[str, Any], expected: tuple[int, ...], is_first: bool, indent: int | None
 ):
     """In a whole answer, whose bytes are not parsed, and in a chunk."""
@@ -363,7 +365,7 @@ def test_parts_mean_the_same_whoever_tells_them(
         assert (tokens_in, tokens_out, *apart) == expected
 
 
-def test_later_counts_replace_earlier_ones_and_zeros_do_not():
+def test_later_counts_replace_earlier_ones_unless_they_are_zero():
     counter = TokenCounter()
     for usage in (
         {"prompt_tokens": 900, "completion_tokens": 1},
@@ -375,7 +377,7 @@ def test_later_counts_replace_earlier_ones_and_zeros_do_not():
     assert counter.reported_counts()[:2] == (890, 38)
 
 
-def test_groqs_counts_are_found_in_its_own_place(gateway: GatewayServer, vendor: Vendor):
+def test_groqs_counts_are_read_from_x_groq(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("model", entity(base=vendor.url)))
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     vendor.set_answers(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
@@ -391,7 +393,7 @@ WITHIN = {
 
 
 @pytest.mark.parametrize(("kind", "answer"), WITHIN.items(), ids=WITHIN)
-def test_moonshots_counts_are_found_within_a_choice(
+def test_moonshots_counts_are_read_from_the_choice(
     gateway: GatewayServer, vendor: Vendor, kind: str, answer: Answer
 ):
     gateway.add(endpoint("model", entity(base=vendor.url)))

@@ -123,7 +123,7 @@ def allowed(policy: EgressPolicy, address: str, *, host: str = "example.com", po
 
 
 @pytest.mark.parametrize("address", METADATA)
-def test_metadata_and_nonsense_addresses_are_never_allowed(address: str):
+def test_metadata_and_special_addresses_are_never_allowed(address: str):
     assert not allowed(EVERYTHING, address)
 
 
@@ -159,7 +159,7 @@ def test_loopback_is_allowed_where_it_counts_as_listed(address: str):
 
 
 @pytest.mark.parametrize("address", CARRIED_LOOPBACK)
-def test_loopback_within_another_address_is_no_loopback(address: str):
+def test_an_address_that_embeds_a_loopback_address_is_not_allowed_as_loopback(address: str):
     assert not allowed(EgressPolicy(loopback=True), address)
 
 
@@ -197,7 +197,7 @@ def test_public_addresses_are_allowed(address: str):
         "",
     ],
 )
-def test_a_url_that_can_never_be_right_is_refused_when_it_is_saved(url: str):
+def test_an_invalid_or_forbidden_url_is_refused_when_it_is_saved(url: str):
     with pytest.raises(EgressRefused, match=r"\.$"):
         EgressPolicy().check_url(url)
 
@@ -216,7 +216,7 @@ def test_loopback_urls_may_be_saved_where_loopback_is_listed():
         EgressPolicy(listed=("127.0.0.1:8000",)).check_url("http://127.0.0.1:8001/v1")
 
 
-def test_a_name_with_allowed_and_forbidden_addresses_leads_to_the_allowed_ones(
+def test_a_name_with_allowed_and_forbidden_addresses_resolves_to_the_allowed_ones(
     monkeypatch: pytest.MonkeyPatch,
 ):
     resolve_as(
@@ -250,7 +250,7 @@ def test_the_gateway_refuses_loopback_where_it_is_not_listed(gateway: GatewaySer
     assert sandbox.requests() == []
 
 
-def test_a_name_that_leads_to_metadata_is_refused_when_the_gateway_connects(
+def test_a_name_that_resolves_to_a_metadata_address_is_refused_when_the_gateway_connects(
     gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch
 ):
     resolve_as(monkeypatch, {"innocent.test": ["169.254.169.254"]})
@@ -260,7 +260,7 @@ def test_a_name_that_leads_to_metadata_is_refused_when_the_gateway_connects(
     assert "can never be used" in answer.json()["message"]
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
+def test_the_gateway_connects_to_the_address_that_it_checked(
     gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     names = {"rebinding.test": ["127.0.0.1"]}
@@ -273,7 +273,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
     assert got["headers"]["host"].startswith("rebinding.test:")
 
 
-def test_name_servers_that_say_nothing_hold_up_no_other_host(
+def test_hosts_whose_name_servers_do_not_answer_delay_no_other_host(
     gateway: GatewayServer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     resolve_as(monkeypatch, {"quick.test": ["127.0.0.1"]})
@@ -306,7 +306,7 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(
     assert gateway.query().status_code == 200
 
 
-def test_a_stricter_policy_closes_connections_that_are_already_open(
+def test_a_stricter_policy_applies_to_connections_that_are_already_open(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
     assert gateway.query().status_code == 200

@@ -84,7 +84,7 @@ def test_a_token_is_fetched_once_and_sent(gateway: GatewayServer, login: RawServ
     )
 
 
-def test_a_question_that_is_asked_again_carries_one_token(
+def test_a_retried_request_has_one_authorization_header(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     azure.answer(http(503, "{}").replace(b"content-type", b"retry-after: 0\r\ncontent-type"))
@@ -95,14 +95,16 @@ def test_a_question_that_is_asked_again_carries_one_token(
     )
 
 
-def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, login: RawServer, azure: RawServer):
+def test_a_token_that_is_about_to_expire_is_renewed(
+    gateway: GatewayServer, login: RawServer, azure: RawServer
+):
     login.answer(token_reply("short", seconds=0))
     gateway.query("azure")
     gateway.query("azure")
     assert len(login.requests) == 2
 
 
-def test_a_token_that_the_provider_refuses_is_not_used_again(
+def test_a_token_that_the_provider_refuses_is_discarded(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     azure.answer(http(401, '{"error": {"message": "Token token-1 was revoked."}}'))
@@ -115,7 +117,7 @@ def test_a_token_that_the_provider_refuses_is_not_used_again(
     assert b"Bearer token-2" in azure.requests[-1]
 
 
-def test_refused_client_credentials_are_told_in_the_servers_words(
+def test_the_message_of_refused_client_credentials_is_quoted(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(
@@ -128,18 +130,18 @@ def test_refused_client_credentials_are_told_in_the_servers_words(
     assert azure.requests == []
 
 
-def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, login: RawServer, azure: RawServer):
+def test_an_unavailable_token_server_is_503(gateway: GatewayServer, login: RawServer, azure: RawServer):
     login.answer(http(503, "{}"))
     assert gateway.query("azure").status_code == 503
     login.answer(b"")
     assert gateway.query("azure").status_code == 503
 
 
-def test_a_token_server_that_says_nothing_is_waited_for_as_long_as_the_endpoint_says(
+def test_a_silent_token_server_is_aborted_after_the_first_byte_timeout_of_the_endpoint(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(b"", close=False)
-    hurry(gateway, Timeouts(first_byte=3))
+    set_timeouts(gateway, Timeouts(first_byte=3))
     with ThreadPoolExecutor(4) as callers:
         answers = list(callers.map(lambda _: gateway.query("azure"), range(4)))
     assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {
@@ -169,7 +171,7 @@ def test_a_disconnect_while_a_token_is_fetched_is_recorded_at_once_and_other_cal
     assert (len(vendor.requests), len(azure.requests)) == (1, 1)
 
 
-def test_a_token_server_that_is_down_leaves_the_providers_circuit_alone(
+def test_an_unavailable_token_server_does_not_count_for_the_providers_circuit(
     gateway: GatewayServer, login: RawServer, azure: RawServer
 ):
     login.answer(b"")
@@ -180,7 +182,7 @@ def test_a_token_server_that_is_down_leaves_the_providers_circuit_alone(
 
 
 @pytest.mark.parametrize("down", [b"", http(503, "{}")], ids=["silent", "503"])
-def test_another_model_answers_when_there_is_no_token(
+def test_a_failed_token_request_leads_to_a_fallback(
     gateway: GatewayServer, login: RawServer, azure: RawServer, sandbox: SandboxServer, down: bytes
 ):
     login.answer(down)
@@ -190,7 +192,7 @@ def test_another_model_answers_when_there_is_no_token(
     assert gateway.query("both").headers["served-model-name"] == second.name
 
 
-def hurry(gateway: GatewayServer, timeouts: Timeouts) -> None:
+def set_timeouts(gateway: GatewayServer, timeouts: Timeouts) -> None:
     gateway.add(replace(gateway.holder.current.endpoints["azure"], timeouts=timeouts))
 
 

@@ -109,7 +109,7 @@ def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
 @example(stream=BOM + b"data: a\n\n", cuts=[1, 2])
 @example(stream=BOM + BOM + b"data: a\n\ndata: b\n\n", cuts=[])
 @example(stream=BOM[:2] + b"data: a\n\n", cuts=[1, 2, 3])
-def test_any_split_gives_the_events_of_the_standard(stream: bytes, cuts: list[int]):
+def test_events_are_those_of_the_standard_however_the_stream_is_split(stream: bytes, cuts: list[int]):
     """But for those that have nothing in their data, or a comment."""
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     found = events([stream[start:end] for start, end in pairwise(places)])
@@ -123,11 +123,11 @@ def _says_something(kind: str, data: str) -> bool:
 
 
 @given(stream=ANY)
-def test_bytes_that_come_one_by_one_make_no_difference(stream: bytes):
+def test_a_stream_split_into_bytes_gives_the_same_events(stream: bytes):
     assert events([bytes([each]) for each in stream]) == events([stream])
 
 
-def test_a_name_belongs_to_its_own_event_only():
+def test_an_event_name_applies_to_its_own_event_only():
     assert events([b"event: a\ndata: 1\n\ndata: 2\n\nevent: lost\n\ndata: 3\n\n"]) == [
         (b"a", b"1"),
         (b"", b"2"),
@@ -135,7 +135,7 @@ def test_a_name_belongs_to_its_own_event_only():
     ]
 
 
-def test_an_event_comes_as_soon_as_its_empty_line_does():
+def test_an_event_is_returned_as_soon_as_its_empty_line_arrives():
     """Also where lines end with CR, to which a LF may belong that comes later."""
     splitter = EventSplitter()
     assert splitter.feed(b"data: 1\r\r") == [(b"", b"1")]
@@ -150,12 +150,12 @@ def test_the_last_event_may_lack_its_end():
 @pytest.mark.parametrize(
     "filler", [b"data: : keepalive\n\n", b"data\n\n", b"data: \n\n", b":\n\n", b"data:\ndata:\n\n"]
 )
-def test_what_only_keeps_a_connection_alive_is_no_event(filler: bytes):
+def test_keep_alive_fillers_are_not_events(filler: bytes):
     assert events([filler * 3, b"data: 1\n\n", filler]) == [(b"", b"1")]
 
 
 @pytest.mark.parametrize("portion", [b"x" * 2**20, b"data: " + b"x" * 2**20 + b"\n"])
-def test_an_event_that_never_ends_is_refused(portion: bytes):
+def test_an_event_that_is_too_long_is_refused(portion: bytes):
     splitter = EventSplitter()
     with pytest.raises(TooLong):
         for _ in range(10):
@@ -163,7 +163,7 @@ def test_an_event_that_never_ends_is_refused(portion: bytes):
 
 
 @given(text=st.text() | st.sampled_from(["a\x85b", "a\u2028b", "a\u2029b", "a\u2027\u202a\u0084b"]))
-def test_what_is_sent_is_one_line_for_any_reader(text: str):
+def test_an_encoded_event_is_one_line_for_str_splitlines(text: str):
     """MLflow's client reads lines as `str.splitlines` finds them, which knows more ends than the standard."""
     made = event(json.dumps({"said": text}, ensure_ascii=False).encode()).decode()
     (line,) = filter(None, made.splitlines())

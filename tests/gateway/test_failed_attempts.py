@@ -51,7 +51,7 @@ def raw(gateway: GatewayServer, name: str) -> Iterator[RawServer]:
         yield server
 
 
-def leave_when_read(gateway: GatewayServer, vendor: Vendor, name: str, body: Any) -> None:
+def disconnect_when_received(gateway: GatewayServer, vendor: Vendor, name: str, body: Any) -> None:
     """Send a query, and disconnect as soon as the vendor has received it or the gateway has refused it."""
     received, recorded = len(vendor.requests), len(gateway.usage.records)
     disconnect_when(
@@ -66,12 +66,12 @@ def counted(record: Record) -> tuple[int, int, str]:
 
 @BOTH
 @pytest.mark.parametrize(("body", "tokens"), [(LONG, 50), (SHORT, 2)], ids=["long", "short"])
-def test_who_leaves_before_the_answer_begins_has_used_the_question(
+def test_a_disconnect_before_the_answer_counts_the_input_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, *, body: dict[str, Any], tokens: int, stream: bool
 ):
     """What the model has written by then is not known, so nothing of what was reserved is given back."""
     for _ in range(10):
-        leave_when_read(gateway, silent, name, {**body, "stream": stream})
+        disconnect_when_received(gateway, silent, name, {**body, "stream": stream})
     assert len(silent.requests) == 1
     first, *others = gateway.usage.records
     assert (first.status, first.completeness) == (499, "client_left")
@@ -81,7 +81,7 @@ def test_who_leaves_before_the_answer_begins_has_used_the_question(
 
 
 @BOTH
-def test_a_question_that_was_read_before_the_connection_was_cut_is_counted(
+def test_a_request_whose_connection_is_cut_counts_the_input_tokens(
     gateway: GatewayServer, name: str, raw: RawServer, stream: bool
 ):
     statuses = [gateway.query(name, {**LONG, "stream": stream}).status_code for _ in range(3)]
@@ -91,7 +91,7 @@ def test_a_question_that_was_read_before_the_connection_was_cut_is_counted(
 
 
 @BOTH
-def test_a_question_that_was_read_by_who_is_too_slow_is_counted(
+def test_a_request_that_times_out_counts_the_input_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, stream: bool
 ):
     short = Timeouts(first_byte=1.5)
@@ -110,7 +110,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
-def test_an_answer_that_nobody_can_use_was_still_an_answer(
+def test_an_unusable_reply_counts_the_input_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, answer: Answer
 ):
     silent.set_answers(answer)
@@ -127,7 +127,7 @@ TURNED_DOWN = [
 
 
 @pytest.mark.parametrize(("answer", "stream"), TURNED_DOWN, ids=range(len(TURNED_DOWN)))
-def test_what_a_provider_turns_down_uses_nothing(
+def test_a_request_that_the_provider_rejects_counts_no_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, answer: Answer, stream: bool
 ):
     silent.set_answers(answer)
@@ -137,7 +137,7 @@ def test_what_a_provider_turns_down_uses_nothing(
     assert {counted(each) for each in gateway.usage.records} == {(0, 0, "none")}
 
 
-def test_what_reaches_nobody_uses_nothing(gateway: GatewayServer, name: str):
+def test_a_request_that_reaches_no_provider_counts_no_tokens(gateway: GatewayServer, name: str):
     gateway.add(endpoint(name, entity(base=f"http://127.0.0.1:{free_port()}"), limits=LIMITS))
     assert [gateway.query(name, LONG).status_code for _ in range(2)] == [503, 503]
     assert {counted(each) for each in gateway.usage.records} == {(0, 0, "none")}
@@ -152,7 +152,7 @@ def test_what_reaches_nobody_uses_nothing(gateway: GatewayServer, name: str):
     ],
     ids=["answer", "refusal", "cut"],
 )
-def test_each_model_that_has_read_the_question_is_counted(
+def test_each_attempt_that_a_model_received_is_counted(
     gateway: GatewayServer,
     name: str,
     raw: RawServer,
@@ -174,7 +174,7 @@ def test_each_model_that_has_read_the_question_is_counted(
     assert counted(gateway.usage.records[0]) == expected
 
 
-def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
+def test_disconnected_calls_do_not_lower_the_average_output_that_is_reserved(
     gateway: GatewayServer, name: str, silent: Vendor
 ):
     """A call that names no most reserves what others came to; who leaves at once must not make that less."""
@@ -185,7 +185,7 @@ def test_what_callers_who_leave_have_used_teaches_nothing_of_what_is_usual(
     assert gateway.query(name).status_code == 200
     silent.set_answers(Answer.stream(chunk("a"), gate=threading.Event()))
     for _ in range(10):
-        leave_when_read(gateway, silent, name, CHAT)
+        disconnect_when_received(gateway, silent, name, CHAT)
     assert [each.completeness for each in gateway.usage.records] == [
         "complete",
         *["client_left"] * 6,

@@ -46,7 +46,9 @@ def counts(vendors: list[Vendor]) -> list[int]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
-def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vendor], status: int):
+def test_after_a_retryable_status_the_next_entity_answers_without_a_retry(
+    gateway: GatewayServer, vendors: list[Vendor], status: int
+):
     vendors[1].set_answers(refusal(status, Retry_After="1"))
     answer = gateway.query("many")
     assert (answer.status_code, answer.headers["served-model-name"]) == (200, "model-2")
@@ -55,13 +57,13 @@ def test_the_next_one_answers_at_once(gateway: GatewayServer, vendors: list[Vend
     assert (record.entity, record.fallbacks, record.retries, record.status) == ("model-2", 1, 0, 200)
 
 
-def test_after_the_last_one_comes_the_first(gateway: GatewayServer, vendors: list[Vendor]):
+def test_after_the_last_entity_the_first_is_tried(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendor.url for vendor in vendors], routes=(("model-3", 100),))
     vendors[3].set_answers(refusal(500))
     assert gateway.query("many").headers["served-model-name"] == "model-0"
 
 
-def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list[Vendor]):
+def test_at_most_two_fallbacks_are_tried(gateway: GatewayServer, vendors: list[Vendor]):
     for vendor in vendors:
         vendor.set_answers(refusal(500))
     answer = gateway.query("many")
@@ -69,7 +71,7 @@ def test_two_are_asked_instead_and_no_more(gateway: GatewayServer, vendors: list
     assert gateway.usage.last.fallbacks == 2
 
 
-def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor]):
+def test_the_last_fallback_is_retried(gateway: GatewayServer, vendors: list[Vendor]):
     vendors[1].set_answers(refusal(503))
     vendors[2].set_answers(refusal(503))
     vendors[3].set_answers(refusal(503, Retry_After="0"), GOOD)
@@ -79,27 +81,23 @@ def test_the_last_one_is_waited_for(gateway: GatewayServer, vendors: list[Vendor
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_what_another_one_would_refuse_as_well_is_told_at_once(
-    gateway: GatewayServer, vendors: list[Vendor], status: int
-):
+def test_a_client_error_leads_to_no_fallback(gateway: GatewayServer, vendors: list[Vendor], status: int):
     vendors[1].set_answers(refusal(status))
     assert gateway.query("many").status_code == 400
     assert counts(vendors) == [0, 1, 0, 0]
 
 
-def test_an_empty_account_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+def test_an_exhausted_quota_leads_to_a_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     vendors[1].set_answers(Answer.json({"error": {"code": "insufficient_quota"}}, status=429))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
 
 
-def test_a_host_that_is_away_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+def test_a_refused_connection_leads_to_a_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendors[0].url, f"http://127.0.0.1:{free_port()}", vendors[2].url])
     assert gateway.query("many").headers["served-model-name"] == "model-2"
 
 
-def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
-    gateway: GatewayServer, vendors: list[Vendor]
-):
+def test_a_first_byte_timeout_leads_to_a_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     short = Timeouts(connect=20, first_byte=2, total=50)
     publish(gateway, [vendor.url for vendor in vendors], timeouts=short)
     vendors[1].set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
@@ -107,7 +105,7 @@ def test_a_provider_that_does_not_begin_in_time_is_another_ones_turn(
     assert vendors[1].requests[0].gone.wait(DEADLINE)
 
 
-def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: list[Vendor]):
+def test_an_open_circuit_leads_to_a_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     assert gateway.query("many").status_code == 200
     circuit = gateway.gateway.client.circuit(vendors[1].url)
     for _ in range(MAX_FAILURES):
@@ -116,21 +114,21 @@ def test_an_open_circuit_is_another_ones_turn(gateway: GatewayServer, vendors: l
     assert counts(vendors) == [0, 1, 1, 0]
 
 
-def test_without_the_setting_nobody_else_is_asked(gateway: GatewayServer, vendors: list[Vendor]):
+def test_without_the_setting_there_is_no_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     publish(gateway, [vendor.url for vendor in vendors], fallback=False)
     vendors[1].set_answers(refusal(500))
     assert gateway.query("many").status_code == 500
     assert counts(vendors) == [0, 1, 0, 0]
 
 
-def test_whoever_names_an_entity_gets_that_one_or_none(gateway: GatewayServer, vendors: list[Vendor]):
+def test_a_query_to_a_named_entity_has_no_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     vendors[3].set_answers(refusal(500))
     answer = gateway.post("many/served-models/model-3/invocations", CHAT)
     assert (answer.status_code, counts(vendors)) == (500, [0, 0, 0, 1])
     assert gateway.post("many/served-models/model-0/invocations", CHAT).status_code == 200
 
 
-def test_a_stream_that_fails_before_its_first_event_is_another_ones_turn(
+def test_a_stream_that_fails_before_its_first_event_leads_to_a_fallback(
     gateway: GatewayServer, vendors: list[Vendor]
 ):
     vendors[1].set_answers(Answer.stream(b'data: {"error": {"message": "overloaded"}}\n\n'))
@@ -142,14 +140,16 @@ def test_a_stream_that_fails_before_its_first_event_is_another_ones_turn(
     assert counts(vendors) == [0, 1, 1, 1]
 
 
-def test_a_stream_that_has_begun_stays_where_it_is(gateway: GatewayServer, vendors: list[Vendor]):
+def test_a_stream_that_fails_after_its_first_event_leads_to_no_fallback(
+    gateway: GatewayServer, vendors: list[Vendor]
+):
     vendors[1].set_answers(Answer.stream(FIRST, cut=True))
     answer = gateway.query("many", STREAM)
     assert b"[DONE]" not in answer.content
     assert counts(vendors) == [0, 1, 0, 0]
 
 
-def test_limits_count_a_query_once_whoever_answers_it(gateway: GatewayServer, vendors: list[Vendor]):
+def test_limits_count_a_query_with_fallbacks_once(gateway: GatewayServer, vendors: list[Vendor]):
     """Two calls a minute, and 60 tokens: each query reserves 53 and uses 5, which the one that answers tells."""
     limits = (Limit("endpoint", 2), Limit("endpoint", 60, "tokens"))
     publish(gateway, [vendor.url for vendor in vendors], limits=limits)

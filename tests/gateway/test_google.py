@@ -47,7 +47,7 @@ def requests_to(vendor: Vendor, path: str) -> list[Received]:
     return [request for request in vendor.requests if path in request.path]
 
 
-def test_a_token_is_signed_for_fetched_once_and_sent(gateway: GatewayServer, google: Vendor):
+def test_a_token_is_requested_once_with_a_signed_assertion_and_sent(gateway: GatewayServer, google: Vendor):
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda _: gateway.query("vendor"), range(16)))
     assert {answer.status_code for answer in answers} == {200}
@@ -66,7 +66,7 @@ def test_a_token_is_signed_for_fetched_once_and_sent(gateway: GatewayServer, goo
     assert {query.headers["authorization"] for query in queries} == {"Bearer token-1"}
 
 
-def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, google: Vendor):
+def test_a_token_that_is_about_to_expire_is_renewed(gateway: GatewayServer, google: Vendor):
     google.set_answers(token("short", seconds=0), token("long"), at="/token")
     gateway.query("vendor")
     gateway.query("vendor")
@@ -75,7 +75,7 @@ def test_a_token_that_is_about_to_end_is_renewed(gateway: GatewayServer, google:
     assert requests_to(google, GENERATE)[-1].headers["authorization"] == "Bearer long"
 
 
-def test_a_token_that_the_provider_refuses_is_not_used_again(gateway: GatewayServer, google: Vendor):
+def test_a_token_that_the_provider_refuses_is_discarded(gateway: GatewayServer, google: Vendor):
     google.set_answers(token("token-1"), token("token-2"), at="/token")
     refused = Answer.json({"error": {"code": 401, "message": "token-1 has ended."}}, status=401)
     google.set_answers(refused, Answer.json(HELLO), at=GENERATE)
@@ -89,7 +89,7 @@ def test_a_token_that_the_provider_refuses_is_not_used_again(gateway: GatewaySer
 @pytest.mark.parametrize(
     "key", ["no JSON", "[]", "{}", '{"private_key": "x", "client_email": "a@b"}', '{"private_key": 5}']
 )
-def test_a_key_that_is_no_service_account_is_told_without_its_text(
+def test_a_key_that_is_no_service_account_is_refused_without_quoting_it(
     gateway: GatewayServer, google: Vendor, key: str
 ):
     lead(gateway, google, key=key)
@@ -99,7 +99,7 @@ def test_a_key_that_is_no_service_account_is_told_without_its_text(
     assert google.requests == []
 
 
-def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer, google: Vendor):
+def test_the_message_of_a_refused_assertion_is_quoted(gateway: GatewayServer, google: Vendor):
     words = {"error": "invalid_grant", "error_description": "Invalid JWT: account not found"}
     google.set_answers(Answer.json(words, status=400), at="/token")
     answer = gateway.query("vendor")
@@ -108,12 +108,12 @@ def test_a_refused_assertion_is_told_in_the_servers_words(gateway: GatewayServer
     assert requests_to(google, GENERATE) == []
 
 
-def test_a_token_server_that_is_down_is_503(gateway: GatewayServer, google: Vendor):
+def test_an_unavailable_token_server_is_503(gateway: GatewayServer, google: Vendor):
     google.set_answers(Answer.json({}, status=503), at="/token")
     assert gateway.query("vendor").status_code == 503
 
 
-def test_the_token_server_is_under_the_outbound_policy(gateway: GatewayServer, google: Vendor):
+def test_the_outbound_policy_applies_to_the_token_server(gateway: GatewayServer, google: Vendor):
     gateway.publish(egress=EgressPolicy())
     answer = gateway.query("vendor")
     assert answer.status_code == 400

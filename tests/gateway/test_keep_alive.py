@@ -62,7 +62,7 @@ def stream(*parts: bytes, whole: bool = True) -> tuple[bytes, ...]:
     return (*chunks, b"0\r\n\r\n") if whole else tuple(chunks)
 
 
-def sent(whole: bytes, *, before: bytes, form: bytes, after: bytes) -> int:
+def count_keep_alives(whole: bytes, *, before: bytes, form: bytes, after: bytes) -> int:
     """How many keep-alives there are, and nothing else, between what the model said."""
     between = whole.removeprefix(before).removesuffix(after)
     assert before + between + after == whole
@@ -87,11 +87,11 @@ def test_pings_between_events_are_passed_on(
 ):
     thinker.answer(HEAD, later=stream(chunk("a"), *[ping] * 6, chunk("b") + END + DONE))
     answer = gateway.post(path, {**STREAM, "model": "thinker"})
-    count = sent(answer.content, before=chunk("a"), form=form, after=chunk("b") + END + DONE)
+    count = count_keep_alives(answer.content, before=chunk("a"), form=form, after=chunk("b") + END + DONE)
     assert 2 <= count <= 6
 
 
-def test_not_every_ping_is_passed_on(
+def test_pings_within_the_interval_are_not_passed_on(
     gateway: GatewayServer, thinker: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 60.0)
@@ -99,13 +99,13 @@ def test_not_every_ping_is_passed_on(
     assert gateway.query("thinker", STREAM).content == chunk("a") + END + DONE
 
 
-def test_a_provider_that_is_silent_is_not_spoken_for(gateway: GatewayServer, thinker: RawServer):
+def test_no_keep_alive_is_sent_while_the_provider_is_silent(gateway: GatewayServer, thinker: RawServer):
     silent = (stream(chunk("a"))[0], b"", b"", b"", b"", *stream(END + DONE))
     thinker.answer(HEAD, later=silent)
     assert gateway.query("thinker", STREAM).content == chunk("a") + END + DONE
 
 
-def test_pings_of_another_wire_are_passed_on(gateway: GatewayServer, thinker: RawServer):
+def test_pings_of_anthropic_are_passed_on(gateway: GatewayServer, thinker: RawServer):
     message_start = {
         "type": "message_start",
         "message": {"id": "m", "model": "claude", "usage": {"input_tokens": 3}},
@@ -119,17 +119,17 @@ def test_pings_of_another_wire_are_passed_on(gateway: GatewayServer, thinker: Ra
     assert events.endswith(DONE)
 
 
-def test_a_long_beginning_begins_the_stream(gateway: GatewayServer, thinker: RawServer):
+def test_pings_before_the_first_event_begin_the_stream(gateway: GatewayServer, thinker: RawServer):
     """Before there is an event: a balancer would cut a caller who gets no head."""
     thinker.answer(HEAD, later=stream(*[COMMENT] * 6, chunk("a") + END + DONE))
     with gateway.query("thinker", STREAM, stream=True) as answer:
         assert answer.headers["served-model-name"] == "entity-1"
         content = answer.content
-    assert 2 <= sent(content, before=b"", form=BLANK, after=chunk("a") + END + DONE) <= 6
+    assert 2 <= count_keep_alives(content, before=b"", form=BLANK, after=chunk("a") + END + DONE) <= 6
     assert gateway.usage.last.completeness == "complete"
 
 
-def test_a_failure_after_that_is_an_error_event(gateway: GatewayServer, thinker: RawServer):
+def test_a_failure_after_pings_were_passed_on_is_an_error_event(gateway: GatewayServer, thinker: RawServer):
     thinker.answer(HEAD, later=stream(*[COMMENT] * 6, whole=False))
     answer = gateway.query("thinker", STREAM)
     assert answer.status_code == 200
@@ -139,7 +139,7 @@ def test_a_failure_after_that_is_an_error_event(gateway: GatewayServer, thinker:
     assert gateway.usage.last.completeness == "truncated"
 
 
-def test_an_early_failure_stays_an_ordinary_error(
+def test_a_failure_before_a_ping_is_passed_on_is_an_error_status(
     gateway: GatewayServer, thinker: RawServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(relay, "KEEP_ALIVE_SECONDS", 60.0)
@@ -157,21 +157,21 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key=TOKEN, max_retries=0)
 
 
-def test_openais_client_chats(thinker: RawServer, client: openai.OpenAI):
+def test_the_openai_client_reads_a_chat_stream_with_pings(thinker: RawServer, client: openai.OpenAI):
     thinker.answer(HEAD, later=PAUSED)
     messages: Any = CHAT["messages"]
     chunks = list(client.chat.completions.create(model="thinker", messages=messages, stream=True))
     assert [each.choices[0].delta.content for each in chunks] == ["Hel", "lo", None]
 
 
-def test_openais_client_completes(thinker: RawServer, client: openai.OpenAI):
+def test_the_openai_client_reads_a_completion_stream_with_pings(thinker: RawServer, client: openai.OpenAI):
     text_event = b'data: {"choices": [{"index": 0, "text": "Once", "finish_reason": "stop"}]}\n\n'
     thinker.answer(HEAD, later=stream(*[COMMENT] * 4, text_event, *[COMMENT] * 4, DONE))
     pieces = client.completions.create(model="thinker-text", prompt="x", stream=True)
     assert [each.choices[0].text for each in pieces] == ["Once"]
 
 
-def test_openais_client_reads_responses(thinker: RawServer, client: openai.OpenAI):
+def test_the_openai_client_reads_a_responses_stream_with_pings(thinker: RawServer, client: openai.OpenAI):
     thinker.answer(HEAD, later=stream(*[COMMENT] * 4, BEGIN, *[COMMENT] * 4, DELTA, LAST))
     events = client.responses.create(model="thinker", input="x", stream=True)
     assert [each.type for each in events] == [
@@ -181,13 +181,15 @@ def test_openais_client_reads_responses(thinker: RawServer, client: openai.OpenA
     ]
 
 
-def test_langchain_streams(gateway: GatewayServer, thinker: RawServer):
+def test_langchain_reads_a_stream_with_pings(gateway: GatewayServer, thinker: RawServer):
     thinker.answer(HEAD, later=PAUSED)
     options: Any = {"model": "thinker", "base_url": f"{gateway.url}/serving-endpoints", "api_key": TOKEN}
     assert "".join(str(each.content) for each in ChatOpenAI(**options).stream("x")) == "Hello"
 
 
-def test_the_client_of_the_databricks_sdk_streams(gateway: GatewayServer, thinker: RawServer):
+def test_the_client_of_the_databricks_sdk_reads_a_stream_with_pings(
+    gateway: GatewayServer, thinker: RawServer
+):
     thinker.answer(HEAD, later=PAUSED)
     workspace = WorkspaceClient(config=Config(host=gateway.url, token=TOKEN))
     made: Any = workspace.serving_endpoints.get_open_ai_client(max_retries=0)
@@ -196,7 +198,7 @@ def test_the_client_of_the_databricks_sdk_streams(gateway: GatewayServer, thinke
 
 
 @pytest.mark.parametrize("events", [PAUSED, PAUSED[:4]], ids=["good", "cut"])
-def test_mlflows_client_streams(
+def test_the_mlflow_client_reads_a_stream_with_pings(
     gateway: GatewayServer,
     thinker: RawServer,
     monkeypatch: pytest.MonkeyPatch,

@@ -32,7 +32,7 @@ def test_under_concurrency_exactly_the_limit_is_admitted(gateway: GatewayServer)
     assert sorted(statuses) == [200] * 10 + [429] * 30
 
 
-def test_a_refusal_says_which_limit_and_when_it_frees(gateway: GatewayServer):
+def test_a_refusal_names_the_limit_and_when_to_retry(gateway: GatewayServer):
     limited(gateway, Limit("endpoint", 1))
     gateway.query()
     answer = gateway.query()
@@ -48,7 +48,7 @@ def test_each_user_has_a_limit_of_their_own(gateway: GatewayServer):
     assert gateway.query(token="token-stranger").status_code == 200
 
 
-def test_the_stricter_limit_wins(gateway: GatewayServer):
+def test_the_stricter_of_two_limits_applies(gateway: GatewayServer):
     limited(gateway, Limit("user", 2), Limit("endpoint", 3))
     assert [gateway.query().status_code for _ in range(3)] == [200, 200, 429]
     tokens = ["token-stranger"] * 2
@@ -79,7 +79,7 @@ def test_a_changed_limit_applies_at_once_and_counts_earlier_calls(gateway: Gatew
     assert gateway.query().status_code == 200
 
 
-def test_tokens_are_settled_by_what_the_provider_reports(gateway: GatewayServer):
+def test_reserved_tokens_are_replaced_by_the_reported_ones(gateway: GatewayServer):
     limit, max_tokens = 400, 150
     limited(gateway, Limit("endpoint", limit, "tokens"))
     answers = [gateway.query(body={**CHAT, "max_tokens": max_tokens}) for _ in range(limit // 4)]
@@ -120,14 +120,14 @@ def test_a_failed_call_returns_its_reserved_tokens(gateway: GatewayServer, sandb
     assert failed == [400, 400, 400]
 
 
-def test_a_request_larger_than_the_limit_is_refused_for_good(gateway: GatewayServer):
+def test_a_request_larger_than_the_limit_is_400(gateway: GatewayServer):
     limited(gateway, Limit("user", 100, "tokens"))
     refused = gateway.query(body={**CHAT, "max_tokens": 150})
     assert refused.status_code == 400
     assert "max_tokens" in refused.json()["message"]
 
 
-def test_a_group_is_limited_as_one(gateway: GatewayServer):
+def test_the_members_of_a_group_share_its_limit(gateway: GatewayServer):
     team = frozenset({"team"})
     members = [replace(who, groups=team) for who in (OWNER, STRANGER)]
     known = dict(zip(("token-owner", "token-stranger"), members, strict=True)) | {"token-admin": ADMIN}

@@ -123,7 +123,7 @@ def test_a_reply_without_an_answer_is_a_failure_of_each_task(
 )
 @pytest.mark.parametrize("is_measured", [True, False])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_an_answer_is_passed_on_unchanged(
+def test_a_valid_answer_is_passed_on_unchanged(
     gateway: GatewayServer, raw: RawServer, reply: Any, is_measured: bool, indent: int | None
 ):
     body = json.dumps(reply, indent=indent).encode() + b"\n"
@@ -214,7 +214,7 @@ def test_an_error_in_a_stream_is_never_a_regular_end(
 @pytest.mark.parametrize(
     ("reply", "code"), [*FAILURES, *((FILTERED + reply, code) for reply, code in FAILURES)]
 )
-def test_a_failure_before_the_answer_is_an_ordinary_error(
+def test_a_failure_before_the_answer_is_an_error_status(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: bytes, code: str
 ):
     raw.answer(streamed(reply, DONE))

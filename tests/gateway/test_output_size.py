@@ -59,7 +59,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "fields"), WRONG, ids=[f"{name} {fields}" for name, fields in WRONG])
-def test_a_number_of_another_type_is_refused_by_its_name(
+def test_an_output_size_that_is_no_whole_number_is_refused_by_name(
     gateway: GatewayServer, vendor: Vendor, name: str, fields: dict[str, Any]
 ):
     for endpoint_name in (limited(gateway, vendor), limited(gateway, vendor, most=10**12)):
@@ -70,7 +70,7 @@ def test_a_number_of_another_type_is_refused_by_its_name(
     assert {each.completeness for each in gateway.usage.records} == {"failed"}
 
 
-def test_a_refused_number_takes_nothing_of_the_limit(gateway: GatewayServer, vendor: Vendor):
+def test_a_refused_output_size_reserves_no_tokens(gateway: GatewayServer, vendor: Vendor):
     name = limited(gateway, vendor)
     for _ in range(3):
         assert gateway.query(name, {**CHAT, "max_tokens": 90.0}).status_code == 400
@@ -116,7 +116,7 @@ COUNTED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", COUNTED, ids=str)
-def test_what_says_how_much_may_be_written_is_counted(
+def test_every_parameter_of_the_output_size_is_reserved(
     gateway: GatewayServer, vendor: Vendor, fields: dict[str, Any]
 ):
     answer = gateway.query(limited(gateway, vendor), {**CHAT, **fields})
@@ -150,7 +150,7 @@ READ: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("place", ["body", "extra", "text"])
 @pytest.mark.parametrize("fields", READ, ids=lambda fields: str(fields).replace(TEXT, "…"))
-def test_what_the_model_is_given_to_read_is_counted_wherever_it_stands(
+def test_every_text_that_the_model_reads_is_counted(
     gateway: GatewayServer, vendor: Vendor, fields: dict[str, Any], place: str
 ):
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()}
@@ -177,7 +177,7 @@ def test_what_the_model_is_given_to_read_is_counted_wherever_it_stands(
     ],
     ids=lambda more: str(more).replace(TEXT, "…"),
 )
-def test_what_a_response_is_made_from_is_counted(
+def test_every_text_of_a_responses_request_is_counted(
     gateway: GatewayServer, vendor: Vendor, more: dict[str, Any]
 ):
     body = {"model": limited(gateway, vendor), "input": "x", "max_output_tokens": 1, **more}
@@ -187,7 +187,7 @@ def test_what_a_response_is_made_from_is_counted(
     assert not vendor.requests
 
 
-def test_what_no_model_reads_is_not_counted(gateway: GatewayServer, vendor: Vendor):
+def test_metadata_and_image_data_are_not_counted(gateway: GatewayServer, vendor: Vendor):
     url = {"url": f"data:image/png;base64,{TEXT}"}
     fields = {
         "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}],
@@ -204,7 +204,7 @@ def expected_output(body: dict[str, Any], task: Task = Task.CHAT) -> tuple[int, 
     return request.max_output_tokens, request.is_unbounded
 
 
-def test_each_of_several_prompts_is_counted():
+def test_the_output_of_each_prompt_is_counted():
     body = {"max_tokens": 30, "n": 2}
     assert expected_output({**body, "prompt": ["one", "two", "three"]}, Task.COMPLETIONS) == (180, False)
     assert expected_output({**body, "prompt": [[15339, 1917], [0]]}, Task.COMPLETIONS) == (120, False)
@@ -227,11 +227,11 @@ def test_each_of_several_prompts_is_counted():
     ],
     ids=str,
 )  # fmt: skip
-def test_null_is_not_given_and_what_is_no_parameter_is_not_counted(fields: dict[str, Any]):
+def test_null_and_values_that_are_no_parameters_leave_the_output_unbounded(fields: dict[str, Any]):
     assert expected_output(fields) == (0, True)
 
 
-def test_a_completion_may_ask_for_no_tokens_of_its_own():
+def test_only_a_completion_may_have_max_tokens_of_0():
     assert expected_output({"prompt": "x", "max_tokens": 0, "echo": True}, Task.COMPLETIONS) == (0, True)
     with pytest.raises(GatewayError, match="from 1 to"):
         expected_output({"max_tokens": 0})
@@ -260,7 +260,7 @@ def test_a_completion_may_ask_for_no_tokens_of_its_own():
         ({"a": "5"}, {"a": "5"}),
     ],
 )
-def test_a_text_among_the_extra_parameters_is_sent_as_what_it_says(
+def test_a_string_in_extra_params_is_sent_as_the_json_value_it_contains(
     gateway: GatewayServer, vendor: Vendor, text: Any, sent: Any
 ):
     name = limited(gateway, vendor, most=10**6)
@@ -268,7 +268,7 @@ def test_a_text_among_the_extra_parameters_is_sent_as_what_it_says(
     assert vendor.requests[0].json["own"] == sent
 
 
-def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
+def test_a_string_parameter_of_openai_that_looks_like_a_number_stays_a_string(
     gateway: GatewayServer, vendor: Vendor
 ):
     name = limited(gateway, vendor, most=10**6)
@@ -281,7 +281,7 @@ def test_what_is_a_text_for_openai_stays_one_though_it_looks_like_a_number(
     ("extra", "most"),
     [({"max_tokens": "77", "temperature": "0.5"}, 77), ({"generationConfig": '{"maxOutputTokens": 78}'}, 78)],
 )
-def test_what_is_counted_is_what_is_sent_to_a_vendor_with_another_wire(extra: dict[str, str], most: int):
+def test_the_counted_output_size_is_the_one_sent_to_google(extra: dict[str, str], most: int):
     recorded = next(each for each in RECORDINGS if str(each) == "google-cloud-vertex-ai-hello")
     request = parse_request({**CHAT, "extra_params": extra}, task=Task.CHAT, is_response=False)
     assert request.max_output_tokens == most

@@ -146,7 +146,7 @@ def test_token_requests_and_queries_use_separate_connections(gateway: GatewaySer
     assert vendor.share(*marks) == [set(marks[:2]), set(marks[2:])]
 
 
-def test_a_query_string_may_be_a_credential(vendor: Vendor):
+def test_requests_with_different_query_strings_share_no_connection(vendor: Vendor):
     async def run() -> list[int]:
         async with running() as client:
             return [await connection_number(client, f"{vendor.url}/?key={key}") for key in "ABAB"]
@@ -154,7 +154,7 @@ def test_a_query_string_may_be_a_credential(vendor: Vendor):
     assert asyncio.run(run()) == [0, 1, 0, 1]
 
 
-def test_signed_requests_are_told_apart_by_their_keys_and_not_by_their_signatures(vendor: Vendor):
+def test_signed_requests_share_a_connection_if_their_keys_are_the_same(vendor: Vendor):
     async def run() -> list[int]:
         found = []
         async with running() as client:
@@ -182,7 +182,7 @@ def test_an_unsolicited_late_reply_is_discarded(gateway: GatewayServer, vendor: 
 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def test_a_late_reply_that_the_event_loop_has_not_read_is_noticed(vendor: Vendor, loop: Any):
+def test_an_unsolicited_reply_that_the_event_loop_has_not_read_yet_is_discarded(vendor: Vendor, loop: Any):
     """The next question is put before the loop comes round to the bytes that wait."""
     vendor.late = answer(99)
 
@@ -201,9 +201,7 @@ def test_a_late_reply_that_the_event_loop_has_not_read_is_noticed(vendor: Vendor
         assert runner.run(run()) == [0, 1, 1]
 
 
-def test_any_number_of_credentials_keeps_a_bounded_number_of_connections(
-    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_number_of_idle_connections_is_bounded(vendor: Vendor, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pool, "MAX_IDLE", 40)
 
     async def run() -> None:

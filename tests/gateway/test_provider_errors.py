@@ -50,7 +50,7 @@ def outcome(answer: requests.Response) -> tuple[int, str]:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_each_status_becomes_one_that_clients_understand(
+def test_each_status_of_a_provider_becomes_a_status_of_the_gateway(
     gateway: GatewayServer, sandbox: SandboxServer, status: int, expected: tuple[int, str], stream: bool
 ):
     sandbox.set_faults(status=status, message="The model said no.")
@@ -60,7 +60,7 @@ def test_each_status_becomes_one_that_clients_understand(
     assert "The model said no." in answer.json()["message"]
 
 
-def test_a_refused_key_does_not_look_like_the_callers_own(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_refused_provider_key_is_not_answered_with_401(gateway: GatewayServer, sandbox: SandboxServer):
     gateway.publish(endpoint("chat", entity(base=sandbox.base, key="sandbox-invalid")))
     answer = gateway.query()
     assert outcome(answer) == (400, "BAD_REQUEST")
@@ -87,7 +87,7 @@ def test_the_providers_retry_after_is_passed_on_in_whole_seconds(
     assert gateway.query().headers["retry-after"] == expected
 
 
-def test_an_exhausted_quota_has_no_retry_after(gateway: GatewayServer, sandbox: SandboxServer):
+def test_an_exhausted_quota_is_400(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.set_faults(status=429, message="insufficient_quota: pay first.")
     assert outcome(gateway.query()) == (400, "BAD_REQUEST")
 
@@ -96,7 +96,7 @@ def test_an_exhausted_quota_has_no_retry_after(gateway: GatewayServer, sandbox: 
     "message",
     [f"Key {CANARY} is bad.", f"Bearer {CANARY}", "Incorrect API key provided: sk-ab***yz.", f"x{CANARY}x"],
 )
-def test_a_secret_in_the_providers_words_is_taken_out(
+def test_a_secret_in_the_providers_message_is_redacted(
     gateway: GatewayServer, sandbox: SandboxServer, message: str
 ):
     sandbox.set_faults(status=401, message=message)
@@ -126,14 +126,12 @@ def test_a_redirect_is_not_followed(gateway: GatewayServer, sandbox: SandboxServ
         b"HTTP/1.1 204 No Content\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_not_a_json_object_is_the_providers_fault(
-    gateway: GatewayServer, raw: RawServer, content: bytes
-):
+def test_a_reply_that_is_not_a_json_object_is_500(gateway: GatewayServer, raw: RawServer, content: bytes):
     raw.answer(content)
     assert outcome(gateway.query("raw")) == (500, "INTERNAL_ERROR")
 
 
-def test_a_web_page_as_an_error_is_not_quoted(gateway: GatewayServer, raw: RawServer):
+def test_an_error_page_in_html_is_not_quoted(gateway: GatewayServer, raw: RawServer):
     raw.answer(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 21\r\n\r\n<html>oh no!</html>  ")
     answer = gateway.query("raw")
     assert outcome(answer) == (503, "TEMPORARILY_UNAVAILABLE")
@@ -154,7 +152,7 @@ def test_a_web_page_as_an_error_is_not_quoted(gateway: GatewayServer, raw: RawSe
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
     ],
 )
-def test_a_reply_that_is_not_proper_http_is_an_error(gateway: GatewayServer, raw: RawServer, content: bytes):
+def test_a_reply_that_is_not_valid_http_is_503(gateway: GatewayServer, raw: RawServer, content: bytes):
     raw.answer(content)
     assert outcome(gateway.query("raw")) == (503, "TEMPORARILY_UNAVAILABLE")
 
@@ -176,14 +174,14 @@ def test_an_endless_response_head_is_refused(gateway: GatewayServer, raw: RawSer
     assert "too many headers" in answer.json()["message"]
 
 
-def test_an_interim_reply_is_not_the_answer(gateway: GatewayServer, raw: RawServer):
+def test_interim_responses_are_skipped(gateway: GatewayServer, raw: RawServer):
     raw.answer(
         b'HTTP/1.1 100 Continue\r\nx: 1\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}'
     )
     assert gateway.query("raw").json() == {"data": 1}
 
 
-def test_a_reply_that_ends_with_the_connection_is_whole(gateway: GatewayServer, raw: RawServer):
+def test_a_reply_without_a_length_ends_with_the_connection(gateway: GatewayServer, raw: RawServer):
     raw.answer(b'HTTP/1.0 200 OK\r\n\r\n{"data": 1}')
     assert gateway.query("raw").json() == {"data": 1}
 
@@ -197,7 +195,7 @@ def test_a_connection_that_was_closed_while_idle_is_replaced(gateway: GatewaySer
     assert len(raw.requests) == 5
 
 
-def test_bytes_after_the_answer_are_never_read_as_the_next_one(gateway: GatewayServer, raw: RawServer):
+def test_bytes_after_a_reply_are_never_read_as_the_next_reply(gateway: GatewayServer, raw: RawServer):
     raw.answer(
         b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 2}',
         close=False,
@@ -231,6 +229,6 @@ def test_a_provider_that_does_not_begin_to_answer_is_504(
     wait_until(lambda: sandbox.requests("chat/completions")[0]["gone"])
 
 
-def test_a_provider_that_is_cut_in_a_whole_answer_is_503(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_reply_that_is_cut_is_503(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.set_faults(cut_after=0)
     assert outcome(gateway.query()) == (503, "TEMPORARILY_UNAVAILABLE")

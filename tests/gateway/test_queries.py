@@ -31,7 +31,9 @@ def test_a_chat_query_is_answered(gateway: GatewayServer, sandbox: SandboxServer
     ("name", "body", "kind"),
     [("text", {"prompt": "Once upon"}, "text_completion"), ("vectors", {"input": ["a", "b"]}, "list")],
 )
-def test_each_task_is_answered(gateway: GatewayServer, name: str, body: dict[str, object], kind: str):
+def test_completions_and_embeddings_are_answered(
+    gateway: GatewayServer, name: str, body: dict[str, object], kind: str
+):
     answer = gateway.query(name, body)
     assert (answer.status_code, answer.json()["object"]) == (200, kind)
 
@@ -57,7 +59,7 @@ def test_a_served_entity_can_be_addressed(gateway: GatewayServer):
     assert gateway.post("chat/served-models/other/invocations", CHAT).status_code == 404
 
 
-def test_embeddings_come_back_in_the_encoding_that_was_asked_for(gateway: GatewayServer):
+def test_embeddings_have_the_requested_encoding(gateway: GatewayServer):
     plain = gateway.query("vectors", {"input": "a", "dimensions": 8}).json()["data"][0]["embedding"]
     packed = gateway.query("vectors", {"input": "a", "dimensions": 8, "encoding_format": "base64"})
     assert struct.unpack("8f", base64.b64decode(packed.json()["data"][0]["embedding"])) == pytest.approx(
@@ -65,7 +67,7 @@ def test_embeddings_come_back_in_the_encoding_that_was_asked_for(gateway: Gatewa
     )
 
 
-def test_the_answer_says_what_served_it_and_how_long_the_gateway_took(
+def test_headers_name_the_served_entity_and_the_overhead_of_the_gateway(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
     sandbox.set_faults(latency=1.5)
@@ -79,7 +81,7 @@ def test_an_invalid_request_id_is_replaced(gateway: GatewayServer):
     assert len(gateway.query(headers={"X-Request-Id": "no spaces allowed"}).headers["x-request-id"]) == 32
 
 
-def test_what_is_meant_for_the_gateway_is_not_passed_on(gateway: GatewayServer, sandbox: SandboxServer):
+def test_fields_for_the_gateway_are_not_passed_on(gateway: GatewayServer, sandbox: SandboxServer):
     body = {
         **CHAT,
         "client_request_id": "x",
@@ -93,7 +95,9 @@ def test_what_is_meant_for_the_gateway_is_not_passed_on(gateway: GatewayServer, 
     assert "token-owner" not in str(request)
 
 
-def test_models_are_those_that_the_caller_may_query(gateway: GatewayServer, sandbox: SandboxServer):
+def test_the_models_list_contains_the_endpoints_that_the_caller_may_query(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
     open_one = endpoint("open", entity(base=sandbox.base), everyone=True, users=frozenset())
     gateway.publish(open_one, *gateway.holder.current.endpoints.values())
 
@@ -107,7 +111,7 @@ def test_models_are_those_that_the_caller_may_query(gateway: GatewayServer, sand
     assert names("token-admin") == ["chat", "open", "text", "vectors"]
 
 
-def test_connections_are_used_again(gateway: GatewayServer):
+def test_connections_to_the_provider_are_reused(gateway: GatewayServer):
     with raw_server() as server:
         server.answer(b'HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n{"choices":[{}]}', close=False)
         gateway.add(endpoint("raw", entity(base=server.url)))
@@ -143,7 +147,9 @@ def test_a_change_applies_to_the_next_query_and_not_to_running_ones(
     )
 
 
-def test_swaps_during_many_queries_never_mix_two_configs(gateway: GatewayServer, sandbox: SandboxServer):
+def test_each_query_uses_one_config_while_configs_are_replaced(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
     from concurrent.futures import ThreadPoolExecutor
 
     def version(number: int) -> None:
@@ -162,15 +168,13 @@ def test_swaps_during_many_queries_never_mix_two_configs(gateway: GatewayServer,
         assert sent[str(number)] == answer.headers["served-model-name"].replace("entity", "sk")
 
 
-def test_an_endpoint_of_another_task_is_not_served_under_this_path(gateway: GatewayServer):
+def test_an_openai_path_refuses_an_endpoint_of_another_task(gateway: GatewayServer):
     answer = gateway.post("embeddings", {"model": "chat", "input": "a"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert answer.json()["message"].endswith("has the task Chat. Use the path chat/completions.")
 
 
-def test_each_config_of_the_sandbox_provider_leads_to_the_replaced_address(
-    gateway: GatewayServer, sandbox: SandboxServer
-):
+def test_the_replaced_address_of_a_provider_is_used(gateway: GatewayServer, sandbox: SandboxServer):
     from serving_ui.catalogue.registry import PROVIDERS
     from serving_ui.catalogue.upstream import Addresses
     from serving_ui.gateway.snapshot import Entity

@@ -224,7 +224,7 @@ def test_usage_is_streamed_to_callers_that_ask_for_it(gateway: GatewayServer, mo
     assert COUNTS in answer.content
 
 
-def test_counts_beside_a_choice_are_passed_on_in_any_case(gateway: GatewayServer, model: Vendor):
+def test_an_event_with_both_a_choice_and_counts_is_passed_on(gateway: GatewayServer, model: Vendor):
     content_event = chunk("a", usage=USAGE)
     model.set_answers(Answer.stream(content_event, END, DONE))
     assert content_event in gateway.query("model", STREAM).content

@@ -69,7 +69,7 @@ def has_part(text: str, secret: str, name: str = "plain") -> bool:
 
 @pytest.mark.parametrize("name", SPELLINGS)
 @pytest.mark.parametrize("secret", [SECRET, PLAIN], ids=["odd", "plain"])
-def test_no_spelling_of_a_secret_is_left(name: str, secret: str):
+def test_every_spelling_of_a_secret_is_redacted(name: str, secret: str):
     for before, behind in (
         ("", ""),
         ("The key ", " is wrong."),
@@ -83,7 +83,7 @@ def test_no_spelling_of_a_secret_is_left(name: str, secret: str):
 
 
 @pytest.mark.parametrize("name", [*BY_LETTER, *BASE64])
-def test_no_beginning_of_a_secret_is_left_where_the_text_was_cut(name: str):
+def test_the_beginning_of_a_secret_at_the_end_of_a_cut_text_is_redacted(name: str):
     whole = SPELLINGS[name](SECRET)
     for length in range(len(whole)):
         redacted = redact(f"The key is {whole[:length]}", [SECRET], is_cut=True)
@@ -91,7 +91,7 @@ def test_no_beginning_of_a_secret_is_left_where_the_text_was_cut(name: str):
         assert redacted.startswith("The key is")
 
 
-def test_what_is_no_secret_stays():
+def test_text_without_a_secret_is_unchanged():
     words = 'Use "model" & 100% of it: a/b+c \\u0041 %41 ... or **bold**, see https://x.test/?a=b&amp;c.'
     assert redact(words, [PLAIN, SECRET, "xyz"]) == words
     assert redact(words, []) == words
@@ -104,7 +104,7 @@ def test_what_is_no_secret_stays():
     st.text(max_size=30),
     st.sampled_from([*BY_LETTER, *BASE64]),
 )
-def test_any_secret_in_any_text_is_found(secret: str, before: str, behind: str, name: str):
+def test_any_secret_in_any_text_is_redacted(secret: str, before: str, behind: str, name: str):
     redacted = redact(f"{before} {SPELLINGS[name](secret)} {behind}", [secret])
     assert "[secret]" in redacted
     if secret not in before + behind + "[secret]":
@@ -112,7 +112,7 @@ def test_any_secret_in_any_text_is_found(secret: str, before: str, behind: str, 
 
 
 @given(st.binary(max_size=200), st.lists(st.text(min_size=4, max_size=12), max_size=3), st.booleans())
-def test_any_bytes_give_words(body: bytes, secrets: list[str], is_cut: bool):
+def test_a_message_is_made_of_any_bytes(body: bytes, secrets: list[str], is_cut: bool):
     assert isinstance(provider_message(body, secrets=secrets), str)
     assert isinstance(redact(body.decode("latin-1"), secrets, is_cut=is_cut), str)
 
@@ -122,7 +122,7 @@ CUTS = {"words": errors.MAX_MESSAGE_CHARS, "text": 4 * errors.MAX_MESSAGE_CHARS,
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("shape", ["text", "json", "json in json"])
-def test_a_key_at_any_place_of_an_error_is_never_told(
+def test_a_key_at_any_place_of_an_error_is_redacted(
     gateway: GatewayServer, vendor: Vendor, cut: str, shape: str
 ):
     """At each offset around each place where words are cut, through the running gateway."""
@@ -137,7 +137,7 @@ def test_a_key_at_any_place_of_an_error_is_never_told(
         assert not has_part(answer.text, PLAIN), answer.text[-200:]
 
 
-def test_a_key_repeated_until_the_cut_is_never_told(gateway: GatewayServer, vendor: Vendor):
+def test_a_key_repeated_beyond_the_cut_is_redacted(gateway: GatewayServer, vendor: Vendor):
     """Each one shrinks to [secret], which draws what was behind the cut into what is told."""
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for lead in range(0, len(PLAIN), 5):
@@ -145,7 +145,7 @@ def test_a_key_repeated_until_the_cut_is_never_told(gateway: GatewayServer, vend
         assert not has_part(gateway.query("canary").text, PLAIN)
 
 
-def test_a_key_in_the_error_of_a_stream_is_never_told(gateway: GatewayServer, vendor: Vendor):
+def test_a_key_in_the_error_of_a_stream_is_redacted(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for at in range(errors.MAX_MESSAGE_CHARS - len(PLAIN) - 5, errors.MAX_MESSAGE_CHARS + 4, 7):
         event = json.dumps({"error": {"message": "w" * at + " " + PLAIN}})

@@ -31,7 +31,7 @@ def test_a_query_without_a_valid_token_is_401(gateway: GatewayServer, token: str
     assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
 
 
-def test_an_ended_token_is_401(gateway: GatewayServer):
+def test_an_expired_token_is_401(gateway: GatewayServer):
     tokens = dict(gateway.holder.current.tokens)
     tokens[sha256(b"old").digest()] = TokenEntry(OWNER, expires_at=time.time() - 1)
     tokens[sha256(b"young").digest()] = TokenEntry(OWNER, expires_at=time.time() + 60)
@@ -40,7 +40,7 @@ def test_an_ended_token_is_401(gateway: GatewayServer):
     assert gateway.query(token="young").status_code == 200
 
 
-def test_a_pass_opens_what_its_user_may_query(gateway: GatewayServer):
+def test_a_session_token_may_query_what_its_user_may_query(gateway: GatewayServer):
     key = gateway.holder.current.session_token_key
 
     def status(user_id: str, *, key: bytes = key, seconds: float = 60) -> int:
@@ -54,7 +54,7 @@ def test_a_pass_opens_what_its_user_may_query(gateway: GatewayServer):
     assert status(OWNER.id, key=b"another") == 401
 
 
-def test_no_pass_is_good_without_a_key(gateway: GatewayServer):
+def test_no_session_token_is_valid_without_a_signing_key(gateway: GatewayServer):
     value = make_session_token(
         key=gateway.holder.current.session_token_key, user_id=OWNER.id, expires=time.time() + 60
     )
@@ -62,21 +62,21 @@ def test_no_pass_is_good_without_a_key(gateway: GatewayServer):
     assert gateway.query(token=value).status_code == 401
 
 
-def test_an_endpoint_of_others_looks_as_if_it_did_not_exist(gateway: GatewayServer):
+def test_an_endpoint_without_any_right_is_answered_like_a_missing_one(gateway: GatewayServer):
     hidden, missing = gateway.query(token="token-stranger"), gateway.query("nothing", token="token-stranger")
     assert (hidden.status_code, hidden.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
     assert hidden.json()["message"] == missing.json()["message"].replace("nothing", "chat")
     assert gateway.query(token="token-admin").status_code == 200
 
 
-def test_who_may_only_see_it_is_told_so(gateway: GatewayServer):
+def test_a_viewer_without_the_right_to_query_is_403(gateway: GatewayServer):
     chat = gateway.holder.current.endpoints["chat"]
     gateway.publish(replace(chat, viewers=frozenset({STRANGER.id})))
     answer = gateway.query(token="token-stranger")
     assert (answer.status_code, answer.json()["error_code"]) == (403, "PERMISSION_DENIED")
 
 
-def test_an_endpoint_that_is_not_ready_says_so(gateway: GatewayServer):
+def test_an_endpoint_that_is_not_ready_is_400_with_the_reason(gateway: GatewayServer):
     chat = gateway.holder.current.endpoints["chat"]
     gateway.publish(replace(chat, ready=False, entities=(), problem="The provider refused the key."))
     answer = gateway.query()
@@ -102,7 +102,7 @@ def test_an_endpoint_that_is_not_ready_says_so(gateway: GatewayServer):
         ("chat", {**CHAT, "extra_params": "x"}, "extra_params"),
     ],
 )
-def test_a_body_that_the_task_cannot_use_is_refused_by_field(
+def test_a_body_that_does_not_fit_the_task_is_refused_by_field(
     gateway: GatewayServer, name: str, body: Any, word: str
 ):
     answer = gateway.query(name, body)
@@ -160,7 +160,7 @@ def test_a_compressed_query_is_read(
     assert sandbox.requests()[0]["body"]["messages"] == CHAT["messages"]
 
 
-def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
+def test_a_query_that_is_too_large_when_decompressed_is_refused(gateway: GatewayServer):
     content = gzip.compress(b'{"messages": ["' + b"x" * QUERY_BODY.max_bytes + b'"]}')
     answer = gateway.query(body=content, headers={"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
@@ -168,7 +168,7 @@ def test_a_query_that_becomes_too_large_is_refused(gateway: GatewayServer):
     assert gateway.usage.last.status == 400
 
 
-def test_two_tokens_are_refused(gateway: GatewayServer):
+def test_two_authorization_headers_are_refused(gateway: GatewayServer):
     """A proxy before us may have looked at the first one; which is meant nobody can say."""
     caller = HTTPConnection(gateway.url.removeprefix("http://"), timeout=60)
     caller.putrequest("GET", "/serving-endpoints/models")
@@ -202,7 +202,7 @@ def test_a_task_that_the_provider_does_not_have_answers_501(gateway: GatewayServ
     assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 
-def test_a_key_that_no_header_can_carry_is_refused(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_key_that_is_no_valid_header_value_is_refused(gateway: GatewayServer, sandbox: SandboxServer):
     served = entity(base=sandbox.base)
     object.__setattr__(served.config, "openai_api_key", Secret.from_plaintext("sk-a\r\nX-Evil: 1"))
     gateway.publish(endpoint("chat", served))

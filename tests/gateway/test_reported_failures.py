@@ -70,7 +70,7 @@ PATHS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "body"), PATHS, ids=[path for path, _body in PATHS])
-def test_another_one_answers_on_every_path(
+def test_a_reported_failure_leads_to_a_fallback_on_every_path(
     gateway: GatewayServer, vendors: list[Vendor], path: str, body: dict[str, Any]
 ):
     first, second = vendors
@@ -84,7 +84,7 @@ def test_another_one_answers_on_every_path(
 
 
 @pytest.mark.parametrize("path", ["chat-2/invocations", "text-2/invocations", "responses"])
-def test_another_one_answers_when_the_first_event_tells_of_a_failure(
+def test_a_failure_in_the_first_event_leads_to_a_fallback(
     gateway: GatewayServer, vendors: list[Vendor], path: str
 ):
     first, second = vendors
@@ -113,7 +113,7 @@ def test_another_one_answers_when_the_first_event_tells_of_a_failure(
     ids=["a web page", "cut", "cut at a brace", "empty", "a list", "a text", "nothing"],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_another_one_answers_when_an_answer_cannot_be_read(
+def test_an_unreadable_answer_leads_to_a_fallback(
     gateway: GatewayServer, vendors: list[Vendor], answer: Answer, stream: bool
 ):
     first, second = vendors
@@ -127,7 +127,7 @@ def test_another_one_answers_when_an_answer_cannot_be_read(
     assert [each.completeness for each in gateway.usage.records] == ["complete", "failed"]
 
 
-def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServer, vendors: list[Vendor]):
+def test_a_reported_client_error_leads_to_no_fallback(gateway: GatewayServer, vendors: list[Vendor]):
     first, second = vendors
     first.set_answers(Answer.json({"error": {"message": "Too long.", "code": "context_length_exceeded"}}))
     answer = gateway.query("chat-2")
@@ -151,7 +151,7 @@ def test_nobody_is_asked_instead_when_the_question_is_wrong(gateway: GatewayServ
         ({"error": {"message": "x", "type": "authentication_error"}}, (400, "BAD_REQUEST")),
     ],
 )
-def test_it_is_what_its_status_would_have_been(
+def test_a_reported_failure_is_answered_like_the_corresponding_status(
     gateway: GatewayServer, model: Vendor, reply: Any, expected: tuple[int, str], stream: bool
 ):
     model.set_answers(Answer.stream(event(reply), DONE) if stream else Answer.json(reply), GOOD)
@@ -164,7 +164,7 @@ def test_it_is_what_its_status_would_have_been(
     assert (record.tokens_source, record.retries, len(model.requests)) == ("none", 0, 1)
 
 
-def test_a_stream_that_was_asked_for_can_fail_without_being_one(gateway: GatewayServer, model: Vendor):
+def test_a_json_error_instead_of_a_stream_is_an_error_status(gateway: GatewayServer, model: Vendor):
     model.set_answers(Answer.json(BUSY))
     answer = gateway.query("model", STREAM)
     assert (answer.status_code, answer.json()["error_code"]) == AWAY
@@ -172,7 +172,7 @@ def test_a_stream_that_was_asked_for_can_fail_without_being_one(gateway: Gateway
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-def test_events_of_another_content_type_can_tell_of_a_failure(
+def test_a_failure_in_events_of_another_content_type_is_found(
     gateway: GatewayServer, model: Vendor, kind: str
 ):
     model.set_answers(Answer.stream(b"\n", chunk("a"), event(BUSY), DONE, kind=kind))
@@ -181,7 +181,7 @@ def test_events_of_another_content_type_can_tell_of_a_failure(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model: Vendor, stream: bool):
+def test_a_failure_in_a_compressed_answer_is_found(gateway: GatewayServer, model: Vendor, stream: bool):
     reply = gzip.compress(event(BUSY) if stream else json.dumps(BUSY).encode())
     kind = EVENT_STREAM if stream else "application/json; charset=utf-8"
     model.set_answers(
@@ -193,7 +193,7 @@ def test_a_compressed_answer_can_tell_of_a_failure(gateway: GatewayServer, model
     assert len(model.requests) == 1
 
 
-def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: GatewayServer, model: Vendor):
+def test_tokens_of_a_whole_answer_instead_of_a_stream_are_counted(gateway: GatewayServer, model: Vendor):
     model.set_answers(GOOD)
     assert gateway.query("model", STREAM).status_code == 501
     record = gateway.usage.last
@@ -214,7 +214,7 @@ def test_what_was_used_for_an_answer_that_was_no_stream_is_counted(gateway: Gate
         (event({"type": "error", "error": {"type": "overloaded_error"}}), "TEMPORARILY_UNAVAILABLE"),
     ],
 )
-def test_a_stream_that_has_begun_ends_with_the_failure(
+def test_a_failure_after_the_first_event_is_the_last_event(
     gateway: GatewayServer, model: Vendor, reply: bytes, code: str
 ):
     model.set_answers(Answer.stream(chunk("Twelve chars"), reply, END, DONE))
@@ -240,7 +240,7 @@ def test_consecutive_reported_failures_open_the_circuit(
     assert len(model.requests) == MAX_FAILURES
 
 
-def test_a_host_that_tells_of_limits_is_there(gateway: GatewayServer, model: Vendor):
+def test_a_reported_rate_limit_closes_the_circuit(gateway: GatewayServer, model: Vendor):
     circuit = gateway.gateway.client.circuit(model.url)
     circuit.record_failure(0)
     model.set_answers(Answer.json({"error": {"message": "x", "code": 429}}))
@@ -248,7 +248,7 @@ def test_a_host_that_tells_of_limits_is_there(gateway: GatewayServer, model: Ven
     assert circuit.failures == 0
 
 
-def test_a_host_that_was_left_alone_is_back_with_the_first_event(gateway: GatewayServer, model: Vendor):
+def test_the_first_event_of_a_probe_closes_the_circuit(gateway: GatewayServer, model: Vendor):
     circuit = gateway.gateway.client.circuit(model.url)
     for _ in range(MAX_FAILURES):
         circuit.record_failure(-1000.0)
@@ -286,7 +286,7 @@ VENDORS: list[tuple[str, Answer, tuple[int, str]]] = [
 
 
 @pytest.mark.parametrize(("name", "answer", "expected"), VENDORS)
-def test_each_vendors_spelling_keeps_its_kind(
+def test_each_vendors_errors_are_mapped_to_a_status(
     gateway: GatewayServer,
     vendor: Vendor,
     name: str,
@@ -305,7 +305,7 @@ def test_each_vendors_spelling_keeps_its_kind(
     assert gateway.usage.last.completeness == "failed"
 
 
-def test_an_answer_that_nobody_can_use_is_a_failure_with_what_it_cost(gateway: GatewayServer, vendor: Vendor):
+def test_an_unusable_answer_is_a_failure_with_its_token_counts(gateway: GatewayServer, vendor: Vendor):
     recorded = next(each for each in RECORDINGS if str(each) == "amazon-bedrock-hello")
     gateway.lead(vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url))
     vendor.set_answers(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
@@ -322,7 +322,9 @@ FAILED = {
 }
 
 
-def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: GatewayServer, model: Vendor):
+def test_a_failed_response_ends_the_stream_and_is_recorded_as_a_failure(
+    gateway: GatewayServer, model: Vendor
+):
     model.set_answers(
         Answer.stream(BEGIN, DELTA, sent("response.failed", sequence_number=2, response=FAILED), DONE)
     )
@@ -340,7 +342,7 @@ def test_a_response_that_failed_is_its_last_event_and_a_failure(gateway: Gateway
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
 
-def test_the_official_client_reads_the_event_of_a_response_that_failed(gateway: GatewayServer, model: Vendor):
+def test_the_openai_client_reads_the_event_of_a_failed_response(gateway: GatewayServer, model: Vendor):
     model.set_answers(Answer.stream(BEGIN, sent("response.failed", sequence_number=1, response=FAILED)))
     client = openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
     *_, last = client.responses.create(model="model", input="x", stream=True)
@@ -351,7 +353,7 @@ def test_the_official_client_reads_the_event_of_a_response_that_failed(gateway: 
 @pytest.mark.parametrize(
     "answer", [Answer.json(FAILED), Answer.stream(sent("response.failed", response=FAILED))]
 )
-def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
+def test_a_response_that_failed_before_it_began_is_an_error_status(
     gateway: GatewayServer, model: Vendor, answer: Answer
 ):
     model.set_answers(answer)
@@ -365,7 +367,7 @@ def test_a_response_that_failed_before_it_began_is_an_ordinary_error(
     assert gateway.usage.last.completeness == "failed"
 
 
-def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
+def test_an_error_field_of_null_is_no_failure(gateway: GatewayServer, model: Vendor):
     whole = {"error": None, "choices": [{"message": {"content": "error"}, "finish_reason": "stop"}]}
     model.set_answers(Answer.json(whole))
     assert gateway.query("model").json() == whole
@@ -375,7 +377,9 @@ def test_an_error_of_null_is_none(gateway: GatewayServer, model: Vendor):
     assert {each.completeness for each in gateway.usage.records} == {"complete"}
 
 
-def test_an_error_is_found_at_both_ends_of_a_long_answer(gateway: GatewayServer, model: Vendor):
+def test_an_error_is_found_at_the_beginning_and_at_the_end_of_a_long_answer(
+    gateway: GatewayServer, model: Vendor
+):
     choice = {"index": 0, "message": {"role": "assistant", "content": "x" * 300_000}}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     for reply in (

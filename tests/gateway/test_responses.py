@@ -73,7 +73,7 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
 
-def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI):
+def test_the_openai_client_gets_an_answer(gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI):
     thinker.set_answers(Answer.json(RESPONSE), at="/responses")
     answer = client.responses.create(
         model="thinker", input="Say hello.", extra_body={"usage_context": {"team": "a"}}
@@ -88,7 +88,7 @@ def test_the_official_client_gets_an_answer(gateway: GatewayServer, thinker: Ven
     assert record.usage_context == {"team": "a"}
 
 
-def test_the_official_client_gets_every_event_by_its_name(
+def test_the_openai_client_gets_every_named_event(
     gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
 ):
     thinker.set_answers(Answer.stream(BEGIN, DELTA, END))
@@ -102,7 +102,7 @@ def test_the_official_client_gets_every_event_by_its_name(
 
 
 @pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
-def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: Vendor, last: str):
+def test_the_stream_ends_with_the_providers_last_event(gateway: GatewayServer, thinker: Vendor, last: str):
     end = sent(last, response=RESPONSE)
     thinker.set_answers(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
@@ -110,7 +110,7 @@ def test_the_providers_last_event_is_the_last(gateway: GatewayServer, thinker: V
     assert gateway.usage.last.completeness == "complete"
 
 
-def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
+def test_a_stream_that_ends_early_makes_the_client_raise(
     gateway: GatewayServer, thinker: Vendor, client: openai.OpenAI
 ):
     thinker.set_answers(Answer.stream(BEGIN, DELTA))
@@ -121,7 +121,7 @@ def test_a_stream_that_stops_short_ends_with_an_error_that_the_client_raises(
     assert (record.completeness, record.tokens_source, record.tokens_out) == ("truncated", "estimated", 1)
 
 
-def test_an_error_event_is_told_without_secrets(gateway: GatewayServer, thinker: Vendor):
+def test_an_error_event_is_passed_on_without_secrets(gateway: GatewayServer, thinker: Vendor):
     error = sent("error", code="server_error", message=f"No capacity for {CANARY}.")
     thinker.set_answers(Answer.stream(BEGIN, error))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
@@ -129,7 +129,9 @@ def test_an_error_event_is_told_without_secrets(gateway: GatewayServer, thinker:
     assert CANARY not in answer.text
 
 
-def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: GatewayServer, vendor: Vendor):
+def test_azure_gets_a_response_at_its_v1_path_with_the_deployment_as_model(
+    gateway: GatewayServer, vendor: Vendor
+):
     azure = entity(
         base=vendor.url,
         openai_api_type="azure",
@@ -147,7 +149,7 @@ def test_azure_has_it_under_its_v1_path_with_the_deployment_as_model(gateway: Ga
 @pytest.mark.parametrize(
     "name", [each.name for each in PROVIDERS.values() if each.build_responses_request is None]
 )
-def test_a_provider_that_does_not_speak_it_is_told_of(gateway: GatewayServer, name: str):
+def test_a_provider_without_a_responses_api_is_400(gateway: GatewayServer, name: str):
     provider = PROVIDERS[name]
     served = Entity("other", name, "a-model", Task.CHAT, provider.config.model_construct())
     gateway.add(endpoint("other", served))
@@ -168,7 +170,7 @@ SPEAKERS = {
 }
 
 
-def test_these_providers_speak_it():
+def test_the_providers_with_a_responses_api_are_tested():
     assert {
         each.name for each in PROVIDERS.values() if each.build_responses_request is not None
     } == SPEAKERS.keys()
@@ -176,7 +178,7 @@ def test_these_providers_speak_it():
 
 @pytest.mark.parametrize("name", SPEAKERS)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
+def test_a_response_is_requested_at_the_path_of_the_provider(
     gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI, name: str, stream: bool
 ):
     block, path = SPEAKERS[name]
@@ -197,6 +199,6 @@ def test_a_provider_that_speaks_it_is_asked_at_its_own_path(
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (11, 3, "reported")
 
 
-def test_an_endpoint_of_another_task_has_no_responses(gateway: GatewayServer):
+def test_an_endpoint_of_another_task_than_chat_has_no_responses(gateway: GatewayServer):
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "model": "vectors"})
     assert (answer.status_code, "has the task" in answer.json()["message"]) == (400, True)

@@ -38,7 +38,7 @@ def busy_vendor(gateway: GatewayServer, vendor: Vendor) -> Vendor:
 
 
 @pytest.mark.parametrize("status", [429, 503, 529])
-def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_then(
+def test_a_refusal_with_a_retry_after_is_retried_after_that_time(
     gateway: GatewayServer, busy_vendor: Vendor, status: int
 ):
     busy_vendor.set_answers(refusal(status, Retry_After="1"), refusal(status, Retry_After="1"), GOOD)
@@ -50,7 +50,7 @@ def test_a_provider_that_turns_down_and_says_when_to_come_back_is_asked_again_th
     assert float(answer.headers["x-gateway-overhead-ms"]) < 2000, "the delays are no overhead"
 
 
-def test_milliseconds_are_waited_for_as_well(gateway: GatewayServer, busy_vendor: Vendor):
+def test_retry_after_ms_is_used_for_the_delay(gateway: GatewayServer, busy_vendor: Vendor):
     """Azure says both; the seconds are rounded up."""
     busy_vendor.set_answers(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
     assert (gateway.query("busy").status_code, len(busy_vendor.requests)) == (200, 2)
@@ -114,13 +114,13 @@ def test_the_last_refusal_is_what_the_caller_gets(gateway: GatewayServer, busy_v
     assert len(busy_vendor.requests) == retries.MAX_ATTEMPTS
 
 
-def test_a_refused_connection_is_tried_again(gateway: GatewayServer):
+def test_a_refused_connection_is_retried(gateway: GatewayServer):
     gateway.add(endpoint("away", entity(base=f"http://127.0.0.1:{free_port()}")))
     assert gateway.query("away").status_code == 503
     assert gateway.usage.last.retries == retries.MAX_ATTEMPTS - 1
 
 
-def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, busy_vendor: Vendor):
+def test_a_stream_that_has_begun_is_never_retried(gateway: GatewayServer, busy_vendor: Vendor):
     event = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
     busy_vendor.set_answers(Answer.stream(event, cut=True), GOOD)
     answer = gateway.query("busy", {**CHAT, "stream": True})
@@ -128,9 +128,7 @@ def test_a_stream_that_has_begun_is_never_asked_again(gateway: GatewayServer, bu
     assert len(busy_vendor.requests) == 1
 
 
-def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
-    gateway: GatewayServer, busy_vendor: Vendor
-):
+def test_a_disconnect_during_a_delay_cancels_the_retry(gateway: GatewayServer, busy_vendor: Vendor):
     busy_vendor.set_answers(refusal(429, Retry_After="4"), GOOD)
     disconnect_when(lambda: busy_vendor.requests, gateway, "busy")
     wait_until(lambda: gateway.usage.records)
@@ -138,9 +136,7 @@ def test_a_caller_who_leaves_while_the_gateway_waits_ends_the_waiting(
     assert len(busy_vendor.requests) == 1
 
 
-def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
-    gateway: GatewayServer, busy_vendor: Vendor
-):
+def test_a_timeout_is_not_retried(gateway: GatewayServer, busy_vendor: Vendor):
     gateway.add(endpoint("busy", entity(base=busy_vendor.url), timeouts=Timeouts(first_byte=1.5)))
     busy_vendor.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()), GOOD)
     assert gateway.query("busy").status_code == 504
@@ -152,7 +148,7 @@ def test_a_provider_is_not_asked_again_when_the_time_of_the_query_is_up(
     spent=st.floats(0, 100),
     retry_after=st.none() | st.floats(0, 1e6),
 )
-def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
+def test_delays_stay_within_the_total_and_are_never_shorter_than_retry_after(
     attempts: int, spent: float, retry_after: float | None
 ):
     seconds = retries.retry_delay(attempts=attempts, spent=spent, retry_after=retry_after)
@@ -162,7 +158,7 @@ def test_a_pause_stays_in_the_budget_and_is_never_shorter_than_asked(
         assert spent + seconds <= retries.MAX_TOTAL_DELAY_SECONDS
 
 
-def test_a_date_in_a_moment_is_waited_for(gateway: GatewayServer, busy_vendor: Vendor):
+def test_a_retry_after_that_is_a_date_is_used_for_the_delay(gateway: GatewayServer, busy_vendor: Vendor):
     at = "Mon, 23 Nov 2026 10:00:00 GMT"
     busy_vendor.set_answers(refusal(429, Retry_After=at.replace(":00 GMT", ":01 GMT"), Date=at), GOOD)
     assert gateway.query("busy").status_code == 200
@@ -186,7 +182,7 @@ def date(seconds: float) -> str:
     ],
     ids=["seconds", "negative", "date", "past date", "date by their clock", "date by no clock", "half"],
 )
-def test_how_long_a_provider_asks_for_is_understood(
+def test_retry_after_is_parsed_as_seconds_or_a_date(
     after: str | int, now: str | int | None, least: float, most: float
 ):
     """Numbers are so many seconds from now, as a date."""
@@ -209,13 +205,13 @@ def test_how_long_a_provider_asks_for_is_understood(
         ({"retry-after-ms": "inf", "retry-after": "nan"}, None),
     ],
 )
-def test_milliseconds_come_first(headers: dict[str, str], seconds: float | None):
+def test_retry_after_ms_takes_precedence_over_retry_after(headers: dict[str, str], seconds: float | None):
     assert retry_after_seconds(headers) == seconds
 
 
 @given(
     value=st.text(max_size=40) | st.floats().map(str) | st.datetimes().map(format_datetime), date=st.text()
 )
-def test_any_retry_after_can_be_read(value: str, date: str):
+def test_any_retry_after_is_parsed_without_an_error(value: str, date: str):
     seconds = retry_after_seconds({"retry-after": value, "date": date})
     assert seconds is None or 0 <= seconds < inf

@@ -35,12 +35,12 @@ def client(plain: RunningServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{plain.url}/sandbox/v1", api_key="any", max_retries=0)
 
 
-def test_the_wire_also_stands_where_vendors_have_it(plain: RunningServer):
+def test_the_api_is_also_served_at_the_paths_of_openai(plain: RunningServer):
     assert requests.get(f"{plain.url}/v1/models", timeout=60).json()["data"]
     assert requests.get(f"{plain.url}/v2/models", timeout=60).status_code == 404
 
 
-def test_a_reply_says_that_it_is_canned_and_what_was_asked(client: openai.OpenAI):
+def test_a_reply_says_that_it_is_canned_and_quotes_the_request(client: openai.OpenAI):
     reply = client.chat.completions.create(model="m", messages=MESSAGES, tools=[], n=2)
     content = reply.choices[1].message.content or ""
     assert "no model has read your text" in content
@@ -50,7 +50,7 @@ def test_a_reply_says_that_it_is_canned_and_what_was_asked(client: openai.OpenAI
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
 
 
-def test_a_reply_is_cut_at_the_tokens_that_were_asked_for(client: openai.OpenAI):
+def test_a_reply_is_cut_at_max_tokens(client: openai.OpenAI):
     reply = client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=4)
     assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == (
         "This is a canned",
@@ -58,7 +58,7 @@ def test_a_reply_is_cut_at_the_tokens_that_were_asked_for(client: openai.OpenAI)
     )
 
 
-def test_a_stream_is_the_same_text_with_usage_when_asked(client: openai.OpenAI):
+def test_a_stream_has_the_same_text_and_usage_as_a_whole_reply(client: openai.OpenAI):
     whole = client.chat.completions.create(model="m", messages=MESSAGES)
     chunks = list(
         client.chat.completions.create(
@@ -70,7 +70,7 @@ def test_a_stream_is_the_same_text_with_usage_when_asked(client: openai.OpenAI):
     assert chunks[-1].usage == whole.usage
 
 
-def test_embeddings_have_the_asked_form_and_length_one(plain: RunningServer, client: openai.OpenAI):
+def test_embeddings_have_the_requested_format_and_unit_length(plain: RunningServer, client: openai.OpenAI):
     (vector,) = client.embeddings.create(model="m", input="a cat", dimensions=32).data
     assert len(vector.embedding) == 32
     assert sum(number * number for number in vector.embedding) == pytest.approx(1)
@@ -81,7 +81,7 @@ def test_embeddings_have_the_asked_form_and_length_one(plain: RunningServer, cli
     assert struct.unpack("32f", base64.b64decode(packed)) == pytest.approx(vector.embedding)
 
 
-def test_texts_that_share_words_lie_closer(client: openai.OpenAI):
+def test_embeddings_of_texts_that_share_words_are_closer(client: openai.OpenAI):
     texts = ["the cat sat on the mat", "the cat sat on a chair", "quarterly revenue grew"]
     cat, chair, revenue = (each.embedding for each in client.embeddings.create(model="m", input=texts).data)
 
@@ -111,7 +111,7 @@ def test_a_bad_request_is_400(plain: RunningServer, call: str, body: Any):
     assert answer.json()["error"]["message"].endswith(".")
 
 
-def test_one_key_is_always_refused(client: openai.OpenAI):
+def test_the_key_sandbox_invalid_is_refused(client: openai.OpenAI):
     assert next(model.id for model in client.models.list()) == "sandbox-chat"
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="sandbox-invalid").models.list()
@@ -129,7 +129,7 @@ def test_an_unknown_fault_is_refused(sandbox: Any):
     assert "no fault speed" in answer.json()["error"]["message"]
 
 
-def test_it_runs_alone_as_a_command_and_stops_when_told_to():
+def test_the_command_serves_the_sandbox_and_stops_on_sigterm():
     port = free_port()
     root = Path(__file__).parents[2]
     command = [sys.executable, "manage.py", "sandbox", "--port", str(port), "--control"]

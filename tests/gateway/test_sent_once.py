@@ -157,7 +157,9 @@ def test_a_request_that_was_read_on_a_reused_connection_is_not_sent_again(
     assert [record.retries for record in gateway.usage.records] == [0, 0]
 
 
-def test_a_connection_that_was_closed_while_idle_costs_nothing(gateway: GatewayServer, paid: Vendor):
+def test_a_connection_that_was_closed_while_idle_causes_no_error_and_no_second_request(
+    gateway: GatewayServer, paid: Vendor
+):
     closed = threading.Semaphore(0)
 
     def close(connection: socket.socket) -> None:
@@ -171,7 +173,7 @@ def test_a_connection_that_was_closed_while_idle_costs_nothing(gateway: GatewayS
     assert (len(paid.read), paid.connections) == (5, 5)
 
 
-def test_a_new_connection_that_is_closed_is_a_fault(gateway: GatewayServer):
+def test_a_new_connection_that_is_closed_is_503(gateway: GatewayServer):
     with server(lambda connection: None) as port:
         gateway.add(endpoint("closed", entity(base=f"http://127.0.0.1:{port}")))
         assert gateway.query("closed").status_code == 503
@@ -272,7 +274,7 @@ class Meeting:
     ids=lambda each: getattr(each, "__name__", None),
 )
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
-def test_what_is_certain_of_a_question_that_met_the_end_of_its_connection(
+def test_closed_unread_is_set_only_if_the_request_was_certainly_not_read(
     certificate: tuple[Path, Path], loop: Loop, how: Talk, is_secure: bool, *, before: bool, certain: bool
 ):
     """uvloop does not tell who ended TLS without a goodbye, and then nothing is certain."""
@@ -333,7 +335,7 @@ async def _never() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.003])
-def test_racing_with_a_closing_connection_sends_no_request_twice(seconds: float):
+def test_no_request_is_sent_twice_while_the_provider_closes_connections(seconds: float):
     """Each is read once at most; whoever gets no answer is told so."""
     racing = Racing(seconds)
     with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -345,7 +347,7 @@ def test_racing_with_a_closing_connection_sends_no_request_twice(seconds: float)
     assert len(racing.failed & set(racing.read)) > 50, "it did leave after it had read"
 
 
-def test_requests_of_streams_are_counted_alike(gateway: GatewayServer, paid: Vendor):
+def test_a_streamed_request_that_was_read_is_not_sent_again(gateway: GatewayServer, paid: Vendor):
     paid.second = paid.work_and_close
     assert gateway.query("paid").status_code == 200
     assert gateway.query("paid", {**CHAT, "stream": True}).status_code == 503

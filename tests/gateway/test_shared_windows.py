@@ -47,12 +47,12 @@ def url(server: tuple[Service, str]) -> str:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no Redis that is away."""
     monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 20.0)
 
 
-def by_clock_of_the_tests(script: str) -> str:
+def with_test_clock(script: str) -> str:
     """The same script, reading the time from a list in Redis that the test sets."""
     assert "redis.call('TIME')" in script
     return script.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
@@ -65,7 +65,7 @@ class Processes:
         self._redis = redis.Redis.from_url(url)
         self._redis.flushall()
         self.now = 1_700_000_000 * US
-        scripts = {"admit": by_clock_of_the_tests(ADMIT), "settle": by_clock_of_the_tests(SETTLE)}
+        scripts = {"admit": with_test_clock(ADMIT), "settle": with_test_clock(SETTLE)}
         self.windows = [SharedWindows(connection, **scripts) for connection in connections]
 
     def pass_time(self, microseconds: int) -> None:
@@ -80,7 +80,7 @@ class Processes:
         return sum(int(self._redis.llen(key)) for key in self._redis.keys(pattern))
 
 
-def together(url: str, number: int, scene: Callable[[Processes], Awaitable[None]]) -> None:
+def run_with_processes(url: str, number: int, scene: Callable[[Processes], Awaitable[None]]) -> None:
     """Play a scene with so many processes."""
 
     async def play() -> None:
@@ -105,7 +105,7 @@ STEPS = st.lists(
 @pytest.mark.parametrize("number", [1, 2, 8])
 @given(most=st.integers(0, 8), steps=STEPS)
 @settings(max_examples=25)
-def test_no_minute_ever_holds_more_whoever_admits(
+def test_no_60_seconds_admit_more_calls_than_the_limit_whichever_process_admits(
     url: str, number: int, most: int, steps: list[tuple[int, ...]]
 ):
     demands = {("e", "", "calls"): Demand(1, most), ("e", "p:u", "calls"): Demand(1, most + 1)}
@@ -124,12 +124,14 @@ def test_no_minute_ever_holds_more_whoever_admits(
         for moment in admitted:
             assert sum(moment - WINDOW_NS < other <= moment for other in admitted) <= most
 
-    together(url, number, scene)
+    run_with_processes(url, number, scene)
 
 
 @given(steps=STEPS)
 @settings(max_examples=25)
-def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, steps: list[tuple[int, ...]]):
+def test_tokens_are_reserved_and_settled_like_in_the_windows_of_one_process(
+    url: str, steps: list[tuple[int, ...]]
+):
     """The windows of one process are the model: the same questions at the same times get the same answers."""
     name = ("e", "", "tokens")
 
@@ -152,10 +154,10 @@ def test_tokens_are_reserved_and_settled_like_those_of_one_process(url: str, ste
             shared.settle(admission, reserved=tokens, used=used)
             await shared.connection.call(encode_command("PING"))  # answered after it, so before time passes
 
-    together(url, 1, scene)
+    run_with_processes(url, 1, scene)
 
 
-def test_a_busy_window_stays_small_and_is_forgotten_by_itself(url: str):
+def test_a_busy_window_stays_small_and_expires(url: str):
     async def scene(processes: Processes) -> None:
         demands = {("e", "", "calls"): Demand(1, 10 * MAX_ENTRIES)}
         for _ in range(5):
@@ -166,7 +168,7 @@ def test_a_busy_window_stays_small_and_is_forgotten_by_itself(url: str):
         for key in processes._redis.keys("serving_ui:limit:{*"):
             assert 0 < processes._redis.pttl(key) <= 61_000
 
-    together(url, 1, scene)
+    run_with_processes(url, 1, scene)
 
 
 def counting(url: str, endpoint_id: str, calls: int) -> subprocess.Popen[str]:
@@ -224,11 +226,11 @@ async def attempts(limits: Limits, endpoint: Endpoint, number: int) -> list[Gate
     return await asyncio.gather(*(admit() for _ in range(number)))
 
 
-async def when(condition: Callable[[], bool]) -> None:
+async def wait_until_true(condition: Callable[[], bool]) -> None:
     await asyncio.to_thread(wait_until, condition, what="Redis to be noticed")
 
 
-def test_without_redis_each_process_admits_its_share_and_says_so():
+def test_without_redis_each_process_admits_its_share_and_reports_it():
     async def scene() -> None:
         with running_redis() as (service, url):
             address = RedisAddress.parse(url)
@@ -239,7 +241,7 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
             for limits in several:
                 await limits.start()
             service.stop()
-            await when(lambda: all(holder.limits == Mode.REDIS_DOWN for holder in holders))
+            await wait_until_true(lambda: all(holder.limits == Mode.REDIS_DOWN for holder in holders))
             chat = Endpoint("apart", "chat", Task.CHAT, (), limits=(Limit("endpoint", 8),))
             answers = [await attempts(limits, chat, 9) for limits in several]
             assert [each.count(None) for each in answers] == [3, 3, 2]
@@ -248,7 +250,7 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
             assert "8 calls per minute" in refused.message and "its share" in refused.message
 
             service.start()
-            await when(lambda: all(holder.limits == Mode.SHARED for holder in holders))
+            await wait_until_true(lambda: all(holder.limits == Mode.SHARED for holder in holders))
             # Redis has come back with nothing in it. What the processes admitted without it still counts.
             assert [(await attempts(limits, chat, 9)).count(None) for limits in several] == [0, 0, 0]
             for limits in several:
@@ -257,7 +259,7 @@ def test_without_redis_each_process_admits_its_share_and_says_so():
     asyncio.run(scene())
 
 
-def test_a_process_that_never_met_redis_starts_and_admits_its_share():
+def test_a_process_that_starts_without_redis_admits_its_share():
     async def scene() -> None:
         with running_redis() as (service, url):
             service.stop()
@@ -269,15 +271,13 @@ def test_a_process_that_never_met_redis_starts_and_admits_its_share():
             chat = Endpoint("late", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
             assert (await attempts(limits, chat, 9)).count(None) == 2
             service.start()
-            await when(lambda: holder.limits == Mode.SHARED)
+            await wait_until_true(lambda: holder.limits == Mode.SHARED)
             await limits.stop()
 
     asyncio.run(scene())
 
 
-def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
-    url: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_only_the_first_call_waits_for_a_redis_that_hangs(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 0.5)
 
     async def scene() -> None:
@@ -290,19 +290,19 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_by_every_call(
         answers = await attempts(limits, chat, 9)
         assert answers.count(None) == 5
         assert holder.limits == Mode.REDIS_DOWN
-        await when(lambda: holder.limits == Mode.SHARED)
+        await wait_until_true(lambda: holder.limits == Mode.SHARED)
         await limits.stop()
 
     asyncio.run(scene())
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1", "redis://", "redis://127.0.0.1/a", "127.0.0.1:6379"])
-def test_an_address_that_is_none_is_refused_with_a_sentence(address: str):
+def test_an_invalid_address_is_refused_with_an_example(address: str):
     with pytest.raises(ValueError, match="Use an address such as"):
         RedisAddress.parse(address)
 
 
-def test_the_address_that_is_shown_has_no_password():
+def test_the_address_is_shown_without_its_password():
     address = RedisAddress.parse("rediss://us:p%40ss@cache.example.com/3")
     assert str(address) == "cache.example.com:6379"
     assert address.handshake[:2] == [("AUTH", "us", "p@ss"), ("SELECT", "3")]

@@ -43,20 +43,22 @@ def chunked(body: bytes) -> bytes:
         " text/event-stream",
     ],
 )
-def test_a_stream_is_a_stream(gateway: GatewayServer, raw: RawServer, kind: str):
+def test_the_content_type_of_a_stream_is_recognised_in_any_case(
+    gateway: GatewayServer, raw: RawServer, kind: str
+):
     raw.answer(reply(EVENTS, f"CONTENT-TYPE: {kind}", "Connection: Close"))
     answer = gateway.query("raw", STREAM)
     assert (answer.status_code, answer.content[-14:]) == (200, b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("kind", ["text/event-streams", "application/json", "text/event-stream-x; a=b", ""])
-def test_another_type_is_none(gateway: GatewayServer, raw: RawServer, kind: str):
+def test_another_content_type_is_no_stream(gateway: GatewayServer, raw: RawServer, kind: str):
     raw.answer(reply(EVENTS, f"content-type: {kind}", "connection: close"))
     assert gateway.query("raw", STREAM).status_code == 501
 
 
 @pytest.mark.parametrize("framing", list(Framing))
-def test_the_type_of_each_framing_is_found_in_any_case(framing: Framing):
+def test_the_content_type_of_each_framing_is_recognised_in_any_case(framing: Framing):
     wire_format = WireFormat(build_request=lambda *_: None, framing=framing)  # type: ignore[arg-type]
     assert wire_format.framing_of(framing.value.title() + " ;q=1") is framing
     assert wire_format.framing_of(framing.value + "x") is None
@@ -64,29 +66,29 @@ def test_the_type_of_each_framing_is_found_in_any_case(framing: Framing):
 
 @pytest.mark.parametrize("name", ["transfer-encoding", "Transfer-Encoding", "TRANSFER-ENCODING"])
 @pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED"])
-def test_chunks_are_chunks(gateway: GatewayServer, raw: RawServer, name: str, value: str):
+def test_chunked_bodies_are_recognised_in_any_case(
+    gateway: GatewayServer, raw: RawServer, name: str, value: str
+):
     raw.answer(reply(chunked(ANSWER), f"{name}: {value}"), close=False)
     assert [gateway.query("raw").content for _ in range(2)] == [ANSWER, ANSWER]
     assert raw.connections == 1
 
 
-def test_chunks_without_an_end_are_not_taken_for_a_whole_answer(gateway: GatewayServer, raw: RawServer):
+def test_a_chunked_body_without_its_end_is_an_error(gateway: GatewayServer, raw: RawServer):
     """Only without a length and without chunks a body ends with its connection."""
     raw.answer(reply(chunked(ANSWER)[:-5], "Transfer-Encoding: Chunked"))
     assert gateway.query("raw").status_code == 503
 
 
 @pytest.mark.parametrize("value", ["close", "Close", "CLOSE"])
-def test_a_connection_that_will_be_closed_is_not_used_again(
-    gateway: GatewayServer, raw: RawServer, value: str
-):
+def test_a_connection_with_connection_close_is_not_reused(gateway: GatewayServer, raw: RawServer, value: str):
     raw.answer(reply(ANSWER, f"Content-Length: {len(ANSWER)}", f"Connection: {value}"), close=False)
     assert [gateway.query("raw").content for _ in range(2)] == [ANSWER, ANSWER]
     assert raw.connections == 2
 
 
 @pytest.mark.parametrize("value", ["Identity", "GZIP", "Gzip", "X-Gzip", "identity, gzip"])
-def test_codings_are_known(gateway: GatewayServer, raw: RawServer, value: str):
+def test_content_encodings_are_recognised_in_any_case(gateway: GatewayServer, raw: RawServer, value: str):
     body = ANSWER if value == "Identity" else gzip.compress(ANSWER)
     raw.answer(reply(body, f"CONTENT-ENCODING: {value}", f"content-length: {len(body)}"))
     assert gateway.query("raw").content == ANSWER

@@ -28,7 +28,7 @@ def test_any_thousand_queries_are_split_within_one_percent(cuts: list[int], star
 
 
 @given(turn=st.integers(0, 1_000_000))
-def test_a_share_of_nothing_is_for_fallback_only(turn: int):
+def test_an_entity_with_0_percent_is_used_for_fallback_only(turn: int):
     routes = (("model-0", 0), ("model-1", 60), ("model-2", 40), ("model-3", 0))
     split = endpoint("split", SERVED[0], entities=SERVED, routes=routes, fallback=True)
     first, *others = candidates(split, turn=turn)
@@ -52,9 +52,7 @@ def test_queries_are_split_through_a_running_gateway(gateway: GatewayServer, san
     assert Counter(record.entity for record in gateway.usage.records) == answered
 
 
-def test_an_endpoint_is_split_evenly_whatever_others_are_asked_meanwhile(
-    gateway: GatewayServer, sandbox: SandboxServer
-):
+def test_queries_to_other_endpoints_do_not_change_the_split(gateway: GatewayServer, sandbox: SandboxServer):
     """By one counter for all endpoints, each 21st turn would give the same model a dozen queries in a row."""
     served = tuple(entity(base=sandbox.base, name=name) for name in ("left", "right"))
     routes = (("left", 50), ("right", 50))

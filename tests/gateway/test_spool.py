@@ -44,7 +44,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_record_can_be_read_at_once(tmp_path: Path):
+def test_a_record_can_be_read_as_soon_as_it_is_written(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
     spool.record(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
     spool.record(record("b", status=499, completeness="client_left"))
@@ -57,7 +57,7 @@ def test_a_record_can_be_read_at_once(tmp_path: Path):
     spool.stop()
 
 
-def test_reading_goes_on_where_it_ended(tmp_path: Path):
+def test_reading_continues_at_the_offset_where_it_ended(tmp_path: Path):
     spool = Spool(tmp_path)
     for name in "abcde":
         spool.record(record(name))
@@ -79,7 +79,7 @@ def test_the_file_is_readable_by_its_owner_only(tmp_path: Path):
     assert stat.S_IMODE(only(tmp_path / "spool").stat().st_mode) == 0o600
 
 
-def test_nothing_is_made_before_the_first_record(tmp_path: Path):
+def test_no_folder_is_created_before_the_first_record(tmp_path: Path):
     Spool(tmp_path / "spool").stop()
     assert not (tmp_path / "spool").exists()
 
@@ -100,7 +100,7 @@ def test_a_file_that_is_full_or_old_is_followed_by_another(tmp_path: Path, limit
     spool.stop()
 
 
-def test_a_full_disk_costs_the_row_which_leaves_a_gap_in_the_next_file(
+def test_a_row_lost_on_a_full_disk_leaves_a_gap_in_the_row_numbers(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
@@ -133,7 +133,7 @@ def test_files_written_before_the_disk_was_full_can_be_removed_at_once(tmp_path:
     spool.stop()
 
 
-def test_a_disk_that_stays_full_costs_neither_files_nor_descriptors(
+def test_a_disk_that_stays_full_leaves_no_files_and_no_open_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(spool_module, "REOPEN_SECONDS", 0.0)
@@ -147,7 +147,7 @@ def test_a_disk_that_stays_full_costs_neither_files_nor_descriptors(
     assert len(list(Path("/proc/self/fd").iterdir())) == opened
 
 
-def test_a_folder_that_cannot_be_made_costs_rows_until_it_can(tmp_path: Path):
+def test_rows_are_lost_while_the_folder_cannot_be_created(tmp_path: Path):
     (tmp_path / "spool").write_text("a file stands in its place")
     spool = Spool(tmp_path / "spool")
     for name in "abc":
@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_made_costs_rows_until_it_can(tmp_path: Path):
     assert spool.lost == 3
 
 
-def test_a_line_that_lost_its_end_with_the_power_is_counted(tmp_path: Path):
+def test_a_line_that_was_cut_by_a_power_failure_is_counted_as_unusable(tmp_path: Path):
     spool = Spool(tmp_path)
     spool.record(record("a"))
     spool.record(record("b"))

@@ -57,14 +57,14 @@ def test_a_clean_stream_ends_with_exactly_one_done(gateway: GatewayServer, name:
     assert len(events) > 3
 
 
-def test_events_arrive_when_they_are_sent(gateway: GatewayServer, sandbox: SandboxServer):
+def test_events_are_passed_on_as_they_arrive(gateway: GatewayServer, sandbox: SandboxServer):
     sandbox.set_faults(pause=0.05)
     with gateway.query(body=STREAM, stream=True) as answer:
         moments = [time.monotonic() for line in answer.iter_lines() if line]
     assert moments[-1] - moments[0] > 0.5
 
 
-def test_usage_comes_in_the_stream_when_it_is_asked_for(gateway: GatewayServer):
+def test_a_stream_contains_usage_when_it_is_requested(gateway: GatewayServer):
     answer = gateway.query(body={**STREAM, "stream_options": {"include_usage": True}})
     assert payloads(answer)[-2]["usage"]["total_tokens"] > 0
 
@@ -77,7 +77,7 @@ def test_a_cut_stream_ends_with_an_error_event(gateway: GatewayServer, sandbox: 
     assert_ended_with_an_error(answer)
 
 
-def test_a_stream_that_is_cut_before_its_first_event_is_an_ordinary_error(
+def test_a_stream_that_is_cut_before_its_first_event_is_an_error_status(
     gateway: GatewayServer, sandbox: SandboxServer
 ):
     sandbox.set_faults(cut_after=0)
@@ -103,7 +103,7 @@ def test_an_error_event_of_the_provider_ends_the_stream_without_its_secrets(
     assert "Overloaded [secret] today" in message
 
 
-def test_a_stream_without_done_is_whole_only_when_it_said_why_it_finished(
+def test_a_stream_without_done_is_complete_only_with_a_finish_reason(
     gateway: GatewayServer, sandbox: SandboxServer, raw: RawServer
 ):
     sandbox.set_faults(no_done=True)
@@ -121,7 +121,7 @@ def test_comments_names_and_ids_are_not_passed_on(gateway: GatewayServer, raw: R
     ]
 
 
-def test_a_character_that_is_cut_in_two_is_passed_on(gateway: GatewayServer, raw: RawServer):
+def test_a_surrogate_pair_split_over_two_events_is_passed_on(gateway: GatewayServer, raw: RawServer):
     halves = [
         b'data: {"choices": [{"delta": {"content": "\\ud83d"}}]}\n\n',
         EVENT.replace(b'"a"', b'"\\ude00"'),
@@ -132,12 +132,12 @@ def test_a_character_that_is_cut_in_two_is_passed_on(gateway: GatewayServer, raw
     assert (text.encode("utf-16", "surrogatepass").decode("utf-16"), done) == ("😀", "[DONE]")
 
 
-def test_an_event_over_several_lines_comes_out_as_one(gateway: GatewayServer, raw: RawServer):
+def test_an_event_of_several_data_lines_is_passed_on_as_one_line(gateway: GatewayServer, raw: RawServer):
     raw.answer(HEAD + b'connection: close\r\n\r\ndata: {"choices":\ndata: [{}]}\n\ndata: [DONE]')
     assert payloads(gateway.query("raw", STREAM)) == [{"choices": [{}]}, "[DONE]"]
 
 
-def test_a_provider_that_does_not_stream_is_told_of(gateway: GatewayServer, raw: RawServer):
+def test_a_provider_that_does_not_stream_is_501(gateway: GatewayServer, raw: RawServer):
     raw.answer(
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n"
         + b'{"choices":[{}]}'
@@ -156,7 +156,7 @@ def test_a_stream_that_takes_longer_than_the_total_timeout_is_ended_with_an_erro
     assert "within 3 s" in assert_ended_with_an_error(answer, code="DEADLINE_EXCEEDED")
 
 
-def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, raw: RawServer):
+def test_the_connection_of_a_slow_stream_is_reused(gateway: GatewayServer, raw: RawServer):
     parts = (b'19\r\ndata: {"choices": [{}]}\n\n\r\n', b"e\r\ndata: [DONE]\n\n\r\n", b"0\r\n\r\n")
     raw.answer(HEAD + b"transfer-encoding: chunked\r\n\r\n", later=parts, close=False)
     pool = gateway.gateway.client.pool
@@ -167,7 +167,9 @@ def test_the_connection_of_a_slow_stream_is_used_again(gateway: GatewayServer, r
         assert (raw.connections, len(raw.requests)) == (1, count)
 
 
-def test_a_caller_who_leaves_a_stream_ends_it_at_the_provider(gateway: GatewayServer, sandbox: SandboxServer):
+def test_a_disconnect_during_a_stream_cancels_the_request_to_the_provider(
+    gateway: GatewayServer, sandbox: SandboxServer
+):
     sandbox.set_faults(pause=0.2)
     with gateway.query(body=STREAM, stream=True) as answer:
         next(answer.iter_lines())

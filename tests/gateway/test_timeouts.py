@@ -23,7 +23,7 @@ def publish(gateway: GatewayServer, vendor: Vendor, timeouts: Timeouts) -> None:
     gateway.add(endpoint("short", entity(base=vendor.url), timeouts=timeouts))
 
 
-def test_the_first_byte_is_waited_for_as_long_as_the_endpoint_says(gateway: GatewayServer, vendor: Vendor):
+def test_the_first_byte_timeout_of_the_endpoint_applies(gateway: GatewayServer, vendor: Vendor):
     publish(gateway, vendor, Timeouts(first_byte=1.5))
     vendor.set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     answer = gateway.query("short")
@@ -45,7 +45,7 @@ def test_a_timeout_counts_for_the_circuit_breaker_unless_the_endpoint_has_shorte
 
 
 @pytest.mark.parametrize("first_byte", [1.9, 60.0])
-def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
+def test_the_total_timeout_of_the_endpoint_applies_to_a_stream(
     gateway: GatewayServer, vendor: Vendor, first_byte: float
 ):
     publish(gateway, vendor, Timeouts(first_byte=first_byte, total=2))
@@ -59,7 +59,7 @@ def test_the_whole_is_waited_for_as_long_as_the_endpoint_says(
 
 
 @pytest.fixture
-def deaf() -> Iterator[str]:
+def unaccepting() -> Iterator[str]:
     """The address of a machine that accepts no connection and refuses none: who waits in its queue is never fetched."""
     with socket.socket() as listener, socket.socket() as first:
         listener.bind(("127.0.0.1", 0))
@@ -76,25 +76,29 @@ def deaf() -> Iterator[str]:
     ],
     ids=["connect", "total"],
 )
-def test_a_connection_is_waited_for_as_long_as_the_endpoint_says(
-    gateway: GatewayServer, deaf: str, timeouts: Timeouts, sentence: str
+def test_the_connect_and_total_timeouts_of_the_endpoint_apply_to_connecting(
+    gateway: GatewayServer, unaccepting: str, timeouts: Timeouts, sentence: str
 ):
-    gateway.add(endpoint("deaf", entity(base=deaf), timeouts=timeouts))
+    gateway.add(endpoint("deaf", entity(base=unaccepting), timeouts=timeouts))
     answer = gateway.query("deaf")
     assert (answer.status_code, answer.json()["error_code"]) == (504, "DEADLINE_EXCEEDED")
     assert sentence in answer.json()["message"]
     assert (gateway.usage.last.status, gateway.usage.last.retries) == (504, 0)
 
 
-def test_who_leaves_while_a_connection_is_made_is_noted_at_once(gateway: GatewayServer, deaf: str):
-    gateway.add(endpoint("deaf", entity(base=deaf), timeouts=Timeouts(connect=60)))
+def test_a_disconnect_while_the_gateway_connects_is_recorded_at_once(
+    gateway: GatewayServer, unaccepting: str
+):
+    gateway.add(endpoint("deaf", entity(base=unaccepting), timeouts=Timeouts(connect=60)))
     with sent_query(gateway, "deaf"):
         pass_time(0.4)  # until the gateway connects
     assert (gateway.usage.last.status, gateway.usage.last.completeness) == (499, "client_left")
-    assert gateway.gateway.client.circuit(deaf).failures == 0
+    assert gateway.gateway.client.circuit(unaccepting).failures == 0
 
 
-def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServer, vendor: Vendor):
+def test_timeouts_of_one_endpoint_do_not_apply_to_another_endpoint_of_the_same_provider(
+    gateway: GatewayServer, vendor: Vendor
+):
     publish(gateway, vendor, Timeouts(first_byte=0.2))
     gate = threading.Event()
     gateway.add(endpoint("calm", entity(base=vendor.url)))
@@ -104,7 +108,9 @@ def test_another_endpoint_of_the_same_provider_has_its_own(gateway: GatewayServe
     assert gateway.query("calm").status_code == 200
 
 
-def test_a_caller_who_does_not_read_is_left_when_the_time_is_up(gateway: GatewayServer, vendor: Vendor):
+def test_a_caller_that_does_not_read_the_answer_is_disconnected_after_the_total_timeout(
+    gateway: GatewayServer, vendor: Vendor
+):
     publish(gateway, vendor, Timeouts(total=2))
     much = chunk("x" * 500_000)
     vendor.set_answers(Answer.stream(*([much] * 40), END, DONE))

@@ -41,7 +41,7 @@ def trusting(certificate: tuple[Path, Path]) -> Iterator[GatewayServer]:
         yield GatewayServer(running.url, made.holder, made)
 
 
-def test_the_certificate_must_be_that_of_the_host(
+def test_the_certificate_must_match_the_host_name(
     trusting: GatewayServer, provider: RunningServer, monkeypatch: pytest.MonkeyPatch
 ):
     resolve_as(monkeypatch, {NAME: ["127.0.0.1"], "other.test": ["127.0.0.1"]})
@@ -67,6 +67,6 @@ def test_an_unknown_authority_is_not_trusted(
     assert "certificate" in answer.json()["message"]
 
 
-def test_plain_http_where_tls_is_expected_is_an_error(trusting: GatewayServer, provider: RunningServer):
+def test_plain_http_to_a_tls_port_is_an_error(trusting: GatewayServer, provider: RunningServer):
     trusting.publish(endpoint("plain", entity(base=f"http://127.0.0.1:{provider.port}/sandbox/v1")))
     assert trusting.query("plain").status_code in {400, 503}

@@ -32,7 +32,7 @@ def counted(content: bytes) -> tuple[int, int, bool]:
     names=st.sampled_from([("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")]),
     style=st.tuples(st.none() | st.integers(0, 3), st.booleans()),
 )
-def test_counts_are_found_however_the_answer_is_written(
+def test_counts_are_found_in_any_json_format(
     counts: tuple[int, int], text: str, details: Any, names: tuple[str, str], style: tuple[int | None, bool]
 ):
     indent, is_first = style
@@ -45,7 +45,7 @@ def test_counts_are_found_however_the_answer_is_written(
 
 
 @given(tokens_in=COUNT, tokens_out=COUNT)
-def test_no_count_is_ever_absurd(tokens_in: Any, tokens_out: Any):
+def test_every_count_is_within_bounds(tokens_in: Any, tokens_out: Any):
     counter = TokenCounter()
     counter.read_usage({"prompt_tokens": tokens_in, "completion_tokens": tokens_out})
     assert 0 <= counter.tokens_in <= MAX_TOKENS
@@ -54,7 +54,7 @@ def test_no_count_is_ever_absurd(tokens_in: Any, tokens_out: Any):
 
 
 @given(content=st.binary(max_size=80) | ANYTHING.map(lambda value: json.dumps({"usage": value}).encode()))
-def test_any_bytes_are_counted_without_harm(content: bytes):
+def test_any_bytes_are_scanned_without_an_error(content: bytes):
     tokens_in, tokens_out, _ = counted(content)
     assert 0 <= tokens_in <= MAX_TOKENS
     assert 0 <= tokens_out <= MAX_TOKENS
@@ -69,7 +69,7 @@ def test_reasoning_and_tool_arguments_are_counted():
     assert streamed.output_chars == whole.output_chars == len('{"city": "Rome"}') + len("Hm, Rome.")
 
 
-def test_counts_of_the_whole_go_before_those_within_a_choice():
+def test_counts_of_an_event_take_precedence_over_those_of_its_choice():
     counter = TokenCounter()
     within = {"delta": {}, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     counter.read_chunk({"choices": [within], "usage": {"prompt_tokens": 9, "completion_tokens": 8}})
@@ -77,7 +77,7 @@ def test_counts_of_the_whole_go_before_those_within_a_choice():
 
 
 @given(chunk=st.dictionaries(st.sampled_from(["choices", "usage", "error"]), ANYTHING))
-def test_any_chunk_is_counted_without_harm(chunk: dict[str, Any]):
+def test_any_chunk_is_counted_without_an_error(chunk: dict[str, Any]):
     counter = TokenCounter()
     counter.read_chunk(chunk)
     counter.read_response_event({"delta": chunk.get("choices"), "response": chunk})

@@ -47,7 +47,7 @@ def raw(gateway: GatewayServer) -> Iterator[RawServer]:
     ],
     ids=["cut", "stopped", "cut after its reason", "garbled", "no object", "an endless event", "it says so"],
 )
-def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
+def test_a_stream_that_ends_early_ends_with_an_error_and_is_recorded_as_truncated(
     gateway: GatewayServer, model: Vendor, answer: Answer, code: str
 ):
     model.set_answers(answer)
@@ -62,7 +62,9 @@ def test_a_stream_that_stops_short_ends_with_an_error_and_is_noted_so(
     assert (record.tokens_source, record.tokens_out) == ("estimated", (12 + 1) // 4)
 
 
-def test_a_stream_that_stops_before_its_first_event_has_failed(gateway: GatewayServer, model: Vendor):
+def test_a_stream_that_ends_before_its_first_event_is_recorded_as_failed(
+    gateway: GatewayServer, model: Vendor
+):
     model.set_answers(Answer.stream(b": nothing yet\n\n", cut=True))
     assert gateway.query("model", STREAM).status_code == 503
     record = gateway.usage.last
@@ -82,13 +84,13 @@ def test_a_stream_that_exceeds_the_total_timeout_is_recorded_as_truncated(
     assert 1_900 < record.total_ms < 60_000  # the whole stream would take 100 s
 
 
-def test_a_stream_is_whole_without_done_when_it_said_why_it_ended(gateway: GatewayServer, model: Vendor):
+def test_a_stream_without_done_is_complete_with_a_finish_reason(gateway: GatewayServer, model: Vendor):
     model.set_answers(Answer.stream(BEGUN, END))
     assert gateway.query("model", STREAM).content == BEGUN + END + DONE
     assert gateway.usage.last.completeness == "complete"
 
 
-def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer, model: Vendor):
+def test_a_reply_that_is_cut_is_recorded_as_failed(gateway: GatewayServer, model: Vendor):
     model.set_answers(
         Answer(200, {"Content-Type": "application/json"}, (b'{"choices": [{"message": {}}]}',), cut=True)
     )
@@ -100,9 +102,7 @@ def test_an_answer_that_is_cut_is_an_error_and_no_answer(gateway: GatewayServer,
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n"], ids=["1.0", "1.1"]
 )
-def test_an_answer_whose_end_is_missing_is_worth_another_try(
-    gateway: GatewayServer, raw: RawServer, head: bytes
-):
+def test_a_reply_whose_json_is_incomplete_is_503(gateway: GatewayServer, raw: RawServer, head: bytes):
     raw.answer(head + b'{"choices": [{')
     answer = gateway.query("raw")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
@@ -110,7 +110,7 @@ def test_an_answer_whose_end_is_missing_is_worth_another_try(
     assert gateway.usage.last.completeness == "failed"
 
 
-def test_an_answer_shorter_than_its_head_says_is_an_error(gateway: GatewayServer, raw: RawServer):
+def test_a_reply_shorter_than_its_content_length_is_an_error(gateway: GatewayServer, raw: RawServer):
     raw.answer(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}")
     assert gateway.query("raw").status_code == 503
     assert gateway.usage.last.completeness == "failed"

@@ -38,7 +38,7 @@ def is_admitted(limits: Limits, *rules: Limit, now: int, tokens: int = 0, who: P
 
 
 @given(most=st.integers(0, 5), steps=st.lists(st.integers(0, 40 * SECOND_NS), max_size=60))
-def test_no_minute_ever_holds_more_calls(most: int, steps: list[int]):
+def test_no_60_seconds_admit_more_calls_than_the_limit(most: int, steps: list[int]):
     limits, now, admitted = Limits(), 1000 * SECOND_NS, list[int]()
     for step in steps:
         now += step
@@ -52,7 +52,7 @@ def test_no_minute_ever_holds_more_calls(most: int, steps: list[int]):
     most=st.integers(0, 50),
     calls=st.lists(st.tuples(st.integers(0, 40 * SECOND_NS), st.integers(1, 60)), max_size=60),
 )
-def test_no_minute_ever_holds_more_reserved_tokens(most: int, calls: list[tuple[int, int]]):
+def test_no_60_seconds_reserve_more_tokens_than_the_limit(most: int, calls: list[tuple[int, int]]):
     limits, now, admitted = Limits(), 0, list[tuple[int, int]]()
     for step, tokens in calls:
         now += step
@@ -80,7 +80,7 @@ def test_a_busy_window_stays_small_and_never_admits_more(gaps: list[int]):
 
 
 @given(most=st.integers(1, 5), gaps=st.lists(st.integers(0, 20 * SECOND_NS), min_size=1, max_size=30))
-def test_waiting_as_long_as_the_refusal_says_is_enough(most: int, gaps: list[int]):
+def test_a_call_is_admitted_after_the_retry_after_of_the_refusal(most: int, gaps: list[int]):
     limits, now = Limits(), 0
     for gap in gaps:
         now += gap
@@ -91,7 +91,7 @@ def test_waiting_as_long_as_the_refusal_says_is_enough(most: int, gaps: list[int
             assert is_admitted(limits, Limit("endpoint", most), now=now)
 
 
-def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_count():
+def test_unused_tokens_are_returned_and_tokens_beyond_the_reservation_count():
     limits, rule = Limits(), Limit("endpoint", 100, "tokens")
     first = admit(limits, rule, now=0, tokens=80)
     assert isinstance(first, Reservation)
@@ -114,14 +114,14 @@ def test_tokens_outside_the_window_are_not_returned():
     assert not is_admitted(limits, rule, now=WINDOW_NS + 2, tokens=1)
 
 
-def test_a_request_larger_than_the_limit_is_told_so_instead_of_told_to_wait():
+def test_a_request_larger_than_the_limit_is_400_instead_of_429():
     answer = admit(Limits(), Limit("endpoint", 100, "tokens"), now=0, tokens=101)
     assert isinstance(answer, GatewayError)
     assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE")
     assert "101 tokens" in answer.message and "max_tokens" in answer.message
 
 
-def test_a_group_shares_its_limit_and_others_are_not_concerned():
+def test_the_members_of_a_group_share_its_limit():
     limits, rule = Limits(), Limit("user_group", 2, principal="team", shown="The team")
     assert [is_admitted(limits, rule, now=n, who=who) for n, who in enumerate((ANN, BOB, ANN))] == [
         True,
@@ -133,7 +133,7 @@ def test_a_group_shares_its_limit_and_others_are_not_concerned():
     assert isinstance(refused, GatewayError) and "the group The team" in refused.message
 
 
-def test_a_limit_of_ones_own_counts_beside_the_default_and_the_stricter_wins():
+def test_of_a_users_own_limit_and_the_default_the_stricter_applies():
     default, wide = Limit("user", 2), Limit("user", 5, principal="u", shown="ann@example.com")
     narrow = Limit("user", 1, principal="u", shown="ann@example.com")
     for own, most in ((wide, 2), (narrow, 1)):
@@ -142,7 +142,7 @@ def test_a_limit_of_ones_own_counts_beside_the_default_and_the_stricter_wins():
         assert sum(is_admitted(limits, default, own, now=n, who=BOB) for n in range(9)) == 2
 
 
-def test_limits_of_service_principals_do_not_concern_people():
+def test_limits_of_service_principals_do_not_apply_to_users():
     each, one = Limit("service_principal", 1), Limit("service_principal", 0, principal="r", shown="3f0c")
     assert is_admitted(Limits(), each, one, now=0)
     assert not is_admitted(Limits(), each, one, now=0, who=ROBOT)
@@ -156,7 +156,7 @@ def test_two_limits_of_one_window_count_a_call_once(order: tuple[int, int]):
     assert [is_admitted(limits, *rules, now=next(now)) for _ in range(4)] == [True, True, False, False]
 
 
-def test_what_is_settled_after_its_window_was_forgotten_gives_nothing_back():
+def test_settling_after_the_window_was_deleted_returns_no_tokens():
     limits, rule = Limits(), Limit("user", 100, "tokens")
     long = admit(limits, rule, now=0, tokens=100)
     assert isinstance(long, Reservation)

@@ -38,7 +38,7 @@ class Traces:
     keys: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
 
-    def hear(self, response: requests.Response) -> None:
+    def add_response(self, response: requests.Response) -> None:
         where = f"{response.status_code} for {response.request.method} {response.request.path_url}"
         headers = "\n".join(f"{name}: {value}" for name, value in response.headers.items())
         self.answers.append((where, headers.encode() + b"\n\n" + response.content))
@@ -49,7 +49,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     product = Product(tmp_path_factory.mktemp("canary"), SERVING_UI_LOG_LEVEL="DEBUG")
     with running_sandbox() as provider:
         found = Traces(product, provider)
-        product.on_response = found.hear
+        product.on_response = found.add_response
         with product.up(), product.person("owner@example.com") as owner:
             found.tokens.add(owner.token)
             for journey in (succeed, fail, mistype, query, look_around):
@@ -133,7 +133,7 @@ def query(owner: Person, provider: SandboxServer, found: Traces) -> None:
         headers = {"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"}
         answer = session.post(url, streamed, headers=headers, timeout=60)
         assert "error" in answer.text
-        found.hear(answer)
+        found.add_response(answer)
 
 
 def look_around(owner: Person, provider: SandboxServer, found: Traces) -> None:
@@ -153,7 +153,7 @@ def search() -> Search:
     return Search(CANARIES.values())
 
 
-def test_the_run_has_really_used_its_secrets(traces: Traces):
+def test_the_run_has_used_its_secrets(traces: Traces):
     sent = {"pasted", "edited", "scope", "replaced", "refused", "failing"}
     assert traces.keys >= {CANARIES[kind] for kind in sent}
     assert traces.messages

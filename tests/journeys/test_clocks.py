@@ -20,7 +20,7 @@ SOON = 150.0  # several times the longest pause between two polls, and far less 
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def short_deadline_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A product that gives an update little time."""
     settings = {"SERVING_UI_CHECK_DEADLINE_SECONDS": str(DEADLINE)}
     with Product(tmp_path_factory.mktemp("hasty"), **settings).up() as started:
@@ -28,44 +28,54 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture
-def person(hasty: Product) -> Iterator[Person]:
-    with hasty.person("owner@example.com") as owner:
+def person(short_deadline_product: Product) -> Iterator[Person]:
+    with short_deadline_product.person("owner@example.com") as owner:
         yield owner
 
 
-def test_a_worker_that_was_stopped_for_longer_than_the_deadline(
-    hasty: Product, person: Person, provider: SandboxServer
+def test_an_update_completes_after_its_worker_was_suspended_for_longer_than_the_deadline(
+    short_deadline_product: Product, person: Person, provider: SandboxServer
 ):
-    with suspended(hasty.program.process.pid, hasty.process(WORKER), hasty.process(BEAT)):
+    with suspended(
+        short_deadline_product.program.process.pid,
+        short_deadline_product.process(WORKER),
+        short_deadline_product.process(BEAT),
+    ):
         person.create("stopped", base=provider.base)
         pass_time(DEADLINE + 1)
     person.wait_for_state("stopped", "Ready")
 
 
-def test_a_whole_machine_that_was_suspended(hasty: Product, person: Person, provider: SandboxServer):
-    first = (hasty.program.process.pid, hasty.process(WORKER), hasty.process(BEAT))
+def test_an_update_completes_after_the_whole_machine_was_suspended(
+    short_deadline_product: Product, person: Person, provider: SandboxServer
+):
+    first = (
+        short_deadline_product.program.process.pid,
+        short_deadline_product.process(WORKER),
+        short_deadline_product.process(BEAT),
+    )
     with suspended(*first):
         person.create("suspended", base=provider.base)
-        with suspended(*(hasty.program.descendants() - set(first))):
+        with suspended(*(short_deadline_product.program.descendants() - set(first))):
             pass_time(DEADLINE + 1)
     person.session.close()  # the server closes a connection that was idle for so long
     person.wait_for_state("suspended", "Ready")
 
 
-def test_a_machine_that_was_suspended_while_a_provider_was_busy(
-    hasty: Product, person: Person, provider: SandboxServer
+def test_a_busy_provider_is_retried_after_the_machine_was_suspended(
+    short_deadline_product: Product, person: Person, provider: SandboxServer
 ):
     provider.set_faults(on="models", status=503)
     person.create("retried", base=provider.base)
     provider.wait_for("models")
-    with suspended(hasty.program.process.pid, *hasty.program.descendants()):
+    with suspended(short_deadline_product.program.process.pid, *short_deadline_product.program.descendants()):
         pass_time(DEADLINE + 1)
         provider.reset()
     person.session.close()
     person.wait_for_state("retried", "Ready")
 
 
-def test_a_clock_that_is_set_back_by_an_hour(tmp_path: Path, provider: SandboxServer):
+def test_an_update_completes_after_the_clock_was_set_back_by_an_hour(tmp_path: Path, provider: SandboxServer):
     clock = Clock(tmp_path)
     with Product(tmp_path / "product", **clock.env).up() as product, product.person("a@example.com") as owner:
         owner.create("before", base=provider.base)

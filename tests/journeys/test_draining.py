@@ -73,7 +73,7 @@ def test_up_finishes_a_running_stream(
     assert sentence in product.program.err
 
 
-def test_a_second_signal_ends_up_at_once(
+def test_a_second_signal_ends_all_processes_at_once(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -99,7 +99,7 @@ def stream_without_event(port: int, name: str, token: str, provider: SandboxServ
         connection.close()
 
 
-def test_with_nothing_running_up_ends_at_once_and_says_nothing(product: Product, owner: Person):
+def test_without_running_requests_up_ends_at_once_and_prints_nothing(product: Product, owner: Person):
     owner.get("/settings")  # its connection is kept, and idle
     product.program.signal(signal.SIGTERM)
     assert product.program.wait_for_exit() == 0
@@ -117,7 +117,7 @@ def server_alone(product: Product, *options: str) -> Iterator[tuple[Program, int
         yield server, port
 
 
-def test_what_takes_longer_than_the_limit_is_cut_off_and_told(
+def test_answers_that_take_longer_than_the_drain_limit_are_cut_off_and_logged(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -131,7 +131,7 @@ def test_what_takes_longer_than_the_limit_is_cut_off_and_told(
     assert "Traceback" not in server.text
 
 
-def test_a_server_alone_drains_as_well(
+def test_a_server_alone_finishes_a_running_stream(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -145,7 +145,7 @@ def test_a_server_alone_drains_as_well(
     assert "Traceback" not in server.text
 
 
-def test_the_callers_of_a_hung_gateway_process_are_answered_by_its_successor(product: Product):
+def test_connections_of_a_hung_gateway_process_are_answered_by_its_successor(product: Product):
     """With three processes a third of all new connections comes to each; among them whoever asks for health."""
     with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}, size=3) as gateways:
         before = gateways.workers()

@@ -37,7 +37,7 @@ class Load:
 
     answered: int = 0
     failures: list[str] = field(default_factory=list)
-    goodbyes: int = 0
+    closed_connections: int = 0
 
     def wait_for_more(self, count: int = 40) -> None:
         goal = self.answered + count
@@ -62,7 +62,7 @@ def load(gateways: Gateways, name: str, token: str) -> Iterator[Load]:
                     fault = repr(error)
                 with lock:
                     seen.answered += 1
-                    seen.goodbyes += not fault and answer.headers.get("connection") == "close"
+                    seen.closed_connections += not fault and answer.headers.get("connection") == "close"
                     if fault:
                         seen.failures.append(fault)
 
@@ -91,10 +91,10 @@ def test_a_rolling_restart_under_load_fails_no_request(gateways: Gateways, owner
             )
             callers.wait_for_more()
     assert callers.failures == []
-    assert callers.goodbyes > 0
+    assert callers.closed_connections > 0
 
 
-def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
+def test_after_sigterm_a_running_answer_is_finished_and_no_connection_is_accepted(
     gateways: Gateways, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -112,7 +112,7 @@ def test_a_worker_told_to_go_finishes_its_answer_and_takes_no_other(
     assert "Traceback" not in gateways.program.text
 
 
-def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, deploy: Deploy):
+def test_a_killed_worker_is_replaced(gateways: Gateways, owner: Person, deploy: Deploy):
     name = deploy()
     before = gateways.workers()
     victim = min(before)
@@ -124,13 +124,13 @@ def test_a_killed_worker_is_started_again(gateways: Gateways, owner: Person, dep
     assert "A worker was ended by SIGKILL; starting another." in gateways.program.err
 
 
-def test_a_killed_parent_leaves_no_worker(gateways: Gateways):
+def test_the_workers_of_a_killed_parent_end(gateways: Gateways):
     left = gateways.workers()
     gateways.program.signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, left)), what="every worker to be gone")
 
 
-def test_another_path_is_answered_with_what_this_is(gateways: Gateways):
+def test_another_path_is_404_with_an_explanation(gateways: Gateways):
     answer = requests.get(f"{gateways.url}/ml/endpoints", timeout=60)
     assert answer.status_code == 404
     assert "gateway alone" in json.loads(answer.text)["message"]

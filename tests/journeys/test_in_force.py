@@ -68,7 +68,9 @@ def everywhere(product: Product, gateways: Gateways) -> Iterator[Everywhere]:
         yield Everywhere(product, admin, {"server": (product.url, server), **others})
 
 
-def test_a_limit(everywhere: Everywhere, owner: Person, deploy: Deploy):
+def test_a_limit_is_in_force_everywhere_when_the_call_returns(
+    everywhere: Everywhere, owner: Person, deploy: Deploy
+):
     name = deploy()
     for _round in range(ROUNDS):
         everywhere.call(
@@ -79,7 +81,7 @@ def test_a_limit(everywhere: Everywhere, owner: Person, deploy: Deploy):
         assert everywhere.query(name, owner.token) == [200] * 3
 
 
-def test_a_token(everywhere: Everywhere, deploy: Deploy):
+def test_a_token_is_in_force_everywhere_when_the_call_returns(everywhere: Everywhere, deploy: Deploy):
     name = deploy()
     for _round in range(ROUNDS):
         made = everywhere.call("POST", "token/create", comment="short")
@@ -88,7 +90,9 @@ def test_a_token(everywhere: Everywhere, deploy: Deploy):
         assert everywhere.query(name, made["token_value"]) == [401] * 3
 
 
-def test_a_permission_of_a_group_and_its_members(everywhere: Everywhere, deploy: Deploy):
+def test_group_membership_is_in_force_everywhere_when_the_call_returns(
+    everywhere: Everywhere, deploy: Deploy
+):
     name = deploy()
     token = everywhere.product.command("create_token", "member@example.com")
     users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
@@ -116,7 +120,9 @@ def _change_members(everywhere: Everywhere, group: str, op: str, member: str) ->
     everywhere.call("PATCH", f"preview/scim/v2/Groups/{group}", Operations=[change])
 
 
-def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer):
+def test_a_secret_is_in_force_everywhere_when_the_call_returns(
+    everywhere: Everywhere, owner: Person, provider: SandboxServer
+):
     everywhere.call("POST", "secrets/scopes/create", scope="rotated")
     everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value="key-0")
     config = {"openai_api_key": "{{secrets/rotated/key}}", "openai_api_base": provider.base}
@@ -132,7 +138,9 @@ def test_a_secret(everywhere: Everywhere, owner: Person, provider: SandboxServer
             assert keys == [f"key-{number}"] * 3
 
 
-def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: Person, deploy: Deploy):
+def test_deletion_and_deactivation_are_in_force_everywhere_when_the_call_returns(
+    everywhere: Everywhere, owner: Person, deploy: Deploy
+):
     name, other = deploy(), deploy()
     everywhere.call("DELETE", f"serving-endpoints/{name}")
     assert everywhere.query(name, owner.token) == [404] * 3
@@ -151,7 +159,7 @@ def test_the_end_of_an_endpoint_and_of_a_person(everywhere: Everywhere, owner: P
     assert everywhere.query(other, token) == [200] * 3
 
 
-def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
+def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_answers(
     everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     name = deploy()
@@ -180,7 +188,7 @@ def test_a_process_that_nobody_waits_for_any_more_catches_up_before_it_answers(
         assert {caller.getresponse().status for caller in waiting} == {429}
 
 
-def test_a_process_that_stands_still_is_named(
+def test_a_suspended_process_is_named_in_the_warnings(
     everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     """It says every second that it lives. One that last did so more than a second before the change is silent for 3 s before

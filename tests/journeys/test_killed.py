@@ -24,7 +24,7 @@ def messages(product: Product) -> list[Path]:
     return list((product.data / "broker" / "messages").glob("*.msg"))
 
 
-def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
+def test_a_deployment_continues_after_its_worker_was_killed(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -42,7 +42,7 @@ def test_a_worker_killed_in_the_middle_of_a_deployment_costs_a_moment(
     assert owner.get(f"/ml/endpoints/{name}?tab=versions").text.count("Replaced") == 1
 
 
-def test_a_server_killed_during_an_update_comes_back_and_the_update_settles(
+def test_an_update_completes_after_the_server_was_killed(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -57,26 +57,26 @@ def test_a_server_killed_during_an_update_comes_back_and_the_update_settles(
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_a_killed_beat_is_replaced_and_sweeps_again(
+def test_a_killed_beat_is_replaced_and_the_sweep_continues(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
     killed = product.kill(BEAT)
     product.wait_for_replacement(BEAT, killed)
-    lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
+    lose_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
     owner.wait_for_state(name, "Ready")
 
 
-def test_a_lost_message_costs_one_sweep(
+def test_an_update_whose_message_was_lost_is_found_by_the_sweep(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
-    lose_the_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
+    lose_messages_of(product, lambda: owner.edit(name, base=provider.base, model="gpt-4o"))
     owner.wait_for_state(name, "Ready")
     assert owner.query(name).model == "gpt-4o"
 
 
-def lose_the_messages_of(product: Product, action: Callable[[], object]) -> None:
+def lose_messages_of(product: Product, action: Callable[[], object]) -> None:
     """Performs the action while the worker is suspended, and deletes the messages that it sent to the worker."""
     with suspended(product.program.process.pid, product.process(WORKER)):
         action()
@@ -86,7 +86,7 @@ def lose_the_messages_of(product: Product, action: Callable[[], object]) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b'{"body":', b"\xff\xfe"])
-def test_a_broken_message_harms_nobody(
+def test_a_broken_message_does_not_stop_the_worker(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy, content: bytes
 ):
     """A server that is killed while it writes, or read while it writes, leaves such a message."""
@@ -101,7 +101,7 @@ def test_a_broken_message_harms_nobody(
     assert product.process(WORKER) == before
 
 
-def test_everything_killed_at_once_still_settles(
+def test_an_update_completes_after_all_processes_were_killed_at_once(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()

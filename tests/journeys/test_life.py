@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
-def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider: SandboxServer):
+def test_a_created_endpoint_becomes_ready_and_answers(owner: Person, provider: SandboxServer):
     owner.create("first", base=provider.base)
     owner.wait_for_state("first", "Ready")
     answer = owner.query("first")
@@ -22,7 +22,7 @@ def test_an_endpoint_becomes_ready_by_itself_and_answers(owner: Person, provider
 
 
 @pytest.mark.smoke
-def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_query_fails(
+def test_the_old_config_answers_until_the_new_one_is_ready_and_no_query_fails(
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -40,7 +40,7 @@ def test_during_an_update_the_old_config_answers_until_the_new_one_does_and_no_q
     assert queries.statuses == {200}
 
 
-def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late(
+def test_a_cancelled_update_changes_nothing_when_its_check_returns_late(
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -61,7 +61,7 @@ def test_a_cancelled_update_changes_nothing_even_when_its_worker_comes_back_late
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_a_failed_update_says_why_and_the_old_config_goes_on(
+def test_a_failed_update_shows_the_reason_and_the_old_config_goes_on_answering(
     owner: Person, provider: SandboxServer, deploy: Deploy
 ):
     name = deploy()
@@ -76,7 +76,7 @@ def test_a_failed_update_says_why_and_the_old_config_goes_on(
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_a_provider_that_is_busy_for_a_moment_is_asked_again(owner: Person, provider: SandboxServer):
+def test_the_check_of_a_busy_provider_is_retried(owner: Person, provider: SandboxServer):
     provider.set_faults(on="models", status=503)
     owner.create("patient", base=provider.base)
     provider.wait_for("models", count=2)
@@ -85,7 +85,7 @@ def test_a_provider_that_is_busy_for_a_moment_is_asked_again(owner: Person, prov
     owner.wait_for_state("patient", "Ready")
 
 
-def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServer):
+def test_a_replaced_secret_is_used_for_all_later_queries(owner: Person, provider: SandboxServer):
     owner.post("/ml/secrets/scopes", {"scope": "rotation"})
     owner.post("/ml/secrets/rotation/put", {"key": "openai", "value": "the-first-key"})
     owner.create("rotating", base=provider.base, openai_api_key="{{secrets/rotation/openai}}")
@@ -103,7 +103,7 @@ def test_a_put_secret_is_sent_from_then_on(owner: Person, provider: SandboxServe
     assert queries.statuses == {200}
 
 
-def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy: Deploy):
+def test_a_revoked_token_is_refused_and_others_still_work(owner: Person, deploy: Deploy):
     name = deploy()
     token = owner.new_token("to be revoked")
     wait_until(lambda: owner.query(name, token=token).status == 200, what="the token to be known")
@@ -112,7 +112,7 @@ def test_a_revoked_token_is_refused_soon_and_others_go_on(owner: Person, deploy:
     assert owner.query(name).status == 200
 
 
-def test_a_deleted_endpoint_answers_no_more(owner: Person, deploy: Deploy):
+def test_a_deleted_endpoint_is_404(owner: Person, deploy: Deploy):
     name = deploy()
     owner.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
     wait_until(lambda: owner.query(name).status == 404, what="the gateway to have forgotten it")

@@ -35,7 +35,7 @@ def upgrade(product: Product) -> None:
         )
 
 
-def test_processes_that_run_meanwhile_say_so(product: Product):
+def test_running_processes_report_a_newer_database(product: Product):
     with separate_processes.running_server(product) as server, product.person("owner@example.com") as owner:
         assert SENTENCE not in owner.get("/readyz").text
         upgrade(product)
@@ -43,7 +43,7 @@ def test_processes_that_run_meanwhile_say_so(product: Product):
         wait_until(lambda: SENTENCE in server.text, what="the log to say so")
 
 
-def test_every_way_to_start_says_so_and_goes_on(product: Product):
+def test_every_command_that_starts_processes_reports_a_newer_database_and_goes_on(product: Product):
     upgrade(product)
     with separate_processes.running_server(product) as server:
         wait_until(lambda: SENTENCE in server.text, what="the server to say so")

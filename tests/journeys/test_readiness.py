@@ -39,7 +39,9 @@ def full_disk(process: int) -> Iterator[None]:
         resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owner: Person, deploy: Deploy):
+def test_a_full_disk_is_reported_with_the_number_of_lost_rows(
+    product: Product, owner: Person, deploy: Deploy
+):
     name = deploy()
     with running_gateways(env=product.env, size=1) as gateways:
         wait_until(lambda: gateways.query(name, owner.token).status_code == 200, what="an answer")
@@ -64,7 +66,7 @@ def test_a_full_disk_is_named_with_the_rows_that_it_costs(product: Product, owne
         assert "Traceback" not in gateways.program.text
 
 
-def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Path):
+def test_lines_that_cannot_be_stored_are_reported_and_other_rows_are_stored(tmp_path: Path):
     started = Product(tmp_path)
     spool, strange = started.data / "spool", f"0{ENDING}"
     with started.up():
@@ -78,7 +80,7 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         wait_until(
             lambda: person.query("sandbox-chat", token=token).status == 200, what="an answer", seconds=120
         )
-        wait_until(lambda: taken_in(started) == {"", "sandbox-chat"}, what="both rows", seconds=120)
+        wait_until(lambda: ingested(started) == {"", "sandbox-chat"}, what="both rows", seconds=120)
         wait_until(lambda: not (spool / strange).exists(), what="the end of the file")
         (degraded,) = person.get("/readyz").json()["degraded"]
         assert degraded.startswith(
@@ -92,7 +94,7 @@ def test_lines_that_cannot_be_stored_are_named_and_hold_up_nothing(tmp_path: Pat
         wait_until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
 
 
-def taken_in(product: Product) -> set[str]:
+def ingested(product: Product) -> set[str]:
     """The endpoints of the rows in the database."""
     with contextlib.closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         return {endpoint for (endpoint,) in database.execute("SELECT endpoint FROM usage_request")}
@@ -107,7 +109,7 @@ def celery(alone: ServerAlone, *arguments: str) -> contextlib.AbstractContextMan
     )
 
 
-def test_a_blocked_worker_and_a_beat_that_has_ended_are_named(tmp_path: Path):
+def test_a_blocked_worker_and_a_beat_that_has_ended_are_reported(tmp_path: Path):
     alone = ServerAlone(tmp_path / "data")
     alone.command("migrate", "--verbosity", "0")
 

@@ -97,7 +97,7 @@ def received(host: Vendor) -> set[str]:
     return {each.headers["authorization"].removeprefix("Bearer ") for each in host.requests}
 
 
-def test_a_name_that_was_freed_and_taken_anew_is_another_secret(product: Product, host: Vendor):
+def test_a_new_secret_with_the_name_of_a_deleted_one_is_not_sent(product: Product, host: Vendor):
     ann, bob = someone(product, "ann"), someone(product, "bob")
     ann.call("POST", "secrets/scopes/create", scope="prod")
     ann.put("prod", "openai", "anns-own")
@@ -119,7 +119,7 @@ def test_a_name_that_was_freed_and_taken_anew_is_another_secret(product: Product
     assert received(host) == {"anns-own"}
 
 
-def test_a_withdrawn_right_ends_the_use_of_a_secret_until_it_is_given_again(product: Product, host: Vendor):
+def test_a_secret_is_not_sent_while_the_submitter_has_no_right_to_read_it(product: Product, host: Vendor):
     owner, reader = someone(product, "olga"), someone(product, "rita")
     owner.call("POST", "secrets/scopes/create", scope="team")
     owner.put("team", "openai", "first")
@@ -145,7 +145,7 @@ def test_a_withdrawn_right_ends_the_use_of_a_secret_until_it_is_given_again(prod
     assert reader.events("read")[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
 
 
-def test_a_submitter_who_is_deactivated_leaves_an_endpoint_that_answers_and_follows_nothing(
+def test_the_endpoint_of_a_deactivated_submitter_keeps_its_last_secret_until_a_takeover(
     product: Product, host: Vendor
 ):
     owner, leaver = someone(product, "oscar"), someone(product, "lena")
@@ -178,7 +178,7 @@ def test_a_submitter_who_is_deactivated_leaves_an_endpoint_that_answers_and_foll
     assert admin.call("GET", "secrets/takeovers/list") == {"takeovers": []}
 
 
-def test_a_manager_who_may_not_read_a_secret_cannot_take_it_along_the_same_host(
+def test_a_manager_without_the_right_to_read_a_secret_cannot_send_it_elsewhere(
     product: Product, host: Vendor
 ):
     owner, manager = someone(product, "mara"), someone(product, "milo")

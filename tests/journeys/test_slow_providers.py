@@ -47,7 +47,7 @@ def delete(person: Person, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("how_many", [5, 50])
-def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
+def test_slow_checks_delay_neither_other_people_nor_the_ingest_of_usage(
     owner: Person, somebody: Person, provider: SandboxServer, slow: SlowServer, how_many: int
 ):
     names = create(somebody, slow.base, how_many)
@@ -65,7 +65,7 @@ def test_slow_checks_hold_up_neither_others_nor_the_intake_of_usage(
     slow.wait_for(0)
 
 
-def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
+def test_cancel_and_delete_close_the_connection_and_the_next_check_begins(
     somebody: Person, slow: SlowServer, provider: SandboxServer
 ):
     names = create(somebody, slow.base, 5)
@@ -84,7 +84,7 @@ def test_cancel_and_delete_hang_up_at_once_and_the_next_in_turn_is_asked(
     assert somebody.wait_for_state(names[0], "Ready") < SOON
 
 
-def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, slow: SlowServer):
+def test_a_check_ends_after_its_timeout_and_the_page_shows_the_reason(somebody: Person, slow: SlowServer):
     (name,) = create(somebody, slow.base, 1)
     slow.wait_for(1)
     slow.wait_for(0, seconds=120)
@@ -96,7 +96,7 @@ def test_a_check_ends_after_its_time_and_the_version_says_so(somebody: Person, s
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_worker_that_ends_loses_neither_what_runs_nor_what_waits(
+def test_running_and_waiting_checks_complete_after_their_worker_ended(
     product: Product, somebody: Person, slow: SlowServer, how: signal.Signals
 ):
     names = create(somebody, slow.base, 8)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def left_behind(tmp_path: Path) -> Iterator[tuple[Product, str]]:
+def stopped_product(tmp_path: Path) -> Iterator[tuple[Product, str]]:
     """A product that has been stopped, and a token of its admin."""
     product = Product(tmp_path)
     with product.up():
@@ -38,7 +38,7 @@ def answers_a_query(product: Product, token: str) -> bool:
     return requests.post(url, json=CHAT_REQUEST, headers=headers, timeout=60).status_code == 200
 
 
-def put_away(database: Path) -> None:
+def move_away(database: Path) -> None:
     """In its place stands something that is no database."""
     away = database.parent / "away"
     away.mkdir()
@@ -60,12 +60,12 @@ def degraded(gateways: Gateways) -> str:
     )
 
 
-def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
-    left_behind: tuple[Product, str],
+def test_a_gateway_starts_from_the_cached_snapshot_and_follows_the_database_when_it_is_back(
+    stopped_product: tuple[Product, str],
 ):
-    product, token = left_behind
+    product, token = stopped_product
     database = product.data / "serving_ui.sqlite3"
-    put_away(database)
+    move_away(database)
     with running_gateways(env=product.env, size=2) as gateways:
         with gateways.sessions() as sessions:
             for session in sessions.values():
@@ -82,11 +82,11 @@ def test_a_gateway_starts_without_its_database_and_follows_it_when_it_is_back(
         assert answer.status_code == 503, answer.text
 
 
-def test_processes_that_start_without_database_and_redis_divide_the_limits(
-    left_behind: tuple[Product, str],
+def test_processes_that_start_without_database_and_redis_enforce_shares_of_the_limits(
+    stopped_product: tuple[Product, str],
 ):
-    product, _token = left_behind
-    put_away(product.data / "serving_ui.sqlite3")
+    product, _token = stopped_product
+    move_away(product.data / "serving_ui.sqlite3")
     env = {**product.env, "SERVING_UI_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     with running_gateways(env=env, size=2) as gateways, gateways.sessions() as sessions:
         sentences = {
@@ -98,8 +98,10 @@ def test_processes_that_start_without_database_and_redis_divide_the_limits(
     assert "Traceback" not in gateways.program.text
 
 
-def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Product, str]):
-    product, token = left_behind
+def test_a_gateway_starts_from_the_cached_snapshot_when_the_database_does_not_answer(
+    stopped_product: tuple[Product, str],
+):
+    product, token = stopped_product
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
@@ -110,9 +112,11 @@ def test_a_database_that_says_nothing_is_as_good_as_away(left_behind: tuple[Prod
             assert gateways.program.wait_for_exit(seconds=120) == 0
 
 
-def test_without_database_and_copy_a_gateway_says_what_it_waits_for(left_behind: tuple[Product, str]):
-    product, token = left_behind
-    put_away(product.data / "serving_ui.sqlite3")
+def test_a_gateway_without_database_and_cached_snapshot_is_503_with_the_reason(
+    stopped_product: tuple[Product, str],
+):
+    product, token = stopped_product
+    move_away(product.data / "serving_ui.sqlite3")
     (product.data / "gateway" / "snapshot").unlink()
     with running_gateways(env=product.env, size=1, ready=False) as gateways:
         wait_until(lambda: answers(gateways), what="the port to be answered")

@@ -20,36 +20,38 @@ pytestmark = pytest.mark.slow
 SOON = 120.0
 
 
-def one(product: Product, sql: str, *values: str) -> int:
+def number_from(product: Product, sql: str, *values: str) -> int:
     """A number from the database."""
     with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", timeout=60)) as database:
         return int(database.execute(sql, values).fetchone()[0] or 0)
 
 
 def rows(product: Product, name: str) -> int:
-    return one(product, "SELECT COUNT(*) FROM usage_request WHERE endpoint = ?", name)
+    return number_from(product, "SELECT COUNT(*) FROM usage_request WHERE endpoint = ?", name)
 
 
 def different(product: Product, name: str) -> int:
-    return one(product, "SELECT COUNT(DISTINCT request_id) FROM usage_request WHERE endpoint = ?", name)
+    return number_from(
+        product, "SELECT COUNT(DISTINCT request_id) FROM usage_request WHERE endpoint = ?", name
+    )
 
 
 def in_minutes(product: Product, name: str) -> int:
-    return one(product, "SELECT SUM(requests) FROM usage_minute WHERE endpoint = ?", name)
+    return number_from(product, "SELECT SUM(requests) FROM usage_minute WHERE endpoint = ?", name)
 
 
-def everything_is_taken_in(product: Product) -> bool:
+def spool_is_empty(product: Product) -> bool:
     output = product.command("check_usage")
     found = re.search(r"waiting in the spool\s+(\d+)", output)
     assert found
     return found[1] == "0"
 
 
-def test_a_query_becomes_a_row_and_a_figure_within_moments(product: Product, owner: Person, deploy: Deploy):
+def test_a_query_becomes_a_row_and_is_counted_in_its_minute(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     answer = owner.query(name)
     wait_until(lambda: rows(product, name) == 1, what="the row")
-    tokens = one(product, "SELECT tokens_in + tokens_out FROM usage_request WHERE endpoint = ?", name)
+    tokens = number_from(product, "SELECT tokens_in + tokens_out FROM usage_request WHERE endpoint = ?", name)
     assert tokens == answer.body["usage"]["total_tokens"]
     assert in_minutes(product, name) == 1
 
@@ -67,12 +69,10 @@ def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
     assert queries.statuses == {200}
     wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name) == answered
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
+    wait_until(lambda: spool_is_empty(product), what="an empty spool", seconds=SOON)
 
 
-def test_what_was_answered_before_the_server_was_killed_is_a_row(
-    product: Product, owner: Person, deploy: Deploy
-):
+def test_every_answer_before_the_server_was_killed_has_a_row(product: Product, owner: Person, deploy: Deploy):
     """The row is written before the last byte goes out: there may be one more of them than answers that were heard."""
     name = deploy()
     with query_in_background(owner, name) as queries:
@@ -83,12 +83,12 @@ def test_what_was_answered_before_the_server_was_killed_is_a_row(
         queries.wait_for_more(50)
     answered = sum(1 for answer in queries.answers if answer.status == 200)
     wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
+    wait_until(lambda: spool_is_empty(product), what="an empty spool", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= answered + 1
 
 
-def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner: Person, deploy: Deploy):
+def test_no_row_is_lost_while_the_database_is_locked(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     with sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
@@ -101,7 +101,7 @@ def test_a_gateway_whose_database_is_locked_loses_no_row(product: Product, owner
     assert rows(product, name) == in_minutes(product, name) == answered
 
 
-def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Person, deploy: Deploy):
+def test_rows_are_stored_after_the_worker_was_suspended(product: Product, owner: Person, deploy: Deploy):
     name = deploy()
     with suspended(product.program.process.pid, product.process(WORKER)):
         with query_in_background(owner, name) as queries:
@@ -110,7 +110,7 @@ def test_a_worker_that_stood_still_makes_up_for_it(product: Product, owner: Pers
     wait_until(lambda: rows(product, name) == len(queries.answers), what="all rows", seconds=SOON)
 
 
-def test_prometheus_is_told_the_same_and_only_an_admin_may_ask(
+def test_metrics_have_the_same_counts_and_are_for_admins_only(
     product: Product, owner: Person, deploy: Deploy
 ):
     name = deploy()

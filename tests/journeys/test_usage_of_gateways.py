@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.test_gateway_alone import load
-from tests.journeys.test_usage import SOON, different, everything_is_taken_in, in_minutes, rows
+from tests.journeys.test_usage import SOON, different, in_minutes, rows, spool_is_empty
 from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Person, Product
 from tests.support.waiting import wait_until
@@ -39,7 +39,7 @@ def counted(session: requests.Session, url: str, token: str, name: str) -> float
     )
 
 
-def test_a_rolling_restart_loses_no_row_and_no_sum_falls(
+def test_a_rolling_restart_loses_no_row_and_no_count(
     product: Product, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     name = deploy()
@@ -61,7 +61,7 @@ def test_a_rolling_restart_loses_no_row_and_no_sum_falls(
             )
 
 
-def test_killed_gateways_leave_the_row_of_each_answer(
+def test_every_answer_of_a_killed_gateway_has_a_row(
     product: Product, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     """A row is written before the last byte: so many callers, so many more rows than answers there may be for each kill."""
@@ -76,6 +76,6 @@ def test_killed_gateways_leave_the_row_of_each_answer(
             wait_until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=SOON)
     answered = callers.answered - len(callers.failures)
     wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)
-    wait_until(lambda: everything_is_taken_in(product), what="an empty spool", seconds=SOON)
+    wait_until(lambda: spool_is_empty(product), what="an empty spool", seconds=SOON)
     assert rows(product, name) == different(product, name) == in_minutes(product, name)
     assert answered <= rows(product, name) <= callers.answered

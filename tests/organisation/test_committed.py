@@ -76,7 +76,7 @@ def admin(product: Product) -> Program:
     return Program(product.url, product.command("create_token", "root@example.com", "--admin"))
 
 
-def test_the_database_goes_while_a_change_waits_for_a_gateway(
+def test_a_committed_change_is_answered_as_done_when_connections_end_during_the_wait_for_gateways(
     admin: Program, gateways: Gateways, postgresql: Database
 ):
     key = str(uuid4())
@@ -93,7 +93,9 @@ def test_the_database_goes_while_a_change_waits_for_a_gateway(
     assert count(postgresql.url, "accounts_accesstoken", comment=key) == 1
 
 
-def test_connections_end_again_and_again_while_many_send_the_same(admin: Program, postgresql: Database):
+def test_concurrent_retries_create_one_token_while_connections_end_repeatedly(
+    admin: Program, postgresql: Database
+):
     done = threading.Event()
 
     def disturb() -> None:
@@ -102,7 +104,7 @@ def test_connections_end_again_and_again_while_many_send_the_same(admin: Program
 
     keys = [str(uuid4()) for _key in range(4)]
 
-    def insist(key: str) -> set[str]:
+    def repeat_until_answered(key: str) -> set[str]:
         """What is answered to one who sends the request until it has been answered well a few times."""
         values: list[str] = []
         while len(values) < 3:
@@ -115,7 +117,7 @@ def test_connections_end_again_and_again_while_many_send_the_same(admin: Program
     disturber.start()
     try:
         with ThreadPoolExecutor(8) as threads:
-            answers = list(threads.map(insist, keys * 2))
+            answers = list(threads.map(repeat_until_answered, keys * 2))
     finally:
         done.set()
         disturber.join(60)
@@ -165,7 +167,7 @@ def each_cut() -> Iterator[Cut]:
                 break
 
 
-def settled(program: Program, key: str) -> requests.Response:
+def answer_of_repeated_call(program: Program, key: str) -> requests.Response:
     """The answer to the same request, as soon as the database has noticed that the connection of the first is gone."""
     found: list[requests.Response] = []
 
@@ -177,7 +179,7 @@ def settled(program: Program, key: str) -> requests.Response:
     return found[0]
 
 
-def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
+def test_an_api_call_whose_connection_is_cut_at_any_step_is_done_once(
     cut_off: PostgresqlRelay, server: ServerAlone, database: str
 ):
     program = Program(server.url, server.command("create_token", "root@example.com", "--admin"))
@@ -191,7 +193,7 @@ def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
         assert seen[-1] in {(200, 1), (503, 0), (503, 1)}, answer.text
         if seen[-1] == (503, 1):
             assert "may have been made or not" in answer.json()["message"]
-        again = settled(program, key)
+        again = answer_of_repeated_call(program, key)
         assert again.status_code == 200
         if answer.status_code == 200:
             assert again.json()["token_value"] == answer.json()["token_value"]
@@ -200,7 +202,7 @@ def test_a_call_of_the_api_that_is_cut_at_any_step_is_done_once(
     assert seen.count((503, 1)) == 1  # the answer to the commit itself was lost; nothing else leaves it open
 
 
-def test_a_form_that_is_cut_at_any_step_is_done_once(
+def test_a_form_whose_connection_is_cut_at_any_step_is_done_once(
     cut_off: PostgresqlRelay, server: ServerAlone, database: str
 ):
     seen = []
@@ -286,7 +288,7 @@ def editor(server: ServerAlone) -> Iterator[Editor]:
         yield editor
 
 
-def test_an_edit_that_is_cut_at_any_step_is_saved_whole_or_not_at_all(
+def test_an_edit_whose_connection_is_cut_at_any_step_is_saved_completely_or_not_at_all(
     cut_off: PostgresqlRelay, editor: Editor, database: str
 ):
     seen = []
@@ -303,7 +305,7 @@ def test_an_edit_that_is_cut_at_any_step_is_saved_whole_or_not_at_all(
     assert seen.count((503, True)) == 1  # the answer to the commit itself was lost
 
 
-def test_an_edit_that_meets_the_changes_of_others_is_saved_whole_or_not_at_all(
+def test_an_edit_with_concurrent_changes_is_saved_completely_or_not_at_all(
     editor: Editor, server: ServerAlone, database: str
 ):
     token = server.command("create_token", "owner@example.com")
@@ -347,7 +349,7 @@ def new_link(database: str) -> str:
     return f"/welcome/{value}"
 
 
-def test_signing_in_that_is_cut_at_any_step_costs_no_link(
+def test_a_sign_in_whose_connection_is_cut_at_any_step_can_be_repeated(
     cut_off: PostgresqlRelay, server: ServerAlone, database: str
 ):
     server.command("create_token", "owner@example.com")
@@ -367,7 +369,7 @@ def test_signing_in_that_is_cut_at_any_step_costs_no_link(
     assert seen.count(503) > 10
 
 
-def test_many_who_send_the_same_form_at_once_make_one_endpoint(server: ServerAlone, database: str):
+def test_the_same_form_sent_many_times_at_once_creates_one_endpoint(server: ServerAlone, database: str):
     with requests.Session() as browser:
         sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
         address = f"{server.url}/ml/endpoints/create"

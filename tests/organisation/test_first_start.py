@@ -64,7 +64,7 @@ def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
         assert [each.err.count("Preparing the database.") for each in ups] in ([0, 1], [1, 0])
 
 
-def test_commands_at_once_on_one_empty_postgresql(empty: str, tmp_path: Path):
+def test_concurrent_commands_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
     """Two make the same person, each on a machine of its own."""
     commands = (
         "create_token ada@example.com",
@@ -75,7 +75,7 @@ def test_commands_at_once_on_one_empty_postgresql(empty: str, tmp_path: Path):
     run_at_once([(command, environment(tmp_path / command, empty)) for command in commands])
 
 
-def test_commands_at_once_on_one_empty_data_folder(tmp_path: Path):
+def test_concurrent_commands_start_on_one_empty_data_folder(tmp_path: Path):
     commands = [
         "create_token ada@example.com",
         "sign_in_link ada@example.com",

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 AWAY_SECONDS = SILENCE_SECONDS + 5  # longer than a process may be silent
 
 
-def test_worker_and_beat_outlive_a_broker_that_is_away_or_silent(
+def test_worker_and_beat_survive_a_broker_that_is_stopped_or_suspended(
     product: Product, broker: Broker, owner: Person, provider: SandboxServer
 ):
     before = product.process(WORKER), product.process(BEAT)

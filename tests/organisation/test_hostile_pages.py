@@ -105,7 +105,7 @@ def forms(page: Page) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_no_address_of_a_page_is_an_error_of_ours(
+def test_no_path_or_parameter_of_a_page_is_a_server_error(
     server: ServerAlone, person: requests.Session, address: str
 ):
     wrong = {}
@@ -120,7 +120,7 @@ def test_no_address_of_a_page_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_no_form_is_an_error_of_ours(server: ServerAlone, person: requests.Session, address: str):
+def test_no_form_value_is_a_server_error(server: ServerAlone, person: requests.Session, address: str):
     """Every field of every form of the page, one after another, sent to the page itself as its forms are."""
     shown = person.get(server.url + spelled(address), timeout=60)
     sent = forms(Page(shown)) if shown.ok and "<form" in shown.text else {"comment": "a", "days": "30"}
@@ -142,7 +142,9 @@ def posted(person: requests.Session, url: str, form: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     "charset", ["utf-7", "utf-16", "unicode_escape", "zlib", "undefined", "idna", "latin-1", "no"]
 )
-def test_a_form_is_in_utf_8_or_in_nothing(server: ServerAlone, person: requests.Session, charset: str):
+def test_a_form_in_another_charset_than_utf_8_is_400(
+    server: ServerAlone, person: requests.Session, charset: str
+):
     body = (
         b'--x\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n%b\r\n'
         b'--x\r\nContent-Disposition: form-data; name="comment"\r\n\r\n+2AA-\\ud800\r\n--x--\r\n'
@@ -153,7 +155,7 @@ def test_a_form_is_in_utf_8_or_in_nothing(server: ServerAlone, person: requests.
     assert "UTF-8" in answer.text
 
 
-def test_a_file_in_a_form_is_left_out(server: ServerAlone, person: requests.Session):
+def test_a_file_in_a_form_is_ignored(server: ServerAlone, person: requests.Session):
     form = {"comment": "with a file", "days": "30", "csrfmiddlewaretoken": person.cookies["serving_ui_csrf"]}
     answer = person.post(
         f"{server.url}/settings", form, files={"file": ("a.bin", b"\0" * 100_000)}, allow_redirects=False, timeout=60
@@ -165,7 +167,7 @@ def test_a_file_in_a_form_is_left_out(server: ServerAlone, person: requests.Sess
 @pytest.mark.parametrize(
     "value", ['"\\000"', '"aaaaaaaaaaaa\\000aaaaaaaaaaaaaaaaaaaaa"', "x" * 5000, '"\\"', "=;="]
 )
-def test_no_cookie_is_an_error_of_ours(server: ServerAlone, name: str, value: str):
+def test_no_cookie_is_a_server_error(server: ServerAlone, name: str, value: str):
     """Whoever has it is a stranger."""
     for path in ("/sign-in", "/settings", "/docs/api", "/api/2.0/openapi.json"):
         answer = requests.get(
@@ -181,7 +183,7 @@ HEADERS = ["Origin", "Referer", "HX-Current-URL", "HX-Request", "HX-Target", "HX
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_no_header_is_an_error_of_ours(server: ServerAlone, person: requests.Session, name: str):
+def test_no_header_is_a_server_error(server: ServerAlone, person: requests.Session, name: str):
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.cookies)
     for value in VALUES:
         for method, path in (

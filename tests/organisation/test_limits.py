@@ -51,7 +51,7 @@ def test_two_servers_together_admit_exactly_the_limit(owner: Person, second: Per
     assert admitted(name, second) == 0
 
 
-def test_while_redis_is_away_each_admits_its_share_and_says_so(
+def test_while_redis_is_stopped_each_server_admits_its_share_and_reports_it(
     broker: Broker, owner: Person, second: Person, provider: SandboxServer
 ):
     name = deployed(owner, second, provider, "shares")

@@ -30,7 +30,7 @@ def deployed(owner: Person, provider: SandboxServer, name: str) -> str:
     return name
 
 
-def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
+def test_the_tests_of_the_domain_pass_on_postgresql(postgresql: Database):
     tests = [
         "tests/endpoints",
         "tests/revisions",
@@ -50,13 +50,15 @@ def test_the_rules_of_the_domain_hold_on_postgresql(postgresql: Database):
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def test_a_worker_may_be_killed_at_every_step_of_taking_usage_in(postgresql: Database, tmp_path: Path):
+def test_usage_is_ingested_once_although_the_worker_is_killed_at_every_step(
+    postgresql: Database, tmp_path: Path
+):
     kill_at_every_step(
         SERVING_UI_DATA=str(tmp_path), SERVING_UI_DATABASE_URL=postgresql.another("killed_at_every_step")
     )
 
 
-def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
+def test_an_endpoint_is_created_updated_and_cancelled(owner: Person, provider: SandboxServer):
     name = deployed(owner, provider, "life")
     with query_in_background(owner, name) as queries:
         provider.hold("models")
@@ -74,7 +76,9 @@ def test_an_endpoint_lives_its_life(owner: Person, provider: SandboxServer):
     assert queries.statuses == {200}
 
 
-def test_a_killed_worker_costs_a_moment(product: Product, owner: Person, provider: SandboxServer):
+def test_a_deployment_continues_after_its_worker_was_killed(
+    product: Product, owner: Person, provider: SandboxServer
+):
     name = deployed(owner, provider, "killed")
     provider.hold("models")
     owner.edit(name, base=provider.base, model="gpt-4o")
@@ -85,7 +89,7 @@ def test_a_killed_worker_costs_a_moment(product: Product, owner: Person, provide
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
+def test_gateways_answer_while_postgresql_is_stopped_and_follow_it_afterwards(
     postgresql: Database, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "away")
@@ -103,7 +107,7 @@ def test_gateways_answer_while_postgresql_is_away_and_follow_when_it_is_back(
     assert queries.statuses == {200}
 
 
-def test_an_update_outlives_a_restart_of_postgresql_in_its_middle(
+def test_an_update_survives_a_restart_of_postgresql(
     postgresql: Database, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "restarted")
@@ -120,7 +124,7 @@ def test_an_update_outlives_a_restart_of_postgresql_in_its_middle(
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
+def test_an_update_is_accepted_while_redis_is_stopped_and_completes_afterwards(
     broker: Broker, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "unheard")
@@ -134,7 +138,7 @@ def test_an_update_is_accepted_while_redis_is_away_and_settles_when_it_is_back(
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
+def test_an_update_is_accepted_while_redis_is_suspended_and_completes_afterwards(
     broker: Broker, owner: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "unanswered")
@@ -145,7 +149,7 @@ def test_an_update_is_accepted_while_redis_takes_everything_and_says_nothing(
     assert owner.query(name).model == "gpt-4o"
 
 
-def test_ready_means_that_every_gateway_serves_the_new_config(
+def test_every_gateway_serves_the_new_config_when_the_endpoint_is_ready(
     owner: Person, second: Person, provider: SandboxServer
 ):
     name = deployed(owner, provider, "both")
@@ -155,9 +159,7 @@ def test_ready_means_that_every_gateway_serves_the_new_config(
         assert second.query(name).model == owner.query(name).model == model
 
 
-def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
-    owner: Person, second: Person, provider: SandboxServer
-):
+def test_a_suspended_gateway_does_not_block_an_update(owner: Person, second: Person, provider: SandboxServer):
     name = deployed(owner, provider, "still")
     process = second.product.program.process.pid
     with suspended(process):
@@ -166,7 +168,7 @@ def test_a_gateway_that_stands_still_holds_an_update_up_for_a_moment_only(
     wait_until(lambda: second.query(name).model == "gpt-4o", what="the other gateway to catch up")
 
 
-def test_an_ended_token_is_refused_by_every_gateway_at_once(owner: Person, second: Person):
+def test_a_revoked_token_is_refused_by_every_gateway_when_the_call_returns(owner: Person, second: Person):
     for number in range(5):
         token = owner.new_token(f"short {number}")
         assert [each.query("sandbox-chat", token=token).status for each in (owner, second)] == [200, 200]

@@ -29,7 +29,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.another(f"upgrade_{next(_NUMBERS)}")
 
 
-def faults(since: dict[str, str | None], database: str, folder: Path) -> list[str]:
+def incompatibilities(since: dict[str, str | None], database: str, folder: Path) -> list[str]:
     """What the code before each migration after `since` cannot store when all have been made."""
     env = {"SERVING_UI_DATABASE_URL": database, "SERVING_UI_DATA": str(folder)}
     env["DJANGO_SETTINGS_MODULE"] = "serving_ui.settings"
@@ -42,11 +42,11 @@ def faults(since: dict[str, str | None], database: str, folder: Path) -> list[st
 
 
 def test_the_code_before_each_migration_works_with_the_newest_tables(database: str, tmp_path: Path):
-    assert faults(CHECKED_AFTER, database, tmp_path) == []
+    assert incompatibilities(CHECKED_AFTER, database, tmp_path) == []
 
 
-def test_migrations_from_before_the_rule_are_found(database: str, tmp_path: Path):
-    found = "\n".join(faults(FIRST, database, tmp_path))
+def test_incompatible_migrations_from_before_the_rule_are_found(database: str, tmp_path: Path):
+    found = "\n".join(incompatibilities(FIRST, database, tmp_path))
     assert "The code before endpoints.0002" in found
     assert "cannot store a endpoints.Endpoint: " in found
     assert "tell this script how" not in found

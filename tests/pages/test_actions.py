@@ -13,7 +13,7 @@ from tests.support.pages import Page
 PAGE = "/ml/endpoints/chat"
 
 
-def test_cancel_stops_the_update_and_comes_back_to_the_page(browser: Client, make_endpoint):
+def test_cancel_stops_the_update_and_redirects_to_the_page(browser: Client, make_endpoint):
     make_endpoint()
     response = browser.post(PAGE + "/cancel")
     assert (response.status_code, response["Location"]) == (303, PAGE)
@@ -31,7 +31,7 @@ def test_cancel_by_htmx_answers_with_the_state_and_a_message(browser: Client, ma
     assert "The update was canceled." in page.messages()
 
 
-def test_a_stale_cancel_button_is_answered_with_how_things_stand(browser: Client, ready):
+def test_a_stale_cancel_button_shows_the_current_state(browser: Client, ready):
     response = browser.post(PAGE + "/cancel", headers=HTMX)
     assert response.status_code == 200
     assert Page(response).state() == "Ready"
@@ -54,7 +54,7 @@ def test_an_earlier_version_can_be_made_pending_again(browser: Client, ready):
 
 
 @pytest.mark.parametrize("number", ["99", "x", "-1"])
-def test_a_version_that_does_not_exist_is_no_error_of_the_server(browser: Client, ready, number):
+def test_retrying_a_version_that_does_not_exist_is_no_server_error(browser: Client, ready, number):
     assert browser.post(PAGE + "/retry", {"number": number}).status_code == 303
 
 
@@ -71,18 +71,18 @@ def test_delete_asks_for_the_name(browser: Client, ready):
     assert "chat was deleted." in Page(browser.get("/ml/endpoints")).messages()
 
 
-def test_the_page_has_the_same_question_in_a_dialog(browser: Client, ready):
+def test_the_page_has_the_delete_confirmation_in_a_dialog(browser: Client, ready):
     page = Page(browser.get(PAGE))
     assert page.id("delete-dialog").one("form").attrs["action"] == PAGE + "/delete"
     assert page.id("delete-link").attrs["href"] == PAGE + "/delete"
 
 
 @pytest.mark.parametrize("action", ["cancel", "retry", "permissions", "edit/fields"])
-def test_changes_are_not_made_by_get(browser: Client, ready, action):
+def test_actions_do_not_accept_get(browser: Client, ready, action):
     assert browser.get(f"{PAGE}/{action}").status_code == 405
 
 
-def test_access_is_given_shown_and_taken(browser: Client, ready, teammate: User):
+def test_a_permission_is_granted_shown_and_removed(browser: Client, ready, teammate: User):
     give = browser.post(PAGE + "/permissions", {"principal": teammate.email, "level": "CAN_QUERY"})
     assert give["Location"] == PAGE + "?tab=permissions"
     panel = Page(browser.get(PAGE + "?tab=permissions")).id("tab-panel")
@@ -93,7 +93,7 @@ def test_access_is_given_shown_and_taken(browser: Client, ready, teammate: User)
     assert signed_in(teammate).get(PAGE).status_code == 404
 
 
-def test_access_is_given_to_everybody(browser: Client, ready, stranger: User):
+def test_a_permission_is_granted_to_all_users(browser: Client, ready, stranger: User):
     browser.post(PAGE + "/permissions", {"principal": "Users", "level": "CAN_VIEW"})
     panel = Page(browser.get(PAGE + "?tab=permissions")).id("tab-panel")
     assert "users Can view" in panel.text
@@ -102,13 +102,13 @@ def test_access_is_given_to_everybody(browser: Client, ready, stranger: User):
     assert signed_in(stranger).get(PAGE).status_code == 404
 
 
-def test_the_creator_keeps_managing(browser: Client, ready, owner: User):
+def test_the_permission_of_the_creator_cannot_be_changed(browser: Client, ready, owner: User):
     response = browser.post(PAGE + "/permissions", {"principal": owner.email, "level": "CAN_VIEW"})
     assert response.status_code == 422
     assert "keeps the permission" in Page(response).id("grant-problem").text
 
 
-def test_access_for_someone_unknown_is_refused_beside_the_field(browser: Client, ready):
+def test_a_permission_for_an_unknown_person_is_refused_beside_the_field(browser: Client, ready):
     response = browser.post(PAGE + "/permissions", {"principal": "nobody@example.com", "level": "CAN_VIEW"})
     page = Page(response)
     assert response.status_code == 422

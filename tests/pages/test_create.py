@@ -21,7 +21,7 @@ def refused(browser: Client, **more: str) -> Page:
     return Page(response)
 
 
-def test_it_works(browser: Client, owner: User):
+def test_a_valid_form_creates_the_endpoint(browser: Client, owner: User):
     response = browser.post(
         CREATE,
         openai(
@@ -45,7 +45,7 @@ def test_it_works(browser: Client, owner: User):
     assert "my-chat is being created." in page.messages()
 
 
-def test_the_empty_form_judges_nothing(browser: Client):
+def test_the_empty_form_shows_no_errors(browser: Client):
     page = Page(browser.get(CREATE))
     assert page.errors() == {}
     assert not page.has("problems")
@@ -54,7 +54,7 @@ def test_the_empty_form_judges_nothing(browser: Client):
     assert "http://testserver/serving-endpoints/" in page.text
 
 
-def test_everything_wrong_is_said_at_once_beside_its_input_and_on_top(browser: Client):
+def test_all_errors_are_shown_beside_their_inputs_and_in_a_summary(browser: Client):
     page = refused(
         browser,
         name="not a name",
@@ -81,7 +81,7 @@ def test_everything_wrong_is_said_at_once_beside_its_input_and_on_top(browser: C
     assert "6 answers need attention." in page.id("problems").text
 
 
-def test_what_was_typed_is_kept_when_it_is_refused(browser: Client):
+def test_a_refused_form_keeps_its_values(browser: Client):
     answers = openai(name="no good!", rate_limit_user="x", **{"tags-3-key": "team", "tags-3-value": "search"})
     fields = Page(browser.post(CREATE, answers)).fields()
     for name in ("name", "provider", "task", "openai__external_model_name", "rate_limit_user"):
@@ -89,14 +89,14 @@ def test_what_was_typed_is_kept_when_it_is_refused(browser: Client):
     assert (fields["tags-0-key"], fields["tags-0-value"]) == ("team", "search")
 
 
-def test_a_name_that_is_taken_is_told_with_the_other_problems(browser: Client, ready):
+def test_a_name_that_is_taken_is_shown_with_the_other_errors(browser: Client, ready):
     page = refused(browser, name="chat", openai__external_model_name="")
     assert page.errors()["name"] == "An endpoint named chat exists already. Choose another name."
     assert "openai__external_model_name" in page.errors()
     assert set(refused(browser, name="chat").errors()) == {"name"}
 
 
-def test_without_an_entity_only_the_entity_is_asked_for(browser: Client):
+def test_without_an_entity_the_only_error_is_the_missing_entity(browser: Client):
     response = browser.post(CREATE, {"name": "my-chat"})
     page = Page(response)
     assert response.status_code == 422
@@ -114,13 +114,13 @@ def test_without_an_entity_only_the_entity_is_asked_for(browser: Client):
         ("", "{{secrets/a/b}}", "Give the reference as"),
     ],
 )
-def test_a_secret_is_given_exactly_once(browser: Client, reference, pasted, sentence):
+def test_a_secret_must_be_either_a_reference_or_a_pasted_key(browser: Client, reference, pasted, sentence):
     page = refused(browser, **{KEY: reference, KEY + "_plaintext": pasted})
     assert list(page.errors()) == [KEY]
     assert sentence in page.errors()[KEY]
 
 
-def test_a_reference_is_offered_and_accepted(browser: Client, owner: User):
+def test_a_secret_reference_is_suggested_and_accepted(browser: Client, owner: User):
     vault.create_scope(name="keys", actor=owner, now=clock.now())
     vault.put_secret(scope="keys", key="openai", value="sk-in-the-vault", actor=owner, now=clock.now())
     options = Page(browser.get(CREATE)).id("secret-references").all("option")
@@ -129,7 +129,7 @@ def test_a_reference_is_offered_and_accepted(browser: Client, owner: User):
     assert response.status_code == 303
 
 
-def test_a_pasted_key_survives_a_refusal_without_being_echoed(browser: Client):
+def test_a_pasted_key_is_kept_through_a_refusal_without_being_echoed(browser: Client):
     page = refused(browser, name="no good!")
     assert "sk-typed-by-hand" not in page.html
     assert page.id(f"id_{KEY}_plaintext").attrs["placeholder"] == "Pasted. Leave empty to keep."
@@ -138,7 +138,7 @@ def test_a_pasted_key_survives_a_refusal_without_being_echoed(browser: Client):
     assert browser.post(CREATE, again).status_code == 303
 
 
-def test_a_kept_key_is_of_no_use_to_another_person_or_field(browser: Client, teammate: User):
+def test_a_sealed_key_is_refused_for_another_person_or_field(browser: Client, teammate: User):
     sealed = refused(browser, name="no good!").fields()[KEY + "__kept"]
     stolen = openai(**{KEY + "_plaintext": "", KEY + "__kept": sealed})
     response = signed_in(teammate).post(CREATE, stolen)
@@ -154,7 +154,7 @@ def test_a_kept_key_is_of_no_use_to_another_person_or_field(browser: Client, tea
     assert "Paste it again." in Page(response).errors()["cohere__cohere_api_key"]
 
 
-def test_the_name_is_checked_on_leaving_the_field(browser: Client, ready):
+def test_the_name_is_checked_when_the_field_loses_focus(browser: Client, ready):
     field = Page(browser.get(CREATE)).id("id_name")
     assert (field.attrs["hx-trigger"], field.attrs["hx-target"]) == ("change", "#name-problem")
     address = field.attrs["hx-get"]
@@ -185,7 +185,7 @@ def test_the_name_is_checked_on_leaving_the_field(browser: Client, ready):
         {"openai__openai_api_key__kept": "nonsense", "openai__openai_api_key_plaintext": ""},
     ],
 )
-def test_nonsense_is_never_an_error_of_the_server(browser: Client, answers):
+def test_invalid_input_is_never_a_server_error(browser: Client, answers):
     sent = {name: value.encode("utf-8", "surrogatepass") for name, value in openai(**answers).items()}
     response = browser.post(CREATE, sent)
     assert response.status_code in (200, 303, 422)

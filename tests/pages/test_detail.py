@@ -35,7 +35,7 @@ STATES = [
 ]
 
 
-def live(endpoint: Endpoint, owner: User, steps: list[str]) -> Endpoint:
+def apply_steps(endpoint: Endpoint, owner: User, steps: list[str]) -> Endpoint:
     """Takes an endpoint through its life."""
     for step in steps:
         if step == "update":
@@ -49,9 +49,9 @@ def live(endpoint: Endpoint, owner: User, steps: list[str]) -> Endpoint:
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_every_state_has_its_word_its_poll_and_its_button(browser: Client, owner: User, make_endpoint, case):
+def test_every_state_has_its_label_polling_and_button(browser: Client, owner: User, make_endpoint, case):
     steps, label, polls, button = case
-    live(make_endpoint(), owner, steps)
+    apply_steps(make_endpoint(), owner, steps)
     page = Page(browser.get(PAGE))
     assert page.state() == label
     assert page.is_polling() is polls
@@ -61,9 +61,11 @@ def test_every_state_has_its_word_its_poll_and_its_button(browser: Client, owner
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_the_fragment_says_the_same_as_the_page(browser: Client, owner: User, make_endpoint, case):
+def test_the_polled_fragment_shows_the_same_state_as_the_page(
+    browser: Client, owner: User, make_endpoint, case
+):
     steps, label, polls, _button = case
-    live(make_endpoint(), owner, steps)
+    apply_steps(make_endpoint(), owner, steps)
     response = browser.get(STATE, headers=HTMX)
     page = Page(response)
     assert (page.state(), page.is_polling()) == (label, polls)
@@ -73,7 +75,9 @@ def test_the_fragment_says_the_same_as_the_page(browser: Client, owner: User, ma
     assert "Serving endpoint state:" in page.messages() if not polls else not page.has("messages")
 
 
-def test_a_poll_is_answered_204_until_something_changes_and_then_it_ends(browser: Client, make_endpoint):
+def test_a_poll_is_204_until_something_changes_and_polling_ends_with_the_update(
+    browser: Client, make_endpoint
+):
     endpoint = make_endpoint()
     section = Page(browser.get(PAGE)).id("endpoint-state")
     assert section.attrs["hx-trigger"] == "every 1s"
@@ -87,23 +91,23 @@ def test_a_poll_is_answered_204_until_something_changes_and_then_it_ends(browser
     assert after.messages() == "Serving endpoint state: Ready."
 
 
-def test_the_server_lets_polls_become_rare(browser: Client, make_endpoint):
+def test_the_poll_interval_grows_with_the_age_of_the_update(browser: Client, make_endpoint):
     make_endpoint()
     for minutes, interval in ((2, "every 3s"), (20, "every 10s")):
         ConfigVersion.objects.update(created_at=clock.now() - timedelta(minutes=minutes))
         assert Page(browser.get(PAGE)).id("endpoint-state").attrs["hx-trigger"] == interval
 
 
-def test_a_failure_says_why_and_what_to_do(browser: Client, owner: User, make_endpoint):
-    live(make_endpoint(), owner, ["active", "update", "failed"])
+def test_a_failed_update_shows_the_reason_and_the_version(browser: Client, owner: User, make_endpoint):
+    apply_steps(make_endpoint(), owner, ["active", "update", "failed"])
     text = Page(browser.get(PAGE)).id("endpoint-state").text
     assert "Configuration version 2 failed" in text
     assert "Incorrect API key provided." in text
     assert "The active configuration answers as before." in text
 
 
-def test_both_configs_can_be_looked_at_while_both_exist(browser: Client, owner: User, make_endpoint):
-    live(make_endpoint(), owner, ["active", "update"])
+def test_the_active_and_the_pending_config_can_both_be_shown(browser: Client, owner: User, make_endpoint):
+    apply_steps(make_endpoint(), owner, ["active", "update"])
     page = Page(browser.get(PAGE))
     assert page.id("endpoint-config").one("h2").text == "Pending configuration"
     assert [link.text for link in page.root.one("nav", class_="segments").all("a")] == ["Active", "Pending"]
@@ -115,17 +119,15 @@ def test_both_configs_can_be_looked_at_while_both_exist(browser: Client, owner: 
     assert cells == ["O gpt-4", "OpenAI", "entity", "Ready", "100"]
 
 
-def test_a_failed_config_stays_visible(browser: Client, owner: User, make_endpoint):
-    live(make_endpoint(), owner, ["active", "update", "failed"])
+def test_a_failed_config_can_be_shown(browser: Client, owner: User, make_endpoint):
+    apply_steps(make_endpoint(), owner, ["active", "update", "failed"])
     page = Page(browser.get(PAGE + "?config=pending"))
     assert page.id("endpoint-config").one("h2").text == "Failed configuration"
     assert "gpt-4o" in page.id("endpoint-config").text
 
 
-def test_events_and_versions_tell_the_whole_story_without_secrets(
-    browser: Client, owner: User, make_endpoint
-):
-    live(make_endpoint(), owner, ["active", "update", "failed"])
+def test_events_and_versions_are_listed_without_secrets(browser: Client, owner: User, make_endpoint):
+    apply_steps(make_endpoint(), owner, ["active", "update", "failed"])
     events = Page(browser.get(PAGE + "?tab=events"))
     types = [row.all("td")[1].text for row in events.id("tab-panel").all("tr")[1:]]
     assert types[0] == "ENDPOINT_UPDATE_FAILED_EVENT"
@@ -148,7 +150,9 @@ def test_events_and_versions_tell_the_whole_story_without_secrets(
         (Level.CAN_MANAGE, (200, 200, 200)),
     ],
 )
-def test_what_a_teammate_may_do(ready, owner: User, teammate: User, level, statuses):
+def test_pages_and_actions_require_their_permission_level(
+    ready, owner: User, teammate: User, level, statuses
+):
     page_status, edit_status, query_status = statuses
     grant(name="chat", to=teammate.email, level=level, actor=owner, now=clock.now())
     browser = signed_in(teammate)
@@ -166,7 +170,7 @@ def test_what_a_teammate_may_do(ready, owner: User, teammate: User, level, statu
         assert Page(page).has("query-link") is (query_status == 200)
 
 
-def test_a_stranger_cannot_tell_an_endpoint_from_nothing(ready, stranger: User):
+def test_an_endpoint_without_any_right_is_answered_like_a_missing_one(ready, stranger: User):
     browser = signed_in(stranger)
     assert browser.get(PAGE).content == browser.get("/ml/endpoints/nothing").content
 
@@ -182,7 +186,7 @@ def test_a_ready_made_endpoint_can_be_queried_by_all_and_changed_by_none(admin: 
     assert "ready-made and cannot be changed" in Page(refusal).text
 
 
-def test_the_page_and_its_poll_ask_the_database_little(
+def test_the_page_and_its_poll_make_few_database_queries(
     browser: Client, make_endpoint, django_assert_max_num_queries
 ):
     make_endpoint()
@@ -193,7 +197,7 @@ def test_the_page_and_its_poll_ask_the_database_little(
         browser.get(STATE, headers=HTMX)
 
 
-def test_the_page_tells_what_was_asked_in_a_day(browser: Client, make_endpoint, tmp_path):
+def test_the_page_shows_the_usage_of_the_last_24_hours(browser: Client, make_endpoint, tmp_path):
     endpoint = make_endpoint()
     assert "No requests" in Page(browser.get(PAGE)).text
     spool = Spool(tmp_path)
@@ -206,7 +210,7 @@ def test_the_page_tells_what_was_asked_in_a_day(browser: Client, make_endpoint, 
     assert "4 requests, 2 errors, 2,420 tokens" in Page(browser.get(PAGE)).text
 
 
-def test_errors_are_told_from_refusals_and_from_callers_who_left(browser: Client, make_endpoint, tmp_path):
+def test_usage_counts_errors_refusals_and_disconnects_separately(browser: Client, make_endpoint, tmp_path):
     endpoint = make_endpoint()
     spool = Spool(tmp_path)
     for status, how in (

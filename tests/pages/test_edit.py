@@ -31,7 +31,7 @@ def current() -> Endpoint:
     return Endpoint.objects.select_related("active", "pending", "latest").get(name="chat")
 
 
-def test_it_is_prefilled_and_shows_a_stored_key_as_stored(browser: Client, ready):
+def test_the_form_is_prefilled_and_shows_that_a_key_is_stored(browser: Client, ready):
     response = browser.get(EDIT)
     page = Page(response)
     fields = page.fields()
@@ -60,7 +60,7 @@ def test_an_update_makes_a_pending_version_and_keeps_the_key(browser: Client, re
     assert "The update has begun." in page.messages()
 
 
-def test_nothing_changed_means_nothing_is_updated(browser: Client, ready):
+def test_saving_without_changes_updates_nothing(browser: Client, ready):
     generation = current().generation
     assert browser.post(EDIT, opened(browser)).status_code == 303
     assert current().generation == generation
@@ -104,14 +104,14 @@ def test_a_description_that_is_too_long_is_refused_beside_its_input(browser: Cli
     assert not current().rate_limits
 
 
-def test_they_change_even_while_an_update_runs(browser: Client, make_endpoint):
+def test_limits_can_be_changed_while_an_update_runs(browser: Client, make_endpoint):
     make_endpoint("chat")
     assert browser.post(EDIT, opened(browser) | {"rate_limit_user": "7"}).status_code == 303
     assert current().is_updating
     assert current().rate_limits
 
 
-def test_a_second_update_is_refused_with_a_sentence_and_what_was_typed_is_kept(browser: Client, ready):
+def test_a_second_update_is_refused_and_the_form_keeps_its_values(browser: Client, ready):
     first = opened(browser)
     browser.post(EDIT, first | {"openai__external_model_name": "gpt-4o"})
     second = opened(browser) | {"openai__external_model_name": "o1", KEY + "_plaintext": "sk-new"}
@@ -123,9 +123,7 @@ def test_a_second_update_is_refused_with_a_sentence_and_what_was_typed_is_kept(b
     assert "sk-new" not in page.html
 
 
-def test_the_second_of_two_tabs_is_told_what_changed_and_may_save_over_it(
-    browser: Client, ready, owner: User
-):
+def test_saving_a_stale_form_shows_what_changed_and_can_be_repeated(browser: Client, ready, owner: User):
     mine = opened(browser) | {"openai__external_model_name": "o1"}
     commands.edit_endpoint(
         name="chat",
@@ -142,7 +140,7 @@ def test_the_second_of_two_tabs_is_told_what_changed_and_may_save_over_it(
     assert current().pending
 
 
-def test_a_changed_config_is_told_by_its_fields(browser: Client, ready):
+def test_saving_a_stale_form_names_the_fields_of_a_changed_config(browser: Client, ready):
     mine = opened(browser) | {"openai__external_model_name": "o1"}
     browser.post(
         EDIT, opened(browser) | {"openai__external_model_name": "gpt-4o", "served_entity_name": "new"}
@@ -153,14 +151,14 @@ def test_a_changed_config_is_told_by_its_fields(browser: Client, ready):
     assert "Different from what you opened: External model name, Served entity name." in text
 
 
-def test_the_steps_of_the_engine_make_no_edit_stale(browser: Client, make_endpoint):
+def test_the_progress_of_an_update_makes_no_form_stale(browser: Client, make_endpoint):
     endpoint = make_endpoint("chat")
     mine = opened(browser)
     settle(endpoint, "active")
     assert browser.post(EDIT, mine | {"openai__external_model_name": "o1"}).status_code == 303
 
 
-def test_another_address_asks_for_the_key_again(browser: Client, ready):
+def test_a_changed_address_requires_the_key_again(browser: Client, ready):
     response = browser.post(
         EDIT, opened(browser) | {"openai__openai_api_base": "https://elsewhere.example.com/v1"}
     )
@@ -174,7 +172,9 @@ def test_another_address_asks_for_the_key_again(browser: Client, ready):
 AGAIN = "If you change this, the secret must be given again."
 
 
-def test_what_decides_where_a_kept_secret_goes_says_so(browser: Client, ready, owner: User, teammate: User):
+def test_fields_that_decide_where_a_stored_secret_is_sent_have_a_warning(
+    browser: Client, ready, owner: User, teammate: User
+):
     base, organization = "id_openai__openai_api_base", "id_openai__openai_organization"
 
     def warns(client: Client, field: str, **typed: str) -> bool:
@@ -196,7 +196,7 @@ def test_what_decides_where_a_kept_secret_goes_says_so(browser: Client, ready, o
     assert warns(signed_in(teammate), base, **named)
 
 
-def test_problems_stand_beside_their_inputs(browser: Client, ready):
+def test_errors_are_shown_beside_their_inputs(browser: Client, ready):
     response = browser.post(
         EDIT, opened(browser) | {"openai__external_model_name": "", "rate_limit_user": "-1"}
     )
@@ -204,7 +204,7 @@ def test_problems_stand_beside_their_inputs(browser: Client, ready):
     assert set(Page(response).errors()) == {"openai__external_model_name", "rate_limit_user"}
 
 
-def test_a_failed_config_is_what_editing_starts_from_and_updating_sends_it_again(browser: Client, ready):
+def test_the_form_starts_from_a_failed_config_and_saving_retries_it(browser: Client, ready):
     browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-wrong"})
     settle(current(), "failed", "no such model")
     fields = opened(browser)
@@ -213,14 +213,14 @@ def test_a_failed_config_is_what_editing_starts_from_and_updating_sends_it_again
     assert current().pending
 
 
-def test_after_a_failure_going_back_to_the_active_config_needs_no_update(browser: Client, ready):
+def test_saving_the_active_config_after_a_failure_starts_no_update(browser: Client, ready):
     browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-wrong"})
     settle(current(), "failed")
     assert browser.post(EDIT, opened(browser) | {"openai__external_model_name": "gpt-4"}).status_code == 303
     assert not current().is_updating
 
 
-def test_a_redraw_keeps_the_key_stored_and_another_provider_does_not_get_it(browser: Client, ready):
+def test_a_redraw_keeps_the_stored_key_for_its_provider_only(browser: Client, ready):
     fields = opened(browser)
     page = Page(browser.post(EDIT + "/fields", fields, headers=HTMX))
     assert page.id(f"id_{KEY}_plaintext").attrs["placeholder"] == "Stored. Leave empty to keep."
@@ -239,5 +239,5 @@ def test_a_stored_key_can_be_replaced_by_a_new_one(browser: Client, ready):
 
 
 @pytest.mark.parametrize("broken", [{"generation": "x"}, {"based_on": "99"}, {"based_on": ""}])
-def test_a_form_that_was_tampered_with_is_a_bad_request(browser: Client, ready, broken):
+def test_an_invalid_hidden_field_is_400(browser: Client, ready, broken):
     assert browser.post(EDIT, opened(browser) | broken).status_code == 400

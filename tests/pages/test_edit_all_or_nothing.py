@@ -100,7 +100,7 @@ def tag_by_another(owner: User, number: int) -> bool:
     return True
 
 
-def test_another_persons_change_at_any_point_of_a_save_leaves_nothing_or_all(
+def test_a_concurrent_change_at_any_statement_of_a_save_leaves_all_or_nothing_saved(
     browser: Client, ready: Endpoint, owner: User
 ):
     outcomes = []
@@ -132,15 +132,15 @@ def test_another_persons_change_at_any_point_of_a_save_leaves_nothing_or_all(
     assert outcomes[-1] == (303,)
 
 
-def test_a_database_that_goes_at_any_point_of_a_save_leaves_nothing(browser: Client, ready: Endpoint):
+def test_a_lost_database_at_any_statement_of_a_save_leaves_nothing_saved(browser: Client, ready: Endpoint):
     browser.raise_request_exception = False
 
-    def gone() -> None:
+    def lose_database() -> None:
         raise OperationalError("gone")
 
     for number in range(1, MOST_STATEMENTS):
         typed, before = form(browser, number), saved(current())
-        with interrupted(number, gone) as interruption:
+        with interrupted(number, lose_database) as interruption:
             status = browser.post(EDIT, typed).status_code
         if status == 303:
             assert saved(current()) == wanted(number)
@@ -150,9 +150,7 @@ def test_a_database_that_goes_at_any_point_of_a_save_leaves_nothing(browser: Cli
     assert interruption.seen >= number - 1
 
 
-def test_a_save_that_is_overtaken_on_every_attempt_is_a_conflict_that_keeps_what_was_typed(
-    browser: Client, ready: Endpoint
-):
+def test_a_save_that_conflicts_on_every_attempt_is_409_and_keeps_its_values(browser: Client, ready: Endpoint):
     attempts = 0
 
     def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -175,7 +173,7 @@ def test_a_save_that_is_overtaken_on_every_attempt_is_a_conflict_that_keeps_what
     assert (saved(current()), current().generation) == (saved(before), before.generation)
 
 
-def test_a_save_of_every_part_is_one_step_of_the_generation(browser: Client, ready: Endpoint):
+def test_a_save_of_all_parts_increments_the_generation_once(browser: Client, ready: Endpoint):
     before = current()
     assert browser.post(EDIT, form(browser, 7)).status_code == 303
     after = current()

@@ -36,14 +36,14 @@ def test_a_late_process_is_named_on_the_next_page(owner: User):
     assert LATE in scope(browser, "second").text
 
 
-def test_what_changes_nothing_for_gateways_waits_for_none(owner: User):
+def test_a_request_that_changes_nothing_for_gateways_does_not_wait_for_them(owner: User):
     browser = signed_in(owner)
     gateways.acknowledge(process="slow-1", revision=0)
     browser.post("/ml/endpoints/create/fields", {"provider": "openai"}, headers={"HX-Request": "true"})
     assert LATE not in Page(browser.get("/ml/secrets")).text
 
 
-def test_a_change_that_was_rolled_back_is_waited_for_by_nobody(owner: User):
+def test_a_change_that_was_rolled_back_is_not_waited_for(owner: User):
     with changes.track_revisions() as revisions:
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             changes.bump_revision()

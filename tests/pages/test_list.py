@@ -23,7 +23,7 @@ def names(page: Page) -> list[str]:
     return [row.all("a")[0].text for row in page.id("endpoint-table").all("tr")[1:]]
 
 
-def test_it_shows_every_column(browser: Client, make_endpoint):
+def test_the_table_shows_every_column(browser: Client, make_endpoint):
     make_endpoint("chat", tags=[{"key": "team", "value": "search"}])
     page = Page(browser.get("/ml/endpoints"))
     assert [cell.text for cell in page.root.all("th")] == COLUMNS
@@ -39,7 +39,7 @@ def test_it_shows_every_column(browser: Client, make_endpoint):
     assert "UTC" in page.id("endpoint-table").one("time").attrs["title"]
 
 
-def test_without_endpoints_it_says_what_to_do(browser: Client):
+def test_without_endpoints_the_page_offers_to_create_one(browser: Client):
     page = Page(browser.get("/ml/endpoints"))
     assert "No serving endpoints yet" in page.text
     assert "Create the first one" in page.buttons()
@@ -58,7 +58,7 @@ def test_ready_made_endpoints_are_cards_with_query_and_url(browser: Client):
     assert "0 matching endpoints" in page.text
 
 
-def test_cards_in_motion_are_asked_for_alone_until_they_settle(browser: Client):
+def test_cards_are_polled_alone_until_their_endpoints_settle(browser: Client):
     ready_made.ensure()
     for endpoint in Endpoint.objects.all():
         settle(endpoint, "active")
@@ -86,7 +86,7 @@ def test_search_and_owned_by_me_narrow_the_list(browser: Client, make_endpoint, 
     assert page.id("search").attrs["value"] == "search"
 
 
-def test_htmx_gets_the_table_alone_and_the_page_holds_the_same_table(browser: Client, ready):
+def test_htmx_gets_only_the_table_that_the_page_contains(browser: Client, ready):
     whole = browser.get("/ml/endpoints?search=c")
     table = browser.get("/ml/endpoints?search=c", headers=HTMX)
     assert "<html" not in table.content.decode()
@@ -96,9 +96,7 @@ def test_htmx_gets_the_table_alone_and_the_page_holds_the_same_table(browser: Cl
     assert "<html" in history.content.decode()
 
 
-def test_the_list_polls_while_a_row_moves_and_is_answered_204_while_nothing_changes(
-    browser: Client, make_endpoint
-):
+def test_the_list_polls_while_an_update_runs_and_is_204_while_nothing_changes(browser: Client, make_endpoint):
     endpoint = make_endpoint()
     table = Page(browser.get("/ml/endpoints")).id("endpoint-table")
     assert table.attrs["hx-trigger"] == "every 2s"
@@ -135,7 +133,9 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
         browser.get("/ml/endpoints")
 
 
-def test_people_see_what_they_may_see(ready, teammate: User, stranger: User, admin: User, owner: User):
+def test_the_list_shows_the_endpoints_that_a_person_may_view(
+    ready, teammate: User, stranger: User, admin: User, owner: User
+):
     grant(name="chat", to=teammate.email, level=Level.CAN_VIEW, actor=owner, now=clock.now())
     seen = {
         user.email: names(Page(signed_in(user).get("/ml/endpoints"))) for user in (owner, teammate, admin)
@@ -144,7 +144,7 @@ def test_people_see_what_they_may_see(ready, teammate: User, stranger: User, adm
     assert "chat" not in Page(signed_in(stranger).get("/ml/endpoints")).id("endpoint-table").text
 
 
-def test_a_time_is_told_relatively(browser: Client, ready):
+def test_times_are_relative(browser: Client, ready):
     Endpoint.objects.update(modified_at=clock.now() - timedelta(hours=3, minutes=5))
     assert (
         Page(browser.get("/ml/endpoints")).id("endpoint-table").one("time").text.replace("\xa0", " ")

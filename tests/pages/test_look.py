@@ -54,7 +54,7 @@ def test_text_has_the_contrast_of_level_aa(theme):
     assert not poor
 
 
-def test_sheets_use_tokens_and_no_colour_of_their_own():
+def test_style_sheets_use_only_the_colours_of_the_tokens():
     for sheet in ("base", "layout", "components"):
         text = (STATIC / f"css/{sheet}.css").read_text()
         assert not re.findall(
@@ -73,7 +73,7 @@ def test_a_first_load_is_under_100_kilobytes(browser: Client, ready, address):
     assert len(page.content) + sum(len(gzip.compress(file.read_bytes())) for file in files) < 60_000
 
 
-def test_every_icon_that_is_used_exists():
+def test_the_icons_are_those_that_are_used():
     drawn = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
     source = [*TEMPLATES.rglob("*.html"), *(Path(settings.BASE_DIR) / "serving_ui/pages").rglob("*.py")]
     text = "\n".join(path.read_text() for path in source)

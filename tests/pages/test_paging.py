@@ -64,7 +64,7 @@ def headings(page: Page) -> list[str]:
         ("/ml/secrets?scope=keys", api.secrets, cells("Key"), secrets.KEYS_OF_ONE),
     ],
 )
-def test_a_list_is_whole_in_pages_and_takes_as_many_queries_however_long_it_is(
+def test_pages_contain_the_whole_list_with_a_constant_number_of_queries(
     browser: Client, owner: User, django_assert_num_queries: Any, case: tuple[str, Any, Any, int]
 ):
     address, grow, rows, size = case
@@ -84,7 +84,7 @@ def test_a_list_is_whole_in_pages_and_takes_as_many_queries_however_long_it_is(
 @pytest.mark.parametrize(
     "address", [EVENTS, VERSIONS, "/settings?", "/ml/secrets?", "/ml/secrets?scope=keys"]
 )
-def test_a_place_that_is_none_of_the_list_is_its_first_page(browser: Client, owner: User, address: str):
+def test_an_invalid_cursor_shows_the_first_page(browser: Client, owner: User, address: str):
     api.secrets(owner, 3, "-a-")
     foreign = "after=x"
     answer = browser.get(f"{address}&{foreign}")
@@ -92,7 +92,7 @@ def test_a_place_that_is_none_of_the_list_is_its_first_page(browser: Client, own
     assert not link(Page(answer), FIRST)
 
 
-def test_a_page_of_events_that_is_looked_at_stays_when_the_state_changes(browser: Client, owner: User):
+def test_a_later_page_of_events_is_refreshed_in_place(browser: Client, owner: User):
     api.events(owner, 2 * detail.ROWS, "-a-")
     first = Page(browser.get(EVENTS))
     assert first.id("tab-panel").attrs["hx-get"] == EVENTS
@@ -119,7 +119,7 @@ def test_one_scope_is_shown_to_those_who_may_read_it(browser: Client, stranger: 
     assert browser.get("/ml/secrets?scope=none").status_code == 404
 
 
-def test_a_refused_key_is_told_in_its_scope_wherever_that_stands(browser: Client, owner: User):
+def test_a_refused_key_is_shown_in_its_scope_on_any_page(browser: Client, owner: User):
     api.scopes(owner, 2 * secrets.SCOPES, "-a-")
     last = walk(browser, "/ml/secrets", headings)[-1][-1]
     refused = browser.post(f"/ml/secrets/{last}/put", {"key": "no good", "value": "v"})

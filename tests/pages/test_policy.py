@@ -14,13 +14,13 @@ from tests.support.pages import Page
 
 
 @pytest.mark.parametrize("path", ["/", "/ml/endpoints", "/ml/endpoints/create", "/ml/secrets", "/settings"])
-def test_a_stranger_to_the_server_is_sent_to_the_sign_in_page(db, client: Client, path):
+def test_without_a_session_pages_redirect_to_the_sign_in_page(db, client: Client, path):
     response = client.get(path)
     assert response.status_code == 302
     assert response["Location"].startswith("/sign-in?next=")
 
 
-def test_htmx_is_told_to_go_to_the_sign_in_page_and_then_back_to_the_whole_page(db, client: Client):
+def test_without_a_session_htmx_redirects_to_the_sign_in_page_and_back_to_the_page(db, client: Client):
     headers = {**HTMX, "HX-Current-URL": "http://testserver/ml/endpoints/chat?tab=events"}
     response = client.get("/ml/endpoints/chat/state", headers=headers)
     assert response["HX-Redirect"] == "/sign-in?next=%2Fml%2Fendpoints%2Fchat%3Ftab%3Devents"
@@ -34,7 +34,7 @@ def test_a_view_that_declares_no_policy_answers_403(rf: RequestFactory, owner: U
         DenyByDefault(lambda _request: None).process_view(request, lambda _request: None, (), {})  # type: ignore[arg-type,return-value]
 
 
-def test_an_admin_page_is_closed_to_others(rf: RequestFactory, owner: User):
+def test_an_admin_page_is_403_for_others(rf: RequestFactory, owner: User):
     request = rf.get("/")
     request.user = owner
     with pytest.raises(PermissionDenied, match=r"Only an admin"):
@@ -50,7 +50,7 @@ def test_signing_out_ends_the_session_and_needs_a_post(owner: User):
     assert browser.get("/ml/endpoints").status_code == 302
 
 
-def test_changes_need_the_token_of_the_form(owner: User):
+def test_forms_need_a_csrf_token(owner: User):
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(owner)
     response = browser.post("/ml/secrets/scopes", {"scope": "keys"})

@@ -12,7 +12,7 @@ from tests.pages.conftest import signed_in
 
 @pytest.mark.parametrize("path", ["/ml/endpoints/create", "/docs/api", "/api/2.0/openapi.json"])
 @pytest.mark.parametrize("public", ["", "https://x.example"])
-def test_pages_show_the_address_that_people_use(admin: User, settings: Any, path: str, public: str):
+def test_pages_show_the_public_address(admin: User, settings: Any, path: str, public: str):
     settings.PUBLIC_URL = public
     settings.PROVIDER_ADDRESSES = {"sandbox": "http://127.0.0.1:8123"}
     page = signed_in(admin).get(path).content.decode()

@@ -77,7 +77,7 @@ def test_the_request_is_prepared_for_the_task(browser: Client, ready):
 
 
 @pytest.mark.parametrize("task", list(Task))
-def test_every_program_can_be_pasted(task):
+def test_every_code_sample_is_valid_and_has_one_place_for_the_token(task):
     for program in samples.programs(name="my-chat", task=task, base="https://serving.example.com"):
         assert "https://serving.example.com" in program.code
         assert program.code.count("<token>") == 1
@@ -86,7 +86,7 @@ def test_every_program_can_be_pasted(task):
     assert json.loads(samples.request_body(task))
 
 
-def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gateway, upstream, settings):
+def test_without_javascript_the_page_contains_the_reply(browser: Client, ready, gateway, upstream, settings):
     page = Page(browser.post(QUERY, {"request": '{"messages": []}'}))
     assert page.id("reply").text == "Hello"
     assert "200 OK" in page.id("reply-meta").text
@@ -99,7 +99,7 @@ def test_without_script_the_reply_stands_in_the_page(browser: Client, ready, gat
     assert token not in page.html
 
 
-def test_an_error_is_shown_as_it_came(browser: Client, ready, gateway, upstream):
+def test_an_error_is_shown_escaped(browser: Client, ready, gateway, upstream):
     upstream.status, upstream.content_type = 429, b"application/json"
     upstream.pieces = [b'{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"<b>Wait.</b>"}']
     response = browser.post(QUERY, {"request": "{}"})
@@ -109,7 +109,7 @@ def test_an_error_is_shown_as_it_came(browser: Client, ready, gateway, upstream)
     assert json.loads(Page(response).id("reply").text)["error_code"] == "REQUEST_LIMIT_EXCEEDED"
 
 
-def test_a_gateway_that_is_away_is_told_in_a_sentence(browser: Client, ready, settings):
+def test_an_unreachable_gateway_is_reported(browser: Client, ready, settings):
     settings.GATEWAY_URL = f"http://127.0.0.1:{free_port()}"
     page = Page(browser.post(QUERY, {"request": "{}"}))
     assert "The gateway did not answer." in page.id("reply").text
@@ -128,13 +128,13 @@ def streamed(user: User, headers: dict[str, str]) -> tuple[Any, list[bytes]]:
     return async_to_sync(post)()
 
 
-def test_a_script_gets_the_reply_piece_by_piece(ready, owner: User, gateway):
+def test_javascript_gets_a_streamed_reply(ready, owner: User, gateway):
     response, pieces = streamed(owner, {"X-Reply": "stream"})
     assert (response.status_code, response["Content-Type"]) == (200, "text/event-stream")
     assert b"".join(pieces) == b"".join(EVENTS)
 
 
-def test_a_reply_is_never_run_as_a_page_of_ours(ready, owner: User, gateway, upstream):
+def test_an_html_reply_is_sent_as_plain_text(ready, owner: User, gateway, upstream):
     upstream.content_type, upstream.pieces = b"text/html", [b"<script>alert(1)</script>"]
     response, pieces = streamed(owner, {"X-Reply": "stream"})
     assert response["Content-Type"] == "text/plain"

@@ -18,14 +18,14 @@ def text(content: str, *, streams: bool) -> str:
     return present_reply(WholeReply(200, kind, content, 0.1)).text
 
 
-def test_a_reply_is_laid_out():
+def test_a_json_reply_is_indented():
     assert text('{"a":"é"}', streams=False) == json.dumps({"a": "é"}, indent=2, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
     "content", [DEEP, "<html>", "", '{"a": 1e400}', "\ufffd\0", '{"a":' * 300 + "1" + "}" * 300]
 )
-def test_what_cannot_be_read_is_shown_as_it_came(content: str):
+def test_a_reply_that_cannot_be_parsed_is_shown_unchanged(content: str):
     assert text(content, streams=False) == content
 
 
@@ -34,7 +34,7 @@ def test_what_cannot_be_read_is_shown_as_it_came(content: str):
     [DEEP, "[]", "1", '{"choices": 1}', '{"choices": null}', '{"choices": [1, null, [], {"delta": []}, {"text": 1}]}',
      '{"choices": [{"delta": {"content": ["a"]}}]}', "{", "[DONE]"],
 )  # fmt: skip
-def test_what_is_no_part_of_a_stream_is_left_out_of_its_words(data: str):
+def test_invalid_events_of_a_stream_are_left_out_of_its_text(data: str):
     assert text(f"{HELLO_EVENT}data: {data}\n\n{HELLO_EVENT}", streams=True) == "HelloHello"
 
 

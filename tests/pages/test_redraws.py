@@ -84,7 +84,7 @@ def test_fields_follow_the_api_type(browser: Client, api_type, fields):
     assert page.id("summary").attrs["hx-swap-oob"] == "true"
 
 
-def test_a_redraw_is_a_fragment_that_judges_and_changes_nothing(browser: Client):
+def test_a_redraw_is_a_fragment_without_errors_and_changes_nothing(browser: Client):
     response = browser.post(FIELDS, {"provider": "openai", "name": "!!"}, headers=HTMX)
     assert "<html" not in response.content.decode()
     assert Page(response).errors() == {}
@@ -93,7 +93,7 @@ def test_a_redraw_is_a_fragment_that_judges_and_changes_nothing(browser: Client)
     assert "no-store" in response["Cache-Control"]
 
 
-def test_switching_the_provider_five_times_keeps_everything(browser: Client):
+def test_switching_the_provider_five_times_keeps_all_values(browser: Client):
     first = openai(
         task="llm/v1/embeddings",
         openai__external_model_name="text-embedding-3-small",
@@ -115,12 +115,12 @@ def test_switching_the_provider_five_times_keeps_everything(browser: Client):
     assert Endpoint.objects.get().task == "llm/v1/embeddings"
 
 
-def test_a_task_that_the_new_provider_lacks_becomes_its_first_one(browser: Client):
+def test_a_task_that_the_new_provider_lacks_is_replaced_by_its_first_one(browser: Client):
     form = confirm(browser, openai(task="llm/v1/embeddings"), "anthropic")
     assert form["task"] == "llm/v1/chat"
 
 
-def test_answers_of_hidden_fields_come_back(browser: Client):
+def test_values_of_hidden_fields_are_kept(browser: Client):
     form = openai(openai__openai_api_type="azure", openai__openai_deployment_name="mine")
     hidden = redraw(browser, form | {"openai__openai_api_type": "openai"})
     assert "openai__openai_deployment_name" not in hidden.visible()
@@ -146,7 +146,7 @@ def test_a_pasted_key_can_be_cleared(browser: Client):
     assert kept_field not in after.fields()
 
 
-def test_a_hidden_provider_is_not_offered_but_kept_where_it_is_chosen(browser: Client):
+def test_a_hidden_provider_is_offered_only_where_it_is_chosen(browser: Client):
     page = Page(browser.post(CREATE, {"provider": "palm", "_redraw": "1"}))
     radios = page.id("entity-dialog").all("input", name="dialog_provider")
     assert radios[-1].attrs["value"] == "palm"
@@ -155,7 +155,7 @@ def test_a_hidden_provider_is_not_offered_but_kept_where_it_is_chosen(browser: C
 # Without script
 
 
-def test_without_script_the_entity_button_opens_the_dialog_in_the_page(browser: Client):
+def test_without_javascript_the_entity_button_opens_the_dialog_in_the_page(browser: Client):
     assert "open" not in Page(browser.get(CREATE)).id("entity-dialog").attrs
     response = browser.post(CREATE, {"name": "typed", "_select": "1"})
     page = Page(response)
@@ -168,7 +168,7 @@ def test_without_script_the_entity_button_opens_the_dialog_in_the_page(browser: 
     assert chosen.errors() == {}
 
 
-def test_without_script_every_redraw_has_a_button(browser: Client):
+def test_without_javascript_every_redraw_has_a_button(browser: Client):
     page = Page(browser.post(CREATE, {"provider": "openai", "_redraw": "1"}))
     selects = [each for each in page.root.all("select") if "hx-post" in each.attrs]
     buttons = [each for script in page.root.all("noscript") for each in script.all("button", name="_redraw")]
@@ -184,5 +184,5 @@ def test_tags_are_added_and_removed_by_submit_buttons(browser: Client):
     assert Page(browser.post(CREATE, openai(_add_tag="1"))).has("id_tags-0-key")
 
 
-def test_a_redraw_needs_no_right_but_a_session(stranger: User):
+def test_a_redraw_needs_only_a_session(stranger: User):
     assert signed_in(stranger).post(FIELDS, openai(), headers=HTMX).status_code == 200

@@ -39,12 +39,12 @@ def note(browser: Client) -> str:
     return page.id("secrets-note").text if page.has("secrets-note") else ""
 
 
-def test_all_is_well_and_nothing_is_said(browser: Client):
+def test_without_a_problem_there_is_no_note(browser: Client):
     assert note(browser) == ""
     assert not Page(browser.get("/ml/secrets")).has("takeovers")
 
 
-def test_an_endpoint_whose_secret_may_not_be_sent_says_why_and_whom_to_ask(
+def test_an_endpoint_whose_secret_may_not_be_sent_shows_the_reason_and_whom_to_ask(
     browser: Client, owner: User, teammate: User, stranger: User
 ):
     rights.withdraw(owner, teammate)
@@ -64,7 +64,9 @@ def test_an_endpoint_whose_secret_may_not_be_sent_says_why_and_whom_to_ask(
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-def test_taking_over_takes_one_button(browser: Client, owner: User, teammate: User, headers: dict[str, str]):
+def test_the_take_over_button_makes_the_endpoint_ready(
+    browser: Client, owner: User, teammate: User, headers: dict[str, str]
+):
     rights.withdraw(owner, teammate)
     rights.state_after_revocations()
     answer = browser.post(TAKE_OVER, headers=headers)
@@ -81,14 +83,14 @@ def test_taking_over_takes_one_button(browser: Client, owner: User, teammate: Us
     assert again.status_code in (200, 303)
 
 
-def test_who_may_not_read_the_secret_is_told_whom_to_ask(owner: User, teammate: User):
+def test_a_takeover_without_the_right_to_read_the_secret_names_whom_to_ask(owner: User, teammate: User):
     rights.withdraw(owner, teammate)
     answer = signed_in(teammate).post(TAKE_OVER, headers=HTMX)
     assert f"Ask {owner.email}." in Page(answer).text
     assert rights.sent_key() is None
 
 
-def test_nobody_else_may_press_it(stranger: User, teammate: User):
+def test_a_takeover_needs_the_right_to_manage(stranger: User, teammate: User):
     assert signed_in(stranger).post(TAKE_OVER).status_code == 404
     grant(name="chat", to=stranger.email, level=Level.CAN_QUERY, actor=teammate, now=clock.now())
     assert signed_in(stranger).post(TAKE_OVER).status_code == 403
@@ -110,9 +112,7 @@ def test_an_endpoint_of_somebody_who_is_deactivated_is_listed_for_takeover(
     assert not Page(signed_in(admin).get("/ml/secrets")).has("takeovers")
 
 
-def test_after_a_secret_was_deleted_and_put_again_sending_the_form_once_more_is_enough(
-    browser: Client, owner: User
-):
+def test_saving_the_form_again_uses_a_secret_that_was_deleted_and_put_again(browser: Client, owner: User):
     rights.delete_key(owner)
     rights.rotate(owner, "second")
     rights.state_after_revocations()
@@ -123,7 +123,7 @@ def test_after_a_secret_was_deleted_and_put_again_sending_the_form_once_more_is_
     assert (note(browser), rights.sent_key()) == ("", "second")
 
 
-def test_a_page_without_references_asks_nothing_of_secrets(browser: Client, make_endpoint):
+def test_a_page_without_secret_references_queries_no_secrets(browser: Client, make_endpoint):
     settle(make_endpoint("plain"), "active")
     with CaptureQueriesContext(connection) as queries:
         browser.get("/ml/endpoints/plain")

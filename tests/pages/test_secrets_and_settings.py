@@ -25,7 +25,7 @@ def scope(owner: User) -> Scope:
     return vault.create_scope(name="keys", actor=owner, now=clock.now())
 
 
-def test_a_scope_is_made_and_a_key_put_into_it(browser: Client):
+def test_a_scope_is_created_and_a_key_put_into_it(browser: Client):
     assert "No secret scopes yet" in Page(browser.get("/ml/secrets")).text
     assert browser.post("/ml/secrets/scopes", {"scope": "keys"}).status_code == 303
     assert browser.post("/ml/secrets/keys/put", {"key": "openai", "value": f" {VALUE}\n"}).status_code == 303
@@ -46,7 +46,7 @@ def test_a_bad_scope_name_is_refused_beside_its_field(browser: Client, scope: Sc
 @pytest.mark.parametrize(
     ("key", "value", "wrong"), [("", VALUE, "key"), ("a b", VALUE, "key"), ("k", "", "value")]
 )
-def test_a_refused_key_is_told_beside_its_field_and_its_value_is_not_echoed(
+def test_a_refused_key_is_shown_beside_its_field_without_its_value(
     browser: Client, scope: Scope, key, value, wrong
 ):
     response = browser.post("/ml/secrets/keys/put", {"key": key, "value": value})
@@ -56,7 +56,7 @@ def test_a_refused_key_is_told_beside_its_field_and_its_value_is_not_echoed(
     assert VALUE not in page.html
 
 
-def test_deleting_asks_first(browser: Client, scope: Scope, owner: User):
+def test_deleting_needs_a_confirmation(browser: Client, scope: Scope, owner: User):
     vault.put_secret(scope="keys", key="openai", value=VALUE, actor=owner, now=clock.now())
     assert "Delete key openai of keys?" in Page(browser.get("/ml/secrets/keys/delete?key=openai")).text
     assert StoredSecret.objects.exists()
@@ -67,7 +67,7 @@ def test_deleting_asks_first(browser: Client, scope: Scope, owner: User):
     assert not Scope.objects.exists()
 
 
-def test_a_scope_is_its_makers_and_admins(scope: Scope, stranger: User, admin: User):
+def test_a_scope_is_for_its_creator_and_admins(scope: Scope, stranger: User, admin: User):
     assert "keys" not in Page(signed_in(stranger).get("/ml/secrets")).id("main").text.replace("keys into", "")
     assert signed_in(stranger).post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 404
     assert signed_in(stranger).get("/ml/secrets/keys/delete").status_code == 404
@@ -75,7 +75,9 @@ def test_a_scope_is_its_makers_and_admins(scope: Scope, stranger: User, admin: U
     assert signed_in(admin).post("/ml/secrets/keys/put", {"key": "k", "value": "v"}).status_code == 303
 
 
-def test_a_right_to_read_shows_the_keys_and_no_button(scope: Scope, owner: User, teammate: User):
+def test_the_right_to_read_shows_keys_and_the_right_to_write_shows_buttons(
+    scope: Scope, owner: User, teammate: User
+):
     now, theirs = clock.now(), signed_in(teammate)
     vault.put_secret(scope="keys", key="openai", value=VALUE, actor=owner, now=now)
     reader = vault.Grantee(teammate.email, user_id=teammate.pk)
@@ -105,7 +107,7 @@ def test_a_token_is_shown_once(browser: Client):
     assert AccessToken.objects.count() == 1
 
 
-def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: User, monkeypatch):
+def test_a_new_token_is_in_an_encrypted_cookie_for_five_minutes(browser: Client, owner: User, monkeypatch):
     browser.post("/settings", {"comment": "c", "days": "90"})
     cookie = browser.cookies[NEW_TOKEN_COOKIE]
     value = drafts.unseal(cookie.value, purpose=f"{NEW_TOKEN_COOKIE}:{owner.pk}")
@@ -120,9 +122,7 @@ def test_a_new_token_waits_encrypted_and_not_for_long(browser: Client, owner: Us
     assert not browser.cookies[NEW_TOKEN_COOKIE].value
 
 
-def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
-    browser: Client, stranger: User
-):
+def test_a_new_token_is_not_shown_to_another_person_in_the_same_browser(browser: Client, stranger: User):
     browser.post("/settings", {"comment": "c", "days": "90"})
     next_one = signed_in(stranger)
     next_one.cookies[NEW_TOKEN_COOKIE] = browser.cookies[NEW_TOKEN_COOKIE].value
@@ -130,7 +130,7 @@ def test_the_token_of_one_person_is_not_shown_to_the_next_at_the_same_browser(
 
 
 @pytest.mark.parametrize("days", ["30", "", "9999", "x"])
-def test_a_token_lives_as_long_as_one_of_the_choices(browser: Client, days):
+def test_a_token_expires_only_after_one_of_the_offered_times(browser: Client, days):
     browser.post("/settings", {"comment": "c", "days": days})
     assert (AccessToken.objects.get().expires_at is not None) is (days == "30")
 

@@ -19,7 +19,7 @@ def failing(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize(("error", "status"), [(OperationalError("gone"), 503), (ZeroDivisionError(), 500)])
-def test_a_page_that_cannot_be_made_says_what_to_do(owner: User, error: Exception, status: int):
+def test_a_server_error_page_says_what_to_do(owner: User, error: Exception, status: int):
     from django.db import connection
 
     client = Client(raise_request_exception=False)

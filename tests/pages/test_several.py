@@ -51,7 +51,7 @@ def served(endpoint: Endpoint) -> list[tuple[str, int]]:
     return [(r.served_entity_name, r.traffic_percentage) for r in version.config.traffic_config.routes]
 
 
-def test_an_endpoint_with_two_models_is_made_entity_by_entity(browser: Client, several: None):
+def test_an_endpoint_with_two_models_is_created_entity_by_entity(browser: Client, several: None):
     fields = two_entities(browser) | {"fallback": "1"}
     assert browser.post(CREATE, fields).status_code == 303
     endpoint = made()
@@ -62,13 +62,13 @@ def test_an_endpoint_with_two_models_is_made_entity_by_entity(browser: Client, s
     assert "On: the next entities" in text
 
 
-def test_a_packed_key_is_sealed(browser: Client, several: None):
+def test_the_key_of_a_closed_entity_is_sealed_in_the_form(browser: Client, several: None):
     packed = filled(browser, openai(**{KEY: CANARY}), _add_entity="1")
     assert CANARY not in packed.html
     assert browser.post(CREATE, packed.fields() | {"_remove_entity": "1"}).status_code == 200
 
 
-def test_an_entity_that_was_closed_opens_as_it_was(browser: Client, several: None):
+def test_a_closed_entity_opens_with_its_values(browser: Client, several: None):
     page = filled(browser, two_entities(browser), _open_entity="0")
     fields = page.fields()
     assert (fields[MODEL], fields["entity_at"], fields["traffic-1"]) == ("gpt-4o", "0", "30")
@@ -77,7 +77,7 @@ def test_an_entity_that_was_closed_opens_as_it_was(browser: Client, several: Non
 
 
 @pytest.mark.parametrize(("removed", "left"), [("0", "o1"), ("1", "gpt-4o")])
-def test_removing_one_leaves_the_other(browser: Client, several: None, removed: str, left: str):
+def test_removing_one_entity_leaves_the_other(browser: Client, several: None, removed: str, left: str):
     fields = filled(browser, two_entities(browser), _remove_entity=removed).fields()
     assert fields[MODEL] == left
     assert "traffic-0" not in fields
@@ -85,7 +85,7 @@ def test_removing_one_leaves_the_other(browser: Client, several: None, removed: 
     assert served(made()) == [(left, 100)]
 
 
-def test_what_is_wrong_with_a_closed_entity_is_said_in_its_row(browser: Client, several: None):
+def test_errors_of_a_closed_entity_are_shown_in_its_row(browser: Client, several: None):
     fields = two_entities(browser)
     closed = filled(browser, fields | {MODEL: ""}, _open_entity="0").fields()
     page = Page(browser.post(CREATE, closed))
@@ -96,11 +96,11 @@ def test_what_is_wrong_with_a_closed_entity_is_said_in_its_row(browser: Client, 
     assert set(page.errors()) == {"traffic-1"}
 
 
-def test_the_choice_of_a_fallback_says_what_it_can_cost(browser: Client, several: None):
+def test_the_fallback_choice_warns_that_a_request_can_be_paid_for_twice(browser: Client, several: None):
     assert "a question can be paid for twice" in filled(browser, openai(), _add_entity="1").text
 
 
-def test_editing_keeps_what_was_not_touched(browser: Client, several: None):
+def test_editing_one_entity_keeps_the_other(browser: Client, several: None):
     browser.post(CREATE, two_entities(browser) | {"fallback": "1"})
     endpoint = settle(made(), "active")
     fields = Page(browser.get(EDIT)).fields()
@@ -114,7 +114,7 @@ def test_editing_keeps_what_was_not_touched(browser: Client, several: None):
     assert changed.pending.config.secrets() == endpoint.active.config.secrets()
 
 
-def test_removing_the_entity_that_is_open_makes_a_version_without_it(browser: Client, several: None):
+def test_removing_the_open_entity_creates_a_version_without_it(browser: Client, several: None):
     browser.post(CREATE, two_entities(browser))
     settle(made(), "active")
     fields = filled(browser, Page(browser.get(EDIT)).fields(), to=EDIT, _remove_entity="0").fields()
@@ -122,7 +122,7 @@ def test_removing_the_entity_that_is_open_makes_a_version_without_it(browser: Cl
     assert served(made()) == [("o1", 100)]
 
 
-def test_a_stored_key_does_not_wander_to_the_address_of_another_entity(browser: Client, several: None):
+def test_a_stored_key_is_not_sent_to_the_address_of_another_entity(browser: Client, several: None):
     base = "openai__openai_api_base"
     fields = two_entities(browser) | {base: "http://127.0.0.1:9/v1"}
     assert browser.post(CREATE, fields).status_code == 303
@@ -138,7 +138,7 @@ def test_one_entity_needs_no_traffic_and_no_list(browser: Client, db: None):
     assert "traffic-0" not in page.fields()
 
 
-def test_htmx_gets_the_part_that_a_button_changes(browser: Client, several: None):
+def test_htmx_gets_only_the_part_that_a_button_changes(browser: Client, several: None):
     for step, part in (("_add_entity", "entities"), ("_add_limit", "limits"), ("_remove_limit", "limits")):
         page = Page(browser.post(FIELDS, openai(**{step: "1"}), headers=HTMX))
         assert page.has(part)
@@ -146,7 +146,7 @@ def test_htmx_gets_the_part_that_a_button_changes(browser: Client, several: None
 
 
 @pytest.mark.parametrize("packed", ["{", "[1]", '[{"name": 1}]', '{"a": 1}', "[" * 9999, '[{"x": "y"}]'])
-def test_a_tampered_form_is_no_crash(browser: Client, several: None, packed: str):
+def test_an_invalid_hidden_field_is_no_server_error(browser: Client, several: None, packed: str):
     for at in ("0", "7", "-1", "x", "²"):
         answer = browser.post(CREATE, openai(other_entities=packed, entity_at=at, _open_entity="0"))
         assert answer.status_code == 200
@@ -193,13 +193,15 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
         ({"key": "user", "principal": "owner@example.com"}, "limits-0-calls"),
     ],
 )
-def test_a_wrong_limit_is_said_beside_its_input(browser: Client, db: None, cells: dict[str, str], field: str):
+def test_the_error_of_a_limit_is_shown_beside_its_input(
+    browser: Client, db: None, cells: dict[str, str], field: str
+):
     row = {"key": "user_group", "principal": "", "calls": "", "tokens": ""} | cells
     page = Page(browser.post(CREATE, openai(**{f"limits-0-{part}": text for part, text in row.items()})))
     assert set(page.errors()) == {field}
 
 
-def test_limits_of_the_ai_gateway_settings_are_changed_where_they_are_kept(browser: Client, ready: Endpoint):
+def test_limits_of_the_ai_gateway_settings_are_changed_there(browser: Client, ready: Endpoint):
     edit = "/ml/endpoints/chat/edit"
     other = {"usage_tracking_config": {"enabled": True}}
     limit = {"key": "user", "principal": "owner@example.com", "calls": 4, "renewal_period": "minute"}
@@ -252,14 +254,14 @@ def test_timeouts_are_set_and_shown(browser: Client, ready: Endpoint):
         assert set(page.errors()) == {"timeout_total_seconds"}
 
 
-def test_a_fallback_set_elsewhere_survives_the_form_of_a_single_entity(browser: Client, ready: Endpoint):
+def test_the_form_of_a_single_entity_keeps_a_fallback_setting(browser: Client, ready: Endpoint):
     Endpoint.objects.update(ai_gateway={"fallback_config": {"enabled": True}})
     fields = Page(browser.get("/ml/endpoints/chat/edit")).fields()
     assert browser.post("/ml/endpoints/chat/edit", fields).status_code == 303
     assert made("chat").ai_gateway == {"fallback_config": {"enabled": True}}
 
 
-def test_the_page_says_when_limits_are_not_counted_together(browser: Client, ready: Endpoint):
+def test_the_page_warns_while_limits_are_not_counted_together(browser: Client, ready: Endpoint):
     Endpoint.objects.update(rate_limits=[{"key": "endpoint", "calls": 5, "renewal_period": "minute"}])
     process: dict[str, Any] = {"id": "p", "revision": 10**9, "seen_at": clock.now()}
     row = GatewayProcess.objects.create(**process, limits="shared")
@@ -269,7 +271,7 @@ def test_the_page_says_when_limits_are_not_counted_together(browser: Client, rea
     assert "Redis is unreachable" in Page(browser.get("/ml/endpoints/chat")).id("redis-is-down").text
 
 
-def test_admins_allow_several_models_and_others_do_not(browser: Client, owner: User):
+def test_only_admins_may_change_the_setting_for_several_models(browser: Client, owner: User):
     assert "Several external models" not in Page(browser.get("/settings")).text
     assert browser.post("/settings", {"workspace": "1", "several_external_models": "1"}).status_code == 403
     assert not Workspace.here().several_external_models

@@ -42,7 +42,7 @@ def person_at(client: Client) -> str | None:
     return Page(answer).root.one("p", class_="who").text if answer.status_code == 200 else None
 
 
-def test_a_link_signs_in_once_and_leads_to_where_the_person_was_going(link: str, client: Client):
+def test_a_link_signs_in_once_and_redirects_to_the_wanted_page(link: str, client: Client):
     client.get("/sign-in?next=/ml/secrets")
     answer = press(client, link)
     assert (answer.status_code, answer["Location"]) == (303, "/ml/secrets")
@@ -53,7 +53,7 @@ def test_a_link_signs_in_once_and_leads_to_where_the_person_was_going(link: str,
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options"])
-def test_a_program_that_opens_a_link_uses_nothing_up(link: str, method: str):
+def test_opening_a_link_without_pressing_the_button_does_not_use_it_up(link: str, method: str):
     program = Client()
     assert getattr(program, method)(link).status_code in (200, 405)
     assert SESSION not in program.cookies
@@ -62,7 +62,7 @@ def test_a_program_that_opens_a_link_uses_nothing_up(link: str, method: str):
     assert press(Client(), link).status_code == 303
 
 
-def test_the_page_of_a_link_says_whom_it_signs_in_and_has_one_button(link: str, client: Client):
+def test_the_page_of_a_link_names_the_person_and_has_one_button(link: str, client: Client):
     page = opened(client, link)
     assert "signs you in as owner@example.com , once" in page.text
     assert page.buttons() == ["Sign in"]
@@ -71,14 +71,14 @@ def test_the_page_of_a_link_says_whom_it_signs_in_and_has_one_button(link: str, 
     assert (form.attrs["method"], form.attrs.get("action", "")) == ("post", "")
 
 
-def test_the_page_of_a_link_is_kept_nowhere_and_its_address_told_to_nobody(link: str, client: Client):
+def test_the_page_of_a_link_is_not_cached_and_sends_no_path_as_referrer(link: str, client: Client):
     answer = client.get(link)
     assert answer["Referrer-Policy"] == "strict-origin"
     assert "no-store" in answer["Cache-Control"]
     assert "default-src 'none'" in answer["Content-Security-Policy"]
 
 
-def test_whoever_is_signed_in_is_told_and_then_signed_out(link: str, stranger: User):
+def test_another_person_who_is_signed_in_is_warned_and_signed_out(link: str, stranger: User):
     browser = signed_in(stranger)
     before = browser.cookies[SESSION].value
     page = opened(browser, link)
@@ -89,7 +89,7 @@ def test_whoever_is_signed_in_is_told_and_then_signed_out(link: str, stranger: U
     assert not Session.objects.filter(pk=before).exists()
 
 
-def test_who_is_signed_in_already_may_keep_the_link(link: str, owner: User):
+def test_the_page_says_that_a_link_is_not_needed_while_the_person_is_signed_in(link: str, owner: User):
     browser = signed_in(owner)
     assert "can keep the link" in opened(browser, link).text
     before = browser.cookies[SESSION].value
@@ -98,7 +98,7 @@ def test_who_is_signed_in_already_may_keep_the_link(link: str, owner: User):
     assert "You are signed in as owner@example.com" in Page(browser.get(link)).text
 
 
-def test_a_session_that_somebody_else_knows_is_not_the_one_that_is_signed_in(link: str):
+def test_signing_in_creates_a_new_session_key(link: str):
     planted = Client().session
     planted["theirs"] = "yes"
     planted.save()
@@ -112,7 +112,7 @@ def test_a_session_that_somebody_else_knows_is_not_the_one_that_is_signed_in(lin
     assert person_at(other) is None
 
 
-def test_another_site_cannot_press_the_button(link: str):
+def test_another_site_cannot_submit_the_form(link: str):
     browser = Client(enforce_csrf_checks=True)
     assert browser.post(link).status_code == 403
     fields = opened(browser, link).fields()
@@ -122,7 +122,7 @@ def test_another_site_cannot_press_the_button(link: str):
     assert browser.post(link, fields).status_code == 303
 
 
-def test_the_button_works_where_the_address_is_not_told_as_a_referrer(link: str):
+def test_the_form_is_accepted_with_the_referrer_policy_strict_origin_over_https(link: str):
     """What a browser sends with the policy strict-origin, over https where Django wants one of the two."""
     browser = Client(enforce_csrf_checks=True)
     fields = opened(browser, link, secure=True).fields()
@@ -154,7 +154,7 @@ def test_a_second_click_after_the_first_response_leads_to_the_same_page(link: st
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_does_not_work_says_what_to_do(owner: User, client: Client, method: str):
+def test_an_invalid_link_shows_how_to_get_another(owner: User, client: Client, method: str):
     old = create_sign_in_link(user=owner, now=clock.now() - timedelta(days=2))
     for each in (old, "/welcome/none", "/welcome/" + quote("秘\x07密"), "/welcome/" + "x" * 3000):
         answer = getattr(client, method)(each)
@@ -171,7 +171,7 @@ def test_a_link_that_does_not_work_says_what_to_do(owner: User, client: Client, 
         "/ml/endpoints?search=" + "x" * 3000, "endpoint-list", "home", "", " ", "/%2Fevil.example", "/%5Cevil.example", "http://[::1",
     ],
 )  # fmt: skip
-def test_the_next_page_is_one_of_ours(link: str, client: Client, wanted: str):
+def test_the_wanted_page_must_be_a_page_of_this_server(link: str, client: Client, wanted: str):
     answer = client.get("/sign-in", {"next": wanted})
     assert answer.status_code == 200
     assert "serving_ui_next" not in answer.cookies
@@ -183,14 +183,14 @@ def test_the_next_page_is_one_of_ours(link: str, client: Client, wanted: str):
 @pytest.mark.parametrize(
     "wanted", ["/", "/ml/endpoints/chat?tab=events", "/ml/endpoints/%E7%A7%98", "/docs/api?endpoint=a"]
 )
-def test_the_next_page_may_be_any_that_a_person_signs_in_for(link: str, client: Client, wanted: str):
+def test_the_wanted_page_may_be_any_page_that_needs_a_session(link: str, client: Client, wanted: str):
     client.get("/sign-in", {"next": wanted})
     assert not Session.objects.exists()
     assert press(client, link)["Location"] == wanted
     assert not client.cookies["serving_ui_next"].value
 
 
-def test_no_start_is_burnt_by_what_somebody_asked_for_before(link: str):
+def test_an_invalid_next_parameter_does_not_use_up_the_next_link(link: str):
     """The instance: `/sign-in?next=x` by anybody made the next link answer 500, used up."""
     browser = Client()
     browser.get("/sign-in?next=x")
@@ -198,7 +198,7 @@ def test_no_start_is_burnt_by_what_somebody_asked_for_before(link: str):
     assert person_at(browser) == "owner@example.com"
 
 
-def test_what_was_to_be_said_to_one_person_is_not_said_to_the_next(link: str, stranger: User):
+def test_messages_of_one_person_are_not_shown_to_the_next(link: str, stranger: User):
     browser = signed_in(stranger)
     assert browser.post("/ml/secrets/scopes", {"scope": "theirs", "form_id": "a"}).status_code == 303
     press(browser, link)

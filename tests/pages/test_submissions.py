@@ -50,7 +50,7 @@ def form_of(browser: Client, path: str, **attrs: str) -> dict[str, str]:
     return {each.attrs["name"]: each.attrs["value"] for each in form.all("input", type="hidden")}
 
 
-def test_a_create_form_that_is_sent_four_times_at_once_makes_one_endpoint(browser: Client):
+def test_a_create_form_that_is_sent_four_times_at_once_creates_one_endpoint(browser: Client):
     form = {**form_of(browser, CREATE, id="endpoint-form"), **openai(name="mine")}
     answers = at_once(browser, CREATE, form)
     assert [(each.status_code, each["Location"]) for each in answers] == [(303, "/ml/endpoints/mine")] * 4
@@ -66,7 +66,7 @@ def test_another_form_with_the_same_name_is_refused(browser: Client):
     assert "exists already" in Page(answers[1]).text
 
 
-def test_a_form_with_other_answers_in_it_is_another_form(browser: Client):
+def test_a_form_with_the_same_id_and_other_values_is_another_form(browser: Client):
     """Some browsers bring a form back with its hidden fields."""
     form = form_of(browser, CREATE, id="endpoint-form")
     for name in ("first", "second"):
@@ -74,20 +74,20 @@ def test_a_form_with_other_answers_in_it_is_another_form(browser: Client):
     assert Endpoint.objects.count() == 2
 
 
-def test_a_refused_form_may_be_put_right_and_sent_again(browser: Client):
+def test_a_refused_form_may_be_corrected_and_sent_again(browser: Client):
     form = form_of(browser, CREATE, id="endpoint-form")
     assert browser.post(CREATE, {**form, **openai(name="no name")}).status_code == 422
     assert browser.post(CREATE, {**form, **openai(name="no name")}).status_code == 422
     assert browser.post(CREATE, {**form, **openai(name="a-name")}).status_code == 303
 
 
-def test_what_one_person_sent_is_not_answered_to_another(browser: Client, stranger: User):
+def test_the_stored_answer_of_a_form_is_not_used_for_another_person(browser: Client, stranger: User):
     form = {**form_of(browser, "/ml/secrets"), "scope": "keys"}
     assert browser.post("/ml/secrets/scopes", form).status_code == 303
     assert signed_in(stranger).post("/ml/secrets/scopes", form).status_code == 422
 
 
-def test_every_other_form_that_is_sent_twice_is_answered_as_the_first_time(browser: Client, teammate: User):
+def test_every_form_that_is_sent_twice_gets_the_same_redirect(browser: Client, teammate: User):
     twice(browser, "/ml/secrets/scopes", {**form_of(browser, "/ml/secrets"), "scope": "keys"})
     assert Scope.objects.count() == 1
     twice(browser, "/ml/secrets/keys/put", {**form_of(browser, "/ml/secrets"), "key": "k", "value": "v"})
@@ -118,7 +118,7 @@ def settle_with(browser: Client, form: dict[str, Any]) -> None:
     settle(Endpoint.objects.get(), "active")
 
 
-def test_a_token_whose_form_is_sent_twice_is_one_token_and_is_shown(browser: Client):
+def test_a_token_form_that_is_sent_twice_creates_one_token_and_shows_it(browser: Client):
     form = {**form_of(browser, "/settings"), "comment": "notebook", "days": "30"}
     first, last = at_once(browser, "/settings", form, times=2)
     assert first.cookies[NEW_TOKEN_COOKIE].value == last.cookies[NEW_TOKEN_COOKIE].value
@@ -128,7 +128,7 @@ def test_a_token_whose_form_is_sent_twice_is_one_token_and_is_shown(browser: Cli
     assert Client(headers={"Authorization": f"Bearer {value}"}).get("/api/2.0/token/list").status_code == 200
 
 
-def test_forms_of_one_session_that_are_sent_at_once_are_all_remembered(browser: Client):
+def test_concurrent_forms_of_one_session_are_all_remembered(browser: Client):
     forms = [{**form_of(browser, "/ml/secrets"), "scope": f"keys-{number}"} for number in range(4)]
 
     def send(form: dict[str, Any]) -> int:
@@ -153,7 +153,9 @@ def test_a_session_remembers_a_few_forms_for_some_minutes(browser: Client, monke
     assert browser.post("/ml/secrets/scopes", again).status_code == 422
 
 
-def test_a_change_whose_page_cannot_be_made_is_not_made(browser: Client, monkeypatch: pytest.MonkeyPatch):
+def test_a_form_whose_last_command_fails_changes_nothing_and_can_be_sent_again(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+):
     """The last of several commands of one form fails: none of them has happened, and the form can be sent again."""
     settle_with(browser, openai(name="chat"))
     form = {

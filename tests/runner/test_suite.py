@@ -42,7 +42,7 @@ MISSING = (
 )
 
 
-def test_what_is_missing_is_installed_and_what_is_there_is_not(system, monkeypatch):
+def test_only_missing_packages_are_installed(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     log = with_apt_get(system, "exit 0")
     debian.ensure_installed(MISSING)
@@ -52,7 +52,7 @@ def test_what_is_missing_is_installed_and_what_is_there_is_not(system, monkeypat
     ]
 
 
-def test_apt_get_is_left_alone_when_nothing_is_missing(system, monkeypatch):
+def test_apt_get_is_not_called_when_no_package_is_missing(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     log = with_apt_get(system, "exit 0")
     debian.ensure_installed(
@@ -61,7 +61,7 @@ def test_apt_get_is_left_alone_when_nothing_is_missing(system, monkeypatch):
     assert not log.exists()
 
 
-def test_without_the_right_to_install_the_person_is_told_what_to_install(system, monkeypatch):
+def test_without_root_the_missing_packages_are_named(system, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with_apt_get(system, "exit 0")
     with pytest.raises(StartError) as problem:
@@ -101,13 +101,13 @@ def test_the_checks_stop_at_the_first_that_fails_and_say_which(capsys):
     assert output.endswith("The check bad failed. Not run: later.\n")
 
 
-def test_nobody_says_that_every_check_passed_when_the_last_one_failed(capsys):
+def test_a_failure_of_the_last_check_is_reported(capsys):
     assert suite.run_checks(str(ROOT), (GOOD, BAD)) == 3
     assert capsys.readouterr().err.endswith("The check bad failed.\n")
 
 
 @pytest.mark.usefixtures("nothing_needed")
-def test_with_arguments_only_pytest_runs_and_gets_them(capfd):
+def test_with_arguments_only_pytest_runs_with_these_arguments(capfd):
     assert suite.run(str(ROOT), ["--version"]) == 0
     output = capfd.readouterr()
     assert "pytest" in output.out + output.err
@@ -131,7 +131,7 @@ def test_quick_selects_fast_tests_and_one_of_each_kind(monkeypatch, capfd):
     assert "tests/pages/" not in collected
 
 
-def test_a_check_sees_nothing_of_the_persons_own_settings_and_data(monkeypatch, capfd):
+def test_a_check_gets_no_settings_of_the_environment(monkeypatch, capfd):
     monkeypatch.setenv("SERVING_UI_SECRET_KEY", "mine")
     show = "import os; print([(n, v) for n, v in os.environ.items() if n.startswith('SERVING_UI_')])"
     assert suite.run_checks(str(ROOT), (Check("show", ("-c", show)),)) == 0
@@ -148,5 +148,5 @@ def test_tests_that_share_a_fixture_run_in_one_process(request: pytest.FixtureRe
     assert has_shared_fixture(request.node)
 
 
-def test_other_tests_run_in_any_process(request: pytest.FixtureRequest):
+def test_a_test_without_a_shared_fixture_runs_in_any_process(request: pytest.FixtureRequest):
     assert not has_shared_fixture(request.node)
