@@ -1,1 +1,1 @@
-"""What holds the house together: floors, sizes, names, policies, locks. One test a rule."""
+"""Rules of the code base, each with a test: import layers, sizes, names, policies, locks."""

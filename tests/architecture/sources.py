@@ -1,4 +1,4 @@
-"""The files that the rules of the house are about."""
+"""The files that the rules apply to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def python_files(*folders: str) -> Iterator[Path]:
-    """Every Python file below these folders, except what Django writes."""
+    """Every Python file below these folders, except migrations, which Django writes."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "migrations" not in path.parts:
@@ -18,7 +18,7 @@ def python_files(*folders: str) -> Iterator[Path]:
 
 
 def asset_files(folder: str, *endings: str) -> Iterator[Path]:
-    """Templates, styles and scripts that we wrote."""
+    """Templates, style sheets and scripts."""
     for path in sorted((ROOT / folder).rglob("*")):
         if path.suffix in endings:
             yield path
@@ -29,7 +29,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def name(path: Path) -> str:
-    """How a person calls the file."""
+    """The path of the file within the repository."""
     return str(path.relative_to(ROOT))
 
 

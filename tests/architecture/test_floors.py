@@ -1,4 +1,4 @@
-"""Imports go downwards only; the vocabulary and the data plane stay free of the web framework."""
+"""The catalogue, the gateway, the sandbox and the lifecycle import neither a web framework nor Celery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PURE = (
 
 
 def loaded_by(module: str) -> set[str]:
-    """The top-level packages that a fresh Python holds after importing the module."""
+    """The top-level packages that are loaded after a new Python process has imported the module."""
     code = f"import json, sys, {module}; print(json.dumps([n.partition('.')[0] for n in sys.modules]))"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

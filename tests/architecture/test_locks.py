@@ -1,4 +1,4 @@
-"""The locks: complete, hashed, and free of any address."""
+"""The lock files: complete, with hashes, and without URLs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCKS = ("requirements.lock", "tests/requirements.lock")
 PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME, TEST = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
-# Debian 12's; it does not run on a newer Python, whose first one had 23.2.1.
+# The pip of Debian 12. It does not run on Python 3.12 and newer, which came with 23.2.1.
 OLDEST_PIP = "23.0.1" if sys.version_info < (3, 12) else "23.2.1"
 
 
@@ -30,7 +30,7 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def normalised_names(*groups: list[str]) -> set[str]:
-    """The names of the requirements, as locks write them."""
+    """The normalised names of the requirements, as in the lock files."""
     names = (re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for group in groups for line in group)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
@@ -60,7 +60,7 @@ def test_the_test_lock_has_the_same_versions_as_the_product_lock():
 
 
 def missing(lock: str, declared: Iterable[str], python: str, machine: str) -> set[str]:
-    """What something in the lock needs on such a machine, and the lock does not hold in a version that will do."""
+    """The requirements of packages in the lock, on such a machine, that the lock does not satisfy."""
     held = {canonicalize_name(name): version for name, version in pins(lock).items()}
     surroundings = {
         "python_version": python,
@@ -89,7 +89,7 @@ def missing(lock: str, declared: Iterable[str], python: str, machine: str) -> se
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_locks_contain_the_dependencies_of_their_packages(python: str, machine: str):
-    """pip installs them without looking for dependencies, so nothing else would find out."""
+    """pip installs the locks with --no-deps, so it would not notice a missing dependency."""
     assert missing("requirements.lock", RUNTIME, python, machine) == set()
     assert missing("tests/requirements.lock", [*RUNTIME, *TEST], python, machine) == set()
 

@@ -1,4 +1,4 @@
-"""Migrations leave the previous version able to use the tables."""
+"""After a migration the previous version can still use the tables."""
 
 from __future__ import annotations
 

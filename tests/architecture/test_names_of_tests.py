@@ -1,4 +1,4 @@
-"""Of several tests with one name, a run in two processes that is divided by files carries out the first, and says nothing of the others."""
+"""Test ids are unique: of several tests with the same id pytest-xdist runs only the first, without a warning."""
 
 from __future__ import annotations
 

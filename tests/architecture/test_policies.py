@@ -9,7 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every address and the view behind it."""
+    """Every URL pattern with its view."""
     for pattern in resolver.url_patterns:
         address = prefix + str(pattern.pattern)
         if isinstance(pattern, URLPattern):

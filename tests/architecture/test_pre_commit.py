@@ -1,4 +1,4 @@
-"""The hooks of a commit are the checks of `manage.py test`, without its tests."""
+"""The pre-commit hooks are the checks that `manage.py test` runs before the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GET changes nothing, whoever asks for whatever address, nor does HEAD or OPTIONS: the whole database is compared."""
+"""GET, HEAD and OPTIONS of any address by anybody change no row of the database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEVER_READ = {
     "/ml/secrets/keys/put",
 } | {
     f"/ml/endpoints/chat/{each}" for each in ("edit/fields", "cancel", "retry", "take-over", "permissions")
-}  # the first leads on, the others are POST only
+}  # the first redirects, the others accept only POST
 
 
 def all_rows() -> dict[str, list[Any]]:
@@ -48,7 +48,7 @@ def all_rows() -> dict[str, list[Any]]:
 
 @pytest.fixture
 def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) -> list[str]:
-    """Every address, filled with what is there."""
+    """The path of every route with GET, with existing objects as its parameters."""
     endpoint = settle(make_endpoint(), "failed")
     vault.create_scope(name="keys", actor=owner, now=clock.now())
     vault.put_secret(scope="keys", key="openai", value="v", actor=owner, now=clock.now())
@@ -85,7 +85,7 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
 
 
 def callers(owner: User, admin: User) -> list[Client]:
-    """Nobody, a person and an admin, at the pages and at the API."""
+    """Clients of nobody, a person and an admin for pages, and of the person and the admin for the API."""
     found = [Client(), signed_in(owner), signed_in(admin)]
     for user in (owner, admin):
         _token, value = create_access_token(user=user, now=clock.now())
@@ -95,7 +95,7 @@ def callers(owner: User, admin: User) -> list[Client]:
 
 def test_get_head_and_options_change_no_row(addresses: list[str], owner: User, admin: User):
     clients = callers(owner, admin)
-    # Something waits to be said on the next page.
+    # A message waits for the next page.
     reply = clients[1].post("/ml/secrets/keys/put", {"key": "openai", "value": "v"})
     assert reply.cookies[MessageCookie.cookie_name].value
     before = all_rows()

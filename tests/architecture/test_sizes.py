@@ -1,4 +1,4 @@
-"""One screen of thought: files, templates and functions stay small."""
+"""The largest sizes of files, templates and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every module opens, what none is called, and what no reader should have to look for."""
+"""Style rules of source files: docstrings, names, comments at broad excepts, no sleeps in tests, no inline scripts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_file_contains_a_todo_mark():
 
 
 def test_a_broad_except_has_a_comment_or_raises_again():
-    """One that only tidies up and raises again hides nothing."""
+    """A handler that raises the exception again needs no comment."""
     unexplained = []
     for path in python_files("serving_ui"):
         lines = path.read_text().splitlines()

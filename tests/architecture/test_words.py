@@ -1,6 +1,6 @@
-"""The private words that the code once had and that may not come back: readers had to learn them before they could read it.
+"""Names of private vocabulary that the code once had must not come back: readers had to learn them first.
 
-What stands in their place: `RevisionSignal`, `SnapshotCacheWriter`, `ChangeListener`, `UsageRecorder`, `TokenCounter`, `Dispatcher`,
+Their replacements: `RevisionSignal`, `SnapshotCacheWriter`, `ChangeListener`, `UsageRecorder`, `TokenCounter`, `Dispatcher`,
 `InferenceRequest`, `ResponseTranslator`, `Timeouts`, `PrincipalLimits`, `health_checks`, `DeadlineWheel`, `translate` and others.
 """
 

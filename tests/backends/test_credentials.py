@@ -1,4 +1,4 @@
-"""What each provider is asked before a deployment, and what its answers mean, on a real port in the vendor's place."""
+"""The credential check of each provider: its request, and the outcome of each reply, with a real server in the place of the vendor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLICY = EgressPolicy(listed=(), loopback=True)
 
 @dataclass
 class Vendor:
-    """A vendor's cloud: remembers what it was asked, answers as told."""
+    """An ASGI application in the place of a vendor, which records requests and answers as a test sets."""
 
     status: int = 200
     body: Any = field(default_factory=lambda: {"access_token": "issued-token", "expires_in": 3600})
@@ -66,7 +66,7 @@ def service_account() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    stolen = "http://127.0.0.1:1/stolen"  # a key may name any token address; ours is used
+    stolen = "http://127.0.0.1:1/stolen"  # the key file's own token address is ignored
     return json.dumps(
         {
             "type": "service_account",
@@ -183,7 +183,7 @@ def test_a_key_in_the_vendors_message_is_redacted(vendor: Vendor):
 
 @pytest.mark.parametrize("shape", ["json", "text", "url", "base64"])
 def test_a_key_at_the_cut_of_the_vendors_message_is_redacted(vendor: Vendor, shape: str):
-    """At each offset around the place where a check's words are cut."""
+    """At each offset around the place where the message of a check is cut."""
     vendor.status = 401
     spelled = {"url": quote(CANARY, safe=""), "base64": b64encode(f"u:{CANARY}".encode()).decode()}
     key = spelled.get(shape, CANARY)

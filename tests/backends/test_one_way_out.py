@@ -1,4 +1,4 @@
-"""A credential check and a query prove the same to each provider, and what fails each query fails the check."""
+"""A credential check authenticates like a query to each provider, and an error that fails every query fails the check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture
 def gateway() -> Iterator[GatewayServer]:
-    """A gateway of its own, because tokens are kept by the process."""
+    """A gateway of the test's own, because a gateway caches tokens."""
     made = Gateway(SnapshotHolder(first_snapshot()))
     with serve(Application(made)) as running:
         yield GatewayServer(running.url, made.holder, made)
@@ -93,7 +93,7 @@ def metadata(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Vendor:
 
 
 def credential_headers(request: Received) -> dict[str, str]:
-    """The headers that say who asks, and to whom."""
+    """The headers that authenticate a request, and its host."""
     ours = ("accept", "content-type", "content-length", "anthropic-version")
     return {name: value for name, value in request.headers.items() if name not in ours}
 

@@ -1,4 +1,4 @@
-"""The worker's transport and the gateway's, side by side: the same request becomes the same bytes, the same trouble the same fault."""
+"""The transports of the worker and of the gateway send the same bytes for a request, and raise the same errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Outcomes = tuple[Any, Any]
 
 
 def send_with_both(request: UpstreamRequest, policy: EgressPolicy = POLICY) -> Outcomes:
-    """What each transport gives: the status, or the fault with its text."""
+    """The outcome of each transport: status and body, or the class and message of the error."""
     return send_with_call(request, policy), asyncio.run(send_with_client(request, policy))
 
 
@@ -66,13 +66,13 @@ def raw() -> Iterator[RawServer]:
 
 
 def in_order(request: bytes) -> tuple[bytes, ...]:
-    """Its lines, the headers by name: only among those of one name the order means something."""
+    """Start line, headers sorted by name, and body: the order of headers with different names has no meaning."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *headers = head.split(b"\r\n")
     return (first, *sorted(headers, key=lambda line: line.partition(b":")[0].lower()), body)
 
 
-# The same request through both.
+# The same request through both transports.
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True)
 VALUES = st.text(st.characters(max_codepoint=0x17F, exclude_categories=["Cs"]), max_size=20)
@@ -257,7 +257,7 @@ def test_both_transports_trust_the_system_store_and_check_the_host_name(
     is_trusted: bool,
     host: str,
 ):
-    """The system's store is where SSL_CERT_FILE says."""
+    """SSL_CERT_FILE is the path of the system's certificate store."""
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     resolve_as(monkeypatch, {HOST: ["127.0.0.1"], "other.test": ["127.0.0.1"]})

@@ -1,4 +1,4 @@
-"""The control plane's way to a provider: one time for all of it, ended at once from outside, and no more bytes than are wanted."""
+"""The control plane's transport to a provider: one total timeout, abort from another thread, and a limit of bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fetch(url: str, call: Call, *, max_bytes: int = 1000) -> bytes:
 
 @contextmanager
 def port_with_full_queue() -> Iterator[str]:
-    """A port whose queue is full, so that connecting to it takes for ever."""
+    """The URL of a listener whose accept queue is full, so that connecting to it neither succeeds nor fails."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         waiting = []
         for _ in range(4):
@@ -76,7 +76,7 @@ def port_with_full_queue() -> Iterator[str]:
 
 @pytest.fixture
 def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A name whose name server says nothing."""
+    """The URL of a host whose name server does not answer."""
     let_go, real = threading.Event(), socket.getaddrinfo
 
     def getaddrinfo(host: str, *args: object, **options: object) -> object:
@@ -121,7 +121,7 @@ def test_an_abort_closes_the_connection(vendor: Vendor):
 
 
 def test_the_timeout_and_an_abort_apply_to_connecting_resolving_and_tls(raw: RawServer, silent_resolver: str):
-    raw.answer(b"", close=False)  # waits for a whole request, which the greeting of TLS is not
+    raw.answer(b"", close=False)  # the server waits for a whole request, which a TLS handshake is not
     with port_with_full_queue() as url:
         for each in (url, raw.url.replace("http:", "https:"), silent_resolver):
             assert_fails(each, Call(policy=POLICY, seconds=0.5), TimedOut)

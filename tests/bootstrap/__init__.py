@@ -1,1 +1,1 @@
-"""From a bare clone to the virtual environment."""
+"""Tests of the bootstrap, which creates the virtual environment of a clone."""

@@ -1,6 +1,6 @@
-"""A small checkout for each test, with the real manage.py and a stand-in for Django that prints its arguments.
+"""A small checkout for each test, with the real manage.py and a replacement of Django that prints its arguments.
 
-The stand-in is a wheel made on the spot, so that venv and pip do their real work without the network.
+The replacement is a wheel built by the test, so that venv and pip are used for real, but without the network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-n
 
 
 def make_wheel(folder: Path, *, name: str = "standin", version: str = "1.0") -> Path:
-    """A wheel that pip installs like any other."""
+    """Builds the wheel and returns its path."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{version}-py3-none-any.whl"
     about = f"{name}-{version}.dist-info"
@@ -48,7 +48,7 @@ def digest(path: Path) -> str:
 
 
 class Checkout:
-    """A clone as a newcomer has it, with a lock of one package."""
+    """A fresh clone, with a lock of one package."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "clone"

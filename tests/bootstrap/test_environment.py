@@ -30,7 +30,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def start(checkout: Checkout, *arguments: str, **env: str) -> Finished:
-    """`python3 manage.py …`, by a Python that has nothing of ours."""
+    """Runs `python3 manage.py …` with a Python that has no packages of the project."""
     return subprocess.run(
         [PYTHON, "manage.py", *arguments],
         cwd=checkout.root,
@@ -42,7 +42,7 @@ def start(checkout: Checkout, *arguments: str, **env: str) -> Finished:
 
 
 def refusal(done: Finished) -> str:
-    """The sentence of a start that could not go on, and nothing else."""
+    """The error message of a start that failed, which must be its only output."""
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -50,7 +50,7 @@ def refusal(done: Finished) -> str:
 
 
 class HeldIndex(BaseHTTPRequestHandler):
-    """A package index that keeps pip waiting until it is let go."""
+    """A package index that answers only after `let_go` is set."""
 
     wheel: Path
     requested: threading.Event
@@ -68,7 +68,7 @@ class HeldIndex(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_changed_lock_is_installed_and_a_failed_installation_is_repaired(check
     checkout.lock(version="3.0")
     repaired = start(checkout, "help")
     assert json.loads(repaired.stdout)[0] == "3.0"
-    assert repaired.stderr == FIRST  # what a failed installation leaves is not trusted
+    assert repaired.stderr == FIRST  # a failed installation is not reused
 
 
 @pytest.mark.slow

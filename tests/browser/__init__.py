@@ -1,4 +1,4 @@
-"""Journeys through the pages with a real browser, against the real product with all its processes.
+"""Tests of the pages with a real browser, against the real product with all its processes.
 
-Playwright's event loop runs in the thread of these tests, so none of them touches Django's rows: they click, or speak HTTP.
+Playwright's event loop runs in the thread of these tests, where Django refuses to use the database: they click, or send HTTP requests.
 """

@@ -1,4 +1,4 @@
-"""Brings things about by posting the pages' own forms, where a test is not about filling them in."""
+"""Creates endpoints and secrets by posting the forms of the pages, for tests that are not about these forms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CSRF = "serving_ui_csrf"
 
 
 class Clerk:
-    """Someone who is signed in and needs no browser."""
+    """A signed-in person without a browser."""
 
     def __init__(self, url: str, link: str) -> None:
         self.url = url
@@ -23,7 +23,7 @@ class Clerk:
 
     @property
     def cookies(self) -> list[dict[str, str]]:
-        """The session, in a browser's form."""
+        """The cookies of the session, in Playwright's format."""
         return [
             {"name": each.name, "value": each.value or "", "url": self.url} for each in self.session.cookies
         ]

@@ -1,6 +1,7 @@
 """A browser, the running product, and people who are signed in to it.
 
-The browser lives as long as a module: its event loop must be gone when tests of other folders touch Django's rows.
+The browser lives as long as a module: Django refuses to use the database in a thread with a running event loop, and tests of other
+folders use it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 @pytest.fixture(scope="session")
 def owner(product: Product) -> Clerk:
-    """The person to whom the endpoints of these tests belong; not an admin."""
+    """The owner of the endpoints of these tests, who is not an admin."""
     return Clerk(product.url, product.command("sign_in_link", OWNER))
 
 
@@ -64,7 +65,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def upstream() -> Iterator[SandboxServer]:
-    """The provider: a sandbox of the test's own, that it holds, releases and breaks."""
+    """The provider: a sandbox of the test's own, in which it holds replies and sets faults."""
     with running_sandbox() as sandbox:
         yield sandbox
         sandbox.reset()
@@ -72,7 +73,7 @@ def upstream() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def monitor() -> Iterator[PageMonitor]:
-    """What the test's pages complain of, and at the end none may have."""
+    """Collects the errors of all pages that the test opens. At the end there must be none."""
     monitor = PageMonitor()
     yield monitor
     assert monitor.complaints == []
@@ -80,7 +81,7 @@ def monitor() -> Iterator[PageMonitor]:
 
 @pytest.fixture
 def open_page(chromium: Browser, owner: Clerk, monitor: PageMonitor) -> Iterator[OpenPage]:
-    """Opens a page in a browser of its own; the owner is signed in there unless other cookies are given."""
+    """Opens a page in a browser context of its own, with the owner's session or the given cookies."""
     contexts = []
 
     def open_page(path: str = "", *, cookies: Cookies | None = None, **options: Any) -> Page:

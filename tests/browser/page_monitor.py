@@ -1,4 +1,4 @@
-"""Looks over the shoulder of a page: what it complains of, what it fetched, what was refused to it."""
+"""Records what pages report and fetch: console errors, failed requests, error statuses, and all replies."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 
-# A refusal is judged by its status, and is spoken of in the console as well, by the browser and by htmx.
+# The browser and htmx also log an error status to the console; `_answered` checks the status itself.
 REFUSED = ("Failed to load resource: the server responded with a status of", "Response Status Error Code")
-# htmx says so when a later press makes it give up a request; a request that fails is heard of by itself.
+# htmx logs these when a later request replaces a running one; `_failed` sees requests that really fail.
 ABORTED = ("htmx:afterRequest", "htmx:sendAbort")
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -18,7 +18,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 
 
 class PageMonitor:
-    """Listens to pages from their first moment on."""
+    """Collects `complaints` about the pages that it follows."""
 
     def __init__(self) -> None:
         self.complaints: list[str] = []
@@ -35,11 +35,11 @@ class PageMonitor:
         page.on("response", self._answered)
 
     def expect_status(self, *statuses: int) -> None:
-        """These refusals belong to the journey."""
+        """Error statuses that the test expects."""
         self.expected.update(statuses)
 
     def texts(self) -> Iterable[str]:
-        """Every address, request and reply so far. Asked before a page is left: a browser forgets replies with it."""
+        """Every address and reply body so far. Call it before the page is left, because the browser discards its replies then."""
         for response in self._responses:
             with contextlib.suppress(Error):  # a redirect has no body
                 self._bodies.append(response.text())
@@ -51,7 +51,7 @@ class PageMonitor:
             self.complaints.append(f"console: {message.text}")
 
     def _failed(self, request: Request) -> None:
-        # A poll is broken off when its page is left; that is no fault.
+        # Leaving a page aborts its running poll.
         if request.failure and "ERR_ABORTED" not in request.failure:
             self.complaints.append(f"network: {request.url} {request.failure}")
 

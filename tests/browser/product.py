@@ -1,4 +1,4 @@
-"""The product as a person starts it: `manage.py up`, on a free port and with a data folder of its own."""
+"""Runs `manage.py up` on a free port, with a data folder of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINK = "Open this link once and press Sign in: "
 
 @dataclass(frozen=True)
 class Product:
-    """A product that runs."""
+    """A running product."""
 
     url: str
     first_link: str
@@ -39,7 +39,7 @@ class Product:
 def running_product(data: Path) -> Iterator[Product]:
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
-    # An update held for the sake of a test must not run into the deadline of a check.
+    # Tests hold the reply to a credential check for a while, which must not make the update fail.
     env = {**clean, "SERVING_UI_DATA": str(data), "SERVING_UI_CHECK_DEADLINE_SECONDS": "600"}
     with running_program(
         [sys.executable, ROOT / "manage.py", "up", "--port", str(port)], cwd=ROOT, env=env

@@ -1,4 +1,4 @@
-"""Runs what a person pastes: the programs of the query page, with a real token in its place."""
+"""Runs the code samples of the query page with a real token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GAP = "<token>"
 
 
 def run(code: str, *, token: str, shell: bool) -> str:
-    """What the pasted program prints."""
+    """What the code prints."""
     assert GAP in code
     command = ["bash", "-c"] if shell else [sys.executable, "-c"]
     env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -25,7 +25,7 @@ def run(code: str, *, token: str, shell: bool) -> str:
 
 
 def query(url: str, name: str, token: str) -> requests.Response:
-    """One query, as any program sends it."""
+    """One query with a bearer token."""
     return requests.post(
         f"{url}/serving-endpoints/{name}/invocations",
         headers={"Authorization": f"Bearer {token}"},

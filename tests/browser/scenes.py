@@ -1,4 +1,4 @@
-"""Every page in each of its looks: where it is, who opens it, and what is done before it is looked at."""
+"""All pages in their states: the address, who opens it, and what is clicked before it is checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = "a-very-long-name-of-an-endpoint-that-takes-all-of-what-it-may-1"
 
 @dataclass(frozen=True)
 class Scene:
-    """One look of one page."""
+    """One page in one state."""
 
     name: str
     path: str
@@ -70,7 +70,7 @@ def _token(page: Page) -> None:
     expect(page.locator("#token-value")).to_be_visible()
 
 
-LINK = "/welcome/{link}"  # one of the newcomer's
+LINK = "/welcome/{link}"  # a link of the newcomer
 _AT = f"/ml/endpoints/{READY}"
 SCENES = [
     Scene("sign-in", "/sign-in", who="stranger"),
@@ -116,7 +116,7 @@ SCENES = [
 
 @contextmanager
 def furnished(owner: Clerk, newcomer: Clerk, *, admin_token: str) -> Iterator[None]:
-    """The endpoints, secrets and tokens that the scenes show, as long as the block runs."""
+    """Creates the endpoints, secrets and tokens that the scenes show."""
     with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
         held.hold("models")
         refusing.set_faults(
@@ -165,7 +165,7 @@ def _revoke_one(owner: Clerk, upstream: SandboxServer) -> None:
 
 
 def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
-    """An endpoint that was given a secret by a service principal which is deactivated by now. The owner manages it, too."""
+    """An endpoint whose secret was submitted by a service principal that is now deactivated. The owner manages it, too."""
 
     def call(method: str, path: str, *, token: str = admin_token, **body: Any) -> Any:
         head = {"Authorization": f"Bearer {token}"}

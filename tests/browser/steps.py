@@ -1,4 +1,4 @@
-"""What a person does on the pages, named as the pages name it."""
+"""Actions of a person on the pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def state(page: Page) -> Locator:
 
 
 def choose_provider(page: Page, label: str) -> None:
-    """Through the dialog Select served entity."""
+    """Choose a provider in the dialog Select served entity."""
     page.get_by_role("button", name="Entity").click()
     dialog = page.get_by_role("dialog", name="Select served entity")
     expect(dialog.get_by_role("radio", name="External model")).to_be_checked()
@@ -29,14 +29,14 @@ def choose_provider(page: Page, label: str) -> None:
 
 
 def answer_for_openai(page: Page, upstream: SandboxServer, *, model: str = "gpt-4o", key: str = KEY) -> None:
-    """The fields of OpenAI."""
+    """Fill in the fields of OpenAI."""
     page.get_by_label("External model name").fill(model)
     page.get_by_label(PASTE).fill(key)
     page.get_by_label("OpenAI API base").fill(upstream.base)
 
 
 def create(page: Page, name: str, upstream: SandboxServer, *, key: str = KEY) -> None:
-    """A new OpenAI endpoint; the browser is on its page afterwards."""
+    """Create an OpenAI endpoint; afterwards the browser shows its page."""
     page.goto("/ml/endpoints/create")
     page.get_by_label("Name", exact=True).fill(name)
     choose_provider(page, "OpenAI")
@@ -51,12 +51,12 @@ def create_ready(page: Page, name: str, upstream: SandboxServer, *, key: str = K
 
 
 def press(page: Page, name: str) -> None:
-    """A button of the page, not of the invisible first one that Enter presses."""
+    """Press a button of the form, not the hidden first one of the same name, which handles the Enter key."""
     page.get_by_role("button", name=name, exact=True).last.click()
 
 
 def update_model(page: Page, model: str) -> None:
-    """Edit, with another model."""
+    """Save the edit form with another model."""
     page.get_by_role("link", name="Edit", exact=True).click()
     page.get_by_label("External model name").fill(model)
     press(page, "Update")

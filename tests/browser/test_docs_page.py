@@ -1,4 +1,4 @@
-"""The programs at /docs/api, copied with the button and run as they are: nothing is put in but what the page says to set."""
+"""The code samples at /docs/api, copied with their button, run unchanged with the environment variables that the page names."""
 
 from __future__ import annotations
 

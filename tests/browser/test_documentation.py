@@ -1,4 +1,4 @@
-"""The documentation with JavaScript off, and by keyboard with the copy button."""
+"""The documentation without JavaScript, and its copy buttons by keyboard."""
 
 from __future__ import annotations
 

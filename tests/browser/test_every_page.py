@@ -1,4 +1,4 @@
-"""Every page in each of its looks: quiet, light to load, accessible in light and dark, and no wider than a phone."""
+"""Every page in every state: no errors, a small first load, accessible in the light and dark themes, and no wider than a phone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ by_name = pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in 
 
 @pytest.fixture(scope="module")
 def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
-    """Cookies by who: the owner of all that is shown, a newcomer who has nothing, a stranger not signed in."""
+    """The cookies of the owner of all that is shown, of a newcomer without endpoints, and of a stranger without a session."""
     newcomer = Clerk(product.url, product.command("sign_in_link", "newcomer@example.com"))
     link = product.command("sign_in_link", "newcomer@example.com").removeprefix("/welcome/")
     admin_token = product.command("create_token", "root@example.com", "--admin")
@@ -37,7 +37,7 @@ def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def page_of(open_page: OpenPage, people: dict[str, Any], monitor: PageMonitor) -> Any:
-    """A page of the person whom the scene is about; the status of the scene is no complaint."""
+    """Opens a page as the person of a scene, whose status is expected."""
 
     def page_of(scene: Scene) -> Page:
         monitor.expect_status(scene.status)
@@ -48,7 +48,7 @@ def page_of(open_page: OpenPage, people: dict[str, Any], monitor: PageMonitor) -
 
 @pytest.fixture
 def address(scene: Scene, people: dict[str, Any]) -> str:
-    """Where the scene is."""
+    """The address of the scene."""
     return scene.path.format(link=people["link"])
 
 
@@ -82,16 +82,18 @@ def test_the_page_is_accessible_and_fits_a_phone(scene: Scene, page_of: Any, add
 
 
 def save_screenshot(page: Page, scene: Scene, look: str) -> None:
-    """A picture for people, out of git."""
+    """Saves a screenshot for people, in a folder that git ignores."""
     Path(SHOTS).mkdir(parents=True, exist_ok=True)
     width = (page.viewport_size or WIDE)["width"]
     height = page.evaluate("document.documentElement.scrollHeight")
-    page.set_viewport_size({"width": width, "height": height})  # what sticks to the foot is drawn there
+    page.set_viewport_size(
+        {"width": width, "height": height}
+    )  # so that a sticky footer is at the end of the page
     page.screenshot(path=SHOTS / f"{scene.name}-{look}.png", animations="disabled")
 
 
 def serious(page: Page, theme: str) -> list[str]:
-    """axe-core's findings that keep someone from using the page."""
+    """The serious and critical violations that axe-core finds."""
     violations = Axe().run(page).response["violations"]
     return [
         f"{theme}: {each['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
@@ -102,7 +104,7 @@ def serious(page: Page, theme: str) -> list[str]:
 
 
 def wider_than_the_page(page: Page) -> list[str]:
-    """What makes the page scroll sideways."""
+    """The elements that make the page scroll horizontally."""
     wide = page.evaluate(
         """() => document.documentElement.scrollWidth <= innerWidth ? [] :
           [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
@@ -112,7 +114,7 @@ def wider_than_the_page(page: Page) -> list[str]:
 
 
 def cut_off_tables(page: Page) -> list[str]:
-    """Tables that do not fit a usual screen, so that their last columns are out of sight."""
+    """The tables that are wider than their container at 1280 px."""
     cut = page.evaluate(
         """() => [...document.querySelectorAll(".scroll")].filter((each) => each.scrollWidth > each.clientWidth)
           .map((each) => `${each.scrollWidth} > ${each.clientWidth}: ${each.innerText.slice(0, 80)}`)"""

@@ -1,4 +1,4 @@
-"""From the list to a created endpoint by keyboard alone, with the focus visible wherever it stands."""
+"""An endpoint is created by keyboard alone, and the focus is always visible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HAS_RING = """
 
 
 def tab_to(page: Page, wanted: Locator, *, key: str = "Tab") -> None:
-    """Press Tab until it has the focus, which is to be seen at every stop."""
+    """Press Tab until `wanted` has the focus. The focus must be visible at every stop."""
     expect(wanted).to_be_visible()
     for _stop in range(MOST_STOPS):
         page.keyboard.press(key)
@@ -52,7 +52,7 @@ def test_an_endpoint_is_created_by_keyboard_alone(open_page: OpenPage, upstream:
 
 
 def choose_entity(page: Page) -> None:
-    """Space opens, arrows choose among the providers, Escape leaves, Enter confirms."""
+    """Space and Enter open the dialog, the arrow keys choose a provider, Escape closes the dialog, Enter confirms."""
     entity = page.get_by_role("button", name="Entity")
     dialog = page.get_by_role("dialog", name="Select served entity")
     tab_to(page, entity)

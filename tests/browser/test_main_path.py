@@ -1,4 +1,4 @@
-"""The main path, from the sign-in link to the deleted endpoint, as one person walks it in one browser."""
+"""The main path of one person in one browser, from the sign-in link to the deleted endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The query page when the reply does not come as one would like: cut, stopped, refused, or asked too often."""
+"""The query page when a reply is cut, stopped, refused or over the rate limit."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def query_page(
     owner: Clerk, upstream: SandboxServer, open_page: OpenPage, request: pytest.FixtureRequest
 ) -> Page:
-    """The page of an endpoint of the test's own, which answers one query a minute only where the test asks for that."""
+    """The query page of an endpoint of the test's own, with a limit of one query a minute if the test's name contains rate_limit."""
     name = re.sub(r"\W+", "-", request.node.name)[:60]
-    limit = {"rate_limit_user": "1"} if "too_often" in name else {}
+    limit = {"rate_limit_user": "1"} if "rate_limit" in name else {}
     owner.create(name, upstream, **limit)
     owner.wait_for_state(name, "Ready")
     return open_page(f"/ml/endpoints/{name}/query")
@@ -58,7 +58,7 @@ def test_an_error_shows_the_message_of_the_provider(
     expect(query_page.locator("#reply")).to_contain_text("The model has gone on holiday.")
 
 
-def test_asked_too_often_it_says_429(query_page: Page, monitor: PageMonitor) -> None:
+def test_a_query_over_the_rate_limit_shows_429(query_page: Page, monitor: PageMonitor) -> None:
     monitor.expect_status(429)
     send(query_page)
     expect(query_page.get_by_role("status").get_by_text("200")).to_be_visible()

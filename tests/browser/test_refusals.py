@@ -1,4 +1,4 @@
-"""What a page asks for and does not get is said on the page, which stays as it was."""
+"""When a request of a page fails, the page shows an error message and keeps its content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MUCH = 5 * 1024 * 1024
 
 
 def fill_with_too_much(page: Page, name: str) -> None:
-    """Puts more into the field than a form may send; typing it would take minutes."""
+    """Sets a value larger than the limit of a form by script, because typing it would take minutes."""
     page.evaluate(
         "([name, size]) => { document.querySelector(`[name=${name}]`).value = 'x'.repeat(size) }",
         [name, MUCH],

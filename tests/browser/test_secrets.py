@@ -1,4 +1,4 @@
-"""The Secrets page: a scope, a key in it, an endpoint that refers to it, a new value that it follows, and the end of it all."""
+"""The Secrets page: a scope and a key are created, used by an endpoint, replaced and deleted."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def delete_key(page: Page) -> None:
 
 
 def reference_is_missed(page: Page, monitor: PageMonitor) -> None:
-    """An endpoint whose key is gone is not ready and says which; the form says it beside the field, until there is a key again."""
+    """The endpoint of a deleted key is not ready, and its page and form name the key until it is put again and the form is saved."""
     page.goto(f"/ml/endpoints/{NAME}")
     expect(steps.state(page)).to_have_text("Not ready")
     expect(page.locator("#secrets-note")).to_contain_text(

@@ -1,4 +1,4 @@
-"""Two tabs edit one endpoint: the second hears what the first has changed, keeps what was typed, and can save."""
+"""Two tabs edit one endpoint: the second shows what the first has changed, keeps its values, and can save."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_a_stale_cancel_button_shows_the_current_state(open_page: OpenPage, upst
     steps.create(first, "stale-button", upstream)
     second = first.context.new_page()
     second.goto("/ml/endpoints/stale-button")
-    second.route("**/state?*", lambda route: route.abort("aborted"))  # it sleeps through the news
+    second.route(
+        "**/state?*", lambda route: route.abort("aborted")
+    )  # the second tab does not learn of the change
     first.get_by_role("button", name="Cancel update").click()
     expect(steps.state(first)).to_have_text("Not ready (Update canceled)")
     second.get_by_role("button", name="Cancel update").click()

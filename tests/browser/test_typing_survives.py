@@ -1,4 +1,4 @@
-"""What was typed survives every redraw, and a pasted key is sent to the provider and to nobody else."""
+"""Typed values are kept through every redraw, and a pasted key is sent only to the provider."""
 
 from __future__ import annotations
 

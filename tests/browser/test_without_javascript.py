@@ -1,4 +1,4 @@
-"""The main path with JavaScript off: a button stands where a page would otherwise redraw itself."""
+"""The main path without JavaScript, where buttons and links do what scripts do otherwise."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def choose_entity(page: Page) -> None:
 
 
 def redraw_by_button(page: Page) -> None:
-    """Choosing Azure brings its fields, and the way back brings back what was typed before."""
+    """Choosing Azure shows its fields, and choosing OpenAI again shows the values typed before."""
     page.get_by_label(steps.PASTE).fill(steps.KEY)
     page.get_by_label("External model name").fill("gpt-4o")
     page.get_by_label("OpenAI API type").select_option("azure")

@@ -1,4 +1,4 @@
-"""Many callers of one gateway at once, each on a connection of its own, and what each of them is told."""
+"""Sends many concurrent queries to one gateway, each caller on a connection of its own, and counts the answers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 TIMEOUT_SECONDS = 60
 MESSAGES = [{"role": "user", "content": "Say hello to all callers."}]
 ENDPOINTS = {"anthropic": "claude", "limited": "few"}
-"""Those that are not asked of the endpoint `chat`."""
+"""The endpoint of a kind of query, if it is not `chat`."""
 VENDOR_MOODS = {"short": "stream", "limited": "whole"}
-"""What the vendor is asked for when that is not the caller's own mood. Who is short leaves after the first event."""
+"""What the vendor does, if it is not called like the kind of query. A caller of the kind `short` disconnects after the first event."""
 STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "short", "anthropic"})
 
 
 class CallerConnection:
-    """One connection to the gateway, for one question after another."""
+    """One connection to the gateway, for one query after another."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -37,11 +37,11 @@ class CallerConnection:
         await self._writer.drain()
 
     async def event(self) -> None:
-        """The first event of a stream has come."""
+        """Wait for the first event of a stream."""
         await asyncio.wait_for(self._reader.readuntil(b"data:"), TIMEOUT_SECONDS)
 
     async def answer(self) -> tuple[int, bytes]:
-        """Status and content. Raises IncompleteReadError when it is not whole."""
+        """Returns status and body. Raises IncompleteReadError if the connection is closed before the end."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
@@ -49,7 +49,7 @@ class CallerConnection:
         return int(head.split()[1]), content
 
     async def rest(self) -> bytes:
-        """The chunks of a stream up to its end."""
+        """Returns the body of a chunked response."""
         chunks = []
         while size := int(await self._reader.readuntil(b"\r\n"), 16):
             chunks.append((await self._reader.readexactly(size + 2))[:-2])
@@ -57,7 +57,7 @@ class CallerConnection:
         return b"".join(chunks)
 
     async def tail(self) -> bytes:
-        """Whatever comes up to the end of a stream of which an event has been read."""
+        """Returns the rest of a stream of which an event has been read."""
         return await asyncio.wait_for(self._reader.readuntil(b"\r\n0\r\n\r\n"), TIMEOUT_SECONDS)
 
     def close(self) -> None:
@@ -68,17 +68,17 @@ class CallerConnection:
 
 @dataclass
 class Callers:
-    """Asks, and counts what was asked and how it was answered. Every question that reaches an endpoint has a number of its own."""
+    """Sends queries, and counts them and their answers. Every query that reaches an endpoint has a unique number."""
 
     port: int
     token: str = field(repr=False)
     sent: int = 0
     nameless: int = 0
-    """Questions that cannot be read, so that their number is not known either."""
+    """Queries whose body cannot be parsed, so that their record has no number."""
     refused: int = 0
-    """Those with a wrong token: they reach no endpoint and have no row."""
+    """Queries with a wrong token: they reach no endpoint and have no row."""
     answers: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    """How often a mood was answered with this status and this ending."""
+    """The number of answers by kind of query, status and ending."""
     lines: list[tuple[str, CallerConnection]] = field(default_factory=list, repr=False)
 
     @property
@@ -86,7 +86,7 @@ class Callers:
         return self.sent + self.nameless + self.refused
 
     async def mixed(self, moods: Sequence[str], *, at_once: int) -> None:
-        """Asks everything, some at a time, on connections that are kept."""
+        """Sends a query of each kind, `at_once` at a time, on keep-alive connections."""
         left = iter(moods)
 
         async def one() -> None:
@@ -104,8 +104,8 @@ class Callers:
         await asyncio.gather(*(one() for _ in range(at_once)))
 
     async def come(self, mood: str, count: int) -> None:
-        """So many ask and stay."""
-        few = asyncio.Semaphore(50)  # as people come: not all in the same instant
+        """`count` callers send a query of this kind and stay connected."""
+        few = asyncio.Semaphore(50)  # connecting all at once would overflow the accept queue
 
         async def one() -> None:
             line = CallerConnection(self.port)
@@ -118,14 +118,14 @@ class Callers:
         await asyncio.gather(*(one() for _ in range(count)))
 
     def leave(self, mood: str) -> None:
-        """All of this mood go without a word."""
+        """All callers with a query of this kind disconnect."""
         for each, line in self.lines:
             if each == mood:
                 line.close()
         self.lines = [(each, line) for each, line in self.lines if each != mood]
 
     async def hear_the_end(self) -> None:
-        """Those who are still there read their answers to the end."""
+        """The callers that are still connected read their answers to the end."""
 
         async def one(mood: str, line: CallerConnection) -> None:
             self.answers[mood, 200, _ending(await line.tail())] += 1

@@ -1,7 +1,7 @@
-"""A vendor for many callers, in a process of its own: `python -m tests.gateway.callers_vendor PORT`. No product code.
+"""A vendor for many callers, in a process of its own: `python -m tests.gateway.callers_vendor PORT`. It uses no product code.
 
-A question's `user` says how it is answered: one of MOODS. It says how many answers are unfinished at `/open`, ends those that are
-held at `/release`, and closes the connections on which nothing is asked at `/hang-up`. `/v1/messages` answers as Anthropic streams.
+The field `user` of a request selects how it is answered: one of MOODS. `/open` returns the number of unfinished answers, `/release`
+finishes the answers of the kind `held`, `/hang-up` closes idle connections. `/v1/messages` answers with a stream of Anthropic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ANTHROPIC = (FOLDER / "anthropic" / "stream-tools.sse").read_bytes()
 
 
 class Vendor:
-    """What all connections share."""
+    """The state that all connections share."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -42,7 +42,7 @@ class Vendor:
         self.idle: set[asyncio.StreamWriter] = set()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request after another, until the other side or a mood closes the connection."""
+        """Answers one request after another, until the client or a kind of answer closes the connection."""
         try:
             while not writer.is_closing():
                 self.idle.add(writer)
@@ -75,7 +75,7 @@ class Vendor:
             for each in self.idle:
                 each.close()
             writer.write(whole(200, b""))
-        else:  # whether the key is good
+        else:  # the credential check
             writer.write(whole(200, b'{"object":"list","data":[]}'))
 
     async def _in_the_mood(
@@ -98,7 +98,7 @@ class Vendor:
                     await self._until_released()
                 for _ in range(CHUNKS):
                     writer.write(chunked(CHUNK))
-                    await asyncio.sleep(0)  # so that they are many small portions
+                    await asyncio.sleep(0)  # so that each chunk is sent by itself
                 writer.write(chunked(LAST) + chunked(b""))
 
     async def _until_left(self, reader: asyncio.StreamReader) -> None:

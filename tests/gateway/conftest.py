@@ -1,4 +1,4 @@
-"""A gateway on a real port with a hand-made snapshot, and a sandbox behind it on another."""
+"""A gateway with a hand-made snapshot on a real port, and a sandbox as its provider on another."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHAT = {"messages": [{"role": "user", "content": "Say hello."}]}
 def entity(
     *, base: str, task: Task = Task.CHAT, key: str = CANARY, name: str = "entity-1", **config: Any
 ) -> Entity:
-    """A served entity of the provider openai that leads to `base`."""
+    """A served entity of the provider openai with the address `base`."""
     values = {"openai_api_base": base, "openai_api_key": Secret.from_plaintext(key), **config}
     made = PROVIDERS["openai"].config.model_validate(
         {name: value for name, value in values.items() if value is not None}
@@ -60,7 +60,7 @@ def endpoint(name: str, served: Entity, **changes: Any) -> Endpoint:
 
 
 class MemoryRecorder:
-    """A ledger that a test reads. `records` are the records, oldest first."""
+    """Keeps the records of all queries in memory, oldest first."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -70,7 +70,7 @@ class MemoryRecorder:
 
     @property
     def last(self) -> Record:
-        """The record of the only query since the test began, once it is there."""
+        """Waits for the record of the only query of the test, and returns it."""
         wait_until(lambda: self.records)
         (record,) = self.records
         return record
@@ -78,7 +78,7 @@ class MemoryRecorder:
 
 @dataclass
 class GatewayServer:
-    """The gateway's address, its world to change, and what it has noted."""
+    """The gateway's address, its snapshot, which a test may replace, and its records."""
 
     url: str
     holder: SnapshotHolder = field(repr=False)
@@ -86,13 +86,13 @@ class GatewayServer:
     usage: MemoryRecorder = field(default_factory=MemoryRecorder, repr=False)
 
     def publish(self, *endpoints: Endpoint, **changes: Any) -> None:
-        """Make these the endpoints, and change what else the snapshot has."""
+        """Replace the endpoints, if any are given, and other fields of the snapshot."""
         current = self.holder.current
         named = {each.name: each for each in endpoints} or current.endpoints
         self.holder.replace(replace(current, endpoints=named, revision=current.revision + 1, **changes))
 
     def add(self, *endpoints: Endpoint) -> None:
-        """Publish these beside those that there are."""
+        """Add endpoints to the snapshot, or replace those of the same name."""
         self.publish(*self.holder.current.endpoints.values(), *endpoints)
 
     def lead(
@@ -105,7 +105,7 @@ class GatewayServer:
         task: Task = Task.CHAT,
         name: str = "vendor",
     ) -> None:
-        """Add an endpoint of any provider, every vendor's default address being this vendor's."""
+        """Add an endpoint of any provider. The default addresses of all providers are replaced by the vendor's."""
         served = Entity(name="entity-1", provider=provider, model=model, task=task, config=config)
         endpoints = {**self.holder.current.endpoints, name: endpoint(name, served)}
         self.publish(*endpoints.values(), addresses=all_addresses(vendor.url))
@@ -146,7 +146,7 @@ def disconnect_when(
 
 
 class Application:
-    """The gateway with the lifespan that the product gives it."""
+    """The gateway as an ASGI application whose lifespan starts and stops it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -212,7 +212,7 @@ def short_timeouts_gateway() -> Iterator[GatewayServer]:
 
 @pytest.fixture
 def gateway(_gateway: GatewayServer, sandbox: SandboxServer) -> GatewayServer:
-    """Endpoints chat, text and vectors, which lead to the sandbox. What other tests did to its circuit is forgotten."""
+    """A gateway with the endpoints `chat`, `text` and `vectors` of the sandbox. All circuits are closed and there are no records."""
     for circuit in _gateway.gateway.client.circuits().values():
         circuit.record_success()
     _gateway.usage.records.clear()

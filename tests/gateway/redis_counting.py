@@ -1,4 +1,4 @@
-"""A process of its own that asks for admission as often as it is told to, and says each time that it was admitted."""
+"""A process that asks the shared limits for a number of admissions, and prints a line for each that it gets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving_ui.gateway.snapshot import Endpoint, Limit, Principal, SnapshotHold
 
 MOST = 200
 TOKENS = 5000
-redis_connection.TIMEOUT_SECONDS = 20.0  # a busy machine is no Redis that is away
+redis_connection.TIMEOUT_SECONDS = 20.0  # on a busy machine Redis may answer late
 LIMITS = (Limit("endpoint", MOST), Limit("endpoint", TOKENS, "tokens"), Limit("user", MOST - 1))
 ANN = Principal("ann", "ann@example.com")
 

@@ -1,4 +1,4 @@
-"""Amazon's ways: signatures that the service accepts, keys of the machine, and streams of frames that may be damaged."""
+"""Amazon Bedrock: signatures, keys from the instance profile, and streams in Amazon's event-stream framing."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_importing_the_gateway_does_not_import_botocore():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-# The keys of the machine.
+# Keys from the instance profile of the machine.
 
 
 def keys(name: str, *, hours: float = 6) -> Answer:
@@ -194,7 +194,7 @@ def keys(name: str, *, hours: float = 6) -> Answer:
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
-    """The machine's metadata service."""
+    """The instance metadata service of the machine."""
     with running_vendor() as server:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
         server.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
@@ -210,7 +210,7 @@ def credential_requests(metadata: Vendor) -> int:
 
 @pytest.fixture
 def machine(metadata: Vendor, vendor: Vendor) -> Iterator[GatewayServer]:
-    """A gateway of its own, because keys are kept by the process."""
+    """A gateway of the test's own, because a gateway caches keys."""
     made = Gateway(SnapshotHolder(first_snapshot()))
     with serve(Application(made)) as running:
         server = GatewayServer(running.url, made.holder, made)
@@ -256,7 +256,7 @@ def test_a_missing_instance_profile_is_not_looked_up_for_each_query(machine: Gat
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test advances, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -276,7 +276,7 @@ async def used(signer: AwsSigner) -> str:
 
 
 async def used_after_renewal(signer: AwsSigner, name: str) -> str:
-    """What is used once a renewal in the background is through."""
+    """Waits until a renewal in the background is done; returns the key id that is used then."""
     async with asyncio.timeout(20):
         while (found := await used(signer)) != name:
             await asyncio.to_thread(lambda: None)

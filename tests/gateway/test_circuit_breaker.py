@@ -1,4 +1,4 @@
-"""A host that fails again and again is left alone for a while, and asked by one query before all others."""
+"""The circuit breaker: a host that fails repeatedly gets no queries for a while, then one as a probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients that people have: OpenAI's and MLflow's, unchanged, against a running gateway."""
+"""The clients of OpenAI and MLflow, unchanged, against a running gateway."""
 
 from __future__ import annotations
 

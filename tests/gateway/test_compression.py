@@ -1,4 +1,4 @@
-"""A provider that compresses, although it was asked not to, is understood; what cannot be understood is said to be so."""
+"""Providers that compress although the request does not allow it: supported encodings are decompressed, others are an error."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_compressed_stream_is_decompressed_event_by_event(gateway: GatewayServ
 
 @pytest.mark.parametrize("missing", [1, 8, 20])
 def test_a_compressed_body_that_is_cut_is_an_error(gateway: GatewayServer, packed: Vendor, missing: int):
-    """The provider says that its message is over, but what it compressed is not."""
+    """The HTTP message is complete, but the compressed data in it is not."""
     packed.set_answers(whole(gzip.compress(json.dumps(REPLY).encode())[:-missing]))
     assert gateway.query("packed").status_code == 503
     packed.set_answers(stream(gzip.compress(chunk("a") * 9)[:-missing]))

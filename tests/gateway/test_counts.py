@@ -1,4 +1,4 @@
-"""What was used is what the provider last told, however its answer ends; and what has a price of its own is counted apart."""
+"""Token counts: the last ones that the provider reported are recorded, however its answer ends; cached and reasoning tokens separately."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TEXT = event(
 
 
 def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes: Any) -> None:
-    """The endpoint `vendor` leads to the model of a recording."""
+    """Add the endpoint `vendor` with the model of a recording."""
     config = recorded.config(vendor.url)
     gateway.lead(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
     made = gateway.holder.current.endpoints["vendor"]
@@ -56,7 +56,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes:
 
 
 def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
-    """The record of a stream that was left with its first event."""
+    """The record of a streamed query whose caller disconnects after the first event."""
     with gateway.query(name, STREAM, stream=True) as answer:
         next(answer.iter_lines())
     wait_until(lambda: gateway.usage.records)
@@ -105,7 +105,7 @@ def test_reported_counts_remain_when_a_stream_fails_afterwards(gateway: GatewayS
 def test_after_a_disconnect_a_token_limit_is_settled_with_the_reported_counts(
     gateway: GatewayServer, vendor: Vendor
 ):
-    """The limit is 26,000; the call reserves a hundred, and has used 25,000 when it is left."""
+    """The limit is 26,000 tokens; the call reserves 100, and has used 25,000 when its caller disconnects."""
     lead(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
     vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
     with gateway.query("vendor", {**STREAM, "max_tokens": 100}, stream=True) as answer:
@@ -225,7 +225,7 @@ def test_token_details_of_an_incomplete_response_are_recorded(gateway: GatewaySe
 
 
 def test_tokens_of_a_failed_attempt_before_a_fallback_are_added(gateway: GatewayServer, vendor: Vendor):
-    """The first model answers with what nobody can use, and the second one well."""
+    """The first model gives an unusable answer, the second a good one."""
     recorded = NAMED["amazon-bedrock-hello"]
     lead(gateway, vendor, recorded)
     failing = replace(gateway.holder.current.endpoints["vendor"].entities[0], name="failing")
@@ -354,7 +354,7 @@ SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
 def test_token_details_are_normalised_for_every_vendor(
     usage: dict[str, Any], expected: tuple[int, ...], is_first: bool, indent: int | None
 ):
-    """In a whole answer, whose bytes are not parsed, and in a chunk."""
+    """In a whole reply, which is searched without parsing it, and in a chunk of a stream."""
     choices = {"choices": [{"message": {"content": "x"}}]}
     content = {"usage": usage, **choices} if is_first else {**choices, "usage": usage}
     whole, streamed = TokenCounter(), TokenCounter()

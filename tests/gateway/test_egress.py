@@ -1,4 +1,4 @@
-"""The outbound policy by itself, and at the moment when the gateway connects."""
+"""The egress policy by itself, and as the gateway applies it when it connects."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_a_name_with_allowed_and_forbidden_addresses_resolves_to_the_allowed_one
 
 
 def resolve_as(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
-    """Stands in for the name server, which tests must not ask; gives the list of what has been asked."""
+    """Resolve these names to these addresses, instead of by a name server. Returns the list of all names resolved from now on."""
     real, resolved = socket.getaddrinfo, list[str]()
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:

@@ -49,7 +49,7 @@ def login() -> Iterator[RawServer]:
 
 @pytest.fixture
 def azure(gateway: GatewayServer, login: RawServer) -> Iterator[RawServer]:
-    """An Azure resource, and the endpoint `azure` that leads to it with client credentials."""
+    """An Azure resource, behind the endpoint `azure`, which uses client credentials."""
     with raw_server() as server:
         server.answer(http(200, ANSWER))
         values: dict[str, Any] = {
@@ -148,7 +148,7 @@ def test_a_silent_token_server_is_aborted_after_the_first_byte_timeout_of_the_en
         (504, "DEADLINE_EXCEEDED")
     }
     assert "gives endpoint azure its access" in answers[0].json()["message"]
-    assert len(login.requests) == 1, "all of them wait for the same one"
+    assert len(login.requests) == 1, "all of them wait for the same token request"
     assert {record.status for record in gateway.usage.records} == {504}
 
 

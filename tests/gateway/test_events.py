@@ -1,4 +1,4 @@
-"""However a stream is cut into portions, the events come out that the standard says; nothing hostile breaks it."""
+"""The parser of event streams: it returns the events of the standard, however the stream is split, and survives hostile input."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def events(portions: list[bytes]) -> list[Frame]:
 
 
 def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
-    """Type and data of each event, as html.spec.whatwg.org has it in 9.2.6, word for word; the stream is whole.
+    """Type and data of each event of a whole stream, by the algorithm of html.spec.whatwg.org, 9.2.6.
 
-    But that a failure may be told by the type alone, and in lines that the standard ignores.
+    Two differences: an error event needs no data, and errors in lines that the standard ignores are events, too.
     """
     text = stream.decode("utf-8", errors="replace").removeprefix("\ufeff")
     found: list[tuple[str, str]] = []
@@ -110,7 +110,7 @@ def by_the_standard(stream: bytes) -> list[tuple[str, str]]:
 @example(stream=BOM + BOM + b"data: a\n\ndata: b\n\n", cuts=[])
 @example(stream=BOM[:2] + b"data: a\n\n", cuts=[1, 2, 3])
 def test_events_are_those_of_the_standard_however_the_stream_is_split(stream: bytes, cuts: list[int]):
-    """But for those that have nothing in their data, or a comment."""
+    """Except events with empty data or a comment as data."""
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     found = events([stream[start:end] for start, end in pairwise(places)])
     expected = [(kind, data) for kind, data in by_the_standard(stream) if _says_something(kind, data)]
@@ -136,14 +136,14 @@ def test_an_event_name_applies_to_its_own_event_only():
 
 
 def test_an_event_is_returned_as_soon_as_its_empty_line_arrives():
-    """Also where lines end with CR, to which a LF may belong that comes later."""
+    """Also after a CR, which a LF in the next portion may follow."""
     splitter = EventSplitter()
     assert splitter.feed(b"data: 1\r\r") == [(b"", b"1")]
     assert splitter.feed(b"\ndata: 2\n\n") == [(b"", b"2")]
 
 
 def test_the_last_event_may_lack_its_end():
-    """By the standard it would be dropped; servers of OpenAI's kind send it so."""
+    """The standard would drop it, but servers with OpenAI's API send it."""
     assert events([b"data: 1\n\ndata: [DONE]"]) == [(b"", b"1"), (b"", b"[DONE]")]
 
 
@@ -164,7 +164,7 @@ def test_an_event_that_is_too_long_is_refused(portion: bytes):
 
 @given(text=st.text() | st.sampled_from(["a\x85b", "a\u2028b", "a\u2029b", "a\u2027\u202a\u0084b"]))
 def test_an_encoded_event_is_one_line_for_str_splitlines(text: str):
-    """MLflow's client reads lines as `str.splitlines` finds them, which knows more ends than the standard."""
+    """MLflow's client splits a stream with `str.splitlines`, which knows more line ends than the standard."""
     made = event(json.dumps({"said": text}, ensure_ascii=False).encode()).decode()
     (line,) = filter(None, made.splitlines())
     assert json.loads(line.removeprefix("data: ")) == {"said": text}

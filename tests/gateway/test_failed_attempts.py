@@ -1,4 +1,4 @@
-"""A question that a provider has read is counted, though nothing or nothing usable came back: somebody may pay for it."""
+"""A request that a provider has received is counted even without a usable answer, because it may have cost money."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.vendor import Answer, Vendor
 from tests.support.waiting import DEADLINE, free_port, wait_until
 
 LONG = {"messages": [{"role": "user", "content": "x" * 200}], "max_tokens": 45}
-"""50 tokens, and 45 that the model may write."""
+"""50 input tokens, and up to 45 output tokens."""
 SHORT = {**CHAT, "max_tokens": 80}
-"""2 tokens, and 80 that the model may write."""
+"""2 input tokens, and up to 80 output tokens."""
 LIMITS = (Limit("endpoint", 100, "tokens"),)
 _names = count()
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -30,13 +30,13 @@ BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 @pytest.fixture
 def name() -> str:
-    """An endpoint whose windows are empty."""
+    """The name of a new endpoint, whose limit windows are empty."""
     return f"counted-{next(_names)}"
 
 
 @pytest.fixture
 def silent(gateway: GatewayServer, vendor: Vendor, name: str) -> Vendor:
-    """A vendor behind the endpoint that reads the question and does not answer it."""
+    """A vendor behind the endpoint that receives the request and does not answer it."""
     vendor.set_answers(Answer.stream(chunk("a"), gate=threading.Event()))
     gateway.add(endpoint(name, entity(base=vendor.url), limits=LIMITS))
     return vendor
@@ -44,7 +44,7 @@ def silent(gateway: GatewayServer, vendor: Vendor, name: str) -> Vendor:
 
 @pytest.fixture
 def raw(gateway: GatewayServer, name: str) -> Iterator[RawServer]:
-    """A server behind the endpoint that reads the question and hangs up."""
+    """A server behind the endpoint that receives the request and closes the connection."""
     with raw_server() as server:
         server.answer(b"")
         gateway.add(endpoint(name, entity(base=server.url), limits=LIMITS))
@@ -69,7 +69,7 @@ def counted(record: Record) -> tuple[int, int, str]:
 def test_a_disconnect_before_the_answer_counts_the_input_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, *, body: dict[str, Any], tokens: int, stream: bool
 ):
-    """What the model has written by then is not known, so nothing of what was reserved is given back."""
+    """The output so far is unknown, so no reserved token is returned to the limit."""
     for _ in range(10):
         disconnect_when_received(gateway, silent, name, {**body, "stream": stream})
     assert len(silent.requests) == 1
@@ -162,7 +162,7 @@ def test_each_attempt_that_a_model_received_is_counted(
     status: int,
     expected: tuple[int, int, str],
 ):
-    """The first one hangs up; the next one answers with 3 and 2 tokens, turns it down, or hangs up as well."""
+    """The first model closes the connection; the second answers with 3 and 2 tokens, rejects the request, or closes the connection, too."""
     if second is not None:
         vendor.set_answers(second)
     bases = (raw.url, vendor.url if second else raw.url)
@@ -177,7 +177,7 @@ def test_each_attempt_that_a_model_received_is_counted(
 def test_disconnected_calls_do_not_lower_the_average_output_that_is_reserved(
     gateway: GatewayServer, name: str, silent: Vendor
 ):
-    """A call that names no most reserves what others came to; who leaves at once must not make that less."""
+    """A call without max_tokens reserves the average output of recent calls; calls that were cancelled early must not lower it."""
     choices = [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]
     answered = Answer.json({"choices": choices, "usage": {"prompt_tokens": 3, "completion_tokens": 400}})
     gateway.add(endpoint(name, entity(base=silent.url), limits=(Limit("endpoint", 3000, "tokens"),)))

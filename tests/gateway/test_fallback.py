@@ -1,4 +1,4 @@
-"""When one model of an endpoint fails, the next ones answer: in listed order, at most two, and only where that may help."""
+"""Fallback: when a served entity fails, up to two others are tried in their order, unless the error would be the same there."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_stream_that_fails_after_its_first_event_leads_to_no_fallback(
 
 
 def test_limits_count_a_query_with_fallbacks_once(gateway: GatewayServer, vendors: list[Vendor]):
-    """Two calls a minute, and 60 tokens: each query reserves 53 and uses 5, which the one that answers tells."""
+    """The limits are two calls and 60 tokens a minute. Each query reserves 53 tokens and uses 5."""
     limits = (Limit("endpoint", 2), Limit("endpoint", 60, "tokens"))
     publish(gateway, [vendor.url for vendor in vendors], limits=limits)
     vendors[1].set_answers(refusal(500))

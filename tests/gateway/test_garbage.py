@@ -1,4 +1,4 @@
-"""What a query made goes with it. What points at itself in a circle would stay until a search for garbage, which holds everybody up."""
+"""Queries leave no reference cycles: those would stay until a garbage collection, which delays all other queries."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def unresolved(gateway: GatewayServer, sandbox: SandboxServer) -> None:
 
 @contextmanager
 def garbage() -> Iterator[list[str]]:
-    """The classes of the product's own objects that only a search finds."""
+    """The class names of the product's objects that only the cyclic garbage collector frees."""
     found: list[str] = []
     gc.collect()
     gc.disable()
@@ -103,7 +103,7 @@ def garbage() -> Iterator[list[str]]:
     ],
 )
 def test_a_query_leaves_no_reference_cycles(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
-    query(gateway, sandbox)  # what is made once and stays
+    query(gateway, sandbox)  # creates what is cached
     with garbage() as found:
         for _ in range(TIMES):
             query(gateway, sandbox)

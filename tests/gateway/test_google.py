@@ -1,4 +1,4 @@
-"""Tokens of Google: signed for with the stored key, fetched under the outbound policy, kept, renewed early, dropped when refused."""
+"""Google's access tokens: requested with an assertion signed by the stored key, cached, renewed early, discarded when refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, *, key: str | None = None) -> N
 
 @pytest.fixture
 def google(gateway: GatewayServer, vendor: Vendor) -> Vendor:
-    """Google's token server and Vertex AI on one port, and the endpoint `vendor` that leads there."""
+    """Google's token server and Vertex AI on one port, behind the endpoint `vendor`."""
     lead(gateway, vendor)
     vendor.set_answers(token("token-1"), at="/token")
     vendor.set_answers(Answer.json(HELLO), at=GENERATE)

@@ -1,4 +1,4 @@
-"""While a provider only shows that it is alive, the caller hears something now and then, in a form that its client accepts."""
+"""Keep-alives: while a provider sends only pings, the gateway sends keep-alives to the caller, in a form that its client accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.gateway.test_responses import BEGIN, DELTA
 from tests.gateway.test_responses import END as LAST
 from tests.support.raw_server import RawServer, raw_server
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the clients
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the clients
 STREAM = {**CHAT, "stream": True}
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 COMMENT = b": ping\n\n"
@@ -42,7 +42,7 @@ def short_keep_alive_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def thinker(gateway: GatewayServer) -> Iterator[RawServer]:
-    """A vendor behind the endpoints `thinker` and `thinker-text`, and as Anthropic behind `claude`."""
+    """A server behind the endpoints `thinker` and `thinker-text`, and as Anthropic behind `claude`."""
     with raw_server() as server:
         config = PROVIDERS["anthropic"].config.model_validate(
             {"anthropic_api_key": Secret.from_plaintext("sk-ant")}
@@ -57,13 +57,13 @@ def thinker(gateway: GatewayServer) -> Iterator[RawServer]:
 
 
 def stream(*parts: bytes, whole: bool = True) -> tuple[bytes, ...]:
-    """Chunks, each of which a RawServer sends by itself. Without its end it is cut."""
+    """The chunks of a chunked body, each of which a RawServer sends by itself; without `whole` the last chunk is missing."""
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
     return (*chunks, b"0\r\n\r\n") if whole else tuple(chunks)
 
 
 def count_keep_alives(whole: bytes, *, before: bytes, form: bytes, after: bytes) -> int:
-    """How many keep-alives there are, and nothing else, between what the model said."""
+    """The number of keep-alives between `before` and `after`. Fails if there is anything else."""
     between = whole.removeprefix(before).removesuffix(after)
     assert before + between + after == whole
     assert between == form * (len(between) // len(form))
@@ -120,7 +120,7 @@ def test_pings_of_anthropic_are_passed_on(gateway: GatewayServer, thinker: RawSe
 
 
 def test_pings_before_the_first_event_begin_the_stream(gateway: GatewayServer, thinker: RawServer):
-    """Before there is an event: a balancer would cut a caller who gets no head."""
+    """A load balancer would cut a connection that gets no response head for long."""
     thinker.answer(HEAD, later=stream(*[COMMENT] * 6, chunk("a") + END + DONE))
     with gateway.query("thinker", STREAM, stream=True) as answer:
         assert answer.headers["served-model-name"] == "entity-1"
@@ -147,7 +147,7 @@ def test_a_failure_before_a_ping_is_passed_on_is_an_error_status(
     assert gateway.query("thinker", STREAM).status_code == 503
 
 
-# The clients that people have.
+# Client libraries.
 
 PAUSED = stream(*[COMMENT] * 4, chunk("Hel"), *[COMMENT] * 4, chunk("lo") + END + DONE)
 

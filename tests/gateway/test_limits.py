@@ -106,7 +106,7 @@ def test_the_reserved_output_is_never_larger_than_the_limit(gateway: GatewayServ
 
     async def admit_twice() -> None:
         (await admit(wide, 0)).settle(1000, now=0)
-        await admit(narrow, WINDOW_NS + 1)  # all of it is taken, until it is known what it came to
+        await admit(narrow, WINDOW_NS + 1)  # the whole limit is reserved until the call is settled
         with pytest.raises(GatewayError, match="has been reached"):
             await admit(narrow, WINDOW_NS + 1)
 

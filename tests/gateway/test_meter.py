@@ -1,4 +1,4 @@
-"""What is counted, what several processes have counted together, and who may read it in Prometheus's format."""
+"""Metrics: what is counted, the sums over several processes, and who may read them in Prometheus's format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def record(**changes: Any) -> Record:
 
 
 def samples(content: str) -> Samples:
-    """As Prometheus understands it: `name{label=value,…}` and the value."""
+    """The samples by `name{label=value,…}`, parsed by Prometheus's own parser."""
     found: Samples = {}
     for family in text_string_to_metric_families(content):
         for sample in family.samples:
@@ -100,7 +100,7 @@ for line in sys.stdin:
 
 
 class Sibling:
-    """Another gateway process, as far as metrics know it."""
+    """Another process with a Meter in the same folder, which counts when a test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
@@ -189,7 +189,7 @@ def test_a_sum_does_not_fall_when_another_process_is_killed(tmp_path: Path, sibl
 
 
 def test_counts_that_were_added_and_not_deleted_are_not_added_again(tmp_path: Path, sibling: Sibling):
-    """A process that adds up may be killed between the two."""
+    """A process that adds the counts of an ended one may be killed before it deletes their file."""
     meter = Meter(tmp_path)
     sibling.count(4)
     sibling.end()

@@ -1,4 +1,4 @@
-"""What a provider sends with status 200 and is no answer is a failure: an empty one, a cut one, garbage, a failure in any place of a stream."""
+"""A reply with status 200 that contains no answer is a failure: empty, cut, invalid, or with an error anywhere in a stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHOLE = {"id": "x", "choices": [CHOICE], "usage": USAGE}
 
 @pytest.fixture
 def raw(gateway: GatewayServer, vendor: Vendor) -> Iterator[RawServer]:
-    """Asked first at the endpoints `raw` (a chat), `raw-text` and `raw-vectors`; at those with `-2` at the end a vendor is asked next."""
+    """The provider of the endpoints `raw` (chat), `raw-text` and `raw-vectors`, and the first one of `raw-2` and so on, where the vendor is the fallback."""
     with raw_server() as server:
         for name, task in (
             ("raw", Task.CHAT),
@@ -52,7 +52,7 @@ def streamed(*events: bytes) -> bytes:
 
 
 def assert_failed(gateway: GatewayServer, vendor: Vendor, name: str, body: Any, expected: tuple[int, str]):
-    """It fails alone, and with another one that one answers."""
+    """A query without a fallback fails with `expected`, and with a fallback the second entity answers."""
     answer = gateway.query(name, body)
     assert (answer.status_code, answer.json()["error_code"]) == expected
     record = gateway.usage.last

@@ -1,4 +1,4 @@
-"""What a call may write is counted as it is sent: in whole numbers only, by any of its names, wherever it stands."""
+"""The largest possible output of a call, which a token limit reserves: whole numbers only, under any name and at any place of the body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _names = count()
 
 
 def limited(gateway: GatewayServer, vendor: Vendor, most: int = 100, task: Task = Task.CHAT) -> str:
-    """An endpoint with a limit of so many tokens a minute."""
+    """The name of a new endpoint with a limit of `most` tokens a minute."""
     vendor.set_answers(GOOD)
     name = f"limited-{next(_names)}"
     gateway.add(

@@ -1,4 +1,4 @@
-"""A connection is used again only by those who send the same credentials, and only as it was left."""
+"""The connection pool: a connection is reused only for the same credentials, and only if it has received nothing since."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FIRST, SECOND_NS = "sk-of-the-first-endpoint", "sk-of-the-second-endpoint"
 
 @dataclass
 class Vendor:
-    """Answers each question with the number of its connection, which it keeps. `seen` is what came in on each."""
+    """Answers each request with the number of its connection, which stays open. `seen` is what each connection received."""
 
     url: str = ""
     seen: list[bytes] = field(default_factory=list)
     late: bytes = b""
-    """What follows the first answer, unasked, when `go` is set."""
+    """Sent after the first answer without a request, when `go` is set."""
     go: threading.Event = field(default_factory=threading.Event)
     sent: threading.Event = field(default_factory=threading.Event)
 
@@ -54,12 +54,12 @@ class Vendor:
                 self.sent.set()
 
     def share(self, *marks: str) -> list[set[str]]:
-        """Which of the marks came in on each connection."""
+        """Which of the marks each connection received."""
         return [{mark for mark in marks if mark.encode() in seen} for seen in self.seen]
 
 
 def answer(number: int) -> bytes:
-    """Good for a question and for a token."""
+    """A valid answer to a query and to a token request."""
     reply_body = {
         "connection": number,
         "choices": [{}],
@@ -80,7 +80,7 @@ def vendor() -> Iterator[Vendor]:
 
 
 def azure(name: str, vendor: Vendor, tenant: str, secret: str) -> Endpoint:
-    """An endpoint whose token comes from the vendor as well."""
+    """An endpoint of Azure whose access tokens come from the vendor, too."""
     values: dict[str, Any] = {
         "openai_api_type": "azuread",
         "openai_api_base": vendor.url,
@@ -105,7 +105,7 @@ async def running() -> AsyncIterator[UpstreamClient]:
 async def connection_number(
     client: UpstreamClient, url: str, *, auth: Auth | None = None, **headers: str
 ) -> int:
-    """On which connection it was answered."""
+    """Send a request; returns the number of its connection."""
     request = UpstreamRequest("POST", url, tuple(headers.items()), b"{}", auth)
     reply = await client.send(request, policy=LOOPBACK)
     reply_body = json.loads(await reply.body())
@@ -123,7 +123,7 @@ def test_endpoints_with_different_keys_never_share_a_connection(gateway: Gateway
 
 
 def test_endpoints_with_the_same_key_share_connections(gateway: GatewayServer, vendor: Vendor):
-    """Whatever they ask, and with or without a stream."""
+    """For each task, and with or without a stream."""
     gateway.add(endpoint("first", entity(base=vendor.url, key=FIRST)))
     gateway.add(endpoint("vectors-2", entity(base=vendor.url, key=FIRST, task=Task.EMBEDDINGS)))
     assert gateway.query("first").status_code == 200
@@ -133,7 +133,7 @@ def test_endpoints_with_the_same_key_share_connections(gateway: GatewayServer, v
 
 
 def test_token_requests_and_queries_use_separate_connections(gateway: GatewayServer, vendor: Vendor):
-    """A late token for one tenant would be another one's. A token server gets its credentials in the body."""
+    """A token server gets its credentials in the body, so the pool cannot tell them apart, and a late token for one tenant could reach another."""
     gateway.publish(
         azure("first", vendor, "tenant-1", FIRST),
         azure("second", vendor, "tenant-2", SECOND_NS),
@@ -183,7 +183,7 @@ def test_an_unsolicited_late_reply_is_discarded(gateway: GatewayServer, vendor: 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 def test_an_unsolicited_reply_that_the_event_loop_has_not_read_yet_is_discarded(vendor: Vendor, loop: Any):
-    """The next question is put before the loop comes round to the bytes that wait."""
+    """The next request is sent before the event loop reads the bytes that have arrived."""
     vendor.late = answer(99)
 
     async def run() -> list[int]:

@@ -1,4 +1,4 @@
-"""What a provider's refusals and faults become for the caller: understood statuses, its own words, never a secret."""
+"""Errors of a provider: the status and message that the caller gets, without secrets."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_reply_that_is_not_valid_http_is_503(gateway: GatewayServer, raw: RawS
     ids=["a line", "interim replies", "a trailer"],
 )
 def test_an_endless_response_head_is_refused(gateway: GatewayServer, raw: RawServer, content: bytes):
-    """The parser keeps a line until it is whole, so by then it would have filled the memory."""
+    """The parser buffers a line until its end, which would fill the memory."""
     raw.answer(content, close=False)
     answer = gateway.query("raw")
     assert outcome(answer) == (503, "TEMPORARILY_UNAVAILABLE")
@@ -189,7 +189,7 @@ def test_a_reply_without_a_length_ends_with_the_connection(gateway: GatewayServe
 def test_a_connection_that_was_closed_while_idle_is_replaced(gateway: GatewayServer, raw: RawServer):
     raw.answer(
         b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data": 1}'
-    )  # closes after each answer without saying so
+    )  # without `connection: close`, but closes after each answer
     for _ in range(5):
         assert gateway.query("raw").status_code == 200
     assert len(raw.requests) == 5

@@ -1,4 +1,4 @@
-"""A query reaches the provider as the provider wants it, and the answer comes back as it is."""
+"""Queries: the request that the provider gets, and the answer that the caller gets."""
 
 from __future__ import annotations
 

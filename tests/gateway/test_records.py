@@ -1,4 +1,4 @@
-"""Every query that reaches an endpoint is noted once, before its answer is whole: who, what, how it ended, what it used."""
+"""Every query that reaches an endpoint has one record, written before its answer is complete: principal, request, outcome, tokens."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_the_counts_of_a_megabyte_of_vectors_are_found(gateway: GatewayServer, v
 
 
 def test_an_internal_error_is_recorded(gateway: GatewayServer, model: Vendor):
-    """A config that no provider's file could have made: the outermost edge answers, and the row is there."""
+    """The entity has an unknown provider, which raises an exception that nothing expects."""
     broken = endpoint("broken", entity(base=model.url))
     object.__setattr__(broken.entities[0], "provider", "no such provider")
     gateway.add(broken)

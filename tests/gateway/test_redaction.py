@@ -1,4 +1,4 @@
-"""No secret is left in a provider's words: not in any spelling, and not in part where the words were cut."""
+"""Secrets in a provider's message are redacted: in any encoding, and in part where the message was cut."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.vendor import Answer, Vendor
 SECRET = 'sk-canary/5d41+402a bc4b\\2a76"b971&9d91=é7'
 PLAIN = "sk-canary-5d41402abc4b2a76b9719d911017c592"
 LEAST = 6
-"""So many characters in a row of a secret are a part of it and no accident."""
+"""From this length a common substring counts as a part of the secret."""
 
 Spelling = Callable[[str], str]
 BY_LETTER: dict[str, Spelling] = {
@@ -58,7 +58,7 @@ SPELLINGS = {**BY_LETTER, **MASKED, **BASE64}
 
 
 def has_part(text: str, secret: str, name: str = "plain") -> bool:
-    """Whether a part of the secret, spelled in this way, is still in the text."""
+    """Whether the text still contains a part of the secret in this spelling."""
     spelling = SPELLINGS[name]
     if name in BASE64:
         whole = spelling(secret)
@@ -125,7 +125,7 @@ CUTS = {"words": errors.MAX_MESSAGE_CHARS, "text": 4 * errors.MAX_MESSAGE_CHARS,
 def test_a_key_at_any_place_of_an_error_is_redacted(
     gateway: GatewayServer, vendor: Vendor, cut: str, shape: str
 ):
-    """At each offset around each place where words are cut, through the running gateway."""
+    """At each offset around each place where a message is cut, through the running gateway."""
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for at in range(CUTS[cut] - len(PLAIN) - 20, CUTS[cut] + 4, 3):
         words = "w" * at + " " + PLAIN + " " + "v" * 200
@@ -138,7 +138,7 @@ def test_a_key_at_any_place_of_an_error_is_redacted(
 
 
 def test_a_key_repeated_beyond_the_cut_is_redacted(gateway: GatewayServer, vendor: Vendor):
-    """Each one shrinks to [secret], which draws what was behind the cut into what is told."""
+    """Replacing each key by [secret] shortens the text, so that more of it is before the cut."""
     gateway.add(endpoint("canary", entity(base=vendor.url, key=PLAIN)))
     for lead in range(0, len(PLAIN), 5):
         vendor.set_answers(Answer(400, {}, (b"x" * lead + PLAIN.encode() * 3000,)))

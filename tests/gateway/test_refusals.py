@@ -1,4 +1,4 @@
-"""What the gateway refuses by itself, each with a status that clients understand and a sentence."""
+"""Requests that the gateway refuses itself: the status and message of each."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_endpoint_that_is_not_ready_is_400_with_the_reason(gateway: GatewaySe
     answer = gateway.query()
     assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
     assert answer.json()["message"] == "Endpoint chat is not ready. The provider refused the key."
-    # Nothing is said of its task, which is not known before it has a config.
+    # A wrong task is not reported, because an endpoint without a config has no task.
     early = gateway.post("embeddings", {"model": "chat", "input": "a"})
     assert early.json()["message"] == answer.json()["message"]
 
@@ -169,7 +169,7 @@ def test_a_query_that_is_too_large_when_decompressed_is_refused(gateway: Gateway
 
 
 def test_two_authorization_headers_are_refused(gateway: GatewayServer):
-    """A proxy before us may have looked at the first one; which is meant nobody can say."""
+    """It would be unclear which one counts: a proxy before the gateway may have checked the other."""
     caller = HTTPConnection(gateway.url.removeprefix("http://"), timeout=60)
     caller.putrequest("GET", "/serving-endpoints/models")
     for token in ("nonsense", "token-owner"):

@@ -1,4 +1,4 @@
-"""A failure that a provider tells with status 200 is a failure: for the caller, for fallback, for the host's circuit, and in the records."""
+"""An error within a reply of status 200 is a failure for the caller, for fallback, for the circuit breaker and in the records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def event(data: Any, name: str = "") -> bytes:
 
 @pytest.fixture
 def vendors(gateway: GatewayServer) -> Iterator[list[Vendor]]:
-    """Two vendors; the second is asked when the first one fails, for each task, at the endpoints chat-2, text-2 and vectors-2."""
+    """Two vendors, the second as the fallback of the first, behind the endpoints `chat-2`, `text-2` and `vectors-2`."""
     with ExitStack() as stack:
         found = [stack.enter_context(running_vendor()) for _ in range(2)]
         for name, task in (
@@ -53,7 +53,7 @@ def vendors(gateway: GatewayServer) -> Iterator[list[Vendor]]:
 
 @pytest.fixture
 def model(gateway: GatewayServer, vendor: Vendor) -> Vendor:
-    """A vendor behind the endpoint `model`, and nobody else."""
+    """A vendor behind the endpoint `model`, without a fallback."""
     gateway.add(endpoint("model", entity(base=vendor.url)))
     return vendor
 

@@ -1,4 +1,4 @@
-"""The Responses API: named events as the provider sends them, until its own last one; and the official client reads them."""
+"""The Responses API: named events are passed on up to the provider's last one, and the openai client reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider's bad moment is waited for when nothing was done yet and it will soon be over; never otherwise."""
+"""Retries: a refused request is repeated only if the provider did no work and says when to come back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_refusal_with_a_retry_after_is_retried_after_that_time(
 
 
 def test_retry_after_ms_is_used_for_the_delay(gateway: GatewayServer, busy_vendor: Vendor):
-    """Azure says both; the seconds are rounded up."""
+    """Azure sends both headers; its seconds are rounded up."""
     busy_vendor.set_answers(refusal(429, Retry_After="60", retry_after_ms="100"), GOOD)
     assert (gateway.query("busy").status_code, len(busy_vendor.requests)) == (200, 2)
 
@@ -100,7 +100,7 @@ def test_three_statuses_are_retryable():
 def test_only_retryable_refusals_have_a_retry_after(
     gateway: GatewayServer, busy_vendor: Vendor, refused: Answer, expected: str | None
 ):
-    """A gateway before this one asks again what has a Retry-After, so a question that may have been read must have none."""
+    """Clients and gateways retry an answer with a Retry-After, so a request that a model may have read must have none."""
     busy_vendor.set_answers(refused)
     answer = gateway.query("busy")
     assert (answer.status_code, answer.headers.get("retry-after")) == (503, expected)
@@ -185,7 +185,7 @@ def date(seconds: float) -> str:
 def test_retry_after_is_parsed_as_seconds_or_a_date(
     after: str | int, now: str | int | None, least: float, most: float
 ):
-    """Numbers are so many seconds from now, as a date."""
+    """Integers stand for a date that many seconds from now."""
     values = {"retry-after": after, "date": now}
     headers = {
         name: date(value) if isinstance(value, int) else value for name, value in values.items() if value

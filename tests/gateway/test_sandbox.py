@@ -1,4 +1,4 @@
-"""The sandbox by itself: its replies are fixed and say so; faults can be set only if it was started with --control."""
+"""The sandbox provider by itself: canned, deterministic replies, and faults only if it was started with `--control`."""
 
 from __future__ import annotations
 

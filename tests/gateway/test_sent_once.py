@@ -1,4 +1,4 @@
-"""A question that a provider may have read is never put a second time: somebody pays for each."""
+"""A request that a provider may have read is never sent a second time, because each one costs money."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def server(talk: Talk) -> Iterator[int]:
 
 
 class Vendor:
-    """Answers the first question of each connection, does with the second one what a test says, and counts all that it reads."""
+    """Answers the first request of each connection, does with the second one what a test says, and counts what it reads."""
 
     def __init__(self) -> None:
         self.read: list[bytes] = []
@@ -79,7 +79,7 @@ class Vendor:
         self.second(connection)
 
     def take(self, connection: socket.socket) -> bytes:
-        """What a question says; it is read as soon as some of it is."""
+        """Reads a request and returns its body. It counts as read with its first bytes."""
         content = connection.recv(65536)
         if not content:
             raise ConnectionError
@@ -109,7 +109,7 @@ class Vendor:
         self.read.append(connection.recv(100))
 
     def end_and_read(self, connection: socket.socket) -> None:
-        """It says that it will send nothing more as soon as something has come, and reads on."""
+        """Shuts down its sending side as soon as something has arrived, and reads on."""
         connection.recv(1, socket.MSG_PEEK)
         connection.shutdown(socket.SHUT_WR)
         self.take(connection)
@@ -180,17 +180,17 @@ def test_a_new_connection_that_is_closed_is_503(gateway: GatewayServer):
         assert gateway.usage.last.retries == 0
 
 
-# The instant in which both sides act: the vendor has closed, and our event loop has not looked yet.
+# The race between both sides: the vendor has closed the connection, and the event loop has not noticed yet.
 
 
 def end(connection: socket.socket) -> None:
-    """As servers close a connection that nobody uses."""
+    """Close the connection like an idle one."""
 
 
 def say_goodbye(connection: socket.socket) -> None:
-    """With TLS, as it should be."""
+    """Close a TLS connection with close_notify."""
     if isinstance(connection, ssl.SSLSocket):
-        connection.settimeout(0.05)  # it waits for an answer, which does not come
+        connection.settimeout(0.05)  # unwrap waits for the answer of the other side, which does not come
         with suppress(OSError):
             connection.unwrap()
 
@@ -204,7 +204,7 @@ def read_then_end(connection: socket.socket) -> None:
 
 
 def leave_unread(connection: socket.socket) -> None:
-    """The system has taken the question, and the server closes without looking: from outside the same as `read_then_reset`."""
+    """The kernel has received the request, and the server closes without reading it: the client sees the same as with `read_then_reset`."""
     connection.recv(1, socket.MSG_PEEK)
 
 
@@ -215,7 +215,7 @@ def read_then_reset(connection: socket.socket) -> None:
 
 @dataclass
 class Meeting:
-    """One connection of both sides. `go` lets the vendor do what it does in the end, after which `closed` is set."""
+    """Both sides of one connection. `go` lets the vendor end the connection with `how`, after which `closed` is set."""
 
     certificate: tuple[Path, Path] | None
     how: Talk
@@ -238,7 +238,7 @@ class Meeting:
         self.closed.set()
 
     async def send_second_request(self, port: int, *, before: bool) -> Connection:
-        """Our side: a second question that meets the end, which came before the question was sent or after."""
+        """The client's side: sends a second request, before or after the vendor has ended the connection."""
         tls = self.certificate and ssl.create_default_context(cafile=str(self.certificate[0]))
         connecting = asyncio.get_running_loop().create_connection(
             partial(Connection, address="127.0.0.1"), "127.0.0.1", port, ssl=tls or None,
@@ -251,7 +251,7 @@ class Meeting:
         assert connection.is_quiet()
         self.go.set()
         if before:
-            assert self.closed.wait(DEADLINE)  # and the event loop stands still meanwhile
+            assert self.closed.wait(DEADLINE)  # blocks the event loop on purpose
             assert not connection.is_quiet()
         connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
         with pytest.raises(ConnectionCut):
@@ -277,7 +277,7 @@ class Meeting:
 def test_closed_unread_is_set_only_if_the_request_was_certainly_not_read(
     certificate: tuple[Path, Path], loop: Loop, how: Talk, is_secure: bool, *, before: bool, certain: bool
 ):
-    """uvloop does not tell who ended TLS without a goodbye, and then nothing is certain."""
+    """uvloop does not report which side ended a TLS connection without close_notify, so then nothing is certain."""
     certain = certain and not (is_secure and how is end and loop is uvloop.new_event_loop)
     meeting = Meeting(certificate if is_secure else None, how)
     with server(meeting.talk) as port, asyncio.Runner(loop_factory=loop) as runner:
@@ -285,7 +285,7 @@ def test_closed_unread_is_set_only_if_the_request_was_certainly_not_read(
 
 
 class Racing:
-    """A vendor that closes whenever it likes, and callers who ask whenever they like."""
+    """A vendor that closes connections at random times, and callers that send requests at random times."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -300,13 +300,13 @@ class Racing:
         while content := connection.recv(65536):
             for number in re.findall(rb"number (\d+)", content):
                 self.read[int(number)] += 1
-            if self.dice.random() < 0.05:  # it has read the question, and leaves
+            if self.dice.random() < 0.05:  # it closes the connection after reading the request
                 return
             connection.sendall(GOOD)
             connection.settimeout(self.dice.random() * self.seconds)
 
     async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
-        """One caller at a time, with a connection that nobody else uses."""
+        """Sends one request after another with a key of its own, so that no other lane uses its connection."""
         for number in self.numbers:
             watchdog = RequestWatchdog(_never, Timeouts(), DeadlineWheel(), None)
             headers = (("authorization", f"Bearer {key}"),)
@@ -336,7 +336,7 @@ async def _never() -> dict[str, str]:
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.003])
 def test_no_request_is_sent_twice_while_the_provider_closes_connections(seconds: float):
-    """Each is read once at most; whoever gets no answer is told so."""
+    """Each request is read at most once; one without an answer raises UpstreamFault."""
     racing = Racing(seconds)
     with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(racing.run(port))
@@ -344,7 +344,7 @@ def test_no_request_is_sent_twice_while_the_provider_closes_connections(seconds:
     assert max(racing.read.values()) == 1
     assert racing.answered <= set(racing.read)
     assert len(racing.answered) > 3000
-    assert len(racing.failed & set(racing.read)) > 50, "it did leave after it had read"
+    assert len(racing.failed & set(racing.read)) > 50, "connections were closed after the request was read"
 
 
 def test_a_streamed_request_that_was_read_is_not_sent_again(gateway: GatewayServer, paid: Vendor):

@@ -1,4 +1,4 @@
-"""What several processes admit together, with a real Redis: never more than the limit in any 60 seconds."""
+"""Limit windows in Redis: several processes together never admit more than the limit in any 60 seconds."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def url(server: tuple[Service, str]) -> str:
 
 @pytest.fixture(autouse=True)
 def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no Redis that is away."""
+    """On a busy machine Redis may answer late."""
     monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 20.0)
 
 
 def with_test_clock(script: str) -> str:
-    """The same script, reading the time from a list in Redis that the test sets."""
+    """The script with its clock replaced by a list in Redis that the test sets."""
     assert "redis.call('TIME')" in script
     return script.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
 
 
 class Processes:
-    """Connections that stand for processes, and the time that Redis tells them."""
+    """A connection for each simulated process, and the time that the scripts in Redis use."""
 
     def __init__(self, url: str, connections: list[RedisConnection]) -> None:
         self._redis = redis.Redis.from_url(url)
@@ -81,7 +81,7 @@ class Processes:
 
 
 def run_with_processes(url: str, number: int, scene: Callable[[Processes], Awaitable[None]]) -> None:
-    """Play a scene with so many processes."""
+    """Run `scene` with `number` simulated processes."""
 
     async def play() -> None:
         connections = [await RedisConnection.open(RedisAddress.parse(url)) for _ in range(number)]
@@ -132,7 +132,7 @@ def test_no_60_seconds_admit_more_calls_than_the_limit_whichever_process_admits(
 def test_tokens_are_reserved_and_settled_like_in_the_windows_of_one_process(
     url: str, steps: list[tuple[int, ...]]
 ):
-    """The windows of one process are the model: the same questions at the same times get the same answers."""
+    """The windows of one process are the reference: the same calls at the same times have the same outcome."""
     name = ("e", "", "tokens")
 
     async def scene(processes: Processes) -> None:
@@ -152,7 +152,9 @@ def test_tokens_are_reserved_and_settled_like_in_the_windows_of_one_process(
             assert isinstance(admission, SharedEntries)
             own.settle(used, now=now)
             shared.settle(admission, reserved=tokens, used=used)
-            await shared.connection.call(encode_command("PING"))  # answered after it, so before time passes
+            await shared.connection.call(
+                encode_command("PING")
+            )  # Redis answers it after the settlement, which therefore happens before the time changes
 
     run_with_processes(url, 1, scene)
 
@@ -251,7 +253,7 @@ def test_without_redis_each_process_admits_its_share_and_reports_it():
 
             service.start()
             await wait_until_true(lambda: all(holder.limits == Mode.SHARED for holder in holders))
-            # Redis has come back with nothing in it. What the processes admitted without it still counts.
+            # Redis is empty after its restart; the calls that the processes admitted meanwhile still count.
             assert [(await attempts(limits, chat, 9)).count(None) for limits in several] == [0, 0, 0]
             for limits in several:
                 await limits.stop()

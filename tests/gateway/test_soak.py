@@ -1,9 +1,8 @@
-"""A gateway process under everything that happens to one, for long: it stays as big as it was, closes what it opened, and has one
-row for each request.
+"""Soak test of a gateway process: its memory does not grow, it closes all connections, and it writes one row for each request.
 
-Bounded by the number of requests. Each round 500 streams are open at once, some are left by their callers, some before anything
-has come; then a mix of whole and streamed answers, streams that are cut, refusals of the vendor, of limits and of tokens. After a
-round every connection is closed, and memory and open files are read from the system.
+The length is a number of requests. In each round 500 streams are open at once, of which some callers disconnect, some before the
+first event; then follows a mix of whole and streamed answers, cut streams, and refusals by the vendor, by limits and by tokens.
+After a round all connections are closed, and memory and open files are read from /proc.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ MIX = [
     *["whole"] * 8, *["stream"] * 4, *["anthropic"] * 2, "cut", "short", "429", "500", "limited", "nonsense", "stranger",
 ] * 70  # fmt: skip
 FEW_FILES = 512
-"""The soft limit that the gateway is started with: too few for so many streams, so it has to help itself."""
+"""The soft limit of open files that the gateway is started with: too low for so many streams, so the gateway must raise it."""
 SPARE_FILES = 4
-"""The file for usage, and a look at the database. Connections of 500 streams are 1,000."""
+"""For the spool file and connections to the database. A leak of 500 streams would be 1,000 files."""
 MOST_KB = 200
-"""What a thousand requests may add. Measured: 18 to 33, most of it in the first rounds; with 1 kB kept of each request 1,140."""
+"""Kilobytes that 1,000 requests may add. Measured: 18 to 33, most in the first rounds; a leak of 1 kB per request measured 1,140."""
 ENDINGS = {
     ("whole", 200, "whole"), ("stream", 200, "done"), ("anthropic", 200, "done"), ("held", 200, "done"),
     ("cut", 200, "error"), ("429", 429, "error"), ("500", 500, "error"), ("limited", 200, "whole"),
@@ -55,7 +54,7 @@ ENDINGS = {
 
 @dataclass
 class Vendor:
-    """The hand on the vendor's process."""
+    """Controls the vendor's process."""
 
     address: str
 
@@ -95,7 +94,7 @@ def product(tmp_path: Path, vendor: Vendor) -> Iterator[Product]:
 
 @pytest.fixture
 def token(product: Product, vendor: Vendor) -> str:
-    """Of the one who made the three endpoints."""
+    """The token of the owner of the three endpoints."""
     token = product.command("create_token", "soak@example.com")
     openai = {
         "provider": "openai", "name": "gpt-4o", "task": "llm/v1/chat",
@@ -142,14 +141,14 @@ def gateways(product: Product, token: str) -> Iterator[Gateways]:
 
 @pytest.fixture(autouse=True)
 def files_for_many_callers() -> Iterator[None]:
-    """The callers and the vendor need many open files as well."""
+    """Raises the limit of open files for the callers and the vendor."""
     with open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]):
         yield
 
 
 @contextmanager
 def open_files(most: int) -> Iterator[None]:
-    """The soft limit of this process, and of those that it starts meanwhile."""
+    """Sets the soft limit of open files of this process and of the processes started within the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:
@@ -160,7 +159,7 @@ def open_files(most: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Size:
-    """Of a process, as the system sees it."""
+    """Memory and open files of a process, read from /proc."""
 
     process: int
 
@@ -207,14 +206,16 @@ async def one_round(callers: Callers, vendor: Vendor) -> None:
     await asyncio.to_thread(vendor.wait_for, OPEN)
     callers.leave("endless")
     callers.leave("mute")
-    await asyncio.to_thread(vendor.wait_for, HELD)  # the others' questions have been withdrawn
+    await asyncio.to_thread(
+        vendor.wait_for, HELD
+    )  # the requests of the disconnected callers have been cancelled
     vendor.tell("release")
     await callers.hear_the_end()
     await callers.mixed(MIX, at_once=AT_ONCE)
 
 
 def every_request_has_one_row(product: Product, callers: Callers) -> None:
-    """Exactly one, told by the number that the caller gave it."""
+    """Each request has exactly one row, found by its client_request_id."""
     wait_until(
         lambda: re.search(r"waiting in the spool +0\n", product.command("check_usage")),
         what="all usage to be taken in",

@@ -1,4 +1,4 @@
-"""What HTTP and its media types say in any case is understood in any case (RFC 9110, 8.3.1; RFC 9112, 6.1 and 9.1)."""
+"""Header names and values that HTTP defines as case-insensitive are read in any case (RFC 9110, 8.3.1; RFC 9112, 6.1 and 9.1)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_chunked_bodies_are_recognised_in_any_case(
 
 
 def test_a_chunked_body_without_its_end_is_an_error(gateway: GatewayServer, raw: RawServer):
-    """Only without a length and without chunks a body ends with its connection."""
+    """Only a body without content-length and without chunks ends with its connection."""
     raw.answer(reply(chunked(ANSWER)[:-5], "Transfer-Encoding: Chunked"))
     assert gateway.query("raw").status_code == 503
 

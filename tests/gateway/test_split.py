@@ -1,4 +1,4 @@
-"""Traffic is split by the percentages that were set, in any run of queries as evenly as whole numbers can be."""
+"""Traffic split: each served entity gets its percentage of any run of queries, rounded to whole queries."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_queries_are_split_through_a_running_gateway(gateway: GatewayServer, san
 
 
 def test_queries_to_other_endpoints_do_not_change_the_split(gateway: GatewayServer, sandbox: SandboxServer):
-    """By one counter for all endpoints, each 21st turn would give the same model a dozen queries in a row."""
+    """With one counter for all endpoints, each 21st query would go to the same model many times in a row."""
     served = tuple(entity(base=sandbox.base, name=name) for name in ("left", "right"))
     routes = (("left", 50), ("right", 50))
     gateway.add(*(endpoint(name, served[0], entities=served, routes=routes) for name in ("busy", "rare")))

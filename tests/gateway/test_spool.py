@@ -1,4 +1,4 @@
-"""Records become lines that anybody can read, also while they are written, and a full disk costs rows and no answer."""
+"""The spool: records become lines that can be read while the file is written; on a full disk rows are lost, but no answer fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def whole(path: Path) -> Portion:
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """Files of this process cannot grow beyond: writes are cut short there and then refused, as by a full disk."""
+    """Files of this process cannot grow beyond `size`: writes are cut there and then refused, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -124,7 +124,7 @@ def test_a_row_lost_on_a_full_disk_leaves_a_gap_in_the_row_numbers(
 
 
 def test_files_written_before_the_disk_was_full_can_be_removed_at_once(tmp_path: Path):
-    """It may be what fills the disk."""
+    """The spool itself may be what fills the disk."""
     spool = Spool(tmp_path)
     spool.record(record("a"))
     with room_for(only(tmp_path).stat().st_size):

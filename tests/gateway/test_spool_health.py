@@ -1,4 +1,4 @@
-"""What `/readyz` says of usage on this machine's disk: each in a sentence that says what to do, and nothing when all is well."""
+"""The problems of the usage spool that `/readyz` reports, each with what to do; nothing without a problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def recorder(folder: Path) -> Iterator[UsageRecorder]:
 
 
 def reported(recorder: UsageRecorder) -> list[str]:
-    """Without what the disk of the tests has to say."""
+    """Without reports about the disk of the machine that runs the tests."""
     sentences = [words for check in recorder.health_checks if (words := check())]
     return [words for words in sentences if "nearly full" not in words]
 
@@ -70,7 +70,7 @@ def test_set_aside_lines_are_reported_until_their_file_is_deleted(recorder: Usag
     ("is_open", "seconds", "is_reported"), [(False, 300, True), (False, 5, False), (True, 300, False)]
 )
 def test_an_unprocessed_file_is_reported(folder: Path, is_open: bool, seconds: int, is_reported: bool):
-    """One that still gets lines waits for its writer, however old the last one is."""
+    """A file that is still written may be of any age."""
     spool = Spool(folder)
     spool.record(record())
     if not is_open:
@@ -83,7 +83,7 @@ def test_an_unprocessed_file_is_reported(folder: Path, is_open: bool, seconds: i
 
 
 def test_a_nearly_full_disk_is_reported(tmp_path: Path):
-    """Also before there is a spool. Of any disk something is used."""
+    """Also before the spool exists. With a least share of 1.0 any disk counts as nearly full."""
     sentence = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
     assert "is nearly full" in (sentence or "")
     assert "Make room" in (sentence or "")

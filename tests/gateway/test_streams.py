@@ -1,4 +1,4 @@
-"""A stream reaches the caller as it comes and ends in one of two ways: [DONE], or an error event."""
+"""Streams: events are passed on as they arrive, and the last one is [DONE] or an error event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
 def payloads(answer: requests.Response) -> list[Any]:
-    """The data of each event; every line that is not empty must be `data: …`, as the MLflow client wants it."""
+    """The data of each event. Every line that is not empty must begin with `data: `, because the MLflow client requires it."""
     lines = [line for line in answer.content.decode().split("\n") if line]
     assert all(line.startswith("data: ") for line in lines)
     return [line[6:] if line == "data: [DONE]" else json.loads(line[6:]) for line in lines]
@@ -39,7 +39,7 @@ def assert_ended_with_an_error(answer: requests.Response, *, code: str = "TEMPOR
 
 @pytest.fixture
 def raw(gateway: GatewayServer) -> Iterator[RawServer]:
-    """A server that answers with the bytes it is told to."""
+    """A server behind the endpoint `raw` that answers with the bytes a test sets."""
     with raw_server() as server:
         gateway.add(endpoint("raw", entity(base=server.url)))
         yield server

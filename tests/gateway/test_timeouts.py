@@ -1,4 +1,4 @@
-"""How long a provider is waited for can be set for each endpoint, and whoever does not read an answer is not waited for at all."""
+"""The timeouts of an endpoint for its provider, and for a caller that does not read its answer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_total_timeout_of_the_endpoint_applies_to_a_stream(
 
 @pytest.fixture
 def unaccepting() -> Iterator[str]:
-    """The address of a machine that accepts no connection and refuses none: who waits in its queue is never fetched."""
+    """The address of a listener whose accept queue is full, so that connecting neither succeeds nor fails."""
     with socket.socket() as listener, socket.socket() as first:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

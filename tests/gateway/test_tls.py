@@ -1,4 +1,4 @@
-"""TLS is verified against the host's name, although the connection goes to an address that was resolved before."""
+"""TLS certificates are checked against the host name, although the gateway connects to an address that it has resolved."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def provider(certificate: tuple[Path, Path]) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def trusting(certificate: tuple[Path, Path]) -> Iterator[GatewayServer]:
-    """A gateway that trusts the certificate above and no other."""
+    """A gateway that trusts only the certificate of the fixture `certificate`."""
     context = ssl.create_default_context(cafile=str(certificate[0]))
     made = Gateway(SnapshotHolder(first_snapshot()), client=UpstreamClient(tls=context))
     with serve(Application(made)) as running:

@@ -1,4 +1,4 @@
-"""Tokens are counted the same however an answer is written, and nothing that a provider writes breaks the counting."""
+"""The token counter finds the counts in any JSON format, and no reply of a provider raises an error in it."""
 
 from __future__ import annotations
 

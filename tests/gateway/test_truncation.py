@@ -1,4 +1,4 @@
-"""An answer that stops short is never mistaken for a whole one: not by the caller, and not in the books."""
+"""An answer that ends early never looks complete, neither to the caller nor in the records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one process admits: whatever the schedule, no window of 60 seconds ever holds more than its limit."""
+"""Limit windows of one process: whatever the schedule, no 60 seconds contain more than the limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROBOT = Principal("r", "3f0c", kind="service_principal")
 def admit(
     limits: Limits, *rules: Limit, now: int, tokens: int = 0, who: Principal = ANN
 ) -> Reservation | GatewayError:
-    """Gives the refusal instead of raising it."""
+    """Returns a refusal instead of raising it."""
     try:
         admission = limits.admit(endpoint=replace(CHAT, limits=rules), principal=who, tokens=tokens, now=now)
         return asyncio.run(admission)
@@ -97,11 +97,13 @@ def test_unused_tokens_are_returned_and_tokens_beyond_the_reservation_count():
     assert isinstance(first, Reservation)
     assert not is_admitted(limits, rule, now=1, tokens=30)
     first.settle(10, now=2)
-    first.settle(0, now=2)  # once is enough
+    first.settle(0, now=2)  # a second settlement is ignored
     second = admit(limits, rule, now=3, tokens=90)
     assert isinstance(second, Reservation)
     second.settle(250, now=30 * SECOND_NS)
-    assert not is_admitted(limits, rule, now=61 * SECOND_NS, tokens=1)  # 160 of them count since 30 s
+    assert not is_admitted(
+        limits, rule, now=61 * SECOND_NS, tokens=1
+    )  # the 160 tokens beyond the reservation count from second 30 on
     assert is_admitted(limits, rule, now=91 * SECOND_NS, tokens=1)
 
 
@@ -160,7 +162,7 @@ def test_settling_after_the_window_was_deleted_returns_no_tokens():
     limits, rule = Limits(), Limit("user", 100, "tokens")
     long = admit(limits, rule, now=0, tokens=100)
     assert isinstance(long, Reservation)
-    for number in range(5000):  # enough that windows are looked through for those that nobody uses
+    for number in range(5000):  # so many that unused windows are deleted
         is_admitted(limits, rule, now=WINDOW_NS + number, who=Principal(str(number), "someone@example.com"))
     long.settle(0, now=2 * WINDOW_NS)
     assert is_admitted(limits, rule, now=2 * WINDOW_NS, tokens=100)

@@ -1,1 +1,1 @@
-"""Journeys through the whole product, each part of it a process of its own."""
+"""Tests of the whole product with real processes: server, worker, beat and gateways."""

@@ -1,4 +1,4 @@
-"""One running product and one provider for all journeys: each journey makes endpoints of its own."""
+"""One running product and one provider for all tests of this folder; each test creates its own endpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERS = count(1)
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[SandboxServer]:
-    """The upstream of every endpoint, whose faults can be set."""
+    """The provider of every endpoint: a sandbox in which tests set faults."""
     with running_sandbox() as server:
         yield server
 
@@ -41,7 +41,7 @@ def owner(product: Product) -> Iterator[Person]:
 
 @pytest.fixture
 def deploy(owner: Person, provider: SandboxServer) -> Deploy:
-    """Creates an endpoint that is Ready and serves gpt-4; its name."""
+    """Creates an endpoint of gpt-4, waits until it is Ready, and returns its name."""
 
     def make() -> str:
         name = f"chat-{next(_NUMBERS)}"

@@ -1,6 +1,6 @@
-"""No secret is ever found where it does not belong: not in an answer, a log line, a message, a file or a table.
+"""No secret appears in a response, a log line, a message to the worker, a file or a table.
 
-One run of the product with canaries as its secrets, through everything that goes well and everything that goes wrong.
+One run of the product with canary values as its secrets, through successful and failing operations; the tests search its traces.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 KINDS = ("pasted", "edited", "scope", "replaced", "refused", "unfinished", "misplaced", "failing", "typed")
-# Characters that every encoding on the way changes in its own manner.
+# They contain characters that JSON, URLs and HTML encode differently.
 CANARIES = {kind: f"sk-canary/{kind}+7f3a9c51&e2d84b60=" for kind in KINDS}
 
 
 @dataclass
 class Traces:
-    """What the run has left: answers, messages, everything said, and the stopped product with its folder."""
+    """What the run has left: responses, messages to the worker, keys that the provider received, and the stopped product."""
 
     product: Product
     provider: SandboxServer
@@ -86,7 +86,7 @@ def succeed(owner: Person, provider: SandboxServer, found: Traces) -> None:
 
 
 def fail(owner: Person, provider: SandboxServer, found: Traces) -> None:
-    """Providers that quote the key that they refuse, when it is checked."""
+    """Credential checks at a provider whose error message quotes the key."""
     quoted = f"Incorrect API key provided: {CANARIES['refused']}. You may find yours on our page."
     for status, state in ((401, "Not ready (Update failed)"), (403, "Ready")):
         name = f"refused-{status}"
@@ -102,7 +102,7 @@ def fail(owner: Person, provider: SandboxServer, found: Traces) -> None:
 
 
 def mistype(owner: Person, provider: SandboxServer, found: Traces) -> None:
-    """Forms that are refused or redrawn with a key in them, and keys in places that are not for keys."""
+    """Forms with a key that are refused or redrawn, and keys in fields that are not for keys."""
     key = CANARIES["unfinished"]
     owner.create("not a name", base=provider.base, status=422, openai_api_key_plaintext=key)
     owner.create("metadata", base="http://169.254.169.254/v1", status=422, openai_api_key_plaintext=key)
@@ -117,7 +117,7 @@ def mistype(owner: Person, provider: SandboxServer, found: Traces) -> None:
 
 
 def query(owner: Person, provider: SandboxServer, found: Traces) -> None:
-    """Queries that the provider refuses with a quotation of the key, whole and within a stream."""
+    """Queries that the provider refuses with a message that quotes the key, with a status and within a stream."""
     owner.create("failing", base=provider.base, openai_api_key_plaintext=CANARIES["failing"])
     owner.wait_for_state("failing", "Ready")
     quoted = f"The key {CANARIES['failing']} is out of money."

@@ -1,4 +1,4 @@
-"""A clock that is set, and processes that were stopped, while an update runs: neither fails it, nor holds it up for long."""
+"""An update completes although the clock is set or processes are suspended meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOON = 150.0  # several times the longest pause between two polls, and far less 
 
 @pytest.fixture(scope="module")
 def short_deadline_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """A product that gives an update little time."""
+    """A product with a short deadline for updates."""
     settings = {"SERVING_UI_CHECK_DEADLINE_SECONDS": str(DEADLINE)}
     with Product(tmp_path_factory.mktemp("hasty"), **settings).up() as started:
         yield started

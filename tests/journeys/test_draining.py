@@ -1,4 +1,4 @@
-"""The end of `up`, and of its server alone: what runs is finished, within a limit, unless somebody is in a hurry."""
+"""Stopping `up` or its server: running requests are finished within a limit; a second signal ends them at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSE = 0.7  # seconds between two events of a stream
 
 @pytest.fixture
 def product(tmp_path: Path) -> Iterator[Product]:
-    """One of its own for each test, which ends it."""
+    """A product of the test's own, because the test stops it."""
     with Product(tmp_path).up() as started:
         yield started
 
@@ -41,7 +41,7 @@ def owner(product: Product) -> Iterator[Person]:
 
 @contextmanager
 def stream(port: int, name: str, token: str) -> Iterator[HTTPResponse]:
-    """A streamed answer of which the first event has come."""
+    """A streamed answer, of which the first event has been read."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     body = json.dumps({**CHAT_REQUEST, "stream": True})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -100,7 +100,7 @@ def stream_without_event(port: int, name: str, token: str, provider: SandboxServ
 
 
 def test_without_running_requests_up_ends_at_once_and_prints_nothing(product: Product, owner: Person):
-    owner.get("/settings")  # its connection is kept, and idle
+    owner.get("/settings")  # leaves an idle keep-alive connection
     product.program.signal(signal.SIGTERM)
     assert product.program.wait_for_exit() == 0
     assert "Waiting" not in product.program.text
@@ -146,7 +146,7 @@ def test_a_server_alone_finishes_a_running_stream(
 
 
 def test_connections_of_a_hung_gateway_process_are_answered_by_its_successor(product: Product):
-    """With three processes a third of all new connections comes to each; among them whoever asks for health."""
+    """Each of three processes gets a third of all new connections, so also some of these health checks."""
     with running_gateways(env={**product.env, "SERVING_UI_PORT": str(product.port)}, size=3) as gateways:
         before = gateways.workers()
         with gateways.sessions():

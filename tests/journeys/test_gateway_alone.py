@@ -1,4 +1,4 @@
-"""`manage.py gateway`: its processes come and go while callers notice nothing."""
+"""`manage.py gateway`: its processes are stopped, killed and restarted without a failed request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gateways(product: Product) -> Iterator[Gateways]:
 
 @dataclass
 class Load:
-    """Callers who keep their connections and ask again and again, every other time for a stream."""
+    """Callers that query repeatedly on keep-alive connections, every second time for a stream."""
 
     answered: int = 0
     failures: list[str] = field(default_factory=list)

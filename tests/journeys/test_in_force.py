@@ -1,4 +1,4 @@
-"""Answered = in force: once a change is answered, every gateway process serves it. Seen from outside, with three processes."""
+"""When the API call of a change returns, every gateway process serves the change. Tested with three processes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ROUNDS = 3
 
 @dataclass
 class Everywhere:
-    """An admin at the API, and a connection to each of the processes: the server's own gateway and two alone."""
+    """An admin at the API, and a connection to each process: the gateway in the server, and two of `manage.py gateway`."""
 
     product: Product
     session: requests.Session
     gateways: dict[str, tuple[str, requests.Session]]
 
     def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """A call of the API that must succeed, and that no gateway is late for."""
+        """An API call that must succeed, without a warning about a late gateway process."""
         answer = self.session.request(method, f"{self.product.url}/api/2.0/{path}", json=body, timeout=60)
         assert answer.ok, answer.text
         reply: dict[str, Any] = answer.json() if answer.content else {}
@@ -151,7 +151,7 @@ def test_deletion_and_deactivation_are_in_force_everywhere_when_the_call_returns
     assert everywhere.query(other, token) == [200] * 3
     users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
     pk = next(each["id"] for each in users if each["userName"] == "leaver@example.com")
-    for active in (False, True):  # what was ended stays ended
+    for active in (False, True):  # a token stays revoked when its user is activated again
         change = {"op": "replace", "path": "active", "value": active}
         everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
         assert everywhere.query(other, token) == [401] * 3
@@ -191,8 +191,8 @@ def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_an
 def test_a_suspended_process_is_named_in_the_warnings(
     everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
 ):
-    """It says every second that it lives. One that last did so more than a second before the change is silent for 3 s before
-    the 2 s are over, and is rightly not named then: it catches up before it answers again. So this may take several tries."""
+    """A process sends a heartbeat every second. If its last one is more than a second older than the change, it counts as not live
+    (3 s) before the call returns (2 s), and is not named, so the test may need several attempts."""
     name = deploy()
     url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
     limits = {"rate_limits": [{"key": "user", "calls": 1000}]}
@@ -200,12 +200,12 @@ def test_a_suspended_process_is_named_in_the_warnings(
     process = min(gateways.workers())
 
     def is_named() -> bool:
-        assert everywhere.query(name, owner.token) == [200] * 3  # each has caught up
+        assert everywhere.query(name, owner.token) == [200] * 3  # every process is live again
         with suspended(gateways.program.process.pid, process):
             warnings[:] = everywhere.session.put(url, json=limits, timeout=60).json().get("warnings", [])
         return bool(warnings)
 
-    wait_until(is_named, what="the process to be stopped just after it has said that it lives", seconds=120)
+    wait_until(is_named, what="the process to be suspended just after a heartbeat", seconds=120)
     assert len(warnings) == 1
     assert f"-{process}-" in warnings[0]
     assert "does not serve this change yet" in warnings[0]

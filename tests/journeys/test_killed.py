@@ -1,4 +1,4 @@
-"""What is left when a process is killed or a message is lost: an endpoint that settles all the same."""
+"""Updates complete although processes are killed and messages are lost."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def lose_messages_of(product: Product, action: Callable[[], object]) -> None:
 def test_a_broken_message_does_not_stop_the_worker(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy, content: bytes
 ):
-    """A server that is killed while it writes, or read while it writes, leaves such a message."""
+    """A message file is broken when the server was killed while writing it, or has not finished writing it."""
     name = deploy()
     before = product.process(WORKER)
     with suspended(product.program.process.pid, before):

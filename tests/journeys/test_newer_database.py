@@ -1,4 +1,4 @@
-"""The version before beside a database that the next one has prepared: it goes on, and whoever runs it is told."""
+"""A database that a newer version has migrated: this version goes on working, and reports it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def product(tmp_path: Path) -> Iterator[Product]:
 
 
 def upgrade(product: Product) -> None:
-    """As far as this version can see."""
+    """Record a migration that this version does not know."""
     with closing(sqlite3.connect(product.data / "serving_ui.sqlite3", isolation_level=None)) as database:
         database.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('endpoints', '9999_newer', CURRENT_TIMESTAMP)"

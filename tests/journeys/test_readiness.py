@@ -1,4 +1,4 @@
-"""`/readyz` of running processes names what goes wrong around them, says what to do, and falls silent when it is over."""
+"""`/readyz` of running processes reports a problem with what to do, until it is over."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @contextlib.contextmanager
 def full_disk(process: int) -> Iterator[None]:
-    """No file of that process can grow, as on a full disk."""
+    """No file of the process can grow, as on a full disk."""
     limits = resource.prlimit(process, resource.RLIMIT_FSIZE)
     resource.prlimit(process, resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -101,7 +101,7 @@ def ingested(product: Product) -> set[str]:
 
 
 def celery(alone: ServerAlone, *arguments: str) -> contextlib.AbstractContextManager[Program]:
-    """Without a parent that would end it when it hangs."""
+    """A worker or beat without a supervisor, which would kill it when it hangs."""
     return running_program(
         [sys.executable, "-m", "celery", "--app", "serving_ui", "--quiet", *arguments],
         cwd=ROOT,

@@ -1,6 +1,6 @@
-"""Nobody's key goes to somebody who may not read it: not by a name that was freed and taken anew, not after a right was withdrawn.
+"""A secret is sent only while the submitter of the config may read it: not after its name was reused or the right was withdrawn.
 
-The host that an endpoint leads to is a real one, and notes what it receives.
+A real server in the place of the provider records the keys that it receives.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ REPLY = {
 
 @dataclass
 class Someone:
-    """A person at the API and at the gateway."""
+    """A person who uses the API and the gateway."""
 
     product: Product
     email: str
     token: str
 
     def call(self, method: str, path: str, *, status: int = 200, **body: Any) -> dict[str, Any]:
-        """A call of the API that is answered with `status`, and that no gateway is late for."""
+        """An API call that is answered with `status`, without a warning about a late gateway process."""
         answer = requests.request(
             method, f"{self.product.url}/api/2.0/{path}", json=body, headers=self._head, timeout=60
         )
@@ -51,7 +51,7 @@ class Someone:
         self.call("POST", "secrets/put", scope=scope, key=key, string_value=value)
 
     def deploy(self, name: str, config: dict[str, Any]) -> None:
-        """Creates it and waits until it is ready."""
+        """Creates an endpoint and waits until it is ready."""
         self.call("POST", "serving-endpoints", name=name, config=config)
         self.wait_for(name, "READY")
 
@@ -93,7 +93,7 @@ def config(host: Vendor, reference: str) -> dict[str, Any]:
 
 
 def received(host: Vendor) -> set[str]:
-    """Every key that the host was sent."""
+    """Every key that the host has received."""
     return {each.headers["authorization"].removeprefix("Bearer ") for each in host.requests}
 
 

@@ -1,4 +1,4 @@
-"""One person's providers that answer a byte each two seconds are in nobody else's way, and let go of at once."""
+"""Slow credential checks of one person delay nobody else, and end at once when they are cancelled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def slow() -> Iterator[SlowServer]:
 
 @pytest.fixture
 def somebody(product: Product, owner: Person) -> Iterator[Person]:
-    """Another person, who has the slow providers."""
+    """Another person, whose endpoints have the slow provider."""
     with product.person(f"slow-{next(_NUMBERS)}@example.com") as person:
         yield person
 
@@ -58,7 +58,7 @@ def test_slow_checks_delay_neither_other_people_nor_the_ingest_of_usage(
         assert owner.wait_for_state(name, "Ready") < SOON
         assert owner.query(name).status == 200
         wait_until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=120)  # type: ignore[misc]
-    assert slow.max_open == 4, "so many of one person at a time"
+    assert slow.max_open == 4, "the number of concurrent checks of one person is limited"
     waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
     assert len(waiting) >= how_many - 8
     delete(somebody, names)

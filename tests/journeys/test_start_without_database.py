@@ -1,4 +1,4 @@
-"""A gateway that starts while the database is away serves the copy of the data folder, and says how old that is."""
+"""A gateway that starts without its database serves the snapshot cached in the data folder, and reports its age."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def stopped_product(tmp_path: Path) -> Iterator[tuple[Product, str]]:
-    """A product that has been stopped, and a token of its admin."""
+    """A product that has been stopped, with a snapshot in its data folder, and a token of its admin."""
     product = Product(tmp_path)
     with product.up():
         token = product.command("create_token", "admin@example.com", "--admin")
@@ -39,7 +39,7 @@ def answers_a_query(product: Product, token: str) -> bool:
 
 
 def move_away(database: Path) -> None:
-    """In its place stands something that is no database."""
+    """Replace the database by an empty folder."""
     away = database.parent / "away"
     away.mkdir()
     for each in database.parent.glob(f"{database.name}*"):
@@ -54,7 +54,7 @@ def bring_back(database: Path) -> None:
 
 
 def degraded(gateways: Gateways) -> str:
-    """Without what no worker has done: none runs."""
+    """The problems in `/readyz`, except those about workers, of which none runs."""
     return " ".join(
         each for each in gateways.readiness().json()["degraded"] if not each.startswith("No worker")
     )
@@ -72,7 +72,7 @@ def test_a_gateway_starts_from_the_cached_snapshot_and_follows_the_database_when
                 sentences = session.get(f"{gateways.url}/readyz", timeout=60).json()
                 assert sentences["status"] == "ready"
                 assert "It serves the copy of its data folder, which is" in sentences["degraded"][0]
-                # The sandbox itself is not running: that it is asked for shows that token and endpoint are known.
+                # The provider is not running: 503 shows that the token and the endpoint are known.
                 answer = gateways.query("sandbox-chat", token, session=session)
                 assert answer.status_code == 503, answer.text
                 assert gateways.query("sandbox-chat", "unknown", session=session).status_code == 401

@@ -1,4 +1,4 @@
-"""Usage with real processes: requests answered = rows = what the minutes come to, whoever is killed in between."""
+"""Usage with real processes: the number of answers equals the rows and the sum of the minutes, although processes are killed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_answer_is_one_row_however_often_the_worker_and_beat_are_killed(
 
 
 def test_every_answer_before_the_server_was_killed_has_a_row(product: Product, owner: Person, deploy: Deploy):
-    """The row is written before the last byte goes out: there may be one more of them than answers that were heard."""
+    """A row is written before the last byte of the answer, so there may be one more row than complete answers."""
     name = deploy()
     with query_in_background(owner, name) as queries:
         queries.wait_for_more(100)

@@ -1,4 +1,4 @@
-"""Usage of several gateway processes that come and go: nothing of what they answered is missing or counted twice."""
+"""Usage of several gateway processes that are restarted and killed: every answer is counted exactly once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gateways(product: Product) -> Iterator[Gateways]:
 
 
 def counted(session: requests.Session, url: str, token: str, name: str) -> float:
-    """The requests of an endpoint, as one process tells Prometheus for all."""
+    """The number of requests of an endpoint in the metrics of all processes, read from one of them."""
     answer = session.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=60)
     answer.raise_for_status()
     return sum(
@@ -64,7 +64,7 @@ def test_a_rolling_restart_loses_no_row_and_no_count(
 def test_every_answer_of_a_killed_gateway_has_a_row(
     product: Product, gateways: Gateways, owner: Person, deploy: Deploy
 ):
-    """A row is written before the last byte: so many callers, so many more rows than answers there may be for each kill."""
+    """A row is written before the last byte of the answer, so each kill may leave a row without a complete answer for each caller."""
     name = deploy()
     with load(gateways, name, owner.token) as callers:
         for _kill in range(2):

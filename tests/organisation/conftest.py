@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis, the product on both, and a second server beside the first."""
+"""PostgreSQL, Redis, a product that uses both, and a second server of it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def owner(product: Product) -> Iterator[Person]:
 
 @pytest.fixture
 def second(product: Product, owner: Person) -> Iterator[Person]:
-    """The owner at a second server of the same product."""
+    """The owner as a client of a second server of the same product."""
     port = free_port()
     env = {**product.env, "SERVING_UI_PORT": str(port), "PYTHONPATH": str(ROOT)}
     other = Product(product.data.parent)

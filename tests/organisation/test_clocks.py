@@ -1,4 +1,4 @@
-"""Machines whose clocks differ: who lives, who holds an update and when it is due is measured by the database's clock alone."""
+"""Machines whose clocks differ: liveness, leases and due times are measured by the database's clock alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def gateways(product: Product, folder: Path, *, ahead: float) -> Iterator[Gatewa
 
 
 class Changes:
-    """Changes of a rate limit through the API, and what their answers warn of."""
+    """Changes a rate limit through the API, and returns the warnings."""
 
     def __init__(self, product: Product, name: str) -> None:
         self._url = f"{product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
@@ -71,7 +71,7 @@ def test_a_killed_gateway_whose_clock_was_ahead_is_not_waited_for(
         for process in killed:
             os.kill(process, signal.SIGKILL)
         wait_until(lambda: not any(map(is_alive, killed)), what="their end")
-    wait_until(lambda: not changes.make(), what="nobody to wait for the dead", seconds=SOON)
+    wait_until(lambda: not changes.make(), what="the killed processes not to be waited for", seconds=SOON)
     assert not changes.make()
     assert deploy(owner, provider)
 
@@ -80,7 +80,7 @@ def test_a_killed_gateway_whose_clock_was_ahead_is_not_waited_for(
 def test_a_gateway_with_another_clock_is_waited_for(
     product: Product, owner: Person, provider: SandboxServer, tmp_path: Path, ahead: float
 ):
-    """One that last said that it lives more than a second before the change is not named: this may take several tries."""
+    """A process whose last heartbeat is more than a second older than the change is not named, so the test may need several attempts."""
     changes = Changes(product, deploy(owner, provider))
     with gateways(product, tmp_path, ahead=ahead) as started:
         assert not changes.make()
@@ -95,8 +95,8 @@ def test_a_gateway_with_another_clock_is_waited_for(
 
 
 @pytest.fixture
-def separate_processes(postgresql: Database, broker: Broker, tmp_path: Path) -> Iterator[Product]:
-    """A product of its own, of which only the server runs, with the right time."""
+def server_only_product(postgresql: Database, broker: Broker, tmp_path: Path) -> Iterator[Product]:
+    """A product of the test's own, of which only the server runs, with the right time."""
     settings = {
         "SERVING_UI_DATABASE_URL": postgresql.another(f"clocks_{next(_NUMBERS)}"),
         "SERVING_UI_BROKER_URL": broker.url.removesuffix("/0") + "/7",
@@ -109,15 +109,15 @@ def separate_processes(postgresql: Database, broker: Broker, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ahead", [90.0, -90.0, HOUR, -HOUR])
 def test_a_worker_with_another_clock_deploys_and_retries(
-    separate_processes: Product, provider: SandboxServer, tmp_path: Path, ahead: float
+    server_only_product: Product, provider: SandboxServer, tmp_path: Path, ahead: float
 ):
     wrong = Clock(tmp_path, ahead=ahead)
     with ExitStack() as started:
         started.enter_context(
-            separate_processes.run_process(separate_processes, separate_processes.WORKER, env=wrong.env)
+            separate_processes.run_process(server_only_product, separate_processes.WORKER, env=wrong.env)
         )
-        started.enter_context(separate_processes.run_process(separate_processes, separate_processes.BEAT))
-        owner = started.enter_context(separate_processes.person("a@example.com"))
+        started.enter_context(separate_processes.run_process(server_only_product, separate_processes.BEAT))
+        owner = started.enter_context(server_only_product.person("a@example.com"))
         name = deploy(owner, provider)
         provider.set_faults(on="models", status=503)
         owner.edit(name, base=provider.base, model="gpt-4o")
@@ -128,19 +128,19 @@ def test_a_worker_with_another_clock_deploys_and_retries(
 
 
 def test_two_workers_whose_clocks_differ_check_each_endpoint_once(
-    separate_processes: Product, provider: SandboxServer, tmp_path: Path
+    server_only_product: Product, provider: SandboxServer, tmp_path: Path
 ):
-    """Neither takes from the other what that one is doing: each check is made once."""
+    """Neither takes over an update that the other one is working on."""
     wrong = Clock(tmp_path, ahead=HOUR)
     with ExitStack() as started:
         for env in (wrong.env, {}):
             started.enter_context(
-                separate_processes.run_process(separate_processes, separate_processes.WORKER, env=env)
+                separate_processes.run_process(server_only_product, separate_processes.WORKER, env=env)
             )
             started.enter_context(
-                separate_processes.run_process(separate_processes, separate_processes.BEAT, env=env)
+                separate_processes.run_process(server_only_product, separate_processes.BEAT, env=env)
             )
-        owner = started.enter_context(separate_processes.person("a@example.com"))
+        owner = started.enter_context(server_only_product.person("a@example.com"))
         names = [f"shared-{number}" for number in range(4)]
         provider.hold("models")
         before = len(provider.requests("models"))

@@ -1,5 +1,5 @@
-"""A change that was committed is answered as done, whatever happens after; what was not is not there; and whoever sends the
-request again finds out which it was, and does nothing twice.
+"""A committed change is answered as done, whatever happens after the commit. A request that is sent again changes nothing twice, and
+its answer shows whether the first one was committed.
 
 The connections really break: `pg_terminate_backend`, or a relay that cuts one at each of its steps.
 """
@@ -34,7 +34,7 @@ MOST_STEPS = 200
 
 
 def count(database: str, table: str, **where: str) -> int:
-    """How many committed rows there are."""
+    """The number of committed rows."""
     [(column, value)] = where.items()
     with psycopg.connect(database, autocommit=True) as own:
         found = own.execute(f"SELECT count(*) FROM {table} WHERE {column} = %s", [value])
@@ -105,7 +105,7 @@ def test_concurrent_retries_create_one_token_while_connections_end_repeatedly(
     keys = [str(uuid4()) for _key in range(4)]
 
     def repeat_until_answered(key: str) -> set[str]:
-        """What is answered to one who sends the request until it has been answered well a few times."""
+        """Sends the request until three answers were successful; returns their token values."""
         values: list[str] = []
         while len(values) < 3:
             answer = admin.post("token/create", key, comment=key)
@@ -158,7 +158,7 @@ def server(
 
 
 def each_cut() -> Iterator[Cut]:
-    """At every step of a connection, until it has no such step any more; before and after the server has done it."""
+    """A cut at each step of a connection until there is no such step, first before the server has done the step and then after."""
     for done in (False, True):
         for step in range(1, MOST_STEPS):
             cut = Cut(step, done)
@@ -168,7 +168,7 @@ def each_cut() -> Iterator[Cut]:
 
 
 def answer_of_repeated_call(program: Program, key: str) -> requests.Response:
-    """The answer to the same request, as soon as the database has noticed that the connection of the first is gone."""
+    """Repeats the request until the database has ended the transaction of the first one; returns the answer."""
     found: list[requests.Response] = []
 
     def is_answered() -> bool:
@@ -199,7 +199,9 @@ def test_an_api_call_whose_connection_is_cut_at_any_step_is_done_once(
             assert again.json()["token_value"] == answer.json()["token_value"]
         assert count(database, "accounts_accesstoken", comment=key) == 1
     assert seen.count((503, 0)) > 20
-    assert seen.count((503, 1)) == 1  # the answer to the commit itself was lost; nothing else leaves it open
+    assert (
+        seen.count((503, 1)) == 1
+    )  # the answer to the COMMIT was lost, the only case that the server cannot decide
 
 
 def test_a_form_whose_connection_is_cut_at_any_step_is_done_once(
@@ -229,7 +231,7 @@ def test_a_form_whose_connection_is_cut_at_any_step_is_done_once(
 
 
 def edited(database: str, name: str) -> tuple[object, ...]:
-    """What the forms below change of an endpoint, as it is committed."""
+    """The committed values of the fields that Editor changes."""
     with psycopg.connect(database, autocommit=True) as own:
         found = own.execute(
             "SELECT description, rate_limits, tags, timeouts, version.spec"
@@ -277,7 +279,7 @@ class Editor:
 
 @pytest.fixture
 def editor(server: ServerAlone) -> Iterator[Editor]:
-    """Of an endpoint named `edited`."""
+    """An editor of an endpoint named `edited`."""
     with requests.Session() as browser:
         sign_in(browser, server.url + server.command("sign_in_link", "owner@example.com"))
         create = f"{server.url}/ml/endpoints/create"
@@ -302,7 +304,7 @@ def test_an_edit_whose_connection_is_cut_at_any_step_is_saved_completely_or_not_
         assert seen[-1] in {(303, True), (503, False), (503, True)}
         editor.cancel()
     assert seen.count((503, False)) > 20
-    assert seen.count((503, True)) == 1  # the answer to the commit itself was lost
+    assert seen.count((503, True)) == 1  # the answer to the COMMIT was lost
 
 
 def test_an_edit_with_concurrent_changes_is_saved_completely_or_not_at_all(
@@ -338,7 +340,7 @@ def test_an_edit_with_concurrent_changes_is_saved_completely_or_not_at_all(
 
 
 def new_link(database: str) -> str:
-    """As `manage.py sign_in_link` makes one, for somebody who is there."""
+    """Creates a sign-in link in the database for an existing user, like `manage.py sign_in_link`."""
     value = uuid4().hex
     with psycopg.connect(database, autocommit=True) as own:
         own.execute(

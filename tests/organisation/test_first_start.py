@@ -1,4 +1,4 @@
-"""Several commands at once on an empty database: one prepares it, the others wait."""
+"""Several commands that start at once on an empty database: one migrates it, the others wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def environment(folder: Path, url: str = "") -> dict[str, str]:
 
 
 def run_at_once(commands: list[tuple[str, dict[str, str]]]) -> list[str]:
-    """What each prints; all of them must succeed."""
+    """Runs the commands concurrently; returns their outputs. All must succeed."""
     started = [
         subprocess.Popen(
             [sys.executable, "manage.py", *command.split()],
@@ -65,7 +65,7 @@ def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
 
 
 def test_concurrent_commands_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
-    """Two make the same person, each on a machine of its own."""
+    """Two of them create the same person, each with a data folder of its own."""
     commands = (
         "create_token ada@example.com",
         "sign_in_link ada@example.com",

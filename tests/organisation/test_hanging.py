@@ -1,4 +1,4 @@
-"""Who waits for something that is away does not hang, and is left alone."""
+"""Worker and beat that wait for an unavailable broker do not hang, and the supervisor does not kill them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that a browser sends to a page is an error of ours on PostgreSQL, which refuses what SQLite takes: NUL above all."""
+"""Nothing that a browser sends to a page is a server error on PostgreSQL, which refuses values that SQLite accepts, such as NUL."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, postgresql: Database) -> It
 
 @pytest.fixture(scope="module")
 def person(server: ServerAlone) -> Iterator[requests.Session]:
-    """An admin who has an endpoint and a secret scope, both called known."""
+    """An admin with an endpoint and a secret scope, both named `known`."""
     with requests.Session() as session:
         sign_in(session, server.url + server.command("sign_in_link", "a@example.com", "--admin"))
         token = server.command("create_token", "a@example.com")
@@ -89,7 +89,7 @@ def person(server: ServerAlone) -> Iterator[requests.Session]:
 
 
 def spelled(address: str, **changed: str) -> str:
-    """The route's address with its holes filled."""
+    """The path of a route with its parameters filled in."""
     found = address
     for name in re.findall(r"<str:(\w+)>", address):
         found = found.replace(f"<str:{name}>", quote({**HOLES, **changed}[name], safe=""))
@@ -97,7 +97,7 @@ def spelled(address: str, **changed: str) -> str:
 
 
 def forms(page: Page) -> dict[str, str]:
-    """What the page's forms would send, with what its buttons say of themselves."""
+    """The fields that the forms of the page would send, including those of their buttons."""
     named = [*page.root.all("button"), *page.root.all("select")]
     return page.fields() | {
         each.attrs["name"]: each.attrs.get("value", "1") for each in named if "name" in each.attrs
@@ -121,7 +121,7 @@ def test_no_path_or_parameter_of_a_page_is_a_server_error(
 
 @pytest.mark.parametrize("address", PAGES)
 def test_no_form_value_is_a_server_error(server: ServerAlone, person: requests.Session, address: str):
-    """Every field of every form of the page, one after another, sent to the page itself as its forms are."""
+    """Each value in each field of each form of the page, sent to the address of the page."""
     shown = person.get(server.url + spelled(address), timeout=60)
     sent = forms(Page(shown)) if shown.ok and "<form" in shown.text else {"comment": "a", "days": "30"}
     sent["csrfmiddlewaretoken"] = person.cookies["serving_ui_csrf"]
@@ -168,7 +168,7 @@ def test_a_file_in_a_form_is_ignored(server: ServerAlone, person: requests.Sessi
     "value", ['"\\000"', '"aaaaaaaaaaaa\\000aaaaaaaaaaaaaaaaaaaaa"', "x" * 5000, '"\\"', "=;="]
 )
 def test_no_cookie_is_a_server_error(server: ServerAlone, name: str, value: str):
-    """Whoever has it is a stranger."""
+    """A request with an invalid cookie has no session."""
     for path in ("/sign-in", "/settings", "/docs/api", "/api/2.0/openapi.json"):
         answer = requests.get(
             server.url + path, headers={"Cookie": f"{name}={value}"}, allow_redirects=False, timeout=60

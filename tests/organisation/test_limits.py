@@ -1,4 +1,4 @@
-"""Rate limits of an organisation: two servers count in one Redis, and each admits its share while it is away."""
+"""Rate limits of two servers: they count in one Redis, and each admits its share while Redis is stopped."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def deployed(owner: Person, second: Person, provider: SandboxServer, name: str) 
 
 
 def degraded(person: Person) -> list[Any]:
-    """What a server says of itself, beyond being ready."""
+    """The problems that the server reports in `/readyz`."""
     found: list[Any] = person.get("/readyz").json()["degraded"]
     return found
 
 
 def admitted(name: str, *people: Person) -> int:
-    """How many of many questions at once, to each of these servers in turn, are answered."""
+    """The number of admitted queries of QUERIES concurrent ones to these servers in turn."""
     with ThreadPoolExecutor(8) as callers:
         statuses = list(callers.map(lambda who: who.query(name).status, islice(cycle(people), QUERIES)))
     assert set(statuses) <= {200, 429}
@@ -66,5 +66,5 @@ def test_while_redis_is_stopped_each_server_admits_its_share_and_reports_it(
     finally:
         broker.service.start()
     wait_until(lambda: not degraded(owner) and not degraded(second), what="both servers to be back")
-    # Redis has come back with nothing in it; what was admitted without it still counts.
+    # Redis is empty after its restart; the calls that were admitted meanwhile still count.
     assert admitted(name, owner, second) == 0

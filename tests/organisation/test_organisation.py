@@ -1,4 +1,4 @@
-"""The life of an endpoint on PostgreSQL and Redis, also while one of them is away, and with two gateways."""
+"""Endpoints on PostgreSQL and Redis with two servers, also while one of the services is stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.usage.test_killed_worker import kill_at_every_step
 
 pytestmark = pytest.mark.slow
 SOON = 45.0
-"""Seconds; less than CHECK_DEADLINE_SECONDS, after which an update that nobody drives would fail."""
+"""Seconds; less than CHECK_DEADLINE_SECONDS, after which an update that no worker resumes would fail."""
 
 
 def deployed(owner: Person, provider: SandboxServer, name: str) -> str:

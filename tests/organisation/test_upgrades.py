@@ -1,4 +1,4 @@
-"""During a rolling upgrade the version before goes on working with the tables of the next one, and says that they are newer."""
+"""During a rolling upgrade the previous version can use the tables of the next one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = count(1)
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty one."""
+    """The address of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
     server: Database = request.getfixturevalue("postgresql")
@@ -30,7 +30,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def incompatibilities(since: dict[str, str | None], database: str, folder: Path) -> list[str]:
-    """What the code before each migration after `since` cannot store when all have been made."""
+    """The models that the code before each migration after `since` cannot store once all migrations are applied."""
     env = {"SERVING_UI_DATABASE_URL": database, "SERVING_UI_DATA": str(folder)}
     env["DJANGO_SETTINGS_MODULE"] = "serving_ui.settings"
     command = [sys.executable, "-m", "tests.support.upgrade_check", json.dumps(since)]

@@ -1,1 +1,1 @@
-"""Client tests of the pages, on parsed HTML."""
+"""Tests of the pages with Django's test client, on parsed HTML."""

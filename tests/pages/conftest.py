@@ -1,4 +1,4 @@
-"""A person at a browser without script, and endpoints in every state."""
+"""Clients of signed-in people, and endpoints in every state."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CREATE, FIELDS = "/ml/endpoints/create", "/ml/endpoints/create/fields"
 
 @pytest.fixture(autouse=True)
 def a_static_folder(settings: Any) -> None:
-    """An empty one: WhiteNoise warns when there is none, and a warning is an error here."""
+    """Creates an empty static folder: WhiteNoise warns when there is none, and warnings are errors in tests."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture
 def browser(owner: User) -> Client:
-    """The owner, signed in."""
+    """The client of the owner, who is signed in."""
     return signed_in(owner)
 
 
@@ -38,7 +38,7 @@ def signed_in(user: User) -> Client:
 
 
 def settle(endpoint: Endpoint, outcome: str, message: str = "") -> Endpoint:
-    """Ends the running update as a worker would: active, failed or canceled."""
+    """Ends the running update as a worker does. `outcome` is active, failed or canceled."""
     endpoint = Endpoint.objects.select_related("pending", "creator").get(pk=endpoint.pk)
     assert endpoint.pending
     if outcome == "active":
@@ -51,12 +51,12 @@ def settle(endpoint: Endpoint, outcome: str, message: str = "") -> Endpoint:
 
 @pytest.fixture
 def ready(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
-    """An endpoint named chat whose first config is active."""
+    """An endpoint named `chat` whose first config is active."""
     return settle(make_endpoint(), "active")
 
 
 def openai(**more: Any) -> dict[str, Any]:
-    """A filled-in create form for OpenAI."""
+    """The fields of a valid create form for OpenAI, changed by `more`."""
     return {
         "name": "my-chat",
         "provider": "openai",

@@ -1,4 +1,4 @@
-"""The buttons of an endpoint's page: cancel, retry, delete, permissions. With htmx and without."""
+"""The actions of an endpoint's page: cancel, retry, delete, permissions; with htmx and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create serving endpoint: the whole page, its refusals, and what it makes."""
+"""The page Create serving endpoint: its form, its errors, and the endpoint that it creates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An endpoint's page: what each state shows, whether it polls, and who may see which buttons."""
+"""An endpoint's page: the content of each state, polling, and the buttons by permission level."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATES = [
 
 
 def apply_steps(endpoint: Endpoint, owner: User, steps: list[str]) -> Endpoint:
-    """Takes an endpoint through its life."""
+    """Starts and ends updates of an endpoint, in order: `update`, or an outcome of the running one."""
     for step in steps:
         if step == "update":
             config = spec(model="gpt-4o").config

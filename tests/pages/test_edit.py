@@ -1,4 +1,4 @@
-"""Edit an endpoint: prefilled, secrets kept, two tabs told apart, and nothing done that nothing asked for."""
+"""The edit form: prefilled values, stored secrets, conflicts between two tabs, and no update without a change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = "openai__openai_api_key"
 
 
 def opened(browser: Client) -> dict[str, str]:
-    """What the edit form holds when it is opened."""
+    """The fields of the edit form when it is opened."""
     return Page(browser.get(EDIT)).fields()
 
 

@@ -1,4 +1,4 @@
-"""Saving the edit form is one change: whatever happens while it is saved, all of it is there afterwards or nothing.
+"""Saving the edit form is atomic: whatever happens meanwhile, afterwards all of it is saved or nothing.
 
 Runs on PostgreSQL with TEST_DATABASE_URL; `tests/organisation/test_committed.py` breaks real connections to one.
 """
@@ -54,7 +54,7 @@ def interrupted(number: int, happen: Callable[[], None]) -> Iterator[Interruptio
 
 
 def saved(endpoint: Endpoint) -> dict[str, Any]:
-    """What the form below changes, as it is stored."""
+    """The stored values of the fields that `form` changes."""
     config = (endpoint.pending or endpoint.active).config  # type: ignore[union-attr]
     return {
         "model": config.served_entities[0].external_model.name,
@@ -87,7 +87,7 @@ def form(browser: Client, number: int) -> dict[str, str]:
 
 
 def tag_by_another(owner: User, number: int) -> bool:
-    """Another person's change on a connection of its own; False when the save holds the row or the database already."""
+    """Changes the tags on another database connection. False if the save has locked the row or the database."""
     tags = parse_tags([{"key": f"other-{number}"}])
     try:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What a page says is so: a change is answered once gateways serve it, and one that is late is named."""
+"""A form is answered when all gateway processes serve its change, and the next page names the late ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def no_acknowledgement_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scope(browser: Client, name: str) -> Page:
-    """Makes a secret scope; the page that the browser is sent to."""
+    """Creates a secret scope; returns the page after the redirect."""
     assert browser.post("/ml/secrets/scopes", {"scope": name}).status_code == 303
     return Page(browser.get("/ml/secrets"))
 

@@ -1,4 +1,4 @@
-"""Rules of the look that can be counted: contrast of the tokens, weight of a first load, nothing inline, icons that exist."""
+"""Rules of the design: contrast of the colours, size of the first load, colours from tokens only, icons that exist."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_first_load_is_under_100_kilobytes(browser: Client, ready, address):
     page = browser.post(CREATE, openai(_redraw="1")) if address == CREATE else browser.get(address)
     htmx = Path(django_htmx.__file__).parent / "static/django_htmx/htmx-2.min.js"
     files = [*STATIC.glob("css/*.css"), STATIC / "app.js", STATIC / "icons.svg", STATIC / "favicon.svg", htmx]
-    # Static files travel compressed (WhiteNoise), the page itself does not.
+    # WhiteNoise compresses static files; the page itself is sent uncompressed.
     assert len(page.content) + sum(len(gzip.compress(file.read_bytes())) for file in files) < 60_000
 
 

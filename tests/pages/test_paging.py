@@ -1,4 +1,4 @@
-"""Long lists on pages: some rows, and links to the others that need no JavaScript."""
+"""Paging of long lists, with links that need no JavaScript."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def an_endpoint(make_endpoint: Callable[..., Endpoint]) -> Endpoint:
 
 
 def link(page: Page, words: str) -> str:
-    """Where the link leads; nothing when there is none."""
+    """The address of the link, "" if there is none."""
     found = [each.attrs["href"] for each in page.root.all("a") if each.text == words]
     return found[0] if found else ""
 
 
 def walk(browser: Client, address: str, rows: Callable[[Page], list[str]]) -> list[list[str]]:
-    """What each page shows, from the first on, by the links."""
+    """The rows of each page, from the first to the last, following the links."""
     found: list[list[str]] = []
     while address:
         page = Page(browser.get(address))

@@ -1,4 +1,4 @@
-"""Who may open what: deny by default, sign in by one-time link, sign out."""
+"""Policies of views: deny by default, redirect to the sign-in page, sign out."""
 
 from __future__ import annotations
 

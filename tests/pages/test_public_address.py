@@ -1,4 +1,4 @@
-"""Pages and code samples show the address that people use."""
+"""Pages and code samples show the public address of the server."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_pages_show_the_public_address(admin: User, settings: Any, path: str, pu
     page = signed_in(admin).get(path).content.decode()
     assert ("http://testserver" in page) is not bool(public)
     assert (f"{public or 'http://testserver'}" in page) is True
-    if path == "/ml/endpoints/create":  # the gateway asks there, whatever people use
+    if path == "/ml/endpoints/create":  # the address of a provider does not depend on the public address
         assert "http://127.0.0.1:8123/sandbox/v1" in page

@@ -1,4 +1,4 @@
-"""The query page: its prepared requests, its programs, and the way to the gateway over real sockets."""
+"""The query page: its prepared requests, its code samples, and its queries to the gateway over real sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVENTS = [
 
 
 class Upstream:
-    """Stands where the gateway stands, and remembers what it was asked."""
+    """An ASGI application in the place of the gateway, which records the request."""
 
     def __init__(self) -> None:
         self.received: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def test_an_unreachable_gateway_is_reported(browser: Client, ready, settings):
 
 
 def streamed(user: User, headers: dict[str, str]) -> tuple[Any, list[bytes]]:
-    """What a script on the page gets, piece by piece."""
+    """The response and its parts, as a script on the page gets them."""
 
     async def post() -> tuple[Any, list[bytes]]:
         client = AsyncClient()

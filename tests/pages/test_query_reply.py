@@ -1,4 +1,4 @@
-"""Whatever a provider answers is shown on the query page, as far as it can be read, and is no error of ours."""
+"""The query page shows any reply of a provider, as far as it can be parsed, without a server error."""
 
 from __future__ import annotations
 

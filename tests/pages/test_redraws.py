@@ -1,4 +1,4 @@
-"""The form's redraws: what each answer changes, and that nothing typed is lost, judged or echoed."""
+"""Redraws of the form: what each selection changes; typed values are kept, and secrets are not echoed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def redraw(browser: Client, form: dict[str, str]) -> Page:
 
 
 def confirm(browser: Client, form: dict[str, str], provider: str) -> dict[str, str]:
-    """The form after another provider was confirmed: the rest of it stays as it is."""
+    """The fields of the form after another provider was chosen in the dialog."""
     page = redraw(browser, {**form, "_confirm": "1", "dialog_provider": provider})
     gone = {name for name in form if "__" in name} | {"provider", "task", "served_entity_name"}
     return {name: value for name, value in form.items() if name not in gone} | page.fields()
@@ -152,7 +152,7 @@ def test_a_hidden_provider_is_offered_only_where_it_is_chosen(browser: Client):
     assert radios[-1].attrs["value"] == "palm"
 
 
-# Without script
+# Without JavaScript
 
 
 def test_without_javascript_the_entity_button_opens_the_dialog_in_the_page(browser: Client):

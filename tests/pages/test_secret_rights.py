@@ -1,4 +1,4 @@
-"""What the pages say of a secret that may not be sent, or is sent on the right of somebody who is gone, and what they offer."""
+"""Pages of an endpoint whose secret may not be sent, or whose submitter is deactivated: the note and the take-over button."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHAT, TAKE_OVER, EDIT = (f"/ml/endpoints/chat{path}" for path in ("", "/take-ove
 
 @pytest.fixture(autouse=True)
 def chat(owner: User, teammate: User) -> Endpoint:
-    """The teammate's endpoint, which was given the owner's secret; the owner manages it, too."""
+    """An endpoint that the teammate created with a secret of the owner. The owner manages it, too."""
     rights.make_scope(owner)
     rights.let_read(owner, teammate)
     spec = EndpointSpec(name="chat", config=rights.config("http://127.0.0.1:9/v1"))
@@ -79,7 +79,7 @@ def test_the_take_over_button_makes_the_endpoint_ready(
     assert (page.state(), note(browser)) == ("Ready", "")
     assert f"{owner.email} took over: {rights.REFERENCE}" in page.text
     assert rights.sent_key() == "first"
-    again = browser.post(TAKE_OVER, headers=headers)  # a stale button is no one's fault
+    again = browser.post(TAKE_OVER, headers=headers)  # a stale button is no error
     assert again.status_code in (200, 303)
 
 

@@ -1,4 +1,4 @@
-"""The pages Secrets and Settings: values go in, or come out once, and are never shown again."""
+"""The pages Secrets and Settings: secret values are never shown, and new tokens once."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_new_token_is_in_an_encrypted_cookie_for_five_minutes(browser: Client,
     assert value.startswith("sui_")
     assert value not in cookie.value
     assert (cookie["path"], cookie["httponly"], cookie["max-age"]) == ("/settings", True, 300)
-    browser.head("/settings")  # nobody has seen it yet
+    browser.head("/settings")  # a HEAD request shows nothing
     assert browser.cookies[NEW_TOKEN_COOKIE].value == cookie.value
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 301)

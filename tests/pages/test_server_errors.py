@@ -1,4 +1,4 @@
-"""What a person sees when the server itself cannot: never a traceback, and a sentence that says what to do."""
+"""Pages of server errors: no traceback, and a sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several served entities in one form, further limits, timeouts, fallback, and the setting that allows it; without script."""
+"""Several served entities in one form, rate limits, timeouts, fallback, and the setting for several models; without JavaScript."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def several(db: None) -> None:
 
 
 def filled(browser: Client, fields: dict[str, str], to: str = CREATE, **more: str) -> Page:
-    """The page after a button of the form was pressed."""
+    """The page after the form was sent with a button."""
     response = browser.post(to, fields | more)
     assert response.status_code == 200
     return Page(response)
 
 
 def two_entities(browser: Client) -> dict[str, str]:
-    """The form with gpt-4o at 70 % and o1, which is open, at 30 %."""
+    """The fields of a form with gpt-4o at 70 % and o1, which is open, at 30 %."""
     first = filled(browser, openai(), _add_entity="1").fields()
     assert MODEL not in first
     second = filled(browser, first, _confirm="1", dialog_provider="openai").fields()
@@ -218,7 +218,7 @@ def test_limits_of_the_ai_gateway_settings_are_changed_there(browser: Client, re
     assert made("chat").ai_gateway == {**other, "rate_limits": [{**limit, "calls": 5}]}
     assert "5 a minute for owner@example.com" in Page(browser.get("/ml/endpoints/chat")).text
     assert [(each["key"], each["tokens"]) for each in made("chat").rate_limits] == [("service_principal", 0)]
-    # The form puts the endpoint's own limits first.
+    # The form shows the endpoint's own limits before those of the AI gateway settings.
     fields = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="1").fields()
     assert browser.post(edit, fields).status_code == 303
     assert made("chat").ai_gateway == {**other, "rate_limits": []}

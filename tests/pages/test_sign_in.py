@@ -1,4 +1,4 @@
-"""Signing in by a one-time link: to open it changes nothing, its button makes the session."""
+"""Signing in by a one-time link: opening it changes nothing, and its button creates the session."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def opened(client: Client, link: str, **how: Any) -> Page:
 
 
 def press(client: Client, link: str, **how: Any) -> Any:
-    """Opens the link and presses its one button; the answer."""
+    """Opens the link and submits its form; returns the response."""
     return client.post(link, opened(client, link).fields(), **how)
 
 
 def person_at(client: Client) -> str | None:
-    """Who is signed in there."""
+    """Who is signed in with this client, None if nobody is."""
     answer = client.get(LIST)
     return Page(answer).root.one("p", class_="who").text if answer.status_code == 200 else None
 
@@ -123,7 +123,7 @@ def test_another_site_cannot_submit_the_form(link: str):
 
 
 def test_the_form_is_accepted_with_the_referrer_policy_strict_origin_over_https(link: str):
-    """What a browser sends with the policy strict-origin, over https where Django wants one of the two."""
+    """With this policy a browser sends only the origin as the Referer. Over https Django requires an Origin or a Referer."""
     browser = Client(enforce_csrf_checks=True)
     fields = opened(browser, link, secure=True).fields()
     sent = {"Origin": "https://testserver", "Referer": "https://testserver/"}
@@ -191,7 +191,7 @@ def test_the_wanted_page_may_be_any_page_that_needs_a_session(link: str, client:
 
 
 def test_an_invalid_next_parameter_does_not_use_up_the_next_link(link: str):
-    """The instance: `/sign-in?next=x` by anybody made the next link answer 500, used up."""
+    """`/sign-in?next=x` once made the next link answer 500 after it was used up."""
     browser = Client()
     browser.get("/sign-in?next=x")
     assert press(browser, link).status_code == 303

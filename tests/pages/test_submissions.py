@@ -1,4 +1,4 @@
-"""One form, one change: what a form asks for is done once, however often it is sent, and in one transaction."""
+"""Submitting a form is idempotent and atomic: its change is made once, however often it is sent."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PAGE = "/ml/endpoints/chat"
 
 
 def same(browser: Client) -> Client:
-    """The same browser, for a form that is sent while another is on its way."""
+    """Another client with the same cookies, for concurrent requests of one browser."""
     other = Client()
     other.cookies.update(browser.cookies)
     return other
 
 
 def at_once(browser: Client, path: str, form: dict[str, Any], times: int = 4) -> list[Any]:
-    """The answers to a form that is sent several times at once."""
+    """The responses to a form that is sent several times concurrently."""
 
     def send(client: Client) -> Any:
         try:
@@ -67,7 +67,7 @@ def test_another_form_with_the_same_name_is_refused(browser: Client):
 
 
 def test_a_form_with_the_same_id_and_other_values_is_another_form(browser: Client):
-    """Some browsers bring a form back with its hidden fields."""
+    """Going back in some browsers restores a form with its hidden fields."""
     form = form_of(browser, CREATE, id="endpoint-form")
     for name in ("first", "second"):
         assert browser.post(CREATE, {**form, **openai(name=name)})["Location"] == f"/ml/endpoints/{name}"
@@ -123,7 +123,7 @@ def test_a_token_form_that_is_sent_twice_creates_one_token_and_shows_it(browser:
     first, last = at_once(browser, "/settings", form, times=2)
     assert first.cookies[NEW_TOKEN_COOKIE].value == last.cookies[NEW_TOKEN_COOKIE].value
     assert AccessToken.objects.count() == 1
-    browser.cookies.update(last.cookies)  # a browser drops the answer to the first click
+    browser.cookies.update(last.cookies)  # a browser discards the response to the first click
     value = Page(browser.get("/settings")).id("token-value").text
     assert Client(headers={"Authorization": f"Bearer {value}"}).get("/api/2.0/token/list").status_code == 200
 
@@ -156,7 +156,7 @@ def test_a_session_remembers_a_few_forms_for_some_minutes(browser: Client, monke
 def test_a_form_whose_last_command_fails_changes_nothing_and_can_be_sent_again(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    """The last of several commands of one form fails: none of them has happened, and the form can be sent again."""
+    """The last of several commands of one form fails."""
     settle_with(browser, openai(name="chat"))
     form = {
         **Page(browser.get(f"{PAGE}/edit")).fields(),
@@ -183,7 +183,7 @@ def _without(column: str) -> Any:
 
 
 def test_every_form_of_every_page_has_an_id():
-    """But those that change nothing here: the query of an endpoint, and signing out, which can be done twice."""
+    """Except the query form, which changes nothing here, and signing out, which may be repeated."""
     forms, without = 0, []
     for path in sorted((ROOT / "templates").rglob("*.html")):
         for form in re.findall(r'<form method="post".*?</form>', path.read_text(), re.DOTALL):

@@ -1,4 +1,4 @@
-"""Installs the programs that the tests need and pip does not have, with apt-get where possible. The product needs none of them."""
+"""Installs the programs that the tests need from Debian packages, with apt-get where possible. The product needs none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving_ui.bootstrap.errors import StartError
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package, and a program by which it is found."""
+    """A Debian package, and the program whose presence shows that it is installed."""
 
     name: str
     program: str

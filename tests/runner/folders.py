@@ -1,4 +1,4 @@
-"""pytest plugin of the runner: which tests run in one process, and how many minutes each folder takes."""
+"""pytest plugin of the runner: keeps tests that share fixtures in one process, and prints the minutes of each folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def has_shared_fixture(item: pytest.Item) -> bool:
-    """Whether one of its fixtures that is defined in tests/ outlives a test."""
+    """Whether the test has a fixture of tests/ with a scope larger than the function."""
     definitions = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 -- private, and without a type
     return any(
         each.scope != "function" and each.baseid.startswith("tests")
@@ -26,7 +26,7 @@ def has_shared_fixture(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Minutes of each folder: the sum over its tests, in all processes."""
+    """Prints the minutes of each folder, summed over the tests of all processes."""
     seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:

@@ -66,7 +66,7 @@ def run(root: str, arguments: list[str]) -> int:
 
 
 def run_checks(root: str, checks: tuple[Check, ...]) -> int:
-    """Run them until the first that fails, and print what became of each."""
+    """Run the checks until the first that fails, and print the outcome and seconds of each."""
     lines = []
     for check in checks:
         print(f"== {check.name}", file=sys.stderr, flush=True)
@@ -83,7 +83,7 @@ def run_checks(root: str, checks: tuple[Check, ...]) -> int:
 
 
 def _run_check(root: str, check: Check) -> int:
-    """Run one check in a process without the person's own settings and data. Ctrl-C at the terminal reaches that process too."""
+    """Run one check in a process without SERVING_UI_ variables and with an empty data folder. The terminal sends Ctrl-C to it, too."""
     with tempfile.TemporaryDirectory(prefix="serving-ui-test-") as data:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_UI_")}
         process = subprocess.Popen(

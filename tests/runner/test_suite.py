@@ -22,7 +22,7 @@ echo "$@" >> "{log}"
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch) -> Path:
-    """A path for programs with nothing on it but what a test puts there."""
+    """A folder at the start of PATH, where a test puts programs."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
