@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.clerk import Clerk
+from tests.browser.form_client import FormClient
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product, running_product
 from tests.support.sandbox import SandboxServer, running_sandbox
@@ -40,9 +40,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture(scope="session")
-def owner(product: Product) -> Clerk:
+def owner(product: Product) -> FormClient:
     """The owner of the endpoints of these tests, who is not an admin."""
-    return Clerk(product.url, product.command("sign_in_link", OWNER))
+    return FormClient(product.url, product.command("sign_in_link", OWNER))
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +76,11 @@ def monitor() -> Iterator[PageMonitor]:
     """Collects the errors of all pages that the test opens. At the end there must be none."""
     monitor = PageMonitor()
     yield monitor
-    assert monitor.complaints == []
+    assert monitor.errors == []
 
 
 @pytest.fixture
-def open_page(chromium: Browser, owner: Clerk, monitor: PageMonitor) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, owner: FormClient, monitor: PageMonitor) -> Iterator[OpenPage]:
     """Opens a page in a browser context of its own, with the owner's session or the given cookies."""
     contexts = []
 

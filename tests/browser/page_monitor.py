@@ -11,7 +11,7 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 REFUSED = ("Failed to load resource: the server responded with a status of", "Response Status Error Code")
 # htmx logs these when a later request replaces a running one; `_failed` sees requests that really fail.
 ABORTED = ("htmx:afterRequest", "htmx:sendAbort")
-TELL_VIOLATIONS = """
+LOG_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
 """
@@ -21,18 +21,18 @@ class PageMonitor:
     """Collects `complaints` about the pages that it follows."""
 
     def __init__(self) -> None:
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.addresses: list[str] = []
         self.expected: set[int] = set()
         self._responses: list[Response] = []
         self._bodies: list[str] = []
 
     def follow(self, page: Page) -> None:
-        page.add_init_script(TELL_VIOLATIONS)
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
-        page.on("requestfailed", self._failed)
-        page.on("response", self._answered)
+        page.add_init_script(LOG_VIOLATIONS)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(f"script: {error}"))
+        page.on("requestfailed", self._on_request_failed)
+        page.on("response", self._on_response)
 
     def expect_status(self, *statuses: int) -> None:
         """Error statuses that the test expects."""
@@ -46,17 +46,17 @@ class PageMonitor:
         self._responses.clear()
         return [*self.addresses, *self._bodies]
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith((*REFUSED, *ABORTED)):
-            self.complaints.append(f"console: {message.text}")
+            self.errors.append(f"console: {message.text}")
 
-    def _failed(self, request: Request) -> None:
+    def _on_request_failed(self, request: Request) -> None:
         # Leaving a page aborts its running poll.
         if request.failure and "ERR_ABORTED" not in request.failure:
-            self.complaints.append(f"network: {request.url} {request.failure}")
+            self.errors.append(f"network: {request.url} {request.failure}")
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         self.addresses.append(response.url)
         self._responses.append(response)
         if response.status >= 400 and response.status not in self.expected:
-            self.complaints.append(f"answer: {response.status} {response.url}")
+            self.errors.append(f"answer: {response.status} {response.url}")

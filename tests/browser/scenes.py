@@ -13,11 +13,11 @@ from playwright.sync_api import Page, expect
 from serving_ui.pages.views.access import TOKENS
 from serving_ui.pages.views.secrets import KEYS
 from tests.browser import steps
-from tests.browser.clerk import Clerk
+from tests.browser.form_client import FormClient
 from tests.support.sandbox import SandboxServer, running_sandbox
 
 READY, UPDATING, FAILED = "gallery-of-pages", "gallery-updating", "gallery-failed"
-REVOKED, LEFT = "gallery-revoked", "gallery-left"
+REVOKED, TAKEOVER = "gallery-revoked", "gallery-left"
 LONG = "a-very-long-name-of-an-endpoint-that-takes-all-of-what-it-may-1"
 
 
@@ -92,7 +92,7 @@ SCENES = [
     Scene("endpoint-updating", f"/ml/endpoints/{UPDATING}"),
     Scene("endpoint-failed", f"/ml/endpoints/{FAILED}"),
     Scene("endpoint-revoked", f"/ml/endpoints/{REVOKED}"),
-    Scene("endpoint-left", f"/ml/endpoints/{LEFT}"),
+    Scene("endpoint-left", f"/ml/endpoints/{TAKEOVER}"),
     Scene("endpoint-deleting", _AT, act=_deleting),
     Scene("delete", f"{_AT}/delete"),
     Scene("edit", f"{_AT}/edit"),
@@ -115,7 +115,7 @@ SCENES = [
 
 
 @contextmanager
-def furnished(owner: Clerk, newcomer: Clerk, *, admin_token: str) -> Iterator[None]:
+def scene_objects(owner: FormClient, newcomer: FormClient, *, admin_token: str) -> Iterator[None]:
     """Creates the endpoints, secrets and tokens that the scenes show."""
     with running_sandbox() as upstream, running_sandbox() as held, running_sandbox() as refusing:
         held.hold("models")
@@ -146,12 +146,12 @@ def furnished(owner: Clerk, newcomer: Clerk, *, admin_token: str) -> Iterator[No
         owner.wait_for_state(READY, "Ready")
         owner.wait_for_state(LONG, "Ready")
         owner.wait_for_state(FAILED, "Not ready (Update failed)")
-        _revoke_one(owner, upstream)
-        _leave_one(owner, upstream, admin_token)
+        _create_revoked_endpoint(owner, upstream)
+        _create_takeover_endpoint(owner, upstream, admin_token)
         yield
 
 
-def _revoke_one(owner: Clerk, upstream: SandboxServer) -> None:
+def _create_revoked_endpoint(owner: FormClient, upstream: SandboxServer) -> None:
     """An endpoint whose secret was deleted."""
     owner.post("/ml/secrets/gallery/put", key="short-lived", value="sk-gallery")
     reference = {
@@ -164,7 +164,7 @@ def _revoke_one(owner: Clerk, upstream: SandboxServer) -> None:
     owner.wait_for_state(REVOKED, "Not ready")
 
 
-def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
+def _create_takeover_endpoint(owner: FormClient, upstream: SandboxServer, admin_token: str) -> None:
     """An endpoint whose secret was submitted by a service principal that is now deactivated. The owner manages it, too."""
 
     def call(method: str, path: str, *, token: str = admin_token, **body: Any) -> Any:
@@ -180,9 +180,9 @@ def _leave_one(owner: Clerk, upstream: SandboxServer, admin_token: str) -> None:
     block = {"openai_api_key": "{{secrets/gallery/openai}}", "openai_api_base": upstream.base}
     model = {"provider": "openai", "name": "gpt-4o", "task": "llm/v1/chat", "openai_config": block}
     config = {"served_entities": [{"name": "gpt-4o", "external_model": model}]}
-    endpoint = call("POST", "serving-endpoints", token=made["token_value"], name=LEFT, config=config)
+    endpoint = call("POST", "serving-endpoints", token=made["token_value"], name=TAKEOVER, config=config)
     access = {"user_name": "owner@example.com", "permission_level": "CAN_MANAGE"}
     call("PATCH", f"permissions/serving-endpoints/{endpoint['id']}", access_control_list=[access])
-    owner.wait_for_state(LEFT, "Ready")
+    owner.wait_for_state(TAKEOVER, "Ready")
     off = [{"op": "replace", "path": "active", "value": False}]
     call("PATCH", f"preview/scim/v2/ServicePrincipals/{program['id']}", Operations=off)

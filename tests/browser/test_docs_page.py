@@ -9,8 +9,8 @@ import sys
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
+from tests.browser.form_client import FormClient
 from tests.support.sandbox import SandboxServer
 
 NAME = "documented"
@@ -25,7 +25,7 @@ PROGRAMS = [
 
 
 @pytest.fixture
-def page(open_page: OpenPage, owner: Clerk, upstream: SandboxServer) -> Page:
+def page(open_page: OpenPage, owner: FormClient, upstream: SandboxServer) -> Page:
     owner.create(NAME, upstream)
     owner.wait_for_state(NAME, "Ready")
     return open_page(f"/docs/api?endpoint={NAME}", permissions=["clipboard-read", "clipboard-write"])
@@ -33,7 +33,7 @@ def page(open_page: OpenPage, owner: Clerk, upstream: SandboxServer) -> Page:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_copied_code_samples_run_unchanged(page: Page, owner: Clerk, token: str):
+def test_copied_code_samples_run_unchanged(page: Page, owner: FormClient, token: str):
     expect(page.get_by_text("Put it into a secret first")).to_be_visible()
     owner.post("/ml/secrets/scopes", scope="my_scope")
     owner.post("/ml/secrets/my_scope/put", key="my_key", value="sk-documented")

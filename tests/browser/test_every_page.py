@@ -12,8 +12,8 @@ from playwright.sync_api import Page
 
 from tests.architecture.sources import ROOT
 from tests.browser import scenes
-from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
+from tests.browser.form_client import FormClient
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
 from tests.browser.scenes import SCENES, Scene
@@ -26,12 +26,12 @@ by_name = pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in 
 
 
 @pytest.fixture(scope="module")
-def people(product: Product, owner: Clerk) -> Iterator[dict[str, Any]]:
+def people(product: Product, owner: FormClient) -> Iterator[dict[str, Any]]:
     """The cookies of the owner of all that is shown, of a newcomer without endpoints, and of a stranger without a session."""
-    newcomer = Clerk(product.url, product.command("sign_in_link", "newcomer@example.com"))
+    newcomer = FormClient(product.url, product.command("sign_in_link", "newcomer@example.com"))
     link = product.command("sign_in_link", "newcomer@example.com").removeprefix("/welcome/")
     admin_token = product.command("create_token", "root@example.com", "--admin")
-    with scenes.furnished(owner, newcomer, admin_token=admin_token):
+    with scenes.scene_objects(owner, newcomer, admin_token=admin_token):
         yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": [], "link": link}
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.clerk import Clerk
 from tests.browser.conftest import OpenPage
+from tests.browser.form_client import FormClient
 from tests.browser.page_monitor import PageMonitor
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import wait_until
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def query_page(
-    owner: Clerk, upstream: SandboxServer, open_page: OpenPage, request: pytest.FixtureRequest
+    owner: FormClient, upstream: SandboxServer, open_page: OpenPage, request: pytest.FixtureRequest
 ) -> Page:
     """The query page of an endpoint of the test's own, with a limit of one query a minute if the test's name contains rate_limit."""
     name = re.sub(r"\W+", "-", request.node.name)[:60]

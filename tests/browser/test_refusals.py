@@ -63,8 +63,8 @@ def test_a_server_that_does_not_answer_shows_an_error_message(
     page.route("**/create/fields", hang_up)
     page.get_by_role("button", name="Add tag").click()
     expect(page.locator("#messages")).to_contain_text("The server did not answer.")
-    assert monitor.complaints
-    monitor.complaints.clear()
+    assert monitor.errors
+    monitor.errors.clear()
     page.unroute("**/create/fields")
     page.get_by_role("button", name="Add tag").click()
     expect(page.locator("#messages")).to_be_empty()

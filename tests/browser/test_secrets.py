@@ -47,7 +47,7 @@ def put_key(page: Page, value: str) -> None:
     button = scope.get_by_role("button", name="Put key")
     button.evaluate(
         "button => button.scrollIntoView({block: 'center'})"
-    )  # out from under the news, as a person does
+    )  # a message may cover the button otherwise
     button.click()
     expect(page.get_by_role("status").get_by_text(f"{REFERENCE} is set.")).to_be_visible()
     expect(scope.get_by_role("cell", name="openai", exact=True)).to_be_visible()

@@ -70,7 +70,7 @@ def test_a_poll_that_is_answered_after_cancel_is_ignored(
     page.get_by_role("button", name="Cancel update").click()
     expect(steps.state(page)).to_have_text("Not ready (Update canceled)")
     for route in held:
-        with contextlib.suppress(Error):  # the page has given it up
+        with contextlib.suppress(Error):  # the page has aborted it
             route.continue_()
     expect(page.get_by_role("heading", name="Canceled configuration")).to_be_visible()
     expect(steps.state(page)).to_have_text("Not ready (Update canceled)")

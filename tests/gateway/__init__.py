@@ -1,1 +1,1 @@
-"""The data plane, driven over real sockets."""
+"""Tests of the gateway over real sockets."""

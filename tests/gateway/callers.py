@@ -13,7 +13,7 @@ TIMEOUT_SECONDS = 60
 MESSAGES = [{"role": "user", "content": "Say hello to all callers."}]
 ENDPOINTS = {"anthropic": "claude", "limited": "few"}
 """The endpoint of a kind of query, if it is not `chat`."""
-VENDOR_MOODS = {"short": "stream", "limited": "whole"}
+VENDOR_BEHAVIOURS = {"short": "stream", "limited": "whole"}
 """What the vendor does, if it is not called like the kind of query. A caller of the kind `short` disconnects after the first event."""
 STREAMED = frozenset({"stream", "held", "endless", "mute", "cut", "short", "anthropic"})
 
@@ -73,84 +73,84 @@ class Callers:
     port: int
     token: str = field(repr=False)
     sent: int = 0
-    nameless: int = 0
+    unnumbered: int = 0
     """Queries whose body cannot be parsed, so that their record has no number."""
     refused: int = 0
     """Queries with a wrong token: they reach no endpoint and have no row."""
     answers: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     """The number of answers by kind of query, status and ending."""
-    lines: list[tuple[str, CallerConnection]] = field(default_factory=list, repr=False)
+    connections: list[tuple[str, CallerConnection]] = field(default_factory=list, repr=False)
 
     @property
     def request_count(self) -> int:
-        return self.sent + self.nameless + self.refused
+        return self.sent + self.unnumbered + self.refused
 
-    async def mixed(self, moods: Sequence[str], *, at_once: int) -> None:
+    async def send_mixed(self, kinds: Sequence[str], *, at_once: int) -> None:
         """Sends a query of each kind, `at_once` at a time, on keep-alive connections."""
-        left = iter(moods)
+        left = iter(kinds)
 
         async def one() -> None:
-            line = CallerConnection(self.port)
-            for mood in left:
-                await self._send_query(line, mood)
-                if mood == "short":
-                    await line.event()
-                    line.close()
+            connection = CallerConnection(self.port)
+            for kind in left:
+                await self._send_query(connection, kind)
+                if kind == "short":
+                    await connection.event()
+                    connection.close()
                     continue
-                status, content = await line.answer()
-                self.answers[mood, status, _ending(content)] += 1
-            line.close()
+                status, content = await connection.answer()
+                self.answers[kind, status, _ending(content)] += 1
+            connection.close()
 
         await asyncio.gather(*(one() for _ in range(at_once)))
 
-    async def come(self, mood: str, count: int) -> None:
+    async def connect(self, kind: str, count: int) -> None:
         """`count` callers send a query of this kind and stay connected."""
-        few = asyncio.Semaphore(50)  # connecting all at once would overflow the accept queue
+        limiter = asyncio.Semaphore(50)  # connecting all at once would overflow the accept queue
 
         async def one() -> None:
-            line = CallerConnection(self.port)
-            async with few:
-                await self._send_query(line, mood)
-                if mood != "mute":
-                    await line.event()
-            self.lines.append((mood, line))
+            connection = CallerConnection(self.port)
+            async with limiter:
+                await self._send_query(connection, kind)
+                if kind != "mute":
+                    await connection.event()
+            self.connections.append((kind, connection))
 
         await asyncio.gather(*(one() for _ in range(count)))
 
-    def leave(self, mood: str) -> None:
+    def leave(self, kind: str) -> None:
         """All callers with a query of this kind disconnect."""
-        for each, line in self.lines:
-            if each == mood:
-                line.close()
-        self.lines = [(each, line) for each, line in self.lines if each != mood]
+        for each, connection in self.connections:
+            if each == kind:
+                connection.close()
+        self.connections = [(each, connection) for each, connection in self.connections if each != kind]
 
-    async def hear_the_end(self) -> None:
+    async def read_to_the_end(self) -> None:
         """The callers that are still connected read their answers to the end."""
 
-        async def one(mood: str, line: CallerConnection) -> None:
-            self.answers[mood, 200, _ending(await line.tail())] += 1
-            line.close()
+        async def one(kind: str, connection: CallerConnection) -> None:
+            self.answers[kind, 200, _ending(await connection.tail())] += 1
+            connection.close()
 
-        await asyncio.gather(*(one(mood, line) for mood, line in self.lines))
-        self.lines = []
+        await asyncio.gather(*(one(kind, connection) for kind, connection in self.connections))
+        self.connections = []
 
-    async def _send_query(self, line: CallerConnection, mood: str) -> None:
+    async def _send_query(self, connection: CallerConnection, kind: str) -> None:
         token, body = self.token, b"[]"
-        if mood == "nonsense":
-            self.nameless += 1
-        elif mood == "stranger":
+        if kind == "nonsense":
+            self.unnumbered += 1
+        elif kind == "stranger":
             self.refused += 1
             token = "spt-of-nobody"
         else:
             self.sent += 1
-            body = self._request_body(mood)
-        await line.send_query(ENDPOINTS.get(mood, "chat"), token, body)
+            body = self._request_body(kind)
+        await connection.send_query(ENDPOINTS.get(kind, "chat"), token, body)
 
-    def _request_body(self, mood: str) -> bytes:
+    def _request_body(self, kind: str) -> bytes:
         body: dict[str, Any] = {"messages": MESSAGES, "client_request_id": f"{self.sent}"}
-        if mood != "anthropic":
-            body["user"] = VENDOR_MOODS.get(mood, mood)
-        if mood in STREAMED:
+        if kind != "anthropic":
+            body["user"] = VENDOR_BEHAVIOURS.get(kind, kind)
+        if kind in STREAMED:
             body["stream"] = True
         return json.dumps(body).encode()
 

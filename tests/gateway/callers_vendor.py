@@ -14,7 +14,7 @@ import uvloop
 
 from tests.support.recordings import FOLDER
 
-MOODS = ("whole", "stream", "held", "endless", "mute", "cut", "429", "500")
+BEHAVIOURS = ("whole", "stream", "held", "endless", "mute", "cut", "429", "500")
 CHUNKS = 10
 END = b"\r\n\r\n"
 REPLY = (
@@ -41,7 +41,7 @@ class Vendor:
         self.gate = asyncio.Event()
         self.idle: set[asyncio.StreamWriter] = set()
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers one request after another, until the client or a kind of answer closes the connection."""
         try:
             while not writer.is_closing():
@@ -64,7 +64,7 @@ class Vendor:
         if path.endswith("/messages"):
             writer.write(stream_head() + chunked(ANTHROPIC) + chunked(b""))
         elif path.endswith("/completions"):
-            await self._in_the_mood(json.loads(body).get("user"), reader, writer)
+            await self._answer_completion(json.loads(body).get("user"), reader, writer)
         elif path == "/open":
             writer.write(whole(200, str(self.open).encode()))
         elif path == "/release":
@@ -78,23 +78,23 @@ class Vendor:
         else:  # the credential check
             writer.write(whole(200, b'{"object":"list","data":[]}'))
 
-    async def _in_the_mood(
-        self, mood: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def _answer_completion(
+        self, behaviour: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if mood in {"429", "500"}:
-            writer.write(whole(int(mood), b'{"error":{"message":"Not now."}}'))
-        elif mood == "whole":
+        if behaviour in {"429", "500"}:
+            writer.write(whole(int(behaviour), b'{"error":{"message":"Not now."}}'))
+        elif behaviour == "whole":
             writer.write(whole(200, REPLY))
-        elif mood == "mute":
+        elif behaviour == "mute":
             await self._until_left(reader)
         else:
             writer.write(stream_head() + chunked(CHUNK))
-            if mood == "endless":
+            if behaviour == "endless":
                 await self._until_left(reader)
-            elif mood == "cut":
+            elif behaviour == "cut":
                 writer.close()
             else:
-                if mood == "held":
+                if behaviour == "held":
                     await self._until_released()
                 for _ in range(CHUNKS):
                     writer.write(chunked(CHUNK))
@@ -130,7 +130,7 @@ def chunked(content: bytes) -> bytes:
 
 
 async def main(port: int) -> None:
-    server = await asyncio.start_server(Vendor().talk, "127.0.0.1", port, backlog=2048)
+    server = await asyncio.start_server(Vendor().handle_connection, "127.0.0.1", port, backlog=2048)
     await server.serve_forever()
 
 

@@ -95,7 +95,7 @@ class GatewayServer:
         """Add endpoints to the snapshot, or replace those of the same name."""
         self.publish(*self.holder.current.endpoints.values(), *endpoints)
 
-    def lead(
+    def add_endpoint(
         self,
         vendor: Vendor,
         *,

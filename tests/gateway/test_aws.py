@@ -38,21 +38,21 @@ REPLY = {
     "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
 }
 STREAM = {**CHAT, "stream": True}
-BEGUN = [
+FIRST_FRAMES = [
     event_stream_frames.event("messageStart", {"role": "assistant"}),
     event_stream_frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hel"}}),
 ]
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) -> None:
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, credentials: dict[str, str]) -> None:
     block = {"aws_region": "eu-west-1", "bedrock_provider": "anthropic", **credentials}
     config = PROVIDERS["amazon-bedrock"].config.model_validate(block)
-    gateway.lead(vendor, provider="amazon-bedrock", model=MODEL, config=config)
+    gateway.add_endpoint(vendor, provider="amazon-bedrock", model=MODEL, config=config)
 
 
 @pytest.mark.parametrize("body", [CHAT, {"messages": [{"role": "user", "content": "世界 %2F"}]}])
 def test_the_signature_of_a_request_is_valid(gateway: GatewayServer, vendor: Vendor, body: dict[str, Any]):
-    lead(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
+    add_endpoint(gateway, vendor, ACCESS_KEYS | {"aws_secret_access_key_plaintext": f" {SECRET}\n"})
     vendor.set_answers(Answer.json(REPLY))
     assert gateway.query("vendor", body).status_code == 200
     (request,) = vendor.requests
@@ -60,7 +60,7 @@ def test_the_signature_of_a_request_is_valid(gateway: GatewayServer, vendor: Ven
 
 
 def test_a_retried_request_is_signed_again(gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, ACCESS_KEYS)
+    add_endpoint(gateway, vendor, ACCESS_KEYS)
     refused = Answer.json({"message": "Not now."}, status=503, headers={"Retry-After": "0"})
     vendor.set_answers(refused, Answer.json(REPLY))
     assert gateway.query("vendor").status_code == 200
@@ -72,7 +72,7 @@ def test_a_retried_request_is_signed_again(gateway: GatewayServer, vendor: Vendo
 def test_an_unsupported_service_credential_is_refused_with_the_supported_ones(
     gateway: GatewayServer, vendor: Vendor
 ):
-    lead(gateway, vendor, {"uc_service_credential_name": "theirs"})
+    add_endpoint(gateway, vendor, {"uc_service_credential_name": "theirs"})
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "give access keys or an instance profile" in answer.json()["message"]
@@ -85,7 +85,7 @@ def test_an_unsupported_service_credential_is_refused_with_the_supported_ones(
 def test_an_error_of_bedrock_is_quoted_without_the_key(
     gateway: GatewayServer, vendor: Vendor, status: int, shown: int
 ):
-    lead(gateway, vendor, ACCESS_KEYS)
+    add_endpoint(gateway, vendor, ACCESS_KEYS)
     vendor.set_answers(
         Answer.json({"message": f"No model access for {KEY_ID}, says Bedrock."}, status=status)
     )
@@ -99,10 +99,10 @@ def test_an_error_of_bedrock_is_quoted_without_the_key(
 def test_an_exception_within_a_stream_becomes_an_error_event(
     gateway: GatewayServer, vendor: Vendor, name: str
 ):
-    lead(gateway, vendor, ACCESS_KEYS)
+    add_endpoint(gateway, vendor, ACCESS_KEYS)
     vendor.set_answers(
         Answer.stream(
-            *BEGUN,
+            *FIRST_FRAMES,
             event_stream_frames.event(name, {"message": "Too many."}),
             kind=event_stream_frames.CONTENT_TYPE,
         )
@@ -113,7 +113,7 @@ def test_an_exception_within_a_stream_becomes_an_error_event(
 
 
 def test_an_error_as_the_first_frame_becomes_an_error_status(gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, ACCESS_KEYS)
+    add_endpoint(gateway, vendor, ACCESS_KEYS)
     headers = {":message-type": "error", ":error-code": "InternalError", ":error-message": "It broke."}
     vendor.set_answers(
         Answer.stream(event_stream_frames.frame(headers), kind=event_stream_frames.CONTENT_TYPE)
@@ -125,7 +125,7 @@ def test_an_error_as_the_first_frame_becomes_an_error_status(gateway: GatewaySer
 
 def test_tokens_are_estimated_when_the_provider_reports_none(gateway: GatewayServer, vendor: Vendor):
     block = {"aws_region": "eu-west-1", "bedrock_provider": "cohere", **ACCESS_KEYS}
-    gateway.lead(
+    gateway.add_endpoint(
         vendor,
         provider="amazon-bedrock",
         model="embed-english-v3",
@@ -156,8 +156,8 @@ def damaged(at: int) -> bytes:
     ],
 )
 def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, vendor: Vendor, bad: bytes):
-    lead(gateway, vendor, ACCESS_KEYS)
-    vendor.set_answers(Answer.stream(b"".join(BEGUN) + bad, kind=event_stream_frames.CONTENT_TYPE))
+    add_endpoint(gateway, vendor, ACCESS_KEYS)
+    vendor.set_answers(Answer.stream(b"".join(FIRST_FRAMES) + bad, kind=event_stream_frames.CONTENT_TYPE))
     answer = gateway.query("vendor", STREAM)
     assert '"content":"Hel"' in answer.text
     assert "cannot be understood" in answer.text
@@ -166,7 +166,7 @@ def test_a_damaged_frame_ends_the_stream_with_an_error(gateway: GatewayServer, v
 
 def test_frames_are_split_correctly_when_they_arrive_byte_by_byte():
     splitter, whole = FrameSplitter(), FrameSplitter()
-    content = b"".join(BEGUN) + event_stream_frames.event("messageStop", {"stopReason": "end_turn"})
+    content = b"".join(FIRST_FRAMES) + event_stream_frames.event("messageStop", {"stopReason": "end_turn"})
     events = [event for at in range(len(content)) for event in splitter.feed(content[at : at + 1])]
     assert events == whole.feed(content)
     assert [name for name, _ in events] == [b"messageStart", b"contentBlockDelta", b"messageStop"]
@@ -214,7 +214,7 @@ def machine(metadata: Vendor, vendor: Vendor) -> Iterator[GatewayServer]:
     made = Gateway(SnapshotHolder(first_snapshot()))
     with serve(Application(made)) as running:
         server = GatewayServer(running.url, made.holder, made)
-        lead(server, vendor, PROFILE)
+        add_endpoint(server, vendor, PROFILE)
         vendor.set_answers(Answer.json(REPLY))
         yield server
 
@@ -270,50 +270,50 @@ REQUEST = UpstreamRequest(
 )
 
 
-async def used(signer: AwsSigner) -> str:
+async def used_key(signer: AwsSigner) -> str:
     signed = dict((await signer.sign(REQUEST)).headers)
     return signed["X-Amz-Security-Token"].removeprefix("token-of-")
 
 
-async def used_after_renewal(signer: AwsSigner, name: str) -> str:
+async def key_after_renewal(signer: AwsSigner, name: str) -> str:
     """Waits until a renewal in the background is done; returns the key id that is used then."""
     async with asyncio.timeout(20):
-        while (found := await used(signer)) != name:
+        while (found := await used_key(signer)) != name:
             await asyncio.to_thread(lambda: None)
     return found
 
 
 def test_keys_are_renewed_in_the_background_while_they_are_valid(metadata: Vendor):
-    async def story() -> None:
+    async def scenario() -> None:
         clock = Clock()
         signer = AwsSigner(clock=clock)
-        assert await used(signer) == "ASIAFIRST"
+        assert await used_key(signer) == "ASIAFIRST"
         metadata.set_answers(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 5.7 * 3600
-        assert await used(signer) == "ASIAFIRST"
+        assert await used_key(signer) == "ASIAFIRST"
         assert credential_requests(metadata) == 1
         clock.now += 0.1 * 3600  # a quarter of an hour before the end
-        assert await used(signer) == "ASIAFIRST"
-        assert await used_after_renewal(signer, "ASIASECOND")
+        assert await used_key(signer) == "ASIAFIRST"
+        assert await key_after_renewal(signer, "ASIASECOND")
         assert credential_requests(metadata) == 2
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_keys_are_used_until_they_expire_when_a_renewal_fails(metadata: Vendor):
-    async def story() -> None:
+    async def scenario() -> None:
         clock = Clock()
         signer = AwsSigner(clock=clock)
-        assert await used(signer) == "ASIAFIRST"
+        assert await used_key(signer) == "ASIAFIRST"
         metadata.set_answers(Answer.json({}, status=500), at="/iam/security-credentials/the-role")
         clock.now += 5.9 * 3600
-        assert await used(signer) == "ASIAFIRST"
+        assert await used_key(signer) == "ASIAFIRST"
         clock.now += 0.2 * 3600
         with pytest.raises(GatewayError) as refused:
-            await used(signer)
+            await used_key(signer)
         assert (refused.value.status, refused.value.retry_after) == (503, 10)
         metadata.set_answers(keys("ASIASECOND"), at="/iam/security-credentials/the-role")
         clock.now += 60
-        assert await used(signer) == "ASIASECOND"
+        assert await used_key(signer) == "ASIASECOND"
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -15,7 +15,7 @@ from serving_ui.gateway.token_counter import TokenCounter, estimate
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
 from tests.gateway.test_reported_failures import event
-from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
+from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, named_event
 from tests.support import event_stream_frames as frames
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Vendor, running_vendor
@@ -45,17 +45,17 @@ TEXT = event(
 )
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes: Any) -> None:
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, recorded: Recording, **changes: Any) -> None:
     """Add the endpoint `vendor` with the model of a recording."""
     config = recorded.config(vendor.url)
-    gateway.lead(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
+    gateway.add_endpoint(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
     made = gateway.holder.current.endpoints["vendor"]
     gateway.add(replace(made, **changes))
     token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
     vendor.set_answers(token, at="/token")
 
 
-def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
+def record_of_disconnect(gateway: GatewayServer, name: str = "vendor") -> Record:
     """The record of a streamed query whose caller disconnects after the first event."""
     with gateway.query(name, STREAM, stream=True) as answer:
         next(answer.iter_lines())
@@ -66,12 +66,12 @@ def after_leaving(gateway: GatewayServer, name: str = "vendor") -> Record:
 def test_after_a_disconnect_the_counts_of_anthropics_first_event_are_recorded(
     gateway: GatewayServer, vendor: Vendor
 ):
-    lead(gateway, vendor, NAMED["anthropic-hello"])
+    add_endpoint(gateway, vendor, NAMED["anthropic-hello"])
     begin = start(
         input_tokens=5_000, cache_read_input_tokens=12_000, cache_creation_input_tokens=8_000, output_tokens=1
     )
     vendor.set_answers(Answer.stream(begin, threading.Event()))
-    record = after_leaving(gateway)
+    record = record_of_disconnect(gateway)
     assert (record.status, record.completeness) == (499, "client_left")
     assert (record.tokens_in, record.tokens_out, record.tokens_source) == (25_000, 0, "reported")
     assert (record.tokens_cached, record.tokens_cache_written) == (12_000, 8_000)
@@ -81,7 +81,7 @@ def test_after_a_disconnect_the_counts_of_anthropics_first_event_are_recorded(
 def test_the_output_of_a_stream_that_ends_early_is_estimated_beside_the_reported_input(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
-    lead(gateway, vendor, NAMED["anthropic-hello"])
+    add_endpoint(gateway, vendor, NAMED["anthropic-hello"])
     vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), TEXT, cut=cut))
     gateway.query("vendor", STREAM)
     record = gateway.usage.last
@@ -90,7 +90,7 @@ def test_the_output_of_a_stream_that_ends_early_is_estimated_beside_the_reported
 
 
 def test_reported_counts_remain_when_a_stream_fails_afterwards(gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, NAMED["anthropic-hello"])
+    add_endpoint(gateway, vendor, NAMED["anthropic-hello"])
     usage_event = event(
         {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 77}}, "message_delta"
     )
@@ -106,7 +106,7 @@ def test_after_a_disconnect_a_token_limit_is_settled_with_the_reported_counts(
     gateway: GatewayServer, vendor: Vendor
 ):
     """The limit is 26,000 tokens; the call reserves 100, and has used 25,000 when its caller disconnects."""
-    lead(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
+    add_endpoint(gateway, vendor, NAMED["anthropic-hello"], limits=(Limit("endpoint", 26_000, "tokens"),))
     vendor.set_answers(Answer.stream(start(input_tokens=25_000, output_tokens=1), threading.Event()))
     with gateway.query("vendor", {**STREAM, "max_tokens": 100}, stream=True) as answer:
         next(answer.iter_lines())
@@ -119,7 +119,7 @@ def google(text: str, **usage: int) -> bytes:
     return event(content)
 
 
-GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
+UNFINISHED: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
     (
         "google-cloud-vertex-ai-stream-hello",
         google(
@@ -165,16 +165,16 @@ GOING_ON: list[tuple[str, bytes, tuple[int, int, int, int, int, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "usage_event", "expected"), GOING_ON)
+@pytest.mark.parametrize(("name", "usage_event", "expected"), UNFINISHED)
 def test_counts_of_an_unfinished_stream_are_recorded(
     gateway: GatewayServer, vendor: Vendor, name: str, usage_event: bytes, expected: tuple[Any, ...]
 ):
-    lead(gateway, vendor, NAMED[name])
+    add_endpoint(gateway, vendor, NAMED[name])
     vendor.set_answers(Answer.stream(usage_event, threading.Event()))
-    assert parts(after_leaving(gateway)) == expected
+    assert token_counts(record_of_disconnect(gateway)) == expected
 
 
-def parts(record: Record) -> tuple[int, int, int, int, int, str]:
+def token_counts(record: Record) -> tuple[int, int, int, int, int, str]:
     return (
         record.tokens_in,
         record.tokens_out,
@@ -188,7 +188,7 @@ def parts(record: Record) -> tuple[int, int, int, int, int, str]:
 def test_counts_of_bedrock_are_recorded_when_its_stream_fails_afterwards(
     gateway: GatewayServer, vendor: Vendor
 ):
-    lead(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
+    add_endpoint(gateway, vendor, NAMED["amazon-bedrock-stream-hello"])
     usage = {"inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 300, "cacheWriteInputTokens": 50}
     content = frames.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": REPLY}})
     usage_event = frames.event("metadata", {"usage": {**usage, "totalTokens": 380}})
@@ -196,17 +196,17 @@ def test_counts_of_bedrock_are_recorded_when_its_stream_fails_afterwards(
     vendor.set_answers(Answer.stream(content, usage_event, failed, kind=frames.CONTENT_TYPE))
     gateway.query("vendor", STREAM)
     assert gateway.usage.last.completeness == "truncated"
-    assert parts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
+    assert token_counts(gateway.usage.last) == (360, 20, 300, 50, 0, "reported")
 
 
 def test_counts_of_a_failed_model_are_recorded(gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, NAMED["cohere-stream-hello"])
+    add_endpoint(gateway, vendor, NAMED["cohere-stream-hello"])
     usage = {"tokens": {"input_tokens": 70, "output_tokens": 9}, "cached_tokens": 64}
     end = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x", "usage": usage}}
     vendor.set_answers(Answer.stream(event(end)))
     assert gateway.query("vendor", STREAM).status_code == 500
     assert gateway.usage.last.completeness == "failed"
-    assert parts(gateway.usage.last) == (70, 9, 64, 0, 0, "reported")
+    assert token_counts(gateway.usage.last) == (70, 9, 64, 0, 0, "reported")
 
 
 def test_token_details_of_an_incomplete_response_are_recorded(gateway: GatewayServer, vendor: Vendor):
@@ -219,15 +219,15 @@ def test_token_details_of_an_incomplete_response_are_recorded(gateway: GatewaySe
         "total_tokens": 120,
     }
     response = {**RESPONSE, "status": "incomplete", "usage": usage}
-    vendor.set_answers(Answer.stream(BEGIN, DELTA, sent("response.incomplete", response=response)))
+    vendor.set_answers(Answer.stream(BEGIN, DELTA, named_event("response.incomplete", response=response)))
     assert gateway.post("responses", {"model": "model", "input": "x", "stream": True}).status_code == 200
-    assert parts(gateway.usage.last) == (90, 30, 64, 16, 25, "reported")
+    assert token_counts(gateway.usage.last) == (90, 30, 64, 16, 25, "reported")
 
 
 def test_tokens_of_a_failed_attempt_before_a_fallback_are_added(gateway: GatewayServer, vendor: Vendor):
     """The first model gives an unusable answer, the second a good one."""
     recorded = NAMED["amazon-bedrock-hello"]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     failing = replace(gateway.holder.current.endpoints["vendor"].entities[0], name="failing")
     with running_vendor() as other:
         served = (failing, entity(base=other.url, name="working"))
@@ -240,7 +240,7 @@ def test_tokens_of_a_failed_attempt_before_a_fallback_are_added(gateway: Gateway
         assert gateway.query("both").headers["served-model-name"] == "working"
     record = gateway.usage.last
     counts = recorded.answer["usage"] if recorded.answer else {}
-    assert parts(record) == (
+    assert token_counts(record) == (
         counts["prompt_tokens"] + 3,
         counts["completion_tokens"] + 2,
         40,
@@ -250,7 +250,7 @@ def test_tokens_of_a_failed_attempt_before_a_fallback_are_added(gateway: Gateway
     )
 
 
-SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
+USAGE_FORMATS: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
     ("nothing apart", {"prompt_tokens": 9, "completion_tokens": 4}, (9, 4, 0, 0, 0)),
     (
         "null",
@@ -349,7 +349,7 @@ SPELLED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize(
-    ("usage", "expected"), [each[1:] for each in SPELLED], ids=[each[0] for each in SPELLED]
+    ("usage", "expected"), [each[1:] for each in USAGE_FORMATS], ids=[each[0] for each in USAGE_FORMATS]
 )
 def test_token_details_are_normalised_for_every_vendor(
     usage: dict[str, Any], expected: tuple[int, ...], is_first: bool, indent: int | None
@@ -382,7 +382,7 @@ def test_groqs_counts_are_read_from_x_groq(gateway: GatewayServer, vendor: Vendo
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     vendor.set_answers(Answer.stream(chunk("a"), END, chunk("", x_groq={"id": "r", "usage": usage}), DONE))
     gateway.query("model", STREAM)
-    assert parts(gateway.usage.last)[:2] == (9, 4)
+    assert token_counts(gateway.usage.last)[:2] == (9, 4)
 
 
 MOONSHOT = {"index": 0, "finish_reason": "stop", "usage": {"prompt_tokens": 9, "completion_tokens": 8}}
@@ -399,4 +399,4 @@ def test_moonshots_counts_are_read_from_the_choice(
     gateway.add(endpoint("model", entity(base=vendor.url)))
     vendor.set_answers(answer)
     gateway.query("model", {**CHAT, "stream": kind == "stream"})
-    assert parts(gateway.usage.last) == (9, 8, 0, 0, 0, "reported")
+    assert token_counts(gateway.usage.last) == (9, 8, 0, 0, 0, "reported")

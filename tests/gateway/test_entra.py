@@ -1,4 +1,4 @@
-"""Tokens of Microsoft Entra are fetched once, kept, renewed early, and dropped when the provider refuses them."""
+"""Access tokens of Microsoft Entra: fetched once, cached, renewed early, discarded when the provider refuses them."""
 
 from __future__ import annotations
 

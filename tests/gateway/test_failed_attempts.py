@@ -119,14 +119,14 @@ def test_an_unusable_reply_counts_the_input_tokens(
     assert gateway.query(name, LONG).status_code == 429
 
 
-TURNED_DOWN = [
+REJECTED = [
     *((refusal(status), stream) for status in (400, 401, 429, 500, 503) for stream in (False, True)),
     (Answer.json({"error": {"message": "x", "code": 503}}), False),
     (Answer.stream(b'data: {"error": {"message": "x", "code": 429}}\n\n'), True),
 ]
 
 
-@pytest.mark.parametrize(("answer", "stream"), TURNED_DOWN, ids=range(len(TURNED_DOWN)))
+@pytest.mark.parametrize(("answer", "stream"), REJECTED, ids=range(len(REJECTED)))
 def test_a_request_that_the_provider_rejects_counts_no_tokens(
     gateway: GatewayServer, name: str, silent: Vendor, answer: Answer, stream: bool
 ):

@@ -24,20 +24,20 @@ def token(value: str, *, seconds: int = 3599) -> Answer:
     return Answer.json({"access_token": value, "token_type": "Bearer", "expires_in": seconds})
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, *, key: str | None = None) -> None:
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, *, key: str | None = None) -> None:
     values: dict[str, Any] = {
         "project_id": "my-project",
         "region": "us-central1",
         "private_key": Secret.from_plaintext(service_account() if key is None else key),
     }
     config = PROVIDERS["google-cloud-vertex-ai"].config.model_validate(values)
-    gateway.lead(vendor, provider="google-cloud-vertex-ai", model="gemini-3.5-flash", config=config)
+    gateway.add_endpoint(vendor, provider="google-cloud-vertex-ai", model="gemini-3.5-flash", config=config)
 
 
 @pytest.fixture
 def google(gateway: GatewayServer, vendor: Vendor) -> Vendor:
     """Google's token server and Vertex AI on one port, behind the endpoint `vendor`."""
-    lead(gateway, vendor)
+    add_endpoint(gateway, vendor)
     vendor.set_answers(token("token-1"), at="/token")
     vendor.set_answers(Answer.json(HELLO), at=GENERATE)
     return vendor
@@ -92,7 +92,7 @@ def test_a_token_that_the_provider_refuses_is_discarded(gateway: GatewayServer, 
 def test_a_key_that_is_no_service_account_is_refused_without_quoting_it(
     gateway: GatewayServer, google: Vendor, key: str
 ):
-    lead(gateway, google, key=key)
+    add_endpoint(gateway, google, key=key)
     answer = gateway.query("vendor")
     assert answer.status_code == 400
     assert "not the JSON file of a service account" in answer.json()["message"]

@@ -50,8 +50,8 @@ def read(meter: Meter) -> Samples:
 
 def test_requests_tokens_and_times_are_counted(tmp_path: Path):
     meter = Meter(tmp_path)
-    apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 5}
-    meter.record(record(tokens_in=3, tokens_out=7, retries=1, **apart))
+    details = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 5}
+    meter.record(record(tokens_in=3, tokens_out=7, retries=1, **details))
     meter.record(record(tokens_in=1, total_ms=8000.0))
     meter.record(record(status=429, completeness="limited", total_ms=0.2, first_byte_ms=0.0))
     found = read(meter)
@@ -107,23 +107,23 @@ class Sibling:
             [sys.executable, "-c", CHILD, str(folder)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.hear()
+        self.read_line()
 
-    def hear(self) -> None:
+    def read_line(self) -> None:
         assert self.process.stdout
         assert self.process.stdout.readline()
 
-    def tell(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         assert self.process.stdin
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
     def count(self, number: int) -> None:
-        self.tell(str(number))
-        self.hear()
+        self.send_line(str(number))
+        self.read_line()
 
     def end(self) -> None:
-        self.tell("stop")
+        self.send_line("stop")
         self.process.communicate(timeout=60)
 
     def __enter__(self) -> Sibling:
@@ -222,19 +222,19 @@ def test_a_full_disk_is_reported_once_until_there_is_space(
 ):
     monkeypatch.setattr(metering, "SHARE_SECONDS", 0.02)
     meter = Meter(tmp_path)
-    tries: list[int] = []
+    attempts: list[int] = []
 
-    def note_the_try() -> list[Gauge]:
-        tries.append(1)
+    def count_attempt() -> list[Gauge]:
+        attempts.append(1)
         return []
 
-    meter.gauges.append(note_the_try)
+    meter.gauges.append(count_attempt)
     meter.start()
     with room_for(0):
         meter.record(record())
         wait_until(meter.check_health, what="the failure to be told")
-        tries.clear()
-        wait_until(lambda: len(tries) > 3, what="further attempts")
+        attempts.clear()
+        wait_until(lambda: len(attempts) > 3, what="further attempts")
         assert "(file too large)" in str(meter.check_health())
         assert "Make room there" in str(meter.check_health())
     wait_until(lambda: meter.check_health() is None, what="the counts to be shared again")

@@ -17,7 +17,11 @@ from tests.support.vendor import Answer, Vendor
 
 STREAM = {**CHAT, "stream": True}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-BROKEN, AWAY, LIMITED = (500, "INTERNAL_ERROR"), (503, "TEMPORARILY_UNAVAILABLE"), (429, "RESOURCE_EXHAUSTED")
+BROKEN, UNAVAILABLE, LIMITED = (
+    (500, "INTERNAL_ERROR"),
+    (503, "TEMPORARILY_UNAVAILABLE"),
+    (429, "RESOURCE_EXHAUSTED"),
+)
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
 WHOLE = {"id": "x", "choices": [CHOICE], "usage": USAGE}
 
@@ -61,7 +65,7 @@ def assert_failed(gateway: GatewayServer, vendor: Vendor, name: str, body: Any, 
     assert gateway.query(f"{name}-2", body).headers["served-model-name"] == "second"
 
 
-NONE: list[tuple[Any, tuple[int, str]]] = [
+NO_ANSWERS: list[tuple[Any, tuple[int, str]]] = [
     ({}, BROKEN),
     ({"choices": []}, BROKEN),
     ({"choices": [], "usage": USAGE}, BROKEN),
@@ -78,14 +82,14 @@ NONE: list[tuple[Any, tuple[int, str]]] = [
     ({"Response": {"Error": {"Code": "LimitExceeded", "Message": "Slow."}}}, LIMITED),
     ({"fault": {"faultstring": "Rate limit quota violation", "detail": {"errorcode": "x"}}}, LIMITED),
     ({"header": {"code": 10013, "message": "No."}}, BROKEN),
-    ({"title": "Service unavailable", "status": 503, "type": "about:blank"}, AWAY),
-    ({"statusCode": 503, "body": "x"}, AWAY),
-    ({"errors": ["Model busy"], "usage": USAGE}, AWAY),
+    ({"title": "Service unavailable", "status": 503, "type": "about:blank"}, UNAVAILABLE),
+    ({"statusCode": 503, "body": "x"}, UNAVAILABLE),
+    ({"errors": ["Model busy"], "usage": USAGE}, UNAVAILABLE),
 ]
 
 
 @pytest.mark.parametrize(
-    ("reply", "expected"), NONE, ids=[json.dumps(reply)[:50] for reply, _expected in NONE]
+    ("reply", "expected"), NO_ANSWERS, ids=[json.dumps(reply)[:50] for reply, _expected in NO_ANSWERS]
 )
 def test_a_reply_without_an_answer_is_a_failure(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: Any, expected: tuple[int, str]
@@ -148,7 +152,7 @@ def test_a_reply_without_its_last_brace_is_truncated(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, *, reply: Any, is_measured: bool, end: bytes
 ):
     raw.answer(whole(json.dumps(reply).encode()[:-1] + end, is_measured=is_measured))
-    assert_failed(gateway, vendor, "raw", CHAT, AWAY)
+    assert_failed(gateway, vendor, "raw", CHAT, UNAVAILABLE)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,7 @@ FAILURES: list[tuple[bytes, str]] = [
     (b"event: exception\ndata: busy\n\n", "TEMPORARILY_UNAVAILABLE"),
     (b"event: response.error\ndata: {}\n\n", "INTERNAL_ERROR"),
 ]
-_STATUS = {code: status for status, code in (BROKEN, AWAY, LIMITED)}
+_STATUS = {code: status for status, code in (BROKEN, UNAVAILABLE, LIMITED)}
 
 
 @pytest.mark.parametrize(("reply", "code"), FAILURES)
@@ -226,7 +230,7 @@ def test_a_stream_with_done_as_its_first_event_is_no_answer(
     gateway: GatewayServer, raw: RawServer, vendor: Vendor, reply: bytes
 ):
     raw.answer(streamed(reply, DONE))
-    assert_failed(gateway, vendor, "raw", {**STREAM, "stream_options": {"include_usage": True}}, AWAY)
+    assert_failed(gateway, vendor, "raw", {**STREAM, "stream_options": {"include_usage": True}}, UNAVAILABLE)
 
 
 @pytest.mark.parametrize("count", [1, 2, 2000])

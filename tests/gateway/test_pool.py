@@ -41,7 +41,7 @@ class Vendor:
     go: threading.Event = field(default_factory=threading.Event)
     sent: threading.Event = field(default_factory=threading.Event)
 
-    def talk(self, connection: socket.socket) -> None:
+    def handle_connection(self, connection: socket.socket) -> None:
         number = len(self.seen)
         self.seen.append(b"")
         while content := connection.recv(65536):
@@ -53,7 +53,7 @@ class Vendor:
                 connection.sendall(late)
                 self.sent.set()
 
-    def share(self, *marks: str) -> list[set[str]]:
+    def received_marks(self, *marks: str) -> list[set[str]]:
         """Which of the marks each connection received."""
         return [{mark for mark in marks if mark.encode() in seen} for seen in self.seen]
 
@@ -74,7 +74,7 @@ def answer(number: int) -> bytes:
 @pytest.fixture
 def vendor() -> Iterator[Vendor]:
     made = Vendor()
-    with server(made.talk) as port:
+    with server(made.handle_connection) as port:
         made.url = f"http://127.0.0.1:{port}"
         yield made
 
@@ -119,7 +119,7 @@ def test_endpoints_with_different_keys_never_share_a_connection(gateway: Gateway
     for _ in range(5):
         assert gateway.query("first").json()["connection"] == 0
         assert gateway.query("second").json()["connection"] == 1
-    assert vendor.share(FIRST, SECOND_NS) == [{FIRST}, {SECOND_NS}]
+    assert vendor.received_marks(FIRST, SECOND_NS) == [{FIRST}, {SECOND_NS}]
 
 
 def test_endpoints_with_the_same_key_share_connections(gateway: GatewayServer, vendor: Vendor):
@@ -143,7 +143,7 @@ def test_token_requests_and_queries_use_separate_connections(gateway: GatewaySer
         for name in ("first", "second"):
             assert gateway.query(name).status_code == 200
     marks = ("tenant-1", "Bearer token-0", "tenant-2", "Bearer token-1")
-    assert vendor.share(*marks) == [set(marks[:2]), set(marks[2:])]
+    assert vendor.received_marks(*marks) == [set(marks[:2]), set(marks[2:])]
 
 
 def test_requests_with_different_query_strings_share_no_connection(vendor: Vendor):

@@ -17,7 +17,7 @@ from serving_ui.gateway import circuit_breaker
 from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from tests.gateway.conftest import CANARY, CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_records import DONE, END, chunk
-from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, sent
+from tests.gateway.test_responses import BEGIN, DELTA, RESPONSE, named_event
 from tests.gateway.test_retries import GOOD
 from tests.support import event_stream_frames
 from tests.support.recordings import RECORDINGS
@@ -25,7 +25,7 @@ from tests.support.vendor import EVENT_STREAM, Answer, Vendor, running_vendor
 
 STREAM = {**CHAT, "stream": True}
 BUSY = {"error": {"message": f"upstream busy, {CANARY}", "code": 502}}
-AWAY = (503, "TEMPORARILY_UNAVAILABLE")
+UNAVAILABLE = (503, "TEMPORARILY_UNAVAILABLE")
 
 
 def event(data: Any, name: str = "") -> bytes:
@@ -90,7 +90,7 @@ def test_a_failure_in_the_first_event_leads_to_a_fallback(
     first, second = vendors
     first.set_answers(Answer.stream(b": busy\n\n", event(BUSY)))
     second.set_answers(
-        Answer.stream(BEGIN, sent("response.completed", response=RESPONSE), chunk("a"), END, DONE)
+        Answer.stream(BEGIN, named_event("response.completed", response=RESPONSE), chunk("a"), END, DONE)
     )
     body = {"input": "x", "prompt": "x", "model": "chat-2", **STREAM}
     answer = gateway.post(path, body)
@@ -139,9 +139,9 @@ def test_a_reported_client_error_leads_to_no_fallback(gateway: GatewayServer, ve
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (BUSY, AWAY),
-        ({"error": {"message": "x", "type": "overloaded_error"}}, AWAY),
-        ({"error": "server busy"}, AWAY),
+        (BUSY, UNAVAILABLE),
+        ({"error": {"message": "x", "type": "overloaded_error"}}, UNAVAILABLE),
+        ({"error": "server busy"}, UNAVAILABLE),
         ({"error": {"message": "x", "code": "429"}}, (429, "RESOURCE_EXHAUSTED")),
         ({"detail": "Too Many Requests"}, (429, "RESOURCE_EXHAUSTED")),
         ({"error": {"message": "x", "code": "insufficient_quota"}}, (400, "BAD_REQUEST")),
@@ -167,7 +167,7 @@ def test_a_reported_failure_is_answered_like_the_corresponding_status(
 def test_a_json_error_instead_of_a_stream_is_an_error_status(gateway: GatewayServer, model: Vendor):
     model.set_answers(Answer.json(BUSY))
     answer = gateway.query("model", STREAM)
-    assert (answer.status_code, answer.json()["error_code"]) == AWAY
+    assert (answer.status_code, answer.json()["error_code"]) == UNAVAILABLE
     assert "upstream busy, [secret]" in answer.json()["message"]
 
 
@@ -177,7 +177,7 @@ def test_a_failure_in_events_of_another_content_type_is_found(
 ):
     model.set_answers(Answer.stream(b"\n", chunk("a"), event(BUSY), DONE, kind=kind))
     answer = gateway.query("model", STREAM)
-    assert (answer.status_code, answer.json()["error_code"]) == AWAY
+    assert (answer.status_code, answer.json()["error_code"]) == UNAVAILABLE
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -188,7 +188,7 @@ def test_a_failure_in_a_compressed_answer_is_found(gateway: GatewayServer, model
         Answer(200, {"Content-Type": kind, "Content-Encoding": "gzip"}, (reply,), streamed=stream)
     )
     answer = gateway.query("model", {**CHAT, "stream": stream})
-    assert (answer.status_code, answer.json()["error_code"]) == AWAY
+    assert (answer.status_code, answer.json()["error_code"]) == UNAVAILABLE
     assert "Retry-After" not in answer.headers
     assert len(model.requests) == 1
 
@@ -263,24 +263,24 @@ def test_the_first_event_of_a_probe_closes_the_circuit(gateway: GatewayServer, m
 
 
 VENDORS: list[tuple[str, Answer, tuple[int, str]]] = [
-    ("anthropic-stream-hello", Answer.stream(event({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}, "error")), AWAY),
+    ("anthropic-stream-hello", Answer.stream(event({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}, "error")), UNAVAILABLE),
     ("anthropic-stream-hello", Answer.stream(event({"type": "error", "error": {"type": "rate_limit_error", "message": "Words."}}, "error")), (429, "RESOURCE_EXHAUSTED")),
-    ("anthropic-hello", Answer.json({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}), AWAY),
+    ("anthropic-hello", Answer.json({"type": "error", "error": {"type": "overloaded_error", "message": "Words."}}), UNAVAILABLE),
     ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("throttlingException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (429, "RESOURCE_EXHAUSTED")),
-    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("serviceUnavailableException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), AWAY),
+    ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("serviceUnavailableException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), UNAVAILABLE),
     ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("modelStreamErrorException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (500, "INTERNAL_ERROR")),
     ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.event("validationException", {"message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (400, "BAD_REQUEST")),
     ("amazon-bedrock-stream-hello", Answer.stream(event_stream_frames.frame({":message-type": "error", ":error-code": "ThrottlingException", ":error-message": "Words."}), kind=event_stream_frames.CONTENT_TYPE), (429, "RESOURCE_EXHAUSTED")),
-    ("amazon-bedrock-hello", Answer.json({"Output": {"__type": "x#UnknownOperationException"}, "message": "Words.", "__type": "ServiceUnavailableException"}), AWAY),
+    ("amazon-bedrock-hello", Answer.json({"Output": {"__type": "x#UnknownOperationException"}, "message": "Words.", "__type": "ServiceUnavailableException"}), UNAVAILABLE),
     ("google-cloud-vertex-ai-stream-hello", Answer.stream(event({"error": {"code": 429, "message": "Words.", "status": "RESOURCE_EXHAUSTED"}})), (429, "RESOURCE_EXHAUSTED")),
-    ("google-cloud-vertex-ai-stream-hello", Answer.json([{"error": {"code": 503, "message": "Words.", "status": "UNAVAILABLE"}}]), AWAY),
-    ("google-cloud-vertex-ai-hello", Answer.json([{"error": {"code": 503, "message": "Words.", "status": "UNAVAILABLE"}}]), AWAY),
+    ("google-cloud-vertex-ai-stream-hello", Answer.json([{"error": {"code": 503, "message": "Words.", "status": "UNAVAILABLE"}}]), UNAVAILABLE),
+    ("google-cloud-vertex-ai-hello", Answer.json([{"error": {"code": 503, "message": "Words.", "status": "UNAVAILABLE"}}]), UNAVAILABLE),
     ("cohere-stream-hello", Answer.stream(event({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "Words."}})), (500, "INTERNAL_ERROR")),
     ("cohere-stream-hello", Answer.stream(event({"type": "message-end", "delta": {"finish_reason": "TIMEOUT", "error": "Words."}})), (504, "DEADLINE_EXCEEDED")),
     ("cohere-hello", Answer.json({"id": "x", "message": "Words."}), (500, "INTERNAL_ERROR")),
     ("ai21labs-stream-hello", Answer.stream(event({"detail": "Too many requests. Words."})), (429, "RESOURCE_EXHAUSTED")),
     ("ai21labs-hello", Answer.json({"detail": {"error": ["Words."]}}), (500, "INTERNAL_ERROR")),
-    ("databricks-model-serving-hello", Answer.json({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Words."}), AWAY),
+    ("databricks-model-serving-hello", Answer.json({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "Words."}), UNAVAILABLE),
     ("databricks-model-serving-stream-hello", Answer.stream(event({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "Words."})), (429, "RESOURCE_EXHAUSTED")),
 ]  # fmt: skip
 
@@ -295,7 +295,7 @@ def test_each_vendors_errors_are_mapped_to_a_status(
 ):
     recorded = next(each for each in RECORDINGS if str(each) == name)
     config = recorded.config(vendor.url)
-    gateway.lead(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
+    gateway.add_endpoint(vendor, provider=recorded.provider.name, model=recorded.model, config=config)
     token = Answer.json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
     vendor.set_answers(token, at="/token")
     vendor.set_answers(answer)
@@ -307,7 +307,9 @@ def test_each_vendors_errors_are_mapped_to_a_status(
 
 def test_an_unusable_answer_is_a_failure_with_its_token_counts(gateway: GatewayServer, vendor: Vendor):
     recorded = next(each for each in RECORDINGS if str(each) == "amazon-bedrock-hello")
-    gateway.lead(vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url))
+    gateway.add_endpoint(
+        vendor, provider="amazon-bedrock", model=recorded.model, config=recorded.config(vendor.url)
+    )
     vendor.set_answers(Answer.json({**recorded.reply, "stopReason": "malformed_tool_use"}))
     assert gateway.query("vendor", recorded.openai_request).status_code == 500
     record = gateway.usage.last
@@ -326,7 +328,7 @@ def test_a_failed_response_ends_the_stream_and_is_recorded_as_a_failure(
     gateway: GatewayServer, model: Vendor
 ):
     model.set_answers(
-        Answer.stream(BEGIN, DELTA, sent("response.failed", sequence_number=2, response=FAILED), DONE)
+        Answer.stream(BEGIN, DELTA, named_event("response.failed", sequence_number=2, response=FAILED), DONE)
     )
     answer = gateway.post("responses", {"model": "model", "input": "x", "stream": True})
     assert answer.content.startswith(BEGIN + DELTA)
@@ -343,7 +345,9 @@ def test_a_failed_response_ends_the_stream_and_is_recorded_as_a_failure(
 
 
 def test_the_openai_client_reads_the_event_of_a_failed_response(gateway: GatewayServer, model: Vendor):
-    model.set_answers(Answer.stream(BEGIN, sent("response.failed", sequence_number=1, response=FAILED)))
+    model.set_answers(
+        Answer.stream(BEGIN, named_event("response.failed", sequence_number=1, response=FAILED))
+    )
     client = openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
     *_, last = client.responses.create(model="model", input="x", stream=True)
     assert last.type == "response.failed"
@@ -351,7 +355,7 @@ def test_the_openai_client_reads_the_event_of_a_failed_response(gateway: Gateway
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer.json(FAILED), Answer.stream(sent("response.failed", response=FAILED))]
+    "answer", [Answer.json(FAILED), Answer.stream(named_event("response.failed", response=FAILED))]
 )
 def test_a_response_that_failed_before_it_began_is_an_error_status(
     gateway: GatewayServer, model: Vendor, answer: Answer

@@ -42,14 +42,14 @@ RESPONSE: dict[str, Any] = {
 }
 
 
-def sent(name: str, **data: Any) -> bytes:
+def named_event(name: str, **data: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
 
 
-BEGIN = sent(
+BEGIN = named_event(
     "response.created", sequence_number=0, response={**RESPONSE, "status": "in_progress", "usage": None}
 )
-DELTA = sent(
+DELTA = named_event(
     "response.output_text.delta",
     sequence_number=1,
     item_id="msg_1",
@@ -58,7 +58,7 @@ DELTA = sent(
     delta="Hello.",
     logprobs=[],
 )
-END = sent("response.completed", sequence_number=2, response=RESPONSE)
+END = named_event("response.completed", sequence_number=2, response=RESPONSE)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_openai_client_gets_every_named_event(
 
 @pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
 def test_the_stream_ends_with_the_providers_last_event(gateway: GatewayServer, thinker: Vendor, last: str):
-    end = sent(last, response=RESPONSE)
+    end = named_event(last, response=RESPONSE)
     thinker.set_answers(Answer.stream(BEGIN, DELTA, end, b"data: [DONE]\n\n"))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert answer.content == BEGIN + DELTA + end
@@ -122,7 +122,7 @@ def test_a_stream_that_ends_early_makes_the_client_raise(
 
 
 def test_an_error_event_is_passed_on_without_secrets(gateway: GatewayServer, thinker: Vendor):
-    error = sent("error", code="server_error", message=f"No capacity for {CANARY}.")
+    error = named_event("error", code="server_error", message=f"No capacity for {CANARY}.")
     thinker.set_answers(Answer.stream(BEGIN, error))
     answer = gateway.post("responses", {**RESPONSES_REQUEST, "stream": True})
     assert "No capacity for [secret]." in answer.text
@@ -160,7 +160,7 @@ def test_a_provider_without_a_responses_api_is_400(gateway: GatewayServer, name:
     )
 
 
-SPEAKERS = {
+PROVIDERS_WITH_RESPONSES = {
     "custom": ({"custom_provider_url": "{vendor}/v1"}, "/v1/responses"),
     "databricks-model-serving": (
         {"databricks_workspace_url": "{vendor}", "databricks_api_token_plaintext": CANARY},
@@ -173,18 +173,18 @@ SPEAKERS = {
 def test_the_providers_with_a_responses_api_are_tested():
     assert {
         each.name for each in PROVIDERS.values() if each.build_responses_request is not None
-    } == SPEAKERS.keys()
+    } == PROVIDERS_WITH_RESPONSES.keys()
 
 
-@pytest.mark.parametrize("name", SPEAKERS)
+@pytest.mark.parametrize("name", PROVIDERS_WITH_RESPONSES)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_response_is_requested_at_the_path_of_the_provider(
     gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI, name: str, stream: bool
 ):
-    block, path = SPEAKERS[name]
+    block, path = PROVIDERS_WITH_RESPONSES[name]
     filled = {field: value.replace("{vendor}", vendor.url) for field, value in block.items()}
     config = PROVIDERS[name].config.model_validate(filled)
-    gateway.lead(vendor, provider=name, model="their-model", config=config, name="thinker")
+    gateway.add_endpoint(vendor, provider=name, model="their-model", config=config, name="thinker")
     vendor.set_answers(Answer.stream(BEGIN, DELTA, END) if stream else Answer.json(RESPONSE), at=path)
     read: Any = client.responses.create(model="thinker", input="Say hello.", store=False, stream=stream)
     if stream:

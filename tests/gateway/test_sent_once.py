@@ -35,19 +35,19 @@ GOOD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d
     len(BODY),
     BODY,
 )
-Talk = Callable[[socket.socket], None]
+ConnectionHandler = Callable[[socket.socket], None]
 Loop = Callable[[], asyncio.AbstractEventLoop]
 LOOPBACK = EgressPolicy(loopback=True)
 
 
 @contextmanager
-def server(talk: Talk) -> Iterator[int]:
+def server(handle_connection: ConnectionHandler) -> Iterator[int]:
     """A port where each connection is a thread that runs `talk`."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
 
     def run(connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            talk(connection)
+            handle_connection(connection)
 
     def accept() -> None:
         with suppress(OSError):
@@ -71,9 +71,9 @@ class Vendor:
     def __init__(self) -> None:
         self.read: list[bytes] = []
         self.connections = 0
-        self.second: Talk = self.answer
+        self.second: ConnectionHandler = self.answer
 
-    def talk(self, connection: socket.socket) -> None:
+    def handle_connection(self, connection: socket.socket) -> None:
         self.connections += 1
         self.answer(connection)
         self.second(connection)
@@ -127,7 +127,7 @@ def reset_when_closed(connection: socket.socket) -> None:
 def paid(gateway: GatewayServer) -> Iterator[Vendor]:
     """A vendor behind the endpoint `paid`."""
     vendor = Vendor()
-    with server(vendor.talk) as port:
+    with server(vendor.handle_connection) as port:
         gateway.add(endpoint("paid", entity(base=f"http://127.0.0.1:{port}")))
         yield vendor
 
@@ -214,15 +214,15 @@ def read_then_reset(connection: socket.socket) -> None:
 
 
 @dataclass
-class Meeting:
+class ClosingConnection:
     """Both sides of one connection. `go` lets the vendor end the connection with `how`, after which `closed` is set."""
 
     certificate: tuple[Path, Path] | None
-    how: Talk
+    how: ConnectionHandler
     go: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def talk(self, connection: socket.socket) -> None:
+    def handle_connection(self, connection: socket.socket) -> None:
         """The vendor's side."""
         if self.certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -275,16 +275,22 @@ class Meeting:
 )
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
 def test_closed_unread_is_set_only_if_the_request_was_certainly_not_read(
-    certificate: tuple[Path, Path], loop: Loop, how: Talk, is_secure: bool, *, before: bool, certain: bool
+    certificate: tuple[Path, Path],
+    loop: Loop,
+    how: ConnectionHandler,
+    is_secure: bool,
+    *,
+    before: bool,
+    certain: bool,
 ):
     """uvloop does not report which side ended a TLS connection without close_notify, so then nothing is certain."""
     certain = certain and not (is_secure and how is end and loop is uvloop.new_event_loop)
-    meeting = Meeting(certificate if is_secure else None, how)
-    with server(meeting.talk) as port, asyncio.Runner(loop_factory=loop) as runner:
-        assert runner.run(meeting.send_second_request(port, before=before)).closed_unread is certain
+    closing = ClosingConnection(certificate if is_secure else None, how)
+    with server(closing.handle_connection) as port, asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(closing.send_second_request(port, before=before)).closed_unread is certain
 
 
-class Racing:
+class ClosingVendor:
     """A vendor that closes connections at random times, and callers that send requests at random times."""
 
     def __init__(self, seconds: float) -> None:
@@ -293,19 +299,19 @@ class Racing:
         self.answered = set[int]()
         self.failed = set[int]()
         self.resends = 0
-        self.dice = random.Random(0)
+        self.random = random.Random(0)
         self.numbers = iter(range(4000))
 
-    def talk(self, connection: socket.socket) -> None:
+    def handle_connection(self, connection: socket.socket) -> None:
         while content := connection.recv(65536):
             for number in re.findall(rb"number (\d+)", content):
                 self.read[int(number)] += 1
-            if self.dice.random() < 0.05:  # it closes the connection after reading the request
+            if self.random.random() < 0.05:  # it closes the connection after reading the request
                 return
             connection.sendall(GOOD)
-            connection.settimeout(self.dice.random() * self.seconds)
+            connection.settimeout(self.random.random() * self.seconds)
 
-    async def lane(self, client: UpstreamClient, url: str, key: int) -> None:
+    async def send_requests(self, client: UpstreamClient, url: str, key: int) -> None:
         """Sends one request after another with a key of its own, so that no other lane uses its connection."""
         for number in self.numbers:
             watchdog = RequestWatchdog(_never, Timeouts(), DeadlineWheel(), None)
@@ -320,12 +326,14 @@ class Racing:
                 self.failed.add(number)
             self.resends += watchdog.resends
             watchdog.stop()
-            await asyncio.sleep(self.dice.random() * self.seconds)
+            await asyncio.sleep(self.random.random() * self.seconds)
 
     async def run(self, port: int) -> None:
         client = UpstreamClient()
         client.start()
-        await asyncio.gather(*(self.lane(client, f"http://127.0.0.1:{port}/", key) for key in range(16)))
+        await asyncio.gather(
+            *(self.send_requests(client, f"http://127.0.0.1:{port}/", key) for key in range(16))
+        )
         client.stop()
 
 
@@ -337,14 +345,17 @@ async def _never() -> dict[str, str]:
 @pytest.mark.parametrize("seconds", [0.0005, 0.003])
 def test_no_request_is_sent_twice_while_the_provider_closes_connections(seconds: float):
     """Each request is read at most once; one without an answer raises UpstreamFault."""
-    racing = Racing(seconds)
-    with server(racing.talk) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(racing.run(port))
-    assert len(racing.answered) + len(racing.failed) == 4000
-    assert max(racing.read.values()) == 1
-    assert racing.answered <= set(racing.read)
-    assert len(racing.answered) > 3000
-    assert len(racing.failed & set(racing.read)) > 50, "connections were closed after the request was read"
+    vendor = ClosingVendor(seconds)
+    with (
+        server(vendor.handle_connection) as port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(vendor.run(port))
+    assert len(vendor.answered) + len(vendor.failed) == 4000
+    assert max(vendor.read.values()) == 1
+    assert vendor.answered <= set(vendor.read)
+    assert len(vendor.answered) > 3000
+    assert len(vendor.failed & set(vendor.read)) > 50, "connections were closed after the request was read"
 
 
 def test_a_streamed_request_that_was_read_is_not_sent_again(gateway: GatewayServer, paid: Vendor):

@@ -80,7 +80,7 @@ class Processes:
         return sum(int(self._redis.llen(key)) for key in self._redis.keys(pattern))
 
 
-def run_with_processes(url: str, number: int, scene: Callable[[Processes], Awaitable[None]]) -> None:
+def run_with_processes(url: str, number: int, scenario: Callable[[Processes], Awaitable[None]]) -> None:
     """Run `scene` with `number` simulated processes."""
 
     async def play() -> None:
@@ -88,7 +88,7 @@ def run_with_processes(url: str, number: int, scene: Callable[[Processes], Await
         processes = Processes(url, connections)
         processes.pass_time(0)
         await processes.windows[0].prepare()
-        await scene(processes)
+        await scenario(processes)
         for connection in connections:
             connection.close()
 
@@ -110,7 +110,7 @@ def test_no_60_seconds_admit_more_calls_than_the_limit_whichever_process_admits(
 ):
     demands = {("e", "", "calls"): Demand(1, most), ("e", "p:u", "calls"): Demand(1, most + 1)}
 
-    async def scene(processes: Processes) -> None:
+    async def scenario(processes: Processes) -> None:
         admitted = list[int]()
         for step, at_once, tokens, _ in steps:
             processes.pass_time(step)
@@ -124,7 +124,7 @@ def test_no_60_seconds_admit_more_calls_than_the_limit_whichever_process_admits(
         for moment in admitted:
             assert sum(moment - WINDOW_NS < other <= moment for other in admitted) <= most
 
-    run_with_processes(url, number, scene)
+    run_with_processes(url, number, scenario)
 
 
 @given(steps=STEPS)
@@ -135,7 +135,7 @@ def test_tokens_are_reserved_and_settled_like_in_the_windows_of_one_process(
     """The windows of one process are the reference: the same calls at the same times have the same outcome."""
     name = ("e", "", "tokens")
 
-    async def scene(processes: Processes) -> None:
+    async def scenario(processes: Processes) -> None:
         limits, rule = Limits(), Limit("endpoint", 60, "tokens")
         alone = Endpoint("e", "chat", Task.CHAT, (), limits=(rule,))
         for step, _, tokens, used in steps:
@@ -156,11 +156,11 @@ def test_tokens_are_reserved_and_settled_like_in_the_windows_of_one_process(
                 encode_command("PING")
             )  # Redis answers it after the settlement, which therefore happens before the time changes
 
-    run_with_processes(url, 1, scene)
+    run_with_processes(url, 1, scenario)
 
 
 def test_a_busy_window_stays_small_and_expires(url: str):
-    async def scene(processes: Processes) -> None:
+    async def scenario(processes: Processes) -> None:
         demands = {("e", "", "calls"): Demand(1, 10 * MAX_ENTRIES)}
         for _ in range(5):
             processes.pass_time(10_000)
@@ -170,7 +170,7 @@ def test_a_busy_window_stays_small_and_expires(url: str):
         for key in processes._redis.keys("serving_ui:limit:{*"):
             assert 0 < processes._redis.pttl(key) <= 61_000
 
-    run_with_processes(url, 1, scene)
+    run_with_processes(url, 1, scenario)
 
 
 def counting(url: str, endpoint_id: str, calls: int) -> subprocess.Popen[str]:
@@ -233,7 +233,7 @@ async def wait_until_true(condition: Callable[[], bool]) -> None:
 
 
 def test_without_redis_each_process_admits_its_share_and_reports_it():
-    async def scene() -> None:
+    async def scenario() -> None:
         with running_redis() as (service, url):
             address = RedisAddress.parse(url)
             holders = [SnapshotHolder() for _ in range(3)]
@@ -258,11 +258,11 @@ def test_without_redis_each_process_admits_its_share_and_reports_it():
             for limits in several:
                 await limits.stop()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
 
 def test_a_process_that_starts_without_redis_admits_its_share():
-    async def scene() -> None:
+    async def scenario() -> None:
         with running_redis() as (service, url):
             service.stop()
             holder = SnapshotHolder()
@@ -276,13 +276,13 @@ def test_a_process_that_starts_without_redis_admits_its_share():
             await wait_until_true(lambda: holder.limits == Mode.SHARED)
             await limits.stop()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
 
 def test_only_the_first_call_waits_for_a_redis_that_hangs(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(redis_connection, "TIMEOUT_SECONDS", 0.5)
 
-    async def scene() -> None:
+    async def scenario() -> None:
         holder = SnapshotHolder()
         limits = Limits(holder, redis=RedisAddress.parse(url))
         await limits.start()
@@ -295,7 +295,7 @@ def test_only_the_first_call_waits_for_a_redis_that_hangs(url: str, monkeypatch:
         await wait_until_true(lambda: holder.limits == Mode.SHARED)
         await limits.stop()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1", "redis://", "redis://127.0.0.1/a", "127.0.0.1:6379"])

@@ -58,11 +58,11 @@ class Vendor:
 
     address: str
 
-    def tell(self, what: str) -> str:
+    def get(self, what: str) -> str:
         return requests.get(f"http://{self.address}/{what}", timeout=60).text
 
     def wait_for(self, count: int) -> None:
-        wait_until(lambda: int(self.tell("open")) == count, what=f"{count} open answers", seconds=120)
+        wait_until(lambda: int(self.get("open")) == count, what=f"{count} open answers", seconds=120)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def vendor(files_for_many_callers: None) -> Iterator[Vendor]:
 
 def answers(vendor: Vendor) -> bool:
     try:
-        return vendor.tell("open") == "0"
+        return vendor.get("open") == "0"
     except requests.ConnectionError:
         return False
 
@@ -186,7 +186,7 @@ def test_a_long_run_leaks_no_memory_connection_or_record(
     measured: list[tuple[int, int]] = []
     for _round in range(ROUNDS):
         asyncio.run(one_round(callers, vendor))
-        vendor.tell("hang-up")
+        vendor.get("hang-up")
         wait_until(lambda: size.files <= files, what=f"no more than {files} open files", seconds=120)
         measured.append((callers.request_count, size.kilobytes))
     slope = statistics.linear_regression(*zip(*measured[WARM_UP:], strict=True)).slope * 1000
@@ -201,17 +201,17 @@ def test_a_long_run_leaks_no_memory_connection_or_record(
 
 
 async def one_round(callers: Callers, vendor: Vendor) -> None:
-    for mood, count in (("held", HELD), ("endless", LEFT), ("mute", MUTE)):
-        await callers.come(mood, count)
+    for kind, count in (("held", HELD), ("endless", LEFT), ("mute", MUTE)):
+        await callers.connect(kind, count)
     await asyncio.to_thread(vendor.wait_for, OPEN)
     callers.leave("endless")
     callers.leave("mute")
     await asyncio.to_thread(
         vendor.wait_for, HELD
     )  # the requests of the disconnected callers have been cancelled
-    vendor.tell("release")
-    await callers.hear_the_end()
-    await callers.mixed(MIX, at_once=AT_ONCE)
+    vendor.get("release")
+    await callers.read_to_the_end()
+    await callers.send_mixed(MIX, at_once=AT_ONCE)
 
 
 def every_request_has_one_row(product: Product, callers: Callers) -> None:
@@ -226,5 +226,5 @@ def every_request_has_one_row(product: Product, callers: Callers) -> None:
         found = Counter(
             number for (number,) in database.execute("SELECT client_request_id FROM usage_request")
         )
-    assert found.pop("", 0) == callers.nameless
+    assert found.pop("", 0) == callers.unnumbered
     assert found == Counter(f"{number}" for number in range(1, callers.sent + 1))

@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 @dataclass
-class Everywhere:
+class AllProcesses:
     """An admin at the API, and a connection to each process: the gateway in the server, and two of `manage.py gateway`."""
 
     product: Product
@@ -60,110 +60,110 @@ def gateways(product: Product) -> Iterator[Gateways]:
 
 
 @pytest.fixture
-def everywhere(product: Product, gateways: Gateways) -> Iterator[Everywhere]:
+def processes(product: Product, gateways: Gateways) -> Iterator[AllProcesses]:
     token = product.command("create_token", "root@example.com", "--admin")
     with requests.Session() as admin, requests.Session() as server, gateways.sessions() as alone:
         admin.headers["Authorization"] = f"Bearer {token}"
         others = {name: (gateways.url, session) for name, session in alone.items()}
-        yield Everywhere(product, admin, {"server": (product.url, server), **others})
+        yield AllProcesses(product, admin, {"server": (product.url, server), **others})
 
 
 def test_a_limit_is_in_force_everywhere_when_the_call_returns(
-    everywhere: Everywhere, owner: Person, deploy: Deploy
+    processes: AllProcesses, owner: Person, deploy: Deploy
 ):
     name = deploy()
     for _round in range(ROUNDS):
-        everywhere.call(
+        processes.call(
             "PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[{"key": "user", "calls": 0}]
         )
-        assert everywhere.query(name, owner.token) == [429] * 3
-        everywhere.call("PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[])
-        assert everywhere.query(name, owner.token) == [200] * 3
+        assert processes.query(name, owner.token) == [429] * 3
+        processes.call("PUT", f"serving-endpoints/{name}/rate-limits", rate_limits=[])
+        assert processes.query(name, owner.token) == [200] * 3
 
 
-def test_a_token_is_in_force_everywhere_when_the_call_returns(everywhere: Everywhere, deploy: Deploy):
+def test_a_token_is_in_force_everywhere_when_the_call_returns(processes: AllProcesses, deploy: Deploy):
     name = deploy()
     for _round in range(ROUNDS):
-        made = everywhere.call("POST", "token/create", comment="short")
-        assert everywhere.query(name, made["token_value"]) == [200] * 3
-        everywhere.call("POST", "token/delete", token_id=made["token_info"]["token_id"])
-        assert everywhere.query(name, made["token_value"]) == [401] * 3
+        made = processes.call("POST", "token/create", comment="short")
+        assert processes.query(name, made["token_value"]) == [200] * 3
+        processes.call("POST", "token/delete", token_id=made["token_info"]["token_id"])
+        assert processes.query(name, made["token_value"]) == [401] * 3
 
 
 def test_group_membership_is_in_force_everywhere_when_the_call_returns(
-    everywhere: Everywhere, deploy: Deploy
+    processes: AllProcesses, deploy: Deploy
 ):
     name = deploy()
-    token = everywhere.product.command("create_token", "member@example.com")
-    users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
+    token = processes.product.command("create_token", "member@example.com")
+    users = processes.call("GET", "preview/scim/v2/Users")["Resources"]
     member = next(each["id"] for each in users if each["userName"] == "member@example.com")
-    group = everywhere.call("POST", "preview/scim/v2/Groups", displayName=f"readers of {name}")["id"]
-    endpoint_id = everywhere.call("GET", f"serving-endpoints/{name}")["id"]
+    group = processes.call("POST", "preview/scim/v2/Groups", displayName=f"readers of {name}")["id"]
+    endpoint_id = processes.call("GET", f"serving-endpoints/{name}")["id"]
     permissions = f"permissions/serving-endpoints/{endpoint_id}"
     access = {"group_name": f"readers of {name}", "permission_level": "CAN_QUERY"}
-    everywhere.call("PATCH", permissions, access_control_list=[access])
-    assert everywhere.query(name, token) == [404] * 3
+    processes.call("PATCH", permissions, access_control_list=[access])
+    assert processes.query(name, token) == [404] * 3
     for _round in range(ROUNDS):
-        _change_members(everywhere, group, "add", member)
-        assert everywhere.query(name, token) == [200] * 3
-        _change_members(everywhere, group, "remove", member)
-        assert everywhere.query(name, token) == [404] * 3
-    _change_members(everywhere, group, "add", member)
-    everywhere.call("PUT", permissions, access_control_list=[])
-    assert everywhere.query(name, token) == [404] * 3
+        _change_members(processes, group, "add", member)
+        assert processes.query(name, token) == [200] * 3
+        _change_members(processes, group, "remove", member)
+        assert processes.query(name, token) == [404] * 3
+    _change_members(processes, group, "add", member)
+    processes.call("PUT", permissions, access_control_list=[])
+    assert processes.query(name, token) == [404] * 3
 
 
-def _change_members(everywhere: Everywhere, group: str, op: str, member: str) -> None:
+def _change_members(processes: AllProcesses, group: str, op: str, member: str) -> None:
     change = {"op": op, "path": "members", "value": [{"value": member}]}
     if op == "remove":
         change = {"op": op, "path": f'members[value eq "{member}"]'}
-    everywhere.call("PATCH", f"preview/scim/v2/Groups/{group}", Operations=[change])
+    processes.call("PATCH", f"preview/scim/v2/Groups/{group}", Operations=[change])
 
 
 def test_a_secret_is_in_force_everywhere_when_the_call_returns(
-    everywhere: Everywhere, owner: Person, provider: SandboxServer
+    processes: AllProcesses, owner: Person, provider: SandboxServer
 ):
-    everywhere.call("POST", "secrets/scopes/create", scope="rotated")
-    everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value="key-0")
+    processes.call("POST", "secrets/scopes/create", scope="rotated")
+    processes.call("POST", "secrets/put", scope="rotated", key="key", string_value="key-0")
     config = {"openai_api_key": "{{secrets/rotated/key}}", "openai_api_base": provider.base}
     model = {"provider": "openai", "name": "gpt-4", "task": "llm/v1/chat", "openai_config": config}
     served = {"served_entities": [{"name": "entity", "external_model": model}]}
-    everywhere.call("POST", "serving-endpoints", name="rotated", config=served)
-    with everywhere.product.person("root@example.com") as root:
+    processes.call("POST", "serving-endpoints", name="rotated", config=served)
+    with processes.product.person("root@example.com") as root:
         root.wait_for_state("rotated", "Ready")
         for number in range(1, ROUNDS + 1):
-            everywhere.call("POST", "secrets/put", scope="rotated", key="key", string_value=f"key-{number}")
-            assert everywhere.query("rotated", root.token) == [200] * 3
+            processes.call("POST", "secrets/put", scope="rotated", key="key", string_value=f"key-{number}")
+            assert processes.query("rotated", root.token) == [200] * 3
             keys = [each["key"] for each in provider.requests("chat/completions")][-3:]
             assert keys == [f"key-{number}"] * 3
 
 
 def test_deletion_and_deactivation_are_in_force_everywhere_when_the_call_returns(
-    everywhere: Everywhere, owner: Person, deploy: Deploy
+    processes: AllProcesses, owner: Person, deploy: Deploy
 ):
     name, other = deploy(), deploy()
-    everywhere.call("DELETE", f"serving-endpoints/{name}")
-    assert everywhere.query(name, owner.token) == [404] * 3
-    token = everywhere.product.command("create_token", "leaver@example.com")
-    endpoint_id = everywhere.call("GET", f"serving-endpoints/{other}")["id"]
+    processes.call("DELETE", f"serving-endpoints/{name}")
+    assert processes.query(name, owner.token) == [404] * 3
+    token = processes.product.command("create_token", "leaver@example.com")
+    endpoint_id = processes.call("GET", f"serving-endpoints/{other}")["id"]
     access = {"user_name": "leaver@example.com", "permission_level": "CAN_QUERY"}
-    everywhere.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[access])
-    assert everywhere.query(other, token) == [200] * 3
-    users = everywhere.call("GET", "preview/scim/v2/Users")["Resources"]
+    processes.call("PATCH", f"permissions/serving-endpoints/{endpoint_id}", access_control_list=[access])
+    assert processes.query(other, token) == [200] * 3
+    users = processes.call("GET", "preview/scim/v2/Users")["Resources"]
     pk = next(each["id"] for each in users if each["userName"] == "leaver@example.com")
     for active in (False, True):  # a token stays revoked when its user is activated again
         change = {"op": "replace", "path": "active", "value": active}
-        everywhere.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
-        assert everywhere.query(other, token) == [401] * 3
-    token = everywhere.product.command("create_token", "leaver@example.com")
-    assert everywhere.query(other, token) == [200] * 3
+        processes.call("PATCH", f"preview/scim/v2/Users/{pk}", Operations=[change])
+        assert processes.query(other, token) == [401] * 3
+    token = processes.product.command("create_token", "leaver@example.com")
+    assert processes.query(other, token) == [200] * 3
 
 
 def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_answers(
-    everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
+    processes: AllProcesses, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     name = deploy()
-    url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
+    url = f"{processes.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
     blocked = {"rate_limits": [{"key": "user", "calls": 0}]}
     head = {"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"}
     host = gateways.url.removeprefix("http://")
@@ -179,7 +179,7 @@ def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_an
                     "POST", f"/serving-endpoints/{name}/invocations", json.dumps(CHAT_REQUEST), head
                 )
             wait_until(
-                lambda: "warnings" not in everywhere.session.put(url, json=blocked, timeout=60).json(),
+                lambda: "warnings" not in processes.session.put(url, json=blocked, timeout=60).json(),
                 what="the process to be silent for so long that nobody waits for it",
             )
             answered = select.select([caller.sock for caller in callers], [], [], 0)[0]
@@ -189,20 +189,20 @@ def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_an
 
 
 def test_a_suspended_process_is_named_in_the_warnings(
-    everywhere: Everywhere, gateways: Gateways, owner: Person, deploy: Deploy
+    processes: AllProcesses, gateways: Gateways, owner: Person, deploy: Deploy
 ):
     """A process sends a heartbeat every second. If its last one is more than a second older than the change, it counts as not live
     (3 s) before the call returns (2 s), and is not named, so the test may need several attempts."""
     name = deploy()
-    url = f"{everywhere.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
+    url = f"{processes.product.url}/api/2.0/serving-endpoints/{name}/rate-limits"
     limits = {"rate_limits": [{"key": "user", "calls": 1000}]}
     warnings: list[str] = []
     process = min(gateways.workers())
 
     def is_named() -> bool:
-        assert everywhere.query(name, owner.token) == [200] * 3  # every process is live again
+        assert processes.query(name, owner.token) == [200] * 3  # every process is live again
         with suspended(gateways.program.process.pid, process):
-            warnings[:] = everywhere.session.put(url, json=limits, timeout=60).json().get("warnings", [])
+            warnings[:] = processes.session.put(url, json=limits, timeout=60).json().get("warnings", [])
         return bool(warnings)
 
     wait_until(is_named, what="the process to be suspended just after a heartbeat", seconds=120)

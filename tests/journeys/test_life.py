@@ -1,4 +1,4 @@
-"""The life of an endpoint with real processes: pages, gateway, Celery worker and beat."""
+"""Endpoints from creation to deletion with real processes: pages, gateway, Celery worker and beat."""
 
 from __future__ import annotations
 

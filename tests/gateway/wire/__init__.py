@@ -1,1 +1,1 @@
-"""The vendors' recorded exchanges, through a running gateway."""
+"""Recorded requests and replies of the vendors, through a running gateway."""

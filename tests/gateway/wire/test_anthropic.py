@@ -1,4 +1,4 @@
-"""Claude behind a running gateway: OpenAI's client reads it, and what goes wrong at Anthropic is told in its words."""
+"""Anthropic behind a running gateway: the openai client reads its answers, and the messages of its errors are quoted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STREAM = {"messages": HELLO, "stream": True}
 
 @pytest.fixture
 def client(gateway: GatewayServer, vendor: Vendor) -> openai.OpenAI:
-    """Its endpoint `vendor` leads to a Claude model, with a key that must never be seen."""
+    """A client of a gateway whose endpoint `vendor` is a Claude model; its key must never appear."""
     recorded = NAMED["hello"]
     block = {"anthropic_api_key_plaintext": CANARY}
-    gateway.lead(
+    gateway.add_endpoint(
         vendor,
         provider="anthropic",
         model=recorded.model,
@@ -36,7 +36,7 @@ def stream_of(name: str) -> Answer:
     return Answer.stream(NAMED[name].stream())
 
 
-def test_openai_reads_an_answer_with_tools(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_reads_an_answer_with_tool_calls(client: openai.OpenAI, vendor: Vendor):
     recorded: Recording = NAMED["tool-calls"]
     vendor.set_answers(Answer.json(recorded.reply))
     read = client.chat.completions.create(model="vendor", **recorded.openai_request)
@@ -44,7 +44,7 @@ def test_openai_reads_an_answer_with_tools(client: openai.OpenAI, vendor: Vendor
     assert vendor.requests[0].headers["x-api-key"] == CANARY
 
 
-def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_reads_streamed_tool_calls(client: openai.OpenAI, vendor: Vendor):
     vendor.set_answers(stream_of("stream-tools"))
     tools = NAMED["stream-tools"].openai_request["tools"]
     with client.chat.completions.stream(
@@ -60,7 +60,7 @@ def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Ve
     assert read.usage is not None and read.usage.total_tokens == 571
 
 
-def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_reads_streamed_reasoning(client: openai.OpenAI, vendor: Vendor):
     content = (
         NAMED["stream-thinking"].stream().replace(b'"stop_reason": "refusal"', b'"stop_reason": "end_turn"')
     )
@@ -81,7 +81,7 @@ def test_openai_gathers_a_stream_of_thoughts(client: openai.OpenAI, vendor: Vend
     assert text == {"type": "text", "text": "Blue."}
 
 
-def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_can_send_reasoning_back(client: openai.OpenAI, vendor: Vendor):
     vendor.set_answers(stream_of("stream-thinking"))
     with client.chat.completions.stream(model="vendor", messages=HELLO) as stream:
         stream.until_done()
@@ -95,9 +95,9 @@ def test_openai_gathers_thoughts_that_can_be_sent_back(client: openai.OpenAI, ve
     ]
 
 
-def test_openai_completes(client: openai.OpenAI, vendor: Vendor, gateway: GatewayServer):
+def test_the_openai_client_gets_completions(client: openai.OpenAI, vendor: Vendor, gateway: GatewayServer):
     recorded = NAMED["stream-completion"]
-    gateway.lead(
+    gateway.add_endpoint(
         vendor,
         provider="anthropic",
         model=recorded.model,
@@ -127,7 +127,7 @@ def failure(kind: str, message: str) -> dict[str, Any]:
     ],
 )
 @pytest.mark.usefixtures("client")
-def test_its_errors_are_told_in_its_words(
+def test_the_messages_of_its_errors_are_quoted(
     gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
 ):
     vendor.set_answers(Answer.json(failure(kind, f"Something about {CANARY}."), status=status))
@@ -150,7 +150,7 @@ def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewaySe
 
 
 @pytest.mark.usefixtures("client")
-def test_an_error_before_the_first_event_is_an_ordinary_error(gateway: GatewayServer, vendor: Vendor):
+def test_an_error_before_the_first_event_is_an_error_status(gateway: GatewayServer, vendor: Vendor):
     broken = json.dumps(failure("overloaded_error", "Overloaded"))
     vendor.set_answers(Answer.stream(f"event: error\ndata: {broken}\n\n".encode()))
     answer = gateway.query("vendor", STREAM)
@@ -160,7 +160,7 @@ def test_an_error_before_the_first_event_is_an_ordinary_error(gateway: GatewaySe
 
 @pytest.mark.parametrize("cut", [True, False])
 @pytest.mark.usefixtures("client")
-def test_a_stream_without_its_last_event_is_never_a_clean_one(
+def test_a_stream_without_its_last_event_ends_with_an_error(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     content = NAMED["stream-hello"].stream().partition(b"event: message_stop")[0]
@@ -169,7 +169,7 @@ def test_a_stream_without_its_last_event_is_never_a_clean_one(
 
 
 @pytest.mark.usefixtures("client")
-def test_what_claude_cannot_do_is_refused_before_it_is_asked(gateway: GatewayServer, vendor: Vendor):
+def test_an_unsupported_parameter_is_refused_before_anything_is_sent(gateway: GatewayServer, vendor: Vendor):
     answer = gateway.query("vendor", {"messages": HELLO, "temperature": 1.5})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "temperature" in answer.json()["message"]
@@ -177,7 +177,7 @@ def test_what_claude_cannot_do_is_refused_before_it_is_asked(gateway: GatewaySer
 
 
 def ended_with_an_error(answer: requests.Response) -> dict[str, Any]:
-    """The error of a stream that had begun well."""
+    """The error that ends a stream after its first events."""
     assert answer.status_code == 200
     assert b"[DONE]" not in answer.content
     lines = [line for line in answer.text.split("\n") if line]

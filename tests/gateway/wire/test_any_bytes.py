@@ -1,4 +1,4 @@
-"""Whatever bytes a vendor sends, in whatever portions: the same events for the same bytes, and never anything but events or an error."""
+"""Replies of arbitrary bytes in arbitrary portions: the same bytes give the same events, and invalid ones an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CUTS = st.lists(st.integers(min_value=0, max_value=100_000), max_size=12)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the caller gets of a stream."""
+    """What the caller gets from a stream."""
 
     content: bytes
     error: str | None
@@ -96,7 +96,7 @@ def test_a_stream_with_other_line_ends_and_comments_gives_the_same_events(
 @every_stream
 @settings(deadline=None, max_examples=25)
 @given(length=st.integers(min_value=0, max_value=100_000))
-def test_a_stream_that_is_cut_never_ends_well_unless_it_was_whole(recorded: Recording, length: int):
+def test_a_stream_that_is_cut_ends_with_an_error_unless_it_was_complete(recorded: Recording, length: int):
     content = recorded.stream()
     whole = translate(recorded, [content])
     got = translate(recorded, [content[: length % len(content)]])
@@ -117,7 +117,7 @@ def framed(recorded: Recording, name: str, data: Any) -> bytes:
 @every_stream
 @settings(deadline=None, max_examples=40)
 @given(which=st.integers(0, 100), at=st.integers(0, 1000), value=ANYTHING)
-def test_an_event_of_another_shape_is_an_error_or_passes(
+def test_an_event_of_another_shape_is_an_error_or_is_passed_on(
     recorded: Recording, which: int, at: int, value: Any
 ):
     events = [(event.name, event.data) for event in recorded.events()]
@@ -130,7 +130,9 @@ def test_an_event_of_another_shape_is_an_error_or_passes(
 @every_stream
 @settings(deadline=None, max_examples=40)
 @given(place=st.integers(0, 100_000), junk=st.binary(max_size=8), dropped=st.integers(0, 8))
-def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, junk: bytes, dropped: int):
+def test_garbled_bytes_are_an_error_or_are_passed_on(
+    recorded: Recording, place: int, junk: bytes, dropped: int
+):
     content = recorded.stream()
     at = place % len(content)
     got = translate(recorded, [content[:at] + junk + content[at + dropped :]])
@@ -142,7 +144,7 @@ def test_garbled_bytes_are_an_error_or_pass(recorded: Recording, place: int, jun
 @every_answer
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, 1000), value=ANYTHING)
-def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, at: int, value: Any):
+def test_an_answer_of_another_shape_is_an_error_or_is_passed_on(recorded: Recording, at: int, value: Any):
     content = json.dumps(replace_value(recorded.reply, at, value)).encode()
     try:
         answer = translator(recorded).translate(content)
@@ -159,9 +161,9 @@ def test_an_answer_of_another_shape_is_an_error_or_passes(recorded: Recording, a
     | st.text(max_size=30).map(str.encode)
     | ANYTHING.map(lambda any: json.dumps(any).encode())
 )
-def test_an_answer_that_is_something_else_is_an_error(recorded: Recording, content: bytes):
+def test_an_answer_that_is_no_json_object_is_an_error(recorded: Recording, content: bytes):
     if recorded.wire_format.translate_response is None and content[:1] == b"{":
-        return  # what begins and ends as an object is passed on unread
+        return  # a body that begins and ends like an object is passed on without parsing it
     with pytest.raises(GatewayError) as refused:
         translator(recorded).translate(content)
     assert refused.value.status in {400, 500, 503}

@@ -1,4 +1,4 @@
-"""Models of Bedrock behind a running gateway, as OpenAI's client sees them. What goes wrong there is in tests/gateway/test_aws.py."""
+"""Models of Bedrock behind a running gateway, used with the openai client. Errors of Bedrock are tested in tests/gateway/test_aws.py."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def client(gateway: GatewayServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
-    """The endpoint `vendor` leads to the recorded model, which answers as recorded."""
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
+    """Add the endpoint `vendor` with a recorded model, which answers as recorded."""
     recorded = NAMED[name]
-    gateway.lead(
+    gateway.add_endpoint(
         vendor,
         provider=recorded.provider.name,
         model=recorded.model,
@@ -40,8 +40,10 @@ def lead(gateway: GatewayServer, vendor: Vendor, name: str) -> None:
     )
 
 
-def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, "stream-tools")
+def test_the_openai_client_sends_reasoning_and_tool_calls_back(
+    client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor
+):
+    add_endpoint(gateway, vendor, "stream-tools")
     tools = NAMED["stream-tools"].openai_request["tools"]
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=tools, stream_options={"include_usage": True}
@@ -53,7 +55,7 @@ def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: Ga
     assert read.choices[0].finish_reason == "tool_calls"
     assert read.usage is not None and read.usage.total_tokens == 157
 
-    lead(gateway, vendor, "hello")
+    add_endpoint(gateway, vendor, "hello")
     results: Any = [{"role": "tool", "tool_call_id": call.id, "content": "Rain"} for call in calls]
     reply: Any = message.to_dict()
     client.chat.completions.create(model="vendor", messages=[*HELLO, reply, *results], tools=tools)
@@ -67,8 +69,8 @@ def test_openai_sends_thoughts_and_calls_back(client: openai.OpenAI, gateway: Ga
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, vendor: Vendor, stream: bool):
-    lead(gateway, vendor, "stream-hello" if stream else "hello")
+def test_an_unusable_tool_call_is_an_error(gateway: GatewayServer, vendor: Vendor, stream: bool):
+    add_endpoint(gateway, vendor, "stream-hello" if stream else "hello")
     ended = {"stopReason": "malformed_tool_use"}
     if stream:
         vendor.set_answers(
@@ -83,8 +85,8 @@ def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, v
     assert "cannot be used (malformed_tool_use)" in answer.json()["message"]
 
 
-def test_openai_completes(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, "stream-completion")
+def test_the_openai_client_gets_completions(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
+    add_endpoint(gateway, vendor, "stream-completion")
     chunks = list(client.completions.create(model="vendor", prompt="Once upon a time", stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == " there was"
     assert chunks[-1].choices[0].finish_reason == "length"
@@ -94,9 +96,11 @@ def test_openai_completes(client: openai.OpenAI, gateway: GatewayServer, vendor:
     ("name", "vectors"),
     [("embeddings-titan", [[0.25, -1, 0.5]]), ("embeddings-cohere", [[0.25, -1], [0.5, 2]])],
 )
-def test_openai_reads_vectors(
+def test_the_openai_client_reads_embeddings(
     client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor, name: str, vectors: list[list[float]]
 ):
-    lead(gateway, vendor, name)
-    read = client.embeddings.create(model="vendor", input=["sky", "sea"][: len(vectors)])  # asks for base64
+    add_endpoint(gateway, vendor, name)
+    read = client.embeddings.create(
+        model="vendor", input=["sky", "sea"][: len(vectors)]
+    )  # the client requests base64
     assert [each.embedding for each in read.data] == vectors

@@ -1,4 +1,4 @@
-"""Cohere behind a running gateway: what goes wrong there is told in its words, and nothing that is not whole passes for it."""
+"""Cohere behind a running gateway: the messages of its errors are quoted, and incomplete answers end with an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.conftest import GatewayServer
-from tests.gateway.wire.test_recordings import lead
+from tests.gateway.wire.test_recordings import add_endpoint
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Vendor
 
@@ -17,7 +17,7 @@ GENERATED = "stream-completion-by-generate"
 
 
 def failing(recorded: Recording, **last: Any) -> Answer:
-    """Its stream, with another last event."""
+    """The recorded stream with another last event."""
     events = [event.data for event in recorded.events()]
     events[-1] = last
     lines = [json.dumps(each) for each in events]
@@ -46,11 +46,11 @@ FAILURES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "last", "words"), FAILURES)
-def test_a_stream_that_fails_says_so(
+def test_a_failed_stream_ends_with_an_error(
     gateway: GatewayServer, vendor: Vendor, name: str, last: dict[str, Any], words: str
 ):
     recorded = NAMED[name]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(failing(recorded, **last))
     answer = gateway.query("vendor", recorded.openai_request)
     *_, error = [line for line in answer.text.split("\n") if line]
@@ -59,9 +59,11 @@ def test_a_stream_that_fails_says_so(
 
 
 @pytest.mark.parametrize("name", ["stream-hello", GENERATED])
-def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, vendor: Vendor, name: str):
+def test_a_stream_without_its_last_event_ends_with_an_error(
+    gateway: GatewayServer, vendor: Vendor, name: str
+):
     recorded = NAMED[name]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(failing(recorded, type="debug"))
     answer = gateway.query("vendor", recorded.openai_request)
     assert "before the answer was complete" in answer.text
@@ -70,18 +72,18 @@ def test_a_stream_without_its_last_event_is_cut_short(gateway: GatewayServer, ve
 
 
 @pytest.mark.parametrize("name", ["hello", "completion"])
-def test_a_whole_answer_that_failed_is_an_error(gateway: GatewayServer, vendor: Vendor, name: str):
+def test_a_failed_answer_is_an_error(gateway: GatewayServer, vendor: Vendor, name: str):
     recorded = NAMED[name]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(Answer.json({**recorded.reply, "finish_reason": "ERROR"}))
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 500
     assert "it failed while generating (ERROR)" in answer.json()["message"]
 
 
-def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
+def test_the_message_of_a_refusal_is_quoted(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["hello"]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(Answer.json({"id": "1", "message": "too many tokens for key-1"}, status=400))
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 400
@@ -90,6 +92,6 @@ def test_a_refusal_is_told_in_its_words(gateway: GatewayServer, vendor: Vendor):
 
 def test_embeddings_are_not_streamed(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["embeddings"]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     answer = gateway.query("vendor", {**recorded.openai_request, "stream": True})
     assert (answer.status_code, vendor.requests) == (400, [])

@@ -1,4 +1,4 @@
-"""Gemini behind a running gateway: OpenAI's client reads it, what goes wrong at Google is told in its words, what is gone is refused."""
+"""Gemini behind a running gateway: the openai client reads its answers, its error messages are quoted, retired models are refused."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ TOKEN = "ya29.canary-3f2a"
 CLOCK: Any = [{"type": "function", "function": {"name": "clock"}}]
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, **changes: Any) -> None:
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, **changes: Any) -> None:
     recorded = NAMED["hello"]
     options = {"provider": recorded.provider.name, "model": recorded.model, "config": recorded.config()}
-    gateway.lead(vendor, **{**options, **changes})
+    gateway.add_endpoint(vendor, **{**options, **changes})
 
 
 @pytest.fixture
 def client(gateway: GatewayServer, vendor: Vendor) -> openai.OpenAI:
-    """Its endpoint `vendor` leads to a Gemini model, by a token that must never be seen."""
-    lead(gateway, vendor)
+    """A client of a gateway whose endpoint `vendor` is a Gemini model; its access token must never appear."""
+    add_endpoint(gateway, vendor)
     vendor.set_answers(Answer.json({"access_token": TOKEN, "expires_in": 3600}), at="/token")
     return openai.OpenAI(base_url=f"{gateway.url}/serving-endpoints", api_key="token-owner", max_retries=0)
 
@@ -41,7 +41,7 @@ def set_answers(vendor: Vendor, *answers: Answer) -> None:
     vendor.set_answers(*answers, at="enerateContent")
 
 
-def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_sends_the_signature_of_a_tool_call_back(client: openai.OpenAI, vendor: Vendor):
     set_answers(vendor, Answer.json(NAMED["tool-calls"].reply))
     first = client.chat.completions.create(model="vendor", messages=HELLO, tools=CLOCK)
     message = first.choices[0].message
@@ -54,7 +54,7 @@ def test_openai_gives_back_the_signature_of_a_call(client: openai.OpenAI, vendor
     assert [part["functionResponse"]["name"] for part in answers["parts"]] == ["weather", "weather", "clock"]
 
 
-def test_openai_gathers_a_stream_of_tool_calls(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_reads_streamed_tool_calls(client: openai.OpenAI, vendor: Vendor):
     set_answers(vendor, Answer.stream(NAMED["stream-tools"].stream()))
     with client.chat.completions.stream(
         model="vendor", messages=HELLO, tools=CLOCK, stream_options={"include_usage": True}
@@ -84,7 +84,7 @@ def test_a_choice_that_ends_before_another_begins_does_not_end_the_stream(
     assert ended == [0, 1]
 
 
-def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
+def test_the_openai_client_reads_two_choices(client: openai.OpenAI, vendor: Vendor):
     set_answers(vendor, Answer.stream(NAMED["stream-two-choices"].stream()))
     texts, reasons = ["", ""], ["", ""]
     for chunk in client.chat.completions.create(model="vendor", messages=HELLO, n=2, stream=True):
@@ -95,11 +95,11 @@ def test_openai_gathers_two_choices(client: openai.OpenAI, vendor: Vendor):
     assert reasons == ["stop", "length"]
 
 
-def test_openai_reads_vectors(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
+def test_the_openai_client_reads_embeddings(client: openai.OpenAI, gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["embeddings"]
-    lead(gateway, vendor, task=Task.EMBEDDINGS, model=recorded.model)
+    add_endpoint(gateway, vendor, task=Task.EMBEDDINGS, model=recorded.model)
     vendor.set_answers(Answer.json(recorded.reply), at=":predict")
-    read = client.embeddings.create(model="vendor", input=["Hello.", "Bye."])  # asks for base64
+    read = client.embeddings.create(model="vendor", input=["Hello.", "Bye."])  # the client requests base64
     assert [each.embedding for each in read.data] == [[0.5, -1], [0.25, 0]]
 
 
@@ -115,7 +115,7 @@ def test_openai_reads_vectors(client: openai.OpenAI, gateway: GatewayServer, ven
     ],
 )
 @pytest.mark.usefixtures("client")
-def test_its_errors_are_told_in_its_words(
+def test_the_messages_of_its_errors_are_quoted(
     gateway: GatewayServer, vendor: Vendor, status: int, kind: str, seen: int
 ):
     error = {"code": status, "message": f"Something about {TOKEN}.", "status": kind}
@@ -149,7 +149,7 @@ def test_an_error_within_a_stream_ends_it_with_an_error_event(gateway: GatewaySe
 
 @pytest.mark.parametrize("cut", [True, False])
 @pytest.mark.usefixtures("client")
-def test_a_stream_without_its_last_event_is_never_a_clean_one(
+def test_a_stream_without_its_last_event_ends_with_an_error(
     gateway: GatewayServer, vendor: Vendor, cut: bool
 ):
     events = NAMED["stream-hello"].stream().split(b"\n\n")
@@ -166,7 +166,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.usefixtures("client")
-def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, vendor: Vendor, stream: bool):
+def test_an_unusable_tool_call_is_an_error(gateway: GatewayServer, vendor: Vendor, stream: bool):
     set_answers(vendor, Answer.stream(data(MALFORMED)) if stream else Answer.json(MALFORMED))
     answer = gateway.query("vendor", {"messages": HELLO, "stream": stream})
     assert answer.status_code in {500, 503}
@@ -175,10 +175,10 @@ def test_a_call_that_cannot_be_used_is_no_empty_answer(gateway: GatewayServer, v
 
 @pytest.mark.parametrize("model", ["text-bison", "chat-bison-32k@002", "publishers/google/models/code-bison"])
 @pytest.mark.usefixtures("client")
-def test_a_retired_model_is_refused_with_one_that_is_served(
+def test_a_retired_model_is_refused_with_a_model_that_is_served(
     gateway: GatewayServer, vendor: Vendor, model: str
 ):
-    lead(gateway, vendor, model=model)
+    add_endpoint(gateway, vendor, model=model)
     answer = gateway.query("vendor", {"messages": HELLO})
     assert answer.status_code == 400
     assert f"retired the model {model} on 9 April 2025" in answer.json()["message"]
@@ -200,7 +200,7 @@ def test_palm_is_refused_with_what_to_use_instead(
 ):
     provider = PROVIDERS["palm"]
     config = provider.config.model_validate({"palm_api_key": Secret.from_plaintext("key-1")})
-    gateway.lead(vendor, provider="palm", model="chat-bison-001", config=config, task=task)
+    gateway.add_endpoint(vendor, provider="palm", model="chat-bison-001", config=config, task=task)
     answer = gateway.query("vendor", body)
     assert answer.status_code == 400
     assert "switched off the PaLM API on 15 August 2024" in answer.json()["message"]

@@ -1,4 +1,4 @@
-"""No JSON that leaves the gateway has a number that JSON does not have, neither to a provider nor to the caller; all else is as it came."""
+"""The gateway sends no NaN or Infinity, which are no JSON, to providers or callers; everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from tests.gateway.conftest import GatewayServer, endpoint, entity
-from tests.gateway.wire.test_recordings import lead
+from tests.gateway.wire.test_recordings import add_endpoint
 from tests.support.recordings import RECORDINGS, Recording
 from tests.support.vendor import Answer, Vendor
 
 NAMED = {(each.provider.name, each.path.stem): each for each in RECORDINGS}
-PASSED = [NAMED["openai", "hello"], NAMED["custom", "hello"], NAMED["databricks-model-serving", "hello"]]
+PASSED_ON = [NAMED["openai", "hello"], NAMED["custom", "hello"], NAMED["databricks-model-serving", "hello"]]
 LOGPROBS = rb'{"id":"a","choices":[{"index":0,"message":{"content":"NaN, \"Infinity\" \ud83d"},"logprobs":%b,"finish_reason":"stop"}]}'
 WITH_NAN = LOGPROBS % b'{"content":[{"token":"x","logprob": -Infinity,"top_logprobs":[NaN , Infinity]}]}'
 WITH_NULL = LOGPROBS % b'{"content":[{"token":"x","logprob": null,"top_logprobs":[null , null]}]}'
 
 
-def strictly(content: bytes) -> Any:
-    """As JavaScript and Go read it."""
+def parse_strictly(content: bytes) -> Any:
+    """Parse like JavaScript and Go, which refuse NaN and Infinity."""
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -28,14 +28,14 @@ def strictly(content: bytes) -> Any:
     return json.loads(content, parse_constant=refuse)
 
 
-@pytest.mark.parametrize("recorded", PASSED, ids=str)
+@pytest.mark.parametrize("recorded", PASSED_ON, ids=str)
 @pytest.mark.parametrize(
     ("came", "goes"), [(WITH_NAN, WITH_NULL), (WITH_NULL, WITH_NULL)], ids=["nan", "proper"]
 )
-def test_a_whole_answer_that_passes(
+def test_an_answer_that_is_passed_on_has_null_instead_of_nan(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording, came: bytes, goes: bytes
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(
         Answer(200, {"Content-Type": "application/json"}, (came,)), at=recorded.request["path"]
     )
@@ -43,15 +43,15 @@ def test_a_whole_answer_that_passes(
     assert (answer.status_code, answer.content) == (200, goes)
 
 
-def test_a_stream_that_passes(gateway: GatewayServer, vendor: Vendor):
-    lead(gateway, vendor, NAMED["custom", "stream-hello"])
+def test_a_stream_that_is_passed_on_has_null_instead_of_nan(gateway: GatewayServer, vendor: Vendor):
+    add_endpoint(gateway, vendor, NAMED["custom", "stream-hello"])
     chunk = b'{"id":"a","choices":[{"index":0,"delta":{"content":"NaN"},"logprobs":{"content":[{"logprob":%b}]},"finish_reason":"stop"}]}'
     vendor.set_answers(Answer.stream(b"data: " + chunk % b"-Infinity" + b"\n\ndata: [DONE]\n\n"))
     answer = gateway.query("vendor", NAMED["custom", "stream-hello"].openai_request)
     assert answer.content == b"data: " + chunk % b"null" + b"\n\ndata: [DONE]\n\n"
 
 
-def test_events_of_the_responses_api(gateway: GatewayServer, vendor: Vendor):
+def test_events_of_the_responses_api_have_null_instead_of_nan(gateway: GatewayServer, vendor: Vendor):
     gateway.add(endpoint("thinker", entity(base=vendor.url)))
     event = (
         b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r","score":%b}}\n\n'
@@ -61,13 +61,13 @@ def test_events_of_the_responses_api(gateway: GatewayServer, vendor: Vendor):
     assert answer.content == event % b"null"
 
 
-def test_an_answer_and_a_stream_that_are_translated(gateway: GatewayServer, vendor: Vendor):
+def test_translated_answers_and_streams_have_null_instead_of_nan(gateway: GatewayServer, vendor: Vendor):
     recorded = NAMED["google-cloud-vertex-ai", "hello"]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     candidate = b'{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":NaN}}}]},"finishReason":"STOP","logprobsResult":{"chosenCandidates":[{"token":"x","logProbability":-Infinity}]}}'
     reply = b'{"candidates":[%b],"usageMetadata":{"promptTokenCount":NaN,"totalTokenCount":3}}' % candidate
     vendor.set_answers(Answer(200, {"Content-Type": "application/json"}, (reply,)), at="/models/")
-    (choice,) = strictly(gateway.query("vendor", recorded.openai_request).content)["choices"]
+    (choice,) = parse_strictly(gateway.query("vendor", recorded.openai_request).content)["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":null}'
     assert choice["logprobs"]["content"][0]["logprob"] is None
     vendor.set_answers(Answer.stream(b"data: " + reply.replace(b"\n", b"") + b"\n\n"), at="/models/")
@@ -75,15 +75,15 @@ def test_an_answer_and_a_stream_that_are_translated(gateway: GatewayServer, vend
     lines = [line.removeprefix(b"data: ") for line in answer.content.split(b"\n") if line]
     assert lines.pop() == b"[DONE]"
     assert b"null" in b"".join(lines)
-    assert all(strictly(line) for line in lines)
+    assert all(parse_strictly(line) for line in lines)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e400", b"1" + b"0" * 400 + b".0"])
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "custom"])
-def test_a_question_with_such_a_number_is_refused(
+def test_a_request_with_nan_or_infinity_is_refused(
     gateway: GatewayServer, vendor: Vendor, provider: str, number: bytes
 ):
-    lead(gateway, vendor, NAMED[provider, "hello"])
+    add_endpoint(gateway, vendor, NAMED[provider, "hello"])
     answer = gateway.query("vendor", b'{"messages":[{"role":"user","content":"Hi"}],"own":[%b]}' % number)
     assert answer.status_code == 400
     assert "cannot be read" in answer.json()["message"]
@@ -93,11 +93,9 @@ def test_a_question_with_such_a_number_is_refused(
 @pytest.mark.parametrize(
     "provider", ["anthropic", "amazon-bedrock", "google-cloud-vertex-ai", "cohere", "ai21labs"]
 )
-def test_what_a_tool_and_a_model_wrote_leaves_without_them(
-    gateway: GatewayServer, vendor: Vendor, provider: str
-):
+def test_nan_in_tool_results_and_arguments_is_replaced(gateway: GatewayServer, vendor: Vendor, provider: str):
     recorded = NAMED[provider, "hello"]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(Answer.json(recorded.reply), at=recorded.request["path"])
     function = {"name": "f", "arguments": '{"a": [NaN, Infinity, 1e400]}'}
     messages = [
@@ -113,14 +111,14 @@ def test_what_a_tool_and_a_model_wrote_leaves_without_them(
     )
     assert answer.status_code == 200, answer.text
     sent = vendor.requests[-1].body
-    assert strictly(sent)
+    assert parse_strictly(sent)
     assert b"null" in sent
     assert b"[NaN" not in sent and b"1e400]" not in sent
 
 
-def test_what_passes_to_a_provider_is_not_translated(gateway: GatewayServer, vendor: Vendor):
-    """Its ids, names, blanks and arguments are the caller's business and the provider's."""
-    lead(gateway, vendor, NAMED["custom", "hello"])
+def test_a_request_that_is_passed_on_is_not_translated(gateway: GatewayServer, vendor: Vendor):
+    """Ids, names, white space and arguments stay as the caller sent them."""
+    add_endpoint(gateway, vendor, NAMED["custom", "hello"])
     vendor.set_answers(Answer.json(NAMED["custom", "hello"].reply))
     function = {"name": "mcp.files/read:now", "arguments": '{"a": NaN}'}
     body = {

@@ -1,4 +1,4 @@
-"""OpenAI's own SDK as the oracle: asked directly, a host is sent what the gateway sends it, and the same is read from both.
+"""The openai SDK as the reference: without a gateway it sends a host the same requests as the gateway does, and reads the same answers.
 
 Named differences: the gateway asks for the usage of a stream where that is safe, and leaves the model out of what it sends Azure,
 where the deployment stands in the address.
@@ -15,15 +15,15 @@ import pytest
 
 from serving_ui.catalogue.tasks import Task
 from tests.gateway.conftest import GatewayServer
-from tests.gateway.wire.test_recordings import comparable, lead
+from tests.gateway.wire.test_recordings import add_endpoint, comparable
 from tests.support.recordings import RECORDINGS, WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Received, Vendor
 
-OURS = frozenset({"model", "extra_params", "client_request_id", "usage_context"})
+GATEWAY_FIELDS = frozenset({"model", "extra_params", "client_request_id", "usage_context"})
 OPENAI = [each for each in RECORDINGS if each.provider.name == "openai"]
 STREAMS = {each.path.stem: each for each in OPENAI if each.chunks is not None}
-UNTOLD = frozenset({"stream-of-another-host", "azure-stream-of-older-versions"})
-"""Streams of hosts that may refuse what they do not know."""
+WITHOUT_STREAM_OPTIONS = frozenset({"stream-of-another-host", "azure-stream-of-older-versions"})
+"""Streams of hosts that may refuse `stream_options`."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def client(gateway: GatewayServer) -> Iterator[openai.OpenAI]:
 
 
 def direct(recorded: Recording, vendor: Vendor) -> openai.OpenAI:
-    """The SDK as somebody sets it up who asks the same host without a gateway."""
+    """The SDK configured for the host of the recording, without a gateway."""
     block: Any = recorded.config(vendor.url)
     if block.openai_api_type == "openai":
         base = (block.openai_api_base or f"{vendor.url}/v1").rstrip("/")
@@ -55,7 +55,7 @@ def direct(recorded: Recording, vendor: Vendor) -> openai.OpenAI:
 def call_sdk(
     client: openai.OpenAI, recorded: Recording, *, model: str, openai_request: dict[str, Any]
 ) -> Any:
-    """What the SDK does not know goes as extra. A stream is read to its end."""
+    """Parameters that the SDK does not know are sent as extra_body. A stream is read to its end."""
     methods: dict[Task, Callable[..., Any]] = {
         Task.CHAT: client.chat.completions.create,
         Task.COMPLETIONS: client.completions.create,
@@ -70,7 +70,9 @@ def call_sdk(
         **{name: openai_request[name] for name in openai_request.keys() & known},
     )
     if not openai_request.get("stream"):
-        return read.to_dict(warnings=False)  # base64 that was asked for is no list of numbers
+        return read.to_dict(
+            warnings=False
+        )  # requested base64 does not match the SDK's type, a list of numbers
     return [chunk.to_dict() for chunk in read]
 
 
@@ -80,27 +82,29 @@ def answer(recorded: Recording) -> Answer:
     return Answer.stream(recorded.stream(), kind=recorded.content_type)
 
 
-def sent(request: Received) -> dict[str, str]:
-    """The headers that say who asks, and for what."""
+def sent_headers(request: Received) -> dict[str, str]:
+    """The headers for authentication and content."""
     names = ("authorization", "api-key", "openai-organization", "content-type")
     return {name: request.headers[name] for name in names if name in request.headers}
 
 
 @pytest.mark.parametrize("recorded", OPENAI, ids=str)
-def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
+def test_the_gateway_sends_the_same_request_as_the_sdk(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(answer(recorded), at=recorded.request["path"])
-    openai_request = {name: value for name, value in recorded.openai_request.items() if name not in OURS}
+    openai_request = {
+        name: value for name, value in recorded.openai_request.items() if name not in GATEWAY_FIELDS
+    }
     read = call_sdk(direct(recorded, vendor), recorded, model=recorded.model, openai_request=openai_request)
     passed = call_sdk(client, recorded, model="vendor", openai_request=openai_request)
     theirs, ours = vendor.requests[0], vendor.requests[-1]
-    assert (theirs.method, theirs.path, sent(theirs)) == (ours.method, ours.path, sent(ours))
+    assert (theirs.method, theirs.path, sent_headers(theirs)) == (ours.method, ours.path, sent_headers(ours))
     body = dict(theirs.json)
     if "azure" in str(recorded) or "entra" in str(recorded):
         del body["model"]
-    if recorded.path.stem in STREAMS.keys() - UNTOLD:
+    if recorded.path.stem in STREAMS.keys() - WITHOUT_STREAM_OPTIONS:
         body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
     assert ours.json == body
     wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage")
@@ -109,16 +113,16 @@ def test_the_sdk_sends_a_host_what_the_gateway_sends_it(
 
 
 @pytest.mark.parametrize("recorded", STREAMS.values(), ids=str)
-def test_usage_is_counted_and_shown_to_those_only_who_ask(
+def test_usage_is_counted_and_sent_only_to_callers_that_request_it(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(answer(recorded), at=recorded.request["path"])
     chunks = call_sdk(client, recorded, model="vendor", openai_request=recorded.openai_request)
     wanted = (recorded.openai_request.get("stream_options") or {}).get("include_usage") is True
     assert [chunk for chunk in chunks if not chunk["choices"] or chunk.get("usage")] == chunks[-1:] * wanted
     record = gateway.usage.last
-    if recorded.path.stem in UNTOLD:
+    if recorded.path.stem in WITHOUT_STREAM_OPTIONS:
         assert record.tokens_source == "estimated"
     else:
         assert recorded.chunks is not None
@@ -131,23 +135,23 @@ def test_usage_is_counted_and_shown_to_those_only_who_ask(
 
 
 @pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
-def test_the_sdk_reads_every_providers_answer(
+def test_the_sdk_reads_the_answer_of_every_provider(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
-    """Embeddings in base64, unless told otherwise, which the SDK makes numbers of again."""
+    """By default the SDK requests embeddings in base64 and decodes them."""
     assert recorded.answer is not None
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(answer(recorded), at=recorded.request["path"])
     read = call_sdk(client, recorded, model="vendor", openai_request=without(recorded, "model"))
     assert comparable(read) == comparable(recorded.answer)
 
 
 @pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
-def test_the_sdk_reads_every_providers_stream(
+def test_the_sdk_reads_the_stream_of_every_provider(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
     assert recorded.chunks is not None
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(answer(recorded), at=recorded.request["path"])
     options = {**(recorded.openai_request.get("stream_options") or {}), "include_usage": True}
     openai_request = {**without(recorded, "model"), "stream_options": options}
@@ -164,10 +168,10 @@ VECTORS = {
 
 
 @pytest.mark.parametrize("recorded", VECTORS.values(), ids=str)
-def test_vectors_come_in_base64_by_default(
+def test_the_sdk_requests_embeddings_in_base64_by_default(
     recorded: Recording, gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(answer(recorded), at=recorded.request["path"])
     read = client.embeddings.create(model="vendor", input=recorded.openai_request["input"])
     (vector,) = read.data

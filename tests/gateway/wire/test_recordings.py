@@ -1,4 +1,4 @@
-"""The same recordings, through a running gateway and a vendor on a real port."""
+"""The recordings of tests/catalogue through a running gateway, with a server in the place of the vendor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.recordings import WITH_REPLY, WITH_STREAM, Recording
 from tests.support.vendor import Answer, Vendor
 
 
-def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
+def add_endpoint(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
     vendor.set_answers(Answer.json({"access_token": "token", "expires_in": 3600}), at="/token")  # Google's
-    gateway.lead(
+    gateway.add_endpoint(
         vendor,
         provider=recorded.provider.name,
         model=recorded.model,
@@ -26,7 +26,7 @@ def lead(gateway: GatewayServer, vendor: Vendor, recorded: Recording) -> None:
 
 
 def comparable(content: dict[str, Any]) -> dict[str, Any]:
-    """What an answer says, without the id and the moment that the gateway gives to those that have none."""
+    """The answer without the id and the time that the gateway adds if they are missing."""
     return {name: value for name, value in content.items() if name not in {"id", "created"}}
 
 
@@ -43,9 +43,9 @@ def chunks_of(answer: requests.Response) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("recorded", WITH_REPLY, ids=str)
-def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
+def test_a_recorded_request_and_its_answer(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.answer is not None
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(Answer.json(recorded.reply), at=recorded.request["path"])
     answer = gateway.query("vendor", recorded.openai_request)
     assert answer.status_code == 200, answer.text
@@ -53,8 +53,8 @@ def test_a_question_and_its_answer(gateway: GatewayServer, vendor: Vendor, recor
     assert comparable(answer.json()) == comparable(recorded.answer)
 
 
-def among_the_extra_ones(openai_request: dict[str, Any]) -> dict[str, Any]:
-    """The same question, with all that it can do without in `extra_params`."""
+def with_extra_params(openai_request: dict[str, Any]) -> dict[str, Any]:
+    """The same request, with all optional parameters in `extra_params`."""
     stays = {"messages", "prompt", "input", "stream"}
     extra = {name: value for name, value in openai_request.items() if name not in stays}
     return {name: openai_request[name] for name in stays & openai_request.keys()} | {
@@ -67,10 +67,10 @@ def among_the_extra_ones(openai_request: dict[str, Any]) -> dict[str, Any]:
     [each for each in (*WITH_REPLY, *WITH_STREAM) if each.wire_format.translate_response or each.chunks],
     ids=str,
 )
-def test_extra_parameters_change_the_answer_as_others_do(
+def test_parameters_in_extra_params_have_the_same_effect(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     streamed = recorded.chunks is not None
     vendor.set_answers(
         Answer.stream(recorded.stream(), kind=recorded.content_type)
@@ -80,7 +80,7 @@ def test_extra_parameters_change_the_answer_as_others_do(
     )
     plain, extra = (
         gateway.query("vendor", openai_request)
-        for openai_request in (recorded.openai_request, among_the_extra_ones(recorded.openai_request))
+        for openai_request in (recorded.openai_request, with_extra_params(recorded.openai_request))
     )
     if streamed:
         assert [comparable(each) for each in chunks_of(plain)] == [
@@ -91,9 +91,9 @@ def test_extra_parameters_change_the_answer_as_others_do(
 
 
 @pytest.mark.parametrize("recorded", WITH_STREAM, ids=str)
-def test_a_question_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
+def test_a_recorded_request_and_its_stream(gateway: GatewayServer, vendor: Vendor, recorded: Recording):
     assert recorded.chunks is not None
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     vendor.set_answers(
         Answer.stream(recorded.stream(), kind=recorded.content_type), at=recorded.request["path"]
     )
@@ -116,10 +116,10 @@ COUNTED = [
 
 
 @pytest.mark.parametrize("recorded", COUNTED, ids=str)
-def test_a_stream_is_over_with_its_counts_though_the_vendor_leaves_it_open(
+def test_a_stream_ends_with_its_counts_although_the_vendor_leaves_the_connection_open(
     gateway: GatewayServer, vendor: Vendor, recorded: Recording
 ):
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     closes = Event()
     vendor.set_answers(
         Answer.stream(

@@ -1,4 +1,4 @@
-"""An agent with OpenAI's own SDK goes on at another vendor: its tools have names of MCP servers, and its first call an id of elsewhere."""
+"""An agent with the openai SDK changes the vendor within a conversation: names of MCP tools and ids of earlier calls are translated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving_ui.catalogue.tasks import Task
 from tests.catalogue.wire.test_tool_calls import WIRES, called
 from tests.gateway.conftest import GatewayServer
 from tests.gateway.wire.test_any_bytes import framed
-from tests.gateway.wire.test_recordings import lead
+from tests.gateway.wire.test_recordings import add_endpoint
 from tests.support.recordings import WITH_STREAM
 from tests.support.rule_columns import COLUMNS
 from tests.support.rule_table import assistant, call, tool, tools, user
@@ -38,7 +38,7 @@ def complete_chat(client: openai.OpenAI, provider: str, messages: list[Any]) -> 
     state = ChatCompletionStreamState()
     choice: Any = {"type": "function", "function": {"name": TOOL}}
     if provider in ("ai21labs", "cohere"):
-        choice = "auto"  # they cannot be made to call one of two
+        choice = "auto"  # these vendors cannot be forced to call one of two tools
     tools_parameter: Any = tools("other", TOOL)["tools"]
     for chunk in client.chat.completions.create(
         model="vendor", messages=messages, tools=tools_parameter, tool_choice=choice, stream=True
@@ -48,12 +48,12 @@ def complete_chat(client: openai.OpenAI, provider: str, messages: list[Any]) -> 
 
 
 @pytest.mark.parametrize("provider", WIRES)
-def test_an_agent_goes_on_with_its_tools(
+def test_an_agent_continues_its_tool_calls_at_another_vendor(
     gateway: GatewayServer, vendor: Vendor, client: openai.OpenAI, provider: str
 ):
-    """The vendor here refuses what the real one refuses; it is asked twice, the second time with its own call in the history."""
+    """Two requests, the second with the first answer's tool call in the history. The vendor refuses what the real one refuses."""
     recorded = CHAT[provider]
-    lead(gateway, vendor, recorded)
+    add_endpoint(gateway, vendor, recorded)
     column = next(each for each in COLUMNS if each.provider.name == provider)
     events = WIRES[provider][1](called(column, TOOL), [])
     content = b"".join(framed(recorded, event.name, event.data) for event in events)

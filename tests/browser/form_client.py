@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 CSRF = "serving_ui_csrf"
 
 
-class Clerk:
+class FormClient:
     """A signed-in person without a browser."""
 
     def __init__(self, url: str, link: str) -> None:
