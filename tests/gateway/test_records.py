@@ -218,7 +218,7 @@ def test_a_stream_is_recorded_with_the_usage_that_the_provider_reports(gateway: 
     assert "usage" not in answer.text, "nobody asked for the chunk with the counts"
 
 
-def test_usage_is_streamed_to_callers_that_ask_for_it(gateway: GatewayServer, model: Vendor):
+def test_usage_is_streamed_to_callers_that_request_it(gateway: GatewayServer, model: Vendor):
     model.set_answers(Answer.stream(chunk("a"), END, COUNTS, DONE))
     answer = gateway.query("model", {**STREAM, "stream_options": {"include_usage": True}})
     assert COUNTS in answer.content

@@ -58,7 +58,7 @@ def test_retrying_a_version_that_does_not_exist_is_no_server_error(browser: Clie
     assert browser.post(PAGE + "/retry", {"number": number}).status_code == 303
 
 
-def test_delete_asks_for_the_name(browser: Client, ready):
+def test_deleting_needs_the_name_of_the_endpoint(browser: Client, ready):
     page = Page(browser.get(PAGE + "/delete"))
     assert "Delete chat?" in page.text
     wrong = browser.post(PAGE + "/delete", {"typed_name": "Chat"})
