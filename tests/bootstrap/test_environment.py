@@ -124,7 +124,7 @@ def test_a_changed_lock_is_installed_and_a_failed_installation_is_repaired(check
 @pytest.mark.slow
 def test_an_installation_that_was_killed_is_repaired_by_the_next_start(checkout, held_index):
     with running_program([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
-        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
+        wait_until(held_index.requested.is_set, what="pip's request to the index", seconds=120)
         for process in {program.process.pid, *descendants(program.process.pid)}:
             os.kill(process, signal.SIGKILL)
     held_index.let_go.set()
@@ -137,9 +137,9 @@ def test_an_installation_that_was_killed_is_repaired_by_the_next_start(checkout,
 def test_a_second_start_waits_for_a_running_installation(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
     with running_program(command, cwd=checkout.root, env=checkout.env) as first:
-        wait_until(held_index.requested.is_set, what="pip to ask the index", seconds=120)
+        wait_until(held_index.requested.is_set, what="pip's request to the index", seconds=120)
         with running_program(command, cwd=checkout.root, env=checkout.env) as second:
-            wait_until(lambda: second.err, what="the second start to say that it waits")
+            wait_until(lambda: second.err, what="the line that the second start waits")
             held_index.let_go.set()
             assert (first.wait_for_exit(seconds=120), second.wait_for_exit(seconds=120)) == (0, 0)
     assert second.err == ["Another start is installing the requirements; waiting for it."]

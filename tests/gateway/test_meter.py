@@ -232,7 +232,7 @@ def test_a_full_disk_is_reported_once_until_there_is_space(
     meter.start()
     with room_for(0):
         meter.record(record())
-        wait_until(meter.check_health, what="the failure to be told")
+        wait_until(meter.check_health, what="the report of the failure")
         attempts.clear()
         wait_until(lambda: len(attempts) > 3, what="further attempts")
         assert "(file too large)" in str(meter.check_health())

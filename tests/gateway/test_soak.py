@@ -73,7 +73,7 @@ def vendor(files_for_many_callers: None) -> Iterator[Vendor]:
     ) as process:
         try:
             vendor = Vendor(f"127.0.0.1:{port}")
-            wait_until(lambda: process.poll() is not None or answers(vendor), what="the vendor")
+            wait_until(lambda: process.poll() is not None or answers(vendor), what="the vendor to answer")
             yield vendor
         finally:
             process.kill()
@@ -218,7 +218,7 @@ def every_request_has_one_row(product: Product, callers: Callers) -> None:
     """Each request has exactly one row, found by its client_request_id."""
     wait_until(
         lambda: re.search(r"waiting in the spool +0\n", product.command("check_usage")),
-        what="all usage to be taken in",
+        what="an empty spool",
         seconds=120,
     )
     wait_until(lambda: len([*(product.data / "spool").iterdir()]) == 1, what="one file that is still written")

@@ -88,4 +88,4 @@ def test_an_update_completes_after_the_clock_was_set_back_by_an_hour(tmp_path: P
         provider.reset()
         owner.wait_for_state("busy", "Ready", seconds=SOON)
         assert owner.query("busy").status == 200
-        wait_until(lambda: '"ready"' in owner.get("/readyz").text, what="ready")
+        wait_until(lambda: '"ready"' in owner.get("/readyz").text, what="readiness")

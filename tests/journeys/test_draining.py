@@ -80,7 +80,10 @@ def test_a_second_signal_ends_all_processes_at_once(
     provider.set_faults(on="chat/completions", pause=600.0)
     with stream_without_event(product.port, name, owner.token, provider):
         product.program.signal(signal.SIGTERM)
-        wait_until(lambda: "Waiting for what still runs" in product.program.text, what="to be told for what")
+        wait_until(
+            lambda: "Waiting for what still runs" in product.program.text,
+            what="the notice of running requests",
+        )
         product.program.signal(signal.SIGTERM)
         assert product.program.wait_for_exit(seconds=120) == 0  # the stream would take longer
     assert "Traceback" not in product.program.text
@@ -154,9 +157,7 @@ def test_connections_of_a_hung_gateway_process_are_answered_by_its_successor(pro
         hung = min(before)
         os.kill(hung, signal.SIGSTOP)
         statuses = [requests.get(f"{gateways.url}/readyz", timeout=60).status_code for _each in range(60)]
-        wait_until(
-            lambda: len(now := gateways.workers()) == 3 and hung not in now, what="another in its place"
-        )
+        wait_until(lambda: len(now := gateways.workers()) == 3 and hung not in now, what="the successor")
         with gateways.sessions():
             pass
         assert len(gateways.workers() & before) == 2

@@ -180,7 +180,7 @@ def test_a_process_that_was_silent_for_too_long_applies_all_changes_before_it_an
                 )
             wait_until(
                 lambda: "warnings" not in processes.session.put(url, json=blocked, timeout=60).json(),
-                what="the process to be silent for so long that nobody waits for it",
+                what="the suspended process to count as not live",
             )
             answered = select.select([caller.sock for caller in callers], [], [], 0)[0]
             waiting = [caller for caller in callers if caller.sock not in answered]

@@ -40,15 +40,15 @@ def test_running_processes_report_a_newer_database(product: Product):
         assert SENTENCE not in owner.get("/readyz").text
         upgrade(product)
         wait_until(lambda: SENTENCE in owner.get("/readyz").text, what="the server to notice", seconds=120)
-        wait_until(lambda: SENTENCE in server.text, what="the log to say so")
+        wait_until(lambda: SENTENCE in server.text, what="the line in the log")
 
 
 def test_every_command_that_starts_processes_reports_a_newer_database_and_goes_on(product: Product):
     upgrade(product)
     with separate_processes.running_server(product) as server:
-        wait_until(lambda: SENTENCE in server.text, what="the server to say so")
+        wait_until(lambda: SENTENCE in server.text, what="the line in the server's log")
     with running_gateways(env=product.env, size=1) as started:
-        wait_until(lambda: SENTENCE in started.readiness().text, what="the gateway to say so")
-        wait_until(lambda: SENTENCE in started.program.text, what="its log to say so")
+        wait_until(lambda: SENTENCE in started.readiness().text, what="the report of the gateway")
+        wait_until(lambda: SENTENCE in started.program.text, what="the line in the gateway's log")
     with product.up() as up:
         assert SENTENCE in up.program.text

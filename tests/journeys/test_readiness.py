@@ -56,11 +56,11 @@ def test_a_full_disk_is_reported_with_the_number_of_lost_rows(
                 assert gateways.query(name, owner.token).status_code == 200
             lost = "Usage cannot be written to the data folder (file too large): 3 rows of this process are lost so far."
             metrics = "The metrics of this process cannot be shared in the data folder (file too large)"
-            wait_until(lambda: is_degraded(lost, metrics, "Make room there"), what="both to be told")
+            wait_until(lambda: is_degraded(lost, metrics, "Make room there"), what="both reports")
         assert gateways.query(name, owner.token).status_code == 200
         wait_until(
             lambda: is_degraded("It can be written again. `manage.py check_usage` counts"),
-            what="the end of it",
+            what="the report that rows are written again",
         )
         wait_until(lambda: not is_degraded(metrics), what="shared metrics")
         assert "Traceback" not in gateways.program.text
@@ -91,7 +91,7 @@ def test_lines_that_cannot_be_stored_are_reported_and_other_rows_are_stored(tmp_
         lines = [json.loads(each)["line"] for each in (spool / SET_ASIDE).read_text().splitlines()]
         assert lines == ['[9223372036854775808, "a"]', '[1e400, "b"]']
         (spool / SET_ASIDE).unlink()
-        wait_until(lambda: person.get("/readyz").json()["degraded"] == [], what="silence")
+        wait_until(lambda: person.get("/readyz").json()["degraded"] == [], what="no more problems")
 
 
 def ingested(product: Product) -> set[str]:
@@ -133,9 +133,9 @@ def test_a_blocked_worker_and_a_beat_that_has_ended_are_reported(tmp_path: Path)
         with celery(alone, "beat") as beat:
             wait_until(is_silent, what="a worker that works", seconds=180)
             worker.signal(signal.SIGSTOP)
-            wait_until(lambda: complaints() == both, what="the worker to be named", seconds=180)
+            wait_until(lambda: complaints() == both, what="the reports about the worker", seconds=180)
             assert answer()["seconds_since_sweep"] > 30
             worker.signal(signal.SIGCONT)
-            wait_until(is_silent, what="the worker's return", seconds=180)
+            wait_until(is_silent, what="the worker to work again", seconds=180)
         assert beat.process.poll() is not None
-        wait_until(lambda: complaints() == both, what="beat to be named", seconds=180)
+        wait_until(lambda: complaints() == both, what="the reports after the end of beat", seconds=180)

@@ -72,7 +72,7 @@ def test_cancel_and_delete_close_the_connection_and_the_next_check_begins(
     slow.wait_for(4)
     assert slow.request_count == 4
     somebody.cancel(names[0])
-    wait_until(lambda: slow.request_count == 5, what="the fifth to be asked", seconds=SOON)
+    wait_until(lambda: slow.request_count == 5, what="the fifth check", seconds=SOON)
     slow.wait_for(4, seconds=SOON)
     delete(somebody, names[1:3])
     slow.wait_for(2, seconds=SOON)

@@ -25,10 +25,10 @@ def stopped_product(tmp_path: Path) -> Iterator[tuple[Product, str]]:
         token = product.command("create_token", "admin@example.com", "--admin")
         wait_until(lambda: answers_a_query(product, token), what="the endpoint to be ready")
         copy = product.data / "gateway" / "snapshot"
-        wait_until(copy.exists, what="the first copy")
+        wait_until(copy.exists, what="the cached snapshot")
         written = copy.stat().st_ino
         product.command("create_token", "other@example.com")
-        wait_until(lambda: copy.stat().st_ino != written, what="a newer copy")
+        wait_until(lambda: copy.stat().st_ino != written, what="a newer cached snapshot")
     yield product, token
 
 

@@ -72,7 +72,7 @@ def test_every_answer_of_a_killed_gateway_has_a_row(
             wait_until(lambda goal=goal: callers.answered >= goal, what="40 more answers", seconds=SOON)  # type: ignore[misc]
             victim = min(gateways.workers())
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda victim=victim: victim not in gateways.workers(), what="its end")  # type: ignore[misc]
+            wait_until(lambda victim=victim: victim not in gateways.workers(), what="its exit")  # type: ignore[misc]
             wait_until(lambda: len(gateways.workers()) == 2, what="its successor", seconds=SOON)
     answered = callers.answered - len(callers.failures)
     wait_until(lambda: rows(product, name) >= answered, what="all rows", seconds=SOON)

@@ -70,7 +70,7 @@ def test_a_killed_gateway_whose_clock_was_ahead_is_not_waited_for(
         started.program.signal(signal.SIGKILL)
         for process in killed:
             os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not any(map(is_alive, killed)), what="their end")
+        wait_until(lambda: not any(map(is_alive, killed)), what="the exit of all processes")
     wait_until(lambda: not changes.make(), what="the killed processes not to be waited for", seconds=SOON)
     assert not changes.make()
     assert deploy(owner, provider)
@@ -87,7 +87,7 @@ def test_a_gateway_with_another_clock_is_waited_for(
         process = min(started.workers())
 
         def is_named() -> bool:
-            wait_until(lambda: not changes.make(), what="everybody to follow")
+            wait_until(lambda: not changes.make(), what="no late process")
             with suspended(started.program.process.pid, process):
                 return any(f"-{process}-" in each for each in changes.make())
 

@@ -61,7 +61,7 @@ def test_while_redis_is_stopped_each_server_admits_its_share_and_reports_it(
         assert "share" in str(degraded(owner))
         assert [admitted(name, owner), admitted(name, second)] == [MOST / 2, MOST / 2]
         wait_until(
-            lambda: "redis-is-down" in owner.get(f"/ml/endpoints/{name}").text, what="the page to say it"
+            lambda: "redis-is-down" in owner.get(f"/ml/endpoints/{name}").text, what="the warning on the page"
         )
     finally:
         broker.service.start()
