@@ -29,14 +29,9 @@ NAMED = {str(each): each for each in RECORDINGS}
 
 def start(**usage: int) -> bytes:
     message = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude",
-        "content": [],
-        "usage": usage,
-    }
-    return event({"type": "message_start", "message": message}, "message_start")  # fmt: skip
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [], "usage": usage,
+    }  # fmt: skip
+    return event({"type": "message_start", "message": message}, "message_start")
 
 
 TEXT = event(
