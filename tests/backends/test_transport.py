@@ -114,7 +114,12 @@ def test_an_abort_ends_the_call_at_once(raw: RawServer, way: str):
 def test_an_abort_closes_the_connection(vendor: Vendor):
     vendor.set_answers(Answer(400, {}, (b"x", threading.Event(), b"y")))
     call = Call(policy=POLICY, seconds=60)
-    threading.Thread(target=lambda: wait_until(lambda: vendor.requests) and call.abort()).start()
+
+    def abort_when_received() -> None:
+        wait_until(lambda: vendor.requests)
+        call.abort()
+
+    threading.Thread(target=abort_when_received).start()
     assert_fails(vendor.url, call, Aborted)
     (request,) = vendor.requests
     wait_until(request.gone.is_set)
