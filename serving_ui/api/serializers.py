@@ -183,8 +183,7 @@ def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
         "description": endpoint.description,
         "endpoint_type": "EXTERNAL_MODEL",
         "tags": endpoint.tags,
-        **_governance(endpoint.rate_limits, endpoint.ai_gateway, endpoint.email_notifications),
-        **({"timeouts": endpoint.timeouts} if endpoint.timeouts else {}),
+        **{name: value for name in Endpoint.SETTINGS if (value := getattr(endpoint, name))},
         "permission_level": endpoint.level.name,
         "route_optimized": False,
     }
@@ -204,15 +203,6 @@ def _creator(endpoint: Endpoint) -> Json:
         "creator_display_name": person.name or person.email,
         "creator_kind": "User",
     }
-
-
-def _governance(rate_limits: list[Json], ai_gateway: Json, email_notifications: Json) -> Json:
-    fields = {
-        "rate_limits": rate_limits,
-        "ai_gateway": ai_gateway,
-        "email_notifications": email_notifications,
-    }
-    return {name: value for name, value in fields.items() if value}
 
 
 def version_config(
@@ -279,7 +269,8 @@ def endpoint_summary(row: tuple[Any, ...]) -> EndpointSummary:
         "description": description,
         "endpoint_type": "EXTERNAL_MODEL",
         "tags": tags,
-        **_governance(limits, gateway, {}),
+        **({"rate_limits": limits} if limits else {}),
+        **({"ai_gateway": gateway} if gateway else {}),
     }
     if creator:
         found["creator"] = creator

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -99,8 +100,6 @@ def _without_duplicate_keys(tags: list[Tag]) -> list[Tag]:
 
 
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_without_duplicate_keys)]
-_TAGS: TypeAdapter[list[Tag]] = TypeAdapter(Tags)
-_RATE_LIMITS: TypeAdapter[list[RateLimit]] = TypeAdapter(RateLimits)
 
 
 def _not_optimized(value: bool) -> bool:
@@ -112,7 +111,6 @@ def _not_optimized(value: bool) -> bool:
 
 
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH), AfterValidator(_multiline)]
-_DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description)
 
 
 class EndpointSpec(RequestBody):
@@ -168,19 +166,14 @@ def parse_config(body: object, *, several: bool = False) -> ConfigSpec:
     return config
 
 
-def parse_description(body: object) -> str:
-    """Read an endpoint's description."""
-    return validated(_DESCRIPTION.validate_python, body, "description")
+def parse_field(name: str, value: object) -> Any:
+    """Read one field of the body that creates an endpoint, such as its tags. Raises SpecErrors with paths that start with its name."""
+    return validated(_adapter(name).validate_python, value, name)
 
 
-def parse_tags(body: object) -> list[Tag]:
-    """Read a list of tags."""
-    return validated(_TAGS.validate_python, body, "tags")
-
-
-def parse_rate_limits(body: object) -> list[RateLimit]:
-    """Read a list of rate limits."""
-    return validated(_RATE_LIMITS.validate_python, body, "rate_limits")
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(EndpointSpec, include_extras=True)[name])
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -248,6 +241,5 @@ __all__ = [
     "differences",
     "parse_config",
     "parse_endpoint",
-    "parse_rate_limits",
-    "parse_tags",
+    "parse_field",
 ]

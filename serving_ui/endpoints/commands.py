@@ -16,9 +16,9 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.translatable import TranslatableText
-from serving_ui.endpoints import bindings, limits, nudge, queries
+from serving_ui.endpoints import bindings, nudge, queries
 from serving_ui.endpoints.admission import Admitted, admit
-from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of, stored_tags
+from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import NEW, Event
@@ -37,29 +37,20 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
     """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
     try:
         with transaction.atomic():
-            own = limits.bind(spec.rate_limits, before={})
-            problems = _name_problems(spec.name, actor) + limits.problems(spec.rate_limits, own)
-            of_gateway = (spec.ai_gateway and spec.ai_gateway.rate_limits) or []
-            ids = limits.bind(of_gateway, before={})
-            problems += limits.problems(of_gateway, ids, prefix=("ai_gateway", "rate_limits"))
+            columns = columns_of(Endpoint(), EndpointChanges.of(spec), ai_gateway_at=("ai_gateway",))
+            problems = _name_problems(spec.name, actor) + columns.problems
             admitted = _admitted(
                 spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
             )
             endpoint = Endpoint.objects.create(
                 workspace=Workspace.here(),
                 name=spec.name,
-                description=spec.description,
                 creator=actor,
                 created_at=now,
                 modified_at=now,
                 ready=NEW.ready,
                 config_update=NEW.update,
-                tags=stored_tags(spec.tags),
-                rate_limits=[limit.stored() for limit in spec.rate_limits],
-                ai_gateway=spec.ai_gateway.stored() if spec.ai_gateway else {},
-                limit_principals={"rate_limits": own, "ai_gateway": ids},
-                email_notifications=spec.email_notifications.stored() if spec.email_notifications else {},
-                timeouts=spec.timeouts.stored() if spec.timeouts else {},
+                **columns.values,
             )
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
             record(endpoint, EventKind.CREATED, now=now, actor=actor)

@@ -1,15 +1,15 @@
-"""What one edit changes in an endpoint, and what that makes of the columns of its row."""
+"""The changes of one edit of an endpoint, and the columns that result. The row of a new endpoint is filled in the same way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.limits import RateLimit
-from serving_ui.catalogue.problems import Problem
-from serving_ui.catalogue.spec import ConfigSpec, Tag
+from serving_ui.catalogue.problems import Path, Problem
+from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, Tag
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import Endpoint
@@ -20,7 +20,10 @@ GATEWAY_SETTINGS = frozenset({EventKind.RATE_LIMITS, EventKind.AI_GATEWAY, Event
 
 @dataclass(frozen=True)
 class EndpointChanges:
-    """The parts of an endpoint that an edit replaces. One that is None, or an empty change of tags, stays as it is."""
+    """The parts of an endpoint that an edit replaces. One that is None, or an empty change of tags, stays as it is.
+
+    A part that `EndpointSpec` has too has the same name there.
+    """
 
     config: ConfigSpec | None = None
     description: str | None = None
@@ -37,7 +40,13 @@ class EndpointChanges:
     fallback: bool | None = None
     """Whether another served entity is asked when one fails."""
     timeouts: Timeouts | None = None
-    notifications: EmailNotifications | None = None
+    email_notifications: EmailNotifications | None = None
+
+    @classmethod
+    def of(cls, spec: EndpointSpec) -> EndpointChanges:
+        """Everything that a new endpoint is given, its config included."""
+        names = {each.name for each in fields(cls)} & EndpointSpec.model_fields.keys()
+        return cls(**{name: getattr(spec, name) for name in names})
 
     @property
     def is_empty(self) -> bool:
@@ -57,8 +66,11 @@ class Columns:
         self.events.append(event)
 
 
-def columns_of(endpoint: Endpoint, changes: EndpointChanges) -> Columns:
-    """The columns beside the config. Two queries for each list of rate limits that names a principal."""
+def columns_of(endpoint: Endpoint, changes: EndpointChanges, *, ai_gateway_at: Path = ()) -> Columns:
+    """The columns beside the config. Two queries for each list of rate limits that names a principal.
+
+    `ai_gateway_at` is where the request body has `changes.ai_gateway`; empty if it is the body itself.
+    """
     columns = Columns()
     if changes.description is not None:
         columns.put(EventKind.DESCRIPTION, description=changes.description)
@@ -73,22 +85,32 @@ def columns_of(endpoint: Endpoint, changes: EndpointChanges) -> Columns:
         columns.problems += limits.problems(changes.rate_limits, principals["rate_limits"])
         stored = [limit.stored() for limit in changes.rate_limits]
         columns.put(EventKind.RATE_LIMITS, rate_limits=stored, limit_principals=principals)
-    _put_ai_gateway(columns, endpoint, changes, principals)
+    _put_ai_gateway(columns, endpoint, changes, principals, ai_gateway_at)
     if changes.timeouts is not None:
         columns.put(EventKind.TIMEOUTS, timeouts=changes.timeouts.stored())
-    if changes.notifications is not None:
-        columns.put(EventKind.NOTIFICATIONS, email_notifications=changes.notifications.stored())
+    if changes.email_notifications is not None:
+        columns.put(EventKind.NOTIFICATIONS, email_notifications=changes.email_notifications.stored())
     return columns
 
 
-def stored_tags(tags: Iterable[Tag]) -> list[dict[str, str]]:
+def changed_parts(endpoint: Endpoint, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parts, by their names in EndpointChanges, that give a column another value."""
+
+    def is_changed(name: str, part: Any) -> bool:
+        values = columns_of(endpoint, EndpointChanges(**{name: part})).values
+        return any(getattr(endpoint, column) != value for column, value in values.items())
+
+    return {name: part for name, part in parts.items() if is_changed(name, part)}
+
+
+def _stored_tags(tags: Iterable[Tag]) -> list[dict[str, str]]:
     """Tags as a column holds them: by key."""
     return sorted((tag.model_dump(mode="json") for tag in tags), key=lambda tag: str(tag["key"]))
 
 
 def _tags(endpoint: Endpoint, changes: EndpointChanges) -> list[dict[str, str]] | None:
     if changes.tags is not None:
-        return stored_tags(changes.tags)
+        return _stored_tags(changes.tags)
     values = {tag["key"]: tag["value"] for tag in endpoint.tags}
     values |= {tag.key: tag.value for tag in changes.add_tags}
     for key in changes.delete_tags:
@@ -98,15 +120,19 @@ def _tags(endpoint: Endpoint, changes: EndpointChanges) -> list[dict[str, str]] 
 
 
 def _put_ai_gateway(
-    columns: Columns, endpoint: Endpoint, changes: EndpointChanges, principals: dict[str, limits.Ids]
+    columns: Columns,
+    endpoint: Endpoint,
+    changes: EndpointChanges,
+    principals: dict[str, limits.Ids],
+    at: Path,
 ) -> None:
     settings = None if changes.ai_gateway is None else changes.ai_gateway.stored()
     rate_limits: Sequence[RateLimit] | None = changes.ai_gateway_rate_limits
-    path: tuple[str, ...] = ("ai_gateway", "rate_limits")
     if changes.ai_gateway is not None:
-        rate_limits, path = changes.ai_gateway.rate_limits or [], ("rate_limits",)
+        rate_limits = changes.ai_gateway.rate_limits or []
     elif rate_limits is not None:
         settings = {**endpoint.ai_gateway, "rate_limits": [limit.stored() for limit in rate_limits]}
+        at = ("ai_gateway",)
     if changes.fallback is not None:
         settings = {**(settings or endpoint.ai_gateway), "fallback_config": {"enabled": changes.fallback}}
     if settings is None:
@@ -114,6 +140,8 @@ def _put_ai_gateway(
     if rate_limits is not None:
         before = endpoint.limit_principals.get("ai_gateway", {})
         principals["ai_gateway"] = limits.bind(rate_limits, before=before)
-        columns.problems += limits.problems(rate_limits, principals["ai_gateway"], prefix=path)
+        columns.problems += limits.problems(
+            rate_limits, principals["ai_gateway"], prefix=(*at, "rate_limits")
+        )
         columns.values["limit_principals"] = principals
     columns.put(EventKind.AI_GATEWAY, ai_gateway=settings)

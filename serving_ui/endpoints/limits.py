@@ -15,7 +15,7 @@ from django.db.models.functions import Lower
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
 from serving_ui.catalogue.limits import RateLimit
-from serving_ui.catalogue.problems import Problem
+from serving_ui.catalogue.problems import Path, Problem
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.gateway.snapshot import Limit
 
@@ -63,7 +63,7 @@ def names_of(ids: Iterable[str]) -> dict[str, str]:
 
 
 def problems(
-    limits: Sequence[RateLimit], ids: Mapping[str, str], *, prefix: tuple[str, ...] = ("rate_limits",)
+    limits: Sequence[RateLimit], ids: Mapping[str, str], *, prefix: Path = ("rate_limits",)
 ) -> list[Problem]:
     """A problem for each limit whose principal does not exist, because such a limit would have no effect."""
     return [

@@ -45,6 +45,9 @@ class Workspace(models.Model):
 class Endpoint(models.Model):
     """What a team names, queries and governs. Name, creator and kind never change."""
 
+    SETTINGS: ClassVar = ("rate_limits", "ai_gateway", "email_notifications", "timeouts")
+    """The columns with settings beside the config. Each has the name of its field in the API, and is empty if nothing was set."""
+
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="endpoints")
     name = models.CharField(max_length=63)

@@ -13,8 +13,7 @@ from serving_ui.catalogue.spec import (
     ConfigSpec,
     parse_config,
     parse_endpoint,
-    parse_rate_limits,
-    parse_tags,
+    parse_field,
 )
 from serving_ui.catalogue.tasks import Task
 from tests.catalogue.samples import REFERENCE, config_body, endpoint_body, external_model
@@ -237,7 +236,9 @@ def test_calls_must_be_a_whole_number(calls: object) -> None:
 
 
 def test_a_rate_limit_has_a_known_key_and_appears_once() -> None:
-    limits = parse_rate_limits([{"calls": 0}, {"calls": 5, "key": "user", "renewal_period": "minute"}])
+    limits = parse_field(
+        "rate_limits", [{"calls": 0}, {"calls": 5, "key": "user", "renewal_period": "minute"}]
+    )
     assert [(limit.key, limit.calls) for limit in limits] == [("endpoint", 0), ("user", 5)]
     assert list(refused(endpoint_body(rate_limits=[{"calls": 1}, {"calls": 2}]))) == [
         ("rate_limits", 1, "key")
@@ -247,7 +248,7 @@ def test_a_rate_limit_has_a_known_key_and_appears_once() -> None:
 
 
 def test_tags_have_a_key_and_may_have_a_value() -> None:
-    tags = parse_tags([{"key": " team "}, {"key": "チーム", "value": "研究　開発"}])
+    tags = parse_field("tags", [{"key": " team "}, {"key": "チーム", "value": "研究　開発"}])
     assert [(tag.key, tag.value) for tag in tags] == [("team", ""), ("チーム", "研究　開発")]
 
 
@@ -268,7 +269,7 @@ def test_tags_have_a_key_and_may_have_a_value() -> None:
 def test_tags_that_are_refused(tags: object, path: tuple[str | int, ...]) -> None:
     assert list(refused(endpoint_body(tags=tags))) == [("tags", *path)]
     with pytest.raises(SpecErrors) as error:
-        parse_tags(tags)
+        parse_field("tags", tags)
     assert [problem.path for problem in error.value.problems] == [("tags", *path)]
 
 

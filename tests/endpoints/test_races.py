@@ -12,7 +12,7 @@ from django.db import connection
 
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
+from serving_ui.catalogue.spec import EndpointSpec, parse_field
 from serving_ui.endpoints import commands, secret_rights, takeover
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
@@ -35,7 +35,7 @@ def test_concurrent_changes_of_one_endpoint_are_applied_or_refused(
 ):
     endpoint = deployed()
     to_chat: dict[str, Any] = {"name": "chat", "actor": owner}
-    limits = parse_rate_limits([{"key": "user", "calls": 5}])
+    limits = parse_field("rate_limits", [{"key": "user", "calls": 5}])
     kinds: list[Callable[[], object]] = [
         lambda: commands.edit_endpoint(
             changes=EndpointChanges(config=config(sandbox.base)), now=clock.now(), **to_chat
@@ -45,7 +45,7 @@ def test_concurrent_changes_of_one_endpoint_are_applied_or_refused(
             changes=EndpointChanges(rate_limits=limits), now=clock.now(), **to_chat
         ),
         lambda: commands.edit_endpoint(
-            changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), now=clock.now(), **to_chat
+            changes=EndpointChanges(tags=parse_field("tags", [{"key": "a"}])), now=clock.now(), **to_chat
         ),
         lambda: commands.cancel_update(now=clock.now(), **to_chat),
         lambda: grant(to=teammate.email, level=Level.CAN_QUERY, now=clock.now(), **to_chat),

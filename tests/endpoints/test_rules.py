@@ -13,7 +13,7 @@ from django.db import connection
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_rate_limits, parse_tags
+from serving_ui.catalogue.spec import ConfigSpec, parse_config, parse_field
 from serving_ui.endpoints import commands, leases, queries
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.errors import StaleEdit, UpdateInProgress, UpdateNotRunning
@@ -223,10 +223,10 @@ def test_rule_6_name_creator_and_kind_never_change(deployed: Make, owner: User, 
 def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Make, owner: User):
     endpoint = deployed()
     now = clock.now()
-    limits = parse_rate_limits([{"key": "user", "calls": 5}])
+    limits = parse_field("rate_limits", [{"key": "user", "calls": 5}])
     commands.edit_endpoint(
         name="chat",
-        changes=EndpointChanges(tags=parse_tags([{"key": "team", "value": "x"}])),
+        changes=EndpointChanges(tags=parse_field("tags", [{"key": "team", "value": "x"}])),
         actor=owner,
         now=now,
     )
@@ -249,7 +249,10 @@ def test_rule_7_the_description_changes_at_once_also_while_an_update_runs(make_e
 def test_rule_7_tags_change_also_while_an_update_runs(make_endpoint: Make, owner: User):
     made = make_endpoint()
     commands.edit_endpoint(
-        name="chat", changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), actor=owner, now=clock.now()
+        name="chat",
+        changes=EndpointChanges(tags=parse_field("tags", [{"key": "a"}])),
+        actor=owner,
+        now=clock.now(),
     )
     assert Endpoint.objects.get(pk=made.pk).is_updating
 
@@ -294,7 +297,10 @@ def test_an_edit_of_an_outdated_form_is_refused_with_what_changed(
 ):
     opened = deployed().generation
     commands.edit_endpoint(
-        name="chat", changes=EndpointChanges(tags=parse_tags([{"key": "a"}])), actor=admin, now=clock.now()
+        name="chat",
+        changes=EndpointChanges(tags=parse_field("tags", [{"key": "a"}])),
+        actor=admin,
+        now=clock.now(),
     )
     with pytest.raises(StaleEdit) as stale:
         update("chat", sandbox.base, owner, generation=opened)

@@ -16,7 +16,7 @@ from django.apps import apps
 from serving_ui.accounts import commands as accounts
 from serving_ui.accounts import directory, tokens
 from serving_ui.accounts.models import AccessToken, Group, User
-from serving_ui.catalogue.spec import EndpointSpec, parse_rate_limits, parse_tags
+from serving_ui.catalogue.spec import EndpointSpec, parse_field
 from serving_ui.endpoints import commands, granting, ready_made, takeover, workspace
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint
@@ -113,8 +113,8 @@ COMMANDS: dict[Callable[..., Any], Command] = {
         edit(
             config=spec(model="gpt-9").config,
             description="New.",
-            tags=parse_tags([{"key": "a"}]),
-            rate_limits=parse_rate_limits([{"calls": 5}]),
+            tags=parse_field("tags", [{"key": "a"}]),
+            rate_limits=parse_field("rate_limits", [{"calls": 5}]),
             fallback=True,
         ),
         "endpoint",

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.spec import parse_tags
+from serving_ui.catalogue.spec import parse_field
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint
@@ -88,7 +88,7 @@ def form(browser: Client, number: int) -> dict[str, str]:
 
 def tag_by_another(owner: User, number: int) -> bool:
     """Changes the tags on another database connection. False if the save has locked the row or the database."""
-    tags = parse_tags([{"key": f"other-{number}"}])
+    tags = parse_field("tags", [{"key": f"other-{number}"}])
     try:
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT[connection.vendor])

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from serving_ui.api.openapi.document import schemas
+from serving_ui.api.openapi.document import operations, schemas
 from serving_ui.catalogue.code_samples import as_json
 
 Schema = Mapping[str, Any]
 SAME_AS_CONFIG = {"pending_config"}  # its fields are listed once, under config
-OPERATIONS_OF = {
-    "AiGateway": "set_ai_gateway",
-    "EmailNotifications": "set_notifications",
-    "Timeouts": "set_timeouts",
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,17 @@ def _rows(schema: Schema, at: str) -> Iterator[Row]:
 def _listed_at(field: Schema, inner: Schema) -> str:
     if "oneOf" in inner or "provider" in inner.get("properties", {}):
         return "providers"
-    return OPERATIONS_OF.get(field.get("$ref", "").rpartition("/")[2], "")
+    return _operations_of_settings().get(field.get("$ref", "").rpartition("/")[2], "")
+
+
+@cache
+def _operations_of_settings() -> dict[str, str]:
+    """The operation that sets a setting and answers it, by the name of the setting's schema."""
+    return {
+        operation.body.__name__: operation.name
+        for operation in operations()
+        if operation.body and operation.body is operation.answer
+    }
 
 
 def _resolved(schema: Schema) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from serving_ui.api import paging, serializers, streaming
 from serving_ui.api.answers import Empty, NextPage
-from serving_ui.api.operation import PAGE_PARAMETERS
+from serving_ui.api.operation import API, PAGE_PARAMETERS
 from serving_ui.api.request import ApiRequest, Json
 from serving_ui.api.response_warnings import (
     warn_of_ineffective_fields,
@@ -48,14 +48,6 @@ CONFIG: dict[str, Any] = {
 }
 LIMITS = [{"calls": 100, "key": "user", "renewal_period": "minute"}]
 TAGS = [{"key": "team", "value": "gen-ai"}]
-# The method update_endpoint of mlflow sends these fields to the config; they have paths of their own and are refused there.
-PATHS_OF_SETTINGS = {
-    "rate_limits": "rate-limits",
-    "tags": "tags",
-    "ai_gateway": "ai-gateway",
-    "email_notifications": "notifications",
-    "timeouts": "timeouts",
-}
 
 
 class NoFields(ApiModel):
@@ -154,9 +146,7 @@ def update_config(request: ApiRequest, name: str) -> EndpointDetail:
     _refuse_settings(request.json)
     config = parse_config(request.json, several=Workspace.here().several_external_models)
     warn_of_unknown_fields(request, config.unknown)
-    changes = EndpointChanges(config=config)
-    changed = commands.edit_endpoint(name=name, changes=changes, actor=request.user, now=clock.now())
-    return _accepted(request, changed)
+    return _accepted(request, edit(request, name, EndpointChanges(config=config)))
 
 
 @router.post(
@@ -230,6 +220,10 @@ def update_provisioned(request: ApiRequest, name: str) -> EndpointDetail:
     raise _not_provisioned()
 
 
+def edit(request: ApiRequest, name: str, changes: EndpointChanges) -> Endpoint:
+    return commands.edit_endpoint(name=name, changes=changes, actor=request.user, now=clock.now())
+
+
 def _shown(request: ApiRequest, name: str) -> EndpointDetail:
     return serializers.endpoint_detail(queries.get_endpoint(name=name, actor=request.user))
 
@@ -241,14 +235,19 @@ def _accepted(request: ApiRequest, endpoint: Endpoint) -> EndpointDetail:
 
 
 def _refuse_settings(body: Json) -> None:
+    """The method update_endpoint of mlflow sends settings to the config. They have paths of their own."""
     message = _("This is not part of the config. Send it to %(address)s.")
     problems = [
-        Problem((field,), message.fill(address=f"/api/2.0/serving-endpoints/{{name}}/{address}"), "elsewhere")
-        for field, address in PATHS_OF_SETTINGS.items()
-        if body.get(field) is not None
+        Problem((field,), message.fill(address=f"{API}{ONE}/{_path_of_setting(field)}"), "elsewhere")
+        for field in EndpointSpec.model_fields
+        if field in ("tags", *Endpoint.SETTINGS) and body.get(field) is not None
     ]
     if problems:
         raise SpecErrors(problems)
+
+
+def _path_of_setting(field: str) -> str:
+    return "notifications" if field == "email_notifications" else field.replace("_", "-")
 
 
 def _not_provisioned() -> Refusal:

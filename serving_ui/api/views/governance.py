@@ -13,16 +13,14 @@ from serving_ui.api.request import ApiRequest, Json
 from serving_ui.api.response_warnings import warn_of_ineffective_fields, warn_of_unsent_email
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import EndpointDetail
-from serving_ui.api.views.endpoints import LIMITS, ONE, TAGS
+from serving_ui.api.views.endpoints import LIMITS, ONE, TAGS, edit
 from serving_ui.catalogue.endpoint_config import ApiModel
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.spec import RateLimit, RateLimits, Tag, Tags
 from serving_ui.catalogue.translatable import _
-from serving_ui.endpoints import commands, queries
+from serving_ui.endpoints import queries
 from serving_ui.endpoints.edits import EndpointChanges
-from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Action
-from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 
 router = Router("Serving endpoints")
@@ -85,7 +83,7 @@ class NotificationSettings(TypedDict):
     mlflow="update_endpoint_tags",
 )
 def change_tags(request: ApiRequest, name: str, changes: TagChanges) -> TagList:
-    endpoint = _edit(
+    endpoint = edit(
         request, name, EndpointChanges(add_tags=changes.add_tags, delete_tags=changes.delete_tags)
     )
     return {"tags": endpoint.tags}
@@ -103,7 +101,7 @@ def change_tags(request: ApiRequest, name: str, changes: TagChanges) -> TagList:
     mlflow="update_endpoint_rate_limits",
 )
 def set_rate_limits(request: ApiRequest, name: str, body: NewRateLimits) -> RateLimitList:
-    endpoint = _edit(request, name, EndpointChanges(rate_limits=body.rate_limits))
+    endpoint = edit(request, name, EndpointChanges(rate_limits=body.rate_limits))
     return {"rate_limits": endpoint.rate_limits}
 
 
@@ -119,7 +117,7 @@ def set_rate_limits(request: ApiRequest, name: str, body: NewRateLimits) -> Rate
 )
 def set_ai_gateway(request: ApiRequest, name: str, settings: AiGateway) -> Json:
     warn_of_ineffective_fields(request, settings.without_effect())
-    endpoint = _edit(request, name, EndpointChanges(ai_gateway=settings))
+    endpoint = edit(request, name, EndpointChanges(ai_gateway=settings))
     return dict(endpoint.ai_gateway)
 
 
@@ -135,7 +133,7 @@ def set_ai_gateway(request: ApiRequest, name: str, settings: AiGateway) -> Json:
     is_addition=True,
 )
 def set_timeouts(request: ApiRequest, name: str, timeouts: Timeouts) -> Json:
-    endpoint = _edit(request, name, EndpointChanges(timeouts=timeouts))
+    endpoint = edit(request, name, EndpointChanges(timeouts=timeouts))
     return dict(endpoint.timeouts)
 
 
@@ -151,7 +149,7 @@ def set_timeouts(request: ApiRequest, name: str, timeouts: Timeouts) -> Json:
 )
 def set_notifications(request: ApiRequest, name: str, body: Notifications) -> NotificationSettings:
     warn_of_unsent_email(request, body.email_notifications)
-    endpoint = _edit(request, name, EndpointChanges(notifications=body.email_notifications))
+    endpoint = edit(request, name, EndpointChanges(email_notifications=body.email_notifications))
     return {"name": endpoint.name, "email_notifications": endpoint.email_notifications}
 
 
@@ -170,7 +168,3 @@ def set_telemetry(request: ApiRequest, name: str, body: Telemetry) -> EndpointDe
         address = f"/api/2.0/serving-endpoints/{name}/metrics"
         raise Refusal(message % {"address": address}, code="BAD_REQUEST")
     return serializers.endpoint_detail(endpoint)
-
-
-def _edit(request: ApiRequest, name: str, changes: EndpointChanges) -> Endpoint:
-    return commands.edit_endpoint(name=name, changes=changes, actor=request.user, now=clock.now())

@@ -16,7 +16,7 @@ from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.translatable import TranslatableText
-from serving_ui.pages.forms import rate_limits
+from serving_ui.pages.forms import rate_limits, settings
 from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.translation import translate
@@ -34,7 +34,8 @@ class ApiBody:
     gateway_limits: list[dict[str, Any]] = field(default_factory=list)
     """The rate limits in `ai_gateway`."""
     tags: list[dict[str, str]] = field(default_factory=list)
-    timeouts: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The settings of `forms.settings`."""
     fallback: bool = False
     inputs: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -52,7 +53,7 @@ class ApiBody:
             "config": self.config,
             "rate_limits": self.rate_limits,
             "tags": self.tags,
-            "timeouts": self.timeouts,
+            **self.settings,
             **({"ai_gateway": gateway} if gateway else {}),
         }
 
@@ -87,9 +88,9 @@ def body_of(draft: Draft) -> ApiBody:
     _add_traffic(body, draft)
     _add_limits(body, draft)
     _add_tags(body, draft)
-    body.timeouts = rate_limits.submitted_timeouts(draft.values)
-    for name in rate_limits.TIMEOUTS:
-        body.inputs["timeouts", name] = body.inputs[name,] = f"timeout_{name}"
+    for setting in settings.SETTINGS:
+        body.settings[setting.name] = setting.typed(draft.values)
+        body.inputs |= setting.paths()
     return body
 
 

@@ -22,7 +22,7 @@ from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
-from serving_ui.pages.forms import rate_limits
+from serving_ui.pages.forms import rate_limits, settings
 from serving_ui.pages.forms.entities import ORIGIN, TRAFFIC, Entities
 from serving_ui.vault import drafts
 
@@ -35,7 +35,7 @@ PLAIN = (
     "task",
     "served_entity_name",
     *(rate_limits.own_input(name) for name, key in LIMIT_KEYS.items() if key.own_input),
-    *(f"timeout_{name}" for name in rate_limits.TIMEOUTS),
+    *settings.INPUT_NAMES,
     "fallback",
     ORIGIN,
 )
@@ -129,7 +129,7 @@ class Draft:
             "description": endpoint.description,
             **first,
             **simple,
-            **rate_limits.timeouts_of(endpoint),
+            **settings.values_of(endpoint),
         }
         if endpoint.ai_gateway.get("fallback_config", {}).get("enabled"):
             draft.values["fallback"] = "1"

@@ -18,9 +18,10 @@ from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
 from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
-from serving_ui.pages.forms import rows
+from serving_ui.pages.forms import rows, settings
 from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
-from serving_ui.pages.forms.rate_limits import TIMEOUTS, own_input
+from serving_ui.pages.forms.inputs import as_optional, text_input, textarea
+from serving_ui.pages.forms.rate_limits import own_input
 from serving_ui.pages.translation import translate
 
 
@@ -78,21 +79,21 @@ class EndpointForm(forms.Form):
             for each in self.shown_fields:
                 self._add_config(draft.provider, each)
         for row in range(len(draft.tags)):
-            self.fields[f"tags-{row}-key"] = _text_input(_("Key"), max_length=127)
-            self.fields[f"tags-{row}-value"] = _text_input(_("Value"), max_length=255, optional=True)
-        self.fields |= rows.fields(draft, _text_input)
+            self.fields[f"tags-{row}-key"] = text_input(_("Key"), max_length=127)
+            self.fields[f"tags-{row}-value"] = text_input(_("Value"), max_length=255, optional=True)
+        self.fields |= rows.fields(draft) | settings.form_fields()
 
     # Building
 
     def _add_general(self) -> None:
         if not self.editing:
-            self.fields["name"] = _text_input(
+            self.fields["name"] = text_input(
                 _("Name"),
                 max_length=MAX_NAME_LENGTH,
                 help=_("Letters, digits, hyphens and underscores. It cannot be changed later."),
             )
-        self.fields["description"] = _textarea(_("Description"), optional=True)
-        self.fields["served_entity_name"] = _text_input(
+        self.fields["description"] = textarea(_("Description"), optional=True)
+        self.fields["served_entity_name"] = text_input(
             _("Served entity name"),
             max_length=MAX_NAME_LENGTH,
             optional=True,
@@ -100,7 +101,7 @@ class EndpointForm(forms.Form):
         )
         for name, key in LIMIT_KEYS.items():
             if key.own_input:
-                self.fields[own_input(name)] = _text_input(
+                self.fields[own_input(name)] = text_input(
                     translate(key.own_input), max_length=12, inputmode="numeric", placeholder=_("No limit")
                 )
 
@@ -113,7 +114,7 @@ class EndpointForm(forms.Form):
                 attrs=self._redraw_attributes(),
             ),
         )
-        self.fields[input_name(provider, MODEL)] = _text_input(
+        self.fields[input_name(provider, MODEL)] = text_input(
             _("External model name"),
             max_length=MAX_MODEL_NAME_LENGTH,
             help=_("Choose a suggestion or type any model that the provider has."),
@@ -131,14 +132,14 @@ class EndpointForm(forms.Form):
                 choices.insert(0, ("", _("Choose one")))
             self.initial.setdefault(name, each.default)
             widget = forms.Select(choices=choices, attrs=attrs)
-            self.fields[name] = _optional(
+            self.fields[name] = as_optional(
                 forms.CharField(
                     label=translate(each.label), help_text=self._help(each), required=False, widget=widget
                 ),
                 False,
             )
         else:
-            self.fields[name] = _text_input(
+            self.fields[name] = text_input(
                 translate(each.label),
                 max_length=each.max_length,
                 optional=not each.required,
@@ -171,7 +172,7 @@ class EndpointForm(forms.Form):
     def _add_secret(self, name: str, each: ConfigField) -> None:
         if self.draft.is_misplaced(name):
             self.initial[name] = ""
-        self.fields[name] = _text_input(
+        self.fields[name] = text_input(
             translate(each.label),
             max_length=300,
             optional=not each.required,
@@ -233,13 +234,8 @@ class EndpointForm(forms.Form):
         """The served entities, when there may be several."""
         return rows.entity_rows(self) if self.may_be_several else []
 
-    def timeouts(self) -> list[forms.BoundField]:
-        return [self[f"timeout_{name}"] for name in TIMEOUTS]
-
-    @property
-    def has_timeouts(self) -> bool:
-        """Whether a timeout has a value or an error, so that the collapsed part must be open."""
-        return any(field.errors or field.value() for field in self.timeouts())
+    def setting_sections(self) -> list[settings.Section]:
+        return settings.sections(self)
 
     def add_problems(self, problems: Iterable[tuple[str | None, str]]) -> None:
         """Adds each sentence as an error of its input; one without an input is listed at the top only."""
@@ -334,27 +330,3 @@ class EndpointForm(forms.Form):
 def _tag_values(draft: Draft) -> dict[str, str]:
     keys = {f"tags-{row}-key": key for row, (key, _value) in enumerate(draft.tags)}
     return keys | {f"tags-{row}-value": value for row, (_key, value) in enumerate(draft.tags)}
-
-
-def _text_input(
-    label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
-) -> forms.CharField:
-    # maxlength limits typing only: a longer value is refused by the catalogue and shown again unshortened.
-    set_attrs = {name: value for name, value in attrs.items() if value}
-    widget = forms.TextInput(
-        attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **set_attrs}
-    )
-    return _optional(
-        forms.CharField(label=label, required=False, help_text=help, widget=widget, strip=False), optional
-    )
-
-
-def _textarea(label: str, *, optional: bool) -> forms.CharField:
-    return _optional(
-        forms.CharField(label=label, required=False, widget=forms.Textarea(attrs={"rows": 2})), optional
-    )
-
-
-def _optional(field: forms.CharField, is_optional: bool) -> forms.CharField:
-    field.is_optional = is_optional  # type: ignore[attr-defined]
-    return field

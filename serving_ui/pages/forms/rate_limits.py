@@ -1,4 +1,4 @@
-"""Rate limits and timeouts of the form: from an endpoint to inputs, and from inputs to the request body of the API."""
+"""Rate limits of the form: from an endpoint to inputs, and from inputs to the request body of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from serving_ui.endpoints.models import Endpoint
 
 AI_GATEWAY = "ai_gateway"
 MAX_LIMIT_ROWS = 2 * MAX_RATE_LIMITS  # an endpoint's own and those of its AI gateway settings
-TIMEOUTS = ("connect_seconds", "first_byte_seconds", "total_seconds")
 PARTS = ("key", "principal", *LIMIT_UNITS)
 _LIMIT = re.compile(r"limits-(\d{1,4})-key")
 
@@ -75,23 +74,6 @@ def limits_of(endpoint: Endpoint) -> tuple[dict[str, str], list[LimitRow]]:
 def _row(place: str, limit: Mapping[str, Any]) -> LimitRow:
     counts = {unit: str(limit[unit]) for unit in LIMIT_UNITS if limit.get(unit) is not None}
     return LimitRow(place, limit.get("key", "endpoint"), limit.get("principal") or "", **counts)
-
-
-def timeouts_of(endpoint: Endpoint) -> dict[str, str]:
-    """The timeouts by input name, in seconds."""
-    return {f"timeout_{name}": f"{seconds:g}" for name, seconds in endpoint.timeouts.items()}
-
-
-def submitted_timeouts(values: Mapping[str, str]) -> dict[str, Any]:
-    """The timeouts as in the API. Text that is not a number stays text, which validation refuses."""
-    found: dict[str, Any] = {}
-    for name in TIMEOUTS:
-        if typed := values.get(f"timeout_{name}", "").strip():
-            try:
-                found[name] = float(typed) if len(typed) < 12 else typed
-            except ValueError:
-                found[name] = typed
-    return found
 
 
 def number_or_text(typed: str) -> int | str:

@@ -1,9 +1,9 @@
-"""Form fields of the repeated rows (served entities, rate limits) and of the timeouts."""
+"""Form fields of the repeated rows: served entities and rate limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext as _
@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
 from serving_ui.pages.forms.draft import MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
+from serving_ui.pages.forms.inputs import text_input
 from serving_ui.pages.forms.rate_limits import PARTS
 from serving_ui.pages.translation import translate
 
@@ -54,9 +55,9 @@ def values(draft: Draft) -> dict[str, str]:
     return found
 
 
-def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, forms.CharField]:
-    """The fields of all rows, and of the timeouts."""
-    number = {"max_length": 12, "inputmode": "numeric", "placeholder": _("No limit")}
+def fields(draft: Draft) -> dict[str, forms.CharField]:
+    """The fields of all rows."""
+    number: dict[str, Any] = {"max_length": 12, "inputmode": "numeric", "placeholder": _("No limit")}
     made: dict[str, forms.CharField] = {}
     for n in range(len(draft.limits)):
         made[f"limits-{n}-key"] = forms.CharField(
@@ -64,18 +65,12 @@ def fields(draft: Draft, line: Callable[..., forms.CharField]) -> dict[str, form
         )
         if draft.added_limit and n == len(draft.limits) - 1:
             made[f"limits-{n}-key"].widget.attrs["autofocus"] = True
-        made[f"limits-{n}-principal"] = line(_("Name"), max_length=255)
+        made[f"limits-{n}-principal"] = text_input(_("Name"), max_length=255)
         for name, unit in LIMIT_UNITS.items():
-            made[f"limits-{n}-{name}"] = line(translate(unit.label), **number)
+            made[f"limits-{n}-{name}"] = text_input(translate(unit.label), **number)
     if draft.entities.count > 1:
         for place in range(draft.entities.count):
-            made[f"{TRAFFIC}-{place}"] = line(_("Traffic (%)"), max_length=3, inputmode="numeric")
-    for name, label, default in (
-        ("connect", _("Connect (s)"), "5"),
-        ("first_byte", _("First byte (s)"), "60"),
-        ("total", _("Whole answer (s)"), "297"),
-    ):
-        made[f"timeout_{name}_seconds"] = line(label, max_length=8, inputmode="decimal", placeholder=default)
+            made[f"{TRAFFIC}-{place}"] = text_input(_("Traffic (%)"), max_length=3, inputmode="numeric")
     return made
 
 

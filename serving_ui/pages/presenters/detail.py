@@ -217,19 +217,25 @@ def _principal_note(limit: Mapping[str, Any], names: limits.Names) -> str:
     return " " + _("(now named %(now)s)") % {"now": now.replace("%", "%%")}
 
 
-def timeouts(endpoint: Endpoint) -> str:
-    """The timeouts, in one line."""
+def settings(endpoint: Endpoint) -> list[tuple[str, str]]:
+    """(label, value) of each further setting."""
+    facts = [(_("Timeouts:"), _timeouts(endpoint))]
+    version = endpoint.shown_version
+    if version and len(version.config.served_entities) > 1:
+        facts.append((_("Fallback:"), _fallback(endpoint)))
+    return facts
+
+
+def _timeouts(endpoint: Endpoint) -> str:
     line = _("%(connect)s s to connect, %(first_byte)s s to the first byte, %(total)s s in all")
     effective = Timeouts.model_validate(endpoint.timeouts).effective()
     return line % {name: f"{seconds:g}" for name, seconds in effective.items()}
 
 
-def falls_back(endpoint: Endpoint) -> bool | None:
-    """Whether another entity is asked when one fails; None where there is no other."""
-    version = endpoint.shown_version
-    if version is None or len(version.config.served_entities) < 2:
-        return None
-    return bool(endpoint.ai_gateway.get("fallback_config", {}).get("enabled"))
+def _fallback(endpoint: Endpoint) -> str:
+    if endpoint.ai_gateway.get("fallback_config", {}).get("enabled"):
+        return _("On: the next entities in the order below, two at most")
+    return _("Off")
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,7 @@ def _governance(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "limits": limits,
         "redis_is_down": bool(limits) and gateways.is_redis_down(),
-        "timeouts": detail.timeouts(endpoint),
-        "falls_back": detail.falls_back(endpoint),
+        "settings": detail.settings(endpoint),
     }
 
 

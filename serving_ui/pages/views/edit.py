@@ -17,19 +17,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from serving_ui.catalogue.endpoint_settings import Timeouts, parse_gateway_limits
+from serving_ui.catalogue.endpoint_settings import parse_gateway_limits
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.catalogue.spec import (
-    ConfigSpec,
-    RateLimit,
-    parse_config,
-    parse_description,
-    parse_rate_limits,
-    parse_tags,
-)
+from serving_ui.catalogue.spec import ConfigSpec, RateLimit, parse_config, parse_field
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints import limits as limits_of
-from serving_ui.endpoints.edits import EndpointChanges, stored_tags
+from serving_ui.endpoints.edits import EndpointChanges, changed_parts
 from serving_ui.endpoints.errors import Overtaken, StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -158,11 +151,11 @@ def _changes(edit: Edit, body: ApiBody) -> EndpointChanges:
             return None
 
     config = checked(partial(parse_config, several=may_be_several()), body.config)
-    description = checked(parse_description, body.description)
-    tags = checked(parse_tags, body.tags)
-    rate_limits = checked(parse_rate_limits, body.rate_limits)
+    description = checked(partial(parse_field, "description"), body.description)
+    rate_limits = checked(partial(parse_field, "rate_limits"), body.rate_limits)
     gateway_limits = checked(parse_gateway_limits, body.gateway_limits)
-    timeouts = checked(Timeouts.parsed, body.timeouts)
+    others = {"tags": body.tags, **body.settings}
+    parts = {name: checked(partial(parse_field, name), typed) for name, typed in others.items()}
     if problems:
         raise SpecErrors(problems)
     endpoint = edit.endpoint
@@ -172,13 +165,12 @@ def _changes(edit: Edit, body: ApiBody) -> EndpointChanges:
     return EndpointChanges(
         config=config if config and _is_new(edit, config) else None,
         description=None if _lines(description or "") == _lines(endpoint.description) else description,
-        tags=None if stored_tags(tags or ()) == endpoint.tags else tags,
         rate_limits=rate_limits if "rate_limits" in lapsed or _differ(rate_limits, own) else None,
         ai_gateway_rate_limits=(
             gateway_limits if AI_GATEWAY in lapsed or _differ(gateway_limits, of_gateway) else None
         ),
         fallback=None if body.fallback == fallback else body.fallback,
-        timeouts=None if timeouts and timeouts.stored() == endpoint.timeouts else timeouts,
+        **changed_parts(endpoint, parts),
     )
 
 

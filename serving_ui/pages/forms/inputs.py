@@ -1,0 +1,30 @@
+"""Inputs of the endpoint form. They validate nothing: the catalogue does, and shows a value that it refuses unshortened."""
+
+from __future__ import annotations
+
+from django import forms
+
+
+def text_input(
+    label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
+) -> forms.CharField:
+    """`max_length` limits typing only."""
+    set_attrs = {name: value for name, value in attrs.items() if value}
+    widget = forms.TextInput(
+        attrs={"maxlength": max_length, "autocomplete": "off", "spellcheck": "false", **set_attrs}
+    )
+    return as_optional(
+        forms.CharField(label=label, required=False, help_text=help, widget=widget, strip=False), optional
+    )
+
+
+def textarea(label: str, *, optional: bool) -> forms.CharField:
+    return as_optional(
+        forms.CharField(label=label, required=False, widget=forms.Textarea(attrs={"rows": 2})), optional
+    )
+
+
+def as_optional(field: forms.CharField, is_optional: bool) -> forms.CharField:
+    """The field, with or without the word "optional" beside its label."""
+    field.is_optional = is_optional  # type: ignore[attr-defined]
+    return field
