@@ -13,6 +13,8 @@ from serving_ui.catalogue.translatable import _
 
 MAX_ITEMS = 100
 MAX_SECONDS = 3600
+# The timeouts of an endpoint that sets none.
+CONNECT_SECONDS, FIRST_BYTE_SECONDS, TOTAL_SECONDS = 5.0, 60.0, 297.0
 ShortText = Annotated[str, Field(min_length=1, max_length=255)]
 ShortTexts = Annotated[list[ShortText], Field(max_length=MAX_ITEMS)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -123,9 +125,13 @@ class Timeouts(RequestBody):
         """The three timeouts in seconds, with defaults."""
         connect, first_byte, total = self.connect_seconds, self.first_byte_seconds, self.total_seconds
         maximum = total or MAX_SECONDS
-        connect = connect or min(5.0, first_byte or maximum, maximum)
-        first_byte = first_byte or min(max(60.0, connect), maximum)
-        return {"connect": connect, "first_byte": first_byte, "total": total or max(297.0, first_byte)}
+        connect = connect or min(CONNECT_SECONDS, first_byte or maximum, maximum)
+        first_byte = first_byte or min(max(FIRST_BYTE_SECONDS, connect), maximum)
+        return {
+            "connect": connect,
+            "first_byte": first_byte,
+            "total": total or max(TOTAL_SECONDS, first_byte),
+        }
 
     def stored(self) -> dict[str, float]:
         """The given fields, for the database and for API responses."""

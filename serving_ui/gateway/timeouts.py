@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serving_ui.catalogue.endpoint_settings import CONNECT_SECONDS, FIRST_BYTE_SECONDS, TOTAL_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds until a connection is made, until the first byte of the reply, and until the end of the reply."""
 
-    connect: float = 5.0
-    first_byte: float = 60.0
-    total: float = 297.0
+    connect: float = CONNECT_SECONDS
+    first_byte: float = FIRST_BYTE_SECONDS
+    total: float = TOTAL_SECONDS

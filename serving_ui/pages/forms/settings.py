@@ -11,6 +11,7 @@ from typing import Any
 
 from django import forms
 
+from serving_ui.catalogue.endpoint_settings import CONNECT_SECONDS, FIRST_BYTE_SECONDS, TOTAL_SECONDS
 from serving_ui.catalogue.problems import Path
 from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.endpoints.models import Endpoint
@@ -25,7 +26,7 @@ class NumberInput:
     name: str
     field: str
     label: TranslatableText
-    default: str
+    default: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Setting:
     def form_fields(self) -> dict[str, forms.CharField]:
         return {
             each.name: text_input(
-                translate(each.label), max_length=8, inputmode="decimal", placeholder=each.default
+                translate(each.label), max_length=8, inputmode="decimal", placeholder=f"{each.default:g}"
             )
             for each in self.inputs
         }
@@ -72,9 +73,11 @@ SETTINGS = (
         summary=_("Set timeouts"),
         help="endpoints-and-their-life#timeouts",
         inputs=(
-            NumberInput("timeout_connect_seconds", "connect_seconds", _("Connect (s)"), "5"),
-            NumberInput("timeout_first_byte_seconds", "first_byte_seconds", _("First byte (s)"), "60"),
-            NumberInput("timeout_total_seconds", "total_seconds", _("Whole answer (s)"), "297"),
+            NumberInput("timeout_connect_seconds", "connect_seconds", _("Connect (s)"), CONNECT_SECONDS),
+            NumberInput(
+                "timeout_first_byte_seconds", "first_byte_seconds", _("First byte (s)"), FIRST_BYTE_SECONDS
+            ),
+            NumberInput("timeout_total_seconds", "total_seconds", _("Whole answer (s)"), TOTAL_SECONDS),
         ),
     ),
 )
