@@ -73,6 +73,12 @@ class Conversation:
     messages: list[ChatMessage]
 
     @property
+    def system_messages(self) -> list[Json]:
+        """The system's messages as one in OpenAI's format, for vendors that accept one text; none without a text."""
+        text = "\n\n".join(each.text for each in self.system)
+        return [{"role": "system", "content": text}] if text else []
+
+    @property
     def called_tool_names(self) -> list[str]:
         """The vendor's names of the tools that have been called, without duplicates."""
         return list(dict.fromkeys(call.vendor_name for message in self.messages for call in message.calls))

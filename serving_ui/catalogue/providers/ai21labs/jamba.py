@@ -44,9 +44,7 @@ def chat_body(body: Json, model: str) -> Json:
     body = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(body, supported=_SUPPORTED, provider=NAME)
     history = conversation.read(body, RULES)
-    system = "\n\n".join(each.text for each in history.system)
-    first = [{"role": "system", "content": system}] if system else []
-    messages = first + _messages(history.messages)
+    messages = history.system_messages + _messages(history.messages)
     return {"model": model, "messages": messages, **sampling(body), **_tools(body), **_format(body), **own}
 
 
