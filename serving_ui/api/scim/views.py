@@ -134,13 +134,7 @@ def get_service_principal(request: ApiRequest, id: str) -> Json:
 def create_user(request: ApiRequest, body: UserRequest) -> Json:
     """A person, who signs in with a link of `manage.py sign_in_link`."""
     directory.need_admin(request.user)
-    user = directory.create_person(
-        email=body.userName or "",
-        name=body.full_name or "",
-        active=body.active is not False,
-        external_id=body.externalId or "",
-        actor=request.user,
-    )
+    user = directory.create_person(email=body.userName or "", **_attributes(body), actor=request.user)
     return _user_resource(user)
 
 
@@ -155,11 +149,7 @@ def create_user(request: ApiRequest, body: UserRequest) -> Json:
 def create_service_principal(request: ApiRequest, body: ServicePrincipalRequest) -> Json:
     directory.need_admin(request.user)
     user = directory.create_service_principal(
-        application_id=body.applicationId or "",
-        name=body.full_name or "",
-        active=body.active is not False,
-        external_id=body.externalId or "",
-        actor=request.user,
+        application_id=body.applicationId or "", **_attributes(body), actor=request.user
     )
     return _service_principal_resource(user)
 
@@ -335,13 +325,16 @@ def _list(request: ApiRequest, kind: User.Kind, resources: Callable[[Sequence[Us
 
 
 def _replace(request: ApiRequest, user: User, body: PrincipalRequest) -> User:
-    return directory.change_principal(
-        user=user,
-        name=body.full_name or "",
-        active=body.active is not False,
-        external_id=body.externalId or "",
-        actor=request.user,
-    )
+    return directory.change_principal(user=user, **_attributes(body), actor=request.user)
+
+
+def _attributes(body: PrincipalRequest) -> dict[str, Any]:
+    """The arguments of the commands for the attributes that may change. What is left out is empty, or true."""
+    return {
+        "name": body.full_name or "",
+        "active": body.active is not False,
+        "external_id": body.externalId or "",
+    }
 
 
 def _get_user(user_id: str) -> User:
