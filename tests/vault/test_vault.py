@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
 
 from serving_ui.accounts.models import User
 from serving_ui.lib import clock
@@ -20,6 +22,13 @@ def put(actor: User, scope: str = "prod", key: str = "openai", value: str = VALU
     if not queries.scopes(actor=actor).filter(name=scope).exists():
         commands.create_scope(name=scope, actor=actor, now=clock.now())
     commands.put_secret(scope=scope, key=key, value=value, actor=actor, now=clock.now())
+
+
+def rotate_keys() -> str:
+    """What the command prints."""
+    output = StringIO()
+    call_command("rotate_keys", stdout=output)
+    return output.getvalue()
 
 
 def value(actor: User) -> str:
@@ -62,14 +71,25 @@ def test_a_duplicate_scope_is_refused(owner: User, admin: User):
         commands.create_scope(name="prod", actor=admin, now=clock.now())
 
 
-def test_keys_rotate_online_and_an_old_one_is_needed_until_rewrapped(owner: User, settings: Any):
+def test_keys_rotate_online_and_an_old_one_is_needed_until_every_secret_has_the_new_one(
+    owner: User, settings: Any
+):
     put(owner)
+    put(owner, key="other")
     old = settings.VAULT_KEYS[0]
     settings.VAULT_KEYS = [f"second {Fernet.generate_key().decode()}", old]
     assert value(owner) == VALUE
-    assert commands.rewrap() == 0
+    assert commands.rewrap(limit=1) == 1
+    assert rotate_keys() == "Every secret is encrypted with the key second.\n"
     settings.VAULT_KEYS = settings.VAULT_KEYS[:1]
     assert value(owner) == VALUE
+
+
+def test_rotating_keys_fails_at_a_secret_that_cannot_be_read(owner: User, settings: Any):
+    put(owner)
+    settings.VAULT_KEYS = [f"second {Fernet.generate_key().decode()}"]
+    with pytest.raises(CommandError, match="A secret cannot be read"):
+        rotate_keys()
 
 
 def test_a_missing_encryption_key_is_an_error(owner: User, settings: Any):
