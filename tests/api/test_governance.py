@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -263,11 +264,19 @@ def test_a_default_timeout_is_adjusted_to_the_others(
     assert in_force().timeouts == Timeouts(*effective)
 
 
-def test_timeouts_in_the_config_are_refused(api: Caller):
+@pytest.mark.parametrize("setting", ["tags", *Endpoint.SETTINGS])
+def test_a_setting_in_the_config_is_refused_with_the_path_that_sets_it(api: Caller, setting: str):
     config = api.get(CHAT)["config"]
-    refused = api.request("PUT", f"{CHAT}/config", {**config, "timeouts": {"total_seconds": 5}})
-    assert refused.body["details"][0]["field"] == "timeouts"
-    assert "/timeouts" in refused.body["details"][0]["message"]
+    refused = api.request("PUT", f"{CHAT}/config", {**config, setting: {}})
+    assert [each["field"] for each in refused.body["details"]] == [setting]
+    address = re.search(r"/api/2\.0(/\S+)\.$", refused.body["details"][0]["message"])
+    assert address
+    assert {
+        api.request(method, address[1].format(name="chat"), {}).status for method in ("PUT", "PATCH")
+    } == {
+        200,
+        404,
+    }
 
 
 def test_fallback_and_traffic_shares_are_in_force(

@@ -97,6 +97,13 @@ def test_every_field_of_an_endpoint_body_has_a_description(operation: Operation)
         assert first == []
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+def test_no_operation_refers_to_itself_for_fields(operation: Operation):
+    for kind in (operation.body, operation.answer):
+        rows = fields.rows({"$ref": f"/{kind.__name__}"}) if kind else []
+        assert operation.name not in {row.fields_of for row in rows}
+
+
 # Serving the document
 
 
