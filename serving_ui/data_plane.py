@@ -66,7 +66,7 @@ class DataPlane:
             ),
             *self.recorder.health_checks,
             lambda: self.follower.outdated,
-        ]  # each returns None, or a sentence for /readyz, which needs no token
+        ]  # each returns None, or a sentence for /readyz, which is public
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
         """The awaitable that answers the request (not a coroutine, to save one per query); None for other paths."""
@@ -125,27 +125,27 @@ class DataPlane:
                 "1 for how rate limits are counted: by each process (own), in Redis (shared), or by each process "
                 "because Redis is down (apart)."
             )
-            yield Gauge("serving_ui_limits_mode", help_text, self.holder.limits == mode, {"mode": mode})
+            yield Gauge("serving_ui_limits_mode", help_text, self.holder.limits_mode == mode, {"mode": mode})
         for host, circuit in list(self.gateway.client.circuits().items()):
             help_text = "1 while queries to a provider's host are stopped because it failed repeatedly."
             yield Gauge("serving_ui_circuit_open", help_text, circuit.is_open, {"host": host})
 
     def _limits_problem(self) -> str | None:
-        if self.holder.limits != Mode.REDIS_DOWN:
+        if self.holder.limits_mode != Mode.REDIS_DOWN:
             return None
         rank, processes = self.holder.rank_and_count
         return (
-            "Redis cannot be reached. This process admits its own share of each limit: "
+            "Redis cannot be reached. Until it is back, this process enforces its own share of each limit: "
             f"it is number {rank + 1} of {processes}."
         )
 
     async def _answer_readyz(self, send: Send) -> None:
-        # 200 while draining: a load balancer shall keep this address, where another process accepts new connections.
+        # 200 while draining: a load balancer must keep this address, where another process accepts new connections.
         status = (
             "draining" if self.is_draining else "ready" if self.is_ready else "waiting for the first snapshot"
         )
-        degraded = [words for check in self.health_checks if (words := check())]
-        about = {
+        degraded = [sentence for check in self.health_checks if (sentence := check())]
+        body = {
             "status": status,
             "version": __version__,
             "degraded": degraded,
@@ -154,7 +154,7 @@ class DataPlane:
             "seconds_since_sweep": _rounded(self.follower.worker.age(worker_health.SWEEP)),
             "seconds_since_intake": _rounded(self.follower.worker.age(worker_health.INTAKE)),
         }
-        await answer(send, 200 if self.is_ready else 503, about)
+        await answer(send, 200 if self.is_ready else 503, body)
 
 
 def _rounded(seconds: float | None) -> float | None:

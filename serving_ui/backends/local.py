@@ -1,4 +1,4 @@
-"""The local backend checks the credentials of a config with its provider. Each check makes one attempt.
+"""Checks the credentials of a config with its provider, for the local backend. Each check makes one attempt.
 
 A 401 fails the update, and so does everything that would make the gateway fail every query: a redirect, a certificate for another host,
 a key that cannot be sent in a header. If the provider has no call that checks credentials or does not allow it, they are unverified and
@@ -33,7 +33,7 @@ from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
 RETRYABLE = (408, 429, 500, 502, 503, 504)
-MAX_BYTES = 64 * 1024  # read of a response; only an error message is needed
+MAX_BYTES = 64 * 1024  # of a response are read; only an error message is needed
 MAX_MESSAGE_CHARS = 500
 
 
@@ -70,11 +70,11 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call)
         request = _authorize(request, call)
         secrets += request_secrets(url=request.url, headers=request.headers)
         with call.send(request) as response:
-            return _judge(response, provider, secrets)
+            return _verdict_on_response(response, provider, secrets)
     except Aborted:
         raise
     except (UpstreamFault, EgressRefused, GatewayError) as problem:
-        return _judge_error(problem, str(provider.label))
+        return _verdict_on_error(problem, str(provider.label))
 
 
 def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
@@ -95,7 +95,7 @@ def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
     return oauth_tokens.with_bearer_token(request, token)
 
 
-def _judge(response: ProviderResponse, provider: Provider, secrets: list[str]) -> Verdict:
+def _verdict_on_response(response: ProviderResponse, provider: Provider, secrets: list[str]) -> Verdict:
     status, label = response.status, provider.label
     if status < 300 and "html" in response.headers.get("content-type", "").lower():
         return Verdict(
@@ -103,7 +103,7 @@ def _judge(response: ProviderResponse, provider: Provider, secrets: list[str]) -
         )
     content = response.read_start(max_bytes=MAX_BYTES)
     if status < 300:
-        failed = _failure_in(content)
+        failed = _reported_failure(content)
         if failed is None:
             return Verdict(Outcome.VERIFIED)
         status = failed.status
@@ -121,7 +121,7 @@ def _judge(response: ProviderResponse, provider: Provider, secrets: list[str]) -
     return Verdict(Outcome.UNVERIFIED, message)
 
 
-def _failure_in(content: bytes) -> ProviderError | None:
+def _reported_failure(content: bytes) -> ProviderError | None:
     """The error that a response with status 200 reports. None for a list of models that was cut at MAX_BYTES, which is no valid JSON."""
     try:
         return provider_errors.error_in_response(json_text.read(content))
@@ -129,7 +129,7 @@ def _failure_in(content: bytes) -> ProviderError | None:
         return None
 
 
-def _judge_error(problem: Exception, label: str) -> Verdict:
+def _verdict_on_error(problem: Exception, label: str) -> Verdict:
     """The verdict on an error without a response. Errors that the gateway does not retry are not retried here either."""
     if isinstance(problem, EgressRefused):
         return Verdict(Outcome.REJECTED, str(problem))
@@ -137,7 +137,7 @@ def _judge_error(problem: Exception, label: str) -> Verdict:
         outcome = Outcome.RETRY if problem.status >= 500 else Outcome.REJECTED
         return Verdict(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
     if isinstance(problem, InvalidUpstreamRequest | CertificateInvalid):
-        return Verdict(Outcome.REJECTED, f"{label} cannot be asked: {problem}. Correct it and update.")
+        return Verdict(Outcome.REJECTED, f"{label} cannot be called: {problem}. Correct it and update.")
     if isinstance(problem, TimedOut):
         return Verdict(Outcome.RETRY, f"{label} did not answer in time.")
     return Verdict(Outcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network.")

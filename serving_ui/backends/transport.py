@@ -44,7 +44,7 @@ CALL_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 NEXT_ADDRESS_SECONDS = 1.5
 _PROBLEMS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
-_trust = cache(outgoing.trust)
+_tls_context = cache(outgoing.tls_context)
 
 
 class Aborted(UpstreamFault):
@@ -97,18 +97,18 @@ class Call:
 
     def abort(self) -> None:
         """Closes the connection. The thread that waits for a response gets Aborted."""
-        self._end(Aborted("nobody waits for the answer"))
+        self._end(Aborted("the check was cancelled"))
 
     @contextmanager
     def send(self, request: UpstreamRequest) -> Iterator[ProviderResponse]:
         """Sends a request and yields the response, which must be read within the block. Raises UpstreamFault or EgressRefused."""
-        to = outgoing.address_of(request.url)
-        outgoing.head(request, to)  # raises InvalidUpstreamRequest
+        address = outgoing.address_of(request.url)
+        outgoing.head(request, address)  # raises InvalidUpstreamRequest
         self._start()
-        adapter = _Adapter(to, self)
+        adapter = _Adapter(address, self)
         with closing(adapter):
             with self.translated_errors():
-                response = adapter.send(_prepare(request, to), stream=True, timeout=self._seconds)
+                response = adapter.send(_prepare(request, address), stream=True, timeout=self._seconds)
             try:
                 yield ProviderResponse(response, self)
             finally:
@@ -141,7 +141,7 @@ class Call:
         except TimeoutError:
             raise TimedOut(f"it accepted no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as problem:
-            raise ConnectFailed(problem.strerror or "no connection") from None
+            raise ConnectFailed(problem.strerror or "no connection could be made") from None
 
     def _start(self) -> None:
         if not self._ends_at:
@@ -161,20 +161,20 @@ class Call:
             raise ConnectFailed(f"the name {host} has no address") from None
 
     def _open(self, address: str, port: int, seconds: float) -> socket.socket:
-        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        new = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            self._set_socket(made)
-            made.settimeout(max(seconds, 0.001))
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.connect((address, port))
-            made.settimeout(self._seconds)
+            self._set_socket(new)
+            new.settimeout(max(seconds, 0.001))
+            new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            new.connect((address, port))
+            new.settimeout(self._seconds)
         except BaseException:
-            made.close()
+            new.close()
             raise
-        return made
+        return new
 
     def _set_socket(self, used: socket.socket | None) -> None:
-        """Keeps a duplicate of the connection's socket for `abort`, because TLS detaches the original. Raises if the call has ended."""
+        """Stores a duplicate of the connection's socket for `abort`, because TLS detaches the original. Raises if the call has ended."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -196,9 +196,9 @@ class Call:
 class _Adapter(HTTPAdapter):
     """Sends prepared requests over connections that the call opens."""
 
-    def __init__(self, to: HttpUrl, call: Call) -> None:
+    def __init__(self, address: HttpUrl, call: Call) -> None:
         super().__init__()
-        self._to = to
+        self._address = address
         self._call = call
         self._pool: HTTPConnectionPool | None = None
 
@@ -213,11 +213,13 @@ class _Adapter(HTTPAdapter):
             def _new_conn(self) -> socket.socket:
                 return connect(self.host, self.port)
 
-        if self._to.secure:
-            self._pool = HTTPSConnectionPool(self._to.host, self._to.port, ssl_context=_trust())
+        if self._address.secure:
+            self._pool = HTTPSConnectionPool(
+                self._address.host, self._address.port, ssl_context=_tls_context()
+            )
             self._pool.ConnectionCls = Secure
         else:
-            self._pool = HTTPConnectionPool(self._to.host, self._to.port)
+            self._pool = HTTPConnectionPool(self._address.host, self._address.port)
             self._pool.ConnectionCls = Plain
         return self._pool
 
@@ -230,19 +232,19 @@ class _Adapter(HTTPAdapter):
         """Does nothing: the pool's SSL context has the trusted authorities, to which the base class would add certifi's."""
 
     def request_url(self, *_arguments: Any) -> str:
-        return self._to.target
+        return self._address.target
 
 
-def _prepare(request: UpstreamRequest, to: HttpUrl) -> requests.PreparedRequest:
+def _prepare(request: UpstreamRequest, address: HttpUrl) -> requests.PreparedRequest:
     """Builds the request with exactly the gateway's headers, which `requests` would otherwise change."""
     body = request.body or b""
-    made = requests.PreparedRequest()
-    made.method, made.url, made.body = request.method, request.url, body
-    fields = [*outgoing.fields(request, to), ("content-length", str(len(body)))]
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.body = request.method, request.url, body
+    fields = [*outgoing.header_fields(request, address), ("content-length", str(len(body)))]
     if not any(name.lower() == "user-agent" for name, _value in fields):
         fields.append(("user-agent", SKIP_HEADER))
-    made.headers = HTTPHeaderDict(fields)  # type: ignore[assignment] # requests' own class cannot have a name twice
-    return made
+    prepared.headers = HTTPHeaderDict(fields)  # type: ignore[assignment] # requests' own class cannot have a name twice
+    return prepared
 
 
 def _decode(content: bytes, coding: str, max_bytes: int) -> bytes:
@@ -270,7 +272,7 @@ def _to_fault(problem: Exception, host: str) -> UpstreamFault:
         if not any(isinstance(cause, cut) for cause in causes):
             return MalformedReply("the reply is not proper HTTP")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return ConnectFailed("no connection")
+        return ConnectFailed("no connection could be made")
     return ConnectionCut("the connection ended before the reply was complete")
 
 

@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: authenticates a query, checks its right and its limits, and dispatches it to a provider.
 
-Mounted beside Django in one process (`paths.PREFIXES` are its paths) or run alone. A query reads the snapshot once, touches no
-database, and changes nothing but the windows of the rate limits and, by one line, the usage spool.
+Mounted beside Django in one process (`paths.PREFIXES` are its paths) or run alone. A query reads the snapshot once, reads no
+database, and changes only the windows of the rate limits and the usage spool, to which it appends one line.
 
 Why uvicorn, with uvloop and httptools: a bare proxy on one core, nginx and wrk on the other; requests/s with 32 connections (best
 run on a machine with other work), median with one, processor time of a request:
@@ -14,9 +14,9 @@ run on a machine with other work), median with one, processor time of a request:
 
 RSGI is no faster for us, and Django beside us needs ASGI. uvicorn also stays one process (41 MB; granian's parent and worker take
 74 MB). tests.bench.http_servers.py measures this again. This gateway as its own process, with token, right, two limits and usage on:
-15,700, 0.17 ms, 64 us (tests/bench/gateway.py). Of these the kernel takes 20, a quarter of it to wake other processes; 17 to 21
-are our own code (3 the usage record, 2 limits, 2 the upstream request, 1 counters); the rest is uvloop, parsing, and HTTP on both
-sides.
+15,700, 0.17 ms, 64 us (tests/bench/gateway.py). Of the 64 us the kernel takes 20, a quarter of it to wake other processes; 17
+to 21 are our own code (3 for the usage record, 2 for limits, 2 for the upstream request, 1 for counters); the rest is uvloop and
+HTTP parsing on both sides.
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.limits import Limits, Reservation
 from serving_ui.gateway.paths import OPENAI_PATH, GatewayPath, parse_path
 from serving_ui.gateway.query import Attempt, Query
-from serving_ui.gateway.record import CLIENT_LEFT, FAILED, STATUS_CALLER_LEFT, NullRecorder, Recorder
+from serving_ui.gateway.record import (
+    CLIENT_LEFT,
+    FAILED,
+    STATUS_CLIENT_CLOSED_REQUEST,
+    NullRecorder,
+    Recorder,
+)
 from serving_ui.gateway.redis_connection import RedisAddress
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, SnapshotHolder
 from serving_ui.gateway.timeouts import Timeouts
@@ -67,7 +73,7 @@ class Gateway:
         self._recorder = recorder or NullRecorder()
         self._dispatcher = Dispatcher(self.client)
         self.limits = Limits(holder, redis=redis)
-        self._turns: defaultdict[str, count[int]] = defaultdict(count)
+        self._query_counts: defaultdict[str, count[int]] = defaultdict(count)
         """Queries so far, by endpoint id: with one counter for all endpoints a split would follow the pattern of other queries."""
 
     async def start(self) -> None:
@@ -92,7 +98,7 @@ class Gateway:
             _log.exception("The gateway failed on request %s.", caller.request_id.decode())
             shown = caller.request_id.decode()
             await caller.respond_error(
-                GatewayError(500, f"The gateway itself failed. Its log has the reason under request {shown}.")
+                GatewayError(500, f"The gateway failed. Its log has the reason under request {shown}.")
             )
 
     async def _answer(self, caller: Caller) -> None:
@@ -106,7 +112,7 @@ class Gateway:
             raise errors.invalid("Queries are sent with POST.")
         body = None
         name = path.endpoint
-        if name is None:  # the body names it
+        if name is None:  # an OpenAI path: the body names the endpoint
             body = inference_request.read_body(await caller.body(self._body_limit))
             name = inference_request.endpoint_name(body)
         endpoint = _endpoint(snapshot, principal, name)
@@ -126,7 +132,7 @@ class Gateway:
             query.fail(error)
             raise
         except (ClientDisconnected, CallerDisconnected):
-            query.close(STATUS_CALLER_LEFT, CLIENT_LEFT, code="CANCELLED")
+            query.close(STATUS_CLIENT_CLOSED_REQUEST, CLIENT_LEFT, code="CANCELLED")
             raise
         finally:
             if query.is_open:
@@ -142,7 +148,7 @@ class Gateway:
     def _entities(self, endpoint: Endpoint, path: GatewayPath) -> tuple[Entity, ...]:
         """The entity that answers, then its fallbacks in their order."""
         if not endpoint.ready or not endpoint.entities:
-            why = f" {endpoint.problem}" if endpoint.problem else " Its page shows how far it is."
+            why = f" {endpoint.problem}" if endpoint.problem else " Its page shows the progress."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
         if path.task is not None and path.task is not endpoint.task:
             raise errors.invalid(
@@ -151,7 +157,7 @@ class Gateway:
         if path.entity is None:
             if len(endpoint.entities) == 1:
                 return endpoint.entities
-            return routing.candidates(endpoint, turn=next(self._turns[endpoint.id]))
+            return routing.candidates(endpoint, query_number=next(self._query_counts[endpoint.id]))
         named = endpoint.entity(path.entity)
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
@@ -159,7 +165,7 @@ class Gateway:
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:
-    """Whom an access token or a session token belongs to."""
+    """The principal of an access token or session token. Raises GatewayError 401."""
     if bearer.startswith(session_tokens.PREFIX):
         user_id = session_tokens.read_session_token(key=snapshot.session_token_key, value=bearer, now=time())
         known = snapshot.principals.get(user_id) if user_id is not None else None
@@ -173,7 +179,7 @@ def _principal(snapshot: Snapshot, bearer: str) -> Principal:
 
 
 def _endpoint(snapshot: Snapshot, principal: Principal, name: str) -> Endpoint:
-    """Raises 404 also for an endpoint that the principal may not see."""
+    """The endpoint if the principal may query it. Raises 403 if it may only be seen, and 404 if it may not be seen or does not exist."""
     endpoint = snapshot.endpoints.get(name)
     if endpoint is not None and endpoint.may_query(principal):
         return endpoint

@@ -33,7 +33,7 @@ class AttemptFailed(Exception):
 
 
 def from_fault(fault: Exception, endpoint: Endpoint) -> AttemptFailed:
-    """Of any exception of an attempt. Only what may pass by itself, and has done no work, is worth a retry."""
+    """The failure that an exception of an attempt means. It may be retried only if it is temporary and the model has done no work."""
     if isinstance(fault, AttemptFailed):
         return fault
     if isinstance(fault, ReportedFailure):  # it came within an answer, so the model may have worked: no retry
@@ -45,35 +45,35 @@ def from_fault(fault: Exception, endpoint: Endpoint) -> AttemptFailed:
         message = f"The provider's address may not be used. {fault} {manager}"
         return AttemptFailed(GatewayError(400, message), may_fall_back=False)
     if isinstance(fault, CertificateInvalid | InvalidUpstreamRequest):
-        message = f"The provider cannot be asked: {fault}. {manager}"
+        message = f"No request can be sent to the provider: {fault}. {manager}"
         return AttemptFailed(GatewayError(400, message), may_fall_back=False)
     if isinstance(fault, TimedOut):
         return AttemptFailed(GatewayError(504, f"The provider was too slow: {fault}. Try again."))
     is_unsent = isinstance(fault, ConnectFailed)
     error = GatewayError(
         503,
-        f"The provider did not answer properly: {fault}. Try again.",
-        # Clients repeat by themselves what has a Retry-After, so it is set only if the provider cannot have done any work.
+        f"The provider gave no valid answer: {fault}. Try again.",
+        # Clients repeat a request whose answer has a Retry-After, so it is set only if the provider cannot have done any work.
         retry_after=2 if is_unsent else None,
     )
     return AttemptFailed(error, may_retry=is_unsent)
 
 
 def from_token_server(fault: Exception, endpoint: Endpoint) -> AttemptFailed:
-    """Of a fault of the server that gives the endpoint its access token."""
-    server = f"The server that gives endpoint {endpoint.name} its access to the provider"
+    """The failure that a fault of the endpoint's token server means."""
+    server = f"The token server of endpoint {endpoint.name}"
     if isinstance(fault, TimedOut | TimeoutError):
         return AttemptFailed(GatewayError(504, f"{server} was too slow. Try again."))
-    error = GatewayError(503, f"{server} did not answer properly: {fault}. Try again.", retry_after=2)
+    error = GatewayError(503, f"{server} gave no valid answer: {fault}. Try again.", retry_after=2)
     # A second token request does no harm, so it is repeated even if the first one was read.
     return AttemptFailed(error, may_retry=isinstance(fault, ConnectFailed | ConnectionCut))
 
 
 def from_open_circuit(circuit: CircuitBreaker, seconds: float, endpoint: Endpoint) -> AttemptFailed:
-    """Of a host that gets no queries for `seconds`."""
+    """The failure of a query that is not sent, because its host gets none for `seconds`."""
     error = GatewayError(
         503,
-        f"The provider of endpoint {endpoint.name} failed {circuit.failures} times in a row, so it is left alone for a moment. "
+        f"The provider of endpoint {endpoint.name} failed {circuit.failures} times in a row, so it gets no queries for a moment. "
         f"Try again in {ceil(seconds)} s.",
         retry_after=ceil(seconds),
     )
@@ -83,12 +83,12 @@ def from_open_circuit(circuit: CircuitBreaker, seconds: float, endpoint: Endpoin
 def undecodable_reply(endpoint: Endpoint) -> AttemptFailed:
     error = GatewayError(
         501,
-        "The provider compressed its answer although it was asked not to, so it cannot be read. "
+        "The provider compressed its answer although the request forbids it, and the answer cannot be decompressed. "
         f"The person who manages endpoint {endpoint.name} must have compression switched off there.",
     )
     return AttemptFailed(error)
 
 
 def may_fall_back(status: int) -> bool:
-    """Whether another provider may answer what this one rejected with `status`: busy, late or broken, not a bad request."""
+    """Whether another provider may answer a query that this one answered with `status`: it is busy, late or broken."""
     return status in {408, 424, 429} or status >= 500

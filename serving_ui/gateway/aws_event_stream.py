@@ -22,19 +22,19 @@ _PRELUDE_BYTES = 12
 class FrameSplitter:
     """The `sse.Splitter` of AWS's event streams."""
 
-    __slots__ = ("_damaged", "_needed", "_parts", "_size")
+    __slots__ = ("_error", "_needed", "_parts", "_size")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
         self._needed = _PRELUDE_BYTES
-        self._damaged: ValueError | None = None
+        self._error: ValueError | None = None
 
     def feed(self, portion: bytes) -> list[Frame]:
         """Raises ValueError for bytes that are no frame, after the events before them have been returned."""
         self._parts.append(portion)
         self._size += len(portion)
-        if self._size < self._needed and self._damaged is None:
+        if self._size < self._needed and self._error is None:
             return []
         content, begin = b"".join(self._parts), 0
         events: list[Frame] = []
@@ -44,7 +44,7 @@ class FrameSplitter:
                 begin = end
             self._needed = end - begin
         except ValueError as problem:
-            self._damaged = problem
+            self._error = problem
             if not events:
                 raise
         self._parts, self._size = [content[begin:]], len(content) - begin
@@ -52,8 +52,8 @@ class FrameSplitter:
 
     def finish(self) -> list[Frame]:
         """An incomplete frame at the end is dropped."""
-        if self._damaged is not None:
-            raise self._damaged
+        if self._error is not None:
+            raise self._error
         return []
 
 
@@ -65,7 +65,7 @@ def _frame_length(content: bytes, begin: int) -> int:
     if length > _MAX_FRAME_BYTES:
         raise TooLong("an event is longer than 8 MB")
     if length < _PRELUDE_BYTES + 4:
-        raise ValueError("a frame is shorter than its own head")
+        raise ValueError("the length of a frame is too small")
     return int(length)
 
 

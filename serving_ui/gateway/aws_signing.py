@@ -41,7 +41,9 @@ _OTHER_PROFILE = (
     "The endpoint uses the instance profile {wanted}, but this machine has {found}. "
     "The person who manages the endpoint must give the one that the machine has, or access keys."
 )
-_NOT_RENEWED = "AWS does not renew the keys of this machine's instance profile. Try again."
+_NOT_RENEWED = (
+    "The keys of this machine's instance profile have expired, and AWS gives no new ones. Try again."
+)
 
 
 class AwsSigner:
@@ -96,7 +98,7 @@ class _CachedKeys:
 class _InstanceProfileKeys:
     """The keys of this machine's instance profile, renewed before they expire.
 
-    While they are valid no query waits for their renewal. After each call the metadata service is left alone for _RETRY_SECONDS.
+    While they are valid no query waits for their renewal. The metadata service is called at most once in _RETRY_SECONDS.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -28,8 +28,8 @@ _STREAM = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Caller:
@@ -65,12 +65,12 @@ class Caller:
         received_id = self._headers.get(b"x-request-id")
         self.request_id = (
             received_id
-            if received_id and _ID.fullmatch(received_id)
+            if received_id and _REQUEST_ID.fullmatch(received_id)
             else getrandbits(128).to_bytes(16).hex().encode()
         )
 
     def bearer(self) -> str:
-        """The access token. Raises when the header is there twice, since a proxy may have checked the other one."""
+        """The access token; empty without one. Raises if the header is there twice, since a proxy may have checked the other one."""
         if len(self._headers) != len(self._scope["headers"]) and self._count_headers(b"authorization") > 1:
             raise invalid("The request has the header Authorization more than once. Send it once.")
         kind, _, token = self._headers.get(b"authorization", b"").partition(b" ")
@@ -79,7 +79,7 @@ class Caller:
     def traceparent(self) -> str:
         """The caller's trace context (W3C); empty without a valid one."""
         header = self._headers.get(b"traceparent")
-        return header.decode() if header and _TRACE.fullmatch(header) else ""
+        return header.decode() if header and _TRACEPARENT.fullmatch(header) else ""
 
     async def body(self, limit: BodyLimit) -> bytes:
         """The whole body, decompressed. Raises GatewayError as soon as it exceeds the limit."""
@@ -135,5 +135,5 @@ class Caller:
         return sum(1 for name, _value in self._scope["headers"] if name == wanted)
 
     def _gateway_headers(self) -> tuple[Header, Header]:
-        own = self._overhead = self.overhead_ms()
-        return (b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % own)
+        overhead = self._overhead = self.overhead_ms()
+        return (b"x-request-id", self.request_id), (b"x-gateway-overhead-ms", b"%.3f" % overhead)

@@ -1,6 +1,6 @@
 """A circuit breaker for each upstream host: after repeated failures it gets no queries for a while, then one as a probe.
 
-Failures are those of the host itself: no connection, no reply in time, no valid reply, and 502, 503, 504 and 529, as a status or
+Failures are those of the host itself: no connection, no reply in time, no valid reply, and 502, 503, 504 and 529, as the status or
 reported within an answer. Any other reply, an error too, shows that the host works, and closes the circuit. A timeout of an
 endpoint whose timeouts are shorter than the default does not count.
 """

@@ -20,9 +20,9 @@ _MAX_HEADER_BYTES = 64 * 1024
 _ENCODING = b"content-encoding"
 _ENCODING_LENGTH = len(_ENCODING)
 _TOO_MANY_HEADERS = "the reply has too many headers"
-# The longest request for which `closed_unread` can be told: TLS adds some 25 bytes to each 16 kB, and the bytes that the kernel
+# The longest request for which `closed_unread` is determined: TLS adds some 25 bytes to each 16 kB, and the bytes that the kernel
 # reports as unacknowledged must not exceed the request because of them.
-_MAX_CERTAIN_BYTES = 8 * 1024 * 1024
+_MAX_CHECKED_REQUEST_BYTES = 8 * 1024 * 1024
 
 
 class UpstreamFault(Exception):
@@ -107,12 +107,13 @@ class Connection(asyncio.Protocol):
         self._request_bytes = len(message)
         self.has_head = self.is_complete = self.keep_alive = False
         self._unparsed_bytes = 0
-        """Bytes received since the parser last gave anything: it buffers an incomplete line of headers or trailers."""
+        """Bytes of an incomplete line of headers or trailers, which httptools buffers; limited by _MAX_HEADER_BYTES."""
         cast(asyncio.Transport, self._transport).write(message)
 
-    def is_quiet(self) -> bool:
-        """Nothing to read: no end of the connection, no late reply. Asks the socket (0.5 us), since the event loop may be behind."""
-        return not (self.is_closed or self._poll(0))
+    def is_stale(self) -> bool:
+        """Whether an idle connection was closed or has data to read (a late reply). Polls the socket (0.5 us): the event loop may be
+        behind."""
+        return self.is_closed or bool(self._poll(0))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The provider will send nothing more. asyncio closes the connection."""
         self.is_closed = True
-        if not (self.is_complete or self.has_received or self._request_bytes > _MAX_CERTAIN_BYTES):
+        if not (self.is_complete or self.has_received or self._request_bytes > _MAX_CHECKED_REQUEST_BYTES):
             self.closed_unread = self._unacknowledged() >= self._request_bytes
 
     def connection_lost(self, exc: Exception | None) -> None:

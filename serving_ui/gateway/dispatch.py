@@ -28,7 +28,7 @@ from serving_ui.lib.egress import EgressRefused
 from serving_ui.lib.retry_after import retry_after_seconds
 
 _MAX_ERROR_BYTES = 64 * 1024
-_HOST_FAILURES = frozenset({502, 503, 504, 529})
+_HOST_FAILURE_STATUSES = frozenset({502, 503, 504, 529})
 """Statuses that count for the circuit breaker."""
 
 
@@ -41,7 +41,7 @@ class Dispatcher:
         self._auth = ProviderAuth(client)
 
     async def answer(self, first: Attempt, *, fallbacks: Sequence[Entity] = ()) -> None:
-        """Attempt until one succeeds. Raises the GatewayError of the last attempt, or CallerDisconnected."""
+        """Make attempts until one succeeds. Raises the GatewayError of the last attempt, or CallerDisconnected."""
         query, task = first.query, asyncio.current_task(self._client.loop)
         timeouts = query.endpoint.timeouts or self._client.timeouts
         watchdog = RequestWatchdog(query.caller.receive, timeouts, self._wheel, task)
@@ -116,7 +116,7 @@ class Dispatcher:
             )  # before the first byte it is a rejection, though it came with 200
             raise
         finally:
-            if circuit.failures or status in _HOST_FAILURES:
+            if circuit.failures or status in _HOST_FAILURE_STATUSES:
                 _record_status(circuit, status)
             reply.release()
 
@@ -172,14 +172,14 @@ class Dispatcher:
 
 def _record_status(circuit: CircuitBreaker, status: int) -> None:
     """`status` is the reply's, or that of a failure which it reported."""
-    if status in _HOST_FAILURES:
+    if status in _HOST_FAILURE_STATUSES:
         circuit.record_failure(monotonic())
     else:
         circuit.record_success()
 
 
 def _retry_delay(failure: AttemptFailed, attempts: int, delayed: float) -> float | None:
-    """Seconds until the same entity gets the query again; None when it must not."""
+    """Seconds until the same entity gets the query again; None if it may not be repeated."""
     if not failure.may_retry:
         return None
     return retries.retry_delay(attempts=attempts, spent=delayed, retry_after=failure.retry_after)

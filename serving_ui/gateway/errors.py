@@ -31,7 +31,7 @@ _NOT_SECRET_HEADERS = frozenset(
     {"content-type", "accept", "user-agent", "openai-organization", "accept-encoding", "anthropic-version"}
 )
 # Some vendors repeat a part of the rejected key: "Incorrect API key provided: sk-ab***yz".
-_LOOKS_SECRET = re.compile(
+_SECRET_PATTERN = re.compile(
     r"\b(?:sk|pk|dapi|key|ghp|xox[abp])[-_][\w*.\-]{6,}|\bdapi[0-9a-f]{16,}|\bBearer\s+\S{6,}", re.I
 )
 _AWS_KEY_ID = re.compile(r"Credential=([^/,\s]+)/")
@@ -91,7 +91,7 @@ def unauthenticated() -> GatewayError:
 
 
 def endpoint_not_found(name: str) -> GatewayError:
-    """The same whether it does not exist or the caller may not see it."""
+    """The same sentence whether the endpoint does not exist or the caller may not see it, so that names cannot be probed."""
     return GatewayError(
         404, f"Endpoint {_shortened(name)} does not exist, or you may not query it. Check its name."
     )
@@ -99,7 +99,8 @@ def endpoint_not_found(name: str) -> GatewayError:
 
 def not_queryable(name: str) -> GatewayError:
     return GatewayError(
-        403, f"You may see endpoint {_shortened(name)} but not query it. Ask its owner for Can query."
+        403,
+        f"You may see endpoint {_shortened(name)} but not query it. Ask its owner for the permission Can query.",
     )
 
 
@@ -107,8 +108,8 @@ def from_provider_reply(
     *, status: int, headers: Mapping[str, str], body: bytes, endpoint: str, secrets: Iterable[str]
 ) -> GatewayError:
     """The error for the caller when the provider replies with an error status."""
-    words = provider_message(body, secrets=secrets)
-    quoted = f" The provider said: {words}" if words else ""
+    message = provider_message(body, secrets=secrets)
+    quoted = f" The provider said: {message}" if message else ""
     if status in {401, 403}:
         return GatewayError(
             400,
@@ -124,15 +125,15 @@ def from_provider_reply(
     if status == 429:
         return _provider_limit(headers, body, quoted)
     if status in {408, 504}:
-        return GatewayError(504, f"The provider gave up waiting ({status}). Try again.{quoted}")
+        return GatewayError(504, f"The provider reported a timeout ({status}). Try again.{quoted}")
     if status == 409:
         return GatewayError(409, f"The provider reported a conflict (409).{quoted}")
     if status in {424, 500}:  # 424: Bedrock, when the model that it runs has failed
         return GatewayError(500, f"The provider failed ({status}).{quoted}")
     if status == 501:
-        return GatewayError(501, f"The provider cannot do this (501).{quoted}")
+        return GatewayError(501, f"The provider does not support this request (501).{quoted}")
     if status > 501:
-        # Clients repeat what has a Retry-After, so it is set only if the provider has done no work.
+        # Clients repeat a request whose answer has a Retry-After, so it is set only if the provider has done no work.
         after = _retry_after(headers) if retries.is_retryable(status, headers) else None
         return GatewayError(
             503, f"The provider is not available ({status}). Try again later.{quoted}", retry_after=after
@@ -161,11 +162,11 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
 
 def provider_message(body: bytes, *, secrets: Iterable[str], max_chars: int = MAX_MESSAGE_CHARS) -> str:
     """The message of a provider's error body without secrets, at most `most` characters."""
-    text, is_whole = _message(body)
+    text, is_complete = _message(body)
     if len(text) > _MAX_CHARS_READ:
-        text, is_whole = text[:_MAX_CHARS_READ], False
+        text, is_complete = text[:_MAX_CHARS_READ], False
     # Before the text is cut: the part of a secret before the cut would not be found.
-    text = _LOOKS_SECRET.sub("[secret]", redact(text, secrets, is_cut=not is_whole))
+    text = _SECRET_PATTERN.sub("[secret]", redact(text, secrets, is_cut=not is_complete))
     printable = "".join(character if character.isprintable() else " " for character in text)
     words = " ".join(printable.split())
     return words if len(words) <= max_chars else words[:max_chars] + "…"

@@ -1,6 +1,6 @@
 """`/metrics`: what a Meter has counted, in Prometheus's text format.
 
-Which endpoints there are and how busy they are is not public: the reader needs an admin's token, unless the network is trusted
+The names and the traffic of endpoints are not public: the reader needs an admin's token, unless the network is trusted
 (SERVING_UI_METRICS=open).
 
 Why not prometheus_client's custom collector (tried with 0.26, November 2026): it gives the same samples, but takes 2.6 times the
@@ -54,11 +54,11 @@ def text(counts: Counts, gauges: Iterable[Gauge]) -> str:
     lines: list[str] = []
     for name, kind, help_text, samples in _families(counts):
         lines += family(name, kind, help_text, samples)
-    named = ""
+    previous_name = ""
     for gauge in sorted(gauges, key=lambda each: each.name):
-        if gauge.name != named:
+        if gauge.name != previous_name:
             lines += [f"# HELP {gauge.name} {gauge.help}", f"# TYPE {gauge.name} gauge"]
-        named = gauge.name
+        previous_name = gauge.name
         lines.append(f"{gauge.name}{_labels(gauge.labels)} {gauge.value:.15g}")
     return "\n".join(lines) + "\n"
 
@@ -126,32 +126,32 @@ _COUNTERS: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, float]]], 
     ),
     (
         "serving_ui_tokens_total",
-        "Tokens that were asked with (in) and answered (out).",
+        "Tokens of requests (in) and of answers (out).",
         "direction",
         lambda counted: {"in": counted["in"], "out": counted["out"]},
     ),
     (
         "serving_ui_token_details_total",
-        "Tokens that have a price of their own: of those in, read from a cache (cached) or written to one (cache_written); of those out, of reasoning.",
+        "Parts of the tokens that providers price separately: input read from a cache (cached) or written to one (cache_written), and output for reasoning (reasoning).",
         "detail",
         # Counts of a process of an older version lack these keys.
         lambda counted: {name: counted.get(name, 0) for name in ("cached", "cache_written", "reasoning")},
     ),
     (
         "serving_ui_retries_total",
-        "Times that a provider was asked again.",
+        "Retries: requests sent to the same served entity again.",
         "",
         lambda counted: {"": counted["retries"]},
     ),
     (
         "serving_ui_fallbacks_total",
-        "Times that another served entity was asked instead.",
+        "Fallbacks: requests sent to another served entity after a failure.",
         "",
         lambda counted: {"": counted["fallbacks"]},
     ),
 )
 _HISTOGRAMS = (
-    ("upstream", "Time from asking a provider to the end of its answer."),
+    ("upstream", "Time from the request to a provider to the end of its answer."),
     ("first_byte", "Time from a request to the first byte of its answer."),
 )
 

@@ -19,8 +19,8 @@ _MAX_CONTEXT_CHARS = 8192
 _COMPLETIONS = Task.COMPLETIONS  # a global, because an enum's member is looked up at each access
 _REQUIRED_FIELDS: dict[Task, tuple[str, str, tuple[type, ...]]] = {
     Task.CHAT: ("messages", "a list of messages", (list,)),
-    Task.COMPLETIONS: ("prompt", "a text or a list of texts", (str, list)),
-    Task.EMBEDDINGS: ("input", "a text or a list of texts", (str, list)),
+    Task.COMPLETIONS: ("prompt", "a string or a list of strings", (str, list)),
+    Task.EMBEDDINGS: ("input", "a string or a list of strings", (str, list)),
 }
 """(field, its description, its types) that a body of the task must have."""
 
@@ -34,9 +34,9 @@ class InferenceRequest:
     is_response: bool = False
     """Whether it is a request of the Responses API."""
     max_output_tokens: int = 0
-    """What the model may write, in all its answers, by the request's own numbers; 0 without any."""
+    """The most tokens that the model may write in all its answers, by parameters such as `max_tokens`; 0 without any."""
     is_unbounded: bool = True
-    """Whether the request has no such number."""
+    """Whether the request has no such parameter."""
     shows_usage: bool = False
     """Whether the caller of a stream asks for the chunk with the token counts."""
     client_request_id: str = ""
@@ -49,7 +49,7 @@ class InferenceRequest:
 
     @property
     def expected_tokens(self) -> int:
-        """What the request may use by its own numbers: the estimated input and the most that the model may write."""
+        """The estimated tokens of the input and `max_output_tokens`."""
         return estimate(self.text_length) + self.max_output_tokens
 
 
@@ -120,7 +120,7 @@ def _client_request_id(body: dict[str, Any]) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or len(value) > _MAX_ID_CHARS:
-        raise invalid(f"The field client_request_id must be a text of at most {_MAX_ID_CHARS} characters.")
+        raise invalid(f"The field client_request_id must be a string of at most {_MAX_ID_CHARS} characters.")
     return value
 
 
@@ -129,7 +129,7 @@ def _usage_context(body: dict[str, Any]) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise invalid("The field usage_context must be an object of texts.")
+        raise invalid("The field usage_context must be an object whose values are strings.")
     if sum(len(name) + len(text) for name, text in value.items()) > _MAX_CONTEXT_CHARS:
         raise invalid(f"The field usage_context is longer than {_MAX_CONTEXT_CHARS} characters.")
     return value

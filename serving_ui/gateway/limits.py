@@ -93,21 +93,20 @@ class Limits:
         if not endpoint.limits:
             return _NO_RESERVATION
         declared = max(tokens, 1)
-        rules = self._principal_limits(endpoint, principal)
+        principal_limits = self._principal_limits(endpoint, principal)
         reserved = declared
-        if (
-            is_unbounded and rules.average_undeclared
-        ):  # an average alone must not make a call exceed its limit
-            fitting = rules.smallest_token_limit // self._share_count(now)
-            reserved = max(declared, min(declared + rules.average_undeclared, fitting))
-        demands, shared, shared_entries = rules.demands(reserved), self._shared, None
+        if is_unbounded and principal_limits.average_undeclared:
+            # The average alone must not make a call exceed its limit.
+            fitting = principal_limits.smallest_token_limit // self._share_count(now)
+            reserved = max(declared, min(declared + principal_limits.average_undeclared, fitting))
+        demands, shared, shared_entries = principal_limits.demands(reserved), self._shared, None
         if not demands:
             return _NO_RESERVATION
         if shared is None:
-            local = self._admit_local(demands, rules.limits, now)
+            local = self._admit_local(demands, principal_limits.limits, now)
         else:
-            local, shared_entries = await self._admit_shared(shared, demands, rules.limits, now)
-        if not rules.counts_tokens:
+            local, shared_entries = await self._admit_shared(shared, demands, principal_limits.limits, now)
+        if not principal_limits.counts_tokens:
             return _NO_RESERVATION
         return Reservation(
             self._windows,
@@ -116,7 +115,7 @@ class Limits:
             shared_entries and shared_entries.only(TOKENS),
             reserved=reserved,
             declared=declared,
-            principal_limits=rules if is_unbounded else None,
+            principal_limits=principal_limits if is_unbounded else None,
         )
 
     def _principal_limits(self, endpoint: Endpoint, principal: Principal) -> PrincipalLimits:
@@ -190,7 +189,7 @@ class Limits:
             _log.warning("Rate limits: each process admits its share, because %s.", reason)
 
     def _set_mode(self, mode: Mode) -> None:
-        self._holder.limits = mode.value
+        self._holder.limits_mode = mode.value
 
 
 class Reservation:

@@ -1,6 +1,6 @@
 """Counts the queries of this gateway process, in memory, and adds the counts of the other gateway processes of this machine.
 
-Each process writes its counts to a file of its own every SHARE_SECONDS, beside a lock file that it holds while it runs. A process
+Each process writes its counts to a file of its own every WRITE_INTERVAL_SECONDS, beside a lock file that it holds while it runs. A process
 that is asked for metrics adds up all files. The counts of ended processes are moved into one common file, so that no sum decreases
 when a process is replaced.
 
@@ -31,7 +31,7 @@ from serving_ui.gateway.record import Record
 OVERHEAD_MS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 25.0, 100.0)
 LATENCY_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000)
 _LATENCY_MS = tuple(map(float, LATENCY_MS))  # comparing floats with floats is faster
-SHARE_SECONDS = 2.0
+WRITE_INTERVAL_SECONDS = 2.0
 
 
 def _fields(*names: str) -> Callable[[Record], tuple[Any, ...]]:
@@ -44,7 +44,7 @@ _outcome = _fields(
 )
 _tokens = _fields("tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning")
 _COUNTS, _LOCK = ".counts", ".lock"
-_DEPARTED = "departed"
+_ENDED_PROCESSES = "departed"  # a file name that other versions use too
 _log = logging.getLogger("serving_ui.gateway")
 
 Counts = dict[str, Any]
@@ -73,7 +73,7 @@ class Meter:
         self._lock = -1
         self._problem = ""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._share_periodically, name="gateway-meter", daemon=True)
+        self._thread = threading.Thread(target=self._write_periodically, name="gateway-meter", daemon=True)
 
     def record(self, record: Record) -> None:
         """Count one query."""
@@ -99,7 +99,7 @@ class Meter:
                 _observe(counts["first_byte"], _LATENCY_MS, first_byte)
 
     def start(self) -> None:
-        """Begin to share the counts with the other processes."""
+        """Begin to write the counts to this process's file, for the other processes."""
         try:
             self._lock = lockfiles.create(self._path(self._name, _LOCK))
         except OSError as problem:
@@ -115,12 +115,12 @@ class Meter:
         if not self._problem:
             return None
         return (
-            f"The metrics of this process cannot be shared in the data folder ({self._problem}), so that sums lack what it counts. "
+            f"The metrics of this process cannot be shared in the data folder ({self._problem}), so the sums of /metrics lack its counts. "
             f"Make room there, or give the gateway's user the right to write{'' if self._lock >= 0 else ', and restart it'}."
         )
 
     def stop(self) -> None:
-        """Share the counts a last time; other processes go on adding them."""
+        """Write the counts a last time; other processes go on adding them to theirs."""
         self._stop.set()
         if self._lock >= 0:
             self._thread.join(5)
@@ -131,14 +131,16 @@ class Meter:
         """(counts of all processes, current values)."""
         own = from_json(self._own())
         try:
-            everybody = [own, *self._others()]
+            all_processes = [own, *self._others()]
         except OSError:
-            everybody = [own]  # the folder is unusable, which `start` has logged: only this process counts
+            all_processes = [
+                own
+            ]  # the folder is unusable, which `start` has logged: only this process counts
         counts: Counts = {}
         gauges: dict[tuple[str, str], Gauge] = {}
-        for each in everybody:
-            _add(counts, each["counts"])
-            for gauge in (Gauge(*values) for values in each.get("gauges", ())):
+        for process in all_processes:
+            _add(counts, process["counts"])
+            for gauge in (Gauge(*values) for values in process.get("gauges", ())):
                 key = (gauge.name, repr(sorted(gauge.labels.items())))
                 gauges[key] = max(gauges.get(key, gauge), gauge, key=lambda one: one.value)
         return counts, list(gauges.values())
@@ -150,16 +152,16 @@ class Meter:
             {"counts": {"overhead": self._overhead, "endpoints": self._endpoints}, "gauges": gauges}
         )
 
-    def _share_periodically(self) -> None:
-        left = b""
+    def _write_periodically(self) -> None:
+        written = b""
         is_over = False
         while not is_over:
-            is_over = self._stop.wait(SHARE_SECONDS)
+            is_over = self._stop.wait(WRITE_INTERVAL_SECONDS)
             try:
                 own = self._own()
-                if own != left:
+                if own != written:
                     _write(self._path(self._name, _COUNTS), own)
-                left, self._problem = own, ""
+                written, self._problem = own, ""
             except Exception as problem:  # a bug must not end this thread
                 self._report(problem)
 
@@ -177,10 +179,10 @@ class Meter:
         """The counts in the other files. Moves those of ended processes into the common file."""
         running: list[Counts] = []
         with _exclusive_access(self._folder):
-            past = _read(self._path(_DEPARTED, _COUNTS)) or {"counts": {}, "names": []}
+            past = _read(self._path(_ENDED_PROCESSES, _COUNTS)) or {"counts": {}, "names": []}
             ended = []
             for path in self._folder.glob(f"*{_COUNTS}"):
-                if path.stem in (self._name, _DEPARTED):
+                if path.stem in (self._name, _ENDED_PROCESSES):
                     continue
                 is_alive = _is_alive(
                     self._path(path.stem, _LOCK)
@@ -195,7 +197,7 @@ class Meter:
                 if path.stem not in past["names"]:  # else it was added before, but its file was not deleted
                     _add(past["counts"], content["counts"])
             if ended:
-                _write(self._path(_DEPARTED, _COUNTS), to_json({**past, "names": ended}))
+                _write(self._path(_ENDED_PROCESSES, _COUNTS), to_json({**past, "names": ended}))
             for name in ended:
                 self._path(name, _COUNTS).unlink(missing_ok=True)
                 self._path(name, _LOCK).unlink(missing_ok=True)

@@ -24,21 +24,21 @@ def address_of(url: str) -> HttpUrl:
     try:
         return http_url.parse(url)
     except InvalidUrl as problem:
-        raise InvalidUpstreamRequest("its address cannot be understood") from problem
+        raise InvalidUpstreamRequest("its address is not a valid URL") from problem
 
 
-def fields(request: UpstreamRequest, to: HttpUrl) -> list[tuple[str, str]]:
+def header_fields(request: UpstreamRequest, address: HttpUrl) -> list[tuple[str, str]]:
     """The header fields in order, without `content-length`."""
-    return [("host", to.authority), ("accept-encoding", "identity"), *request.headers]
+    return [("host", address.authority), ("accept-encoding", "identity"), *request.headers]
 
 
-def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
+def head(request: UpstreamRequest, address: HttpUrl) -> bytes:
     """The head up to the value of `content-length`, which is its last field. Raises InvalidUpstreamRequest.
 
     A line break in a header (a key pasted with its newline) would let its value add headers or a second request.
     """
-    lines = [f"{request.method} {to.target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in fields(request, to)]
+    lines = [f"{request.method} {address.target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in header_fields(request, address)]
     lines.append("content-length: ")
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
@@ -51,7 +51,7 @@ def head(request: UpstreamRequest, to: HttpUrl) -> bytes:
         ) from problem
 
 
-def trust() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """A TLS context with the system's certificate authorities, or certifi's where it has none (slim images). Takes 20 ms."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:

@@ -78,7 +78,7 @@ class Origin:
                 f"its certificate is not valid for {self.host}: {problem.verify_message}"
             ) from problem
         except (OSError, ssl.SSLError) as problem:
-            raise ConnectFailed(problem.strerror or "no connection") from problem
+            raise ConnectFailed(problem.strerror or "no connection could be made") from problem
         return connection
 
     async def _resolved(self, policy: EgressPolicy) -> list[str]:
@@ -89,7 +89,7 @@ class Origin:
             return self._addresses
         if self._resolving is None:
             self._resolving = loop.create_task(self._resolve(policy))
-            self._resolving.add_done_callback(self._resolution_over)
+            self._resolving.add_done_callback(self._on_resolved)
         # Shielded: when one caller disconnects, the others go on waiting for the same resolution.
         return await asyncio.shield(self._resolving)
 
@@ -103,7 +103,7 @@ class Origin:
             self._addresses, self._addresses_until = found, loop.time() + _ADDRESS_TTL_SECONDS
         return found
 
-    def _resolution_over(self, task: asyncio.Task[list[str]]) -> None:
+    def _on_resolved(self, task: asyncio.Task[list[str]]) -> None:
         self._resolving = None
         if not task.cancelled():
             task.exception()  # retrieved, or asyncio logs an error when every waiting caller has disconnected
@@ -119,7 +119,7 @@ class Pool:
     def __init__(self) -> None:
         self._by_key: dict[PoolKey, list[Connection]] = {}
         self._all: dict[Connection, None] = {}
-        """Ordered by the time since when they are idle."""
+        """Oldest first, by `idle_since`."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -131,7 +131,7 @@ class Pool:
             del self._all[connection]
             if (
                 connection.idle_since > now - _IDLE_SECONDS
-                and connection.is_quiet()
+                and not connection.is_stale()
                 and (connection.policy is policy or _is_allowed(connection, policy))
             ):
                 return connection

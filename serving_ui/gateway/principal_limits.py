@@ -42,7 +42,7 @@ class PrincipalLimits:
         self._demands_without_tokens = None if token_limits else self._demands(1)
 
     def demands(self, tokens: int) -> Demands:
-        """What a call of `tokens` wants from each window. Raises GatewayError when a window can never admit it."""
+        """The demand of a call of `tokens` on each window. Raises NotAdmitted if a window can never admit it."""
         if self._demands_without_tokens is not None:
             return self._demands_without_tokens
         return self._demands(tokens)
@@ -103,8 +103,8 @@ def limit_reached(limit: Limit, wait_ns: int, *, share: int | None = None) -> No
         state = f"is 0 {limit.unit} per minute, so it takes no calls. Ask the person who manages it."
     elif share is not None:
         state = (
-            f"is {_amount(limit)} per minute. As gateway processes cannot count together at the moment, each admits its "
-            f"share, and this one's, {share}, has been reached. Try again in {seconds} s."
+            f"is {_amount(limit)} per minute. The gateway processes do not count together at the moment, so each enforces its "
+            f"share of the limit. The share of this one, {share}, has been reached. Try again in {seconds} s."
         )
     else:
         state = f"is {_amount(limit)} per minute and has been reached. Try again in {seconds} s."
@@ -112,7 +112,7 @@ def limit_reached(limit: Limit, wait_ns: int, *, share: int | None = None) -> No
 
 
 def exceeds_limit(limit: Limit, tokens: int) -> NotAdmitted:
-    """The error of a call that is larger than the limit: 400, since waiting does not help. A limit of 0 is just reached."""
+    """The error of a call that is larger than the limit: 400, since waiting does not help. A limit of 0 has the error of a reached limit."""
     if limit.per_minute == 0:
         return limit_reached(limit, 60 * SECOND_NS)
     return NotAdmitted(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-STATUS_CALLER_LEFT = 499
-"""Recorded for a caller that disconnected before its answer. Nobody receives it; nginx has the same status."""
+STATUS_CLIENT_CLOSED_REQUEST = 499
+"""Recorded if the caller disconnected before its answer; never sent. nginx records the same status under this name."""
 
 COMPLETE = "complete"
 TRUNCATED = "truncated"
@@ -33,7 +33,7 @@ class Record(NamedTuple):
     provider: str = ""
     model: str = ""
     status: int = 0
-    """The HTTP status that the caller got, or STATUS_CALLER_LEFT."""
+    """The HTTP status that the caller got, or STATUS_CLIENT_CLOSED_REQUEST."""
     completeness: str = COMPLETE
     """One of the constants above."""
     error_code: str = ""

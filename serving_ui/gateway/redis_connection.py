@@ -153,10 +153,10 @@ class RedisConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *lines, self._partial_line = (self._partial_line + data).split(b"\r\n")
         if len(self._partial_line) > _MAX_LINE_BYTES:
-            self.close("Redis answers in a way that is not understood")
+            self.close("Redis sent an invalid reply")
         for line in lines:
             if not self._pending:
-                self.close("Redis answers what was not asked")
+                self.close("Redis sent a reply without a command")
                 return
             reply = self._pending.popleft()[1]
             if reply is None or reply.done():

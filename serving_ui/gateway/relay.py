@@ -5,7 +5,7 @@ API with the provider's last event). If it was cut, timed out, malformed or repo
 (in the Responses API with `response.failed`, if the provider sent that). Nothing is sent before the first event has arrived, so
 that an earlier failure is an ordinary error response with a status, and a fallback can be tried.
 
-While a provider sends only signs of life (pings, comments, events without content for the caller), the caller gets a keep-alive
+While a provider sends only pings, comments or events without content for the caller, the caller gets a keep-alive
 every KEEP_ALIVE_SECONDS, because a load balancer would close a silent connection. A keep-alive begins the stream: a failure after
 it is an error event.
 """
@@ -25,7 +25,7 @@ from serving_ui.gateway.response_translator import pass_through
 from serving_ui.gateway.upstream import Reply
 
 KEEP_ALIVE_SECONDS = 15.0
-"""The least time between two keep-alives, as the standard of server-sent events advises."""
+"""Minimum time between two keep-alives, as the standard of server-sent events advises."""
 _KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
 _BLANK_LINES = b"\n\n"
 _EVENT_PREFIXES = (b"data:", b"event:", b"error:")

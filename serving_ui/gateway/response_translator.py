@@ -88,18 +88,18 @@ class ResponseTranslator:
             return pass_through(content, self.counter, self.fail)
         response = _checked(read_json(content), content, self.fail)
         try:
-            made = to_openai_response(self.wire_format, response, self.request_context())
+            answer = to_openai_response(self.wire_format, response, self.request_context())
         except MalformedResponse as problem:
             raise GatewayError(
                 500,
-                "The provider's answer cannot be understood, because it has not the shape that its documentation promises. "
+                "The provider's answer cannot be understood, because it does not have the documented format. "
                 "Try again, or tell the person who manages the endpoint.",
             ) from problem
         except ProviderError as failed:
             self.counter.read_usage(failed.counts)
             raise self.fail(failed) from failed
-        self.counter.read_reply(made)
-        return json_text.write(made)
+        self.counter.read_reply(answer)
+        return json_text.write(answer)
 
 
 def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be_cut: bool = False) -> bytes:
@@ -108,8 +108,8 @@ def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be
     Parsing is slow, so it is done only if `_is_plain` cannot show by a few searches that the reply has an answer and no failure.
     `may_be_cut`: the connection ended with the body, so HTTP does not say whether it is complete.
     """
-    counted = counter.scan_reply(content)
-    if not counted or may_be_cut or not _is_plain(content, counted):
+    usage_offset = counter.scan_reply(content)
+    if not usage_offset or may_be_cut or not _is_plain(content, usage_offset):
         response = _checked(read_json(content, accept_lone_surrogates=True), content, fail)
         if not provider_errors.has_output(response):
             raise _empty()
@@ -117,17 +117,17 @@ def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be
     return json_text.without_infinity(content)
 
 
-def _is_plain(content: bytes, counted: int) -> bool:
+def _is_plain(content: bytes, usage_offset: int) -> bool:
     """Whether the bytes begin and end as a JSON object, contain an answer, are well-formed around the usage, and have no error.
 
-    `counted` is the offset of the usage, as `TokenCounter.scan_reply` returns it.
+    `usage_offset` is what `TokenCounter.scan_reply` has returned.
     """
     size = len(content)
     if not (content[0] == _OPENING_BRACE and content[-1] == _CLOSING_BRACE):
         stripped = content.strip()
         if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             return False
-    is_last = counted == size - 1 and content[-1] == _CLOSING_BRACE  # the usual case
+    is_last = usage_offset == size - 1 and content[-1] == _CLOSING_BRACE  # the usual case
     if not is_last and _AFTER_USAGE.match(content, content.rfind(b'"usage"')) is None:
         return False
     # bytes.find is fast, a regular expression's search is not.
@@ -159,13 +159,13 @@ def _unreadable(content: bytes) -> GatewayError:
     beginning = content[:_EDGE_BYTES].strip()
     what = "is empty" if not beginning else "is a web page" if beginning[:1] == b"<" else "is no JSON object"
     if beginning[:1] == b"{":
-        if _is_cut(content):  # a wrong content-length, or a cut connection
+        if _is_cut(content):  # a wrong content-length, or a lost connection
             return GatewayError(503, "The provider's answer ended before it was complete. Try again.")
         what = "is no valid JSON"
     return GatewayError(
         500,
         f"The provider's answer cannot be read: it {what}. "
-        "The person who manages the endpoint must check the address that it leads to.",
+        "The person who manages the endpoint must check the provider's address in its config.",
     )
 
 
@@ -181,5 +181,5 @@ def _is_cut(content: bytes) -> bool:
 def _empty() -> GatewayError:
     return GatewayError(
         500,
-        "The provider's answer holds nothing that answers the question. Try again, or tell the person who manages the endpoint.",
+        "The provider's answer contains no output of the model. Try again, or tell the person who manages the endpoint.",
     )

@@ -35,9 +35,9 @@ _RETRYABLE_STATUSES = frozenset({429, 503, 529})
 
 
 def retry_delay(*, attempts: int, spent: float, retry_after: float | None) -> float | None:
-    """Seconds until the next attempt; None when there shall be none.
+    """Seconds until the next attempt; None for no further attempt.
 
-    `attempts` were made, `spent` seconds were delays, `retry_after` are the seconds that the provider asks for, if it does.
+    `attempts`: how many were made. `spent`: seconds of all delays so far. `retry_after`: seconds from the provider's Retry-After.
     """
     if attempts >= MAX_ATTEMPTS:
         return None

@@ -15,7 +15,7 @@ PREFIX = "sup_"
 
 
 def make_session_token(*, key: bytes, user_id: str, expires: float) -> str:
-    """A bearer value for `user_id` that is valid until the Unix time `expires`."""
+    """A session token for `user_id` that is valid until the Unix time `expires`."""
     if not key:
         raise ValueError("A session token cannot be signed without a key.")
     content = f"{int(expires)}:{user_id}".encode()

@@ -129,10 +129,10 @@ class SharedWindows:
             return WindowFull(keys[int(number) - 1], int(wait) * _NS_PER_US)
         return SharedEntries(tuple(zip(keys, result.split(" "), strict=True)))
 
-    def settle(self, taken: SharedEntries, *, reserved: int, used: int) -> None:
+    def settle(self, counted: SharedEntries, *, reserved: int, used: int) -> None:
         """Sent without waiting: if the connection is lost, the call stays counted as it was reserved."""
-        keys = [key for key, _ in taken.entries]
-        entries = [entry for _, entry in taken.entries]
+        keys = [key for key, _ in counted.entries]
+        entries = [entry for _, entry in counted.entries]
         if keys:
             self.connection.send(self._settle.evalsha(keys, [str(reserved), str(used), *entries]))
 
@@ -142,7 +142,7 @@ class SharedWindows:
         except RedisErrorReply as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        await self.prepare()  # somebody has flushed the scripts
+        await self.prepare()  # Redis was restarted, or its scripts were flushed
         return (await self.connection.call(script.evalsha(keys, arguments))).decode()
 
 

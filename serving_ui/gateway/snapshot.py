@@ -1,7 +1,7 @@
 """Everything that the gateway knows, as immutable data: principals, tokens, endpoints, limits, and secrets in plain text.
 
-A query reads `SnapshotHolder.current` once and uses that snapshot until it ends, so a change is never half in force. Where
-snapshots come from is not known here: `serving_ui/snapshots/` builds them. Field names of Endpoint, Limit, Timeouts and Principal
+A query reads `SnapshotHolder.current` once and uses that snapshot until it ends, so it sees each change completely or not at all. This module
+knows no database: `serving_ui/snapshots/` builds the snapshots. Field names of Endpoint, Limit, Timeouts and Principal
 are also keys in the cached snapshot in the data folder.
 """
 
@@ -124,16 +124,16 @@ class Snapshot:
 class SnapshotHolder:
     """Holds the newest snapshot. One assignment replaces it, so readers need no lock.
 
-    `rank_and_count`: this process's number, from 0, among the live gateway processes, and how many there are. `limits`: how rate
-    limits are counted at the moment (a value of `limits.Mode`).
+    `rank_and_count`: this process's number, from 0, among the live gateway processes, and how many there are. `limits_mode`:
+    how rate limits are counted at the moment (a value of `limits.Mode`).
     """
 
-    __slots__ = ("current", "limits", "rank_and_count")
+    __slots__ = ("current", "limits_mode", "rank_and_count")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.current = snapshot or Snapshot()
         self.rank_and_count = (0, 1)
-        self.limits = "own"
+        self.limits_mode = "own"
 
     def replace(self, snapshot: Snapshot) -> None:
         self.current = snapshot

@@ -40,7 +40,7 @@ LOG_INTERVAL_SECONDS = 60.0  # between two log lines about lost rows
 LOSS_REPORTED_SECONDS = 600.0  # how long after the last lost row /readyz reports it
 FORMAT = 1
 MAX_LINE_BYTES = 256 * 1024  # callers can add at most 50 kB to a record
-MAX_PORTION_BYTES = 4 * 1024 * 1024
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_NUMBER = 2**31 - 1  # the database column's limit
 _HEADER = to_json({"format": FORMAT, "fields": Record._fields}) + b"\n"
 _log = logging.getLogger("serving_ui.gateway")
@@ -125,7 +125,7 @@ class Spool:
         self._file, self._file_ends_at = -1, 0.0
 
     def _open_file(self) -> None:
-        """A new file."""
+        """Close the file and create the next one. Raises OSError."""
         now = monotonic()
         if now < self._reopen_at:
             raise _RetryLater("the spool's folder could not be written a moment ago")
@@ -139,14 +139,16 @@ class Spool:
             (self._folder / name).unlink(missing_ok=True)
             raise
         self._size, self._file_ends_at, self._reopen_at = len(_HEADER), now + self._max_seconds, 0.0
-        self._number = self._lost_since_written  # rows lost before leave their gap in this file
+        self._number = (
+            self._lost_since_written
+        )  # a gap in the numbers of this file shows the rows lost before it
 
     def _write(self, line: bytes) -> None:
         """Write the whole line, or close the file."""
         try:
             if os.write(self._file, line) != len(line):
                 with suppress(OSError):
-                    os.ftruncate(self._file, self._size)  # else a part of the line could be read as a row
+                    os.ftruncate(self._file, self._size)  # so that no part of the line is read as a row
                 raise OSError("the disk is full")
         except OSError:
             self.stop()
@@ -157,7 +159,7 @@ class Spool:
         self._lost_since_written += 1
         self._lost_at = monotonic()
         if not isinstance(problem, OSError):
-            self._problem = "it cannot be said in JSON"
+            self._problem = "it cannot be written as JSON"
         elif not isinstance(problem, _RetryLater):
             self._problem = (
                 problem.strerror or str(problem)
@@ -191,7 +193,7 @@ class Row(NamedTuple):
     line: bytes
 
 
-class Unusable(NamedTuple):
+class InvalidLine(NamedTuple):
     """An invalid line. `line` may be only its start; `reason` is a sentence."""
 
     offset: int
@@ -200,47 +202,47 @@ class Unusable(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Portion:
-    """Consecutive lines of a file. `offset` is where the next portion begins."""
+class Batch:
+    """Consecutive lines of a file. `offset` is where the next batch begins."""
 
     rows: list[Row]
-    unusable: list[Unusable]
+    invalid: list[InvalidLine]
     offset: int
     is_last: bool
-    """This is the end of the file, and its writer has closed it."""
+    """Whether the batch reaches the end of the file and the writer has closed it."""
 
 
 class NewerFormat(Exception):
     """The file was written by a newer version in a format that this one cannot read. The message is a sentence."""
 
 
-def read(path: Path, *, offset: int, max_lines: int) -> Portion:
+def read(path: Path, *, offset: int, max_lines: int) -> Batch:
     """At most `max_lines` lines of a file from `offset` on. Raises OSError (the file may have been deleted) and NewerFormat."""
     with path.open("rb") as file:
         # Checked before reading: what is read of a closed file is complete.
         is_closed = lockfiles.is_abandoned(file.fileno())
         header = _next_line(file)
-        if not header.is_whole and not is_closed:  # the writer is about to write it
-            return Portion(rows=[], unusable=[], offset=0, is_last=False)
-        names = _names(header.start)
+        if not header.is_complete and not is_closed:  # the writer is about to write it
+            return Batch(rows=[], invalid=[], offset=0, is_last=False)
+        names = _field_names(header.start)
         rows: list[Row] = []
-        unusable = []
+        invalid = []
         if names is None and offset == 0 and header.length:
-            unusable.append(Unusable(0, header.start, "The header of the file cannot be read."))
+            invalid.append(InvalidLine(0, header.start, "The header of the file cannot be read."))
         first = offset = max(offset, header.length)
         is_last = False
         file.seek(offset)
-        while len(rows) + len(unusable) < max_lines and offset - first < MAX_PORTION_BYTES:
+        while len(rows) + len(invalid) < max_lines and offset - first < MAX_BATCH_BYTES:
             line = _next_line(file)
-            if not line.length or not (line.is_whole or is_closed):
+            if not line.length or not (line.is_complete or is_closed):
                 is_last = is_closed
                 break
             try:
-                rows.append(_row(line, names, offset))
+                rows.append(_parse_row(line, names, offset))
             except ValueError as problem:
-                unusable.append(Unusable(offset, line.start, str(problem)))
+                invalid.append(InvalidLine(offset, line.start, str(problem)))
             offset += line.length
-    return Portion(rows=rows, unusable=unusable, offset=offset, is_last=is_last)
+    return Batch(rows=rows, invalid=invalid, offset=offset, is_last=is_last)
 
 
 class _Line(NamedTuple):
@@ -248,7 +250,7 @@ class _Line(NamedTuple):
 
     start: bytes
     length: int
-    is_whole: bool
+    is_complete: bool
 
 
 def _next_line(file: BinaryIO) -> _Line:
@@ -260,7 +262,7 @@ def _next_line(file: BinaryIO) -> _Line:
     return _Line(start, length, bool(piece))
 
 
-def _names(header: bytes) -> list[str] | None:
+def _field_names(header: bytes) -> list[str] | None:
     """The names of the fields in the header; None for an invalid header. Raises NewerFormat."""
     try:
         content = json_text.read(header)
@@ -280,8 +282,8 @@ def _names(header: bytes) -> list[str] | None:
     return names if is_known else None
 
 
-def _row(line: _Line, names: list[str] | None, offset: int) -> Row:
-    """Raises ValueError with a sentence."""
+def _parse_row(line: _Line, names: list[str] | None, offset: int) -> Row:
+    """Raises ValueError, whose message is a sentence."""
     if names is None:
         raise ValueError("The header of the file cannot be read, so the fields have no names.")
     if line.length > len(line.start):
@@ -291,5 +293,5 @@ def _row(line: _Line, names: list[str] | None, offset: int) -> Row:
         raise ValueError(f"It is not a list of a number and {len(names)} values.")
     number, *values = content
     if type(number) is not int or not 0 < number <= MAX_NUMBER:
-        raise ValueError(f"Its number is not a whole one from 1 to {MAX_NUMBER}.")
+        raise ValueError(f"Its number is not a whole number from 1 to {MAX_NUMBER}.")
     return Row(number, dict(zip(names, values, strict=True)), offset, line.start)

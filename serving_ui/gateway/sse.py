@@ -108,13 +108,13 @@ class EventSplitter:
     def _dispatch(self, events: list[Frame]) -> None:
         parts, name = self._data, self._name
         data = parts[0] if len(parts) == 1 else b"\n".join(parts)
-        if data.startswith(b"{") or data.lstrip()[:1] not in {b"", b":"} or tells_failure(name):
+        if data.startswith(b"{") or data.lstrip()[:1] not in {b"", b":"} or is_failure_name(name):
             events.append((name and _valid_utf8(name), data if data.isascii() else _valid_utf8(data)))
         parts.clear()
         self._name = b""
 
 
-def tells_failure(name: bytes) -> bool:
+def is_failure_name(name: bytes) -> bool:
     """Whether an event of this name reports a failure, whatever its data."""
     return bool(name) and is_error_event(name.decode("latin-1"))
 

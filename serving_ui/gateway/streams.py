@@ -28,7 +28,7 @@ from serving_ui.catalogue.wire_format import (
 )
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.reported_failure import ToError
-from serving_ui.gateway.sse import DONE, Frame, Splitter, event, tells_failure
+from serving_ui.gateway.sse import DONE, Frame, Splitter, event, is_failure_name
 from serving_ui.gateway.token_counter import TokenCounter
 from serving_ui.lib import json_text
 
@@ -73,12 +73,12 @@ class Stream(ABC):
         try:
             frames = self._splitter.finish()
         except ValueError:
-            if not self._is_whole():
+            if not self._is_complete():
                 self.error = GatewayError(503, MALFORMED)
             frames = []
         ready = self._convert(frames)
         if not self.is_over and self.error is None:
-            if self._is_whole():
+            if self._is_complete():
                 self.is_over = True
             else:
                 self.error = GatewayError(503, _ENDED_EARLY)
@@ -87,7 +87,7 @@ class Stream(ABC):
     def _convert(self, frames: list[Frame]) -> bytes:
         ready: list[bytes] = []
         for name, data in frames:
-            if data.strip() == DONE and not tells_failure(name):
+            if data.strip() == DONE and not is_failure_name(name):
                 self._on_done()
             else:
                 self._on_event(name, data, ready)
@@ -123,7 +123,7 @@ class Stream(ABC):
         """One event: append to `ready` what to send for it, or set `is_over` or `error`."""
 
     @abstractmethod
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         """Whether the answer is complete although the stream ended without [DONE]."""
 
 
@@ -171,7 +171,7 @@ class PassthroughStream(Stream):
         ready += self._held
         self._held = []
 
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         return self._finished
 
 
@@ -208,7 +208,7 @@ class TranslatedStream(Stream):
             self._counts = self._translator.counts
             self._counter.read_usage(self._counts)
 
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         return self._translator.finished
 
 
@@ -245,7 +245,7 @@ class ResponsesStream(Stream):
             changed = {**content, "response": {**response, "error": public_error}}
             error.event = event(json_text.write(changed), b"response.failed")
 
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         return False
 
 
@@ -260,8 +260,8 @@ def only_usage(chunk: dict[str, Any]) -> bool:
 
 
 def read_json(data: bytes, *, accept_lone_surrogates: bool = False) -> Any:
-    """What it says; None when it cannot be read. What is passed on as it came may hold halves of surrogate pairs: some servers cut a
-    text there, and clients join it again."""
+    """The parsed JSON; None if it is invalid. Lone surrogates are accepted for data that is passed on unchanged, because some servers
+    split a text within a surrogate pair, and clients join it again."""
     try:
         return from_json(data)
     except ValueError:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 MAX_TOKENS = 100_000_000
 REPORTED, MIXED, ESTIMATED, NONE = "reported", "mixed", "estimated", "none"
 # As OpenAI and most others write it, without details or with zeros only; any other spelling is parsed.
-_USUAL = re.compile(
+_COMMON_USAGE = re.compile(
     rb'"usage":\s*+\{\s*+"prompt_tokens":\s*+(\d{1,8}+),\s*+"completion_tokens":\s*+(\d{1,8}+)(?:,\s*+"total_tokens":\s*+\d{1,9}+)?'
     rb'(?:,\s*+"(?:prompt|completion)_tokens_details":\s*+(?:null|\{[^{}1-9]*+\}))*+\s*+\}'
 )
@@ -171,7 +171,7 @@ class TokenCounter:
         the reply must be parsed and given to `read_reply`.
         """
         at = content.rfind(b'"usage"')
-        usual = _USUAL.match(content, at) if at >= 0 else None
+        usual = _COMMON_USAGE.match(content, at) if at >= 0 else None
         if usual is not None:
             self.tokens_in, self.tokens_out, at = int(usual[1]), int(usual[2]), usual.end()
         elif at >= 0 and (found := _USAGE.match(content, at)) is not None:

@@ -40,7 +40,7 @@ _MAX_TARGETS_CACHED = 4096
 _MAX_HEADS_CACHED = 1024
 _DRAIN_SECONDS = 0.2
 MAX_BYTES = 64 * 1024 * 1024
-_NOT_IDENTIFYING = frozenset({"accept", "content-type", "user-agent"})
+_SHAREABLE_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Reply:
             while not (piece := decoder.take()):
                 portion = await self._connection.read()
                 if not portion:
-                    if not decoder.is_whole:
+                    if not decoder.is_complete:
                         raise ConnectionCut("its compressed answer ended before it was complete")
                     return b""
                 decoder.feed(portion)
@@ -235,16 +235,16 @@ class UpstreamClient:
         key = (address.secure, address.host, address.port)
         origin = self._origins.get(key)
         if origin is None:
-            tls = self._context() if address.secure else None
+            tls = self._tls_context() if address.secure else None
             origin = self._origins[key] = Origin(tls=tls, host=address.host, port=address.port)
         if len(self._targets) >= _MAX_TARGETS_CACHED:
             self._targets.clear()
         target = self._targets[url] = _Target(origin, address)
         return target
 
-    def _context(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = outgoing.trust()
+            self._tls = outgoing.tls_context()
         return self._tls
 
     def _sweep(self) -> None:
@@ -256,7 +256,7 @@ def _pool_key(request: UpstreamRequest, origin: Origin) -> PoolKey:
     """The origin with everything that may identify the sender to the provider: `auth`, or a digest of headers and URL query."""
     if request.auth is not None:
         return (origin.url, request.auth)
-    headers = sorted(each for each in request.headers if each[0].lower() not in _NOT_IDENTIFYING)
+    headers = sorted(each for each in request.headers if each[0].lower() not in _SHAREABLE_HEADERS)
     return sha256(repr((origin.url, headers, request.url.partition("?")[2])).encode()).digest()
 
 

@@ -160,7 +160,7 @@ class RequestWatchdog:
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._end(CallerDisconnected("the caller has left"))
+        self._end(CallerDisconnected("the caller disconnected"))
 
     def _watch_first_byte(self) -> None:
         due = min(self._attempt_started + self.timeouts.first_byte, self._started + self.timeouts.total)

@@ -1,7 +1,7 @@
 """Sliding windows of one minute, in the memory of this process: what was admitted, and when each admission expires.
 
 A window holds at most 1,000 entries. Up to that it is exact to the nanosecond; beyond it admissions share entries of 60 ms that
-expire at the end of these 60 ms, so a window never admits too much, frees up to 60 ms late, and has a bounded size. Times are
+expire at the end of these 60 ms, so a window never admits too much and has a bounded size, but frees its room up to 60 ms late. Times are
 monotonic and in whole nanoseconds, because floats would round at the edge of the window.
 """
 
@@ -23,7 +23,7 @@ WindowKey = tuple[str, str, str]
 
 
 class Demand(NamedTuple):
-    """`amount` calls or tokens that a call wants from a window which admits `per_minute`."""
+    """`amount`: calls or tokens to count in a window. `per_minute`: the window's limit."""
 
     amount: int
     per_minute: int

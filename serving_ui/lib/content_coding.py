@@ -22,7 +22,7 @@ class NotDecodable(ValueError):
 
 
 class Decoder:
-    """Call `feed` with received bytes, then `take` until it returns b"". `is_whole` tells at the end whether the body was complete."""
+    """Call `feed` with received bytes, then `take` until it returns b"". `is_complete` tells at the end whether the body was complete."""
 
     __slots__ = ("_allow_raw", "_inflater", "_members", "_pending")
 
@@ -45,7 +45,7 @@ class Decoder:
             try:
                 piece = inflater.decompress(chunk, MAX_PIECE_BYTES)
             except zlib.error as problem:
-                raise NotDecodable("the body is not compressed as its head says") from problem
+                raise NotDecodable("the body is not compressed as its header says") from problem
             left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
             del self._pending[: len(chunk) - len(left)]
             self._inflater = None if inflater.eof else inflater
@@ -57,7 +57,7 @@ class Decoder:
         return piece
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every member that has begun has ended."""
         return self._inflater is None and (self._members > 0 or not self._pending)
 
@@ -80,5 +80,5 @@ def decoder(coding: bytes) -> Decoder | None:
     if not names:
         return None
     if len(names) > 1 or names[0] not in _DECODABLE:
-        raise NotDecodable(f"the coding {coding.decode('latin-1')} is not known here")
+        raise NotDecodable(f"the coding {coding.decode('latin-1')} is not supported")
     return Decoder(allow_raw=names[0] == b"deflate")

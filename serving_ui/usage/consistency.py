@@ -20,7 +20,7 @@ from serving_ui.gateway.spool import NewerFormat, files, read
 from serving_ui.usage import retention
 from serving_ui.usage.models import Minute, Request, SpoolFile
 
-PORTION_LINES = 10_000
+BATCH_LINES = 10_000
 _MODE = "transaction_mode"  # attribute of Django's SQLite connection
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_cache_written", "tokens_reasoning")
 _PARTS = ("cached", "written to a cache", "of reasoning")
@@ -90,7 +90,7 @@ def _compare_files(report: ConsistencyReport, *, folder: Path, since: datetime) 
         report.set_aside += file.aside
         report.lost += answered - seen
         if rows != file.rows:
-            report.differences.append(f"{name}: {file.rows} rows were taken in and {rows} are in the table.")
+            report.differences.append(f"{name}: {file.rows} rows were stored and {rows} are in the table.")
 
 
 def _list_files(folder: Path, report: ConsistencyReport) -> list[Path]:
@@ -108,7 +108,7 @@ def _count_waiting(path: Path, file: SpoolFile | None, report: ConsistencyReport
     lines, highest, offset = 0, 0, file.offset if file else 0
     while True:
         try:
-            portion = read(path, offset=offset, max_lines=PORTION_LINES)
+            batch = read(path, offset=offset, max_lines=BATCH_LINES)
         except FileNotFoundError:
             return lines, highest
         except OSError as problem:
@@ -119,11 +119,11 @@ def _count_waiting(path: Path, file: SpoolFile | None, report: ConsistencyReport
         except NewerFormat as problem:
             report.differences.append(f"{path} cannot be read. {problem}")
             return lines, highest
-        lines += len(portion.rows) + len(portion.unusable)
-        highest = max([highest, *(row.number for row in portion.rows)])
-        if portion.offset == offset or portion.is_last:
+        lines += len(batch.rows) + len(batch.invalid)
+        highest = max([highest, *(row.number for row in batch.rows)])
+        if batch.offset == offset or batch.is_last:
             return lines, highest
-        offset = portion.offset
+        offset = batch.offset
 
 
 def _compare_minutes(report: ConsistencyReport, *, since: datetime) -> None:
@@ -144,12 +144,12 @@ def _compare_minutes(report: ConsistencyReport, *, since: datetime) -> None:
             minute, endpoint, entity, principal = key
             report.differences.append(
                 f"{minute:%Y-%m-%d %H:%M} endpoint {endpoint or '?'} entity {entity or '-'} principal "
-                f"{principal or '-'}: rows say {counted[0]} requests and {_tokens(counted, ' tokens')}, "
+                f"{principal or '-'}: the rows have {counted[0]} requests and {_tokens(counted, ' tokens')}, "
                 f"the minute {summed[0]} and {_tokens(summed)}."
             )
 
 
 def _tokens(figures: tuple[int, ...], unit: str = "") -> str:
     _requests, tokens_in, tokens_out, *parts = figures
-    of_these = ", ".join(f"{count} {name}" for name, count in zip(_PARTS, parts, strict=True) if count)
-    return f"{tokens_in + tokens_out}{unit}" + (f" (of these {of_these})" if of_these else "")
+    parts_text = ", ".join(f"{count} {name}" for name, count in zip(_PARTS, parts, strict=True) if count)
+    return f"{tokens_in + tokens_out}{unit}" + (f" (of these {parts_text})" if parts_text else "")

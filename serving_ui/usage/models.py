@@ -1,4 +1,4 @@
-"""Rows of usage. Written by `ingest` and `retention`, and `Mark` by `tracing` too.
+"""The tables of usage. `ingest` and `retention` write them; `tracing` writes `Mark` only.
 
 Endpoints, entities and principals are plain columns without foreign keys, because usage is kept after they are deleted.
 """

@@ -1,4 +1,4 @@
-"""Reads of usage for pages and API."""
+"""Queries of usage for pages and API."""
 
 from __future__ import annotations
 

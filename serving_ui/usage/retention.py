@@ -11,7 +11,9 @@ from django.db.models import QuerySet
 from serving_ui.usage.models import Mark, Minute, Request, SpoolFile
 
 BATCH_SIZE = 5000
-_MARK = "forgotten"  # its position is the Unix time up to which rows have been deleted
+_MARK = (
+    "forgotten"  # name of the row in Mark; its position is the Unix time up to which rows have been deleted
+)
 
 
 def delete_expired(*, now: datetime) -> None:

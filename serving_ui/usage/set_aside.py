@@ -15,13 +15,13 @@ from pathlib import Path
 
 from pydantic_core import to_json
 
-from serving_ui.gateway.spool import MAX_FILE_BYTES, SET_ASIDE, Unusable
+from serving_ui.gateway.spool import MAX_FILE_BYTES, SET_ASIDE, InvalidLine
 
 log = logging.getLogger(__name__)
 MAX_TEXT_BYTES = 4096  # of each line
 
 
-def append(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
+def append(folder: Path, name: str, lines: Iterable[InvalidLine]) -> None:
     """Adds lines of the spool's file `name` that are not there yet. Raises OSError.
 
     Must be called before the commit of the transaction that counts them: after a crash in between both are done again.
@@ -40,11 +40,11 @@ def append(folder: Path, name: str, lines: Iterable[Unusable]) -> None:
             raise OSError("the disk is full")
     if new:
         log.error(
-            "%d lines of the file %s of the usage spool cannot be stored. They are kept in %s; see why there, then delete it.",
+            "%d lines of the file %s of the usage spool cannot be stored. They are in %s with the reasons; read that file, then delete it.",
             len(new), name, folder / SET_ASIDE,
         )  # fmt: skip
     if len(fitting) < len(new):
-        log.error("That file is full: %d of them are only counted.", len(new) - len(fitting))
+        log.error("That file is full, so %d of these lines are only counted.", len(new) - len(fitting))
 
 
 def delete_expired(folder: Path, *, before: datetime) -> None:
@@ -55,11 +55,11 @@ def delete_expired(folder: Path, *, before: datetime) -> None:
             path.unlink()
 
 
-def _key(name: str, line: Unusable) -> bytes:
+def _key(name: str, line: InvalidLine) -> bytes:
     return to_json({"file": name, "offset": line.offset})[:-1] + b","
 
 
-def _entry(name: str, line: Unusable) -> bytes:
+def _entry(name: str, line: InvalidLine) -> bytes:
     text = line.line[:MAX_TEXT_BYTES].decode(errors="backslashreplace").rstrip("\n")
     return _key(name, line) + to_json({"reason": line.reason, "line": text})[1:] + b"\n"
 

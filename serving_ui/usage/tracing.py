@@ -52,7 +52,7 @@ def _next(position: int, *, oldest: datetime) -> list[Request]:
 def _send(rows: list[Request], endpoint: str) -> bool:
     spans = [span for row in rows if (span := build_span(row)) is not None]
     if spans and _exporter(endpoint).export(spans) is not SpanExportResult.SUCCESS:
-        log.warning("The collector at %s did not take %d spans. They are sent again.", endpoint, len(spans))
+        log.warning("The collector at %s did not accept %d spans. They are sent again.", endpoint, len(spans))
         return False
     return True
 

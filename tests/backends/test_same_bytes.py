@@ -242,9 +242,9 @@ def secure(certificate: tuple[Path, Path]) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def fresh_trust() -> Iterator[None]:
-    transport._trust.cache_clear()
+    transport._tls_context.cache_clear()
     yield
-    transport._trust.cache_clear()
+    transport._tls_context.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_trust")

@@ -29,7 +29,7 @@ async def main(url: str, endpoint_id: str, calls: int) -> None:
     holder = SnapshotHolder()
     limits = Limits(holder, redis=RedisAddress.parse(url))
     await limits.start()
-    assert holder.limits == Mode.SHARED
+    assert holder.limits_mode == Mode.SHARED
     endpoint = Endpoint(endpoint_id, "chat", Task.CHAT, (), limits=LIMITS)
     print_line("ready")
     await asyncio.to_thread(sys.stdin.readline)

@@ -99,7 +99,7 @@ def test_a_compressed_body_that_is_cut_is_an_error(gateway: GatewayServer, packe
 def test_a_body_with_a_false_content_encoding_is_an_error(gateway: GatewayServer, packed: Vendor):
     packed.set_answers(whole(b'{"choices": []}'))
     answer = gateway.query("packed")
-    assert (answer.status_code, "not compressed as its head says" in answer.text) == (503, True)
+    assert (answer.status_code, "not compressed as its header says" in answer.text) == (503, True)
     packed.set_answers(whole(b'{"error": "Not today."}', status=400))
     assert gateway.query("packed").status_code == 400
 

@@ -257,7 +257,7 @@ def test_a_name_that_resolves_to_a_metadata_address_is_refused_when_the_gateway_
     gateway.publish(endpoint("chat", entity(base="http://innocent.test/v1")), egress=EVERYTHING)
     answer = gateway.query()
     assert answer.status_code == 400
-    assert "can never be used" in answer.json()["message"]
+    assert "is never allowed" in answer.json()["message"]
 
 
 def test_the_gateway_connects_to_the_address_that_it_checked(

@@ -220,7 +220,7 @@ def test_an_unusable_folder_only_hides_the_counts_of_other_processes(tmp_path: P
 def test_a_full_disk_is_reported_once_until_there_is_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(metering, "SHARE_SECONDS", 0.02)
+    monkeypatch.setattr(metering, "WRITE_INTERVAL_SECONDS", 0.02)
     meter = Meter(tmp_path)
     attempts: list[int] = []
 

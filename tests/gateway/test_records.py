@@ -152,13 +152,13 @@ def test_a_query_that_reaches_no_endpoint_is_not_recorded(
     assert gateway.usage.records == []
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
-def test_the_time_to_receive_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch, is_whole: bool):
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_the_time_to_receive_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch, is_complete: bool):
     now = [100.0]
     monkeypatch.setattr("serving_ui.gateway.caller.perf_counter", lambda: now[0])
     parts = [
         {"type": "http.request", "body": b"{", "more_body": True},
-        {"type": "http.request", "body": b"}"} if is_whole else {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"}"} if is_complete else {"type": "http.disconnect"},
     ]
 
     async def receive() -> Any:

@@ -248,11 +248,11 @@ class ClosingConnection:
         connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
         while not connection.has_head or await connection.read():
             await asyncio.sleep(0)
-        assert connection.is_quiet()
+        assert not connection.is_stale()
         self.go.set()
         if before:
             assert self.closed.wait(DEADLINE)  # blocks the event loop on purpose
-            assert not connection.is_quiet()
+            assert connection.is_stale()
         connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nmore")
         with pytest.raises(ConnectionCut):
             while not connection.has_head:

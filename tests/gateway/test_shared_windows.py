@@ -243,7 +243,7 @@ def test_without_redis_each_process_admits_its_share_and_reports_it():
             for limits in several:
                 await limits.start()
             service.stop()
-            await wait_until_true(lambda: all(holder.limits == Mode.REDIS_DOWN for holder in holders))
+            await wait_until_true(lambda: all(holder.limits_mode == Mode.REDIS_DOWN for holder in holders))
             chat = Endpoint("apart", "chat", Task.CHAT, (), limits=(Limit("endpoint", 8),))
             answers = [await attempts(limits, chat, 9) for limits in several]
             assert [each.count(None) for each in answers] == [3, 3, 2]
@@ -252,7 +252,7 @@ def test_without_redis_each_process_admits_its_share_and_reports_it():
             assert "8 calls per minute" in refused.message and "its share" in refused.message
 
             service.start()
-            await wait_until_true(lambda: all(holder.limits == Mode.SHARED for holder in holders))
+            await wait_until_true(lambda: all(holder.limits_mode == Mode.SHARED for holder in holders))
             # Redis is empty after its restart; the calls that the processes admitted meanwhile still count.
             assert [(await attempts(limits, chat, 9)).count(None) for limits in several] == [0, 0, 0]
             for limits in several:
@@ -269,11 +269,11 @@ def test_a_process_that_starts_without_redis_admits_its_share():
             holder.rank_and_count = (1, 2)
             limits = Limits(holder, redis=RedisAddress.parse(url))
             await limits.start()
-            assert holder.limits == Mode.REDIS_DOWN
+            assert holder.limits_mode == Mode.REDIS_DOWN
             chat = Endpoint("late", "chat", Task.CHAT, (), limits=(Limit("user", 5),))
             assert (await attempts(limits, chat, 9)).count(None) == 2
             service.start()
-            await wait_until_true(lambda: holder.limits == Mode.SHARED)
+            await wait_until_true(lambda: holder.limits_mode == Mode.SHARED)
             await limits.stop()
 
     asyncio.run(scenario())
@@ -291,8 +291,8 @@ def test_only_the_first_call_waits_for_a_redis_that_hangs(url: str, monkeypatch:
         other.client_pause(6_000, all=True)
         answers = await attempts(limits, chat, 9)
         assert answers.count(None) == 5
-        assert holder.limits == Mode.REDIS_DOWN
-        await wait_until_true(lambda: holder.limits == Mode.SHARED)
+        assert holder.limits_mode == Mode.REDIS_DOWN
+        await wait_until_true(lambda: holder.limits_mode == Mode.SHARED)
         await limits.stop()
 
     asyncio.run(scenario())

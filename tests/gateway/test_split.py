@@ -22,7 +22,7 @@ def test_any_thousand_queries_are_split_within_one_percent(cuts: list[int], star
     shares = [above - below for below, above in pairwise(edges)]
     routes = tuple((each.name, share) for each, share in zip(SERVED, shares, strict=True))
     split = endpoint("split", SERVED[0], entities=SERVED, routes=routes)
-    chosen = Counter(candidates(split, turn=start + turn)[0].name for turn in range(1000))
+    chosen = Counter(candidates(split, query_number=start + number)[0].name for number in range(1000))
     for name, share in routes:
         assert abs(chosen[name] - share * 10) <= 10, (name, share, chosen)
 
@@ -31,7 +31,7 @@ def test_any_thousand_queries_are_split_within_one_percent(cuts: list[int], star
 def test_an_entity_with_0_percent_is_used_for_fallback_only(turn: int):
     routes = (("model-0", 0), ("model-1", 60), ("model-2", 40), ("model-3", 0))
     split = endpoint("split", SERVED[0], entities=SERVED, routes=routes, fallback=True)
-    first, *others = candidates(split, turn=turn)
+    first, *others = candidates(split, query_number=turn)
     assert first.name in {"model-1", "model-2"}
     assert len(others) == MAX_FALLBACKS
     assert len({first.name, *(each.name for each in others)}) == 1 + MAX_FALLBACKS
@@ -40,7 +40,7 @@ def test_an_entity_with_0_percent_is_used_for_fallback_only(turn: int):
 @pytest.mark.parametrize("fallback", [True, False])
 def test_one_entity_needs_no_routes(fallback: bool):
     alone = endpoint("alone", SERVED[0], fallback=fallback)
-    assert candidates(alone, turn=7) == (SERVED[0],)
+    assert candidates(alone, query_number=7) == (SERVED[0],)
 
 
 def test_queries_are_split_through_a_running_gateway(gateway: GatewayServer, sandbox: SandboxServer):

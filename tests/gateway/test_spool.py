@@ -13,7 +13,7 @@ import pytest
 
 from serving_ui.gateway import spool as spool_module
 from serving_ui.gateway.record import Record
-from serving_ui.gateway.spool import ENDING, Portion, Spool, read
+from serving_ui.gateway.spool import ENDING, Batch, Spool, read
 
 
 def record(name: str = "a", **changes: object) -> Record:
@@ -29,7 +29,7 @@ def only(folder: Path) -> Path:
     return path
 
 
-def whole(path: Path) -> Portion:
+def whole(path: Path) -> Batch:
     return read(path, offset=0, max_lines=1000)
 
 
@@ -48,9 +48,9 @@ def test_a_record_can_be_read_as_soon_as_it_is_written(tmp_path: Path):
     spool = Spool(tmp_path / "spool")
     spool.record(record("a", endpoint="chat", tokens_in=3, usage_context={"team": "日本"}))
     spool.record(record("b", status=499, completeness="client_left"))
-    portion = whole(only(tmp_path / "spool"))
-    (one, first, *_), (two, second, *_) = portion.rows
-    assert (one, two, portion.is_last, portion.unusable) == (1, 2, False, [])
+    batch = whole(only(tmp_path / "spool"))
+    (one, first, *_), (two, second, *_) = batch.rows
+    assert (one, two, batch.is_last, batch.invalid) == (1, 2, False, [])
     assert (first["request_id"], first["at"], first["tokens_in"]) == ("a", 1_795_000_000.25, 3)
     assert first["usage_context"] == {"team": "日本"}
     assert (second["status"], second["completeness"]) == (499, "client_left")
@@ -115,10 +115,10 @@ def test_a_row_lost_on_a_full_disk_leaves_a_gap_in_the_row_numbers(
     spool.record(record("c"))
     spool.stop()
     (second,) = set(files(tmp_path)) - {first}
-    portions = [whole(path) for path in (first, second)]
-    named = [[(row.number, row.values["request_id"]) for row in portion.rows] for portion in portions]
+    batches = [whole(path) for path in (first, second)]
+    named = [[(row.number, row.values["request_id"]) for row in batch.rows] for batch in batches]
     assert named == [[(1, "a")], [(3, "b"), (4, "c")]]
-    assert (spool.lost, [portion.unusable for portion in portions]) == (2, [[], []])
+    assert (spool.lost, [batch.invalid for batch in batches]) == (2, [[], []])
     assert len(caplog.records) == 1
     assert "could not be written" in caplog.text
 
@@ -162,6 +162,6 @@ def test_a_line_that_was_cut_by_a_power_failure_is_counted_as_unusable(tmp_path:
     spool.stop()
     path = only(tmp_path)
     path.write_bytes(path.read_bytes()[:-10])
-    portion = whole(path)
-    assert [row.values["request_id"] for row in portion.rows] == ["a"]
-    assert (len(portion.unusable), portion.is_last) == (1, True)
+    batch = whole(path)
+    assert [row.values["request_id"] for row in batch.rows] == ["a"]
+    assert (len(batch.invalid), batch.is_last) == (1, True)

@@ -78,14 +78,14 @@ def test_an_unprocessed_file_is_reported(folder: Path, is_open: bool, seconds: i
     at = time.time() - seconds
     os.utime(only(folder), (at, at))
     sentence = spool_health.UnprocessedFiles(folder)()
-    assert ("See that a worker runs on this machine" in (sentence or "")) == is_reported
+    assert ("Check that a worker runs on this machine" in (sentence or "")) == is_reported
     spool.stop()
 
 
 def test_a_nearly_full_disk_is_reported(tmp_path: Path):
     """Also before the spool exists. With a least share of 1.0 any disk counts as nearly full."""
-    sentence = spool_health.nearly_full(tmp_path / "spool", least_share=1.0, least_bytes=2**62)
+    sentence = spool_health.nearly_full(tmp_path / "spool", min_free_share=1.0, min_free_bytes=2**62)
     assert "is nearly full" in (sentence or "")
     assert "Make room" in (sentence or "")
-    assert spool_health.nearly_full(tmp_path / "spool", least_share=0.0) is None
-    assert spool_health.nearly_full(tmp_path / "spool", least_bytes=0) is None
+    assert spool_health.nearly_full(tmp_path / "spool", min_free_share=0.0) is None
+    assert spool_health.nearly_full(tmp_path / "spool", min_free_bytes=0) is None

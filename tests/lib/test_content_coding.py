@@ -51,7 +51,7 @@ def test_content_is_decompressed_however_it_is_split(
     whole = pack(content)
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     found, made = decompress([whole[start:end] for start, end in pairwise(places)])
-    assert (found, made.is_whole) == (content, True)
+    assert (found, made.is_complete) == (content, True)
 
 
 @packings
@@ -60,7 +60,7 @@ def test_truncated_content_is_incomplete(pack: Callable[[bytes], bytes]):
     for end in range(1, len(whole)):
         found, made = decompress([whole[:end]])
         ends_with_a_member = pack is members and found == b"some content that is long enough" * 10
-        assert not made.is_whole or ends_with_a_member
+        assert not made.is_complete or ends_with_a_member
 
 
 @packings
@@ -76,17 +76,17 @@ def test_the_time_is_not_quadratic_in_the_size():
     began = process_time()
     with pytest.raises(NotDecodable, match="in more than 1000 parts"):
         decompress([gzip.compress(b"") * 200_000])
-    assert decompress([gzip.compress(b"x" * 16) * 900 + gzip.compress(randbytes(16_000_000))])[1].is_whole
+    assert decompress([gzip.compress(b"x" * 16) * 900 + gzip.compress(randbytes(16_000_000))])[1].is_complete
     assert process_time() - began < 8
 
 
 def test_empty_content_is_complete():
-    assert decompress([])[1].is_whole
+    assert decompress([])[1].is_complete
 
 
 def test_bytes_after_the_end_are_ignored():
     found, made = decompress([gzip.compress(b"content"), b"\0\0\0", b"more"])
-    assert (found, made.is_whole) == (b"content", True)
+    assert (found, made.is_complete) == (b"content", True)
 
 
 @given(content=st.binary(max_size=200))

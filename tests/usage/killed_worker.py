@@ -68,7 +68,7 @@ def take_in(*, fatal: int = 0) -> bool:
 
 def main() -> None:
     call_command("migrate", interactive=False, verbosity=0)
-    step.PORTION_LINES = 3  # two portions for each file
+    step.BATCH_LINES = 3  # two batches for each file
     kills, answered, survived = 0, 0, False
     while not survived:
         spool = Spool(settings.SPOOL_FOLDER)

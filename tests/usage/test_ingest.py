@@ -115,8 +115,8 @@ def test_a_file_is_deleted_once_its_gateway_has_ended_and_all_of_it_is_stored(
 def test_a_large_backlog_is_stored_in_batches(
     gateway: Gateway, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "PORTION_LINES", 10)
-    monkeypatch.setattr(step, "MAX_PORTIONS", 3)
+    monkeypatch.setattr(step, "BATCH_LINES", 10)
+    monkeypatch.setattr(step, "MAX_BATCHES", 3)
     gateway.record_requests(*map(str, range(45)))
     gateway.stop()
     assert [take_in() for _ in range(3)] == [30, 15, 0]

@@ -29,7 +29,7 @@ def kill_at_every_step(**settings: str) -> None:
     assert kills > 30
     assert answered == rows == different == minutes
     assert left == 0
-    assert "Everything adds up." in done.stdout
+    assert "Usage is consistent." in done.stdout
 
 
 @pytest.mark.slow
@@ -41,8 +41,8 @@ def test_a_worker_may_be_killed_at_every_step(tmp_path: Path):
 def test_concurrent_workers_store_each_row_once(
     gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "PORTION_LINES", 7)
-    monkeypatch.setattr(step, "MAX_PORTIONS", 1000)
+    monkeypatch.setattr(step, "BATCH_LINES", 7)
+    monkeypatch.setattr(step, "MAX_BATCHES", 1000)
     gate = threading.Barrier(4)
     problems: list[Exception] = []
 

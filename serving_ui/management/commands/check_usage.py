@@ -29,19 +29,19 @@ class Command(BaseCommand):
         ):
             self.stdout.write(f"{label:32}{number:>12,}")
         if report.is_consistent:
-            self.stdout.write("Everything adds up.")
+            self.stdout.write("Usage is consistent.")
             return
         for sentence in report.differences[:MAX_DIFFERENCES]:
             self.stdout.write(sentence)
         if report.lost:
             self.stdout.write(
-                f"{report.lost} rows were never written, or cannot be read: a disk was full, or lost its power. The gateway's log says when."
+                f"{report.lost} rows were not written or cannot be read, because a disk was full or the power failed. The gateway's log says when."
             )
         if report.set_aside:
             self.stdout.write(
-                f"{report.set_aside} lines could not be stored. They are kept in {settings.SPOOL_FOLDER / SET_ASIDE}, on the machine "
-                "whose worker met them, each with the reason. Read that file, then delete it."
+                f"{report.set_aside} lines could not be stored. They are in {settings.SPOOL_FOLDER / SET_ASIDE}, each with the reason, on the machine "
+                "whose worker read them. Read that file, then delete it."
             )
         raise CommandError(
-            f"Usage does not add up: {len(report.differences)} differences, {report.lost} lost, {report.set_aside} set aside."
+            f"Usage is inconsistent: {len(report.differences)} differences, {report.lost} lost, {report.set_aside} set aside."
         )
