@@ -30,7 +30,7 @@ try:
 except EnvError as problem:  # Celery's own command line would print a traceback
     raise SystemExit(str(problem)) from None
 
-from serving_ui.endpoints import nudge
+from serving_ui.endpoints import celery_messages
 from serving_ui.processes.celery_liveness import Every
 from serving_ui.usage import schedule
 
@@ -74,7 +74,7 @@ class _FolderChannel(filesystem.Channel):
             except FileNotFoundError:
                 continue
             except ValueError:
-                log.warning("A message that cannot be read was dropped; the sweep makes up for it.")
+                log.warning("A message that cannot be read was dropped; the next sweep repeats its work.")
         raise Empty
 
 
@@ -95,7 +95,7 @@ TRANSPORT_ALIASES["filesystem"] = f"{__name__}:FolderTransport"
 
 def _transport_options() -> dict[str, object]:
     if not settings.BROKER_URL.startswith("filesystem"):
-        # Tasks are short, and the sweep makes up for those of a killed worker long before 300 s.
+        # Tasks are short, and the sweep repeats those of a killed worker long before 300 s.
         # A Redis that accepts a message and does not answer must not delay the request that changed an endpoint.
         timeouts = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
         return {"visibility_timeout": 300, **(timeouts if settings.BROKER_URL.startswith("redis") else {})}
@@ -105,7 +105,7 @@ def _transport_options() -> dict[str, object]:
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SystemExit(
-            f"The broker's folder {folder} cannot be made ({(error.strerror or '').lower()}). Make room there, or give "
+            f"The broker's folder {folder} cannot be created ({(error.strerror or '').lower()}). Make room there, or give "
             "yourself the right to write, and start again."
         ) from None
     return {
@@ -139,7 +139,7 @@ app.conf.update(
             "options": {"retry": False},
         }
         for name, every in (
-            (nudge.SWEEP, settings.SWEEP_SECONDS),
+            (celery_messages.SWEEP, settings.SWEEP_SECONDS),
             (schedule.INGEST, schedule.INGEST_SECONDS),
             (schedule.DELETE_EXPIRED, schedule.DELETE_EXPIRED_SECONDS),
             *([(schedule.EXPORT, schedule.EXPORT_SECONDS)] if settings.OTLP_ENDPOINT else []),

@@ -13,7 +13,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
-from serving_ui.endpoints import leases, nudge, reconcile_queue, worker_health
+from serving_ui.endpoints import celery_messages, leases, reconcile_queue, worker_health
 from serving_ui.endpoints.secret_rights import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.usage import ingest, retention, schedule
@@ -29,24 +29,24 @@ def on_worker_shutdown(**_signal: object) -> None:
     reconcile_queue.stop()
 
 
-@shared_task(name=nudge.RECONCILE, ignore_result=True)
+@shared_task(name=celery_messages.RECONCILE, ignore_result=True)
 def reconcile_endpoint(*, endpoint_id: str, **_newer: object) -> None:
     """Starts one step of an endpoint's update, in a thread of `reconcile_queue`. `_newer`: arguments that a newer sender adds."""
     reconcile_queue.enqueue(endpoint_id=endpoint_id)
 
 
-@shared_task(name=nudge.SWEEP, ignore_result=True)
+@shared_task(name=celery_messages.SWEEP, ignore_result=True)
 def sweep(**_newer: object) -> None:
-    """Finds the endpoints that are due, so that a lost nudge only costs delay."""
+    """Finds the endpoints that are due, so that a lost message only costs delay."""
     for endpoint_id in leases.due():
-        nudge.send(endpoint_id)
+        celery_messages.send_reconcile(endpoint_id)
     secret_rights.run(now=clock.now())
     worker_health.record_heartbeat(worker_health.SWEEP)
 
 
 @shared_task(name=schedule.INGEST, ignore_result=True)
 def ingest_usage(**_newer: object) -> None:
-    """Stores in the database what gateways have recorded."""
+    """Stores the usage that gateways have recorded in the database."""
     if not ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now).failed:
         worker_health.record_heartbeat(worker_health.INTAKE)
 

@@ -101,7 +101,7 @@ def _follow_activity(
 def _make_receiver(
     kind: str, subject: Callable[..., str | None], *, changes_rights: bool
 ) -> Callable[..., None]:
-    from serving_ui.endpoints import nudge
+    from serving_ui.endpoints import celery_messages
     from serving_ui.revisions.changes import Subject, bump_revision
 
     def receive(instance: Model, update_fields: frozenset[str] | None = None, **signal: object) -> None:
@@ -113,6 +113,6 @@ def _make_receiver(
         if (changed := subject(instance)) is not None:
             bump_revision(Subject(kind), changed)
             if kind != "token" and (changes_rights or "created" not in signal):
-                nudge.sweep()
+                celery_messages.sweep_on_commit()
 
     return receive

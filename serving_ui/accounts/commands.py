@@ -119,7 +119,7 @@ def redeem_sign_in_link(*, value: str, form: str = "", now: datetime) -> User:
 def link_invalid() -> str:
     """The sentence for a link that does not work, whatever the reason."""
     return _(
-        "This sign-in link has been used or is too old. Ask an admin for a new one, or make one at the server."
+        "This sign-in link has been used or has expired. Ask an admin for a new one, or create one on the server."
     )
 
 

@@ -24,7 +24,7 @@ from serving_ui.accounts.reports import (
 )
 from serving_ui.lib.refusal import AlreadyExists, Conflict, NotAllowed, NotFound, Refusal
 
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 
 
 def need_admin(actor: User) -> None:
@@ -109,7 +109,7 @@ def _locked(user: User) -> User:
     """Reads the row again and locks it until the transaction ends. Raises NotFound."""
     row = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
     if row is None:
-        raise NotFound(_("%(name)s is not here any more.") % {"name": user.email})
+        raise NotFound(_("%(name)s no longer exists.") % {"name": user.email})
     return row
 
 
@@ -134,8 +134,8 @@ def delete_principal(*, user: User, actor: User) -> None:
     except ProtectedError:
         raise Conflict(
             _(
-                "%(name)s made endpoints, configs or secret scopes that are still here, so the name must stay. "
-                "Deactivate them instead: set active to false."
+                "%(name)s created endpoints, configs or secret scopes that still exist, so it cannot be deleted. "
+                "Deactivate it instead: set active to false."
             )
             % {"name": user.email}
         ) from None
@@ -168,7 +168,7 @@ def change_group(
     before = group_state(group)
     if name is not None and name.strip() != group.name:
         if group.is_built_in:
-            raise Refusal(_("The group %(name)s is built in and keeps its name.") % {"name": group.name})
+            raise Refusal(_("The group %(name)s is built in and cannot be renamed.") % {"name": group.name})
         name = _group_name(name)
         if _is_taken(name, by_other_than=group):
             raise _group_exists(name)
@@ -195,7 +195,8 @@ def change_members(*, group: Group, add: Iterable[str] = (), remove: Iterable[st
             _set_admins(joining, leaving)
         elif group.is_built_in:
             raise Refusal(
-                _("Everybody is in the group %(name)s. It cannot be changed.") % {"name": group.name}
+                _("The group %(name)s contains all users. Its members cannot be changed.")
+                % {"name": group.name}
             )
         else:
             present = set(group.memberships.filter(user__in=joining).values_list("user", flat=True))
@@ -216,7 +217,7 @@ def delete_group(*, group: Group, actor: User) -> None:
     """Deletes a group with its grants."""
     need_admin(actor)
     if group.is_built_in:
-        raise Refusal(_("The group %(name)s is built in and stays.") % {"name": group.name})
+        raise Refusal(_("The group %(name)s is built in and cannot be deleted.") % {"name": group.name})
     with transaction.atomic():
         before = {**group_state(group), "members": members_among(group)}
         report_group("delete_group", group, actor=actor, before=before, after=None)
@@ -224,7 +225,7 @@ def delete_group(*, group: Group, actor: User) -> None:
 
 
 def _create(action: str, actor: User, *, email: str, name: str, external_id: str, **more: object) -> User:
-    taken = AlreadyExists(_("%(name)s is here already.") % {"name": email})
+    taken = AlreadyExists(_("%(name)s exists already.") % {"name": email})
     if User.objects.named(email):
         raise taken
     try:
@@ -257,14 +258,16 @@ def _lock_admins() -> None:
 
 def _require_active_admin() -> None:
     if not User.objects.filter(is_admin=True, is_active=True, kind=User.Kind.PERSON).exists():
-        raise Conflict(_("This is the last active admin. Make somebody else an admin first."))
+        raise Conflict(_("This is the last active admin. Make another user an admin first."))
 
 
 def _require_principals(ids: set[str]) -> None:
     missing = ids - set(User.objects.filter(pk__in=ids).values_list("pk", flat=True))
     if missing:
         raise NotFound(
-            _("There is no person or service principal with the id %(id)s. A group holds no other groups.")
+            _(
+                "There is no person or service principal with the id %(id)s. A group cannot contain other groups."
+            )
             % {"id": sorted(missing)[0]}
         )
 
@@ -272,7 +275,7 @@ def _require_principals(ids: set[str]) -> None:
 def _group_name(name: str) -> str:
     name = name.strip()
     if not name or "@" in name:
-        raise Refusal(_("Give the group a name without @, which is how e-mail addresses are told apart."))
+        raise Refusal(_("Give the group a name without @, so that it differs from an e-mail address."))
     return _fit(name)
 
 
@@ -288,6 +291,6 @@ def _group_exists(name: str) -> AlreadyExists:
 
 def _fit(text: str) -> str:
     text = text.strip()
-    if len(text) > LONGEST_NAME:
-        raise Refusal(_("A name can have at most %(limit)s characters.") % {"limit": LONGEST_NAME})
+    if len(text) > MAX_NAME_LENGTH:
+        raise Refusal(_("A name can have at most %(limit)s characters.") % {"limit": MAX_NAME_LENGTH})
     return text

@@ -99,5 +99,5 @@ def _created_by_id_prefix(start: str) -> Q:
 
 def _unknown(token_id: str) -> NotFound:
     return NotFound(
-        _("There is no access token %(id)s. List the tokens to see which there are.") % {"id": token_id}
+        _("There is no access token %(id)s. List the tokens to see their ids.") % {"id": token_id}
     )

@@ -31,10 +31,10 @@ Source = StoredSecret | Bound
 """What a reference is bound to: a secret that the user may read, or an earlier binding."""
 
 _MOVED_STORED = _(
-    "What decides where or how it is sent was changed, and a stored secret is only sent where it was given for. Give it again."
+    "The settings that decide where and how this secret is sent were changed, and a stored secret is only sent as it was first given. Enter the secret again."
 )
 _MOVED_REFERENCE = _(
-    "You may not read secret scope %(scope)s, and its secret is only sent where and how this endpoint sent it before. Undo that change, or give another secret."
+    "You may not read secret scope %(scope)s, so its secret can only be sent where and how this endpoint sent it before. Undo that change, or give another secret."
 )
 
 
@@ -154,7 +154,9 @@ def _unreadable(path: Path, secret: Secret, actor: User) -> Problem:
         secrets.readable_scope(name=scope, actor=actor)
     except NotFound as refusal:
         return Problem(path=path, message=TranslatableText(str(refusal)), code="secret_scope")
-    message = _("Secret scope %(scope)s has no key %(key)s. Put it on the Secrets page, or name another.")
+    message = _(
+        "Secret scope %(scope)s has no key %(key)s. Add it on the Secrets page, or give another reference."
+    )
     return Problem(path=path, message=message.fill(scope=scope, key=key), code="secret_key")
 
 

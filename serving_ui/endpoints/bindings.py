@@ -1,8 +1,8 @@
 """Bindings: which secret each reference of a config version means, and the user (the authoriser) on whose right it is sent.
 
 Whenever a reference is resolved, the secret must exist and its authoriser must have the right to read it. A secret that was deleted
-and created again under the same name is a different secret. If the authoriser is deactivated, the right stays, and the value of that
-moment is sent.
+and created again under the same name is a different secret. If the authoriser is deactivated, the right stays, and the value that the
+secret had at that moment is sent.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Bound:
     """Whether the authoriser is active."""
     owner: str | None
     """E-mail of the scope's creator, whom the sentences of `problem` name."""
-    secret: secrets.Sealed | None
-    held: secrets.Sealed | None
+    secret: secrets.EncryptedValue | None
+    held: secrets.EncryptedValue | None
     """The value that is sent while the authoriser is deactivated."""
 
     @property
@@ -82,7 +82,7 @@ def of_versions(versions: Iterable[int]) -> list[Bound]:
     """The bindings of these config versions. One query."""
     found = with_rights().filter(version__in=list(versions)).order_by("pk")
     return [
-        Bound(*(*row, _sealed(key_id, text), _sealed(held_key_id, held_text)))
+        Bound(*(*row, _encrypted_value(key_id, text), _encrypted_value(held_key_id, held_text)))
         for *row, key_id, text, held_key_id, held_text in found.values_list(*_BOUND, *_VALUES)
     ]
 
@@ -94,23 +94,25 @@ _BOUND = (
 _VALUES = ("secret__key_id", "secret__ciphertext", "held__key_id", "held__ciphertext")
 
 
-def _sealed(key_id: str | None, ciphertext: str | None) -> secrets.Sealed | None:
-    return secrets.Sealed(key_id, ciphertext) if key_id is not None and ciphertext is not None else None
+def _encrypted_value(key_id: str | None, ciphertext: str | None) -> secrets.EncryptedValue | None:
+    return (
+        secrets.EncryptedValue(key_id, ciphertext) if key_id is not None and ciphertext is not None else None
+    )
 
 
 def problem(row: Bound) -> str | None:
     """A sentence that says why the secret may not be sent and whom to ask; None if it may."""
     if row.secret is None:
         sentence = _(
-            "The secret %(secret)s that this endpoint was given was deleted, and a new one of the same name is another one. Ask %(owner)s, then edit the endpoint to give it a secret."
+            "The secret %(secret)s of this endpoint was deleted. A new secret of the same name does not replace it. Ask %(owner)s, then edit the endpoint and give it a secret."
         )
     elif not row.may_read:
         sentence = _(
-            "%(person)s gave this endpoint the secret %(secret)s and may not read it any more. Ask %(owner)s for the right READ on secret scope %(scope)s, or edit the endpoint."
+            "%(person)s gave this endpoint the secret %(secret)s but may no longer read it. Ask %(owner)s for the right READ on secret scope %(scope)s, or edit the endpoint."
         )
     elif not row.is_active and row.held is None:
         sentence = _(
-            "%(person)s, who gave this endpoint the secret %(secret)s, is deactivated. Somebody who may read it must take the endpoint over. Ask %(owner)s."
+            "%(person)s, who gave this endpoint the secret %(secret)s, is deactivated. Somebody who may read the secret must press Take over on the endpoint's page. Ask %(owner)s."
         )
     else:
         return None
@@ -124,7 +126,7 @@ def first_problem(version: int | None) -> str | None:
     return next(filter(None, found), None)
 
 
-def sealed(row: Bound) -> secrets.Sealed:
+def encrypted_value(row: Bound) -> secrets.EncryptedValue:
     """The value to send. Must not be called if there is a `problem`."""
     value = row.secret if row.is_active else row.held
     assert value is not None  # noqa: S101 - else there is a problem
@@ -168,7 +170,7 @@ def follow_activity(*, user: User) -> None:
     """
     authorised = SecretBinding.objects.filter(authoriser=user)
     if user.is_active:
-        release(authorised.filter(held__isnull=False))
+        delete_held_values(authorised.filter(held__isnull=False))
         return
     rows = list(authorised.filter(IS_CURRENT, held=None))
     current = StoredSecret.objects.select_for_update(no_key=True).filter(
@@ -181,7 +183,7 @@ def follow_activity(*, user: User) -> None:
             row.save(update_fields=["held"])
 
 
-def release(rows: QuerySet[SecretBinding]) -> None:
+def delete_held_values(rows: QuerySet[SecretBinding]) -> None:
     """Deletes the values that these bindings hold."""
     if held := dict(rows.values_list("pk", "held")):
         vault.forget(ids=held.values())

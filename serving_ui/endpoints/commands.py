@@ -16,7 +16,7 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.translatable import TranslatableText
-from serving_ui.endpoints import bindings, nudge, queries
+from serving_ui.endpoints import bindings, celery_messages, queries
 from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
@@ -25,7 +25,14 @@ from serving_ui.endpoints.lifecycle import NEW, Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.reports import permissions_of, report_endpoint, reported, state_of
-from serving_ui.endpoints.transitions import drop, record, refuse_stale, retried, submit, swap
+from serving_ui.endpoints.transitions import (
+    drop,
+    record,
+    refuse_stale,
+    retry_on_concurrent_change,
+    submit,
+    swap,
+)
 from serving_ui.lib.refusal import NotFound
 from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import commands as vault
@@ -55,7 +62,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
             record(endpoint, EventKind.CREATED, now=now, actor=actor)
             bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways answer "not ready", not "unknown"
-            nudge.reconcile(endpoint.pk)
+            celery_messages.reconcile_on_commit(endpoint.pk)
             report_endpoint("create_endpoint", endpoint, actor=actor, before=None, after=state_of(endpoint))
     except IntegrityError:
         if not queries.is_taken(name=spec.name):
@@ -65,7 +72,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
     return endpoint
 
 
-@retried
+@retry_on_concurrent_change
 def edit_endpoint(
     *, name: str, changes: EndpointChanges, generation: int | None = None, actor: User, now: datetime
 ) -> Endpoint:
@@ -110,10 +117,10 @@ def _submit(endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetim
     """Makes the config pending, together with other `changes` of columns, and has it deployed after the commit."""
     version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now, **changes)
     record(endpoint, EventKind.SUBMITTED, now=now, actor=actor, version=version.number)
-    nudge.reconcile(endpoint.pk)
+    celery_messages.reconcile_on_commit(endpoint.pk)
 
 
-@retried
+@retry_on_concurrent_change
 def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
     """Stops the running update; the active config keeps serving. Raises UpdateNotRunning."""
     with transaction.atomic():
@@ -125,7 +132,7 @@ def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
     return endpoint
 
 
-@retried
+@retry_on_concurrent_change
 def retry_update(*, name: str, number: int | None = None, actor: User, now: datetime) -> Endpoint:
     """Makes an earlier config pending again, as a new version; the newest one if `number` is not given."""
     with transaction.atomic():
@@ -141,7 +148,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
     return endpoint
 
 
-@retried
+@retry_on_concurrent_change
 def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
     with transaction.atomic():
@@ -150,7 +157,9 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
-        bindings.release(SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False))
+        bindings.delete_held_values(
+            SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False)
+        )
         report_endpoint("delete_endpoint", endpoint, actor=actor, before=before, after=None)
         endpoint_id = endpoint.pk
         endpoint.delete()

@@ -22,19 +22,19 @@ def duplicate_refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyE
         endpoint = queries.get_endpoint(name=name, actor=actor)
     except NotFound:
         return AlreadyExists(_("%(taken)s You may not see it. Choose another name.") % {"taken": taken})
-    made = _("It was made by %(creator)s at %(at)s.") % {
+    created = _("It was created by %(creator)s at %(at)s.") % {
         "creator": endpoint.creator.email if endpoint.creator else _("Serving UI"),
         "at": f"{endpoint.created_at:%Y-%m-%d %H:%M:%S} UTC",
     }
-    return AlreadyExists(f"{taken} {made} {_comparison(endpoint, config)}".strip())
+    return AlreadyExists(f"{taken} {created} {_comparison(endpoint, config)}".strip())
 
 
 def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:
     if not allows(endpoint.level, Action.MANAGE) or endpoint.latest is None:
         return _("Choose another name.")
     if is_same_config(endpoint.latest.config, config):
-        return _("Its newest config is the same as the one given, so there is nothing left to do.")
-    return _("Its newest config differs from the one given. Update it, or choose another name.")
+        return _("Its newest config is the same as the one in your request, so there is nothing left to do.")
+    return _("Its newest config differs from the one in your request. Update it, or choose another name.")
 
 
 def is_same_config(stored: ConfigSpec, requested: ConfigSpec) -> bool:
@@ -47,6 +47,6 @@ def is_same_config(stored: ConfigSpec, requested: ConfigSpec) -> bool:
         return False
     try:
         values = vault.stored_values(ids=set(pasted.values())) if pasted else {}
-    except ciphers.Unreadable:
+    except ciphers.CannotDecrypt:
         return False
     return all(values.get(stored_id) == typed[path].reveal() for path, stored_id in pasted.items())

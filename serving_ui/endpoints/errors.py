@@ -16,8 +16,8 @@ class UpdateNotRunning(Conflict):
     """There is no update to cancel."""
 
 
-class Overtaken(Conflict):
-    """Another change was committed between read and write; `transitions.retried` runs the command again."""
+class ConcurrentChange(Conflict):
+    """Another change was committed between read and write; `transitions.retry_on_concurrent_change` runs the command again."""
 
 
 class StaleEdit(Conflict):

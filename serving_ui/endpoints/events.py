@@ -38,9 +38,9 @@ SENTENCES: dict[str, str] = {
     EventKind.SUCCEEDED: _("Configuration version %(version)s is active."),
     EventKind.FAILED: _("Configuration version %(version)s failed. %(message)s"),
     EventKind.CANCELED: _("The update to configuration version %(version)s was canceled by %(actor)s."),
-    EventKind.REVOKED: _("The endpoint is not ready any more. %(message)s"),
+    EventKind.REVOKED: _("The endpoint is no longer ready. %(message)s"),
     EventKind.RESTORED: _(
-        "The secrets of configuration version %(version)s may be read again: it is active."
+        "The secrets of configuration version %(version)s may be read again, so it is active."
     ),
     EventKind.TAKEN_OVER: _("%(actor)s took over: %(message)s"),
     EventKind.DESCRIPTION: _("Description changed by %(actor)s."),

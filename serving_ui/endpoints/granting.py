@@ -20,7 +20,7 @@ from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import permissions_of, report_endpoint
-from serving_ui.endpoints.transitions import record, retried, swap
+from serving_ui.endpoints.transitions import record, retry_on_concurrent_change, swap
 from serving_ui.revisions.changes import Subject, bump_revision
 
 
@@ -33,7 +33,7 @@ class LevelChange:
     path: tuple[str | int, ...] = ()
 
 
-@retried
+@retry_on_concurrent_change
 def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> None:
     """Grants a level to the person (e-mail), service principal (application id) or group named `to`; NONE revokes it."""
     with transaction.atomic():
@@ -41,13 +41,13 @@ def grant(*, name: str, to: str, level: Level, actor: User, now: datetime) -> No
         principal = accounts.find_principal(name=to)
         if principal is None:
             message = _(
-                "There is no person, group or service principal named %(name)s here. A person must have signed in or hold a token."
+                "There is no person, group or service principal named %(name)s. A person must have signed in or have an access token."
             )
             raise SpecErrors([Problem(path=("to",), message=message.fill(name=to), code="principal")])
         _change("grant", endpoint, [LevelChange(principal, level, ("to",))], actor=actor, now=now)
 
 
-@retried
+@retry_on_concurrent_change
 def set_permissions(
     *, endpoint_id: str, changes: Sequence[LevelChange], replace: bool, actor: User, now: datetime
 ) -> Endpoint:
@@ -107,9 +107,9 @@ def _change(
 def _fixed(endpoint: Endpoint, change: LevelChange) -> Problem | None:
     """Why the level cannot be changed; None if it can."""
     if change.to.pk == endpoint.creator_id:
-        message = _("%(name)s made the endpoint and keeps the permission to manage it.")
+        message = _("%(name)s created the endpoint and always has the permission to manage it.")
     elif isinstance(change.to, Group) and change.to.name == ADMINS:
-        message = _("The group %(name)s keeps the permission to manage every endpoint.")
+        message = _("The group %(name)s always has the permission to manage every endpoint.")
     else:
         return None
     return Problem(path=change.path, message=message.fill(name=str(change.to)), code="fixed")

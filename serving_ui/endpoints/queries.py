@@ -89,7 +89,7 @@ def get_endpoint_by_id(*, endpoint_id: str, actor: User, action: Action = Action
     if endpoint is None:
         raise NotFound(
             _(
-                "There is no endpoint with the id %(id)s that you may see. Its id is in the answer for its name."
+                "There is no endpoint with the id %(id)s that you may see. Get the endpoint by name to see its id."
             )
             % {"id": endpoint_id}
         )

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from serving_ui.catalogue.spec import parse_config
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import nudge
+from serving_ui.endpoints import celery_messages
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.endpoints.reports import report_endpoint, state_of
 from serving_ui.endpoints.transitions import submit
@@ -37,4 +37,4 @@ def _create(name: str, task: Task, now: datetime) -> None:
         if is_new:
             submit(endpoint, config, actor=None, now=now)
             report_endpoint("ensure", endpoint, actor=None, before=None, after=state_of(endpoint))
-            nudge.reconcile(endpoint.pk)
+            celery_messages.reconcile_on_commit(endpoint.pk)

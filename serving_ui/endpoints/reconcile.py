@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
 from serving_ui.backends.transport import Aborted, Call
 from serving_ui.endpoints import bindings, leases, outbound
-from serving_ui.endpoints.errors import Overtaken
+from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Event, IllegalTransition
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -52,7 +52,7 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
             leases.renewed(endpoint_id=endpoint_id, token=token, on_lost=call.abort),
         ):
             pause = _step(endpoint_id, token, clock, call)
-    except (Overtaken, IllegalTransition, Aborted):
+    except (ConcurrentChange, IllegalTransition, Aborted):
         pause = IMMEDIATELY  # the endpoint was changed meanwhile
     except Exception as error:  # an error of one endpoint must not stop the thread
         log.exception("Endpoint %s could not be reconciled", endpoint_id)
@@ -81,11 +81,11 @@ def _step(endpoint_id: str, token: int, clock: Clock, call: Call) -> timedelta:
 
 
 def _load(endpoint_id: str, token: int, pending: ConfigVersion | None = None) -> Endpoint:
-    """The endpoint's current row. Raises Overtaken if this worker has lost the lease or the update has ended."""
+    """The endpoint's current row. Raises ConcurrentChange if this worker has lost the lease or the update has ended."""
     row = Endpoint.objects.select_related("pending", "active").filter(pk=endpoint_id, lease_token=token)
     endpoint = (row.filter(pending=pending) if pending else row).first()
     if endpoint is None or not endpoint.is_updating:
-        raise Overtaken(_("The update has ended."))
+        raise ConcurrentChange(_("The update has ended."))
     return endpoint
 
 
@@ -175,7 +175,7 @@ def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedel
             if _time_left(version) >= IMMEDIATELY:
                 return timedelta(seconds=1)
             message = _(
-                "These gateway processes did not take the configuration up: %(late)s. Restart them, then retry."
+                "These gateway processes did not load the configuration: %(late)s. Restart them, then retry."
             )
             return _fail(endpoint, message % {"late": ", ".join(late)}, clock())
         pause.wait(ACKNOWLEDGEMENT_POLL)
@@ -197,7 +197,7 @@ def _fail(endpoint: Endpoint, message: str, now: datetime) -> timedelta:
 def _handle_unexpected(endpoint_id: str, token: int, error: Exception, now: datetime) -> timedelta:
     """Retries up to MAX_UNEXPECTED_ERRORS, then fails the update with a reason, so that the row is no longer due."""
     message = _(
-        "Serving UI met an unexpected error (%(kind)s). Retry; if it stays, tell an admin to look at the log."
+        "Serving UI failed with an unexpected error (%(kind)s). Retry. If it happens again, ask an admin to look at the log."
     )
     message %= {"kind": type(error).__name__}
     try:
@@ -208,5 +208,5 @@ def _handle_unexpected(endpoint_id: str, token: int, error: Exception, now: date
             swap(endpoint, attempts=endpoint.attempts + 1)
             return timedelta(seconds=2**endpoint.attempts)
         return _fail(endpoint, message, now)
-    except (Overtaken, IllegalTransition):
+    except (ConcurrentChange, IllegalTransition):
         return IMMEDIATELY

@@ -106,14 +106,14 @@ def _unpublished(endpoint_id: str) -> QuerySet[ConfigVersion]:
 def _sentence(limit: Limit) -> str:
     match limit:
         case Limit.USER:
-            return _("Waiting its turn: %(count)d other endpoints of the same person are being checked.") % {
+            return _("Queued: %(count)d other endpoints of the same person are being checked.") % {
                 "count": MAX_PER_USER
             }
         case Limit.HOST:
-            return _("Waiting its turn: %(count)d other endpoints are being checked with this provider.") % {
+            return _("Queued: %(count)d other endpoints are being checked with this provider.") % {
                 "count": MAX_PER_HOST
             }
-    return _("Waiting its turn: %(count)d other endpoints are being checked.") % {"count": MAX_RUNNING}
+    return _("Queued: %(count)d other endpoints are being checked.") % {"count": MAX_RUNNING}
 
 
 _queue = FairQueue(_run, max_running=MAX_RUNNING, max_per_user=MAX_PER_USER, max_per_host=MAX_PER_HOST)

@@ -26,7 +26,7 @@ class SecretValues:
 
     bound: Mapping[int, Mapping[str, Bound]]
     """By version and by `bindings.place_of` the secret's path in the config."""
-    pasted: Mapping[str, queries.Sealed]
+    pasted: Mapping[str, queries.EncryptedValue]
     """Values that were pasted into a config, by id."""
 
     @classmethod
@@ -43,7 +43,7 @@ class SecretValues:
         bound: dict[int, dict[str, Bound]] = {}
         for row in bindings.of_versions(with_references) if with_references else ():
             bound.setdefault(row.version_id, {})[row.place] = row
-        return cls(bound=bound, pasted=queries.sealed_stored(ids=pasted))
+        return cls(bound=bound, pasted=queries.encrypted_values(ids=pasted))
 
     def authorisers(self, version: ConfigVersion) -> frozenset[str]:
         """Ids of the users on whose right its references are sent."""
@@ -52,8 +52,8 @@ class SecretValues:
     def value(self, version: ConfigVersion, path: Path, secret: Secret) -> str:
         """The secret's value. Raises Unresolved."""
         try:
-            value = self._sealed(version, path, secret).open()
-        except ciphers.Unreadable as error:
+            value = self._encrypted_value(version, path, secret).decrypt()
+        except ciphers.CannotDecrypt as error:
             raise Unresolved(
                 _(
                     "A secret cannot be decrypted: %(reason)s. Restore the vault's key, or give the secret again."
@@ -64,18 +64,20 @@ class SecretValues:
             raise Unresolved(_not_text(secret))
         return value
 
-    def _sealed(self, version: ConfigVersion, path: Path, secret: Secret) -> queries.Sealed:
+    def _encrypted_value(self, version: ConfigVersion, path: Path, secret: Secret) -> queries.EncryptedValue:
         if secret.stored_id:
             found = self.pasted.get(secret.stored_id)
             if found is None:
-                raise Unresolved(_("A pasted secret is gone. Edit the endpoint and give it again."))
+                raise Unresolved(
+                    _("A pasted secret no longer exists. Edit the endpoint and enter the secret again.")
+                )
             return found
         row = self.bound.get(version.pk, {}).get(bindings.place_of(path))
         if row is None:
             raise Unresolved(_unbound(secret))
         if reason := bindings.problem(row):
             raise Unresolved(reason)
-        return bindings.sealed(row)
+        return bindings.encrypted_value(row)
 
 
 def resolve(version: ConfigVersion, *, values: SecretValues | None = None) -> ConfigSpec:
@@ -100,7 +102,7 @@ def references_of(config: ConfigSpec) -> set[queries.Reference]:
 
 def _unbound(secret: Secret) -> str:
     return _(
-        "It was not noted which secret %(secret)s is and who gave it, because an earlier release took this configuration in. Retry the update, or edit the endpoint."
+        "This configuration was stored by an earlier release, which did not record who gave the secret %(secret)s. Retry the update, or edit the endpoint."
     ) % {"secret": secret.reference}
 
 
@@ -110,7 +112,7 @@ def _is_text(value: str) -> bool:
 
 
 def _not_text(secret: Secret) -> str:
-    return _("The value of key %(key)s in secret scope %(scope)s is not text. Put a text there.") % {
+    return _("The value of key %(key)s in secret scope %(scope)s is not text. Store a text there.") % {
         "scope": secret.scope,
         "key": secret.key,
     }

@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db import transaction
 
 from serving_ui.endpoints import bindings
-from serving_ui.endpoints.errors import Overtaken
+from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, restore, revoke
@@ -56,7 +56,7 @@ def _try_move(move: Move, endpoint: Endpoint, now: datetime) -> bool:
     try:
         with transaction.atomic():
             move(endpoint, now)
-    except (Overtaken, IllegalTransition):
+    except (ConcurrentChange, IllegalTransition):
         return False
     return True
 

@@ -19,7 +19,7 @@ from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import authorisers_of, report_endpoint
-from serving_ui.endpoints.transitions import record, restore, retried, swap
+from serving_ui.endpoints.transitions import record, restore, retry_on_concurrent_change, swap
 from serving_ui.lib.refusal import NotAllowed
 from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import queries as secrets
@@ -33,7 +33,7 @@ class SecretProblem:
     is_served: bool
     """Whether it is still sent."""
     may_take_over: bool
-    """Whether the asking user may become its authoriser."""
+    """Whether the current user may become its authoriser."""
 
 
 def secret_problems(*, endpoint: Endpoint, actor: User) -> list[SecretProblem]:
@@ -50,10 +50,10 @@ def secret_problems(*, endpoint: Endpoint, actor: User) -> list[SecretProblem]:
     ]
 
 
-@retried
+@retry_on_concurrent_change
 def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
-    """Makes the user the authoriser of the secrets that need one and that the user may read. Raises NotAllowed if there are none of
-    the latter. An endpoint that was revoked becomes ready again if it has no other problem.
+    """Makes the user the authoriser of the secrets that need one and that the user may read. Raises NotAllowed if the user may read none
+    of those that need one. An endpoint that was revoked becomes ready again if it has no other problem.
     """
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
@@ -66,7 +66,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
         before = {"ready": str(endpoint.ready), "secrets_sent_on_right_of": authorisers_of(endpoint)}
         swap(endpoint)
         taken_over = SecretBinding.objects.filter(pk__in=[row.pk for row in readable])
-        bindings.release(taken_over.filter(held__isnull=False))
+        bindings.delete_held_values(taken_over.filter(held__isnull=False))
         taken_over.update(authoriser=actor)
         message = ", ".join(sorted({row.reference for row in readable}))
         record(endpoint, EventKind.TAKEN_OVER, now=now, actor=actor, message=message)
@@ -108,11 +108,11 @@ def _readable(rows: Sequence[Bound], actor: User) -> list[Bound]:
 
 def _deactivated(row: Bound) -> str:
     return _(
-        "%(person)s, who gave this endpoint the secret %(secret)s, is deactivated. It is sent as it was then, and follows no new value until somebody who may read it takes over."
+        "%(person)s, who gave this endpoint the secret %(secret)s, is deactivated. The endpoint keeps sending the value of that time, and new values only after somebody who may read the secret has taken over."
     ) % {"person": row.person, "secret": row.reference}
 
 
 def _refusal(row: Bound) -> str:
     return _(
-        "To take over you need the right READ on secret scope %(scope)s, and its key %(key)s must be the one of then. Ask %(owner)s."
+        "To take over you need the right READ on secret scope %(scope)s, and its key %(key)s must not have been deleted and created again. Ask %(owner)s."
     ) % {"scope": row.scope, "key": row.key, "owner": row.owner or _("an admin")}

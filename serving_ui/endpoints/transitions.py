@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import lifecycle, queries
-from serving_ui.endpoints.errors import Overtaken, StaleEdit
+from serving_ui.endpoints.errors import ConcurrentChange, StaleEdit
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Event
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
@@ -27,8 +27,8 @@ R = TypeVar("R")
 MAX_ATTEMPTS = 5
 
 
-def retried(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: runs the command again if another change was committed between its read and its write. Raises Overtaken after
+def retry_on_concurrent_change(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: runs the command again if another change was committed between its read and its write. Raises ConcurrentChange after
     MAX_ATTEMPTS."""
 
     @wraps(command)
@@ -36,7 +36,7 @@ def retried(command: Callable[P, R]) -> Callable[P, R]:
         for _attempt in range(MAX_ATTEMPTS - 1):
             try:
                 return command(*args, **kwargs)
-            except Overtaken:
+            except ConcurrentChange:
                 continue
         return command(*args, **kwargs)
 
@@ -44,17 +44,17 @@ def retried(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def swap(endpoint: Endpoint, **changes: Any) -> None:
-    """Compare-and-swap: writes `changes` if the row's generation is the one that was read. Raises Overtaken otherwise."""
+    """Compare-and-swap: writes `changes` if the row's generation is the one that was read. Raises ConcurrentChange otherwise."""
     row = Endpoint.objects.filter(pk=endpoint.pk, generation=endpoint.generation)
     if not row.update(generation=F("generation") + 1, **changes):
-        raise Overtaken(_("The endpoint changed at the same moment. Try again."))
+        raise ConcurrentChange(_("The endpoint changed at the same moment. Try again."))
     endpoint.generation += 1
     for name, value in changes.items():
         setattr(endpoint, name, value)
 
 
 def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
-    """Applies an event of the lifecycle, by compare-and-swap. Raises lifecycle.IllegalTransition or Overtaken."""
+    """Applies an event of the lifecycle, by compare-and-swap. Raises lifecycle.IllegalTransition or ConcurrentChange."""
     state = lifecycle.step(endpoint.state, event)
     swap(endpoint, ready=state.ready, config_update=state.update, **changes)
 
@@ -162,6 +162,6 @@ def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:
     changes = queries.changes_since(endpoint=endpoint, generation=generation)
     if changes:
         raise StaleEdit(
-            _("The endpoint was changed after you opened this form. Compare, then save again."),
+            _("The endpoint was changed after you opened this form. Compare the changes, then save again."),
             changes=changes,
         )

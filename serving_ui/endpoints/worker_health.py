@@ -17,17 +17,17 @@ SWEEP, INTAKE = "sweep", "intake"  # of due updates; of usage from the gateways'
 RECORD_SECONDS = 5.0  # between two writes for the same task: the sweep runs every second
 REFRESH_SECONDS = 1.0
 STALE_SECONDS = (
-    5.0  # without a successful read; then the database is away, and nothing is known of the worker
+    5.0  # without a successful read: the database is unreachable, and the state of the worker is unknown
 )
 OVERDUE_SECONDS = 30.0
-_ADVICE = "See that a worker, beat and the broker run, and what their logs say."
+_ADVICE = "Check that a worker, beat and the broker are running, and read their logs."
 _DONE = {
-    SWEEP: "looked for updates that are due",
-    INTAKE: "taken usage into the database",
+    SWEEP: "run the sweep for due updates",
+    INTAKE: "stored usage in the database",
 }
 _CONSEQUENCE = {
-    SWEEP: f"Updates may stand still. {_ADVICE}",
-    INTAKE: f"It is kept in the data folder until then. {_ADVICE} `manage.py check_usage` names files that it cannot read.",
+    SWEEP: f"Updates may not progress. {_ADVICE}",
+    INTAKE: f"Usage waits in the data folder until then. {_ADVICE} `manage.py check_usage` names files that it cannot read.",
 }
 
 _lock = threading.Lock()

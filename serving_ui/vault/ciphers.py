@@ -23,7 +23,7 @@ def as_bytes(value: str) -> bytes:
     return value.encode(errors="surrogateescape")
 
 
-class Unreadable(Exception):
+class CannotDecrypt(Exception):
     """A value cannot be decrypted with the configured keys."""
 
 
@@ -47,19 +47,19 @@ class KeyRing:
         self.primary_id = pairs[0][0]
         self.all = MultiFernet(list(self.keys.values()))
 
-    def seal(self, value: str) -> tuple[str, str]:
+    def encrypt(self, value: str) -> tuple[str, str]:
         """(key id, ciphertext)."""
         return self.primary_id, self.keys[self.primary_id].encrypt(as_bytes(value)).decode()
 
-    def open(self, key_id: str, ciphertext: str) -> str:
-        """The value. Raises Unreadable when its key is missing or wrong."""
+    def decrypt(self, key_id: str, ciphertext: str) -> str:
+        """The value. Raises CannotDecrypt when its key is missing or wrong."""
         key = self.keys.get(key_id)
         if key is None:
-            raise Unreadable(f"its key {key_id} is not among the vault's keys")
+            raise CannotDecrypt(f"its key {key_id} is not among the vault's keys")
         try:
             return as_text(key.decrypt(ciphertext.encode()))
         except InvalidToken:
-            raise Unreadable(f"its key {key_id} does not fit") from None
+            raise CannotDecrypt(f"its key {key_id} does not decrypt it") from None
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """Changes of secret scopes, their keys and rights on them; and the values that configs of endpoints store here.
 
-Each command is atomic and reports its change, without the value. `store`, `copy`, `forget` and `rewrap` are no commands of a person.
+Each command of a person is atomic and reports its change, without the value. `store`, `copy`, `forget` and `rewrap` are called by the
+product itself and check no rights.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from serving_ui.vault.queries import Actor, usable_scope
 from serving_ui.vault.rights import Right
 
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,128}")
-LARGEST_VALUE = 128 * 1024  # characters
+MAX_VALUE_CHARS = 128 * 1024  # characters
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def delete_scope(*, name: str, actor: Actor, now: datetime) -> None:
 def put_secret(*, scope: str, key: str, value: str, actor: Actor, now: datetime) -> None:
     """Sets the value of a key, new or existing."""
     _check_name(key, field="key")
-    if not value or len(value) > LARGEST_VALUE:
+    if not value or len(value) > MAX_VALUE_CHARS:
         raise Refusal(_("Give a value of 1 to 131,072 characters."), field="value")
-    key_id, ciphertext = ciphers.ring().seal(value)
+    key_id, ciphertext = ciphers.ring().encrypt(value)
     with transaction.atomic():
         row = usable_scope(name=scope, actor=actor, right=Right.WRITE)
-        fresh = {"key_id": key_id, "ciphertext": ciphertext, "updated_at": now}
+        values = {"key_id": key_id, "ciphertext": ciphertext, "updated_at": now}
         earlier = StoredSecret.objects.filter(scope=row, key=key).first()
-        secret, _is_new = StoredSecret.objects.update_or_create(scope=row, key=key, defaults=fresh)
+        secret, _is_new = StoredSecret.objects.update_or_create(scope=row, key=key, defaults=values)
         _report_secret("put_secret", row, secret, actor, before=earlier, after=secret)
 
 
@@ -125,7 +126,7 @@ def withdraw(*, scope: str, grantee: Grantee, actor: Actor, now: datetime) -> No
         ).delete()
         if not gone:
             raise NotFound(
-                _("%(principal)s was given no right on secret scope %(scope)s.")
+                _("%(principal)s has no granted right on secret scope %(scope)s.")
                 % {"principal": grantee.name, "scope": scope},
                 field="principal",
             )
@@ -161,7 +162,7 @@ def _report_secret(
     before: StoredSecret | None,
     after: StoredSecret | None,
 ) -> None:
-    """A value is not reported: when it was put tells that it was replaced."""
+    """Reports a change of a secret by its `updated_at`; the value is never reported."""
     states = [{"updated_at": each.updated_at.isoformat()} if each else None for each in (before, after)]
     report_change(
         action,
@@ -180,7 +181,7 @@ def _is_creator(scope: Scope, principal: Grantee) -> bool:
 
 def _creator_keeps_right(scope: Scope) -> Refusal:
     return Refusal(
-        _("%(creator)s made secret scope %(scope)s and keeps the right MANAGE on it.")
+        _("%(creator)s created secret scope %(scope)s and always has the right MANAGE on it.")
         % {"creator": scope.creator, "scope": scope.name},
         field="principal",
     )
@@ -188,7 +189,7 @@ def _creator_keeps_right(scope: Scope) -> Refusal:
 
 def store(*, value: str, now: datetime) -> str:
     """Stores a value pasted into a config; returns its id."""
-    key_id, ciphertext = ciphers.ring().seal(value)
+    key_id, ciphertext = ciphers.ring().encrypt(value)
     return StoredSecret.objects.create(key_id=key_id, ciphertext=ciphertext, updated_at=now).pk
 
 
@@ -212,7 +213,7 @@ def rewrap(*, limit: int = 500) -> int:
     ring = ciphers.ring()
     others = StoredSecret.objects.exclude(key_id=ring.primary_id)
     for row in others[:limit]:
-        key_id, ciphertext = ring.seal(ring.open(row.key_id, row.ciphertext))
+        key_id, ciphertext = ring.encrypt(ring.decrypt(row.key_id, row.ciphertext))
         StoredSecret.objects.filter(pk=row.pk, ciphertext=row.ciphertext).update(
             key_id=key_id, ciphertext=ciphertext
         )

@@ -17,18 +17,18 @@ class DraftInvalid(Exception):
     """The draft has expired, was changed, or has another purpose; the key must be pasted again."""
 
 
-def seal(value: str, *, purpose: str) -> str:
+def encrypt(value: str, *, purpose: str) -> str:
     """Encrypts a typed value for its way through the page."""
     return _cipher().encrypt(json.dumps([purpose, value]).encode()).decode()
 
 
-def unseal(token: str, *, purpose: str, max_age: int = 3600) -> str:
+def decrypt(token: str, *, purpose: str, max_age: int = 3600) -> str:
     """The value typed up to `max_age` seconds ago. Raises DraftInvalid."""
     try:
-        sealed_for, value = json.loads(_cipher().decrypt(token.encode(), ttl=max_age))
+        encrypted_for, value = json.loads(_cipher().decrypt(token.encode(), ttl=max_age))
     except (InvalidToken, ValueError):
         raise DraftInvalid from None
-    if sealed_for != purpose:
+    if encrypted_for != purpose:
         raise DraftInvalid
     return str(value)
 

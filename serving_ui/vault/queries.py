@@ -74,7 +74,9 @@ def readable_scope(*, name: str, actor: Actor) -> Scope:
     scope = scopes(actor=actor).filter(name=name).prefetch_related(None).first()
     if scope is None:
         raise NotFound(
-            _("There is no secret scope %(scope)s that you may use. Make it on the Secrets page.")
+            _(
+                "There is no secret scope %(scope)s that you may use. Create it on the Secrets page, or ask for a right on it."
+            )
             % {"scope": name},
             field="scope",
         )
@@ -82,14 +84,14 @@ def readable_scope(*, name: str, actor: Actor) -> Scope:
 
 
 def with_some_keys(found: QuerySet[Scope], *, limit: int) -> QuerySet[Scope]:
-    """The scopes, each with its `first_keys` (names and dates), in two queries."""
+    """The scopes, each with its first `limit` keys as `first_keys` (names and dates), in two queries."""
     names = StoredSecret.objects.defer("ciphertext").order_by("key")[:limit]
     some = Prefetch("secrets", queryset=names, to_attr="first_keys")
     return found.prefetch_related(None).prefetch_related(some)  # type: ignore[no-redef]
 
 
 def references(*, actor: Actor, limit: int) -> list[Reference]:
-    """The first of the keys that the person may refer to."""
+    """References to the first `limit` keys that the person may read, by scope and key."""
     readable = scopes(actor=actor).prefetch_related(None).order_by().values("pk")
     rows = StoredSecret.objects.filter(scope__in=readable).order_by("scope__name", "key")
     return list(rows.values_list("scope__name", "key")[:limit])
@@ -101,13 +103,13 @@ def keys(*, scope: Scope) -> QuerySet[StoredSecret]:
 
 
 def value_of(*, scope: str, key: str, actor: Actor) -> bytes:
-    """The value of a key. Raises NotFound and ciphers.Unreadable."""
+    """The value of a key. Raises NotFound and ciphers.CannotDecrypt."""
     found = StoredSecret.objects.filter(scope=readable_scope(name=scope, actor=actor), key=key).first()
     if found is None:
         raise NotFound(
             _("Secret scope %(scope)s has no key %(key)s.") % {"scope": scope, "key": key}, field="key"
         )
-    return ciphers.as_bytes(ciphers.ring().open(found.key_id, found.ciphertext))
+    return ciphers.as_bytes(ciphers.ring().decrypt(found.key_id, found.ciphertext))
 
 
 def grants(*, scope: str, actor: Actor) -> list[ScopeGrant]:
@@ -131,24 +133,24 @@ def readable(*, references: Iterable[Reference], actor: Actor) -> dict[Reference
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class EncryptedValue:
     """One encrypted value. Decrypted one by one, so that an unreadable value affects no other."""
 
     key_id: str
     ciphertext: str = field(repr=False)
 
-    def open(self) -> str:
-        """The value. Raises ciphers.Unreadable."""
-        return ciphers.ring().open(self.key_id, self.ciphertext)
+    def decrypt(self) -> str:
+        """The value. Raises ciphers.CannotDecrypt."""
+        return ciphers.ring().decrypt(self.key_id, self.ciphertext)
 
 
-def sealed_stored(*, ids: Iterable[str]) -> dict[str, Sealed]:
+def encrypted_values(*, ids: Iterable[str]) -> dict[str, EncryptedValue]:
     """Encrypted values pasted into configs, by id, without those that do not exist."""
     wanted = set(ids)
     rows = StoredSecret.objects.filter(pk__in=wanted, scope=None).values_list("pk", "key_id", "ciphertext")
-    return {pk: Sealed(key_id, text) for pk, key_id, text in rows} if wanted else {}
+    return {pk: EncryptedValue(key_id, text) for pk, key_id, text in rows} if wanted else {}
 
 
 def stored_values(*, ids: Iterable[str]) -> dict[str, str]:
-    """Decrypted values pasted into configs, by id, without those that do not exist. Raises ciphers.Unreadable."""
-    return {pk: value.open() for pk, value in sealed_stored(ids=ids).items()}
+    """Decrypted values pasted into configs, by id, without those that do not exist. Raises ciphers.CannotDecrypt."""
+    return {pk: value.decrypt() for pk, value in encrypted_values(ids=ids).items()}

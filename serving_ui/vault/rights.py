@@ -13,4 +13,4 @@ class Right(IntEnum):
     WRITE = 2
     """Put and delete keys."""
     MANAGE = 3
-    """Give rights to others, and delete the scope."""
+    """Grant rights to others, and delete the scope."""

@@ -57,7 +57,7 @@ def test_the_fifth_check_of_a_user_waits_without_lease_and_attempts(
     *running, waiting = create(owner, slow.base, "a", "b", "c", "d", "e")
     slow.wait_for(4)
     row = fresh(waiting)
-    assert "Waiting its turn: 4 other endpoints of the same person" in message(waiting)
+    assert "Queued: 4 other endpoints of the same person" in message(waiting)
     assert (row.attempts, row.lease_until) == (0, None)
     assert row.next_poll_at is not None and row.pending is not None
     assert clock.now() < row.next_poll_at < clock.now() + timedelta(seconds=15)

@@ -51,7 +51,7 @@ def test_a_last_run_long_ago_is_reported(name: str, seconds: int):
     WorkerHeartbeat.objects.create(pk=name, ended_at=Now() - timedelta(seconds=seconds))
     sentence = read_health().check_health(name) or ""
     assert f" for {abs(seconds)} s" in sentence or f" for {abs(seconds) + 1} s" in sentence
-    assert "See that a worker, beat and the broker run" in sentence
+    assert "Check that a worker, beat and the broker are running" in sentence
     worker_health.record_heartbeat(name)
     assert read_health().check_health(name) is None
 

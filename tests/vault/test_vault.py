@@ -95,20 +95,20 @@ def test_rotating_keys_fails_at_a_secret_that_cannot_be_read(owner: User, settin
 def test_a_missing_encryption_key_is_an_error(owner: User, settings: Any):
     put(owner)
     settings.VAULT_KEYS = [f"other {Fernet.generate_key().decode()}"]
-    with pytest.raises(ciphers.Unreadable):
+    with pytest.raises(ciphers.CannotDecrypt):
         value(owner)
 
 
 def test_a_draft_can_be_decrypted_for_its_purpose_only():
-    token = drafts.seal(VALUE, purpose="1:openai_api_key")
+    token = drafts.encrypt(VALUE, purpose="1:openai_api_key")
     assert VALUE not in token
-    assert drafts.unseal(token, purpose="1:openai_api_key") == VALUE
+    assert drafts.decrypt(token, purpose="1:openai_api_key") == VALUE
     with pytest.raises(drafts.DraftInvalid):
-        drafts.unseal(token, purpose="2:openai_api_key")
+        drafts.decrypt(token, purpose="2:openai_api_key")
     with pytest.raises(drafts.DraftInvalid):
-        drafts.unseal(token + "x", purpose="1:openai_api_key")
+        drafts.decrypt(token + "x", purpose="1:openai_api_key")
     with pytest.raises(drafts.DraftInvalid):
-        drafts.unseal(token, purpose="1:openai_api_key", max_age=-1)
+        drafts.decrypt(token, purpose="1:openai_api_key", max_age=-1)
 
 
 def test_the_keys_of_readable_scopes_are_listed_in_one_query(

@@ -1,7 +1,7 @@
 """Sends Celery tasks by name when the transaction commits, because the domain must not import the tasks.
 
-A nudge is such a message: it only makes immediate what the sweep does a second later from the row's due time, so it may be lost. It has
-no expiry, because that would compare the clocks of two machines; a late one finds nothing to do.
+A message only makes immediate what the sweep does a second later from the row's due time, so it may be lost. It has no expiry, because
+the clocks of two machines would be compared; the task of a late message finds nothing to do.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ SWEEP = "serving_ui.sweep"
 log = logging.getLogger(__name__)
 
 
-def reconcile(endpoint_id: str) -> None:
+def reconcile_on_commit(endpoint_id: str) -> None:
     """Sends the task that reconciles the endpoint, when the transaction commits."""
-    transaction.on_commit(lambda: send(endpoint_id), robust=True)
+    transaction.on_commit(lambda: send_reconcile(endpoint_id), robust=True)
 
 
-def sweep() -> None:
+def sweep_on_commit() -> None:
     """Sends the sweep, which also applies changed rights on secrets, when the transaction commits."""
     transaction.on_commit(lambda: _send(SWEEP), robust=True)
 
 
-def send(endpoint_id: str) -> None:
+def send_reconcile(endpoint_id: str) -> None:
     """Sends the task that reconciles the endpoint now. If the broker is unreachable, logs a warning."""
     _send(RECONCILE, endpoint_id=endpoint_id)
 
@@ -37,4 +37,4 @@ def _send(task: str, **arguments: str) -> None:
         current_app.send_task(task, kwargs=arguments, retry=False)
     except (OperationalError, OSError) as error:
         about = "".join(f" for endpoint {each}" for each in arguments.values())
-        log.warning("The broker did not take the nudge%s: %s", about, error)
+        log.warning("The broker did not accept the message %s%s: %s", task, about, error)
