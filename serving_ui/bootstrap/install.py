@@ -71,7 +71,7 @@ def pip_command(root: str, python: str, locks: tuple[str, ...]) -> list[str]:
 def _create(folder: str, *, lock_file: int) -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         raise StartError(
-            "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
+            "This Python cannot create a virtual environment: its module venv or ensurepip is missing. "
             "Install it (on Debian: apt-get install python3-venv) and start again."
         )
     base = getattr(
@@ -80,7 +80,7 @@ def _create(folder: str, *, lock_file: int) -> None:
     code, output = _run([base, "-m", "venv", folder], lock_file=lock_file)
     if code:
         raise StartError(
-            f"The virtual environment {folder} could not be made. Python's last words were: {_last(output)} "
+            f"The virtual environment {folder} could not be created. Python reported: {_last(output)} "
             "Repair this Python's venv module (on Debian: apt-get install python3-venv) and start again."
         )
 

@@ -32,7 +32,7 @@ def run(root: str, command: str) -> int:
         execute_from_command_line(sys.argv)
     except EnvError as error:
         raise StartError(str(error)) from error
-    except AnyDatabaseError as error:  # unreachable, locked, full: no command has more to say about it
+    except AnyDatabaseError as error:  # unreachable, locked or full, whatever the command
         from serving_ui.management import prepare
 
         raise prepare.database_unusable(error) from error
@@ -49,15 +49,15 @@ def _export_settings(root: str, command: str) -> None:
     data_folder.make(os.environ["SERVING_UI_DATA"])
     if command == "up":
         address.export(address.parse(sys.argv[2:]))
-    if command == "gateway":  # whether it listens on loopback only decides which addresses it may reach
+    if command == "gateway":  # the outbound policy depends on whether the server listens on loopback only
         address.set_variable("HOST", address.parse(sys.argv[2:], command=command).host)
 
 
 def _migrate() -> None:
-    """A token may be created before the first `up`."""
+    """Create the tables, because a token may be created before the first `up`."""
     import django
 
     from serving_ui.management import prepare
 
     django.setup()
-    prepare.tables()
+    prepare.migrate_database()

@@ -1,7 +1,7 @@
 """Prepares the data folder before anything runs: migrations, static files, ready-made endpoints.
 
-Each step first checks cheaply whether there is anything to do, because a second start must be quick. A lock on the data folder and
-on the database lets one command at a time prepare them.
+Each step first checks cheaply whether there is anything to do, because every later start must be quick. A lock on the data folder
+and one on the database let one command at a time run the steps.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from serving_ui.lib.schema import KnownMigrations
 ADVISORY_LOCK = 7_378_484_769  # an arbitrary number, for pg_advisory_lock
 
 
-def everything() -> None:
+def prepare_all() -> None:
     """All steps. Closes the database connections: the processes that are started next must not inherit them."""
     try:
         with exclusive_lock():
             _migrate()
-            static_files()
-            ready_made_endpoints()
+            collect_static_files()
+            create_ready_made_endpoints()
     except DatabaseError as error:
         raise database_unusable(error) from error
     finally:
         connections.close_all()
 
 
-def tables() -> None:
-    """Run the migrations that are missing."""
+def migrate_database() -> None:
+    """Run the migrations that the database lacks."""
     try:
         with exclusive_lock():
             _migrate()
@@ -60,7 +60,7 @@ def exclusive_lock() -> Iterator[None]:
         except BlockingIOError:
             _print_waiting()
             fcntl.flock(folder, fcntl.LOCK_EX)
-        if connection.vendor == "postgresql":  # which other machines may use too
+        if connection.vendor == "postgresql":  # other machines may use the same database
             with _advisory_lock():
                 yield
         else:
@@ -101,12 +101,12 @@ def database_unusable(error: AnyDatabaseError) -> StartError:
     """The error message for a database that is unreachable, locked or full."""
     message = str(error).strip().rstrip(".")
     return StartError(
-        f"The database cannot be used. Its words were: {message}. "
+        f"The database cannot be used. It reported: {message}. "
         "Check SERVING_UI_DATABASE_URL, or the data folder, and start again."
     )
 
 
-def static_files() -> None:
+def collect_static_files() -> None:
     """Collect the static files if one of them has changed."""
     recorded = Path(settings.DATA) / "static.txt"
     fingerprint = _static_fingerprint()
@@ -132,15 +132,15 @@ def _static_fingerprint() -> str:
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def ready_made_endpoints() -> None:
-    """The Sandbox endpoints, which can be queried without an API key."""
+def create_ready_made_endpoints() -> None:
+    """Create the Sandbox endpoints, which can be queried without an API key, if they are missing."""
     from serving_ui.endpoints import ready_made
 
     ready_made.ensure()
 
 
 def welcome_path() -> str | None:
-    """A one-time sign-in link while nobody has ever signed in."""
+    """The path of a one-time sign-in link if nobody has ever signed in, else None."""
     from serving_ui.accounts.commands import first_sign_in_link
     from serving_ui.lib import clock
 

@@ -1,6 +1,6 @@
-"""What `manage.py up` becomes once everything is prepared: the supervisor alone, without Django, which saves 50 MB.
+"""The supervisor that `manage.py up` replaces itself with after the preparation; without Django, which saves 50 MB.
 
-`become_supervisor` replaces the process image, so that process id, umask and the lock on the data folder stay.
+`become_supervisor` calls exec, so process id, umask and the lock on the data folder stay.
 """
 
 from __future__ import annotations

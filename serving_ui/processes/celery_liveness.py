@@ -45,9 +45,12 @@ class Consumer(consumer.Consumer):
         """As Celery's, without a limit of attempts."""
 
         def log_error(error: Exception, seconds: float) -> None:
-            words = " ".join(str(error).split())
+            reason = " ".join(str(error).split())
             log.warning(
-                "The broker %s is away (%s). Trying again in %.0f s.", connection.as_uri(), words, seconds
+                "The broker %s is unreachable (%s). Trying again in %.0f s.",
+                connection.as_uri(),
+                reason,
+                seconds,
             )
 
         def between_attempts() -> None:
@@ -70,7 +73,7 @@ class Consumer(consumer.Consumer):
 
 
 class Every(schedule):
-    """A schedule with a fixed interval. A last run in the future, because the clock was set back since, counts as due."""
+    """A schedule with a fixed interval, pickled under this name in beat's file. A last run in the future, because the clock was set back since, counts as due."""
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
         left = super().remaining_estimate(last_run_at)
@@ -78,7 +81,7 @@ class Every(schedule):
 
 
 class Scheduler(PersistentScheduler):
-    """What beat runs."""
+    """Beat's scheduler, with heartbeats."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._heartbeat = Heartbeat()
@@ -92,7 +95,7 @@ class Scheduler(PersistentScheduler):
 
     def _ensure_connected(self) -> Any:
         def log_error(error: Exception, seconds: float) -> None:
-            words = " ".join(str(error).split())
-            log.warning("The broker is away (%s). Trying again in %.0f s.", words, seconds)
+            reason = " ".join(str(error).split())
+            log.warning("The broker is unreachable (%s). Trying again in %.0f s.", reason, seconds)
 
         return self.connection.ensure_connection(log_error, callback=self._heartbeat.send)

@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection
 
 from serving_ui.processes.liveness import FILE, SILENCE_SECONDS, HeartbeatMonitor
 
-LINES_KEPT = 10
+MAX_LAST_LINES = 10
 POLL_SECONDS = 0.05
-NOTICE_SECONDS = 3.0  # a stop that takes longer prints which processes it waits for
+NOTICE_SECONDS = 3.0  # if stopping takes longer, the processes that still run are printed
 KILL_SECONDS = 2.0
 
 
 class Child:
-    """A command that should always run. The supervisor decides when it is started and stopped."""
+    """A command that should always be running. Its owner (Supervisor or Fleet) decides when it is started and stopped."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Child:
         self.name = name
         self.stop_seconds = stop_seconds  # between SIGTERM and SIGKILL
         self.heartbeats: HeartbeatMonitor | None = None
-        self.last_lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self.last_lines: deque[str] = deque(maxlen=MAX_LAST_LINES)
         self.started_at = 0.0
         self.has_ended = True  # the process and all its descendants
         self._command = command
@@ -73,13 +73,13 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def check_heartbeat(self, awake: float) -> None:
-        """Kill it when its heartbeat is overdue, so that another can be started. `awake` is as in HeartbeatMonitor.read."""
+        """Kill it when its heartbeat is overdue, so that the supervisor starts it again. `awake` is as in HeartbeatMonitor.read."""
         if self.heartbeats is None or not self.is_running():
             return
         self.heartbeats.read(awake)
         if self.heartbeats.is_overdue:
             print(
-                f"The {self.name} (process {self.group}) has given no sign of life for {SILENCE_SECONDS:.0f} s or more. It is ended.",
+                f"The {self.name} (process {self.group}) has sent no heartbeat for {SILENCE_SECONDS:.0f} s or more. It is killed.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -97,7 +97,7 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def exit_description(self) -> str:
-        """How it ended, in words."""
+        """How it ended, as a predicate such as 'ended with exit code 1'."""
         code = self._process.returncode if self._process else None
         if code is None:
             return "has not ended"
@@ -155,7 +155,7 @@ def _print_notice(left: list[Child]) -> None:
     names = ", ".join(sorted({child.name for child in left}))
     longest = max(child.stop_seconds for child in left)
     print(
-        f"Waiting for what still runs to finish ({names}), for {longest:.0f} s at most. A second Ctrl-C ends it at once.",
+        f"Waiting up to {longest:.0f} s for running work to finish ({names}). A second Ctrl-C ends it at once.",
         file=sys.stderr,
         flush=True,
     )

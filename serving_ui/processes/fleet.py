@@ -1,4 +1,4 @@
-"""Keeps a number of equal workers running on one port, and replaces them one by one without failing a request.
+"""Keeps a number of identical workers running on one port, and replaces them one by one without failing a request.
 
 Each worker has its own listening socket (SO_REUSEPORT), among which the kernel divides the connections evenly: with one shared socket,
 28 of 32 connections came to one of four workers. This process owns the sockets and hands a worker's socket to its successor;
@@ -30,10 +30,10 @@ from serving_ui.processes.liveness import AwakeClock
 from serving_ui.processes.programs import CLEANUP_SECONDS
 from serving_ui.processes.reaper import Reaper
 
-READY_SECONDS = 60.0  # a successor that is not ready by then is killed, and its predecessor stays
+READY_SECONDS = 60.0  # a successor that is not ready by then is killed, and its predecessor goes on
 QUICK_SECONDS = 10.0  # a worker that ends sooner than this after its start counts as a quick failure
-MAX_FAILURES = 5  # quick failures before the first readiness: then StartError
-LONGEST_PAUSE = 5.0
+MAX_QUICK_FAILURES = 5  # in a row, before all workers have been ready once: then StartError
+MAX_PAUSE_SECONDS = 5.0
 SUSPECT_SECONDS = (
     4.0  # without a heartbeat: a successor is started, and the worker gets SIGTERM, in case it only paused
 )
@@ -69,13 +69,13 @@ class Fleet:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._active: set[Child] = set()
         self._ready: set[Child] = set()
-        self._stopping: dict[Child, float] = {}  # with the seconds left until they are killed
+        self._stopping: dict[Child, float] = {}  # and the seconds until they are killed
         self._socket_of: dict[Child, socket.socket] = {}
         self._restarts: dict[
             socket.socket, float
         ] = {}  # sockets without a worker, with the time to start one
         self._failures = 0
-        self._is_replacement_requested = False  # carried out after a replacement that is under way
+        self._is_replacement_requested = False  # starts when the current replacement has ended
         self._to_replace: deque[Child] = deque()
         self._successor: Child | None = None
         self._was_ready = False
@@ -114,7 +114,7 @@ class Fleet:
         return event.kind != "stop"
 
     def _wait_seconds(self) -> float:
-        """Until the next restart, and at most IDLE_SECONDS, because heartbeats are to be read."""
+        """Seconds until the next restart, and at most IDLE_SECONDS, because heartbeats must be read."""
         now = time.monotonic()
         return max(0.0, min([IDLE_SECONDS, *(at - now for at in self._restarts.values())]))
 
@@ -126,7 +126,7 @@ class Fleet:
             del self._restarts[due]
             self._active.add(self._start(due))
         if self._successor and now >= self._successor.started_at + READY_SECONDS:
-            _print(f"The new worker was not ready within {READY_SECONDS:.0f} s. The old ones go on.")
+            _print(f"The new worker was not ready within {READY_SECONDS:.0f} s. The old ones keep running.")
             self._abandon_successor()
 
     def _check_heartbeats(self, awake: float) -> None:
@@ -138,7 +138,9 @@ class Fleet:
             is_replaced = child in self._to_replace or child not in self._active
             is_suspect = child.heartbeats.has_started and child.heartbeats.silent > SUSPECT_SECONDS
             if is_suspect and not is_replaced:
-                _print(f"The worker (process {child.group}) is silent; starting another in its place.")
+                _print(
+                    f"The worker (process {child.group}) sends no heartbeat; starting another in its place."
+                )
                 self._to_replace.append(child)
         self._replace_next()
         for child in self._stopping:
@@ -204,14 +206,16 @@ class Fleet:
             self._plan_restart(listener)
 
     def _on_child_exit(self, child: Child) -> None:
-        """Unless it was told to stop, plan the start of another."""
+        """Plan the start of another worker, unless this one was told to stop."""
         self._reaper.remove(child.group)
         self._ready.discard(child)
         listener = self._socket_of.pop(child)
         if child in self._stopping:
             del self._stopping[child]
         elif child is self._successor:
-            _print(f"The new worker {child.exit_description()} before it was ready. The old ones go on.")
+            _print(
+                f"The new worker {child.exit_description()} before it was ready. The old ones keep running."
+            )
             self._successor = None
             self._to_replace.clear()
             self._plan_restart(listener)
@@ -220,17 +224,17 @@ class Fleet:
             self._active.discard(child)
             quick = time.monotonic() - child.started_at < QUICK_SECONDS
             self._failures = self._failures + 1 if quick else 1
-            if not self._was_ready and self._failures >= MAX_FAILURES:
+            if not self._was_ready and self._failures >= MAX_QUICK_FAILURES:
                 raise StartError(_failure_message(child, self._failures))
             _print(f"A worker {child.exit_description()}; starting another.")
             self._plan_restart(listener)
 
     def _plan_restart(self, listener: socket.socket) -> None:
-        """Unless a worker has this socket. The pause doubles with each quick failure."""
+        """Plan the start of a worker on this socket unless it has one. The pause doubles with each quick failure."""
         if not any(
             self._socket_of.get(each) is listener for each in (*self._active, self._successor) if each
         ):
-            pause = min(LONGEST_PAUSE, 0.1 * 2 ** min(max(self._failures, 1) - 1, 9))
+            pause = min(MAX_PAUSE_SECONDS, 0.1 * 2 ** min(max(self._failures, 1) - 1, 9))
             self._restarts[listener] = time.monotonic() + pause
 
     def _stop(self) -> None:

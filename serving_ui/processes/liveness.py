@@ -1,8 +1,8 @@
-"""Heartbeats between a child and its parent, which tell a process that hangs from one that works.
+"""Heartbeats from a child process to its parent, by which the parent notices a child that hangs.
 
 The child writes a byte to a pipe about once a second, from the loop that does its work: a separate thread would go on while the
 loop hangs. The parent counts the seconds since the last byte, but only those in which the parent itself was running: when the
-machine is suspended, or parent and children are stopped together, nobody must be taken for dead afterwards.
+machine was suspended, or parent and children were stopped together, no child may be killed for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE = "LIVENESS_FILE"  # environment variable of a child: the file descriptor o
 EVERY_SECONDS = 1.0
 START_SECONDS = 60.0  # until the first heartbeat
 SILENCE_SECONDS = 10.0  # between two heartbeats
-LONGEST_STEP = 1.0  # a longer time between two calls of AwakeClock.passed counts as this much
+MAX_STEP_SECONDS = 1.0  # a longer time between two calls of AwakeClock.passed counts as this much
 
 
 class Heartbeat:
@@ -78,5 +78,5 @@ class AwakeClock:
     def passed(self) -> float:
         """Seconds since the last call."""
         now = time.monotonic()
-        step, self._called_at = min(now - self._called_at, LONGEST_STEP), now
+        step, self._called_at = min(now - self._called_at, MAX_STEP_SECONDS), now
         return step

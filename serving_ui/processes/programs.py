@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from serving_ui.lib import env
 
-# -P: without the current folder on the module path, where a file of the person's could hide a module of ours.
+# -P: leaves the current folder off the module path, where a file could hide one of our modules.
 _RUN = ("-P", "-m")
 DRAIN_SECONDS = 300  # a little more than the longest answer that an endpoint allows by default
 CLEANUP_SECONDS = 15.0  # after the drain, to write what is in memory
-STOP_SECONDS = 6.0  # work of a Celery worker that takes longer is found again by the next sweep
+STOP_SECONDS = 6.0  # a task of a Celery worker that takes longer is repeated by the next sweep
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def server(*, listeners: tuple[int, ...]) -> Program:
 
 
 def gateway_worker(
-    *, listener: int, ready: int, drain_seconds: int, is_successor: bool, place: int, workers: int
+    *, listener: int, ready: int, drain_seconds: int, is_successor: bool, rank: int, workers: int
 ) -> list[str]:
     """One of the processes of `manage.py gateway`; `listener` and `ready` are file descriptors, as in Fleet."""
     files = ("--listen", str(listener), "--ready", str(ready))
-    share = ("--place", str(place), "--workers", str(workers))
+    share = ("--place", str(rank), "--workers", str(workers))
     drain = ("--drain-seconds", str(drain_seconds))
     successor = ("--successor",) if is_successor else ()
     return [sys.executable, *_RUN, "serving_ui.server.gateway_worker", *files, *share, *drain, *successor]
@@ -62,8 +62,8 @@ def worker() -> Program:
 
 
 def beat(*, data_folder: str) -> Program:
-    """Celery's scheduler, in a process of its own. Embedded (`celery worker --beat`) it would be a child of the worker that nobody
-    restarts when it is killed, and without its sweep a lost message would never be made up for."""
+    """Celery's scheduler, in a process of its own. Embedded (`celery worker --beat`) it would be a child of the worker that nothing
+    restarts when it is killed, and without its periodic sweep the work of a lost message would never be done."""
     schedule = ("--schedule", os.path.join(data_folder, "beat"))
     return Program([*_celery(), "beat", "--loglevel", "warning", *schedule])
 

@@ -33,7 +33,7 @@ class Reaper:
             self._write(f"+{group}")
 
     def add(self, group: int) -> None:
-        """End this process group when this process is gone."""
+        """End this process group when this process has ended."""
         self._groups.add(str(group))
         self._write(f"+{group}")
 
@@ -48,9 +48,7 @@ class Reaper:
         if self._heartbeats is not None:
             self._heartbeats.read(awake)
         if self._process.poll() is not None or (self._heartbeats is not None and self._heartbeats.is_overdue):
-            print(
-                "The process that guards the others was gone; starting it again.", file=sys.stderr, flush=True
-            )
+            print("The reaper process has ended; starting it again.", file=sys.stderr, flush=True)
             self.stop()
             self._start()
 

@@ -30,7 +30,7 @@ IDLE_SECONDS = 0.5
 class Supervisor:
     """Runs programs, started in the given order, and calls `when_ready` once `is_ready` returns True.
 
-    `sockets` are listening sockets that programs inherit. While such a program is restarted, clients wait in the accept queue.
+    `sockets`: listening sockets that programs inherit. While such a program is restarted, clients wait in the accept queue.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Supervisor:
         return child is not None
 
     def _wait_seconds(self) -> float:
-        """Until the next restart, and at most IDLE_SECONDS: a signal that arrives just before a wait does not end it."""
+        """Seconds until the next restart, and at most IDLE_SECONDS: a signal that arrives just before the wait does not end it."""
         if not self._was_ready:
             return POLL_SECONDS
         return max(0.0, min([IDLE_SECONDS, *(at - time.monotonic() for at in self._restarts.values())]))
@@ -132,7 +132,7 @@ class Supervisor:
         self._restarts[child] = time.monotonic() + pause
 
     def _stop(self) -> None:
-        """Let every child finish. A second signal kills them."""
+        """Let every child finish its work. A second signal kills them."""
         if self._sockets and any(child.is_running() for child in self._children):
             drain_accept_queue(self._sockets)
         for each in self._sockets:

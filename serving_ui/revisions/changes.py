@@ -18,7 +18,7 @@ from serving_ui.revisions.models import Change, Revision
 from serving_ui.revisions.revision_signal import revision_committed
 
 CHANNEL = "serving_ui_revision"  # of PostgreSQL's NOTIFY, which is delivered when the transaction commits
-CHANGES_KEPT = 5000  # a gateway that is further behind builds its whole snapshot
+MAX_CHANGES = 5000  # a gateway that is further behind builds its whole snapshot
 DELETE_EVERY = 500  # revisions between two deletions of older changes
 
 _tracked: ContextVar[list[int] | None] = ContextVar("tracked", default=None)
@@ -49,7 +49,7 @@ def bump_revision(kind: Subject = Subject.EVERYTHING, subject: str = "") -> int:
         number = current_revision()
         Change.objects.create(revision=number, kind=kind, subject=subject)
         if number % DELETE_EVERY == 0:
-            Change.objects.filter(revision__lt=number - CHANGES_KEPT).delete()
+            Change.objects.filter(revision__lt=number - MAX_CHANGES).delete()
         notify_followers()
         track(number)
     return number

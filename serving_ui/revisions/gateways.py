@@ -28,9 +28,9 @@ FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.004, 0.05  # the interval grows from t
 
 def acknowledge(*, process: str, revision: int, limits: str = "own") -> None:
     """Records that a gateway process is live, the revision that it serves, and how it counts rate limits."""
-    fresh = {"revision": revision, "seen_at": Now(), "limits": limits}
-    if not GatewayProcess.objects.filter(pk=process).update(**fresh):
-        GatewayProcess.objects.update_or_create(pk=process, defaults=fresh)
+    values = {"revision": revision, "seen_at": Now(), "limits": limits}
+    if not GatewayProcess.objects.filter(pk=process).update(**values):
+        GatewayProcess.objects.update_or_create(pk=process, defaults=values)
         GatewayProcess.objects.exclude(_seen_within(DELETION_AGE)).delete()
     revision_acknowledged.notify()
 
@@ -50,7 +50,7 @@ def leave(*, process: str) -> None:
 
 
 def _seen_within(span: timedelta) -> Q:
-    """A time further in the future than `span` was written before the clock was set back, and does not count."""
+    """Whether a process reported within `span`. A time further than that in the future was written before the clock was set back."""
     return Q(seen_at__gte=Now() - span, seen_at__lte=Now() + span)
 
 

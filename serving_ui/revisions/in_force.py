@@ -50,13 +50,13 @@ def commit_and_wait(change: Callable[[], T]) -> Committed[T]:
 def _commit(change: Callable[[], T]) -> T:
     is_finished = is_committed = False
 
-    def note_commit() -> None:
+    def on_commit() -> None:
         nonlocal is_committed
         is_committed = True
 
     try:
         with transaction.atomic():
-            transaction.on_commit(note_commit)
+            transaction.on_commit(on_commit)
             result = change()
             is_finished = True
     except Exception as error:
@@ -74,9 +74,11 @@ def _wait(revision: int) -> list[str]:
     try:
         names = wait_for_gateways(revision=revision)
     except (DatabaseError, InterfaceError) as error:
-        log.warning("The database went away while a change waited for gateways: %s", error)
+        log.warning("The database became unreachable while a change waited for gateways: %s", error)
         return [
-            _("The database went away after the change was made. Gateway processes may not serve it yet.")
+            _(
+                "The change was saved, but then the database became unreachable. Gateway processes may not serve the change yet."
+            )
         ]
     sentence = _("The gateway process %(name)s does not serve this change yet.")
     return [sentence % {"name": name} for name in names]

@@ -1,4 +1,4 @@
-"""Rows of revisions. Only the modules of this package write them.
+"""The tables of revisions. Only the modules of this package write them.
 
 Their tables are named after the app `endpoints`, where these models were before: a process of the version before uses the same
 tables during a rolling upgrade.

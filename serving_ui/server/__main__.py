@@ -1,6 +1,6 @@
 """Pages, API and gateway in one process: `python -m serving_ui.server --host H --port P`.
 
-`up` runs it with `--listen`, on sockets that it has opened. Tables, static files and keys must exist before.
+`up` runs it with `--listen`, on sockets that `up` has opened. Tables, static files and keys must exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
         "--drain-seconds",
         type=int,
         default=DRAIN_SECONDS,
-        help="how long it may finish what it answers when told to end (%(default)s)",
+        help="seconds that it has to finish running requests before it ends (%(default)s)",
     )
     options = parser.parse_args()
     if options.port is None and not options.listen:

@@ -25,13 +25,13 @@ class ListenAddress:
 
     @property
     def url(self) -> str:
-        """What a person opens."""
+        """The URL to show to people."""
         return _url(self.host, self.port)
 
     @property
     def url_host(self) -> str:
         """The host as in a request's Host header."""
-        return _in_url(self.host)
+        return _host_in_url(self.host)
 
     @property
     def local_url(self) -> str:
@@ -40,7 +40,7 @@ class ListenAddress:
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, port: str = "") -> None:
-    """Add --host and --port; `port` is another default."""
+    """Add --host and --port. `port` is the default in place of SERVING_UI_PORT."""
     host, number = env.host("HOST", HOST), port or str(env.port("PORT", PORT))
     parser.add_argument("--host", default=host, help=f"address to listen on (default {host})")
     parser.add_argument("--port", default=number, type=_port, help=f"port to listen on (default {number})")
@@ -55,7 +55,7 @@ def parse(arguments: list[str], *, command: str = "up") -> ListenAddress:
 
 
 def export(address: ListenAddress) -> None:
-    """Set the environment variables of the settings that follow from the address. Those set by a person stay."""
+    """Set the environment variables of the settings that follow from the address. Those that are set already stay."""
     set_variable("HOST", address.host)
     set_variable("PORT", str(address.port))
     for name in ("BASE_URL_SANDBOX", "GATEWAY_URL"):
@@ -70,14 +70,14 @@ def set_variable(name: str, value: str) -> None:
 
 
 def _url(host: str, port: int) -> str:
-    return f"http://{_in_url(host)}:{port}"
+    return f"http://{_host_in_url(host)}:{port}"
 
 
-def _in_url(host: str) -> str:
+def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
 def _port(text: str) -> int:
     if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is no port; give a number from 1 to 65535.")
+    raise argparse.ArgumentTypeError(f"{text} is not a port. Give a number from 1 to 65535.")

@@ -82,7 +82,7 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _drain(self) -> None:
-        """Wait until all connections are closed; abort those that still answer after `drain_seconds`."""
+        """Wait until all connections are closed; abort those with a running request after `drain_seconds`."""
         began = time.monotonic()
         while self.server_state.connections and not self.force_exit:
             self._heartbeat.send()
@@ -103,7 +103,7 @@ class DrainingServer(uvicorn.Server):
             connection.transport.abort()
         if left:
             print(
-                f"Answers that still ran after {self._drain_seconds} s and were cut off: {len(left)}.",
+                f"Requests that were still running after {self._drain_seconds} s and were aborted: {len(left)}.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -121,7 +121,7 @@ def with_connection_close(send: Any) -> Any:
 
 
 def exit_on_sigterm() -> None:
-    """For the time in which uvicorn's own handler is not installed: before it starts and after it has ended."""
+    """Exit on SIGTERM while uvicorn's own handler is not installed: before it starts and after it has ended."""
     signal.signal(signal.SIGTERM, _exit)
 
 

@@ -25,7 +25,7 @@ Message = dict[str, Any]
 
 
 class Exchange:
-    """uvicorn calls it RequestResponseCycle and uses its public attributes."""
+    """Replaces uvicorn's RequestResponseCycle, whose public attributes uvicorn uses."""
 
     __slots__ = (
         "_body",
@@ -74,8 +74,8 @@ class Exchange:
         try:
             await app(self._scope, self.receive, self.send)
             if not (self.response_complete or self.disconnected):
-                raise RuntimeError("The application returned without a complete answer.")
-        except BaseException as problem:  # the outermost edge, as in uvicorn: one failure ends one answer
+                raise RuntimeError("The application returned before its response was complete.")
+        except BaseException as problem:  # as in uvicorn: an error of the application ends this response only
             _log.error("The application failed.", exc_info=problem)
             await self._fail()
         finally:
@@ -141,7 +141,7 @@ class Exchange:
         if self.disconnected:
             return
         if self.response_complete:
-            raise RuntimeError("The answer is complete already.")
+            raise RuntimeError("The response is already complete.")
         kind = message["type"]
         if kind == "http.response.body" and self.started:
             self._send_body(message.get("body", b""), message.get("more_body", False))
@@ -149,7 +149,7 @@ class Exchange:
             self._head = self._encode_head(message["status"], message.get("headers", ()))
             self.started, self._expects_100_continue = True, False
         else:
-            raise RuntimeError(f"The message {kind} does not come in its order.")
+            raise RuntimeError(f"The message {kind} is out of order.")
 
     def _encode_head(self, status: int, headers: Any) -> bytes:
         """Raises RuntimeError for a header with a line break (response splitting)."""
@@ -181,7 +181,7 @@ class Exchange:
             lines += 1
         head = b"".join(parts)
         if not head.count(b"\n") == head.count(b"\r") == lines or head.find(b"\0") >= 0:
-            raise RuntimeError("A header has a line break in it.")
+            raise RuntimeError("A header contains a line break.")
         return head + b"\r\n"
 
     def _send_body(self, body: bytes, more: bool) -> None:
@@ -193,7 +193,7 @@ class Exchange:
         elif self._bytes_left >= 0:
             self._bytes_left -= len(body)
             if self._bytes_left < 0 or (self._bytes_left and not more):
-                raise RuntimeError("The answer is not as long as its content-length says.")
+                raise RuntimeError("The length of the body differs from content-length.")
         if self._head or body:
             self._transport.write(self._head + body)
             self._head = b""

@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> None:
         "--ready", type=int, required=True, help="file descriptor to write to once it is ready"
     )
     parser.add_argument("--successor", action="store_true", help="let connections wait until it can serve")
-    parser.add_argument("--place", type=int, default=0, help="which of the workers this is, from 0")
+    # Not renamed: after an upgrade a parent of the version before starts this module on SIGHUP.
+    parser.add_argument("--place", type=int, dest="rank", default=0, help="number of this worker, from 0")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--drain-seconds", type=int, required=True)
     options = parser.parse_args(arguments)
@@ -33,12 +34,12 @@ def main(arguments: list[str]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    application = GatewayAlone(is_successor=options.successor)
+    application = GatewayApplication(is_successor=options.successor)
     from serving_ui.server.draining import KEEP_ALIVE_SECONDS, DrainingServer, exit_on_sigterm
 
     exit_on_sigterm()
-    # Used until the database says how many processes there are: without both it and Redis, each would admit a whole limit.
-    application.data_plane.holder.rank_and_count = (options.place, options.workers)
+    # Used until the number of processes is read from the database. Without it and without Redis each would admit a whole limit.
+    application.data_plane.holder.rank_and_count = (options.rank, options.workers)
     server = DrainingServer(
         application,
         application.data_plane,
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace) -> None:
     server.run(sockets=[socket.socket(fileno=options.listen)])
 
 
-class GatewayAlone:
+class GatewayApplication:
     """The data plane as an ASGI application; other paths are answered with 404."""
 
     def __init__(self, *, is_successor: bool) -> None:
@@ -75,7 +76,7 @@ class GatewayAlone:
         answering: Awaitable[None] | None = self.data_plane(scope, receive, send)
         if answering is not None:
             return answering
-        message = "This is a gateway alone. It answers queries under /serving-endpoints; pages and API are elsewhere."
+        message = "This address is that of a gateway only, which answers queries under /serving-endpoints. Pages and API have another address."
         return self._answer(send, 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message})
 
     def _delayed_startup(self, send: Any) -> Any:

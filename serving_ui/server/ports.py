@@ -34,7 +34,7 @@ def _resolve(address: ListenAddress) -> list[tuple[Any, ...]]:
         )
     except (socket.gaierror, UnicodeError):
         raise StartError(
-            f"{address.host} is no address of this machine. Give one with --host, such as 127.0.0.1."
+            f"{address.host} is not an address of this machine. Give one with --host, such as 127.0.0.1."
         ) from None
     return list(dict.fromkeys(found))
 
@@ -69,10 +69,10 @@ def _message(address: ListenAddress, error: OSError) -> str:
             f"Port {address.port} is in use by another program. Stop that one, or choose a port with --port."
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address.host} is no address of this machine. Give one with --host, such as 127.0.0.1."
+        return f"{address.host} is not an address of this machine. Give one with --host, such as 127.0.0.1."
     return (
-        f"Port {address.port} of {address.host} cannot be listened on ({reason(error)}). "
-        "Choose another with --port."
+        f"The server cannot listen on port {address.port} of {address.host} ({reason(error)}). "
+        "Choose another port with --port."
     )
 
 

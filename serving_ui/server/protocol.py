@@ -1,12 +1,11 @@
 """HTTP/1.1 on uvicorn's httptools protocol, with faster responses and with deadlines for slow clients.
 
 Response head and body are sent with one system call instead of two: ASGI lets a server hold the head until there is a body. The
-second call costs about 8 us on loopback, as much as the gateway's limits and usage records together. Another 2 of 9 us are saved by
-checking all headers at once, by setting one timer now and then instead of one for each request, and by creating an event only for
-an application that waits in `receive`.
+second call costs about 8 us on loopback, as much as the gateway's limits and usage records together. Checking all headers at once, reusing one timer for many requests, and
+creating an event only for an application that waits in `receive` save another 2 of 9 us.
 
 A client has 30 s for the request head and a minimum speed for the body, and its connection is aborted when it does not read the
-response for 300 s; otherwise the socket and its buffers would stay for ever. Time in which this process was stopped, or had paused
+response for 300 s; otherwise the socket and its buffers would never be freed. Time in which this process was stopped, or had paused
 reading, does not count.
 
 Connections, flow control and shutdown are uvicorn's. There are no WebSockets, no access log and no limit of concurrent requests.
@@ -119,7 +118,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             return  # no other protocol is supported; the request was answered as usual
         except httptools.HttpParserError:
-            self._refuse("This is not a proper HTTP request.", len(data))
+            self._refuse("This is not a valid HTTP request.", len(data))
             return
         if self._unparsed_bytes > _MAX_HEADER_BYTES:
             self._refuse(f"The head of the request is longer than {_MAX_HEADER_BYTES // 1024} kB.", len(data))
@@ -208,7 +207,7 @@ class Protocol(HttpToolsProtocol):
             return
         answered: Any = self._running
         if self._in_body and self.cycle is answered:
-            # Closing now would send a TCP reset, and a client that is still sending would not see the response.
+            # Closing now would send a TCP reset, and a client that is still sending would not receive the response.
             if not answered.keep_alive and self.transport.can_write_eof():
                 self.transport.write_eof()
             self._discarded_bytes = 0
@@ -332,8 +331,8 @@ def _warn_of_slow_client(client: Any) -> None:
     if time.monotonic() - _warned_at > _WARN_EVERY_SECONDS:
         _warned_at = time.monotonic()
         _log.warning(
-            "A request of %s came too slowly and was cut off. This is said at most once a minute.",
-            client[0] if client else "somebody",
+            "A request of %s arrived too slowly, so its connection was closed. This is logged at most once a minute.",
+            client[0] if client else "an unknown client",
         )
 
 

@@ -40,8 +40,8 @@ class SnapshotCacheWriter:
         if self._failed_revision != self._holder.current.revision:
             return None
         return (
-            "The copy of the snapshot cannot be written to the data folder; the log has the reason. Without it no gateway process "
-            "starts while the database is away. Make room there, or give the gateway's user the right to write."
+            "The snapshot cache cannot be written to the data folder; the log has the reason. Without it no gateway process can "
+            "start while the database is unreachable. Make room there, or give the gateway's user the right to write."
         )
 
     def _run(self) -> None:
@@ -62,7 +62,7 @@ class SnapshotCacheWriter:
         except Exception as problem:  # the gateway works without a cache
             if self._failed_revision != snapshot.revision:
                 log.error(
-                    "The copy of the snapshot cannot be written to %s (%s). It is tried again. "
+                    "The snapshot cache cannot be written to %s (%s). It is tried again. "
                     "Make room there, or give this process the right to write.",
                     self._path, problem, exc_info=not isinstance(problem, OSError),
                 )  # fmt: skip

@@ -42,7 +42,7 @@ class ChangeListener:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
             self._listening = connection.connection
-            return  # changes committed before LISTEN are not notified: the caller looks for them now
+            return  # changes committed before LISTEN are not notified, so the caller queries them now
         for _notice in self._listening.notifies(timeout=NOTIFY_TIMEOUT_SECONDS, stop_after=1):
             return
 

@@ -1,4 +1,4 @@
-"""Entries of a snapshot for endpoints, built from their rows, each with what it depends on besides its own row."""
+"""Builds the endpoints of a snapshot from their rows, and records what each one depends on besides its own row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHUNK_SIZE = 500  # rows whose groups and secrets are fetched together
 
 @dataclass(frozen=True, slots=True)
 class EndpointEntry:
-    """An endpoint of a snapshot, which must be rebuilt when its row or one of these is changed."""
+    """An endpoint of a snapshot. It must be rebuilt when its row or anything named in the other fields is changed."""
 
     endpoint: gateway.Endpoint
     groups: frozenset[str]

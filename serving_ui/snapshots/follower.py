@@ -1,6 +1,6 @@
 """Keeps the snapshot of a gateway process up to date, in a thread of its own.
 
-The gateway knows neither rows nor Django: this thread hands it each new snapshot and acknowledges the snapshot's revision.
+The gateway imports no Django: this thread reads the database, puts each new snapshot into service and acknowledges its revision.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ DATABASE_TIMEOUT_SECONDS = 3.0  # a starting process then loads the snapshot cac
 
 
 class SnapshotFollower:
-    """While the database is unreachable, the last snapshot stays in service."""
+    """One per gateway process. While the database is unreachable, the last snapshot stays in service."""
 
     def __init__(self, holder: SnapshotHolder) -> None:
         self.holder = holder
         self.process = f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._current_at = 0.0  # monotonic: when the snapshot was last known to be the newest; 0: never
-        self._problem = ""  # why it is not known now
+        self._problem = ""  # why it may be out of date
         self._builder = SnapshotBuilder()
         self._listener = ChangeListener()
         self.worker = WorkerHealth()
@@ -93,8 +93,8 @@ class SnapshotFollower:
         """A sentence for the operator if the snapshot may be out of date."""
         if self._loaded:
             return (
-                "The database has not answered since this process started. It serves the copy of its data folder, "
-                f"which is {self._loaded.age:.0f} s old: what was changed since is not in force."
+                "The database has not answered since this process started, so it serves the snapshot cache of its data folder, "
+                f"which is {self._loaded.age:.0f} s old. Later changes are not in force."
             )
         if not self._current_at:
             return self._problem or None
@@ -102,7 +102,7 @@ class SnapshotFollower:
         if not self._problem and age < STALE_SECONDS:
             return None
         why = self._problem or "The database does not answer."
-        return f"{why} What was changed in the last {age:.0f} s is not in force."
+        return f"{why} Changes of the last {age:.0f} s are not in force."
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -110,20 +110,22 @@ class SnapshotFollower:
                 self._follow()
                 self._listener.wait()
             except (DatabaseError, InterfaceError) as error:
-                self._on_error("The database is away.", error)
+                self._on_error("The database is unreachable.", error)
                 close_old_connections()
             except Exception as error:  # this thread must not end before its gateway
                 self._on_error("The snapshot cannot be built; the log has the reason.", error)
         try:
             gateways.leave(process=self.process)
         except (DatabaseError, InterfaceError):
-            log.warning("The database is away; this process is forgotten after a while instead of at once")
+            log.warning(
+                "The database is unreachable, so the row of this process is deleted later instead of now."
+            )
         connection.close()
 
     def _follow(self) -> None:
         """Puts the newest snapshot into service and acknowledges it, at least every HEARTBEAT_SECONDS."""
         if not self._has_joined:
-            # The first build takes long, so it comes before joining: from then on every change waits for this process.
+            # The first build takes long, so it precedes joining: after that every change waits for this process.
             current_revision()
             self._database_timeout.cancel()
             self._builder.build()
@@ -153,7 +155,7 @@ class SnapshotFollower:
 
     def _acknowledge(self, *, revision: int) -> None:
         began = time.monotonic()
-        gateways.acknowledge(process=self.process, revision=revision, limits=self.holder.limits)
+        gateways.acknowledge(process=self.process, revision=revision, limits=self.holder.limits_mode)
         self._acknowledged_at = time.monotonic()
         self.sure_until = began + gateways.LIVENESS_TIMEOUT.total_seconds()
 

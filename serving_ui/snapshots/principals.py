@@ -1,4 +1,4 @@
-"""Entries of a snapshot for those who may call the gateway: active principals by id, and their access tokens by digest."""
+"""Builds the principals of a snapshot (active users and service principals, by id) and their access tokens (by digest)."""
 
 from __future__ import annotations
 

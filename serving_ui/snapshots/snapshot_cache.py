@@ -77,7 +77,7 @@ def load(*, path: Path) -> CachedSnapshot | None:
     except FileNotFoundError:
         return None
     except (OSError, InvalidToken, ValidationError, ValueError, KeyError, TypeError) as problem:
-        log.warning("The copy of the snapshot in %s cannot be used: %r", path, problem)
+        log.warning("The snapshot cache %s cannot be used: %r", path, problem)
         return None
 
 

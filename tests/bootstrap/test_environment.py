@@ -174,7 +174,7 @@ def test_a_python_without_venv_is_reported_with_what_to_install(checkout, tmp_pa
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ensurepip'] = None\n")
     sentence = refusal(start(checkout, "up", PYTHONPATH=str(tmp_path)))
     assert sentence == (
-        "This Python cannot make a virtual environment: its venv or ensurepip module is missing. "
+        "This Python cannot create a virtual environment: its module venv or ensurepip is missing. "
         "Install it (on Debian: apt-get install python3-venv) and start again."
     )
 

@@ -67,9 +67,7 @@ def test_up_finishes_a_running_stream(
     assert rest.rstrip().endswith(b"data: [DONE]")
     assert product.program.wait_for_exit(seconds=120) == 0
     assert "Traceback" not in product.program.text
-    sentence = (
-        "Waiting for what still runs to finish (server), for 315 s at most. A second Ctrl-C ends it at once."
-    )
+    sentence = "Waiting up to 315 s for running work to finish (server). A second Ctrl-C ends it at once."
     assert sentence in product.program.err
 
 
@@ -81,7 +79,7 @@ def test_a_second_signal_ends_all_processes_at_once(
     with stream_without_event(product.port, name, owner.token, provider):
         product.program.signal(signal.SIGTERM)
         wait_until(
-            lambda: "Waiting for what still runs" in product.program.text,
+            lambda: "Waiting up to" in product.program.text,
             what="the notice of running requests",
         )
         product.program.signal(signal.SIGTERM)
@@ -130,7 +128,7 @@ def test_answers_that_take_longer_than_the_drain_limit_are_cut_off_and_logged(
         with stream_without_event(port, name, owner.token, provider):
             server.signal(signal.SIGTERM)
             server.wait_for_exit()
-    assert "Answers that still ran after 1 s and were cut off: 1." in server.err
+    assert "Requests that were still running after 1 s and were aborted: 1." in server.err
     assert "Traceback" not in server.text
 
 
@@ -162,7 +160,7 @@ def test_connections_of_a_hung_gateway_process_are_answered_by_its_successor(pro
             pass
         assert len(gateways.workers() & before) == 2
     assert statuses == [200] * 60
-    assert any(f"(process {hung}) has given no sign of life" in line for line in gateways.program.err)
+    assert any(f"(process {hung}) has sent no heartbeat" in line for line in gateways.program.err)
 
 
 def status(port: int, path: str) -> int:

@@ -15,9 +15,7 @@ from tests.support.product import Product
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-SENTENCE = (
-    "A newer version of Serving UI has prepared the database: this one does not know endpoints 9999_newer."
-)
+SENTENCE = "A newer version of Serving UI has migrated the database: this version lacks endpoints 9999_newer."
 
 
 @pytest.fixture

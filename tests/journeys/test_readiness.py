@@ -84,7 +84,7 @@ def test_lines_that_cannot_be_stored_are_reported_and_other_rows_are_stored(tmp_
         wait_until(lambda: not (spool / strange).exists(), what="the end of the file")
         (degraded,) = person.get("/readyz").json()["degraded"]
         assert degraded.startswith(
-            "Some usage could not be stored. It is kept in the data folder, in spool/set-aside.jsonl"
+            "Some usage could not be stored. It is in the data folder, in spool/set-aside.jsonl"
         )
         with pytest.raises(AssertionError, match="2 set aside"):
             started.command("check_usage")
@@ -125,10 +125,10 @@ def test_a_blocked_worker_and_a_beat_that_has_ended_are_reported(tmp_path: Path)
         return [
             re.sub(r" for \d+ s\..*", "", words)
             for words in answer()["degraded"]
-            if "See that a worker, beat" in words
+            if "Check that a worker, beat" in words
         ]
 
-    both = ["No worker has looked for updates that are due", "No worker has taken usage into the database"]
+    both = ["No worker has run the sweep for due updates", "No worker has stored usage in the database"]
     with alone.up(), celery(alone, "worker", "--pool", "threads") as worker:
         with celery(alone, "beat") as beat:
             wait_until(is_silent, what="a worker that works", seconds=180)

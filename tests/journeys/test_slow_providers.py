@@ -59,7 +59,7 @@ def test_slow_checks_delay_neither_other_people_nor_the_ingest_of_usage(
         assert owner.query(name).status == 200
         wait_until(lambda name=name: rows(owner.product, name) == 1, what="the usage", seconds=120)  # type: ignore[misc]
     assert slow.max_open == 4, "the number of concurrent checks of one person is limited"
-    waiting = [name for name in names if "Waiting its turn" in somebody.get(f"/ml/endpoints/{name}").text]
+    waiting = [name for name in names if "Queued" in somebody.get(f"/ml/endpoints/{name}").text]
     assert len(waiting) >= how_many - 8
     delete(somebody, names)
     slow.wait_for(0)

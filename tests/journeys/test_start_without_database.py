@@ -71,7 +71,7 @@ def test_a_gateway_starts_from_the_cached_snapshot_and_follows_the_database_when
             for session in sessions.values():
                 sentences = session.get(f"{gateways.url}/readyz", timeout=60).json()
                 assert sentences["status"] == "ready"
-                assert "It serves the copy of its data folder, which is" in sentences["degraded"][0]
+                assert "it serves the snapshot cache of its data folder, which is" in sentences["degraded"][0]
                 # The provider is not running: 503 shows that the token and the endpoint are known.
                 answer = gateways.query("sandbox-chat", token, session=session)
                 assert answer.status_code == 503, answer.text
@@ -93,7 +93,7 @@ def test_processes_that_start_without_database_and_redis_enforce_shares_of_the_l
             session.get(f"{gateways.url}/readyz", timeout=60).json()["degraded"][1]
             for session in sessions.values()
         }
-    place = "Redis cannot be reached. This process admits its own share of each limit: it is number {} of 2."
+    place = "Redis cannot be reached. Until it is back, this process enforces its own share of each limit: it is number {} of 2."
     assert sentences == {place.format(1), place.format(2)}
     assert "Traceback" not in gateways.program.text
 
@@ -105,7 +105,10 @@ def test_a_gateway_starts_from_the_cached_snapshot_when_the_database_does_not_an
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_gateways(env={**product.env, "SERVING_UI_DATABASE_URL": url}, size=1) as gateways:
-            assert "It serves the copy of its data folder" in gateways.readiness().json()["degraded"][0]
+            assert (
+                "it serves the snapshot cache of its data folder"
+                in gateways.readiness().json()["degraded"][0]
+            )
             answer = gateways.query("sandbox-chat", token)
             assert answer.status_code == 503, answer.text
             gateways.program.signal(signal.SIGTERM)

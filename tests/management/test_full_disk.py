@@ -55,7 +55,7 @@ def test_a_full_disk_while_keys_are_written_is_reported(run: Run, tmp_path: Path
 @pytest.mark.parametrize("max_file_bytes", [1_000, 150_000])
 def test_a_full_disk_while_the_database_is_created_is_reported(run: Run, command: str, max_file_bytes: int):
     printed = error_message(run(command, max_file_bytes=max_file_bytes))
-    assert printed.startswith("The database cannot be used. Its words were: ")
+    assert printed.startswith("The database cannot be used. It reported: ")
     assert printed.endswith("Check SERVING_UI_DATABASE_URL, or the data folder, and start again.")
 
 
@@ -80,7 +80,7 @@ def test_a_full_disk_while_static_files_are_collected_is_reported(run: Run, tmp_
 
 def test_a_full_disk_while_the_broker_folder_is_created_is_reported(run: Run, tmp_path: Path):
     (tmp_path / "broker").touch()
-    assert f"The broker's folder {tmp_path}/broker cannot be made" in error_message(run("check"))
+    assert f"The broker's folder {tmp_path}/broker cannot be created" in error_message(run("check"))
 
 
 def test_a_full_disk_while_the_lock_file_is_written_is_reported(run: Run, tmp_path: Path):

@@ -54,7 +54,7 @@ def test_a_port_used_with_so_reuseport_is_reported():
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_this_machine_does_not_have_is_refused(host):
-    with pytest.raises(StartError, match="is no address of this machine"):
+    with pytest.raises(StartError, match="is not an address of this machine"):
         ports.check_free(ListenAddress(host=host, port=free_port()))
 
 
@@ -75,7 +75,7 @@ def test_a_port_that_does_not_answer_is_not_ready():
 def test_an_invalid_port_is_refused_with_a_message(port, capsys):
     with pytest.raises(SystemExit):
         parse(["--port", port] if not port.startswith("-") else [f"--port={port}"])
-    assert "is no port; give a number from 1 to 65535." in capsys.readouterr().err
+    assert "is not a port. Give a number from 1 to 65535." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_an_unreachable_database_is_reported_in_one_sentence(tmp_path: Path, com
         cwd=ROOT, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("The database cannot be used. Its words were: connection failed")
+    assert done.stderr.startswith("The database cannot be used. It reported: connection failed")
     assert "Traceback" not in done.stderr

@@ -197,7 +197,7 @@ def test_a_value_can_be_read_from_a_file(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "which is empty"), (b" \n", "which is empty"), (b"\xff\xfe", "which is no text in UTF-8")],
+    [(b"", "which is empty"), (b" \n", "which is empty"), (b"\xff\xfe", "which is not UTF-8 text")],
 )
 def test_an_empty_file_is_refused(monkeypatch, tmp_path: Path, content: bytes, words: str):
     (tmp_path / "value").write_bytes(content)

@@ -28,5 +28,5 @@ def test_worker_and_beat_survive_a_broker_that_is_stopped_or_suspended(
     owner.create("after-silent", base=provider.base)
     owner.wait_for_state("after-silent", "Ready", seconds=120)
     assert (product.process(WORKER), product.process(BEAT)) == before
-    assert "no sign of life" not in product.program.text
+    assert "has sent no heartbeat" not in product.program.text
     wait_until(lambda: owner.query("after-silent").status == 200, what="an answer")

@@ -116,7 +116,7 @@ def test_if_a_successor_fails_the_old_workers_stay(start: Start, tmp_path: Path)
     before = workers(program)
     (tmp_path / "bad successors").touch()
     program.signal(signal.SIGHUP)
-    sentence = "The new worker ended with exit code 4 before it was ready. The old ones go on."
+    sentence = "The new worker ended with exit code 4 before it was ready. The old ones keep running."
     wait_until(lambda: sentence in program.err, what="the reason why nothing was replaced")
     assert workers(program) == before
     (tmp_path / "bad successors").unlink()

@@ -11,7 +11,7 @@ from serving_ui.revisions.models import Change
 
 @pytest.mark.django_db(transaction=True)
 def test_old_changes_are_deleted(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(changes, "CHANGES_KEPT", 10)
+    monkeypatch.setattr(changes, "MAX_CHANGES", 10)
     monkeypatch.setattr(changes, "DELETE_EVERY", 5)
     for _each in range(60):
         changes.bump_revision(Subject.PRINCIPAL, "somebody")

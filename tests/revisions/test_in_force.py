@@ -56,5 +56,5 @@ def test_a_database_lost_after_the_commit_is_reported_as_a_warning(
         done = in_force.commit_and_wait(lambda: make_token(owner))
     assert AccessToken.objects.filter(pk=done.result).exists()
     assert done.warnings == [
-        "The database went away after the change was made. Gateway processes may not serve it yet."
+        "The change was saved, but then the database became unreachable. Gateway processes may not serve the change yet."
     ]

@@ -104,7 +104,9 @@ def chunked(content: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("send", [bytes, chunked], ids=["declared", "in parts"])
 def test_a_form_that_is_too_large_is_refused(server: ServerAlone, path: str, send: Callable[[bytes], Any]):
     answer = requests.post(server.url + path, data=send(b"a=" + b"x" * LIMIT), timeout=60)
-    is_refused(answer, "Too much was sent", f"{LIMIT} bytes", "SERVING_UI_CONTROL_BODY_BYTES", status=413)
+    is_refused(
+        answer, "The request is too large", f"{LIMIT} bytes", "SERVING_UI_CONTROL_BODY_BYTES", status=413
+    )
 
 
 @pytest.mark.parametrize("path", READ_BY)
@@ -163,9 +165,9 @@ def test_compressed_bodies_are_read_by_pages_api_and_gateway(
 
 
 WRONG = [
-    (gzip.compress(b"{}" * 100)[:-1], "gzip", "ends in the middle", 400),
+    (gzip.compress(b"{}" * 100)[:-1], "gzip", "ends too early", 400),
     (b"{}", "gzip", "cannot be read as gzip", 400),
-    (b"{}", "br", "not known here", 415),
+    (b"{}", "br", "not supported", 415),
     (gzip.compress(bytes(10_000_000)), "gzip", "BODY_BYTES", 413),
 ]
 

@@ -148,7 +148,7 @@ def test_disconnected_clients_are_logged_once_a_minute(
             with talk(server) as exchange:
                 assert exchange(begun) == b""
     assert [record.getMessage() for record in caplog.records] == [
-        "A request of 127.0.0.1 came too slowly and was cut off. This is said at most once a minute."
+        "A request of 127.0.0.1 arrived too slowly, so its connection was closed. This is logged at most once a minute."
     ]
 
 

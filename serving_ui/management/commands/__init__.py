@@ -1,1 +1,1 @@
-"""One module a command; each reads arguments, calls one domain function and prints."""
+"""One module per command: it reads arguments, calls one function and prints."""

@@ -19,6 +19,6 @@ class Command(BaseCommand):
         try:
             while left := commands.rewrap():
                 self.stdout.write(f"{left} secrets to go.")
-        except ciphers.Unreadable as reason:
+        except ciphers.CannotDecrypt as reason:
             raise CommandError(f"A secret cannot be read: {reason}.") from None
         self.stdout.write(f"Every secret is encrypted with the key {ciphers.ring().primary_id}.")

@@ -13,7 +13,7 @@ from serving_ui.server.protocol import Protocol
 
 
 class Command(BaseCommand):
-    help = "Runs the built-in upstream with canned replies by itself."
+    help = "Runs the built-in model server with canned replies alone."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--control",
             action="store_true",
-            help="add /sandbox/control, which sets faults for tests",
+            help="add /sandbox/control, which injects faults",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from serving_ui.lib.refusal import Refusal
 
 
 class Command(BaseCommand):
-    help = "Prints a one-time sign-in path for a person, who is made if missing."
+    help = "Prints a one-time sign-in path for a person, who is created if missing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")

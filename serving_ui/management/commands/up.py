@@ -1,6 +1,6 @@
 """`manage.py up`: everything on this machine, with one command, until Ctrl-C.
 
-It decides the order of the steps; the steps are in serving_ui/management, serving_ui/processes and serving_ui/server.
+This module has the order of the steps; the steps are in serving_ui/management, serving_ui/processes and serving_ui/server.
 """
 
 from __future__ import annotations
@@ -19,48 +19,50 @@ from serving_ui.server.address import ListenAddress
 
 
 class Command(BaseCommand):
-    help = "Start the Serving page: pages, gateway and worker. Ctrl-C stops it all."
+    help = "Start the Serving page: pages, gateway and worker. Ctrl-C stops them all."
     requires_system_checks: list[str] = []  # the tests run them; here they would delay every start
 
     def add_arguments(self, parser: CommandParser) -> None:
         address.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        chosen = ListenAddress(host=options["host"], port=options["port"])
+        listen_address = ListenAddress(host=options["host"], port=options["port"])
         signal.signal(
             signal.SIGTERM, signal.default_int_handler
         )  # until the supervisor installs its own handler
         try:
-            self._run(chosen)
+            self._run(listen_address)
         except KeyboardInterrupt:
             return
 
-    def _run(self, chosen: ListenAddress) -> None:
+    def _run(self, listen_address: ListenAddress) -> None:
         """Prepare the data folder, then become the supervisor of all processes."""
         folder = str(settings.DATA)
         lock = data_folder.claim(folder)
-        ports.check_free(chosen)
-        prepare.everything()
+        ports.check_free(listen_address)
+        prepare.prepare_all()
         become_supervisor(
-            chosen,
+            listen_address,
             root=str(settings.BASE_DIR),
             data_folder=folder,
             lock=lock,
-            sockets=ports.open_all(chosen),
-            ready_text=_ready_text(chosen),
+            sockets=ports.open_all(listen_address),
+            ready_text=_ready_text(listen_address),
         )
 
 
-def _ready_text(chosen: ListenAddress) -> str:
-    text = f"Serving page ready at {chosen.url}/"
+def _ready_text(listen_address: ListenAddress) -> str:
+    text = f"Serving page ready at {listen_address.url}/"
     if path := prepare.welcome_path():
-        link = _public_url(chosen) + path
+        link = _public_url(listen_address) + path
         text += f"\nNobody has signed in yet. Open this link once and press Sign in: {link}"
     return text
 
 
-def _public_url(chosen: ListenAddress) -> str:
+def _public_url(listen_address: ListenAddress) -> str:
     """A URL whose host is in ALLOWED_HOSTS."""
-    named = settings.ALLOWED_HOSTS[0].removeprefix(".")
-    is_allowed = validate_host(chosen.url_host, settings.ALLOWED_HOSTS)
-    return settings.PUBLIC_URL or (chosen.url if is_allowed else f"http://{named}:{chosen.port}")
+    allowed_host = settings.ALLOWED_HOSTS[0].removeprefix(".")
+    is_allowed = validate_host(listen_address.url_host, settings.ALLOWED_HOSTS)
+    return settings.PUBLIC_URL or (
+        listen_address.url if is_allowed else f"http://{allowed_host}:{listen_address.port}"
+    )
