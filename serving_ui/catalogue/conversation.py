@@ -251,7 +251,8 @@ class _MessageReader:
         if self._as_text:
             return None
         raise refuse(
-            f"{path}.tool_call_id", "It must be the id of a tool call in the assistant's message before."
+            f"{path}.tool_call_id",
+            "It must be the id of a tool call in the previous message of the assistant.",
         )
 
     def _parts(self, message: Json, path: str) -> list[TextPart | ImagePart]:
@@ -282,7 +283,7 @@ def _call_id(call: Mapping[str, Any]) -> str:
 
 def _check_image(image: ImagePart, role: str, path: str, rules: VendorRules) -> None:
     if role not in rules.image_roles or not rules.image_types:
-        raise refuse(path, "An image cannot stand there.")
+        raise refuse(path, f"{rules.provider} does not accept an image here.")
     if image.media_type and image.media_type not in rules.image_types:
         raise refuse(path, f"An image must be of one of these types: {', '.join(sorted(rules.image_types))}.")
 
@@ -314,5 +315,5 @@ def _thinking_blocks(message: Json, path: str) -> list[Mapping[str, Any]]:
     """The `thinking_blocks` of an earlier response. With tools the model requires them back unchanged, with their signatures."""
     blocks = message.get("thinking_blocks") or []
     if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
-        raise refuse(f"{path}.thinking_blocks", "It must be the list that an earlier answer gave.")
+        raise refuse(f"{path}.thinking_blocks", "It must be the list of an earlier answer, unchanged.")
     return blocks

@@ -92,9 +92,9 @@ class RequestBody(ApiModel):
     @classmethod
     def parsed(cls, body: object, *prefix: str) -> Self:
         """Read a body. Raises SpecErrors with paths that start with `prefix`."""
-        made = validated(cls.model_validate, body, *prefix)
-        made._unknown.extend(unknown.in_model(cls, body))
-        return made
+        instance = validated(cls.model_validate, body, *prefix)
+        instance._unknown.extend(unknown.in_model(cls, body))
+        return instance
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.__dict__ == other.__dict__
@@ -115,15 +115,13 @@ class ServedEntity(ApiModel):
         str,
         AfterValidator(_valid_entity_name),
         Field(
-            description="Left out: the name of the model, with hyphens for what a name cannot have.",
+            description="Default: the name of the model, with each character that a name cannot contain replaced by a hyphen.",
             json_schema_extra={"pattern": f"^$|^{names.NAME_PATTERN}$"},
         ),
     ] = ""
     external_model: Annotated[
         ExternalModel,
-        Field(
-            description="A model that a provider hosts, with the block of fields of that provider and no other."
-        ),
+        Field(description="A model hosted by a provider, with the config block of that provider only."),
     ]
 
     @model_validator(mode="before")
@@ -149,7 +147,10 @@ class ServedEntity(ApiModel):
 def _describe_both_names(schema: dict[str, Any]) -> None:
     """`served_model_name` is the older name of the same field; one of the two is required."""
     newer = schema["properties"]["served_entity_name"]
-    schema["properties"]["served_model_name"] = {**newer, "description": "The older name of the same."}
+    schema["properties"]["served_model_name"] = {
+        **newer,
+        "description": "The older name of served_entity_name.",
+    }
     schema["required"] = ["traffic_percentage"]
     schema["anyOf"] = [{"required": [name]} for name in ("served_entity_name", "served_model_name")]
 
@@ -166,7 +167,9 @@ class Route(ApiModel):
             json_schema_extra={"pattern": f"^{names.NAME_PATTERN}$"},
         ),
     ]
-    traffic_percentage: Annotated[StrictInt, Field(ge=0, le=100, description="Its share of the queries.")]
+    traffic_percentage: Annotated[
+        StrictInt, Field(ge=0, le=100, description="Percentage of the queries that go to this served entity.")
+    ]
 
     @model_validator(mode="before")
     @classmethod
@@ -186,7 +189,10 @@ class Route(ApiModel):
 class TrafficConfig(ApiModel):
     routes: Annotated[
         list[Route],
-        Field(max_length=MAX_SERVED_ENTITIES, description="One for each served entity; they add up to 100."),
+        Field(
+            max_length=MAX_SERVED_ENTITIES,
+            description="One route for each served entity; the percentages must add up to 100.",
+        ),
     ] = Field(default_factory=list)
 
 
@@ -204,14 +210,14 @@ class ConfigSpec(RequestBody):
     ]
     traffic_config: Annotated[
         TrafficConfig,
-        Field(description="May be left out for a single served entity, which gets everything."),
+        Field(description="Optional for a single served entity, which gets all queries."),
     ] = Field(default_factory=TrafficConfig)
 
     @model_validator(mode="after")
     def _default_route(self) -> Self:
         if len(self.served_entities) == 1 and not self.traffic_config.routes:
-            whole = Route(served_entity_name=self.served_entities[0].name, traffic_percentage=100)
-            self.traffic_config.routes.append(whole)
+            route = Route(served_entity_name=self.served_entities[0].name, traffic_percentage=100)
+            self.traffic_config.routes.append(route)
         return self
 
     @property
@@ -223,7 +229,7 @@ class ConfigSpec(RequestBody):
         return True
 
     def secrets(self) -> dict[Path, Secret]:
-        """Every secret that is given, by its path in the body."""
+        """All secrets of the config, by path in the body."""
         return {
             (*prefix, *path): secret
             for prefix, model in self._models()

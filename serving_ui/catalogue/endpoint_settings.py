@@ -57,21 +57,25 @@ class AiGateway(RequestBody):
     fallback_config: Annotated[
         Fallback | None,
         Field(
-            description="Whether another served entity is asked when one answers 429 or 5xx or not at all: in the listed order, two at most. The one that failed may have worked all the same, so a question can be paid for twice."
+            description="If a served entity answers 429 or 5xx or not at all, the query goes to the next served entity in the listed order, to two others at most. The first one may have processed the query, so it can be billed twice."
         ),
     ] = None
-    guardrails: Annotated[Guardrails | None, Field(description="Kept and shown.")] = None
-    inference_table_config: Annotated[InferenceTable | None, Field(description="Kept and shown.")] = None
+    guardrails: Annotated[
+        Guardrails | None, Field(description="Stored and returned; not enforced in this version.")
+    ] = None
+    inference_table_config: Annotated[
+        InferenceTable | None, Field(description="Stored and returned; no table is written in this version.")
+    ] = None
     rate_limits: Annotated[
         Annotated[list[RateLimit], Field(max_length=MAX_RATE_LIMITS)] | None,
-        Field(description="Carried out beside those of the endpoint."),
+        Field(description="Enforced in addition to the endpoint's own rate limits."),
     ] = None
     usage_tracking_config: Annotated[UsageTracking | None, Field(description="Usage is always tracked.")] = (
         None
     )
 
     def stored(self) -> dict[str, Any]:
-        """The given fields, for the database and for API responses."""
+        """The fields that were set, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def without_effect(self) -> list[str]:
@@ -84,30 +88,44 @@ class AiGateway(RequestBody):
 
 
 class EmailNotifications(RequestBody):
-    on_update_failure: Annotated[EmailAddresses | None, Field(description="E-mail addresses.")] = None
-    on_update_success: Annotated[EmailAddresses | None, Field(description="E-mail addresses.")] = None
+    on_update_failure: Annotated[
+        EmailAddresses | None,
+        Field(
+            description="E-mail addresses to notify when an update fails. No e-mail is sent in this version."
+        ),
+    ] = None
+    on_update_success: Annotated[
+        EmailAddresses | None,
+        Field(
+            description="E-mail addresses to notify when an update succeeds. No e-mail is sent in this version."
+        ),
+    ] = None
 
     def stored(self) -> dict[str, Any]:
-        """The given fields, for the database and for API responses."""
+        """The fields that were set, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 class Timeouts(RequestBody):
-    """How long a provider is waited for. What is left out is 5, 60 and 297 seconds, as far as the others allow it."""
+    """How long the gateway waits for a provider. Defaults: 5, 60 and 297 seconds, adjusted to the timeouts that are given."""
 
     connect_seconds: Annotated[
         Annotated[Seconds, Field(le=60)] | None,
-        Field(description="For a connection. Left out: 5, or as much as the others leave."),
+        Field(
+            description="Seconds to connect. Default: 5, or the smallest of the other timeouts if that is less."
+        ),
     ] = None
     first_byte_seconds: Annotated[
         Annotated[Seconds, Field(le=MAX_SECONDS)] | None,
         Field(
-            description="Until the answer begins, connecting included. Left out: 60, or the whole if that is less."
+            description="Seconds until the first byte of the answer, including the time to connect. Default: 60, or total_seconds if that is less."
         ),
     ] = None
     total_seconds: Annotated[
         Annotated[Seconds, Field(le=MAX_SECONDS)] | None,
-        Field(description="Until the answer is whole. Left out: 297, or the first byte if that is more."),
+        Field(
+            description="Seconds until the end of the answer. Default: 297, or first_byte_seconds if that is more."
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -115,8 +133,8 @@ class Timeouts(RequestBody):
         timeouts = {name: value for name, value in self if value is not None}
         if list(timeouts.values()) != sorted(timeouts.values()):
             message = _(
-                "Connecting is a part of the wait for the first byte, and that is a part of the whole. "
-                "Give them rising numbers."
+                "The time to connect is included in the time to the first byte, which is included in the total time. "
+                "Give numbers that do not decrease."
             )
             raise as_validation_error([Problem((next(reversed(timeouts)),), message)])
         return self
@@ -134,7 +152,7 @@ class Timeouts(RequestBody):
         }
 
     def stored(self) -> dict[str, float]:
-        """The given fields, for the database and for API responses."""
+        """The fields that were set, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_none=True)
 
 

@@ -65,7 +65,7 @@ LIMIT_KEYS: Mapping[str, LimitKey] = MappingProxyType(
             label=_("User"),
             principal_kind="principal",
             unknown_principal=_(
-                "Nobody here has the e-mail %(name)s. Give one of a person who has signed in or was added."
+                "There is no user with the e-mail %(name)s. Give the e-mail of somebody who has signed in or was added on People."
             ),
             own_input=_("Calls per minute, each user"),
             of_each=_("for each user"),
@@ -75,7 +75,7 @@ LIMIT_KEYS: Mapping[str, LimitKey] = MappingProxyType(
             label=_("Group"),
             principal_kind="group",
             needs_principal=True,
-            unknown_principal=_("There is no group %(name)s here. Give the name of one that there is."),
+            unknown_principal=_("There is no group named %(name)s. Give the name of an existing group."),
             of_one=_("for the group %(name)s together"),
             refused_one="for the group {name} at this endpoint",
         ),
@@ -83,7 +83,9 @@ LIMIT_KEYS: Mapping[str, LimitKey] = MappingProxyType(
             label=_("Service principal"),
             principal_kind="principal",
             only_service_principals=True,
-            unknown_principal=_("There is no service principal %(name)s here. Give its application id."),
+            unknown_principal=_(
+                "There is no service principal %(name)s. Give the application id of an existing one."
+            ),
             of_each=_("for each service principal"),
             of_one=_("for %(name)s"),
         ),

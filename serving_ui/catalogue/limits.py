@@ -23,24 +23,28 @@ Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
 class RateLimit(ApiModel):
     """`principal` is an e-mail, the name of a group or an application id; without one each has a limit of their own."""
 
-    calls: Annotated[Count | None, Field(description="How many in any minute. 0 lets none through.")] = None
+    calls: Annotated[
+        Count | None, Field(description="Maximum number of calls in any minute. 0 admits none.")
+    ] = None
     tokens: Annotated[
         Count | None,
-        Field(description="How many, of questions and answers, in any minute. Give calls, tokens or both."),
+        Field(
+            description="Maximum number of tokens, input and output together, in any minute. Give calls, tokens or both."
+        ),
     ] = None
     key: Annotated[
         Key,
         Field(
-            description="Whose are counted: all of the endpoint's, each user's or one user's, those of a group together, or a service principal's."
+            description="Whose calls are counted: those of the whole endpoint, of each user or one user, of a group together, or of service principals."
         ),
     ] = "endpoint"
     principal: Annotated[
         Annotated[str, Field(min_length=1, max_length=255)] | None,
         Field(
-            description="E-mail, name of the group, or application id. Left out, each user or service principal has the limit for themselves."
+            description="E-mail of the user, name of the group, or application id of the service principal. Without it, the limit applies to each user or service principal separately."
         ),
     ] = None
-    renewal_period: Annotated[Period, Field(description="The window.")] = RENEWAL_PERIOD
+    renewal_period: Annotated[Period, Field(description="The time window of the limit.")] = RENEWAL_PERIOD
 
     @model_validator(mode="after")
     def _check_unit_and_principal(self) -> Self:
@@ -53,7 +57,7 @@ class RateLimit(ApiModel):
             problems.append(Problem(("principal",), _("Name the group that shares this limit."), "required"))
         if kind.principal_kind is None and self.principal is not None:
             message = _(
-                "A limit of the endpoint concerns everybody. Leave the principal out or choose another key."
+                "A limit with the key endpoint has no principal. Leave the principal out or choose another key."
             )
             problems.append(Problem(("principal",), message))
         if problems:
@@ -61,7 +65,7 @@ class RateLimit(ApiModel):
         return self
 
     def stored(self) -> dict[str, Any]:
-        """The given fields and the defaults, for the database and for API responses."""
+        """The fields that were set and the defaults, for the database and for API responses."""
         return self.model_dump(mode="json", exclude_none=True)
 
 

@@ -129,7 +129,9 @@ def merge_into(whole: Json, vendor_fields: Mapping[str, Any]) -> None:
         elif isinstance(known, Mapping) and isinstance(value, Mapping) and not value.keys() & known.keys():
             whole[name] = {**known, **value}
         elif value is not None:
-            raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
+            raise refuse(
+                name, "Another parameter of this request sets the same option. Leave one of them out."
+            )
 
 
 def has_no_effect(name: str, value: Any) -> bool:
@@ -171,7 +173,7 @@ def content_parts(
             yield TextPart(content)
         return
     if not isinstance(content, list):
-        raise refuse(path, "It must be a text or a list of parts.")
+        raise refuse(path, "It must be a string or a list of parts.")
     for position, part in enumerate(content):
         read = _content_part(part, f"{path}[{position}]", vendor_fields, details)
         if isinstance(read, ImagePart) or read.text:
@@ -190,7 +192,7 @@ def _content_part(
     if kind == "image_url":
         return _image_part(content, path, extra, details)
     if not isinstance(content, str):
-        raise refuse(f"{path}.{kind}", "It must be a text.")
+        raise refuse(f"{path}.{kind}", "It must be a string.")
     return TextPart(content, extra)
 
 
@@ -255,10 +257,10 @@ def stop_sequences(body: Mapping[str, Any], rules: VendorRules) -> list[str]:
         return []
     listed = [stop] if isinstance(stop, str) else stop
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        raise refuse("stop", "It must be a text or a list of texts.")
+        raise refuse("stop", "It must be a string or a list of strings.")
     sequences = [each for each in listed if each]
     if not rules.blank_stop_sequences and not all(each.strip() for each in sequences):
-        sentence = f"For {rules.provider} each text must have a character that is not white space."
+        sentence = f"For {rules.provider} each string must have a character that is not white space."
         raise refuse("stop", sentence)
     if rules.max_stop_sequences is not None and len(sequences) > rules.max_stop_sequences:
         raise refuse("stop", f"{rules.provider} takes at most {rules.max_stop_sequences} texts.")
@@ -282,7 +284,7 @@ def number(body: Mapping[str, Any], name: str, *, minimum: float, maximum: float
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value <= maximum:
-        raise refuse(name, f"Here it must be a number from {minimum:g} to {maximum:g}.")
+        raise refuse(name, f"It must be a number from {minimum:g} to {maximum:g}.")
     return value
 
 
@@ -364,7 +366,7 @@ def texts(value: Any, *, name: str) -> list[str]:
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise refuse(
             name,
-            "It must be a text or a list of texts. Token numbers mean something else to every model: send the texts themselves.",
+            "It must be a string or a list of strings. Token ids differ between models, so send the texts themselves.",
         )
     return listed
 

@@ -104,9 +104,7 @@ Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_without_
 
 def _not_optimized(value: bool) -> bool:
     if value:
-        raise field_error(
-            _("Route optimization is not offered: every query takes the one direct way. Leave it out.")
-        )
+        raise field_error(_("Route optimization is not supported. Leave it out."))
     return value
 
 
@@ -118,37 +116,41 @@ class EndpointSpec(RequestBody):
         str,
         AfterValidator(_endpoint_name),
         Field(
-            description="Letters, digits, hyphens and underscores, at most 63. It never changes.",
+            description="Letters, digits, hyphens and underscores, at most 63 characters. It cannot be changed.",
             json_schema_extra={"pattern": f"^{names.NAME_PATTERN}$"},
         ),
     ]
-    description: Annotated[Description, Field(description="For people.")] = ""
-    config: Annotated[ConfigSpec, Field(description="What the endpoint serves.")]
+    description: Annotated[Description, Field(description="Free text that pages and API show.")] = ""
+    config: Annotated[
+        ConfigSpec, Field(description="The served entities and the division of traffic among them.")
+    ]
     rate_limits: Annotated[
         RateLimits,
-        Field(description="Calls or tokens a minute. Of several that concern a call the strictest counts."),
+        Field(
+            description="Maximum calls or tokens per minute. If several limits apply to a call, all of them are enforced."
+        ),
     ] = Field(default_factory=list)
-    tags: Annotated[Tags, Field(description="Each key once.")] = Field(default_factory=list)
+    tags: Annotated[Tags, Field(description="At most one tag for each key.")] = Field(default_factory=list)
     ai_gateway: Annotated[
         AiGateway | None,
         Field(
-            description="Its rate limits and fallback are carried out; guardrails and inference tables are kept and shown."
+            description="Rate limits and fallback take effect; guardrails and inference tables are stored and returned only."
         ),
     ] = None
     email_notifications: Annotated[
         EmailNotifications | None,
         Field(
-            description="Who is to be told when an update ends. Kept and shown; this version sends no e-mail."
+            description="Whom to notify when an update ends. Stored and returned; no e-mail is sent in this version."
         ),
     ] = None
     timeouts: Annotated[
         Timeouts | None,
-        Field(description="How long the provider is waited for; an addition of this server."),
+        Field(description="How long the gateway waits for the provider. Not part of the Databricks API."),
     ] = None
     route_optimized: Annotated[
         StrictBool,
         AfterValidator(_not_optimized),
-        Field(description="Not offered: false, or left out."),
+        Field(description="Not supported: must be false or left out."),
     ] = False
 
 
@@ -185,7 +187,7 @@ def _config_problems(config: ConfigSpec, *, several: bool) -> Iterator[Problem]:
     entities = config.served_entities
     if len(entities) > 1 and not several:
         message = _(
-            "An endpoint with an external model has exactly one served entity, unless an admin allows several on Settings. Remove the others."
+            "An endpoint with an external model has exactly one served entity, unless an admin allows several on the Settings page. Remove the others."
         )
         yield Problem(("served_entities",), message, "several")
         return
@@ -206,7 +208,7 @@ def _traffic_problems(config: ConfigSpec) -> Iterator[Problem]:
     routed = Counter(route.served_entity_name for route in config.traffic_config.routes)
     path = ("traffic_config", "routes")
     if not routed:
-        yield Problem(path, _("Say how traffic is divided among the served entities."), "required")
+        yield Problem(path, _("Give a route for each served entity."), "required")
         return
     for position, route in enumerate(config.traffic_config.routes):
         if route.served_entity_name not in entities:

@@ -107,4 +107,4 @@ def _as_malformed_response() -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:
-        raise MalformedResponse(f"The answer has not the shape that was promised: {problem!r}") from problem
+        raise MalformedResponse(f"The answer is not in the documented format: {problem!r}") from problem

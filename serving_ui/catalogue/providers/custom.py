@@ -52,7 +52,7 @@ class CustomProviderConfig(ProviderConfig):
         _("Custom provider URL"),
         placeholder="https://models.example.com/v1",
         help=_(
-            "The base address of a server that speaks the OpenAI API. /chat/completions, /completions or /embeddings "
+            "The base address of a server that has the OpenAI API. /chat/completions, /completions or /embeddings "
             "is added for the task, unless the address already ends with it."
         ),
     )

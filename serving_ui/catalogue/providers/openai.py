@@ -42,7 +42,7 @@ class OpenAIConfig(ProviderConfig):
         },
         default="openai",
         required=False,
-        help=_("Choose OpenAI for any other server that speaks the OpenAI API, too."),
+        help=_("Choose OpenAI also for any other server that has the OpenAI API."),
     )
     openai_api_key: Secret | None = secret(_("OpenAI API key"), shown_when=_WITH_KEY)
     microsoft_entra_tenant_id: str | None = text(

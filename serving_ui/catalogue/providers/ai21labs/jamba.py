@@ -96,11 +96,11 @@ def _tools(body: Mapping[str, Any]) -> Json:
     if kind == "none":
         return {}
     if kind not in {"", "auto"}:
-        raise refuse("tool_choice", f"{NAME} lets the model choose. Say auto, or leave it out.")
+        raise refuse("tool_choice", f"With {NAME} the model always chooses. Use auto, or leave it out.")
     for position, function in enumerate(functions):
         if function.get("strict"):
             raise refuse(
-                f"tools[{position}].function.strict", f"{NAME} cannot be strict with tools. Leave it out."
+                f"tools[{position}].function.strict", f"{NAME} does not support strict tools. Leave it out."
             )
     listed = [
         {"type": "function", "function": {name: value for name, value in each.items() if name != "strict"}}
@@ -114,7 +114,7 @@ def _format(body: Mapping[str, Any]) -> Json:
     if response_format is None:
         return {}
     if response_format not in ({"type": "text"}, {"type": "json_object"}):
-        raise refuse("response_format", "Its type must be text or json_object, with nothing beside it.")
+        raise refuse("response_format", "Its type must be text or json_object, without other fields.")
     return {"response_format": response_format}
 
 

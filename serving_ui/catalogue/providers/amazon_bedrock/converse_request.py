@@ -138,7 +138,7 @@ def _merge_field(name: str, own: Any, sent: Any) -> Any:
         return [*own, *sent]
     if isinstance(own, dict) and isinstance(sent, dict) and not own.keys() & sent:
         return {**own, **sent}
-    raise refuse(name, "Another parameter of this request already says it. Leave one of them out.")
+    raise refuse(name, "Another parameter of this request sets the same option. Leave one of them out.")
 
 
 def _settings(body: Mapping[str, Any], maker: str, rules: VendorRules) -> Json:
@@ -155,7 +155,7 @@ def _settings(body: Mapping[str, Any], maker: str, rules: VendorRules) -> Json:
     }
     tier = body.get("service_tier")
     if tier not in (None, "auto", *_TIERS):
-        raise refuse("service_tier", f"{PROVIDER} has auto, {', '.join(_TIERS)}.")
+        raise refuse("service_tier", f"{PROVIDER} supports auto, {', '.join(_TIERS)}.")
     return {
         "inferenceConfig": {
             name: value

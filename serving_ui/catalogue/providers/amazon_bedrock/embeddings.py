@@ -29,7 +29,7 @@ def embed_body(body: Mapping[str, Any], *, maker: str) -> Json:
     if maker == "cohere":
         return _for_cohere(own, listed, body.get("dimensions"))
     if len(listed) != 1:
-        raise refuse("input", "This model embeds one text a request.")
+        raise refuse("input", "This model embeds one text per request.")
     sent = {"inputText": listed[0]}
     if body.get("dimensions") is not None:
         sent |= {"dimensions": body["dimensions"]}
@@ -38,7 +38,7 @@ def embed_body(body: Mapping[str, Any], *, maker: str) -> Json:
 
 def _for_cohere(own: Json, listed: list[str], dimensions: Any) -> Json:
     if not 1 <= len(listed) <= _MAX_TEXTS:
-        raise refuse("input", f"Cohere's models embed at most {_MAX_TEXTS} texts a request.")
+        raise refuse("input", f"Cohere's models embed at most {_MAX_TEXTS} texts per request.")
     sent = {"texts": listed} | ({} if dimensions is None else {"output_dimension": dimensions})
     return {"input_type": _INPUT_TYPE, **openai_request.merge_parameters(sent, own)}
 

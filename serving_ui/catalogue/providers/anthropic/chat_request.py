@@ -84,7 +84,7 @@ def service_fields(body: Json) -> Json:
     sent: Json = {}
     metadata = body.get("metadata") or {}
     if not isinstance(metadata, Mapping) or metadata.keys() - {"user_id"}:
-        raise refuse("metadata", f"{NAME} takes nothing there but user_id.")
+        raise refuse("metadata", f"{NAME} supports only user_id here.")
     user = metadata.get("user_id") or body.get("safety_identifier") or body.get("user")
     if user:
         sent["metadata"] = {"user_id": user}
@@ -92,7 +92,7 @@ def service_fields(body: Json) -> Json:
     if tier in ("default", "standard_only"):
         sent["service_tier"] = "standard_only"
     elif tier not in (None, "auto"):
-        raise refuse("service_tier", f"{NAME} has auto and standard_only.")
+        raise refuse("service_tier", f"{NAME} supports auto and standard_only.")
     return sent
 
 
@@ -184,7 +184,8 @@ def _output_config(body: Json) -> Json:
     elif effort is not None:
         if effort not in _EFFORTS:
             raise refuse(
-                "reasoning_effort", f"{NAME} has low, medium, high, xhigh and max, and none for no thinking."
+                "reasoning_effort",
+                f"{NAME} supports low, medium, high, xhigh and max, and none to switch thinking off.",
             )
         config["effort"] = effort
     schema = _schema(body.get("response_format"))
@@ -201,7 +202,7 @@ def _schema(response_format: Any) -> Json | None:
     if not isinstance(described, Mapping) or not isinstance(described.get("schema"), Mapping):
         raise refuse(
             "response_format",
-            f"{NAME} has the type json_schema with a schema, and no other way to ask for JSON.",
+            f"{NAME} supports JSON only with the type json_schema and a schema.",
         )
     about = {"description": described["description"]} if described.get("description") else {}
     return {**about, **described["schema"]}

@@ -85,7 +85,7 @@ def _top_p(body: Mapping[str, Any]) -> float | None:
     """`top_p`. 1, which many clients always send, becomes Cohere's maximum of 0.99, because its default is 0.75."""
     top_p = openai_request.number(body, "top_p", minimum=_MIN_P, maximum=1)
     if top_p is not None and _MAX_P < top_p < 1:
-        raise refuse("top_p", f"Here it must be a number from {_MIN_P} to {_MAX_P}, or 1.")
+        raise refuse("top_p", f"It must be a number from {_MIN_P} to {_MAX_P}, or 1.")
     return _MAX_P if top_p == 1 else top_p
 
 
@@ -130,14 +130,16 @@ def _tools(body: Mapping[str, Any]) -> Json:
         kind = "required"  # equivalent, because there is only one tool
     elif kind == "function":
         raise refuse(
-            "tool_choice", f"{NAME} cannot be made to call one tool. Say required, and give that tool alone."
+            "tool_choice",
+            f"{NAME} cannot be forced to call a given tool. Use required, and list only that tool.",
         )
     if not functions:
         return {}
     strict = {bool(function.get("strict")) for function in functions}
     if len(strict) > 1:
         raise refuse(
-            "tools", f"{NAME} is strict with every tool or with none. Give all functions the same strict."
+            "tools",
+            f"{NAME} applies strict to all tools or to none. Give all functions the same value of strict.",
         )
     tools = [
         {
@@ -177,6 +179,6 @@ def _thinking(body: Mapping[str, Any]) -> Json:
     if effort not in ("none", "high"):
         raise refuse(
             "reasoning_effort",
-            f"{NAME} has none and high, and takes a token_budget in its parameter thinking.",
+            f"{NAME} supports none and high, or a token_budget in its parameter thinking.",
         )
     return {"thinking": {"type": "disabled" if effort == "none" else "enabled"}}

@@ -20,12 +20,12 @@ def embed_body(body: Json, model: str) -> Json:
     body = openai_request.merge_extra_params(body)
     texts = openai_request.texts(body["input"], name="input")
     if len(texts) > _MAX_TEXTS:
-        raise refuse("input", f"{chat_request.NAME} takes at most {_MAX_TEXTS} texts a request.")
+        raise refuse("input", f"{chat_request.NAME} accepts at most {_MAX_TEXTS} texts per request.")
     own = openai_request.vendor_parameters(
         body, supported=("input", "dimensions"), provider=chat_request.NAME
     )
     if "embedding_types" in own:
-        raise refuse("embedding_types", "Say encoding_format, float or base64, instead.")
+        raise refuse("embedding_types", "Use encoding_format (float or base64) instead.")
     dimensions = body.get("dimensions")
     sent = {
         "model": model,

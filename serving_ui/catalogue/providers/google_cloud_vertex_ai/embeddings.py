@@ -29,7 +29,7 @@ def embed_request(body: Mapping[str, Any], model: str) -> tuple[str, Json]:
     size = params.get("dimensions")
     if _uses_embed_content(model):
         if _AS_A_SERVICE in model and len(listed) > 1:
-            raise openai_request.refuse("input", "This model embeds one text a request.")
+            raise openai_request.refuse("input", "This model embeds one text per request.")
         return _content_requests(listed, size, own)
     return PREDICT, _instances(listed, size, own)
 

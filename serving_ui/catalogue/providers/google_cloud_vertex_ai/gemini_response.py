@@ -72,7 +72,7 @@ def candidate_content(
 def _tool_call(part: Mapping[str, Any], context: RequestContext, *, fallback_id: str) -> Json:
     function = part["functionCall"]
     if "partialArgs" in function or function.get("willContinue"):
-        raise MalformedResponse("A function call came in pieces, which is only done when asked for.")
+        raise MalformedResponse("A function call came in pieces, which the request did not ask for.")
     call_id = function.get("id") or fallback_id
     call = openai_response.tool_call(context, RULES, call_id, function["name"], function.get("args"))
     if isinstance(part.get("thoughtSignature"), str):
