@@ -1,6 +1,6 @@
-"""Parts that the shapes of several answers share. An answer is a TypedDict: what a view returns and what the document says of it.
+"""Types that several answers share. An answer is a TypedDict: the return type of a view and the schema in the OpenAPI document.
 
-A field that is `NotRequired` is left out when there is nothing to say; nothing is answered as null.
+A `NotRequired` field is left out if it has no value; no answer contains null.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ class Empty(TypedDict):
 
 
 class NextPage(TypedDict, total=False):
-    """What every list says that may be asked for in pages."""
+    """The answer's field of every list that can be requested in pages."""
 
     next_page_token: Annotated[
-        str, Field(description="Left out on the last page, and where everything comes at once.")
+        str,
+        Field(
+            description="The page_token of the next page. Left out on the last page and if the whole list is returned at once."
+        ),
     ]
 
 
 class Error(TypedDict):
-    """Every refusal, whatever its status."""
+    """The body of every error, whatever its status."""
 
     error_code: Annotated[str, Field(examples=["INVALID_PARAMETER_VALUE"])]
-    message: Annotated[str, Field(description="What is wrong and what would be right, in a sentence.")]
+    message: Annotated[str, Field(description="What is wrong and what to do, in sentences.")]
     details: NotRequired[
-        Annotated[list[Any], Field(description="One item for each wrong field: its path, and a sentence.")]
+        Annotated[list[Any], Field(description="For each invalid field its path and a sentence.")]
     ]

@@ -1,4 +1,4 @@
-"""Every refusal as the JSON that clients of the original understand: `error_code`, `message` and, for fields, `details`.
+"""Errors in the JSON format of the Databricks API: `error_code`, `message` and, for invalid fields, `details`.
 
 Only statuses that no client repeats for ever: 400, 401, 403, 404, 409, 429, 500, 501 and 503.
 """
@@ -37,25 +37,25 @@ def reply(
 
 
 def reply_to(error: Exception) -> JsonResponse:
-    """The answer to whatever was raised while a request was handled."""
+    """The response for an exception that was raised while a request was handled."""
     if isinstance(error, SpecErrors):
         return _fields_refused(error.problems)
     if isinstance(error, Refusal):
         details = [{"field": error.field, "message": str(error)}] if error.field else []
         return reply(error.status, error.code, str(error), details=details, headers=error.headers)
     if isinstance(error, OperationalError | InterfaceError):
-        return _database_away(error)
+        return _database_unreachable(error)
     log.error("A request of the API failed.", exc_info=error)
-    message = _("Serving UI met an error of its own (%(kind)s). Tell an admin to look at the log.")
+    message = _("Serving UI failed (%(kind)s). Ask an admin to look at the log.")
     return reply(500, "INTERNAL_ERROR", message % {"kind": type(error).__name__})
 
 
-def _database_away(error: OperationalError | InterfaceError) -> JsonResponse:
+def _database_unreachable(error: OperationalError | InterfaceError) -> JsonResponse:
     log.warning("The database did not answer: %s", error)
     if isinstance(error, OutcomeUnknown):
         message = _(
-            "The database went away while the change was being saved: it may have been made or not. Look before you send the "
-            "request again. One with an Idempotency-Key can be sent again as it is; it is not carried out twice."
+            "The connection to the database was lost while the change was being saved, so it may or may not have been saved. Check "
+            "before you repeat the request. A request with an Idempotency-Key can be repeated; it is not executed twice."
         )
     else:
         message = _("The database did not answer. Wait a moment and send the request again.")
@@ -63,9 +63,9 @@ def _database_away(error: OperationalError | InterfaceError) -> JsonResponse:
 
 
 def _fields_refused(problems: Sequence[Problem]) -> JsonResponse:
-    """Names each field as a program would write it, with what would be right."""
+    """400 with a sentence for each field, named by its path as in `config.served_entities[0].name`."""
     details = [
-        {"field": spelled(problem.path), "message": problem.message.translated(_)}
+        {"field": path_text(problem.path), "message": problem.message.translated(_)}
         for problem in problems[:MAX_DETAILS]
     ]
     sentences = [
@@ -75,14 +75,14 @@ def _fields_refused(problems: Sequence[Problem]) -> JsonResponse:
     return reply(400, "INVALID_PARAMETER_VALUE", " ".join(sentences), details=details)
 
 
-def spelled(path: Sequence[str | int]) -> str:
+def path_text(path: Sequence[str | int]) -> str:
     """`config.served_entities[0].name`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return "".join(parts).removeprefix(".")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400 of Django itself, such as for a host name that is not ours."""
+    """400 of Django itself, such as for a host name that is not allowed."""
     message = _(
         "The request cannot be read. Use the address under which the pages are opened, and plain HTTP."
     )
@@ -91,17 +91,15 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403 of Django itself."""
-    return reply(403, "PERMISSION_DENIED", _("This address is not open to anyone."))
+    return reply(403, "PERMISSION_DENIED", _("Nobody may use this address."))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404 for an address that the API does not have."""
-    message = _("The API has nothing at %(path)s. The addresses that it has are listed at /docs/api.")
+    message = _("The API has no path %(path)s. /docs/api lists the paths that exist.")
     return reply(404, "ENDPOINT_NOT_FOUND", message % {"path": request.path[:300]})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500 from outside the views."""
-    return reply(
-        500, "INTERNAL_ERROR", _("Serving UI met an error of its own. Tell an admin to look at the log.")
-    )
+    """500 for an error outside of the views."""
+    return reply(500, "INTERNAL_ERROR", _("Serving UI failed. Ask an admin to look at the log."))

@@ -1,9 +1,9 @@
-"""What every route of the API has in common: authentication, the body, one transaction for a change, and JSON whatever happens.
+"""Handles every request of the API: authentication, the body, one transaction for a change, and errors as JSON.
 
-A view is a plain function, `def get_endpoint(request: ApiRequest, name: str) -> EndpointDetail`. It is called for a person whose
-bearer token was accepted (`request.user`), with the body as an object (`request.json`) and, if it has an argument for it, as the
-model of that argument. It returns an object, which is answered with status 200, or a response of its own. Whatever it raises is
-answered by `errors.reply_to`. `request.warn(sentence)` adds to the list `warnings` of the answer.
+A view is a plain function, such as `def get_endpoint(request: ApiRequest, name: str) -> EndpointDetail`. `request.user` is the
+authenticated user and `request.json` the body as an object; a view with an argument for a pydantic model gets the validated body
+there. It returns an object, which is answered with status 200, or a response. `errors.reply_to` answers the exceptions that it
+raises. `request.warn(sentence)` adds to the list `warnings` of the answer.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _response_of_route(
             if request.method in WITH_BODY
             else _as_response(api_request, perform())
         )
-    except Exception as error:  # the outermost edge: whatever happens, a client gets JSON
+    except Exception as error:  # also for a bug the client gets JSON
         return errors.reply_to(error)
 
 
@@ -83,8 +83,8 @@ def _as_response(request: ApiRequest, answer: Answer) -> HttpResponseBase:
 
 
 def _respond_to_change(request: ApiRequest, view: Callable[[], Answer]) -> HttpResponse:
-    """Calls the view in one transaction, which also stores the reply if there is an Idempotency-Key. Answers when every gateway
-    process serves the change; the answer's warnings name those that are late."""
+    """Calls the view in one transaction, which also stores the reply if there is an Idempotency-Key. Returns when every gateway
+    process serves the change; the warnings of the answer name processes that are late."""
 
     def perform() -> HttpResponse:
         response = _as_response(request, view())
@@ -118,7 +118,7 @@ def _operation_for(request: HttpRequest, operations: Mapping[str, Operation]) ->
     if method in operations:
         return operations[method]
     allowed = ", ".join(sorted(operations))
-    message = _("%(method)s is not possible at %(path)s. Use %(allowed)s.")
+    message = _("%(path)s does not support %(method)s. Use %(allowed)s.")
     raise Refusal(
         message % {"method": method[:20], "path": request.path[:300], "allowed": allowed},
         code="ENDPOINT_NOT_FOUND",
@@ -150,7 +150,7 @@ def _authenticated_user(request: HttpRequest, *, session: bool) -> User:
     if user is None:
         raise Refusal(
             _(
-                "The access token is missing, wrong or expired. Make one on the Settings page and send it as a bearer token."
+                "The access token is missing, wrong or expired. Create one on the Settings page and send it as a bearer token."
             ),
             code="UNAUTHENTICATED",
             status=401,

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on a POST: a repeated request with the same key and body within a day gets the first reply; nothing is done again.
+"""`Idempotency-Key` on a POST: a repeated request with the same key and body within a day gets the first reply; it is not executed again.
 
 The change and its reply are committed in one transaction. Only successful replies are stored: a refused request may be corrected and
 sent again with its key.
@@ -39,7 +39,9 @@ def once(
     Must be called in the transaction of the change.
     """
     if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise Refusal(_("An Idempotency-Key has 1 to 255 printable characters. A UUID is a good one."))
+        raise Refusal(
+            _("An Idempotency-Key must have 1 to 255 printable characters. Use a UUID, for example.")
+        )
     if not _lock_key(key, user):
         raise _running()
     digest = _digest(request_content)
@@ -47,11 +49,11 @@ def once(
         track(current_revision())  # the first request may have ended before every gateway served the change
         return reply
     response = perform()
-    key_id, sealed = ciphers.ring().seal(response.content.decode())
+    key_id, ciphertext = ciphers.ring().encrypt(response.content.decode())
     try:
         with transaction.atomic():
             IdempotentReply.objects.create(
-                user=user, key=key, request_digest=digest, key_id=key_id, reply=sealed, created_at=now
+                user=user, key=key, request_digest=digest, key_id=key_id, reply=ciphertext, created_at=now
             )
     except IntegrityError:
         if not IdempotentReply.objects.filter(user=user, key=key).exists():
@@ -96,15 +98,17 @@ def _replayed(earlier: IdempotentReply) -> HttpResponse:
     if not earlier.reply:
         raise _running()
     try:
-        content = ciphers.ring().open(earlier.key_id, earlier.reply)
-    except ciphers.Unreadable:
-        message = _("This request was carried out before, and its answer cannot be read any more.")
+        content = ciphers.ring().decrypt(earlier.key_id, earlier.reply)
+    except ciphers.CannotDecrypt:
+        message = _("This request was executed before, but its stored answer can no longer be decrypted.")
         raise Conflict(message) from None
     return HttpResponse(content, content_type="application/json", headers={REPLAYED_HEADER: "true"})
 
 
 def _running() -> Conflict:
-    message = _("The first request with this Idempotency-Key still runs. Wait a moment and send it again.")
+    message = _(
+        "The first request with this Idempotency-Key is still running. Wait a moment and send it again."
+    )
     return Conflict(message, headers={"Retry-After": "1"})
 
 

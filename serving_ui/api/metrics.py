@@ -66,15 +66,15 @@ def _counters(by_entity: Sequence[tuple[Mapping[str, str], Total]]) -> Iterable[
             _("Requests that were answered with a status from 500 on."),
             "errors_5xx",
         ),
-        ("input_tokens_total", _("Tokens that were asked with."), "tokens_in"),
-        ("output_tokens_total", _("Tokens that were answered."), "tokens_out"),
+        ("input_tokens_total", _("Tokens of requests."), "tokens_in"),
+        ("output_tokens_total", _("Tokens of answers."), "tokens_out"),
         ("cached_input_tokens_total", _("Input tokens read from a provider's cache."), "tokens_cached"),
         (
             "cache_written_input_tokens_total",
             _("Input tokens written to a provider's cache."),
             "tokens_cache_written",
         ),
-        ("reasoning_output_tokens_total", _("Output tokens that went into reasoning."), "tokens_reasoning"),
+        ("reasoning_output_tokens_total", _("Output tokens used for reasoning."), "tokens_reasoning"),
     ):
         samples: list[Sample] = [(name, labels, getattr(total, field)) for labels, total in by_entity]
         yield from family(name, "counter", help_text, samples)

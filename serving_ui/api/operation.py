@@ -1,4 +1,4 @@
-"""What is said about one operation of the API. The OpenAPI document, the page at /docs/api, the code samples and the tests read it."""
+"""The description of one operation of the API, from which the OpenAPI document, the page /docs/api and the code samples are made."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ PATH_PARAMETERS = {
     "served_model_name": Parameter(
         name="served_model_name", description=_("Name of the served entity."), required=True
     ),
-    "id": Parameter(
-        name="id", description=_("The id in the answer that describes it, not its name."), required=True
-    ),
+    "id": Parameter(name="id", description=_("The field id of the object, not its name."), required=True),
 }
 PAGE_PARAMETERS = (
     Parameter(
         name="max_results",
-        description=_("How many at most, up to 1,000. Without it and page_token everything comes at once."),
+        description=_(
+            "Maximum number of items, up to 1,000. Without it and without page_token the whole list is returned."
+        ),
         type="integer",
     ),
-    Parameter(name="page_size", description=_("The same under another name."), type="integer"),
-    Parameter(name="page_token", description=_("The next_page_token of the page before.")),
+    Parameter(name="page_size", description=_("Another name of max_results."), type="integer"),
+    Parameter(name="page_token", description=_("The next_page_token of the previous page.")),
 )
 ALWAYS_PAGED = (
     Parameter(
         name="max_results",
-        description=_("How many at most: 100 if not given, up to 1,000."),
+        description=_("Maximum number of items, up to 1,000. Default: 100."),
         type="integer",
     ),
     *PAGE_PARAMETERS[1:],
@@ -69,8 +69,8 @@ ALWAYS_PAGED = (
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     description=_(
-        "Optional; a UUID is a good one. A call that is repeated with the same key within a day is not carried out again: it gets "
-        "the first answer, with the header Idempotent-Replayed. Another body under the same key is refused."
+        "Optional, for example a UUID. If the request is repeated with the same key within a day, it is not executed again but gets "
+        "the first answer, with the header Idempotent-Replayed. A different request with the same key is refused."
     ),
     pattern=r"^[\x21-\x7e]{1,255}$",
 )
@@ -81,7 +81,7 @@ class Operation:
     """One method of one path, made by the decorators of `Router`.
 
     `example` is a body that works; `sdk` and `mlflow` name the client's method that makes the call (`serving_endpoints.create`).
-    `refusals` are the statuses that it may answer beside those of every operation.
+    `refusals` are the error statuses that it may answer in addition to those of every operation.
     """
 
     method: Method
@@ -104,16 +104,16 @@ class Operation:
     sdk: str = ""
     mlflow: str = ""
     is_addition: bool = False
-    """The API of Databricks has no such operation."""
+    """Whether the API of Databricks lacks it."""
     is_refused: bool = False
-    """Clients have a method for it, and this server always refuses it with a sentence."""
+    """Whether this server always refuses it. It is declared, because clients have a method for it."""
     for_admins: bool = False
     is_public: bool = False
-    """Needs no access token."""
+    """Whether it needs no access token."""
     session: bool = False
-    """A person who is signed in to the pages may read it without a token, because a page shows it or links to it."""
+    """Whether a browser session suffices in place of a token, because a page shows the answer or links to it."""
     view: Callable[..., Any] | None = None
-    """None: the gateway answers it."""
+    """None if the gateway answers it."""
 
     @property
     def path_names(self) -> list[str]:

@@ -34,7 +34,7 @@ def page(
 ) -> tuple[list[Row], NextPage]:
     """Rows of the requested page, in one SQL query, and the answer's `next_page_token`. Raises Refusal.
 
-    `filters` is what narrows the list beside path and user: a token is valid for one list only.
+    `filters`: text of the parameters that filter the list. A token is valid for one path, user and filter only.
     """
     size = next(
         (whole_number(request, name, default=0, maximum=MAX_SIZE) for name in SIZES if name in request.GET), 0
@@ -50,7 +50,7 @@ def page(
         )
     except keyset.TokenInvalid:
         raise Refusal(
-            _("page_token is none that this list has given. Ask for its first page, without one.")
+            _("This page_token does not belong to this list. Request the first page, without a page_token.")
         ) from None
     return found.rows, {"next_page_token": found.next} if found.next else {}
 

@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ApiRequest(HttpRequest):
-    """A request of a person whose bearer token was accepted; for the type checker, `http` adds these to Django's."""
+    """An authenticated request. `http` adds these attributes to Django's request; the class exists for the type checker."""
 
     user: User
     json: Json
@@ -51,7 +51,7 @@ def read_body(model: type[Model], content: object) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         problems = from_validation_error(error)
-    # Raised out here so that the pydantic error, which holds what was given, is no part of the traceback.
+    # Raised outside of `except`, so that the pydantic error, which holds the body, is not part of the traceback.
     raise SpecErrors(problems)
 
 

@@ -39,7 +39,7 @@ View = TypeVar("View", bound=Callable[..., Mapping[str, Any] | HttpResponseBase]
 
 
 class Description(TypedDict, total=False):
-    """What a decorator says of its view: fields of `Operation`. `body` and `answer` are for views whose types cannot say it."""
+    """The arguments of a decorator: fields of `Operation`. `body` and `answer` are for views whose type hints do not have them."""
 
     summary: Required[TranslatableText]
     description: TranslatableText
@@ -60,7 +60,7 @@ class Description(TypedDict, total=False):
 
 
 class Router:
-    """The operations of one group of the document, in their order. Several routers may share a group."""
+    """The operations of one group of the OpenAPI document, in order. Several routers may share a group."""
 
     def __init__(self, group: str) -> None:
         self.group = group
@@ -82,7 +82,7 @@ class Router:
         return self._route("DELETE", path, description)
 
     def describe(self, method: Method, path: str, name: str, **description: Unpack[Description]) -> None:
-        """An operation that is answered outside Django, by its whole path."""
+        """Declare an operation that the gateway answers. `path` is the whole path."""
         self.operations.append(self._operation(method, path, name, description))
 
     def _route(self, method: Method, path: str, description: Description) -> Callable[[View], View]:
@@ -101,7 +101,7 @@ class Router:
 
 
 def _typed(view: Callable[..., Any]) -> dict[str, Any]:
-    """Body and answer, from the types of the view's arguments and of what it returns."""
+    """`body` and `answer` from the type hints of the view."""
     hints = get_type_hints(view)
     returned = hints.pop("return")
     found: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def _typed(view: Callable[..., Any]) -> dict[str, Any]:
 
 
 def patterns(routers: Iterable[Router]) -> list[URLPattern]:
-    """The URL patterns of every operation with a view. Words come before parameters: `pt` is no endpoint's name."""
+    """The URL patterns of every operation with a view. Literal parts of a path come before parameters."""
     operations = [each for router in routers for each in router.operations if each.view]
     found: list[URLPattern] = []
     for path, same in groupby(sorted(operations, key=_specificity), key=lambda each: each.django_path):

@@ -11,14 +11,14 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-MAX_WHOLE = 200  # shorter lists are answered in one piece, with Content-Length
+MAX_UNSTREAMED = 200  # shorter lists are answered in one piece, with Content-Length
 CHUNK_ROWS = 500
 
 
 def json_list(request: HttpRequest, name: str, items: Iterator[Mapping[str, Any]]) -> HttpResponseBase:
     """`{"<name>": […]}`. An error in the first rows is raised here, before the answer begins."""
-    first = list(islice(items, MAX_WHOLE))
-    if len(first) < MAX_WHOLE:
+    first = list(islice(items, MAX_UNSTREAMED))
+    if len(first) < MAX_UNSTREAMED:
         return HttpResponse(_encoded({name: first}), content_type="application/json")
     chunks = _chunks(name, chain(first, items))
     # Django reads an iterator of the other kind (sync or async) to its end before it sends a byte.

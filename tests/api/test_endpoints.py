@@ -118,7 +118,9 @@ def test_the_response_shows_the_accepted_state_even_if_the_worker_is_faster(
     api: Caller, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ):
     """The task runs before the response is written, as it may with a fast worker."""
-    monkeypatch.setattr("serving_ui.endpoints.nudge.send", lambda pk: settle(Endpoint.objects.get(pk=pk)))
+    monkeypatch.setattr(
+        "serving_ui.endpoints.celery_messages.send_reconcile", lambda pk: settle(Endpoint.objects.get(pk=pk))
+    )
     made = api.request_json("POST", B, openai_body("chat", base=sandbox.base))
     assert made["state"]["config_update"] == "IN_PROGRESS"
     assert made["pending_config"]["config_version"] == 1

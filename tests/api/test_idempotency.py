@@ -85,7 +85,7 @@ def test_the_change_and_its_stored_reply_are_committed_together(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ciphers.KeyRing, "seal", lost)
+        patched.setattr(ciphers.KeyRing, "encrypt", lost)
         body = {"scope": "keys"}
         assert api.request("POST", "/secrets/scopes/create", body, Idempotency_Key=KEY).status == 503
     assert not Scope.objects.exists()

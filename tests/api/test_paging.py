@@ -232,7 +232,7 @@ def test_a_page_token_of_another_list_or_a_changed_one_is_refused(
     for token in (foreign, forged, good[:-1], good + "x", "x", "é", "::::", "a:b:c", "0"):
         refused = as_admin.request("GET", joined(listed.path, f"page_token={quote(token)}"))
         assert refused.error == (400, "INVALID_PARAMETER_VALUE")
-        assert refused.body["message"].startswith("page_token is none that this list has given.")
+        assert refused.body["message"].startswith("This page_token does not belong to this list.")
 
 
 def test_a_page_token_is_valid_for_its_user_and_filter_only(

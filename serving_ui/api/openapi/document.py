@@ -14,23 +14,23 @@ from serving_ui.api.operation import Operation, Parameter
 
 # What each status means, for people and programs.
 MEANINGS = {
-    200: "It is done.",
-    400: "What was given is wrong; the message names the field and what would be right.",
+    200: "Success.",
+    400: "The request is invalid. The message names the field and says what is expected.",
     401: "The access token is missing, wrong or expired.",
-    403: "You may not do this.",
-    404: "There is no such thing, or you may not see it.",
-    409: "It is in conflict with what there is now, such as a running update.",
-    429: "Too many calls; Retry-After says when to come back, in seconds.",
-    499: "The caller went away.",
-    500: "The provider failed, or this server did, whose log has the reason.",
-    501: "This is not offered here.",
-    503: "The provider, or this server's database, cannot be reached now; Retry-After says when to come back, in seconds. Without it the provider may have read the question.",
+    403: "You do not have the permission.",
+    404: "It does not exist, or you may not see it.",
+    409: "It conflicts with the present state, such as a running update.",
+    429: "A limit is reached. Retry-After says in how many seconds to try again.",
+    499: "The caller disconnected.",
+    500: "The provider or this server failed. The server's log has the reason.",
+    501: "This is not supported.",
+    503: "The provider or the database of this server is unreachable. Retry-After says in how many seconds to try again; without it, the provider may have processed the request.",
     504: "The provider did not answer in time.",
 }
 INTRODUCTION = (
     "The serving API of Databricks as its SDK, the MLflow Deployments client and the OpenAI client use it. Every address under "
-    "/api/2.0/ works with and without a trailing slash. Every refusal is JSON with error_code and message. Fields that are not "
-    "known here are accepted, have no effect and are named in warnings."
+    "/api/2.0/ works with and without a trailing slash. Every error is JSON with error_code and message. Unknown fields "
+    "are accepted, have no effect, and are named in warnings."
 )
 Schema = dict[str, Any]
 UNEXPECTED = {str(status): {"$ref": f"#/components/responses/{status}"} for status in (500, 503)}

@@ -86,11 +86,11 @@ def _properties(name: str, field: ConfigField, owner: type[Block]) -> Schema:
     plaintext = {"type": "string", "writeOnly": True, "maxLength": field.max_length}
     return {
         name: {
-            **_words(field, owner, note=f"A secret reference; or give {name}{PLAINTEXT_SUFFIX}."),
+            **_words(field, owner, note=f"A secret reference, unless {name}{PLAINTEXT_SUFFIX} is given."),
             **reference,
         },
         name + PLAINTEXT_SUFFIX: {
-            **_words(field, owner, note=f"The secret itself, instead of {name}."),
+            **_words(field, owner, note=f"The secret itself, in place of {name}."),
             **plaintext,
         },
     }

@@ -70,7 +70,7 @@ def _condition(attribute: str, operator: str, literal: str | None, columns: Mapp
     operator = operator.lower()
     if column is None:
         raise Refusal(
-            _("filter cannot ask for %(attribute)s. Use one of: %(known)s.")
+            _("filter does not support %(attribute)s. Use one of: %(known)s.")
             % {"attribute": attribute[:100], "known": ", ".join(sorted(columns))}
         )
     if operator == "pr" and literal is None:

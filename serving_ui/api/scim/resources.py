@@ -20,11 +20,11 @@ ScimReference = TypedDict(
 
 
 class _Resource(TypedDict):
-    """Attributes that were not asked for, or asked to be left out, are."""
+    """The parameters `attributes` and `excludedAttributes` may leave out every attribute but `id` and `schemas`."""
 
     id: str
     schemas: list[str]
-    externalId: NotRequired[Annotated[str, Field(description="The id that a directory gave it.")]]
+    externalId: NotRequired[Annotated[str, Field(description="The id in the directory that manages it.")]]
     displayName: NotRequired[str]
     groups: NotRequired[list[ScimReference]]
     entitlements: NotRequired[list[ScimReference]]
@@ -51,9 +51,14 @@ class ScimGroup(_Resource):
 class _ListResponse(TypedDict):
     schemas: list[str]
     totalResults: int
-    startIndex: NotRequired[Annotated[int, Field(description="Left out when a cursor was given.")]]
+    startIndex: NotRequired[Annotated[int, Field(description="Left out if the request has a cursor.")]]
     nextCursor: NotRequired[
-        Annotated[str, Field(description="With a cursor: that of the next page. Left out on the last one.")]
+        Annotated[
+            str,
+            Field(
+                description="If the request has a cursor: the cursor of the next page. Left out on the last page."
+            ),
+        ]
     ]
     itemsPerPage: int
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool
 
-from serving_ui.accounts.directory import LONGEST_NAME
+from serving_ui.accounts.directory import MAX_NAME_LENGTH
 from serving_ui.catalogue.endpoint_config import ApiModel
 
 MAX_MEMBERS = 10_000
 MAX_OPERATIONS = 1000
 Schemas = Annotated[list[str], Field(max_length=20)]
-ShortText = Annotated[str, Field(max_length=LONGEST_NAME)]
+ShortText = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
 
 
 class Member(ApiModel):

@@ -209,7 +209,7 @@ def get_secret(request: ApiRequest) -> SecretValue:
     scope, key = request.GET["scope"], request.GET["key"]
     try:
         value = queries.value_of(scope=scope, key=key, actor=request.user)
-    except ciphers.Unreadable as error:
+    except ciphers.CannotDecrypt as error:
         message = gettext(
             "The value cannot be decrypted: %(reason)s. Restore the vault's key, or put the value again."
         )
