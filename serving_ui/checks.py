@@ -1,4 +1,4 @@
-"""Start-up checks: what would go wrong quietly is said before anything serves."""
+"""System checks of Django that run at the start."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 @register()
 def every_view_declares_who_may_call_it(**_options: Any) -> list[CheckMessage]:
-    """A view without a policy would be refused to everybody at run time; say so now."""
-    bare = [view for view in views(get_resolver()) if not hasattr(view, "policy")]
+    """Reports views without a policy, which would answer 403 to everybody."""
+    undeclared = [view for view in views(get_resolver()) if not hasattr(view, "policy")]
     return [
-        Error(f"{view.__module__}.{view.__name__} declares no policy", id="serving_ui.E001") for view in bare
+        Error(f"{view.__module__}.{view.__name__} declares no policy", id="serving_ui.E001")
+        for view in undeclared
     ]
 
 
 def views(resolver: URLResolver) -> list[Any]:
-    """Every view that a URL leads to."""
+    """All views of the URL configuration."""
     found: list[Any] = []
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):

@@ -35,30 +35,28 @@ try:
     DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as _error:
     raise env.EnvError(
-        f"SERVING_UI_DATA is {DATA}, which cannot be made ({(_error.strerror or '').lower()}). Name another folder."
+        f"SERVING_UI_DATA is {DATA}, which cannot be created ({(_error.strerror or '').lower()}). Name another folder."
     ) from None
 
 HOST = env.host("HOST", "127.0.0.1", about="Address to listen on, same as `--host`.")
 PORT = env.port("PORT", 8080, about="Port to listen on, same as `--port`.")
-DEBUG = env.flag(
-    "DEBUG", False, about="1 shows the traceback of a failure to whoever met it. For development only."
-)
+DEBUG = env.flag("DEBUG", False, about="1 shows tracebacks of errors in the browser. For development only.")
 ON_LOOPBACK = HOST in ("127.0.0.1", "::1", "localhost")
 SECRET_KEY = env.text(
     "SECRET_KEY",
-    shown="made in `DATA` at the first start",
+    shown="created in `DATA` at the first start",
     about="Key that signs sessions and forms, 32 characters or more.",
 ) or read_or_create(DATA / "session.key", secrets.token_urlsafe(50))
 if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
     raise env.EnvError(
-        "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 characters or more, made by chance, such as those of "
+        "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 random characters or more, such as the output of "
         "`openssl rand -base64 48`."
     )
 # One line a key, `<id> <key>`; the first line encrypts, all of them decrypt.
 VAULT_KEYS = (
     env.text(
         "VAULT_KEYS",
-        shown="made in `DATA` at the first start",
+        shown="created in `DATA` at the first start",
         about="Keys of the secrets: one line `<id> <key>` each. The first encrypts, all of them decrypt.",
     )
     or read_or_create(DATA / "vault.key", f"{secrets.token_hex(4)} {Fernet.generate_key().decode()}\n")
@@ -130,7 +128,7 @@ MIDDLEWARE = [
     "serving_ui.pages.in_force.InForce",
 ]
 APPEND_SLASH = False
-# Larger ones are refused before Django has seen them, so that nothing of a body is ever written to a disk.
+# Larger bodies are refused before they reach Django, so that no body is written to disk.
 CONTROL_BODY = request.BodyLimit(
     env.byte_size(
         "CONTROL_BODY_BYTES",
@@ -197,7 +195,7 @@ if not _is_usable:  # it may hold a password, and is never shown
         "the special characters of a password percent-encoded, or sqlite:////folder/file.sqlite3."
     )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Immediate: a transaction that reads and then writes must not find out at the write that another one won.
+    # IMMEDIATE takes the write lock at the start, so that a transaction that reads and then writes cannot fail at the write.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -206,7 +204,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, as in production: tests have threads and processes, and each opens its own connection.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA / "test.sqlite3")}
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A server that is gone without a word is noticed in half a minute, not in hours. What the address says wins.
+    # So that an unreachable server is detected in half a minute instead of hours. Options in the address take precedence.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 10,
         "keepalives_idle": 10,
@@ -249,11 +247,11 @@ BROKER_URL = (
 )
 BROKER_FOLDER = DATA / "broker"
 SWEEP_SECONDS = 1.0
-# Gateway processes count rate limits together there. Without it each admits its share.
+# Gateway processes count rate limits in it together. Without it each process enforces its share.
 REDIS_URL = env.text(
     "REDIS_URL",
     shown="`BROKER_URL` if that is Redis",
-    about="Redis where gateway processes count limits together: `redis://` or `rediss://`, one server (no cluster, no sentinel).",
+    about="Redis in which gateway processes count rate limits together: `redis://` or `rediss://`, one server (no cluster, no sentinel).",
 ) or (BROKER_URL if BROKER_URL.startswith(("redis://", "rediss://")) else "")
 for _name, _url, _also in (
     ("BROKER_URL", BROKER_URL, ("amqp", "amqps", "filesystem")),
@@ -275,7 +273,7 @@ GATEWAY_URL = (
         "GATEWAY_URL",
         with_path=True,
         shown="this server",
-        about="Address at which the pages find the gateway.",
+        about="Address of the gateway, to which the query page sends requests.",
     )
     or ListenAddress(host=HOST, port=PORT).local_url
 )
@@ -283,14 +281,14 @@ PROVIDER_ADDRESSES = env.urls(
     "BASE_URL_",
     (*PROVIDERS, "microsoft-entra"),
     about="Replaces scheme, host and port of a provider's default address, for example `BASE_URL_ANTHROPIC`. "
-    "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. That host and port may be reached.",
+    "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. Requests to that host and port are allowed.",
 )
 PROVIDER_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
 # Each allows that host with that port in the outbound policy, and no other port of the host.
 EGRESS_LISTED = (
     *env.networks(
         "EGRESS_ALLOW",
-        about="Addresses that may be reached although they are not public: hosts (every port), `host:port` or networks, separated by commas.",
+        about="Non-public addresses to which requests are allowed: hosts (every port), `host:port` or networks, separated by commas.",
     ),
     *(http_url.parse(url).host_and_port for url in PROVIDER_ADDRESSES.values()),
 )
@@ -298,7 +296,7 @@ EGRESS_LOOPBACK = env.flag(
     "EGRESS_LOOPBACK",
     ON_LOOPBACK,
     shown="1 if `HOST` is loopback",
-    about="Whether ports of this machine may be reached.",
+    about="Whether requests to ports of this machine are allowed.",
 )
 USAGE_ROW_DAYS = env.days("USAGE_ROW_DAYS", 14, about="Days that the row of each request is kept.")
 USAGE_MINUTE_DAYS = env.days(
@@ -315,7 +313,7 @@ METRICS_FOLDER = DATA / "metrics"  # counters of each gateway process, which /me
 METRICS = env.choice(
     "METRICS",
     ("admin", "open"),
-    about="`open` lets anybody read `/metrics`; `admin` asks for the token of an admin.",
+    about="`open` lets anybody read `/metrics`; `admin` requires the token of an admin.",
 )  # who may read /metrics
 # A collector for traces, such as http://127.0.0.1:4318.
 OTLP_ENDPOINT = env.url(
@@ -328,7 +326,7 @@ CHECK_DEADLINE_SECONDS = env.integer(
     60,
     minimum=1,
     maximum=3600,
-    about="Seconds that an update asks a busy provider again, and then that it waits for the gateway processes.",
+    about="Seconds for which an update retries the credential check at a busy provider, and for which it then waits for the gateway processes.",
 )
 
 LOG_LEVELS = ("warning", "debug", "info", "error", "critical")
@@ -338,10 +336,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # An answer of 4xx is the page's way of saying no; what is worth a line is an error of ours.
+    # Responses with a 4xx status are expected; only errors of this server are logged.
     "loggers": {"django.request": {"level": "ERROR"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL.upper()},
 }
 
-if _complaint := env.unknown_settings_warning():
-    sys.stderr.write(f"{_complaint}\n")
+if _warning := env.unknown_settings_warning():
+    sys.stderr.write(f"{_warning}\n")

@@ -97,7 +97,7 @@ class EgressPolicy:
         host, port = found.host, found.port
         if host in _METADATA_NAMES:
             raise EgressRefused(
-                f"{host} hands out machine credentials and can never be used. Give another host."
+                f"{host} is a metadata service, which gives out credentials and is never allowed. Give another host."
             )
         literal = _literal_address(host)
         if literal is not None:
@@ -110,14 +110,14 @@ class EgressPolicy:
         host = host.lower().strip("[]").rstrip(".")
         addresses = _with_embedded_addresses(address)
         if host in _METADATA_NAMES or any(_is_forbidden(each) for each in addresses):
-            raise EgressRefused(f"{host} leads to an address that can never be used. Give another host.")
+            raise EgressRefused(f"{host} resolves to an address that is never allowed. Give another host.")
         if self.loopback and addresses[0].is_loopback:
             return
         for each in addresses:
             if not self._allows(host=host, port=port, address=each):
                 kind = "this machine" if each.is_loopback else "a private network"
                 raise EgressRefused(
-                    f"{host} leads to {kind}, which is not allowed. "
+                    f"{host} resolves to an address of {kind}, which is not allowed. "
                     "An administrator can list it in SERVING_UI_EGRESS_ALLOW."
                 )
 

@@ -77,7 +77,7 @@ def _content(name: str, file: str) -> str:
     except OSError as error:
         raise EnvError(f"{PREFIX}{name}_FILE names {file}, which cannot be read: {error.strerror}.") from None
     except ValueError:
-        raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is no text in UTF-8.") from None
+        raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is not UTF-8 text.") from None
     if not content:
         raise EnvError(f"{PREFIX}{name}_FILE names {file}, which is empty. Put the value into it.")
     return content

@@ -51,12 +51,12 @@ def parse(url: str) -> HttpUrl:
     """Raises InvalidUrl."""
     # urlsplit silently removes some of these characters; other parsers do not.
     if any(character.isspace() or ord(character) < 32 or character == "\\" for character in url):
-        raise InvalidUrl("The URL contains a space or a character that no URL has. Check it.")
+        raise InvalidUrl("The URL contains a space or a character that is not allowed in a URL. Check it.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as problem:
-        raise InvalidUrl("The URL cannot be understood. Check the host and the port.") from problem
+        raise InvalidUrl("The URL is invalid. Check the host and the port.") from problem
     if parts.scheme not in _DEFAULT_PORTS:
         raise InvalidUrl("The URL must start with https:// or http://.")
     if "@" in parts.netloc:
@@ -66,7 +66,7 @@ def parse(url: str) -> HttpUrl:
     if not parts.hostname:
         raise InvalidUrl("The URL has no host. Give one, such as https://api.example.com/v1.")
     if port == 0:
-        raise InvalidUrl("The URL cannot be understood. Check the host and the port.")
+        raise InvalidUrl("The URL is invalid. Check the host and the port.")
     return HttpUrl(
         secure=parts.scheme == "https",
         host=ascii_host(parts.hostname),
@@ -82,21 +82,21 @@ def ascii_host(host: str) -> str:
         try:
             IPv6Address(plain)
         except ValueError as problem:
-            raise InvalidUrl("The URL cannot be understood. Check the host and the port.") from problem
+            raise InvalidUrl("The URL is invalid. Check the host and the port.") from problem
         return plain
     if not _AMBIGUOUS.isdisjoint(plain):
         raise InvalidUrl(
-            "The host can be read in two ways. Give it in its ASCII form, which starts with xn--."
+            "The name of the host is ambiguous. Give it in its ASCII form, which starts with xn--."
         )
     try:
         # Also for ASCII: the resolver refuses empty labels and those over 63 characters with the same error.
         name = plain.encode("idna").decode().rstrip(".").lower()
     except UnicodeError as problem:
-        raise InvalidUrl("The host is not a name that can exist. Check its spelling.") from problem
+        raise InvalidUrl("The host is not a valid name. Check its spelling.") from problem
     if not name:
         raise InvalidUrl("The URL has no host. Give one, such as https://api.example.com/v1.")
     if not _NAME.fullmatch(name):  # IDNA turns "´" into a space, and accepts all ASCII characters
-        raise InvalidUrl("The host is not a name that can exist. Check its spelling.")
+        raise InvalidUrl("The host is not a valid name. Check its spelling.")
     return name
 
 
@@ -111,5 +111,5 @@ def _target(parts: SplitResult) -> str:
         if parts.query:
             target += "?" + quote(parts.query, safe=_QUERY)
     except UnicodeEncodeError as problem:  # half of a surrogate pair
-        raise InvalidUrl("The URL contains a character that no URL has. Check it.") from problem
+        raise InvalidUrl("The URL contains a character that is not allowed in a URL. Check it.") from problem
     return _PERCENT.sub(lambda found: found[0].upper() if found[1] else "%25", target)

@@ -63,7 +63,7 @@ def target_problem(*, path: str, query: bytes, size: int) -> RequestRefused | No
             status=414,
         )
     if "\0" in path or b"%00" in query:
-        return RequestRefused("The address contains the character NUL, which is no text. Remove it.")
+        return RequestRefused("The address contains the character NUL. Remove it.")
     return None
 
 
@@ -74,8 +74,8 @@ async def read_body(
 
     Reads at most as much as the limit allows, and nothing if `content-length` exceeds it.
     """
-    declared = headers.get(b"content-length")
-    if declared is not None and int(declared) > limit.max_bytes:
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limit.max_bytes:
         raise _too_large(limit)
     message = await receive()
     content: bytes = message.get("body", b"")
@@ -115,7 +115,7 @@ def _content_encodings(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         if coding not in ("gzip", "deflate"):
             known = f"Send it as it is, or compressed with one of: {ACCEPTED_ENCODINGS}."
             raise RequestRefused(
-                f"The body is encoded as {coding[:40]!r}, which is not known here. {known}", status=415
+                f"The body is encoded as {coding[:40]!r}, which is not supported. {known}", status=415
             )
     if len(codings) > _MAX_ENCODINGS:
         raise RequestRefused(f"The body is compressed more than {_MAX_ENCODINGS} times. Compress it once.")
@@ -139,19 +139,15 @@ def _decompress(content: bytes, coding: str, limit: BodyLimit) -> bytes:
             if size > limit.max_bytes:
                 raise _too_large(limit)
     except NotDecodable:
-        raise RequestRefused(
-            f"The body is not what its header says: it cannot be read as {coding}."
-        ) from None
-    if not decoder.is_whole:
-        raise RequestRefused(
-            f"The body ends in the middle: it is not all of what was compressed with {coding}."
-        )
+        raise RequestRefused(f"The body cannot be read as {coding}, which its header says it is.") from None
+    if not decoder.is_complete:
+        raise RequestRefused(f"The body is incomplete: the data compressed with {coding} ends too early.")
     return b"".join(parts)
 
 
 def _too_large(limit: BodyLimit) -> RequestRefused:
     size = f"{limit.max_bytes / _MB:g} MB" if limit.max_bytes % _MB == 0 else f"{limit.max_bytes} bytes"
     return RequestRefused(
-        f"The body is larger than {size}, the most that is taken here. Send less at a time, or have {limit.setting} raised.",
+        f"The body is larger than {size}, which is the limit. Send less at a time, or ask for a higher {limit.setting}.",
         status=413,
     )

@@ -27,6 +27,6 @@ class KnownMigrations:
         if not unknown:
             return None
         return (
-            f"A newer version of Serving UI has prepared the database: this one does not know {', '.join(unknown)}. "
-            "It goes on as far as it can. Upgrade it here, too."
+            f"A newer version of Serving UI has migrated the database: this version lacks {', '.join(unknown)}. "
+            "It keeps running as far as it can. Upgrade it, too."
         )

@@ -1,1 +1,1 @@
-"""The HTML face: views, forms, presenters. Translates requests into domain calls and answers into pages; decides nothing."""
+"""The HTML face: views, forms, presenters. Converts requests into calls of the domain and results into pages; contains no rules of the domain."""

@@ -36,9 +36,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while the database is away. Without context processors: they may be what broke."""
-    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-    return render(None, "500.html", {"database_is_away": away}, status=503 if away else 500)
+    """500, or 503 while the database is unreachable. Renders without context processors, which may be what failed."""
+    is_unreachable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    return render(
+        None, "500.html", {"database_is_unreachable": is_unreachable}, status=503 if is_unreachable else 500
+    )
 
 
 class RefuseUnreadable:
@@ -64,17 +66,17 @@ class RefuseUnreadable:
 def _problem(request: HttpRequest) -> str:
     # `urllib.parse` caches the addresses that it has split, so their length must be limited.
     if any(len(request.headers.get(name, "")) > MAX_TARGET_BYTES for name in _ADDRESS_HEADERS):
-        return _("A header with an address is longer than any address that is taken.")
+        return _("A header contains an address that is too long.")
     if request.content_type not in _FORMS:
         return ""
     if (request.content_params or {}).get("charset", "utf-8").lower() != "utf-8":
         return _("The form is not in UTF-8. Send it as the page does.")
-    if any(map(_holds_no_text, request.POST.lists())):
-        return _("The form contains a character that is no text (NUL). Remove it and send it again.")
+    if any(map(_has_unstorable_characters, request.POST.lists())):
+        return _("The form contains the character NUL. Remove it and send the form again.")
     return ""
 
 
-def _holds_no_text(field: tuple[str, Iterable[str]]) -> bool:
+def _has_unstorable_characters(field: tuple[str, Iterable[str]]) -> bool:
     name, values = field
     return has_unstorable_characters(name) or any(map(has_unstorable_characters, values))
 

@@ -46,11 +46,11 @@ def fragment(
     """A part of a page, with pending messages out of band for #messages."""
     response = render(request, template, context, status=status)
     if len(messages.get_messages(request)):
-        spoken = render(request, "components/messages.html", {"out_of_band": True})
-        response.content = response.content + spoken.content
+        message_list = render(request, "components/messages.html", {"out_of_band": True})
+        response.content = response.content + message_list.content
     return response
 
 
-def the_endpoint(request: PageRequest, name: str, action: Action = Action.VIEW) -> Endpoint:
+def get_endpoint(request: PageRequest, name: str, action: Action = Action.VIEW) -> Endpoint:
     """The endpoint, if the person may do `action` with it. Raises NotFound or NotAllowed, which Django answers with a page."""
     return queries.get_endpoint(name=name, actor=request.user, action=action)

@@ -42,7 +42,7 @@ class DenyByDefault:
         if policy is Policy.PUBLIC:
             return None
         if policy is None:
-            raise PermissionDenied(_("This address is not open to anyone."))
+            raise PermissionDenied(_("Nobody may use this address."))
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         if policy is Policy.ADMIN and not request.user.is_admin:

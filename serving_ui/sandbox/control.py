@@ -63,7 +63,7 @@ class Control:
         on = change.pop("on", EVERY_OPERATION)
         names = {field.name for field in fields(Faults)}
         if unknown := sorted(set(change) - names):
-            raise ValueError(f"There is no fault {unknown[0]}. There are: {', '.join(sorted(names))}.")
+            raise ValueError(f"There is no fault {unknown[0]}. The faults are: {', '.join(sorted(names))}.")
         if isinstance(change.get("keys"), list):
             change["keys"] = tuple(change["keys"])
         for operation in on if isinstance(on, list) else [on]:

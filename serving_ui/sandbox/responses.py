@@ -19,7 +19,9 @@ _MAX_DIMENSIONS = 4096
 _MAX_NUMBERS = 1_000_000
 _MAX_TEXTS = 2048
 _MAX_WORDS = 20_000  # of one request that its vectors are computed from; each takes 3 us
-_MAX_COUNTED = 64 * 1024  # characters whose tokens are counted; the count of a longer text is extrapolated
+_MAX_COUNTED_CHARS = (
+    64 * 1024
+)  # characters whose tokens are counted; the count of a longer text is extrapolated
 _MAX_QUOTED = 200
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -53,7 +55,7 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     value = body.get("input")
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str | list | int) for text in texts):
-        raise InvalidRequest("input must be a text or a list of texts.")
+        raise InvalidRequest("input must be a string or a list of strings.")
     if isinstance(texts[0], int):
         texts = [texts]  # one text, as a list of token ids
     dimensions = body.get("dimensions")
@@ -63,7 +65,7 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     if len(texts) > _MAX_TEXTS or len(texts) * size > _MAX_NUMBERS:
         raise InvalidRequest("These are too many texts for one request. Send fewer.")
     as_base64 = body.get("encoding_format") == "base64"
-    max_words, max_counted = _MAX_WORDS // len(texts) + 1, _MAX_COUNTED // len(texts)
+    max_words, max_counted = _MAX_WORDS // len(texts) + 1, _MAX_COUNTED_CHARS // len(texts)
     data = [
         {"object": "embedding", "index": n, "embedding": _vector(str(text), size, as_base64, max_words)}
         for n, text in enumerate(texts)
@@ -126,7 +128,7 @@ def _prompt(body: dict[str, Any]) -> str:
     if isinstance(prompt, list) and prompt:
         prompt = prompt[0] if isinstance(prompt[0], str) else "(tokens)"
     if not isinstance(prompt, str):
-        raise InvalidRequest("prompt must be a text or a list of texts.")
+        raise InvalidRequest("prompt must be a string or a list of strings.")
     return prompt
 
 
@@ -156,7 +158,7 @@ def _split_text(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
 
 
-def _count_tokens(text: str, max_counted: int = _MAX_COUNTED) -> int:
+def _count_tokens(text: str, max_counted: int = _MAX_COUNTED_CHARS) -> int:
     found = len(_TOKEN.findall(text[:max_counted]))
     return found if len(text) <= max_counted else found * len(text) // max_counted
 

@@ -45,6 +45,8 @@ RETIRED = {
     "neighbours",
     "news",
     "noting",
+    "nudge",
+    "overtaken",
     "passage",
     "passes",
     "patience",
@@ -60,6 +62,7 @@ RETIRED = {
     "tally",
     "try",
     "unanswered",
+    "unseal",
     "warden",
 }
 # As one of the words of a longer name.
@@ -69,6 +72,7 @@ RETIRED_WORDS = {
     "mourn",
     "neighbour",
     "neighbours",
+    "nudge",
     "patience",
     "reckoning",
     "tally",

@@ -54,8 +54,8 @@ def ready_made_cards_answer(page: Page) -> None:
 
 
 def make_token(page: Page) -> str:
-    page.get_by_role("link", name="Make a token").click()
-    page.get_by_label("What it is for").fill("journey")
+    page.get_by_role("link", name="Create a token").click()
+    page.get_by_label("Purpose").fill("journey")
     page.get_by_role("button", name="Create token").click()
     token = page.locator("#token-value").inner_text()
     page.goto("/settings")
@@ -135,7 +135,7 @@ def update_held(page: Page, product: Product, upstream: SandboxServer, token: st
     steps.update_model(page, "gpt-4o-mini")
     expect(steps.state(page)).to_have_text("Ready (Updating)")
     expect(page.get_by_role("heading", name="Pending configuration")).to_be_visible()
-    page.get_by_role("navigation", name="Configuration on show").get_by_role("link", name="Active").click()
+    page.get_by_role("navigation", name="Displayed configuration").get_by_role("link", name="Active").click()
     expect(page.get_by_role("heading", name="Active configuration")).to_be_visible()
     answered_by(product, token, "gpt-4o")
 

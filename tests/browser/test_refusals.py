@@ -46,7 +46,7 @@ def test_a_form_that_is_too_large_to_be_sent_leads_to_an_error_page(
     monitor.expect_status(413)
     fill_with_too_much(page, "description")
     page.evaluate("document.querySelector('form:has([name=description])').submit()")
-    expect(page.get_by_role("heading", name="Too much was sent")).to_be_visible()
+    expect(page.get_by_role("heading", name="The request is too large")).to_be_visible()
     expect(page.get_by_text("larger than 4 MB")).to_be_visible()
     page.get_by_role("link", name="Go to Serving endpoints").click()
     expect(page.get_by_role("heading", name="Serving endpoints", exact=True)).to_be_visible()

@@ -83,12 +83,12 @@ def reference_is_missed(page: Page, monitor: PageMonitor) -> None:
     page.goto(f"/ml/endpoints/{NAME}")
     expect(steps.state(page)).to_have_text("Not ready")
     expect(page.locator("#secrets-note")).to_contain_text(
-        f"The secret {REFERENCE} that this endpoint was given was deleted"
+        f"The secret {REFERENCE} of this endpoint was deleted"
     )
     monitor.expect_status(422)
     steps.update_model(page, "gpt-4o-mini")
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text(f"The secret {REFERENCE} that this endpoint was given was deleted")
+    expect(alert).to_contain_text(f"The secret {REFERENCE} of this endpoint was deleted")
     page.goto("/ml/secrets")
     put_key(page, SECOND)
     page.goto(f"/ml/endpoints/{NAME}")

@@ -105,7 +105,7 @@ def test_a_permission_is_granted_to_all_users(browser: Client, ready, stranger: 
 def test_the_permission_of_the_creator_cannot_be_changed(browser: Client, ready, owner: User):
     response = browser.post(PAGE + "/permissions", {"principal": owner.email, "level": "CAN_VIEW"})
     assert response.status_code == 422
-    assert "keeps the permission" in Page(response).id("grant-problem").text
+    assert "always has the permission" in Page(response).id("grant-problem").text
 
 
 def test_a_permission_for_an_unknown_person_is_refused_beside_the_field(browser: Client, ready):

@@ -103,7 +103,7 @@ def test_a_failed_update_shows_the_reason_and_the_version(browser: Client, owner
     text = Page(browser.get(PAGE)).id("endpoint-state").text
     assert "Configuration version 2 failed" in text
     assert "Incorrect API key provided." in text
-    assert "The active configuration answers as before." in text
+    assert "The active configuration keeps answering queries." in text
 
 
 def test_the_active_and_the_pending_config_can_both_be_shown(browser: Client, owner: User, make_endpoint):
@@ -225,5 +225,5 @@ def test_usage_counts_errors_refusals_and_disconnects_separately(browser: Client
         )
     spool.stop()
     ingest(folder=tmp_path, clock=clock.now)
-    summary = "5 requests, 1 error, 2 refused by limits, 1 left by the caller, 10 tokens"
+    summary = "5 requests, 1 error, 2 refused by limits, 1 disconnected by the caller, 10 tokens"
     assert summary in Page(browser.get(PAGE)).text

@@ -164,7 +164,7 @@ def test_a_changed_address_requires_the_key_again(browser: Client, ready):
     )
     page = Page(response)
     assert response.status_code == 422
-    assert "Give it again." in page.errors()[KEY]
+    assert "Enter the secret again." in page.errors()[KEY]
     again = page.fields() | {KEY + "_plaintext": "sk-for-elsewhere"}
     assert browser.post(EDIT, again).status_code == 303
 

@@ -59,7 +59,7 @@ def headings(page: Page) -> list[str]:
     [
         (EVENTS, api.events, cells("Message"), detail.ROWS),
         (VERSIONS, api.versions, cells("Message"), detail.ROWS),
-        ("/settings", api.tokens, cells("What it is for"), access.TOKENS),
+        ("/settings", api.tokens, cells("Purpose"), access.TOKENS),
         ("/ml/secrets", api.scopes, headings, secrets.SCOPES),
         ("/ml/secrets?scope=keys", api.secrets, cells("Key"), secrets.KEYS_OF_ONE),
     ],

@@ -54,7 +54,7 @@ def test_an_endpoint_whose_secret_may_not_be_sent_shows_the_reason_and_whom_to_a
     assert page.id("endpoint-config").one("span", class_="state").text == "Not ready"
     for word in (rights.REFERENCE, teammate.email, owner.email):
         assert word in note(browser)
-    assert "The endpoint is not ready any more." in page.text
+    assert "The endpoint is no longer ready." in page.text
     assert page.has("take-over-button")
     assert "Not ready" in Page(browser.get("/ml/endpoints")).text
     theirs = Page(signed_in(teammate).get(CHAT))

@@ -28,6 +28,6 @@ def test_a_server_error_page_says_what_to_do(owner: User, error: Exception, stat
         answer = client.get("/ml/endpoints")
     assert answer.status_code == status
     text = answer.content.decode()
-    assert ("The database is away" in text) == (status == 503)
+    assert ("The database is unreachable" in text) == (status == 503)
     assert "again" in text
     assert "Traceback" not in text

@@ -59,7 +59,7 @@ def test_an_endpoint_with_two_models_is_created_entity_by_entity(browser: Client
     assert endpoint.ai_gateway == {"fallback_config": {"enabled": True}}
     settle(endpoint, "active")
     text = Page(browser.get("/ml/endpoints/my-chat")).text
-    assert "On: the next entities" in text
+    assert "On: up to two further entities" in text
 
 
 def test_the_key_of_a_closed_entity_is_sealed_in_the_form(browser: Client, several: None):
@@ -97,7 +97,7 @@ def test_errors_of_a_closed_entity_are_shown_in_its_row(browser: Client, several
 
 
 def test_the_fallback_choice_warns_that_a_request_can_be_paid_for_twice(browser: Client, several: None):
-    assert "a question can be paid for twice" in filled(browser, openai(), _add_entity="1").text
+    assert "it can be billed twice" in filled(browser, openai(), _add_entity="1").text
 
 
 def test_editing_one_entity_keeps_the_other(browser: Client, several: None):
@@ -129,7 +129,7 @@ def test_a_stored_key_is_not_sent_to_the_address_of_another_entity(browser: Clie
     settle(made(), "active")
     first = Page(browser.get(EDIT)).fields()
     page = Page(browser.post(EDIT, first | {base: "http://127.0.0.1:9/v1"}))
-    assert "only sent where it was given for" in page.errors()["openai__openai_api_key"]
+    assert "only sent as it was first given" in page.errors()["openai__openai_api_key"]
 
 
 def test_one_entity_needs_no_traffic_and_no_list(browser: Client, db: None):
@@ -174,11 +174,12 @@ def test_further_limits_are_set_shown_and_kept(browser: Client, ready: Endpoint)
     Group.objects.get(name="crew").delete()
     Group.objects.create(name="team")
     assert (
-        "limits nobody: the team that it was set for is gone" in Page(browser.get("/ml/endpoints/chat")).text
+        "has no effect: the team that it was set for no longer exists"
+        in Page(browser.get("/ml/endpoints/chat")).text
     )
     again = Page(browser.get(edit)).fields()
     assert browser.post(edit, again).status_code == 303
-    assert "limits nobody" not in Page(browser.get("/ml/endpoints/chat")).text
+    assert "has no effect:" not in Page(browser.get("/ml/endpoints/chat")).text
     gone = filled(browser, Page(browser.get(edit)).fields(), to=edit, _remove_limit="0").fields()
     assert browser.post(edit, gone).status_code == 303
     assert made("chat").rate_limits == stored[:1]
@@ -243,11 +244,11 @@ def test_the_form_loses_none_of_many_limits_and_tags(browser: Client, ready: End
 
 def test_timeouts_are_set_and_shown(browser: Client, ready: Endpoint):
     edit = "/ml/endpoints/chat/edit"
-    assert "297 s in all" in Page(browser.get("/ml/endpoints/chat")).text
+    assert "297 s in total" in Page(browser.get("/ml/endpoints/chat")).text
     fields = Page(browser.get(edit)).fields()
     assert browser.post(edit, fields | {"timeout_total_seconds": "20.5"}).status_code == 303
     assert made("chat").timeouts == {"total_seconds": 20.5}
-    assert "20.5 s in all" in Page(browser.get("/ml/endpoints/chat")).text
+    assert "20.5 s in total" in Page(browser.get("/ml/endpoints/chat")).text
     assert Page(browser.get(edit)).fields()["timeout_total_seconds"] == "20.5"
     for wrong in ("0", "x", "4000", "nan", "1e999", "²"):
         page = Page(browser.post(edit, fields | {"timeout_total_seconds": wrong}))

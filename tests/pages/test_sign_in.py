@@ -49,7 +49,7 @@ def test_a_link_signs_in_once_and_redirects_to_the_wanted_page(link: str, client
     assert client.get("/ml/secrets").status_code == 200
     again = Client().get(link)
     assert again.status_code == 403
-    assert "has been used or is too old. Ask an admin" in Page(again).text
+    assert "has been used or has expired. Ask an admin" in Page(again).text
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options"])
@@ -91,7 +91,7 @@ def test_another_person_who_is_signed_in_is_warned_and_signed_out(link: str, str
 
 def test_the_page_says_that_a_link_is_not_needed_while_the_person_is_signed_in(link: str, owner: User):
     browser = signed_in(owner)
-    assert "can keep the link" in opened(browser, link).text
+    assert "can still be used in another browser" in opened(browser, link).text
     before = browser.cookies[SESSION].value
     assert press(browser, link).status_code == 303
     assert browser.cookies[SESSION].value != before
@@ -159,7 +159,7 @@ def test_an_invalid_link_shows_how_to_get_another(owner: User, client: Client, m
     for each in (old, "/welcome/none", "/welcome/" + quote("秘\x07密"), "/welcome/" + "x" * 3000):
         answer = getattr(client, method)(each)
         assert answer.status_code == 403
-        assert "Ask an admin for a new one, or make one at the server." in Page(answer).text
+        assert "Ask an admin for a new one, or create one on the server." in Page(answer).text
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def _take_secret(body: ApiBody, draft: Draft, name: str, path: Path, pasted: dic
     if name + SEALED not in draft.values:
         return
     try:
-        pasted[path] = drafts.unseal(draft.values[name + SEALED], purpose=draft.purpose(name))
+        pasted[path] = drafts.decrypt(draft.values[name + SEALED], purpose=draft.purpose(name))
     except drafts.DraftInvalid:
         draft.forget(name)
         body.problems.append(

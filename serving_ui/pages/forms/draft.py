@@ -106,7 +106,7 @@ class Draft:
             draft.values[TRAFFIC] = traffic
         for name in secret_inputs():
             if pasted := post.get(name + PLAINTEXT_SUFFIX, "").strip():
-                draft.values[name + SEALED] = drafts.seal(pasted, purpose=draft.purpose(name))
+                draft.values[name + SEALED] = drafts.encrypt(pasted, purpose=draft.purpose(name))
             elif sealed := post.get(name + SEALED):
                 draft.values[name + SEALED] = sealed
         rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)

@@ -69,7 +69,7 @@ SETTINGS = (
     Setting(
         name="timeouts",
         heading=_("Timeouts"),
-        text=_("Optional. How long the provider is waited for."),
+        text=_("Optional. How long the gateway waits for the provider."),
         summary=_("Set timeouts"),
         help="endpoints-and-their-life#timeouts",
         inputs=(

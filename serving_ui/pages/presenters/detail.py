@@ -62,7 +62,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class ConfigView:
-    """The config on show."""
+    """The displayed config."""
 
     heading: str
     key: str
@@ -134,7 +134,7 @@ class Secrets:
     refused: list[str]
     """Why it is not ready, a sentence each."""
     waiting: list[str]
-    """Secrets that work, and that somebody should take over."""
+    """Sentences on secrets that are still sent, but that somebody should take over."""
     may_take: bool
 
 
@@ -179,7 +179,7 @@ def usage_of_last_day(endpoint: Endpoint, now: datetime) -> str:
         ngettext("%(number)s request", "%(number)s requests", sums["requests"]) % _number(sums["requests"]),
         ngettext("%(number)s error", "%(number)s errors", errors) % _number(errors),
         *([_("%(number)s refused by limits") % _number(refused)] if refused else []),
-        *([_("%(number)s left by the caller") % _number(left)] if left else []),
+        *([_("%(number)s disconnected by the caller") % _number(left)] if left else []),
         ngettext("%(number)s token", "%(number)s tokens", tokens) % _number(tokens),
     ]
     return ", ".join(parts)
@@ -210,7 +210,7 @@ def _scope(limit: Mapping[str, Any]) -> str:
 def _principal_note(limit: Mapping[str, Any], names: limits.Names) -> str:
     """A note on the principal of a limit if it was renamed or deleted."""
     if limits.is_lapsed(limit, names):
-        return " " + _("(limits nobody: the %(name)s that it was set for is gone)")
+        return " " + _("(has no effect: the %(name)s that it was set for no longer exists)")
     now = names.get(limit.get("principal_id") or "")
     if now is None or now.lower() == limit["principal"].lower():
         return ""
@@ -227,14 +227,14 @@ def settings(endpoint: Endpoint) -> list[tuple[str, str]]:
 
 
 def _timeouts(endpoint: Endpoint) -> str:
-    line = _("%(connect)s s to connect, %(first_byte)s s to the first byte, %(total)s s in all")
+    line = _("%(connect)s s to connect, %(first_byte)s s to the first byte, %(total)s s in total")
     effective = Timeouts.model_validate(endpoint.timeouts).effective()
     return line % {name: f"{seconds:g}" for name, seconds in effective.items()}
 
 
 def _fallback(endpoint: Endpoint) -> str:
     if endpoint.ai_gateway.get("fallback_config", {}).get("enabled"):
-        return _("On: the next entities in the order below, two at most")
+        return _("On: up to two further entities, in the order below")
     return _("Off")
 
 

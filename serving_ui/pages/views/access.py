@@ -22,7 +22,7 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Workspace
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.lib import clock
-from serving_ui.pages.http import PageRequest, SeeOther, see_other, the_endpoint
+from serving_ui.pages.http import PageRequest, SeeOther, get_endpoint, see_other
 from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.translation import translate
@@ -39,7 +39,7 @@ NEW_TOKEN_SECONDS = 300  # seconds
 @require_POST
 def permissions(request: PageRequest, name: str) -> HttpResponse:
     """Grants a level to a person, group or service principal, or revokes it (level NONE)."""
-    endpoint = the_endpoint(request, name, Action.MANAGE)
+    endpoint = get_endpoint(request, name, Action.MANAGE)
     principal, level = request.POST.get("principal", "").strip(), request.POST.get("level", "")
     if level not in Level.__members__:
         raise BadRequest("There is no such level.")
@@ -49,7 +49,7 @@ def permissions(request: PageRequest, name: str) -> HttpResponse:
         problem = " ".join(translate(each.message) for each in errors.problems)
         refused = {"grant_problem": problem, "grant_to": principal}
         return detail_page(request, endpoint, status=422, tab="permissions", **refused)
-    messages.success(request, _("The permissions of %(name)s are in force.") % {"name": principal})
+    messages.success(request, _("The permissions of %(name)s were changed.") % {"name": principal})
     address = see_other("endpoint-detail", name).url
     return SeeOther(f"{address}?tab=permissions")
 
@@ -63,7 +63,7 @@ def settings_page(request: PageRequest) -> HttpResponse:
         return _change_workspace(request)
     if request.method == "POST" and "revoke" in request.POST:
         revoke_access_token(user=request.user, token_id=request.POST["revoke"], actor=request.user)
-        messages.success(request, _("The access token works no longer."))
+        messages.success(request, _("The access token was revoked."))
         return see_other("settings")
     if request.method == "POST":
         days = request.POST.get("days", "")
@@ -97,7 +97,7 @@ def _with_new_token(request: PageRequest, response: HttpResponse, value: str) ->
     """Sets a cookie with the encrypted token, which the next page shows and deletes."""
     response.set_cookie(
         NEW_TOKEN_COOKIE,
-        drafts.seal(value, purpose=_purpose(request)),
+        drafts.encrypt(value, purpose=_purpose(request)),
         max_age=NEW_TOKEN_SECONDS,
         path=reverse("settings"),
         secure=settings.SECURE,
@@ -110,7 +110,7 @@ def _with_new_token(request: PageRequest, response: HttpResponse, value: str) ->
 def _new_token(request: PageRequest) -> str:
     """The token in the cookie, or "" if there is none or it has expired."""
     try:
-        return drafts.unseal(
+        return drafts.decrypt(
             request.COOKIES.get(NEW_TOKEN_COOKIE, ""), purpose=_purpose(request), max_age=NEW_TOKEN_SECONDS
         )
     except drafts.DraftInvalid:
@@ -125,7 +125,7 @@ def _change_workspace(request: PageRequest) -> HttpResponse:
     allowed = "several_external_models" in request.POST
     workspace.allow_several_external_models(allowed=allowed, actor=request.user)
     if allowed:
-        messages.success(request, _("An endpoint may serve several external models now."))
+        messages.success(request, _("Endpoints may now serve several external models."))
     else:
-        messages.success(request, _("An endpoint serves one external model from now on."))
+        messages.success(request, _("New configurations may now serve only one external model."))
     return see_other("settings")

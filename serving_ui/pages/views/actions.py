@@ -17,7 +17,7 @@ from serving_ui.endpoints.errors import UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Conflict, NotAllowed, NotFound
-from serving_ui.pages.http import PageRequest, see_other, the_endpoint
+from serving_ui.pages.http import PageRequest, get_endpoint, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.translation import translate
 from serving_ui.pages.views.detail import state_fragment
@@ -27,7 +27,7 @@ from serving_ui.pages.views.detail import state_fragment
 @require_POST
 def cancel(request: PageRequest, name: str) -> HttpResponse:
     """Stops the running update."""
-    done = _("The update was canceled. What was active before stays active.")
+    done = _("The update was canceled. The active configuration stays active.")
     return _run(request, name, commands.cancel_update, level=messages.WARNING, done=done)
 
 
@@ -45,8 +45,8 @@ def retry(request: PageRequest, name: str) -> HttpResponse:
 @signed_in
 @require_POST
 def take_over(request: PageRequest, name: str) -> HttpResponse:
-    """Makes this person's right to read the endpoint's secrets the one that they are sent by."""
-    done = _("The secrets that you may read are sent on your right from now on.")
+    """Makes this person the authoriser of the endpoint's secrets that need one."""
+    done = _("The secrets that you may read are now sent on your right.")
     return _run(request, name, takeover.take_over, level=messages.SUCCESS, done=done)
 
 
@@ -54,7 +54,7 @@ def _run(
     request: PageRequest, name: str, command: Callable[..., object], *, level: int, done: str
 ) -> HttpResponse:
     """Runs a command and answers with the endpoint's state; a refusal is a message, because the button may have been stale."""
-    the_endpoint(request, name, Action.MANAGE)
+    get_endpoint(request, name, Action.MANAGE)
     try:
         command(name=name, actor=request.user, now=clock.now())
     except UpdateNotRunning as refusal:
@@ -68,14 +68,14 @@ def _run(
         messages.add_message(request, level, done)
     if not request.htmx:
         return see_other("endpoint-detail", name)
-    return state_fragment(request, the_endpoint(request, name))
+    return state_fragment(request, get_endpoint(request, name))
 
 
 @signed_in
 @require_http_methods(["GET", "POST"])
 def delete(request: PageRequest, name: str) -> HttpResponse:
     """Deletes the endpoint once its name was typed. GET is the page without JavaScript; the dialog posts here, too."""
-    endpoint = the_endpoint(request, name, Action.MANAGE)
+    endpoint = get_endpoint(request, name, Action.MANAGE)
     if request.method == "GET":
         return render(request, "endpoints/delete.html", {"endpoint": endpoint})
     if request.POST.get("typed_name", "").strip() != endpoint.name:

@@ -18,7 +18,7 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
 from serving_ui.lib.address import public_url
-from serving_ui.pages.http import PageRequest, fragment, the_endpoint
+from serving_ui.pages.http import PageRequest, fragment, get_endpoint
 from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
@@ -34,14 +34,14 @@ LEVELS = (Level.CAN_VIEW, Level.CAN_QUERY, Level.CAN_MANAGE)
 @require_GET
 def endpoint_detail(request: PageRequest, name: str) -> HttpResponse:
     """The whole page, with the tab and the config that the address names."""
-    return detail_page(request, the_endpoint(request, name))
+    return detail_page(request, get_endpoint(request, name))
 
 
 @signed_in
 @require_GET
 def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
     """State and configs; 204 while nothing changed. After the update the fragment has no trigger, which ends the polling."""
-    endpoint = the_endpoint(request, name)
+    endpoint = get_endpoint(request, name)
     if request.GET.get("v") == detail.state_fingerprint(endpoint) and endpoint.is_updating:
         return HttpResponse(status=204)
     if not endpoint.is_updating:

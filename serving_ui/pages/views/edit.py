@@ -23,7 +23,7 @@ from serving_ui.catalogue.spec import ConfigSpec, RateLimit, parse_config, parse
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints import limits as limits_of
 from serving_ui.endpoints.edits import EndpointChanges, changed_parts
-from serving_ui.endpoints.errors import Overtaken, StaleEdit, UpdateInProgress
+from serving_ui.endpoints.errors import ConcurrentChange, StaleEdit, UpdateInProgress
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action
@@ -33,7 +33,7 @@ from serving_ui.pages.forms.body import ApiBody, body_of
 from serving_ui.pages.forms.draft import Draft, stored_secrets
 from serving_ui.pages.forms.endpoint import EndpointForm
 from serving_ui.pages.forms.rate_limits import AI_GATEWAY, limit_set
-from serving_ui.pages.http import PageRequest, see_other, the_endpoint
+from serving_ui.pages.http import PageRequest, get_endpoint, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes as presenter
 from serving_ui.pages.presenters.changes import Change
@@ -65,7 +65,7 @@ class Edit:
 @require_http_methods(["GET", "POST"])
 def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
     """GET: the form. POST: a redraw without JavaScript, or the edit: 303, 409 for a conflict with others, 422 with the problems."""
-    endpoint = the_endpoint(request, name, Action.MANAGE)
+    endpoint = get_endpoint(request, name, Action.MANAGE)
     if request.method == "GET":
         version = _opened_on(endpoint)
         draft = Draft.from_endpoint(endpoint, version, request.user)
@@ -83,7 +83,7 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
 @transaction.non_atomic_requests  # it changes nothing
 def edit_fields(request: PageRequest, name: str) -> HttpResponse:
     """The part of the form that depends on the changed input."""
-    edit = _edit(request, the_endpoint(request, name, Action.MANAGE))
+    edit = _edit(request, get_endpoint(request, name, Action.MANAGE))
     part = take_step(request, edit.draft)
     return redrawn(request, _form(request, edit), part)
 
@@ -128,12 +128,12 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         form.add_problems(body.by_input(errors))
         return _page(request, edit, form=form, status=422)
     except StaleEdit as stale:
-        fresh = the_endpoint(request, edit.endpoint.name, Action.MANAGE)
+        fresh = get_endpoint(request, edit.endpoint.name, Action.MANAGE)
         edit.generation = fresh.generation
         versions = queries.versions(endpoint=fresh)
         changes_by_others = presenter.since(edit.version, events=stale.changes, versions=versions)
         return _page(request, edit, refusal=stale, changes_by_others=changes_by_others, status=409)
-    except (UpdateInProgress, Overtaken) as refusal:
+    except (UpdateInProgress, ConcurrentChange) as refusal:
         return _page(request, edit, refusal=refusal, status=409)
     _add_message(request, changes)
     return see_other("endpoint-detail", edit.endpoint.name)

@@ -28,11 +28,11 @@ def home(request: HttpRequest) -> HttpResponse:
 def endpoint_list(request: PageRequest) -> HttpResponse:
     """The whole page, or for htmx the table alone; 204 to a poll that would change nothing."""
     # On history navigation htmx needs the whole page.
-    whole = not request.htmx or request.htmx.history_restore_request
-    if not whole and request.GET.get("part") == "cards":
+    is_full_page = not request.htmx or request.htmx.history_restore_request
+    if not is_full_page and request.GET.get("part") == "cards":
         return render(request, "endpoints/list.html#cards", _cards(request))
     context = _table(request)
-    if whole:
+    if is_full_page:
         response = render(request, "endpoints/list.html", context | _cards(request))
     elif request.GET.get("v") == context["mark"]:
         response = HttpResponse(status=204)

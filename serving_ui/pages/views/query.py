@@ -14,7 +14,7 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib.address import public_url
 from serving_ui.pages import relay
-from serving_ui.pages.http import PageRequest, the_endpoint
+from serving_ui.pages.http import PageRequest, get_endpoint
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, query_reply, samples, state
 
@@ -26,7 +26,7 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
     """GET: the page. POST: the reply, streamed if the script asks for it (`X-Reply: stream`), else within the page."""
     if request.method == "GET":
         return await sync_to_async(_page)(request, name)
-    endpoint = await sync_to_async(the_endpoint)(request, name, Action.QUERY)
+    endpoint = await sync_to_async(get_endpoint)(request, name, Action.QUERY)
     arguments = {"name": endpoint.name, "user_id": request.user.pk, "body": request.POST.get("request", "")}
     if request.headers.get("X-Reply") == "stream":
         return await relay.stream(**arguments)
@@ -34,8 +34,8 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
     return await sync_to_async(_page)(request, name, typed=arguments["body"], reply=reply)
 
 
-def _page(request: PageRequest, name: str, **answered: Any) -> HttpResponse:
-    endpoint = the_endpoint(request, name, Action.QUERY)
+def _page(request: PageRequest, name: str, **reply_context: Any) -> HttpResponse:
+    endpoint = get_endpoint(request, name, Action.QUERY)
     task = Task(endpoint.task)
     example = samples.request_body(task)
     base = public_url(request)
@@ -47,6 +47,6 @@ def _page(request: PageRequest, name: str, **answered: Any) -> HttpResponse:
         "example": example,
         "typed": example,
         "programs": samples.programs(name=endpoint.name, task=task, base=base),
-        **answered,
+        **reply_context,
     }
     return render(request, "endpoints/query.html", context)

@@ -44,7 +44,7 @@ def scope_create(request: PageRequest) -> HttpResponse:
         commands.create_scope(name=name, actor=request.user, now=clock.now())
     except Refusal as refusal:
         return _page(request, status=422, scope_problem=str(refusal), typed_scope=name)
-    messages.success(request, _("Secret scope %(scope)s was created. Put a key into it.") % {"scope": name})
+    messages.success(request, _("Secret scope %(scope)s was created. Add a key to it.") % {"scope": name})
     return see_other("secrets")
 
 
