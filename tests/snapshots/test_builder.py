@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -160,17 +159,24 @@ class World:
             changes.bump_revision(Subject.ENDPOINT, endpoint.pk)
 
     def share(self, which: int, how: int) -> None:
-        self._share(which, how, vault.grant, right=Right.READ)
+        if Scope.objects.exists():
+            vault.grant(
+                scope="prod", to=self.grantee(which, how), right=Right.READ, actor=self.admin, now=clock.now()
+            )
 
     def unshare(self, which: int, how: int) -> None:
-        with suppress(NotFound):
-            self._share(which, how, vault.withdraw)
-
-    def _share(self, which: int, how: int, change: Callable[..., None], **more: Any) -> None:
         if Scope.objects.exists():
-            person, group = self.person(which), self.group(which) if how == 0 else Group.built_in(EVERYONE)
-            to = Grantee("", user_id=person.pk) if how == 2 else Grantee("", group_id=group.pk)
-            change(scope="prod", actor=self.admin, now=clock.now(), **{"to" if more else "of": to}, **more)
+            with suppress(NotFound):
+                vault.withdraw(
+                    scope="prod", grantee=self.grantee(which, how), actor=self.admin, now=clock.now()
+                )
+
+    def grantee(self, which: int, how: int) -> Grantee:
+        """A group with `how` 0, everyone with 1, a user with 2."""
+        if how == 2:
+            return Grantee("", user_id=self.person(which).pk)
+        group = self.group(which) if how == 0 else Group.built_in(EVERYONE)
+        return Grantee("", group_id=group.pk)
 
     def delete_secret(self, _which: int, how: int) -> None:
         if StoredSecret.objects.filter(scope__name="prod", key=KEYS[how % 2]).exists():
