@@ -208,7 +208,7 @@ def forget(*, ids: Iterable[str]) -> None:
 def rewrap(*, limit: int = 500) -> int:
     """Encrypts up to `limit` values again with the first key; returns how many values other keys still encrypt.
 
-    Raises Unreadable. Gateways need not be told, because the values stay the same.
+    Raises ciphers.CannotDecrypt. Gateways need not be told, because the values stay the same.
     """
     ring = ciphers.ring()
     others = StoredSecret.objects.exclude(key_id=ring.primary_id)
