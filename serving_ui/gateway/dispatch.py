@@ -1,7 +1,7 @@
-"""Sends a query to its provider, repeats it where that is safe (retries.py), falls back to other entities, relays the first answer.
+"""Sends a query to its provider, retries where that is safe (retries.py), falls back to other entities, relays the first answer.
 
-While there are fallbacks, the next one is tried at once; only the last entity gets retries. Once a byte of an answer has been sent
-to the caller, nothing is repeated.
+After a failure the next fallback is tried at once; the same entity is tried again only if there is no fallback left. Nothing is
+tried again once a byte of an answer has been sent to the caller, or after the query's total timeout.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ class Dispatcher:
                     raise
                 except (UpstreamFault, EgressRefused, GatewayError, AttemptFailed) as problem:
                     failure = attempt_failed.from_fault(problem, query.endpoint)
-                if query.caller.has_begun:
+                if query.caller.has_begun or watchdog.has_ended:
                     raise failure.error
-                delay = _retry_delay(failure, attempts, delayed) if not remaining else None
-                if delay is not None:
-                    query.retries += 1
+                if failure.may_fall_back and (fallback := _next_fallback(query, remaining)):
+                    query.fallbacks += 1
                     query.start_attempt()
-                    attempts, delayed = attempts + 1, delayed + delay
-                    await self._wait(delay, watchdog, query)
+                    attempt = fallback
                     continue
-                if not (failure.may_fall_back and (fallback := _next_fallback(query, remaining))):
+                delay = _retry_delay(failure, attempts, delayed)
+                if delay is None:
                     raise failure.error
-                query.fallbacks += 1
+                query.retries += 1
                 query.start_attempt()
-                attempt = fallback
+                attempts, delayed = attempts + 1, delayed + delay
+                await self._wait(delay, watchdog, query)
         except asyncio.CancelledError:
             if watchdog.gave_up:
                 raise CallerDisconnected("the caller does not read its answer") from None
@@ -186,7 +186,7 @@ def _retry_delay(failure: AttemptFailed, attempts: int, delayed: float) -> float
 
 
 def _next_fallback(query: Query, remaining: list[Entity]) -> Attempt | None:
-    """An attempt at the next entity that supports this request; takes the entities tried from `remaining`."""
+    """An attempt at the next entity that supports this request, or None. Removes it and those before it from `remaining`."""
     while remaining:
         try:
             return Attempt.of(query, remaining.pop(0))

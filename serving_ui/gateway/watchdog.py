@@ -100,6 +100,11 @@ class RequestWatchdog:
         self._timer: asyncio.TimerHandle | None = None
         wheel.add(self)
 
+    @property
+    def has_ended(self) -> bool:
+        """The caller has disconnected or the total timeout has passed: no further attempt is possible."""
+        return self._fault is not None
+
     def watch(self, connection: Connection, *, now: float) -> None:
         """Make `connection` fail when the caller disconnects or a deadline passes. Raises if that has already happened."""
         if self._fault is not None:

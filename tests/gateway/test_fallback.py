@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.circuit_breaker import MAX_FAILURES
-from serving_ui.gateway.snapshot import Limit
+from serving_ui.gateway.snapshot import Entity, Limit
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
 from tests.gateway.test_retries import GOOD, refusal
@@ -80,6 +83,20 @@ def test_the_last_fallback_is_retried(gateway: GatewayServer, vendors: list[Vend
     assert gateway.usage.last.retries == 1
 
 
+def test_an_entity_is_retried_if_no_fallback_supports_the_request(gateway: GatewayServer, vendor: Vendor):
+    first = entity(base=vendor.url)
+    key = Secret.from_plaintext("a-key")
+    config = PROVIDERS["palm"].config.model_validate({"palm_api_key": key})
+    unsupported = Entity("unsupported", "palm", "chat-bison-001", Task.CHAT, config)
+    served = {"entities": (first, unsupported), "fallback": True, "routes": ((first.name, 100),)}
+    gateway.add(endpoint("two", first, **served))
+    vendor.set_answers(refusal(503, Retry_After="0"), GOOD)
+    answer = gateway.query("two")
+    assert (answer.status_code, len(vendor.requests)) == (200, 2)
+    record = gateway.usage.last
+    assert (record.entity, record.retries, record.fallbacks) == (first.name, 1, 0)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_a_client_error_leads_to_no_fallback(gateway: GatewayServer, vendors: list[Vendor], status: int):
     vendors[1].set_answers(refusal(status))
@@ -103,6 +120,18 @@ def test_a_first_byte_timeout_leads_to_a_fallback(gateway: GatewayServer, vendor
     vendors[1].set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
     assert gateway.query("many").headers["served-model-name"] == "model-2"
     assert vendors[1].requests[0].gone.wait(DEADLINE)
+
+
+def test_after_the_total_timeout_no_fallback_is_tried(gateway: GatewayServer, vendors: list[Vendor]):
+    publish(
+        gateway, [vendor.url for vendor in vendors], timeouts=Timeouts(connect=20, first_byte=60, total=2)
+    )
+    vendors[1].set_answers(Answer(200, {}, (b"{}",), gate=threading.Event()))
+    assert gateway.query("many").status_code == 504
+    assert counts(vendors) == [0, 1, 0, 0]
+    record = gateway.usage.last
+    assert (record.entity, record.fallbacks) == ("model-1", 0)
+    assert gateway.gateway.client.circuit(vendors[2].url).failures == 0, "this provider was not called"
 
 
 def test_an_open_circuit_leads_to_a_fallback(gateway: GatewayServer, vendors: list[Vendor]):
