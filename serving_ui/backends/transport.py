@@ -40,7 +40,7 @@ from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.http_url import HttpUrl
 
 CALL_SECONDS = 20.0
-"""Total timeout of a call, from the first name resolution to the last byte read."""
+"""Total timeout of the requests of one call, from the first name resolution to the last byte read."""
 CONNECT_SECONDS = 5.0
 NEXT_ADDRESS_SECONDS = 1.5
 _PROBLEMS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
@@ -191,6 +191,33 @@ class Call:
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class Calls:
+    """Creates calls, each with a total timeout of its own. `abort` is thread-safe and aborts all of them, later ones too."""
+
+    def __init__(self, *, policy: EgressPolicy, seconds: float = CALL_SECONDS) -> None:
+        self._policy = policy
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._created: list[Call] = []
+        self._is_aborted = False
+
+    def create(self) -> Call:
+        call = Call(policy=self._policy, seconds=self._seconds)
+        with self._lock:
+            self._created.append(call)
+            is_aborted = self._is_aborted
+        if is_aborted:
+            call.abort()
+        return call
+
+    def abort(self) -> None:
+        with self._lock:
+            self._is_aborted = True
+            created = list(self._created)
+        for call in created:
+            call.abort()
 
 
 class _Adapter(HTTPAdapter):

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from serving_ui.backends.local import Outcome, Verdict, check_credentials
-from serving_ui.backends.transport import Aborted, Call
+from serving_ui.backends.transport import Aborted, Calls
 from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.events import EventKind
@@ -47,11 +47,9 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
         return
     pause = MAX_WAIT
     try:
-        with (
-            Call(policy=outbound.policy()) as call,
-            leases.renewed(endpoint_id=endpoint_id, token=token, on_lost=call.abort),
-        ):
-            pause = _step(endpoint_id, token, clock, call)
+        calls = Calls(policy=outbound.policy())
+        with leases.renewed(endpoint_id=endpoint_id, token=token, on_lost=calls.abort):
+            pause = _step(endpoint_id, token, clock, calls)
     except (ConcurrentChange, IllegalTransition, Aborted):
         pause = IMMEDIATELY  # the endpoint was changed meanwhile
     except Exception as error:  # an error of one endpoint must not stop the thread
@@ -61,14 +59,14 @@ def reconcile(*, endpoint_id: str, clock: Clock) -> None:
         leases.release(endpoint_id=endpoint_id, token=token, pause=pause)
 
 
-def _step(endpoint_id: str, token: int, clock: Clock, call: Call) -> timedelta:
+def _step(endpoint_id: str, token: int, clock: Clock, calls: Calls) -> timedelta:
     """Returns the pause until the next step."""
     endpoint = _load(endpoint_id, token)
     version = endpoint.pending
     if version is None:
         return IMMEDIATELY
     if version.published_revision is None:
-        verdicts = _verdicts(version, call)
+        verdicts = _verdicts(version, calls)
         verdict = _worst(verdicts)
         # Meanwhile the update may have been cancelled, or another worker may have the lease.
         endpoint = _load(endpoint_id, token, pending=version)
@@ -89,17 +87,18 @@ def _load(endpoint_id: str, token: int, pending: ConfigVersion | None = None) ->
     return endpoint
 
 
-def _verdicts(version: ConfigVersion, call: Call) -> dict[str, Verdict]:
+def _verdicts(version: ConfigVersion, calls: Calls) -> dict[str, Verdict]:
     """The results of the credential checks by served entity. Raises Aborted."""
     try:
         resolved = resolve(version)
     except Unresolved as reason:
         return {"": Verdict(Outcome.REJECTED, str(reason))}
     close_old_connections()  # so that no connection is held while a provider answers
-    return {
-        entity.name: check_credentials(entity, addresses=outbound.addresses(), call=call)
-        for entity in resolved.served_entities
-    }
+    verdicts = {}
+    for entity in resolved.served_entities:
+        with calls.create() as call:
+            verdicts[entity.name] = check_credentials(entity, addresses=outbound.addresses(), call=call)
+    return verdicts
 
 
 def _worst(verdicts: Mapping[str, Verdict]) -> Verdict:

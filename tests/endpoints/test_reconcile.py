@@ -15,7 +15,6 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, leases
 from serving_ui.endpoints import reconcile as reconciling
-from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, EndpointEvent
 from serving_ui.endpoints.reconcile import MAX_UNEXPECTED_ERRORS
 from serving_ui.lib import clock
@@ -259,8 +258,6 @@ def test_cancel_after_publication_restores_the_old_config(
 def test_a_reference_is_resolved_at_deployment_and_when_its_secret_changes(
     owner: User, sandbox: SandboxServer
 ):
-    from serving_ui.catalogue.spec import parse_endpoint
-    from tests.conftest import openai_body
 
     now = clock.now()
     vault.create_scope(name="prod", actor=owner, now=now)
@@ -287,8 +284,6 @@ def test_a_reference_is_resolved_at_deployment_and_when_its_secret_changes(
 
 def test_a_deleted_reference_fails_with_advice(owner: User, stranger: User, sandbox: SandboxServer):
     from serving_ui.catalogue.problems import SpecErrors
-    from serving_ui.catalogue.spec import parse_endpoint
-    from tests.conftest import openai_body
 
     body = openai_body(base=sandbox.base)
     block = body["config"]["served_entities"][0]["external_model"]["openai_config"]
@@ -353,25 +348,3 @@ def test_a_leased_row_is_not_claimed_before_its_lease_ends(owner: User, sandbox:
     second = leases.claim(endpoint_id=made.pk)
     assert second is not None
     assert second > first
-
-
-def test_every_entity_is_checked_and_the_failed_one_is_named(owner: User, sandbox: SandboxServer):
-    def body(second: str) -> dict[str, Any]:
-        entities = [
-            openai_body(base=base)["config"]["served_entities"][0] | {"name": name}
-            for name, base in (("first", sandbox.base), ("second", second))
-        ]
-        routes = [{"served_entity_name": each["name"], "traffic_percentage": 50} for each in entities]
-        config = {"served_entities": entities, "traffic_config": {"routes": routes}}
-        return openai_body() | {"config": config}
-
-    made = parse_endpoint(body(f"http://127.0.0.1:{free_port()}/v1"), several=True)
-    waiting = settle(commands.create_endpoint(spec=made, actor=owner, now=clock.now()))
-    assert waiting.config_update == "IN_PROGRESS"
-    assert waiting.versions.get().message.startswith("second: ")
-    commands.cancel_update(name="chat", actor=owner, now=clock.now())
-    config = parse_endpoint(body(sandbox.base), several=True).config
-    commands.edit_endpoint(name="chat", changes=EndpointChanges(config=config), actor=owner, now=clock.now())
-    ready = settle(waiting)
-    verified = EndpointEvent.objects.filter(endpoint=ready, type="SERVED_ENTITY_VERIFIED_EVENT")
-    assert sorted(verified.values_list("entity", flat=True)) == ["first", "second"]
