@@ -24,7 +24,7 @@ class SessionStore(db.SessionStore):
     is_saved = False
 
     def save(self, must_create: bool = False) -> None:
-        """Does nothing after `save_for_good`: Django's middleware saves after the commit, when the database may be away."""
+        """Does nothing after `save_for_good`: Django's middleware saves after the commit, when the database may be unreachable."""
         if not self.is_saved:
             super().save(must_create)
 

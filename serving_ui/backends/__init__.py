@@ -1,1 +1,1 @@
-"""Backends: what deploys a config. Calls providers with `requests`; imports no Django."""
+"""Checks credentials at providers, with `requests`. Imports no Django."""

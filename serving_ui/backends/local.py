@@ -1,8 +1,10 @@
-"""Checks the credentials of a config with its provider, for the local backend. Each check makes one attempt.
+"""Checks the credentials of a served entity at its provider. Each check makes one attempt.
 
-A 401 fails the update, and so does everything that would make the gateway fail every query: a redirect, a certificate for another host,
-a key that cannot be sent in a header. If the provider has no call that checks credentials or does not allow it, they are unverified and
-used as given.
+It may take `transport.CALL_SECONDS`. `endpoints/reconcile.py` repeats the checks of an update until `CHECK_DEADLINE_SECONDS`.
+
+A status in `Provider.check_refused` fails the update, and so do a redirect, a certificate for another host, a forbidden address and a key
+that cannot be sent in a header. If the provider has no call that checks credentials, or its answer does not tell whether they are valid,
+they are unverified and used as they are.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Literal
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 RENEWAL_PERIOD = "minute"
-"""The window of every limit; the value in the API."""
+"""The window of every limit; the value in the API. Its length is `gateway.windows.WINDOW_NS`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ Source = StoredSecret | Bound
 """What a reference is bound to: a secret that the user may read, or an earlier binding."""
 
 _MOVED_STORED = _(
-    "The settings that decide where and how this secret is sent were changed, and a stored secret is only sent as it was first given. Enter the secret again."
+    "The settings that decide where and how this secret is sent were changed, and a stored secret is only sent to the destination it was entered for. Enter the secret again."
 )
 _MOVED_REFERENCE = _(
     "You may not read secret scope %(scope)s, so its secret can only be sent where and how this endpoint sent it before. Undo that change, or give another secret."

@@ -1,4 +1,5 @@
-"""Bindings: which secret each reference of a config version means, and the user (the authoriser) on whose right it is sent.
+"""Bindings: which secret each reference of a config version means, and the user (the authoriser) on whose right it is sent. `problem`
+decides whether a secret may be sent.
 
 Whenever a reference is resolved, the secret must exist and its authoriser must have the right to read it. A secret that was deleted
 and created again under the same name is a different secret. If the authoriser is deactivated, the right stays, and the value that the

@@ -1,4 +1,7 @@
-"""Conflicts of endpoints that callers tell apart. All others are the classes of `lib.refusal`."""
+"""Conflicts of endpoints that callers tell apart. All others are the classes of `lib.refusal`.
+
+The sentences are where these are raised: `commands` and `transitions`.
+"""
 
 from __future__ import annotations
 

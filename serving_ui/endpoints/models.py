@@ -28,7 +28,7 @@ def new_id() -> str:
 
 
 class Workspace(models.Model):
-    """This server, or later a connected Databricks workspace. Endpoint names are unique within a workspace."""
+    """Endpoint names are unique within a workspace. The only workspace today is this server."""
 
     name = models.CharField(max_length=100, unique=True)
     several_external_models = models.BooleanField(default=False)
@@ -43,7 +43,7 @@ class Workspace(models.Model):
 
 
 class Endpoint(models.Model):
-    """What a team names, queries and governs. Name, creator and kind never change."""
+    """A serving endpoint with its state and settings. Name, creator and kind never change."""
 
     SETTINGS: ClassVar = ("rate_limits", "ai_gateway", "email_notifications", "timeouts")
     """The columns with settings beside the config. Each has the name of its field in the API, and is empty if nothing was set."""
@@ -80,7 +80,7 @@ class Endpoint(models.Model):
         default=1
     )  # incremented by every change; compared by compare-and-swap
     next_poll_at = models.DateTimeField(null=True)
-    attempts = models.PositiveIntegerField(default=0)  # polls of the running update
+    attempts = models.PositiveIntegerField(default=0)  # failed attempts of the running update
     lease_until = models.DateTimeField(null=True)
     lease_token = models.PositiveBigIntegerField(
         default=0
@@ -145,7 +145,7 @@ class ConfigVersion(models.Model):
     outcome = models.CharField(max_length=8, default=Outcome.PENDING, choices=Outcome.choices)
     message = models.TextField(blank=True)  # progress, or why it failed, in the provider's words
     settled_at = models.DateTimeField(null=True)
-    deadline = models.DateTimeField()  # restarted at the first attempt and at the publication
+    deadline = models.DateTimeField()  # restarted after the first failed attempt and at the publication
     published_revision = models.PositiveBigIntegerField(
         null=True
     )  # gateways serve it in snapshots of this revision and later

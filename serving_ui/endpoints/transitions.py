@@ -1,4 +1,7 @@
-"""Transitions of an endpoint's state, each one compare-and-swap with an event. No other code writes the state."""
+"""Transitions of an endpoint's state, each by compare-and-swap. Apart from them only the creation of an endpoint writes the state.
+
+`succeed`, `drop`, `revoke` and `restore` also create an event.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,8 @@ def submit(
         spec=config.stored(),
         creator=actor,
         created_at=now,
-        deadline=now + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # restarted at the first attempt
+        deadline=now
+        + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # restarted after the first failed attempt
     )
     unsaved = list(bindings)
     for binding in unsaved:

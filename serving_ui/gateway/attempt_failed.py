@@ -90,5 +90,9 @@ def undecodable_reply(endpoint: Endpoint) -> AttemptFailed:
 
 
 def may_fall_back(status: int) -> bool:
-    """Whether another provider may answer a query that this one answered with `status`: it is busy, late or broken."""
+    """Whether a fallback is tried after this status of a provider, which is busy, late or broken.
+
+    Attempts without a reply allow one too, except after EgressRefused, CertificateInvalid and InvalidUpstreamRequest. The request may
+    then be paid for twice, which the endpoint's manager accepts by enabling fallbacks.
+    """
     return status in {408, 424, 429} or status >= 500

@@ -1,4 +1,6 @@
-"""Whether a failed attempt is repeated at the same provider, and after which delay. Pure, but for the random jitter.
+"""Which replies are worth a retry at the same provider, and the delay before it. Pure, but for the random jitter.
+
+`dispatch.Dispatcher.answer` decides what happens after a failed attempt; `attempt_failed` says what each failure allows.
 
 A request costs money as soon as a model has read it, so it is repeated only if no model can have worked on it:
 
@@ -15,9 +17,6 @@ A request costs money as soon as a model has read it, so it is repeated only if 
     500, 501, 502, 504, 520 to 527        -    the model failed, or a proxy does not know how far it was
     cut, malformed, timed out             -    the model may have worked; so also a connect timeout, since the caller has already
                                                waited for long
-
-A fallback (another served entity) is tried after 429, every 5xx and every attempt without a reply: by enabling fallbacks the
-endpoint's manager has accepted that a request may be paid for twice.
 """
 
 from __future__ import annotations

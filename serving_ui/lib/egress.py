@@ -79,7 +79,10 @@ class EgressRefused(Exception):
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """Allows public addresses always, private and loopback ones only if listed, metadata and link-local ones never."""
+    """Allows public addresses always, private ones only if listed, metadata and link-local ones never.
+
+    Loopback addresses are allowed if listed, and all of them with `loopback`.
+    """
 
     listed: tuple[str, ...] = ()
     loopback: bool = False

@@ -29,7 +29,7 @@ class ChangeListener:
         self._listening: Any = None  # the psycopg connection on which LISTEN was executed
 
     def wait(self) -> None:
-        """Returns after a commit, and at the latest after MAX_WAIT_SECONDS. Raises DatabaseError if the database is away."""
+        """Returns after a commit, and at the latest after MAX_WAIT_SECONDS. Raises DatabaseError if the database is unreachable."""
         with connection.wrap_database_errors:
             if connection.vendor == "postgresql":
                 self._wait_for_notify()

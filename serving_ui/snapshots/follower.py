@@ -94,7 +94,7 @@ class SnapshotFollower:
         if self._loaded:
             return (
                 "The database has not answered since this process started, so it serves the snapshot cache of its data folder, "
-                f"which is {self._loaded.age:.0f} s old. Later changes are not in force."
+                f"which is {self._loaded.age:.0f} s old. Later changes are not served yet."
             )
         if not self._current_at:
             return self._problem or None
@@ -102,7 +102,7 @@ class SnapshotFollower:
         if not self._problem and age < STALE_SECONDS:
             return None
         why = self._problem or "The database does not answer."
-        return f"{why} Changes of the last {age:.0f} s are not in force."
+        return f"{why} Changes of the last {age:.0f} s are not served yet."
 
     def _run(self) -> None:
         while not self._stop.is_set():

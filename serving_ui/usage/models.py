@@ -165,7 +165,7 @@ class Total(Sums):
 
 
 class Mark(models.Model):
-    """The position of a process that goes through rows in order, by name. Its row is locked or compared when it is moved."""
+    """The position of a task that goes through rows in order, by name. Its row also serves as the lock of ingestion."""
 
     name = models.CharField(primary_key=True, max_length=32)
     position = models.PositiveBigIntegerField(default=0)

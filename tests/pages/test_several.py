@@ -129,7 +129,7 @@ def test_a_stored_key_is_not_sent_to_the_address_of_another_entity(browser: Clie
     settle(made(), "active")
     first = Page(browser.get(EDIT)).fields()
     page = Page(browser.post(EDIT, first | {base: "http://127.0.0.1:9/v1"}))
-    assert "only sent as it was first given" in page.errors()["openai__openai_api_key"]
+    assert "only sent to the destination it was entered for" in page.errors()["openai__openai_api_key"]
 
 
 def test_one_entity_needs_no_traffic_and_no_list(browser: Client, db: None):
