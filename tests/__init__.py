@@ -1,1 +1,1 @@
-"""The tests, mirrored to the rooms of the house."""
+"""The tests, in one folder for each package of `serving_ui`."""

@@ -31,10 +31,10 @@ def test_it_names_the_two_commands_and_shows_the_product():
     assert re.search(r"!\[[^\]]+\]\(\.github/endpoint\.png\)", TEXT)
 
 
-def test_the_house_table_has_every_module():
+def test_the_table_of_layers_has_every_module():
     """In the order of the layers that import-linter checks."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (floors,) = (each["layers"] for each in contracts if each["id"] == "floors")
+    (layers,) = (each["layers"] for each in contracts if each["id"] == "layers")
     rows = TEXT.partition("| Layer |")[2].partition("\n\n")[0].splitlines()[2:]
     found = [{name.rstrip("/") for name in re.findall(r"`([\w/]+)`", row.split("|")[2])} for row in rows]
-    assert found == [set(re.split(r" [:|] ", floor)) for floor in floors]
+    assert found == [set(re.split(r" [:|] ", layer)) for layer in layers]

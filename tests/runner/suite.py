@@ -27,7 +27,7 @@ BEFORE_TESTS = (
     Check("format", ("-m", "ruff", "format", "--check", "--quiet")),
     Check("rules", ("-m", "ruff", "check", "--quiet")),
     Check("types", ("-m", "mypy", "--no-error-summary")),
-    Check("floors", ("-c", "from importlinter.cli import lint_imports_command as lint; lint()")),
+    Check("layers", ("-c", "from importlinter.cli import lint_imports_command as lint; lint()")),
     Check("migrations", ("manage.py", "makemigrations", "--check", "--dry-run", "--verbosity", "1")),
 )
 PARALLEL = ("--numprocesses", "2", "--dist", "loadgroup", "-p", "tests.runner.folders")
