@@ -16,8 +16,8 @@ from django.core.asgi import get_asgi_application
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 pages: Any = get_asgi_application()
 
-from serving_ui.data_plane import DataPlane, Receive, Scope, Send, answer, refused
 from serving_ui.gateway.paths import PREFIXES
+from serving_ui.gateway_service import GatewayService, Receive, Scope, Send, answer, refused
 from serving_ui.lib.request import ClientDisconnected, RequestRefused, read_body
 from serving_ui.sandbox.app import make_sandbox
 
@@ -26,21 +26,21 @@ JSON_PATHS = (*PREFIXES, "/api/", "/sandbox/", "/.well-known/", "/healthz", "/re
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 _PAGE_HEADERS = frozenset({b"host", b"cookie", b"accept-language", b"hx-request"})
 
-data_plane = DataPlane()
+gateway_service = GatewayService()
 sandbox = make_sandbox(body=settings.QUERY_BODY)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Dispatch a request by its path."""
     if scope["type"] == "lifespan":
-        await data_plane.lifespan(receive, send)
+        await gateway_service.lifespan(receive, send)
         return
     path: str = scope["path"]
     if "refusal" in scope:
         await _answer_refusal(scope, scope["refusal"], send)
         return
     try:
-        answering = data_plane(scope, receive, send)
+        answering = gateway_service(scope, receive, send)
         if answering is not None:
             await answering
         elif path.startswith("/sandbox/v1/"):

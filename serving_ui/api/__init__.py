@@ -1,1 +1,1 @@
-"""The REST face: the serving API of Databricks, for unmodified clients. Translates to and from the domain's commands and queries."""
+"""The REST API: that of Databricks Model Serving, for unmodified clients. Translates to and from the domain's commands and queries."""

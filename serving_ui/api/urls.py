@@ -1,4 +1,4 @@
-"""The routes of the API. To add one, write a view with the decorator of its module's router; it needs no line here."""
+"""The routes of the API. To add one, write a view with the decorator of its module's router. The router of a new module is added to ROUTERS."""
 
 from __future__ import annotations
 

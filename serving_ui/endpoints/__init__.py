@@ -1,1 +1,1 @@
-"""The domain: endpoints, their life, their config versions, who may do what. Faces call its commands and queries."""
+"""The domain: endpoints, their states, their config versions, and who may do what. Pages, API and tasks call its commands and queries."""

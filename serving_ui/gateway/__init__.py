@@ -1,1 +1,1 @@
-"""The data plane: answers queries to endpoints. Pure ASGI; knows no Django, no Celery and no database."""
+"""Answers queries to endpoints. Pure ASGI; knows no Django, no Celery and no database."""

@@ -1,1 +1,1 @@
-"""The HTML face: views, forms, presenters. Converts requests into calls of the domain and results into pages; contains no rules of the domain."""
+"""The HTML pages: views, forms and presenters. They call the commands and queries of the domain and contain none of its rules."""

@@ -46,20 +46,22 @@ def _run(options: argparse.Namespace) -> None:
     listen_on = address.ListenAddress(host=options.host, port=options.port)
     if options.port is not None:
         address.export(listen_on)
-    from serving_ui.asgi import application, data_plane
+    from serving_ui.asgi import application, gateway_service
     from serving_ui.server.draining import DrainingServer, exit_on_sigterm, with_connection_close
 
     def answer(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        return application(scope, receive, with_connection_close(send) if data_plane.is_draining else send)
+        return application(
+            scope, receive, with_connection_close(send) if gateway_service.is_draining else send
+        )
 
     exit_on_sigterm()
     if options.listen:
         sockets = [socket.socket(fileno=each) for each in options.listen]
     else:
         sockets = ports.open_all(listen_on)
-    DrainingServer(answer, data_plane, drain_seconds=options.drain_seconds, idle_seconds=IDLE_SECONDS).run(
-        sockets=sockets
-    )
+    DrainingServer(
+        answer, gateway_service, drain_seconds=options.drain_seconds, idle_seconds=IDLE_SECONDS
+    ).run(sockets=sockets)
 
 
 if __name__ == "__main__":

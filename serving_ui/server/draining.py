@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from serving_ui.data_plane import DataPlane
+from serving_ui.gateway_service import GatewayService
 from serving_ui.processes.liveness import Heartbeat
 from serving_ui.server.protocol import Protocol
 
@@ -35,13 +35,13 @@ class DrainingServer(uvicorn.Server):
     def __init__(
         self,
         application: Any,
-        data_plane: DataPlane,
+        gateway_service: GatewayService,
         *,
         drain_seconds: int,
         idle_seconds: float,
         ready: int | None = None,
     ) -> None:
-        self._data_plane = data_plane
+        self._gateway_service = gateway_service
         self._drain_seconds = drain_seconds
         self._idle_seconds = idle_seconds
         self._ready = ready
@@ -64,12 +64,12 @@ class DrainingServer(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._data_plane.is_draining = True
+        self._gateway_service.is_draining = True
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         self._heartbeat.send()
-        if self._ready is not None and self._data_plane.is_ready:
+        if self._ready is not None and self._gateway_service.is_ready:
             os.write(self._ready, b"!")
             os.close(self._ready)
             self._ready = None

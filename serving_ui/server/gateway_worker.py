@@ -1,4 +1,4 @@
-"""One worker process of `manage.py gateway`: the data plane alone, on a socket that the parent has opened."""
+"""One worker process of `manage.py gateway`: the gateway alone, on a socket that the parent has opened."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def _run(options: argparse.Namespace) -> None:
 
     exit_on_sigterm()
     # Used until the number of processes is read from the database. Without it and without Redis each would admit a whole limit.
-    application.data_plane.holder.rank_and_count = (options.rank, options.workers)
+    application.gateway_service.holder.rank_and_count = (options.rank, options.workers)
     server = DrainingServer(
         application,
-        application.data_plane,
+        application.gateway_service,
         ready=options.ready,
         drain_seconds=options.drain_seconds,
         idle_seconds=KEEP_ALIVE_SECONDS + 1,
@@ -51,29 +51,29 @@ def _run(options: argparse.Namespace) -> None:
 
 
 class GatewayApplication:
-    """The data plane as an ASGI application; other paths are answered with 404."""
+    """The gateway as an ASGI application; other paths are answered with 404."""
 
     def __init__(self, *, is_successor: bool) -> None:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "serving_ui.settings")
         import django
 
         django.setup()
-        from serving_ui.data_plane import DataPlane, answer, refused
+        from serving_ui.gateway_service import GatewayService, answer, refused
         from serving_ui.server.draining import with_connection_close
 
-        self.data_plane = DataPlane()
+        self.gateway_service = GatewayService()
         self._answer, self._refused = answer, refused
         self._with_connection_close = with_connection_close
         self._is_successor = is_successor
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            return self.data_plane.lifespan(receive, self._delayed_startup(send))
-        if self.data_plane.is_draining:
+            return self.gateway_service.lifespan(receive, self._delayed_startup(send))
+        if self.gateway_service.is_draining:
             send = self._with_connection_close(send)
         if "refusal" in scope:
             return self._answer(send, 400, self._refused(scope["refusal"]))
-        answering: Awaitable[None] | None = self.data_plane(scope, receive, send)
+        answering: Awaitable[None] | None = self.gateway_service(scope, receive, send)
         if answering is not None:
             return answering
         message = "This address is that of a gateway only, which answers queries under /serving-endpoints. Pages and API have another address."
@@ -83,7 +83,9 @@ class GatewayApplication:
         """A successor accepts no connection before it can serve. The first workers accept at once and answer 503 until then."""
 
         async def send_when_ready(message: dict[str, Any]) -> None:
-            while self._is_successor and not (self.data_plane.is_ready or self.data_plane.is_draining):
+            while self._is_successor and not (
+                self.gateway_service.is_ready or self.gateway_service.is_draining
+            ):
                 await asyncio.sleep(POLL_SECONDS)
             await send(message)
 

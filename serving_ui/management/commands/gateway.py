@@ -1,4 +1,4 @@
-"""`manage.py gateway`: the data plane alone, in one or more processes, on one port.
+"""`manage.py gateway`: the gateway alone, in one or more processes, on one port.
 
 It opens the sockets and runs a fleet of serving_ui/server/gateway_worker.py on them.
 """

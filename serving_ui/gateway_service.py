@@ -42,7 +42,7 @@ _NO_SNAPSHOT = {
 }
 
 
-class DataPlane:
+class GatewayService:
     """One per process."""
 
     def __init__(self) -> None:
