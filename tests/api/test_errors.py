@@ -52,9 +52,9 @@ def test_a_session_cookie_does_not_authenticate_the_api(owner: User):
 
 
 def test_an_unknown_path_is_refused_in_json(api: Caller, anonymous: Caller):
-    for program in (api, anonymous):
+    for caller in (api, anonymous):
         for path in ("", "/", "/nothing", f"{B}/a/b/c", f"{B}//config"):
-            assert program.request("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
+            assert caller.request("GET", path).error == (404, "ENDPOINT_NOT_FOUND")
 
 
 def test_an_unsupported_method_is_refused_with_the_allowed_ones(api: Caller):

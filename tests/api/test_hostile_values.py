@@ -9,7 +9,7 @@ import pytest
 
 from serving_ui.accounts.models import User
 from serving_ui.api.operation import Operation
-from serving_ui.api.reference.programs import EXAMPLE, example_body
+from serving_ui.api.reference.code_samples import EXAMPLE, example_body
 from serving_ui.api.urls import OPERATIONS
 from tests.api.conftest import API, Caller
 from tests.api.hostile_values import TEXTS, bodies_with_hostile_values, path_and_query_values
@@ -43,7 +43,9 @@ def known(as_admin: Caller, admin: User) -> dict[str, str]:
     )
     made = as_admin.request_json("POST", "/serving-endpoints", ENDPOINT)
     group = as_admin.request_json("POST", "/preview/scim/v2/Groups", {"displayName": "Known"})
-    program = as_admin.request_json("POST", "/preview/scim/v2/ServicePrincipals", {"displayName": "Known"})
+    service_principal = as_admin.request_json(
+        "POST", "/preview/scim/v2/ServicePrincipals", {"displayName": "Known"}
+    )
     person = as_admin.request_json("POST", "/preview/scim/v2/Users", {"userName": "known@example.com"})
     token = as_admin.request_json("POST", "/token/create", {"comment": "known"})
     return {
@@ -54,7 +56,7 @@ def known(as_admin: Caller, admin: User) -> dict[str, str]:
         "principal": "users",
         "permissions": made["id"],
         "Groups": group["id"],
-        "ServicePrincipals": program["id"],
+        "ServicePrincipals": service_principal["id"],
         "Users": person["id"],
         "token": token["token_info"]["token_id"],
     }

@@ -15,7 +15,7 @@ from serving_ui.accounts.models import User
 from serving_ui.api.openapi.document import document
 from serving_ui.api.operation import Operation
 from serving_ui.api.reference import fields
-from serving_ui.api.reference.programs import programs
+from serving_ui.api.reference.code_samples import code_samples_for
 from serving_ui.api.urls import OPERATIONS
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.spec import parse_config, parse_endpoint
@@ -172,7 +172,7 @@ def test_every_operation_has_a_page(browser: Client, operation: Operation):
     page = shown(browser, f"/docs/api/{operation.name}").root
     assert page.one("h1").text == operation.summary
     assert [each.text for each in page.all("pre")] == [
-        " ".join(program.code.split()) for program in programs(operation)
+        " ".join(sample.code.split()) for sample in code_samples_for(operation)
     ]
 
 
@@ -188,11 +188,11 @@ def test_the_page_of_an_endpoint_links_to_its_code_samples(browser: Client, make
     settle(make_endpoint("mine", model="gpt-4o-mini"), "active")
     address = shown(browser, "/ml/endpoints/mine").root.one("a", id="api-link").attrs["href"]
     page = shown(browser, address)
-    programs = [each.text for each in page.root.all("pre") if each.attrs["id"].startswith("code-")]
-    assert len(programs) == 6
-    assert all("mine" in program for program in programs)
-    assert "gpt-4o-mini" in programs[3]
-    assert "{{secrets/my_scope/my_key}}" in programs[3]
+    samples = [each.text for each in page.root.all("pre") if each.attrs["id"].startswith("code-")]
+    assert len(samples) == 6
+    assert all("mine" in sample for sample in samples)
+    assert "gpt-4o-mini" in samples[3]
+    assert "{{secrets/my_scope/my_key}}" in samples[3]
     assert CANARY not in page.html
     assert page.html.count("Put it into a secret first") == 1
     entry = shown(browser, "/docs/api/get_permissions?endpoint=mine").root
@@ -222,9 +222,9 @@ def test_a_ready_made_endpoint_has_only_code_samples_of_queries(browser: Client,
     made = make_endpoint("given")
     Endpoint.objects.filter(pk=made.pk).update(is_ready_made=True)
     page = shown(browser, "/docs/api?endpoint=given").root
-    programs = [each.text for each in page.all("pre") if each.attrs["id"].startswith("code-")]
-    assert len(programs) == 3
-    assert all("invocations" in each or "query" in each or "predict" in each for each in programs)
+    samples = [each.text for each in page.all("pre") if each.attrs["id"].startswith("code-")]
+    assert len(samples) == 3
+    assert all("invocations" in each or "query" in each or "predict" in each for each in samples)
 
 
 def test_the_idempotency_key_header_is_documented(browser: Client):

@@ -76,12 +76,16 @@ def test_patch_merges_and_put_replaces(api: Caller, owner: User, teammate: User,
 def test_groups_and_service_principals_can_be_granted_levels(
     api: Caller, teammate: User, as_stranger: Caller, calling: Calling, path: str
 ):
-    program = User.objects.create(email="0b5f8d2e-1111-4222-8333-444455556666", kind="service_principal")
+    service_principal = User.objects.create(
+        email="0b5f8d2e-1111-4222-8333-444455556666", kind="service_principal"
+    )
     Membership.objects.create(group=Group.objects.create(name="Analysts"), user=teammate)
-    wanted = acl(access(group_name="analysts"), access("CAN_VIEW", service_principal_name=program.email))
+    wanted = acl(
+        access(group_name="analysts"), access("CAN_VIEW", service_principal_name=service_principal.email)
+    )
     assert levels(api.request_json("PUT", path, wanted))["Analysts"] == "CAN_QUERY"
     assert calling(teammate).get("/serving-endpoints/chat")["permission_level"] == "CAN_QUERY"
-    assert calling(program).get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
+    assert calling(service_principal).get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"
     assert as_stranger.request("GET", path).error == (404, "RESOURCE_DOES_NOT_EXIST")
     api.request_json("PATCH", path, acl(access("CAN_VIEW", group_name="users")))
     assert as_stranger.get("/serving-endpoints/chat")["permission_level"] == "CAN_VIEW"

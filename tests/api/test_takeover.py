@@ -25,13 +25,13 @@ def theirs(owner: User, teammate: User, calling: Calling, sandbox: SandboxServer
     """A caller with the token of the teammate, whose endpoint uses the owner's secret; the owner may manage the endpoint."""
     rights.make_scope(owner)
     rights.let_read(owner, teammate)
-    program = calling(teammate)
-    program.request_json(
+    caller = calling(teammate)
+    caller.request_json(
         "POST", "/serving-endpoints", {"name": "chat", "config": rights.config(sandbox.base).public()}
     )
     settle(Endpoint.objects.get(name="chat"))
     rights.let_manage(teammate, owner)
-    return program
+    return caller
 
 
 def deployment(api: Caller) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def test_endpoints_that_need_a_takeover_are_listed_for_their_managers(
     assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
     directory.change_principal(user=teammate, active=False, actor=admin)
     waiting = {"endpoint": "chat", "secret": rights.REFERENCE, "authorised_by": teammate.email}
-    for program in (api, as_admin):
-        assert program.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
+    for caller in (api, as_admin):
+        assert caller.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
     assert as_stranger.get("/secrets/takeovers/list") == {"takeovers": []}
     assert theirs.request("GET", CHAT).error == (401, "UNAUTHENTICATED")
     as_admin.request_json("POST", TAKE_OVER)

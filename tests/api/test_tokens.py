@@ -113,13 +113,13 @@ def test_only_admins_manage_all_tokens(api: Caller, method: str, path: str):
 
 
 def test_an_admin_creates_a_token_for_a_service_principal(as_admin: Caller, api: Caller, admin: User):
-    path, program = "/token-management/on-behalf-of/tokens", "0b5f8d2e-1111-4222-8333-444455556666"
-    body = {"application_id": program, "comment": "deploys", "lifetime_seconds": 60}
+    path, application_id = "/token-management/on-behalf-of/tokens", "0b5f8d2e-1111-4222-8333-444455556666"
+    body = {"application_id": application_id, "comment": "deploys", "lifetime_seconds": 60}
     assert as_admin.request("POST", path, body).error == (404, "RESOURCE_DOES_NOT_EXIST")
-    as_admin.request_json("POST", "/preview/scim/v2/ServicePrincipals", {"applicationId": program})
+    as_admin.request_json("POST", "/preview/scim/v2/ServicePrincipals", {"applicationId": application_id})
     token = as_admin.request_json("POST", path, body)
     assert token["token_info"]["created_by_username"] == admin.email
-    assert Caller(token["token_value"]).get("/preview/scim/v2/Me")["userName"] == program
+    assert Caller(token["token_value"]).get("/preview/scim/v2/Me")["userName"] == application_id
     assert api.request("POST", path, body).error == (403, "PERMISSION_DENIED")
     assert as_admin.request("POST", path, {**body, "application_id": "owner@example.com"}).status == 404
 

@@ -173,8 +173,8 @@ def _create_takeover_endpoint(owner: FormClient, upstream: SandboxServer, admin_
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    program = call("POST", "preview/scim/v2/ServicePrincipals", displayName="Deploys")
-    who = program["applicationId"]
+    service_principal = call("POST", "preview/scim/v2/ServicePrincipals", displayName="Deploys")
+    who = service_principal["applicationId"]
     made = call("POST", "token-management/on-behalf-of/tokens", application_id=who)
     call("POST", "secrets/acls/put", scope="gallery", principal=who, permission="READ")
     block = {"openai_api_key": "{{secrets/gallery/openai}}", "openai_api_base": upstream.base}
@@ -185,4 +185,4 @@ def _create_takeover_endpoint(owner: FormClient, upstream: SandboxServer, admin_
     call("PATCH", f"permissions/serving-endpoints/{endpoint['id']}", access_control_list=[access])
     owner.wait_for_state(TAKEOVER, "Ready")
     off = [{"op": "replace", "path": "active", "value": False}]
-    call("PATCH", f"preview/scim/v2/ServicePrincipals/{program['id']}", Operations=off)
+    call("PATCH", f"preview/scim/v2/ServicePrincipals/{service_principal['id']}", Operations=off)

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import programs, steps
+from tests.browser import code_samples, steps
 from tests.browser.conftest import OpenPage
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
@@ -28,7 +28,7 @@ def test_a_new_person_signs_in_creates_queries_updates_and_deletes_an_endpoint(
     create_held(page, upstream)
     turn_ready_while_typing(page, upstream)
     query_streamed(page, upstream)
-    run_programs(page, token)
+    run_code_samples(page, token)
     update_held(page, product, upstream, token)
     second_update_is_refused(page, monitor)
     cancel_update(page, product, token)
@@ -120,12 +120,12 @@ def query_streamed(page: Page, upstream: SandboxServer) -> None:
     upstream.reset()
 
 
-def run_programs(page: Page, token: str) -> None:
+def run_code_samples(page: Page, token: str) -> None:
     printed = {}
     for tab in ("Curl", "Python (OpenAI client)", "Python (MLflow)"):
         page.get_by_role("tab", name=tab).click()
         code = page.get_by_role("tabpanel", name=tab).locator("pre").inner_text()
-        printed[tab] = programs.run(code, token=token, shell=tab == "Curl")
+        printed[tab] = code_samples.run(code, token=token, shell=tab == "Curl")
     assert all("canned" in text for text in printed.values()), printed
 
 
@@ -141,7 +141,7 @@ def update_held(page: Page, product: Product, upstream: SandboxServer, token: st
 
 
 def answered_by(product: Product, token: str, model: str) -> None:
-    answer = programs.query(product.url, NAME, token)
+    answer = code_samples.query(product.url, NAME, token)
     assert (answer.status_code, answer.json()["model"]) == (200, model)
 
 
@@ -195,4 +195,4 @@ def delete(page: Page, product: Product, token: str) -> None:
     dialog.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(f"{product.url}/ml/endpoints")
     expect(page.get_by_role("status").get_by_text(f"{NAME} was deleted.")).to_be_visible()
-    assert programs.query(product.url, NAME, token).status_code == 404
+    assert code_samples.query(product.url, NAME, token).status_code == 404

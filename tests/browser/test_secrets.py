@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import programs, steps
+from tests.browser import code_samples, steps
 from tests.browser.conftest import OpenPage
 from tests.browser.page_monitor import PageMonitor
 from tests.browser.product import Product
@@ -67,7 +67,7 @@ def create_by_reference(page: Page, upstream: SandboxServer) -> None:
 
 
 def used_key(product: Product, token: str, upstream: SandboxServer) -> str:
-    assert programs.query(product.url, NAME, token).status_code == 200
+    assert code_samples.query(product.url, NAME, token).status_code == 200
     return str(upstream.requests("chat/completions")[-1]["key"])
 
 

@@ -94,8 +94,8 @@ def query(page: Page) -> None:
     page.get_by_role("button", name="Send request").click()
     expect(page.get_by_role("status").get_by_text("200")).to_be_visible()
     expect(page.locator("#reply")).to_contain_text("canned")
-    for program in ("Curl", "Python (OpenAI client)", "Python (MLflow)"):
-        expect(page.get_by_role("heading", name=program)).to_be_visible()
+    for label in ("Curl", "Python (OpenAI client)", "Python (MLflow)"):
+        expect(page.get_by_role("heading", name=label)).to_be_visible()
     page.get_by_role("link", name=NAME).click()
 
 

@@ -78,11 +78,11 @@ def test_the_request_is_prepared_for_the_task(browser: Client, ready):
 
 @pytest.mark.parametrize("task", list(Task))
 def test_every_code_sample_is_valid_and_has_one_place_for_the_token(task):
-    for program in samples.programs(name="my-chat", task=task, base="https://serving.example.com"):
-        assert "https://serving.example.com" in program.code
-        assert program.code.count("<token>") == 1
-        if program.key != "curl":
-            compile(program.code, program.key, "exec")
+    for sample in samples.code_samples(name="my-chat", task=task, base="https://serving.example.com"):
+        assert "https://serving.example.com" in sample.code
+        assert sample.code.count("<token>") == 1
+        if sample.key != "curl":
+            compile(sample.code, sample.key, "exec")
     assert json.loads(samples.request_body(task))
 
 

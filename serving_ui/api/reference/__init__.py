@@ -1,1 +1,1 @@
-"""The page at /docs/api: every operation with its fields and programs, made from what is said at the views."""
+"""The page at /docs/api: every operation with its fields and code samples, made from the descriptions in the views."""

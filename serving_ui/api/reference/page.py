@@ -1,4 +1,4 @@
-"""Contents of the pages at /docs/api: operations by group, fields and programs of an operation, and the providers."""
+"""Contents of the pages at /docs/api: operations by group, fields and code samples of an operation, and the providers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import Any
 from serving_ui.api.openapi import external_model
 from serving_ui.api.openapi.document import MEANINGS, groups, operations
 from serving_ui.api.operation import Operation, Parameter
-from serving_ui.api.reference import programs
+from serving_ui.api.reference.code_samples import EXAMPLE, CodeSample, SampleEndpoint, code_samples_for
 from serving_ui.api.reference.fields import Row, rows
-from serving_ui.api.reference.programs import Program, SampleEndpoint
 from serving_ui.catalogue.registry import offered
 from serving_ui.catalogue.secret import Secret
 from serving_ui.endpoints.models import Endpoint
 
-FIRST = ("create_endpoint", "query")
-FIRST_OF_ONE = ("query", "update_config")
-FIRST_OF_READY_MADE = ("query",)  # it cannot be changed
+TOP_OPERATIONS = ("create_endpoint", "query")
+TOP_OPERATIONS_OF_ENDPOINT = ("query", "update_config")
+TOP_OPERATIONS_OF_READY_MADE = ("query",)  # it cannot be changed
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A status that an operation may answer with, and what it means."""
+class DocumentedStatus:
+    """A status other than 200 that an operation may answer with, and what it means."""
 
     status: int
     text: str
@@ -40,10 +39,10 @@ class Entry:
     headers: list[Parameter]
     body: list[Row]
     answer: list[Row]
-    refusals: list[Refusal]
-    programs: list[Program]
+    errors: list[DocumentedStatus]
+    code_samples: list[CodeSample]
     placeholder: str
-    """The secret reference in the programs that the reader has to create first; empty if there is none."""
+    """The secret reference in the code samples, whose secret the reader has to create first; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +74,22 @@ def grouped() -> list[Group]:
 
 
 def entry(name: str, sample: SampleEndpoint) -> Entry | None:
-    """The operation of this name, with programs about this endpoint."""
+    """The operation of this name, with code samples for this endpoint."""
     operation = next((each for each in operations() if each.name == name), None)
     return _entry(operation, sample) if operation else None
 
 
-def first_entries(endpoint: Endpoint | None) -> list[Entry]:
+def top_entries(endpoint: Endpoint | None) -> list[Entry]:
     """The operations at the top of the page."""
-    sample = sample_of(endpoint) if endpoint else programs.EXAMPLE
+    sample = sample_of(endpoint) if endpoint else EXAMPLE
     found = {each.name: each for each in operations()}
-    return [_entry(found[name], sample) for name in _first_names(endpoint)]
+    return [_entry(found[name], sample) for name in _top_operations(endpoint)]
 
 
-def _first_names(endpoint: Endpoint | None) -> tuple[str, ...]:
+def _top_operations(endpoint: Endpoint | None) -> tuple[str, ...]:
     if endpoint is None:
-        return FIRST
-    return FIRST_OF_READY_MADE if endpoint.is_ready_made else FIRST_OF_ONE
+        return TOP_OPERATIONS
+    return TOP_OPERATIONS_OF_READY_MADE if endpoint.is_ready_made else TOP_OPERATIONS_OF_ENDPOINT
 
 
 @cache
@@ -108,10 +107,10 @@ def blocks() -> list[Block]:
 
 
 def sample_of(endpoint: Endpoint) -> SampleEndpoint:
-    """An endpoint for the programs, with placeholders for secrets that were pasted."""
+    """The endpoint as the code samples show it, with placeholders for secrets that were pasted."""
     version = endpoint.shown_version
     if version is None:
-        return SampleEndpoint(**{**vars(programs.EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
+        return SampleEndpoint(**{**vars(EXAMPLE), "name": endpoint.name, "id": endpoint.pk})
     pasted = {path: secret for path, secret in version.config.secrets().items() if secret.kind == "stored"}
     named = version.config.with_secrets({path: Secret.from_reference(PLACEHOLDER) for path in pasted})
     return SampleEndpoint(
@@ -132,16 +131,16 @@ def _without_sole_traffic(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _entry(operation: Operation, sample: SampleEndpoint) -> Entry:
-    shown = programs.programs(operation, sample)
+    samples = code_samples_for(operation, sample)
     return Entry(
         operation=operation,
         parameters=[*operation.path_parameters, *operation.query],
         headers=operation.headers,
         body=_fields(operation)[0],
         answer=_fields(operation)[1],
-        refusals=[Refusal(status, MEANINGS[status]) for status in operation.statuses if status != 200],
-        programs=shown,
-        placeholder=PLACEHOLDER if sample.pasted and PLACEHOLDER in shown[0].code else "",
+        errors=[DocumentedStatus(status, MEANINGS[status]) for status in operation.statuses if status != 200],
+        code_samples=samples,
+        placeholder=PLACEHOLDER if sample.pasted and PLACEHOLDER in samples[0].code else "",
     )
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from serving_ui.accounts.models import User
 from serving_ui.api.reference import page
-from serving_ui.api.reference.programs import EXAMPLE, SampleEndpoint
+from serving_ui.api.reference.code_samples import EXAMPLE, SampleEndpoint
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.address import public_url
@@ -26,14 +26,14 @@ class SignedIn(HttpRequest):
 @never_cache
 @require_safe
 def docs(request: SignedIn) -> HttpResponse:
-    """The page; `?endpoint=` names the one that its programs are about."""
+    """The page; `?endpoint=` names the endpoint in its code samples."""
     endpoint = _chosen(request)
     context = {
         "endpoint": endpoint,
         "query": _query(endpoint),
         "names": _names(request.user),
         "base": public_url(request),
-        "first": page.first_entries(endpoint),
+        "first": page.top_entries(endpoint),
         "groups": page.grouped(),
         "blocks": page.blocks(),
     }
@@ -71,10 +71,10 @@ def _sample(endpoint: Endpoint | None) -> SampleEndpoint:
 
 
 def _query(endpoint: Endpoint | None) -> str:
-    """Keeps the choice on the way to another page."""
+    """The query string for links, which carries the chosen endpoint to the next page."""
     return f"?endpoint={endpoint.name}" if endpoint else ""
 
 
 def _names(user: User) -> list[str]:
-    """A choice of endpoints, last modified first; others are reached from their own page."""
+    """The 50 endpoints modified last, for the select field. The page of every other endpoint links here."""
     return [row.name for row in queries.list_endpoints(actor=user, per_page=50).rows]

@@ -18,8 +18,8 @@ TOKEN = "<token>"  # noqa: S105 (a placeholder)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A program in a tab."""
+class CodeSample:
+    """The code in one tab."""
 
     key: str
     label: str
@@ -32,17 +32,17 @@ def request_body(task: Task) -> str:
     return json.dumps(body, indent=2)
 
 
-def programs(*, name: str, task: Task, base: str) -> list[Sample]:
+def code_samples(*, name: str, task: Task, base: str) -> list[CodeSample]:
     """Curl, the OpenAI client and the MLflow client, against this server at `base`."""
     body = SAMPLE_BODIES[task]
     query = {"endpoint": as_python(name), "inputs": as_python(body)}
     url = f"{base}/serving-endpoints/{name}/invocations"
     return [
-        Sample("curl", "Curl", curl("POST", url, token=TOKEN, body=body)),
-        Sample(
+        CodeSample("curl", "Curl", curl("POST", url, token=TOKEN, body=body)),
+        CodeSample(
             "openai",
             "Python (OpenAI client)",
             openai_client(task, endpoint=name, base=base, token=TOKEN),
         ),
-        Sample("mlflow", "Python (MLflow)", mlflow_client("predict", query, base=base, token=TOKEN)),
+        CodeSample("mlflow", "Python (MLflow)", mlflow_client("predict", query, base=base, token=TOKEN)),
     ]

@@ -46,7 +46,7 @@ def _page(request: PageRequest, name: str, **reply_context: Any) -> HttpResponse
         "task": task,
         "example": example,
         "typed": example,
-        "programs": samples.programs(name=endpoint.name, task=task, base=base),
+        "code_samples": samples.code_samples(name=endpoint.name, task=task, base=base),
         **reply_context,
     }
     return render(request, "endpoints/query.html", context)

@@ -25,11 +25,11 @@ def test_a_revoked_token_is_refused_by_the_next_query(
 ):
     ready(workspace, name, secret)
     made = workspace.tokens.create(comment="for one query")
-    program = Account(OWNER, owner.url, made.token_value or "")
-    assert query_status(program, name) == 200
+    account = Account(OWNER, owner.url, made.token_value or "")
+    assert query_status(account, name) == 200
     assert made.token_info is not None
     workspace.tokens.delete(made.token_info.token_id or "")
-    assert query_status(program, name) == 401
+    assert query_status(account, name) == 401
 
 
 def test_a_changed_permission_applies_to_the_next_query(

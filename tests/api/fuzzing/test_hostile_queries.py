@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from serving_ui.api.operation import Operation
-from serving_ui.api.reference.programs import EXAMPLE, example_body
+from serving_ui.api.reference.code_samples import EXAMPLE, example_body
 from serving_ui.api.urls import OPERATIONS
 from tests.api.fuzzing.conftest import API, Server
 from tests.api.hostile_values import TEXTS, bodies_with_hostile_values, path_and_query_values

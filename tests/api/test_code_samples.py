@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from serving_ui.api.operation import Operation
-from serving_ui.api.reference.programs import EXAMPLE, address, example_body, programs
+from serving_ui.api.reference.code_samples import EXAMPLE, address, code_samples_for, example_body
 from serving_ui.api.urls import OPERATIONS
 
 ANSWER = {
@@ -79,14 +79,14 @@ IN_PYTHON = [
     (each, key)
     for each in OPERATIONS
     for key in ("sdk", "mlflow")
-    if any(p.key == key for p in programs(each))
+    if any(sample.key == key for sample in code_samples_for(each))
 ]
 
 
 @pytest.mark.parametrize(("operation", "key"), IN_PYTHON, ids=lambda part: getattr(part, "name", part))
 @pytest.mark.filterwarnings("ignore")  # of the clients
 def test_a_python_sample_sends_the_described_request(operation: Operation, key: str, recorder: Recorder):
-    code = next(program.code for program in programs(operation) if program.key == key)
+    code = next(sample.code for sample in code_samples_for(operation) if sample.key == key)
     exec(compile(code, operation.name, "exec"), {})
     calls = [each for each in recorder.requests if not each[1].startswith("/.well-known/")]
     method, path, body = calls[0]
@@ -106,7 +106,7 @@ def split_url(address: str) -> tuple[str, dict[str, list[str]]]:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
 def test_a_curl_sample_sends_the_described_request(operation: Operation):
-    words = shlex.split(programs(operation)[0].code.replace("\\\n", " "))
+    words = shlex.split(code_samples_for(operation)[0].code.replace("\\\n", " "))
     assert words[0] == "curl"
     assert f"$DATABRICKS_HOST{address(operation, EXAMPLE)}" in words
     assert ("-X" in words) == (operation.method != "GET")
@@ -121,5 +121,5 @@ def test_a_single_quote_is_escaped_for_the_shell():
 
     subject = replace(EXAMPLE, tags=[{"key": "owner", "value": "Ann's 'team'"}])
     created = next(each for each in OPERATIONS if each.name == "create_endpoint")
-    words = shlex.split(programs(created, subject)[0].code.replace("\\\n", " "))
+    words = shlex.split(code_samples_for(created, subject)[0].code.replace("\\\n", " "))
     assert json.loads(words[words.index("-d") + 1])["tags"] == subject.tags

@@ -8,16 +8,16 @@ import sys
 
 import requests
 
-GAP = "<token>"
+TOKEN_PLACEHOLDER = "<token>"
 
 
 def run(code: str, *, token: str, shell: bool) -> str:
     """What the code prints."""
-    assert GAP in code
+    assert TOKEN_PLACEHOLDER in code
     command = ["bash", "-c"] if shell else [sys.executable, "-c"]
     env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     done = subprocess.run(
-        [*command, code.replace(GAP, token)],
+        [*command, code.replace(TOKEN_PLACEHOLDER, token)],
         env=env, capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Programs that call an operation for an endpoint: with curl, the Databricks SDK and MLflow."""
+"""Code samples that call an operation for an endpoint: with curl, the Databricks SDK and MLflow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import TranslatableText, _
 
 Body = dict[str, Any]
-# Operations of other clients; a program for the Databricks SDK would only be in the way.
-WITHOUT_SDK = (inference.router.group, mlflow_gateway.router.group)
+# These paths are called with other clients than the Databricks SDK.
+GROUPS_WITHOUT_SDK = (inference.router.group, mlflow_gateway.router.group)
 ID = "69962db6b9db47c4a8a222d2ac79d7f8"
 _QUERY = {"scope": "my_scope", "key": "my_openai_api_key", "principal": "teammate@example.com"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEndpoint:
-    """What the programs say of an endpoint."""
+    """The endpoint that the code samples are about."""
 
     name: str = "my-chat"
     id: str = ID
@@ -35,7 +35,7 @@ class SampleEndpoint:
     tags: list[Any]
     rate_limits: list[Any]
     pasted: bool = False
-    """Whether the programs name a placeholder where a key was pasted."""
+    """Whether the code samples have a placeholder where a key was pasted."""
 
     @property
     def entity(self) -> str:
@@ -46,8 +46,8 @@ EXAMPLE = SampleEndpoint(config=CONFIG, tags=TAGS, rate_limits=LIMITS)
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program in a tab."""
+class CodeSample:
+    """The code in one tab."""
 
     operation: str
     key: str
@@ -63,15 +63,15 @@ class Program:
         return f"code-{self.id}"
 
 
-def programs(operation: Operation, endpoint: SampleEndpoint = EXAMPLE) -> list[Program]:
-    """The operation called with each client that can."""
+def code_samples_for(operation: Operation, endpoint: SampleEndpoint = EXAMPLE) -> list[CodeSample]:
+    """Code that calls the operation, one sample for each client that can."""
     name = operation.name
-    found = [Program(name, "curl", _("curl"), _curl(operation, endpoint))]
-    sdk_can_request = not operation.is_public and operation.group not in WITHOUT_SDK
+    found = [CodeSample(name, "curl", _("curl"), _curl(operation, endpoint))]
+    sdk_can_request = not operation.is_public and operation.group not in GROUPS_WITHOUT_SDK
     if operation.sdk or sdk_can_request:
-        found.append(Program(name, "sdk", _("Databricks SDK"), _sdk(operation, endpoint)))
+        found.append(CodeSample(name, "sdk", _("Databricks SDK"), _sdk(operation, endpoint)))
     if operation.mlflow:
-        found.append(Program(name, "mlflow", _("MLflow"), _mlflow(operation, endpoint)))
+        found.append(CodeSample(name, "mlflow", _("MLflow"), _mlflow(operation, endpoint)))
     return found
 
 
@@ -91,12 +91,12 @@ def example_body(operation: Operation, endpoint: SampleEndpoint) -> Body | None:
     }
     if operation.body is InferenceBody:
         return dict(SAMPLE_BODIES[Task(endpoint.task)])
-    if operation.body is NamedInferenceBody and _suits(operation, endpoint):
+    if operation.body is NamedInferenceBody and _matches_task(operation, endpoint):
         return {"model": endpoint.name, **SAMPLE_BODIES[Task(endpoint.task)]}
     return made.get(operation.name) or dict(operation.example)
 
 
-def _suits(operation: Operation, endpoint: SampleEndpoint) -> bool:
+def _matches_task(operation: Operation, endpoint: SampleEndpoint) -> bool:
     """Whether the OpenAI path is the one of the endpoint's task."""
     return operation.path == f"/serving-endpoints{OPENAI_PATHS[Task(endpoint.task)]}"
 
@@ -151,9 +151,9 @@ def _sdk(operation: Operation, endpoint: SampleEndpoint) -> str:
         f"from databricks.sdk.service.{module} import {', '.join(sorted(names))}\n"
         for module, names in sorted(imports.items())
     )
-    listed = "for each in " if operation.sdk.endswith("list") or "list_" in operation.sdk else ""
+    is_list = operation.sdk.endswith("list") or "list_" in operation.sdk
     made = call(f"w.{operation.sdk}", arguments) + (".result()" if operation.sdk in _WITH_WAITER else "")
-    if listed:
+    if is_list:
         return start.format(more=more) + f"for each in {made}:\n    print(each)"
     return start.format(more=more) + (
         made if operation.answer in (None, Empty) else f"answer = {made}\nprint(answer)"
