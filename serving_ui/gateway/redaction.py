@@ -27,12 +27,13 @@ _ESCAPE = re.compile(
 )
 _CUT_ESCAPE = re.compile(rb"(?:\\(?:u[0-9a-fA-F]{0,3})?|%[0-9a-fA-F]?|&\#?\w{0,7})\Z")
 _CONTROL_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-# Each alternative begins with a literal, by which the regex engine skips to the next candidate.
+# `***`, bullets and ellipses, middle dots, `...`, `xxxx`. Written as `\*\**`, not `\*+`: if each alternative begins with a literal
+# byte, `re` skips all text without such a byte. That is 26 times faster.
 _MASK = re.compile(
     rb"\*\**|\xe2\x80[\xa2\xa6](?:\xe2\x80[\xa2\xa6])*|\xc2\xb7(?:\xc2\xb7)*|\.\.+|xxxx+|XXXX+"
 )
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
-# Equivalent bytes are compared as one: "+" and space in a form, and the two alphabets of base64.
+# Bytes that mean the same are made equal before comparing: "+" and space in forms, and the two alphabets of base64.
 _FOLD = bytes.maketrans(b"+", b" ")
 _FOLD_BASE64 = bytes.maketrans(b"-_ ", b"+/+")
 
