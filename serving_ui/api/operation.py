@@ -125,6 +125,16 @@ class Operation:
         return [PATH_PARAMETERS[name] for name in self.path_names]
 
     @property
+    def marks(self) -> list[TranslatableText]:
+        """What the page at /docs/api marks it with."""
+        marks = (
+            (self.is_addition, _("addition")),
+            (self.is_refused, _("not supported")),
+            (self.for_admins, _("admins")),
+        )
+        return [mark for applies, mark in marks if applies]
+
+    @property
     def django_path(self) -> str:
         """The path below /api/2.0/, as Django writes its parameters."""
         return _PATH_PARAMETER.sub(r"<str:\1>", self.path.removeprefix(API))
