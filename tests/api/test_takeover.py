@@ -11,7 +11,7 @@ from serving_ui.accounts.models import User
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.api.conftest import Caller, Calling
-from tests.endpoints import rights
+from tests.endpoints import secret_scenario
 from tests.endpoints.conftest import settle
 from tests.support.sandbox import SandboxServer
 
@@ -23,14 +23,16 @@ TAKE_OVER = f"{CHAT}/config:take-over"
 @pytest.fixture
 def theirs(owner: User, teammate: User, calling: Calling, sandbox: SandboxServer) -> Caller:
     """A caller with the token of the teammate, whose endpoint uses the owner's secret; the owner may manage the endpoint."""
-    rights.make_scope(owner)
-    rights.let_read(owner, teammate)
+    secret_scenario.make_scope(owner)
+    secret_scenario.let_read(owner, teammate)
     caller = calling(teammate)
     caller.request_json(
-        "POST", "/serving-endpoints", {"name": "chat", "config": rights.config(sandbox.base).public()}
+        "POST",
+        "/serving-endpoints",
+        {"name": "chat", "config": secret_scenario.config(sandbox.base).public()},
     )
     settle(Endpoint.objects.get(name="chat"))
-    rights.let_manage(teammate, owner)
+    secret_scenario.let_manage(teammate, owner)
     return caller
 
 
@@ -43,20 +45,20 @@ def test_a_revoked_endpoint_shows_the_reason(api: Caller, theirs: Caller, owner:
     assert deployment(theirs) == {"deployment": "DEPLOYMENT_READY", "deployment_state_message": ""}
     theirs_by_name = {"scope": "prod", "principal": teammate.email}
     api.request_json("POST", "/secrets/acls/delete", theirs_by_name)
-    rights.state_after_revocations()
+    secret_scenario.state_after_revocations()
     assert theirs.get(CHAT)["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
     state = deployment(theirs)
     assert state["deployment"] == "DEPLOYMENT_FAILED"
-    for word in (rights.REFERENCE, owner.email, teammate.email):
+    for word in (secret_scenario.REFERENCE, owner.email, teammate.email):
         assert word in state["deployment_state_message"]
     newest = theirs.get(f"{CHAT}/events")["events"][0]
     assert newest["type"] == "ENDPOINT_REVOKED_EVENT"
-    assert rights.REFERENCE in newest["message"]
+    assert secret_scenario.REFERENCE in newest["message"]
     [listed] = theirs.get("/serving-endpoints")["endpoints"]
     assert listed["state"]["ready"] == "NOT_READY"
     assert api.request_json("POST", TAKE_OVER)["state"]["ready"] == "READY"
     assert deployment(theirs)["deployment"] == "DEPLOYMENT_READY"
-    assert rights.sent_key() == "first"
+    assert secret_scenario.sent_key() == "first"
 
 
 def test_endpoints_that_need_a_takeover_are_listed_for_their_managers(
@@ -65,7 +67,7 @@ def test_endpoints_that_need_a_takeover_are_listed_for_their_managers(
     teammate, admin = (User.objects.get(email=f"{name}@example.com") for name in ("teammate", "admin"))
     assert as_admin.get("/secrets/takeovers/list") == {"takeovers": []}
     directory.change_principal(user=teammate, active=False, actor=admin)
-    waiting = {"endpoint": "chat", "secret": rights.REFERENCE, "authorised_by": teammate.email}
+    waiting = {"endpoint": "chat", "secret": secret_scenario.REFERENCE, "authorised_by": teammate.email}
     for caller in (api, as_admin):
         assert caller.get("/secrets/takeovers/list") == {"takeovers": [waiting]}
     assert as_stranger.get("/secrets/takeovers/list") == {"takeovers": []}
@@ -79,7 +81,7 @@ def test_a_takeover_needs_the_right_to_manage_and_to_read_the_secret(
     api: Caller, theirs: Caller, as_stranger: Caller, level: str
 ):
     owner, teammate = (User.objects.get(email=f"{name}@example.com") for name in ("owner", "teammate"))
-    rights.withdraw(owner, teammate)
+    secret_scenario.withdraw(owner, teammate)
     assert as_stranger.request("POST", TAKE_OVER).error == (404, "RESOURCE_DOES_NOT_EXIST")
     access = [{"user_name": "stranger@example.com", "permission_level": level}]
     endpoint_id = api.get(CHAT)["id"]

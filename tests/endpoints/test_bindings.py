@@ -24,7 +24,7 @@ from serving_ui.vault import commands as vault_commands
 from serving_ui.vault import queries as vault
 from serving_ui.vault.models import Scope, ScopeGrant, StoredSecret
 from serving_ui.vault.rights import Right
-from tests.endpoints import rights
+from tests.endpoints import secret_scenario
 from tests.endpoints.conftest import settle
 from tests.support.sandbox import SandboxServer
 
@@ -34,20 +34,20 @@ READY, NOT_READY = ("READY", "NOT_UPDATING"), ("NOT_READY", "NOT_UPDATING")
 
 @pytest.fixture(autouse=True)
 def prod(owner: User) -> None:
-    rights.make_scope(owner)
+    secret_scenario.make_scope(owner)
 
 
 @pytest.fixture
 def reader(owner: User, teammate: User) -> User:
     """A user who may read the owner's scope."""
-    rights.let_read(owner, teammate)
+    secret_scenario.let_read(owner, teammate)
     return teammate
 
 
 @pytest.fixture
 def deploy(sandbox: SandboxServer) -> Callable[..., Endpoint]:
     def make(actor: User, name: str = "chat") -> Endpoint:
-        config = rights.config(sandbox.base)
+        config = secret_scenario.config(sandbox.base)
         spec = EndpointSpec(name=name, config=config)
         ready = settle(commands.create_endpoint(spec=spec, actor=actor, now=clock.now()))
         assert (ready.ready, ready.config_update) == READY
@@ -66,56 +66,56 @@ def refused(code: str) -> Iterator[None]:
 # The id of the secret
 
 
-@pytest.mark.parametrize("gone", [rights.delete_scope, rights.delete_key])
+@pytest.mark.parametrize("gone", [secret_scenario.delete_scope, secret_scenario.delete_key])
 def test_a_new_secret_with_the_name_of_a_deleted_one_is_not_used(
     owner: User, admin: User, deploy: Any, sandbox: SandboxServer, gone: Callable[[User], None]
 ):
     deploy(owner)
     builder = SnapshotBuilder()
-    assert rights.sent_key(builder=builder) == "first"
+    assert secret_scenario.sent_key(builder=builder) == "first"
     gone(owner)
-    assert rights.sent_key(builder=builder) is None
+    assert secret_scenario.sent_key(builder=builder) is None
     if not Scope.objects.exists():
-        rights.make_scope(admin, value="another's")
-    rights.rotate(admin, "another's")
-    assert rights.sent_key(builder=builder) is None
-    for word in (rights.REFERENCE, owner.email, "deleted"):
-        assert word in rights.refusal()
-    assert rights.state_after_revocations() == NOT_READY
+        secret_scenario.make_scope(admin, value="another's")
+    secret_scenario.rotate(admin, "another's")
+    assert secret_scenario.sent_key(builder=builder) is None
+    for word in (secret_scenario.REFERENCE, owner.email, "deleted"):
+        assert word in secret_scenario.refusal()
+    assert secret_scenario.state_after_revocations() == NOT_READY
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=admin, now=clock.now())
-    settle(rights.update(admin, rights.config(sandbox.base)))
-    assert (rights.sent_key(), rights.state_after_revocations()) == ("another's", READY)
+    settle(secret_scenario.update(admin, secret_scenario.config(sandbox.base)))
+    assert (secret_scenario.sent_key(), secret_scenario.state_after_revocations()) == ("another's", READY)
 
 
 def test_a_rotated_value_is_used(owner: User, deploy: Any):
     deploy(owner)
     builder = SnapshotBuilder()
     builder.build()
-    rights.rotate(owner, "second")
-    assert rights.sent_key(builder=builder) == "second"
-    assert rights.state_after_revocations() == READY
+    secret_scenario.rotate(owner, "second")
+    assert secret_scenario.sent_key(builder=builder) == "second"
+    assert secret_scenario.state_after_revocations() == READY
 
 
 def test_a_reference_without_a_binding_is_not_resolved(owner: User, deploy: Any):
     deploy(owner)
     SecretBinding.objects.all().delete()
-    assert rights.REFERENCE in rights.refusal()
+    assert secret_scenario.REFERENCE in secret_scenario.refusal()
     settle(commands.retry_update(name="chat", actor=owner, now=clock.now()))
-    assert rights.sent_key() == "first"
+    assert secret_scenario.sent_key() == "first"
 
 
 # The right of the authoriser
 
 
 def grant_user(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
-    rights.let_read(owner, reader)
-    return lambda: rights.withdraw(owner, reader), lambda: rights.let_read(owner, reader)
+    secret_scenario.let_read(owner, reader)
+    return lambda: secret_scenario.withdraw(owner, reader), lambda: secret_scenario.let_read(owner, reader)
 
 
 def grant_member(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root, group = User.objects.get(email="admin@example.com"), Group.objects.create(name="readers")
-    rights.let_read(owner, group)
+    secret_scenario.let_read(owner, group)
 
     def join() -> None:
         directory.change_members(group=group, add=[reader.pk], actor=root)
@@ -127,21 +127,25 @@ def grant_member(owner: User, reader: User) -> tuple[Callable[[], object], Calla
 def grant_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     group = Group.objects.create(name="readers")
     group.memberships.create(user=reader)
-    rights.let_read(owner, group)
-    return lambda: rights.withdraw(owner, group), lambda: rights.let_read(owner, group)
+    secret_scenario.let_read(owner, group)
+    return lambda: secret_scenario.withdraw(owner, group), lambda: secret_scenario.let_read(owner, group)
 
 
 def grant_deleted_group(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     root = User.objects.get(email="admin@example.com")
     group = directory.create_group(name="readers", member_ids=[reader.pk], actor=root)
-    rights.let_read(owner, group)
-    return lambda: directory.delete_group(group=group, actor=root), lambda: rights.let_read(owner, reader)
+    secret_scenario.let_read(owner, group)
+    return lambda: directory.delete_group(group=group, actor=root), lambda: secret_scenario.let_read(
+        owner, reader
+    )
 
 
 def grant_everyone(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
     everyone = Group.built_in(EVERYONE)
-    rights.let_read(owner, everyone)
-    return lambda: rights.withdraw(owner, everyone), lambda: rights.let_read(owner, everyone)
+    secret_scenario.let_read(owner, everyone)
+    return lambda: secret_scenario.withdraw(owner, everyone), lambda: secret_scenario.let_read(
+        owner, everyone
+    )
 
 
 def make_admin(owner: User, reader: User) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -165,21 +169,21 @@ def test_a_revoked_right_ends_the_use_and_a_new_grant_restores_it(
     take, give = way(owner, teammate)
     deploy(teammate)
     builder = SnapshotBuilder()
-    assert rights.sent_key(builder=builder) == "first"
+    assert secret_scenario.sent_key(builder=builder) == "first"
     take()
-    assert rights.sent_key(builder=builder) is None
+    assert secret_scenario.sent_key(builder=builder) is None
     assert SnapshotBuilder().build() == builder.build()
-    for word in (rights.REFERENCE, owner.email, teammate.email):
-        assert word in rights.refusal()
-    assert rights.state_after_revocations() == NOT_READY
+    for word in (secret_scenario.REFERENCE, owner.email, teammate.email):
+        assert word in secret_scenario.refusal()
+    assert secret_scenario.state_after_revocations() == NOT_READY
     row = Endpoint.objects.get(name="chat")
-    assert row.events.order_by("-pk")[0].sentence.endswith(rights.refusal())
-    rights.rotate(owner, "second")
-    assert rights.sent_key(builder=builder) is None
+    assert row.events.order_by("-pk")[0].sentence.endswith(secret_scenario.refusal())
+    secret_scenario.rotate(owner, "second")
+    assert secret_scenario.sent_key(builder=builder) is None
     give()
-    assert rights.sent_key(builder=builder) == "second"
-    assert rights.state_after_revocations() == READY
-    assert rights.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
+    assert secret_scenario.sent_key(builder=builder) == "second"
+    assert secret_scenario.state_after_revocations() == READY
+    assert secret_scenario.event_types()[:2] == ["ENDPOINT_RESTORED_EVENT", "ENDPOINT_REVOKED_EVENT"]
 
 
 def test_the_right_of_many_bindings_is_the_same_as_for_one_person(
@@ -215,7 +219,7 @@ def test_the_right_of_many_bindings_is_the_same_as_for_one_person(
 
 def test_a_submitter_without_the_right_is_refused(stranger: User, sandbox: SandboxServer):
     with refused("secret_scope"):
-        spec = EndpointSpec(name="chat", config=rights.config(sandbox.base))
+        spec = EndpointSpec(name="chat", config=secret_scenario.config(sandbox.base))
         commands.create_endpoint(spec=spec, actor=stranger, now=clock.now())
     assert not SecretBinding.objects.exists()
 
@@ -227,14 +231,14 @@ def test_an_unchanged_reference_keeps_its_authoriser(
     owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
-    rights.let_manage(reader, stranger)
-    settle(rights.update(stranger, rights.config(sandbox.base, model="gpt-5")))
-    assert rights.sent_key() == "first"
+    secret_scenario.let_manage(reader, stranger)
+    settle(secret_scenario.update(stranger, secret_scenario.config(sandbox.base, model="gpt-5")))
+    assert secret_scenario.sent_key() == "first"
     assert {row.authoriser for row in SecretBinding.objects.all()} == {reader}
-    rights.withdraw(owner, reader)
-    assert rights.sent_key() is None
+    secret_scenario.withdraw(owner, reader)
+    assert secret_scenario.sent_key() is None
     with refused("secret_right"):
-        rights.update(stranger, rights.config(sandbox.base, model="gpt-6"))
+        secret_scenario.update(stranger, secret_scenario.config(sandbox.base, model="gpt-6"))
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=stranger, now=clock.now())
 
@@ -243,26 +247,26 @@ def test_a_manager_who_may_read_the_secret_becomes_its_authoriser(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
-    rights.let_manage(reader, owner)
-    settle(rights.update(owner, rights.config(sandbox.base, model="gpt-5")))
-    rights.withdraw(owner, reader)
-    assert rights.sent_key() == "first"
+    secret_scenario.let_manage(reader, owner)
+    settle(secret_scenario.update(owner, secret_scenario.config(sandbox.base, model="gpt-5")))
+    secret_scenario.withdraw(owner, reader)
+    assert secret_scenario.sent_key() == "first"
     settle(commands.retry_update(name="chat", number=1, actor=owner, now=clock.now()))
-    assert rights.sent_key() == "first"
+    assert secret_scenario.sent_key() == "first"
 
 
 def test_an_unchanged_reference_keeps_its_secret(
     owner: User, reader: User, stranger: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
-    rights.let_manage(reader, stranger)
-    rights.delete_key(owner)
-    rights.rotate(owner, "another")
+    secret_scenario.let_manage(reader, stranger)
+    secret_scenario.delete_key(owner)
+    secret_scenario.rotate(owner, "another")
     with refused("secret_right"):
-        rights.update(stranger, rights.config(sandbox.base, model="gpt-5"))
+        secret_scenario.update(stranger, secret_scenario.config(sandbox.base, model="gpt-5"))
     with refused("secret_right"):
         commands.retry_update(name="chat", number=1, actor=reader, now=clock.now())
-    assert rights.sent_key() is None
+    assert secret_scenario.sent_key() is None
 
 
 # During an update
@@ -272,24 +276,24 @@ def test_an_update_fails_if_its_submitter_loses_the_right(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
-    rights.let_manage(owner, reader)
+    secret_scenario.let_manage(owner, reader)
     sandbox.set_faults(on="models", status=503)
-    settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
-    rights.withdraw(owner, reader)
-    assert rights.state_after_revocations() == ("READY", "UPDATE_FAILED")
+    settle(secret_scenario.update(reader, secret_scenario.config(sandbox.base, model="gpt-5")))
+    secret_scenario.withdraw(owner, reader)
+    assert secret_scenario.state_after_revocations() == ("READY", "UPDATE_FAILED")
     version = ConfigVersion.objects.get(number=2)
-    for word in (rights.REFERENCE, owner.email, reader.email):
+    for word in (secret_scenario.REFERENCE, owner.email, reader.email):
         assert word in version.message
-    assert rights.sent_key() == "first"
+    assert secret_scenario.sent_key() == "first"
 
 
 def test_the_worker_fails_an_update_whose_submitter_lost_the_right(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
-    rights.let_manage(owner, reader)
-    updating = rights.update(reader, rights.config(sandbox.base, model="gpt-5"))
-    rights.withdraw(owner, reader)
+    secret_scenario.let_manage(owner, reader)
+    updating = secret_scenario.update(reader, secret_scenario.config(sandbox.base, model="gpt-5"))
+    secret_scenario.withdraw(owner, reader)
     assert settle(updating).config_update == "UPDATE_FAILED"
     assert [each["key"] for each in sandbox.requests("models")] == ["first"]
 
@@ -298,33 +302,33 @@ def test_an_update_fails_if_the_right_is_revoked_after_publication(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(owner)
-    rights.let_manage(owner, reader)
+    secret_scenario.let_manage(owner, reader)
     gateways.acknowledge(process="slow", revision=1)
-    updating = settle(rights.update(reader, rights.config(sandbox.base, model="gpt-5")))
+    updating = settle(secret_scenario.update(reader, secret_scenario.config(sandbox.base, model="gpt-5")))
     assert updating.config_update == "IN_PROGRESS"
-    rights.withdraw(owner, reader)
+    secret_scenario.withdraw(owner, reader)
     gateways.acknowledge(process="slow", revision=changes.current_revision())
     assert settle(updating).config_update == "UPDATE_FAILED"
-    assert rights.state_after_revocations() == ("READY", "UPDATE_FAILED")
+    assert secret_scenario.state_after_revocations() == ("READY", "UPDATE_FAILED")
 
 
 def test_an_update_to_another_secret_makes_a_revoked_endpoint_ready(
     owner: User, reader: User, deploy: Any, sandbox: SandboxServer
 ):
     deploy(reader)
-    rights.withdraw(owner, reader)
-    assert rights.state_after_revocations() == NOT_READY
-    spec = rights.config(sandbox.base, reference="{{secrets/own/key}}")
+    secret_scenario.withdraw(owner, reader)
+    assert secret_scenario.state_after_revocations() == NOT_READY
+    spec = secret_scenario.config(sandbox.base, reference="{{secrets/own/key}}")
     vault_commands.create_scope(name="own", actor=reader, now=clock.now())
     vault_commands.put_secret(scope="own", key="key", value="own", actor=reader, now=clock.now())
     sandbox.set_faults(on="models", status=401)
-    updating = rights.update(reader, spec)
-    assert rights.state_after_revocations() == ("NOT_READY", "IN_PROGRESS")
+    updating = secret_scenario.update(reader, spec)
+    assert secret_scenario.state_after_revocations() == ("NOT_READY", "IN_PROGRESS")
     settle(updating)
-    assert rights.state_after_revocations() == ("NOT_READY", "UPDATE_FAILED")
+    assert secret_scenario.state_after_revocations() == ("NOT_READY", "UPDATE_FAILED")
     sandbox.reset()
-    settle(rights.update(reader, spec))
-    assert (rights.sent_key(), rights.state_after_revocations()) == ("own", READY)
+    settle(secret_scenario.update(reader, spec))
+    assert (secret_scenario.sent_key(), secret_scenario.state_after_revocations()) == ("own", READY)
 
 
 # How changed rights are applied to rows
@@ -343,16 +347,16 @@ def test_a_sweep_applies_missed_changes_once(owner: User, reader: User, deploy: 
     for _again in range(2):
         assert secret_rights.apply_secret_rights(now=clock.now())
     assert Endpoint.objects.get().generation == generation
-    assert rights.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
+    assert secret_scenario.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
 
 
 def test_the_next_sweep_applies_a_change(owner: User, reader: User, deploy: Any):
     deploy(reader)
     sweep()
-    rights.withdraw(owner, reader)
+    secret_scenario.withdraw(owner, reader)
     sweep()
     assert Endpoint.objects.get().ready == "NOT_READY"
-    rights.let_read(owner, reader)
+    secret_scenario.let_read(owner, reader)
     sweep()
     assert Endpoint.objects.get().ready == "READY"
 
@@ -369,11 +373,11 @@ def test_a_sweep_needs_a_constant_number_of_queries(
         assert secret_rights.apply_secret_rights(now=clock.now())
     builder = SnapshotBuilder()
     builder.build()
-    rights.withdraw(owner, reader)
+    secret_scenario.withdraw(owner, reader)
     with django_assert_num_queries(5):  # revision, changes, endpoints, their grants, bindings
         found = builder.build()
     assert {name for name, each in found.endpoints.items() if not each.ready} == {"a0", "a1", "a2"}
-    rights.let_read(owner, group)
+    secret_scenario.let_read(owner, group)
     builder.build()
     directory.change_members(group=group, add=[reader.pk], actor=admin)
     with CaptureQueriesContext(connection) as few:

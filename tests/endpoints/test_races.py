@@ -22,7 +22,7 @@ from serving_ui.endpoints.reconcile import reconcile
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal
 from tests.conftest import spec
-from tests.endpoints import rights
+from tests.endpoints import secret_scenario
 from tests.endpoints.conftest import settle
 from tests.endpoints.test_rules import config
 from tests.support.sandbox import SandboxServer
@@ -83,20 +83,20 @@ def test_concurrent_changes_of_rights_are_applied_without_deadlock(
     owner: User, teammate: User, admin: User, sandbox: SandboxServer
 ):
     """Changes of rights, users and secrets lock rows in one order, so that PostgreSQL detects no deadlock."""
-    rights.make_scope(owner)
-    rights.let_read(owner, teammate)
+    secret_scenario.make_scope(owner)
+    secret_scenario.let_read(owner, teammate)
     for name in ("chat", "other"):
-        made = EndpointSpec(name=name, config=rights.config(sandbox.base))
+        made = EndpointSpec(name=name, config=secret_scenario.config(sandbox.base))
         settle(commands.create_endpoint(spec=made, actor=teammate, now=clock.now()))
-        rights.let_manage(teammate, owner, name)
+        secret_scenario.let_manage(teammate, owner, name)
     group = directory.create_group(name="readers", actor=admin)
-    rights.let_read(owner, group)
+    secret_scenario.let_read(owner, group)
     kinds: list[Callable[[], object]] = [
         lambda: directory.change_principal(user=teammate, active=False, actor=admin),
         lambda: directory.change_principal(user=teammate, active=True, actor=admin),
-        lambda: rights.rotate(owner, "second"),
-        lambda: rights.withdraw(owner, teammate),
-        lambda: rights.let_read(owner, teammate),
+        lambda: secret_scenario.rotate(owner, "second"),
+        lambda: secret_scenario.withdraw(owner, teammate),
+        lambda: secret_scenario.let_read(owner, teammate),
         lambda: directory.change_members(group=group, add=[teammate.pk], actor=admin),
         lambda: directory.change_members(group=group, remove=[teammate.pk], actor=admin),
         lambda: takeover.take_over(name="chat", actor=owner, now=clock.now()),
@@ -114,8 +114,8 @@ def test_concurrent_changes_of_rights_are_applied_without_deadlock(
     with ThreadPoolExecutor(len(kinds)) as pool:
         list(pool.map(race, chain.from_iterable(repeat(kinds, 8))))
     directory.change_principal(user=teammate, active=True, actor=admin)
-    rights.let_read(owner, teammate)
-    rights.rotate(owner, "last")
+    secret_scenario.let_read(owner, teammate)
+    secret_scenario.rotate(owner, "last")
     assert secret_rights.apply_secret_rights(now=clock.now())
     for name in ("chat", "other"):
-        assert (rights.sent_key(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")
+        assert (secret_scenario.sent_key(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")

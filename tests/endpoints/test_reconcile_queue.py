@@ -130,7 +130,7 @@ def test_one_thread_renews_all_leases_of_a_worker(owner: User, slow: SlowServer)
     assert names.count("leases") == 1
 
 
-def test_a_row_that_raises_is_processed_by_the_queue(owner: User, sandbox: SandboxServer):
+def test_an_unreadable_config_counts_as_a_failed_attempt(owner: User, sandbox: SandboxServer):
     made = commands.create_endpoint(spec=spec("a", base=sandbox.base), actor=owner, now=clock.now())
     version = made.versions.get()
     version.spec = {"served_entities": 7}

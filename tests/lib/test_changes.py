@@ -27,7 +27,7 @@ from serving_ui.vault import commands as vault
 from serving_ui.vault.commands import Grantee
 from serving_ui.vault.rights import Right
 from tests.conftest import spec
-from tests.endpoints import rights
+from tests.endpoints import secret_scenario
 from tests.support.canary import CANARY
 
 pytestmark = pytest.mark.django_db
@@ -85,13 +85,13 @@ def world(make_endpoint: Callable[..., Endpoint], admin: User, owner: User, team
     make_endpoint("updating")
     commands.cancel_update(name="chat", actor=owner, now=clock.now())
     granting.grant(name="chat", to=teammate.email, level=Level.CAN_VIEW, actor=owner, now=clock.now())
-    rights.make_scope(owner, value=CANARY)
-    rights.let_read(owner, teammate)
+    secret_scenario.make_scope(owner, value=CANARY)
+    secret_scenario.let_read(owner, teammate)
     leaver = User.objects.create(email="leaver@example.com")
-    rights.let_read(owner, leaver)
-    theirs = EndpointSpec(name="theirs", config=rights.config("http://127.0.0.1:9"))
+    secret_scenario.let_read(owner, leaver)
+    theirs = EndpointSpec(name="theirs", config=secret_scenario.config("http://127.0.0.1:9"))
     commands.create_endpoint(spec=theirs, actor=leaver, now=clock.now())
-    rights.let_manage(leaver, owner, "theirs")
+    secret_scenario.let_manage(leaver, owner, "theirs")
     directory.change_principal(user=leaver, active=False, actor=admin)
     program = directory.create_service_principal(actor=admin)
     idle = User.objects.create(email="idle@example.com")

@@ -15,7 +15,7 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
-from tests.endpoints import rights
+from tests.endpoints import secret_scenario
 from tests.pages.conftest import HTMX, settle, signed_in
 from tests.support.pages import Page
 
@@ -26,11 +26,11 @@ CHAT, TAKE_OVER, EDIT = (f"/ml/endpoints/chat{path}" for path in ("", "/take-ove
 @pytest.fixture(autouse=True)
 def chat(owner: User, teammate: User) -> Endpoint:
     """An endpoint that the teammate created with a secret of the owner. The owner manages it, too."""
-    rights.make_scope(owner)
-    rights.let_read(owner, teammate)
-    spec = EndpointSpec(name="chat", config=rights.config("http://127.0.0.1:9/v1"))
+    secret_scenario.make_scope(owner)
+    secret_scenario.let_read(owner, teammate)
+    spec = EndpointSpec(name="chat", config=secret_scenario.config("http://127.0.0.1:9/v1"))
     made = settle(commands.create_endpoint(spec=spec, actor=teammate, now=clock.now()), "active")
-    rights.let_manage(teammate, owner)
+    secret_scenario.let_manage(teammate, owner)
     return made
 
 
@@ -47,12 +47,12 @@ def test_without_a_problem_there_is_no_note(browser: Client):
 def test_an_endpoint_whose_secret_may_not_be_sent_shows_the_reason_and_whom_to_ask(
     browser: Client, owner: User, teammate: User, stranger: User
 ):
-    rights.withdraw(owner, teammate)
-    assert rights.state_after_revocations() == ("NOT_READY", "NOT_UPDATING")
+    secret_scenario.withdraw(owner, teammate)
+    assert secret_scenario.state_after_revocations() == ("NOT_READY", "NOT_UPDATING")
     page = Page(browser.get(CHAT))
     assert page.state() == "Not ready"
     assert page.id("endpoint-config").one("span", class_="state").text == "Not ready"
-    for word in (rights.REFERENCE, teammate.email, owner.email):
+    for word in (secret_scenario.REFERENCE, teammate.email, owner.email):
         assert word in note(browser)
     assert "The endpoint is no longer ready." in page.text
     assert page.has("take-over-button")
@@ -67,8 +67,8 @@ def test_an_endpoint_whose_secret_may_not_be_sent_shows_the_reason_and_whom_to_a
 def test_the_take_over_button_makes_the_endpoint_ready(
     browser: Client, owner: User, teammate: User, headers: dict[str, str]
 ):
-    rights.withdraw(owner, teammate)
-    rights.state_after_revocations()
+    secret_scenario.withdraw(owner, teammate)
+    secret_scenario.state_after_revocations()
     answer = browser.post(TAKE_OVER, headers=headers)
     if headers:
         assert answer.status_code == 200
@@ -77,17 +77,17 @@ def test_the_take_over_button_makes_the_endpoint_ready(
         assert (answer.status_code, answer["Location"]) == (303, CHAT)
     page = Page(browser.get(CHAT))
     assert (page.state(), note(browser)) == ("Ready", "")
-    assert f"{owner.email} took over: {rights.REFERENCE}" in page.text
-    assert rights.sent_key() == "first"
+    assert f"{owner.email} took over: {secret_scenario.REFERENCE}" in page.text
+    assert secret_scenario.sent_key() == "first"
     again = browser.post(TAKE_OVER, headers=headers)  # a stale button is no error
     assert again.status_code in (200, 303)
 
 
 def test_a_takeover_without_the_right_to_read_the_secret_names_whom_to_ask(owner: User, teammate: User):
-    rights.withdraw(owner, teammate)
+    secret_scenario.withdraw(owner, teammate)
     answer = signed_in(teammate).post(TAKE_OVER, headers=HTMX)
     assert f"Ask {owner.email}." in Page(answer).text
-    assert rights.sent_key() is None
+    assert secret_scenario.sent_key() is None
 
 
 def test_a_takeover_needs_the_right_to_manage(stranger: User, teammate: User):
@@ -106,21 +106,21 @@ def test_an_endpoint_of_somebody_who_is_deactivated_is_listed_for_takeover(
     assert f"{teammate.email}, who gave this endpoint the secret" in note(browser)
     for client in (browser, signed_in(admin)):
         listed = Page(client.get("/ml/secrets")).id("takeovers")
-        assert [cell.text for cell in listed.all("td")] == ["chat", rights.REFERENCE, teammate.email]
+        assert [cell.text for cell in listed.all("td")] == ["chat", secret_scenario.REFERENCE, teammate.email]
     browser.post(TAKE_OVER)
     assert note(browser) == ""
     assert not Page(signed_in(admin).get("/ml/secrets")).has("takeovers")
 
 
 def test_saving_the_form_again_uses_a_secret_that_was_deleted_and_put_again(browser: Client, owner: User):
-    rights.delete_key(owner)
-    rights.rotate(owner, "second")
-    rights.state_after_revocations()
+    secret_scenario.delete_key(owner)
+    secret_scenario.rotate(owner, "second")
+    secret_scenario.state_after_revocations()
     assert "was deleted" in note(browser)
     assert not Page(browser.get(CHAT)).has("take-over-button")
     assert browser.post(EDIT, Page(browser.get(EDIT)).fields()).status_code == 303
     settle(Endpoint.objects.get(name="chat"), "active")
-    assert (note(browser), rights.sent_key()) == ("", "second")
+    assert (note(browser), secret_scenario.sent_key()) == ("", "second")
 
 
 def test_a_page_without_secret_references_queries_no_secrets(browser: Client, make_endpoint):

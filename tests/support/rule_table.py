@@ -12,7 +12,7 @@ import pytest
 
 from serving_ui.catalogue.upstream import UnsupportedRequest
 from tests.support.rule_columns import COLUMNS, Column
-from tests.support.vendor_requests import Call, Result, Turn
+from tests.support.vendor_requests import ToolCall, ToolResult, Turn
 
 BEDROCK = tuple(each.name for each in COLUMNS if each.name.startswith("bedrock"))
 NO_TEXT_BESIDE_TOOLS = ("bedrock-cohere", "bedrock-ai21labs", "bedrock-grok")
@@ -70,10 +70,10 @@ def without_ids(turns: list[Turn]) -> list[Turn]:
 
     def bare(item: Any) -> Any:
         match item:
-            case Call():
-                return Call("", item.name, item.arguments)
-            case Result():
-                return Result("", item.content)
+            case ToolCall():
+                return ToolCall("", item.name, item.arguments)
+            case ToolResult():
+                return ToolResult("", item.content)
         return item
 
     return [tuple(bare(item) for item in turn) for turn in turns]
@@ -114,4 +114,4 @@ def for_columns(columns: tuple[str, ...], cell: Any) -> dict[str, Any]:
 
 
 def results(*pairs: tuple[str, str]) -> Turn:
-    return ("results", *(Result(call_id, content) for call_id, content in pairs))
+    return ("results", *(ToolResult(call_id, content) for call_id, content in pairs))

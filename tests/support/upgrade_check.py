@@ -1,6 +1,6 @@
 """Checks that the previous version works with the newest tables: `python -m tests.support.upgrade_check '{"app": "migration"}'` on an empty database.
 
-Stops before each migration after the given ones and finds out which rows the models of that state can store. Then applies all
+Stops before each migration that comes after those of the argument and finds out which rows the models of that state can store. Then applies all
 migrations and checks that the same rows can still be stored; prints a line for each that cannot. A row has values in its required
 fields only, or also in one optional foreign key, because constraints may require one.
 """
@@ -17,7 +17,7 @@ import django
 from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-# The check begins after these migrations. They are raised when a column is removed from the tables, one version after the code
+# The check begins after these migrations. Move them forward when a column is removed from the tables, one version after the code
 # has stopped using it.
 CHECKED_AFTER: dict[str, str | None] = {
     "accounts": "0002_groups_and_service_principals",
@@ -27,7 +27,7 @@ CHECKED_AFTER: dict[str, str | None] = {
     "usage": "0001_initial",
     "vault": "0002_scope_grants",
 }
-_OF_A_TYPE: dict[type[models.Field[Any, Any]], object] = {
+_SAMPLE_VALUES: dict[type[models.Field[Any, Any]], object] = {
     models.DateTimeField: datetime(2026, 1, 1, tzinfo=UTC),
     models.JSONField: {},
     models.BooleanField: False,
@@ -44,7 +44,7 @@ def _value(field: Any) -> object:
         return _row(field.related_model)
     if field.choices:
         return field.choices[0][0]
-    return next(value for kind, value in _OF_A_TYPE.items() if isinstance(field, kind))
+    return next(value for kind, value in _SAMPLE_VALUES.items() if isinstance(field, kind))
 
 
 def _row(model: Any, foreign_key: str = "") -> Any:
@@ -95,7 +95,7 @@ def main(since: dict[str, str | None]) -> None:
                 usable = list(_usable(model))
                 if not usable:
                     found.append(
-                        f"No row of {model._meta.label} can be made before {migration}: tell this script how."
+                        f"No row of {model._meta.label} can be made before {migration}: add a sample value for its fields."
                     )
                 before += [(migration, model, foreign_key) for foreign_key in usable]
         executor.migrate([(migration.app_label, migration.name)])

@@ -16,14 +16,14 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Call:
+class ToolCall:
     id: str
     name: str
     arguments: str = "{}"
 
 
 @dataclass(frozen=True)
-class Result:
+class ToolResult:
     id: str
     content: str
 
@@ -36,7 +36,7 @@ class Picture:
     """Media type, or URL."""
 
 
-Item = str | Call | Result | Picture
+Item = str | ToolCall | ToolResult | Picture
 Turn = tuple[Any, ...]
 """(`"user"`, `"assistant"` or `"results"`, item, …)."""
 
@@ -59,7 +59,7 @@ def parse_vendor_request(provider: str, body: Json) -> VendorRequest:
 def _turns(messages: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
     turns: list[Turn] = []
     for role, items in messages:
-        for is_result, group in groupby(items, key=lambda item: isinstance(item, Result)):
+        for is_result, group in groupby(items, key=lambda item: isinstance(item, ToolResult)):
             shown = "results" if is_result else role
             if is_result and turns and turns[-1][0] == "results":
                 turns[-1] += tuple(group)
@@ -71,7 +71,7 @@ def _turns(messages: Iterator[tuple[str, list[Item]]]) -> list[Turn]:
 def _anthropic(body: Json) -> VendorRequest:
     choice = body.get("tool_choice") or {}
     messages = (
-        (each["role"], [_anthropics(block) for block in _listed(each["content"])])
+        (each["role"], [_anthropic_item(block) for block in _listed(each["content"])])
         for each in body["messages"]
     )
     return VendorRequest(
@@ -87,16 +87,16 @@ def _listed(content: Any) -> list[Json]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _anthropics(block: Json) -> Item:
+def _anthropic_item(block: Json) -> Item:
     match block["type"]:
         case "text":
             text: str = block["text"]
             return text
         case "tool_use":
-            return Call(block["id"], block["name"], json.dumps(block["input"]))
+            return ToolCall(block["id"], block["name"], json.dumps(block["input"]))
         case "tool_result":
-            inner = [_anthropics(each) for each in _listed(block.get("content") or [])]
-            return Result(block["tool_use_id"], "".join(map(_shown, inner)))
+            inner = [_anthropic_item(each) for each in _listed(block.get("content") or [])]
+            return ToolResult(block["tool_use_id"], "".join(map(_shown, inner)))
     source = block["source"]
     return Picture(source.get("url") or source["media_type"])
 
@@ -108,7 +108,9 @@ def _shown(item: Item) -> str:
 def _bedrock(body: Json) -> VendorRequest:
     config = body.get("toolConfig") or {}
     ((choice, more),) = (config.get("toolChoice") or {"": {}}).items()
-    messages = ((each["role"], [_bedrocks(block) for block in each["content"]]) for each in body["messages"])
+    messages = (
+        (each["role"], [_bedrock_item(block) for block in each["content"]]) for each in body["messages"]
+    )
     return VendorRequest(
         system="|".join(block["text"] for block in body.get("system") or ()),
         turns=_turns(messages),
@@ -118,12 +120,14 @@ def _bedrock(body: Json) -> VendorRequest:
     )
 
 
-def _bedrocks(block: Json) -> Item:
+def _bedrock_item(block: Json) -> Item:
     ((kind, content),) = block.items()
     if kind == "toolUse":
-        return Call(content["toolUseId"], content["name"], json.dumps(content["input"]))
+        return ToolCall(content["toolUseId"], content["name"], json.dumps(content["input"]))
     if kind == "toolResult":
-        return Result(content["toolUseId"], "".join(_shown(_bedrocks(each)) for each in content["content"]))
+        return ToolResult(
+            content["toolUseId"], "".join(_shown(_bedrock_item(each)) for each in content["content"])
+        )
     if kind == "image":
         return Picture("image/" + content["format"])
     return str(content)
@@ -133,7 +137,7 @@ def _google(body: Json) -> VendorRequest:
     config = ((body.get("toolConfig") or {}).get("functionCallingConfig")) or {}
     roles = {"user": "user", "model": "assistant"}
     messages = (
-        (roles[each["role"]], [_googles(part) for part in each["parts"]]) for each in body["contents"]
+        (roles[each["role"]], [_google_item(part) for part in each["parts"]]) for each in body["contents"]
     )
     declared = (tool.get("functionDeclarations") or () for tool in body.get("tools") or ())
     return VendorRequest(
@@ -145,23 +149,25 @@ def _google(body: Json) -> VendorRequest:
     )
 
 
-def _googles(part: Json) -> Item:
+def _google_item(part: Json) -> Item:
     if "functionCall" in part:
-        return Call("", part["functionCall"]["name"], json.dumps(part["functionCall"]["args"]))
+        return ToolCall("", part["functionCall"]["name"], json.dumps(part["functionCall"]["args"]))
     if "functionResponse" in part:
         response = part["functionResponse"]["response"]
         output = response.get("output")
-        return Result("", output if isinstance(output, str) and len(response) == 1 else json.dumps(response))
+        return ToolResult(
+            "", output if isinstance(output, str) and len(response) == 1 else json.dumps(response)
+        )
     if "text" in part:
         text: str = part["text"]
         return text
     return Picture((part.get("inlineData") or {}).get("mimeType") or part["fileData"]["fileUri"])
 
 
-def _openais(body: Json) -> VendorRequest:
+def _openai_shaped(body: Json) -> VendorRequest:
     """Cohere and AI21, whose messages have OpenAI's shape."""
     system = [each for each in body["messages"] if each["role"] == "system"]
-    messages = ((each["role"], list(_spelled(each))) for each in body["messages"] if each["role"] != "system")
+    messages = ((each["role"], list(_items(each))) for each in body["messages"] if each["role"] != "system")
     return VendorRequest(
         system="|".join(each["content"] for each in system),
         turns=_turns(messages),
@@ -171,10 +177,10 @@ def _openais(body: Json) -> VendorRequest:
     )
 
 
-def _spelled(message: Json) -> Iterator[Item]:
+def _items(message: Json) -> Iterator[Item]:
     content: Any = message.get("content") or []
     if message["role"] == "tool":
-        yield Result(message["tool_call_id"], content)
+        yield ToolResult(message["tool_call_id"], content)
         return
     parts: list[Json] = [{"text": content}] if isinstance(content, str) else content
     for part in parts:
@@ -183,13 +189,13 @@ def _spelled(message: Json) -> Iterator[Item]:
         else:
             yield Picture(part["image_url"]["url"].partition(";")[0].removeprefix("data:"))
     for call in message.get("tool_calls") or ():
-        yield Call(call["id"], call["function"]["name"], call["function"]["arguments"])
+        yield ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
 
 
 _PARSERS: dict[str, Callable[[Json], VendorRequest]] = {
     "anthropic": _anthropic,
     "amazon-bedrock": _bedrock,
     "google-cloud-vertex-ai": _google,
-    "cohere": _openais,
-    "ai21labs": _openais,
+    "cohere": _openai_shaped,
+    "ai21labs": _openai_shaped,
 }

@@ -24,7 +24,7 @@ from django.db.models import Count, Sum
 
 from serving_ui.gateway.spool import Spool
 from serving_ui.lib import clock
-from serving_ui.usage import ingest as step
+from serving_ui.usage import ingest as ingest_module
 from serving_ui.usage.models import Minute, Request
 from tests.usage.conftest import record
 
@@ -52,7 +52,7 @@ class Steps:
         return counted
 
 
-def take_in(*, fatal: int = 0) -> bool:
+def ingest_in_fork(*, fatal: int = 0) -> bool:
     """Ingest in a forked process; False if it was killed."""
     connections.close_all()
     process = os.fork()
@@ -62,13 +62,13 @@ def take_in(*, fatal: int = 0) -> bool:
     connection.commit = steps.counting(connection.commit)  # type: ignore[method-assign]
     Path.unlink = steps.counting(Path.unlink)  # type: ignore[method-assign]
     with connection.execute_wrapper(lambda execute, *args: steps.counting(execute)(*args)):
-        step.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
+        ingest_module.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now)
     os._exit(0)
 
 
 def main() -> None:
     call_command("migrate", interactive=False, verbosity=0)
-    step.BATCH_LINES = 3  # two batches for each file
+    ingest_module.BATCH_LINES = 3  # two batches for each file
     kills, answered, survived = 0, 0, False
     while not survived:
         spool = Spool(settings.SPOOL_FOLDER)
@@ -76,9 +76,9 @@ def main() -> None:
             answered += 1
             spool.record(record(str(answered)))
         spool.stop()
-        survived = take_in(fatal=kills + 1)
+        survived = ingest_in_fork(fatal=kills + 1)
         kills += not survived
-        take_in()
+        ingest_in_fork()
     names = Request.objects.aggregate(all=Count("pk"), different=Count("request_id", distinct=True))
     left = len(list(settings.SPOOL_FOLDER.iterdir()))
     minutes = Minute.objects.aggregate(all=Sum("requests"))["all"]

@@ -71,7 +71,7 @@ def test_a_duplicate_scope_is_refused(owner: User, admin: User):
         commands.create_scope(name="prod", actor=admin, now=clock.now())
 
 
-def test_keys_rotate_online_and_an_old_one_is_needed_until_every_secret_has_the_new_one(
+def test_keys_rotate_while_the_server_runs_and_the_old_one_is_needed_until_every_secret_has_the_new_one(
     owner: User, settings: Any
 ):
     put(owner)

@@ -30,7 +30,7 @@ from tests.support.rule_table import (
     tools,
     user,
 )
-from tests.support.vendor_requests import Call, Picture, parse_vendor_request
+from tests.support.vendor_requests import Picture, ToolCall, parse_vendor_request
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -65,13 +65,13 @@ BLANKS = [
     Row(
         "blank text beside a call",
         [user("Hi"), assistant("\n", call("a")), tool("a")],
-        [USER, ("assistant", Call("a", "f")), results(("a", "1"))],
+        [USER, ("assistant", ToolCall("a", "f")), results(("a", "1"))],
         more=tools("f"),
     ),
     Row(
         "blank part beside a call",
         [user("Hi"), assistant([text(" ")], call("a")), tool("a")],
-        [USER, ("assistant", Call("a", "f")), results(("a", "1"))],
+        [USER, ("assistant", ToolCall("a", "f")), results(("a", "1"))],
         more=tools("f"),
     ),
     Row(
@@ -113,10 +113,10 @@ BLANKS = [
     Row(
         "blank result",
         [user("Hi"), assistant(None, call("a")), tool("a", " ")],
-        [USER, ("assistant", Call("a", "f")), results(("a", "(empty)"))],
+        [USER, ("assistant", ToolCall("a", "f")), results(("a", "(empty)"))],
         {
-            "anthropic": [USER, ("assistant", Call("a", "f")), results(("a", ""))],
-            "vertex": [USER, ("assistant", Call("a", "f")), results(("a", ""))],
+            "anthropic": [USER, ("assistant", ToolCall("a", "f")), results(("a", ""))],
+            "vertex": [USER, ("assistant", ToolCall("a", "f")), results(("a", ""))],
         },
         more=tools("f"),
     ),
@@ -162,7 +162,7 @@ IMAGES = [
         Refused("messages[2].content"),
         for_columns(
             ("anthropic", "bedrock-anthropic", "bedrock-amazon"),
-            [USER, ("assistant", Call("a", "f")), results(("a", "Picture(shown='image/png')"))],
+            [USER, ("assistant", ToolCall("a", "f")), results(("a", "Picture(shown='image/png')"))],
         ),
         tools("f"),
     ),

@@ -25,7 +25,7 @@ from tests.support.rule_table import (
     tools,
     user,
 )
-from tests.support.vendor_requests import Call
+from tests.support.vendor_requests import ToolCall
 
 LONG = "a" * 100
 MCP = "mcp.files/read:now"
@@ -38,7 +38,7 @@ def turns_with_ids(*ids: str, other: tuple[str, ...], name: str = "f") -> tuple[
     """The turns of calls and results with these ids, and with the `other` ids for vendors that accept any text."""
 
     def turns(listed: tuple[str, ...]) -> Cell:
-        calls = ("assistant", *(Call(each, name) for each in listed))
+        calls = ("assistant", *(ToolCall(each, name) for each in listed))
         return [USER, calls, results(*((each, str(n)) for n, each in enumerate(listed)))]
 
     return turns(ids), {"cohere": turns(other), "ai21": turns(other)}
@@ -113,7 +113,7 @@ IDS = [
             *[
                 turn
                 for each in ("a", "a-2")
-                for turn in (("assistant", Call(each, "f")), results((each, "0")))
+                for turn in (("assistant", ToolCall(each, "f")), results((each, "0")))
             ],
         ],
         more=tools("f"),
@@ -140,19 +140,25 @@ IDS = [
     Row(
         "results in another order",
         call_messages("a", "b", answered=("b", "a")),
-        [USER, ("assistant", Call("a", "f"), Call("b", "f")), results(("b", "0"), ("a", "1"))],
-        {"vertex": [USER, ("assistant", Call("a", "f"), Call("b", "f")), results(("a", "1"), ("b", "0"))]},
+        [USER, ("assistant", ToolCall("a", "f"), ToolCall("b", "f")), results(("b", "0"), ("a", "1"))],
+        {
+            "vertex": [
+                USER,
+                ("assistant", ToolCall("a", "f"), ToolCall("b", "f")),
+                results(("a", "1"), ("b", "0")),
+            ]
+        },
         tools("f"),
     ),
     Row(
         "a result after what the user adds",
         [user("Hi"), assistant(None, call("a")), user("Quick!"), tool("a")],
-        [USER, ("assistant", Call("a", "f")), results(("a", "1")), ("user", "Quick!")],
+        [USER, ("assistant", ToolCall("a", "f")), results(("a", "1")), ("user", "Quick!")],
         for_columns(
             NO_TEXT_BESIDE_TOOLS,
             [
                 USER,
-                ("assistant", Call("a", "f")),
+                ("assistant", ToolCall("a", "f")),
                 results(("a", "1")),
                 ("assistant", "."),
                 ("user", "Quick!"),
@@ -163,14 +169,14 @@ IDS = [
     Row(
         "text beside calls and results",
         [user("Hi"), assistant("Wait.", call("a")), tool("a"), user("Well?")],
-        [USER, ("assistant", "Wait.", Call("a", "f")), results(("a", "1")), ("user", "Well?")],
+        [USER, ("assistant", "Wait.", ToolCall("a", "f")), results(("a", "1")), ("user", "Well?")],
         for_columns(
             NO_TEXT_BESIDE_TOOLS,
             [
                 USER,
                 ("assistant", "Wait."),
                 ("user", "."),
-                ("assistant", Call("a", "f")),
+                ("assistant", ToolCall("a", "f")),
                 results(("a", "1")),
                 ("assistant", "."),
                 ("user", "Well?"),
@@ -182,7 +188,7 @@ IDS = [
 
 
 def named(name: str) -> Cell:
-    return [USER, ("assistant", Call("a", name)), results(("a", "1"))]
+    return [USER, ("assistant", ToolCall("a", name)), results(("a", "1"))]
 
 
 def forced(name: str) -> dict[str, Any]:
@@ -263,7 +269,7 @@ IN_WORDS = {
 
 
 def as_it_was(name: str, call_id: str) -> Cell:
-    called = Call(call_id, name, '{"a": 1}')
+    called = ToolCall(call_id, name, '{"a": 1}')
     return [USER, ("assistant", "Wait.", called), results((call_id, "rain")), ("user", "Sum it up.")]
 
 
@@ -307,7 +313,7 @@ def called_with(arguments: Any) -> list[dict[str, Any]]:
 
 
 def written(arguments: str) -> Cell:
-    return [USER, ("assistant", Call("a", "f", arguments)), results(("a", "1"))]
+    return [USER, ("assistant", ToolCall("a", "f", arguments)), results(("a", "1"))]
 
 
 ARGUMENTS = [
@@ -343,8 +349,8 @@ ARGUMENTS = [
     Row(
         "numbers that JSON does not have, in a result",
         [user("Hi"), assistant(None, call("a")), tool("a", '{"x": NaN, "y": 1e400}')],
-        [USER, ("assistant", Call("a", "f")), results(("a", '{"x": NaN, "y": 1e400}'))],
-        {"vertex": [USER, ("assistant", Call("a", "f")), results(("a", '{"x": null, "y": null}'))]},
+        [USER, ("assistant", ToolCall("a", "f")), results(("a", '{"x": NaN, "y": 1e400}'))],
+        {"vertex": [USER, ("assistant", ToolCall("a", "f")), results(("a", '{"x": null, "y": null}'))]},
         tools("f"),
     ),
 ]
@@ -380,5 +386,5 @@ def test_different_ids_and_names_stay_different(texts: list[str]):
     for column in COLUMNS:
         request = column.vendor_request({"messages": messages, **tools(*names)})
         assert len(set(request.tools)) == len(names)
-        calls = [item for item in request.turns[1] if isinstance(item, Call)]
+        calls = [item for item in request.turns[1] if isinstance(item, ToolCall)]
         assert [item.name for item in calls] == [request.tools[n % len(names)] for n in range(len(texts))]

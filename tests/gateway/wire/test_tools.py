@@ -18,7 +18,7 @@ from tests.support.recordings import WITH_STREAM
 from tests.support.rule_columns import COLUMNS
 from tests.support.rule_table import assistant, call, tool, tools, user
 from tests.support.vendor import Answer, Vendor
-from tests.support.vendor_requests import Call, parse_vendor_request
+from tests.support.vendor_requests import ToolCall, parse_vendor_request
 
 TOOL = "mcp.files/read:now"
 HISTORY = [
@@ -68,6 +68,6 @@ def test_an_agent_continues_its_tool_calls_at_another_vendor(
     first, second = (
         parse_vendor_request(provider, each.json) for each in vendor.requests if each.path != "/token"
     )
-    known = [item for turn in second.turns for item in turn if isinstance(item, Call)]
+    known = [item for turn in second.turns for item in turn if isinstance(item, ToolCall)]
     assert [each.name for each in known] == [second.tools[1]] * 2
     assert second.turns[: len(first.turns)] == first.turns

@@ -86,7 +86,7 @@ def refusal(name: str = "chat") -> str:
 
 
 def state_after_revocations(name: str = "chat") -> tuple[str, str]:
-    """Apply changed rights to the rows; returns `ready` and `config_update` of the endpoint."""
+    """Apply changed rights to the rows of endpoints; returns `ready` and `config_update` of the endpoint."""
     assert secret_rights.apply_secret_rights(now=clock.now())
     row = Endpoint.objects.get(name=name)
     return row.ready, row.config_update
