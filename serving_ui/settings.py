@@ -1,6 +1,6 @@
 """Settings of the whole product, read from the environment (prefix `SERVING_UI_`).
 
-One file, twelve-factor: a value that cannot be used stops the start with a sentence. Decides nothing at run time.
+An invalid value aborts the start with a message.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if len(SECRET_KEY) < 32 or len(set(SECRET_KEY)) < 5:
         "SERVING_UI_SECRET_KEY is too short to be secret. Use 32 random characters or more, such as the output of "
         "`openssl rand -base64 48`."
     )
-# One line a key, `<id> <key>`; the first line encrypts, all of them decrypt.
+# One line for each key, `<id> <key>`; the first key encrypts, all of them decrypt.
 VAULT_KEYS = (
     env.text(
         "VAULT_KEYS",
@@ -128,7 +128,7 @@ MIDDLEWARE = [
     "serving_ui.pages.in_force.InForce",
 ]
 APPEND_SLASH = False
-# Larger bodies are refused before they reach Django, so that no body is written to disk.
+# Larger request bodies are refused before they reach Django, so that Django writes no body to disk.
 CONTROL_BODY = request.BodyLimit(
     env.byte_size(
         "CONTROL_BODY_BYTES",
@@ -204,7 +204,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, as in production: tests have threads and processes, and each opens its own connection.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA / "test.sqlite3")}
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # So that an unreachable server is detected in half a minute instead of hours. Options in the address take precedence.
+    # With these, an unreachable server is detected in half a minute instead of hours. Options in the address take precedence.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 10,
         "keepalives_idle": 10,
@@ -284,7 +284,7 @@ PROVIDER_ADDRESSES = env.urls(
     "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. Requests to that host and port are allowed.",
 )
 PROVIDER_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
-# Each allows that host with that port in the outbound policy, and no other port of the host.
+# Hosts that the outbound policy allows although they are not public. An address with a port allows that port only.
 EGRESS_LISTED = (
     *env.networks(
         "EGRESS_ALLOW",
@@ -314,8 +314,7 @@ METRICS = env.choice(
     "METRICS",
     ("admin", "open"),
     about="`open` lets anybody read `/metrics`; `admin` requires the token of an admin.",
-)  # who may read /metrics
-# A collector for traces, such as http://127.0.0.1:4318.
+)
 OTLP_ENDPOINT = env.url(
     "OTLP_ENDPOINT",
     with_path=True,
@@ -326,7 +325,7 @@ CHECK_DEADLINE_SECONDS = env.integer(
     60,
     minimum=1,
     maximum=3600,
-    about="Seconds for which an update retries the credential check at a busy provider, and for which it then waits for the gateway processes.",
+    about="Seconds for which an update repeats the credential check at a busy provider; then as long again for the gateway processes to load the config.",
 )
 
 LOG_LEVELS = ("warning", "debug", "info", "error", "critical")
