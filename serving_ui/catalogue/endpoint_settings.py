@@ -57,7 +57,7 @@ class AiGateway(RequestBody):
     fallback_config: Annotated[
         Fallback | None,
         Field(
-            description="If a served entity answers 429 or 5xx or not at all, the query goes to the next served entity in the listed order, to two others at most. The first one may have processed the query, so it can be billed twice."
+            description="If a served entity answers 408, 424, 429 or 5xx or not at all, the query goes to the next served entity in the listed order, to two others at most. The first one may have processed the query, so it can be billed twice."
         ),
     ] = None
     guardrails: Annotated[

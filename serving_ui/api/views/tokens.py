@@ -72,7 +72,7 @@ class TokenInfo(TypedDict):
     token_id: str
     comment: str
     creation_time: Milliseconds
-    expiry_time: Annotated[int, Field(description="Milliseconds since 1970; -1 when it does not end.")]
+    expiry_time: Annotated[int, Field(description="Milliseconds since 1970; -1 if it never expires.")]
 
 
 class ManagedToken(TokenInfo):
@@ -178,7 +178,7 @@ def list_managed_tokens(request: ApiRequest) -> ManagedTokenList:
 @router.get(
     f"{MANAGED}/{{id}}",
     summary=_("Get anyone's access token"),
-    description=_("What is known of it; its value is not."),
+    description=_("Everything about the token but its value."),
     refusals=(403, 404),
     sdk="token_management.get",
     for_admins=True,

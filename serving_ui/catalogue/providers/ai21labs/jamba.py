@@ -3,7 +3,8 @@
 Vendor facts as of November 2026, docs.ai21.com/reference/jamba-1-6-api-ref and …/jamba-instruct-api (one system message comes
 first, then user and assistant messages alternate). The API is close to OpenAI's; responses and chunks lack `object`, `created` and
 often `model`, contents are text only, no tool can be chosen, and `n` is at most 16, and 1 in a stream. The allowed tool names and call
-ids are not documented, so those of OpenAI are used; nor are calls without tools in the request, so these are sent as text.
+ids are not documented, so those of OpenAI are used. Earlier tool calls in a request without `tools` are not documented either; they are
+sent as text.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _messages(messages: list[ChatMessage]) -> list[Json]:
     turns: list[Json] = []
     for each in messages:
         message = _message(each)
-        before = turns[-1] if turns else {"role": "tool"}
+        before = turns[-1] if turns else {"role": "tool"}  # nothing is merged into a tool message
         if message["role"] != before["role"] or message["role"] == "tool":
             turns.append(message)
             continue

@@ -46,7 +46,8 @@ _SUPPORTED = (
     "metadata",
 )
 _SUPPORTED_IN_CHAT = ("messages", "tools", "tool_choice", "response_format", "reasoning_effort", *_SUPPORTED)
-# Parameters of a maker's chat models that have OpenAI's names and are not in Converse ("Inference request parameters and response fields").
+# By maker (the company whose model Bedrock hosts): parameters of its chat models that have OpenAI's names and are not in Converse
+# ("Inference request parameters and response fields").
 _MAKERS_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "cohere": ("seed", "frequency_penalty", "presence_penalty"),
     "ai21labs": ("frequency_penalty", "presence_penalty"),
@@ -71,7 +72,7 @@ RULES = VendorRules(
     image_types=frozenset(_IMAGE_FORMATS),
     vendor_part_fields=("cache_control",),
 )
-"""The rules for all other makers. Some of their models refuse text in the same message as tool calls or results."""
+"""The rules for makers that are not in `_MAKERS_RULES`. Some of their models refuse text in the same message as tool calls or results."""
 _MAKERS_RULES: Mapping[str, VendorRules] = {
     "anthropic": replace(
         RULES, separate_tool_turns=False, image_roles=frozenset({"user", "tool"}), blank_stop_sequences=False

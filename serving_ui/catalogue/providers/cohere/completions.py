@@ -30,7 +30,7 @@ _MAX_GENERATIONS = 5
 
 
 def is_legacy(model: str) -> bool:
-    """Whether only Generate serves the model. Fine-tuned models have other ids and are chat models."""
+    """Whether only `POST /v1/generate` serves the model. Fine-tuned models have other ids and are chat models."""
     return _LEGACY.fullmatch(model) is not None
 
 
@@ -102,6 +102,7 @@ class CompletionStream:
             case "stream-end":
                 return self._end(data)
             case "stream-error":
+                # Raises a ProviderError that fits a known reason.
                 chat_response.finish_reason(data.get("finish_reason"), data.get("err"))
                 raise ProviderError(f"{data.get('err') or 'no reason given'} ({data.get('finish_reason')})")
         chunks = [self._to_text_chunk(chunk) for chunk in self._message.take(event)]

@@ -3,7 +3,7 @@
 Vendor facts as of November 2026, docs.cloud.google.com: "Generate content with the Gemini API" (contents, parts, systemInstruction),
 "Image understanding" (types of images), "Function calling" (one turn has the results of all calls of the turn before, in their order, and
 nothing else) and "Thought signatures" (Gemini 3 refuses its earlier calls without their signature; calls made by other models get the
-placeholder NO_SIGNATURE). Calls and results are matched by name and order: the field `id`, which the Gemini API has, is refused here.
+placeholder NO_SIGNATURE). Calls and results are matched by name and order: the field `id`, which the Gemini API has, is refused by Vertex AI.
 FunctionDeclaration of the REST reference has the allowed names; colons are left out, because not all models accept them. Empty texts
 are refused, and so are calls before the first user message.
 """
@@ -32,7 +32,7 @@ RULES = VendorRules(
     image_roles=frozenset({"user", "assistant"}),
 )
 NO_SIGNATURE = "skip_thought_signature_validator"
-_FIRST_WITH_SIGNATURES = 3
+_FIRST_GENERATION_WITH_SIGNATURES = 3
 _MAX_NAME_LENGTH = 255
 _DEFAULT_MEDIA_TYPE = "image/jpeg"  # if the extension is unknown; a media type is required
 _USER, _MODEL, _RESULTS = "user", "model", "results"
@@ -41,7 +41,7 @@ _USER, _MODEL, _RESULTS = "user", "model", "results"
 def contents(body: Mapping[str, Any], model: str) -> Json:
     """`contents`, and `systemInstruction` if there are system messages."""
     history = conversation.read(body, RULES)
-    signed = generation(model) >= _FIRST_WITH_SIGNATURES
+    signed = generation(model) >= _FIRST_GENERATION_WITH_SIGNATURES
     turns = conversation.merge_turns(_turn(each, signed=signed) for each in _in_order(history.messages))
     sent: Json = {
         "contents": [{"role": _MODEL if role == _MODEL else _USER, "parts": parts} for role, parts in turns]

@@ -24,7 +24,7 @@ _RENAMED = {
     "frequency_penalty": "frequencyPenalty",
     "presence_penalty": "presencePenalty",
 }
-_LENGTH = ("max_tokens", "max_completion_tokens", "stop")
+_ENDING = ("max_tokens", "max_completion_tokens", "stop")
 _CHAT = ("logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "reasoning_effort")
 _OWN_GENERATION = {
     *("topK", "responseModalities", "mediaResolution", "speechConfig", "audioTimestamp", "imageConfig"),
@@ -35,7 +35,7 @@ _OWN_GENERATION = {
 
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
-_FIRST_WITH_LEVELS = 3
+_FIRST_GENERATION_WITH_LEVELS = 3
 _MODES = {"none": "NONE", "required": "ANY"}
 
 
@@ -43,7 +43,7 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
     """The body for a chat request. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
     own = openai_request.vendor_parameters(
-        params, supported=("messages", *_RENAMED, *_LENGTH, *_CHAT), provider=NAME
+        params, supported=("messages", *_RENAMED, *_ENDING, *_CHAT), provider=NAME
     )
     config = _generation(params) | _format(params) | _logprobs(params) | _thinking(params, model)
     return _with_own(contents(params, model) | _tools(params), config, own)
@@ -52,7 +52,7 @@ def chat(body: Mapping[str, Any], model: str) -> Json:
 def completion(body: Mapping[str, Any], _model: str) -> Json:
     """The body for a completion request, whose prompt becomes one turn of the user. Raises UnsupportedRequest."""
     params = openai_request.merge_extra_params(body)
-    own = openai_request.vendor_parameters(params, supported=("prompt", *_RENAMED, *_LENGTH), provider=NAME)
+    own = openai_request.vendor_parameters(params, supported=("prompt", *_RENAMED, *_ENDING), provider=NAME)
     prompt = openai_request.single_prompt(params, RULES)
     sent: Json = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
     return _with_own(sent, _generation(params), own)
@@ -127,7 +127,7 @@ def _thinking(params: Mapping[str, Any], model: str) -> Json:
         return {}
     name: str = "thinkingLevel"
     known: Mapping[str, Any] = _LEVELS
-    if 0 < generation(model) < _FIRST_WITH_LEVELS:
+    if 0 < generation(model) < _FIRST_GENERATION_WITH_LEVELS:  # 0: an unknown model, treated like the newest
         name, known = "thinkingBudget", _BUDGETS
     if not isinstance(effort, str) or effort not in known:
         raise openai_request.refuse(
