@@ -21,7 +21,7 @@ from serving_ui.endpoints.admission import Admitted, admit
 from serving_ui.endpoints.edits import GATEWAY_SETTINGS, Columns, EndpointChanges, columns_of
 from serving_ui.endpoints.errors import UpdateInProgress, UpdateNotRunning
 from serving_ui.endpoints.events import EventKind
-from serving_ui.endpoints.lifecycle import NEW, Event
+from serving_ui.endpoints.lifecycle import NEW, Trigger
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding, Workspace
 from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.reports import permissions_of, report_endpoint, reported, state_of
@@ -128,7 +128,7 @@ def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
         if not endpoint.is_updating:
             raise UpdateNotRunning(_("No update is running, so there is nothing to cancel."))
         with reported("cancel_update", endpoint, actor=actor):
-            drop(endpoint, Event.CANCEL, actor=actor, now=now)
+            drop(endpoint, Trigger.CANCEL, actor=actor, now=now)
     return endpoint
 
 

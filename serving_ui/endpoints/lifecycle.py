@@ -1,6 +1,6 @@
 """The state machine of an endpoint as a table. No Django, no clock, no database.
 
-    ready          config_update                          event    becomes
+    ready          config_update                          trigger  becomes
     any            NOT_UPDATING, UPDATE_FAILED/_CANCELED  submit   same ready, IN_PROGRESS
     any            IN_PROGRESS                            succeed  READY, NOT_UPDATING
     any            IN_PROGRESS                            fail     same ready, UPDATE_FAILED
@@ -30,7 +30,7 @@ class Update(StrEnum):
     UPDATE_CANCELED = "UPDATE_CANCELED"
 
 
-class Event(StrEnum):
+class Trigger(StrEnum):
     SUBMIT = "submit"
     SUCCEED = "succeed"
     FAIL = "fail"
@@ -47,28 +47,28 @@ class State(NamedTuple):
 
 
 class IllegalTransition(Exception):
-    """The event does not fit the state."""
+    """The trigger does not fit the state."""
 
 
 NEW = State(Ready.NOT_READY, Update.NOT_UPDATING)
 SETTLED = (Update.NOT_UPDATING, Update.UPDATE_FAILED, Update.UPDATE_CANCELED)
 
-TABLE: dict[tuple[State, Event], State] = {}
+TABLE: dict[tuple[State, Trigger], State] = {}
 for _ready in Ready:
     _running = State(_ready, Update.IN_PROGRESS)
     for _settled in SETTLED:
-        TABLE[State(_ready, _settled), Event.SUBMIT] = _running
-    TABLE[_running, Event.SUCCEED] = State(Ready.READY, Update.NOT_UPDATING)
-    TABLE[_running, Event.FAIL] = State(_ready, Update.UPDATE_FAILED)
-    TABLE[_running, Event.CANCEL] = State(_ready, Update.UPDATE_CANCELED)
+        TABLE[State(_ready, _settled), Trigger.SUBMIT] = _running
+    TABLE[_running, Trigger.SUCCEED] = State(Ready.READY, Update.NOT_UPDATING)
+    TABLE[_running, Trigger.FAIL] = State(_ready, Update.UPDATE_FAILED)
+    TABLE[_running, Trigger.CANCEL] = State(_ready, Update.UPDATE_CANCELED)
 for _update in Update:
-    TABLE[State(Ready.READY, _update), Event.REVOKE] = State(Ready.NOT_READY, _update)
-    TABLE[State(Ready.NOT_READY, _update), Event.RESTORE] = State(Ready.READY, _update)
+    TABLE[State(Ready.READY, _update), Trigger.REVOKE] = State(Ready.NOT_READY, _update)
+    TABLE[State(Ready.NOT_READY, _update), Trigger.RESTORE] = State(Ready.READY, _update)
 
 
-def step(state: State, event: Event) -> State:
-    """The state after `event`. Raises IllegalTransition when the event does not fit."""
+def step(state: State, trigger: Trigger) -> State:
+    """The state after `trigger`. Raises IllegalTransition when the trigger does not fit."""
     try:
-        return TABLE[state, event]
+        return TABLE[state, trigger]
     except KeyError:
-        raise IllegalTransition(f"{event} does not fit {state.ready}, {state.update}") from None
+        raise IllegalTransition(f"{trigger} does not fit {state.ready}, {state.update}") from None

@@ -22,7 +22,7 @@ from serving_ui.backends.transport import Aborted, Calls
 from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.events import EventKind
-from serving_ui.endpoints.lifecycle import Event, IllegalTransition
+from serving_ui.endpoints.lifecycle import IllegalTransition, Trigger
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.resolution import Unresolved, resolve
 from serving_ui.endpoints.transitions import drop, record, succeed, swap
@@ -181,7 +181,7 @@ def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedel
         waited += ACKNOWLEDGEMENT_POLL
     with transaction.atomic(durable=True):
         if reason := bindings.first_problem(version.pk):  # a right was withdrawn after the publication
-            drop(endpoint, Event.FAIL, message=reason, now=clock())
+            drop(endpoint, Trigger.FAIL, message=reason, now=clock())
         else:
             succeed(endpoint, version, now=clock())
     return IMMEDIATELY
@@ -189,7 +189,7 @@ def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedel
 
 def _fail(endpoint: Endpoint, message: str, now: datetime) -> timedelta:
     with transaction.atomic(durable=True):
-        drop(endpoint, Event.FAIL, message=message, now=now)
+        drop(endpoint, Trigger.FAIL, message=message, now=now)
     return IMMEDIATELY
 
 

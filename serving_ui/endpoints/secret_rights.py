@@ -13,7 +13,7 @@ from django.db import transaction
 
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.errors import ConcurrentChange
-from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready
+from serving_ui.endpoints.lifecycle import IllegalTransition, Ready, Trigger
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, restore, revoke
 from serving_ui.revisions.changes import current_revision
@@ -63,7 +63,7 @@ def _try_move(move: Move, endpoint: Endpoint, now: datetime) -> bool:
 
 def _fail(endpoint: Endpoint, now: datetime) -> None:
     if reason := bindings.first_problem(endpoint.pending_id):
-        drop(endpoint, Event.FAIL, message=reason, now=now)
+        drop(endpoint, Trigger.FAIL, message=reason, now=now)
 
 
 def _revoke(endpoint: Endpoint, now: datetime) -> None:

@@ -20,7 +20,7 @@ from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import lifecycle, queries
 from serving_ui.endpoints.errors import ConcurrentChange, StaleEdit
 from serving_ui.endpoints.events import EventKind
-from serving_ui.endpoints.lifecycle import Event
+from serving_ui.endpoints.lifecycle import Trigger
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.revisions.changes import Subject, bump_revision
 
@@ -56,9 +56,9 @@ def swap(endpoint: Endpoint, **changes: Any) -> None:
         setattr(endpoint, name, value)
 
 
-def advance(endpoint: Endpoint, event: Event, **changes: Any) -> None:
-    """Applies an event of the lifecycle, by compare-and-swap. Raises lifecycle.IllegalTransition or ConcurrentChange."""
-    state = lifecycle.step(endpoint.state, event)
+def advance(endpoint: Endpoint, trigger: Trigger, **changes: Any) -> None:
+    """Applies a trigger of the lifecycle, by compare-and-swap. Raises lifecycle.IllegalTransition or ConcurrentChange."""
+    state = lifecycle.step(endpoint.state, trigger)
     swap(endpoint, ready=state.ready, config_update=state.update, **changes)
 
 
@@ -91,7 +91,7 @@ def submit(
 
     Raises lifecycle.IllegalTransition while another version is pending.
     """
-    advance(endpoint, Event.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now, **changes)
+    advance(endpoint, Trigger.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now, **changes)
     # After the swap, which locks the row, so two concurrent submits cannot use the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
     version = ConfigVersion.objects.create(
@@ -114,7 +114,7 @@ def submit(
 
 def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> None:
     """Makes the pending version the active one."""
-    advance(endpoint, Event.SUCCEED, active=version, pending=None, next_poll_at=None, lease_until=None)
+    advance(endpoint, Trigger.SUCCEED, active=version, pending=None, next_poll_at=None, lease_until=None)
     endpoint.versions.filter(outcome=Outcome.ACTIVE).update(outcome=Outcome.REPLACED)
     endpoint.versions.filter(pk=version.pk).update(outcome=Outcome.ACTIVE, settled_at=now)
     record(
@@ -127,14 +127,14 @@ def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> Non
 
 
 def drop(
-    endpoint: Endpoint, event: Event, *, message: str = "", actor: User | None = None, now: datetime
+    endpoint: Endpoint, trigger: Trigger, *, message: str = "", actor: User | None = None, now: datetime
 ) -> None:
-    """Drops the pending version after Event.FAIL or Event.CANCEL. The active version stays in service."""
+    """Drops the pending version after Trigger.FAIL or Trigger.CANCEL. The active version stays in service."""
     version = endpoint.pending
     if version is None:
         raise lifecycle.IllegalTransition("nothing is pending")
-    advance(endpoint, event, pending=None, next_poll_at=None, lease_until=None)
-    failed = event is Event.FAIL
+    advance(endpoint, trigger, pending=None, next_poll_at=None, lease_until=None)
+    failed = trigger is Trigger.FAIL
     endpoint.versions.filter(pk=version.pk).update(
         outcome=Outcome.FAILED if failed else Outcome.CANCELED, settled_at=now, message=message
     )
@@ -148,13 +148,13 @@ def drop(
 
 def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
     """Makes the endpoint NOT_READY because a secret of its active config may not be sent. `message` says which and whom to ask."""
-    advance(endpoint, Event.REVOKE)
+    advance(endpoint, Trigger.REVOKE)
     record(endpoint, EventKind.REVOKED, now=now, message=message)
 
 
 def restore(endpoint: Endpoint, *, now: datetime) -> None:
     """Makes a revoked endpoint READY again."""
-    advance(endpoint, Event.RESTORE)
+    advance(endpoint, Trigger.RESTORE)
     version = endpoint.active.number if endpoint.active else None
     record(endpoint, EventKind.RESTORED, now=now, version=version)
 

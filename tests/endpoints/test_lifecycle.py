@@ -1,4 +1,4 @@
-"""The result of every pair of state and event, listed independently of the product's table."""
+"""The result of every pair of state and trigger, listed independently of the product's table."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from itertools import product
 
 import pytest
 
-from serving_ui.endpoints.lifecycle import Event, IllegalTransition, Ready, State, Update, step
+from serving_ui.endpoints.lifecycle import IllegalTransition, Ready, State, Trigger, Update, step
 
-PAIRS = list(product(Ready, Update, Event))
+PAIRS = list(product(Ready, Update, Trigger))
 ENDS = {
-    Event.SUCCEED: Update.NOT_UPDATING,
-    Event.FAIL: Update.UPDATE_FAILED,
-    Event.CANCEL: Update.UPDATE_CANCELED,
+    Trigger.SUCCEED: Update.NOT_UPDATING,
+    Trigger.FAIL: Update.UPDATE_FAILED,
+    Trigger.CANCEL: Update.UPDATE_CANCELED,
 }
 
 
-def fits(ready: Ready, update: Update, event: Event) -> bool:
-    if event is Event.REVOKE:
+def fits(ready: Ready, update: Update, trigger: Trigger) -> bool:
+    if trigger is Trigger.REVOKE:
         return ready is Ready.READY
-    if event is Event.RESTORE:
+    if trigger is Trigger.RESTORE:
         return ready is Ready.NOT_READY
-    return (event is Event.SUBMIT) != (update is Update.IN_PROGRESS)
+    return (trigger is Trigger.SUBMIT) != (update is Update.IN_PROGRESS)
 
 
-@pytest.mark.parametrize(("ready", "update", "event"), PAIRS)
-def test_each_pair_of_state_and_event_has_its_result(ready: Ready, update: Update, event: Event):
-    if not fits(ready, update, event):
+@pytest.mark.parametrize(("ready", "update", "trigger"), PAIRS)
+def test_each_pair_of_state_and_trigger_has_its_result(ready: Ready, update: Update, trigger: Trigger):
+    if not fits(ready, update, trigger):
         with pytest.raises(IllegalTransition):
-            step(State(ready, update), event)
+            step(State(ready, update), trigger)
         return
-    after = step(State(ready, update), event)
-    if event in (Event.REVOKE, Event.RESTORE):
-        assert after == State(Ready.READY if event is Event.RESTORE else Ready.NOT_READY, update)
-    elif event is Event.SUBMIT:
+    after = step(State(ready, update), trigger)
+    if trigger in (Trigger.REVOKE, Trigger.RESTORE):
+        assert after == State(Ready.READY if trigger is Trigger.RESTORE else Ready.NOT_READY, update)
+    elif trigger is Trigger.SUBMIT:
         assert after == State(ready, Update.IN_PROGRESS)
     else:
-        assert after == State(Ready.READY if event is Event.SUCCEED else ready, ENDS[event])
+        assert after == State(Ready.READY if trigger is Trigger.SUCCEED else ready, ENDS[trigger])
 
 
 def test_there_are_48_pairs_of_which_20_are_legal():
     assert (len(PAIRS), sum(fits(*pair) for pair in PAIRS)) == (48, 20)
 
 
-@pytest.mark.parametrize("event", [event for event in Event if event is not Event.REVOKE])
+@pytest.mark.parametrize("trigger", [trigger for trigger in Trigger if trigger is not Trigger.REVOKE])
 @pytest.mark.parametrize("update", Update)
-def test_ready_never_falls_back_because_of_an_update(update: Update, event: Event):
+def test_ready_never_falls_back_because_of_an_update(update: Update, trigger: Trigger):
     try:
-        assert step(State(Ready.READY, update), event).ready is Ready.READY
+        assert step(State(Ready.READY, update), trigger).ready is Ready.READY
     except IllegalTransition:
-        assert not fits(Ready.READY, update, event)
+        assert not fits(Ready.READY, update, trigger)

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints.lifecycle import Event
+from serving_ui.endpoints.lifecycle import Trigger
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
@@ -44,8 +44,8 @@ def settle(endpoint: Endpoint, outcome: str, message: str = "") -> Endpoint:
     if outcome == "active":
         succeed(endpoint, endpoint.pending, now=clock.now())
     else:
-        event = Event.FAIL if outcome == "failed" else Event.CANCEL
-        drop(endpoint, event, message=message, actor=endpoint.creator, now=clock.now())
+        trigger = Trigger.FAIL if outcome == "failed" else Trigger.CANCEL
+        drop(endpoint, trigger, message=message, actor=endpoint.creator, now=clock.now())
     return endpoint
 
 

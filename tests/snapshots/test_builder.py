@@ -17,7 +17,7 @@ from serving_ui.catalogue.spec import EndpointSpec, RateLimit, parse_endpoint
 from serving_ui.endpoints import bindings, commands
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
-from serving_ui.endpoints.lifecycle import Event
+from serving_ui.endpoints.lifecycle import Trigger
 from serving_ui.endpoints.models import Endpoint, SecretBinding
 from serving_ui.endpoints.permissions import Level
 from serving_ui.endpoints.secret_rights import apply_secret_rights
@@ -76,7 +76,7 @@ class World:
         if how == 1:
             succeed(endpoint, endpoint.pending, now=clock.now())
         if how == 2:
-            drop(endpoint, Event.FAIL, now=clock.now())
+            drop(endpoint, Trigger.FAIL, now=clock.now())
 
     def update(self, which: int, how: int) -> None:
         endpoint = self.endpoint(which)
