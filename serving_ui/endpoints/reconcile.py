@@ -17,7 +17,7 @@ from django.db import close_old_connections, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.backends.credential_checks import CheckOutcome, Verdict, check_credentials
 from serving_ui.backends.transport import Aborted, Calls
 from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import ConcurrentChange
@@ -70,9 +70,9 @@ def _step(endpoint_id: str, token: int, clock: Clock, calls: Calls) -> timedelta
         verdict = _worst(verdicts)
         # Meanwhile the update may have been cancelled, or another worker may have the lease.
         endpoint = _load(endpoint_id, token, pending=version)
-        if verdict.outcome is Outcome.REJECTED:
+        if verdict.outcome is CheckOutcome.REJECTED:
             return _fail(endpoint, verdict.message, clock())
-        if verdict.outcome is Outcome.RETRY:
+        if verdict.outcome is CheckOutcome.RETRY:
             return _try_later(endpoint, version, verdict, clock())
         _publish(endpoint, version, verdicts, clock())
     return _finish(endpoint, version, clock)
@@ -92,7 +92,7 @@ def _verdicts(version: ConfigVersion, calls: Calls) -> dict[str, Verdict]:
     try:
         resolved = resolve(version)
     except Unresolved as reason:
-        return {"": Verdict(Outcome.REJECTED, str(reason))}
+        return {"": Verdict(CheckOutcome.REJECTED, str(reason))}
     close_old_connections()  # so that no connection is held while a provider answers
     verdicts = {}
     for entity in resolved.served_entities:
@@ -157,7 +157,7 @@ def _publish(
         )
         _restart_deadline(version)
         for name, verdict in verdicts.items():
-            kind = EventKind.VERIFIED if verdict.outcome is Outcome.VERIFIED else EventKind.UNVERIFIED
+            kind = EventKind.VERIFIED if verdict.outcome is CheckOutcome.VERIFIED else EventKind.UNVERIFIED
             record(endpoint, kind, now=now, entity=name, message=verdict.message)
 
 

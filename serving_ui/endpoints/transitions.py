@@ -24,7 +24,6 @@ from serving_ui.endpoints.lifecycle import Trigger
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.revisions.changes import Subject, bump_revision
 
-Outcome = ConfigVersion.Outcome
 P = ParamSpec("P")
 R = TypeVar("R")
 MAX_ATTEMPTS = 5
@@ -115,8 +114,10 @@ def submit(
 def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> None:
     """Makes the pending version the active one."""
     advance(endpoint, Trigger.SUCCEED, active=version, pending=None, next_poll_at=None, lease_until=None)
-    endpoint.versions.filter(outcome=Outcome.ACTIVE).update(outcome=Outcome.REPLACED)
-    endpoint.versions.filter(pk=version.pk).update(outcome=Outcome.ACTIVE, settled_at=now)
+    endpoint.versions.filter(outcome=ConfigVersion.Outcome.ACTIVE).update(
+        outcome=ConfigVersion.Outcome.REPLACED
+    )
+    endpoint.versions.filter(pk=version.pk).update(outcome=ConfigVersion.Outcome.ACTIVE, settled_at=now)
     record(
         endpoint,
         EventKind.SUCCEEDED,
@@ -136,7 +137,9 @@ def drop(
     advance(endpoint, trigger, pending=None, next_poll_at=None, lease_until=None)
     failed = trigger is Trigger.FAIL
     endpoint.versions.filter(pk=version.pk).update(
-        outcome=Outcome.FAILED if failed else Outcome.CANCELED, settled_at=now, message=message
+        outcome=ConfigVersion.Outcome.FAILED if failed else ConfigVersion.Outcome.CANCELED,
+        settled_at=now,
+        message=message,
     )
     if version.published_revision:
         bump_revision(

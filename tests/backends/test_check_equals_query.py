@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from google.auth import jwt
 
-from serving_ui.backends.local import Outcome, Verdict, check_credentials
+from serving_ui.backends.credential_checks import CheckOutcome, Verdict, check_credentials
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.spec import ServedEntity, parse_config
 from serving_ui.catalogue.upstream import Addresses
@@ -108,7 +108,7 @@ def test_a_check_sends_the_same_credentials_as_a_query(
     vendor.set_answers(Answer.json({"access_token": "issued-token", "expires_in": 3600}), at="token")
     vendor.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
     vendor.set_answers(Answer.json({}), at="/")
-    assert check(entity, all_addresses(vendor.url)).outcome is Outcome.VERIFIED
+    assert check(entity, all_addresses(vendor.url)).outcome is CheckOutcome.VERIFIED
     checked = [each for each in vendor.requests if "/latest/" not in each.path]
     vendor.requests.clear()
     query(gateway, entity, all_addresses(vendor.url))
@@ -159,7 +159,7 @@ def test_an_error_that_fails_every_query_fails_the_check(
     verdict = check(entity, all_addresses(vendor.url))
     answer = query(gateway, entity, all_addresses(vendor.url))
     assert answer.status_code == 400
-    assert verdict.outcome is Outcome.REJECTED
+    assert verdict.outcome is CheckOutcome.REJECTED
     assert ("redirect" in verdict.message) == ("redirect" in answer.json()["message"])
     assert ("No such key." in verdict.message) == ("No such key." in answer.json()["message"])
     assert KEY not in verdict.message + answer.text
@@ -175,11 +175,11 @@ def test_a_missing_instance_profile_fails_the_check(
     verdict = check(entity, all_addresses(metadata.url))
     answer = query(gateway, entity, all_addresses(metadata.url))
     assert answer.status_code == 400
-    assert verdict.outcome is Outcome.REJECTED
+    assert verdict.outcome is CheckOutcome.REJECTED
     assert answer.json()["message"] in verdict.message
     metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
     verdict = check(entity, all_addresses(metadata.url))
-    assert verdict.outcome is Outcome.REJECTED
+    assert verdict.outcome is CheckOutcome.REJECTED
     assert "this machine has none" in verdict.message
 
 
@@ -189,7 +189,7 @@ def test_a_busy_token_server_is_retried_by_the_check(vendor: Vendor, gateway: Ga
     for status in (408, 429, 500, 503):
         vendor.set_answers(Answer.json({}, status=status, headers={"Retry-After": "7"}), at="token")
         verdict = check(entity, all_addresses(vendor.url))
-        assert (verdict.outcome, verdict.retry_after) == (Outcome.RETRY, 7)
+        assert (verdict.outcome, verdict.retry_after) == (CheckOutcome.RETRY, 7)
         assert query(gateway, entity, all_addresses(vendor.url)).status_code == 503
 
 
@@ -199,5 +199,5 @@ def test_an_invalid_token_reply_fails_the_check_and_the_query(vendor: Vendor, ga
     answers: list[Any] = [{"access_token": ["a"]}, {"access_token": ""}, {}, [], "x"]
     for content in (*answers, {"access_token": "a", "expires_in": {}}):
         vendor.set_answers(Answer(200, {}, (json.dumps(content).encode(),)), at="token")
-        assert check(entity, all_addresses(vendor.url)).outcome is Outcome.REJECTED
+        assert check(entity, all_addresses(vendor.url)).outcome is CheckOutcome.REJECTED
         assert query(gateway, entity, all_addresses(vendor.url)).status_code == 400

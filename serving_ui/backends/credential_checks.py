@@ -39,7 +39,7 @@ MAX_BYTES = 64 * 1024  # of a response are read; only an error message is needed
 MAX_MESSAGE_CHARS = 500
 
 
-class Outcome(IntEnum):
+class CheckOutcome(IntEnum):
     """The outcome of a check; a greater value is worse."""
 
     VERIFIED = 0
@@ -52,7 +52,7 @@ class Outcome(IntEnum):
 class Verdict:
     """An outcome with its reason as a sentence, which quotes the provider's error message if there is one."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     message: str = ""
     retry_after: int = 0  # seconds
 
@@ -64,9 +64,9 @@ def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call)
     try:
         request = provider.check(external.config, external.name, external.task, addresses)
     except SecretUnusable as error:
-        return Verdict(Outcome.REJECTED, str(error))
+        return Verdict(CheckOutcome.REJECTED, str(error))
     if request is None:
-        return Verdict(Outcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
+        return Verdict(CheckOutcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
     try:
         request = _authorize(request, call)
@@ -101,26 +101,26 @@ def _verdict_on_response(response: ProviderResponse, provider: Provider, secrets
     status, label = response.status, provider.label
     if status < 300 and "html" in response.headers.get("content-type", "").lower():
         return Verdict(
-            Outcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
+            CheckOutcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
         )
     content = response.read_start(max_bytes=MAX_BYTES)
     if status < 300:
         failed = _reported_failure(content)
         if failed is None:
-            return Verdict(Outcome.VERIFIED)
+            return Verdict(CheckOutcome.VERIFIED)
         status = failed.status
     elif status < 400:
         return Verdict(
-            Outcome.REJECTED,
+            CheckOutcome.REJECTED,
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
     words = provider_message(content, secrets=secrets, max_chars=MAX_MESSAGE_CHARS)
     message = f"{label} answered {status}: {words}"
     if status in provider.check_refused:
-        return Verdict(Outcome.REJECTED, f"{message} Check the credentials and update.")
+        return Verdict(CheckOutcome.REJECTED, f"{message} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(Outcome.RETRY, message, ceil(min(retry_after_seconds(response.headers) or 0, 60)))
-    return Verdict(Outcome.UNVERIFIED, message)
+        return Verdict(CheckOutcome.RETRY, message, ceil(min(retry_after_seconds(response.headers) or 0, 60)))
+    return Verdict(CheckOutcome.UNVERIFIED, message)
 
 
 def _reported_failure(content: bytes) -> ProviderError | None:
@@ -134,12 +134,14 @@ def _reported_failure(content: bytes) -> ProviderError | None:
 def _verdict_on_error(problem: Exception, label: str) -> Verdict:
     """The verdict on an error without a response. Errors that the gateway does not retry are not retried here either."""
     if isinstance(problem, EgressRefused):
-        return Verdict(Outcome.REJECTED, str(problem))
+        return Verdict(CheckOutcome.REJECTED, str(problem))
     if isinstance(problem, GatewayError):  # there is no token, or no signature
-        outcome = Outcome.RETRY if problem.status >= 500 else Outcome.REJECTED
+        outcome = CheckOutcome.RETRY if problem.status >= 500 else CheckOutcome.REJECTED
         return Verdict(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
     if isinstance(problem, InvalidUpstreamRequest | CertificateInvalid):
-        return Verdict(Outcome.REJECTED, f"{label} cannot be called: {problem}. Correct it and update.")
+        return Verdict(CheckOutcome.REJECTED, f"{label} cannot be called: {problem}. Correct it and update.")
     if isinstance(problem, TimedOut):
-        return Verdict(Outcome.RETRY, f"{label} did not answer in time.")
-    return Verdict(Outcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network.")
+        return Verdict(CheckOutcome.RETRY, f"{label} did not answer in time.")
+    return Verdict(
+        CheckOutcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network."
+    )
