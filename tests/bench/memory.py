@@ -15,7 +15,7 @@ from tests.support.product import Product
 from tests.support.waiting import command_line, pass_time
 
 SECONDS = 30.0
-PARTS = ("management.supervise", "reaper_script", "serving_ui.server", "--quiet worker", "--quiet beat")
+PARTS = ("management.up_process", "reaper_script", "serving_ui.server", "--quiet worker", "--quiet beat")
 
 
 def megabytes(process: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
 from serving_ui.management import data_folder, prepare
-from serving_ui.management.supervise import become_supervisor
+from serving_ui.management.up_process import become_supervisor
 from serving_ui.server import address, ports
 from serving_ui.server.address import ListenAddress
 

@@ -1,6 +1,6 @@
-"""The supervisor that `manage.py up` replaces itself with after the preparation; without Django, which saves 50 MB.
+"""The process that `manage.py up` becomes after the preparation: a `processes.supervisor.Supervisor` of server, worker and beat.
 
-`become_supervisor` calls exec, so process id, umask and the lock on the data folder stay.
+It has no Django, which saves 50 MB. `become_supervisor` calls exec, so process id, umask and the lock on the data folder stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def become_supervisor(
     listeners = [each.fileno() for each in sockets]
     for file in (lock, read_end, *listeners):
         os.set_inheritable(file, True)
-    command = [sys.executable, "-P", "-m", "serving_ui.management.supervise"]
+    command = [sys.executable, "-P", "-m", "serving_ui.management.up_process"]
     command += ["--host", address.host, "--port", str(address.port), "--data-folder", data_folder]
     command += ["--ready-text", str(read_end), *(f"--listen={each}" for each in listeners)]
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the supervisor has installed its handlers
