@@ -14,13 +14,13 @@ from django.conf import settings
 from django.db import connection
 
 from serving_ui.endpoints import celery_messages, leases, reconcile_queue, worker_health
-from serving_ui.endpoints.secret_rights import SecretRightsCheck
+from serving_ui.endpoints.revocation import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.usage import ingest, retention, schedule
 
 log = logging.getLogger(__name__)
 _exporting = threading.Lock()
-secret_rights = SecretRightsCheck()
+secret_rights_check = SecretRightsCheck()
 
 
 @worker_shutting_down.connect
@@ -40,7 +40,7 @@ def sweep(**_newer: object) -> None:
     """Finds the endpoints that are due, so that a lost message only costs delay."""
     for endpoint_id in leases.due():
         celery_messages.send_reconcile(endpoint_id)
-    secret_rights.run(now=clock.now())
+    secret_rights_check.run(now=clock.now())
     worker_health.record_heartbeat(worker_health.SWEEP)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from serving_ui.accounts.models import Group, User
 from serving_ui.catalogue.spec import ConfigSpec, parse_config
-from serving_ui.endpoints import commands, secret_rights
+from serving_ui.endpoints import commands, revocation
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
@@ -87,7 +87,7 @@ def refusal(name: str = "chat") -> str:
 
 def state_after_revocations(name: str = "chat") -> tuple[str, str]:
     """Apply changed rights to the rows of endpoints; returns `ready` and `config_update` of the endpoint."""
-    assert secret_rights.apply_secret_rights(now=clock.now())
+    assert revocation.apply_secret_rights(now=clock.now())
     row = Endpoint.objects.get(name=name)
     return row.ready, row.config_update
 

@@ -14,7 +14,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import EndpointSpec
-from serving_ui.endpoints import bindings, commands, secret_rights
+from serving_ui.endpoints import bindings, commands, revocation
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, SecretBinding
 from serving_ui.lib import clock
 from serving_ui.revisions import changes, gateways
@@ -336,16 +336,16 @@ def test_an_update_to_another_secret_makes_a_revoked_endpoint_ready(
 
 def test_a_sweep_applies_missed_changes_once(owner: User, reader: User, deploy: Any):
     deploy(reader)
-    look = secret_rights.SecretRightsCheck()
+    look = revocation.SecretRightsCheck()
     look.run(now=clock.now())
     ScopeGrant.objects.all()._raw_delete(using="default")  # without a revision
     look.run(now=clock.now())
     assert Endpoint.objects.get().ready == "READY"
-    secret_rights.SecretRightsCheck().run(now=clock.now())  # as in another worker, or after a restart
+    revocation.SecretRightsCheck().run(now=clock.now())  # as in another worker, or after a restart
     assert Endpoint.objects.get().ready == "NOT_READY"
     generation = Endpoint.objects.get().generation
     for _again in range(2):
-        assert secret_rights.apply_secret_rights(now=clock.now())
+        assert revocation.apply_secret_rights(now=clock.now())
     assert Endpoint.objects.get().generation == generation
     assert secret_scenario.event_types().count("ENDPOINT_REVOKED_EVENT") == 1
 
@@ -368,9 +368,9 @@ def test_a_sweep_needs_a_constant_number_of_queries(
     for number in range(3):
         deploy(reader, f"a{number}")
         deploy(owner, f"b{number}")
-    secret_rights.apply_secret_rights(now=clock.now())
+    revocation.apply_secret_rights(now=clock.now())
     with django_assert_num_queries(3):
-        assert secret_rights.apply_secret_rights(now=clock.now())
+        assert revocation.apply_secret_rights(now=clock.now())
     builder = SnapshotBuilder()
     builder.build()
     secret_scenario.withdraw(owner, reader)

@@ -13,7 +13,7 @@ from django.db import connection
 from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import EndpointSpec, parse_field
-from serving_ui.endpoints import commands, secret_rights, takeover
+from serving_ui.endpoints import commands, revocation, takeover
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
@@ -100,7 +100,7 @@ def test_concurrent_changes_of_rights_are_applied_without_deadlock(
         lambda: directory.change_members(group=group, add=[teammate.pk], actor=admin),
         lambda: directory.change_members(group=group, remove=[teammate.pk], actor=admin),
         lambda: takeover.take_over(name="chat", actor=owner, now=clock.now()),
-        lambda: secret_rights.apply_secret_rights(now=clock.now()),
+        lambda: revocation.apply_secret_rights(now=clock.now()),
     ]
 
     def race(change: Callable[[], object]) -> None:
@@ -116,6 +116,6 @@ def test_concurrent_changes_of_rights_are_applied_without_deadlock(
     directory.change_principal(user=teammate, active=True, actor=admin)
     secret_scenario.let_read(owner, teammate)
     secret_scenario.rotate(owner, "last")
-    assert secret_rights.apply_secret_rights(now=clock.now())
+    assert revocation.apply_secret_rights(now=clock.now())
     for name in ("chat", "other"):
         assert (secret_scenario.sent_key(name), Endpoint.objects.get(name=name).ready) == ("last", "READY")

@@ -20,7 +20,7 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.lifecycle import Trigger
 from serving_ui.endpoints.models import Endpoint, SecretBinding
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.secret_rights import apply_secret_rights
+from serving_ui.endpoints.revocation import apply_secret_rights
 from serving_ui.endpoints.transitions import drop, succeed
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Conflict, NotFound, Refusal

@@ -1,7 +1,8 @@
-"""Keeps the state of endpoints consistent with the rights on secrets: an endpoint whose active config has a secret that may not be
-sent becomes NOT_READY, and READY again when it may. Gateways do not wait for this: snapshots are built from the rights themselves.
+"""Adapts the state of endpoints to the rights on secrets. An endpoint whose active config has a secret that may not be sent
+(`bindings.problem`) becomes NOT_READY, and READY again when it may; a pending config with such a secret fails.
 
-Level-triggered: it compares the current rows, so a run that is lost, repeated or late does no harm.
+Gateways do not wait for this: snapshots are built from the rights themselves. Level-triggered: it compares the current rows, so a run
+that is lost, repeated or late does no harm.
 """
 
 from __future__ import annotations
