@@ -61,8 +61,10 @@ class ServingUI(AppConfig):
         from serving_ui import celery, checks  # noqa: F401 -- registers the Celery app and the system checks
 
         post_save.connect(
-            _follow_activity, sender=apps.get_model("accounts.User"), dispatch_uid="values-of-the-deactivated"
-        )  # before the revision is raised: see `bindings.follow_activity`
+            _freeze_or_release_values,
+            sender=apps.get_model("accounts.User"),
+            dispatch_uid="values-of-the-deactivated",
+        )  # before the revision is raised: see `bindings.freeze_or_release_values`
         for name, (kind, subject) in FOLLOWED.items():
             model = apps.get_model(name)
             receiver = _make_receiver(kind, subject, changes_rights=name in CHANGES_RIGHTS)
@@ -89,13 +91,13 @@ def create_built_in(apps: Apps = apps, **_signal: object) -> None:
         bump_revision()
 
 
-def _follow_activity(
+def _freeze_or_release_values(
     instance: Any, created: bool, update_fields: frozenset[str] | None = None, **_signal: object
 ) -> None:
     from serving_ui.endpoints import bindings
 
     if not created and (update_fields is None or "is_active" in update_fields):
-        bindings.follow_activity(user=instance)
+        bindings.freeze_or_release_values(user=instance)
 
 
 def _make_receiver(

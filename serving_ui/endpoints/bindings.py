@@ -162,7 +162,7 @@ def copy_binding(row: Bound, path: Path) -> SecretBinding:
 
 
 @transaction.atomic
-def follow_activity(*, user: User) -> None:
+def freeze_or_release_values(*, user: User) -> None:
     """When a user is deactivated, copies the current values of the secrets that are sent on the user's right; deletes the copies when
     the user is active again.
 
@@ -171,7 +171,7 @@ def follow_activity(*, user: User) -> None:
     """
     authorised = SecretBinding.objects.filter(authoriser=user)
     if user.is_active:
-        delete_held_values(authorised.filter(held__isnull=False))
+        delete_frozen_values(authorised.filter(held__isnull=False))
         return
     rows = list(authorised.filter(IS_CURRENT, held=None))
     current = StoredSecret.objects.select_for_update(no_key=True).filter(
@@ -184,7 +184,7 @@ def follow_activity(*, user: User) -> None:
             row.save(update_fields=["held"])
 
 
-def delete_held_values(rows: QuerySet[SecretBinding]) -> None:
+def delete_frozen_values(rows: QuerySet[SecretBinding]) -> None:
     """Deletes the values that these bindings hold."""
     if held := dict(rows.values_list("pk", "held")):
         vault.forget(ids=held.values())

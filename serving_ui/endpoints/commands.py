@@ -27,7 +27,7 @@ from serving_ui.endpoints.permissions import Action
 from serving_ui.endpoints.reports import permissions_of, report_endpoint, reported, state_of
 from serving_ui.endpoints.transitions import (
     drop,
-    record,
+    record_event,
     refuse_stale,
     retry_on_concurrent_change,
     submit,
@@ -60,7 +60,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 **columns.values,
             )
             submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
-            record(endpoint, EventKind.CREATED, now=now, actor=actor)
+            record_event(endpoint, EventKind.CREATED, now=now, actor=actor)
             bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways answer "not ready", not "unknown"
             celery_messages.reconcile_on_commit(endpoint.pk)
             report_endpoint("create_endpoint", endpoint, actor=actor, before=None, after=state_of(endpoint))
@@ -83,7 +83,7 @@ def edit_endpoint(
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if changes.config:
-            _refuse_running(endpoint)
+            _refuse_while_updating(endpoint)
         refuse_stale(endpoint, generation)
         columns = columns_of(endpoint, changes)
         with reported("edit_endpoint", endpoint, actor=actor):
@@ -94,7 +94,7 @@ def edit_endpoint(
             elif columns.values:
                 swap(endpoint, modified_at=now, **columns.values)
         for kind in columns.events:
-            record(endpoint, kind, now=now, actor=actor)
+            record_event(endpoint, kind, now=now, actor=actor)
         if GATEWAY_SETTINGS.intersection(columns.events):
             bump_revision(Subject.ENDPOINT, endpoint.pk)
     return endpoint
@@ -116,7 +116,7 @@ def _submit_config(
 def _submit(endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any) -> None:
     """Makes the config pending, together with other `changes` of columns, and has it deployed after the commit."""
     version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now, **changes)
-    record(endpoint, EventKind.SUBMITTED, now=now, actor=actor, version=version.number)
+    record_event(endpoint, EventKind.SUBMITTED, now=now, actor=actor, version=version.number)
     celery_messages.reconcile_on_commit(endpoint.pk)
 
 
@@ -137,7 +137,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
     """Makes an earlier config pending again, as a new version; the newest one if `number` is not given."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        _refuse_running(endpoint)
+        _refuse_while_updating(endpoint)
         versions = list(queries.versions(endpoint=endpoint))
         chosen = next((v for v in versions if number in (None, v.number)), None)
         if chosen is None:
@@ -157,7 +157,7 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
         swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
         found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
         vault.forget(ids={s.stored_id for s in found if s.stored_id})
-        bindings.delete_held_values(
+        bindings.delete_frozen_values(
             SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False)
         )
         report_endpoint("delete_endpoint", endpoint, actor=actor, before=before, after=None)
@@ -193,7 +193,7 @@ def _admitted(
     return admitted
 
 
-def _refuse_running(endpoint: Endpoint) -> None:
+def _refuse_while_updating(endpoint: Endpoint) -> None:
     if endpoint.is_updating:
         number = endpoint.pending.number if endpoint.pending else "?"
         raise UpdateInProgress(

@@ -20,7 +20,7 @@ from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.models import Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import permissions_of, report_endpoint
-from serving_ui.endpoints.transitions import record, retry_on_concurrent_change, swap
+from serving_ui.endpoints.transitions import record_event, retry_on_concurrent_change, swap
 from serving_ui.revisions.changes import Subject, bump_revision
 
 
@@ -76,7 +76,9 @@ def _change(
 ) -> None:
     """Writes the grants that differ, with an event for each. Does nothing if none does."""
     problems = [
-        problem for each in changes if each.level < Level.CAN_MANAGE and (problem := _fixed(endpoint, each))
+        problem
+        for each in changes
+        if each.level < Level.CAN_MANAGE and (problem := _cannot_change(endpoint, each))
     ]
     if problems:
         raise SpecErrors(problems)
@@ -84,7 +86,7 @@ def _change(
     changed = [
         each
         for each in changes
-        if before.get(each.to, Level.NONE) != each.level and not _fixed(endpoint, each)
+        if before.get(each.to, Level.NONE) != each.level and not _cannot_change(endpoint, each)
     ]
     if not changed:
         return
@@ -93,7 +95,7 @@ def _change(
     for each in changed:
         _write(endpoint, each)
         level, principal = each.level.name, str(each.to)
-        record(endpoint, EventKind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
+        record_event(endpoint, EventKind.PERMISSIONS, now=now, actor=actor, principal=principal, level=level)
     bump_revision(Subject.ENDPOINT, endpoint.pk)
     report_endpoint(
         action,
@@ -104,7 +106,7 @@ def _change(
     )
 
 
-def _fixed(endpoint: Endpoint, change: LevelChange) -> Problem | None:
+def _cannot_change(endpoint: Endpoint, change: LevelChange) -> Problem | None:
     """Why the level cannot be changed; None if it can."""
     if change.to.pk == endpoint.creator_id:
         message = _("%(name)s created the endpoint and always has the permission to manage it.")

@@ -25,7 +25,7 @@ from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import IllegalTransition, Trigger
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.resolution import Unresolved, resolve
-from serving_ui.endpoints.transitions import drop, record, succeed, swap
+from serving_ui.endpoints.transitions import drop, record_event, succeed, swap
 from serving_ui.revisions import gateways
 from serving_ui.revisions.changes import Subject, bump_revision
 
@@ -67,7 +67,7 @@ def _step(endpoint_id: str, token: int, clock: Clock, calls: Calls) -> timedelta
         return IMMEDIATELY
     if version.published_revision is None:
         verdicts = _verdicts(version, calls)
-        verdict = _worst(verdicts)
+        verdict = _overall_verdict(verdicts)
         # Meanwhile the update may have been cancelled, or another worker may have the lease.
         endpoint = _load(endpoint_id, token, pending=version)
         if verdict.outcome is CheckOutcome.REJECTED:
@@ -101,7 +101,7 @@ def _verdicts(version: ConfigVersion, calls: Calls) -> dict[str, Verdict]:
     return verdicts
 
 
-def _worst(verdicts: Mapping[str, Verdict]) -> Verdict:
+def _overall_verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
     """The worst verdict; if there are several entities, its message starts with the name of the entity."""
     name, verdict = max(verdicts.items(), key=lambda found: found[1].outcome)
     if len(verdicts) == 1 or not verdict.message:
@@ -153,12 +153,12 @@ def _publish(
         swap(endpoint)
         version.published_revision = bump_revision(Subject.ENDPOINT, endpoint.pk)
         ConfigVersion.objects.filter(pk=version.pk).update(
-            published_revision=version.published_revision, message=_worst(verdicts).message
+            published_revision=version.published_revision, message=_overall_verdict(verdicts).message
         )
         _restart_deadline(version)
         for name, verdict in verdicts.items():
             kind = EventKind.VERIFIED if verdict.outcome is CheckOutcome.VERIFIED else EventKind.UNVERIFIED
-            record(endpoint, kind, now=now, entity=name, message=verdict.message)
+            record_event(endpoint, kind, now=now, entity=name, message=verdict.message)
 
 
 def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedelta:

@@ -19,7 +19,7 @@ from serving_ui.endpoints.lifecycle import Ready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import authorisers_of, report_endpoint
-from serving_ui.endpoints.transitions import record, restore, retry_on_concurrent_change, swap
+from serving_ui.endpoints.transitions import record_event, restore, retry_on_concurrent_change, swap
 from serving_ui.lib.refusal import NotAllowed
 from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import queries as secrets
@@ -66,10 +66,10 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
         before = {"ready": str(endpoint.ready), "secrets_sent_on_right_of": authorisers_of(endpoint)}
         swap(endpoint)
         taken_over = SecretBinding.objects.filter(pk__in=[row.pk for row in readable])
-        bindings.delete_held_values(taken_over.filter(held__isnull=False))
+        bindings.delete_frozen_values(taken_over.filter(held__isnull=False))
         taken_over.update(authoriser=actor)
         message = ", ".join(sorted({row.reference for row in readable}))
-        record(endpoint, EventKind.TAKEN_OVER, now=now, actor=actor, message=message)
+        record_event(endpoint, EventKind.TAKEN_OVER, now=now, actor=actor, message=message)
         if (
             endpoint.ready == Ready.NOT_READY
             and endpoint.active

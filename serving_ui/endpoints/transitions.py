@@ -61,7 +61,7 @@ def advance(endpoint: Endpoint, trigger: Trigger, **changes: Any) -> None:
     swap(endpoint, ready=state.ready, config_update=state.update, **changes)
 
 
-def record(
+def record_event(
     endpoint: Endpoint, kind: EventKind, *, now: datetime, actor: User | None = None, **params: Any
 ) -> None:
     """Creates the event of a change."""
@@ -118,7 +118,7 @@ def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> Non
         outcome=ConfigVersion.Outcome.REPLACED
     )
     endpoint.versions.filter(pk=version.pk).update(outcome=ConfigVersion.Outcome.ACTIVE, settled_at=now)
-    record(
+    record_event(
         endpoint,
         EventKind.SUCCEEDED,
         now=now,
@@ -146,20 +146,20 @@ def drop(
             Subject.ENDPOINT, endpoint.pk
         )  # gateways that serve it already return to the active version
     kind = EventKind.FAILED if failed else EventKind.CANCELED
-    record(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
+    record_event(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 
 
 def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
     """Makes the endpoint NOT_READY because a secret of its active config may not be sent. `message` says which and whom to ask."""
     advance(endpoint, Trigger.REVOKE)
-    record(endpoint, EventKind.REVOKED, now=now, message=message)
+    record_event(endpoint, EventKind.REVOKED, now=now, message=message)
 
 
 def restore(endpoint: Endpoint, *, now: datetime) -> None:
     """Makes a revoked endpoint READY again."""
     advance(endpoint, Trigger.RESTORE)
     version = endpoint.active.number if endpoint.active else None
-    record(endpoint, EventKind.RESTORED, now=now, version=version)
+    record_event(endpoint, EventKind.RESTORED, now=now, version=version)
 
 
 def refuse_stale(endpoint: Endpoint, generation: int | None) -> None:

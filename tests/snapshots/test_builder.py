@@ -155,7 +155,7 @@ class World:
         """Make another user the authoriser of the endpoint's secrets, as a takeover does."""
         if endpoint := self.endpoint(which):
             SecretBinding.objects.filter(version__endpoint=endpoint).update(authoriser=self.person(how))
-            bindings.follow_activity(user=self.person(how))
+            bindings.freeze_or_release_values(user=self.person(how))
             changes.bump_revision(Subject.ENDPOINT, endpoint.pk)
 
     def share(self, which: int, how: int) -> None:
