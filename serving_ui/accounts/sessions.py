@@ -21,14 +21,14 @@ class LinkBackend(BaseBackend):
 class SessionStore(db.SessionStore):
     """Django's store in the database. A request that changes something saves the session in the transaction of the change."""
 
-    is_saved = False
+    is_final = False
 
     def save(self, must_create: bool = False) -> None:
-        """Does nothing after `save_for_good`: Django's middleware saves after the commit, when the database may be unreachable."""
-        if not self.is_saved:
+        """Does nothing after `save_in_transaction`: Django's middleware saves after the commit, when the database may be unreachable."""
+        if not self.is_final:
             super().save(must_create)
 
-    def save_for_good(self) -> None:
+    def save_in_transaction(self) -> None:
         """Saves the session in the current transaction. Raises SessionInterrupted if another request ended it."""
         try:
             if self.modified and not self.is_empty():
@@ -37,10 +37,10 @@ class SessionStore(db.SessionStore):
             if isinstance(error.__context__, OperationalError | InterfaceError):
                 raise error.__context__ from None
             raise SessionInterrupted(str(error)) from None
-        self.is_saved = True
+        self.is_final = True
 
-    def hold(self) -> SessionStore:
+    def lock_and_reload(self) -> SessionStore:
         """Reads the session again and locks its row until the transaction ends."""
-        held = self.get_model_class().objects.select_for_update().filter(pk=self.session_key)
-        list(held.values_list("pk"))
+        locked = self.get_model_class().objects.select_for_update().filter(pk=self.session_key)
+        list(locked.values_list("pk"))
         return type(self)(self.session_key)

@@ -35,7 +35,7 @@ def run_once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResp
     if not isinstance(session, SessionStore):
         raise TypeError("SESSION_ENGINE is not the one of accounts.sessions.")
     if key := session.session_key:
-        session = request.session = session.hold()
+        session = request.session = session.lock_and_reload()
     mark = _mark(request)
     answered = _answered(session)
     if mark in answered:
@@ -47,7 +47,7 @@ def run_once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResp
         cookies = [morsel.OutputString() for morsel in response.cookies.values()]
         answered[mark] = [clock.now().timestamp(), response.url, cookies]
         session[ANSWERED] = dict(list(answered.items())[-MAX_REMEMBERED:])
-    session.save_for_good()
+    session.save_in_transaction()
     return response
 
 
