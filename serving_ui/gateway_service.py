@@ -62,10 +62,10 @@ class GatewayService:
             self._limits_problem,
             *(
                 partial(self.follower.worker.check_health, task)
-                for task in (worker_health.SWEEP, worker_health.INTAKE)
+                for task in (worker_health.SWEEP, worker_health.INGEST)
             ),
             *self.recorder.health_checks,
-            lambda: self.follower.outdated,
+            lambda: self.follower.newer_database_warning,
         ]  # each returns None, or a sentence for /readyz, which is public
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
@@ -152,7 +152,7 @@ class GatewayService:
             "process": self.follower.process,
             "revision": self.holder.current.revision,
             "seconds_since_sweep": _rounded(self.follower.worker.age(worker_health.SWEEP)),
-            "seconds_since_intake": _rounded(self.follower.worker.age(worker_health.INTAKE)),
+            "seconds_since_intake": _rounded(self.follower.worker.age(worker_health.INGEST)),
         }
         await answer(send, 200 if self.is_ready else 503, body)
 

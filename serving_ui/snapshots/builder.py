@@ -25,7 +25,7 @@ from serving_ui.snapshots.principals import (
 )
 from serving_ui.vault.models import ScopeGrant
 
-MAX_REPLAYED = 1000  # changes; far below the number of parameters that an SQL statement can have
+MAX_INCREMENTAL_CHANGES = 1000  # changes; far below the number of parameters that an SQL statement can have
 
 
 class SnapshotBuilder:
@@ -43,10 +43,10 @@ class SnapshotBuilder:
             if last.revision == revision:
                 return last
             changes = changes_since(last.revision)
-        if last is None or changes is None or len(changes) > MAX_REPLAYED:
+        if last is None or changes is None or len(changes) > MAX_INCREMENTAL_CHANGES:
             snapshot = self._build_all(revision)
         else:
-            snapshot = self._replay(last, _Changed.by(changes), revision)
+            snapshot = self._rebuild_changed(last, _Changed.by(changes), revision)
         self._last = snapshot
         return snapshot
 
@@ -63,19 +63,19 @@ class SnapshotBuilder:
             addresses=outbound.addresses(),
         )
 
-    def _replay(self, last: gateway.Snapshot, changed: _Changed, revision: int) -> gateway.Snapshot:
+    def _rebuild_changed(self, last: gateway.Snapshot, changed: _Changed, revision: int) -> gateway.Snapshot:
         """`last` with the changed parts rebuilt."""
-        principals, tokens = _replay_principals(last, changed)
+        principals, tokens = _rebuild_principals(last, changed)
         deactivated = changed.principals - principals.keys()
         return replace(
             last,
             revision=revision,
             principals=principals,
             tokens=tokens,
-            endpoints=self._replay_endpoints(last, changed, deactivated=deactivated),
+            endpoints=self._rebuild_endpoints(last, changed, deactivated=deactivated),
         )
 
-    def _replay_endpoints(
+    def _rebuild_endpoints(
         self, last: gateway.Snapshot, changed: _Changed, *, deactivated: set[str]
     ) -> dict[str, gateway.Endpoint]:
         ids = set(changed.endpoints)
@@ -122,7 +122,7 @@ class _Changed:
         )
 
 
-def _replay_principals(last: gateway.Snapshot, changed: _Changed) -> tuple[Principals, Tokens]:
+def _rebuild_principals(last: gateway.Snapshot, changed: _Changed) -> tuple[Principals, Tokens]:
     principals, tokens = dict(last.principals), dict(last.tokens)
     ids = changed.principals | affected_principals(last.principals, groups=changed.groups)
     if ids:
@@ -150,6 +150,6 @@ def _is_affected(entry: EndpointEntry, changed: _Changed, deactivated: set[str])
         return True
     if not entry.authorisers.isdisjoint(changed.principals):
         return True
-    if entry.limited and not entry.limited.isdisjoint(changed.groups | changed.principals):
+    if entry.limit_principals and not entry.limit_principals.isdisjoint(changed.groups | changed.principals):
         return True
     return not entry.groups.isdisjoint(changed.groups)

@@ -37,7 +37,7 @@ class EndpointEntry:
     """The secrets that its config refers to."""
     authorisers: frozenset[str]
     """Ids of the users on whose right these secrets are sent."""
-    limited: frozenset[str]
+    limit_principals: frozenset[str]
     """Ids of the users and groups that its rate limits name."""
 
 
@@ -84,7 +84,7 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
             groups=frozenset(grant.group_id for grant in grants if grant.group_id),
             references=frozenset(references_of(config)) if isinstance(config, ConfigSpec) else frozenset(),
             authorisers=values.authorisers(version) if version else frozenset(),
-            limited=limits.principals(row),
+            limit_principals=limits.principals(row),
         )
 
 

@@ -54,12 +54,12 @@ class SnapshotFollower:
         self.sure_until = math.inf
         """Monotonic. Until then changes wait for this process. Later a change may have been answered without it, so a query calls
         `catch_up` first. Infinite while the database is unreachable."""
-        self._loaded: snapshot_cache.CachedSnapshot | None = (
+        self._cached_in_service: snapshot_cache.CachedSnapshot | None = (
             None  # in service until the database has answered
         )
         self._schema = KnownMigrations()
         self._schema_checked_at = -math.inf
-        self.outdated: str | None = None
+        self.newer_database_warning: str | None = None
         """A sentence, if the database is newer than this code."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshot-follower", daemon=True)
@@ -91,10 +91,10 @@ class SnapshotFollower:
 
     def check_health(self) -> str | None:
         """A sentence for the operator if the snapshot may be out of date."""
-        if self._loaded:
+        if self._cached_in_service:
             return (
                 "The database has not answered since this process started, so it serves the snapshot cache of its data folder, "
-                f"which is {self._loaded.age:.0f} s old. Later changes are not served yet."
+                f"which is {self._cached_in_service.age:.0f} s old. Later changes are not served yet."
             )
         if not self._current_at:
             return self._problem or None
@@ -135,7 +135,7 @@ class SnapshotFollower:
         snapshot = self._builder.build()
         if snapshot is not self.holder.current:
             self.holder.replace(snapshot)
-            self._loaded = None
+            self._cached_in_service = None
             self._acknowledge(revision=snapshot.revision)
         else:
             if time.monotonic() - self._acknowledged_at >= HEARTBEAT_SECONDS:
@@ -148,10 +148,10 @@ class SnapshotFollower:
     def _check_schema(self) -> None:
         if time.monotonic() - self._schema_checked_at < SCHEMA_CHECK_SECONDS:
             return
-        self._schema_checked_at, before = time.monotonic(), self.outdated
-        self.outdated = self._schema.unknown_migrations_warning()
-        if self.outdated and self.outdated != before:
-            log.warning(self.outdated)
+        self._schema_checked_at, before = time.monotonic(), self.newer_database_warning
+        self.newer_database_warning = self._schema.unknown_migrations_warning()
+        if self.newer_database_warning and self.newer_database_warning != before:
+            log.warning(self.newer_database_warning)
 
     def _acknowledge(self, *, revision: int) -> None:
         began = time.monotonic()
@@ -161,11 +161,11 @@ class SnapshotFollower:
 
     def _serve_cached(self) -> None:
         """Puts the cached snapshot into service if this process has not read the database yet."""
-        if self.holder.current.revision or self._loaded:
+        if self.holder.current.revision or self._cached_in_service:
             return
         cached = snapshot_cache.load(path=settings.SNAPSHOT_CACHE)
         if cached and not self.holder.current.revision:
-            self._loaded = cached
+            self._cached_in_service = cached
             self.holder.replace(cached.snapshot)
 
     def _on_error(self, problem: str, error: Exception) -> None:
