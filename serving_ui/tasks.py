@@ -48,7 +48,7 @@ def sweep(**_newer: object) -> None:
 def ingest_usage(**_newer: object) -> None:
     """Stores the usage that gateways have recorded in the database."""
     if not ingest.ingest(folder=settings.SPOOL_FOLDER, clock=clock.now).failed:
-        worker_health.record_heartbeat(worker_health.INTAKE)
+        worker_health.record_heartbeat(worker_health.INGEST)
 
 
 @shared_task(name=schedule.EXPORT, ignore_result=True)

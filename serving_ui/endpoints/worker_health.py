@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from serving_ui.endpoints.models import WorkerHeartbeat
 
-SWEEP, INTAKE = "sweep", "intake"  # of due updates; of usage from the gateways' spool
+SWEEP, INGEST = "sweep", "intake"  # of due updates; of usage from the gateways' spool
 RECORD_SECONDS = 5.0  # between two writes for the same task: the sweep runs every second
 REFRESH_SECONDS = 1.0
 STALE_SECONDS = (
@@ -23,11 +23,11 @@ OVERDUE_SECONDS = 30.0
 _ADVICE = "Check that a worker, beat and the broker are running, and read their logs."
 _DONE = {
     SWEEP: "run the sweep for due updates",
-    INTAKE: "stored usage in the database",
+    INGEST: "stored usage in the database",
 }
 _CONSEQUENCE = {
     SWEEP: f"Updates may not progress. {_ADVICE}",
-    INTAKE: f"Usage waits in the data folder until then. {_ADVICE} `manage.py check_usage` names files that it cannot read.",
+    INGEST: f"Usage waits in the data folder until then. {_ADVICE} `manage.py check_usage` names files that it cannot read.",
 }
 
 _lock = threading.Lock()

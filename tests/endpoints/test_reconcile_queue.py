@@ -149,6 +149,6 @@ def test_the_worker_records_the_times_of_its_last_sweep_and_ingest(db: None):
     assert set(worker_health.heartbeat_ages()) == {worker_health.SWEEP}
     tasks.ingest_usage()
     ages = worker_health.heartbeat_ages()
-    assert set(ages) == {worker_health.SWEEP, worker_health.INTAKE}
+    assert set(ages) == {worker_health.SWEEP, worker_health.INGEST}
     assert all(-1 < age < 60 for age in ages.values())
     connection.close()

@@ -14,7 +14,7 @@ from serving_ui.endpoints.worker_health import WorkerHealth
 from serving_ui.tasks import ingest_usage, sweep
 
 pytestmark = pytest.mark.django_db
-TASKS = [worker_health.SWEEP, worker_health.INTAKE]
+TASKS = [worker_health.SWEEP, worker_health.INGEST]
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_an_ingest_that_leaves_a_file_is_not_recorded(settings: Any, tmp_path: A
     settings.SPOOL_FOLDER = tmp_path
     (tmp_path / "0.records").mkdir()
     ingest_usage()
-    assert read_health().age(worker_health.INTAKE) is None
+    assert read_health().age(worker_health.INGEST) is None
 
 
 @pytest.mark.parametrize("name", TASKS)

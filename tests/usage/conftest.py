@@ -56,6 +56,6 @@ def gateway(folder: Path) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def take_in(folder: Path, db: None) -> Callable[[], int]:
+def ingest_all(folder: Path, db: None) -> Callable[[], int]:
     """The ingest step of the worker, which returns the number of rows."""
     return lambda: ingest(folder=folder, clock=clock.now).rows

@@ -22,7 +22,7 @@ from serving_ui.usage.retention import delete_expired
 from tests.gateway.test_spool import room_for
 from tests.usage.conftest import Gateway
 
-TakeIn = Callable[[], int]
+IngestAll = Callable[[], int]
 
 
 @pytest.fixture
@@ -51,24 +51,24 @@ def test_an_empty_database_is_consistent(check: Callable[[], str]):
 
 
 def test_records_still_in_the_spool_are_counted_as_answered(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str]
 ):
     gateway.record_requests("a", "b", "c")
     assert figures(check()) == [3, 3, 0, 0, 0, 0]
-    take_in()
+    ingest_all()
     gateway.record_requests("d")
     assert figures(check()) == [4, 1, 0, 0, 3, 3]
     gateway.stop()
-    take_in()
+    ingest_all()
     assert figures(check()) == [4, 0, 0, 0, 4, 4]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_rows_can_be_written_while_the_command_counts(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ):
     gateway.record_requests("a", "b")
-    take_in()
+    ingest_all()
     compare = consistency._compare_minutes
 
     def write() -> None:
@@ -86,19 +86,19 @@ def test_rows_can_be_written_while_the_command_counts(
     assert Minute.objects.get().requests == 9
 
 
-def test_a_missing_row_is_reported(gateway: Gateway, take_in: TakeIn, check: Callable[[], str]):
+def test_a_missing_row_is_reported(gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str]):
     gateway.record_requests("a", "b")
-    take_in()
+    ingest_all()
     Request.objects.filter(request_id="a").delete()
     with pytest.raises(CommandError, match="2 rows were stored and 1 are in the table"):
         check()
 
 
 def test_a_minute_with_too_many_requests_is_named(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str]
 ):
     gateway.record_requests("a", "b")
-    take_in()
+    ingest_all()
     Minute.objects.update(requests=3)
     with pytest.raises(CommandError, match="the rows have 2 requests and 16 tokens, the minute 3 and 16"):
         check()
@@ -106,12 +106,12 @@ def test_a_minute_with_too_many_requests_is_named(
 
 @pytest.mark.parametrize("part", ["tokens_in", "tokens_cached", "tokens_cache_written", "tokens_reasoning"])
 def test_a_minute_with_other_tokens_is_named(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], part: str
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str], part: str
 ):
     gateway.record_requests(
         "a", tokens_in=900, tokens_cached=600, tokens_cache_written=200, tokens_reasoning=4
     )
-    take_in()
+    ingest_all()
     check()
     Minute.objects.update(**{part: 7})
     rows = re.escape("905 tokens (of these 600 cached, 200 written to a cache, 4 of reasoning), the minute")
@@ -120,25 +120,25 @@ def test_a_minute_with_other_tokens_is_named(
 
 
 def test_rows_lost_to_a_full_disk_are_counted(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str], folder: Path
 ):
     gateway.record_requests("a")
     with room_for(next(folder.iterdir()).stat().st_size):
         gateway.record_requests("swallowed")
     gateway.record_requests("b")
-    take_in()
+    ingest_all()
     with pytest.raises(CommandError, match="1 rows were not written"):
         check()
 
 
 def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], folder: Path
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str], folder: Path
 ):
     gateway.record_requests("a")
     gateway.stop()
     (path,) = folder.iterdir()
     path.write_text(path.read_text() + "[2,1e400]\n")
-    take_in()
+    ingest_all()
     with pytest.raises(CommandError, match="is inconsistent") as error:
         check()
     assert figures(str(error.value)) == [2, 0, 0, 1, 1, 1]
@@ -146,13 +146,13 @@ def test_lines_that_were_set_aside_are_counted_and_their_file_is_named(
 
 
 def test_old_rows_go_after_14_days_and_minutes_after_400(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str]
 ):
     now = clock.now()
     for days in (401, 20, 13, 0):
         gateway.record_requests(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.stop()
-        take_in()
+        ingest_all()
     delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"13 days", "0 days"}
     assert Minute.objects.count() == 3
@@ -160,30 +160,30 @@ def test_old_rows_go_after_14_days_and_minutes_after_400(
 
 
 def test_deleted_rows_are_not_reported_when_the_retention_is_extended(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str], settings: Any
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str], settings: Any
 ):
     now = clock.now()
     for days in (20, 0):
         gateway.record_requests(f"{days} days", at=(now - timedelta(days=days)).timestamp())
         gateway.stop()
-        take_in()
+        ingest_all()
     delete_expired(now=now)
     settings.USAGE_ROW_DAYS = 30
     assert figures(check()) == [1, 0, 0, 0, 1, 1]
 
 
 def test_files_partly_beyond_the_retention_are_consistent(
-    gateway: Gateway, take_in: TakeIn, check: Callable[[], str]
+    gateway: Gateway, ingest_all: IngestAll, check: Callable[[], str]
 ):
     """A long request is recorded after later, shorter ones, but its row is deleted before theirs."""
     now = clock.now()
     edge = (now - timedelta(days=14)).timestamp()
     for name, after in (("quick", 200), ("long", -20), ("next", 300)):
         gateway.record_requests(name, at=edge + after)
-        take_in()
+        ingest_all()
     gateway.stop()
     gateway.record_requests("today")
-    take_in()
+    ingest_all()
     delete_expired(now=now)
     assert set(Request.objects.values_list("request_id", flat=True)) == {"quick", "next", "today"}
     assert figures(check()) == [3, 0, 0, 0, 3, 3]

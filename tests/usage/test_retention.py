@@ -26,10 +26,10 @@ def plan(statement: str) -> str:
         return "\n".join(str(row[0]) for row in cursor.fetchall())
 
 
-def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callable[[], int]):
+def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, ingest_all: Callable[[], int]):
     gateway.record_requests("old", at=(clock.now() - timedelta(days=20)).timestamp())
     gateway.stop()
-    take_in()
+    ingest_all()
     SpoolFile.objects.create(name="empty", is_done=True)
     with CaptureQueriesContext(
         connection,
@@ -47,12 +47,12 @@ def test_no_step_scans_or_sorts_a_whole_table(gateway: Gateway, take_in: Callabl
         )
 
 
-def test_old_rows_are_deleted_in_batches(gateway: Gateway, take_in: Callable[[], int], monkeypatch):
+def test_old_rows_are_deleted_in_batches(gateway: Gateway, ingest_all: Callable[[], int], monkeypatch):
     monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     at = (clock.now() - timedelta(days=20)).timestamp()
     gateway.record_requests(*"abcde", at=at)
     gateway.record_requests("today")
-    take_in()
+    ingest_all()
     with CaptureQueriesContext(connection) as done:
         retention.delete_expired(now=clock.now())
     assert [row.request_id for row in Request.objects.all()] == ["today"]

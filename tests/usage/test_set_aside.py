@@ -22,7 +22,7 @@ from serving_ui.usage.models import Minute, Request, SpoolFile
 from serving_ui.usage.retention import delete_expired
 from tests.usage.conftest import Gateway, record
 
-TakeIn = Callable[[], int]
+IngestAll = Callable[[], int]
 HEADER = json.dumps({"format": 1, "fields": Record._fields})
 HUGE = "1" + "0" * 400
 
@@ -81,11 +81,11 @@ NO_ROW = {
 
 
 @pytest.mark.parametrize("strange", NO_ROW.values(), ids=NO_ROW.keys())
-def test_an_invalid_line_is_set_aside(take_in: TakeIn, folder: Path, strange: str):
+def test_an_invalid_line_is_set_aside(ingest_all: IngestAll, folder: Path, strange: str):
     before = line(1, "before")
     path = write(folder, before, strange, line(3, "after"))
     write(folder, line(1, "of another gateway"), name="1")
-    assert take_in() == 3
+    assert ingest_all() == 3
     assert names() == ["before", "after", "of another gateway"]
     (aside,) = set_aside_lines(folder)
     assert (aside["file"], aside["offset"]) == (path.name, len(HEADER) + len(before) + 2)
@@ -94,7 +94,7 @@ def test_an_invalid_line_is_set_aside(take_in: TakeIn, folder: Path, strange: st
     assert not path.exists()
     file = SpoolFile.objects.get(name=path.name)
     assert (file.rows, file.aside, file.is_done) == (2, 1, True)
-    assert take_in() == 0
+    assert ingest_all() == 0
     assert len(set_aside_lines(folder)) == 1
 
 
@@ -118,41 +118,41 @@ FITS = {
 
 
 @pytest.mark.parametrize("strange", FITS.values(), ids=FITS.keys())
-def test_values_out_of_range_are_adjusted(take_in: TakeIn, folder: Path, strange: dict[str, Any]):
+def test_values_out_of_range_are_adjusted(ingest_all: IngestAll, folder: Path, strange: dict[str, Any]):
     write(folder, line(1, "before"), line(2, "strange", **strange), line(3, "after"))
-    assert take_in() == 3
+    assert ingest_all() == 3
     assert names() == ["before", "strange", "after"]
     assert not set_aside_lines(folder)
     assert sum(Minute.objects.values_list("requests", flat=True)) == 3
 
 
 @pytest.mark.parametrize("at", [-1e18, -62_135_596_800, 0, True, 253_402_300_799, 1e18, Text("1e400"), "x"])
-def test_an_impossible_time_is_replaced_by_now(take_in: TakeIn, folder: Path, at: object):
+def test_an_impossible_time_is_replaced_by_now(ingest_all: IngestAll, folder: Path, at: object):
     """Otherwise the row would be deleted immediately, or never."""
     write(folder, line(1, at=at))
-    take_in()
+    ingest_all()
     assert abs((Request.objects.get().at - clock.now()).total_seconds()) < 60
 
 
 @pytest.mark.parametrize(
     "header", ["", "x", "3", "[" * 5000, '{"fields":3}', '{"format":1,"fields":[1]}', "x" * 10**6]
 )
-def test_lines_after_an_unreadable_header_are_set_aside(take_in: TakeIn, folder: Path, header: str):
+def test_lines_after_an_unreadable_header_are_set_aside(ingest_all: IngestAll, folder: Path, header: str):
     write(folder, line(1), line(2), header=header)
     write(folder, line(1, "of another gateway"), name="1")
-    assert take_in() == 1
+    assert ingest_all() == 1
     assert next(each["offset"] for each in set_aside_lines(folder)) == 0
     assert len(set_aside_lines(folder)) == 3
     assert SpoolFile.objects.get(name=f"0{ENDING}").aside == 3
 
 
 @pytest.mark.parametrize("old", [{"fields": Record._fields}, {"format": 0, "fields": Record._fields}])
-def test_the_header_of_an_older_gateway_is_understood(take_in: TakeIn, folder: Path, old: object):
+def test_the_header_of_an_older_gateway_is_understood(ingest_all: IngestAll, folder: Path, old: object):
     write(folder, line(1, "old"), header=json.dumps(old))
-    assert take_in() == 1
+    assert ingest_all() == 1
 
 
-def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(take_in: TakeIn, folder: Path):
+def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(ingest_all: IngestAll, folder: Path):
     newer = write(folder, line(1), header=json.dumps({"format": 2, "fields": Record._fields}))
     write(folder, line(1, "of this version"), name="1")
     done = step.ingest(folder=folder, clock=clock.now)
@@ -161,14 +161,16 @@ def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(take_in: TakeIn, fol
     assert not set_aside_lines(folder)
 
 
-def test_a_line_is_not_read_before_its_header_is_complete(take_in: TakeIn, gateway: Gateway, folder: Path):
+def test_a_line_is_not_read_before_its_header_is_complete(
+    ingest_all: IngestAll, gateway: Gateway, folder: Path
+):
     gateway.record_requests("a")
     (path,) = folder.iterdir()
     content = path.read_bytes()
     path.write_bytes(content[:20])
-    assert take_in() == 0
+    assert ingest_all() == 0
     path.write_bytes(content)
-    assert take_in() == 1
+    assert ingest_all() == 1
     assert not set_aside_lines(folder)
 
 
@@ -192,12 +194,12 @@ def refusing(condition: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("places", [{0}, {999}, {500}, {1, 2, 700}, set(range(0, 1000, 100))])
 def test_lines_that_only_the_database_refuses_are_set_aside_out_of_a_thousand(
-    take_in: TakeIn, gateway: Gateway, folder: Path, places: set[int]
+    ingest_all: IngestAll, gateway: Gateway, folder: Path, places: set[int]
 ):
     for place in range(1000):
         gateway.record_requests(str(place), model="refused" if place in places else "")
     with refusing("NEW.model = 'refused'") as word:
-        assert take_in() == 1000 - len(places)
+        assert ingest_all() == 1000 - len(places)
     assert names() == [str(place) for place in range(1000) if place not in places]
     assert {json.loads(each["line"])[1] for each in set_aside_lines(folder)} == set(map(str, places))
     assert all(word in each["reason"] for each in set_aside_lines(folder))
@@ -205,11 +207,11 @@ def test_lines_that_only_the_database_refuses_are_set_aside_out_of_a_thousand(
     file = SpoolFile.objects.get()
     assert (file.answered, file.rows, file.aside) == (1000, 1000 - len(places), len(places))
     gateway.record_requests("next")
-    assert take_in() == 1
+    assert ingest_all() == 1
 
 
 def test_a_database_that_refuses_every_row_sets_nothing_aside(
-    take_in: TakeIn, gateway: Gateway, folder: Path
+    ingest_all: IngestAll, gateway: Gateway, folder: Path
 ):
     """The lines are not at fault, so they stay in the spool until the database works again."""
     gateway.record_requests("a", "b", "c")
@@ -217,46 +219,46 @@ def test_a_database_that_refuses_every_row_sets_nothing_aside(
         done = step.ingest(folder=folder, clock=clock.now)
         assert (done.rows, len(done.failed)) == (0, 1)
         assert not set_aside_lines(folder)
-    assert take_in() == 3
+    assert ingest_all() == 3
 
 
-def test_the_file_of_set_aside_lines_is_readable_by_its_owner_only(take_in: TakeIn, folder: Path):
+def test_the_file_of_set_aside_lines_is_readable_by_its_owner_only(ingest_all: IngestAll, folder: Path):
     write(folder, "<html>")
-    take_in()
+    ingest_all()
     assert stat.S_IMODE((folder / SET_ASIDE).stat().st_mode) == 0o600
 
 
 def test_the_file_of_set_aside_lines_is_bounded_and_all_lines_are_counted(
-    take_in: TakeIn, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ingest_all: IngestAll, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(set_aside, "MAX_FILE_BYTES", 1000)
     write(folder, *(f"<html>{'x' * 60}" for _ in range(30)))
-    take_in()
+    ingest_all()
     assert 0 < len(set_aside_lines(folder)) < 30
     assert (folder / SET_ASIDE).stat().st_size <= 1000
     assert SpoolFile.objects.get().aside == 30
 
 
-def test_a_line_half_written_by_a_killed_worker_is_written_again(take_in: TakeIn, folder: Path):
+def test_a_line_half_written_by_a_killed_worker_is_written_again(ingest_all: IngestAll, folder: Path):
     write(folder, "<html>")
     (folder / SET_ASIDE).write_text('{"file":"earlier","offset":1,"reason":"","line":""}\n{"file":"0.rec')
-    take_in()
+    ingest_all()
     assert [each["file"] for each in set_aside_lines(folder)] == ["earlier", f"0{ENDING}"]
 
 
-def test_a_line_that_cannot_be_set_aside_stays_in_the_spool(take_in: TakeIn, folder: Path):
+def test_a_line_that_cannot_be_set_aside_stays_in_the_spool(ingest_all: IngestAll, folder: Path):
     path = write(folder, line(1), "<html>")
     (folder / SET_ASIDE).mkdir()
     assert step.ingest(folder=folder, clock=clock.now).failed == [path.name]
     assert (Request.objects.count(), path.exists()) == (0, True)
     (folder / SET_ASIDE).rmdir()
-    assert take_in() == 1
+    assert ingest_all() == 1
     assert [each["line"] for each in set_aside_lines(folder)] == ["<html>"]
 
 
-def test_set_aside_lines_are_deleted_with_the_retention_of_rows(take_in: TakeIn, folder: Path):
+def test_set_aside_lines_are_deleted_with_the_retention_of_rows(ingest_all: IngestAll, folder: Path):
     write(folder, "<html>")
-    take_in()
+    ingest_all()
     later = clock.now() + timedelta(days=15)
     step.ingest(folder=folder, clock=lambda: later)
     assert not set_aside_lines(folder)
@@ -266,8 +268,8 @@ def test_set_aside_lines_are_deleted_with_the_retention_of_rows(take_in: TakeIn,
     assert not SpoolFile.objects.exists()
 
 
-def test_a_folder_that_cannot_be_listed_is_a_failure(take_in: TakeIn, folder: Path):
+def test_a_folder_that_cannot_be_listed_is_a_failure(ingest_all: IngestAll, folder: Path):
     """Otherwise the worker would report that it ingested everything."""
     folder.write_text("a file stands in its place")
     with pytest.raises(NotADirectoryError):
-        take_in()
+        ingest_all()

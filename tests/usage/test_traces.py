@@ -24,7 +24,7 @@ from tests.support.slow_server import slow_server
 from tests.support.waiting import wait_until
 from tests.usage.conftest import Gateway
 
-TakeIn = Callable[[], int]
+IngestAll = Callable[[], int]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -78,11 +78,11 @@ def attributes(span: Any) -> dict[str, Any]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
 
 
-def test_a_span_has_the_request_and_its_usage(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_span_has_the_request_and_its_usage(gateway: Gateway, ingest_all: IngestAll, collector: Collector):
     apart = {"tokens_cached": 2, "tokens_cache_written": 1, "tokens_reasoning": 4}
     answer = {"usage_context": {"team": "a"}, "provider": "amazon-bedrock", "total_ms": 1500.0}
     gateway.record_requests("r-1", **answer, **apart)
-    take_in()
+    ingest_all()
     assert collector.export() == 1
     (span,) = collector.spans
     span_attributes = attributes(span)
@@ -107,20 +107,20 @@ def test_a_span_has_the_request_and_its_usage(gateway: Gateway, take_in: TakeIn,
 
 
 def test_a_row_with_the_largest_numbers_does_not_block_others(
-    gateway: Gateway, take_in: TakeIn, collector: Collector
+    gateway: Gateway, ingest_all: IngestAll, collector: Collector
 ):
     figures = dict.fromkeys(("tokens_in", "tokens_out", "retries", "config_version"), 10**400)
     gateway.record_requests("largest", **figures, total_ms=1e300, first_byte_ms=1e300, overhead_ms=1e300)
     gateway.record_requests("next")
-    take_in()
+    ingest_all()
     assert collector.export() == 2
     assert {attributes(span)["serving_ui.request_id"] for span in collector.spans} == {"largest", "next"}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: TakeIn, settings: Any):
+def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, ingest_all: IngestAll, settings: Any):
     gateway.record_requests("r-1")
-    take_in()
+    ingest_all()
     with slow_server() as slow:
         settings.OTLP_ENDPOINT = f"http://127.0.0.1:{slow.port}"
         for _ in range(8):
@@ -134,11 +134,11 @@ def test_a_slow_collector_blocks_no_celery_thread(gateway: Gateway, take_in: Tak
 
 
 def test_a_stream_is_marked_with_the_time_of_its_first_token(
-    gateway: Gateway, take_in: TakeIn, collector: Collector
+    gateway: Gateway, ingest_all: IngestAll, collector: Collector
 ):
     gateway.record_requests("whole", streamed=True, first_byte_ms=250.0, total_ms=900.0)
     gateway.record_requests("refused", streamed=True, status=503, completeness="failed", first_byte_ms=30.0)
-    take_in()
+    ingest_all()
     collector.export()
     whole, refused = map(attributes, collector.spans)
     assert (whole["gen_ai.request.stream"], whole["gen_ai.response.time_to_first_chunk"]) == (True, 0.25)
@@ -146,12 +146,12 @@ def test_a_stream_is_marked_with_the_time_of_its_first_token(
     assert "gen_ai.response.time_to_first_chunk" not in refused
 
 
-def test_a_failed_query_is_an_error_span(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_failed_query_is_an_error_span(gateway: Gateway, ingest_all: IngestAll, collector: Collector):
     gateway.record_requests(
         "a", status=503, completeness="failed", error_code="TEMPORARILY_UNAVAILABLE", tokens_source="none"
     )
     gateway.record_requests("b", status=200, completeness="truncated")
-    take_in()
+    ingest_all()
     collector.export()
     first, second = collector.spans
     assert attributes(first)["error.type"] == "TEMPORARILY_UNAVAILABLE"
@@ -160,12 +160,12 @@ def test_a_failed_query_is_an_error_span(gateway: Gateway, take_in: TakeIn, coll
     assert first.status.code == second.status.code == 2
 
 
-def test_a_span_continues_the_callers_trace(gateway: Gateway, take_in: TakeIn, collector: Collector):
+def test_a_span_continues_the_callers_trace(gateway: Gateway, ingest_all: IngestAll, collector: Collector):
     gateway.record_requests("in a trace", traceparent=f"00-{TRACE}-{SPAN}-01")
     gateway.record_requests("not recorded", traceparent=f"00-{TRACE}-{SPAN}-00")
     gateway.record_requests("garbled", traceparent="00-zz-yy-01")
     gateway.record_requests("of nobody", traceparent=f"00-{'0' * 32}-{'0' * 16}-01")
-    take_in()
+    ingest_all()
     assert collector.export() == 4
     followed, garbled, nobodys = collector.spans
     assert (followed.trace_id.hex(), followed.parent_span_id.hex()) == (TRACE, SPAN)
@@ -178,23 +178,23 @@ def test_a_span_continues_the_callers_trace(gateway: Gateway, take_in: TakeIn, c
 
 
 def test_each_row_is_sent_once(
-    gateway: Gateway, take_in: TakeIn, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, ingest_all: IngestAll, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tracing, "BATCH_SIZE", 2)
     gateway.record_requests(*"abcde")
-    take_in()
+    ingest_all()
     assert [collector.export(), collector.export()] == [5, 0]
     gateway.record_requests("f")
-    take_in()
+    ingest_all()
     assert collector.export() == 1
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == list("abcdef")
 
 
 def test_spans_that_a_collector_refused_are_sent_again(
-    gateway: Gateway, take_in: TakeIn, collector: Collector
+    gateway: Gateway, ingest_all: IngestAll, collector: Collector
 ):
     gateway.record_requests("a")
-    take_in()
+    ingest_all()
     collector.status = 400
     assert collector.export() == 0
     collector.status = 200
@@ -203,11 +203,11 @@ def test_spans_that_a_collector_refused_are_sent_again(
 
 
 def test_a_collector_that_was_away_for_long_is_not_flooded(
-    gateway: Gateway, take_in: TakeIn, collector: Collector
+    gateway: Gateway, ingest_all: IngestAll, collector: Collector
 ):
     gateway.record_requests("old", "older", at=(clock.now() - timedelta(hours=2)).timestamp())
     gateway.record_requests("new")
-    take_in()
+    ingest_all()
     collector.export()
     assert [attributes(span)["serving_ui.request_id"] for span in collector.spans] == ["new"]
     assert Request.objects.count() == 3
