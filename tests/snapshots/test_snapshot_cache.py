@@ -101,7 +101,7 @@ def test_the_file_is_encrypted_and_private(settings: Any, path: Path):
 
 def test_the_file_has_the_field_names_that_other_versions_of_the_program_read(settings: Any, path: Path):
     save(snapshot(settings), path)
-    _header, *parts = (from_json(ciphers.ring().all.decrypt(line.strip())) for line in path.open("rb"))
+    _header, *parts = (from_json(ciphers.ring().all.decrypt(line)) for line in path.read_bytes().splitlines())
     endpoints = [
         endpoint for _mark, _number, kind, items in parts if kind == "endpoints" for endpoint, _ in items
     ]
