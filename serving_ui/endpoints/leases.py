@@ -103,7 +103,7 @@ class _Renewer:
                 except (
                     DatabaseError,
                     InterfaceError,
-                ) as error:  # if the database is back in time, the lease is still valid
+                ) as error:  # the lease stays valid if the next renewal is in time
                     log.warning("The lease of endpoint %s cannot be renewed: %s", each.endpoint_id, error)
                     connection.close()
         connection.close()

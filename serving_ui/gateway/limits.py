@@ -12,7 +12,7 @@ Who counts (`Mode`):
   what it admitted, and a new one changes the shares: for a minute after either, more than the limit can be admitted.
 - Each process also counts in its own windows what it admits through Redis. When Redis becomes unreachable, those windows hold
   what this process has used of its share, but not what the others used: in the first minute up to twice the limit can be admitted.
-- When Redis is back, perhaps empty, the shares are enforced beside it for another minute, so that nothing is admitted twice.
+- When Redis is reachable again, perhaps empty, the shares are enforced beside it for another minute, so that nothing is admitted twice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Limits:
         self._redis_task: asyncio.Task[None] | None = None
         self._shared: SharedWindows | None = None
         self._shares_until = 0
-        """Until then the shares are enforced beside Redis, because it has just come back."""
+        """Until then the shares are enforced beside Redis, because it has just become reachable again."""
         self._set_mode(Mode.NO_REDIS if redis is None else Mode.REDIS_DOWN)
 
     async def start(self) -> None:
@@ -179,7 +179,10 @@ class Limits:
                 continue
             if attempted.is_set():
                 self._shares_until = monotonic_ns() + WINDOW_NS
-                _log.warning("Rate limits: Redis at %s is back; the shares hold for another minute.", address)
+                _log.warning(
+                    "Rate limits: Redis at %s is reachable again; for another minute each process also enforces its share.",
+                    address,
+                )
             failures, self._shared = 0, shared
             self._set_mode(Mode.SHARED)
             attempted.set()

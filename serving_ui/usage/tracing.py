@@ -1,6 +1,6 @@
 """Sends spans of requests to a collector (OTLP over HTTP). Runs in the worker and reads rows, so no query waits for it.
 
-When an unreachable collector is back, it gets the spans of the last MAX_AGE. A worker that crashes between sending spans and moving
+When an unreachable collector is reachable again, it gets the spans of the last MAX_AGE. A worker that crashes between sending spans and moving
 the mark sends them again, with the same ids.
 """
 
