@@ -58,7 +58,7 @@ class ShownEntity(TypedDict):
     external_model: ShownExternalModel
     state: NotRequired[EntityState]
     creator: NotRequired[
-        Annotated[str, Field(description="Who made the endpoint. Left out when the endpoint is ready-made.")]
+        Annotated[str, Field(description="Who made the endpoint. Left out when the endpoint is built-in.")]
     ]
     creation_timestamp: NotRequired[Milliseconds]
 
@@ -88,9 +88,7 @@ class EndpointSummary(TypedDict):
 
     name: str
     id: Id
-    creator: NotRequired[
-        Annotated[str, Field(description="E-mail. Left out when the endpoint is ready-made.")]
-    ]
+    creator: NotRequired[Annotated[str, Field(description="E-mail. Left out when the endpoint is built-in.")]]
     creation_timestamp: Milliseconds
     last_updated_timestamp: Milliseconds
     state: EndpointState

@@ -64,7 +64,7 @@ class Endpoint(models.Model):
     ai_gateway = models.JSONField(default=dict)  # AiGateway.stored()
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     timeouts = models.JSONField(default=dict)  # Timeouts.stored()
-    is_ready_made = models.BooleanField(default=False)
+    is_ready_made = models.BooleanField(default=False)  # a built-in endpoint
 
     ready = models.CharField(
         max_length=9, default=Ready.NOT_READY, choices=[(r.value, r.value) for r in Ready]

@@ -1,4 +1,4 @@
-"""Permission levels on an endpoint, as in Databricks. Nobody has CAN_MANAGE on a ready-made endpoint."""
+"""Permission levels on an endpoint, as in Databricks. Nobody has CAN_MANAGE on a built-in endpoint."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def list_endpoints(
     return EndpointPage(rows=rows, total=total, page=page, pages=pages)
 
 
-def ready_made(*, actor: User) -> list[Endpoint]:
-    """The ready-made endpoints."""
+def built_in(*, actor: User) -> list[Endpoint]:
+    """The built-in endpoints."""
     return list(visible(actor=actor).filter(is_ready_made=True).order_by("created_at", "name"))
 
 
@@ -105,7 +105,7 @@ def _allowed(endpoint: Endpoint, actor: User, action: Action) -> Endpoint:
 
 def _not_allowed(endpoint: Endpoint, action: Action) -> str:
     if endpoint.is_ready_made:
-        return _("%(name)s is ready-made and cannot be changed.") % {"name": endpoint.name}
+        return _("%(name)s is built-in and cannot be changed.") % {"name": endpoint.name}
     level = _("Can manage") if action == Action.MANAGE else _("Can query")
     return _("You need the permission %(level)s on %(name)s. Ask its owner for it.") % {
         "level": level,

@@ -1,4 +1,4 @@
-"""Prepares the data folder before anything runs: migrations, static files, ready-made endpoints.
+"""Prepares the data folder before anything runs: migrations, static files, built-in endpoints.
 
 Each step first checks cheaply whether there is anything to do, because every later start must be quick. A lock on the data folder
 and one on the database let one command at a time run the steps.
@@ -34,7 +34,7 @@ def prepare_all() -> None:
         with exclusive_lock():
             _migrate()
             collect_static_files()
-            create_ready_made_endpoints()
+            create_built_in_endpoints()
     except DatabaseError as error:
         raise database_unusable(error) from error
     finally:
@@ -132,11 +132,11 @@ def _static_fingerprint() -> str:
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def create_ready_made_endpoints() -> None:
+def create_built_in_endpoints() -> None:
     """Create the Sandbox endpoints, which can be queried without an API key, if they are missing."""
-    from serving_ui.endpoints import ready_made
+    from serving_ui.endpoints import built_in
 
-    ready_made.ensure()
+    built_in.ensure()
 
 
 def welcome_path() -> str | None:

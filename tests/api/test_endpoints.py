@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 
 from serving_ui.accounts.models import User
 from serving_ui.endpoints import granting
+from serving_ui.endpoints.built_in import ensure
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
-from serving_ui.endpoints.ready_made import ensure
 from serving_ui.lib import clock
 from serving_ui.vault import commands as vault
 from tests.api.conftest import Caller
@@ -203,7 +203,7 @@ def test_list_and_get_return_the_same_fields(api: Caller, deployed: Make):
     ]
 
 
-def test_a_ready_made_endpoint_is_shown_without_a_creator(api: Caller):
+def test_a_built_in_endpoint_is_shown_without_a_creator(api: Caller):
     ensure()
     shown = api.get(f"{B}/sandbox-chat")
     assert "creator" not in shown

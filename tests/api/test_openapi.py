@@ -218,7 +218,7 @@ def test_the_openai_path_of_the_endpoints_task_is_shown_with_its_name(
         assert ('"model": "mine"' in code) is (each == name)
 
 
-def test_a_ready_made_endpoint_has_only_code_samples_of_queries(browser: Client, make_endpoint: Make):
+def test_a_built_in_endpoint_has_only_code_samples_of_queries(browser: Client, make_endpoint: Make):
     made = make_endpoint("given")
     Endpoint.objects.filter(pk=made.pk).update(is_ready_made=True)
     page = shown(browser, "/docs/api?endpoint=given").root

@@ -23,7 +23,7 @@ def test_a_new_person_signs_in_creates_queries_updates_and_deletes_an_endpoint(
 ) -> None:
     page = open_page(cookies=[])
     sign_in(page, product)
-    ready_made_cards_answer(page)
+    built_in_cards_answer(page)
     token = make_token(page)
     create_held(page, upstream)
     turn_ready_while_typing(page, upstream)
@@ -44,7 +44,7 @@ def sign_in(page: Page, product: Product) -> None:
     expect(page.get_by_role("heading", name="Serving endpoints", level=1)).to_be_visible()
 
 
-def ready_made_cards_answer(page: Page) -> None:
+def built_in_cards_answer(page: Page) -> None:
     card = page.get_by_role("listitem").filter(has_text="Sandbox chat")
     expect(card.get_by_text("Ready", exact=True)).to_be_visible()
     card.get_by_role("link", name="Query").click()

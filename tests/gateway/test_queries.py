@@ -181,5 +181,5 @@ def test_the_replaced_address_of_a_provider_is_used(gateway: GatewayServer, sand
 
     config = PROVIDERS["sandbox"].config()
     served = Entity(name="s", provider="sandbox", model="sandbox-chat", task=Task.CHAT, config=config)
-    gateway.publish(endpoint("ready-made", served), addresses=Addresses({"sandbox": sandbox.url}))
-    assert gateway.query("ready-made").status_code == 200
+    gateway.publish(endpoint("built-in", served), addresses=Addresses({"sandbox": sandbox.url}))
+    assert gateway.query("built-in").status_code == 200

@@ -17,7 +17,7 @@ from serving_ui.accounts import commands as accounts
 from serving_ui.accounts import directory, tokens
 from serving_ui.accounts.models import AccessToken, Group, User
 from serving_ui.catalogue.spec import EndpointSpec, parse_field
-from serving_ui.endpoints import commands, granting, ready_made, takeover, workspace
+from serving_ui.endpoints import built_in, commands, granting, takeover, workspace
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -32,7 +32,7 @@ from tests.support.canary import CANARY
 
 pytestmark = pytest.mark.django_db
 
-MODULES = (commands, granting, takeover, workspace, ready_made, accounts, directory, tokens, vault)
+MODULES = (commands, granting, takeover, workspace, built_in, accounts, directory, tokens, vault)
 NO_COMMANDS: set[object] = {
     takeover.secret_problems,  # these only read
     takeover.pending_takeovers,
@@ -160,8 +160,8 @@ COMMANDS: dict[Callable[..., Any], Command] = {
         lambda w: workspace.allow_several_external_models(allowed=True, actor=w.admin),
         "workspace", {"several_external_models": False}, {"several_external_models": True},
     ),
-    ready_made.ensure: Command(
-        lambda w: ready_made.ensure(), "endpoint", None, {"pending_config": ...}, is_anonymous=True
+    built_in.ensure: Command(
+        lambda w: built_in.ensure(), "endpoint", None, {"pending_config": ...}, is_anonymous=True
     ),
     accounts.ensure_user: Command(
         lambda w: accounts.ensure_user(email="owner@example.com", admin=True),

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import commands, ready_made
+from serving_ui.endpoints import built_in, commands
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -175,15 +175,15 @@ def test_an_endpoint_without_any_right_is_answered_like_a_missing_one(ready, str
     assert browser.get(PAGE).content == browser.get("/ml/endpoints/nothing").content
 
 
-def test_a_ready_made_endpoint_can_be_queried_by_all_and_changed_by_none(admin: User):
-    ready_made.ensure()
+def test_a_built_in_endpoint_can_be_queried_by_all_and_changed_by_none(admin: User):
+    built_in.ensure()
     browser = signed_in(admin)
     page = Page(browser.get("/ml/endpoints/sandbox-chat"))
     assert page.has("query-link")
     assert not page.has("edit-link")
     refusal = browser.get("/ml/endpoints/sandbox-chat/edit")
     assert refusal.status_code == 403
-    assert "ready-made and cannot be changed" in Page(refusal).text
+    assert "built-in and cannot be changed" in Page(refusal).text
 
 
 def test_the_page_and_its_poll_make_few_database_queries(

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.endpoints import ready_made
+from serving_ui.endpoints import built_in
 from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
@@ -45,25 +45,25 @@ def test_without_endpoints_the_page_offers_to_create_one(browser: Client):
     assert "Create the first one" in page.buttons()
 
 
-def test_ready_made_endpoints_are_cards_with_query_and_url(browser: Client):
-    ready_made.ensure()
+def test_built_in_endpoints_are_cards_with_query_and_url(browser: Client):
+    built_in.ensure()
     page = Page(browser.get("/ml/endpoints"))
     assert [card.one("strong").text for card in page.root.all("li", class_="card")] == [
         "Sandbox chat",
         "Sandbox embeddings",
     ]
-    assert page.is_polling("ready-made")
-    copied = [each.attrs["data-copy"] for each in page.id("ready-made").all("button")]
+    assert page.is_polling("built-in")
+    copied = [each.attrs["data-copy"] for each in page.id("built-in").all("button")]
     assert copied[0] == "http://testserver/serving-endpoints/sandbox-chat/invocations"
     assert "0 matching endpoints" in page.text
 
 
 def test_cards_are_polled_alone_until_their_endpoints_settle(browser: Client):
-    ready_made.ensure()
+    built_in.ensure()
     for endpoint in Endpoint.objects.all():
         settle(endpoint, "active")
     page = Page(browser.get("/ml/endpoints?part=cards", headers=HTMX))
-    assert not page.is_polling("ready-made")
+    assert not page.is_polling("built-in")
     assert not page.has("endpoint-table")
 
 

@@ -18,7 +18,7 @@ from serving_ui.endpoints.models import Endpoint
 
 TOP_OPERATIONS = ("create_endpoint", "query")
 TOP_OPERATIONS_OF_ENDPOINT = ("query", "update_config")
-TOP_OPERATIONS_OF_READY_MADE = ("query",)  # it cannot be changed
+TOP_OPERATIONS_OF_BUILT_IN = ("query",)  # it cannot be changed
 PLACEHOLDER = "{{secrets/my_scope/my_key}}"
 
 
@@ -89,7 +89,7 @@ def top_entries(endpoint: Endpoint | None) -> list[Entry]:
 def _top_operations(endpoint: Endpoint | None) -> tuple[str, ...]:
     if endpoint is None:
         return TOP_OPERATIONS
-    return TOP_OPERATIONS_OF_READY_MADE if endpoint.is_ready_made else TOP_OPERATIONS_OF_ENDPOINT
+    return TOP_OPERATIONS_OF_BUILT_IN if endpoint.is_ready_made else TOP_OPERATIONS_OF_ENDPOINT
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The built-in sandbox: canned responses without a model or a key. The ready-made endpoints use it.
+"""The built-in sandbox: canned responses without a model or a key. The built-in endpoints use it.
 
 Hidden in the create form. Its OpenAI-compatible API is at `/sandbox/v1` of this server.
 """

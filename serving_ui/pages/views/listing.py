@@ -1,4 +1,4 @@
-"""The page Serving endpoints: ready-made cards, search, table. While an endpoint of the page is updating, one request polls the whole table."""
+"""The page Serving endpoints: built-in cards, search, table. While an endpoint of the page is updating, one request polls the whole table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _table(request: PageRequest) -> dict[str, Any]:
 
 
 def _cards(request: PageRequest) -> dict[str, Any]:
-    found = queries.ready_made(actor=request.user)
+    found = queries.built_in(actor=request.user)
     cards = [
         {
             "row": listing.row(endpoint),

@@ -1,4 +1,4 @@
-"""Ready-made endpoints, which exist from the first start and answer from the built-in sandbox."""
+"""Built-in endpoints, which exist from the first start and answer from the built-in sandbox."""
 
 from __future__ import annotations
 
