@@ -1,6 +1,6 @@
 """Errors in the JSON format of the Databricks API: `error_code`, `message` and, for invalid fields, `details`.
 
-Only statuses that no client repeats for ever: 400, 401, 403, 404, 409, 429, 500, 501 and 503.
+Only these statuses, because clients repeat some others without end: 400, 401, 403, 404, 409, 429, 500, 501 and 503.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def own_page_path(wanted: str) -> str:
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    # After signing in, a person wants the page back, not a fragment or the repetition of a POST.
+    # The person returns to the page, not to its htmx fragment, and a POST is not repeated.
     htmx = request.htmx  # type: ignore[attr-defined]
     wanted = (htmx.current_url_abs_path or "/") if htmx else request.get_full_path()
     if not htmx and request.method != "GET":

@@ -1,4 +1,4 @@
-"""Carries a request of the query page to the gateway and its reply back, so that pages and programs use one path.
+"""Sends a request of the query page to the gateway over HTTP, as every other client does, and returns the reply.
 
 A session token that is valid for a minute identifies the person; the gateway checks the rights.
 """

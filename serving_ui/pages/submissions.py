@@ -36,22 +36,22 @@ def run_once(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResp
         raise TypeError("SESSION_ENGINE is not the one of accounts.sessions.")
     if key := session.session_key:
         session = request.session = session.lock_and_reload()
-    mark = _mark(request)
+    digest = _form_digest(request)
     answered = _answered(session)
-    if mark in answered:
-        return _again(*answered[mark][1:])
+    if digest in answered:
+        return _again(*answered[digest][1:])
     response = view()
     if response.status_code >= 400:
         transaction.set_rollback(True)
-    elif mark and key and isinstance(response, SeeOther) and session.session_key == key:
+    elif digest and key and isinstance(response, SeeOther) and session.session_key == key:
         cookies = [morsel.OutputString() for morsel in response.cookies.values()]
-        answered[mark] = [clock.now().timestamp(), response.url, cookies]
+        answered[digest] = [clock.now().timestamp(), response.url, cookies]
         session[ANSWERED] = dict(list(answered.items())[-MAX_REMEMBERED:])
     session.save_in_transaction()
     return response
 
 
-def _mark(request: HttpRequest) -> str:
+def _form_digest(request: HttpRequest) -> str:
     """A keyed digest of the submitted form, because it may contain a secret; "" for a form without an id."""
     if not request.POST.get(FORM_ID):
         return ""
@@ -60,9 +60,9 @@ def _mark(request: HttpRequest) -> str:
 
 
 def _answered(session: SessionStore) -> dict[str, Any]:
-    """Time, redirect and cookies of the forms submitted last, by mark, oldest first."""
+    """Time, redirect and cookies of the forms submitted last, by digest of the form, oldest first."""
     until = clock.now().timestamp() - REMEMBERED_SECONDS
-    return {mark: each for mark, each in session.get(ANSWERED, {}).items() if each[0] > until}
+    return {digest: each for digest, each in session.get(ANSWERED, {}).items() if each[0] > until}
 
 
 def _again(url: str, cookies: list[str]) -> HttpResponse:

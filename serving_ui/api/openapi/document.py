@@ -12,8 +12,7 @@ from serving_ui.api.answers import Empty, Error
 from serving_ui.api.openapi import external_model
 from serving_ui.api.operation import Operation, Parameter
 
-# What each status means, for people and programs.
-MEANINGS = {
+STATUS_DESCRIPTIONS = {
     200: "Success.",
     400: "The request is invalid. The message names the field and says what is expected.",
     401: "The access token is missing, wrong or expired.",
@@ -57,7 +56,7 @@ def _document() -> Schema:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": schemas(),
-            "responses": {str(status): _refusal(status) for status in (500, 503)},
+            "responses": {str(status): _error_response(status) for status in (500, 503)},
         },
     }
 
@@ -162,8 +161,8 @@ def _parameter(parameter: Parameter, place: str) -> Schema:
 
 def _response(operation: Operation, status: int) -> Schema:
     if status != 200:
-        return _refusal(status)
-    response: Schema = {"description": MEANINGS[status]}
+        return _error_response(status)
+    response: Schema = {"description": STATUS_DESCRIPTIONS[status]}
     if operation.media != "application/json":
         response["content"] = {operation.media: {"schema": {"type": "string"}}}
     else:
@@ -173,9 +172,9 @@ def _response(operation: Operation, status: int) -> Schema:
     return response
 
 
-def _refusal(status: int) -> Schema:
+def _error_response(status: int) -> Schema:
     response: Schema = {
-        "description": MEANINGS[status],
+        "description": STATUS_DESCRIPTIONS[status],
         "content": {"application/json": {"schema": _ref(Error)}},
     }
     if status in (429, 503):

@@ -1,4 +1,4 @@
-"""The schema of an external model, from what the providers' files declare: a new provider is described without a word here."""
+"""The schema of an external model, from what the providers' files declare: a new provider needs no line here."""
 
 from __future__ import annotations
 
@@ -79,24 +79,26 @@ def block(config: type[Block]) -> Schema:
 
 def _properties(name: str, field: ConfigField, owner: type[Block]) -> Schema:
     if field.group is not None:
-        return {name: {**block(field.group), **_words(field, owner)}}
+        return {name: {**block(field.group), **_description(field, owner)}}
     if field.kind != "secret":
-        return {name: {**_words(field, owner), **_form(field)}}
+        return {name: {**_description(field, owner), **_value_schema(field)}}
     reference = {"type": "string", "pattern": REFERENCE, "examples": ["{{secrets/my_scope/my_key}}"]}
     plaintext = {"type": "string", "writeOnly": True, "maxLength": field.max_length}
     return {
         name: {
-            **_words(field, owner, note=f"A secret reference, unless {name}{PLAINTEXT_SUFFIX} is given."),
+            **_description(
+                field, owner, note=f"A secret reference, unless {name}{PLAINTEXT_SUFFIX} is given."
+            ),
             **reference,
         },
         name + PLAINTEXT_SUFFIX: {
-            **_words(field, owner, note=f"The secret itself, in place of {name}."),
+            **_description(field, owner, note=f"The secret itself, in place of {name}."),
             **plaintext,
         },
     }
 
 
-def _form(field: ConfigField) -> Schema:
+def _value_schema(field: ConfigField) -> Schema:
     schema: Schema = {"type": "string", "maxLength": field.max_length}
     if field.kind == "choice":
         schema = {"type": "string", "enum": [value for value, _label in field.choices]}
@@ -109,7 +111,7 @@ def _form(field: ConfigField) -> Schema:
     return schema
 
 
-def _words(field: ConfigField, owner: type[Block], *, note: str = "") -> Schema:
+def _description(field: ConfigField, owner: type[Block], *, note: str = "") -> Schema:
     parts = [str(field.label) + ".", note, str(field.help), _condition(field, owner)]
     return {"description": " ".join(part for part in parts if part)}
 

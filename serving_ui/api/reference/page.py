@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from serving_ui.api.openapi import external_model
-from serving_ui.api.openapi.document import MEANINGS, groups, operations
+from serving_ui.api.openapi.document import STATUS_DESCRIPTIONS, groups, operations
 from serving_ui.api.operation import Operation, Parameter
 from serving_ui.api.reference.code_samples import EXAMPLE, CodeSample, SampleEndpoint, code_samples_for
 from serving_ui.api.reference.fields import Row, rows
@@ -138,7 +138,11 @@ def _entry(operation: Operation, sample: SampleEndpoint) -> Entry:
         headers=operation.headers,
         body=_fields(operation)[0],
         answer=_fields(operation)[1],
-        errors=[DocumentedStatus(status, MEANINGS[status]) for status in operation.statuses if status != 200],
+        errors=[
+            DocumentedStatus(status, STATUS_DESCRIPTIONS[status])
+            for status in operation.statuses
+            if status != 200
+        ],
         code_samples=samples,
         placeholder=PLACEHOLDER if sample.pasted and PLACEHOLDER in samples[0].code else "",
     )

@@ -46,7 +46,7 @@ class Access(ApiModel):
 
 class AccessList(ApiModel):
     access_control_list: Annotated[
-        list[Access], Field(max_length=MAX_ENTRIES, description="Who gets which level.")
+        list[Access], Field(max_length=MAX_ENTRIES, description="The level of each principal.")
     ] = Field(default_factory=list)
 
 
@@ -92,7 +92,7 @@ def get_permissions(request: ApiRequest, id: str) -> ObjectPermissions:
 @router.put(
     PATH,
     summary=_("Set the permissions of an endpoint"),
-    description=_("Replaces all that was given. The creator and admins keep theirs."),
+    description=_("Replaces all grants. The creator and the admins keep CAN_MANAGE."),
     refusals=(403, 404),
     example=EXAMPLE,
     sdk="serving_endpoints.set_permissions",

@@ -1,4 +1,4 @@
-"""Parts of the documentation that are made from the code: a fence marked `generated` holds the name of one."""
+"""Parts of the documentation that are made from the code: a fenced code block with the language `generated` names one of PARTS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FENCE = re.compile(r"^```generated\n(\w+)\n```$", re.MULTILINE)
 
 
 def expand(source: str) -> str:
-    """The file with each such fence replaced by what it names."""
+    """The file with each such block replaced by the part that it names."""
     return _FENCE.sub(lambda match: PARTS[match[1]](), source)
 
 
@@ -42,7 +42,7 @@ def _section(provider: Provider) -> str:
         (
             f"## {provider.label}",
             "",
-            f"`provider` is `{provider.name}`, and the fields stand in `{provider.config_key}`.",
+            f"`provider` is `{provider.name}`, and the fields are in `{provider.config_key}`.",
             "",
             "Tasks and suggested models:",
             "",

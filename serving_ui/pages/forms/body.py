@@ -17,7 +17,7 @@ from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.pages.forms import rate_limits, settings
-from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
+from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, MODEL, Draft, input_name
 from serving_ui.pages.forms.entities import TRAFFIC
 from serving_ui.pages.translation import translate
 from serving_ui.vault import drafts
@@ -59,8 +59,10 @@ class ApiBody:
 
     def by_input(self, errors: SpecErrors) -> list[tuple[str | None, str]]:
         """(input name, sentence) of each problem; the name is None for a problem of no single input."""
-        late = {self.input_of(problem.path) for problem in self.problems}
-        others = [problem for problem in errors.problems if self.input_of(problem.path) not in late]
+        with_expired_key = {self.input_of(problem.path) for problem in self.problems}
+        others = [
+            problem for problem in errors.problems if self.input_of(problem.path) not in with_expired_key
+        ]
         found = [
             (self.input_of(problem.path), translate(problem.message)) for problem in (*self.problems, *others)
         ]
@@ -83,8 +85,8 @@ def body_of(draft: Draft) -> ApiBody:
     body.description = draft.values.get("description", "").strip()
     body.fallback = "fallback" in draft.values
     body.inputs = {("name",): "name", ("description",): "description"}
-    for place, each in enumerate(draft.each_entity()):
-        _add_entity(body, each, place, is_open=place == draft.entities.at)
+    for index, each in enumerate(draft.each_entity()):
+        _add_entity(body, each, index, is_open=index == draft.entities.open_index)
     _add_traffic(body, draft)
     _add_limits(body, draft)
     _add_tags(body, draft)
@@ -94,14 +96,14 @@ def body_of(draft: Draft) -> ApiBody:
     return body
 
 
-def _add_entity(body: ApiBody, draft: Draft, place: int, *, is_open: bool) -> None:
-    at: Path = ("served_entities", place)
+def _add_entity(body: ApiBody, draft: Draft, index: int, *, is_open: bool) -> None:
+    at: Path = ("served_entities", index)
     external = _external(draft)
     typed = draft.values.get("served_entity_name", "").strip()
     # An empty name is left out: the default comes from the model name, and a missing model is a problem of its own.
     body.config["served_entities"].append({**({"name": typed} if typed else {}), "external_model": external})
     if not is_open:
-        body.inputs[at] = f"{TRAFFIC}-{place}"  # problems of an entity that is not open are shown in its row
+        body.inputs[at] = f"{TRAFFIC}-{index}"  # problems of an entity that is not open are shown in its row
     else:
         body.inputs[*at, "name"] = "served_entity_name"
         for name in ("provider", "task"):
@@ -128,7 +130,11 @@ def _add_config(
         if each.kind == "secret":
             inputs[(*path[:-1], f"{path[-1]}{PLAINTEXT_SUFFIX}")] = name
             _take_secret(body, draft, name, path, pasted)
-            if name not in draft.values and name + SEALED not in draft.values and name in draft.stored:
+            if (
+                name not in draft.values
+                and name + ENCRYPTED_SUFFIX not in draft.values
+                and name in draft.stored
+            ):
                 answers[each.name] = draft.stored[name]
     block = provider.config.nested(answers)
     for path, value in pasted.items():
@@ -143,22 +149,22 @@ def _add_traffic(body: ApiBody, draft: Draft) -> None:
     if len(entities) < 2:
         return
     routes = []
-    for place, (each, entity) in enumerate(zip(draft.each_entity(), entities, strict=True)):
+    for index, (each, entity) in enumerate(zip(draft.each_entity(), entities, strict=True)):
         name = entity.get("name") or default_entity_name(entity["external_model"].get("name", ""))
         share = rate_limits.number_or_text(each.values.get(TRAFFIC, "").strip() or "0")
         routes.append({"served_entity_name": name, "traffic_percentage": share})
-        body.inputs["traffic_config", "routes", place] = f"{TRAFFIC}-{place}"
+        body.inputs["traffic_config", "routes", index] = f"{TRAFFIC}-{index}"
     body.config["traffic_config"] = {"routes": routes}
     body.inputs["traffic_config",] = f"{TRAFFIC}-0"
 
 
 def _take_secret(body: ApiBody, draft: Draft, name: str, path: Path, pasted: dict[Path, str]) -> None:
-    if name + SEALED not in draft.values:
+    if name + ENCRYPTED_SUFFIX not in draft.values:
         return
     try:
-        pasted[path] = drafts.decrypt(draft.values[name + SEALED], purpose=draft.purpose(name))
+        pasted[path] = drafts.decrypt(draft.values[name + ENCRYPTED_SUFFIX], purpose=draft.purpose(name))
     except drafts.DraftInvalid:
-        draft.forget(name)
+        draft.discard_key(name)
         body.problems.append(
             Problem(
                 path,
@@ -186,17 +192,17 @@ def _add_limits(body: ApiBody, draft: Draft) -> None:
     for number, row in enumerate(draft.limits):
         if not row.is_empty:
             limits, above = (body.gateway_limits, (row.place,)) if row.place else (body.rate_limits, ())
-            place: Path = (*above, "rate_limits", len(limits))
-            body.inputs[place] = f"limits-{number}-calls"
+            path: Path = (*above, "rate_limits", len(limits))
+            body.inputs[path] = f"limits-{number}-calls"
             for part in rate_limits.PARTS:
-                body.inputs[*place, part] = f"limits-{number}-{part}"
+                body.inputs[*path, part] = f"limits-{number}-{part}"
             limits.append(row.body())
 
 
 def _add_tags(body: ApiBody, draft: Draft) -> None:
     for row, (key, value) in enumerate(draft.tags):
         if key.strip() or value.strip():
-            place: Path = ("tags", len(body.tags))
-            body.inputs[place] = body.inputs[(*place, "key")] = f"tags-{row}-key"
-            body.inputs[(*place, "value")] = f"tags-{row}-value"
+            path: Path = ("tags", len(body.tags))
+            body.inputs[path] = body.inputs[(*path, "key")] = f"tags-{row}-key"
+            body.inputs[(*path, "value")] = f"tags-{row}-value"
             body.tags.append({"key": key, "value": value})

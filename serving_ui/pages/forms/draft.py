@@ -26,9 +26,10 @@ from serving_ui.pages.forms import rate_limits, settings
 from serving_ui.pages.forms.entities import ORIGIN, TRAFFIC, Entities
 from serving_ui.vault import drafts
 
-SEALED = "__kept"
+ENCRYPTED_SUFFIX = "__kept"
+"""Of the hidden input that carries a pasted key, encrypted, from one rendering of the form to the next."""
 MODEL = "external_model_name"
-PLAIN = (
+PLAIN_INPUTS = (
     "name",
     "description",
     "provider",
@@ -39,7 +40,7 @@ PLAIN = (
     "fallback",
     ORIGIN,
 )
-OF_AN_ENTITY = ("provider", "task", "served_entity_name", ORIGIN, TRAFFIC)
+COMMON_ENTITY_INPUTS = ("provider", "task", "served_entity_name", ORIGIN, TRAFFIC)
 TAG = re.compile(r"tags-(\d{1,4})-key")
 MAX_TAGS = 50
 
@@ -73,7 +74,9 @@ def provider_inputs() -> tuple[str, ...]:
 @cache
 def entity_inputs() -> frozenset[str]:
     """The inputs of one served entity, encrypted keys included."""
-    return frozenset((*OF_AN_ENTITY, *provider_inputs(), *(name + SEALED for name in secret_inputs())))
+    return frozenset(
+        (*COMMON_ENTITY_INPUTS, *provider_inputs(), *(name + ENCRYPTED_SUFFIX for name in secret_inputs()))
+    )
 
 
 @dataclass
@@ -99,16 +102,16 @@ class Draft:
         """The draft in a submitted form. Pasted keys are encrypted at once."""
         draft = cls(user_id=actor.pk, stored_by_entity=stored_by_entity or {})
         draft.entities = Entities.from_form(post, entity_inputs())
-        draft.values = {name: post[name] for name in (*PLAIN, *provider_inputs()) if post.get(name)}
+        draft.values = {name: post[name] for name in (*PLAIN_INPUTS, *provider_inputs()) if post.get(name)}
         if stored_by_entity and ORIGIN not in post:  # sent without the form, for an endpoint with one entity
             draft.values[ORIGIN] = min(stored_by_entity)
-        if traffic := post.get(f"{TRAFFIC}-{draft.entities.at}"):
+        if traffic := post.get(f"{TRAFFIC}-{draft.entities.open_index}"):
             draft.values[TRAFFIC] = traffic
         for name in secret_inputs():
             if pasted := post.get(name + PLAINTEXT_SUFFIX, "").strip():
-                draft.values[name + SEALED] = drafts.encrypt(pasted, purpose=draft.purpose(name))
-            elif sealed := post.get(name + SEALED):
-                draft.values[name + SEALED] = sealed
+                draft.values[name + ENCRYPTED_SUFFIX] = drafts.encrypt(pasted, purpose=draft.purpose(name))
+            elif encrypted := post.get(name + ENCRYPTED_SUFFIX):
+                draft.values[name + ENCRYPTED_SUFFIX] = encrypted
         rows = sorted(int(found[1]) for found in map(TAG.fullmatch, post) if found)
         draft.tags = [(post.get(f"tags-{row}-key", ""), post.get(f"tags-{row}-value", "")) for row in rows]
         draft.limits = rate_limits.submitted_limits(post)
@@ -146,24 +149,24 @@ class Draft:
         return self.stored_by_entity.get(self.values.get(ORIGIN, ""), {})
 
     @property
-    def opened(self) -> dict[str, str]:
-        """The values of the open entity, by input name."""
+    def open_values(self) -> dict[str, str]:
+        """The values of the open entity (the one with inputs, see `entities`), by input name."""
         return {name: text for name, text in self.values.items() if name in entity_inputs()}
 
     def each_entity(self) -> list[Draft]:
         """One draft per served entity, with that entity open."""
         return [
             self
-            if place == self.entities.at
+            if index == self.entities.open_index
             else Draft(
                 user_id=self.user_id, values=answers, stored_by_entity=self.stored_by_entity
             ).with_valid_task()
-            for place, answers in enumerate(self.entities.all_in_order({}))
+            for index, answers in enumerate(self.entities.all_in_order({}))
         ]
 
     def show_entity(self, answers: Mapping[str, str]) -> None:
         """Replaces the values of the open entity by those of another one, which `entities` returned."""
-        for name in self.opened:
+        for name in self.open_values:
             del self.values[name]
         self.values |= answers
         self.with_valid_task()
@@ -194,8 +197,8 @@ class Draft:
         for name in provider_inputs():
             if name in self.values and name not in visible and not self.is_misplaced(name):
                 yield name, self.values[name]
-            if name + SEALED in self.values and name not in visible:
-                yield name + SEALED, self.values[name + SEALED]
+            if name + ENCRYPTED_SUFFIX in self.values and name not in visible:
+                yield name + ENCRYPTED_SUFFIX, self.values[name + ENCRYPTED_SUFFIX]
 
     def is_misplaced(self, name: str) -> bool:
         """Whether a secret's value was typed into the input for a reference. Validation refuses it, and no page echoes it."""
@@ -220,9 +223,9 @@ class Draft:
             self.values["task"] = earlier
         self.with_valid_task()
 
-    def forget(self, name: str) -> None:
+    def discard_key(self, name: str) -> None:
         """Discards a pasted key."""
-        self.values.pop(name + SEALED, None)
+        self.values.pop(name + ENCRYPTED_SUFFIX, None)
 
 
 def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:

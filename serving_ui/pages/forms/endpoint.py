@@ -19,7 +19,7 @@ from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
 from serving_ui.pages.forms import rows, settings
-from serving_ui.pages.forms.draft import MODEL, SEALED, Draft, input_name
+from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, MODEL, Draft, input_name
 from serving_ui.pages.forms.inputs import as_optional, text_input, textarea
 from serving_ui.pages.forms.rate_limits import own_input
 from serving_ui.pages.translation import translate
@@ -181,7 +181,7 @@ class EndpointForm(forms.Form):
             list="secret-references",
         )
         attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
-        is_pasted, is_stored = name + SEALED in self.draft.values, self._is_stored(name)
+        is_pasted, is_stored = name + ENCRYPTED_SUFFIX in self.draft.values, self._is_stored(name)
         attrs["placeholder"] = (
             _("Pasted. Leave empty to keep.")
             if is_pasted
@@ -202,7 +202,7 @@ class EndpointForm(forms.Form):
         return (
             name in self.draft.stored
             and not self.draft.values.get(name)
-            and name + SEALED not in self.draft.values
+            and name + ENCRYPTED_SUFFIX not in self.draft.values
         )
 
     def _changes_other_fields(self, name: str) -> bool:
@@ -272,7 +272,7 @@ class EndpointForm(forms.Form):
         return Row(
             self[name],
             self[name + PLAINTEXT_SUFFIX],
-            name + SEALED in self.draft.values,
+            name + ENCRYPTED_SUFFIX in self.draft.values,
             self._is_stored(name),
         )
 

@@ -20,10 +20,10 @@ Answers = dict[str, str]
 
 @dataclass
 class Entities:
-    """The values of the entities that are not open, in order and by input name, and the index `at` of the open one."""
+    """The values of the entities that are not open, in order and by input name, and the index of the open one."""
 
     others: list[Answers] = field(default_factory=list)
-    at: int = 0
+    open_index: int = 0
 
     @classmethod
     def from_form(cls, post: Mapping[str, str], known: frozenset[str]) -> Entities:
@@ -33,7 +33,7 @@ class Entities:
             found = json_text.read(
                 (post.get(PACKED, "")[:_MAX_PACKED_LENGTH] or "[]").encode(), json_text.REQUEST_BOUNDS
             )
-            at = int(post.get(AT, "0")[:3])
+            open_index = int(post.get(AT, "0")[:3])
         except ValueError:
             return cls()
         for packed in found if isinstance(found, list) else []:
@@ -41,10 +41,10 @@ class Entities:
                 others.append(
                     {name: text for name, text in packed.items() if name in known and isinstance(text, str)}
                 )
-        made = cls(others, min(max(at, 0), len(others)))
-        for place, packed in enumerate(made.all_in_order({})):
-            if f"{TRAFFIC}-{place}" in post and place != made.at:
-                packed[TRAFFIC] = post[f"{TRAFFIC}-{place}"]
+        made = cls(others, min(max(open_index, 0), len(others)))
+        for index, packed in enumerate(made.all_in_order({})):
+            if f"{TRAFFIC}-{index}" in post and index != made.open_index:
+                packed[TRAFFIC] = post[f"{TRAFFIC}-{index}"]
         return made
 
     @property
@@ -55,31 +55,31 @@ class Entities:
     def packed(self) -> str:
         return json_text.write(self.others).decode()
 
-    def all_in_order(self, opened: Answers) -> list[Answers]:
-        """The values of all entities in order, with `opened` as those of the open one."""
-        return [*self.others[: self.at], opened, *self.others[self.at :]]
+    def all_in_order(self, open_values: Answers) -> list[Answers]:
+        """The values of all entities in order, with `open_values` as those of the open one."""
+        return [*self.others[: self.open_index], open_values, *self.others[self.open_index :]]
 
-    def open(self, place: int, opened: Answers) -> Answers:
-        """Closes the open entity and opens the one at `place`. Returns its values."""
-        everything = self.all_in_order(opened)
-        chosen = everything.pop(place)
-        self.others, self.at = everything, place
+    def open(self, index: int, open_values: Answers) -> Answers:
+        """Closes the open entity and opens the one at `index`. Returns its values."""
+        everything = self.all_in_order(open_values)
+        chosen = everything.pop(index)
+        self.others, self.open_index = everything, index
         return chosen
 
-    def add(self, opened: Answers) -> Answers:
+    def add(self, open_values: Answers) -> Answers:
         """Adds an empty entity at the end and opens it. Returns its values (none)."""
-        self.others, self.at = self.all_in_order(opened), self.count
+        self.others, self.open_index = self.all_in_order(open_values), self.count
         return {}
 
-    def remove(self, place: int, opened: Answers) -> Answers:
+    def remove(self, index: int, open_values: Answers) -> Answers:
         """Removes an entity; if it was the open one, opens the next or the last. Returns the values of the open entity."""
-        everything = self.all_in_order(opened)
-        if place == self.at:
-            del everything[place]
-            self.at = min(place, len(everything) - 1)
+        everything = self.all_in_order(open_values)
+        if index == self.open_index:
+            del everything[index]
+            self.open_index = min(index, len(everything) - 1)
         else:
-            del everything[place]
-            self.at -= place < self.at
-        chosen = everything.pop(self.at)
+            del everything[index]
+            self.open_index -= index < self.open_index
+        chosen = everything.pop(self.open_index)
         self.others = everything
         return chosen

@@ -1,4 +1,4 @@
-"""Inputs of the endpoint form. They validate nothing: the catalogue does, and shows a value that it refuses unshortened."""
+"""Inputs of the endpoint form. They validate nothing: the catalogue validates, and an invalid value is shown again as it was typed."""
 
 from __future__ import annotations
 

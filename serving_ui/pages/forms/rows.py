@@ -35,7 +35,7 @@ class LimitInputs:
 class EntityRow:
     """One row of the served entities. `traffic` is None if there is only one."""
 
-    place: int
+    index: int
     provider: str
     model: str
     is_open: bool
@@ -50,8 +50,8 @@ def keys() -> list[tuple[str, str]]:
 def values(draft: Draft) -> dict[str, str]:
     """The typed values of all rows, by input name."""
     found = {f"limits-{n}-{part}": getattr(row, part) for n, row in enumerate(draft.limits) for part in PARTS}
-    for place, each in enumerate(draft.each_entity()):
-        found[f"{TRAFFIC}-{place}"] = each.values.get(TRAFFIC, "" if place else "100")
+    for index, each in enumerate(draft.each_entity()):
+        found[f"{TRAFFIC}-{index}"] = each.values.get(TRAFFIC, "" if index else "100")
     return found
 
 
@@ -69,8 +69,8 @@ def fields(draft: Draft) -> dict[str, forms.CharField]:
         for name, unit in LIMIT_UNITS.items():
             made[f"limits-{n}-{name}"] = text_input(translate(unit.label), **number)
     if draft.entities.count > 1:
-        for place in range(draft.entities.count):
-            made[f"{TRAFFIC}-{place}"] = text_input(_("Traffic (%)"), max_length=3, inputmode="numeric")
+        for index in range(draft.entities.count):
+            made[f"{TRAFFIC}-{index}"] = text_input(_("Traffic (%)"), max_length=3, inputmode="numeric")
     return made
 
 
@@ -87,11 +87,11 @@ def entity_rows(form: forms.Form) -> list[EntityRow]:
     several = draft.entities.count > 1
     return [
         EntityRow(
-            place,
+            index,
             translate(each.provider.label) if each.provider else "",
             each.values.get(input_name(each.provider, MODEL), "") if each.provider else "",
-            place == draft.entities.at,
-            form[f"{TRAFFIC}-{place}"] if several else None,
+            index == draft.entities.open_index,
+            form[f"{TRAFFIC}-{index}"] if several else None,
         )
-        for place, each in enumerate(draft.each_entity())
+        for index, each in enumerate(draft.each_entity())
     ]

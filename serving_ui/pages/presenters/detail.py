@@ -131,11 +131,11 @@ def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> Entit
 class Secrets:
     """The problems of an endpoint's secrets."""
 
-    refused: list[str]
-    """Why it is not ready, a sentence each."""
-    waiting: list[str]
+    not_sent: list[str]
+    """A sentence for each reason why a secret is not sent and the endpoint is therefore not ready."""
+    still_sent: list[str]
     """Sentences on secrets that are still sent, but that somebody should take over."""
-    may_take: bool
+    may_take_over: bool
 
 
 def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
@@ -149,9 +149,9 @@ def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
     if not found:
         return None
     return Secrets(
-        refused=list(dict.fromkeys(each.sentence for each in found if not each.is_served)),
-        waiting=list(dict.fromkeys(each.sentence for each in found if each.is_served)),
-        may_take=allows(endpoint.level, Action.MANAGE) and any(each.may_take_over for each in found),
+        not_sent=list(dict.fromkeys(each.sentence for each in found if not each.is_served)),
+        still_sent=list(dict.fromkeys(each.sentence for each in found if each.is_served)),
+        may_take_over=allows(endpoint.level, Action.MANAGE) and any(each.may_take_over for each in found),
     )
 
 
@@ -240,7 +240,7 @@ def _fallback(endpoint: Endpoint) -> str:
 
 @dataclass(frozen=True)
 class Rights:
-    """What the reader may do, for showing only what would be allowed; the domain decides again."""
+    """What the user may do, so that the page shows only allowed buttons. The commands check the rights again."""
 
     manage: bool
     query: bool

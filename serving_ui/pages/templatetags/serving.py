@@ -65,7 +65,7 @@ def help_link(page: str) -> SafeString:
 
 
 @register.filter
-def when(moment: datetime | None) -> SafeString | str:
+def time_ago(moment: datetime | None) -> SafeString | str:
     """How long ago, with the full timestamp as its title."""
     if moment is None:
         return "–"
@@ -81,7 +81,7 @@ def when(moment: datetime | None) -> SafeString | str:
 
 
 @register.filter
-def stamp(moment: datetime | None) -> SafeString | str:
+def timestamp(moment: datetime | None) -> SafeString | str:
     """The full timestamp."""
     if moment is None:
         return "–"

@@ -32,7 +32,7 @@ from serving_ui.vault import queries as vault
 
 MAX_SUGGESTIONS = 200
 _NO_ROW = 10_000  # larger than the number of rows of any list
-STEPS = (
+FORM_ACTIONS = (
     "_select",
     "_confirm",
     "_redraw",
@@ -53,8 +53,8 @@ STEPS = (
 def endpoint_create(request: PageRequest) -> HttpResponse:
     """GET: the empty form. POST: a redraw without JavaScript, or the creation: 303 to the endpoint, 422 with the problems."""
     draft = Draft.from_form(request.POST, request.user)
-    if request.method == "GET" or is_step(request):
-        take_step(request, draft)
+    if request.method == "GET" or is_form_action(request):
+        apply_form_action(request, draft)
         return _page(request, create_form(request, draft))
     return _create(request, draft)
 
@@ -85,7 +85,7 @@ def _create(request: PageRequest, draft: Draft) -> HttpResponse:
 def endpoint_fields(request: PageRequest) -> HttpResponse:
     """The part of the form that depends on the changed input, with what has been typed."""
     draft = Draft.from_form(request.POST, request.user)
-    part = take_step(request, draft)
+    part = apply_form_action(request, draft)
     return redrawn(request, create_form(request, draft), part)
 
 
@@ -99,7 +99,7 @@ def check_name(request: PageRequest) -> HttpResponse:
 
 
 def create_form(request: PageRequest, draft: Draft) -> EndpointForm:
-    """The form around a draft, for a new endpoint."""
+    """The form of a new endpoint, filled from a draft."""
     return EndpointForm(
         draft,
         fields_url=reverse("endpoint-fields"),
@@ -119,26 +119,26 @@ def references(request: PageRequest) -> list[str]:
     return ["{{secrets/" + f"{scope}/{key}" + "}}" for scope, key in found]
 
 
-def is_step(request: HttpRequest) -> bool:
-    """Whether a button of the form itself was pressed, rather than the one that sends it."""
-    return any(step in request.POST for step in STEPS)
+def is_form_action(request: HttpRequest) -> bool:
+    """Whether the pressed button redraws the form instead of creating or saving the endpoint."""
+    return any(action in request.POST for action in FORM_ACTIONS)
 
 
-def take_step(request: HttpRequest, draft: Draft) -> str:
+def apply_form_action(request: HttpRequest, draft: Draft) -> str:
     """Applies the pressed button or changed choice to the draft; returns the name of the part to redraw."""
     post = request.POST
     if "_confirm" in post:
         draft.choose(post.get("dialog_provider", ""))
         return "entity"
-    if part := _take_row_step(post, draft):
+    if part := _apply_row_action(post, draft):
         return part
     if "_forget" in post:
-        draft.forget(post["_forget"])
+        draft.discard_key(post["_forget"])
         return "entity"
     return "dependent-fields"
 
 
-def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
+def _apply_row_action(post: Mapping[str, str], draft: Draft) -> str:
     """Adds, opens or removes a row; returns the part to redraw, or "" if no button of a row was pressed."""
     if "_add_tag" in post and len(draft.tags) < MAX_TAGS:
         draft.tags.append(("", ""))
@@ -148,7 +148,7 @@ def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
         draft.added_limit = True
         return "limits"
     if "_add_entity" in post and draft.entities.count < MAX_ENTITIES:
-        draft.show_entity(draft.entities.add(draft.opened))
+        draft.show_entity(draft.entities.add(draft.open_values))
         return "entities"
     rows: Mapping[str, tuple[str, int]] = {
         "_remove_tag": ("tags", len(draft.tags)),
@@ -156,25 +156,25 @@ def _take_row_step(post: Mapping[str, str], draft: Draft) -> str:
         "_open_entity": ("entities", draft.entities.count),
         "_remove_entity": ("entities", draft.entities.count),
     }
-    for step, (part, count) in rows.items():
-        if step in post:
-            row = _row_number(post[step])
-            if row < count and not (step == "_remove_entity" and count == 1):
-                _change_row(draft, step, row)
+    for action, (part, count) in rows.items():
+        if action in post:
+            row = _row_number(post[action])
+            if row < count and not (action == "_remove_entity" and count == 1):
+                _change_row(draft, action, row)
             return part
     return ""
 
 
-def _change_row(draft: Draft, step: str, row: int) -> None:
-    match step:
+def _change_row(draft: Draft, action: str, row: int) -> None:
+    match action:
         case "_remove_tag":
             del draft.tags[row]
         case "_remove_limit":
             del draft.limits[row]
-        case "_open_entity" if row != draft.entities.at:
-            draft.show_entity(draft.entities.open(row, draft.opened))
+        case "_open_entity" if row != draft.entities.open_index:
+            draft.show_entity(draft.entities.open(row, draft.open_values))
         case "_remove_entity":
-            draft.show_entity(draft.entities.remove(row, draft.opened))
+            draft.show_entity(draft.entities.remove(row, draft.open_values))
 
 
 def _row_number(text: str) -> int:
@@ -207,7 +207,7 @@ def form_context(request: HttpRequest, form: EndpointForm) -> dict[str, Any]:
         "dialog_open": "_select" in request.POST,
         "added_tag": "_add_tag" in request.POST,
         "removed_limit": "_remove_limit" in request.POST,
-        "moved_entity": any(f"_{step}_entity" in request.POST for step in ("add", "open", "remove")),
+        "moved_entity": any(f"_{action}_entity" in request.POST for action in ("add", "open", "remove")),
         "host": f"{public_url(request)}/serving-endpoints/",
         "sandbox_base": f"{settings.PROVIDER_ADDRESSES['sandbox']}/sandbox/v1",
     }

@@ -96,7 +96,7 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
         "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
         "live": endpoint.is_updating,
         "interval": detail.poll_interval(endpoint, clock.now()),
-        "mark": detail.state_fingerprint(endpoint),
+        "fingerprint": detail.state_fingerprint(endpoint),
     }
 
 

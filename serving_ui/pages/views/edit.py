@@ -38,12 +38,12 @@ from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import changes as presenter
 from serving_ui.pages.presenters.changes import Change
 from serving_ui.pages.views.create import (
+    apply_form_action,
     form_context,
-    is_step,
+    is_form_action,
     may_be_several,
     redrawn,
     references,
-    take_step,
 )
 
 Outcome = ConfigVersion.Outcome
@@ -71,8 +71,8 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
         draft = Draft.from_endpoint(endpoint, version, request.user)
         return _page(request, Edit(endpoint, version, draft, endpoint.generation))
     edit = _edit(request, endpoint)
-    if is_step(request):
-        take_step(request, edit.draft)
+    if is_form_action(request):
+        apply_form_action(request, edit.draft)
         return _page(request, edit)
     return _save(request, edit)
 
@@ -84,7 +84,7 @@ def endpoint_edit(request: PageRequest, name: str) -> HttpResponse:
 def edit_fields(request: PageRequest, name: str) -> HttpResponse:
     """The part of the form that depends on the changed input."""
     edit = _edit(request, get_endpoint(request, name, Action.MANAGE))
-    part = take_step(request, edit.draft)
+    part = apply_form_action(request, edit.draft)
     return redrawn(request, _form(request, edit), part)
 
 

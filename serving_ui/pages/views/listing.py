@@ -34,7 +34,7 @@ def endpoint_list(request: PageRequest) -> HttpResponse:
     context = _table(request)
     if is_full_page:
         response = render(request, "endpoints/list.html", context | _cards(request))
-    elif request.GET.get("v") == context["mark"]:
+    elif request.GET.get("v") == context["fingerprint"]:
         response = HttpResponse(status=204)
     else:
         response = render(request, "endpoints/list.html#table", context)
@@ -55,7 +55,7 @@ def _table(request: PageRequest) -> dict[str, Any]:
         "pager": listing.pager(found.page, found.pages, filters),
         "filters": filters,
         "live": any(endpoint.is_updating for endpoint in found.rows),
-        "mark": listing.fingerprint(found.rows),
+        "fingerprint": listing.fingerprint(found.rows),
     }
 
 
