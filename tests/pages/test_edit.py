@@ -148,7 +148,7 @@ def test_saving_a_stale_form_names_the_fields_of_a_changed_config(browser: Clien
     settle(current(), "active")
     text = Page(browser.post(EDIT, mine)).id("refusal").text
     assert "Configuration version 2 submitted by owner@example.com." in text
-    assert "Different from what you opened: External model name, Served entity name." in text
+    assert "Changed since you opened the form: External model name, Served entity name." in text
 
 
 def test_the_progress_of_an_update_makes_no_form_stale(browser: Client, make_endpoint):
