@@ -91,7 +91,7 @@ def test_an_ambiguous_request_is_refused(server: RunningServer, content: bytes):
     head, _, body = heard.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
-    assert body.startswith(b'{"error_code": "BAD_REQUEST", "message": "This is not a proper HTTP request')
+    assert body.startswith(b'{"error_code": "BAD_REQUEST", "message": "This is not a valid HTTP request')
     assert heard.count(b"HTTP/1.1 ") == 1
 
 
