@@ -133,7 +133,12 @@ class Event(TypedDict):
     type: Annotated[str, Field(examples=["ENDPOINT_UPDATE_SUCCEEDED_EVENT"])]
     message: str
     actor: NotRequired[
-        Annotated[str, Field(description="E-mail of whoever did it. Left out when the engine did.")]
+        Annotated[
+            str,
+            Field(
+                description="E-mail of the user who caused the event. Left out for events of this server itself."
+            ),
+        ]
     ]
     served_entity_name: NotRequired[str]
     config_version: NotRequired[int]

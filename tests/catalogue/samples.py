@@ -44,8 +44,8 @@ class Variant:
 
     def implies_a_form_only_choice(self, field: ConfigField) -> bool:
         """Whether this field tells the API which choice was made; without it another choice would be assumed."""
-        virtual = {each.name for each in self.config.fields() if each.is_form_only}
-        return field.shown_when is not None and field.shown_when[0] in virtual
+        form_only = {each.name for each in self.config.fields() if each.is_form_only}
+        return field.shown_when is not None and field.shown_when[0] in form_only
 
     def minimal(self) -> dict[str, Any]:
         """The smallest valid config of the provider."""

@@ -258,11 +258,11 @@ def test_metrics_are_for_admins_unless_the_network_is_trusted(
     tmp_path: Path, token: str | None, is_open: bool, status: int
 ):
     meter = Meter(tmp_path)
-    face = Exposition(meter, SnapshotHolder(first_snapshot()), is_open=is_open)
+    exposition = Exposition(meter, SnapshotHolder(first_snapshot()), is_open=is_open)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await face(scope, receive, send)
+            await exposition(scope, receive, send)
             return
         for kind in ("startup", "shutdown"):
             await receive()

@@ -43,7 +43,7 @@ READ_BY = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAlone]:
-    made = ServerAlone(tmp_path_factory.mktemp("faces"), settings=SETTINGS)
+    made = ServerAlone(tmp_path_factory.mktemp("refusals"), settings=SETTINGS)
     made.command("migrate", "--noinput")
     made.command("collectstatic", "--noinput")
     with made.up() as running:

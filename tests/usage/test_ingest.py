@@ -15,7 +15,7 @@ from serving_ui.gateway.meter import LATENCY_MS
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import ENDING, Spool
 from serving_ui.usage import aggregates, row_values
-from serving_ui.usage import ingest as step
+from serving_ui.usage import ingest as ingest_module
 from serving_ui.usage.models import LATENCY_NAMES, Minute, Request, SpoolFile, Total
 from tests.usage.conftest import Gateway, record
 
@@ -119,8 +119,8 @@ def test_a_file_is_deleted_once_its_gateway_has_ended_and_all_of_it_is_stored(
 def test_a_large_backlog_is_stored_in_batches(
     gateway: Gateway, ingest_all: IngestAll, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "BATCH_LINES", 10)
-    monkeypatch.setattr(step, "MAX_BATCHES", 3)
+    monkeypatch.setattr(ingest_module, "BATCH_LINES", 10)
+    monkeypatch.setattr(ingest_module, "MAX_BATCHES", 3)
     gateway.record_requests(*map(str, range(45)))
     gateway.stop()
     assert [ingest_all() for _ in range(3)] == [30, 15, 0]

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from serving_ui.lib import clock
-from serving_ui.usage import ingest as step
+from serving_ui.usage import ingest as ingest_module
 from serving_ui.usage.models import Minute, Request, SpoolFile
 from tests.architecture.sources import ROOT
 from tests.usage.conftest import Gateway
@@ -41,8 +41,8 @@ def test_a_worker_may_be_killed_at_every_step(tmp_path: Path):
 def test_concurrent_workers_store_each_row_once(
     gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(step, "BATCH_LINES", 7)
-    monkeypatch.setattr(step, "MAX_BATCHES", 1000)
+    monkeypatch.setattr(ingest_module, "BATCH_LINES", 7)
+    monkeypatch.setattr(ingest_module, "MAX_BATCHES", 1000)
     gate = threading.Barrier(4)
     problems: list[Exception] = []
 
@@ -50,7 +50,7 @@ def test_concurrent_workers_store_each_row_once(
         gate.wait()
         try:
             for _ in range(20):
-                step.ingest(folder=folder, clock=clock.now)
+                ingest_module.ingest(folder=folder, clock=clock.now)
         except Exception as problem:
             problems.append(problem)
         finally:
@@ -64,7 +64,7 @@ def test_concurrent_workers_store_each_row_once(
     for worker in workers:
         worker.join()
     gateway.stop()
-    step.ingest(folder=folder, clock=clock.now)
+    ingest_module.ingest(folder=folder, clock=clock.now)
     assert not problems
     assert Request.objects.count() == 500
     assert Minute.objects.aggregate(all=Sum("requests"))["all"] == 500

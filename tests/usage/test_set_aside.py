@@ -16,7 +16,7 @@ from django.db import connection
 from serving_ui.gateway.record import Record
 from serving_ui.gateway.spool import ENDING, MAX_LINE_BYTES, SET_ASIDE
 from serving_ui.lib import clock
-from serving_ui.usage import ingest as step
+from serving_ui.usage import ingest as ingest_module
 from serving_ui.usage import set_aside
 from serving_ui.usage.models import Minute, Request, SpoolFile
 from serving_ui.usage.retention import delete_expired
@@ -155,7 +155,7 @@ def test_the_header_of_an_older_gateway_is_understood(ingest_all: IngestAll, fol
 def test_a_file_of_a_newer_gateway_waits_for_a_newer_worker(ingest_all: IngestAll, folder: Path):
     newer = write(folder, line(1), header=json.dumps({"format": 2, "fields": Record._fields}))
     write(folder, line(1, "of this version"), name="1")
-    done = step.ingest(folder=folder, clock=clock.now)
+    done = ingest_module.ingest(folder=folder, clock=clock.now)
     assert (done.rows, done.failed) == (1, [newer.name])
     assert newer.exists()
     assert not set_aside_lines(folder)
@@ -216,7 +216,7 @@ def test_a_database_that_refuses_every_row_sets_nothing_aside(
     """The lines are not at fault, so they stay in the spool until the database works again."""
     gateway.record_requests("a", "b", "c")
     with refusing("NEW.status >= 0"):
-        done = step.ingest(folder=folder, clock=clock.now)
+        done = ingest_module.ingest(folder=folder, clock=clock.now)
         assert (done.rows, len(done.failed)) == (0, 1)
         assert not set_aside_lines(folder)
     assert ingest_all() == 3
@@ -249,7 +249,7 @@ def test_a_line_half_written_by_a_killed_worker_is_written_again(ingest_all: Ing
 def test_a_line_that_cannot_be_set_aside_stays_in_the_spool(ingest_all: IngestAll, folder: Path):
     path = write(folder, line(1), "<html>")
     (folder / SET_ASIDE).mkdir()
-    assert step.ingest(folder=folder, clock=clock.now).failed == [path.name]
+    assert ingest_module.ingest(folder=folder, clock=clock.now).failed == [path.name]
     assert (Request.objects.count(), path.exists()) == (0, True)
     (folder / SET_ASIDE).rmdir()
     assert ingest_all() == 1
@@ -260,7 +260,7 @@ def test_set_aside_lines_are_deleted_with_the_retention_of_rows(ingest_all: Inge
     write(folder, "<html>")
     ingest_all()
     later = clock.now() + timedelta(days=15)
-    step.ingest(folder=folder, clock=lambda: later)
+    ingest_module.ingest(folder=folder, clock=lambda: later)
     assert not set_aside_lines(folder)
     delete_expired(now=clock.now())
     assert SpoolFile.objects.count() == 1, "it is counted as long as rows are kept"

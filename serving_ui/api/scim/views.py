@@ -47,7 +47,7 @@ LIST = (
     Parameter(
         name="cursor",
         description=_(
-            "Empty for the first page, then the nextCursor of the page before (RFC 9865). Meets everybody once, whoever comes or goes meanwhile."
+            "Empty for the first page, then the nextCursor of the page before (RFC 9865). Nobody is listed twice or left out when others are added or deleted meanwhile."
         ),
     ),
     Parameter(

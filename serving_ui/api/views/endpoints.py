@@ -169,7 +169,7 @@ def cancel_update(request: ApiRequest, name: str) -> EndpointDetail:
     f"{ONE}/config:take-over",
     summary=_("Take over the secrets"),
     description=_(
-        "Its secret references are sent on your right from now on, where whoever gave them is deactivated or may not read them any more and you may. No config version is made; an endpoint that was not ready for it is ready again."
+        "If the user on whose right a secret is sent is deactivated or may no longer read it, it is sent on your right from now on, provided that you may read it. No config version is created. An endpoint that was not ready for this reason becomes ready again."
     ),
     body=NoFields,
     body_required=False,
