@@ -65,7 +65,7 @@ LIMIT_KEYS: Mapping[str, LimitKey] = MappingProxyType(
             label=_("User"),
             principal_kind="principal",
             unknown_principal=_(
-                "There is no user with the e-mail %(name)s. Give the e-mail of somebody who has signed in or was added on People."
+                "There is no user with the e-mail %(name)s. Give the e-mail of somebody who has signed in or was added with the API."
             ),
             own_input=_("Calls per minute, each user"),
             of_each=_("for each user"),
