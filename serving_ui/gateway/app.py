@@ -13,7 +13,7 @@ run on a machine with other work), median with one, processor time of a request:
     uvicorn on asyncio and h11                                7,400  0.29
 
 RSGI is no faster for us, and Django beside us needs ASGI. uvicorn also stays one process (41 MB; granian's parent and worker take
-74 MB). tests.bench.http_servers.py measures this again. This gateway as its own process, with token, right, two limits and usage on:
+74 MB). tests/bench/http_servers.py measures this again. This gateway as its own process, with token, right, two limits and usage on:
 15,700, 0.17 ms, 64 us (tests/bench/gateway.py). Of the 64 us the kernel takes 20, a quarter of it to wake other processes; 17
 to 21 are our own code (3 for the usage record, 2 for limits, 2 for the upstream request, 1 for counters); the rest is uvloop and
 HTTP parsing on both sides.

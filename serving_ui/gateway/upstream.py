@@ -13,7 +13,7 @@ time of a request:
 Only pyreqwest and aiohttp come near. pyreqwest 0.15 continues a request after its task was cancelled, until the provider answers
 (measured: the socket stays open), and takes one fixed address per client; aiohttp can check addresses in a resolver but is half as
 fast. Here the address that the egress policy has checked is the address that is connected to, a disconnected caller or a deadline
-closes the socket at once, and a reply that was cut is never taken for a complete one. tests.bench.http_servers.py measures this again.
+closes the socket at once, and a reply that was cut is never taken for a complete one. tests/bench/http_servers.py measures this again.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def counts(vendors: list[Vendor]) -> list[int]:
     return [len(vendor.requests) for vendor in vendors]
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
-def test_after_a_retryable_status_the_next_entity_answers_without_a_retry(
+@pytest.mark.parametrize("status", [408, 424, 429, 500, 502, 503, 529])
+def test_after_a_status_of_the_provider_the_next_entity_answers_without_a_retry(
     gateway: GatewayServer, vendors: list[Vendor], status: int
 ):
     vendors[1].set_answers(refusal(status, Retry_After="1"))
