@@ -49,4 +49,4 @@ def test_incompatible_migrations_from_before_the_rule_are_found(database: str, t
     found = "\n".join(incompatibilities(FIRST, database, tmp_path))
     assert "The code before endpoints.0002" in found
     assert "cannot store a endpoints.Endpoint: " in found
-    assert "tell this script how" not in found
+    assert "add a sample value" not in found
