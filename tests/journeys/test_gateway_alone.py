@@ -133,7 +133,7 @@ def test_the_workers_of_a_killed_parent_end(gateways: Gateways):
 def test_another_path_is_404_with_an_explanation(gateways: Gateways):
     answer = requests.get(f"{gateways.url}/ml/endpoints", timeout=60)
     assert answer.status_code == 404
-    assert "gateway alone" in json.loads(answer.text)["message"]
+    assert "gateway only" in json.loads(answer.text)["message"]
 
 
 def is_refused(gateways: Gateways) -> bool:
