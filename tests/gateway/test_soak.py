@@ -30,7 +30,7 @@ from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import Product
 from tests.support.waiting import free_port, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 ROUNDS, WARM_UP = 20, 5
 HELD, LEFT, MUTE = 400, 50, 50

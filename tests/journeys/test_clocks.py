@@ -13,7 +13,7 @@ from tests.support.sandbox import SandboxServer
 from tests.support.suspending import suspended
 from tests.support.waiting import pass_time, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 DEADLINE = 6
 HOUR = 3600
 SOON = 150.0  # several times the longest pause between two polls, and far less than HOUR

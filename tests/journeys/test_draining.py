@@ -22,7 +22,7 @@ from tests.support.program import Program, running_program
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import free_port, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PAUSE = 0.7  # seconds between two events of a stream
 
 
@@ -132,6 +132,7 @@ def test_answers_that_take_longer_than_the_drain_limit_are_cut_off_and_logged(
     assert "Traceback" not in server.text
 
 
+@pytest.mark.smoke
 def test_a_server_alone_finishes_a_running_stream(
     product: Product, owner: Person, provider: SandboxServer, deploy: Deploy
 ):

@@ -14,7 +14,7 @@ from tests.support.gateways import running_gateways
 from tests.support.product import Product
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 SENTENCE = "A newer version of Serving UI has migrated the database: this version lacks endpoints 9999_newer."
 
 
@@ -33,6 +33,7 @@ def upgrade(product: Product) -> None:
         )
 
 
+@pytest.mark.smoke
 def test_running_processes_report_a_newer_database(product: Product):
     with separate_processes.running_server(product) as server, product.person("owner@example.com") as owner:
         assert SENTENCE not in owner.get("/readyz").text

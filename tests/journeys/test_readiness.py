@@ -25,7 +25,7 @@ from tests.support.program import Program, running_program
 from tests.support.server_alone import ServerAlone
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 @contextlib.contextmanager
@@ -39,6 +39,7 @@ def full_disk(process: int) -> Iterator[None]:
         resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.smoke
 def test_a_full_disk_is_reported_with_the_number_of_lost_rows(
     product: Product, owner: Person, deploy: Deploy
 ):

@@ -14,7 +14,7 @@ from tests.support.gateways import Gateways, running_gateways
 from tests.support.product import CHAT_REQUEST, Product
 from tests.support.waiting import free_port, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def degraded(gateways: Gateways) -> str:
     )
 
 
+@pytest.mark.smoke
 def test_a_gateway_starts_from_the_cached_snapshot_and_follows_the_database_when_it_is_back(
     stopped_product: tuple[Product, str],
 ):

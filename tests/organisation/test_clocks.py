@@ -22,7 +22,7 @@ from tests.support.sandbox import SandboxServer
 from tests.support.suspending import suspended
 from tests.support.waiting import is_alive, pass_time, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 HOUR = 3600.0
 SOON = 120.0
 _NUMBERS = count(1)
@@ -127,6 +127,7 @@ def test_a_worker_with_another_clock_deploys_and_retries(
         assert owner.query(name).model == "gpt-4o"
 
 
+@pytest.mark.smoke
 def test_two_workers_whose_clocks_differ_check_each_endpoint_once(
     server_only_product: Product, provider: SandboxServer, tmp_path: Path
 ):

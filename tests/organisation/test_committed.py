@@ -29,7 +29,7 @@ from tests.support.sign_in import sign_in
 from tests.support.suspending import suspended
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 MOST_STEPS = 200
 
 
@@ -76,6 +76,7 @@ def admin(product: Product) -> Program:
     return Program(product.url, product.command("create_token", "root@example.com", "--admin"))
 
 
+@pytest.mark.smoke
 def test_a_committed_change_is_answered_as_done_when_connections_end_during_the_wait_for_gateways(
     admin: Program, gateways: Gateways, postgresql: Database
 ):

@@ -15,7 +15,7 @@ from tests.organisation.conftest import Database
 from tests.support.program import running_program
 from tests.support.waiting import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def run_at_once(commands: list[tuple[str, dict[str, str]]]) -> list[str]:
     return [output for output, _errors in outputs]
 
 
+@pytest.mark.smoke
 def test_two_ups_start_on_one_empty_postgresql(empty: str, tmp_path: Path):
     with contextlib.ExitStack() as opened:
         ups = [

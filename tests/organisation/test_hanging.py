@@ -10,7 +10,7 @@ from tests.support.product import BEAT, WORKER, Person, Product
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import pass_time, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 AWAY_SECONDS = SILENCE_SECONDS + 5  # longer than a process may be silent
 
 

@@ -103,6 +103,7 @@ def test_a_hanging_child_is_replaced_and_its_clients_are_answered_by_the_next(pr
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_the_reaper_is_replaced_if_it_hangs_or_ends(program: tuple[Program, int]):
     started, _port = program
     left = children(started)
@@ -120,6 +121,7 @@ def test_the_reaper_is_replaced_if_it_hangs_or_ends(program: tuple[Program, int]
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_no_child_is_replaced_after_all_processes_were_stopped_together(program: tuple[Program, int]):
     started, port = program
     everybody = {started.process.pid, *descendants(started.process.pid)}

@@ -77,6 +77,7 @@ def token(server: ServerAlone) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("name", ATTACKS)
 def test_requests_without_credentials_leave_nothing_in_memory(server: ServerAlone, token: str, name: str):
     """Measured after a warm-up with requests of the same kind."""
