@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import Any, Self
 
@@ -78,10 +78,7 @@ class Call:
         self._policy = policy
         self._seconds = seconds
         self._ends_at = 0.0
-        self._timer = threading.Timer(
-            seconds, self._end, [TimedOut(f"it did not answer within {seconds:g} s")]
-        )
-        self._timer.daemon = True
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
         self._fault: UpstreamFault | None = None
         self._resolving: Future[list[str]] | None = None
@@ -92,8 +89,12 @@ class Call:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._timer.cancel()
         self._set_socket(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = (
+                None  # it refers to this call, which only the garbage collector would free otherwise
+            )
 
     def abort(self) -> None:
         """Closes the connection. The thread that waits for a response gets Aborted."""
@@ -146,6 +147,9 @@ class Call:
     def _start(self) -> None:
         if not self._ends_at:
             self._ends_at = monotonic() + self._seconds
+            late = TimedOut(f"it did not answer within {self._seconds:g} s")
+            self._timer = threading.Timer(self._seconds, self._end, [late])
+            self._timer.daemon = True
             self._timer.start()
         if self._fault is not None:
             raise self._fault
@@ -220,6 +224,24 @@ class Calls:
             call.abort()
 
 
+class _PlainConnection(HTTPConnection):
+    def __init__(self, call: Call, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._call = call
+
+    def _new_conn(self) -> socket.socket:
+        return self._call.connect(self.host, self.port)
+
+
+class _SecureConnection(HTTPSConnection):
+    def __init__(self, call: Call, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._call = call
+
+    def _new_conn(self) -> socket.socket:
+        return self._call.connect(self.host, self.port)
+
+
 class _Adapter(HTTPAdapter):
     """Sends prepared requests over connections that the call opens."""
 
@@ -230,24 +252,14 @@ class _Adapter(HTTPAdapter):
         self._pool: HTTPConnectionPool | None = None
 
     def get_connection_with_tls_context(self, *_arguments: Any, **_options: Any) -> HTTPConnectionPool:
-        connect = self._call.connect
-
-        class Plain(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return connect(self.host, self.port)
-
-        class Secure(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return connect(self.host, self.port)
-
         if self._address.secure:
             self._pool = HTTPSConnectionPool(
                 self._address.host, self._address.port, ssl_context=_tls_context()
             )
-            self._pool.ConnectionCls = Secure
+            self._pool.ConnectionCls = partial(_SecureConnection, self._call)  # type: ignore[assignment]
         else:
             self._pool = HTTPConnectionPool(self._address.host, self._address.port)
-            self._pool.ConnectionCls = Plain
+            self._pool.ConnectionCls = partial(_PlainConnection, self._call)  # type: ignore[assignment]
         return self._pool
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from serving_ui.backends.transport import Aborted, Call
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import TimedOut, UpstreamFault
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
+from tests.support.garbage import garbage
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.vendor import Answer, Vendor, running_vendor
 from tests.support.waiting import wait_until
@@ -161,6 +162,24 @@ def test_connections_and_threads_end_with_the_call(raw: RawServer):
         fetch(raw.url, call)
         wait_until(lambda: raw.closed == raw.connections == 1)
     wait_until(lambda: threading.active_count() <= before)
+
+
+def test_an_answered_call_leaves_no_reference_cycles(raw: RawServer):
+    def run() -> None:
+        with Call(policy=POLICY) as call:
+            assert fetch(raw.url, call) == b"ok"
+
+    def timers() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+
+    times, earlier = 5, set(threading.enumerate())
+    raw.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    run()  # creates what is cached
+    with garbage(times) as found:
+        for _ in range(times):
+            run()
+        wait_until(lambda: earlier.issuperset(timers()))
+    assert not found
 
 
 @pytest.mark.parametrize("coding", ["", "gzip", "deflate", "br"])

@@ -20,7 +20,7 @@ from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.gateway.timeouts import Timeouts
 from tests.gateway.conftest import GatewayServer, endpoint, entity, sent_query
-from tests.gateway.test_garbage import garbage
+from tests.support.garbage import garbage
 from tests.support.raw_server import RawServer, raw_server
 from tests.support.sandbox import SandboxServer
 from tests.support.vendor import Answer, Vendor
@@ -214,7 +214,7 @@ def test_a_failed_token_request_leaves_no_reference_cycles(
 ):
     login.answer(response)
     gateway.query("azure")
-    with garbage() as found:
+    with garbage(times=3) as found:
         for _ in range(3):
             assert gateway.query("azure").status_code >= 400
         wait_until(lambda: len(gateway.usage.records) == 4)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint, entity
+from tests.support.garbage import garbage
 from tests.support.sandbox import SandboxServer
 from tests.support.waiting import free_port, wait_until
 
@@ -76,25 +75,6 @@ def unresolved(gateway: GatewayServer, sandbox: SandboxServer) -> None:
     gateway.query()
 
 
-@contextmanager
-def garbage() -> Iterator[list[str]]:
-    """The class names of the product's objects that only the cyclic garbage collector frees."""
-    found: list[str] = []
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        yield found
-        gc.collect()
-        found += [
-            type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("serving_ui")
-        ]
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-
-
 @pytest.mark.parametrize(
     "query",
     [
@@ -104,7 +84,7 @@ def garbage() -> Iterator[list[str]]:
 )
 def test_a_query_leaves_no_reference_cycles(gateway: GatewayServer, sandbox: SandboxServer, query: Query):
     query(gateway, sandbox)  # creates what is cached
-    with garbage() as found:
+    with garbage(TIMES) as found:
         for _ in range(TIMES):
             query(gateway, sandbox)
         wait_until(lambda: len(gateway.usage.records) == 1 + TIMES)
