@@ -18,10 +18,10 @@ import requests
 
 from serving_ui.gateway.spool import ENDING, SET_ASIDE
 from tests.architecture.sources import ROOT
-from tests.journeys.conftest import Deploy
 from tests.support.gateways import running_gateways
 from tests.support.product import Person, Product
 from tests.support.program import Program, running_program
+from tests.support.sandbox import SandboxServer
 from tests.support.server_alone import ServerAlone
 from tests.support.waiting import wait_until
 
@@ -40,11 +40,16 @@ def full_disk(process: int) -> Iterator[None]:
 
 
 @pytest.mark.smoke
-def test_a_full_disk_is_reported_with_the_number_of_lost_rows(
-    product: Product, owner: Person, deploy: Deploy
-):
-    name = deploy()
-    with running_gateways(env=product.env, size=1) as gateways:
+def test_a_full_disk_is_reported_with_the_number_of_lost_rows(tmp_path: Path, provider: SandboxServer):
+    """With a product of its own, because the lost rows would stay in the counts of `check_usage`."""
+    own, name = Product(tmp_path), "chat"
+    with (
+        own.up(),
+        own.person("owner@example.com") as owner,
+        running_gateways(env=own.env, size=1) as gateways,
+    ):
+        owner.create(name, base=provider.base)
+        owner.wait_for_state(name, "Ready")
         wait_until(lambda: gateways.query(name, owner.token).status_code == 200, what="an answer")
         (worker,) = gateways.workers()
 
