@@ -46,9 +46,10 @@ class Client:
         return bool(state["ready"] == "READY")
 
     def answers(self, name: str) -> bool:
-        """Whether the endpoint answers a query. While services start it may be refused with 503 or 504."""
+        """Whether the endpoint answers a query. While services start it may be refused with 503 or 504, and with 404 while a gateway
+        has not noticed that PostgreSQL is back."""
         reply = self.call("POST", f"/serving-endpoints/{name}/invocations", CHAT_REQUEST)
-        assert reply.status_code in (200, 502, 503, 504), reply.text
+        assert reply.status_code in (200, 404, 502, 503, 504), reply.text
         return reply.status_code == 200 and bool(reply.json()["choices"][0]["message"]["content"])
 
 
