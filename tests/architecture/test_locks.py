@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from serving_ui.bootstrap import environment, install
+from serving_ui.bootstrap import install
 from tests.architecture.sources import ROOT
 
 LOCKS = ("requirements.lock", "tests/requirements.lock")
@@ -106,9 +106,7 @@ def test_pip_check_finds_no_broken_requirement():
 
 @pytest.mark.slow
 @pytest.mark.installation
-@pytest.mark.parametrize(
-    "lock", [pytest.param(environment.RUNTIME_LOCK, marks=pytest.mark.smoke), environment.TEST_LOCK]
-)
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_oldest_pip_installs_the_lock(tmp_path: Path, lock: str):
     """A dry run: it downloads all packages, which takes a minute of processor time for the tests' lock, and installs none."""
     python = str(tmp_path / "bin" / "python")

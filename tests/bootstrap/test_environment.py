@@ -122,6 +122,7 @@ def test_a_changed_lock_is_installed_and_a_failed_installation_is_repaired(check
 
 
 @pytest.mark.slow
+@pytest.mark.installation
 def test_an_installation_that_was_killed_is_repaired_by_the_next_start(checkout, held_index):
     with running_program([PYTHON, "manage.py", "help"], cwd=checkout.root, env=checkout.env) as program:
         wait_until(held_index.requested.is_set, what="pip's request to the index", seconds=120)
@@ -134,6 +135,7 @@ def test_an_installation_that_was_killed_is_repaired_by_the_next_start(checkout,
 
 
 @pytest.mark.slow
+@pytest.mark.installation
 def test_a_second_start_waits_for_a_running_installation(checkout, held_index):
     command = [PYTHON, "manage.py", "help"]
     with running_program(command, cwd=checkout.root, env=checkout.env) as first:
@@ -147,6 +149,7 @@ def test_a_second_start_waits_for_a_running_installation(checkout, held_index):
 
 
 @pytest.mark.slow
+@pytest.mark.installation
 def test_an_environment_without_its_python_is_created_again(checkout):
     start(checkout, "help")
     (checkout.venv / "bin" / "python").unlink()
@@ -155,6 +158,7 @@ def test_an_environment_without_its_python_is_created_again(checkout):
 
 
 @pytest.mark.slow
+@pytest.mark.installation
 def test_an_unreachable_package_index_is_reported(checkout):
     checkout.env = {name: value for name, value in checkout.env.items() if name != "PIP_NO_INDEX"}
     env = {

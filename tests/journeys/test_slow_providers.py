@@ -46,7 +46,7 @@ def delete(person: Person, names: list[str]) -> None:
         person.post(f"/ml/endpoints/{name}/delete", {"typed_name": name})
 
 
-@pytest.mark.parametrize("how_many", [5, 50])
+@pytest.mark.parametrize("how_many", [5, pytest.param(50, marks=pytest.mark.faults)])
 def test_slow_checks_delay_neither_other_people_nor_the_ingest_of_usage(
     owner: Person, somebody: Person, provider: SandboxServer, slow: SlowServer, how_many: int
 ):
@@ -84,6 +84,7 @@ def test_cancel_and_delete_close_the_connection_and_the_next_check_begins(
     assert somebody.wait_for_state(names[0], "Ready") < SOON
 
 
+@pytest.mark.faults
 def test_a_check_ends_after_its_timeout_and_the_page_shows_the_reason(somebody: Person, slow: SlowServer):
     (name,) = create(somebody, slow.base, 1)
     slow.wait_for(1)
@@ -95,7 +96,7 @@ def test_a_check_ends_after_its_timeout_and_the_page_shows_the_reason(somebody: 
     delete(somebody, [name])
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, marks=pytest.mark.faults), signal.SIGTERM])
 def test_running_and_waiting_checks_complete_after_their_worker_ended(
     product: Product, somebody: Person, slow: SlowServer, how: signal.Signals
 ):

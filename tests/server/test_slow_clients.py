@@ -204,7 +204,7 @@ def stopped(program: Program, seconds: float) -> Iterator[None]:
         program.signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("seconds", [2.3, 4.0])
+@pytest.mark.parametrize("seconds", [2.3, pytest.param(4.0, marks=pytest.mark.faults)])
 def test_a_request_that_arrived_while_the_process_was_stopped_is_answered(
     program: tuple[Program, int], seconds: float
 ):
@@ -225,6 +225,7 @@ def test_a_request_that_arrived_while_the_process_was_stopped_is_answered(
         caller.close()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("begun", "rest"), [(GET[:13], GET[13:]), (POST % 5 + b"wh", b"ole")], ids=["head", "body"]
 )
