@@ -92,9 +92,7 @@ class Call:
         self._set_socket(None)
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = (
-                None  # it refers to this call, which only the garbage collector would free otherwise
-            )
+            self._timer = None  # or timer and call would refer to each other until a garbage collection
 
     def abort(self) -> None:
         """Closes the connection. The thread that waits for a response gets Aborted."""
@@ -224,22 +222,11 @@ class Calls:
             call.abort()
 
 
-class _PlainConnection(HTTPConnection):
-    def __init__(self, call: Call, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._call = call
-
-    def _new_conn(self) -> socket.socket:
-        return self._call.connect(self.host, self.port)
-
-
-class _SecureConnection(HTTPSConnection):
-    def __init__(self, call: Call, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._call = call
-
-    def _new_conn(self) -> socket.socket:
-        return self._call.connect(self.host, self.port)
+def _connection(call: Call, kind: type[HTTPConnection], *arguments: Any, **options: Any) -> HTTPConnection:
+    """A connection of urllib3 whose socket is opened by the call. A subclass for each call would be a reference cycle."""
+    connection = kind(*arguments, **options)
+    connection._new_conn = partial(call.connect, connection.host, connection.port)  # type: ignore[method-assign]
+    return connection
 
 
 class _Adapter(HTTPAdapter):
@@ -256,10 +243,10 @@ class _Adapter(HTTPAdapter):
             self._pool = HTTPSConnectionPool(
                 self._address.host, self._address.port, ssl_context=_tls_context()
             )
-            self._pool.ConnectionCls = partial(_SecureConnection, self._call)  # type: ignore[assignment]
+            self._pool.ConnectionCls = partial(_connection, self._call, HTTPSConnection)  # type: ignore[assignment]
         else:
             self._pool = HTTPConnectionPool(self._address.host, self._address.port)
-            self._pool.ConnectionCls = partial(_PlainConnection, self._call)  # type: ignore[assignment]
+            self._pool.ConnectionCls = partial(_connection, self._call, HTTPConnection)  # type: ignore[assignment]
         return self._pool
 
     def close(self) -> None:
