@@ -18,6 +18,7 @@ from serving_ui.api.answers import Id, LevelName, Milliseconds
 from serving_ui.api.request import Json
 from serving_ui.catalogue.endpoint_config import public_config
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
+from serving_ui.catalogue.own_model import WorkloadSize, WorkloadType
 from serving_ui.catalogue.spec import RateLimit, Tag
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.lifecycle import Ready
@@ -53,9 +54,31 @@ class ShownExternalModel(TypedDict):
     """Its schema is made of the providers' declarations: `openapi.external_model.shown_model`."""
 
 
+class ShownFoundationModel(TypedDict):
+    name: str
+    display_name: str
+    description: str
+    docs: str
+
+
 class ShownEntity(TypedDict):
     name: str
-    external_model: ShownExternalModel
+    external_model: NotRequired[ShownExternalModel]
+    foundation_model: NotRequired[ShownFoundationModel]
+    entity_name: NotRequired[Annotated[str, Field(description="The name of one of your models.")]]
+    entity_version: NotRequired[str]
+    workload_type: NotRequired[WorkloadType]
+    workload_size: NotRequired[WorkloadSize]
+    scale_to_zero_enabled: NotRequired[bool]
+    min_provisioned_throughput: NotRequired[int]
+    max_provisioned_throughput: NotRequired[int]
+    min_provisioned_concurrency: NotRequired[int]
+    max_provisioned_concurrency: NotRequired[int]
+    provisioned_model_units: NotRequired[int]
+    burst_scaling_enabled: NotRequired[bool]
+    environment_vars: NotRequired[
+        Annotated[dict[str, str], Field(description="Plain values, and references of secrets.")]
+    ]
     state: NotRequired[EntityState]
     creator: NotRequired[
         Annotated[str, Field(description="Who made the endpoint. Left out when the endpoint is built-in.")]
@@ -101,7 +124,12 @@ class EndpointSummary(TypedDict):
         ]
     ]
     task: NotRequired[str]
-    endpoint_type: Literal["EXTERNAL_MODEL"]
+    endpoint_type: NotRequired[
+        Annotated[
+            Literal["EXTERNAL_MODEL", "CUSTOM_MODEL", "FOUNDATION_MODEL_API"],
+            Field(description="Fixed by the first config. Left out before there is one."),
+        ]
+    ]
     description: str
     tags: list[Tag]
     rate_limits: NotRequired[list[RateLimit]]
@@ -184,7 +212,7 @@ def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
         found["pending_config"] = version_config(endpoint.pending, emails) | start
     found |= {
         "description": endpoint.description,
-        "endpoint_type": "EXTERNAL_MODEL",
+        **({"endpoint_type": endpoint.kind} if endpoint.kind else {}),
         "tags": endpoint.tags,
         **{name: value for name in Endpoint.SETTINGS if (value := getattr(endpoint, name))},
         "permission_level": endpoint.level.name,
@@ -233,8 +261,9 @@ def version_config(
 
 
 def task_of(spec: Mapping[str, Any]) -> str:
-    """The task of a stored config."""
-    task: str = spec["served_entities"][0]["external_model"]["task"]
+    """The task of a stored config; empty for own models that answer any JSON."""
+    entity = spec["served_entities"][0]
+    task: str = entity.get("external_model", entity).get("task", "")
     return task
 
 
@@ -251,6 +280,7 @@ LIST_COLUMNS: tuple[str | Coalesce, ...] = (
     "tags",
     "rate_limits",
     "ai_gateway",
+    "kind",
     Coalesce("active__spec", "latest__spec"),
 )
 
@@ -262,7 +292,7 @@ def creation(row: tuple[Any, ...]) -> tuple[datetime, str]:
 
 def endpoint_summary(row: tuple[Any, ...]) -> EndpointSummary:
     """From the values of LIST_COLUMNS."""
-    name, pk, creator, created, modified, ready, update, description, tags, limits, gateway, spec = row
+    name, pk, creator, created, modified, ready, update, description, tags, limits, gateway, kind, spec = row
     found: Json = {
         "name": name,
         "id": pk,
@@ -270,7 +300,7 @@ def endpoint_summary(row: tuple[Any, ...]) -> EndpointSummary:
         "last_updated_timestamp": milliseconds(modified),
         "state": {"ready": ready, "config_update": update},
         "description": description,
-        "endpoint_type": "EXTERNAL_MODEL",
+        **({"endpoint_type": kind} if kind else {}),
         "tags": tags,
         **({"rate_limits": limits} if limits else {}),
         **({"ai_gateway": gateway} if gateway else {}),

@@ -9,15 +9,14 @@ they are unverified and used as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
 from math import ceil
 
+from serving_ui.backends.protocol import Observation, Progress
 from serving_ui.backends.transport import Aborted, Call, ProviderResponse
 from serving_ui.catalogue import provider_errors, registry
+from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.provider_errors import ProviderError
-from serving_ui.catalogue.spec import ServedEntity
 from serving_ui.catalogue.upstream import (
     Addresses,
     AwsInstanceProfile,
@@ -39,34 +38,15 @@ MAX_BYTES = 64 * 1024  # of a response are read; only an error message is needed
 MAX_MESSAGE_CHARS = 500
 
 
-class CheckOutcome(IntEnum):
-    """The outcome of a check; a greater value is worse."""
-
-    VERIFIED = 0
-    UNVERIFIED = 1
-    RETRY = 2
-    REJECTED = 3
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """An outcome with its reason as a sentence, which quotes the provider's error message if there is one."""
-
-    outcome: CheckOutcome
-    message: str = ""
-    retry_after: int = 0  # seconds
-
-
-def check_credentials(entity: ServedEntity, *, addresses: Addresses, call: Call) -> Verdict:
-    """Checks the credentials of an entity whose secrets are plaintext. Raises Aborted."""
-    external = entity.external_model
+def check_credentials(external: ExternalModel, *, addresses: Addresses, call: Call) -> Observation:
+    """Checks the credentials of a model whose secrets are plaintext. Raises Aborted."""
     provider = registry.get(external.provider)
     try:
         request = provider.check(external.config, external.name, external.task, addresses)
     except SecretUnusable as error:
-        return Verdict(CheckOutcome.REJECTED, str(error))
+        return Observation(Progress.FAILED, str(error))
     if request is None:
-        return Verdict(CheckOutcome.UNVERIFIED, f"{provider.label} has no call that checks them.")
+        return Observation(Progress.READY_UNVERIFIED, f"{provider.label} has no call that checks them.")
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
     try:
         request = _authorize(request, call)
@@ -97,30 +77,30 @@ def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
     return oauth_tokens.with_bearer_token(request, token)
 
 
-def _verdict_on_response(response: ProviderResponse, provider: Provider, secrets: list[str]) -> Verdict:
+def _verdict_on_response(response: ProviderResponse, provider: Provider, secrets: list[str]) -> Observation:
     status, label = response.status, provider.label
     if status < 300 and "html" in response.headers.get("content-type", "").lower():
-        return Verdict(
-            CheckOutcome.UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
+        return Observation(
+            Progress.READY_UNVERIFIED, f"{label} answered with a web page instead of JSON. Check the address."
         )
     content = response.read_start(max_bytes=MAX_BYTES)
     if status < 300:
         failed = _reported_failure(content)
         if failed is None:
-            return Verdict(CheckOutcome.VERIFIED)
+            return Observation(Progress.READY)
         status = failed.status
     elif status < 400:
-        return Verdict(
-            CheckOutcome.REJECTED,
+        return Observation(
+            Progress.FAILED,
             f"{label} answered with a redirect ({status}), which is never followed. Give the final address.",
         )
     words = provider_message(content, secrets=secrets, max_chars=MAX_MESSAGE_CHARS)
     message = f"{label} answered {status}: {words}"
     if status in provider.check_refused:
-        return Verdict(CheckOutcome.REJECTED, f"{message} Check the credentials and update.")
+        return Observation(Progress.FAILED, f"{message} Check the credentials and update.")
     if status in RETRYABLE:
-        return Verdict(CheckOutcome.RETRY, message, ceil(min(retry_after_seconds(response.headers) or 0, 60)))
-    return Verdict(CheckOutcome.UNVERIFIED, message)
+        return Observation(Progress.RETRY, message, ceil(min(retry_after_seconds(response.headers) or 0, 60)))
+    return Observation(Progress.READY_UNVERIFIED, message)
 
 
 def _reported_failure(content: bytes) -> ProviderError | None:
@@ -131,17 +111,17 @@ def _reported_failure(content: bytes) -> ProviderError | None:
         return None
 
 
-def _verdict_on_error(problem: Exception, label: str) -> Verdict:
+def _verdict_on_error(problem: Exception, label: str) -> Observation:
     """The verdict on an error without a response. Errors that the gateway does not retry are not retried here either."""
     if isinstance(problem, EgressRefused):
-        return Verdict(CheckOutcome.REJECTED, str(problem))
+        return Observation(Progress.FAILED, str(problem))
     if isinstance(problem, GatewayError):  # there is no token, or no signature
-        outcome = CheckOutcome.RETRY if problem.status >= 500 else CheckOutcome.REJECTED
-        return Verdict(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
+        outcome = Progress.RETRY if problem.status >= 500 else Progress.FAILED
+        return Observation(outcome, f"{label}: {problem.message}", problem.retry_after or 0)
     if isinstance(problem, InvalidUpstreamRequest | CertificateInvalid):
-        return Verdict(CheckOutcome.REJECTED, f"{label} cannot be called: {problem}. Correct it and update.")
+        return Observation(Progress.FAILED, f"{label} cannot be called: {problem}. Correct it and update.")
     if isinstance(problem, TimedOut):
-        return Verdict(CheckOutcome.RETRY, f"{label} did not answer in time.")
-    return Verdict(
-        CheckOutcome.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network."
+        return Observation(Progress.RETRY, f"{label} did not answer in time.")
+    return Observation(
+        Progress.RETRY, f"{label} cannot be reached: {problem}. Check the address and the network."
     )

@@ -1,9 +1,13 @@
-"""What a backend tells of a served entity that it deploys. `reconcile` turns it into the endpoint's state."""
+"""The protocol of backends, and what they tell of a served entity. `endpoints/reconcile.py` turns it into the endpoint's state."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
+
+from serving_ui.catalogue.served_entity import ServedEntity
 
 
 class Progress(IntEnum):
@@ -28,3 +32,11 @@ class Observation:
     retry_after: int = 0
     """Seconds that a provider asks to wait."""
     is_scaled_to_zero: bool = False
+
+
+class Backend(Protocol):
+    """Makes the served entities of a config real."""
+
+    def deploy(self, entities: Sequence[ServedEntity]) -> dict[str, Observation]:
+        """One step of their deployment, by name of the entity; repeating it does no harm. Secrets are plaintext. Raises Aborted."""
+        ...

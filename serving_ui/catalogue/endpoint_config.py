@@ -1,147 +1,32 @@
 """The config of an endpoint: its served entities and how traffic is divided among them.
 
-External models are so far the only kind of served entity. The stored config contains no plaintext secrets, and the public one contains
-only references of secrets.
+The stored config contains no plaintext secrets, and the public one contains only references of secrets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    StrictInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from serving_ui.catalogue import names, unknown
+from serving_ui.catalogue import names
+from serving_ui.catalogue.api_model import ApiModel, RequestBody
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
-from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.problems import (
     Path,
     Problem,
     SpecErrors,
     as_validation_error,
-    field_error,
     from_validation_error,
-    validated,
 )
 from serving_ui.catalogue.provider_config import TRUSTED
 from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.served_entity import DumpSecret, Kind, ServedEntity
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _
-from serving_ui.catalogue.unknown import Accepted
 
 MAX_SERVED_ENTITIES = 10
-DumpSecret = Callable[[str, Secret], dict[str, Any]]
-
-COMPUTE_FIELDS = (
-    "entity_name",
-    "entity_version",
-    "workload_size",
-    "workload_type",
-    "scale_to_zero_enabled",
-    "min_provisioned_throughput",
-    "max_provisioned_throughput",
-    "min_provisioned_concurrency",
-    "max_provisioned_concurrency",
-    "provisioned_model_units",
-    "burst_scaling_enabled",
-    "environment_vars",
-    "instance_profile_arn",
-)
-"""Fields of the API for models that the server runs itself. They cannot be given with an external model."""
-
-
-class ApiModel(BaseModel):
-    """A part of an API body. A field that is null counts as missing."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    further_fields: ClassVar[tuple[str, ...]] = ()
-    """Names that are accepted beside the pydantic fields, so that they are not reported as unknown."""
-
-    @classmethod
-    def accepted_fields(cls) -> Accepted:
-        return {**dict.fromkeys(cls.further_fields), **unknown.fields_of(cls)}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, data: object) -> object:
-        if isinstance(data, Mapping):
-            return {name: value for name, value in data.items() if value is not None}
-        return data
-
-
-class RequestBody(ApiModel):
-    """A whole request body with the paths of its unknown fields, which do not count when two bodies are compared."""
-
-    _unknown: list[str] = PrivateAttr(default_factory=list)
-
-    @property
-    def unknown(self) -> list[str]:
-        """Paths of the unknown fields, if the body was made by `parsed`."""
-        return self._unknown
-
-    @classmethod
-    def parsed(cls, body: object, *prefix: str) -> Self:
-        """Read a body. Raises SpecErrors with paths that start with `prefix`."""
-        instance = validated(cls.model_validate, body, *prefix)
-        instance._unknown.extend(unknown.in_model(cls, body))
-        return instance
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.__dict__ == other.__dict__
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _valid_entity_name(name: str) -> str:
-    if problem := names.entity_name_problem(name):
-        raise field_error(problem)
-    return name
-
-
-class ServedEntity(ApiModel):
-    further_fields = COMPUTE_FIELDS
-
-    name: Annotated[
-        str,
-        AfterValidator(_valid_entity_name),
-        Field(
-            description="Default: the name of the model, with each character that a name cannot contain replaced by a hyphen.",
-            json_schema_extra={"pattern": f"^$|^{names.NAME_PATTERN}$"},
-        ),
-    ] = ""
-    external_model: Annotated[
-        ExternalModel,
-        Field(description="A model hosted by a provider, with the config block of that provider only."),
-    ]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, data: object) -> object:
-        if not isinstance(data, Mapping):
-            return data
-        message = _(
-            "%(field)s cannot be given with an external model, which runs at its provider. Leave it out."
-        )
-        not_applicable = [name for name in COMPUTE_FIELDS if data.get(name) is not None]
-        if not_applicable and data.get("external_model") is not None:
-            raise as_validation_error(
-                Problem((name,), message.fill(field=name), "not_applicable") for name in not_applicable
-            )
-        model = data.get("external_model")
-        model_name = model.get("name") if isinstance(model, Mapping) else None
-        if data.get("name") in (None, "") and isinstance(model_name, str) and model_name.strip():
-            return {**data, "name": names.default_entity_name(model_name.strip())}
-        return data
 
 
 def _describe_both_names(schema: dict[str, Any]) -> None:
@@ -221,34 +106,42 @@ class ConfigSpec(RequestBody):
         return self
 
     @property
-    def task(self) -> Task:
-        return self.served_entities[0].external_model.task
+    def task(self) -> Task | None:
+        """The task of all served entities; None for own models that answer any JSON."""
+        return self.served_entities[0].task
 
     @property
-    def is_external(self) -> bool:
-        return True
+    def kind(self) -> Kind:
+        return self.served_entities[0].kind
 
     def secrets(self) -> dict[Path, Secret]:
         """All secrets of the config, by path in the body."""
         return {
             (*prefix, *path): secret
-            for prefix, model in self._models()
-            for path, secret in model.config.secrets().items()
+            for position, entity in enumerate(self.served_entities)
+            for prefix, secrets in (_secrets_of(position, entity),)
+            for path, secret in secrets.items()
         }
-
-    def _models(self) -> Iterator[tuple[Path, ExternalModel]]:
-        for position, entity in enumerate(self.served_entities):
-            model = entity.external_model
-            yield ("served_entities", position, "external_model", model.provider_entry.config_key), model
 
     def with_secrets(self, secrets: Mapping[Path, Secret]) -> ConfigSpec:
         """A copy of the config with the secrets at these paths replaced."""
         entities = list(self.served_entities)
-        for position, (prefix, model) in enumerate(self._models()):
-            own = {_as_strings(path[4:]): secret for path, secret in secrets.items() if path[:4] == prefix}
+        for position, entity in enumerate(self.served_entities):
+            prefix, _own = _secrets_of(position, entity)
+            depth = len(prefix)
+            own = {
+                _as_strings(path[depth:]): each for path, each in secrets.items() if path[:depth] == prefix
+            }
             if own:
-                changed = model.model_copy(update={"config": model.config.with_secrets(own)})
-                entities[position] = entities[position].model_copy(update={"external_model": changed})
+                entities[position] = _with_secrets(entity, own)
+        return self.model_copy(update={"served_entities": entities})
+
+    def with_tasks(self, tasks: Sequence[Task | None]) -> ConfigSpec:
+        """A copy of a config of own models with the tasks of the registered models, one for each served entity."""
+        entities = [
+            entity.model_copy(update={"own_model": entity.own.model_copy(update={"task": task})})
+            for entity, task in zip(self.served_entities, tasks, strict=True)
+        ]
         return self.model_copy(update={"served_entities": entities})
 
     def stored(self) -> dict[str, Any]:
@@ -257,14 +150,12 @@ class ConfigSpec(RequestBody):
 
     def public(self) -> dict[str, Any]:
         """The JSON for API responses: references, without other secrets."""
-        return self._dumped(_dump_secret_for_api)
+        shown: dict[str, Any] = public_config(self._dumped(_dump_secret_for_api))
+        return shown
 
     def _dumped(self, dump_secret: DumpSecret) -> dict[str, Any]:
         return {
-            "served_entities": [
-                {"name": entity.name, "external_model": entity.external_model.dump(dump_secret)}
-                for entity in self.served_entities
-            ],
+            "served_entities": [entity.dump(dump_secret) for entity in self.served_entities],
             "traffic_config": {
                 "routes": [
                     {
@@ -285,6 +176,31 @@ class ConfigSpec(RequestBody):
         except ValidationError as error:
             problems = from_validation_error(error)
         raise SpecErrors(problems)
+
+
+def _secrets_of(position: int, entity: ServedEntity) -> tuple[Path, Mapping[tuple[str, ...], Secret]]:
+    """The secrets of one served entity, by their path below the path that is returned, too."""
+    if entity.own_model is not None:
+        variables: dict[tuple[str, ...], Secret] = {
+            (name,): secret for name, secret in entity.own_model.secrets().items()
+        }
+        return ("served_entities", position, "environment_vars"), variables
+    model = entity.external
+    return (
+        "served_entities",
+        position,
+        "external_model",
+        model.provider_entry.config_key,
+    ), model.config.secrets()
+
+
+def _with_secrets(entity: ServedEntity, secrets: Mapping[tuple[str, ...], Secret]) -> ServedEntity:
+    if entity.own_model is not None:
+        variables = {name: secret for (name,), secret in secrets.items()}
+        return entity.model_copy(update={"own_model": entity.own_model.with_secrets(variables)})
+    model = entity.external
+    changed = model.model_copy(update={"config": model.config.with_secrets(secrets)})
+    return entity.model_copy(update={"external_model": changed})
 
 
 def _as_strings(path: Path) -> tuple[str, ...]:
@@ -309,11 +225,21 @@ def public_config(stored: Any) -> Any:
         return {
             name: public_config(value) if isinstance(value, dict | list) else value
             for name, value in stored.items()
-            if not _is_stored(name, value)
+            if not _is_stored(name, value) and not (name in _INTERNAL and _is_internal(name, stored))
         }
     if isinstance(stored, list):
         return [public_config(each) for each in stored]
     return stored
+
+
+_INTERNAL = frozenset({"external_model", "task"})
+
+
+def _is_internal(name: str, entity: Mapping[str, Any]) -> bool:
+    """How the gateway reaches a foundation model, and the task of an own model, which is that of the endpoint."""
+    return (name == "external_model" and "foundation_model" in entity) or (
+        name == "task" and "entity_name" in entity
+    )
 
 
 def _is_stored(name: str, value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from serving_ui.catalogue.endpoint_config import ApiModel, RequestBody
+from serving_ui.catalogue.api_model import ApiModel, RequestBody
 from serving_ui.catalogue.limits import MAX_RATE_LIMITS, RateLimit
 from serving_ui.catalogue.problems import Problem, as_validation_error
 from serving_ui.catalogue.translatable import _

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
 
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS, RENEWAL_PERIOD
 from serving_ui.catalogue.problems import Problem, as_validation_error
 from serving_ui.catalogue.translatable import _

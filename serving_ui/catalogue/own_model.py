@@ -22,6 +22,7 @@ from pydantic import (
 
 from serving_ui.catalogue.problems import Problem, as_validation_error, field_error
 from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import _, has_control_characters
 
 MAX_MODEL_NAME_LENGTH = 255
@@ -62,6 +63,14 @@ def _version(value: str) -> str:
     return value.strip()
 
 
+_SIZES = (
+    "workload_size",
+    "min_provisioned_concurrency",
+    "max_provisioned_concurrency",
+    "min_provisioned_throughput",
+    "max_provisioned_throughput",
+    "provisioned_model_units",
+)
 Amount = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
@@ -78,6 +87,8 @@ class OwnModel(BaseModel):
     entity_version: Annotated[
         str, Field(max_length=MAX_VERSION_LENGTH, description="Its version."), AfterValidator(_version)
     ]
+    task: Task | None = None
+    """Of the registered model. Known once the config was admitted; requests cannot set it."""
     workload_type: Annotated[WorkloadType, Field(description="The hardware of each replica.")] = (
         WorkloadType.CPU
     )
@@ -129,6 +140,13 @@ class OwnModel(BaseModel):
         if problems:
             raise as_validation_error(problems)
         return {name: _value(value) for name, value in data.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_size(cls, data: object) -> object:
+        if isinstance(data, Mapping) and all(data.get(name) is None for name in _SIZES):
+            return {**data, "workload_size": WorkloadSize.SMALL.value}
+        return data
 
     @model_validator(mode="after")
     def _sized_once(self) -> Self:

@@ -148,6 +148,8 @@ _LABELS: dict[str, TranslatableText] = {
     "config": _("Config"),
     "served_entities": _("Served entities"),
     "external_model": _("External model"),
+    "entity_name": _("Model"),
+    "entity_version": _("Version"),
     "provider": _("Provider"),
     "task": _("Task"),
     "traffic_config": _("Traffic"),

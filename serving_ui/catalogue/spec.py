@@ -6,7 +6,7 @@ All problems are raised at once, as `SpecErrors`; each has the path of a field a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
@@ -16,18 +16,13 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     TypeAdapter,
+    field_validator,
 )
 
 from serving_ui.catalogue import names
+from serving_ui.catalogue.api_model import ApiModel, RequestBody
 from serving_ui.catalogue.changes import destinations, differences
-from serving_ui.catalogue.endpoint_config import (
-    ApiModel,
-    ConfigSpec,
-    RequestBody,
-    Route,
-    ServedEntity,
-    TrafficConfig,
-)
+from serving_ui.catalogue.endpoint_config import ConfigSpec, Route, TrafficConfig
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.external_model import ExternalModel
 from serving_ui.catalogue.limits import RateLimit, RateLimits
@@ -38,6 +33,7 @@ from serving_ui.catalogue.problems import (
     field_error,
     validated,
 )
+from serving_ui.catalogue.served_entity import Kind, ServedEntity
 from serving_ui.catalogue.translatable import TranslatableText, _, has_control_characters
 
 MAX_DESCRIPTION_LENGTH = 2000
@@ -122,8 +118,11 @@ class EndpointSpec(RequestBody):
     ]
     description: Annotated[Description, Field(description="Free text that pages and API show.")] = ""
     config: Annotated[
-        ConfigSpec, Field(description="The served entities and the division of traffic among them.")
-    ]
+        ConfigSpec | None,
+        Field(
+            description="The served entities and the division of traffic among them. Without it the endpoint waits for its first config, which decides whether it serves external models or your own."
+        ),
+    ] = None
     rate_limits: Annotated[
         RateLimits,
         Field(
@@ -153,11 +152,20 @@ class EndpointSpec(RequestBody):
         Field(description="Not supported: must be false or left out."),
     ] = False
 
+    @field_validator("config", mode="before")
+    @classmethod
+    def _without_empty_config(cls, config: object) -> object:
+        """The Databricks SDK sends the endpoint's name in the config, even if there is nothing else in it."""
+        if isinstance(config, Mapping) and all(v is None for k, v in config.items() if k != "name"):
+            return None
+        return config
+
 
 def parse_endpoint(body: object, *, several: bool = False) -> EndpointSpec:
     """Read the body that creates an endpoint. `several` allows more than one external model."""
     spec = EndpointSpec.parsed(body)
-    _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
+    if spec.config:
+        _refuse([problem.under("config") for problem in _config_problems(spec.config, several=several)])
     return spec
 
 
@@ -185,7 +193,11 @@ def _refuse(problems: list[Problem]) -> None:
 
 def _config_problems(config: ConfigSpec, *, several: bool) -> Iterator[Problem]:
     entities = config.served_entities
-    if len(entities) > 1 and not several:
+    if mixed := [position for position, entity in enumerate(entities) if entity.kind is not config.kind]:
+        message = _("An endpoint serves external models or models of your own, never both. Remove one kind.")
+        yield from (Problem(("served_entities", position), message, "kind") for position in mixed)
+        return
+    if len(entities) > 1 and not several and config.kind is Kind.EXTERNAL_MODEL:
         message = _(
             "An endpoint with an external model has exactly one served entity, unless an admin allows several on the Settings page. Remove the others."
         )
@@ -196,7 +208,7 @@ def _config_problems(config: ConfigSpec, *, several: bool) -> Iterator[Problem]:
         if taken[entity.name] > 1:
             message = _("Another served entity has this name. Give each its own name.")
             yield Problem(("served_entities", position, "name"), message, "duplicate")
-        if entity.external_model.task != config.task:
+        if entity.external_model and config.task and entity.task != config.task:
             message = _("All external models of an endpoint have the same task. Choose %(task)s here, too.")
             path = ("served_entities", position, "external_model", "task")
             yield Problem(path, message.fill(task=config.task.label))

@@ -30,6 +30,9 @@ from serving_ui.vault.models import StoredSecret
 Source = StoredSecret | Bound
 """What a reference is bound to: a secret that the user may read, or an earlier binding."""
 
+_NO_BACKEND = _(
+    "This server runs no models of your own: it has no Ray Serve. Give an external_model, or ask an admin to connect Ray Serve."
+)
 _MOVED_STORED = _(
     "The settings that decide where and how this secret is sent were changed, and a stored secret is only sent to the destination it was entered for. Enter the secret again."
 )
@@ -164,6 +167,10 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
     problems = []
     for position, entity in enumerate(config.served_entities):
         model = entity.external_model
+        if model is None:
+            path = ("served_entities", position, "entity_name")
+            problems.append(Problem(path, _NO_BACKEND, "not_offered"))
+            continue
         provider = model.provider_entry
         try:
             outbound.policy().check_url(provider.base_url(model.config, outbound.addresses()))

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import Problem, SpecErrors
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec
 from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.endpoints import bindings, celery_messages, queries
@@ -41,14 +42,16 @@ TAKEN = "taken"  # the code of the problem with a name that another endpoint has
 
 
 def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoint:
-    """A new endpoint, NOT_READY, with its config pending as version 1. Raises SpecErrors."""
+    """A new endpoint, NOT_READY, with its config, if it has one, pending as version 1. Raises SpecErrors."""
     try:
         with transaction.atomic():
             columns = columns_of(Endpoint(), EndpointChanges.of(spec), ai_gateway_at=("ai_gateway",))
             problems = _name_problems(spec.name, actor) + columns.problems
-            admitted = _admitted(
+            admitted = spec.config and _admitted(
                 spec.config, prefix=("config",), earlier=[], problems=problems, actor=actor, now=now
             )
+            if problems:
+                raise SpecErrors(problems)
             endpoint = Endpoint.objects.create(
                 workspace=Workspace.here(),
                 name=spec.name,
@@ -59,10 +62,12 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 config_update=NEW.update,
                 **columns.values,
             )
-            submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
-            record_event(endpoint, EventKind.CREATED, now=now, actor=actor)
+            if admitted:
+                submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
+                celery_messages.reconcile_on_commit(endpoint.pk)
+            about = {} if admitted else {"is_without_config": True}
+            record_event(endpoint, EventKind.CREATED, now=now, actor=actor, **about)
             bump_revision(Subject.ENDPOINT, endpoint.pk)  # gateways answer "not ready", not "unknown"
-            celery_messages.reconcile_on_commit(endpoint.pk)
             report_endpoint("create_endpoint", endpoint, actor=actor, before=None, after=state_of(endpoint))
     except IntegrityError:
         if not queries.is_taken(name=spec.name):
@@ -104,9 +109,14 @@ def _submit_config(
     endpoint: Endpoint, config: ConfigSpec, columns: Columns, *, actor: User, now: datetime
 ) -> None:
     problems = list(columns.problems)
-    shown = endpoint.shown_version
-    if shown and shown.config.is_external != config.is_external:
-        message = _("An endpoint never changes its kind: one made for an external model keeps serving one.")
+    if endpoint.kind and endpoint.kind != config.kind:
+        message = (
+            _("This endpoint serves external models, and never models of your own. Create another endpoint.")
+            if endpoint.kind == Kind.EXTERNAL_MODEL
+            else _(
+                "This endpoint serves models of your own, and never external models. Create another endpoint."
+            )
+        )
         problems.append(Problem(path=("served_entities",), message=TranslatableText(message), code="kind"))
     earlier = list(queries.versions(endpoint=endpoint))
     admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)

@@ -15,7 +15,7 @@ from serving_ui.vault import ciphers
 from serving_ui.vault import queries as vault
 
 
-def duplicate_refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyExists:
+def duplicate_refusal(*, name: str, config: ConfigSpec | None, actor: User) -> AlreadyExists:
     """Names creator and time of the existing endpoint, and tells those who manage it whether its newest config equals `config`."""
     taken = _("An endpoint named %(name)s exists already.") % {"name": name}
     try:
@@ -29,10 +29,15 @@ def duplicate_refusal(*, name: str, config: ConfigSpec, actor: User) -> AlreadyE
     return AlreadyExists(f"{taken} {created} {_comparison(endpoint, config)}".strip())
 
 
-def _comparison(endpoint: Endpoint, config: ConfigSpec) -> str:
-    if not allows(endpoint.level, Action.MANAGE) or endpoint.latest is None:
+def _comparison(endpoint: Endpoint, config: ConfigSpec | None) -> str:
+    if not allows(endpoint.level, Action.MANAGE):
         return _("Choose another name.")
-    if is_same_config(endpoint.latest.config, config):
+    newest = endpoint.latest.config if endpoint.latest else None
+    if config is None or newest is None:
+        if config is newest:
+            return _("It has no config yet, as in your request, so there is nothing left to do.")
+        return _("Update its config, or choose another name.")
+    if is_same_config(newest, config):
         return _("Its newest config is the same as the one in your request, so there is nothing left to do.")
     return _("Its newest config differs from the one in your request. Update it, or choose another name.")
 

@@ -20,6 +20,10 @@ class EventKind(StrEnum):
     CANCELED = "ENDPOINT_UPDATE_CANCELED_EVENT"
     REVOKED = "ENDPOINT_REVOKED_EVENT"
     RESTORED = "ENDPOINT_RESTORED_EVENT"
+    UNHEALTHY = "ENDPOINT_UNHEALTHY_EVENT"
+    HEALTHY = "ENDPOINT_HEALTHY_EVENT"
+    STOPPED = "ENDPOINT_STOPPED_EVENT"
+    STARTED = "ENDPOINT_STARTED_EVENT"
     TAKEN_OVER = "ENDPOINT_TAKEN_OVER_EVENT"
     DESCRIPTION = "ENDPOINT_DESCRIPTION_EVENT"
     TAGS = "ENDPOINT_TAGS_EVENT"
@@ -42,6 +46,10 @@ SENTENCES: dict[str, str] = {
     EventKind.RESTORED: _(
         "The secrets of configuration version %(version)s may be read again, so it is active."
     ),
+    EventKind.UNHEALTHY: _("The endpoint is no longer ready. %(message)s"),
+    EventKind.HEALTHY: _("The endpoint answers again and is ready."),
+    EventKind.STOPPED: _("Stopped by %(actor)s."),
+    EventKind.STARTED: _("Started by %(actor)s with configuration version %(version)s."),
     EventKind.TAKEN_OVER: _("%(actor)s took over: %(message)s"),
     EventKind.DESCRIPTION: _("Description changed by %(actor)s."),
     EventKind.TAGS: _("Tags changed by %(actor)s."),
@@ -53,7 +61,11 @@ SENTENCES: dict[str, str] = {
 }
 
 
+CREATED_WITHOUT_CONFIG = _("Created by %(actor)s without a configuration.")
+
+
 def sentence(kind: str, params: Mapping[str, Any], actor: str) -> str:
     """The event as a sentence in the active language. `actor` is an e-mail; empty for the engine's own steps."""
     known: dict[str, Any] = {"version": "?", "message": "", "principal": "", "level": ""}
-    return (gettext(SENTENCES[kind]) % {**known, **params, "actor": actor or gettext("Serving UI")}).strip()
+    template = CREATED_WITHOUT_CONFIG if params.get("is_without_config") else SENTENCES[kind]
+    return (gettext(template) % {**known, **params, "actor": actor or gettext("Serving UI")}).strip()

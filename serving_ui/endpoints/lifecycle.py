@@ -7,9 +7,11 @@
     any            IN_PROGRESS                            cancel   same ready, UPDATE_CANCELED
     READY          any                                    revoke   NOT_READY, same update
     NOT_READY      any                                    restore  READY, same update
+    any            NOT_UPDATING, UPDATE_FAILED/_CANCELED  stop     NOT_READY, NOT_UPDATING
 
-Every other pair raises IllegalTransition. `ready` becomes READY when an update succeeds. No update makes it NOT_READY; only the loss
-of a right on a secret of the active config does, until that right is restored.
+Every other pair raises IllegalTransition. `ready` becomes READY when an update succeeds. No update makes it NOT_READY. Three things do:
+the loss of a right on a secret of the active config, until it is restored; the loss of what answers the queries, until it answers again;
+and a person who stops the endpoint, until the update that starts it succeeds.
 """
 
 from __future__ import annotations
@@ -37,6 +39,18 @@ class Trigger(StrEnum):
     CANCEL = "cancel"
     REVOKE = "revoke"
     RESTORE = "restore"
+    STOP = "stop"
+
+
+class Unready(StrEnum):
+    """Why an endpoint with an active config is NOT_READY."""
+
+    RIGHTS = ""
+    """A secret of the active config may not be sent."""
+    HEALTH = "health"
+    """What answers its queries does not answer."""
+    STOPPED = "stopped"
+    """A person stopped it."""
 
 
 class State(NamedTuple):
@@ -58,6 +72,7 @@ for _ready in Ready:
     _running = State(_ready, Update.IN_PROGRESS)
     for _settled in SETTLED:
         TABLE[State(_ready, _settled), Trigger.SUBMIT] = _running
+        TABLE[State(_ready, _settled), Trigger.STOP] = State(Ready.NOT_READY, Update.NOT_UPDATING)
     TABLE[_running, Trigger.SUCCEED] = State(Ready.READY, Update.NOT_UPDATING)
     TABLE[_running, Trigger.FAIL] = State(_ready, Update.UPDATE_FAILED)
     TABLE[_running, Trigger.CANCEL] = State(_ready, Update.UPDATE_CANCELED)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints.events import sentence
 from serving_ui.endpoints.lifecycle import Ready, State, Update
@@ -65,6 +66,9 @@ class Endpoint(models.Model):
     email_notifications = models.JSONField(default=dict)  # EmailNotifications.stored()
     timeouts = models.JSONField(default=dict)  # Timeouts.stored()
     is_ready_made = models.BooleanField(default=False)  # a built-in endpoint
+    # A `served_entity.Kind`, fixed by the first config; empty without one. The default in the database is for processes of the release
+    # before, which write external models only.
+    kind = models.CharField(max_length=20, default="", db_default=Kind.EXTERNAL_MODEL.value, blank=True)
 
     ready = models.CharField(
         max_length=9, default=Ready.NOT_READY, choices=[(r.value, r.value) for r in Ready]
@@ -72,6 +76,8 @@ class Endpoint(models.Model):
     config_update = models.CharField(
         max_length=15, default=Update.NOT_UPDATING, choices=[(u.value, u.value) for u in Update]
     )
+    # An `Unready`, while the endpoint has an active config and is not ready.
+    unready_because = models.CharField(max_length=8, default="", db_default="", blank=True)
     active = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
     pending = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
     latest = models.ForeignKey("ConfigVersion", null=True, on_delete=models.SET_NULL, related_name="+")
@@ -122,7 +128,8 @@ class Endpoint(models.Model):
 
     @property
     def task(self) -> str:
-        return self.shown_version.config.task if self.shown_version else ""
+        """Empty without a config, and for own models that answer any JSON."""
+        return (self.shown_version.config.task or "") if self.shown_version else ""
 
 
 class ConfigVersion(models.Model):

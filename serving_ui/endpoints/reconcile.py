@@ -1,7 +1,7 @@
 """One step of an update: observe, then move the endpoint by compare-and-swap, or return when to poll again.
 
-A step checks the credentials, publishes the config to the gateways, and succeeds once every live gateway serves it. It is
-level-triggered: it starts from the row, so a step that is lost, repeated or late does no harm.
+A step has the backend deploy the served entities, publishes the config to the gateways, and succeeds once every live gateway serves
+it. It is level-triggered: it starts from the row, so a step that is lost, repeated or late does no harm.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from django.db import close_old_connections, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from serving_ui.backends.credential_checks import CheckOutcome, Verdict, check_credentials
+from serving_ui.backends.local import Local
+from serving_ui.backends.protocol import Backend, Observation, Progress
 from serving_ui.backends.transport import Aborted, Calls
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.endpoints import bindings, leases, outbound
 from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.events import EventKind
@@ -66,15 +68,15 @@ def _step(endpoint_id: str, token: int, clock: Clock, calls: Calls) -> timedelta
     if version is None:
         return IMMEDIATELY
     if version.published_revision is None:
-        verdicts = _verdicts(version, calls)
-        verdict = _overall_verdict(verdicts)
+        observations = _deploy(version, calls)
+        worst = _worst(observations)
         # Meanwhile the update may have been cancelled, or another worker may have the lease.
         endpoint = _load(endpoint_id, token, pending=version)
-        if verdict.outcome is CheckOutcome.REJECTED:
-            return _fail(endpoint, verdict.message, clock())
-        if verdict.outcome is CheckOutcome.RETRY:
-            return _try_later(endpoint, version, verdict, clock())
-        _publish(endpoint, version, verdicts, clock())
+        if worst.progress is Progress.FAILED:
+            return _fail(endpoint, worst.message, clock())
+        if worst.progress is Progress.RETRY:
+            return _try_later(endpoint, version, worst, clock())
+        _publish(endpoint, version, observations, clock())
     return _finish(endpoint, version, clock)
 
 
@@ -87,43 +89,43 @@ def _load(endpoint_id: str, token: int, pending: ConfigVersion | None = None) ->
     return endpoint
 
 
-def _verdicts(version: ConfigVersion, calls: Calls) -> dict[str, Verdict]:
-    """The results of the credential checks by served entity. Raises Aborted."""
+def _deploy(version: ConfigVersion, calls: Calls) -> dict[str, Observation]:
+    """One step of the backend; what it tells by served entity. Raises Aborted."""
     try:
         resolved = resolve(version)
     except Unresolved as reason:
-        return {"": Verdict(CheckOutcome.REJECTED, str(reason))}
+        return {"": Observation(Progress.FAILED, str(reason))}
     close_old_connections()  # so that no connection is held while a provider answers
-    verdicts = {}
-    for entity in resolved.served_entities:
-        with calls.create() as call:
-            verdicts[entity.name] = check_credentials(entity, addresses=outbound.addresses(), call=call)
-    return verdicts
+    return _backend(calls).deploy(resolved.served_entities)
 
 
-def _overall_verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The worst verdict; if there are several entities, its message starts with the name of the entity."""
-    name, verdict = max(verdicts.items(), key=lambda found: found[1].outcome)
-    if len(verdicts) == 1 or not verdict.message:
-        return verdict
-    return replace(verdict, message=f"{name}: {verdict.message}")
+def _backend(calls: Calls) -> Backend:
+    return Local(calls, outbound.addresses())
 
 
-def _try_later(endpoint: Endpoint, version: ConfigVersion, verdict: Verdict, now: datetime) -> timedelta:
+def _worst(observations: Mapping[str, Observation]) -> Observation:
+    """The worst observation; if there are several entities, its message starts with the name of the entity."""
+    name, worst = max(observations.items(), key=lambda found: found[1].progress)
+    if len(observations) == 1 or not worst.message:
+        return worst
+    return replace(worst, message=f"{name}: {worst.message}")
+
+
+def _try_later(endpoint: Endpoint, version: ConfigVersion, worst: Observation, now: datetime) -> timedelta:
     """Returns the backoff of 1, 2, 4 … 15 s, or the provider's Retry-After if longer. Fails at the deadline with the last reason."""
     if endpoint.attempts == 0:
         _restart_deadline(version)
-    wait = max(min(timedelta(seconds=2**endpoint.attempts), MAX_WAIT), timedelta(seconds=verdict.retry_after))
+    wait = max(min(timedelta(seconds=2**endpoint.attempts), MAX_WAIT), timedelta(seconds=worst.retry_after))
     left = _time_left(version)
     if wait > left:
         message = _("%(reason)s Gave up after %(seconds)d seconds.") % {
-            "reason": verdict.message,
+            "reason": worst.message,
             "seconds": (_time_limit() - left).total_seconds(),
         }
         return _fail(endpoint, message, now)
     with transaction.atomic(durable=True):
         swap(endpoint, attempts=endpoint.attempts + 1)
-        ConfigVersion.objects.filter(pk=version.pk).update(message=verdict.message)
+        ConfigVersion.objects.filter(pk=version.pk).update(message=worst.message)
     return wait
 
 
@@ -146,19 +148,20 @@ def _time_limit() -> timedelta:
 
 
 def _publish(
-    endpoint: Endpoint, version: ConfigVersion, verdicts: Mapping[str, Verdict], now: datetime
+    endpoint: Endpoint, version: ConfigVersion, observations: Mapping[str, Observation], now: datetime
 ) -> None:
     """Makes the config part of the next snapshot. Each gateway serves it as soon as it has that snapshot."""
     with transaction.atomic(durable=True):
         swap(endpoint)
         version.published_revision = bump_revision(Subject.ENDPOINT, endpoint.pk)
         ConfigVersion.objects.filter(pk=version.pk).update(
-            published_revision=version.published_revision, message=_overall_verdict(verdicts).message
+            published_revision=version.published_revision, message=_worst(observations).message
         )
         _restart_deadline(version)
-        for name, verdict in verdicts.items():
-            kind = EventKind.VERIFIED if verdict.outcome is CheckOutcome.VERIFIED else EventKind.UNVERIFIED
-            record_event(endpoint, kind, now=now, entity=name, message=verdict.message)
+        for name, observation in observations.items() if endpoint.kind == Kind.EXTERNAL_MODEL else ():
+            is_verified = observation.progress is Progress.READY
+            kind = EventKind.VERIFIED if is_verified else EventKind.UNVERIFIED
+            record_event(endpoint, kind, now=now, entity=name, message=observation.message)
 
 
 def _finish(endpoint: Endpoint, version: ConfigVersion, clock: Clock) -> timedelta:

@@ -68,6 +68,8 @@ def _hosts(version: ConfigVersion) -> frozenset[str]:
     try:
         for entity in version.config.served_entities:
             model = entity.external_model
+            if model is None or entity.foundation_model:  # not checked at a provider
+                continue
             provider = registry.get(model.provider)
             found.add(origin(provider.base_url(model.config, addresses)))
             found.update(map(origin, provider.other_urls(model.config, addresses)))

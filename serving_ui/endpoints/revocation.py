@@ -14,7 +14,7 @@ from django.db import transaction
 
 from serving_ui.endpoints import bindings
 from serving_ui.endpoints.errors import ConcurrentChange
-from serving_ui.endpoints.lifecycle import IllegalTransition, Ready, Trigger
+from serving_ui.endpoints.lifecycle import IllegalTransition, Ready, Trigger, Unready
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.transitions import drop, restore, revoke
 from serving_ui.revisions.changes import current_revision
@@ -41,10 +41,11 @@ def apply_secret_rights(*, now: datetime) -> bool:
     """
     unusable = bindings.unusable().values("version")
     rows = Endpoint.objects.select_related("active", "pending")
+    unready = rows.filter(ready=Ready.NOT_READY, unready_because=Unready.RIGHTS, active__isnull=False)
     moves: Iterable[tuple[Move, Iterable[Endpoint]]] = (
         (_fail, rows.filter(pending__in=unusable)),
         (_revoke, rows.filter(ready=Ready.READY, active__in=unusable)),
-        (_restore, rows.filter(ready=Ready.NOT_READY, active__isnull=False).exclude(active__in=unusable)),
+        (_restore, unready.exclude(active__in=unusable)),
     )
     settled = True
     for move, endpoints in moves:

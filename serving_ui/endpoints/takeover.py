@@ -15,7 +15,7 @@ from serving_ui.accounts.models import User
 from serving_ui.endpoints import bindings, queries
 from serving_ui.endpoints.bindings import Bound
 from serving_ui.endpoints.events import EventKind
-from serving_ui.endpoints.lifecycle import Ready
+from serving_ui.endpoints.lifecycle import Ready, Unready
 from serving_ui.endpoints.models import Endpoint, Grant, SecretBinding
 from serving_ui.endpoints.permissions import Action, Level
 from serving_ui.endpoints.reports import authorisers_of, report_endpoint
@@ -72,6 +72,7 @@ def take_over(*, name: str, actor: User, now: datetime) -> Endpoint:
         record_event(endpoint, EventKind.TAKEN_OVER, now=now, actor=actor, message=message)
         if (
             endpoint.ready == Ready.NOT_READY
+            and endpoint.unready_because == Unready.RIGHTS
             and endpoint.active
             and not bindings.first_problem(endpoint.active_id)
         ):

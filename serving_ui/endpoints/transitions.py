@@ -1,6 +1,6 @@
 """Transitions of an endpoint's state, each by compare-and-swap. Apart from them only the creation of an endpoint writes the state.
 
-`succeed`, `drop`, `revoke` and `restore` also create an event.
+Those that end an update or change whether the endpoint is ready also create an event.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.spec import ConfigSpec
+from serving_ui.endpoints import bindings as secret_bindings
 from serving_ui.endpoints import lifecycle, queries
 from serving_ui.endpoints.errors import ConcurrentChange, StaleEdit
 from serving_ui.endpoints.events import EventKind
-from serving_ui.endpoints.lifecycle import Trigger
+from serving_ui.endpoints.lifecycle import Trigger, Unready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, SecretBinding
 from serving_ui.revisions.changes import Subject, bump_revision
 
@@ -90,7 +91,13 @@ def submit(
 
     Raises lifecycle.IllegalTransition while another version is pending.
     """
-    advance(endpoint, Trigger.SUBMIT, next_poll_at=Now(), attempts=0, modified_at=now, **changes)
+    changes |= {
+        "kind": endpoint.kind or config.kind,
+        "next_poll_at": Now(),
+        "attempts": 0,
+        "modified_at": now,
+    }
+    advance(endpoint, Trigger.SUBMIT, **changes)
     # After the swap, which locks the row, so two concurrent submits cannot use the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
     version = ConfigVersion.objects.create(
@@ -149,9 +156,31 @@ def drop(
     record_event(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 
 
+def lose_health(endpoint: Endpoint, *, message: str, now: datetime) -> None:
+    """Makes the endpoint NOT_READY because what answers its queries does not answer. `message` says why and what happens next."""
+    advance(endpoint, Trigger.REVOKE, unready_because=Unready.HEALTH)
+    record_event(endpoint, EventKind.UNHEALTHY, now=now, message=message)
+
+
+def regain_health(endpoint: Endpoint, *, now: datetime) -> None:
+    """Makes an endpoint READY again after `lose_health`, unless a secret may no longer be sent."""
+    if secret_bindings.first_problem(endpoint.active_id):
+        swap(endpoint, unready_because=Unready.RIGHTS)
+        return
+    advance(endpoint, Trigger.RESTORE, unready_because=Unready.RIGHTS)
+    record_event(endpoint, EventKind.HEALTHY, now=now)
+
+
+def stop(endpoint: Endpoint, *, actor: User | None, now: datetime) -> None:
+    """Makes the endpoint NOT_READY until it is started. Gateways refuse queries from the next snapshot on."""
+    advance(endpoint, Trigger.STOP, unready_because=Unready.STOPPED, modified_at=now)
+    bump_revision(Subject.ENDPOINT, endpoint.pk)
+    record_event(endpoint, EventKind.STOPPED, now=now, actor=actor)
+
+
 def revoke(endpoint: Endpoint, *, message: str, now: datetime) -> None:
     """Makes the endpoint NOT_READY because a secret of its active config may not be sent. `message` says which and whom to ask."""
-    advance(endpoint, Trigger.REVOKE)
+    advance(endpoint, Trigger.REVOKE, unready_because=Unready.RIGHTS)
     record_event(endpoint, EventKind.REVOKED, now=now, message=message)
 
 

@@ -115,7 +115,7 @@ def _build_endpoint(
     return gateway.Endpoint(
         id=row.pk,
         name=row.name,
-        task=Task(config.task) if isinstance(config, ConfigSpec) else Task.CHAT,
+        task=(isinstance(config, ConfigSpec) and config.task) or Task.CHAT,
         entities=entities,
         config_version=version.number if version else 0,
         ready=bool(entities),
@@ -140,10 +140,10 @@ def _build_entities(
     return tuple(
         gateway.Entity(
             name=entity.name,
-            provider=entity.external_model.provider,
-            model=entity.external_model.name,
-            task=entity.external_model.task,
-            config=entity.external_model.config,
+            provider=entity.external.provider,
+            model=entity.external.name,
+            task=entity.external.task,
+            config=entity.external.config,
         )
         for entity in resolved.served_entities
     ), None

@@ -313,3 +313,19 @@ def test_the_list_needs_two_database_queries_for_any_length(
         found = api.get(B)["endpoints"]
     assert len({item["name"] for item in found}) == count
     assert len(queries) <= 3, [query["sql"] for query in queries]
+
+
+def test_a_name_alone_creates_an_endpoint_that_waits_for_its_config(as_admin: Caller):
+    made = as_admin.request("POST", "/serving-endpoints", {"name": "later"}).body
+    assert made["state"] == {"ready": "NOT_READY", "config_update": "NOT_UPDATING"}
+    assert not {"config", "pending_config", "task", "endpoint_type"} & made.keys()
+    listed = as_admin.request("GET", "/serving-endpoints").body["endpoints"]
+    assert "config" not in next(each for each in listed if each["name"] == "later")
+    again = as_admin.request("POST", "/serving-endpoints", {"name": "later"})
+    assert (again.status, "there is nothing left to do" in again.body["message"]) == (409, True)
+
+
+def test_models_of_your_own_need_ray_serve(as_admin: Caller):
+    own = {"served_entities": [{"entity_name": "iris", "entity_version": "1"}]}
+    refused = as_admin.request("POST", "/serving-endpoints", {"name": "iris", "config": own})
+    assert (refused.status, "Ray Serve" in refused.body["message"]) == (400, True)

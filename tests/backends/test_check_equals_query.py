@@ -10,7 +10,8 @@ from urllib.parse import parse_qs
 import pytest
 from google.auth import jwt
 
-from serving_ui.backends.credential_checks import CheckOutcome, Verdict, check_credentials
+from serving_ui.backends.credential_checks import check_credentials
+from serving_ui.backends.protocol import Observation, Progress
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.spec import ServedEntity, parse_config
 from serving_ui.catalogue.upstream import Addresses
@@ -53,18 +54,18 @@ def served(variant: Variant, url: str, key: str) -> ServedEntity:
             block[each.name] = ARN
     spec = parse_config(config_body(external_model(variant.provider, variant.provider.tasks[0], block)))
     entity = spec.served_entities[0]
-    model = entity.external_model
+    model = entity.external
     model = model.model_copy(update={"config": resolved(model.config, key)})
     return entity.model_copy(update={"external_model": model})
 
 
-def check(entity: ServedEntity, addresses: Addresses, policy: EgressPolicy = POLICY) -> Verdict:
+def check(entity: ServedEntity, addresses: Addresses, policy: EgressPolicy = POLICY) -> Observation:
     with Call(policy=policy) as call:
-        return check_credentials(entity, addresses=addresses, call=call)
+        return check_credentials(entity.external, addresses=addresses, call=call)
 
 
 def query(gateway: GatewayServer, entity: ServedEntity, addresses: Addresses) -> Any:
-    model = entity.external_model
+    model = entity.external
     one = Entity("entity-1", model.provider, model.name, model.task, model.config)
     gateway.publish(endpoint("one", one), addresses=addresses)
     bodies = {"llm/v1/chat": CHAT, "llm/v1/completions": {"prompt": "x"}, "llm/v1/embeddings": {"input": "x"}}
@@ -108,7 +109,7 @@ def test_a_check_sends_the_same_credentials_as_a_query(
     vendor.set_answers(Answer.json({"access_token": "issued-token", "expires_in": 3600}), at="token")
     vendor.set_answers(Answer(portions=(b"metadata-token",)), at="/latest/api/token")
     vendor.set_answers(Answer.json({}), at="/")
-    assert check(entity, all_addresses(vendor.url)).outcome is CheckOutcome.VERIFIED
+    assert check(entity, all_addresses(vendor.url)).progress is Progress.READY
     checked = [each for each in vendor.requests if "/latest/" not in each.path]
     vendor.requests.clear()
     query(gateway, entity, all_addresses(vendor.url))
@@ -119,7 +120,7 @@ def test_a_check_sends_the_same_credentials_as_a_query(
         assert token_form(one) == token_form(other)
     one, other = checked[-1], queried[-1]
     if variant.provider.name == "amazon-bedrock":
-        region = str(entity.external_model.config.flat()["aws_region"])
+        region = str(entity.external.config.flat()["aws_region"])
         for request, service in ((one, "sts"), (other, "bedrock")):
             assert is_signed(request, key_id=KEY, secret=KEY, region=region, service=service)
         assert one.headers.get("x-amz-security-token") == other.headers.get("x-amz-security-token")
@@ -159,7 +160,7 @@ def test_an_error_that_fails_every_query_fails_the_check(
     verdict = check(entity, all_addresses(vendor.url))
     answer = query(gateway, entity, all_addresses(vendor.url))
     assert answer.status_code == 400
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert ("redirect" in verdict.message) == ("redirect" in answer.json()["message"])
     assert ("No such key." in verdict.message) == ("No such key." in answer.json()["message"])
     assert KEY not in verdict.message + answer.text
@@ -175,11 +176,11 @@ def test_a_missing_instance_profile_fails_the_check(
     verdict = check(entity, all_addresses(metadata.url))
     answer = query(gateway, entity, all_addresses(metadata.url))
     assert answer.status_code == 400
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert answer.json()["message"] in verdict.message
     metadata.set_answers(Answer.json({}, status=404), at="/iam/security-credentials/the-role")
     verdict = check(entity, all_addresses(metadata.url))
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert "this machine has none" in verdict.message
 
 
@@ -189,7 +190,7 @@ def test_a_busy_token_server_is_retried_by_the_check(vendor: Vendor, gateway: Ga
     for status in (408, 429, 500, 503):
         vendor.set_answers(Answer.json({}, status=status, headers={"Retry-After": "7"}), at="token")
         verdict = check(entity, all_addresses(vendor.url))
-        assert (verdict.outcome, verdict.retry_after) == (CheckOutcome.RETRY, 7)
+        assert (verdict.progress, verdict.retry_after) == (Progress.RETRY, 7)
         assert query(gateway, entity, all_addresses(vendor.url)).status_code == 503
 
 
@@ -199,5 +200,5 @@ def test_an_invalid_token_reply_fails_the_check_and_the_query(vendor: Vendor, ga
     answers: list[Any] = [{"access_token": ["a"]}, {"access_token": ""}, {}, [], "x"]
     for content in (*answers, {"access_token": "a", "expires_in": {}}):
         vendor.set_answers(Answer(200, {}, (json.dumps(content).encode(),)), at="token")
-        assert check(entity, all_addresses(vendor.url)).outcome is CheckOutcome.REJECTED
+        assert check(entity, all_addresses(vendor.url)).progress is Progress.FAILED
         assert query(gateway, entity, all_addresses(vendor.url)).status_code == 400

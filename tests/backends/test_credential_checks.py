@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from serving_ui.backends.credential_checks import MAX_MESSAGE_CHARS, CheckOutcome, Verdict, check_credentials
+from serving_ui.backends.credential_checks import MAX_MESSAGE_CHARS, check_credentials
+from serving_ui.backends.protocol import Observation, Progress
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue import registry
 from serving_ui.catalogue.spec import parse_config
@@ -77,7 +78,7 @@ def service_account() -> str:
     )
 
 
-def check(variant: Variant, vendor: Vendor, secret: str = "a-secret-value") -> Verdict:
+def check(variant: Variant, vendor: Vendor, secret: str = "a-secret-value") -> Observation:
     block = variant.minimal()
     for each in variant.shown():
         if each.kind == "url" and each.path and len(each.path) == 1 and each.path[0] in block:
@@ -87,14 +88,10 @@ def check(variant: Variant, vendor: Vendor, secret: str = "a-secret-value") -> V
     entity = spec.served_entities[0]
     if variant.provider.name == "google-cloud-vertex-ai" and secret == "a-secret-value":
         secret = service_account()
-    model = entity.external_model.model_copy(
-        update={"config": resolved(entity.external_model.config, secret)}
-    )
+    model = entity.external.model_copy(update={"config": resolved(entity.external.config, secret)})
     addresses = Addresses(dict.fromkeys([*registry.PROVIDERS, "microsoft-entra"], vendor.url))
     with Call(policy=POLICY) as call:
-        return check_credentials(
-            entity.model_copy(update={"external_model": model}), addresses=addresses, call=call
-        )
+        return check_credentials(model, addresses=addresses, call=call)
 
 
 CHECKED = [v for v in VARIANTS if "instance_profile" not in v.answers.values()]
@@ -103,7 +100,7 @@ CHECKED = [v for v in CHECKED if "service_credential" not in v.answers.values()]
 
 @pytest.mark.parametrize("variant", CHECKED, ids=str)
 def test_credentials_that_the_provider_accepts_are_verified(variant: Variant, vendor: Vendor):
-    assert check(variant, vendor).outcome is CheckOutcome.VERIFIED
+    assert check(variant, vendor).progress is Progress.READY
     assert vendor.requests
 
 
@@ -113,7 +110,7 @@ def test_a_401_is_rejected_with_the_providers_message(variant: Variant, vendor: 
     vendor.status = 401
     vendor.body = {"error": {"message": "No such key."}} if where == "error" else {"message": "No such key."}
     verdict = check(variant, vendor)
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert "No such key." in verdict.message
 
 
@@ -121,22 +118,22 @@ def test_a_401_is_rejected_with_the_providers_message(variant: Variant, vendor: 
 def test_a_busy_vendor_is_retried_after_its_retry_after(vendor: Vendor, status: int):
     vendor.status, vendor.headers = status, {"retry-after": "7"}
     verdict = check(VARIANTS[0], vendor)
-    assert (verdict.outcome, verdict.retry_after) == (CheckOutcome.RETRY, 7)
+    assert (verdict.progress, verdict.retry_after) == (Progress.RETRY, 7)
 
 
 def test_bedrock_gets_a_signed_request_and_rejects_with_403(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "amazon-bedrock")
-    assert check(variant, vendor, CANARY).outcome is CheckOutcome.VERIFIED
+    assert check(variant, vendor, CANARY).progress is Progress.READY
     signature = vendor.requests[-1]["headers"]["authorization"]
     assert signature.startswith("AWS4-HMAC-SHA256 Credential=")
     assert "Signature=" in signature
     vendor.status = 403
-    assert check(variant, vendor, CANARY).outcome is CheckOutcome.REJECTED
+    assert check(variant, vendor, CANARY).progress is Progress.FAILED
 
 
 def test_vertex_exchanges_a_signed_assertion_at_googles_address_only(vendor: Vendor):
     variant = next(v for v in CHECKED if v.provider.name == "google-cloud-vertex-ai")
-    assert check(variant, vendor).outcome is CheckOutcome.VERIFIED
+    assert check(variant, vendor).progress is Progress.READY
     exchange, listing = vendor.requests
     assert exchange["path"] == "/token"
     assert parse_qs(exchange["body"])["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
@@ -153,14 +150,14 @@ def test_a_vertex_key_that_is_no_service_account_is_rejected_without_a_request(v
         '{"type": "service_account", "private_key": "x", "client_email": "y"}',
     ):
         verdict = check(variant, vendor, key)
-        assert verdict.outcome is CheckOutcome.REJECTED
+        assert verdict.progress is Progress.FAILED
         assert "service account" in verdict.message
     assert not vendor.requests
 
 
 def test_entra_exchanges_the_client_secret_and_its_error_is_quoted(vendor: Vendor):
     variant = next(v for v in CHECKED if "azuread" in v.answers.values())
-    assert check(variant, vendor).outcome is CheckOutcome.VERIFIED
+    assert check(variant, vendor).progress is Progress.READY
     exchange, listing = vendor.requests
     assert exchange["path"].endswith("/oauth2/v2.0/token")
     assert parse_qs(exchange["body"])["client_secret"] == ["a-secret-value"]
@@ -170,14 +167,14 @@ def test_entra_exchanges_the_client_secret_and_its_error_is_quoted(vendor: Vendo
         {"error": "invalid_client", "error_description": "Invalid client secret."},
     )
     verdict = check(variant, vendor)
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert "Invalid client secret." in verdict.message
 
 
 def test_a_key_in_the_vendors_message_is_redacted(vendor: Vendor):
     vendor.status, vendor.body = 401, {"error": {"message": f"Incorrect API key provided: {CANARY}."}}
     verdict = check(VARIANTS[0], vendor, CANARY)
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert CANARY not in verdict.message
 
 
@@ -191,7 +188,7 @@ def test_a_key_at_the_cut_of_the_vendors_message_is_redacted(vendor: Vendor, sha
         words = f"{'w' * at} {key} {'v' * 60}"
         vendor.body = {"error": {"message": words}} if shape == "json" else words
         verdict = check(VARIANTS[0], vendor, CANARY)
-        assert verdict.outcome is CheckOutcome.REJECTED
+        assert verdict.progress is Progress.FAILED
         assert not any(key[place : place + 8] in verdict.message for place in range(len(key) - 7))
 
 
@@ -201,20 +198,20 @@ def test_a_long_reply_that_is_no_error_object_is_quoted_in_part(vendor: Vendor):
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "progress"),
     [
-        ({"message": "No such key.", "code": 401}, CheckOutcome.REJECTED),
-        ({"message": "No such key.", "code": "invalid_api_key"}, CheckOutcome.REJECTED),
-        ({"message": "busy", "code": 503}, CheckOutcome.RETRY),
-        ({"message": "what?", "code": 404}, CheckOutcome.UNVERIFIED),
+        ({"message": "No such key.", "code": 401}, Progress.FAILED),
+        ({"message": "No such key.", "code": "invalid_api_key"}, Progress.FAILED),
+        ({"message": "busy", "code": 503}, Progress.RETRY),
+        ({"message": "what?", "code": 404}, Progress.READY_UNVERIFIED),
     ],
 )
 def test_an_error_within_a_200_has_the_outcome_of_its_status(
-    vendor: Vendor, error: dict[str, str | int], outcome: CheckOutcome
+    vendor: Vendor, error: dict[str, str | int], progress: Progress
 ):
     vendor.status, vendor.body = 200, {"error": error}
     verdict = check(VARIANTS[0], vendor)
-    assert (verdict.outcome, str(error["message"]) in verdict.message) == (outcome, True)
+    assert (verdict.progress, str(error["message"]) in verdict.message) == (progress, True)
 
 
 def test_an_html_reply_is_unverified_and_not_quoted(vendor: Vendor):
@@ -222,7 +219,7 @@ def test_an_html_reply_is_unverified_and_not_quoted(vendor: Vendor):
     for status in (200, 404):
         vendor.status = status
         verdict = check(VARIANTS[0], vendor)
-        assert verdict.outcome is CheckOutcome.UNVERIFIED
+        assert verdict.progress is Progress.READY_UNVERIFIED
         assert "a web page" in verdict.message
         assert "<" not in verdict.message
 
@@ -230,5 +227,5 @@ def test_an_html_reply_is_unverified_and_not_quoted(vendor: Vendor):
 @pytest.mark.parametrize("secret", ["line\nbreak", "\x00"])
 def test_a_secret_that_is_no_valid_header_value_is_rejected_without_a_request(vendor: Vendor, secret: str):
     verdict = check(VARIANTS[0], vendor, secret)
-    assert verdict.outcome is CheckOutcome.REJECTED
+    assert verdict.progress is Progress.FAILED
     assert not vendor.requests

@@ -99,7 +99,8 @@ def test_a_parsed_config_is_unchanged_by_storage_and_form(
         config = parse_endpoint(body).config
     except SpecErrors:
         return
-    block = config.served_entities[0].external_model.config
+    assert config
+    block = config.served_entities[0].external.config
     assert provider.config.model_validate(provider.config.nested(block.flat())) == block
     if not any(secret.kind == "plaintext" for secret in config.secrets().values()):
         assert ConfigSpec.load(config.stored()) == config

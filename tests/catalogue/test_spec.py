@@ -9,6 +9,7 @@ import pytest
 from serving_ui.catalogue import names, registry
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import (
     ConfigSpec,
     parse_config,
@@ -37,7 +38,7 @@ def refused(body: object, **options: Any) -> dict[tuple[str | int, ...], str]:
 def test_the_smallest_endpoint_has_defaults() -> None:
     spec = parse_endpoint(endpoint_body())
     assert (spec.name, spec.description, spec.rate_limits, spec.tags) == ("an-endpoint", "", [], [])
-    assert spec.config.is_external
+    assert spec.config and spec.config.kind is Kind.EXTERNAL_MODEL
     assert spec.config.public()["traffic_config"] == {
         "routes": [
             {"served_entity_name": "a-model", "served_model_name": "a-model", "traffic_percentage": 100}
@@ -77,11 +78,13 @@ def test_names_that_are_refused(name: str) -> None:
     assert list(refused(endpoint_body(name=name))) == [("name",)]
 
 
-def test_a_missing_name_and_a_missing_config_are_both_reported() -> None:
-    assert refused({}) == {
-        ("name",): "Name is missing. Give it and try again.",
-        ("config",): "Config is missing. Give it and try again.",
-    }
+def test_a_missing_name_is_reported() -> None:
+    assert refused({}) == {("name",): "Name is missing. Give it and try again."}
+
+
+@pytest.mark.parametrize("config", [{}, {"config": None}, {"config": {}}, {"config": {"name": "x"}}])
+def test_an_endpoint_needs_no_config(config: dict[str, object]) -> None:
+    assert parse_endpoint({"name": "x", **config}).config is None
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5, True])
@@ -156,9 +159,22 @@ def test_settings_of_own_models_are_refused_with_an_external_model(field: str) -
     assert list(refused(endpoint_body(config=body))) == [("config", "served_entities", 0, field)]
 
 
-def test_an_entity_without_external_model_is_refused() -> None:
-    found = refused(endpoint_body(config={"served_entities": [{"entity_name": "main.default.model"}]}))
+def test_an_entity_of_no_kind_is_refused() -> None:
+    found = refused(endpoint_body(config={"served_entities": [{"name": "x"}]}))
     assert list(found) == [("config", "served_entities", 0, "external_model")]
+
+
+def test_an_own_model_needs_a_version() -> None:
+    found = refused(endpoint_body(config={"served_entities": [{"entity_name": "main.default.model"}]}))
+    assert found == {
+        ("config", "served_entities", 0, "entity_version"): "Version is missing. Give it and try again."
+    }
+
+
+def test_external_and_own_models_are_never_mixed() -> None:
+    own = {"entity_name": "iris", "entity_version": "1"}
+    body = {"served_entities": [{"external_model": chat()}, own]}
+    assert list(refused(endpoint_body(config=body))) == [("config", "served_entities", 1)]
 
 
 def test_exactly_one_external_model_unless_several_are_allowed() -> None:
@@ -295,7 +311,8 @@ def test_unknown_fields_are_accepted_and_reported() -> None:
         "tags[0].x",
     ]
     assert parse_config(config).unknown[0] == "auto_capture_config"
-    assert spec.config.public() == parse_endpoint(endpoint_body(config=config_body(chat()))).config.public()
+    plain = parse_endpoint(endpoint_body(config=config_body(chat())))
+    assert spec.config and plain.config and spec.config.public() == plain.config.public()
 
 
 def test_unknown_nested_fields_are_reported() -> None:
@@ -330,7 +347,7 @@ def test_stored_configs_are_readable_after_rules_become_stricter() -> None:
     block |= {"openai_api_version": "not a date", "openai_api_base": "ftp://old"}
     with pytest.raises(SpecErrors):
         parse_config(stored)
-    assert ConfigSpec.load(stored).served_entities[0].external_model.name == "gpt-4o"
+    assert ConfigSpec.load(stored).served_entities[0].external.name == "gpt-4o"
 
 
 def test_an_unreadable_stored_config_raises_on_loading() -> None:

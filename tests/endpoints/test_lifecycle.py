@@ -21,7 +21,7 @@ def fits(ready: Ready, update: Update, trigger: Trigger) -> bool:
         return ready is Ready.READY
     if trigger is Trigger.RESTORE:
         return ready is Ready.NOT_READY
-    return (trigger is Trigger.SUBMIT) != (update is Update.IN_PROGRESS)
+    return (trigger in (Trigger.SUBMIT, Trigger.STOP)) != (update is Update.IN_PROGRESS)
 
 
 @pytest.mark.parametrize(("ready", "update", "trigger"), PAIRS)
@@ -35,15 +35,17 @@ def test_each_pair_of_state_and_trigger_has_its_result(ready: Ready, update: Upd
         assert after == State(Ready.READY if trigger is Trigger.RESTORE else Ready.NOT_READY, update)
     elif trigger is Trigger.SUBMIT:
         assert after == State(ready, Update.IN_PROGRESS)
+    elif trigger is Trigger.STOP:
+        assert after == State(Ready.NOT_READY, Update.NOT_UPDATING)
     else:
         assert after == State(Ready.READY if trigger is Trigger.SUCCEED else ready, ENDS[trigger])
 
 
-def test_there_are_48_pairs_of_which_20_are_legal():
-    assert (len(PAIRS), sum(fits(*pair) for pair in PAIRS)) == (48, 20)
+def test_there_are_56_pairs_of_which_26_are_legal():
+    assert (len(PAIRS), sum(fits(*pair) for pair in PAIRS)) == (56, 26)
 
 
-@pytest.mark.parametrize("trigger", [trigger for trigger in Trigger if trigger is not Trigger.REVOKE])
+@pytest.mark.parametrize("trigger", [each for each in Trigger if each not in (Trigger.REVOKE, Trigger.STOP)])
 @pytest.mark.parametrize("update", Update)
 def test_ready_never_falls_back_because_of_an_update(update: Update, trigger: Trigger):
     try:

@@ -215,9 +215,10 @@ def test_rule_6_name_creator_and_kind_never_change(deployed: Make, owner: User, 
     settle(update("chat", sandbox.base, owner))
     after = Endpoint.objects.get(pk=before.pk)
     assert (after.name, after.creator_id) == (before.name, owner.pk)
-    registered = {"served_entities": [{"entity_name": "catalog.schema.model", "entity_version": "1"}]}
-    with pytest.raises(SpecErrors):
-        parse_config(registered)
+    own = parse_config({"served_entities": [{"entity_name": "catalog.schema.model", "entity_version": "1"}]})
+    with pytest.raises(SpecErrors) as refused:
+        commands.edit_endpoint(name="chat", changes=EndpointChanges(config=own), actor=owner, now=clock.now())
+    assert "kind" in {problem.code for problem in refused.value.problems}
 
 
 def test_rule_7_tags_and_limits_change_at_once_and_make_no_version(deployed: Make, owner: User):

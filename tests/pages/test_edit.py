@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.spec import Tag
+from serving_ui.catalogue.spec import Tag, parse_endpoint
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.granting import grant
@@ -52,7 +52,7 @@ def test_an_update_makes_a_pending_version_and_keeps_the_key(browser: Client, re
     assert (response.status_code, response["Location"]) == (303, "/ml/endpoints/chat")
     endpoint = current()
     assert endpoint.pending
-    assert endpoint.pending.config.served_entities[0].external_model.name == "gpt-4o"
+    assert endpoint.pending.config.served_entities[0].external.name == "gpt-4o"
     assert endpoint.active
     assert endpoint.pending.config.secrets() == endpoint.active.config.secrets()
     page = Page(browser.get("/ml/endpoints/chat"))
@@ -241,3 +241,18 @@ def test_a_stored_key_can_be_replaced_by_a_new_one(browser: Client, ready):
 @pytest.mark.parametrize("broken", [{"generation": "x"}, {"based_on": "99"}, {"based_on": ""}])
 def test_an_invalid_hidden_field_is_400(browser: Client, ready, broken):
     assert browser.post(EDIT, opened(browser) | broken).status_code == 400
+
+
+def test_an_endpoint_without_a_config_is_edited_and_gets_its_first(browser: Client, owner: User):
+    commands.create_endpoint(spec=parse_endpoint({"name": "chat"}), actor=owner, now=clock.now())
+    page = Page(browser.get("/ml/endpoints/chat"))
+    assert page.state() == "Not ready"
+    assert "No configuration yet" in page.html
+    fields = opened(browser)
+    assert browser.post(EDIT, fields | {"description": "For later"}).status_code == 303
+    assert (current().description, current().latest) == ("For later", None)
+    first = {"provider": "openai", "task": "llm/v1/chat", "openai__external_model_name": "gpt-4o"}
+    response = browser.post(EDIT, opened(browser) | first | {KEY + "_plaintext": CANARY})
+    assert response.status_code == 303
+    assert current().pending
+    assert Page(browser.get("/ml/endpoints/chat")).state() == "Not ready (Updating)"

@@ -57,7 +57,7 @@ def saved(endpoint: Endpoint) -> dict[str, Any]:
     """The stored values of the fields that `form` changes."""
     config = (endpoint.pending or endpoint.active).config  # type: ignore[union-attr]
     return {
-        "model": config.served_entities[0].external_model.name,
+        "model": config.served_entities[0].external.name,
         "description": endpoint.description,
         "tags": endpoint.tags,
         "calls": [limit["calls"] for limit in endpoint.rate_limits],

@@ -116,7 +116,7 @@ def sample_of(endpoint: Endpoint) -> SampleEndpoint:
     return SampleEndpoint(
         name=endpoint.name,
         id=endpoint.pk,
-        task=version.config.task,
+        task=version.config.task or "",
         config=dict(_without_sole_traffic(named.public())),
         tags=endpoint.tags,
         rate_limits=endpoint.rate_limits,

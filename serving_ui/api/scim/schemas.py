@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool
 
 from serving_ui.accounts.directory import MAX_NAME_LENGTH
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 
 MAX_MEMBERS = 10_000
 MAX_OPERATIONS = 1000

@@ -18,7 +18,7 @@ from serving_ui.api.response_warnings import (
 )
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import EndpointDetail, EndpointSummary
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _

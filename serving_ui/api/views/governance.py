@@ -14,7 +14,7 @@ from serving_ui.api.response_warnings import warn_of_ineffective_fields, warn_of
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import EndpointDetail
 from serving_ui.api.views.endpoints import LIMITS, ONE, TAGS, edit
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications, Timeouts
 from serving_ui.catalogue.spec import RateLimit, RateLimits, Tag, Tags
 from serving_ui.catalogue.translatable import _

@@ -66,14 +66,22 @@ def get_mlflow_endpoint(request: ApiRequest, name: str) -> MLflowEndpoint:
 def _described(name: str, limits: list[Json], active: Json | None, latest: Json | None) -> MLflowEndpoint:
     """MLflow's gateway knows one model and one limit of an endpoint."""
     spec: dict[str, Any] = active or latest or {}
-    external = spec["served_entities"][0]["external_model"] if spec else {}
+    model = _model(spec["served_entities"][0]) if spec else {"name": None, "provider": ""}
     return {
         "name": name,
         "endpoint_type": serializers.task_of(spec) if spec else "",
-        "model": {"name": external.get("name"), "provider": external.get("provider", "")},
+        "model": model,
         "endpoint_url": f"/endpoints/{name}/invocations",
         "limit": limits[0] if limits else None,
     }
+
+
+def _model(entity: dict[str, Any]) -> MLflowModel:
+    if "entity_name" in entity:
+        return {"name": entity["entity_name"], "provider": "serving-ui"}
+    if "foundation_model" in entity:
+        return {"name": entity["foundation_model"]["name"], "provider": "serving-ui"}
+    return {"name": entity["external_model"]["name"], "provider": entity["external_model"]["provider"]}
 
 
 router.describe(

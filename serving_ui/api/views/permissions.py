@@ -13,7 +13,7 @@ from serving_ui.accounts.models import ADMINS, EVERYONE, Group, User
 from serving_ui.api.answers import LevelName
 from serving_ui.api.request import ApiRequest
 from serving_ui.api.routing import Router
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import granting, queries

@@ -17,7 +17,7 @@ from serving_ui.api.operation import PAGE_PARAMETERS, Parameter
 from serving_ui.api.request import ApiRequest
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import milliseconds
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.translatable import _
 from serving_ui.endpoints import takeover
 from serving_ui.lib import clock

@@ -19,7 +19,7 @@ from serving_ui.api.operation import PAGE_PARAMETERS, Parameter
 from serving_ui.api.request import ApiRequest, read_body
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import milliseconds
-from serving_ui.catalogue.endpoint_config import ApiModel
+from serving_ui.catalogue.api_model import ApiModel
 from serving_ui.catalogue.translatable import _
 from serving_ui.lib import clock
 from serving_ui.lib.refusal import Refusal

@@ -13,13 +13,12 @@ from functools import cache
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
-from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
-from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
+from serving_ui.catalogue.served_entity import ServedEntity
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.pages.forms import rate_limits, settings
@@ -118,13 +117,9 @@ class Draft:
         return draft.with_valid_task()
 
     @classmethod
-    def from_endpoint(cls, endpoint: Endpoint, version: ConfigVersion, actor: User) -> Draft:
+    def from_endpoint(cls, endpoint: Endpoint, version: ConfigVersion | None, actor: User) -> Draft:
         """The endpoint as the edit form shows it. Secrets appear as references only, never as values."""
-        shares = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
-        first, *others = (
-            _answers(entity, origin, shares.get(entity.name, 0))
-            for origin, entity in enumerate(version.config.served_entities)
-        )
+        first, *others = _entity_answers(version) if version else [{}]
         draft = cls(user_id=actor.pk, stored_by_entity=stored_secrets(version), entities=Entities(others))
         simple, draft.limits = rate_limits.limits_of(endpoint)
         draft.values = {
@@ -228,13 +223,21 @@ class Draft:
         self.values.pop(name + ENCRYPTED_SUFFIX, None)
 
 
+def _entity_answers(version: ConfigVersion) -> list[dict[str, str]]:
+    shares = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
+    return [
+        _answers(entity, origin, shares.get(entity.name, 0))
+        for origin, entity in enumerate(version.config.served_entities)
+    ]
+
+
 def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
     """The values of one entity of a stored config, by input name, without secret values."""
-    model, provider = entity.external_model, entity.external_model.provider_entry
+    model, provider = entity.external, entity.external.provider_entry
     values = {
         "provider": model.provider,
         "task": model.task.value,
-        "served_entity_name": "" if entity.name == default_entity_name(model.name) else entity.name,
+        "served_entity_name": "" if entity.name == entity.default_name else entity.name,
         input_name(provider, MODEL): model.name,
         ORIGIN: str(origin),
         TRAFFIC: str(share),
@@ -246,12 +249,14 @@ def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
     return values
 
 
-def stored_secrets(version: ConfigVersion) -> dict[str, dict[str, Secret]]:
+def stored_secrets(version: ConfigVersion | None) -> dict[str, dict[str, Secret]]:
     """The pasted secrets of a stored config, by entity index and input name."""
+    if version is None:
+        return {}
     return {
         str(origin): {
-            input_name(entity.external_model.provider_entry, name): value
-            for name, value in entity.external_model.config.flat().items()
+            input_name(entity.external.provider_entry, name): value
+            for name, value in entity.external.config.flat().items()
             if isinstance(value, Secret) and value.kind == "stored"
         }
         for origin, entity in enumerate(version.config.served_entities)

@@ -21,13 +21,13 @@ class Change:
 
 
 def since(
-    opened: ConfigVersion, *, events: Iterable[EndpointEvent], versions: Iterable[ConfigVersion]
+    opened: ConfigVersion | None, *, events: Iterable[EndpointEvent], versions: Iterable[ConfigVersion]
 ) -> list[Change]:
     """The events as changes, oldest first; one that submitted a config names what differs in it from `opened`."""
     by_number = {version.number: version for version in versions}
     changes = []
     for event in events:
         submitted = by_number.get(event.params.get("version", 0))
-        differing = differences(opened.config, submitted.config) if submitted else []
+        differing = differences(opened.config, submitted.config) if submitted and opened else []
         changes.append(Change(event.at, event.sentence, [translate(label) for label in differing]))
     return changes

@@ -12,16 +12,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.endpoint_config import ServedEntity
 from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
+from serving_ui.catalogue.served_entity import ServedEntity
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action, allows
 from serving_ui.endpoints.takeover import secret_problems
 from serving_ui.pages.presenters import state
-from serving_ui.pages.presenters.listing import task_label
+from serving_ui.pages.presenters.listing import provider_label, task_label
 from serving_ui.pages.translation import translate
 from serving_ui.usage import queries as usage
 
@@ -116,12 +116,11 @@ def entity_rows(version: ConfigVersion, ready: Ready) -> list[EntityRow]:
 
 
 def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> EntityRow:
-    model = entity.external_model
     return EntityRow(
-        model.name,
-        translate(model.provider_entry.label),
+        entity.model_name,
+        provider_label(entity),
         entity.name,
-        task_label(model.task.value),
+        task_label(entity.task or ""),
         badge,
         traffic,
     )

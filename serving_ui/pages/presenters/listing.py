@@ -8,6 +8,9 @@ from datetime import datetime
 from hashlib import blake2s
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext as _
+
+from serving_ui.catalogue.served_entity import ServedEntity
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.pages.presenters import state
@@ -60,8 +63,17 @@ def task_label(task: str) -> str:
 def served_models(endpoint: Endpoint) -> list[ServedModel]:
     """The served entities of `Endpoint.shown_version`."""
     version = endpoint.shown_version
-    models = [entity.external_model for entity in version.config.served_entities] if version else []
-    return [ServedModel(translate(model.provider_entry.label), model.name) for model in models]
+    entities = version.config.served_entities if version else []
+    return [ServedModel(provider_label(entity), entity.model_name) for entity in entities]
+
+
+def provider_label(entity: ServedEntity) -> str:
+    """Who runs the model: a provider, or for an own model this server, with the model's version."""
+    if entity.own_model:
+        return _("Version %(version)s") % {"version": entity.own_model.entity_version}
+    if entity.foundation_model:
+        return _("Foundation model")
+    return translate(entity.external.provider_entry.label)
 
 
 def row(endpoint: Endpoint) -> ListRow:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from serving_ui.endpoints.lifecycle import Ready, Update
+from serving_ui.endpoints.lifecycle import NEW, Ready, Unready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 
 Outcome = ConfigVersion.Outcome
@@ -51,6 +51,8 @@ _VERSION = {
 
 def of_endpoint(endpoint: Endpoint) -> Badge:
     """The serving endpoint state."""
+    if endpoint.state == NEW and endpoint.active and endpoint.unready_because == Unready.STOPPED:
+        return Badge(*STILL, _("Not ready (Stopped)"))
     (icon, tone), word = _ENDPOINT[endpoint.state]
     return Badge(icon, tone, _(word))
 

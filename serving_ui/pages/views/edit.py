@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -48,6 +48,7 @@ from serving_ui.pages.views.create import (
 
 Outcome = ConfigVersion.Outcome
 T = TypeVar("T")
+WITHOUT_CONFIG = 0  # stands for the number of a config version
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Edit:
     """A submitted or opened edit form: the endpoint, the config version and generation that it was opened on, and its draft."""
 
     endpoint: Endpoint
-    version: ConfigVersion
+    version: ConfigVersion | None
+    """None for an endpoint without a config."""
     draft: Draft
     generation: int
 
@@ -88,13 +90,10 @@ def edit_fields(request: PageRequest, name: str) -> HttpResponse:
     return redrawn(request, _form(request, edit), part)
 
 
-def _opened_on(endpoint: Endpoint) -> ConfigVersion:
+def _opened_on(endpoint: Endpoint) -> ConfigVersion | None:
     """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one."""
     failed = endpoint.config_update == Update.UPDATE_FAILED
-    version = (endpoint.latest if failed else endpoint.active) or endpoint.latest
-    if version is None:
-        raise Http404  # only while another request is still creating it
-    return version
+    return (endpoint.latest if failed else endpoint.active) or endpoint.latest
 
 
 def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
@@ -104,7 +103,7 @@ def _edit(request: PageRequest, endpoint: Endpoint) -> Edit:
     except (KeyError, ValueError):
         raise BadRequest("The form does not say what it was opened on.") from None
     version = queries.versions(endpoint=endpoint).filter(number=number).first()
-    if version is None:
+    if version is None and number != WITHOUT_CONFIG:
         raise BadRequest("The form was opened on a config version that does not exist.")
     draft = Draft.from_form(post, request.user, stored_secrets(version))
     draft.values["name"] = endpoint.name
@@ -135,7 +134,7 @@ def _save(request: PageRequest, edit: Edit) -> HttpResponse:
         return _page(request, edit, refusal=stale, changes_by_others=changes_by_others, status=409)
     except (UpdateInProgress, ConcurrentChange) as refusal:
         return _page(request, edit, refusal=refusal, status=409)
-    _add_message(request, changes)
+    _add_message(request, edit.endpoint, changes)
     return see_other("endpoint-detail", edit.endpoint.name)
 
 
@@ -150,7 +149,9 @@ def _changes(edit: Edit, body: ApiBody) -> EndpointChanges:
             problems.extend(errors.problems)
             return None
 
-    config = checked(partial(parse_config, several=may_be_several()), body.config)
+    config = None
+    if edit.version or edit.draft.provider:
+        config = checked(partial(parse_config, several=may_be_several()), body.config)
     description = checked(partial(parse_field, "description"), body.description)
     rate_limits = checked(partial(parse_field, "rate_limits"), body.rate_limits)
     gateway_limits = checked(parse_gateway_limits, body.gateway_limits)
@@ -180,6 +181,8 @@ def _differ(typed: Sequence[RateLimit] | None, stored: Sequence[Mapping[str, Any
 
 def _is_new(edit: Edit, config: ConfigSpec) -> bool:
     active = edit.endpoint.active
+    if edit.version is None:
+        return True
     if active and config == active.config:
         # Submitted again, the config of a revoked endpoint refers to the secrets that have these names now.
         return edit.endpoint.ready == Ready.NOT_READY
@@ -192,11 +195,15 @@ def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def _add_message(request: PageRequest, changes: EndpointChanges) -> None:
+def _update_begun(endpoint: Endpoint) -> str:
+    if endpoint.active:
+        return _("The update has begun. The active configuration answers until the new one is ready.")
+    return _("The update has begun. The endpoint answers as soon as its configuration is ready.")
+
+
+def _add_message(request: PageRequest, endpoint: Endpoint, changes: EndpointChanges) -> None:
     if changes.config:
-        messages.info(
-            request, _("The update has begun. The active configuration answers until the new one is ready.")
-        )
+        messages.info(request, _update_begun(endpoint))
     elif changes.is_empty:
         messages.info(request, _("Nothing was changed, so nothing was updated."))
     else:
