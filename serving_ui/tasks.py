@@ -5,21 +5,16 @@ No task waits for a provider or another server: the worker has four threads, of 
 
 from __future__ import annotations
 
-import logging
-import threading
-
 from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
-from django.db import connection
 
 from serving_ui.endpoints import celery_messages, leases, reconcile_queue, worker_health
 from serving_ui.endpoints.revocation import SecretRightsCheck
 from serving_ui.lib import clock
+from serving_ui.lib.background import Background
 from serving_ui.usage import ingest, retention, schedule
 
-log = logging.getLogger(__name__)
-_exporting = threading.Lock()
 secret_rights_check = SecretRightsCheck()
 
 
@@ -53,24 +48,18 @@ def ingest_usage(**_newer: object) -> None:
 
 @shared_task(name=schedule.EXPORT, ignore_result=True)
 def export_traces(**_newer: object) -> None:
-    """Sends the spans of new requests to the trace collector, if one is configured.
-
-    Runs in a thread of its own, one at a time, because a slow collector must not block the worker's threads.
-    """
-    if settings.OTLP_ENDPOINT and _exporting.acquire(blocking=False):
-        threading.Thread(target=_export, name="traces", daemon=True).start()
+    """Sends the spans of new requests to the trace collector, if one is configured."""
+    if settings.OTLP_ENDPOINT:
+        _traces.request()
 
 
 def _export() -> None:
-    try:
-        from serving_ui.usage import tracing  # noqa: PLC0415 -- memory that a worker without a collector saves
+    from serving_ui.usage import tracing  # noqa: PLC0415 -- memory that a worker without a collector saves
 
-        tracing.export(endpoint=settings.OTLP_ENDPOINT, now=clock.now())
-    except Exception:  # this thread has no caller; the next export tries again
-        log.exception("Traces could not be sent to %s", settings.OTLP_ENDPOINT)
-    finally:
-        connection.close()
-        _exporting.release()
+    tracing.export(endpoint=settings.OTLP_ENDPOINT, now=clock.now())
+
+
+_traces = Background("traces", _export)
 
 
 @shared_task(name=schedule.DELETE_EXPIRED, ignore_result=True)
