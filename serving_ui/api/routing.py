@@ -115,7 +115,7 @@ def _typed(view: Callable[..., Any]) -> dict[str, Any]:
 
 
 def patterns(routers: Iterable[Router]) -> list[URLPattern]:
-    """The URL patterns of every operation with a view. Literal parts of a path come before parameters."""
+    """The URL patterns of every operation with a view. Literal parts of a path come before parameters with a suffix, these before others."""
     operations = [each for router in routers for each in router.operations if each.view]
     found: list[URLPattern] = []
     for path, same in groupby(sorted(operations, key=_specificity), key=lambda each: each.django_path):
@@ -123,5 +123,5 @@ def patterns(routers: Iterable[Router]) -> list[URLPattern]:
     return found
 
 
-def _specificity(operation: Operation) -> list[tuple[bool, str]]:
-    return [(part.startswith("<"), part) for part in operation.django_path.split("/")]
+def _specificity(operation: Operation) -> list[tuple[bool, bool, str]]:
+    return [(part.startswith("<"), part.endswith(">"), part) for part in operation.django_path.split("/")]

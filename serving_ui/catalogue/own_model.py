@@ -118,7 +118,7 @@ class OwnModel(BaseModel):
     ] = None
     burst_scaling_enabled: Annotated[
         StrictBool, Field(description="With model units: whether twice the units may run for a while.")
-    ] = False
+    ] = True
     environment_vars: Annotated[
         Mapping[str, str | Secret],
         Field(

@@ -46,8 +46,8 @@ class Provider:
     """The request that checks the credentials; None if the provider has no such call."""
     check_refused: frozenset[int] = frozenset({401})
     """The statuses of the check that mean wrong credentials. Other errors leave the credentials unverified."""
-    wire_formats: Mapping[Task, WireFormat] = field(default_factory=lambda: MappingProxyType({}))
-    """The wire format by task; every task of `models` has one."""
+    wire_formats: Mapping[Task | None, WireFormat] = field(default_factory=lambda: MappingProxyType({}))
+    """The wire format by task; every task of `models` has one. None is the task of own models that answer any JSON."""
     build_responses_request: Build | None = None
     """Builds a request of OpenAI's Responses API, for providers that have it. Its responses pass through unchanged."""
 

@@ -30,6 +30,10 @@ def _load(file: str) -> Provider:
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({each.name: each for each in map(_load, _FILES)})
 
 
+CALLED: Mapping[str, Provider] = MappingProxyType({**PROVIDERS, "ray-serve": _load("ray_serve")})
+"""The providers that the gateway calls: also the one of own models, which no config can name."""
+
+
 def get(name: str) -> Provider:
     """The provider of this name, hidden or not. Raises KeyError."""
     return PROVIDERS[name]

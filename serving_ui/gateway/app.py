@@ -151,9 +151,9 @@ class Gateway:
             why = f" {endpoint.problem}" if endpoint.problem else " Its page shows the progress."
             raise GatewayError(400, f"Endpoint {endpoint.name} is not ready.{why}")
         if path.task is not None and path.task is not endpoint.task:
-            raise errors.invalid(
-                f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {OPENAI_PATH[endpoint.task]}."
-            )
+            raise errors.invalid(_wrong_path(endpoint))
+        if path.is_response and endpoint.task is None:
+            raise errors.invalid(_wrong_path(endpoint))
         if path.entity is None:
             if len(endpoint.entities) == 1:
                 return endpoint.entities
@@ -162,6 +162,13 @@ class Gateway:
         if named is None:
             raise GatewayError(404, f"Endpoint {endpoint.name} has no served entity of that name.")
         return (named,)
+
+
+def _wrong_path(endpoint: Endpoint) -> str:
+    if endpoint.task is None:
+        path = f"/serving-endpoints/{endpoint.name}/invocations"
+        return f"Endpoint {endpoint.name} serves a model that is no language model. Use the path {path}."
+    return f"Endpoint {endpoint.name} has the task {endpoint.task.label}. Use the path {OPENAI_PATH[endpoint.task]}."
 
 
 def _principal(snapshot: Snapshot, bearer: str) -> Principal:

@@ -69,6 +69,8 @@ class Dispatcher:
                     raise failure.error
                 query.retries += 1
                 query.start_attempt()
+                if attempt.entity.others:
+                    attempt = Attempt.of(query, attempt.entity.elsewhere())
                 attempts, delayed = attempts + 1, delayed + delay
                 await self._wait(delay, watchdog, query)
         except asyncio.CancelledError:

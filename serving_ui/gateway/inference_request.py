@@ -71,9 +71,9 @@ def endpoint_name(body: dict[str, Any]) -> str:
     return name
 
 
-def parse_request(body: dict[str, Any], *, task: Task, is_response: bool) -> InferenceRequest:
-    """Raises unless the body has what its task needs and valid values in the fields that the gateway uses."""
-    if not is_response:
+def parse_request(body: dict[str, Any], *, task: Task | None, is_response: bool) -> InferenceRequest:
+    """Raises unless the body has what its task needs and valid values in the fields that the gateway uses. Without a task it needs nothing."""
+    if not is_response and task is not None:
         _check_required_field(body, task)
     merged = body
     if "extra_params" in body and isinstance(body["extra_params"], dict):
@@ -104,7 +104,7 @@ def _check_required_field(body: dict[str, Any], task: Task) -> None:
         raise invalid(f"The field {name} must be {description}, and not be empty.")
 
 
-def _stream(body: dict[str, Any], task: Task) -> bool:
+def _stream(body: dict[str, Any], task: Task | None) -> bool:
     stream = body["stream"]
     if stream is None:
         return False

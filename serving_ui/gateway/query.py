@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import time
 
 from serving_ui.catalogue.provider_errors import ProviderError
-from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.registry import CALLED
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.upstream import SecretUnusable, UnsupportedRequest, UpstreamRequest
 from serving_ui.catalogue.wire_format import RequestContext, WireFormat
@@ -86,7 +86,7 @@ class Query:
                 endpoint.config_version,
                 self.principal.id,
                 self.principal.email,
-                str(endpoint.task),
+                endpoint.task or "",
                 entity.provider if entity is not None else "",
                 entity.model if entity is not None else "",
                 status,
@@ -179,7 +179,7 @@ class Attempt:
 
 def _wire_format(query: Query, entity: Entity) -> WireFormat:
     """The wire format of the entity's provider for this task. Raises GatewayError."""
-    provider = PROVIDERS[entity.provider]
+    provider = CALLED[entity.provider]
     if query.request.is_response:
         if provider.build_responses_request is None:
             raise invalid(
@@ -189,7 +189,7 @@ def _wire_format(query: Query, entity: Entity) -> WireFormat:
     wire_format = provider.wire_formats.get(entity.task)
     if wire_format is None:
         raise GatewayError(
-            501, f"Queries to {provider.label} with the task {entity.task.label} are not supported yet."
+            501, f"Queries to {provider.label} with the task {_task_label(entity)} are not supported yet."
         )
     if (
         wire_format.translate_response is not None
@@ -197,6 +197,10 @@ def _wire_format(query: Query, entity: Entity) -> WireFormat:
         and query.request.stream
     ):
         raise invalid(
-            f"{provider.label} does not stream with the task {entity.task.label}. Leave out the field stream."
+            f"{provider.label} does not stream with the task {_task_label(entity)}. Leave out the field stream."
         )
     return wire_format
+
+
+def _task_label(entity: Entity) -> str:
+    return entity.task.label if entity.task else "Custom"

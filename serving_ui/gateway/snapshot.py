@@ -8,7 +8,7 @@ are also keys in the cached snapshot in the data folder.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from serving_ui.catalogue.provider_config import ProviderConfig
@@ -39,13 +39,22 @@ class TokenEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A served entity: a model at a provider, with the secrets of its config resolved to plaintext."""
+    """A served entity: a model at a provider, with the secrets of its config resolved to plaintext.
+
+    `task` is None for an own model that answers any JSON. `others` are the configs of other addresses that lead to the same model.
+    """
 
     name: str
     provider: str
     model: str
-    task: Task
+    task: Task | None
     config: ProviderConfig = field(repr=False)
+    others: tuple[ProviderConfig, ...] = field(default=(), repr=False)
+
+    def elsewhere(self) -> Entity:
+        """The same entity at its next address."""
+        first, *rest = (*self.others, self.config)
+        return replace(self, config=first, others=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class Endpoint:
 
     id: str
     name: str
-    task: Task
+    task: Task | None
     entities: tuple[Entity, ...]
     config_version: int = 1
     ready: bool = True

@@ -23,8 +23,8 @@ from django.conf import settings
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from serving_ui.catalogue.provider_config import TRUSTED
-from serving_ui.catalogue.registry import PROVIDERS
+from serving_ui.catalogue.provider_config import TRUSTED, ProviderConfig
+from serving_ui.catalogue.registry import CALLED
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints import outbound
 from serving_ui.gateway.snapshot import Endpoint, Entity, Principal, Snapshot, TokenEntry
@@ -155,8 +155,14 @@ def _dump_endpoint(endpoint: Endpoint) -> list[Any]:
 
 
 def _dump_entity(entity: Entity) -> list[Any]:
-    config = entity.config.dump(lambda name, secret: {f"{name}_plaintext": secret.reveal()})
-    return [entity.name, entity.provider, entity.model, entity.task.value, config]
+    """A list, which the release before this one reads too unless it has others."""
+    task = entity.task and entity.task.value
+    dumped = [entity.name, entity.provider, entity.model, task, _dump_config(entity.config)]
+    return [*dumped, [*map(_dump_config, entity.others)]] if entity.others else dumped
+
+
+def _dump_config(config: ProviderConfig) -> dict[str, Any]:
+    return config.dump(lambda name, secret: {f"{name}_plaintext": secret.reveal()})
 
 
 def _load_endpoint(dumped: list[Any]) -> Endpoint:
@@ -168,9 +174,11 @@ def _load_endpoint(dumped: list[Any]) -> Endpoint:
     return replace(endpoint, entities=tuple(_load_entity(*each) for each in entities))
 
 
-def _load_entity(name: str, provider: str, model: str, task: str, config: dict[str, Any]) -> Entity:
-    provider_config = PROVIDERS[provider].config.model_validate(config, context=TRUSTED)
-    return Entity(name=name, provider=provider, model=model, task=Task(task), config=provider_config)
+def _load_entity(name: str, provider: str, model: str, task: str | None, *configs: Any) -> Entity:
+    """`configs`: the first, and in a list the others if there are any."""
+    dumped = [configs[0], *(configs[1] if len(configs) > 1 else ())]
+    first, *rest = (CALLED[provider].config.model_validate(each, context=TRUSTED) for each in dumped)
+    return Entity(name, provider, model, Task(task) if task else None, first, tuple(rest))
 
 
 _DUMP: dict[ItemKind, Callable[[Any], Any]] = {

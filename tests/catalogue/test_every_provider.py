@@ -36,7 +36,7 @@ from tests.catalogue.samples import (
     sample,
 )
 
-REQUESTS: dict[Task, dict[str, Any]] = {
+REQUESTS: dict[Task | None, dict[str, Any]] = {
     Task.CHAT: {"messages": [{"role": "user", "content": "Say hello."}]},
     Task.COMPLETIONS: {"prompt": "Once"},
     Task.EMBEDDINGS: {"input": "x"},

@@ -52,8 +52,8 @@ def test_the_smallest_own_model_is_small_on_a_cpu():
         ({"max_provisioned_concurrency": 4}, (0, 1)),
         ({"min_provisioned_throughput": 0, "max_provisioned_throughput": 980}, (0, 2)),
         ({"min_provisioned_throughput": 490, "max_provisioned_throughput": 980}, (1, 2)),
-        ({"provisioned_model_units": 3}, (3, 3)),
-        ({"provisioned_model_units": 3, "burst_scaling_enabled": True}, (3, 6)),
+        ({"provisioned_model_units": 3}, (3, 6)),
+        ({"provisioned_model_units": 3, "burst_scaling_enabled": False}, (3, 3)),
     ],
 )
 def test_a_size_becomes_replicas(fields: dict[str, Any], expected: tuple[int, int]):

@@ -118,7 +118,7 @@ def _embed(
     return _post(config, model, method, sent, addresses)
 
 
-_WIRE_FORMATS = {
+_WIRE_FORMATS: dict[Task | None, WireFormat] = {
     Task.CHAT: WireFormat(
         build_request=_generate(gemini_request.chat),
         translate_response=gemini_response.translate_chat,
