@@ -46,14 +46,12 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder)
 
 
-def install(root: str, python: str, locks: tuple[str, ...], *, lock_file: int) -> None:
-    """Install the lock files; create the environment if there is none."""
+def install(root: str, python: str, locks: tuple[str, ...], *, lock_file: int, notice: str) -> None:
+    """Install the lock files; create the environment, after printing `notice`, if there is none."""
     if os.path.exists(python):
         _print("Installing the requirements that changed since the last start.")
     else:
-        _print(
-            "First start: making .venv and installing the locked requirements. This takes a minute or two."
-        )
+        _print(notice)
         _create(os.path.dirname(os.path.dirname(python)), lock_file=lock_file)
     code, output = _run(pip_command(root, python, locks), lock_file=lock_file)
     if code:
