@@ -1,7 +1,7 @@
 """`manage.py test`: installs what the tests need, then runs the checks one after the other until the first that fails.
 
 `--quick` runs a part of the tests in under 3 minutes, `--all` also those that are left out by default (the marks `clients`,
-`containers`, `faults` and `installation` in pyproject.toml).
+`containers`, `engines`, `faults` and `installation` in pyproject.toml).
 With any other argument only pytest runs, with those arguments.
 """
 
@@ -34,7 +34,7 @@ PARALLEL = ("--numprocesses", "2", "--dist", "loadgroup", "-p", "tests.runner.fo
 QUICK = "--quick"
 ALL = "--all"
 SELECTIONS = {
-    "": ("-m", "not (clients or containers or faults or installation) or smoke"),
+    "": ("-m", "not (clients or containers or engines or faults or installation) or smoke"),
     ALL: (),
     # The fast folders, and a smoke test of the product, of the pages in a browser, and of the gateway.
     QUICK: (

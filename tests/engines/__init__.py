@@ -1,0 +1,1 @@
+"""Tests with engines that run models: one real Ray cluster for all of them."""

@@ -1,0 +1,44 @@
+"""One Ray cluster with two nodes for all tests, in an environment that is installed once."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving_ui.bootstrap import environment
+from serving_ui.processes import ray_cluster
+from tests.architecture.sources import ROOT
+from tests.engines.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def ray_python() -> str:
+    """The Python of the environment with Ray. It is kept for later test runs; the first installs 500 MB."""
+    parent = Path(tempfile.gettempdir()) / f"serving-ui-engines-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    folder = str(parent / "ray")
+    environment.prepare(
+        str(ROOT),
+        folder,
+        (ray_cluster.LOCK,),
+        lock_folder=str(parent),
+        notice="Installing Ray for the tests.",
+    )
+    return environment.python_of(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(ray_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(ray_python, tmp_path_factory.mktemp("ray")).running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+    """Without applications at the beginning and at the end of the test."""
+    yield shared_cluster
+    shared_cluster.remove_all()
