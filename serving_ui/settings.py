@@ -106,6 +106,7 @@ INSTALLED_APPS = [
     "serving_ui.accounts",
     "serving_ui.vault",
     "serving_ui.revisions",
+    "serving_ui.registered_models",
     "serving_ui.endpoints",
     "serving_ui.usage",
     "serving_ui.api",
@@ -327,6 +328,15 @@ CHECK_DEADLINE_SECONDS = env.integer(
     minimum=1,
     maximum=3600,
     about="Seconds for which an update repeats the credential check at a busy provider; then as long again for the gateway processes to load the config.",
+)
+
+MLFLOW_TRACKING_URI = env.url(
+    "MLFLOW_TRACKING_URI",
+    with_path=True,
+    about="MLflow server whose registered models can be served, for example `http://mlflow:5000`.",
+)
+MLFLOW_TRACKING_TOKEN = env.text(
+    "MLFLOW_TRACKING_TOKEN", about="Bearer token for that server. It is not sent to the cluster."
 )
 
 LOG_LEVELS = ("warning", "debug", "info", "error", "critical")

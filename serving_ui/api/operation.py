@@ -45,6 +45,8 @@ PATH_PARAMETERS = {
     "served_model_name": Parameter(
         name="served_model_name", description=_("Name of the served entity."), required=True
     ),
+    "model_name": Parameter(name="model_name", description=_("Name of the model."), required=True),
+    "model_version": Parameter(name="model_version", description=_("Version of the model."), required=True),
     "id": Parameter(name="id", description=_("The field id of the object, not its name."), required=True),
 }
 PAGE_PARAMETERS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -39,3 +39,14 @@ class ModelSource:
     packages: tuple[str, ...] = ()
     tracking_uri: str = ""
     throughput_chunk_size: int = DEFAULT_CHUNK_SIZE
+
+    def stored(self) -> dict[str, Any]:
+        """The JSON for the database."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> ModelSource:
+        """Reads the JSON of `stored()`."""
+        task = stored["task"]
+        values = {"kind": SourceKind(stored["kind"]), "task": Task(task) if task else None}
+        return cls(**{**stored, **values, "packages": tuple(stored["packages"])})

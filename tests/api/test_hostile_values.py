@@ -48,9 +48,13 @@ def known(as_admin: Caller, admin: User) -> dict[str, str]:
     )
     person = as_admin.request_json("POST", "/preview/scim/v2/Users", {"userName": "known@example.com"})
     token = as_admin.request_json("POST", "/token/create", {"comment": "known"})
+    model = {"name": "known", "kind": "deployment", "location": "team.models:Known"}
+    as_admin.request_json("POST", "/registered-models", model)
     return {
         "name": "known",
         "served_model_name": "known-entity",
+        "model_name": "known",
+        "model_version": "1",
         "scope": "known",
         "key": "known",
         "principal": "users",

@@ -13,9 +13,11 @@ from django.urls import get_resolver
 from serving_ui.accounts.commands import create_access_token, create_sign_in_link
 from serving_ui.accounts.models import Group, User
 from serving_ui.api.urls import OPERATIONS
+from serving_ui.catalogue.registered_model import NewModelVersion
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from serving_ui.pages.http import MessageCookie
+from serving_ui.registered_models.commands import register
 from serving_ui.vault import commands as vault
 from tests.architecture.test_policies import routes
 from tests.pages.conftest import a_static_folder, settle, signed_in
@@ -27,6 +29,11 @@ QUERIES = (
     "?next=x",
 )
 REQUESTS = (("GET", ""), ("HEAD", ""), ("OPTIONS", ""), *(("GET", query) for query in QUERIES))
+KNOWN_MODEL: dict[str, Any] = {
+    "name": "known",
+    "kind": "deployment",
+    "location": "team.models:Known",
+}
 NEVER_READ = {
     "/",
     "/sign-out",
@@ -54,9 +61,12 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
     vault.put_secret(scope="keys", key="openai", value="v", actor=owner, now=clock.now())
     token, _value = create_access_token(user=owner, now=clock.now())
     program = User.objects.create(email="a-program", kind=User.Kind.SERVICE_PRINCIPAL)
+    register(new=NewModelVersion(**KNOWN_MODEL), actor=admin, now=clock.now())
     known = {
         "name": "chat",
         "served_model_name": "entity",
+        "model_name": "known",
+        "model_version": "1",
         "scope": "keys",
         "value": create_sign_in_link(user=owner, now=clock.now()).removeprefix("/welcome/"),
     }

@@ -103,10 +103,20 @@ def _matches_task(operation: Operation, endpoint: SampleEndpoint) -> bool:
 
 def address(operation: Operation, endpoint: SampleEndpoint) -> str:
     """The path with its parameters filled in, and the required query parameters."""
-    filled = {"name": endpoint.name, "served_model_name": endpoint.entity, "id": _id(operation, endpoint)}
+    filled = _path_values(operation, endpoint)
     path = operation.path.format(**{name: quote(value, safe="") for name, value in filled.items()})
     needed = {each.name: _QUERY[each.name] for each in operation.query if each.required}
     return f"{path}?{urlencode(needed)}" if needed else path
+
+
+def _path_values(operation: Operation, endpoint: SampleEndpoint) -> dict[str, str]:
+    return {
+        "name": endpoint.name,
+        "served_model_name": endpoint.entity,
+        "model_name": "my-llama",
+        "model_version": "1",
+        "id": _id(operation, endpoint),
+    }
 
 
 def _id(operation: Operation, endpoint: SampleEndpoint) -> str:
@@ -173,7 +183,7 @@ def _arguments(
     operation: Operation, endpoint: SampleEndpoint, imports: dict[str, set[str]]
 ) -> Iterable[tuple[str, str]]:
     service = operation.sdk.partition(".")[0]
-    filled = {"name": endpoint.name, "served_model_name": endpoint.entity, "id": _id(operation, endpoint)}
+    filled = _path_values(operation, endpoint)
     for name in operation.path_names:
         yield _ARGUMENTS.get(service, {}).get(name, name), as_python(filled[name])
     for parameter in operation.query:

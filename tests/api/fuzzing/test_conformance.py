@@ -92,6 +92,8 @@ def use_existing_names(case: Case, server: Server) -> None:
     known = {
         "name": "known",
         "served_model_name": "known-entity",
+        "model_name": "known",
+        "model_version": "1",
         "id": known_id(case.operation.path, server),
         "scope": "known-scope",
         "key": "known-key",

@@ -1,0 +1,86 @@
+"""Reads of registered models: those of this server, then those of the MLflow registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from serving_ui.backends.mlflow_registry import MLflowRegistry, RegistryUnavailable
+from serving_ui.catalogue.model_source import ModelSource, SourceKind
+from serving_ui.lib.egress import EgressPolicy
+from serving_ui.lib.refusal import NotFound, Refusal
+from serving_ui.registered_models.models import RegisteredModel
+
+MAX_FOUND = 50
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model with its versions, the newest first."""
+
+    name: str
+    versions: tuple[str, ...]
+    is_of_mlflow: bool
+
+
+def source_of(entity_name: str, entity_version: str) -> ModelSource:
+    """What an engine loads. A model that is registered here comes before one of MLflow. Raises NotFound, or Refusal with status 503."""
+    row = RegisteredModel.objects.filter(name=entity_name, version=entity_version).first()
+    if row is not None:
+        return row.source
+    if registry := mlflow():
+        try:
+            if registry.has_version(entity_name, entity_version):
+                location = f"models:/{entity_name}/{entity_version}"
+                return ModelSource(SourceKind.MLFLOW, location, tracking_uri=settings.MLFLOW_TRACKING_URI)
+        except RegistryUnavailable as problem:
+            raise Refusal(str(problem), code="TEMPORARILY_UNAVAILABLE", status=503) from None
+    raise _not_found(entity_name, entity_version)
+
+
+def search(text: str) -> list[ModelChoice]:
+    """The models whose name contains the text, at most MAX_FOUND. Raises RegistryUnavailable."""
+    versions: dict[str, list[str]] = {}
+    for name, version in _rows(text).values_list("name", "version"):
+        versions.setdefault(name, []).append(version)
+    found = [ModelChoice(name, tuple(each), False) for name, each in versions.items()]
+    registry = mlflow()
+    others = registry.search(text, limit=MAX_FOUND) if registry else {}
+    found += [ModelChoice(name, each, True) for name, each in others.items() if name not in versions]
+    return found[:MAX_FOUND]
+
+
+def all_versions() -> QuerySet[RegisteredModel]:
+    """The versions that are registered here."""
+    return RegisteredModel.objects.select_related("creator")
+
+
+def get(*, name: str, version: str) -> RegisteredModel:
+    """Raises NotFound."""
+    row = all_versions().filter(name=name, version=version).first()
+    if row is None:
+        raise _not_found(name, version)
+    return row
+
+
+def mlflow() -> MLflowRegistry | None:
+    """The MLflow registry, if an admin has set its address."""
+    if not settings.MLFLOW_TRACKING_URI:
+        return None
+    listed = (*settings.EGRESS_LISTED, MLflowRegistry.host_of(settings.MLFLOW_TRACKING_URI))
+    policy = EgressPolicy(listed=tuple(listed), loopback=settings.EGRESS_LOOPBACK)
+    return MLflowRegistry(settings.MLFLOW_TRACKING_URI, token=settings.MLFLOW_TRACKING_TOKEN, policy=policy)
+
+
+def _rows(text: str) -> QuerySet[RegisteredModel]:
+    return RegisteredModel.objects.filter(name__icontains=text.strip()).order_by("name", "-created_at", "-pk")
+
+
+def _not_found(name: str, version: str) -> NotFound:
+    return NotFound(
+        _("There is no model %(name)s version %(version)s. Choose one under My models, or register it.")
+        % {"name": name, "version": version}
+    )

@@ -1,0 +1,149 @@
+"""My models: registered by the API, found in an MLflow registry, and registries that misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from serving_ui.backends.mlflow_registry import RegistryUnavailable
+from serving_ui.catalogue.model_source import ModelSource, SourceKind
+from serving_ui.catalogue.tasks import Task
+from serving_ui.lib.refusal import NotFound, Refusal
+from serving_ui.registered_models import queries
+from tests.api.conftest import Caller
+from tests.support.mlflow_registry import Registry, running_registry
+from tests.support.waiting import free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+B = "/registered-models"
+SMOLLM = {"name": "smollm2", "kind": "llama_cpp", "location": "/models/smollm2.gguf", "task": "llm/v1/chat"}
+
+
+@pytest.fixture
+def registry(settings: Any) -> Iterator[Registry]:
+    with running_registry() as running:
+        settings.MLFLOW_TRACKING_URI, settings.MLFLOW_TRACKING_TOKEN = running.url, "a-token"
+        settings.EGRESS_LOOPBACK = True
+        yield running
+
+
+def test_an_admin_registers_versions_that_everybody_sees(as_admin: Caller, api: Caller):
+    made = as_admin.request("POST", B, SMOLLM).body
+    assert (made["version"], made["throughput_chunk_size"]) == ("1", 100)
+    again = as_admin.request("POST", B, {**SMOLLM, "engine_arguments": {"n_ctx": 4096}}).body
+    assert again["version"] == "2"
+    listed = api.get(B)["model_versions"]
+    assert [(each["name"], each["version"]) for each in listed] == [("smollm2", "1"), ("smollm2", "2")]
+    assert api.get(f"{B}/smollm2/versions/2") == again
+    assert queries.source_of("smollm2", "2") == ModelSource(
+        SourceKind.LLAMA_CPP, "/models/smollm2.gguf", Task.CHAT, {"n_ctx": 4096}
+    )
+    info = api.get("/serving-endpoints/get-model-optimization-info/smollm2/2")
+    assert info == {"optimizable": True, "model_type": "llm/v1/chat", "throughput_chunk_size": 100}
+
+
+def test_a_version_never_changes(as_admin: Caller):
+    assert as_admin.request("POST", B, {**SMOLLM, "version": "7"}).status == 200
+    assert as_admin.request("POST", B, {**SMOLLM, "version": "7"}).error == (409, "RESOURCE_ALREADY_EXISTS")
+
+
+def test_others_may_neither_register_nor_delete(as_admin: Caller, api: Caller):
+    as_admin.request("POST", B, SMOLLM)
+    assert api.request("POST", B, SMOLLM).error == (403, "PERMISSION_DENIED")
+    assert api.request("DELETE", f"{B}/smollm2/versions/1").error == (403, "PERMISSION_DENIED")
+
+
+def test_a_deleted_version_is_gone(as_admin: Caller):
+    as_admin.request("POST", B, SMOLLM)
+    assert as_admin.request("DELETE", f"{B}/smollm2/versions/1").status == 200
+    assert as_admin.request("DELETE", f"{B}/smollm2/versions/1").error == (404, "RESOURCE_DOES_NOT_EXIST")
+    with pytest.raises(NotFound):
+        queries.source_of("smollm2", "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"name": "../etc"}, "name"),
+        ({"name": None}, "name"),
+        ({"kind": "mlflow"}, "kind"),
+        ({"task": None}, "task"),
+        ({"location": "a\nb"}, "location"),
+        ({"kind": "deployment", "location": "os.system('x')"}, "location"),
+        ({"packages": ["a"] * 51}, "packages"),
+        ({"engine_arguments": {"a": "x" * 20_000}}, "engine_arguments"),
+        ({"throughput_chunk_size": 0}, "throughput_chunk_size"),
+        ({"version": "a b"}, "version"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(as_admin: Caller, changes: dict[str, Any], named: str):
+    refused = as_admin.request("POST", B, {**SMOLLM, **changes})
+    assert (refused.status, named in refused.body["message"]) == (400, True)
+
+
+def test_models_of_mlflow_are_found_beside_those_registered_here(as_admin: Caller, registry: Registry):
+    registry.versions = {"iris": ["1", "2", "10"], "smollm2": ["1"]}
+    as_admin.request("POST", B, SMOLLM)
+    found = {each.name: each for each in queries.search("")}
+    assert (found["iris"].versions, found["iris"].is_of_mlflow) == (("10", "2", "1"), True)
+    assert not found["smollm2"].is_of_mlflow
+    assert [each.name for each in queries.search("IRI")] == ["iris"]
+    source = queries.source_of("iris", "2")
+    assert source == ModelSource(SourceKind.MLFLOW, "models:/iris/2", tracking_uri=registry.url)
+    assert set(registry.tokens) == {"Bearer a-token"}
+    info = as_admin.get("/serving-endpoints/get-model-optimization-info/iris/2")
+    assert info == {"optimizable": False, "model_type": ""}
+
+
+def test_a_version_that_mlflow_does_not_have_is_named(registry: Registry):
+    registry.versions = {"iris": ["1"]}
+    with pytest.raises(NotFound, match="no model iris version 9"):
+        queries.source_of("iris", "9")
+
+
+def test_a_search_text_is_no_filter_of_its_own(registry: Registry):
+    registry.versions = {"iris": ["1"]}
+    assert queries.search("' OR name LIKE '%") == []
+
+
+def test_of_ten_thousand_models_some_are_shown(registry: Registry):
+    registry.versions = {f"model-{number}": ["1"] for number in range(10_000)}
+    assert len(queries.search("")) == queries.MAX_FOUND
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, b"{}"),
+        (401, b"{}"),
+        (302, b""),
+        (200, b"<html></html>"),
+        (200, b"[]"),
+        (200, b'{"registered_models": [{"name": "iris"'),
+        (200, b"x" * 5_000_000),
+        (200, b"[" * 100_000),
+    ],
+)
+def test_a_registry_that_misbehaves_is_told_in_a_sentence(registry: Registry, answer: tuple[int, bytes]):
+    registry.answer = answer
+    with pytest.raises(RegistryUnavailable, match="MLflow registry"):
+        queries.search("")
+    with pytest.raises(Refusal, match="MLflow registry") as refused:
+        queries.source_of("iris", "1")
+    assert refused.value.status == 503
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"registered_models": 5}', b'{"registered_models": [5, {"name": 5}, {"latest_versions": []}]}']
+)
+def test_a_registry_with_another_shape_has_no_models(registry: Registry, body: bytes):
+    registry.answer = (200, body)
+    assert queries.search("") == []
+
+
+def test_a_registry_that_is_gone_is_told_in_a_sentence(settings: Any):
+    settings.MLFLOW_TRACKING_URI, settings.EGRESS_LOOPBACK = f"http://127.0.0.1:{free_port()}", True
+    with pytest.raises(RegistryUnavailable, match="cannot be reached"):
+        queries.search("")

@@ -1,0 +1,76 @@
+"""A model registry that answers as MLflow's REST API documents, and misbehaves on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Registry:
+    """`versions` by name of the model. `answer`, if set, is sent in place of every answer: a status and a body."""
+
+    url: str = ""
+    versions: dict[str, list[str]] = field(default_factory=dict)
+    answer: tuple[int, bytes] | None = None
+    tokens: list[str] = field(default_factory=list)
+
+    def respond(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+        if path.endswith("/model-versions/get"):
+            name, version = query["name"][0], query["version"][0]
+            if version not in self.versions.get(name, []):
+                return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version not found"}
+            return 200, {"model_version": _version(name, version)}
+        pattern = query.get("filter", ["%%"])[0].split("%")[1].lower()
+        names = [name for name in self.versions if pattern in name.lower()]
+        limit = int(query["max_results"][0])
+        return 200, {
+            "registered_models": [
+                {"name": name, "latest_versions": [_version(name, each) for each in self.versions[name]]}
+                for name in names[:limit]
+            ]
+        }
+
+
+def _version(name: str, version: str) -> dict[str, str]:
+    return {"name": name, "version": version, "status": "READY", "source": f"mlflow-artifacts:/{name}"}
+
+
+@contextmanager
+def running_registry() -> Iterator[Registry]:
+    """A registry on a free port of this machine."""
+    registry = Registry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            registry.tokens.append(self.headers.get("authorization", ""))
+            if registry.answer:
+                status, content = registry.answer
+            else:
+                status, body = registry.respond(parts.path, parse_qs(parts.query))
+                content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    registry.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield registry
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
