@@ -286,6 +286,18 @@ PROVIDER_ADDRESSES = env.urls(
     "`BASE_URL_MICROSOFT_ENTRA` is the login host of `azuread`. Requests to that host and port are allowed.",
 )
 PROVIDER_ADDRESSES.setdefault("sandbox", f"http://127.0.0.1:{PORT}")
+# Ray Serve, which runs models of one's own.
+RAY_ADDRESS = env.url(
+    "RAY_ADDRESS",
+    about="Ray cluster that runs models of your own: the address of its dashboard, for example `http://ray-head:8265`.",
+)
+RAY_TOKEN = env.text("RAY_TOKEN", about="Token of the Ray cluster, if it has `RAY_AUTH_MODE=token`.")
+RAY_PROXIES = env.url_list(
+    "RAY_PROXIES",
+    shown="as the cluster reports them",
+    about="Addresses of the Ray cluster's HTTP proxies, separated by commas, for example `http://ray-1:8000,http://ray-2:8000`. "
+    "Requests to them are allowed.",
+)
 # Hosts that the outbound policy allows although they are not public. An address with a port allows that port only.
 EGRESS_LISTED = (
     *env.networks(
@@ -293,6 +305,7 @@ EGRESS_LISTED = (
         about="Non-public addresses to which requests are allowed: hosts (every port), `host:port` or networks, separated by commas.",
     ),
     *(http_url.parse(url).host_and_port for url in PROVIDER_ADDRESSES.values()),
+    *(http_url.parse(url).host_and_port for url in (RAY_ADDRESS, *RAY_PROXIES) if url),
 )
 EGRESS_LOOPBACK = env.flag(
     "EGRESS_LOOPBACK",

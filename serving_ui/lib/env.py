@@ -210,8 +210,16 @@ def url(name: str, *, with_path: bool = False, **note: Unpack[Note]) -> str:
     """An http(s) URL without a trailing slash; empty if it is not set. An error contains the value only if it has no `@`, so that no
     password is shown."""
     value = text(name, **note)
-    if not value:
-        return ""
+    return _checked_url(name, value, with_path=with_path) if value else ""
+
+
+def url_list(name: str, **note: Unpack[Note]) -> tuple[str, ...]:
+    """http(s) URLs without a path, separated by commas."""
+    return tuple(_checked_url(name, value, with_path=False) for value in comma_separated(name, **note))
+
+
+def _checked_url(name: str, value: str, *, with_path: bool) -> str:
+    """Without a trailing slash. Raises EnvError."""
     parts = split_url(value, ("http", "https"))
     path = parts.path.strip("/") if parts else ""
     if parts and not (parts.query or parts.fragment or "@" in parts.netloc or (path and not with_path)):

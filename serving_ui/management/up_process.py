@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from serving_ui.bootstrap.errors import StartError
 from serving_ui.processes import programs
+from serving_ui.processes.ray_cluster import RayCluster
 from serving_ui.processes.supervisor import STOP_SIGNALS, Supervisor
 from serving_ui.server import ports
 from serving_ui.server.address import ListenAddress
@@ -26,10 +27,11 @@ def become_supervisor(
     root: str,
     data_folder: str,
     lock: int,
+    ray: RayCluster | None,
     sockets: Sequence[socket.socket],
     ready_text: str,
 ) -> NoReturn:
-    """`lock` is the open lock of the data folder; `ready_text` is printed once the server is ready."""
+    """`lock` is the open lock of the data folder; `ready_text` is printed once the server is ready; `ray` is started, too."""
     read_end, write_end = (
         os.pipe()
     )  # not an argument, which every user of the machine can read: it may hold a sign-in link
@@ -41,6 +43,10 @@ def become_supervisor(
     command = [sys.executable, "-P", "-m", "serving_ui.management.up_process"]
     command += ["--host", address.host, "--port", str(address.port), "--data-folder", data_folder]
     command += ["--ready-text", str(read_end), *(f"--listen={each}" for each in listeners)]
+    if ray:
+        command += ["--ray-python", ray.python, "--ray-token-file", ray.token_file]
+        command += [f"--ray-port={port}" for port in ray.ports]
+        os.environ.update(ray.settings())
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the supervisor has installed its handlers
     os.execve(sys.executable, command, programs.environment(root))  # noqa: S606 -- an argument list, no shell
 
@@ -55,16 +61,23 @@ def main() -> int:
         "--listen", type=int, action="append", required=True, help="file descriptor of a socket"
     )
     parser.add_argument("--ready-text", type=int, required=True, help="file descriptor of a pipe")
+    parser.add_argument("--ray-python")
+    parser.add_argument("--ray-token-file")
+    parser.add_argument("--ray-port", type=int, action="append")
     options = parser.parse_args()
     address = ListenAddress(host=options.host, port=options.port)
     with open(options.ready_text, encoding="utf-8") as pipe:
         ready_text = pipe.read()
+    children = {
+        "server": programs.server(listeners=tuple(options.listen)),
+        "worker": programs.worker(),
+        "beat": programs.beat(data_folder=options.data_folder),
+    }
+    if options.ray_python:
+        ray = RayCluster(options.ray_python, options.ray_token_file, tuple(options.ray_port))
+        children["Ray cluster"] = ray.program()
     supervisor = Supervisor(
-        {
-            "server": programs.server(listeners=tuple(options.listen)),
-            "worker": programs.worker(),
-            "beat": programs.beat(data_folder=options.data_folder),
-        },
+        children,
         sockets=[socket.socket(fileno=each) for each in options.listen],
         is_ready=lambda: ports.is_ready(address),
         when_ready=lambda: print(ready_text, flush=True),

@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from serving_ui.bootstrap import environment
 from serving_ui.processes.programs import Program
 
 LOCK = "serving_ui/backends/ray_serve/requirements.lock"
@@ -46,6 +47,16 @@ class RayCluster:
         cpus = max(MIN_CPUS, os.cpu_count() or 1)
         command = [self.python, "-P", "-m", "serving_ui.backends.ray_serve.local_cluster"]
         return Program([*command, *options, f"--cpus={cpus}"], stop_seconds=STOP_SECONDS)
+
+
+def prepare(root: str, data_folder: str) -> RayCluster:
+    """Install Ray in the data folder if it is not there, and plan a cluster. Raises StartError."""
+    folder = os.path.join(data_folder, "ray")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    place = os.path.join(folder, "environment")
+    notice = "Installing Ray, which takes a minute or two and one gigabyte of the data folder."
+    environment.prepare(root, place, (LOCK,), lock_folder=folder, notice=notice)
+    return plan(folder, environment.python_of(place))
 
 
 def plan(folder: str, python: str) -> RayCluster:

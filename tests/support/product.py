@@ -42,9 +42,9 @@ class Product:
         self.program: Program
 
     @contextlib.contextmanager
-    def up(self) -> Iterator[Product]:
+    def up(self, *options: str) -> Iterator[Product]:
         """Runs it until the block ends; it is ready when the block begins."""
-        command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)]
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port), *options]
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with running_program(command, cwd=self.data.parent, env=self.env) as self.program:
             self.program.wait_for_line("Serving page ready at", seconds=180)

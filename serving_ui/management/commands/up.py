@@ -12,8 +12,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
+from serving_ui.bootstrap.errors import StartError
 from serving_ui.management import data_folder, prepare
 from serving_ui.management.up_process import become_supervisor
+from serving_ui.processes import ray_cluster
+from serving_ui.processes.ray_cluster import RayCluster
 from serving_ui.server import address, ports
 from serving_ui.server.address import ListenAddress
 
@@ -24,6 +27,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         address.add_arguments(parser)
+        parser.add_argument(
+            "--ray", action="store_true", help="also start a Ray cluster, which runs models of your own"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         listen_address = ListenAddress(host=options["host"], port=options["port"])
@@ -31,24 +37,34 @@ class Command(BaseCommand):
             signal.SIGTERM, signal.default_int_handler
         )  # until the supervisor installs its own handler
         try:
-            self._run(listen_address)
+            self._run(listen_address, with_ray=options["ray"])
         except KeyboardInterrupt:
             return
 
-    def _run(self, listen_address: ListenAddress) -> None:
+    def _run(self, listen_address: ListenAddress, *, with_ray: bool) -> None:
         """Prepare the data folder, then become the supervisor of all processes."""
         folder = str(settings.DATA)
         lock = data_folder.claim(folder)
         ports.check_free(listen_address)
+        ray = _prepare_ray() if with_ray else None
         prepare.prepare_all()
         become_supervisor(
             listen_address,
             root=str(settings.BASE_DIR),
             data_folder=folder,
             lock=lock,
+            ray=ray,
             sockets=ports.open_all(listen_address),
             ready_text=_ready_text(listen_address),
         )
+
+
+def _prepare_ray() -> RayCluster:
+    if settings.RAY_ADDRESS:
+        raise StartError(
+            "SERVING_UI_RAY_ADDRESS names a Ray cluster. Leave out --ray, which starts another, or the setting."
+        )
+    return ray_cluster.prepare(str(settings.BASE_DIR), str(settings.DATA))
 
 
 def _ready_text(listen_address: ListenAddress) -> str:
