@@ -5,6 +5,7 @@ An invalid value aborts the start with a message.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -292,6 +293,10 @@ RAY_ADDRESS = env.url(
     about="Ray cluster that runs models of your own: the address of its dashboard, for example `http://ray-head:8265`.",
 )
 RAY_TOKEN = env.text("RAY_TOKEN", about="Token of the Ray cluster, if it has `RAY_AUTH_MODE=token`.")
+if RAY_TOKEN and not re.fullmatch(r"[!-~]+", RAY_TOKEN):
+    raise env.EnvError(
+        "SERVING_UI_RAY_TOKEN has a character that cannot be sent in a header. Use the output of `ray get-auth-token`."
+    )
 RAY_PROXIES = env.url_list(
     "RAY_PROXIES",
     shown="as the cluster reports them",
