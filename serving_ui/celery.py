@@ -31,6 +31,7 @@ except EnvError as problem:  # Celery's own command line would print a traceback
     raise SystemExit(str(problem)) from None
 
 from serving_ui.endpoints import celery_messages
+from serving_ui.model_hosts import schedule as host_checks
 from serving_ui.processes.celery_liveness import Every
 from serving_ui.usage import schedule
 
@@ -141,6 +142,7 @@ app.conf.update(
         for name, every in (
             (celery_messages.SWEEP, settings.SWEEP_SECONDS),
             (schedule.INGEST, schedule.INGEST_SECONDS),
+            (host_checks.CHECK, host_checks.CHECK_SECONDS),
             (schedule.DELETE_EXPIRED, schedule.DELETE_EXPIRED_SECONDS),
             *([(schedule.EXPORT, schedule.EXPORT_SECONDS)] if settings.OTLP_ENDPOINT else []),
         )

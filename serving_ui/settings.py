@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "serving_ui.revisions",
     "serving_ui.registered_models",
     "serving_ui.endpoints",
+    "serving_ui.model_hosts",
     "serving_ui.usage",
     "serving_ui.api",
     "serving_ui.pages",

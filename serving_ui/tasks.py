@@ -13,6 +13,8 @@ from serving_ui.endpoints import celery_messages, leases, reconcile_queue, worke
 from serving_ui.endpoints.revocation import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.lib.background import Background
+from serving_ui.model_hosts import discovery
+from serving_ui.model_hosts import schedule as host_checks
 from serving_ui.usage import ingest, retention, schedule
 
 secret_rights_check = SecretRightsCheck()
@@ -60,6 +62,15 @@ def _export() -> None:
 
 
 _traces = Background("traces", _export)
+
+
+@shared_task(name=host_checks.CHECK, ignore_result=True)
+def check_model_hosts(**_newer: object) -> None:
+    """Asks the model hosts that are due for their models."""
+    _host_checks.request()
+
+
+_host_checks = Background("model-hosts", discovery.check_due_hosts)
 
 
 @shared_task(name=schedule.DELETE_EXPIRED, ignore_result=True)

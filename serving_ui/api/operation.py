@@ -47,6 +47,12 @@ PATH_PARAMETERS = {
     ),
     "model_name": Parameter(name="model_name", description=_("Name of the model."), required=True),
     "model_version": Parameter(name="model_version", description=_("Version of the model."), required=True),
+    "host": Parameter(
+        name="host",
+        description=_("Name of the model host."),
+        required=True,
+        pattern="^[A-Za-z0-9_-]{1,40}$",
+    ),
     "id": Parameter(name="id", description=_("The field id of the object, not its name."), required=True),
 }
 PAGE_PARAMETERS = (

@@ -49,7 +49,7 @@ def check_credentials(external: ExternalModel, *, addresses: Addresses, call: Ca
         return Observation(Progress.READY_UNVERIFIED, f"{provider.label} has no call that checks them.")
     secrets = [secret.reveal() for secret in external.config.secrets().values()]
     try:
-        request = _authorize(request, call)
+        request = authorize(request, call)
         secrets += request_secrets(url=request.url, headers=request.headers)
         with call.send(request) as response:
             return _verdict_on_response(response, provider, secrets)
@@ -59,7 +59,7 @@ def check_credentials(external: ExternalModel, *, addresses: Addresses, call: Ca
         return _verdict_on_error(problem, str(provider.label))
 
 
-def _authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
+def authorize(request: UpstreamRequest, call: Call) -> UpstreamRequest:
     """Adds the signature or token, like the gateway. Raises GatewayError, UpstreamFault or EgressRefused."""
     auth = request.auth
     if auth is None:

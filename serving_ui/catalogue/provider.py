@@ -14,9 +14,14 @@ from serving_ui.catalogue.upstream import Addresses, UpstreamRequest, normalized
 from serving_ui.catalogue.wire_format import Build, WireFormat
 
 Check = Callable[[Any, str, Task, Addresses], UpstreamRequest | None]
+ListModels = Callable[[Any, Addresses], UpstreamRequest | None]
 
 
 def _no_check(_config: Any, _model: str, _task: Task, _addresses: Addresses) -> UpstreamRequest | None:
+    return None
+
+
+def _no_list(_config: Any, _addresses: Addresses) -> UpstreamRequest | None:
     return None
 
 
@@ -46,6 +51,8 @@ class Provider:
     """The request that checks the credentials; None if the provider has no such call."""
     check_refused: frozenset[int] = frozenset({401})
     """The statuses of the check that mean wrong credentials. Other errors leave the credentials unverified."""
+    list_models: ListModels = _no_list
+    """The request that lists the models of the account; None if the provider has no such call."""
     wire_formats: Mapping[Task | None, WireFormat] = field(default_factory=lambda: MappingProxyType({}))
     """The wire format by task; every task of `models` has one. None is the task of own models that answer any JSON."""
     build_responses_request: Build | None = None

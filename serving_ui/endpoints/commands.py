@@ -34,7 +34,7 @@ from serving_ui.endpoints.transitions import (
     submit,
     swap,
 )
-from serving_ui.lib.refusal import NotFound
+from serving_ui.lib.refusal import NotAllowed, NotFound
 from serving_ui.revisions.changes import Subject, bump_revision
 from serving_ui.vault import commands as vault
 
@@ -88,6 +88,7 @@ def edit_endpoint(
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if changes.config:
+            _refuse_foundation(endpoint)
             _refuse_while_updating(endpoint)
         refuse_stale(endpoint, generation)
         columns = columns_of(endpoint, changes)
@@ -135,6 +136,7 @@ def cancel_update(*, name: str, actor: User, now: datetime) -> Endpoint:
     """Stops the running update; the active config keeps serving. Raises UpdateNotRunning."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_foundation(endpoint)
         if not endpoint.is_updating:
             raise UpdateNotRunning(_("No update is running, so there is nothing to cancel."))
         with reported("cancel_update", endpoint, actor=actor):
@@ -147,6 +149,7 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
     """Makes an earlier config pending again, as a new version; the newest one if `number` is not given."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
+        _refuse_foundation(endpoint)
         _refuse_while_updating(endpoint)
         versions = list(queries.versions(endpoint=endpoint))
         chosen = next((v for v in versions if number in (None, v.number)), None)
@@ -163,17 +166,23 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     """Removes the endpoint with its history and the secrets pasted into it. It cannot be brought back."""
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
-        before = {**state_of(endpoint), "permissions": permissions_of(endpoint)}
-        swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
-        found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
-        vault.forget(ids={s.stored_id for s in found if s.stored_id})
-        bindings.delete_frozen_values(
-            SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False)
-        )
-        report_endpoint("delete_endpoint", endpoint, actor=actor, before=before, after=None)
-        endpoint_id = endpoint.pk
-        endpoint.delete()
-        bump_revision(Subject.ENDPOINT, endpoint_id)
+        _refuse_foundation(endpoint)
+        remove_endpoint(endpoint, action="delete_endpoint", actor=actor)
+
+
+def remove_endpoint(endpoint: Endpoint, *, action: str, actor: User | None) -> None:
+    """Removes an endpoint in the transaction of the caller, who has checked the right. Raises ConcurrentChange."""
+    before = {**state_of(endpoint), "permissions": permissions_of(endpoint)}
+    swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
+    found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
+    vault.forget(ids={s.stored_id for s in found if s.stored_id})
+    bindings.delete_frozen_values(
+        SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False)
+    )
+    report_endpoint(action, endpoint, actor=actor, before=before, after=None)
+    endpoint_id = endpoint.pk
+    endpoint.delete()
+    bump_revision(Subject.ENDPOINT, endpoint_id)
 
 
 def _name_problems(name: str, actor: User) -> list[Problem]:
@@ -201,6 +210,16 @@ def _admitted(
     if problems:
         raise SpecErrors(problems)
     return admitted
+
+
+def _refuse_foundation(endpoint: Endpoint) -> None:
+    if endpoint.kind == Kind.FOUNDATION_MODEL:
+        raise NotAllowed(
+            _(
+                "%(name)s is a foundation model, whose configuration follows its model host. Change its rights and limits here, everything else on the page Model hosts."
+            )
+            % {"name": endpoint.name}
+        )
 
 
 def _refuse_while_updating(endpoint: Endpoint) -> None:

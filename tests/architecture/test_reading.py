@@ -16,6 +16,8 @@ from serving_ui.api.urls import OPERATIONS
 from serving_ui.catalogue.registered_model import NewModelVersion
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
+from serving_ui.model_hosts import commands
+from serving_ui.model_hosts.host_spec import HostSpec
 from serving_ui.pages.http import MessageCookie
 from serving_ui.registered_models.commands import register
 from serving_ui.vault import commands as vault
@@ -28,6 +30,7 @@ QUERIES = (
     "?key=openai&scope=keys&principal=owner@example.com&endpoint=chat&next=/ml/secrets",
     "?next=x",
 )
+HOST = HostSpec(name="gpu", base_url="http://127.0.0.1:9/v1")
 REQUESTS = (("GET", ""), ("HEAD", ""), ("OPTIONS", ""), *(("GET", query) for query in QUERIES))
 KNOWN_MODEL: dict[str, Any] = {
     "name": "known",
@@ -62,7 +65,9 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
     token, _value = create_access_token(user=owner, now=clock.now())
     program = User.objects.create(email="a-program", kind=User.Kind.SERVICE_PRINCIPAL)
     register(new=NewModelVersion(**KNOWN_MODEL), actor=admin, now=clock.now())
+    commands.create_host(spec=HOST, actor=admin, now=clock.now())
     known = {
+        "host": "gpu",
         "name": "chat",
         "served_model_name": "entity",
         "model_name": "known",

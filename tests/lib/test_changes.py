@@ -23,6 +23,8 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
 from serving_ui.lib.changes import ReportedChange, change_reported
+from serving_ui.model_hosts import commands as hosts
+from serving_ui.model_hosts.host_spec import HostChanges, HostSpec
 from serving_ui.vault import commands as vault
 from serving_ui.vault.commands import Grantee
 from serving_ui.vault.rights import Right
@@ -32,7 +34,18 @@ from tests.support.canary import CANARY
 
 pytestmark = pytest.mark.django_db
 
-MODULES = (commands, granting, takeover, workspace, built_in, accounts, directory, tokens, vault)
+MODULES = (
+    commands,
+    granting,
+    takeover,
+    workspace,
+    built_in,
+    accounts,
+    directory,
+    tokens,
+    vault,
+    hosts,
+)
 NO_COMMANDS: set[object] = {
     takeover.secret_problems,  # these only read
     takeover.pending_takeovers,
@@ -42,12 +55,15 @@ NO_COMMANDS: set[object] = {
     tokens.own,
     tokens.managed,
     tokens.managed_one,
+    commands.remove_endpoint,  # part of commands that delete
+    hosts.check_now,  # only makes the worker's next check earlier
+    hosts.state_of,
     vault.store,  # parts of commands of endpoints; rewrap changes no value
     vault.copy,
     vault.forget,
     vault.rewrap,
 }
-DOMAINS = ("accounts", "endpoints", "vault", "revisions")
+DOMAINS = ("accounts", "endpoints", "vault", "revisions", "model_hosts")
 
 
 @dataclass
@@ -94,6 +110,9 @@ def world(make_endpoint: Callable[..., Endpoint], admin: User, owner: User, team
     secret_scenario.let_manage(leaver, owner, "theirs")
     directory.change_principal(user=leaver, active=False, actor=admin)
     program = directory.create_service_principal(actor=admin)
+    address = "http://127.0.0.1:9/v1"
+    hosts.create_host(spec=HostSpec(name="gpu", base_url=address), actor=admin, now=clock.now())
+    hosts.put_local_host(name="local", base_url=address, api_key="", now=clock.now())
     idle = User.objects.create(email="idle@example.com")
     return World(admin, owner, teammate, idle, program, group, token, link, endpoint)
 
@@ -159,6 +178,33 @@ COMMANDS: dict[Callable[..., Any], Command] = {
     workspace.allow_several_external_models: Command(
         lambda w: workspace.allow_several_external_models(allowed=True, actor=w.admin),
         "workspace", {"several_external_models": False}, {"several_external_models": True},
+    ),
+    hosts.create_host: Command(
+        lambda w: hosts.create_host(
+            spec=HostSpec(name="new", base_url="http://127.0.0.1:9/v1", secret_plaintext=CANARY),
+            actor=w.admin,
+            now=clock.now(),
+        ),
+        "model host", None, {"name": "new", "kind": "openai-compatible"},
+    ),
+    hosts.update_host: Command(
+        lambda w: hosts.update_host(
+            name="gpu", changes=HostChanges(prefix="house"), actor=w.admin, now=clock.now()
+        ),
+        "model host", {"prefix": ""}, {"prefix": "house"},
+    ),
+    hosts.delete_host: Command(
+        lambda w: hosts.delete_host(name="gpu", actor=w.admin, now=clock.now()),
+        "model host", {"name": "gpu"}, None,
+    ),
+    hosts.put_local_host: Command(
+        lambda w: hosts.put_local_host(
+            name="here", base_url="http://127.0.0.1:9/v1", api_key=CANARY, now=clock.now()
+        ),
+        "model host", None, {"kind": "local"}, is_anonymous=True,
+    ),
+    hosts.delete_local_host: Command(
+        lambda w: hosts.delete_local_host(name="local"), "model host", {"name": "local"}, None, is_anonymous=True
     ),
     built_in.ensure: Command(
         lambda w: built_in.ensure(), "endpoint", None, {"pending_config": ...}, is_anonymous=True

@@ -115,6 +115,7 @@ def _path_values(operation: Operation, endpoint: SampleEndpoint) -> dict[str, st
         "served_model_name": endpoint.entity,
         "model_name": "my-llama",
         "model_version": "1",
+        "host": "ollama",
         "id": _id(operation, endpoint),
     }
 

@@ -84,6 +84,10 @@ def _check(config: CustomProviderConfig, _model: str, _task: Task, addresses: Ad
     return upstream.get(_base_url(config, addresses) + "/models", _headers(config))
 
 
+def _list_models(config: CustomProviderConfig, addresses: Addresses) -> UpstreamRequest:
+    return _check(config, "", Task.CHAT, addresses)
+
+
 def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: CustomProviderConfig, model: str, addresses: Addresses
@@ -109,6 +113,7 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
+    list_models=_list_models,
     wire_formats={
         task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
     },

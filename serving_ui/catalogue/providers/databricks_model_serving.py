@@ -42,6 +42,11 @@ def _check(
     return upstream.get(address, (upstream.bearer(config.databricks_api_token),))
 
 
+def _list_models(config: DatabricksModelServingConfig, addresses: Addresses) -> UpstreamRequest:
+    address = f"{_base_url(config, addresses)}/api/2.0/serving-endpoints"
+    return upstream.get(address, (upstream.bearer(config.databricks_api_token),))
+
+
 def _build(
     body: dict[str, Any], config: DatabricksModelServingConfig, model: str, addresses: Addresses
 ) -> UpstreamRequest:
@@ -65,6 +70,7 @@ PROVIDER = Provider(
     models={Task.CHAT: (), Task.COMPLETIONS: (), Task.EMBEDDINGS: ()},
     base_url=_base_url,
     check=_check,
+    list_models=_list_models,
     wire_formats=dict.fromkeys(Task, WireFormat(build_request=_build)),
     build_responses_request=_responses,
 )

@@ -186,6 +186,11 @@ def _check(config: OpenAIConfig, _model: str, _task: Task, addresses: Addresses)
     return upstream.get(address, _headers(config), auth=_auth(config, addresses))
 
 
+def _list_models(config: OpenAIConfig, addresses: Addresses) -> UpstreamRequest | None:
+    """None for Azure, whose list has the models that can be deployed, not the deployments."""
+    return None if _is_azure(config) else _check(config, "", Task.CHAT, addresses)
+
+
 def _supports_stream_usage(config: OpenAIConfig) -> bool:
     """Whether the host supports `stream_options`. Other hosts behind the API base may refuse the unknown field."""
     if _is_azure(config):
@@ -239,6 +244,7 @@ PROVIDER = Provider(
     base_url=_base_url,
     other_urls=_other_urls,
     check=_check,
+    list_models=_list_models,
     wire_formats={
         task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
     },

@@ -30,6 +30,10 @@ def _check(config: SandboxConfig, _model: str, _task: Task, addresses: Addresses
     return upstream.get(_base_url(config, addresses) + "/models")
 
 
+def _list_models(config: SandboxConfig, addresses: Addresses) -> UpstreamRequest:
+    return _check(config, "", Task.CHAT, addresses)
+
+
 def _builder(path: str) -> Build:
     def build(
         body: dict[str, Any], config: SandboxConfig, model: str, addresses: Addresses
@@ -52,6 +56,7 @@ PROVIDER = Provider(
     },
     base_url=_base_url,
     check=_check,
+    list_models=_list_models,
     wire_formats={
         task: WireFormat(build_request=_builder(path)) for task, path in upstream.OPENAI_PATHS.items()
     },

@@ -62,6 +62,10 @@ def _check(config: AnthropicConfig, _model: str, _task: Task, addresses: Address
     return upstream.get(_base_url(config, addresses) + "/v1/models", _headers(config))
 
 
+def _list_models(config: AnthropicConfig, addresses: Addresses) -> UpstreamRequest:
+    return upstream.get(_base_url(config, addresses) + "/v1/models?limit=1000", _headers(config))
+
+
 def _chat(body: Json, config: AnthropicConfig, model: str, addresses: Addresses) -> UpstreamRequest:
     url = _base_url(config, addresses) + "/v1/messages"
     return upstream.post_json(url, chat_request.messages_body(body, model), _headers(config))
@@ -80,6 +84,7 @@ PROVIDER = Provider(
     models=_MODELS,
     base_url=_base_url,
     check=_check,
+    list_models=_list_models,
     wire_formats={
         Task.CHAT: WireFormat(
             build_request=_chat,

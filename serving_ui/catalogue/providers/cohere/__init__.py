@@ -69,6 +69,13 @@ def _check(config: CohereConfig, _model: str, _task: Task, addresses: Addresses)
     )
 
 
+def _list_models(config: CohereConfig, addresses: Addresses) -> UpstreamRequest:
+    return upstream.get(
+        _base_url(config, addresses) + "/v1/models?page_size=1000",
+        (upstream.bearer(config.cohere_api_key),),
+    )
+
+
 def _post(
     config: CohereConfig, addresses: Addresses, path: str, body: Json, *, accept: str = ""
 ) -> UpstreamRequest:
@@ -99,6 +106,7 @@ PROVIDER = Provider(
     models=_MODELS,
     base_url=_base_url,
     check=_check,
+    list_models=_list_models,
     wire_formats={
         Task.CHAT: WireFormat(
             build_request=_chat,
