@@ -141,6 +141,11 @@ app.conf.update(
         }
         for name, every in (
             (celery_messages.SWEEP, settings.SWEEP_SECONDS),
+            *(
+                [(celery_messages.CHECK_CLUSTER, celery_messages.CHECK_CLUSTER_SECONDS)]
+                if settings.RAY_ADDRESS
+                else []
+            ),
             (schedule.INGEST, schedule.INGEST_SECONDS),
             (host_checks.CHECK, host_checks.CHECK_SECONDS),
             (schedule.DELETE_EXPIRED, schedule.DELETE_EXPIRED_SECONDS),

@@ -349,6 +349,14 @@ CHECK_DEADLINE_SECONDS = env.integer(
     about="Seconds for which an update repeats the credential check at a busy provider; then as long again for the gateway processes to load the config.",
 )
 
+DEPLOY_DEADLINE_SECONDS = env.integer(
+    "DEPLOY_DEADLINE_SECONDS",
+    1800,
+    minimum=5,
+    maximum=86_400,
+    about="Seconds after which the deployment of a model of your own fails; twice as many on GPUs.",
+)
+
 MLFLOW_TRACKING_URI = env.url(
     "MLFLOW_TRACKING_URI",
     with_path=True,

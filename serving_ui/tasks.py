@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 
-from serving_ui.endpoints import celery_messages, leases, reconcile_queue, worker_health
+from serving_ui.endpoints import celery_messages, cluster, leases, reconcile_queue, worker_health
 from serving_ui.endpoints.revocation import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.lib.background import Background
@@ -39,6 +39,16 @@ def sweep(**_newer: object) -> None:
         celery_messages.send_reconcile(endpoint_id)
     secret_rights_check.run(now=clock.now())
     worker_health.record_heartbeat(worker_health.SWEEP)
+
+
+@shared_task(name=celery_messages.CHECK_CLUSTER, ignore_result=True)
+def check_cluster(**_newer: object) -> None:
+    """Makes the Ray cluster run the wanted applications, and follows their health."""
+    if cluster.is_configured():
+        _cluster.request()
+
+
+_cluster = Background("cluster", lambda: cluster.check_cluster(now=clock.now()))
 
 
 @shared_task(name=schedule.INGEST, ignore_result=True)

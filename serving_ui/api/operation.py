@@ -113,8 +113,6 @@ class Operation:
     mlflow: str = ""
     is_addition: bool = False
     """Whether the API of Databricks lacks it."""
-    is_refused: bool = False
-    """Whether this server always refuses it. It is declared, because clients have a method for it."""
     for_admins: bool = False
     is_public: bool = False
     """Whether it needs no access token."""
@@ -137,7 +135,6 @@ class Operation:
         """What the page at /docs/api marks it with."""
         marks = (
             (self.is_addition, _("addition")),
-            (self.is_refused, _("not supported")),
             (self.for_admins, _("admins")),
         )
         return [mark for applies, mark in marks if applies]
@@ -150,7 +147,7 @@ class Operation:
     @property
     def is_idempotent_by_key(self) -> bool:
         """Whether the header Idempotency-Key is honoured."""
-        return self.method == "POST" and self.path.startswith(API) and not self.is_refused
+        return self.method == "POST" and self.path.startswith(API)
 
     @property
     def is_inference(self) -> bool:
@@ -165,7 +162,6 @@ class Operation:
     @property
     def statuses(self) -> list[int]:
         """Every status that it may answer, 200 first."""
-        success = [] if self.is_refused else [200]
         always = set() if self.is_public else {400, 401}
         repeated = {409} if self.method == "POST" and self.path.startswith(API) else set()
-        return success + sorted(always | repeated | set(self.refusals))
+        return [200, *sorted(always | repeated | set(self.refusals))]

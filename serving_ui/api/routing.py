@@ -53,7 +53,6 @@ class Description(TypedDict, total=False):
     sdk: str
     mlflow: str
     is_addition: bool
-    is_refused: bool
     for_admins: bool
     is_public: bool
     session: bool

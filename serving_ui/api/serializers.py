@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired, cast
 
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -21,7 +22,8 @@ from serving_ui.catalogue.endpoint_settings import AiGateway, EmailNotifications
 from serving_ui.catalogue.own_model import WorkloadSize, WorkloadType
 from serving_ui.catalogue.spec import RateLimit, Tag
 from serving_ui.endpoints import bindings
-from serving_ui.endpoints.lifecycle import Ready
+from serving_ui.endpoints.events import EventKind
+from serving_ui.endpoints.lifecycle import Ready, Unready
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent
 
 Outcome = ConfigVersion.Outcome
@@ -192,8 +194,6 @@ def milliseconds(at: datetime) -> int:
 def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
     """Needs `endpoint.level`. One query for the creators' e-mails, and one more when a secret may not be sent."""
     config = endpoint.shown_version
-    revoked = endpoint.ready == Ready.NOT_READY and endpoint.active_id
-    problem = bindings.first_problem(endpoint.active_id) if revoked else None
     versions = [version for version in (config, endpoint.pending) if version]
     emails = _emails({version.creator_id for version in versions if version.creator_id})
     found: Json = {
@@ -205,7 +205,7 @@ def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
         "state": {"ready": endpoint.ready, "config_update": endpoint.config_update},
     }
     if config:
-        found["config"] = version_config(config, emails, problem=problem)
+        found["config"] = version_config(config, emails, state=_unready_state(endpoint))
         found["task"] = task_of(config.spec)
     if endpoint.pending:
         start = {"start_time": milliseconds(endpoint.pending.created_at)}
@@ -219,6 +219,20 @@ def endpoint_detail(endpoint: Endpoint) -> EndpointDetail:
         "route_optimized": False,
     }
     return cast(EndpointDetail, found)
+
+
+def _unready_state(endpoint: Endpoint) -> EntityState | None:
+    """The state of the served entities of an active config that is not served. One query, none if it is served."""
+    if endpoint.ready == Ready.READY or not endpoint.active_id:
+        return None
+    if endpoint.unready_because == Unready.STOPPED:
+        return {"deployment": "DEPLOYMENT_ABORTED", "deployment_state_message": _("The endpoint is stopped.")}
+    if endpoint.unready_because == Unready.HEALTH:
+        lost = endpoint.events.filter(type=EventKind.UNHEALTHY).order_by("-at", "-pk").first()
+        reason = lost.params.get("message", "") if lost else ""
+        return {"deployment": "DEPLOYMENT_RECOVERING", "deployment_state_message": reason}
+    problem = bindings.first_problem(endpoint.active_id)
+    return {"deployment": "DEPLOYMENT_FAILED", "deployment_state_message": problem} if problem else None
 
 
 def _emails(ids: set[str]) -> dict[str, str]:
@@ -237,22 +251,20 @@ def _creator(endpoint: Endpoint) -> Json:
 
 
 def version_config(
-    version: ConfigVersion, emails: Mapping[str, str], *, problem: str | None = None
+    version: ConfigVersion, emails: Mapping[str, str], *, state: EntityState | None = None
 ) -> ShownConfig:
-    """A config, each served entity with its state. `problem`: why an active config is not served."""
+    """A config, each served entity with its state, which is `state` if that is given."""
     spec = public_config(version.spec)
     outcome = Outcome(version.outcome)
-    state = {
+    shown: Mapping[str, str] = cast(Any, state) or {
         "deployment": DEPLOYMENTS[outcome],
         # Databricks has it empty for a config that is, or was, active.
         "deployment_state_message": "" if outcome in (Outcome.ACTIVE, Outcome.REPLACED) else version.message,
     }
-    if problem:
-        state = {"deployment": "DEPLOYMENT_FAILED", "deployment_state_message": problem}
     made: Json = {"creation_timestamp": milliseconds(version.created_at)}
     if creator := emails.get(version.creator_id or ""):
         made["creator"] = creator
-    entities = [{**entity, "state": state, **made} for entity in spec["served_entities"]]
+    entities = [{**entity, "state": shown, **made} for entity in spec["served_entities"]]
     return {
         "served_entities": cast(Any, entities),
         "traffic_config": spec["traffic_config"],

@@ -13,12 +13,14 @@ from functools import cached_property
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.changes import destinations
+from serving_ui.catalogue.model_source import ModelSource
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.endpoints import bindings, outbound
 from serving_ui.endpoints.bindings import Bound
+from serving_ui.endpoints.model_sources import find_sources
 from serving_ui.endpoints.models import ConfigVersion, SecretBinding
 from serving_ui.endpoints.resolution import references_of
 from serving_ui.lib.egress import EgressRefused
@@ -30,9 +32,6 @@ from serving_ui.vault.models import StoredSecret
 Source = StoredSecret | Bound
 """What a reference is bound to: a secret that the user may read, or an earlier binding."""
 
-_NO_BACKEND = _(
-    "This server runs no models of your own: it has no Ray Serve. Give an external_model, or ask an admin to connect Ray Serve."
-)
 _MOVED_STORED = _(
     "The settings that decide where and how this secret is sent were changed, and a stored secret is only sent to the destination it was entered for. Enter the secret again."
 )
@@ -47,6 +46,8 @@ class Admitted:
 
     config: ConfigSpec
     bindings: Sequence[SecretBinding] = ()
+    sources: Sequence[ModelSource] = ()
+    """Of own models, in the order of the served entities."""
 
 
 def admit(
@@ -61,7 +62,8 @@ def admit(
 
     `earlier` are the endpoint's versions, newest first; `resubmitted` is the one of them that is submitted again.
     """
-    problems = _address_problems(config)
+    models, problems = find_sources(config)
+    problems += _address_problems(config)
     uses = _EarlierUses(earlier, config)
     readable = secrets.readable(references=references_of(config), actor=actor)
     sources: dict[Path, Source] = {}
@@ -78,17 +80,25 @@ def admit(
             sources[path] = source
     if problems:
         raise SpecErrors(problems)
-    pasted = {path: each for path, each in config.secrets().items() if each.kind == "plaintext"}
-    stored = {
-        path: Secret.from_stored(vault.store(value=each.reveal(), now=now)) for path, each in pasted.items()
-    }
+    config = _with_stored(config, now)
     bound = [
         bindings.copy_binding(source, path)
         if isinstance(source, Bound)
         else bindings.new_binding(path, source, authoriser=actor)
         for path, source in sources.items()
     ]
-    return Admitted(config.with_secrets(stored) if stored else config, bound)
+    if models:
+        config = config.with_tasks([model.task for model in models])
+    return Admitted(config, bound, models)
+
+
+def _with_stored(config: ConfigSpec, now: datetime) -> ConfigSpec:
+    """The config with its pasted secrets in the vault."""
+    pasted = {path: each for path, each in config.secrets().items() if each.kind == "plaintext"}
+    stored = {
+        path: Secret.from_stored(vault.store(value=each.reveal(), now=now)) for path, each in pasted.items()
+    }
+    return config.with_secrets(stored) if stored else config
 
 
 class _EarlierUses:
@@ -168,8 +178,6 @@ def _address_problems(config: ConfigSpec) -> list[Problem]:
     for position, entity in enumerate(config.served_entities):
         model = entity.external_model
         if model is None:
-            path = ("served_entities", position, "entity_name")
-            problems.append(Problem(path, _NO_BACKEND, "not_offered"))
             continue
         provider = model.provider_entry
         try:

@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 RECONCILE = "serving_ui.reconcile_endpoint"
 SWEEP = "serving_ui.sweep"
+CHECK_CLUSTER, CHECK_CLUSTER_SECONDS = "serving_ui.check_cluster", 5.0
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +26,11 @@ def reconcile_on_commit(endpoint_id: str) -> None:
 def sweep_on_commit() -> None:
     """Sends the sweep, which also applies changed rights on secrets, when the transaction commits."""
     transaction.on_commit(lambda: _send(SWEEP), robust=True)
+
+
+def check_cluster_on_commit() -> None:
+    """Sends the task that makes the cluster run the wanted applications, when the transaction commits."""
+    transaction.on_commit(lambda: _send(CHECK_CLUSTER), robust=True)
 
 
 def send_reconcile(endpoint_id: str) -> None:

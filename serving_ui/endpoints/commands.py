@@ -63,7 +63,7 @@ def create_endpoint(*, spec: EndpointSpec, actor: User, now: datetime) -> Endpoi
                 **columns.values,
             )
             if admitted:
-                submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now)
+                _make_pending(endpoint, admitted, actor=actor, now=now)
                 celery_messages.reconcile_on_commit(endpoint.pk)
             about = {} if admitted else {"is_without_config": True}
             record_event(endpoint, EventKind.CREATED, now=now, actor=actor, **about)
@@ -89,7 +89,7 @@ def edit_endpoint(
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         if changes.config:
             _refuse_foundation(endpoint)
-            _refuse_while_updating(endpoint)
+            refuse_while_updating(endpoint)
         refuse_stale(endpoint, generation)
         columns = columns_of(endpoint, changes)
         with reported("edit_endpoint", endpoint, actor=actor):
@@ -121,14 +121,23 @@ def _submit_config(
         problems.append(Problem(path=("served_entities",), message=TranslatableText(message), code="kind"))
     earlier = list(queries.versions(endpoint=endpoint))
     admitted = _admitted(config, earlier=earlier, problems=problems, actor=actor, now=now)
-    _submit(endpoint, admitted, actor=actor, now=now, **columns.values)
+    submit_admitted(endpoint, admitted, actor=actor, now=now, **columns.values)
 
 
-def _submit(endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any) -> None:
+def submit_admitted(
+    endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any
+) -> None:
     """Makes the config pending, together with other `changes` of columns, and has it deployed after the commit."""
-    version = submit(endpoint, admitted.config, bindings=admitted.bindings, actor=actor, now=now, **changes)
+    version = _make_pending(endpoint, admitted, actor=actor, now=now, **changes)
     record_event(endpoint, EventKind.SUBMITTED, now=now, actor=actor, version=version.number)
     celery_messages.reconcile_on_commit(endpoint.pk)
+
+
+def _make_pending(
+    endpoint: Endpoint, admitted: Admitted, *, actor: User, now: datetime, **changes: Any
+) -> ConfigVersion:
+    config, bound, sources = admitted.config, admitted.bindings, admitted.sources
+    return submit(endpoint, config, bindings=bound, sources=sources, actor=actor, now=now, **changes)
 
 
 @retry_on_concurrent_change
@@ -150,14 +159,14 @@ def retry_update(*, name: str, number: int | None = None, actor: User, now: date
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_foundation(endpoint)
-        _refuse_while_updating(endpoint)
+        refuse_while_updating(endpoint)
         versions = list(queries.versions(endpoint=endpoint))
         chosen = next((v for v in versions if number in (None, v.number)), None)
         if chosen is None:
             raise NotFound(_("This endpoint has no configuration version %(number)s.") % {"number": number})
         admitted = admit(chosen.config, earlier=versions, resubmitted=chosen, actor=actor, now=now)
         with reported("retry_update", endpoint, actor=actor):
-            _submit(endpoint, admitted, actor=actor, now=now)
+            submit_admitted(endpoint, admitted, actor=actor, now=now)
     return endpoint
 
 
@@ -183,6 +192,8 @@ def remove_endpoint(endpoint: Endpoint, *, action: str, actor: User | None) -> N
     endpoint_id = endpoint.pk
     endpoint.delete()
     bump_revision(Subject.ENDPOINT, endpoint_id)
+    if endpoint.kind == Kind.OWN_MODEL:
+        celery_messages.check_cluster_on_commit()
 
 
 def _name_problems(name: str, actor: User) -> list[Problem]:
@@ -222,7 +233,7 @@ def _refuse_foundation(endpoint: Endpoint) -> None:
         )
 
 
-def _refuse_while_updating(endpoint: Endpoint) -> None:
+def refuse_while_updating(endpoint: Endpoint) -> None:
     if endpoint.is_updating:
         number = endpoint.pending.number if endpoint.pending else "?"
         raise UpdateInProgress(

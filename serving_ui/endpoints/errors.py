@@ -19,6 +19,10 @@ class UpdateNotRunning(Conflict):
     """There is no update to cancel."""
 
 
+class NothingToStop(Conflict):
+    """The endpoint cannot be stopped, or is not stopped."""
+
+
 class ConcurrentChange(Conflict):
     """Another change was committed between read and write; `transitions.retry_on_concurrent_change` runs the command again."""
 

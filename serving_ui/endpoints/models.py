@@ -17,7 +17,7 @@ from django.db.models import Q
 from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints.events import sentence
-from serving_ui.endpoints.lifecycle import Ready, State, Update
+from serving_ui.endpoints.lifecycle import Ready, State, Unready, Update
 from serving_ui.endpoints.permissions import Level
 
 HERE = "this server"
@@ -122,6 +122,10 @@ class Endpoint(models.Model):
         return self.config_update == Update.IN_PROGRESS
 
     @property
+    def is_stopped(self) -> bool:
+        return self.ready == Ready.NOT_READY and self.unready_because == Unready.STOPPED
+
+    @property
     def shown_version(self) -> ConfigVersion | None:
         """The config that pages and API show: the active one, else the pending one, else the newest."""
         return self.active or self.pending or self.latest
@@ -153,6 +157,8 @@ class ConfigVersion(models.Model):
     message = models.TextField(blank=True)  # progress, or why it failed, in the provider's words
     settled_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField()  # restarted after the first failed attempt and at the publication
+    # For own models, by name of the served entity: {"application": name in the cluster, "route": path, "source": ModelSource.stored()}.
+    deployments = models.JSONField(default=dict, db_default={})
     published_revision = models.PositiveBigIntegerField(
         null=True
     )  # gateways serve it in snapshots of this revision and later
@@ -259,6 +265,20 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{Level(self.level).name} on {self.endpoint_id}"
+
+
+class ClusterState(models.Model):
+    """What is known of the Ray cluster, and which process may write to it; one row, see `cluster`. Times are on the database's clock."""
+
+    lease_until = models.DateTimeField(null=True)
+    lease_token = models.PositiveBigIntegerField(default=0)
+    proxies = models.JSONField(default=list)  # base URLs of the proxies that answer
+    # By name of the application: {"progress", "message", "is_scaled_to_zero", "failed_since"}, a Unix time or null.
+    applications = models.JSONField(default=dict)
+    problem = models.TextField(blank=True)  # why the cluster cannot be used, as a sentence
+
+    def __str__(self) -> str:
+        return self.problem or ", ".join(self.proxies)
 
 
 class WorkerHeartbeat(models.Model):

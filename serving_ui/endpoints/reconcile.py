@@ -21,7 +21,8 @@ from serving_ui.backends.local import Local
 from serving_ui.backends.protocol import Backend, Observation, Progress
 from serving_ui.backends.transport import Aborted, Calls
 from serving_ui.catalogue.served_entity import Kind
-from serving_ui.endpoints import bindings, leases, outbound
+from serving_ui.endpoints import bindings, leases, outbound, own_models
+from serving_ui.endpoints.cluster import Cluster
 from serving_ui.endpoints.errors import ConcurrentChange
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import IllegalTransition, Trigger
@@ -74,6 +75,8 @@ def _step(endpoint_id: str, token: int, clock: Clock, calls: Calls) -> timedelta
         endpoint = _load(endpoint_id, token, pending=version)
         if worst.progress is Progress.FAILED:
             return _fail(endpoint, worst.message, clock())
+        if worst.progress is Progress.DEPLOYING:
+            return _wait(endpoint, version, worst, clock())
         if worst.progress is Progress.RETRY:
             return _try_later(endpoint, version, worst, clock())
         _publish(endpoint, version, observations, clock())
@@ -96,10 +99,12 @@ def _deploy(version: ConfigVersion, calls: Calls) -> dict[str, Observation]:
     except Unresolved as reason:
         return {"": Observation(Progress.FAILED, str(reason))}
     close_old_connections()  # so that no connection is held while a provider answers
-    return _backend(calls).deploy(resolved.served_entities)
+    return _backend(version, calls).deploy(resolved.served_entities)
 
 
-def _backend(calls: Calls) -> Backend:
+def _backend(version: ConfigVersion, calls: Calls) -> Backend:
+    if version.config.kind is Kind.OWN_MODEL:
+        return Cluster(version)
     return Local(calls, outbound.addresses())
 
 
@@ -111,6 +116,24 @@ def _worst(observations: Mapping[str, Observation]) -> Observation:
     return replace(worst, message=f"{name}: {worst.message}")
 
 
+def _wait(endpoint: Endpoint, version: ConfigVersion, worst: Observation, now: datetime) -> timedelta:
+    """Returns the pause until the next look at a deployment that goes on: 1 s, later up to 15 s. Fails at the deadline."""
+    left = _time_left(version)
+    if left < IMMEDIATELY:
+        return _fail(endpoint, _gave_up(version, worst.message), now)
+    if worst.message != version.message:
+        pending = ConfigVersion.objects.filter(pk=version.pk, outcome=ConfigVersion.Outcome.PENDING)
+        pending.update(message=worst.message)
+    return min(max((_time_limit(version) - left) / 10, timedelta(seconds=1)), MAX_WAIT)
+
+
+def _gave_up(version: ConfigVersion, reason: str) -> str:
+    return _("%(reason)s Gave up after %(seconds)d seconds.") % {
+        "reason": reason,
+        "seconds": (_time_limit(version) - _time_left(version)).total_seconds(),
+    }
+
+
 def _try_later(endpoint: Endpoint, version: ConfigVersion, worst: Observation, now: datetime) -> timedelta:
     """Returns the backoff of 1, 2, 4 … 15 s, or the provider's Retry-After if longer. Fails at the deadline with the last reason."""
     if endpoint.attempts == 0:
@@ -118,11 +141,7 @@ def _try_later(endpoint: Endpoint, version: ConfigVersion, worst: Observation, n
     wait = max(min(timedelta(seconds=2**endpoint.attempts), MAX_WAIT), timedelta(seconds=worst.retry_after))
     left = _time_left(version)
     if wait > left:
-        message = _("%(reason)s Gave up after %(seconds)d seconds.") % {
-            "reason": worst.message,
-            "seconds": (_time_limit() - left).total_seconds(),
-        }
-        return _fail(endpoint, message, now)
+        return _fail(endpoint, _gave_up(version, worst.message), now)
     with transaction.atomic(durable=True):
         swap(endpoint, attempts=endpoint.attempts + 1)
         ConfigVersion.objects.filter(pk=version.pk).update(message=worst.message)
@@ -131,20 +150,24 @@ def _try_later(endpoint: Endpoint, version: ConfigVersion, worst: Observation, n
 
 def _restart_deadline(version: ConfigVersion) -> None:
     """Sets the deadline from now on, so that earlier delays do not count: a late worker, or a machine that was suspended."""
-    ConfigVersion.objects.filter(pk=version.pk).update(deadline=Now() + _time_limit())
+    ConfigVersion.objects.filter(pk=version.pk).update(deadline=Now() + _time_limit(version))
 
 
 def _time_left(version: ConfigVersion) -> timedelta:
     """Time until the deadline; negative after it. Restarts a deadline that is too far in the future because the clock was set back."""
     deadline, now = ConfigVersion.objects.values_list("deadline", Now()).get(pk=version.pk)
     left: timedelta = deadline - now
-    if left > _time_limit():
+    limit = _time_limit(version)
+    if left > limit:
         _restart_deadline(version)
-    return min(left, _time_limit())
+    return min(left, limit)
 
 
-def _time_limit() -> timedelta:
-    return timedelta(seconds=settings.CHECK_DEADLINE_SECONDS)
+def _time_limit(version: ConfigVersion) -> timedelta:
+    """For the deployment, and after the publication for the gateways to load the config."""
+    if version.published_revision is not None:
+        return timedelta(seconds=settings.CHECK_DEADLINE_SECONDS)
+    return own_models.time_limit(version.deployments, version.spec)
 
 
 def _publish(

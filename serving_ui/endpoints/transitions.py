@@ -5,20 +5,21 @@ Those that end an update or change whether the endpoint is ready also create an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.conf import settings
 from django.db.models import F, Max
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
+from serving_ui.catalogue.model_source import ModelSource
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.endpoints import bindings as secret_bindings
-from serving_ui.endpoints import lifecycle, queries
+from serving_ui.endpoints import celery_messages, lifecycle, own_models, queries
 from serving_ui.endpoints.errors import ConcurrentChange, StaleEdit
 from serving_ui.endpoints.events import EventKind
 from serving_ui.endpoints.lifecycle import Trigger, Unready
@@ -83,13 +84,13 @@ def submit(
     config: ConfigSpec,
     *,
     bindings: Iterable[SecretBinding] = (),
+    sources: Sequence[ModelSource] = (),
     actor: User | None,
     now: datetime,
     **changes: Any,
 ) -> ConfigVersion:
-    """Makes `config` the pending version, with the bindings of its references, and writes other `changes` of columns.
-
-    Raises lifecycle.IllegalTransition while another version is pending.
+    """Makes `config` the pending version, with the bindings of its references and the sources of its own models, and writes other
+    `changes` of columns. Raises lifecycle.IllegalTransition while another version is pending.
     """
     changes |= {
         "kind": endpoint.kind or config.kind,
@@ -100,14 +101,15 @@ def submit(
     advance(endpoint, Trigger.SUBMIT, **changes)
     # After the swap, which locks the row, so two concurrent submits cannot use the same number.
     newest = endpoint.versions.aggregate(newest=Max("number"))["newest"] or 0
+    spec, deployments = config.stored(), own_models.plan(endpoint, config, sources, number=newest + 1)
     version = ConfigVersion.objects.create(
         endpoint=endpoint,
         number=newest + 1,
-        spec=config.stored(),
+        spec=spec,
         creator=actor,
         created_at=now,
-        deadline=now
-        + timedelta(seconds=settings.CHECK_DEADLINE_SECONDS),  # restarted after the first failed attempt
+        deployments=deployments,
+        deadline=now + own_models.time_limit(deployments, spec),  # restarted after the first failed attempt
     )
     unsaved = list(bindings)
     for binding in unsaved:
@@ -120,7 +122,9 @@ def submit(
 
 def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> None:
     """Makes the pending version the active one."""
-    advance(endpoint, Trigger.SUCCEED, active=version, pending=None, next_poll_at=None, lease_until=None)
+    settled = {"active": version, "pending": None, "next_poll_at": None, "lease_until": None}
+    advance(endpoint, Trigger.SUCCEED, unready_because=Unready.RIGHTS, **settled)
+    _free_cluster(endpoint)
     endpoint.versions.filter(outcome=ConfigVersion.Outcome.ACTIVE).update(
         outcome=ConfigVersion.Outcome.REPLACED
     )
@@ -132,6 +136,12 @@ def succeed(endpoint: Endpoint, version: ConfigVersion, *, now: datetime) -> Non
         entity=version.config.served_entities[0].name,
         version=version.number,
     )
+
+
+def _free_cluster(endpoint: Endpoint) -> None:
+    """Has the cluster drop what the endpoint no longer needs."""
+    if endpoint.kind == Kind.OWN_MODEL:
+        celery_messages.check_cluster_on_commit()
 
 
 def drop(
@@ -152,6 +162,7 @@ def drop(
         bump_revision(
             Subject.ENDPOINT, endpoint.pk
         )  # gateways that serve it already return to the active version
+    _free_cluster(endpoint)
     kind = EventKind.FAILED if failed else EventKind.CANCELED
     record_event(endpoint, kind, now=now, actor=actor, version=version.number, message=message)
 
@@ -175,6 +186,7 @@ def stop(endpoint: Endpoint, *, actor: User | None, now: datetime) -> None:
     """Makes the endpoint NOT_READY until it is started. Gateways refuse queries from the next snapshot on."""
     advance(endpoint, Trigger.STOP, unready_because=Unready.STOPPED, modified_at=now)
     bump_revision(Subject.ENDPOINT, endpoint.pk)
+    _free_cluster(endpoint)
     record_event(endpoint, EventKind.STOPPED, now=now, actor=actor)
 
 

@@ -21,7 +21,7 @@ from serving_ui.gateway.circuit_breaker import CircuitBreaker
 from serving_ui.gateway.errors import GatewayError
 from serving_ui.gateway.query import Attempt
 from serving_ui.gateway.reported_failure import ReportedFailure
-from serving_ui.gateway.response_translator import pass_through
+from serving_ui.gateway.response_translator import any_json, pass_through
 from serving_ui.gateway.upstream import Reply
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -32,12 +32,14 @@ _EVENT_PREFIXES = (b"data:", b"event:", b"error:")
 
 
 async def relay_whole(reply: Reply, attempt: Attempt) -> None:
-    """A JSON object: the provider's bytes, or their translation."""
+    """A JSON object: the provider's bytes, or their translation. Any JSON if the entity has no task."""
     query = attempt.query
     content = reply.body_if_complete()
     if content is None:
         content = await _timed(query.caller, reply.body())
-    if attempt.wire_format.translate_response is None:
+    if attempt.entity.task is None:
+        content = any_json(content)
+    elif attempt.wire_format.translate_response is None:
         content = pass_through(content, query.counter, attempt.failure, may_be_cut=reply.closes_connection())
     else:
         content = attempt.translator.translate(content)

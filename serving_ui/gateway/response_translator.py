@@ -117,6 +117,13 @@ def pass_through(content: bytes, counter: TokenCounter, fail: ToError, *, may_be
     return json_text.without_infinity(content)
 
 
+def any_json(content: bytes) -> bytes:
+    """The answer of an own model, unchanged: the gateway knows no format of it. Raises GatewayError unless it is JSON."""
+    if read_json(content, accept_lone_surrogates=True) is None and content.strip() != b"null":
+        raise _unreadable(content)
+    return json_text.without_infinity(content)
+
+
 def _is_plain(content: bytes, usage_offset: int) -> bool:
     """Whether the bytes begin and end as a JSON object, contain an answer, are well-formed around the usage, and have no error.
 

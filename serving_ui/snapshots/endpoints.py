@@ -7,22 +7,26 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from django.db.models import Prefetch, QuerySet
+from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
 from serving_ui.accounts.models import EVERYONE, Membership
 from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.tasks import Task
-from serving_ui.endpoints import limits
+from serving_ui.endpoints import cluster, limits
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.endpoints.resolution import SecretValues, Unresolved, references_of, resolve
 from serving_ui.gateway import snapshot as gateway
 from serving_ui.gateway.timeouts import Timeouts as GatewayTimeouts
+from serving_ui.snapshots import own_models
 from serving_ui.vault.queries import Reference
 
 Members = Mapping[str, AbstractSet[str]]  # ids of users by id of their group
+Served = tuple[tuple[gateway.Entity, ...], str | None]
 CHUNK_SIZE = 500  # rows whose groups and secrets are fetched together
 
 
@@ -69,13 +73,15 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
         versions[pk] for pk, config in configs.items() if isinstance(config, ConfigSpec)
     )
     members = _members(rows)
+    proxies = cluster.proxies() if any(row.kind == Kind.OWN_MODEL for row in rows) else ()
     names = limits.names_of(pk for row in rows for pk in limits.principals(row))
     for row in rows:
         config, version = configs.get(row.pk), versions.get(row.pk)
         grants: list[Grant] = row.all_grants  # type: ignore[attr-defined]
+        served = _build_entities(version, config, values, proxies)
         yield EndpointEntry(
             endpoint=replace(
-                _build_endpoint(row, config, grants, values, members),
+                _build_endpoint(row, config, grants, served, members),
                 limits=limits.gateway_limits(row, names),
                 routes=_routes(config),
                 fallback=bool(row.ai_gateway.get("fallback_config", {}).get("enabled")),
@@ -89,8 +95,10 @@ def _build(rows: Sequence[Endpoint]) -> Iterator[EndpointEntry]:
 
 
 def _served_version(row: Endpoint) -> ConfigVersion | None:
-    """The pending config once it was published, else the active one."""
-    return row.pending if row.pending and row.pending.published_revision else row.active
+    """The pending config once it was published, else the active one unless the endpoint is stopped."""
+    if row.pending and row.pending.published_revision:
+        return row.pending
+    return None if row.is_stopped else row.active
 
 
 def _read_config(version: ConfigVersion) -> ConfigSpec | str:
@@ -105,17 +113,19 @@ def _build_endpoint(
     row: Endpoint,
     config: ConfigSpec | str | None,
     grants: list[Grant],
-    values: SecretValues,
+    served: Served,
     members: Members,
 ) -> gateway.Endpoint:
     version = _served_version(row)
-    entities, problem = _build_entities(version, config, values)
+    entities, problem = served
+    if version is None:
+        problem = _why_nothing_is_served(row)
     query_grants = [grant for grant in grants if allows(Level(grant.level), Action.QUERY)]
     users = _users(query_grants, members) | {row.creator_id}
     return gateway.Endpoint(
         id=row.pk,
         name=row.name,
-        task=(isinstance(config, ConfigSpec) and config.task) or Task.CHAT,
+        task=config.task if isinstance(config, ConfigSpec) else Task.CHAT,
         entities=entities,
         config_version=version.number if version else 0,
         ready=bool(entities),
@@ -127,9 +137,19 @@ def _build_endpoint(
     )
 
 
+def _why_nothing_is_served(row: Endpoint) -> str | None:
+    """None while the first config is being prepared."""
+    if row.is_stopped:
+        return _("It is stopped. Whoever manages it can start it on its page.")
+    return None if row.pending_id else _("It has no active configuration. Whoever manages it can edit it.")
+
+
 def _build_entities(
-    version: ConfigVersion | None, config: ConfigSpec | str | None, values: SecretValues
-) -> tuple[tuple[gateway.Entity, ...], str | None]:
+    version: ConfigVersion | None,
+    config: ConfigSpec | str | None,
+    values: SecretValues,
+    proxies: Sequence[str],
+) -> Served:
     """The served entities with their secrets; or none, and why."""
     if version is None or not isinstance(config, ConfigSpec):
         return (), config if isinstance(config, str) else None
@@ -137,6 +157,11 @@ def _build_entities(
         resolved = resolve(version, values=values)
     except Unresolved as reason:
         return (), str(reason)
+    if config.kind is Kind.OWN_MODEL:
+        entities = own_models.build_entities(version, config, proxies)
+        return entities, None if entities else _(
+            "The Ray cluster does not answer. It is tried again every few seconds."
+        )
     return tuple(
         gateway.Entity(
             name=entity.name,

@@ -86,7 +86,7 @@ def quoted(text: str) -> str:
 
 def server_error(caller: Caller, operation: Operation, path: str, body: Any = None) -> str:
     reply = caller.request(operation.method, path, body)
-    return "" if reply.status < 500 or operation.is_refused else f"{reply.status} {reply.content[:200]!r}"
+    return "" if reply.status < 500 else f"{reply.status} {reply.content[:200]!r}"
 
 
 @pytest.mark.parametrize("operation", API_OPERATIONS, ids=lambda each: each.name)

@@ -44,7 +44,8 @@ NEVER_READ = {
     "/ml/secrets/scopes",
     "/ml/secrets/keys/put",
 } | {
-    f"/ml/endpoints/chat/{each}" for each in ("edit/fields", "cancel", "retry", "take-over", "permissions")
+    f"/ml/endpoints/chat/{each}"
+    for each in ("edit/fields", "cancel", "retry", "stop", "start", "take-over", "permissions")
 }  # the first redirects, the others accept only POST
 
 

@@ -21,14 +21,25 @@ def own(*proxies: str, task: Task | None = None) -> Entity:
     return Entity("iris-1", "ray-serve", "iris", task, first, tuple(others))
 
 
-def test_any_json_passes_through_in_both_directions(gateway: GatewayServer, vendor: Vendor):
-    vendor.set_answers(Answer.json({"predictions": [0, 2]}))
+@pytest.mark.parametrize(
+    "answered",
+    [{"predictions": [0, 2]}, {"version": "1"}, {}, [1.5, None], "text", 7, None, {"error": "none"}],
+)
+def test_any_json_passes_through_in_both_directions(gateway: GatewayServer, vendor: Vendor, answered: Any):
+    vendor.set_answers(Answer.json(answered))
     gateway.publish(endpoint("iris", own(vendor.url)))
     answer = gateway.query("iris", {**SCORES, "client_request_id": "mine"})
-    assert (answer.status_code, answer.json()) == (200, {"predictions": [0, 2]})
+    assert (answer.status_code, answer.json()) == (200, answered)
     (sent,) = vendor.requests
     assert (sent.path, sent.json) == ("/serving-ui/route/invocations", SCORES)
     assert (gateway.usage.last.task, gateway.usage.last.model) == ("", "iris")
+
+
+def test_an_answer_that_is_no_json_is_refused(gateway: GatewayServer, vendor: Vendor):
+    vendor.set_answers(Answer(200, {"Content-Type": "text/html"}, (b"<html></html>",)))
+    gateway.publish(endpoint("iris", own(vendor.url)))
+    answer = gateway.query("iris", SCORES)
+    assert (answer.status_code, "cannot be read" in answer.text) == (500, True)
 
 
 def test_a_language_model_is_asked_in_the_format_of_openai(gateway: GatewayServer, vendor: Vendor):

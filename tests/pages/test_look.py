@@ -77,7 +77,8 @@ def test_the_icons_are_those_that_are_used():
     drawn = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
     source = [*TEMPLATES.rglob("*.html"), *(Path(settings.BASE_DIR) / "serving_ui/pages").rglob("*.py")]
     text = "\n".join(path.read_text() for path in source)
-    used = set(re.findall(r'{% icon "([\w-]+)" %}', text)) | {"check", "ring", "cross", "stop"}
+    named = re.findall(r'(?:{% icon |icon_name=)"([\w-]+)"', text)
+    used = {*named, "check", "ring", "cross", "stop"}
     assert used == drawn
 
 

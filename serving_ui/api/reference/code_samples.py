@@ -154,7 +154,7 @@ _ARGUMENTS = {"serving_endpoints": {"id": "serving_endpoint_id"}, "token_managem
 
 def _sdk(operation: Operation, endpoint: SampleEndpoint) -> str:
     start = "from databricks.sdk import WorkspaceClient\n{more}\nw = WorkspaceClient()\n"
-    if not operation.sdk or operation.is_refused:
+    if not operation.sdk:
         return start.format(more="") + _sdk_request(operation, endpoint)
     imports: dict[str, set[str]] = {}
     arguments = dict(_arguments(operation, endpoint, imports))

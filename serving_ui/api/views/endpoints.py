@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from django.http import HttpResponseBase
@@ -18,16 +19,15 @@ from serving_ui.api.response_warnings import (
 )
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import EndpointDetail, EndpointSummary
-from serving_ui.catalogue.api_model import ApiModel
+from serving_ui.catalogue.api_model import ApiModel, RequestBody
 from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.spec import ConfigSpec, EndpointSpec, parse_config, parse_endpoint
 from serving_ui.catalogue.translatable import _
-from serving_ui.endpoints import commands, queries, takeover
+from serving_ui.endpoints import commands, queries, stopping, takeover
 from serving_ui.endpoints.duplicate_create import duplicate_refusal
 from serving_ui.endpoints.edits import EndpointChanges
 from serving_ui.endpoints.models import Endpoint, Workspace
 from serving_ui.lib import clock
-from serving_ui.lib.refusal import Refusal
 
 router = Router("Serving endpoints")
 ALL = "serving-endpoints"
@@ -46,6 +46,12 @@ CONFIG: dict[str, Any] = {
         }
     ]
 }
+PROVISIONED: dict[str, Any] = {
+    "served_entities": [{"entity_name": "my-llama", "entity_version": "1", "provisioned_model_units": 1}]
+}
+_UNITS_MISSING = _(
+    "Provisioned throughput needs provisioned_model_units with entity_name and entity_version. Send every other config to serving-endpoints."
+)
 LIMITS = [{"calls": 100, "key": "user", "renewal_period": "minute"}]
 TAGS = [{"key": "team", "value": "gen-ai"}]
 
@@ -54,12 +60,12 @@ class NoFields(ApiModel):
     """Nothing needs to be said."""
 
 
-class ProvisionedConfig(ApiModel):
-    config: dict[str, Any] = Field(default_factory=dict)
+class ConfigUpdate(RequestBody):
+    """The routes of provisioned throughput have the config in a field of its own."""
 
-
-class NewProvisionedEndpoint(ProvisionedConfig):
-    name: str = ""
+    config: Annotated[
+        ConfigSpec, Field(description="The served entities and the division of traffic among them.")
+    ]
 
 
 class EndpointList(NextPage):
@@ -79,7 +85,14 @@ class EndpointList(NextPage):
     mlflow="create_endpoint",
 )
 def create_endpoint(request: ApiRequest) -> EndpointDetail:
+    return _create(request)
+
+
+def _create(
+    request: ApiRequest, check: Callable[[EndpointSpec], None] = lambda _spec: None
+) -> EndpointDetail:
     spec = parse_endpoint(request.json, several=Workspace.here().several_external_models)
+    check(spec)
     warn_of_unknown_fields(request, spec.unknown)
     if spec.ai_gateway:
         warn_of_ineffective_fields(
@@ -197,27 +210,63 @@ def delete_endpoint(request: ApiRequest, name: str) -> Empty:
 @router.post(
     f"{ALL}/pt",
     summary=_("Create an endpoint with provisioned throughput"),
-    description=_("Not offered until foundation models are."),
-    body=NewProvisionedEndpoint,
+    description=_(
+        "The same as creating an endpoint, for models of your own that are sized by provisioned_model_units. One model unit is one replica of the model."
+    ),
+    body=EndpointSpec,
+    refusals=(409,),
+    example={"name": "my-llama", "config": PROVISIONED},
     sdk="serving_endpoints.create_provisioned_throughput_endpoint",
-    is_refused=True,
 )
 def create_provisioned(request: ApiRequest) -> EndpointDetail:
-    raise _not_provisioned()
+    return _create(request, _provisioned)
 
 
 @router.put(
     f"{ALL}/pt/{{name}}/config",
     summary=_("Update the config of provisioned throughput"),
-    description=_("Not offered until foundation models are."),
-    body=ProvisionedConfig,
-    refusals=(403, 404),
+    description=_("The same as updating a config, which is in the field config here."),
+    body=ConfigUpdate,
+    refusals=(403, 404, 409),
+    example={"config": PROVISIONED},
     sdk="serving_endpoints.update_provisioned_throughput_endpoint_config",
-    is_refused=True,
 )
 def update_provisioned(request: ApiRequest, name: str) -> EndpointDetail:
-    queries.get_endpoint(name=name, actor=request.user)
-    raise _not_provisioned()
+    body = ConfigUpdate.parsed(request.json)
+    config = parse_config(request.json["config"], several=True)
+    _refuse_unprovisioned(config, "config")
+    warn_of_unknown_fields(request, body.unknown)
+    return _accepted(request, edit(request, name, EndpointChanges(config=config)))
+
+
+@router.post(
+    f"{ONE}:stop",
+    summary=_("Stop an endpoint"),
+    description=_(
+        "Only with models of your own. Queries are refused with 400, and the models are removed from the cluster. Refused with 409 while an update runs."
+    ),
+    body=NoFields,
+    body_required=False,
+    refusals=(403, 404, 409),
+    is_addition=True,
+)
+def stop_endpoint(request: ApiRequest, name: str) -> EndpointDetail:
+    stopping.stop_endpoint(name=name, actor=request.user, now=clock.now())
+    return _shown(request, name)
+
+
+@router.post(
+    f"{ONE}:start",
+    summary=_("Start a stopped endpoint"),
+    description=_("Makes a new config version with the same config, and the endpoint is ready when it is."),
+    body=NoFields,
+    body_required=False,
+    refusals=(403, 404, 409),
+    is_addition=True,
+)
+def start_endpoint(request: ApiRequest, name: str) -> EndpointDetail:
+    stopping.start_endpoint(name=name, actor=request.user, now=clock.now())
+    return _shown(request, name)
 
 
 def edit(request: ApiRequest, name: str, changes: EndpointChanges) -> Endpoint:
@@ -250,8 +299,18 @@ def _path_of_setting(field: str) -> str:
     return "notifications" if field == "email_notifications" else field.replace("_", "-")
 
 
-def _not_provisioned() -> Refusal:
-    message = _(
-        "Provisioned throughput is not offered: this server serves external models. Create an endpoint with an external_model."
-    )
-    return Refusal(message, code="BAD_REQUEST")
+def _provisioned(spec: EndpointSpec) -> None:
+    """Raises SpecErrors unless the endpoint has own models in model units."""
+    if spec.config is None:
+        raise SpecErrors([Problem(("config",), _("Config is missing. Give it and try again."), "required")])
+    _refuse_unprovisioned(spec.config, "config")
+
+
+def _refuse_unprovisioned(config: ConfigSpec, *prefix: str) -> None:
+    problems = [
+        Problem((*prefix, "served_entities", position, "provisioned_model_units"), _UNITS_MISSING, "required")
+        for position, entity in enumerate(config.served_entities)
+        if entity.own_model is None or entity.own_model.provisioned_model_units is None
+    ]
+    if problems:
+        raise SpecErrors(problems)

@@ -17,8 +17,9 @@ from serving_ui.api.request import ApiRequest
 from serving_ui.api.routing import Router
 from serving_ui.api.serializers import Event, Version
 from serving_ui.api.views.endpoints import ONE
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.translatable import _
-from serving_ui.endpoints import queries
+from serving_ui.endpoints import cluster_logs, queries
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.refusal import NotFound
 from serving_ui.usage import queries as usage
@@ -58,13 +59,15 @@ def get_metrics(request: ApiRequest, name: str) -> HttpResponse:
     f"{SERVED}/logs",
     summary=_("Get the logs of a served entity"),
     description=_(
-        "For an external model: what happened to it, since nothing runs here; the last 1,000 lines."
+        "Of a model of your own: the end of the output of the replica that started last. Of an external model: what happened to it, since nothing runs here; the last 1,000 lines."
     ),
-    refusals=(404,),
+    refusals=(404, 503),
     sdk="serving_endpoints.logs",
 )
 def get_logs(request: ApiRequest, name: str, served_model_name: str) -> Logs:
     endpoint = _with_entity(request, name, served_model_name)
+    if endpoint.kind == Kind.OWN_MODEL:
+        return {"logs": cluster_logs.service_logs(endpoint, served_model_name)}
     rows = queries.events(endpoint=endpoint).filter(entity__in=("", served_model_name))[:MAX_LOG_LINES]
     return {"logs": serializers.log(reversed(list(rows)))}
 
@@ -72,12 +75,16 @@ def get_logs(request: ApiRequest, name: str, served_model_name: str) -> Logs:
 @router.get(
     f"{SERVED}/build-logs",
     summary=_("Get the build logs of a served entity"),
-    description=_("An external model is not built; the answer says so."),
-    refusals=(404,),
+    description=_(
+        "Of a model of your own: what Ray wrote when it installed its packages and imported it. An external model is not built; the answer says so."
+    ),
+    refusals=(404, 503),
     sdk="serving_endpoints.build_logs",
 )
 def get_build_logs(request: ApiRequest, name: str, served_model_name: str) -> Logs:
-    _with_entity(request, name, served_model_name)
+    endpoint = _with_entity(request, name, served_model_name)
+    if endpoint.kind == Kind.OWN_MODEL:
+        return {"logs": cluster_logs.build_logs(endpoint, served_model_name)}
     return {"logs": gettext("Nothing is built for an external model: it runs at its provider.") + "\n"}
 
 

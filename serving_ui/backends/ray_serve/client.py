@@ -74,9 +74,16 @@ class RayServe:
     def observe(self, application: Application) -> Observation:
         """How far its deployment is. READY after a request through a proxy to a replica, unless it is scaled to zero."""
         try:
-            details = self._status()
+            return self.observe_all([application])[application.name]
         except RayUnavailable as problem:
             return Observation(Progress.RETRY, str(problem))
+
+    def observe_all(self, applications: Iterable[Application]) -> dict[str, Observation]:
+        """The same of several, by name, from one status. Raises RayUnavailable."""
+        details = self._status()
+        return {each.name: self._observed(each, details) for each in applications}
+
+    def _observed(self, application: Application, details: Mapping[str, Any]) -> Observation:
         found = _applications(details).get(application.name)
         if found is None or found.get("deployed_app_config") != application.config():
             return Observation(Progress.DEPLOYING, status.ACCEPTED)

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
-from serving_ui.catalogue.served_entity import ServedEntity
+from serving_ui.catalogue.served_entity import Kind, ServedEntity
 from serving_ui.endpoints import limits
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
@@ -152,6 +152,15 @@ def secrets(endpoint: Endpoint, actor: User) -> Secrets | None:
         still_sent=list(dict.fromkeys(each.sentence for each in found if each.is_served)),
         may_take_over=allows(endpoint.level, Action.MANAGE) and any(each.may_take_over for each in found),
     )
+
+
+def running(endpoint: Endpoint) -> dict[str, bool]:
+    """Whether the endpoint can be stopped, or started again."""
+    is_settled = endpoint.kind == Kind.OWN_MODEL and endpoint.active is not None and not endpoint.is_updating
+    return {
+        "can_stop": is_settled and not endpoint.is_stopped,
+        "can_start": is_settled and endpoint.is_stopped,
+    }
 
 
 def poll_interval(endpoint: Endpoint, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The buttons of an endpoint's page: cancel, retry, take over, delete."""
+"""The buttons of an endpoint's page: cancel, retry, stop, start, take over, delete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.problems import SpecErrors
-from serving_ui.endpoints import commands, takeover
+from serving_ui.endpoints import commands, stopping, takeover
 from serving_ui.endpoints.errors import UpdateNotRunning
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib import clock
@@ -48,6 +48,22 @@ def take_over(request: PageRequest, name: str) -> HttpResponse:
     """Makes this person the authoriser of the endpoint's secrets that need one."""
     done = _("The secrets that you may read are now sent on your right.")
     return _run(request, name, takeover.take_over, level=messages.SUCCESS, done=done)
+
+
+@signed_in
+@require_POST
+def stop(request: PageRequest, name: str) -> HttpResponse:
+    """Stops an endpoint with models of one's own."""
+    done = _("The endpoint is stopped. It answers no queries until it is started.")
+    return _run(request, name, stopping.stop_endpoint, level=messages.WARNING, done=done)
+
+
+@signed_in
+@require_POST
+def start(request: PageRequest, name: str) -> HttpResponse:
+    """Starts a stopped endpoint."""
+    done = _("The endpoint is starting. It answers as soon as it is ready.")
+    return _run(request, name, stopping.start_endpoint, level=messages.INFO, done=done)
 
 
 def _run(

@@ -94,6 +94,7 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
         "failed": failed,
         "secrets": detail.secrets(endpoint, request.user),
         "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
+        **detail.running(endpoint),
         "live": endpoint.is_updating,
         "interval": detail.poll_interval(endpoint, clock.now()),
         "fingerprint": detail.state_fingerprint(endpoint),
