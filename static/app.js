@@ -67,6 +67,12 @@
     menu.querySelector("summary").focus();
   });
 
+  /* Arrows of a row of cards, which also scrolls by touch, wheel and arrow keys. */
+  on("click", "[data-scroll]", (event, button) => {
+    const row = document.getElementById(button.getAttribute("aria-controls"));
+    row.scrollBy({ left: button.dataset.scroll * row.clientWidth * 0.8 });
+  });
+
   /* Copy buttons; the live region #messages announces the copy. */
   on("click", "[data-copy], [data-copy-of]", async (event, button) => {
     const area = document.createElement("textarea");

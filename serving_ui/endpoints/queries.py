@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.names import MAX_NAME_LENGTH, endpoint_name_problem
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, Grant
 from serving_ui.endpoints.permissions import Action, Level, allows
 from serving_ui.lib.refusal import NotAllowed, NotFound
@@ -41,8 +42,8 @@ def held_by(actor: User) -> Q:
 def list_endpoints(
     *, actor: User, search: str = "", owned: bool = False, page: int = 1, per_page: int = 25
 ) -> EndpointPage:
-    """One page of the endpoints that the user may see, last modified first. A `page` beyond the last gives the last. Two queries."""
-    found = visible(actor=actor).filter(is_ready_made=False)
+    """One page of the endpoints that the user may see, without foundation models, last modified first. A `page` beyond the last gives the last. Two queries."""
+    found = visible(actor=actor).filter(is_ready_made=False).exclude(kind=Kind.FOUNDATION_MODEL)
     if search.strip():
         found = found.filter(name__icontains=search.strip()[: MAX_NAME_LENGTH + 1])
     if owned:

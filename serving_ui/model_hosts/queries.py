@@ -7,8 +7,11 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.directory import need_admin
 from serving_ui.accounts.models import User
+from serving_ui.catalogue.served_entity import Kind
+from serving_ui.endpoints import queries as endpoints
+from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.refusal import NotFound
-from serving_ui.model_hosts.models import ModelHost
+from serving_ui.model_hosts.models import FoundationModel, ModelHost
 
 
 def list_hosts(*, actor: User) -> QuerySet[ModelHost]:
@@ -33,6 +36,28 @@ def locked_host(*, name: str, actor: User) -> ModelHost:
     if found is None:
         raise _not_found(name)
     return found
+
+
+def visible_models(*, actor: User, search: str = "") -> QuerySet[FoundationModel]:
+    """The foundation models whose endpoints the user may see, by name, with host and endpoint, without the endpoints' configs."""
+    found = FoundationModel.objects.select_related("host", "endpoint")
+    if not actor.is_admin:
+        found = found.filter(endpoint__in=endpoints.visible(actor=actor).values("pk"))
+    if search:
+        matches = (
+            Q(display_name__icontains=search)
+            | Q(endpoint__name__icontains=search)
+            | Q(host__name__icontains=search)
+        )
+        found = found.filter(matches)
+    return found.order_by("display_name", "id")
+
+
+def model_of(*, endpoint: Endpoint) -> FoundationModel | None:
+    """The foundation model of an endpoint, with its host. No query for other endpoints."""
+    if endpoint.kind != Kind.FOUNDATION_MODEL:
+        return None
+    return FoundationModel.objects.select_related("host").filter(endpoint=endpoint).first()
 
 
 def _not_found(name: str) -> NotFound:

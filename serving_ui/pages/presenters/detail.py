@@ -252,7 +252,11 @@ class Rights:
 
     manage: bool
     query: bool
+    configure: bool
+    """Whether the config may be changed too; that of a foundation model follows its host."""
 
 
 def rights(endpoint: Endpoint) -> Rights:
-    return Rights(allows(endpoint.level, Action.MANAGE), allows(endpoint.level, Action.QUERY))
+    manages = allows(endpoint.level, Action.MANAGE)
+    is_foundation = endpoint.kind == Kind.FOUNDATION_MODEL
+    return Rights(manages, allows(endpoint.level, Action.QUERY), manages and not is_foundation)

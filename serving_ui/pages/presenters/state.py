@@ -51,7 +51,7 @@ _VERSION = {
 
 def of_endpoint(endpoint: Endpoint) -> Badge:
     """The serving endpoint state."""
-    if endpoint.state == NEW and endpoint.active and endpoint.unready_because == Unready.STOPPED:
+    if endpoint.unready_because == Unready.STOPPED and endpoint.state == NEW and endpoint.active:
         return Badge(*STILL, _("Not ready (Stopped)"))
     (icon, tone), word = _ENDPOINT[endpoint.state]
     return Badge(icon, tone, _(word))

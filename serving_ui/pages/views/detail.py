@@ -18,6 +18,7 @@ from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
 from serving_ui.lib.address import public_url
+from serving_ui.model_hosts.queries import model_of
 from serving_ui.pages.http import PageRequest, fragment, get_endpoint
 from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
@@ -93,6 +94,7 @@ def state_context(request: PageRequest, endpoint: Endpoint) -> dict[str, Any]:
         "config_wanted": wanted if wanted in ("active", "pending") else "",
         "failed": failed,
         "secrets": detail.secrets(endpoint, request.user),
+        "foundation": model_of(endpoint=endpoint),
         "can_retry": detail.other_version(endpoint) is not None and not endpoint.is_updating,
         **detail.running(endpoint),
         "live": endpoint.is_updating,

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from serving_ui.catalogue.endpoint_settings import parse_gateway_limits
 from serving_ui.catalogue.problems import SpecErrors
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.catalogue.spec import ConfigSpec, RateLimit, parse_config, parse_field
 from serving_ui.endpoints import commands, queries
 from serving_ui.endpoints import limits as limits_of
@@ -91,7 +92,12 @@ def edit_fields(request: PageRequest, name: str) -> HttpResponse:
 
 
 def _opened_on(endpoint: Endpoint) -> ConfigVersion | None:
-    """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one."""
+    """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one.
+
+    None for a foundation model: its config is no part of the form.
+    """
+    if endpoint.kind == Kind.FOUNDATION_MODEL:
+        return None
     failed = endpoint.config_update == Update.UPDATE_FAILED
     return (endpoint.latest if failed else endpoint.active) or endpoint.latest
 

@@ -1,4 +1,4 @@
-"""The page Serving endpoints: built-in cards, search, table. While an endpoint of the page is updating, one request polls the whole table."""
+"""The page Serving endpoints: cards of foundation models and built-in endpoints, search, table. While an endpoint of the page is updating, one request polls the whole table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from django.views.decorators.http import require_GET, require_safe
 
 from serving_ui.endpoints import queries
 from serving_ui.lib.address import public_url
+from serving_ui.model_hosts.queries import visible_models
 from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
-from serving_ui.pages.presenters import listing
+from serving_ui.pages.presenters import listing, models
+
+CARDS = 24
+"""Foundation models that the list shows as cards; the page of all models has the others."""
 
 
 @signed_in
@@ -31,9 +35,11 @@ def endpoint_list(request: PageRequest) -> HttpResponse:
     is_full_page = not request.htmx or request.htmx.history_restore_request
     if not is_full_page and request.GET.get("part") == "cards":
         return render(request, "endpoints/list.html#cards", _cards(request))
+    if not is_full_page and request.GET.get("part") == "models":
+        return render(request, "models/strip.html", _models(request))
     context = _table(request)
     if is_full_page:
-        response = render(request, "endpoints/list.html", context | _cards(request))
+        response = render(request, "endpoints/list.html", context | _cards(request) | _models(request))
     elif request.GET.get("v") == context["fingerprint"]:
         response = HttpResponse(status=204)
     else:
@@ -70,3 +76,14 @@ def _cards(request: PageRequest) -> dict[str, Any]:
         for endpoint in found
     ]
     return {"cards": cards, "cards_live": any(endpoint.is_updating for endpoint in found)}
+
+
+def _models(request: PageRequest) -> dict[str, Any]:
+    """The first foundation models, and how many there are. Two queries, whatever their number."""
+    found = visible_models(actor=request.user)
+    first = list(found[:CARDS])
+    return {
+        "models": models.rows(first, base=public_url(request)),
+        "models_total": found.count() if len(first) == CARDS else len(first),
+        "models_live": any(model.endpoint.is_updating for model in first),
+    }
