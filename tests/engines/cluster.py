@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from serving_ui.lib.egress import EgressPolicy
 from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
 from tests.support.program import Program, running_program
-from tests.support.waiting import is_alive, wait_until
+from tests.support.waiting import command_line, is_alive, wait_until
 
 START_SECONDS = 120
 SMALL = Compute(cpus=0.5, gpus=0, min_replicas=1, max_replicas=1, concurrency_per_replica=100)
@@ -40,18 +41,33 @@ class Cluster:
         )
         self._folder = folder
         self._env = {**os.environ, **self.plan.settings(), "PYTHONPATH": str(ROOT), **env}
+        self._stack: contextlib.ExitStack
         self.program: Program
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Cluster]:
-        program = self.plan.program()
-        with running_program(program.command, cwd=self._folder, env=self._env) as self.program:
+        with contextlib.ExitStack() as stack:
+            self._stack = stack
+            self.start()
             self.wait_until_up()
             yield self
             processes = self.program.descendants()
             self.program.process.terminate()
             assert self.program.wait_for_exit() == 0, self.program.text
             assert not [each for each in processes if is_alive(each)]
+
+    def start(self) -> None:
+        """Start it, also again once it has ended, as the supervisor of `up` does."""
+        command = self.plan.program().command
+        self.program = self._stack.enter_context(running_program(command, cwd=self._folder, env=self._env))
+
+    def kill(self, words: str) -> int:
+        """SIGKILL to the only process with these words in its command line; returns its former id."""
+        found = [each for each in self.program.descendants() if words in command_line(each)]
+        assert len(found) == 1, [command_line(each) for each in found]
+        os.kill(found[0], signal.SIGKILL)
+        wait_until(lambda: not is_alive(found[0]), what=f"the end of {words}")
+        return found[0]
 
     def wait_until_up(self) -> None:
         """Until both nodes are there and Serve has started."""

@@ -1,4 +1,4 @@
-"""One Ray cluster with two nodes for all tests, in an environment that is installed once."""
+"""One Ray cluster with two nodes for all tests, whose head keeps its state in Redis, in an environment that is installed once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from serving_ui.bootstrap import environment
 from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
 from tests.engines.cluster import Cluster
+from tests.support.services import running_redis
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +34,12 @@ def ray_python() -> str:
 
 @pytest.fixture(scope="session")
 def shared_cluster(ray_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(ray_python, tmp_path_factory.mktemp("ray")).running() as cluster:
-        yield cluster
+    with running_redis() as (_service, redis):
+        address = redis.removeprefix("redis://").partition("/")[0]
+        with Cluster(
+            ray_python, tmp_path_factory.mktemp("ray"), RAY_REDIS_ADDRESS=address
+        ).running() as cluster:
+            yield cluster
 
 
 @pytest.fixture

@@ -12,16 +12,22 @@ _LISTEN = "0A"
 
 def listening_beyond_loopback(processes: Iterable[int]) -> dict[int, list[int]]:
     """The ports on which each of the processes listens on an address that is not loopback."""
-    open_ports = {
+    found = {
+        process: [port for address, port in _addresses(process) if not _is_loopback(address)]
+        for process in processes
+    }
+    return {process: ports for process, ports in found.items() if ports}
+
+
+def listening_ports(process: int) -> list[int]:
+    return [port for _host, port in _addresses(process)]
+
+
+def _addresses(process: int) -> list[tuple[str, int]]:
+    listeners = {
         inode: (address, port) for name in ("tcp", "tcp6") for inode, address, port in _listeners(name)
     }
-    found: dict[int, list[int]] = {}
-    for process in processes:
-        for inode in _sockets(process):
-            address, port = open_ports.get(inode, ("127.0.0.1", 0))
-            if not _is_loopback(address):
-                found.setdefault(process, []).append(port)
-    return found
+    return [listeners[inode] for inode in _sockets(process) if inode in listeners]
 
 
 def _listeners(name: str) -> list[tuple[str, str, int]]:

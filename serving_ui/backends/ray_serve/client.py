@@ -7,6 +7,7 @@ status says that a proxy is healthy when it was killed, so proxies are judged by
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,7 @@ from serving_ui.backends.ray_serve import status
 from serving_ui.backends.ray_serve.application import PREFIX, Application
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.upstream import UpstreamRequest
-from serving_ui.gateway.connection import UpstreamFault
+from serving_ui.gateway.connection import TimedOut, UpstreamFault
 from serving_ui.gateway.outgoing import InvalidUpstreamRequest
 from serving_ui.lib import json_text
 from serving_ui.lib.egress import EgressPolicy, EgressRefused
@@ -95,9 +96,7 @@ class RayServe:
 
     def proxies(self) -> tuple[str, ...]:
         """The addresses of the proxies that answer now. Raises RayUnavailable."""
-        return tuple(
-            each for each in self._known_proxies(self._status()) if self._answers(each, "/-/healthz")
-        )
+        return tuple(each for each in self._known_proxies(self._status()) if self._is_alive(each))
 
     def logs(self, application: Application) -> str:
         """The end of the log and of the output of the replica that started last. Raises RayUnavailable."""
@@ -142,9 +141,8 @@ class RayServe:
     def _verified(
         self, application: Application, observed: Observation, details: Mapping[str, Any]
     ) -> Observation:
-        path = "/-/healthz" if observed.is_scaled_to_zero else application.probe_path
         proxies = self._known_proxies(details)
-        if any(self._answers(each, path) for each in proxies):
+        if any(self._serves(each, application, wake=not observed.is_scaled_to_zero) for each in proxies):
             return observed
         known = ", ".join(proxies) or "none is known"
         return Observation(
@@ -167,11 +165,29 @@ class RayServe:
         hosts = [(f"[{ip}]" if ":" in ip else ip, port) for ip, port in found if isinstance(port, int)]
         return tuple(dict.fromkeys(f"http://{host}:{port}" for host, port in hosts))
 
-    def _answers(self, proxy: str, path: str) -> bool:
+    def _serves(self, proxy: str, application: Application, *, wake: bool) -> bool:
+        """Whether a replica answers through the proxy. Without `wake`, and if all replicas are busy with as many requests as they
+        take, it is enough that the proxy has the route."""
+        if wake:
+            with suppress(TimedOut):
+                return self._answers(proxy, application.probe_path)
         try:
-            answer_status, _content = self._request(
-                "GET", proxy + path, seconds=PROBE_SECONDS, max_bytes=1024
-            )
+            _status, routes = self._request("GET", f"{proxy}/-/routes", seconds=PROBE_SECONDS)
+            return application.route_prefix in status.mapping(json_text.read(routes))
+        except (UpstreamFault, EgressRefused, InvalidUpstreamRequest, json_text.JsonInvalid):
+            return False
+
+    def _is_alive(self, proxy: str) -> bool:
+        with suppress(TimedOut):
+            return self._answers(proxy, "/-/healthz")
+        return False
+
+    def _answers(self, proxy: str, path: str) -> bool:
+        """Raises TimedOut."""
+        try:
+            answer_status, _content = self._request("GET", proxy + path, seconds=PROBE_SECONDS)
+        except TimedOut:
+            raise
         except (UpstreamFault, EgressRefused, InvalidUpstreamRequest):
             return False
         return answer_status == HTTPStatus.OK
@@ -211,7 +227,7 @@ class RayServe:
             ) from None
 
     def _request(
-        self, method: str, url: str, body: Any = None, *, seconds: float, max_bytes: int
+        self, method: str, url: str, body: Any = None, *, seconds: float, max_bytes: int = MAX_STATUS_BYTES
     ) -> tuple[int, bytes]:
         headers = [("accept", "application/json")]
         if self._token and url.startswith(self._address):

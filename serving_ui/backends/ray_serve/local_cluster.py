@@ -16,7 +16,6 @@ import signal
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -105,24 +104,25 @@ def _start_node(*, head: bool, **parameters: Any) -> Any:
 
 
 def _start_serve(dashboard_port: int, proxy_port: int) -> None:
-    """Start Serve with its proxies on loopback. A later PUT cannot change their address."""
+    """Start Serve with its proxies on loopback, which a later PUT cannot change, unless it runs already: Redis keeps what it ran."""
     body = {
         "proxy_location": "EveryNode",
         "http_options": {"host": "127.0.0.1", "port": proxy_port},
         "applications": [],
     }
+    address = f"http://127.0.0.1:{dashboard_port}/api/serve/applications/"
+    headers = {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
+    read = urllib.request.Request(address, headers=headers)
+    write = urllib.request.Request(address, json.dumps(body).encode(), headers, method="PUT")
     deadline = time.monotonic() + START_SECONDS
     while True:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{dashboard_port}/api/serve/applications/",
-            json.dumps(body).encode(),
-            {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"},
-            method="PUT",
-        )
         try:
-            urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310 -- an address of our own
+            with urllib.request.urlopen(read, timeout=START_SECONDS) as reply:  # noqa: S310 -- an address of our own
+                is_running = bool(json.load(reply)["controller_info"])
+            if not is_running:
+                urllib.request.urlopen(write, timeout=START_SECONDS).close()  # noqa: S310
             return
-        except (urllib.error.URLError, OSError):
+        except OSError:  # the dashboard is starting
             if time.monotonic() > deadline:
                 raise
             time.sleep(POLL_SECONDS)

@@ -55,7 +55,11 @@ class Replica:
         """
         os.environ.update(user_config["environment"])
         if self._model is None:
-            self._model = _load(self._arguments)
+            try:
+                self._model = _load(self._arguments)
+            except Exception:
+                log.exception("The model could not be loaded.")
+                raise
 
     async def __call__(self, request: Request) -> Response:
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
