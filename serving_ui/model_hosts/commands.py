@@ -17,7 +17,6 @@ from serving_ui.catalogue.problems import Problem, SpecErrors
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.spec import ConfigSpec, parse_config
 from serving_ui.catalogue.translatable import _ as translatable
-from serving_ui.catalogue.upstream import normalized_url
 from serving_ui.endpoints import commands as endpoints
 from serving_ui.endpoints.admission import admit
 from serving_ui.lib.changes import State, report_change
@@ -165,9 +164,9 @@ def _reconnect(host: ModelHost, changes: HostChanges, *, actor: User, now: datet
     """Does nothing if only the address is given and it is the same as before: the secret is kept."""
     base_url = host.base_url if changes.base_url is None else changes.base_url
     is_given = changes.secret is not None or changes.secret_plaintext is not None or changes.account
+    if not is_given and base_url.rstrip("/") == host.base_url.rstrip("/"):
+        return
     if not is_given and host.config.secrets():
-        if base_url and normalized_url(base_url) == normalized_url(host.base_url):
-            return
         message = translatable(
             "The address was changed, and a stored secret is only sent to the address that it was given for. Give the secret again."
         )

@@ -41,6 +41,7 @@ NEVER_READ = {
     "/",
     "/sign-out",
     "/ml/endpoints/create/fields",
+    "/ml/model-hosts/gpu/check",
     "/ml/secrets/scopes",
     "/ml/secrets/keys/put",
 } | {
@@ -80,6 +81,7 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
         "docs/api/": {"name": OPERATIONS[0].name},
         "docs/": {"name": "secrets"},
         "permissions/": {"id": endpoint.pk},
+        "ml/model-hosts": {"name": "gpu"},
         "token": {"id": token.pk},
         "Users": {"id": owner.pk},
         "ServicePrincipals": {"id": program.pk},
@@ -90,10 +92,8 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
         if address.endswith("/") or "GET" not in getattr(view, "operations", ("GET",)):
             continue
         filled = address
-        for name, value in {
-            **known,
-            **next((special[each] for each in special if each in address), {}),
-        }.items():
+        own = next((special[each] for each in special if each in address), {})
+        for name, value in {**known, **own}.items():
             filled = filled.replace(f"<str:{name}>", value)
         assert "<" not in filled
         found.append("/" + filled)

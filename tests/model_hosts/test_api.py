@@ -120,3 +120,13 @@ def test_the_endpoint_of_a_foundation_model_is_read_only_and_its_limits_are_not(
     limit = {"rate_limits": [{"calls": 5, "renewal_period": "minute"}]}
     as_admin.request_json("PUT", f"{LLAMA}/rate-limits", limit)
     assert caller(owner).get(LLAMA)["name"] == "system-gpu-llama-3-1-8b"
+
+
+@pytest.mark.parametrize("url", ["", "http://[", "http://x:99999999", "file:///etc/passwd", "\x00", 7, ["x"]])
+def test_a_hostile_address_is_refused_when_a_host_is_changed(
+    as_admin: Caller, body: dict[str, Any], url: Any
+):
+    as_admin.request_json("POST", HOSTS, {**body, "secret_plaintext": "key"})
+    for changes in ({"base_url": url}, {"base_url": url, "secret_plaintext": "new"}):
+        assert as_admin.request("PATCH", f"{HOSTS}/gpu", changes).status == 400
+    assert ModelHost.objects.get().base_url == body["base_url"]
