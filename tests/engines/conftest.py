@@ -15,6 +15,9 @@ from tests.architecture.sources import ROOT
 from tests.engines.cluster import Cluster
 from tests.support.services import running_redis
 
+TEST_LOCK = "tests/engines/requirements.lock"
+"""What Ray imports before it validates the config of a language model, and the product does not need."""
+
 
 @pytest.fixture(scope="session")
 def ray_python() -> str:
@@ -25,7 +28,7 @@ def ray_python() -> str:
     environment.prepare(
         str(ROOT),
         folder,
-        (ray_cluster.LOCK,),
+        (ray_cluster.LOCK, TEST_LOCK),
         lock_folder=str(parent),
         notice="Installing Ray for the tests.",
     )

@@ -1,0 +1,94 @@
+"""A model of an MLflow registry, a language model by the OpenAI client, and the config of a model for vLLM."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import openai
+import pytest
+
+from serving_ui.backends.ray_serve.application import Application
+from serving_ui.catalogue.compute import Compute
+from serving_ui.catalogue.model_source import ModelSource, SourceKind
+from serving_ui.catalogue.tasks import Task
+from tests.engines.cluster import SMALL, Cluster, language_model
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+REGISTER = """
+import sys, mlflow, pandas, sklearn.linear_model
+mlflow.set_tracking_uri(sys.argv[1])
+data = pandas.DataFrame({"a": [0.0, 1, 2, 3]})
+model = sklearn.linear_model.LinearRegression().fit(data, [0, 2, 4, 6])
+signature = mlflow.models.infer_signature(data, model.predict(data))
+with mlflow.start_run():
+    mlflow.sklearn.log_model(model, name="model", registered_model_name="doubled", signature=signature, pip_requirements=["scikit-learn"])
+"""
+VALIDATE = """
+import json, sys
+from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
+from ray.serve.schema import ServeDeploySchema
+config = json.loads(sys.argv[1])
+ServeDeploySchema.model_validate({"applications": [config]})
+for each in config["args"]["llm_configs"]:
+    unknown = set(each) - set(LLMConfig.model_fields)
+    assert not unknown, unknown
+    print(LLMConfig.model_validate(each).model_id)
+"""
+FILES = {"MLFLOW_ALLOW_FILE_STORE": "true"}
+
+
+def test_a_model_of_an_mlflow_registry_answers_as_at_databricks(
+    cluster: Cluster, ray_python: str, tmp_path: Path
+):
+    uri = f"file://{tmp_path}/registry"
+    subprocess.run([ray_python, "-c", REGISTER, uri], env=FILES, check=True, capture_output=True)
+    source = ModelSource(SourceKind.MLFLOW, "models:/doubled/1", tracking_uri=uri)
+    model = Application("serving-ui.doubled", "/serving-ui/doubled", source, SMALL, environment=FILES)
+    cluster.deploy(model)
+    began = time.monotonic()
+    for body in (
+        {"dataframe_split": {"columns": ["a"], "data": [[4.0]]}},
+        {"dataframe_records": [{"a": 4.0}]},
+        {"inputs": {"a": [4.0]}},
+        {"instances": [{"a": 4.0}]},
+    ):
+        assert cluster.query(model, body).json()["predictions"] == pytest.approx([8.0])
+    assert time.monotonic() - began < 15
+    refused = cluster.query(model, {"dataframe_split": {"columns": ["b"], "data": [[4.0]]}})
+    assert refused.status_code == 400
+    assert "Model is missing inputs ['a']" in refused.json()["error"]["message"]
+    wrong = replace(model, name="serving-ui.wrong", route_prefix="/serving-ui/wrong")
+    wrong = replace(wrong, source=replace(source, location="models:/doubled/9"))
+    cluster.ray.apply([model, wrong])
+    cluster.wait_for_message(wrong, "version=9) not found", seconds=30)
+
+
+def test_the_openai_client_talks_to_a_language_model(cluster: Cluster):
+    application = language_model("openai")
+    cluster.deploy(application)
+    base = f"{cluster.proxies[0]}{application.route_prefix}/v1"
+    with openai.OpenAI(base_url=base, api_key="none", max_retries=0) as client:
+        assert [each.id for each in client.models.list()] == [application.model_id]
+        chunks = client.chat.completions.create(
+            model=application.model_id,
+            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            max_tokens=10, stream=True, stream_options={"include_usage": True},
+        )  # fmt: skip
+        *_others, last = list(chunks)
+        assert last.usage is not None
+        assert last.usage.completion_tokens == 10
+
+
+def test_the_config_for_vllm_is_valid_for_ray(ray_python: str):
+    """No GPU is used, and nothing is deployed."""
+    source = ModelSource(SourceKind.VLLM, "owner/model", Task.CHAT, {"max_model_len": 1024}, ("einops",))
+    application = Application(
+        "serving-ui.v", "/serving-ui/v", source, Compute(8, 2, 0, 3), environment={"HF_TOKEN": "x"}
+    )
+    config = json.dumps(application.config())
+    done = subprocess.run([ray_python, "-c", VALIDATE, config], capture_output=True, text=True, check=False)
+    assert done.stdout == "serving-ui.v\n", done.stderr
