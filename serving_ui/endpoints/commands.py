@@ -6,6 +6,7 @@ that of the request. Bad input raises SpecErrors, everything else a `lib.refusal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -176,24 +177,23 @@ def delete_endpoint(*, name: str, actor: User, now: datetime) -> None:
     with transaction.atomic():
         endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
         _refuse_foundation(endpoint)
-        remove_endpoint(endpoint, action="delete_endpoint", actor=actor)
+        remove_endpoints([endpoint], action="delete_endpoint", actor=actor)
 
 
-def remove_endpoint(endpoint: Endpoint, *, action: str, actor: User | None) -> None:
-    """Removes an endpoint in the transaction of the caller, who has checked the right. Raises ConcurrentChange."""
-    before = {**state_of(endpoint), "permissions": permissions_of(endpoint)}
-    swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
-    found = [s for v in queries.versions(endpoint=endpoint) for s in v.config.secrets().values()]
-    vault.forget(ids={s.stored_id for s in found if s.stored_id})
-    bindings.delete_frozen_values(
-        SecretBinding.objects.filter(version__endpoint=endpoint, held__isnull=False)
-    )
-    report_endpoint(action, endpoint, actor=actor, before=before, after=None)
-    endpoint_id = endpoint.pk
-    endpoint.delete()
-    bump_revision(Subject.ENDPOINT, endpoint_id)
-    if endpoint.kind == Kind.OWN_MODEL:
-        celery_messages.check_cluster_on_commit()
+def remove_endpoints(endpoints: Sequence[Endpoint], *, action: str, actor: User | None) -> None:
+    """Removes endpoints in the transaction of the caller, who has checked the right. Raises ConcurrentChange."""
+    ids = [endpoint.pk for endpoint in endpoints]
+    for endpoint in endpoints:
+        before = {**state_of(endpoint), "permissions": permissions_of(endpoint)}
+        swap(endpoint)  # the row is ours first: an update submitted at this moment finds it gone
+        report_endpoint(action, endpoint, actor=actor, before=before, after=None)
+    versions = ConfigVersion.objects.filter(endpoint__in=ids)
+    found = [secret for version in versions for secret in version.config.secrets().values()]
+    vault.forget(ids={secret.stored_id for secret in found if secret.stored_id})
+    bindings.delete_frozen_values(SecretBinding.objects.filter(version__endpoint__in=ids, held__isnull=False))
+    Endpoint.objects.filter(pk__in=ids).delete()
+    for endpoint_id in ids:
+        bump_revision(Subject.ENDPOINT, endpoint_id)
 
 
 def _name_problems(name: str, actor: User) -> list[Problem]:

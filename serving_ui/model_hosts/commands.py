@@ -202,8 +202,8 @@ def _forget(config: ConfigSpec) -> None:
 
 def _delete(host: ModelHost, actor: User | None, *, action: str) -> None:
     before = state_of(host)
-    for model in host.models.select_related("endpoint__active", "endpoint__pending", "endpoint__latest"):
-        endpoints.remove_endpoint(model.endpoint, action="delete_endpoint", actor=actor)
+    models = host.models.select_related("endpoint__active", "endpoint__pending", "endpoint__latest")
+    endpoints.remove_endpoints([model.endpoint for model in models], action="delete_endpoint", actor=actor)
     _forget(host.config)
     _report(action, host, actor, before=before, after=None)
     host.delete()

@@ -146,7 +146,7 @@ def _is_taken(name: str) -> bool:
 def _remove(row: FoundationModel) -> None:
     try:
         with transaction.atomic():
-            commands.remove_endpoint(row.endpoint, action="forget_foundation_model", actor=None)
+            commands.remove_endpoints([row.endpoint], action="forget_foundation_model", actor=None)
     except ConcurrentChange:
         return  # the next check tries again
 

@@ -55,7 +55,9 @@ NO_COMMANDS: set[object] = {
     tokens.own,
     tokens.managed,
     tokens.managed_one,
-    commands.remove_endpoint,  # part of commands that delete
+    commands.refuse_while_updating,  # parts of commands
+    commands.submit_admitted,
+    commands.remove_endpoints,
     hosts.check_now,  # only makes the worker's next check earlier
     hosts.state_of,
     vault.store,  # parts of commands of endpoints; rewrap changes no value
