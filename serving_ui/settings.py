@@ -5,7 +5,6 @@ An invalid value aborts the start with a message.
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 from pathlib import Path
@@ -293,11 +292,10 @@ RAY_ADDRESS = env.url(
     "RAY_ADDRESS",
     about="Ray cluster that runs models of your own: the address of its dashboard, for example `http://ray-head:8265`.",
 )
-RAY_TOKEN = env.text("RAY_TOKEN", about="Token of the Ray cluster, if it has `RAY_AUTH_MODE=token`.")
-if RAY_TOKEN and not re.fullmatch(r"[!-~]+", RAY_TOKEN):
-    raise env.EnvError(
-        "SERVING_UI_RAY_TOKEN has a character that cannot be sent in a header. Use the output of `ray get-auth-token`."
-    )
+RAY_TOKEN = env.token(
+    "RAY_TOKEN",
+    about="Token of the Ray cluster, if it has `RAY_AUTH_MODE=token`: the output of `ray get-auth-token`.",
+)
 RAY_PROXIES = env.url_list(
     "RAY_PROXIES",
     shown="as the cluster reports them",
@@ -362,7 +360,7 @@ MLFLOW_TRACKING_URI = env.url(
     with_path=True,
     about="MLflow server whose registered models can be served, for example `http://mlflow:5000`.",
 )
-MLFLOW_TRACKING_TOKEN = env.text(
+MLFLOW_TRACKING_TOKEN = env.token(
     "MLFLOW_TRACKING_TOKEN", about="Bearer token for that server. It is not sent to the cluster."
 )
 

@@ -62,6 +62,16 @@ def text(name: str, default: str = "", **note: Unpack[Note]) -> str:
     return (_content(name, file) if file else value) or default
 
 
+def token(name: str, **note: Unpack[Note]) -> str:
+    """A token that is sent in a header; empty if it is not set."""
+    value = text(name, **note)
+    if value and not re.fullmatch(r"[!-~]+", value):
+        raise EnvError(
+            f"{PREFIX}{name} has a character that cannot be sent in a header. Use letters, digits and ASCII punctuation."
+        )
+    return value
+
+
 def _describe(name: str, default: str, note: Note) -> None:
     if about := note.get("about"):
         _described[name] = Setting(name, note.get("shown", default), about)

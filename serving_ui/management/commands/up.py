@@ -15,7 +15,7 @@ from django.http.request import validate_host
 from serving_ui.bootstrap.errors import StartError
 from serving_ui.management import data_folder, prepare
 from serving_ui.management.up_process import become_supervisor
-from serving_ui.processes import ray_cluster
+from serving_ui.processes import local_models, ray_cluster
 from serving_ui.processes.ray_cluster import RayCluster
 from serving_ui.server import address, ports
 from serving_ui.server.address import ListenAddress
@@ -31,29 +31,37 @@ class Command(BaseCommand):
             "--ray", action="store_true", help="also start a Ray cluster, which runs models of your own"
         )
 
+        parser.add_argument(
+            "--local-model", action="store_true", help="also start a small language model, which needs no key"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         listen_address = ListenAddress(host=options["host"], port=options["port"])
         signal.signal(
             signal.SIGTERM, signal.default_int_handler
         )  # until the supervisor installs its own handler
         try:
-            self._run(listen_address, with_ray=options["ray"])
+            self._run(listen_address, with_ray=options["ray"], with_models=options["local_model"])
         except KeyboardInterrupt:
             return
 
-    def _run(self, listen_address: ListenAddress, *, with_ray: bool) -> None:
+    def _run(self, listen_address: ListenAddress, *, with_ray: bool, with_models: bool) -> None:
         """Prepare the data folder, then become the supervisor of all processes."""
         folder = str(settings.DATA)
         lock = data_folder.claim(folder)
         ports.check_free(listen_address)
         ray = _prepare_ray() if with_ray else None
+        models = local_models.prepare(str(settings.BASE_DIR), folder) if with_models else []
         prepare.prepare_all()
+        if models:
+            prepare.register_local_models(models)
         become_supervisor(
             listen_address,
             root=str(settings.BASE_DIR),
             data_folder=folder,
             lock=lock,
             ray=ray,
+            local_models=models,
             sockets=ports.open_all(listen_address),
             ready_text=_ready_text(listen_address),
         )
