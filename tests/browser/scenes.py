@@ -15,9 +15,11 @@ from serving_ui.pages.views.secrets import KEYS
 from tests.browser import steps
 from tests.browser.form_client import FormClient
 from tests.support.sandbox import SandboxServer, running_sandbox
+from tests.support.waiting import wait_until
 
 READY, UPDATING, FAILED = "gallery-of-pages", "gallery-updating", "gallery-failed"
 REVOKED, TAKEOVER = "gallery-revoked", "gallery-left"
+FOUNDATION = "system-gallery-sandbox-chat"
 LONG = "a-very-long-name-of-an-endpoint-that-takes-all-of-what-it-may-1"
 
 
@@ -97,6 +99,13 @@ SCENES = [
     Scene("delete", f"{_AT}/delete"),
     Scene("edit", f"{_AT}/edit"),
     Scene("query", f"{_AT}/query", act=_answered),
+    Scene("foundation-models", "/ml/foundation-models"),
+    Scene("foundation-model", f"/ml/endpoints/{FOUNDATION}"),
+    Scene("model-hosts", "/ml/model-hosts", who="admin"),
+    Scene("model-host-add", "/ml/model-hosts/add", who="admin"),
+    Scene("model-host-provider", "/ml/model-hosts/add?kind=provider&provider=openai", who="admin"),
+    Scene("model-host-edit", "/ml/model-hosts/gallery/edit", who="admin"),
+    Scene("model-host-delete", "/ml/model-hosts/gallery/delete", who="admin"),
     Scene("secrets", "/ml/secrets"),
     Scene("secrets-empty", "/ml/secrets", who="newcomer"),
     Scene("secret-delete", "/ml/secrets/gallery/delete?key=openai"),
@@ -148,7 +157,18 @@ def scene_objects(owner: FormClient, newcomer: FormClient, *, admin_token: str) 
         owner.wait_for_state(FAILED, "Not ready (Update failed)")
         _create_revoked_endpoint(owner, upstream)
         _create_takeover_endpoint(owner, upstream, admin_token)
+        _create_model_host(owner, upstream, admin_token)
         yield
+
+
+def _create_model_host(owner: FormClient, upstream: SandboxServer, admin_token: str) -> None:
+    """A model host, whose models are foundation models."""
+    body = {"name": "gallery", "base_url": upstream.base}
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    made = requests.post(f"{owner.url}/api/2.0/model-hosts", json=body, headers=headers, timeout=60)
+    assert made.status_code == 200, made.text
+    wait_until(lambda: FOUNDATION in owner.get("/ml/endpoints"), what="the models of the host")
+    owner.wait_for_state(FOUNDATION, "Ready")
 
 
 def _create_revoked_endpoint(owner: FormClient, upstream: SandboxServer) -> None:

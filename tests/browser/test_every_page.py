@@ -30,12 +30,19 @@ by_name = pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in 
 
 @pytest.fixture(scope="module")
 def people(product: Product, owner: FormClient) -> Iterator[dict[str, Any]]:
-    """The cookies of the owner of all that is shown, of a newcomer without endpoints, and of a stranger without a session."""
+    """The cookies of the owner of all that is shown, of a newcomer without endpoints, of an admin, and of a stranger without a session."""
     newcomer = FormClient(product.url, product.command("sign_in_link", "newcomer@example.com"))
     link = product.command("sign_in_link", "newcomer@example.com").removeprefix("/welcome/")
     admin_token = product.command("create_token", "root@example.com", "--admin")
+    admin = FormClient(product.url, product.command("sign_in_link", "root@example.com"))
     with scenes.scene_objects(owner, newcomer, admin_token=admin_token):
-        yield {"owner": owner.cookies, "newcomer": newcomer.cookies, "stranger": [], "link": link}
+        yield {
+            "owner": owner.cookies,
+            "newcomer": newcomer.cookies,
+            "admin": admin.cookies,
+            "stranger": [],
+            "link": link,
+        }
 
 
 @pytest.fixture

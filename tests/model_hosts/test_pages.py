@@ -103,7 +103,7 @@ def test_500_models_make_the_list_need_no_more_queries(online: ModelHost, browse
             connection,
         ) as queries:
             page = Page(client.get(LIST))
-        assert len(cards(page)) <= 24
+        assert len(cards(page)) <= 12
         return len(queries)
 
     clients = (browser, signed_in(admin))

@@ -16,7 +16,7 @@ from serving_ui.pages.http import PageRequest, see_other
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import listing, models
 
-CARDS = 24
+CARDS = 12
 """Foundation models that the list shows as cards; the page of all models has the others."""
 
 
