@@ -15,10 +15,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from serving_ui.bootstrap import install
-from serving_ui.processes import ray_cluster
+from serving_ui.processes import local_models, ray_cluster
 from tests.architecture.sources import ROOT
 
-LOCKS = ("requirements.lock", "tests/requirements.lock", ray_cluster.LOCK, "tests/engines/requirements.lock")
+LOCKS = (
+    "requirements.lock",
+    "tests/requirements.lock",
+    ray_cluster.LOCK,
+    local_models.LOCK,
+    "tests/engines/requirements.lock",
+)
 PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME, TEST = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]

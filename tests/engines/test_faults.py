@@ -19,7 +19,7 @@ from tests.engines.load import Load
 from tests.support.listening import listening_beyond_loopback, listening_ports
 from tests.support.waiting import command_line, wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.faults, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.faults, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 TWO: Compute = replace(SMALL, min_replicas=2, max_replicas=2)
 REPLICA, CONTROLLER = "ray::ServeReplica", "ray::ServeController"
 

@@ -12,7 +12,7 @@ import requests
 from tests.support.product import Product
 from tests.support.waiting import command_line, wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 ENDPOINT = "system-local-smollm2"
 PROGRAM = "serving_ui.local_model.server"
 QUESTIONS = {

@@ -16,7 +16,7 @@ from tests.engines.cluster import Cluster
 from tests.support.product import Product
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 MODELS = ("Versioned", "Slow", "Broken")
 
 

@@ -14,11 +14,10 @@ from serving_ui.catalogue.tasks import Task
 from tests.engines.cluster import Cluster, language_model, own
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 CAPITAL = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
 
 
-@pytest.mark.smoke
 def test_a_language_model_is_deployed_queried_and_removed(cluster: Cluster):
     application = language_model("chat")
     cluster.deploy(application)

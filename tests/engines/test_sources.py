@@ -17,7 +17,7 @@ from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.catalogue.tasks import Task
 from tests.engines.cluster import SMALL, Cluster, language_model
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 REGISTER = """
 import sys, mlflow, pandas, sklearn.linear_model
 mlflow.set_tracking_uri(sys.argv[1])

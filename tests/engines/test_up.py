@@ -14,7 +14,7 @@ from tests.support.listening import listening_beyond_loopback
 from tests.support.product import Product
 from tests.support.waiting import command_line, descendants, is_alive, wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 CLUSTER = "ray_serve.local_cluster"
 
 

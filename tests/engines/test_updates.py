@@ -15,7 +15,7 @@ from tests.engines.cluster import SMALL, Cluster, own
 from tests.engines.load import Load
 from tests.support.waiting import command_line, pass_time, wait_until
 
-pytestmark = [pytest.mark.engines, pytest.mark.slow]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 GONE_SECONDS = 5.0
 MOMENTS = (0.0, 0.1, 0.4, 0.9, 1.3, 1.8, 2.2, 2.9, 3.4, 4.1)
 
