@@ -34,18 +34,6 @@ class MLflowRegistry:
         """Host and port, as the egress policy lists them."""
         return urlsplit(uri).netloc
 
-    def search(self, text: str, *, limit: int) -> dict[str, tuple[str, ...]]:
-        """The newest versions of the models whose name contains the text, by name. Raises RegistryUnavailable."""
-        pattern = text.strip().replace("'", "").replace("%", "")
-        query = {"max_results": str(limit), **({"filter": f"name ILIKE '%{pattern}%'"} if pattern else {})}
-        _status, answer = self._get(f"/registered-models/search?{urlencode(query, quote_via=quote)}")
-        models = answer.get("registered_models", [])
-        found: dict[str, tuple[str, ...]] = {}
-        for model in models if isinstance(models, list) else []:
-            if isinstance(model, Mapping) and isinstance(name := model.get("name"), str):
-                found[name] = _versions(model.get("latest_versions"))
-        return {name: versions for name, versions in list(found.items())[:limit] if versions}
-
     def has_version(self, name: str, version: str) -> bool:
         """Whether there is such a version, and it is ready. Raises RegistryUnavailable."""
         query = urlencode({"name": name, "version": version}, quote_via=quote)
@@ -80,13 +68,3 @@ class MLflowRegistry:
                 "The MLflow registry did not answer with JSON. Ask an admin to check its address."
             )
         return status, answer
-
-
-def _versions(listed: Any) -> tuple[str, ...]:
-    """The versions that are ready, the newest first."""
-    found = [
-        str(each["version"])
-        for each in (listed if isinstance(listed, list) else [])
-        if isinstance(each, Mapping) and "version" in each and each.get("status", "READY") == "READY"
-    ]
-    return tuple(sorted(found, key=lambda text: (len(text), text), reverse=True))

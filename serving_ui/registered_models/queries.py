@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -13,17 +11,6 @@ from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.lib.refusal import NotFound, Refusal
 from serving_ui.registered_models.models import RegisteredModel
-
-MAX_FOUND = 50
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model with its versions, the newest first."""
-
-    name: str
-    versions: tuple[str, ...]
-    is_of_mlflow: bool
 
 
 def source_of(entity_name: str, entity_version: str) -> ModelSource:
@@ -39,18 +26,6 @@ def source_of(entity_name: str, entity_version: str) -> ModelSource:
         except RegistryUnavailable as problem:
             raise Refusal(str(problem), code="TEMPORARILY_UNAVAILABLE", status=503) from None
     raise _not_found(entity_name, entity_version)
-
-
-def search(text: str) -> list[ModelChoice]:
-    """The models whose name contains the text, at most MAX_FOUND. Raises RegistryUnavailable."""
-    versions: dict[str, list[str]] = {}
-    for name, version in _rows(text).values_list("name", "version"):
-        versions.setdefault(name, []).append(version)
-    found = [ModelChoice(name, tuple(each), False) for name, each in versions.items()]
-    registry = mlflow()
-    others = registry.search(text, limit=MAX_FOUND) if registry else {}
-    found += [ModelChoice(name, each, True) for name, each in others.items() if name not in versions]
-    return found[:MAX_FOUND]
 
 
 def all_versions() -> QuerySet[RegisteredModel]:
@@ -73,10 +48,6 @@ def mlflow() -> MLflowRegistry | None:
     listed = (*settings.EGRESS_LISTED, MLflowRegistry.host_of(settings.MLFLOW_TRACKING_URI))
     policy = EgressPolicy(listed=tuple(listed), loopback=settings.EGRESS_LOOPBACK)
     return MLflowRegistry(settings.MLFLOW_TRACKING_URI, token=settings.MLFLOW_TRACKING_TOKEN, policy=policy)
-
-
-def _rows(text: str) -> QuerySet[RegisteredModel]:
-    return RegisteredModel.objects.filter(name__icontains=text.strip()).order_by("name", "-created_at", "-pk")
 
 
 def _not_found(name: str, version: str) -> NotFound:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from serving_ui.backends.mlflow_registry import RegistryUnavailable
 from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.catalogue.tasks import Task
 from serving_ui.lib.refusal import NotFound, Refusal
@@ -86,10 +85,7 @@ def test_a_field_that_is_wrong_is_named(as_admin: Caller, changes: dict[str, Any
 def test_models_of_mlflow_are_found_beside_those_registered_here(as_admin: Caller, registry: Registry):
     registry.versions = {"iris": ["1", "2", "10"], "smollm2": ["1"]}
     as_admin.request("POST", B, SMOLLM)
-    found = {each.name: each for each in queries.search("")}
-    assert (found["iris"].versions, found["iris"].is_of_mlflow) == (("10", "2", "1"), True)
-    assert not found["smollm2"].is_of_mlflow
-    assert [each.name for each in queries.search("IRI")] == ["iris"]
+    assert queries.source_of("smollm2", "1").kind is SourceKind.LLAMA_CPP
     source = queries.source_of("iris", "2")
     assert source == ModelSource(SourceKind.MLFLOW, "models:/iris/2", tracking_uri=registry.url)
     assert set(registry.tokens) == {"Bearer a-token"}
@@ -101,16 +97,6 @@ def test_a_version_that_mlflow_does_not_have_is_named(registry: Registry):
     registry.versions = {"iris": ["1"]}
     with pytest.raises(NotFound, match="no model iris version 9"):
         queries.source_of("iris", "9")
-
-
-def test_a_search_text_is_no_filter_of_its_own(registry: Registry):
-    registry.versions = {"iris": ["1"]}
-    assert queries.search("' OR name LIKE '%") == []
-
-
-def test_of_ten_thousand_models_some_are_shown(registry: Registry):
-    registry.versions = {f"model-{number}": ["1"] for number in range(10_000)}
-    assert len(queries.search("")) == queries.MAX_FOUND
 
 
 @pytest.mark.parametrize(
@@ -128,22 +114,12 @@ def test_of_ten_thousand_models_some_are_shown(registry: Registry):
 )
 def test_a_registry_that_misbehaves_is_told_in_a_sentence(registry: Registry, answer: tuple[int, bytes]):
     registry.answer = answer
-    with pytest.raises(RegistryUnavailable, match="MLflow registry"):
-        queries.search("")
     with pytest.raises(Refusal, match="MLflow registry") as refused:
         queries.source_of("iris", "1")
     assert refused.value.status == 503
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"registered_models": 5}', b'{"registered_models": [5, {"name": 5}, {"latest_versions": []}]}']
-)
-def test_a_registry_with_another_shape_has_no_models(registry: Registry, body: bytes):
-    registry.answer = (200, body)
-    assert queries.search("") == []
-
-
 def test_a_registry_that_is_gone_is_told_in_a_sentence(settings: Any):
     settings.MLFLOW_TRACKING_URI, settings.EGRESS_LOOPBACK = f"http://127.0.0.1:{free_port()}", True
-    with pytest.raises(RegistryUnavailable, match="cannot be reached"):
-        queries.search("")
+    with pytest.raises(Refusal, match="cannot be reached"):
+        queries.source_of("iris", "1")

@@ -27,15 +27,7 @@ class Registry:
             if version not in self.versions.get(name, []):
                 return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version not found"}
             return 200, {"model_version": _version(name, version)}
-        pattern = query.get("filter", ["%%"])[0].split("%")[1].lower()
-        names = [name for name in self.versions if pattern in name.lower()]
-        limit = int(query["max_results"][0])
-        return 200, {
-            "registered_models": [
-                {"name": name, "latest_versions": [_version(name, each) for each in self.versions[name]]}
-                for name in names[:limit]
-            ]
-        }
+        return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": "No such path"}
 
 
 def _version(name: str, version: str) -> dict[str, str]:

@@ -260,4 +260,5 @@ def stored_secrets(version: ConfigVersion | None) -> dict[str, dict[str, Secret]
             if isinstance(value, Secret) and value.kind == "stored"
         }
         for origin, entity in enumerate(version.config.served_entities)
+        if entity.external_model
     }

@@ -94,9 +94,9 @@ def edit_fields(request: PageRequest, name: str) -> HttpResponse:
 def _opened_on(endpoint: Endpoint) -> ConfigVersion | None:
     """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one.
 
-    None for a foundation model: its config is no part of the form.
+    None for foundation models and own models, whose config is no part of the form.
     """
-    if endpoint.kind == Kind.FOUNDATION_MODEL:
+    if endpoint.kind in (Kind.FOUNDATION_MODEL, Kind.OWN_MODEL):
         return None
     failed = endpoint.config_update == Update.UPDATE_FAILED
     return (endpoint.latest if failed else endpoint.active) or endpoint.latest
