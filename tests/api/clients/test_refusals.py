@@ -108,7 +108,7 @@ WRONG_ENDPOINTS: dict[str, tuple[dict[str, Any], str]] = {
     "long name": ({"name": "a" * 64}, "name"),
     "letters of a name": ({"name": "a b/c"}, "name"),
     "reserved name": ({"name": "databricks-chat"}, "name"),
-    "no config": ({"config": None}, "config"),
+    "config without entities": ({"config": {"traffic_config": {"routes": []}}}, "config"),
     "route optimized": ({"route_optimized": True}, "route_optimized"),
     "tag without key": ({"tags": [{"value": "x"}]}, "tags"),
     "tag twice": ({"tags": [{"key": "a"}, {"key": "a"}]}, "tags"),
