@@ -50,6 +50,8 @@ def create_host(*, spec: HostSpec, actor: User, now: datetime) -> ModelHost:
     except IntegrityError:
         if not ModelHost.objects.filter(name=spec.name).exists():
             raise
+        if not ModelHost.objects.filter(name=spec.name).exists():
+            raise
         raise AlreadyExists(
             _("A model host named %(name)s exists already. Choose another name.") % {"name": spec.name},
             field="name",

@@ -27,6 +27,8 @@ def register(*, new: NewModelVersion, actor: User, now: datetime) -> RegisteredM
                 **values, version=version, task=new.task or "", creator=actor, created_at=now
             )
     except IntegrityError:
+        if not RegisteredModel.objects.filter(name=new.name, version=version).exists():
+            raise
         raise AlreadyExists(
             _("%(name)s has a version %(version)s already. A version never changes; register another one.")
             % {"name": new.name, "version": version}

@@ -145,12 +145,15 @@ def test_telemetry_is_refused_but_its_removal_is_accepted(api: Caller):
     assert "/metrics" in refused.body["message"]
 
 
-def test_provisioned_throughput_is_refused_with_a_message(api: Caller):
-    assert api.request("POST", "/serving-endpoints/pt", {"name": "x"}).error == (400, "BAD_REQUEST")
-    assert api.request("PUT", "/serving-endpoints/pt/chat/config", {"config": {}}).error == (
-        400,
-        "BAD_REQUEST",
-    )
+def test_provisioned_throughput_needs_a_config_with_model_units(api: Caller, chat: Endpoint):
+    external = {"config": openai_body()["config"]}
+    for method, path, body in (
+        ("POST", "/serving-endpoints/pt", {"name": "x"}),
+        ("POST", "/serving-endpoints/pt", {"name": "x", **external}),
+        ("PUT", "/serving-endpoints/pt/chat/config", {"config": {}}),
+        ("PUT", "/serving-endpoints/pt/chat/config", external),
+    ):
+        assert api.request(method, path, body).error == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_a_stranger_cannot_change_governance(as_stranger: Caller):

@@ -50,11 +50,14 @@ def known(as_admin: Caller, admin: User) -> dict[str, str]:
     token = as_admin.request_json("POST", "/token/create", {"comment": "known"})
     model = {"name": "known", "kind": "deployment", "location": "team.models:Known"}
     as_admin.request_json("POST", "/registered-models", model)
+    host = {"name": "known", "base_url": "http://127.0.0.1:9/v1"}
+    as_admin.request_json("POST", "/model-hosts", host)
     return {
         "name": "known",
         "served_model_name": "known-entity",
         "model_name": "known",
         "model_version": "1",
+        "host": "known",
         "scope": "known",
         "key": "known",
         "principal": "users",

@@ -18,9 +18,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SCIM = "/preview/scim/v2"
 USER = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "new@example.com"}
 GROUP = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "new"}
+MODEL = {"name": "new", "kind": "deployment", "location": "team.models:New"}
+HOST = {"name": "new", "base_url": "http://127.0.0.1:9/v1"}
 CREATES = {
     "endpoints_endpoint": ("/serving-endpoints", openai_body()),
     "endpoints_configversion": ("/serving-endpoints", openai_body()),
+    "registered_models_registeredmodel": ("/registered-models", MODEL),
+    "model_hosts_modelhost": ("/model-hosts", HOST),
     "vault_scope": ("/secrets/scopes/create", {"scope": "new"}),
     "accounts_user": (f"{SCIM}/Users", USER),
     "accounts_group": (f"{SCIM}/Groups", GROUP),
@@ -71,5 +75,7 @@ def test_all_places_that_catch_integrity_errors_are_tested_here():
         "accounts/directory.py",
         "api/idempotency.py",
         "endpoints/commands.py",
+        "model_hosts/commands.py",
+        "registered_models/commands.py",
         "vault/commands.py",
     }

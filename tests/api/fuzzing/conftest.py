@@ -65,6 +65,11 @@ class Server:
             self.request("POST", "/secrets/acls/put", acl)
         if not self._exists("/serving-endpoints/known"):
             self.known["endpoint"] = self.request("POST", "/serving-endpoints", ENDPOINT).json()["id"]
+        if not self._exists("/registered-models/known/versions/1"):
+            model = {"name": "known", "version": "1", "kind": "deployment", "location": "team.models:Known"}
+            self.request("POST", "/registered-models", model)
+        if not self._exists("/model-hosts/known"):
+            self.request("POST", "/model-hosts", {"name": "known", "base_url": "http://127.0.0.1:9/v1"})
         if not self._exists(f"/token-management/tokens/{self.known.get('token', '-')}"):
             made = self.request("POST", "/token/create", {"comment": "known"}).json()
             self.known["token"] = made["token_info"]["token_id"]

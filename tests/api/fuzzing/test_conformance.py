@@ -94,6 +94,7 @@ def use_existing_names(case: Case, server: Server) -> None:
         "served_model_name": "known-entity",
         "model_name": "known",
         "model_version": "1",
+        "host": "known",
         "id": known_id(case.operation.path, server),
         "scope": "known-scope",
         "key": "known-key",
