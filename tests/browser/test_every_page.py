@@ -70,7 +70,7 @@ def test_the_first_load_is_smaller_than_100_kb(scene: Scene, page_of: Any, addre
     wire.send("Network.enable")
     wire.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
     page.goto(address, wait_until="load")
-    assert 0 < sum(loaded) < MOST_BYTES
+    assert 0 < sum(loaded) < MOST_BYTES, sorted(loaded)
 
 
 @by_name
