@@ -26,6 +26,8 @@ CHECKED_AFTER: dict[str, str | None] = {
     "revisions": None,  # its first migration came later
     "usage": "0001_initial",
     "vault": "0002_scope_grants",
+    "registered_models": None,
+    "model_hosts": None,
 }
 _SAMPLE_VALUES: dict[type[models.Field[Any, Any]], object] = {
     models.DateTimeField: datetime(2026, 1, 1, tzinfo=UTC),
