@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from serving_ui.backends.protocol import Observation, Progress
-from serving_ui.backends.ray_serve.application import Application
+from serving_ui.backends.ray_serve.application import PREFIX, Application
 from serving_ui.backends.ray_serve.client import RayServe, RayUnavailable
 from serving_ui.catalogue.compute import Compute
 from serving_ui.catalogue.model_source import ModelSource, SourceKind
@@ -60,6 +60,12 @@ class Cluster:
         """Start it, also again once it has ended, as the supervisor of `up` does."""
         command = self.plan.program().command
         self.program = self._stack.enter_context(running_program(command, cwd=self._folder, env=self._env))
+
+    def replicas(self, application: Application) -> list[int]:
+        """Its processes, named `ray::ServeReplica:serving-ui.x:Model`, or `ray::x:Model.method()` while they run a method."""
+        words = f"{application.name.removeprefix(PREFIX)}:Model"
+        titles = {each: command_line(each) for each in self.program.descendants()}
+        return [each for each, title in titles.items() if title.startswith("ray::") and words in title]
 
     def kill(self, words: str) -> int:
         """SIGKILL to the only process with these words in its command line; returns its former id."""

@@ -21,11 +21,12 @@ _PAUSE = threading.Event()  # never set
 
 @dataclass(frozen=True)
 class Sent:
-    """`version` is empty if there was no answer."""
+    """`version` is empty if there was no answer; `at` is when it was sent, on the monotonic clock."""
 
     expected: str
     version: str
     problem: str
+    at: float
     seconds: float
 
 
@@ -80,4 +81,4 @@ class Load:
             problem = "" if version else f"{reply.status_code} {reply.text[:200]}"
             break
         expected = str(target.source.engine_arguments["version"])
-        self.sent.append(Sent(expected, version, problem, time.monotonic() - began))
+        self.sent.append(Sent(expected, version, problem, began, time.monotonic() - began))

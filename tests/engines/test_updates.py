@@ -13,7 +13,7 @@ from serving_ui.backends.ray_serve.client import RayUnavailable
 from serving_ui.catalogue.compute import Compute
 from tests.engines.cluster import SMALL, Cluster, own
 from tests.engines.load import Load
-from tests.support.waiting import command_line, pass_time, wait_until
+from tests.support.waiting import pass_time, wait_until
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.xdist_group("engines")]
 GONE_SECONDS = 5.0
@@ -24,13 +24,8 @@ def serving(application: Application) -> Application:
     return replace(application, graceful_shutdown_seconds=SERVING_SHUTDOWN_SECONDS)
 
 
-def processes_of(cluster: Cluster, application: Application) -> list[str]:
-    lines = [command_line(each) for each in cluster.program.descendants()]
-    return [line for line in lines if f":{application.name}:" in line]
-
-
 def is_gone(cluster: Cluster, application: Application) -> bool:
-    return application.name not in cluster.status()["applications"] and not processes_of(cluster, application)
+    return application.name not in cluster.status()["applications"] and not cluster.replicas(application)
 
 
 def test_an_update_fails_no_request_and_every_answer_is_of_the_right_version(cluster: Cluster):
@@ -109,7 +104,7 @@ def test_a_model_starts_from_zero(cluster: Cluster):
     cluster.deploy(application)
     wait_until(lambda: cluster.ray.observe(application).is_scaled_to_zero, what="zero replicas")
     assert cluster.ray.observe(application).progress is Progress.READY  # and it was not started by that
-    wait_until(lambda: not processes_of(cluster, application), what="the end of the replica")
+    wait_until(lambda: not cluster.replicas(application), what="the end of the replica")
     reply = cluster.query(application, {})
     assert reply.json()["version"] == "1"
     assert reply.elapsed.total_seconds() < 6 + 3  # and the start of the process
