@@ -363,6 +363,19 @@ MLFLOW_TRACKING_URI = env.url(
 MLFLOW_TRACKING_TOKEN = env.token(
     "MLFLOW_TRACKING_TOKEN", about="Bearer token for that server. It is not sent to the cluster."
 )
+MLFLOW_TRACKING_USERNAME = env.text(
+    "MLFLOW_TRACKING_USERNAME",
+    about="User for that server, in place of a token. It is not sent to the cluster.",
+)
+MLFLOW_TRACKING_PASSWORD = env.text("MLFLOW_TRACKING_PASSWORD", about="Password of that user.")
+if MLFLOW_TRACKING_TOKEN and MLFLOW_TRACKING_USERNAME:
+    raise env.EnvError(
+        "SERVING_UI_MLFLOW_TRACKING_TOKEN and SERVING_UI_MLFLOW_TRACKING_USERNAME are both set. Leave one of them out."
+    )
+if bool(MLFLOW_TRACKING_USERNAME) != bool(MLFLOW_TRACKING_PASSWORD) or ":" in MLFLOW_TRACKING_USERNAME:
+    raise env.EnvError(
+        "SERVING_UI_MLFLOW_TRACKING_USERNAME and SERVING_UI_MLFLOW_TRACKING_PASSWORD are set together, and the user has no colon. Correct them."
+    )
 
 LOG_LEVELS = ("warning", "debug", "info", "error", "critical")
 LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS, about="debug, info, warning, error or critical.")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from serving_ui.catalogue.model_signature import Signature
 from serving_ui.catalogue.tasks import Task
 
 DEFAULT_CHUNK_SIZE = 100
@@ -29,7 +30,8 @@ class ModelSource:
 
     `task` is None for a model that answers any JSON, such as a pyfunc model of MLflow. `engine_arguments` are passed to the engine as
     they are. `packages` are requirements as pip reads them, which the model needs beside the engine. `tracking_uri` is the address of
-    the MLflow registry. `throughput_chunk_size` is how many tokens per second one replica is expected to write.
+    the MLflow registry. `throughput_chunk_size` is how many tokens per second one replica is expected to write. `signature` describes the
+    queries of a model of MLflow, if it is known; sources that differ in nothing else are equal.
     """
 
     kind: SourceKind
@@ -39,6 +41,7 @@ class ModelSource:
     packages: tuple[str, ...] = ()
     tracking_uri: str = ""
     throughput_chunk_size: int = DEFAULT_CHUNK_SIZE
+    signature: Signature = field(default_factory=dict, compare=False)
 
     def stored(self) -> dict[str, Any]:
         """The JSON for the database."""

@@ -54,7 +54,7 @@ def _running_part(endpoint: Endpoint, entity: ServedEntity, source: ModelSource)
     for earlier in active.config.served_entities if active else ():
         planned: dict[str, Any] = active.deployments[earlier.name] if active else {}
         if earlier.own == entity.own and ModelSource.load(planned["source"]) == source:
-            return planned
+            return {**planned, "source": source.stored()} if source.signature else planned
     return None
 
 

@@ -24,6 +24,7 @@ SMOLLM = {"name": "smollm2", "kind": "llama_cpp", "location": "/models/smollm2.g
 def registry(settings: Any) -> Iterator[Registry]:
     with running_registry() as running:
         settings.MLFLOW_TRACKING_URI, settings.MLFLOW_TRACKING_TOKEN = running.url, "a-token"
+        running.authorization = "Bearer a-token"
         settings.EGRESS_LOOPBACK = True
         yield running
 
@@ -88,7 +89,6 @@ def test_models_of_mlflow_are_found_beside_those_registered_here(as_admin: Calle
     assert queries.source_of("smollm2", "1").kind is SourceKind.LLAMA_CPP
     source = queries.source_of("iris", "2")
     assert source == ModelSource(SourceKind.MLFLOW, "models:/iris/2", tracking_uri=registry.url)
-    assert set(registry.tokens) == {"Bearer a-token"}
     info = as_admin.get("/serving-endpoints/get-model-optimization-info/iris/2")
     assert info == {"optimizable": False, "model_type": ""}
 
@@ -123,3 +123,67 @@ def test_a_registry_that_is_gone_is_told_in_a_sentence(settings: Any):
     settings.MLFLOW_TRACKING_URI, settings.EGRESS_LOOPBACK = f"http://127.0.0.1:{free_port()}", True
     with pytest.raises(Refusal, match="cannot be reached"):
         queries.source_of("iris", "1")
+
+
+MLMODEL = b"""
+flavors:
+  python_function: {loader_module: mlflow.sklearn, env: {conda: conda.yaml}}
+  sklearn: {pickled_model: model.pkl, code: null}
+signature:
+  inputs: '[{"type": "double", "name": "a", "required": true}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'
+  params: null
+"""
+SIGNATURE = {
+    "inputs": [{"type": "double", "name": "a", "required": True}],
+    "outputs": [{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}],
+}
+
+
+def test_flavours_and_signature_of_a_model_of_mlflow_are_shown(api: Caller, registry: Registry):
+    registry.versions, registry.mlmodel = {"iris": ["2"]}, MLMODEL
+    shown = api.get(f"{B}/iris/versions/2")
+    assert shown == {
+        "name": "iris",
+        "version": "2",
+        "kind": "mlflow",
+        "location": "models:/iris/2",
+        "description": "",
+        "creation_timestamp": 1_700_000_000_000,
+        "flavors": ["python_function", "sklearn"],
+        "signature": SIGNATURE,
+    }
+    assert queries.source_of("iris", "2").signature == SIGNATURE
+    assert api.request("GET", f"{B}/iris/versions/9").error == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize(
+    "mlmodel",
+    [
+        None,
+        b"",
+        b"[1, 2]",
+        b"a: [",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"flavors: " + b"x" * 300_000,
+        b'signature: {inputs: 7, outputs: "[7]", params: "{"}',
+        b"a: &a [x, x]\nb: &b [*a, *a]\nsignature: &c {inputs: *b, outputs: *c}",
+    ],
+)
+def test_a_model_whose_description_cannot_be_read_is_served_without(
+    api: Caller, registry: Registry, mlmodel: bytes | None
+):
+    registry.versions, registry.mlmodel = {"iris": ["2"]}, mlmodel
+    shown = api.get(f"{B}/iris/versions/2")
+    assert (shown["flavors"], "signature" in shown) == ([], False)
+
+
+def test_a_user_and_a_password_are_sent(settings: Any, registry: Registry):
+    registry.versions, registry.mlmodel = {"iris": ["2"]}, MLMODEL
+    registry.authorization = "Basic bWU6b3BlbiBzw6lzYW1l"  # me:open sésame
+    with pytest.raises(Refusal, match="refuses the token, or the user and password"):
+        queries.source_of("iris", "2")
+    settings.MLFLOW_TRACKING_TOKEN = ""
+    settings.MLFLOW_TRACKING_USERNAME, settings.MLFLOW_TRACKING_PASSWORD = "me", "open sésame"
+    assert queries.source_of("iris", "2").signature == SIGNATURE

@@ -19,7 +19,10 @@ class Registry:
     url: str = ""
     versions: dict[str, list[str]] = field(default_factory=dict)
     answer: tuple[int, bytes] | None = None
-    tokens: list[str] = field(default_factory=list)
+    mlmodel: bytes | None = None
+    """The file MLmodel of every version, which other answers do not replace."""
+    authorization: str = ""
+    """The header that every request must have, if it is set."""
 
     def respond(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         if path.endswith("/model-versions/get"):
@@ -30,8 +33,14 @@ class Registry:
         return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": "No such path"}
 
 
-def _version(name: str, version: str) -> dict[str, str]:
-    return {"name": name, "version": version, "status": "READY", "source": f"mlflow-artifacts:/{name}"}
+def _version(name: str, version: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": version,
+        "status": "READY",
+        "source": f"mlflow-artifacts:/{name}",
+        "creation_timestamp": 1_700_000_000_000,
+    }
 
 
 @contextmanager
@@ -42,8 +51,11 @@ def running_registry() -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            registry.tokens.append(self.headers.get("authorization", ""))
-            if registry.answer:
+            if registry.authorization not in ("", self.headers.get("authorization", "")):
+                status, content = 401, b"You are not authenticated."
+            elif registry.mlmodel is not None and parts.path == "/model-versions/get-artifact":
+                status, content = 200, registry.mlmodel
+            elif registry.answer:
                 status, content = registry.answer
             else:
                 status, body = registry.respond(parts.path, parse_qs(parts.query))

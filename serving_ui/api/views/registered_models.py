@@ -29,15 +29,24 @@ ONE = f"{ALL}/{{model_name}}/versions/{{model_version}}"
 class ModelVersion(TypedDict):
     name: str
     version: str
-    kind: Literal["llama_cpp", "vllm", "deployment"]
+    kind: Literal["mlflow", "llama_cpp", "vllm", "deployment"]
     location: str
     task: NotRequired[Annotated[Task, Field(description="Left out for a model that answers any JSON.")]]
-    engine_arguments: dict[str, Any]
-    packages: list[str]
-    throughput_chunk_size: int
+    engine_arguments: NotRequired[dict[str, Any]]
+    packages: NotRequired[list[str]]
+    throughput_chunk_size: NotRequired[int]
     description: str
     creation_timestamp: Milliseconds
     creator: NotRequired[str]
+    flavors: NotRequired[
+        Annotated[list[str], Field(description="Of a model of MLflow. Empty if the registry does not say.")]
+    ]
+    signature: NotRequired[
+        Annotated[
+            dict[str, list[dict[str, Any]]],
+            Field(description="Of a model of MLflow: its inputs, outputs and params as in the file MLmodel."),
+        ]
+    ]
 
 
 class ModelVersionList(NextPage):
@@ -89,9 +98,18 @@ def list_registered_models(request: ApiRequest) -> ModelVersionList:
     return {"model_versions": [_shown(row) for row in rows], **more}
 
 
-@router.get(ONE, summary=_("Get a version of a model"), refusals=(404,), is_addition=True)
+@router.get(
+    ONE,
+    summary=_("Get a version of a model"),
+    description=_(
+        "One that is registered here, else one of the MLflow registry, with flavors and signature."
+    ),
+    refusals=(404, 503),
+    is_addition=True,
+)
 def get_registered_model(request: ApiRequest, model_name: str, model_version: str) -> ModelVersion:
-    return _shown(queries.get(name=model_name, version=model_version))
+    row = queries.all_versions().filter(name=model_name, version=model_version).first()
+    return _shown(row) if row else _shown_of_mlflow(model_name, model_version)
 
 
 @router.delete(
@@ -139,4 +157,20 @@ def _shown(row: RegisteredModel) -> ModelVersion:
         shown["task"] = Task(row.task)
     if row.creator:
         shown["creator"] = row.creator.email
+    return shown
+
+
+def _shown_of_mlflow(name: str, version: str) -> ModelVersion:
+    found = queries.mlflow_version(name=name, version=version)
+    shown: ModelVersion = {
+        "name": name,
+        "version": version,
+        "kind": "mlflow",
+        "location": queries.mlflow_location(name, version),
+        "description": found.description,
+        "creation_timestamp": found.created_at,
+        "flavors": list(found.flavors),
+    }
+    if found.signature:
+        shown["signature"] = {name: [dict(each) for each in parts] for name, parts in found.signature.items()}
     return shown
