@@ -1,4 +1,4 @@
-"""Code samples that call this server: curl, the OpenAI client, the MLflow client, and formatted values.
+"""Code samples that call this server: curl, requests, the OpenAI, MLflow and Databricks clients, and formatted values.
 
 URL and token are arguments: a value, a placeholder or a shell variable.
 """
@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from serving_ui.catalogue import model_signature
+from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.catalogue.tasks import Task
 
 SAMPLE_BODIES: Mapping[Task, dict[str, Any]] = {
@@ -35,6 +37,17 @@ _OPENAI_CALLS = {
 _MAX_LINE = 72
 
 
+def sample_body(
+    task: Task | None, source: ModelSource | None = None, *, table: str = "dataframe_split"
+) -> dict[str, Any]:
+    """The body of a query. `source` is the own model of an endpoint without a task, and `table` the form of a table for it."""
+    if task:
+        return dict(SAMPLE_BODIES[task])
+    if source and source.kind == SourceKind.MLFLOW:
+        return model_signature.example_body(source.signature, table=table)
+    return {"inputs": [1.0, 2.0]}
+
+
 def curl(method: str, url: str, *, token: str, body: Mapping[str, Any] | None = None) -> str:
     """A shell command. `token` may be a shell variable; no access token is sent if it is empty."""
     lines = [f'curl {"" if method == "GET" else f"-X {method} "}"{url}"']
@@ -54,6 +67,23 @@ def openai_client(task: Task, *, endpoint: str, base: str, token: str) -> str:
     query = call(f"client.{function}", {name: as_python(value) for name, value in arguments.items()})
     client = call("OpenAI", {"base_url": as_python(f"{base}/serving-endpoints"), "api_key": as_python(token)})
     return f"from openai import OpenAI\n\nclient = {client}\n\nreply = {query}\nprint({shown})"
+
+
+def requests_client(url: str, *, body: Mapping[str, Any], token: str) -> str:
+    """A query with the library requests."""
+    headers = {"Authorization": f"Bearer {token}"}
+    made = call(
+        "requests.post", {"url": as_python(url), "headers": as_python(headers), "json": as_python(body)}
+    )
+    return f"import requests\n\nanswer = {made}\nanswer.raise_for_status()\nprint(answer.json())"
+
+
+def databricks_client(endpoint: str, *, body: Mapping[str, Any], base: str, token: str) -> str:
+    """A query with the Databricks SDK. The fields of `body` are parameters of its method, and not `dataframe_split`."""
+    client = call("WorkspaceClient", {"host": as_python(base), "token": as_python(token)})
+    arguments = {name: as_python(value) for name, value in {"name": endpoint, **body}.items()}
+    made = call("w.serving_endpoints.query", arguments)
+    return f"from databricks.sdk import WorkspaceClient\n\nw = {client}\nanswer = {made}\nprint(answer.predictions)"
 
 
 def mlflow_client(function: str, arguments: Mapping[str, str], *, base: str = "", token: str = "") -> str:

@@ -39,8 +39,10 @@ def parts(value: object) -> list[Part]:
     """The columns or tensors of a list; none if it is no such list."""
     if not isinstance(value, list) or len(value) > MAX_PARTS:
         return []
-    is_good = all(isinstance(each, dict) and isinstance(each.get("name", ""), str) for each in value)
-    return value if is_good else []
+    if not all(isinstance(each, dict) and isinstance(each.get("name", ""), str) for each in value):
+        return []
+    names = [each["name"] for each in value if "name" in each]
+    return value if len(names) == len(set(names)) else []
 
 
 def are_named(found: Sequence[Part]) -> bool:
@@ -77,11 +79,6 @@ def described(part: object, depth: int = 0) -> tuple[Schema, Any]:
     return _VALUES.get(kind, _ANYTHING) if isinstance(kind, str) else _ANYTHING
 
 
-def row_of_tensor(schema: Schema) -> Schema:
-    """The schema without the first dimension, which counts the rows."""
-    return schema["items"] if schema.get("type") == "array" else schema
-
-
 def _tensor(spec: object) -> tuple[Schema, Any]:
     spec = spec if isinstance(spec, Mapping) else {}
     shape, dtype = spec.get("shape"), str(spec.get("dtype", ""))
@@ -89,9 +86,7 @@ def _tensor(spec: object) -> tuple[Schema, Any]:
     schema, example = _VALUES.get(kind, _ANYTHING)
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
         return {"type": "array"}, [example]
-    sizes = [
-        size if isinstance(size, int) and size >= 0 else None for size in shape
-    ]  # None: any, written as -1
+    sizes = [size if type(size) is int and size >= 0 else None for size in shape]  # None: any, written as -1
     is_small = prod(size or 1 for size in sizes) <= _MAX_EXAMPLE
     for size in reversed(sizes):
         bounds = {} if size is None else {"minItems": size, "maxItems": size}
@@ -100,16 +95,16 @@ def _tensor(spec: object) -> tuple[Schema, Any]:
     return schema, example
 
 
-def example_body(signature: Signature, *, form: str = "dataframe_split") -> dict[str, Any]:
-    """The body of a query with one row: in the form of `form` if the model reads a table, else in `inputs`."""
+def example_body(signature: Signature, *, table: str = "dataframe_split") -> dict[str, Any]:
+    """A query with one row: in the form `table` (or `dataframe_records`) if the model reads a table, else in `inputs`."""
     inputs = signature.get("inputs") or []
     if not inputs:
         inputs = [{"name": "column_1", "type": "double"}, {"name": "column_2", "type": "double"}]
     values = [described(each)[1] for each in inputs]
     if is_table(inputs):
         names = [each["name"] for each in inputs]
-        if form == "dataframe_records":
-            return {form: [dict(zip(names, values, strict=True))]}
+        if table == "dataframe_records":
+            return {table: [dict(zip(names, values, strict=True))]}
         return {"dataframe_split": {"columns": names, "data": [values]}}
     if are_named(inputs):
         return {"inputs": {each["name"]: value for each, value in zip(inputs, values, strict=True)}}

@@ -58,6 +58,14 @@ def _running_part(endpoint: Endpoint, entity: ServedEntity, source: ModelSource)
     return None
 
 
+def source_of(version: ConfigVersion | None, entity: str = "") -> ModelSource | None:
+    """What a served entity was loaded from, or the first one; None for other kinds of models."""
+    if version is None or not version.deployments:
+        return None
+    name = entity or version.config.served_entities[0].name
+    return ModelSource.load(version.deployments[name]["source"])
+
+
 def applications(version: ConfigVersion, config: ConfigSpec) -> dict[str, Application]:
     """The applications of a version, by name of the served entity. `config` is the version's with secrets as plaintext."""
     is_serving = version.outcome == ConfigVersion.Outcome.ACTIVE or version.published_revision is not None

@@ -13,7 +13,8 @@ from serving_ui.api.views import inference, mlflow_gateway
 from serving_ui.api.views.endpoints import CONFIG, LIMITS, TAGS
 from serving_ui.api.views.inference import InferenceBody, NamedInferenceBody
 from serving_ui.catalogue import code_samples
-from serving_ui.catalogue.code_samples import OPENAI_PATHS, SAMPLE_BODIES, as_python, call
+from serving_ui.catalogue.code_samples import OPENAI_PATHS, as_python, call, sample_body
+from serving_ui.catalogue.model_source import ModelSource
 from serving_ui.catalogue.tasks import Task
 from serving_ui.catalogue.translatable import TranslatableText, _
 
@@ -31,6 +32,8 @@ class SampleEndpoint:
     name: str = "my-chat"
     id: str = ID
     task: str = Task.CHAT
+    source: ModelSource | None = None
+    """Of an own model."""
     config: Mapping[str, Any]
     tags: list[Any]
     rate_limits: list[Any]
@@ -89,16 +92,16 @@ def example_body(operation: Operation, endpoint: SampleEndpoint) -> Body | None:
         "update_config": dict(endpoint.config),
         "set_rate_limits": {"rate_limits": endpoint.rate_limits or LIMITS},
     }
+    task = Task(endpoint.task) if endpoint.task else None
     if operation.body is InferenceBody:
-        return dict(SAMPLE_BODIES[Task(endpoint.task)])
-    if operation.body is NamedInferenceBody and _matches_task(operation, endpoint):
-        return {"model": endpoint.name, **SAMPLE_BODIES[Task(endpoint.task)]}
+        return sample_body(task, endpoint.source, table="dataframe_records")
+    if operation.body is NamedInferenceBody and task and operation.path == _openai_path(task):
+        return {"model": endpoint.name, **sample_body(task)}
     return made.get(operation.name) or dict(operation.example)
 
 
-def _matches_task(operation: Operation, endpoint: SampleEndpoint) -> bool:
-    """Whether the OpenAI path is the one of the endpoint's task."""
-    return operation.path == f"/serving-endpoints{OPENAI_PATHS[Task(endpoint.task)]}"
+def _openai_path(task: Task) -> str:
+    return f"/serving-endpoints{OPENAI_PATHS[task]}"
 
 
 def address(operation: Operation, endpoint: SampleEndpoint) -> str:

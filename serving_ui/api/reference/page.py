@@ -14,6 +14,7 @@ from serving_ui.api.reference.code_samples import EXAMPLE, CodeSample, SampleEnd
 from serving_ui.api.reference.fields import Row, rows
 from serving_ui.catalogue.registry import offered
 from serving_ui.catalogue.secret import Secret
+from serving_ui.endpoints import own_models
 from serving_ui.endpoints.models import Endpoint
 
 TOP_OPERATIONS = ("create_endpoint", "query")
@@ -117,6 +118,7 @@ def sample_of(endpoint: Endpoint) -> SampleEndpoint:
         name=endpoint.name,
         id=endpoint.pk,
         task=version.config.task or "",
+        source=own_models.source_of(version),
         config=dict(_without_sole_traffic(named.public())),
         tags=endpoint.tags,
         rate_limits=endpoint.rate_limits,

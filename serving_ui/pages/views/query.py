@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from serving_ui.catalogue.tasks import Task
+from serving_ui.endpoints import own_models
 from serving_ui.endpoints.permissions import Action
 from serving_ui.lib.address import public_url
 from serving_ui.pages import relay
@@ -36,8 +37,9 @@ async def endpoint_query(request: PageRequest, name: str) -> HttpResponseBase:
 
 def _page(request: PageRequest, name: str, **reply_context: Any) -> HttpResponse:
     endpoint = get_endpoint(request, name, Action.QUERY)
-    task = Task(endpoint.task)
-    example = samples.request_body(task)
+    task = Task(endpoint.task) if endpoint.task else None
+    source = own_models.source_of(endpoint.shown_version)
+    example = samples.request_body(task, source)
     base = public_url(request)
     context = {
         "endpoint": endpoint,
@@ -46,7 +48,7 @@ def _page(request: PageRequest, name: str, **reply_context: Any) -> HttpResponse
         "task": task,
         "example": example,
         "typed": example,
-        "code_samples": samples.code_samples(name=endpoint.name, task=task, base=base),
+        "code_samples": samples.code_samples(name=endpoint.name, task=task, base=base, source=source),
         **reply_context,
     }
     return render(request, "endpoints/query.html", context)
