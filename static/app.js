@@ -30,11 +30,11 @@
   function prepare(dialog) {
     const confirm = dialog.querySelector("[data-dialog-confirm]");
     if (!confirm) return;
-    const current = document.querySelector("#entity [name=provider]")?.value;
+    const current = document.querySelector("#entity [name=provider]")?.dataset.choice;
     const radios = [...dialog.querySelectorAll(`[name=${confirm.dataset.dialogConfirm}]`)];
     radios.forEach((radio) => (radio.checked = radio.value === current));
-    const follow = () => (confirm.disabled = !radios.some((radio) => radio.checked));
-    radios.forEach((radio) => (radio.onchange = follow));
+    const follow = () => (confirm.disabled = !radios.some((radio) => radio.checked && radio.checkVisibility()));
+    dialog.onchange = follow;
     follow();
   }
 

@@ -97,6 +97,19 @@ class MLflowRegistry:
             return (), {}
         return parse_mlmodel(content)
 
+    def model_names(self, *, limit: int) -> list[str]:
+        """The first names, in the registry's order. Raises RegistryUnavailable."""
+        _status, answer = self._get(f"/registered-models/search?{urlencode({'max_results': limit})}")
+        return _texts(answer.get("registered_models"), "name")
+
+    def versions(self, name: str, *, limit: int) -> list[str]:
+        """The newest versions of a model that are ready, the newest first. Raises RegistryUnavailable."""
+        quotation = '"' if "'" in name else "'"
+        filters = {"filter": f"name={quotation}{name}{quotation}", "order_by": "version_number DESC"}
+        query = urlencode({**filters, "max_results": limit}, quote_via=quote)
+        _status, answer = self._get(f"/model-versions/search?{query}")
+        return _texts(answer.get("model_versions"), "version")
+
     def _get(self, path: str) -> tuple[int, Mapping[str, Any]]:
         status, content = self._fetch(f"{_API}{path}", max_bytes=MAX_BYTES)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -155,3 +168,13 @@ def _json(text: object) -> Any:
         return json_text.read(text.encode()) if isinstance(text, str) else None
     except json_text.JsonInvalid:
         return None
+
+
+def _texts(rows: object, name: str) -> list[str]:
+    """One field of each row, of those that have it and do not have another status than READY."""
+    found = rows if isinstance(rows, list) else []
+    return [
+        str(row[name])
+        for row in found
+        if isinstance(row, Mapping) and name in row and row.get("status", "READY") == "READY"
+    ]

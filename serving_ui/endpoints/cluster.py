@@ -192,6 +192,18 @@ def proxies() -> list[str]:
     return found or []
 
 
+def scaled_to_zero(version: ConfigVersion) -> frozenset[str]:
+    """The names of the served entities without a replica at the last check. One query, none for external models."""
+    if not version.deployments:
+        return frozenset()
+    known = _state().values_list("applications", flat=True).first() or {}
+    return frozenset(
+        name
+        for name, planned in version.deployments.items()
+        if known.get(planned["application"], {}).get("is_scaled_to_zero")
+    )
+
+
 def _state() -> QuerySet[ClusterState]:
     return ClusterState.objects.filter(pk=_ID)
 

@@ -46,8 +46,8 @@ NEVER_READ = {
     "/ml/secrets/keys/put",
 } | {
     f"/ml/endpoints/chat/{each}"
-    for each in ("edit/fields", "cancel", "retry", "stop", "start", "take-over", "permissions")
-}  # the first redirects, the others accept only POST
+    for each in ("logs", "edit/fields", "cancel", "retry", "stop", "start", "take-over", "permissions")
+}  # the first redirects, an endpoint of external models has no logs, the others accept only POST
 
 
 def all_rows() -> dict[str, list[Any]]:
@@ -82,6 +82,7 @@ def addresses(owner: User, admin: User, make_endpoint: Callable[..., Endpoint]) 
         "docs/": {"name": "secrets"},
         "permissions/": {"id": endpoint.pk},
         "ml/model-hosts": {"name": "gpu"},
+        "ml/models": {"name": "known", "version": "1"},
         "token": {"id": token.pk},
         "Users": {"id": owner.pk},
         "ServicePrincipals": {"id": program.pk},

@@ -106,6 +106,9 @@ SCENES = [
     Scene("model-host-provider", "/ml/model-hosts/add?kind=provider&provider=openai", who="admin"),
     Scene("model-host-edit", "/ml/model-hosts/gallery/edit", who="admin"),
     Scene("model-host-delete", "/ml/model-hosts/gallery/delete", who="admin"),
+    Scene("my-models", "/ml/models", who="admin"),
+    Scene("model-register", "/ml/models/register", who="admin"),
+    Scene("model-delete", "/ml/models/gallery/versions/1/delete", who="admin"),
     Scene("secrets", "/ml/secrets"),
     Scene("secrets-empty", "/ml/secrets", who="newcomer"),
     Scene("secret-delete", "/ml/secrets/gallery/delete?key=openai"),
@@ -162,9 +165,12 @@ def scene_objects(owner: FormClient, newcomer: FormClient, *, admin_token: str) 
 
 
 def _create_model_host(owner: FormClient, upstream: SandboxServer, admin_token: str) -> None:
-    """A model host, whose models are foundation models."""
+    """A model host, whose models are foundation models, and a model of one's own."""
     body = {"name": "gallery", "base_url": upstream.base}
     headers = {"Authorization": f"Bearer {admin_token}"}
+    model = {"name": "gallery", "kind": "deployment", "location": "team.models:Gallery"}
+    own = requests.post(f"{owner.url}/api/2.0/registered-models", json=model, headers=headers, timeout=60)
+    assert own.status_code == 200, own.text
     made = requests.post(f"{owner.url}/api/2.0/model-hosts", json=body, headers=headers, timeout=60)
     assert made.status_code == 200, made.text
     wait_until(lambda: FOUNDATION in owner.get("/ml/endpoints"), what="the models of the host")

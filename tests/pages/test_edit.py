@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 
 from serving_ui.accounts.models import User
-from serving_ui.catalogue.registered_model import NewModelVersion
 from serving_ui.catalogue.spec import Tag, parse_endpoint
 from serving_ui.endpoints import commands
 from serving_ui.endpoints.edits import EndpointChanges
@@ -14,7 +13,6 @@ from serving_ui.endpoints.granting import grant
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.endpoints.permissions import Level
 from serving_ui.lib import clock
-from serving_ui.registered_models.commands import register
 from serving_ui.vault import commands as vault
 from tests.pages.conftest import HTMX, settle, signed_in
 from tests.support.canary import CANARY
@@ -258,22 +256,3 @@ def test_an_endpoint_without_a_config_is_edited_and_gets_its_first(browser: Clie
     assert response.status_code == 303
     assert current().pending
     assert Page(browser.get("/ml/endpoints/chat")).state() == "Not ready (Updating)"
-
-
-def test_the_edit_form_of_an_own_model_changes_everything_but_its_config(
-    browser: Client, owner: User, admin: User, settings
-):
-    settings.RAY_ADDRESS = "http://127.0.0.1:9"
-    model = NewModelVersion.model_validate(
-        {"name": "iris", "kind": "deployment", "location": "team.models:Iris"}
-    )
-    register(new=model, actor=admin, now=clock.now())
-    body = {"name": "chat", "config": {"served_entities": [{"entity_name": "iris", "entity_version": "1"}]}}
-    commands.create_endpoint(spec=parse_endpoint(body), actor=owner, now=clock.now())
-    assert browser.get("/ml/endpoints/chat").status_code == 200
-    fields = opened(browser)
-    assert "provider" not in fields
-    assert browser.post(EDIT, fields | {"description": "Flowers"}).status_code == 303
-    assert (current().description, current().versions.count()) == ("Flowers", 1)
-    stale = browser.post(EDIT, fields | {"based_on": "1", "provider": "openai", "task": "llm/v1/chat"})
-    assert stale.status_code in (409, 422)

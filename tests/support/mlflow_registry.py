@@ -23,6 +23,8 @@ class Registry:
     """The file MLmodel of every version, which other answers do not replace."""
     authorization: str = ""
     """The header that every request must have, if it is set."""
+    paths: list[str] = field(default_factory=list)
+    """Of all requests."""
 
     def respond(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         if path.endswith("/model-versions/get"):
@@ -30,6 +32,13 @@ class Registry:
             if version not in self.versions.get(name, []):
                 return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version not found"}
             return 200, {"model_version": _version(name, version)}
+        if path.endswith("/registered-models/search"):
+            names = sorted(self.versions)[: int(query["max_results"][0])]
+            return 200, {"registered_models": [{"name": name} for name in names]}
+        if path.endswith("/model-versions/search"):
+            name = query["filter"][0].removeprefix("name='").removesuffix("'")
+            newest = sorted(self.versions.get(name, []), key=int, reverse=True)
+            return 200, {"model_versions": [_version(name, version) for version in newest]}
         return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": "No such path"}
 
 
@@ -51,6 +60,7 @@ def running_registry() -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
+            registry.paths.append(parts.path)
             if registry.authorization not in ("", self.headers.get("authorization", "")):
                 status, content = 401, b"You are not authenticated."
             elif registry.mlmodel is not None and parts.path == "/model-versions/get-artifact":

@@ -16,9 +16,10 @@ from serving_ui.catalogue.names import default_entity_name
 from serving_ui.catalogue.problems import Path, Problem, SpecErrors
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.translatable import TranslatableText
-from serving_ui.pages.forms import rate_limits, settings
-from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, MODEL, Draft, input_name
+from serving_ui.pages.forms import own_model, rate_limits, settings
+from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, Draft
 from serving_ui.pages.forms.entities import TRAFFIC
+from serving_ui.pages.forms.inputs import MODEL, input_name
 from serving_ui.pages.translation import translate
 from serving_ui.vault import drafts
 
@@ -98,6 +99,9 @@ def body_of(draft: Draft) -> ApiBody:
 
 def _add_entity(body: ApiBody, draft: Draft, index: int, *, is_open: bool) -> None:
     at: Path = ("served_entities", index)
+    if draft.provider is own_model.OWN:
+        _add_own_entity(body, draft, at, is_open=is_open)
+        return
     external = _external(draft)
     typed = draft.values.get("served_entity_name", "").strip()
     # An empty name is left out: the default comes from the model name, and a missing model is a problem of its own.
@@ -110,6 +114,18 @@ def _add_entity(body: ApiBody, draft: Draft, index: int, *, is_open: bool) -> No
             body.inputs[*at, "external_model", name] = name
     if draft.provider:
         _add_config(body, draft, draft.provider, external, (*at, "external_model"), is_open=is_open)
+
+
+def _add_own_entity(body: ApiBody, draft: Draft, at: Path, *, is_open: bool) -> None:
+    own, name = own_model.OWN, draft.values.get("served_entity_name", "").strip()
+    model = draft.values.get(input_name(own, MODEL), "").strip()
+    fields = own_model.api_fields(model, draft.config_values(own), draft.shown(own))
+    body.config["served_entities"].append({**({"name": name} if name else {}), **fields})
+    if not is_open:
+        body.inputs[at] = f"{TRAFFIC}-{at[-1]}"
+        return
+    body.inputs |= {(*at, each.name): input_name(own, each.name) for each in draft.shown(own)}
+    body.inputs |= {(*at, "name"): "served_entity_name", (*at, "entity_name"): input_name(own, MODEL)}
 
 
 def _external(draft: Draft) -> dict[str, Any]:
@@ -150,12 +166,19 @@ def _add_traffic(body: ApiBody, draft: Draft) -> None:
         return
     routes = []
     for index, (each, entity) in enumerate(zip(draft.each_entity(), entities, strict=True)):
-        name = entity.get("name") or default_entity_name(entity["external_model"].get("name", ""))
+        name = entity.get("name") or _default_name(entity)
         share = rate_limits.number_or_text(each.values.get(TRAFFIC, "").strip() or "0")
         routes.append({"served_entity_name": name, "traffic_percentage": share})
         body.inputs["traffic_config", "routes", index] = f"{TRAFFIC}-{index}"
     body.config["traffic_config"] = {"routes": routes}
     body.inputs["traffic_config",] = f"{TRAFFIC}-0"
+
+
+def _default_name(entity: dict[str, Any]) -> str:
+    """The name that the catalogue gives a served entity without one."""
+    if "entity_name" in entity:
+        return default_entity_name(f"{entity['entity_name']}-{entity.get('entity_version', '')}")
+    return default_entity_name(entity["external_model"].get("name", ""))
 
 
 def _take_secret(body: ApiBody, draft: Draft, name: str, path: Path, pasted: dict[Path, str]) -> None:

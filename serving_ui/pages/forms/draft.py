@@ -15,19 +15,19 @@ from serving_ui.accounts.models import User
 from serving_ui.catalogue.block_parser import PLAINTEXT_SUFFIX
 from serving_ui.catalogue.fields import ConfigField
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
+from serving_ui.catalogue.own_model import OwnModel
 from serving_ui.catalogue.provider import Provider
-from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.served_entity import ServedEntity
 from serving_ui.catalogue.tasks import Task
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
-from serving_ui.pages.forms import rate_limits, settings
+from serving_ui.pages.forms import own_model, rate_limits, settings
 from serving_ui.pages.forms.entities import ORIGIN, TRAFFIC, Entities
+from serving_ui.pages.forms.inputs import MODEL, input_name
 from serving_ui.vault import drafts
 
 ENCRYPTED_SUFFIX = "__kept"
 """Of the hidden input that carries a pasted key, encrypted, from one rendering of the form to the next."""
-MODEL = "external_model_name"
 PLAIN_INPUTS = (
     "name",
     "description",
@@ -44,17 +44,12 @@ TAG = re.compile(r"tags-(\d{1,4})-key")
 MAX_TAGS = 50
 
 
-def input_name(provider: Provider, name: str) -> str:
-    """The input name of a provider's field, prefixed with the provider, so that a key typed for one never fills another's field."""
-    return f"{provider.name}__{name}"
-
-
 @cache
 def secret_inputs() -> frozenset[str]:
     """The inputs of every provider's secrets."""
     return frozenset(
         input_name(provider, each.name)
-        for provider in PROVIDERS.values()
+        for provider in own_model.CHOICES.values()
         for each in provider.config.fields()
         if each.kind == "secret"
     )
@@ -65,7 +60,7 @@ def provider_inputs() -> tuple[str, ...]:
     """The inputs of all providers, in the order of the catalogue."""
     return tuple(
         input_name(provider, name)
-        for provider in PROVIDERS.values()
+        for provider in own_model.CHOICES.values()
         for name in ("task", MODEL, *(each.name for each in provider.config.fields()))
     )
 
@@ -168,7 +163,7 @@ class Draft:
 
     @property
     def provider(self) -> Provider | None:
-        return PROVIDERS.get(self.values.get("provider", ""))
+        return own_model.CHOICES.get(self.values.get("provider", ""))
 
     @property
     def task(self) -> Task:
@@ -200,23 +195,39 @@ class Draft:
         return name in secret_inputs() and "{{" not in self.values.get(name, "{{")
 
     def with_valid_task(self) -> Draft:
-        """Sets the provider's first task if the current one is not a task of the provider. Returns the draft itself."""
-        if self.provider and self.values.get("task") not in self.provider.tasks:
-            self.values["task"] = self.provider.tasks[0].value
+        """Sets the provider's first task if the current one is not a task of the provider; an own model has none to choose. Returns the draft
+        itself."""
+        tasks = self.provider.tasks if self.provider else ()
+        if tasks and self.values.get("task") not in tasks:
+            self.values["task"] = tasks[0].value
         return self
 
     def choose(self, name: str) -> None:
-        """Switches the provider and restores the task chosen for it earlier. Its other values were preserved by hidden inputs."""
-        chosen = PROVIDERS.get(name)
+        """Switches the provider, or to a model of one's own (`own-model:NAME`), and restores the task chosen for it earlier. Its other values were preserved by hidden inputs."""
+        name, _separator, model = name.partition(":")
+        chosen = own_model.CHOICES.get(name)
         if chosen is None:
             return
-        if self.provider:
+        if self.provider and self.provider.tasks:
             self.values[input_name(self.provider, "task")] = self.values["task"]
         self.values["provider"] = name
         earlier = self.values.pop(input_name(chosen, "task"), None)
         if earlier:
             self.values["task"] = earlier
+        if chosen is own_model.OWN:
+            own_model.choose(self.values, model)
         self.with_valid_task()
+
+    def choose_own(self, model: str, version: str) -> None:
+        """Switches to a version of a model of one's own; to its newest one if there is no such version."""
+        self.values[own_model.VERSION_INPUT] = version
+        self.values |= {"provider": own_model.OWN.name, own_model.MODEL_INPUT: model}
+        own_model.complete(self.values)
+
+    def complete_model(self) -> None:
+        """Sets what follows from the name of a model of one's own: its newest version, and how it is usually sized."""
+        if self.provider is own_model.OWN:
+            own_model.complete(self.values)
 
     def discard_key(self, name: str) -> None:
         """Discards a pasted key."""
@@ -233,6 +244,8 @@ def _entity_answers(version: ConfigVersion) -> list[dict[str, str]]:
 
 def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
     """The values of one entity of a stored config, by input name, without secret values."""
+    if entity.own_model:
+        return _own_answers(entity, entity.own_model, origin, share)
     model, provider = entity.external, entity.external.provider_entry
     values = {
         "provider": model.provider,
@@ -247,6 +260,18 @@ def _answers(entity: ServedEntity, origin: int, share: int) -> dict[str, str]:
         if isinstance(text, str):
             values[input_name(provider, name)] = text
     return values
+
+
+def _own_answers(entity: ServedEntity, model: OwnModel, origin: int, share: int) -> dict[str, str]:
+    own = own_model.OWN
+    return {
+        "provider": own.name,
+        "served_entity_name": "" if entity.name == entity.default_name else entity.name,
+        input_name(own, MODEL): model.entity_name,
+        ORIGIN: str(origin),
+        TRAFFIC: str(share),
+        **{input_name(own, name): value for name, value in own_model.form_values(model).items()},
+    }
 
 
 def stored_secrets(version: ConfigVersion | None) -> dict[str, dict[str, Secret]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -18,11 +19,15 @@ from serving_ui.catalogue.limit_kinds import LIMIT_KEYS
 from serving_ui.catalogue.names import MAX_MODEL_NAME_LENGTH, MAX_NAME_LENGTH
 from serving_ui.catalogue.provider import Provider
 from serving_ui.catalogue.registry import offered
-from serving_ui.pages.forms import rows, settings
-from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, MODEL, Draft, input_name
-from serving_ui.pages.forms.inputs import as_optional, text_input, textarea
+from serving_ui.endpoints import cluster
+from serving_ui.pages.forms import own_model, rows, settings
+from serving_ui.pages.forms.draft import ENCRYPTED_SUFFIX, Draft
+from serving_ui.pages.forms.inputs import MODEL, as_optional, input_name, text_input, textarea
 from serving_ui.pages.forms.rate_limits import own_input
 from serving_ui.pages.translation import translate
+from serving_ui.registered_models import choices as models
+
+MAX_OFFERED = 30  # models of one's own in the dialog; others are typed
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Row:
     is_pasted: bool = False
     is_stored: bool = False
     redraws: bool = False
+    is_minor: bool = False
+    """Whether it is folded until somebody opens it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class ListedProblem:
 
 
 class EndpointForm(forms.Form):
-    """All inputs for one draft. `fields_url` is the URL that redraws the fields depending on a choice."""
+    """All inputs for one draft. `fields_url` is the URL that redraws the fields depending on a choice, `kind` that of the endpoint."""
 
     def __init__(
         self,
@@ -65,12 +72,13 @@ class EndpointForm(forms.Form):
         editing: bool = False,
         references: Iterable[str] = (),
         may_be_several: bool = False,
+        kind: str = "",
     ) -> None:
         values = {**draft.values, **_tag_values(draft), **rows.values(draft)}
         super().__init__(initial=values)
         self.draft, self.editing, self.fields_url = draft, editing, fields_url
-        self.references = list(references)
-        self.may_be_several = may_be_several or draft.entities.count > 1
+        self.references, self.kind = list(references), kind
+        self.may_be_several = may_be_several or draft.entities.count > 1 or self.is_own
         self.general_problems: list[str] = []
         self.shown_fields = draft.shown(draft.provider) if draft.provider else []
         self._add_general()
@@ -106,6 +114,20 @@ class EndpointForm(forms.Form):
                 )
 
     def _add_model(self, provider: Provider) -> None:
+        name = input_name(provider, MODEL)
+        if self.is_own:
+            help = _("The name of a model under My models, or in the MLflow registry.")
+            self.fields[name] = text_input(
+                _("Model"), max_length=MAX_MODEL_NAME_LENGTH, help=help, list="model-suggestions"
+            )
+            self.fields[name].widget.attrs |= self._redraw_attributes("#entity")
+            return
+        self.fields[name] = text_input(
+            _("External model name"),
+            max_length=MAX_MODEL_NAME_LENGTH,
+            help=_("Choose a suggestion or type any model that the provider has."),
+            list="model-suggestions",
+        )
         self.fields["task"] = forms.CharField(
             label=_("Task"),
             required=False,
@@ -113,12 +135,6 @@ class EndpointForm(forms.Form):
                 choices=[(task.value, translate(task.label)) for task in provider.tasks],
                 attrs=self._redraw_attributes(),
             ),
-        )
-        self.fields[input_name(provider, MODEL)] = text_input(
-            _("External model name"),
-            max_length=MAX_MODEL_NAME_LENGTH,
-            help=_("Choose a suggestion or type any model that the provider has."),
-            list="model-suggestions",
         )
 
     def _add_config(self, provider: Provider, each: ConfigField) -> None:
@@ -139,7 +155,7 @@ class EndpointForm(forms.Form):
                 False,
             )
         else:
-            self.fields[name] = text_input(
+            self.fields[name] = self._own_field(provider, each) or text_input(
                 translate(each.label),
                 max_length=each.max_length,
                 optional=not each.required,
@@ -147,6 +163,17 @@ class EndpointForm(forms.Form):
                 placeholder=each.placeholder or each.default or "",
                 inputmode="url" if each.kind == "url" else "text",
             )
+
+    def _own_field(self, provider: Provider, each: ConfigField) -> forms.CharField | None:
+        if provider is not own_model.OWN:
+            return None
+        return own_model.field(each, help=self._help(each), chunk_size=self.versions.chunk_size)
+
+    @cached_property
+    def versions(self) -> models.Versions:
+        """The versions of the chosen model of one's own."""
+        model = self.draft.values.get(own_model.MODEL_INPUT, "") if self.is_own else ""
+        return models.versions(model.strip())
 
     def _help(self, each: ConfigField) -> str:
         """The help of a field, with a warning if a change of it makes the secret necessary again."""
@@ -213,12 +240,12 @@ class EndpointForm(forms.Form):
         suggests = provider is not None and provider.suggest is not None
         return suggests or any(condition and condition[0] == name for condition in conditions)
 
-    def _redraw_attributes(self) -> dict[str, str]:
+    def _redraw_attributes(self, target: str = "#dependent-fields") -> dict[str, str]:
         return {
             "hx-post": self.fields_url,
             "hx-trigger": "change",
             "hx-include": "closest form",
-            "hx-target": "#dependent-fields",
+            "hx-target": target,
             "hx-swap": "outerHTML",
             "hx-sync": "closest form:replace",
             "hx-indicator": "#redrawing",
@@ -268,7 +295,8 @@ class EndpointForm(forms.Form):
 
     def _row(self, name: str, each: ConfigField) -> Row:
         if each.kind != "secret":
-            return Row(self[name], redraws=each.kind == "choice" and self._changes_other_fields(each.name))
+            redraws = each.kind == "choice" and self._changes_other_fields(each.name)
+            return Row(self[name], redraws=redraws, is_minor=each.name in own_model.MINIMUMS)
         return Row(
             self[name],
             self[name + PLAINTEXT_SUFFIX],
@@ -310,6 +338,8 @@ class EndpointForm(forms.Form):
     def suggestions(self) -> tuple[str, ...]:
         """Model names to suggest for the task and the current values."""
         draft, provider = self.draft, self.draft.provider
+        if provider is own_model.OWN:
+            return models.names()
         return provider.suggestions(draft.task, draft.config_values(provider)) if provider else ()
 
     def model(self) -> forms.BoundField | None:
@@ -324,7 +354,38 @@ class EndpointForm(forms.Form):
     def offered(self) -> list[Provider]:
         """The providers in the dialog; a hidden provider only if it is the current one."""
         chosen = self.draft.provider
-        return [*offered(), *([chosen] if chosen and chosen.hidden else [])]
+        extra = [chosen] if chosen and chosen.hidden and chosen is not own_model.OWN else []
+        return [*offered(), *extra]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the open entity is a model of one's own."""
+        return self.draft.provider is own_model.OWN
+
+    @property
+    def compute(self) -> str:
+        """Compute type and size of an own model, for the summary."""
+        own = own_model.OWN
+        return own_model.compute_words(self.draft.config_values(own), self.draft.shown(own))
+
+    @cached_property
+    def own_choices(self) -> list[tuple[str, str]]:
+        """The dialog's models of one's own: value and name. The last one has no name: it is typed."""
+        names = models.names_here(limit=MAX_OFFERED)
+        return [*((f"{own_model.OWN.name}:{name}", name) for name in names), (own_model.OWN.name, "")]
+
+    @property
+    def choice(self) -> str:
+        """The value of the dialog's current choice; empty without one."""
+        if not self.is_own:
+            return self.draft.values.get("provider", "")
+        model = self.draft.values.get(own_model.MODEL_INPUT, "")
+        return next((value for value, name in self.own_choices if name == model), own_model.OWN.name)
+
+    @property
+    def has_cluster(self) -> bool:
+        """Whether this server can run models of one's own."""
+        return cluster.is_configured()
 
 
 def _tag_values(draft: Draft) -> dict[str, str]:

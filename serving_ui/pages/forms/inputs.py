@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from django import forms
 
+from serving_ui.catalogue.provider import Provider
+
+MODEL = "external_model_name"
+
 
 def text_input(
     label: str, *, max_length: int, optional: bool = False, help: str = "", **attrs: str
@@ -18,9 +22,10 @@ def text_input(
     )
 
 
-def textarea(label: str, *, optional: bool) -> forms.CharField:
+def textarea(label: str, *, optional: bool, help: str = "", **attrs: str) -> forms.CharField:
+    widget = forms.Textarea(attrs={"rows": 2, **attrs})
     return as_optional(
-        forms.CharField(label=label, required=False, widget=forms.Textarea(attrs={"rows": 2})), optional
+        forms.CharField(label=label, required=False, help_text=help, widget=widget, strip=False), optional
     )
 
 
@@ -28,3 +33,8 @@ def as_optional(field: forms.CharField, is_optional: bool) -> forms.CharField:
     """The field, with or without the word "optional" beside its label."""
     field.is_optional = is_optional  # type: ignore[attr-defined]
     return field
+
+
+def input_name(provider: Provider, name: str) -> str:
+    """The input name of a provider's field, prefixed with the provider, so that a key typed for one never fills another's field."""
+    return f"{provider.name}__{name}"

@@ -9,9 +9,9 @@ from django import forms
 from django.utils.translation import gettext as _
 
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
-from serving_ui.pages.forms.draft import MODEL, Draft, input_name
+from serving_ui.pages.forms.draft import Draft
 from serving_ui.pages.forms.entities import TRAFFIC
-from serving_ui.pages.forms.inputs import text_input
+from serving_ui.pages.forms.inputs import MODEL, input_name, text_input
 from serving_ui.pages.forms.rate_limits import PARTS
 from serving_ui.pages.translation import translate
 

@@ -14,12 +14,13 @@ from django.utils.translation import ngettext
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.endpoint_settings import Timeouts
 from serving_ui.catalogue.limit_kinds import LIMIT_KEYS, LIMIT_UNITS
-from serving_ui.catalogue.served_entity import Kind, ServedEntity
-from serving_ui.endpoints import limits
+from serving_ui.catalogue.served_entity import Kind
+from serving_ui.endpoints import cluster, limits
 from serving_ui.endpoints.lifecycle import Ready, Update
 from serving_ui.endpoints.models import ConfigVersion, Endpoint
 from serving_ui.endpoints.permissions import Action, allows
 from serving_ui.endpoints.takeover import secret_problems
+from serving_ui.pages.forms import own_model
 from serving_ui.pages.presenters import state
 from serving_ui.pages.presenters.listing import provider_label, task_label
 from serving_ui.pages.translation import translate
@@ -48,6 +49,9 @@ class EntityRow:
     task: str
     badge: state.Badge
     traffic: int
+    compute: str = ""
+    """Of a model of one's own."""
+    is_scaled_to_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class ConfigView:
     number: int
     rows: list[EntityRow]
     choices: list[Choice]
+    is_own: bool
 
 
 def other_version(endpoint: Endpoint) -> ConfigVersion | None:
@@ -103,27 +108,26 @@ def config_view(endpoint: Endpoint, wanted: str) -> ConfigView | None:
         ]
     heading = _("Active configuration") if is_active else _HEADINGS[Outcome(version.outcome)]()
     rows = entity_rows(version, Ready(endpoint.ready))
-    return ConfigView(heading, key, version.number, rows, choices)
+    return ConfigView(heading, key, version.number, rows, choices, endpoint.kind == Kind.OWN_MODEL)
 
 
 def entity_rows(version: ConfigVersion, ready: Ready) -> list[EntityRow]:
     """The served entities of a config, with their share of traffic."""
     share = {r.served_entity_name: r.traffic_percentage for r in version.config.traffic_config.routes}
-    badge = state.of_entity(version, ready)
+    badge, asleep = state.of_entity(version, ready), cluster.scaled_to_zero(version)
     return [
-        _entity_row(entity, badge, share.get(entity.name, 0)) for entity in version.config.served_entities
+        EntityRow(
+            model=entity.model_name,
+            provider=provider_label(entity),
+            name=entity.name,
+            task=task_label(entity.task or ""),
+            badge=badge,
+            traffic=share.get(entity.name, 0),
+            compute=own_model.compute_of(entity.own_model) if entity.own_model else "",
+            is_scaled_to_zero=entity.name in asleep,
+        )
+        for entity in version.config.served_entities
     ]
-
-
-def _entity_row(entity: ServedEntity, badge: state.Badge, traffic: int) -> EntityRow:
-    return EntityRow(
-        entity.model_name,
-        provider_label(entity),
-        entity.name,
-        task_label(entity.task or ""),
-        badge,
-        traffic,
-    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from serving_ui.catalogue.own_model import MAX_MODEL_NAME_LENGTH, MAX_VERSION_LENGTH
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints import commands, queries
@@ -51,8 +52,11 @@ FORM_ACTIONS = (
 @never_cache
 @require_http_methods(["GET", "POST"])
 def endpoint_create(request: PageRequest) -> HttpResponse:
-    """GET: the empty form. POST: a redraw without JavaScript, or the creation: 303 to the endpoint, 422 with the problems."""
+    """GET: the empty form, or with `?model` that of this model. POST: a redraw without JavaScript, or the creation: 303 to the endpoint, 422 with the problems."""
     draft = Draft.from_form(request.POST, request.user)
+    if request.method == "GET" and (model := request.GET.get("model", "").strip()):
+        version = request.GET.get("version", "")
+        draft.choose_own(model[:MAX_MODEL_NAME_LENGTH], version[:MAX_VERSION_LENGTH])
     if request.method == "GET" or is_form_action(request):
         apply_form_action(request, draft)
         return _page(request, create_form(request, draft))
@@ -129,13 +133,14 @@ def apply_form_action(request: HttpRequest, draft: Draft) -> str:
     post = request.POST
     if "_confirm" in post:
         draft.choose(post.get("dialog_provider", ""))
-        return "entity"
+        return "entities"
     if part := _apply_row_action(post, draft):
         return part
     if "_forget" in post:
         draft.discard_key(post["_forget"])
         return "entity"
-    return "dependent-fields"
+    draft.complete_model()
+    return "entity" if request.headers.get("HX-Target") == "entity" else "dependent-fields"
 
 
 def _apply_row_action(post: Mapping[str, str], draft: Draft) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 from django_htmx.http import trigger_client_event
 
+from serving_ui.catalogue.served_entity import Kind
 from serving_ui.endpoints import queries
 from serving_ui.endpoints.lifecycle import Update
 from serving_ui.endpoints.models import Endpoint
@@ -24,9 +25,10 @@ from serving_ui.pages.paging import list_page
 from serving_ui.pages.policy import signed_in
 from serving_ui.pages.presenters import detail, state
 from serving_ui.pages.presenters.listing import task_label
+from serving_ui.pages.presenters.logs import logs_of
 from serving_ui.revisions import gateways
 
-TABS = ("events", "versions", "permissions")
+TABS = ("events", "versions", "logs", "permissions")
 ROWS = 50  # of a page of events or versions
 LEVELS = (Level.CAN_VIEW, Level.CAN_QUERY, Level.CAN_MANAGE)
 
@@ -50,6 +52,17 @@ def endpoint_state(request: PageRequest, name: str) -> HttpResponse:
     return state_fragment(request, endpoint)
 
 
+@signed_in
+@require_GET
+def endpoint_logs(request: PageRequest, name: str) -> HttpResponse:
+    """The tab Logs alone, which is fetched again while an update runs. 404 for an endpoint without models of one's own."""
+    endpoint = get_endpoint(request, name)
+    if endpoint.kind != Kind.OWN_MODEL:
+        raise Http404
+    context = {"logs": logs_of(endpoint, request.GET), "live": endpoint.is_updating}
+    return fragment(request, "endpoints/tab_logs.html#logs", context)
+
+
 def state_fragment(request: PageRequest, endpoint: Endpoint) -> HttpResponse:
     """The polled section with the update's buttons; an htmx event makes the list of events reload."""
     context = state_context(request, endpoint) | {"out_of_band": True}
@@ -60,9 +73,11 @@ def state_fragment(request: PageRequest, endpoint: Endpoint) -> HttpResponse:
 def detail_page(request: PageRequest, endpoint: Endpoint, *, status: int = 200, **extra: Any) -> HttpResponse:
     """The page of an endpoint. `extra` is context for a form of a tab that was refused."""
     tab = extra.pop("tab", request.GET.get("tab", ""))
-    tab = tab if tab in TABS else "events"
+    has_logs = endpoint.kind == Kind.OWN_MODEL
+    tab = tab if tab in TABS and (tab != "logs" or has_logs) else "events"
     context = state_context(request, endpoint) | {
         "tab": tab,
+        "has_logs": has_logs,
         "url": f"{public_url(request)}/serving-endpoints/{endpoint.name}/invocations",
         "task": task_label(endpoint.task),
         **_governance(endpoint),
@@ -120,6 +135,8 @@ def _tab(request: PageRequest, endpoint: Endpoint, tab: str) -> dict[str, Any]:
         )
         badges = [{"row": each, "badge": state.of_version(each)} for each in shown.rows]
         return {"list_page": shown, "versions": badges}
+    if tab == "logs":
+        return {"logs": logs_of(endpoint, request.GET)}
     words = {
         Level.CAN_VIEW: _("Can view"),
         Level.CAN_QUERY: _("Can query"),

@@ -49,6 +49,7 @@ from serving_ui.pages.views.create import (
 
 Outcome = ConfigVersion.Outcome
 T = TypeVar("T")
+_ENDED = (Outcome.FAILED, Outcome.CANCELED)
 WITHOUT_CONFIG = 0  # stands for the number of a config version
 
 
@@ -94,9 +95,9 @@ def edit_fields(request: PageRequest, name: str) -> HttpResponse:
 def _opened_on(endpoint: Endpoint) -> ConfigVersion | None:
     """The version to prefill: the newest if its update failed, so that it can be corrected; else the active one.
 
-    None for foundation models and own models, whose config is no part of the form.
+    None for a foundation model: its config is no part of the form.
     """
-    if endpoint.kind in (Kind.FOUNDATION_MODEL, Kind.OWN_MODEL):
+    if endpoint.kind == Kind.FOUNDATION_MODEL:
         return None
     failed = endpoint.config_update == Update.UPDATE_FAILED
     return (endpoint.latest if failed else endpoint.active) or endpoint.latest
@@ -189,11 +190,13 @@ def _is_new(edit: Edit, config: ConfigSpec) -> bool:
     active = edit.endpoint.active
     if edit.version is None:
         return True
+    if config.kind is Kind.OWN_MODEL:  # a typed config has no task yet, and no secret value
+        return config.public() != edit.version.config.public() or edit.version.outcome in _ENDED
     if active and config == active.config:
         # Submitted again, the config of a revoked endpoint refers to the secrets that have these names now.
         return edit.endpoint.ready == Ready.NOT_READY
     # An unchanged config that failed or was cancelled is sent again.
-    return config != edit.version.config or edit.version.outcome in (Outcome.FAILED, Outcome.CANCELED)
+    return config != edit.version.config or edit.version.outcome in _ENDED
 
 
 def _lines(text: str) -> list[str]:
@@ -222,6 +225,7 @@ def _form(request: PageRequest, edit: Edit) -> EndpointForm:
         edit.draft,
         fields_url=url,
         editing=True,
+        kind=edit.endpoint.kind,
         references=references(request),
         may_be_several=may_be_several(),
     )
