@@ -191,3 +191,28 @@ def test_saving_without_a_change_makes_no_version(browser: Client):
     assert browser.post(EDIT, fields).status_code == 303
     assert endpoint.versions.count() == 1
     assert browser.post(EDIT, {**fields, OWN + "workload_size": "Large"}).status_code == 409
+
+
+def test_the_page_of_the_endpoint_shows_version_and_compute(browser: Client):
+    browser.post(CREATE, IRIS)
+    row = Page(browser.get("/ml/endpoints/iris")).id("config-rows").text
+    assert "Version 1 CPU (1 core), Small (4 requests at a time), scales to zero" in row
+
+
+def test_logs_that_cannot_be_read_are_told_and_are_read_again(browser: Client):
+    browser.post(CREATE, IRIS)
+    page = Page(browser.get("/ml/endpoints/iris?tab=logs"))
+    panel = page.id("tab-panel")
+    assert "The logs cannot be read." in panel.text
+    assert "every 2s" in panel.attrs["hx-trigger"]
+    part = Page(browser.get(panel.attrs["hx-get"], headers=HTMX))
+    assert "The logs cannot be read." in part.id("tab-panel").text
+    assert not part.has("endpoint-state")
+
+
+def test_an_endpoint_of_external_models_has_no_logs(browser: Client, make_endpoint: Any):
+    make_endpoint()
+    page = Page(browser.get("/ml/endpoints/chat?tab=logs"))
+    assert not page.has("tab-logs")
+    assert page.id("tab-events").attrs["aria-current"] == "page"
+    assert browser.get("/ml/endpoints/chat/logs").status_code == 404
